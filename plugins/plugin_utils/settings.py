@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inputs of our roles as plain, templated data, for the action plugins of this collection.
+
+PRIVATE to the collection. ``roles/<role>/defaults/main.yml`` stays the only place where a default is written: a play
+that uses one role need not load the others for the plan to know their inputs.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible import template
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+
+# ansible-core >= 2.19 renders only what is marked as a template; older ones know no such mark.
+_TRUSTED = {"trusted_as_template": True} if hasattr(template, "trust_as_template") else {}
+
+
+def collection_root() -> Path:
+    """Return the folder that holds ``roles``, ``catalogue`` and ``plugins`` of the running copy of the collection."""
+    return Path(__file__).resolve().parents[2]
+
+
+def role_settings(templar, task_vars, *roles):
+    """Return ``{variable: value}`` for every input of the roles, the host's variables over the defaults, templated.
+
+    The values are plain Python data (dict, list, str, int, float, bool, None), safe to pass as module arguments.
+    Raises AnsibleError naming the variable when a template of it cannot be resolved.
+    """
+    defaults = {}
+    for role in roles:
+        defaults.update(role_defaults(role))
+    host_templar = templar.copy_with_new_env(available_variables={**defaults, **task_vars})
+    settings = {}
+    for name, default in defaults.items():
+        try:
+            settings[name] = plain(host_templar.template(task_vars.get(name, default)))
+        except AnsibleError as error:
+            raise AnsibleError(f"The variable {name} cannot be resolved: {error}") from error
+    return settings
+
+
+def role_defaults(role):
+    """Return the untemplated content of ``defaults/main.yml`` of one of our roles; AnsibleError when it is missing."""
+    path = collection_root() / "roles" / role / "defaults" / "main.yml"
+    return DataLoader().load_from_file(str(path), **_TRUSTED) or {}
+
+
+def plain(value):
+    """Return the value with the string and container types of Ansible replaced by those of Python."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str(value)

@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Role defaults and host variables become one templated set of plain values."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible import template
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils import settings
+
+DEFAULTS = """
+demo_port: 8888
+demo_url: "http://{{ demo_host }}:{{ demo_port }}"
+demo_host: 127.0.0.1
+demo_nested: {ports: ["{{ demo_port }}", 2], none: null, enabled: true, ratio: 0.5}
+demo_raw: !unsafe "{{ not_a_template }}"
+"""
+
+
+def trusted(value):
+    """Mark a host variable as Ansible does when it comes from an inventory file."""
+    trust = getattr(template, "trust_as_template", None)
+    return trust(value) if trust and isinstance(value, str) else value
+
+
+@pytest.fixture
+def resolve(tmp_path, monkeypatch):
+    """Return a function (task_vars, defaults) -> settings of a role `demo` in a collection of its own."""
+    monkeypatch.setattr(settings, "collection_root", lambda: tmp_path)
+    path = tmp_path / "roles" / "demo" / "defaults" / "main.yml"
+    path.parent.mkdir(parents=True)
+
+    def run(task_vars, defaults=DEFAULTS):
+        path.write_text(defaults)
+        templar = Templar(loader=DataLoader(), variables={"unrelated": 1})
+        return settings.role_settings(templar, {name: trusted(value) for name, value in task_vars.items()}, "demo")
+
+    return run
+
+
+def test_defaults_are_templated_and_plain(resolve):
+    result = resolve({})
+    assert result == {
+        "demo_port": 8888,
+        "demo_url": "http://127.0.0.1:8888",
+        "demo_host": "127.0.0.1",
+        "demo_nested": {"ports": [8888, 2], "none": None, "enabled": True, "ratio": 0.5},
+        "demo_raw": "{{ not_a_template }}",
+    }
+    assert json.loads(json.dumps(result)) == result
+    assert type(result["demo_url"]) is str
+
+
+def test_host_variables_win_and_reach_other_defaults(resolve):
+    result = resolve({"demo_port": "{{ base + 1 }}", "base": 9000, "other": "not ours"})
+    assert int(result["demo_port"]) == 9001  # a string before ansible-core 2.19
+    assert result["demo_url"] == "http://127.0.0.1:9001"
+    assert "other" not in result
+
+
+def test_undefined_names_the_variable(resolve):
+    with pytest.raises(AnsibleError, match="demo_url cannot be resolved"):
+        resolve({}, 'demo_url: "{{ nowhere }}"')
+
+
+def test_missing_role_is_an_error(resolve):
+    with pytest.raises(AnsibleError, match="roles/absent/defaults/main.yml"):
+        settings.role_settings(Templar(loader=DataLoader(), variables={}), {}, "absent")
