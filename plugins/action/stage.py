@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Observe a node, judge it, write the stage's result on the controller, and only then fail.
+
+One task does the whole round, so a stage costs one SSH round trip and no delegated task per host.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ascend.vllm.plugins.module_utils import results
+from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
+
+CHECKS_PACKAGE = "ansible_collections.ascend.vllm.plugins.module_utils.checks."
+
+
+class ActionModule(ActionBase):
+    """See plugins/modules/stage.yml."""
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        _result, args = self.validate_argument_spec(argument_spec={
+            "stage": {"type": "str", "required": True},
+            "observe": {"type": "str"},
+            "arguments": {"type": "dict"},
+            "observed": {"type": "dict"},
+            "plan": {"type": "dict"},
+            "defer": {"type": "bool", "default": False},
+            "peers": {"type": "bool", "default": False},
+        })
+        args = plain(args)
+        stage, host = args["stage"], task_vars["inventory_hostname"]
+        judge = import_module(CHECKS_PACKAGE + stage)
+        variables = role_settings(self._templar, task_vars, stage, "report")
+        settings = {name[len(stage) + 1:]: value for name, value in variables.items() if name.startswith(stage + "_")}
+        records = Records(variables["report_path"], dry=self._task.check_mode)
+        context = {"host": host, "plan": args["plan"] or {}, "settings": settings, "observed": {}, "peers": {}}
+
+        started, clock = _now(), time.monotonic()
+        error, checks = None, results.Checks(judge.CHECKS)
+        try:
+            context["observed"] = self._observe(judge, context, args, records, task_vars)
+        except AnsibleConnectionFailure as failure:
+            error = f"{host} is not reachable: {_first_line(failure)}"
+            checks.expect("node_reachable", False, "an answer over SSH", "none", message=error)
+        except AnsibleActionFail as failure:
+            error = _first_line(failure)
+            checks.expect("observation", False, "an observation of the node", "none", message=error)
+        if args["defer"] and not error:
+            records.write_observed(host, stage, context["observed"])
+            return {"changed": False, "observed": context["observed"]}
+
+        if error:
+            found = checks.as_list()
+        else:
+            if args["peers"]:
+                context["peers"] = records.read_observed(task_vars["ansible_play_hosts"], stage)
+            found = judge.judge(context)
+        try:
+            found = results.apply_waivers(found, settings.get("waive"), stage, judge.CHECKS)
+        except results.UnknownCheck as mistake:
+            raise AnsibleActionFail(str(mistake)) from mistake
+        result = results.stage_result(
+            stage, host, found, context["plan"], context["observed"], started, _now(),
+            round(time.monotonic() - clock, 3), error, records.collection_version)
+        path = records.write_result(result)
+        failed = results.failures(result)
+        outcome = {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
+                   "msg": _summary(result, failed)}
+        if self._play_context.verbosity or self._task.register:
+            outcome["result"] = result
+        return outcome
+
+    def _observe(self, judge, context, args, records, task_vars):
+        """What the node's module returned, with what earlier tasks of the role measured laid over it."""
+        observed = {}
+        if args["peers"]:
+            observed.update(records.read_observed([context["host"]], args["stage"]).get(context["host"], {}))
+        if args["observe"]:
+            arguments = args["arguments"]
+            if arguments is None:
+                arguments = judge.arguments(context) if hasattr(judge, "arguments") else {}
+            returned = self._execute_module(args["observe"], module_args=arguments, task_vars=task_vars)
+            if returned.get("failed"):
+                raise AnsibleActionFail(f"{args['observe']} failed: {returned.get('msg') or returned}")
+            observed.update({key: value for key, value in plain(returned).items()
+                             if not key.startswith("_") and key not in ("changed", "invocation", "warnings", "deprecations")})
+        observed.update(args["observed"] or {})
+        return observed
+
+
+def _summary(result, failed):
+    if failed:
+        return "%d of %d checks failed on %s. %s" % (
+            len(failed), len(result["checks"]), result["host"], " | ".join(failed))
+    others = [results.sentence(check) for check in result["checks"] if check["status"] == results.WARNED]
+    return "%s: %s, %d checks%s" % (
+        result["stage"], result["status"], len(result["checks"]), ". " + " | ".join(others) if others else "")
+
+
+def _first_line(error):
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _now():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The folder of results on the controller: ``<report_path>/<host>/<stage>.json`` and what belongs beside it.
+
+PRIVATE to the collection. Stages write here, the report reads here, and nothing else flows between stages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import collection_root
+
+
+class Records:
+    """Reads and writes one folder of results.
+
+    :param dry: in check mode nothing is written or removed.
+    """
+
+    def __init__(self, root, dry=False):
+        self.root = Path(root)
+        self.dry = dry
+
+    @property
+    def collection_version(self):
+        """The version of the running copy of the collection: of the clone, or of the installed artifact."""
+        root = collection_root()
+        manifest = root / "MANIFEST.json"
+        if manifest.exists():
+            return json.loads(manifest.read_text("utf-8"))["collection_info"]["version"]
+        return str(yaml.safe_load((root / "galaxy.yml").read_text("utf-8"))["version"])
+
+    def write_result(self, result):
+        """File one stage result; returns its path."""
+        return self.write(self.root / result["host"] / f"{result['stage']}.json", _json(result))
+
+    def read_results(self, host, stages):
+        """``{stage: result}`` of one host for the stages that left one."""
+        return self._read_all({stage: self.root / host / f"{stage}.json" for stage in stages})
+
+    def forget_results(self, hosts, stages):
+        """Remove what an earlier run left for stages that are about to run, so that it cannot pass for theirs."""
+        for path in [self.root / host / folder / f"{stage}.json"
+                     for host in hosts for stage in stages for folder in ("", "observed")]:
+            if not self.dry:
+                path.unlink(missing_ok=True)
+
+    def write_observed(self, host, stage, observed):
+        """Keep an observation for the hosts that judge it together, in check mode too: it is no result."""
+        return _write_whole(self._observed(host, stage), _json(observed))
+
+    def read_observed(self, hosts, stage):
+        """``{host: observed}`` of the hosts that left an observation of the stage."""
+        return self._read_all({host: self._observed(host, stage) for host in hosts})
+
+    def write(self, path, text):
+        """Write a file below the folder, whole or not at all; nothing in check mode."""
+        return path if self.dry else _write_whole(path, text)
+
+    def _observed(self, host, stage):
+        return self.root / host / "observed" / f"{stage}.json"
+
+    @staticmethod
+    def _read_all(paths):
+        return {name: json.loads(path.read_text("utf-8")) for name, path in paths.items() if path.exists()}
+
+
+def _write_whole(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _json(data):
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
