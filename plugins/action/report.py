@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Begin a run by forgetting what an earlier one found, and end it with one report. Controller only."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ascend.vllm.plugins.module_utils import report, results
+from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
+
+
+class ActionModule(ActionBase):
+    """See plugins/modules/report.yml."""
+
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        _result, args = self.validate_argument_spec(argument_spec={
+            "phase": {"type": "str", "choices": ["begin", "end"], "default": "end"},
+            "hosts": {"type": "list", "elements": "str", "required": True},
+        })
+        args = plain(args)
+        records = Records(role_settings(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode)
+        if args["phase"] == "begin":
+            stages = results.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
+            records.forget_results(args["hosts"], stages)
+            return {"changed": False, "stages": stages}
+
+        found = {host: records.read_results(host, results.STAGES) for host in args["hosts"]}
+        summary = report.summarise(
+            found, args["hosts"], time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), records.collection_version)
+        records.write(records.root / "report.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        path = records.write(records.root / "report.md", report.to_markdown(summary))
+        # Shown without -v: this is what the operator waited for.
+        return {"changed": False, "_ansible_verbose_always": True, "status": summary["status"],
+                "msg": [report.headline(summary), ""] + report.table(summary)
+                + [f"{item['host']} serves {item['served_name']} at {item['url']}" for item in summary["services"]]
+                + [f"report: {path}"]}

@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One answer from the files that the stages left: as data for machines, as Markdown for people.
+
+A stage without a file is ``not_run``; it never counts as passed.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.ascend.vllm.plugins.module_utils import results
+
+SCHEMA = "ascend.vllm/report/v1"
+
+_MARKS = {
+    results.PASSED: "passed",
+    results.FAILED: "FAILED",
+    results.WARNED: "warned",
+    results.WAIVED: "waived",
+    results.NOT_RUN: "not run",
+    results.UNSUPPORTED: "unsupported",
+}
+
+
+def summarise(found, hosts, now, collection_version):
+    """The report as data.
+
+    :param found: ``{host: {stage: stage result}}``.
+    :param hosts: every host that was expected, in the order of the inventory.
+    :param now: the time of the report, ISO 8601.
+    :returns: dict in the shape of ``docs/schemas/report-v1.json``.
+    """
+    rows = {host: {stage: _cell(found.get(host, {}).get(stage)) for stage in results.STAGES} for host in hosts}
+    every = [result for host in hosts for result in found.get(host, {}).values()]
+    return {
+        "schema": SCHEMA,
+        "generated_at": now,
+        "collection_version": collection_version,
+        "status": _verdict(every),
+        "releases": sorted({result["release"] for result in every if result["release"]}),
+        "models": sorted({result["model"] for result in every if result["model"]}),
+        "plan_hashes": sorted({result["plan_hash"] for result in every if result["plan_hash"]}),
+        "hosts": rows,
+        "passing_hosts": [host for host in hosts if found.get(host) and _verdict(found[host].values()) != results.FAILED],
+        "failing_hosts": [host for host in hosts if _verdict(found.get(host, {}).values()) == results.FAILED],
+        "findings": [
+            dict(check, host=host)
+            for host in hosts for stage in results.STAGES
+            for check in found.get(host, {}).get(stage, {}).get("checks", [])
+            if check["status"] != results.PASSED
+        ],
+        "services": [
+            dict(service, host=host)
+            for host in hosts
+            for service in found.get(host, {}).get("serving", {}).get("observed", {}).get("services", [])
+        ],
+        "figures": [
+            dict(figure, host=host)
+            for host in hosts for stage in results.STAGES
+            for figure in found.get(host, {}).get(stage, {}).get("observed", {}).get("figures", [])
+        ],
+    }
+
+
+def table(report):
+    """The matrix host × stage as lines of plain text."""
+    header = ["host"] + list(results.STAGES)
+    rows = [[host] + [_MARKS[cells[stage]["status"]] for stage in results.STAGES]
+            for host, cells in report["hosts"].items()]
+    widths = [max(len(row[column]) for row in [header] + rows) for column in range(len(header))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [header] + rows]
+
+
+def to_markdown(report):
+    """The report for people."""
+    lines = ["# %s" % headline(report), ""]
+    lines += ["- Written %s by ascend.vllm %s" % (report["generated_at"], report["collection_version"])]
+    if report["models"]:
+        lines += ["- Model %s on vLLM Ascend %s" % (", ".join(report["models"]), ", ".join(report["releases"]))]
+    if report["plan_hashes"]:
+        lines += ["- Plan %s" % ", ".join(report["plan_hashes"])]
+    for service in report["services"]:
+        lines += ["- %s serves %s at %s" % (service["host"], service["served_name"], service["url"])]
+    lines += ["", "## Stages", "", "| host | %s |" % " | ".join(results.STAGES),
+              "| --- |%s" % (" --- |" * len(results.STAGES))]
+    for host, cells in report["hosts"].items():
+        lines += ["| %s | %s |" % (host, " | ".join(_MARKS[cells[stage]["status"]] for stage in results.STAGES))]
+    lines += _findings(report, "What is wrong", (results.FAILED,))
+    lines += _findings(report, "What to look at", (results.WARNED,))
+    if report["figures"]:
+        lines += ["", "## Figures", "", "| host | figure | value | unit |", "| --- | --- | ---: | --- |"]
+        lines += ["| %s | %s | %s | %s |" % (figure["host"], figure["name"], _number(figure["value"]), figure["unit"])
+                  for figure in report["figures"]]
+    lines += _findings(report, "Waived by the site", (results.WAIVED,))
+    lines += _findings(report, "Not checked", (results.NOT_RUN, results.UNSUPPORTED))
+    lines += ["", "Each stage's full result is in `<host>/<stage>.json` beside this file."]
+    return "\n".join(lines) + "\n"
+
+
+def headline(report):
+    """The verdict in one sentence."""
+    hosts = len(report["hosts"])
+    if not any(cell["finished_at"] for cells in report["hosts"].values() for cell in cells.values()):
+        return "Nothing was run"
+    if report["failing_hosts"]:
+        return "%d of %d hosts failed: %s" % (len(report["failing_hosts"]), hosts, ", ".join(report["failing_hosts"]))
+    ran = [stage for stage in results.STAGES
+           if all(cells[stage]["status"] in (results.PASSED, results.WARNED, results.WAIVED)
+                  for cells in report["hosts"].values())]
+    warned = any(finding["status"] == results.WARNED for finding in report["findings"])
+    return "%d of %d stages hold on all %d hosts%s" % (
+        len(ran), len(results.STAGES), hosts, ", with warnings" if warned else "")
+
+
+def _cell(result):
+    if result is None:
+        return {"status": results.NOT_RUN, "finished_at": None, "checks": {}, "error": None}
+    counts = {}
+    for check in result["checks"]:
+        counts[check["status"]] = counts.get(check["status"], 0) + 1
+    return {"status": result["status"], "finished_at": result["finished_at"], "checks": counts, "error": result["error"]}
+
+
+def _verdict(found):
+    """failed if any result failed, otherwise the worst that is not merely «not run»; not_run where nothing ran."""
+    statuses = {result["status"] for result in found}
+    for status in (results.FAILED, results.WARNED, results.WAIVED, results.PASSED):
+        if status in statuses:
+            return status
+    return results.NOT_RUN
+
+
+def _findings(report, title, statuses):
+    found = [finding for finding in report["findings"] if finding["status"] in statuses]
+    return ["", "## " + title, ""] + [
+        "- **%s** %s" % (finding["host"], results.sentence(finding)) for finding in found] if found else []
+
+
+def _number(value):
+    return "%.4g" % value if isinstance(value, float) else value
