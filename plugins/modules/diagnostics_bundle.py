@@ -116,7 +116,8 @@ def run(command, timeout):
 
 def containers(timeout):
     """The names of this collection's containers, running or not."""
-    listed, code = run(["docker", "ps", "--all", "--filter", "label=" + INSTANCE_LABEL, "--format", "{{.Names}}"], timeout)
+    ours = ["docker", "ps", "--all", "--filter", "label=" + INSTANCE_LABEL, "--format", "{{.Names}}"]
+    listed, code = run(ours, timeout)
     return listed.split() if code == 0 else []
 
 
@@ -148,7 +149,8 @@ def collect(npus, log_lines, timeout):
                 found[name] = (stream.read(), 0)
         except OSError as missing:
             found[name] = ("%s\n" % missing, None)
-    secrets = [secret for name, (text, _code) in found.items() if name.endswith(".json") for secret in known_secrets(text)]
+    inspections = [text for name, (text, _code) in found.items() if name.endswith(".json")]
+    secrets = [secret for text in inspections for secret in known_secrets(text)]
     return {name: (redact(text, secrets), code) for name, (text, code) in found.items()}
 
 

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils import report, results
+
+TABLE = (results.Check("health", results.CRITICAL, "NPUs are well", "Replace the card."),
+         results.Check("warmth", results.WARNING, "NPUs are cool", "Look at the fans."))
+NOW = "2026-11-23T12:00:00Z"
+
+
+def result(stage, host, ok=True, warm=True, observed=None):
+    checks = results.Checks(TABLE)
+    checks.expect("health", ok, "OK", "Alarm", subject="npu 3")
+    checks.expect("warmth", warm, "< 90 °C", "95 °C")
+    return results.stage_result(stage, host, checks.as_list(), {"hash": "0123456789ab"}, observed, NOW, NOW, 0.1, None, "0")
+
+
+def summary(*found, hosts=("node1", "node2")):
+    by_host = {host: {} for host in hosts}
+    for item in found:
+        by_host[item["host"]][item["stage"]] = item
+    return report.summarise(by_host, list(hosts), NOW, "0.1.0")
+
+
+@pytest.mark.parametrize(("found", "status", "headline"), [
+    ([], "not_run", "Nothing was run"),
+    ([result("npu_driver", "node1"), result("npu_driver", "node2")], "passed", "1 of 8 stages hold on all 2 hosts"),
+    ([result("npu_driver", "node1")], "passed", "0 of 8 stages hold on all 2 hosts"),
+    ([result("npu_driver", "node1"), result("npu_driver", "node2", warm=False)], "warned",
+     "1 of 8 stages hold on all 2 hosts, with warnings"),
+    ([result("npu_driver", "node1", ok=False), result("npu_driver", "node2")], "failed", "1 of 2 hosts failed: node1"),
+])
+def test_headline_tells_the_truth(found, status, headline):
+    made = summary(*found)
+    assert (made["status"], report.headline(made)) == (status, headline)
+
+
+def test_a_stage_without_a_file_is_not_run():
+    made = summary(result("npu_driver", "node1"))
+    assert made["hosts"]["node2"]["npu_driver"]["status"] == "not_run"
+    assert made["hosts"]["node1"]["serving"]["status"] == "not_run"
+    assert made["passing_hosts"] == ["node1"]
+
+
+def test_a_host_without_any_result_is_neither_passing_nor_failing():
+    made = summary(result("npu_driver", "node1", ok=False))
+    assert (made["passing_hosts"], made["failing_hosts"]) == ([], ["node1"])
+
+
+def test_markdown_names_host_check_and_remedy():
+    text = report.to_markdown(summary(
+        result("npu_driver", "node1", ok=False),
+        result("serving", "node2", observed={"services": [
+            {"name": "a", "url": "http://192.0.2.12:8888", "served_name": "qwen25_vl"}]}),
+        result("benchmark", "node2", observed={"figures": [
+            {"name": "output throughput", "value": 1234.5678, "unit": "token/s"}]})))
+    assert "- **node1** npu_driver.health (npu 3): expected OK, found Alarm. Replace the card." in text
+    assert "node2 serves qwen25_vl at http://192.0.2.12:8888" in text
+    assert "| node2 | output throughput | 1235 | token/s |" in text
+    assert "| node1 | FAILED | not run |" in text
+
+
+def test_report_has_the_shape_of_its_schema(root):
+    schema = json.loads((root / "docs/schemas/report-v1.json").read_text("utf-8"))
+    made = summary(result("npu_driver", "node1", ok=False), result("npu_driver", "node2", warm=False))
+    jsonschema.validate(made, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(dict(made, status="fine"), schema)

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What holds for the collection as a whole: no two places that say the same thing differently."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from ansible_collections.ascend.vllm.plugins.module_utils import results
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+
+
+def load(path):
+    return yaml.safe_load((ROOT / path).read_text("utf-8"))
+
+
+@pytest.fixture(params=ROLES)
+def role(request):
+    return request.param
+
+
+def test_defaults_are_the_argument_specs(role):
+    defaults = load(f"roles/{role}/defaults/main.yml") or {}
+    options = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"].get("options", {})
+    assert sorted(defaults) == sorted(options)
+    stated = {name: option["default"] for name, option in options.items() if "default" in option}
+    assert stated == {name: defaults[name] for name in stated}
+
+
+def test_every_input_is_explained(role):
+    lines = (ROOT / f"roles/{role}/defaults/main.yml").read_text("utf-8").splitlines()
+    bare = [line for before, line in zip(lines, lines[1:])
+            if re.match(r"[a-z_]+:", line) and not before.startswith("#")]
+    assert not bare, "defaults without a comment above them"
+
+
+def test_inputs_carry_the_role_name(role):
+    assert all(name.startswith(role + "_") for name in load(f"roles/{role}/defaults/main.yml") or {})
+
+
+def test_tasks_read_like_a_table_of_contents(role):
+    main = (ROOT / f"roles/{role}/tasks/main.yml").read_text("utf-8")
+    assert len(main.splitlines()) <= 60
+    assert (ROOT / f"roles/{role}/README.md").is_file()
+
+
+def test_every_role_has_a_playbook(role):
+    plays = load(f"playbooks/{role}.yml")
+    assert f"ascend.vllm.{role}" in yaml.safe_dump(plays)
+
+
+def test_site_takes_every_stage_in_order():
+    _plan, stages = load("playbooks/site.yml")
+    block = stages["tasks"][0]["block"]
+    assert [task["tags"] for task in block] == list(results.STAGES)
+    assert [task["ansible.builtin.include_role"]["name"] for task in block] == [
+        f"ascend.vllm.{stage}" for stage in results.STAGES]
+    assert [task["ansible.builtin.include_role"]["apply"]["tags"] for task in block] == list(results.STAGES)
+
+
+@pytest.mark.parametrize("stage", results.STAGES)
+def test_check_tables_are_sound(stage):
+    table = import_module(f"ansible_collections.ascend.vllm.plugins.module_utils.checks.{stage}").CHECKS
+    ids = [check.id for check in results.COMMON + tuple(table)]
+    assert len(ids) == len(set(ids))
+    for check in table:
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", check.id)
+        assert check.severity in results.SEVERITIES
+        assert check.title
+        assert check.remedy.endswith(".")
+
+
+def test_documented_checks_are_the_checks():
+    generated = subprocess.run([sys.executable, ROOT / "docs" / "generate_checks.py"], capture_output=True,
+                               text=True, check=True).stdout
+    assert (ROOT / "docs" / "checks.md").read_text("utf-8") == generated, "run `make docs`"
+
+
+@pytest.mark.parametrize("name", ["stage-result-v1", "report-v1"])
+def test_schemas_are_schemas(name):
+    schema = json.loads((ROOT / f"docs/schemas/{name}.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_targets_need_only_python_3_7_and_its_standard_library():
+    """Kylin V10 has Python 3.7: neither its grammar nor its library may be left behind on a node."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("vermin"), "--target=3.7-", "--eval-annotations", "--no-tips", "--violations",
+         "--no-parse-comments", ROOT / "plugins" / "modules", ROOT / "plugins" / "module_utils"],
+        capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    foreign = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("modules", "module_utils") for path in (ROOT / "plugins" / folder).rglob("*.py")
+        for name in re.findall(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)", path.read_text("utf-8"), re.M)
+        if name not in sys.stdlib_module_names | {"ansible", "ansible_collections"}
+    }
+    assert not foreign
