@@ -1,0 +1,456 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ascend-fault: plant a fault in the state of a node, and take all of them away again.
+
+Most faults are values of the state. Those that a node would also feel (an address that moves, a device node that is
+gone, a process that holds an NPU) are made for real, and `undo` in the state holds how to take them back.
+"""
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from . import hccn_tool, npu_smi, plane, state as node_state, vendor_files
+
+_USAGE = """\
+usage: ascend-fault set [npu=N[,N...]|all] FAULT=VALUE...   (FAULT VALUE works, too)
+       ascend-fault clear | show | list
+"""
+
+
+class BadFault(Exception):
+    """What was asked for is no fault; the message says why in one sentence."""
+
+
+class Context(NamedTuple):
+    """What a fault works on: the state, and one of its chips unless the fault is the node's."""
+
+    root: str
+    state: dict
+    chip: dict | None
+
+    @property
+    def nic(self) -> dict:
+        return self.chip["nic"]
+
+    @property
+    def on_node(self) -> bool:
+        """Whether this is a node, and not a folder that stands for one: only there the network is touched."""
+        return os.path.realpath(self.root) == "/"
+
+
+class Fault(NamedTuple):
+    """One row of the table: `apply` gets the context and the value as written."""
+
+    of: str  # "npu" or "node"
+    apply: Callable[[Context, str], None]
+    values: str
+    meaning: str
+
+
+# -- how faults change the state
+
+def _whole(value: str) -> int:
+    if not value.lstrip("-").isdigit():
+        raise BadFault(f"{value} is no whole number")
+    return int(value)
+
+
+def _decimal(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise BadFault(f"{value} is no number") from None
+
+
+def _none_or_text(value: str) -> str | None:
+    return None if value == "none" else value
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def convert(value: str) -> str:
+        if value not in choices:
+            raise BadFault(f"{value} is not one of {', '.join(choices)}")
+        return value
+    return convert
+
+
+def _sets(*path: str, to: Callable = str) -> Callable[[Context, str], None]:
+    """A fault that sets one value of the chip; a list of lanes gets the value on every lane."""
+    def apply(context: Context, value: str) -> None:
+        place = context.chip
+        for key in path[:-1]:
+            place = place[key]
+        converted = to(value)
+        place[path[-1]] = [converted] * len(place[path[-1]]) if isinstance(place[path[-1]], list) else converted
+    return apply
+
+
+def _version(*keys: str) -> Callable[[Context, str], None]:
+    def apply(context: Context, value: str) -> None:
+        for key in keys:
+            context.state["versions"][key] = value
+        vendor_files.write_versions(context.root, context.state)
+    return apply
+
+
+def _present(context: Context, value: str) -> None:
+    context.chip["present"] = _one_of("yes", "no")(value) == "yes"
+
+
+def _codes(context: Context, value: str) -> None:
+    context.chip["error_codes"] = value.split(",")
+
+
+def _isolated_pages(context: Context, value: str) -> None:
+    context.chip["ecc"].update(double_bit_isolated_pages=_whole(value), double_bit_total=_whole(value))
+
+
+def _ecc_errors(context: Context, value: str) -> None:
+    context.chip["ecc"].update(double_bit_errors=_whole(value), double_bit_total=_whole(value))
+
+
+def _process(context: Context, value: str) -> None:
+    """Start a process that has the device open, as one that someone else left behind would."""
+    name, _, memory = value.partition(":")
+    if memory:
+        context.chip["process_memory_mb"] = _whole(memory)
+    device = os.path.join(context.root, f"dev/davinci{context.chip['phy_id']}")
+    code = ("import os, sys, time\nos.open(sys.argv[1], os.O_PATH)\nopen('/proc/self/comm', 'w').write(sys.argv[2])\n"
+            "print(flush=True)\nwhile True: time.sleep(3600)")
+    holder = subprocess.Popen([sys.executable, "-IS", "-c", code, device, name], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    if not holder.stdout.readline():
+        raise BadFault(f"no process can hold {device}: is it there?")
+    context.state["undo"].append({"do": "end", "pid": holder.pid, "started": _start_time(holder.pid)})
+
+
+def _start_time(pid: int) -> str | None:
+    """Start time in ticks, which with the pid names one process for ever; None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
+def _device_node(context: Context, value: str) -> None:
+    path = os.path.join(context.root, f"dev/davinci{context.chip['phy_id']}")
+    _spoil(context, path, value)
+
+
+def _path(context: Context, value: str) -> None:
+    path, _, what = value.partition(":")
+    _spoil(context, os.path.join(context.root, path.lstrip("/")), what)
+
+
+def _spoil(context: Context, path: str, what: str) -> None:
+    """Make a file, folder or device node `missing`, a plain `file`, a `directory`, or of the mode `0...`."""
+    if not os.path.lexists(path):
+        raise BadFault(f"{path} is not there")
+    if what.startswith("0") and all(digit in "01234567" for digit in what):
+        context.state["undo"].append({"do": "chmod", "path": path, "mode": os.stat(path).st_mode & 0o7777})
+        os.chmod(path, int(what, 8))
+        return
+    _one_of("missing", "file", "directory")(what)
+    aside = os.path.join(os.path.dirname(path), f".ascend-fault.{os.path.basename(path)}")
+    os.rename(path, aside)
+    context.state["undo"].append({"do": "rename", "from": aside, "to": path})
+    if what == "file":
+        open(path, "w", encoding="utf-8").close()
+    elif what == "directory":
+        os.mkdir(path)
+
+
+def _link(context: Context, value: str) -> None:
+    """A link that is down loses its speed, its neighbour and its health; nobody reaches its address any more."""
+    context.nic["link"] = _one_of("up", "down")(value).upper()
+    context.nic["link_events"].insert(0, [int(time.time()), context.nic["link"]])
+    if value == "down":
+        context.nic["net_health"] = "Fault"
+        context.nic["lldp"] = None
+        _move_address(context, context.nic["address"], None)
+
+
+def _flaps(context: Context, value: str) -> None:
+    """Downs within the last hours, each followed by an up a second later; the link is up now."""
+    now = int(time.time())
+    for count in range(_whole(value), 0, -1):
+        moment = now - 600 * count
+        context.nic["link_events"][:0] = [[moment + 1, "UP"], [moment, "DOWN"]]
+
+
+def _ip(context: Context, value: str) -> None:
+    """The device has another address than /etc/hccn.conf says, and answers to it only."""
+    wanted = _none_or_text(value)
+    if wanted is not None and not plane.is_ipv4(wanted):
+        raise BadFault(f"{value} is no IPv4 address")
+    _move_address(context, context.nic["address"], wanted)
+    context.nic["address"] = wanted
+
+
+def _move_address(context: Context, old: str | None, new: str | None) -> None:
+    """Take an address from the interface that holds it and give it another one instead."""
+    held = plane.interface_of(old) if context.on_node and old else None
+    if held is None:
+        return
+    interface, prefix = held
+    plane.run("ip", "address", "delete", f"{old}/{prefix}", "dev", interface)
+    context.state["undo"].append(
+        {"do": "run", "command": ["ip", "address", "replace", f"{old}/{prefix}", "dev", interface]})
+    if new:
+        plane.run("ip", "address", "replace", f"{new}/{prefix}", "dev", interface)
+        context.state["undo"].append(
+            {"do": "run", "unless": None, "command": ["ip", "address", "delete", f"{new}/{prefix}", "dev", interface]})
+
+
+def _stale(key: str) -> Callable[[Context, str], None]:
+    """An entry of /etc/hccn.conf that differs from the device."""
+    def apply(context: Context, value: str) -> None:
+        overrides = context.state.setdefault("hccn_conf", {})
+        overrides[f"{key}_{context.chip['phy_id']}"] = value
+        vendor_files.write_hccn_conf(context.root, _healthy(context.state), overrides)
+    return apply
+
+
+def _healthy(state: dict) -> dict:
+    setup = state["setup"]
+    return node_state.new_state(setup["generation"], setup["hardware"], setup["npus"], setup["node_index"])
+
+
+def _netdetect(context: Context, value: str) -> None:
+    context.nic["netdetect"] = _none_or_text(value)
+    context.nic["net_health"] = "Init" if value == "none" else "Receive timeout"
+
+
+def _lldp(context: Context, value: str) -> None:
+    if value == "none":
+        context.nic["lldp"] = None
+        return
+    system, separator, port = value.partition("/")
+    if not separator:
+        raise BadFault(f"{value} is not none or SWITCH/PORT, e.g. leaf-9/400GE1/0/1:1")
+    context.nic["lldp"] = {"chassis": f"02:1e:af:ff:00:{sum(map(ord, system)) % 256:02x}", "system": system, "port": port}
+
+
+def _optics(context: Context, value: str) -> None:
+    context.nic["optical"]["present"] = _one_of("present", "absent")(value) == "present"
+
+
+def _hccn(context: Context, value: str) -> None:
+    name, _, query = value.partition(":")
+    context.nic["faults"][query or "*"] = _one_of("hang", *hccn_tool.ERRORS)(name)
+
+
+def _drop(context: Context, value: str) -> None:
+    """Lose echo requests of this NPU to one address: one direction only, as with a bad queue of a switch."""
+    target, _, percent = value.partition(":")
+    if not plane.is_ipv4(target):
+        raise BadFault(f"{value} is not ADDRESS or ADDRESS:PERCENT")
+    rule = ["OUTPUT", "-s", context.nic["address"], "-d", target, "-p", "icmp", "--icmp-type", "echo-request",
+            "-m", "statistic", "--mode", "random", "--probability", str(_decimal(percent or "100") / 100), "-j", "DROP"]
+    if context.on_node:
+        plane.run("iptables", "-I", *rule)
+        context.state["undo"].append({"do": "run", "if": ["iptables", "-C", *rule], "command": ["iptables", "-D", *rule]})
+
+
+def _tool_fault(tool: str, names: tuple[str, ...]) -> Callable[[Context, str], None]:
+    def apply(context: Context, value: str) -> None:
+        context.state["tools"][tool]["fault"] = _none_or_text(_one_of("none", "hang", *names)(value))
+    return apply
+
+
+def _tool_delay(tool: str) -> Callable[[Context, str], None]:
+    def apply(context: Context, value: str) -> None:
+        context.state["tools"][tool]["delay_s"] = _decimal(value)
+    return apply
+
+
+FAULTS = {
+    # what npu-smi shows
+    "present": Fault("npu", _present, "no", "the NPU is gone from the table, hccn_tool says that it does not exist"),
+    "name": Fault("npu", _sets("name"), "910B4", "another chip"),
+    "health": Fault("npu", _sets("health", to=_one_of("OK", "Warning", "Alarm", "Critical", "UNKNOWN")), "Alarm",
+                    "health as in the table"),
+    "code": Fault("npu", _codes, "0x80E01801,0x81078603", "error codes of the health"),
+    "temperature": Fault("npu", _sets("temperature_c", to=_whole), "96", "°C"),
+    "ecc_errors": Fault("npu", _ecc_errors, "3", "double-bit HBM errors"),
+    "isolated_pages": Fault("npu", _isolated_pages, "64", "HBM pages isolated after double-bit errors"),
+    "aicore": Fault("npu", _sets("aicore_percent", to=_whole), "87", "per cent"),
+    "hbm_used": Fault("npu", _sets("hbm_extra_mb", to=_whole), "20000", "MB in use on top of idle, by nobody shown"),
+    "hbm_total": Fault("npu", _sets("hbm_total_mb", to=_whole), "32768", "MB"),
+    "process": Fault("npu", _process, "python3[:MB]", "a real process of that name has the device open"),
+    # what hccn_tool shows
+    "link": Fault("npu", _link, "down", "link down: no neighbour, no health, its address answers no more"),
+    "flaps": Fault("npu", _flaps, "7", "link downs in the last hours; up now"),
+    "net_health": Fault("npu", _sets("nic", "net_health"), "'Receive timeout'",
+                        "also 'Socket fail', 'Unreachable', 'Time exceeded', 'Fault', 'Init', 'Thread error' …"),
+    "ip": Fault("npu", _ip, "10.78.3.99|none", "the device's address (a peer's own: a duplicate)"),
+    "netmask": Fault("npu", _sets("nic", "netmask"), "255.255.0.0", "the device's netmask"),
+    "gateway": Fault("npu", _sets("nic", "gateway", to=_none_or_text), "none|10.78.3.254", "the device's gateway"),
+    "netdetect": Fault("npu", _netdetect, "none|10.78.3.254", "no address to detect, or one that does not answer"),
+    "conf_address": Fault("npu", _stale("address"), "10.78.3.99", "stale address_N in /etc/hccn.conf"),
+    "conf_netmask": Fault("npu", _stale("netmask"), "255.255.0.0", "stale netmask_N in /etc/hccn.conf"),
+    "conf_gateway": Fault("npu", _stale("gateway"), "10.78.3.254", "stale gateway_N in /etc/hccn.conf"),
+    "lldp": Fault("npu", _lldp, "none|leaf-9/400GE1/0/1:1", "no neighbour, another switch, another's port"),
+    "tls": Fault("npu", _sets("nic", "tls", to=_whole), "1", "TLS switch"),
+    "speed": Fault("npu", _sets("nic", "speed_mbps", to=_whole), "100000", "Mb/s"),
+    "duplex": Fault("npu", _sets("nic", "duplex"), "Half", "duplex"),
+    "mtu": Fault("npu", _sets("nic", "mtu", to=_whole), "4200", "bytes"),
+    "fec": Fault("npu", _sets("nic", "fec"), "'no FEC mode'", "FEC mode"),
+    "optics": Fault("npu", _optics, "absent", "no optical module"),
+    "tx_power": Fault("npu", _sets("nic", "optical", "tx_power_mw", to=_decimal), "0.15", "mW on every lane"),
+    "rx_power": Fault("npu", _sets("nic", "optical", "rx_power_mw", to=_decimal), "0.05", "mW on every lane"),
+    "snr": Fault("npu", _sets("nic", "optical", "media_snr_db", to=_decimal), "17.5", "dB on every lane"),
+    "drop": Fault("npu", _drop, "10.78.3.12[:PERCENT]", "its pings to one address are lost, not those from there"),
+    "hccn": Fault("npu", _hccn, "busy|hang|timeout|…[:QUERY]", "hccn_tool fails or hangs for this NPU"),
+    # the node
+    "device": Fault("npu", _device_node, "missing|file|0600", "the device node /dev/davinciN"),
+    "path": Fault("node", _path, "/usr/local/dcmi:missing|file|directory|0600", "any path, e.g. a mount's source"),
+    "driver": Fault("node", _version("tool", "driver", "driver_package"), "23.0.7", "driver version, running and installed"),
+    "running_driver": Fault("node", _version("tool", "driver"), "24.1.0.3", "installed but not yet rebooted into"),
+    "firmware": Fault("node", _version("firmware_package"), "23.0.7", "firmware package version"),
+    "npu_smi": Fault("node", _tool_fault("npu-smi", tuple(npu_smi.FAILURES)), "hang|dcmi-8005|dcmi-8020|library",
+                     "npu-smi fails or hangs"),
+    "npu_smi_delay": Fault("node", _tool_delay("npu-smi"), "2.5", "seconds before every answer"),
+    "hccn_tool": Fault("node", _tool_fault("hccn_tool", tuple(hccn_tool.ERRORS)), "hang|busy|library|…",
+                       "hccn_tool fails or hangs for all NPUs"),
+    "hccn_tool_delay": Fault("node", _tool_delay("hccn_tool"), "2.5", "seconds before every answer"),
+}
+
+
+# -- commands
+
+def main(argv: list[str], root: str = "/") -> int:
+    """The program ascend-fault; returns the exit status."""
+    command, arguments = (argv[1], argv[2:]) if len(argv) > 1 else ("", [])
+    try:
+        if command == "set" and arguments:
+            plant(root, arguments)
+        elif command == "clear" and not arguments:
+            clear(root)
+        elif command == "show" and not arguments:
+            print("\n".join(node_state.load(root).get("faults", [])) or "no faults")
+        elif command == "list" and not arguments:
+            print("\n".join(f"{fault.of:<5} {name:<16} {fault.values:<42} {fault.meaning}" for name, fault in FAULTS.items()))
+        else:
+            sys.stderr.write(_USAGE)
+            return 2
+    except (BadFault, RuntimeError, FileNotFoundError) as error:
+        sys.stderr.write(f"ascend-fault: {error}\n")
+        return 1
+    return 0
+
+
+def plant(root: str, words: list[str]) -> None:
+    """Plant the faults that `words` name; BadFault before anything is changed when a word is wrong."""
+    with _locked(root):
+        state = node_state.load(root)
+        chips, settings = _read_words(state, words)
+        try:
+            for name, value in settings:
+                for chip in chips if FAULTS[name].of == "npu" else [None]:
+                    FAULTS[name].apply(Context(root, state, chip), value)
+            state.setdefault("faults", []).append(" ".join(words))
+        finally:
+            node_state.save(root, state)  # also when a fault failed half-way: `undo` must not be lost
+
+
+def _read_words(state: dict, words: list[str]) -> tuple[list[dict], list[tuple[str, str]]]:
+    """([chips], [(fault, value)]) from `npu=3 health=Alarm`, `link npu=3 down` and the like."""
+    pairs: list[list[str]] = []
+    for word in words:
+        key, separator, value = word.partition("=")
+        if separator:
+            pairs.append([key, value])
+        elif pairs and "" in (waiting := [pair[1] for pair in pairs]):
+            pairs[waiting.index("")][1] = word
+        else:
+            pairs.append([word, ""])
+    chosen = [value for key, value in pairs if key == "npu"]
+    settings = [(key, value) for key, value in pairs if key != "npu"]
+    for key, value in settings:
+        if key not in FAULTS:
+            raise BadFault(f"{key} is no fault; `ascend-fault list` shows them")
+        if not value:
+            raise BadFault(f"{key} needs a value, e.g. {FAULTS[key].values}")
+        if FAULTS[key].of == "npu" and not chosen:
+            raise BadFault(f"{key} is of an NPU: add npu=N (the number of /dev/davinciN) or npu=all")
+    if not settings:
+        raise BadFault("no fault is named")
+    return _chips(state, chosen[0]) if chosen else [], settings
+
+
+def _chips(state: dict, numbers: str) -> list[dict]:
+    if numbers == "all":
+        return state["chips"]
+    known = {str(chip["phy_id"]): chip for chip in state["chips"]}
+    missing = [number for number in numbers.split(",") if number not in known]
+    if missing:
+        raise BadFault(f"npu={numbers}: this node has the NPUs {', '.join(known)}")
+    return [known[number] for number in numbers.split(",")]
+
+
+def clear(root: str) -> None:
+    """Make the node healthy again, as `setup` left it."""
+    setup = node_state.load(root)["setup"]
+    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    reset(root, package, {"generation": setup["generation"], "hardware": setup["hardware"], "npus": setup["npus"],
+                          "node": setup["node_index"]})
+
+
+def reset(root: str, package: str, node: dict) -> None:
+    """Take back what faults did, then write a healthy state and all vendor files; ValueError when `node` is wrong."""
+    state = node_state.new_state(**node)
+    with _locked(root):
+        if os.path.exists(node_state.path_of(root)):
+            for step in reversed(node_state.load(root)["undo"]):
+                _undo(step)
+        vendor_files.write(root, package, state)
+        node_state.save(root, state)
+
+
+def _undo(step: dict) -> None:
+    """Each step tolerates that it was already done, since a node may have been rebooted in between."""
+    if step["do"] == "run":
+        if "if" not in step or plane.succeeds(*step["if"]):
+            plane.run(*step["command"])
+    elif step["do"] == "chmod":
+        if os.path.exists(step["path"]):
+            os.chmod(step["path"], step["mode"])
+    elif step["do"] == "rename":
+        if os.path.lexists(step["from"]):
+            _remove(step["to"])
+            os.rename(step["from"], step["to"])
+    elif step["do"] == "end":
+        if _start_time(step["pid"]) == step["started"]:
+            os.kill(step["pid"], 9)
+
+
+def _remove(path: str) -> None:
+    """Remove what stood in for the real thing."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        os.rmdir(path)
+    elif os.path.lexists(path):
+        os.remove(path)
+
+
+class _locked:
+    """One writer of the state at a time."""
+
+    def __init__(self, root: str) -> None:
+        self._folder = os.path.dirname(node_state.path_of(root))
+
+    def __enter__(self) -> None:
+        os.makedirs(self._folder, exist_ok=True)
+        self._descriptor = os.open(self._folder, os.O_RDONLY)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, *_exception: object) -> None:
+        os.close(self._descriptor)

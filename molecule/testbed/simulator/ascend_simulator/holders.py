@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real processes of the node that hold an NPU.
+
+A simulated device node has no driver behind it, so a served model never opens it. What counts as holding is being
+given the device: a running container with `--device /dev/davinciN`, or a process with that path open (O_PATH works).
+"""
+from __future__ import annotations
+
+import json
+import os
+
+_DEVICE = "/dev/davinci"
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+def find(root: str, proc: str = "/proc") -> dict[int, list[tuple[int, str]]]:
+    """{number of the davinci device: [(pid on the node, name as npu-smi shows it)]}, pids in rising order."""
+    holders: dict[int, dict[int, str]] = {}
+    containers = _containers(os.path.join(root, "var/lib/docker/containers"))
+    members: dict[str, list[tuple[int, str]]] = {identifier: [] for identifier in containers}
+    for entry in os.listdir(proc):
+        if not entry.isdigit():
+            continue
+        pid = int(entry)
+        for device in _opened(f"{proc}/{entry}/fd", os.path.join(root, _DEVICE.lstrip("/"))):
+            holders.setdefault(device, {})[pid] = _name(proc, pid)
+        for identifier in containers:
+            if identifier in _read(f"{proc}/{entry}/cgroup"):
+                members[identifier].append((pid, _name(proc, pid)))
+    for identifier, devices in containers.items():
+        for position, device in enumerate(devices):
+            worker = _worker(sorted(members[identifier]), position)
+            if worker:
+                holders.setdefault(device, {})[worker[0]] = worker[1]
+    return {device: sorted(processes.items()) for device, processes in holders.items()}
+
+
+def _containers(folder: str) -> dict[str, list[int]]:
+    """{id: devices} of the containers that were given NPUs; whether they run is seen from their processes."""
+    found = {}
+    for identifier in os.listdir(folder) if os.path.isdir(folder) else ():
+        text = _read(os.path.join(folder, identifier, "hostconfig.json"))
+        if _DEVICE not in text:
+            continue
+        devices = [_number(device["PathOnHost"]) for device in json.loads(text).get("Devices") or ()]
+        found[identifier] = [device for device in devices if device is not None]
+    return found
+
+
+def _worker(processes: list[tuple[int, str]], position: int) -> tuple[int, str] | None:
+    """vLLM runs one worker per NPU, or works in its engine core; any other program works in its first process."""
+    for prefix in ("VLLMWorker", "VLLMEngineCor"):
+        workers = [process for process in processes if process[1].startswith(prefix)]
+        if workers:
+            return workers[position % len(workers)]
+    return processes[0] if processes else None
+
+
+def _opened(folder: str, device: str) -> set[int]:
+    found = set()
+    try:
+        descriptors = os.listdir(folder)
+    except OSError:  # the process ended, or is not ours to see
+        return found
+    for descriptor in descriptors:
+        try:
+            target = os.readlink(f"{folder}/{descriptor}")
+        except OSError:
+            continue
+        if target.startswith(device) and target[len(device):].isdigit():
+            found.add(int(target[len(device):]))
+    return found
+
+
+def _number(path: str) -> int | None:
+    suffix = path[len(_DEVICE):] if path.startswith(_DEVICE) else ""
+    return int(suffix) if suffix.isdigit() else None
+
+
+def _name(proc: str, pid: int) -> str:
+    """The kernel cuts a name to 15 characters; npu-smi then drops those outside [A-Za-z0-9_.-]."""
+    return "".join(filter(_NAME_CHARACTERS.__contains__, _read(f"{proc}/{pid}/comm")))
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

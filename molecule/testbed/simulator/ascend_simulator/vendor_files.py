@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files a driver and firmware installation leaves on a node, and the two tools in their vendor's places."""
+from __future__ import annotations
+
+import os
+import sys
+
+from .hardware import release_of, series_of
+
+NPU_SMI = "usr/local/bin/npu-smi"
+HCCN_TOOL = "usr/local/Ascend/driver/tools/hccn_tool"
+FAULT_TOOL = "usr/local/bin/ascend-fault"
+HCCN_CONF = "etc/hccn.conf"
+DRIVER_VERSION = "usr/local/Ascend/driver/version.info"
+FIRMWARE_VERSION = "usr/local/Ascend/firmware/version.info"
+_LIBRARIES = (
+    "usr/local/dcmi/libdcmi.so",
+    "usr/local/Ascend/driver/lib64/common/libc_sec.so",
+    "usr/local/Ascend/driver/lib64/driver/libascend_hal.so",
+    "usr/local/Ascend/driver/lib64/driver/libdcmi.so",
+)
+_PROGRAM = """\
+#!{python} -IS
+# Simulated vendor tool of the ascend.vllm test bed; it answers from {root}etc/ascend-simulator/state.json.
+import sys
+sys.path.insert(0, {package!r})
+from ascend_simulator.{module} import main
+sys.exit(main(sys.argv, {root!r}))
+"""
+
+
+def write(root: str, package: str, state: dict) -> None:
+    """Write all files below `root`; `package` is the folder that holds this package."""
+    for path, module in ((NPU_SMI, "npu_smi"), (HCCN_TOOL, "hccn_tool"), (FAULT_TOOL, "faults")):
+        text = _PROGRAM.format(python=sys.executable, package=package, module=module, root=os.path.join(root, ""))
+        _write(root, path, text, 0o755)
+    for path in _LIBRARIES:
+        _write(root, path, "Stands for a library of the vendor's driver.\n", 0o644)
+    _write(root, "etc/ascend_install.info", _install_info(state), 0o644)
+    write_versions(root, state)
+    write_hccn_conf(root, state)
+
+
+def write_versions(root: str, state: dict) -> None:
+    """version.info of driver and firmware from the state's versions."""
+    versions, release = state["versions"], release_of(state["setup"]["generation"])
+    _write(root, DRIVER_VERSION, _pairs(
+        ("Version", versions["driver_package"]), ("ascendhal_version", release.ascendhal), ("aicpu_version", "1.0"),
+        ("tdt_version", "1.0"), ("log_version", "1.0"), ("prof_version", "2.0"), ("dvppkernels_version", "1.1"),
+        ("tsfw_version", "1.0"), ("Innerversion", release.inner),
+        ("compatible_version", ",".join(f"[{version}]" for version in release.compatible)),
+        ("compatible_version_fw", release.firmware_range), ("package_version", versions["driver_package"])), 0o444)
+    low = versions["firmware_package"].rsplit(".", 1)[0]
+    _write(root, FIRMWARE_VERSION, _pairs(
+        ("Version", versions["firmware"]), ("firmware_version", "1.0"), ("package_version", versions["firmware_package"]),
+        ("compatible_version_drv", f"[{low},{low}.]")), 0o444)
+
+
+def write_hccn_conf(root: str, state: dict, overrides: dict[str, str] | None = None) -> None:
+    """/etc/hccn.conf as the state's addresses give it; `overrides` ({"address_3": …}) makes single entries stale."""
+    entries = {}
+    for chip in state["chips"]:
+        nic, number = chip["nic"], chip["phy_id"]
+        for key in ("address", "netmask", "netdetect", "gateway"):
+            if nic[key]:
+                entries[f"{key}_{number}"] = nic[key]
+        entries[f"send_arp_status_{number}"] = "1"
+    _write(root, HCCN_CONF, _pairs(*{**entries, **(overrides or {})}.items()), 0o640)
+
+
+def _install_info(state: dict) -> str:
+    status = series_of(state["setup"]["generation"]).install_status
+    return _pairs(
+        ("UserName", "HwHiAiUser"), ("UserGroup", "HwHiAiUser"), ("Driver_Install_Type", "full"),
+        ("Driver_Install_Path_Param", "/usr/local/Ascend"), ("Driver_Install_For_All", "yes"),
+        ("Driver_Install_Mode", "normal"), *([("Driver_Install_Status", "complete")] if status else []),
+        ("Firmware_Install_Type", "full"), ("Firmware_Install_Path_Param", "/usr/local/Ascend"))
+
+
+def _pairs(*pairs: tuple[str, str]) -> str:
+    return "".join(f"{key}={value}\n" for key, value in pairs)
+
+
+def _write(root: str, path: str, text: str, mode: int) -> None:
+    target = os.path.join(root, path)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    draft = f"{target}.{os.getpid()}"
+    with open(draft, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(draft, mode)
+    os.replace(draft, target)
