@@ -1,15 +1,66 @@
-# Two commands: `make demo` shows the main job on a simulated cluster, `make test` runs every test. Both set up all they need.
+# SPDX-License-Identifier: GPL-3.0-or-later
+# `make demo` does the main job on a simulated cluster, `make test` runs every test. Both set up all they need.
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
 VENV := .venv
-STAMP := $(VENV)/.ready
+READY := $(VENV)/.ready
+BED := molecule/testbed/bed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv
-venv: $(STAMP)
+.PHONY: help demo demo-down test test-fast lint docs build venv testbed clean
 
-$(STAMP): requirements.txt requirements-dev.txt
-	python3 -m venv $(VENV)
+help:
+	@echo 'make demo       take two simulated Atlas 800 A2 nodes from driver check to report; leaves them up'
+	@echo 'make demo-down  end the demo'
+	@echo 'make test       all set-up and every test'
+	@echo 'make test-fast  what needs no test bed: seconds'
+	@echo 'make docs       write docs/checks.md'
+	@echo 'make build      build the collection artifact'
+	@echo 'make clean      end every test bed; nothing of them stays but the cache'
+
+venv: $(READY)
+
+$(READY): requirements.txt requirements-dev.txt
+	@echo 'Installing ansible-core, molecule and what the tests need into $(VENV) …'
+	python3 -m venv $(VENV) 2>/dev/null || { $(BED) prepare --packages-only; python3 -m venv --clear $(VENV); }
 	$(VENV)/bin/pip install -q -r requirements-dev.txt
 	touch $@
+
+testbed:
+	@$(BED) prepare
+
+# The two halves of the set-up wait for different things (packages, file systems), so they go side by side.
+demo:
+	@$(BED) check
+	$(MAKE) venv & venv=$$!
+	$(BED) -n demo up --nodes 2 --image full --hub
+	wait $$venv
+	ansible-playbook -i inventories/simulated playbooks/site.yml
+	$(BED) demo-hints
+
+demo-down:
+	@$(BED) -n demo down
+
+test: venv
+	@$(BED) prepare
+	pytest
+
+test-fast: venv
+	@pytest -m 'not bed and not engine and not slow'
+
+lint: venv
+	@pytest tests/quality
+
+docs: venv
+	@python docs/generate_checks.py > docs/checks.md
+
+build: venv
+	@ansible-galaxy collection build --force --output-path .cache/
+
+clean:
+	@$(BED) clean
+	rm -rf .cache .ansible

@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The linters of the field, and what becomes of the collection once it is built."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+def run(*command, cwd=ROOT, **environment):
+    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False,
+                          env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment})
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", [
+    ("ruff", "check", "."),
+    ("yamllint", "--strict", "."),
+    ("antsibull-changelog", "lint"),
+    ("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", "."),
+], ids=lambda command: command[0])
+def test_linter_is_content(command):
+    run(*command)
+
+
+@pytest.mark.slow
+def test_ansible_lint_production():
+    run("ansible-lint", "--offline", "--strict")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", ["sanity", "units"])
+def test_ansible_test(suite):
+    run(ROOT / "tests" / "ansible-test", suite)
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("artifact")
+    run("ansible-galaxy", "collection", "build", "--output-path", folder)
+    return next(folder.glob("ascend-vllm-*.tar.gz"))
+
+
+def test_artifact_holds_the_collection_and_nothing_of_the_workshop(artifact):
+    with tarfile.open(artifact) as archive:
+        top = {name.split("/")[0] for name in archive.getnames()}
+    assert {"roles", "plugins", "playbooks", "catalogue", "meta", "docs", "README.md", "LICENSE"} <= top
+    assert not top & {"molecule", "tests", ".ci", ".venv", ".cache", "Makefile", ".git", "pyproject.toml"}
+
+
+def test_installed_artifact_works_in_any_folder(artifact, tmp_path):
+    """The artifact resolves the sample inventory's plan, away from the clone and without its ansible.cfg."""
+    run("ansible-galaxy", "collection", "install", "--no-deps", "--collections-path", tmp_path, artifact, cwd=tmp_path)
+    installed = tmp_path / "ansible_collections" / "ascend" / "vllm"
+    out = run("ansible-playbook", "-i", installed / "inventories" / "sample", "ascend.vllm.plan", "--limit", "atlas-01",
+              cwd=tmp_path, ANSIBLE_COLLECTIONS_PATH=str(tmp_path), HOME=str(tmp_path))
+    assert "vllm serve" in out
+
+
+def test_clone_in_any_folder_finds_itself_and_not_a_copy_in_the_home(tmp_path):
+    """A broken copy of the collection in the home directory is not looked at."""
+    home = tmp_path / "home"
+    copy = home / ".ansible" / "collections" / "ansible_collections" / "ascend" / "vllm"
+    (copy / "roles" / "plan" / "tasks").mkdir(parents=True)
+    (copy / "galaxy.yml").write_text("namespace: ascend\nname: vllm\nversion: 9.9.9\n", "utf-8")
+    (copy / "roles" / "plan" / "tasks" / "main.yml").write_text("- ansible.builtin.fail: {msg: shadowed}\n", "utf-8")
+    clone = tmp_path / "some folder"
+    run("git", "clone", "-q", "--no-hardlinks", ROOT, clone)
+    changed = run("git", "diff", "--binary", "HEAD").encode()
+    subprocess.run(["git", "apply", "--allow-empty"], cwd=clone, input=changed, check=True)
+    out = run("ansible-playbook", "-i", clone / "inventories" / "sample", clone / "playbooks" / "plan.yml",
+              "--limit", "atlas-01", cwd=home, HOME=str(home))
+    assert "vllm serve" in out
+    listed = json.loads(run("ansible-galaxy", "collection", "list", "ascend.vllm", "--format", "json", cwd=clone,
+                            HOME=str(home), ANSIBLE_CONFIG=str(clone / "ansible.cfg")))
+    assert str(clone) in next(iter(listed))
