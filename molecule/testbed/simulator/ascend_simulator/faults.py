@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import hccn_tool, npu_smi, plane, state as node_state, vendor_files
+from . import hccn_tool, npu_smi, plane, vendor_files
+from . import state as node_state
 
 _USAGE = """\
 usage: ascend-fault set [npu=N[,N...]|all] FAULT=VALUE...   (FAULT VALUE works, too)
@@ -101,7 +103,8 @@ def _version(*keys: str) -> Callable[[Context, str], None]:
 
 
 def _present(context: Context, value: str) -> None:
-    context.chip["present"] = _one_of("yes", "no")(value) == "yes"
+    _one_of("no")(value)
+    context.chip["present"] = False
 
 
 def _codes(context: Context, value: str) -> None:
@@ -170,12 +173,10 @@ def _spoil(context: Context, path: str, what: str) -> None:
 
 def _link(context: Context, value: str) -> None:
     """A link that is down loses its speed, its neighbour and its health; nobody reaches its address any more."""
-    context.nic["link"] = _one_of("up", "down")(value).upper()
-    context.nic["link_events"].insert(0, [int(time.time()), context.nic["link"]])
-    if value == "down":
-        context.nic["net_health"] = "Fault"
-        context.nic["lldp"] = None
-        _move_address(context, context.nic["address"], None)
+    _one_of("down")(value)
+    context.nic.update(link="DOWN", net_health="Fault", lldp=None)
+    context.nic["link_events"].insert(0, [int(time.time()), "DOWN"])
+    _silence(context)
 
 
 def _flaps(context: Context, value: str) -> None:
@@ -187,34 +188,35 @@ def _flaps(context: Context, value: str) -> None:
 
 
 def _ip(context: Context, value: str) -> None:
-    """The device has another address than /etc/hccn.conf says, and answers to it only."""
-    wanted = _none_or_text(value)
-    if wanted is not None and not plane.is_ipv4(wanted):
+    """The device has another address than /etc/hccn.conf says, and answers to that one only."""
+    address = _none_or_text(value)
+    if address is not None and not plane.is_ipv4(address):
         raise BadFault(f"{value} is no IPv4 address")
-    _move_address(context, context.nic["address"], wanted)
-    context.nic["address"] = wanted
+    held = plane.interface_of(context.nic["address"]) if context.on_node else None
+    _silence(context)
+    if held and address:
+        plane.run("ip", "address", "replace", f"{address}/{held[1]}", "dev", held[0])
+        context.state["undo"].append({"do": "release", "address": address})
+    context.nic["address"] = address
 
 
-def _move_address(context: Context, old: str | None, new: str | None) -> None:
-    """Take an address from the interface that holds it and give it another one instead."""
-    held = plane.interface_of(old) if context.on_node and old else None
-    if held is None:
-        return
-    interface, prefix = held
-    plane.run("ip", "address", "delete", f"{old}/{prefix}", "dev", interface)
-    context.state["undo"].append(
-        {"do": "run", "command": ["ip", "address", "replace", f"{old}/{prefix}", "dev", interface]})
-    if new:
-        plane.run("ip", "address", "replace", f"{new}/{prefix}", "dev", interface)
-        context.state["undo"].append(
-            {"do": "run", "unless": None, "command": ["ip", "address", "delete", f"{new}/{prefix}", "dev", interface]})
+def _silence(context: Context) -> None:
+    """Drop what goes to and from the NPU's address. Taking the address away would take the rail's route along."""
+    for chain, end in (("INPUT", "-d"), ("OUTPUT", "-s")):
+        _block(context, [chain, end, context.nic["address"], "-j", "DROP"])
+
+
+def _block(context: Context, rule: list[str]) -> None:
+    if context.on_node:
+        plane.run("iptables", "-I", *rule)
+        context.state["undo"].append({"do": "unblock", "rule": rule})
 
 
 def _stale(key: str) -> Callable[[Context, str], None]:
     """An entry of /etc/hccn.conf that differs from the device."""
     def apply(context: Context, value: str) -> None:
         overrides = context.state.setdefault("hccn_conf", {})
-        overrides[f"{key}_{context.chip['phy_id']}"] = value
+        overrides[f"{key}_{context.chip['phy_id']}"] = _none_or_text(value)
         vendor_files.write_hccn_conf(context.root, _healthy(context.state), overrides)
     return apply
 
@@ -236,7 +238,8 @@ def _lldp(context: Context, value: str) -> None:
     system, separator, port = value.partition("/")
     if not separator:
         raise BadFault(f"{value} is not none or SWITCH/PORT, e.g. leaf-9/400GE1/0/1:1")
-    context.nic["lldp"] = {"chassis": f"02:1e:af:ff:00:{sum(map(ord, system)) % 256:02x}", "system": system, "port": port}
+    chassis = f"02:1e:af:ff:00:{sum(map(ord, system)) % 256:02x}"
+    context.nic["lldp"] = {"chassis": chassis, "system": system, "port": port}
 
 
 def _optics(context: Context, value: str) -> None:
@@ -253,11 +256,10 @@ def _drop(context: Context, value: str) -> None:
     target, _, percent = value.partition(":")
     if not plane.is_ipv4(target):
         raise BadFault(f"{value} is not ADDRESS or ADDRESS:PERCENT")
-    rule = ["OUTPUT", "-s", context.nic["address"], "-d", target, "-p", "icmp", "--icmp-type", "echo-request",
-            "-m", "statistic", "--mode", "random", "--probability", str(_decimal(percent or "100") / 100), "-j", "DROP"]
-    if context.on_node:
-        plane.run("iptables", "-I", *rule)
-        context.state["undo"].append({"do": "run", "if": ["iptables", "-C", *rule], "command": ["iptables", "-D", *rule]})
+    share = _decimal(percent or "100") / 100
+    luck = ["-m", "statistic", "--mode", "random", "--probability", str(share)] if share < 1 else []
+    _block(context, ["OUTPUT", "-s", context.nic["address"], "-d", target, "-p", "icmp", "--icmp-type", "echo-request",
+                     *luck, "-j", "DROP"])
 
 
 def _tool_fault(tool: str, names: tuple[str, ...]) -> Callable[[Context, str], None]:
@@ -295,9 +297,9 @@ FAULTS = {
     "netmask": Fault("npu", _sets("nic", "netmask"), "255.255.0.0", "the device's netmask"),
     "gateway": Fault("npu", _sets("nic", "gateway", to=_none_or_text), "none|10.78.3.254", "the device's gateway"),
     "netdetect": Fault("npu", _netdetect, "none|10.78.3.254", "no address to detect, or one that does not answer"),
-    "conf_address": Fault("npu", _stale("address"), "10.78.3.99", "stale address_N in /etc/hccn.conf"),
-    "conf_netmask": Fault("npu", _stale("netmask"), "255.255.0.0", "stale netmask_N in /etc/hccn.conf"),
-    "conf_gateway": Fault("npu", _stale("gateway"), "10.78.3.254", "stale gateway_N in /etc/hccn.conf"),
+    "conf_address": Fault("npu", _stale("address"), "10.78.3.99|none", "stale address_N in /etc/hccn.conf"),
+    "conf_netmask": Fault("npu", _stale("netmask"), "255.255.0.0|none", "stale netmask_N in /etc/hccn.conf"),
+    "conf_gateway": Fault("npu", _stale("gateway"), "10.78.3.254|none", "stale gateway_N in /etc/hccn.conf"),
     "lldp": Fault("npu", _lldp, "none|leaf-9/400GE1/0/1:1", "no neighbour, another switch, another's port"),
     "tls": Fault("npu", _sets("nic", "tls", to=_whole), "1", "TLS switch"),
     "speed": Fault("npu", _sets("nic", "speed_mbps", to=_whole), "100000", "Mb/s"),
@@ -313,7 +315,8 @@ FAULTS = {
     # the node
     "device": Fault("npu", _device_node, "missing|file|0600", "the device node /dev/davinciN"),
     "path": Fault("node", _path, "/usr/local/dcmi:missing|file|directory|0600", "any path, e.g. a mount's source"),
-    "driver": Fault("node", _version("tool", "driver", "driver_package"), "23.0.7", "driver version, running and installed"),
+    "driver": Fault("node", _version("tool", "driver", "driver_package"), "23.0.7",
+                    "driver version, running and installed"),
     "running_driver": Fault("node", _version("tool", "driver"), "24.1.0.3", "installed but not yet rebooted into"),
     "firmware": Fault("node", _version("firmware_package"), "23.0.7", "firmware package version"),
     "npu_smi": Fault("node", _tool_fault("npu-smi", tuple(npu_smi.FAILURES)), "hang|dcmi-8005|dcmi-8020|library",
@@ -338,7 +341,8 @@ def main(argv: list[str], root: str = "/") -> int:
         elif command == "show" and not arguments:
             print("\n".join(node_state.load(root).get("faults", [])) or "no faults")
         elif command == "list" and not arguments:
-            print("\n".join(f"{fault.of:<5} {name:<16} {fault.values:<42} {fault.meaning}" for name, fault in FAULTS.items()))
+            for name, fault in FAULTS.items():
+                print(f"{fault.of:<5} {name:<16} {fault.values:<42} {fault.meaning}")
         else:
             sys.stderr.write(_USAGE)
             return 2
@@ -349,7 +353,7 @@ def main(argv: list[str], root: str = "/") -> int:
 
 
 def plant(root: str, words: list[str]) -> None:
-    """Plant the faults that `words` name; BadFault before anything is changed when a word is wrong."""
+    """Plant the faults that `words` name. BadFault names a wrong word (nothing is planted) or a wrong value."""
     with _locked(root):
         state = node_state.load(root)
         chips, settings = _read_words(state, words)
@@ -418,19 +422,20 @@ def reset(root: str, package: str, node: dict) -> None:
 
 def _undo(step: dict) -> None:
     """Each step tolerates that it was already done, since a node may have been rebooted in between."""
-    if step["do"] == "run":
-        if "if" not in step or plane.succeeds(*step["if"]):
-            plane.run(*step["command"])
-    elif step["do"] == "chmod":
-        if os.path.exists(step["path"]):
-            os.chmod(step["path"], step["mode"])
-    elif step["do"] == "rename":
-        if os.path.lexists(step["from"]):
-            _remove(step["to"])
-            os.rename(step["from"], step["to"])
-    elif step["do"] == "end":
-        if _start_time(step["pid"]) == step["started"]:
-            os.kill(step["pid"], 9)
+    if step["do"] == "unblock":
+        if plane.succeeds("iptables", "-C", *step["rule"]):
+            plane.run("iptables", "-D", *step["rule"])
+    elif step["do"] == "release":
+        held = plane.interface_of(step["address"])
+        if held:
+            plane.run("ip", "address", "delete", f"{step['address']}/{held[1]}", "dev", held[0])
+    elif step["do"] == "chmod" and os.path.exists(step["path"]):
+        os.chmod(step["path"], step["mode"])
+    elif step["do"] == "rename" and os.path.lexists(step["from"]):
+        _remove(step["to"])
+        os.rename(step["from"], step["to"])
+    elif step["do"] == "end" and _start_time(step["pid"]) == step["started"]:
+        os.kill(step["pid"], signal.SIGKILL)
 
 
 def _remove(path: str) -> None:

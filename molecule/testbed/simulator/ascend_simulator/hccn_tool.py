@@ -29,7 +29,8 @@ ERRORS = {
     "library": missing_library("hccn_tool"),
 }
 _DETAILS = "Enter [ hccn_tool -h ] for more details.\n"
-_BAD_TYPE = Failure(1, stderr='Get invalid major cmd type. The valid major cmd type should be "-a" or "-i".\n' + _DETAILS)
+_BAD_TYPE = Failure(1, stderr='Get invalid major cmd type. The valid major cmd type should be "-a" or "-i".\n'
+                              + _DETAILS)
 _BAD_COUNT = Failure(2, stderr="Get invalid major cmd number. Please check your input.\n" + _DETAILS)
 _BAD_COMMAND = Failure(3, stderr="Get invalid major cmd.\n" + _DETAILS)
 _BAD_DEVICE = Failure(4, stderr="Get invalid device id.\n")
@@ -39,7 +40,8 @@ _BAD_ADDRESS = Failure(6, stderr="The ip address you configured is invalid!\n")
 _PFC = tuple(f"_pfc_pri{priority}_pkt_num" for priority in range(8))
 COUNTERS = (
     "mac_tx_mac_pause_num", "mac_rx_mac_pause_num",
-    "mac_tx_pfc_pkt_num", *("mac_tx" + name for name in _PFC), "mac_rx_pfc_pkt_num", *("mac_rx" + name for name in _PFC),
+    "mac_tx_pfc_pkt_num", *("mac_tx" + name for name in _PFC),
+    "mac_rx_pfc_pkt_num", *("mac_rx" + name for name in _PFC),
     *(f"mac_{way}_{kind}_{unit}_num" for way in ("tx", "rx") for kind in ("total", "bad") for unit in ("pkt", "oct")),
     "mac_rx_fcs_err_pkt_num",
     "roce_rx_rc_pkt_num", "roce_rx_all_pkt_num", "roce_rx_err_pkt_num",
@@ -110,7 +112,8 @@ def _ping(chip: dict, arguments: list[str]) -> str:
         raise ToolError(_BAD_ADDRESS)
     if chip["nic"]["link"] != "UP":
         raise ToolError(ERRORS["link-down"])
-    times = plane.ping(chip["nic"]["address"], options["address"], int(size))
+    source = chip["nic"]["address"]
+    times = plane.ping(source, options["address"], int(size)) if source else None
     if times is None:
         raise ToolError(ERRORS["failed"])
     received = [milliseconds for milliseconds in times if milliseconds is not None]
@@ -257,7 +260,10 @@ def _status(chip: dict, _series: Series) -> str:
 
 def _route(chip: dict, _series: Series) -> str:
     nic, device = chip["nic"], f"eth{chip['phy_id']}"
-    network = ".".join(str(int(part) & int(mask)) for part, mask in zip(nic["address"].split("."), nic["netmask"].split(".")))
+    if not nic["address"]:
+        raise ToolError(ERRORS["no-ip"])
+    address, netmask = ((int(part) for part in nic[key].split(".")) for key in ("address", "netmask"))
+    network = ".".join(str(part & mask) for part, mask in zip(address, netmask))
     rows = [("default", nic["gateway"], "0.0.0.0", "UG", device)] if nic["gateway"] else []
     rows += [(network, "*", nic["netmask"], "U", device), ("127.0.0.1", "*", "255.255.255.255", "UH", "lo")]
     return ("Routing table:\nDestination     Gateway         Genmask         Flags Metric Ref    Use Iface\n"

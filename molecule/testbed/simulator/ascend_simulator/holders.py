@@ -12,6 +12,7 @@ import json
 import os
 
 _DEVICE = "/dev/davinci"
+_STARTERS = ("tini", "docker-init", "bash", "sh")
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
@@ -26,8 +27,9 @@ def find(root: str, proc: str = "/proc") -> dict[int, list[tuple[int, str]]]:
         pid = int(entry)
         for device in _opened(f"{proc}/{entry}/fd", os.path.join(root, _DEVICE.lstrip("/"))):
             holders.setdefault(device, {})[pid] = _name(proc, pid)
+        group = _read(f"{proc}/{entry}/cgroup") if containers else ""
         for identifier in containers:
-            if identifier in _read(f"{proc}/{entry}/cgroup"):
+            if identifier in group:
                 members[identifier].append((pid, _name(proc, pid)))
     for identifier, devices in containers.items():
         for position, device in enumerate(devices):
@@ -50,12 +52,12 @@ def _containers(folder: str) -> dict[str, list[int]]:
 
 
 def _worker(processes: list[tuple[int, str]], position: int) -> tuple[int, str] | None:
-    """vLLM runs one worker per NPU, or works in its engine core; any other program works in its first process."""
+    """vLLM runs one worker per NPU, or works in its engine core; others work in the first that is no starter."""
     for prefix in ("VLLMWorker", "VLLMEngineCor"):
         workers = [process for process in processes if process[1].startswith(prefix)]
         if workers:
             return workers[position % len(workers)]
-    return processes[0] if processes else None
+    return next((process for process in processes if process[1] not in _STARTERS), processes[0] if processes else None)
 
 
 def _opened(folder: str, device: str) -> set[int]:

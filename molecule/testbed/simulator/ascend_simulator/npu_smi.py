@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import sys
 
-from . import holders, state as node_state, tables
+from . import holders, tables
+from . import state as node_state
 from .hardware import HARDWARE, series_of
 from .tool import Failure, ToolError, finish, missing_library, start
 
@@ -215,7 +216,8 @@ def _card_query(kind: str, state: dict, chips: list[dict]) -> str:
         return _lines(_product(state, chips[0]))
     if kind == "common":
         blocks = [_lines([("Chip ID", chip["chip"]), *_common(state, chip)]) for chip in chips]
-        return "\n".join([_lines(header), *blocks, _lines([("Chip Name", "mcu"), ("Temperature(C)", _board_temp(chips))])])
+        controller = [("Chip Name", "mcu"), ("Temperature(C)", _board_temp(chips))]
+        return "\n".join([_lines(header), *blocks, _lines(controller)])
     blocks = [_lines([*_CHIP_QUERIES[kind](state, chip), ("Chip ID", chip["chip"])], width) for chip in chips]
     if kind in _MCU_QUERIES:
         blocks.append(_lines([*_MCU_QUERIES[kind](chips), ("Chip Name", "MCU")]))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 
 PACKETS = 3
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def is_ipv4(text: str) -> bool:
@@ -58,6 +59,3 @@ def run(*command: str) -> None:
 def succeeds(*command: str) -> bool:
     """Whether a command that only asks something says yes."""
     return subprocess.run(command, capture_output=True, check=False, env={"PATH": _PATH}).returncode == 0
-
-
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -74,7 +74,8 @@ def _chip_rows(layout: Layout, chip: dict, two_chips: bool) -> list[str]:
     power = "-" if chip["chip"] else f"{chip['power_w']:.1f}"  # the second chip of an NPU shows none
     identity = f"{chip['chip']:<5} {chip['phy_id']}" if two_chips else str(chip["chip"])
     return [
-        _row(f"{chip['npu']:<5} {chip['name']}", chip["health"], layout.first.format(power, chip["temperature_c"], 0, 0)),
+        _row(f"{chip['npu']:<5} {chip['name']}", chip["health"],
+             layout.first.format(power, chip["temperature_c"], 0, 0)),
         _row(identity, chip["bus_id"],
              layout.second.format(chip["aicore_percent"], 0, 0, chip["hbm_used_mb"], chip["hbm_total_mb"])),
     ]

@@ -26,7 +26,10 @@ _PROGRAM = """\
 # Simulated vendor tool of the ascend.vllm test bed; it answers from {root}etc/ascend-simulator/state.json.
 import sys
 sys.path.insert(0, {package!r})
-from ascend_simulator.{module} import main
+try:
+    from ascend_simulator.{module} import main
+except ImportError:
+    sys.exit("{program} is simulated: it answers on the node, not in a container that only has the program mounted.")
 sys.exit(main(sys.argv, {root!r}))
 """
 
@@ -34,8 +37,8 @@ sys.exit(main(sys.argv, {root!r}))
 def write(root: str, package: str, state: dict) -> None:
     """Write all files below `root`; `package` is the folder that holds this package."""
     for path, module in ((NPU_SMI, "npu_smi"), (HCCN_TOOL, "hccn_tool"), (FAULT_TOOL, "faults")):
-        text = _PROGRAM.format(python=sys.executable, package=package, module=module, root=os.path.join(root, ""))
-        _write(root, path, text, 0o755)
+        _write(root, path, _PROGRAM.format(python=sys.executable, package=package, module=module,
+                                           program=os.path.basename(path), root=os.path.join(root, "")), 0o755)
     for path in _LIBRARIES:
         _write(root, path, "Stands for a library of the vendor's driver.\n", 0o644)
     _write(root, "etc/ascend_install.info", _install_info(state), 0o644)
@@ -54,12 +57,12 @@ def write_versions(root: str, state: dict) -> None:
         ("compatible_version_fw", release.firmware_range), ("package_version", versions["driver_package"])), 0o444)
     low = versions["firmware_package"].rsplit(".", 1)[0]
     _write(root, FIRMWARE_VERSION, _pairs(
-        ("Version", versions["firmware"]), ("firmware_version", "1.0"), ("package_version", versions["firmware_package"]),
-        ("compatible_version_drv", f"[{low},{low}.]")), 0o444)
+        ("Version", versions["firmware"]), ("firmware_version", "1.0"),
+        ("package_version", versions["firmware_package"]), ("compatible_version_drv", f"[{low},{low}.]")), 0o444)
 
 
-def write_hccn_conf(root: str, state: dict, overrides: dict[str, str] | None = None) -> None:
-    """/etc/hccn.conf as the state's addresses give it; `overrides` ({"address_3": …}) makes single entries stale."""
+def write_hccn_conf(root: str, state: dict, overrides: dict[str, str | None] | None = None) -> None:
+    """/etc/hccn.conf from the state's addresses; `overrides` make entries stale ({"address_3": …}, None = left out)."""
     entries = {}
     for chip in state["chips"]:
         nic, number = chip["nic"], chip["phy_id"]
@@ -67,7 +70,8 @@ def write_hccn_conf(root: str, state: dict, overrides: dict[str, str] | None = N
             if nic[key]:
                 entries[f"{key}_{number}"] = nic[key]
         entries[f"send_arp_status_{number}"] = "1"
-    _write(root, HCCN_CONF, _pairs(*{**entries, **(overrides or {})}.items()), 0o640)
+    entries.update(overrides or {})
+    _write(root, HCCN_CONF, _pairs(*(entry for entry in entries.items() if entry[1] is not None)), 0o640)
 
 
 def _install_info(state: dict) -> str:
