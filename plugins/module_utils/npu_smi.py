@@ -309,6 +309,7 @@ class _InfoReader:
         return self.upper is not None
 
     def _add_chip(self, values, line):
+        _require(values, ("npu", "health"), line)
         chip = {field: values.get(field) for field in (
             "npu", "chip", "phy_id", "name", "health", "power_w", "temperature_c", "hugepages_used",
             "hugepages_total", "bus_id", "aicore_percent", "memory_used_mb", "memory_total_mb", "hbm_used_mb",
@@ -325,6 +326,7 @@ class _InfoReader:
             return True
         values = _match(cells, (self.process_header,))
         if values is not None:
+            _require(values, ("npu", "pid"), line)
             self.processes.append({
                 "npu": values["npu"], "chip": values.get("chip"), "pid": values["pid"],
                 "name": values.get("process") or "", "memory_mb": values.get("process_memory"),
@@ -332,6 +334,13 @@ class _InfoReader:
         elif not last:
             raise ParseError("a row of the process table does not fit its header", line)
         return values is not None
+
+
+def _require(values, fields, line):
+    """A header that has lost a column that every layout has is no header that we know."""
+    for field in fields:
+        if field not in values:
+            raise ParseError("the npu-smi table has no column for %s" % field, line)
 
 
 def _is_title(line):
