@@ -1,0 +1,319 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A bed: a world with two networks and the nodes of one cluster in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from . import guard, images
+from .machine import TESTBED, BedError, Process, cache, lock
+from .world import World, clone
+
+NODES_MOST = 100
+DAEMON = {"insecure-registries": ["10.77.0.1:5000"], "storage-driver": "overlay2"}
+READY = "until systemctl start ssh docker 2>/dev/null; do sleep 0.1; done"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a bed is made of."""
+
+    nodes: int = 2
+    npus: int = 8
+    image: str = "light"
+    generation: str = "25.3.rc1"
+
+
+class Bed:
+    """One cluster by name. Several can run at once: each has the same addresses in a network of its own."""
+
+    def __init__(self, name: str):
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name):
+            raise BedError(f"a bed's name is made of a-z, 0-9 and -, at most 32 of them, found {name!r}; choose another")
+        self.name = name
+        self.folder = cache() / "beds" / name
+        self.world = World(self.folder)
+
+    @property
+    def settings(self) -> Settings | None:
+        """What it was brought up with; None when nothing is there."""
+        path = self.folder / "settings.json"
+        return Settings(**json.loads(path.read_text())) if path.exists() else None
+
+    def lock(self):
+        return lock(f"bed-{self.name}")
+
+    # -- up
+
+    def up(self, **wanted) -> None:
+        """Bring the bed to what is wanted (keys of Settings; None: as it is, or the default)."""
+        node_root = images.prepare()
+        wanted = {key: value for key, value in wanted.items() if value is not None}
+        with self.lock():
+            settings = self._settle(wanted)
+            engine_root, shared = images.engine_image(settings.image) if settings.image != "none" else (None, None)
+            guard.ensure()
+            if not self.world.alive:
+                self._wipe()
+                self._save(settings)
+                clone(node_root, self.world.data)
+            self.world.start()
+            self._networks()
+            self._save(settings)
+            write_ssh_files(settings.nodes)
+            with ThreadPoolExecutor(8) as pool:
+                for _ in pool.map(lambda index: self._node(index, settings, engine_root, shared), self.indexes(settings)):
+                    pass
+            guard.check(self.world)
+
+    @staticmethod
+    def indexes(settings: Settings) -> range:
+        return range(1, settings.nodes + 1)
+
+    def _settle(self, wanted: dict) -> Settings:
+        present = self.settings if self.world.alive else None
+        settings = replace(present or Settings(), **wanted)
+        if not 0 <= settings.nodes <= NODES_MOST:
+            raise BedError(f"--nodes is 0 to {NODES_MOST}, found {settings.nodes}")
+        if not 0 <= settings.npus <= 8:
+            raise BedError(f"--npus is 0 to 8, found {settings.npus}")
+        if present and present.nodes:
+            same = replace(settings, nodes=present.nodes)
+            if same != present or settings.nodes < present.nodes:
+                raise BedError(f"bed {self.name} is up as {present}, wanted {settings}; run `bed -n {self.name} down` first")
+        return settings
+
+    def _save(self, settings: Settings) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        beside = self.folder / "settings.json.new"
+        beside.write_text(json.dumps(asdict(settings)))
+        beside.rename(self.folder / "settings.json")
+
+    def _networks(self) -> None:
+        """The hosts' network, with the controller's address on its bridge, and the NPUs' network, with none."""
+        present = self.world.docker("network", "ls", "--format", "{{.Name}}").split()
+        create = ("network", "create", "--internal", "--opt")
+        if "hosts" not in present:
+            bridge = "com.docker.network.bridge.name=hosts"
+            self.world.docker(*create, bridge, "--subnet", str(guard.HOSTS), "--gateway", "10.77.0.1", "hosts")
+        if "npus" not in present:
+            options = ("com.docker.network.bridge.name=npus", "--opt", "com.docker.network.bridge.inhibit_ipv4=true")
+            self.world.docker(*create, *options, "--subnet", str(guard.NPUS), "--gateway", "10.78.15.254", "npus")
+
+    def _node(self, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
+        """Make node ``index`` if it is not whole, start it if it is off, and wait until SSH and Docker answer."""
+        name, made = f"node{index}", self.folder / "nodes" / f"node{index}" / "made"
+        if not made.exists():
+            self._create(index, settings, engine_root, shared)
+        self.world.docker("start", name)
+        self.wait(name)
+        if not made.exists():
+            options = ("--generation", settings.generation, "--npus", str(settings.npus), "--node-index", str(index))
+            self.console(name, "/opt/ascend-simulator/setup", *options)
+            made.touch()
+
+    def wait(self, name: str) -> None:
+        """Start SSH and Docker of a running node if they are stopped; returns once both answer."""
+        try:
+            self.console(name, "timeout", "60", "sh", "-c", READY)
+        except BedError as error:
+            said = self.world.docker("logs", "--tail", "1", name).strip()
+            raise BedError(f"{name} of bed {self.name} does not boot: {said or error}") from error
+        self.world.run(*ssh_command(name), "docker", "version", "--format", "{{.Server.Version}}")
+
+    def _create(self, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
+        name, folder = f"node{index}", self.folder / "nodes" / f"node{index}"
+        self.world.docker("rm", "--force", "--volumes", name) if name in self.nodes() else None
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        clone(engine_root, folder / "docker") if engine_root else (folder / "docker").mkdir()
+        self.world.docker(
+            *("create", "--name", name, "--hostname", name, "--restart", "always", "--stop-signal", "RTMIN+3"),
+            *("--network", "hosts", "--ip", address(index)),
+            # Not --privileged: that would show the node the machine's disks.
+            *("--cap-add", "ALL", "--device-cgroup-rule", "a *:* rwm", "--cgroupns", "private"),
+            *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
+            *("--security-opt", "systempaths=unconfined", "--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock"),
+            *("--volume", f"{folder}/docker:/var/lib/docker"),
+            *(("--volume", f"{shared}:{shared}:ro") if shared else ()),
+            *("--env", f"NODE_INDEX={index}", "--env", f"NPUS={settings.npus}", "--env", f"NPU_MAJOR={npu_major()}"),
+            *(images.NODE_IMAGE, "/usr/local/lib/ascend-testbed/boot"),
+        )
+        self.world.docker("network", "connect", "--ip", f"10.78.8.{10 + index}", "npus", name)
+        self.world.docker("cp", "-", f"{name}:/", input=node_files(index))
+
+    # -- use
+
+    def require(self) -> None:
+        if not self.world.alive:
+            raise BedError(f"bed {self.name} is not up; run `bed -n {self.name} up` first")
+
+    def nodes(self) -> dict[str, str]:
+        """State of each node's container by name: running, paused, exited …"""
+        listed = self.world.docker("ps", "--all", "--format", "{{.Names}} {{.State}}").splitlines()
+        return dict(sorted((line.split() for line in listed), key=lambda pair: (len(pair[0]), pair[0])))
+
+    def console(self, node: str, *argv: str, **options) -> str:
+        """Run a command on a node without SSH, as from its serial console."""
+        return self.world.docker("exec", node, *argv, **options)
+
+    def become(self, argv: Iterable[str]) -> None:
+        """Replace this process by ``argv`` in the bed's network, where packets cannot leave the machine."""
+        self.require()
+        guard.check(self.world)
+        runs = self.folder / "runs"
+        runs.mkdir(exist_ok=True)
+        Process(runs / str(os.getpid())).adopt(os.getpid())
+        command = self.world.enter(*argv)
+        os.execve(command[0], command, self._environment())
+
+    def _environment(self) -> dict[str, str]:
+        """The caller's, but for proxies, which the bed's network cannot reach, and with what names the bed."""
+        kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+        return kept | {"ASCEND_TESTBED": self.name, "ASCEND_VLLM_CACHE": str(cache())}
+
+    def start_service(self, name: str, argv: list[str]) -> None:
+        """Start a helper of the bed (a registry, a hub): it runs in the bed's network and ends with it."""
+        self.require()
+        service = self._service(name)
+        if not argv:
+            raise BedError(f"a service needs a command: bed service start {name} -- COMMAND …")
+        if service.pid:
+            raise BedError(f"service {name} of bed {self.name} runs already; run `bed service stop {name}` first")
+        guard.check(self.world)
+        log = service.record.with_suffix(".log")
+        service.start(*self.world.enter(*argv), log=log, environment=self._environment())
+        print(f"bed: service {name} started; its log is {log}")
+
+    def stop_service(self, name: str) -> None:
+        """Stop a helper that was started here."""
+        service = self._service(name)
+        if not service.record.exists():
+            raise BedError(f"bed {self.name} has no service {name}; `bed status` lists them")
+        service.end()
+
+    def _service(self, name: str) -> Process:
+        folder = self.folder / "services"
+        folder.mkdir(exist_ok=True)
+        return Process(folder / f"{name}.pid")
+
+    def status(self) -> dict:
+        """What is there: {"up", "nodes": {name: state}, "addresses", "services", "settings"}."""
+        nodes = self.nodes() if self.world.alive else {}
+        services = {path.stem: Process(path).pid for path in sorted(self.folder.glob("services/*.pid"))}
+        return {
+            "up": self.world.alive,
+            "nodes": nodes,
+            "addresses": {node: address(int(node.removeprefix("node"))) for node in nodes},
+            "services": {name: "running" if pid else "ended" for name, pid in services.items()},
+            "settings": asdict(settings) if (settings := self.settings) else None,
+        }
+
+    # -- down
+
+    def down(self, nodes_only: bool = False) -> None:
+        """End the bed and leave nothing; with ``nodes_only`` its network and those who run in it stay."""
+        with self.lock():
+            if nodes_only:
+                self._remove_nodes()
+                return
+            self._wipe()
+        with lock("guard"):
+            if not any((cache() / "beds").glob("*")):
+                guard.remove()
+
+    def _remove_nodes(self) -> None:
+        if not self.world.alive:
+            return
+        if names := list(self.nodes()):
+            self.world.docker("rm", "--force", "--volumes", *names)
+        shutil.rmtree(self.folder / "nodes", ignore_errors=True)
+        self._save(replace(self.settings, nodes=0))
+
+    def _wipe(self) -> None:
+        if not self.folder.exists():
+            return
+        for record in (*self.folder.glob("services/*.pid"), *self.folder.glob("runs/*")):
+            Process(record).end(seconds=1)
+        self.world.end()
+        shutil.rmtree(self.folder)
+
+
+def beds() -> list[Bed]:
+    """Every bed that is there, up or broken."""
+    return [Bed(entry.name) for entry in sorted((cache() / "beds").glob("*"))]
+
+
+def address(index: int) -> str:
+    return f"10.77.0.{10 + index}"
+
+
+def npu_major() -> int:
+    """A character device major that no driver of this kernel holds: opening such a device fails, as it should."""
+    lines = Path("/proc/devices").read_text().split("Block devices:")[0].splitlines()
+    held = {int(line.split()[0]) for line in lines if line[:3].strip().isdigit()}
+    return next(major for major in range(236, 0, -1) if major not in held)
+
+
+def ssh_command(node: str) -> list[str]:
+    return ["ssh", "-F", str(cache() / "ssh" / "config"), node]
+
+
+def write_ssh_files(nodes: int) -> None:
+    """known_hosts and a client configuration for every node that any bed has had."""
+    folder = cache() / "ssh"
+    with lock("ssh"):
+        for index in range(1, nodes + 1):
+            images.host_key(index)
+        known = sorted(folder.glob("host_node*.pub"), key=lambda path: (len(path.name), path.name))
+        lines = []
+        for path in known:
+            index = int(path.stem.removeprefix("host_node"))
+            kind, key, _ = path.read_text().split()
+            lines.append(f"node{index},{address(index)} {kind} {key}\n")
+        config = [
+            f"Host node* 10.77.0.*\n  User root\n  IdentityFile {folder}/id_ed25519\n  IdentitiesOnly yes\n"
+            f"  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
+            "  StrictHostKeyChecking yes\n  BatchMode yes\n  ConnectTimeout 5\n"
+        ]
+        config += [f"Host {line.split(',')[0]}\n  HostName {line.split(',')[1].split()[0]}\n" for line in lines]
+        for name, text in (("known_hosts", "".join(lines)), ("config", "".join(config))):
+            beside = folder / f"{name}.new"
+            beside.write_text(text)
+            beside.rename(folder / name)
+
+
+def node_files(index: int) -> bytes:
+    """What a node gets beside its image, as a tar: boot, runc, keys, engine settings, the simulator."""
+    host, login = images.host_key(index), cache() / "ssh" / "id_ed25519.pub"
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+
+        def add(target: str, content: bytes, mode: int = 0o644) -> None:
+            entry = tarfile.TarInfo(target)
+            entry.size, entry.mode = len(content), mode
+            tar.addfile(entry, io.BytesIO(content))
+
+        add("usr/local/lib/ascend-testbed/boot", (TESTBED / "node/boot").read_bytes(), 0o755)
+        add("usr/local/sbin/runc", (TESTBED / "node/runc").read_bytes(), 0o755)
+        add("etc/docker/daemon.json", json.dumps(DAEMON, indent=2).encode())
+        add("etc/ssh/ssh_host_ed25519_key", host.read_bytes(), 0o600)
+        add("etc/ssh/ssh_host_ed25519_key.pub", host.with_name(host.name + ".pub").read_bytes())
+        add("root/.ssh/authorized_keys", login.read_bytes(), 0o600)
+        simulator = TESTBED / "simulator"
+        for path in sorted(simulator.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                mode = 0o755 if os.access(path, os.X_OK) else 0o644
+                add(f"opt/ascend-simulator/{path.relative_to(simulator)}", path.read_bytes(), mode)
+    return buffer.getvalue()

@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No packet for a node may leave the machine: addresses that nobody holds, and a route that refuses them outside the beds."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+
+from .machine import BedError, lock, run
+
+HOSTS = ipaddress.ip_network("10.77.0.0/24")
+NPUS = ipaddress.ip_network("10.78.0.0/20")  # rail r is 10.78.r.0/24
+NETWORKS = (HOSTS, NPUS)
+METRIC = "4294900000"  # behind every other route to the same network, so that it can be told and removed for sure
+
+
+def ensure() -> None:
+    """Put the refusing routes into the machine's own network namespace, after a look at who holds the addresses."""
+    with lock("guard"):
+        refuse_conflicts()
+        for network in missing():
+            run("ip", "route", "add", "unreachable", network, "metric", METRIC)
+
+
+def remove() -> None:
+    """Take the refusing routes out again."""
+    for network in {str(network) for network in NETWORKS} - set(missing()):
+        run("ip", "route", "del", "unreachable", network, "metric", METRIC)
+
+
+def missing() -> list[str]:
+    """Networks that the machine would route to wherever its default route points."""
+    routes = json.loads(run("ip", "-json", "-4", "route", "show", "type", "unreachable"))
+    present = {route["dst"] for route in routes if str(route.get("metric")) == METRIC}
+    return [str(network) for network in NETWORKS if str(network) not in present]
+
+
+def refuse_conflicts() -> None:
+    for link in json.loads(run("ip", "-json", "-4", "address")):
+        for address in link.get("addr_info", ()):
+            held = ipaddress.ip_network(f"{address['local']}/{address['prefixlen']}", strict=False)
+            refuse_overlap(held, f"interface {link['ifname']} holds {address['local']}/{address['prefixlen']}")
+    for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all")):
+        if route["dst"] == "default" or str(route.get("metric")) == METRIC:
+            continue
+        routed = ipaddress.ip_network(route["dst"], strict=False)
+        if any(routed.subnet_of(network) for network in NETWORKS):
+            refuse_overlap(routed, f"there is a route to {route['dst']}")
+
+
+def refuse_overlap(network: ipaddress.IPv4Network, found: str) -> None:
+    for ours in NETWORKS:
+        if network.overlaps(ours):
+            raise BedError(f"the test bed needs {ours} for itself, but {found}; take that away first")
+
+
+def check(world) -> None:
+    """Refuse to run anything that could reach for a node from outside, or leave from inside."""
+    if unguarded := missing():
+        raise BedError(f"the machine has no unreachable route for {unguarded[0]}; run `bed up` again to put it back")
+    if world.run("ip", "route", "show", "table", "all", "default").strip():
+        raise BedError("the bed's network has a default route, so packets could leave the machine; take the bed down")
+    if world.run("ip", "-6", "route", "show", "table", "all", "default").strip():
+        raise BedError("the bed's network has an IPv6 default route, so packets could leave the machine; take it down")

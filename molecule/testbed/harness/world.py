@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A world: network, mount and process namespaces of our own with a Docker engine in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+from .machine import SYSTEM_PATH, TESTBED, BedError, Process, run, until
+
+CGROUPS = Path("/sys/fs/cgroup")
+CGROUP_PARENT = "ascend-testbed"
+# Inside the namespaces: a /run of its own, so that the engine meets nothing of the machine's.
+START = """
+ip link set lo up
+mount -t tmpfs tmpfs /run
+exec tini -- dockerd --data-root "$1" --exec-root /run/docker --pidfile /run/docker.pid \
+  --host unix:///run/docker.sock --storage-driver overlay2 --log-level warn \
+  --bridge none --iptables=false --ip-forward=false --userland-proxy=false \
+  --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$2"
+"""
+
+
+class World:
+    """Lives as long as one process of the machine, its keeper; all that runs in it ends with that."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.data = folder / "engine"
+        self.keeper = Process(folder / "keeper")
+
+    @property
+    def alive(self) -> bool:
+        return self.keeper.pid is not None
+
+    @property
+    def init(self) -> int | None:
+        """The first process inside. Its parent, the keeper, stays in the machine's own network."""
+        keeper = self.keeper.pid
+        return next((pid for pid in processes() if parent(pid) == keeper), None) if keeper else None
+
+    @property
+    def root(self) -> Path:
+        """The world's file system as seen from the machine."""
+        return Path(f"/proc/{self.init}/root")
+
+    def start(self) -> None:
+        """Start the namespaces and the engine on the data that ``self.data`` holds, if they do not run."""
+        if not self.alive:
+            self.data.mkdir(parents=True, exist_ok=True)
+            self.keeper.start(
+                *("unshare", "--pid", "--fork", "--kill-child"),
+                *("unshare", "--net", "--mount", "--mount-proc"),
+                *("sh", "-ec", START, "sh", self.data, f"{CGROUP_PARENT}/{self.folder.name}"),
+                log=self.folder / "engine.log",
+                environment={"PATH": f"{TESTBED}/node:{SYSTEM_PATH}", "LC_ALL": "C.UTF-8"},
+            )
+        until(f"the engine of {self.folder.name} (see {self.folder}/engine.log)", self._answers, 60)
+
+    def _answers(self) -> bool:
+        if not self.alive:
+            raise BedError(f"the engine of {self.folder.name} ended: {tail(self.folder / 'engine.log')}")
+        with suppress(BedError):
+            return bool(self.docker("version", "--format", "{{.Server.Version}}"))
+        return False
+
+    def docker(self, *argv: str | Path, **options) -> str:
+        """Run the Docker client against the world's engine."""
+        return run(*self.client(*argv), **options)
+
+    def client(self, *argv: str | Path) -> list[str]:
+        """Command line of the Docker client for the world's engine."""
+        return ["/usr/bin/docker", "-H", f"unix://{self.root}/run/docker.sock", *map(str, argv)]
+
+    def enter(self, *argv: str | Path) -> list[str]:
+        """Command line that runs ``argv`` in the world's network."""
+        return ["/usr/bin/nsenter", f"--net=/proc/{self.init}/ns/net", "--", *map(str, argv)]
+
+    def run(self, *argv: str | Path, **options) -> str:
+        """Run a system command in the world's network."""
+        return run(*self.enter(*argv), **options)
+
+    def links(self) -> list[dict]:
+        return json.loads(self.run("ip", "-json", "link"))
+
+    def holds(self, pid: int) -> bool:
+        """Whether process ``pid`` is in the world's network."""
+        return (init := self.init) is not None and namespace(pid) == namespace(init)
+
+    def members(self) -> set[int]:
+        """Processes in the world's network, but ourselves and those that wait for us."""
+        if (init := self.init) is None:
+            return set()
+        network = namespace(init)
+        return {pid for pid in processes() if namespace(pid) == network} - ancestors(os.getpid())
+
+    def end(self) -> None:
+        """End every process of the world and remove what it leaves in the machine. Its folder stays."""
+        members = self.members()
+        for pid in {self.keeper.pid, *members} - {None}:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until("ending the processes", lambda: not any(Path(f"/proc/{pid}/ns/net").exists() for pid in members), 30)
+        self.keeper.record.unlink(missing_ok=True)
+        remove_cgroups(f"{CGROUP_PARENT}/{self.folder.name}")
+
+
+def tail(log: Path) -> str:
+    return (log.read_text(errors="replace").strip().splitlines() or ["its log is empty"])[-1]
+
+
+def namespace(pid: int) -> str | None:
+    with suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/net")
+    return None
+
+
+def processes() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def parent(pid: int) -> int:
+    """Parent of process ``pid``; 0 where there is none."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    return 0
+
+
+def ancestors(pid: int) -> set[int]:
+    """Process ``pid`` and those above it."""
+    found = set()
+    while pid:
+        found.add(pid)
+        pid = parent(pid)
+    return found
+
+
+def remove_cgroups(parent: str) -> None:
+    """Remove the emptied control groups of ``parent`` in every hierarchy (one of v2, several of v1)."""
+    for hierarchy in (CGROUPS, *(entry for entry in CGROUPS.iterdir() if entry.is_dir())):
+        for folder, _, _ in os.walk(hierarchy / parent, topdown=False):
+            until(f"control group {folder}", lambda folder=folder: removed(folder), 10)
+        with suppress(OSError):  # not empty: other worlds are in it
+            (hierarchy / CGROUP_PARENT).rmdir()
+
+
+def removed(folder: str) -> bool:
+    with suppress(FileNotFoundError):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return False
+    return True
+
+
+def clone(golden: Path, data: Path) -> None:
+    """Give an engine a data root that holds a golden one's images: their layers are hard links, so cost nothing."""
+    beside = data.with_name(data.name + ".new")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    run("cp", "--archive", "--link", golden / "overlay2", beside)
+    run("cp", "--archive", golden / "image", beside)
+    beside.rename(data)
