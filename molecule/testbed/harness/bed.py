@@ -21,6 +21,7 @@ from .machine import TESTBED, BedError, Process, cache, lock
 from .world import World, clone
 
 NODES_MOST = 100
+NODES_NAMED = 16  # that many a node knows by name even if the bed has fewer, so that it can grow
 DAEMON = {"insecure-registries": ["10.77.0.1:5000"], "storage-driver": "overlay2"}
 READY = "until systemctl start ssh docker 2>/dev/null; do sleep 0.1; done"
 
@@ -141,6 +142,7 @@ class Bed:
         self.world.docker(
             *("create", "--name", name, "--hostname", name, "--restart", "always", "--stop-signal", "RTMIN+3"),
             *("--network", "hosts", "--ip", address(index)),
+            *(f"--add-host=node{other}:{address(other)}" for other in range(1, max(settings.nodes, NODES_NAMED) + 1)),
             # Not --privileged: that would show the node the machine's disks.
             *("--cap-add", "ALL", "--device-cgroup-rule", "a *:* rwm", "--cgroupns", "private"),
             *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
