@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Resolve the plan of a node on the controller, from catalogue and variables, without asking the node."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ascend.vllm.plugins.module_utils.plan import resolve
+from ansible_collections.ascend.vllm.plugins.module_utils.plan_text import describe
+from ansible_collections.ascend.vllm.plugins.plugin_utils.catalogue import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import role_settings
+
+ROLES = ("plan", "image", "weights", "serving")
+# The plan is registered, printed and filed: it may know that there is a secret, never which.
+SECRETS = ("serving_api_key", "weights_hub_token")
+
+
+class ActionModule(ActionBase):
+    """See plugins/modules/plan.yml."""
+
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        """Return the plan; fail with every refusal when it cannot be deployed."""
+        super().run(tmp, task_vars)
+        _result, args = self.validate_argument_spec(argument_spec={"show": {"type": "bool", "default": False}})
+        inputs = role_settings(self._templar, task_vars, *ROLES)
+        inputs.update((name, "set") for name in SECRETS if inputs[name])
+        plan = resolve(load_catalogue(inputs["plan_catalogue"]), inputs)
+        host = task_vars["inventory_hostname"]
+        if plan["refusals"]:
+            sentences = " ".join(refusal["message"] for refusal in plan["refusals"])
+            raise AnsibleActionFail(f"{host} cannot be deployed like this, and nothing was changed. {sentences}",
+                                    result={"refusals": plan["refusals"]})
+        if args["show"]:
+            self._display.display(describe(plan, host))
+        return {"changed": False, "plan": plan}

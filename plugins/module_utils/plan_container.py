@@ -1,0 +1,194 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one instance of the service gets: NPUs, mounts, environment, ports.
+
+PRIVATE to the plan.
+"""
+
+from __future__ import annotations
+
+import re
+
+# The model is a local folder, so nothing may ask a hub: without these a closed network costs minutes of retries.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+
+# Environment that another variable decides, or that holds a secret and must not stand in a container's configuration.
+OWNED_ENVIRONMENT = {
+    "VLLM_API_KEY": "serving_api_key",
+    "HF_TOKEN": "weights_hub_token",
+    "MODELSCOPE_API_TOKEN": "weights_hub_token",
+    "ASCEND_RT_VISIBLE_DEVICES": "serving_npus",
+    "ASCEND_VISIBLE_DEVICES": "serving_npus",
+    "HCCL_IF_BASE_PORT": "serving_hccl_port_base",
+    "HCCL_HOST_SOCKET_PORT_RANGE": "serving_hccl_port_base",
+    "HCCL_NPU_SOCKET_PORT_RANGE": "serving_hccl_npu_port_base",
+}
+
+# Sourced by the launcher inside the container: the key is then in no argv and in no output of `docker inspect`.
+SECRETS_TARGET = "/run/ascend-vllm/secrets.env"
+LAUNCHER = ["/bin/bash", "-c", 'set -a; . "$0" || exit 1; set +a; exec "$@"', SECRETS_TARGET]
+
+# Ports that one instance may use for HCCL; the vendor asks for at least one per process on an NPU.
+HCCL_PORTS = 16
+HCCL_DEFAULT_PORTS = (60000, 60015)
+HCCL_FURTHER_PORTS = {"serving_hccl_port_base": 61000, "serving_hccl_npu_port_base": 17000}
+
+
+
+def place(hardware, model, inputs, findings):
+    """Return the NPUs of each instance: a list of lists of device numbers N of /dev/davinciN, disjoint."""
+    devices = _devices(hardware, inputs, findings)
+    size = model["npus"]
+    if inputs.text("serving_tensor_parallel_size"):
+        size = inputs.integer("serving_tensor_parallel_size", 1, 64)
+    if model["attention_heads"] % size:
+        findings.refuse(
+            "serving_tensor_parallel_size",
+            "serving_tensor_parallel_size is %d, but must divide the %d attention heads of %s.",
+            size, model["attention_heads"], model["name"])
+    if inputs.is_auto("serving_replicas"):
+        replicas = max(1, len(devices) // size)
+    else:
+        replicas = inputs.integer("serving_replicas", 1, 64)
+    if replicas * size > len(devices):
+        findings.refuse(
+            "serving_replicas",
+            "serving_replicas: %d x %d NPUs are needed, but %d are there (serving_npus on %s).",
+            replicas, size, len(devices), hardware["name"])
+    return [devices[index * size:(index + 1) * size] for index in range(replicas)]
+
+
+def _devices(hardware, inputs, findings):
+    """Return the device numbers that the deployment may use."""
+    count = hardware["npus"] * hardware["chips_per_npu"]
+    if inputs.is_auto("serving_npus"):
+        return list(range(count))
+    devices = []
+    for item in inputs.items("serving_npus"):
+        if not str(item).isdigit() or int(item) >= count or int(item) in devices:
+            findings.refuse(
+                "serving_npus",
+                "serving_npus must name different devices from 0 to %d, but holds %r.", count - 1, item)
+        else:
+            devices.append(int(item))
+    return devices
+
+
+def check_memory(hardware, model, size, findings):
+    """Refuse a model whose weights alone do not fit into the HBM that vLLM may use of each NPU."""
+    try:
+        share = float(model["arguments"].get("gpu-memory-utilization", 0.9))
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        findings.refuse(
+            "serving_args.type",
+            "serving_args: gpu-memory-utilization must be above 0 and at most 1, but is %r.",
+            model["arguments"]["gpu-memory-utilization"])
+        return
+    needed, there = model["weights_bytes"] / size / 2**30, hardware["hbm_mb"] / 1024 * share
+    if needed >= there:
+        findings.refuse(
+            "serving_tensor_parallel_size",
+            "%s needs %.1f GiB of weights on each of %d NPUs, but %s has %.1f GiB for them; raise "
+            "serving_tensor_parallel_size.", model["name"], needed, size, hardware["name"], there)
+
+
+def mounts(model_path, inputs, findings):
+    """Return the mounts of every instance; origin tells who brings the source: host, weights or site."""
+    driver, tool = inputs.path("serving_driver_path"), inputs.path("serving_npu_smi_path")
+    found = [
+        mount("/usr/local/dcmi", "directory"),
+        mount(tool, "file"),
+        mount(driver + "/lib64", "directory"),
+        mount(driver + "/version.info", "file"),
+        mount("/etc/ascend_install.info", "file"),
+        mount(model_path, "directory", origin="weights"),
+    ]
+    if inputs.boolean("serving_mount_hccn_tool"):
+        found += [mount(driver + "/tools/hccn_tool", "file"), mount("/etc/hccn.conf", "file")]
+    return found + _site_mounts(inputs, findings)
+
+
+def mount(source, kind, target=None, read_only=True, origin="host"):
+    """Return one bind mount; kind is file or directory and says what the source has to be."""
+    return {"source": source, "target": target or source, "type": kind, "read_only": read_only, "origin": origin}
+
+
+def _site_mounts(inputs, findings):
+    """Return the mounts of serving_mounts: {source, target, type, read_only}, of which only source is required."""
+    found = []
+    for item in inputs.items("serving_mounts"):
+        fields = item if isinstance(item, dict) else {}
+        extra = sorted(set(fields) - {"source", "target", "type", "read_only"})
+        kind = fields.get("type", "directory")
+        paths = [str(fields.get(key, "/")) for key in ("source", "target") if key in fields]
+        if extra or "source" not in fields or kind not in ("file", "directory") \
+                or not all(path.startswith("/") and ":" not in path for path in paths):
+            findings.refuse(
+                "serving_mounts",
+                "serving_mounts must hold mappings with an absolute source and optional target, type (file or "
+                "directory) and read_only, but holds %r.", item)
+            continue
+        read_only = str(fields.get("read_only", True)).lower() != "false"
+        found.append(mount(fields["source"], kind, fields.get("target"), read_only, origin="site"))
+    return found
+
+
+def environment(release, inputs, findings):
+    """Return the environment of every instance: offline switches, the release's own, then serving_env by name."""
+    merged = dict(OFFLINE)
+    merged.update(release["environment"])
+    for name, value in inputs.mapping("serving_env").items():
+        if not re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", str(name)) or isinstance(value, (bool, dict, list)):
+            findings.refuse(
+                "serving_env",
+                "serving_env must map names of variables to texts or numbers, but %s is %r; quote true and false.",
+                name, value)
+        elif name in OWNED_ENVIRONMENT:
+            findings.refuse(
+                "serving_env.owned",
+                "serving_env sets %s, which %s decides; set that variable instead.", name, OWNED_ENVIRONMENT[name])
+        elif value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = str(value)
+            if name in release["environment_unwanted"]:
+                findings.warn(
+                    "serving_env.unwanted",
+                    "serving_env sets %s, which release %s does not want: %s.",
+                    name, release["id"], release["environment_unwanted"][name])
+    return merged
+
+
+def hccl_ports(index, inputs, findings):
+    """Return the HCCL port ranges of an instance as ``{"host": (first, last), "npu": (first, last)}``, or None.
+
+    None stands for HCCL's own defaults (host 60000-60015, NPU 16666). The first instance keeps them while
+    serving_hccl_port_base is empty, and so does not change when others join it; two on the defaults would clash
+    (vllm-ascend issue 11968).
+    """
+    if index == 0 and not inputs.text("serving_hccl_port_base"):
+        return None
+    ranges = {}
+    for key, name in (("host", "serving_hccl_port_base"), ("npu", "serving_hccl_npu_port_base")):
+        base = inputs.integer(name, 1024, 65535) if inputs.text(name) else HCCL_FURTHER_PORTS[name]
+        first = base + index * HCCL_PORTS
+        ranges[key] = (first, first + HCCL_PORTS - 1)
+        if ranges[key][1] > 65535:
+            findings.refuse(
+                name,
+                "%s: the HCCL ports of instance %d end at %d, above 65535; lower it.", name, index, ranges[key][1])
+    return ranges
+
+
+def hccl_environment(ports):
+    """Return the environment that keeps HCCL within the ports of hccl_ports()."""
+    if ports is None:
+        return {}
+    return {
+        "HCCL_IF_BASE_PORT": str(ports["host"][0]),
+        "HCCL_HOST_SOCKET_PORT_RANGE": "%d-%d" % ports["host"],
+        "HCCL_NPU_SOCKET_PORT_RANGE": "%d-%d" % ports["npu"],
+    }

@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read the catalogue on the controller: the files of the collection with those of the site merged over them.
+
+PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.yaml import yaml_load
+from yaml import YAMLError
+
+from ansible_collections.ascend.vllm.plugins.module_utils.catalogue import merge
+from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import collection_root
+
+
+def load_catalogue(overlays=()):
+    """Return the catalogue with the overlay files (or folders of ``*.yml``) merged over it, in the order given.
+
+    Raises AnsibleError naming the file when one is missing or broken, or when the whole breaks ``schema.json``.
+    """
+    folder = collection_root() / "catalogue"
+    catalogue = {}
+    for path in sorted(folder.glob("*.yml")):
+        catalogue = merge(catalogue, _read(path))
+    files = [path for overlay in overlays for path in _overlay_files(overlay)]
+    for path in files:
+        catalogue = merge(catalogue, _read(path))
+    if files:  # the collection's own files are checked by its tests
+        _validate(catalogue, json.loads((folder / "schema.json").read_text("utf-8")), files)
+    return catalogue
+
+
+def _overlay_files(overlay):
+    path = Path(overlay)
+    if not path.is_absolute():
+        raise AnsibleError(f"plan_catalogue must hold absolute paths on the controller, but holds {overlay}; "
+                           "begin it with inventory_dir or playbook_dir.")
+    if path.is_dir():
+        return sorted(path.glob("*.yml"))
+    if not path.is_file():
+        raise AnsibleError(f"plan_catalogue names {overlay}, which is not there on the controller.")
+    return [path]
+
+
+def _read(path):
+    try:
+        content = yaml_load(path.read_text("utf-8"))
+    except YAMLError as error:
+        raise AnsibleError(f"The catalogue file {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise AnsibleError(f"The catalogue file {path} must hold a mapping with hardware, releases or models.")
+    return content
+
+
+def _validate(catalogue, schema, files):
+    try:
+        import jsonschema
+    except ImportError as error:
+        raise AnsibleError("plan_catalogue needs the Python package jsonschema on the controller.") from error
+    found = jsonschema.Draft202012Validator(schema).iter_errors(catalogue)
+    for error in sorted(found, key=lambda error: error.json_path):
+        names, where = ", ".join(map(str, files)), error.json_path[2:] or "the top level"
+        raise AnsibleError(f"plan_catalogue ({names}): {where} does not fit the catalogue: {error.message}")
