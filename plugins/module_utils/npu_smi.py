@@ -232,6 +232,7 @@ class _InfoReader:
         self.process_header = None
         self.headed = False      # the head of the device table is there
         self.upper = None        # first row of a chip whose second row is awaited
+        self.borders = 0         # borders since the last row
         self.closed = False      # the last chip row is followed by a closing border
         self.damaged = False     # something of the device table is missing
 
@@ -261,8 +262,12 @@ class _InfoReader:
 
     def _border(self, line):
         self._drop_upper()
-        if self.chips and self.process_header is None and not self.closed:
-            self.closed = line.count("=") > line.count("-")
+        closing = line.count("=") > line.count("-")
+        if self.process_header is None:
+            # A closing border behind another border: the rows between them are gone.
+            self.damaged = self.damaged or (closing and self.borders > 0)
+            self.closed = self.closed or (closing and bool(self.chips))
+        self.borders += 1
 
     def _drop_upper(self):
         self.damaged = self.damaged or self.upper is not None
@@ -270,7 +275,7 @@ class _InfoReader:
 
     def _row(self, line, last):
         """Take in one row of a table; False if it is cut and tells nothing."""
-        cells = _cells(line)
+        cells, borders, self.borders = _cells(line), self.borders, 0
         if cells is None:
             if not last and not _is_title(line):
                 raise ParseError("a row of the npu-smi table is cut", line)
@@ -289,6 +294,7 @@ class _InfoReader:
         elif self.process_header is not None:
             return self._process_row(cells, line, last)
         else:
+            self.damaged = self.damaged or borders > 1
             return len(cells) > 1 and self._device_row(cells, line, last)
         return True
 

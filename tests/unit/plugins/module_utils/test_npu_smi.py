@@ -115,6 +115,12 @@ def test_incomplete_tables(text, complete, chips):
     assert parsed["chips"] == chips
 
 
+def test_an_inner_divider_at_the_end_announces_more_chips():
+    parsed = parse_info("".join(A3_WIDE.splitlines(True)[:9]))
+    assert len(parsed["chips"]) == 1
+    assert parsed["complete"] is False
+
+
 def test_head_missing_on_a3_still_tells_physical_ids():
     parsed = parse_info("".join(A3_WIDE.splitlines(True)[6:11]))
     assert [each["phy_id"] for each in parsed["chips"]] == [12, 13]
