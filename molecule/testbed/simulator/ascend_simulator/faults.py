@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -373,8 +374,10 @@ def _read_words(state: dict, words: list[str]) -> tuple[list[dict], list[tuple[s
         key, separator, value = word.partition("=")
         if separator:
             pairs.append([key, value])
-        elif pairs and "" in (waiting := [pair[1] for pair in pairs]):
-            pairs[waiting.index("")][1] = word
+            continue
+        waiting = [pair for pair in pairs if not pair[1]]
+        if waiting:
+            waiting[0][1] = word
         else:
             pairs.append([word, ""])
     chosen = [value for key, value in pairs if key == "npu"]
@@ -435,7 +438,14 @@ def _undo(step: dict) -> None:
         _remove(step["to"])
         os.rename(step["from"], step["to"])
     elif step["do"] == "end" and _start_time(step["pid"]) == step["started"]:
-        os.kill(step["pid"], signal.SIGKILL)
+        _end(step["pid"])
+
+
+def _end(pid: int) -> None:
+    descriptor = os.pidfd_open(pid)
+    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    select.select([descriptor], [], [], 5)
+    os.close(descriptor)
 
 
 def _remove(path: str) -> None:

@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A folder that stands for a node, set up by the simulator's own program."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SIMULATOR = Path(__file__).resolve().parents[2] / "molecule" / "testbed" / "simulator"
+sys.path.insert(0, str(SIMULATOR))
+
+
+class Node:
+    """A simulated node below a folder; its tools are run as the programs that `setup` installed."""
+
+    def __init__(self, root: Path, generation: str, hardware: str) -> None:
+        self.root = root
+        (root / "dev").mkdir(exist_ok=True)
+        for number in range(16):
+            (root / "dev" / f"davinci{number}").touch()
+        self.setup = [str(SIMULATOR / "setup"), "--generation", generation, "--node-index", "1", "--hardware", hardware,
+                      "--root", str(root)]
+        subprocess.run([sys.executable, *self.setup], check=True)
+
+    def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run([str(self.root / program), *arguments], capture_output=True, text=True, check=False,
+                              timeout=30)
+
+    def npu_smi(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.run("usr/local/bin/npu-smi", *arguments)
+
+    def hccn(self, device: int, query: str, *arguments: str) -> subprocess.CompletedProcess:
+        return self.run("usr/local/Ascend/driver/tools/hccn_tool", "-i", str(device), f"-{query}", "-g", *arguments)
+
+    def fault(self, *words: str) -> None:
+        done = self.run("usr/local/bin/ascend-fault", *words)
+        assert done.returncode == 0, done.stderr
+
+    def read(self, path: str) -> str:
+        return (self.root / path).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def make_node(tmp_path):
+    """Give a node: make_node(generation, hardware). Processes that faults started are ended."""
+    nodes = []
+
+    def make(generation: str = "25.3.rc1", hardware: str = "atlas_800_a2") -> Node:
+        nodes.append(Node(tmp_path, generation, hardware))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.fault("clear")
+
+
+@pytest.fixture
+def node(make_node) -> Node:
+    """A node of driver 25.3.rc1 with 8 NPUs."""
+    return make_node()
