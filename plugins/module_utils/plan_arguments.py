@@ -180,6 +180,8 @@ def _number(name, arguments, findings):
     value = arguments.get(name)
     if value is None:
         return None
+    if isinstance(value, bool):
+        return None  # refused by its type already
     if not str(value).isdigit() or int(value) == 0:
         findings.refuse("serving_args.type", "serving_args: %s must be a whole number above 0, but is %r.", name, value)
         return None

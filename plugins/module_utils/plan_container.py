@@ -35,7 +35,6 @@ HCCL_DEFAULT_PORTS = (60000, 60015)
 HCCL_FURTHER_PORTS = {"serving_hccl_port_base": 61000, "serving_hccl_npu_port_base": 17000}
 
 
-
 def place(hardware, model, inputs, findings):
     """Return the NPUs of each instance: a list of lists of device numbers N of /dev/davinciN, disjoint."""
     devices = _devices(hardware, inputs, findings)
@@ -60,19 +59,19 @@ def place(hardware, model, inputs, findings):
 
 
 def _devices(hardware, inputs, findings):
-    """Return the device numbers that the deployment may use."""
+    """Return the device numbers that the deployment may use; all of them where serving_npus is refused."""
     count = hardware["npus"] * hardware["chips_per_npu"]
     if inputs.is_auto("serving_npus"):
         return list(range(count))
-    devices = []
-    for item in inputs.items("serving_npus"):
-        if not str(item).isdigit() or int(item) >= count or int(item) in devices:
-            findings.refuse(
-                "serving_npus",
-                "serving_npus must name different devices from 0 to %d, but holds %r.", count - 1, item)
-        else:
-            devices.append(int(item))
-    return devices
+    named = [str(item) for item in inputs.items("serving_npus")]
+    devices = [int(item) for item in named if item.isdigit() and int(item) < count]
+    if devices and len(set(devices)) == len(named):
+        return devices
+    findings.refuse(
+        "serving_npus",
+        "serving_npus must be auto or a list of different devices from 0 to %d, but is %s.",
+        count - 1, ", ".join(named) or "empty")
+    return list(range(count))
 
 
 def check_memory(hardware, model, size, findings):

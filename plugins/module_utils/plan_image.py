@@ -47,8 +47,9 @@ def image(hardware, release, inputs, findings):
 
 def patch(release, inputs, findings):
     """Return the patch to apply, or None. serving_patches is auto (what the release requires) or a list of ids."""
-    patches = release["patches"]
-    required = [name for name, entry in patches.items() if entry["policy"] == "required"]
+    patches, architecture = release["patches"], inputs.text("plan_architecture")
+    required = [name for name, entry in patches.items() if entry["policy"] == "required"
+                and architecture in ["", *entry["architectures"]]]
     wanted = required if inputs.is_auto("serving_patches") else [str(name) for name in inputs.items("serving_patches")]
     chosen = [name for name in wanted if _may_patch(name, release, inputs, findings)]
     for name in sorted(set(required) - set(wanted)):

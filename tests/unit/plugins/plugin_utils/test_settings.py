@@ -70,5 +70,5 @@ def test_undefined_names_the_variable(resolve):
 
 
 def test_missing_role_is_an_error(resolve):
-    with pytest.raises(AnsibleError, match="roles/absent/defaults/main.yml"):
+    with pytest.raises(AnsibleError, match=r"roles/absent/defaults/main\.yml"):
         settings.role_settings(Templar(loader=DataLoader(), variables={}), {}, "absent")

@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action reads role defaults, variables and overlay files, and keeps secrets to itself."""
+
+from __future__ import annotations
+
+import json
+from unittest.mock import Mock
+
+import pytest
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.ascend.vllm.plugins.action.plan import ActionModule
+
+OVERLAY = """
+releases:
+  v0.11.0rc1:
+    patches:
+      mrotary_embedding: {sha256: "%s"}
+"""
+
+
+@pytest.fixture
+def act():
+    """Return a function variables -> result of the action on a host node1."""
+    def run(_show=False, **variables):
+        task = Mock(args={"show": True} if _show else {}, async_val=0, check_mode=False)
+        task.action = "ascend.vllm.plan"
+        loader = DataLoader()
+        action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
+        action._display = Mock()
+        result = action.run(task_vars={"inventory_hostname": "node1", "ansible_host": "192.0.2.11", **variables})
+        result["shown"] = [call.args[0] for call in action._display.display.call_args_list]
+        return result
+    return run
+
+
+def test_plan_of_the_role_defaults(act):
+    result = act()
+    assert result["changed"] is False
+    assert result["plan"]["instances"][0]["url"] == "http://192.0.2.11:8888"
+    assert result["shown"] == []
+
+
+def test_host_variables_change_it(act):
+    assert act(serving_port=9000)["plan"]["instances"][0]["url"] == "http://192.0.2.11:9000"
+
+
+def test_plan_is_shown_on_demand(act):
+    (text,) = act(_show=True)["shown"]
+    assert text.startswith("node1: plan ")
+
+
+def test_no_secret_leaves_the_action(act):
+    result = act(_show=True, serving_api_key="sesame-1", weights_hub_token="sesame-2")
+    assert result["plan"]["instances"][0]["secrets_path"]
+    assert "sesame" not in json.dumps(result)
+
+
+def test_secrets_do_not_change_the_hash(act):
+    assert act(serving_api_key="sesame-1")["plan"] == act(serving_api_key="sesame-2")["plan"]
+
+
+def test_refusals_fail_the_host_with_every_sentence(act):
+    with pytest.raises(AnsibleActionFail) as failure:
+        act(serving_port=0, serving_args={"max-num-seq": 1}, serving_api_key="sesame")
+    message = str(failure.value)
+    assert message.startswith("node1 cannot be deployed like this, and nothing was changed.")
+    assert "serving_port must be" in message
+    assert "nearest is max-num-seqs" in message
+    assert "sesame" not in message + json.dumps(failure.value.result)
+    assert [refusal["id"] for refusal in failure.value.result["refusals"]] == ["serving_args.unknown", "serving_port"]
+
+
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_overlay_is_merged(act, tmp_path, as_folder):
+    path = tmp_path / "site.yml"
+    path.write_text(OVERLAY % (64 * "a"))
+    plan = act(plan_catalogue=[str(tmp_path if as_folder else path)])["plan"]
+    assert plan["patch"]["sha256"] == 64 * "a"
+    assert plan["patch"]["patched_sha256"].startswith("c0424a22")
+
+
+@pytest.mark.parametrize(("content", "parts"), [
+    ("releases: [", ["site.yml is not YAML"]),
+    ("- a", ["site.yml must hold a mapping"]),
+    (OVERLAY % "abc", ["site.yml", "mrotary_embedding", "does not fit the catalogue"]),
+    ("models: {mine: {name: Mine}}", ["site.yml", "models.mine", "required"]),
+    ("modles: {}", ["site.yml", "the top level", "modles"]),
+])
+def test_broken_overlay_is_named(act, tmp_path, content, parts):
+    (tmp_path / "site.yml").write_text(content)
+    with pytest.raises(AnsibleError) as failure:
+        act(plan_catalogue=[str(tmp_path / "site.yml")])
+    assert [part for part in parts if part not in str(failure.value)] == []
+
+
+@pytest.mark.parametrize(("path", "part"), [("site.yml", "absolute"), ("/nowhere/site.yml", "not there")])
+def test_missing_overlay_is_named(act, path, part):
+    with pytest.raises(AnsibleError, match=part):
+        act(plan_catalogue=[path])

@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection's catalogue and the defaults of its roles, as the tests of the plan need them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from ansible_collections.ascend.vllm.plugins.module_utils import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.module_utils import plan
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+def _load(path):
+    return yaml.safe_load((ROOT / path).read_text("utf-8"))
+
+
+CATALOGUE = {}
+for name in ("hardware", "models", "releases", "serve_options"):
+    CATALOGUE.update(_load(f"catalogue/{name}.yml"))
+
+DEFAULTS = {}
+for role in ("plan", "image", "weights", "serving"):
+    DEFAULTS.update(_load(f"roles/{role}/defaults/main.yml"))
+DEFAULTS["serving_address"] = "192.0.2.11"
+
+
+def resolve(overlay=None, **inputs):
+    """The plan of the defaults with some inputs changed, and an overlay merged into the catalogue."""
+    return plan.resolve(lookup.merge(CATALOGUE, overlay or {}), dict(DEFAULTS, **inputs))
+
+
+def valid(overlay=None, **inputs):
+    """The same, of a plan that must not be refused."""
+    resolved = resolve(overlay, **inputs)
+    assert resolved["refusals"] == []
+    return resolved
+
+
+def refusals(overlay=None, **inputs):
+    """The messages of a plan that must be refused."""
+    messages = [refusal["message"] for refusal in resolve(overlay, **inputs)["refusals"]]
+    assert messages
+    return messages
+
+
+def options(resolved, index=0):
+    """{option: following words} of the command of an instance."""
+    found = {}
+    for word in resolved["instances"][index]["command"][3:]:
+        if word.startswith("--"):
+            assert word not in found, f"{word} is there twice"
+            found[word] = []
+        else:
+            found[list(found)[-1]].append(word)
+    return found
