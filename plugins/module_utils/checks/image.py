@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judges the image of the plan on a node: before a pull whether it can run and fits, then whether it is the one."""
+
+from __future__ import annotations
+
+from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, WARNING, Check, Checks
+
+CHECKS = (
+    Check("release_architecture", CRITICAL, "The release has images for the node's processor",
+          "Choose a release of the catalogue that has them, or take the node out of the inventory."),
+    Check("free_space", CRITICAL, "Docker's data folder has room for the image",
+          "Make room below the named folder (docker image prune), or move Docker's data-root to a larger disk."),
+    Check("obtained", CRITICAL, "The image could be brought to the node and read",
+          "Remove the cause that the message names, and run the role image again."),
+    Check("present", CRITICAL, "The node has the image of the plan",
+          "Let the node reach the registry, set image_registry_mirror, or load it with image_archive."),
+    Check("architecture", CRITICAL, "The image is built for the node's processor",
+          "Pull the image for this architecture; an archive has to be saved on a machine of the same one."),
+    Check("digest", CRITICAL, "The image is the one that image_digest pins",
+          "Remove the image under this tag and run the role image again, or pin the digest that is found."),
+    Check("vllm_ascend_version", CRITICAL, "The image holds the release of vLLM Ascend",
+          "Set plan_release to the release of the image, or image_tag to that of the release."),
+    Check("vllm_version", CRITICAL, "The image holds the vLLM of the release",
+          "Take the published image of the release, or one built from its Dockerfile."),
+    Check("cann_version", WARNING, "The image holds the CANN of the release",
+          "Take the published image of the release, or check that the driver fits this CANN."),
+    Check("torch_npu_version", WARNING, "The image holds the torch-npu of the release",
+          "Take the published image of the release, or one built from its Dockerfile."),
+)
+
+
+def arguments(context):
+    """The arguments of ascend.vllm.image_info."""
+    image = context["plan"]["image"]
+    return {
+        "reference": image["reference"],
+        "digest": image["digest"] or "",
+        "mirror": context["settings"]["registry_mirror"],
+        "probe": context["observed"].get("probe") or "",
+    }
+
+
+def judge(context):
+    """The checks of the stage image.
+
+    :param context: see ``ascend.vllm.stage``; ``observed`` is what ``ascend.vllm.image_info`` returned, with
+        ``before`` ahead of a pull and ``error`` when one failed.
+    """
+    checks = Checks(CHECKS)
+    plan, observed, settings = context["plan"], context["observed"], context["settings"]
+    engine, image = observed["engine"], observed["image"]
+    checks.expect("release_architecture", engine["architecture"] in plan["release"]["architectures"],
+                  " or ".join(plan["release"]["architectures"]), engine["architecture"])
+    if image is None and observed.get("before") and settings["pull"] != "never":
+        _free_space(checks, engine, settings)
+        checks.not_run("present", "The image is brought to the node after these checks.")
+        return checks.as_list()
+    if observed.get("error"):
+        checks.expect("obtained", False, "the image on the node", "an error", message=_last_line(observed["error"]))
+    if checks.expect("present", image is not None, plan["image"]["reference"],
+                     image["id"] if image else "no such image"):
+        checks.expect("architecture", image["architecture"] == engine["architecture"], engine["architecture"],
+                      image["architecture"])
+        if plan["image"]["digest"] and not (observed.get("before") and settings["pull"] == "always"):
+            _digest(checks, image, plan["image"]["digest"])
+        _versions(checks, observed, plan["release"])
+    return checks.as_list()
+
+
+def _free_space(checks, engine, settings):
+    wanted = float(settings["free_space_gib"])
+    free = engine["free_bytes"] / 2.0**30
+    checks.expect("free_space", free >= wanted, "%.1f GiB" % wanted, "%.1f GiB" % free,
+                  message="%s has %.1f GiB free, image_free_space_gib asks for %.1f" % (
+                      engine["data_root"], free, wanted))
+
+
+def _last_line(error):
+    return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "no reason was given")
+
+
+def _digest(checks, image, pinned):
+    # An image that was loaded from an archive has no digest of a registry; its id is as binding.
+    found = [digest.rpartition("@")[2] for digest in image["digests"]] + [image["id"]]
+    checks.expect("digest", pinned in found, pinned, ", ".join(found))
+
+
+def _versions(checks, observed, release):
+    versions = observed["versions"]
+    wanted = (("vllm_ascend_version", "vllm-ascend", release["id"].lstrip("v")),
+              ("vllm_version", "vllm", release["vllm"]),
+              ("torch_npu_version", "torch-npu", release["torch_npu"]))
+    if versions is None:
+        for check in ("vllm_ascend_version", "vllm_version", "torch_npu_version", "cann_version"):
+            checks.not_run(check, "The image was not asked for its versions.")
+        return
+    for check, package, version in wanted:
+        _version(checks, check, version, versions["packages"].get(package), package)
+    _version(checks, "cann_version", release["cann"], versions["cann"], "CANN")
+
+
+def _version(checks, check, wanted, found, name):
+    if found is None:
+        checks.not_run(check, "The image does not tell its version of %s." % name)
+    else:
+        # Builds for no device or one device only say so in a local part: 0.11.0+empty.
+        checks.expect(check, found.partition("+")[0].upper() == str(wanted).partition("+")[0].upper(), wanted, found)

@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the header of a safetensors file and proves that the tensors fill the file exactly.
+
+The format (https://github.com/huggingface/safetensors#format): 8 bytes little-endian length N of the header, N bytes
+of JSON ``{tensor: {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {str: str}}``, then the tensors'
+bytes without a gap. Only the header is read, so the cost does not depend on the size of the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from typing import NamedTuple
+
+# Bytes per element; F4 and F6 are counted in bits by the format and do not occur in W8A8 or BF16 models.
+DTYPE_BYTES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1,
+    "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
+    "I32": 4, "U32": 4, "F32": 4,
+    "I64": 8, "U64": 8, "F64": 8, "C64": 8,
+}
+
+# The reference implementation refuses longer headers.
+MAX_HEADER_BYTES = 100_000_000
+
+
+class SafetensorsError(ValueError):
+    """The file is no whole safetensors file; the message is a sentence's end that says why."""
+
+
+class Header(NamedTuple):
+    """``tensors`` is ``{name: (dtype, shape)}``; ``tensor_bytes`` their share of an index's ``total_size``."""
+
+    tensors: dict
+    tensor_bytes: int
+
+
+def read_header(path):
+    """Return the Header of the file.
+
+    :raises SafetensorsError: when the header does not parse or the tensors do not fill the file exactly.
+    :raises OSError: when the file cannot be read.
+    """
+    with open(path, "rb") as stream:
+        file_bytes = os.fstat(stream.fileno()).st_size
+        prefix = stream.read(8)
+        if len(prefix) < 8:
+            raise SafetensorsError("it has %d bytes, too few for a safetensors header" % file_bytes)
+        header_bytes = struct.unpack("<Q", prefix)[0]
+        if header_bytes > min(MAX_HEADER_BYTES, file_bytes - 8):
+            raise SafetensorsError(
+                "its header claims %d bytes and the file has %d" % (header_bytes, file_bytes))
+        raw = stream.read(header_bytes)
+    return parse_header(raw, file_bytes - 8 - header_bytes)
+
+
+def parse_header(raw, data_bytes):
+    """Return the Header of the JSON text ``raw`` (bytes) in front of ``data_bytes`` bytes of tensors."""
+    try:
+        entries = json.loads(raw.decode("utf-8"))
+    except ValueError as error:
+        raise SafetensorsError("its header is not JSON (%s)" % error) from error
+    if not isinstance(entries, dict):
+        raise SafetensorsError("its header is not a JSON object")
+    entries.pop("__metadata__", None)
+    tensors, spans = {}, []
+    for name, entry in entries.items():
+        begin, end = _span(name, entry)
+        tensors[name] = (entry["dtype"], tuple(entry["shape"]))
+        spans.append((begin, end, name))
+    filled = 0
+    for begin, end, name in sorted(spans):
+        if begin != filled:
+            raise SafetensorsError("tensor %s starts at byte %d where %d was expected" % (name, begin, filled))
+        filled = end
+    if filled != data_bytes:
+        raise SafetensorsError("its tensors take %d bytes and the file holds %d" % (filled, data_bytes))
+    return Header(tensors, filled)
+
+
+def _span(name, entry):
+    try:
+        dtype, shape = entry["dtype"], entry["shape"]
+        begin, end = entry["data_offsets"]
+        elements = 1
+        for length in shape:
+            if not isinstance(length, int) or length < 0:
+                raise ValueError("shape %s" % (shape,))
+            elements *= length
+        whole = begin >= 0 and end - begin == elements * DTYPE_BYTES.get(dtype, 0)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SafetensorsError("tensor %s has a malformed entry (%r)" % (name, error)) from error
+    if dtype not in DTYPE_BYTES:
+        raise SafetensorsError("tensor %s has the unknown type %s" % (name, dtype))
+    if not whole:
+        raise SafetensorsError("tensor %s of shape %s and type %s does not fit its offsets %d-%d" % (
+            name, shape, dtype, begin, end))
+    return begin, end

@@ -1,0 +1,105 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_info
+short_description: Tell whether a node has an image, what it is, and whether there is room for it
+version_added: 0.1.0
+author:
+  - the ascend.vllm authors (@ascend-vllm)
+description:
+  - Asks the Docker engine of the node for one image and for its own architecture and data folder.
+options:
+  reference:
+    description: The image by the name that the containers use, C(<repository>:<tag>).
+    type: str
+    required: true
+  digest:
+    description: The digest that pins the image.
+    type: str
+    default: ""
+  mirror:
+    description: The registry to pull from in the place of the image's own.
+    type: str
+    default: ""
+  probe:
+    description: What a probe inside the image printed about its versions.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    support: full
+    description: Only reads.
+"""
+
+EXAMPLES = r"""
+- name: Look for the image
+  ascend.vllm.image_info:
+    reference: quay.io/ascend/vllm-ascend:v0.11.0rc1
+"""
+
+RETURN = r"""
+source:
+  description: The name by which to pull the image.
+  type: str
+  returned: success
+image:
+  description: C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created), or null when it is not there.
+  type: dict
+  returned: success
+engine:
+  description: C(version), C(architecture) (as C(uname -m)) and C(data_root) of Docker, and C(free_bytes) below it.
+  type: dict
+  returned: success
+versions:
+  description: What the probe told, C(architecture), C(python), C(cann) and C(packages), or null.
+  type: dict
+  returned: success
+"""
+
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ascend.vllm.plugins.module_utils import image
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "reference": {"type": "str", "required": True},
+            "digest": {"type": "str", "default": ""},
+            "mirror": {"type": "str", "default": ""},
+            "probe": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    docker = module.get_bin_path("docker")
+    if not docker:
+        module.fail_json(msg="The node has no docker command; install Docker before the image stage.")
+    try:
+        engine = image.describe_engine(_ask(module, docker, "info", "--format", "{{json .}}"))
+        engine["free_bytes"] = shutil.disk_usage(engine["data_root"]).free
+        listed = _ask(module, docker, "image", "ls", "--quiet", "--no-trunc", options["reference"]).split()
+        found = image.describe_image(_ask(module, docker, "image", "inspect", listed[0])) if listed else None
+        versions = image.describe_probe(options["probe"])
+    except (image.ImageError, OSError) as error:
+        module.fail_json(msg=str(error))
+    source = image.pull_name(options["reference"], options["digest"], options["mirror"])
+    module.exit_json(changed=False, reference=options["reference"], source=source, image=found, engine=engine,
+                     versions=versions)
+
+
+def _ask(module, *command):
+    status, output, errors = module.run_command(list(command))
+    if status:
+        raise image.ImageError("%s failed: %s" % (" ".join(command[1:3]), (errors or output).strip()))
+    return output
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: weights_staging
+short_description: Bring a model to its folder, whole or not at all
+version_added: 0.1.0
+author:
+  - the ascend.vllm authors (@ascend-vllm)
+description:
+  - With O(state=prepared) asks the source what the model consists of, holds that against what is on the node, and makes
+    a folder beside the model ready for the source's own client. Nothing is asked when the manifest of an earlier
+    staging from the same source is kept and every file agrees with it.
+  - With O(state=published) proves what the client fetched, moves it to its place, and records the manifest.
+  - What lies beside the model is in C(.ascend-vllm/<model>), on the same file system.
+options:
+  path:
+    description: The model's folder.
+    type: path
+    required: true
+  state:
+    description: Which half of the staging to do.
+    type: str
+    choices: [prepared, published]
+    required: true
+  source:
+    description: Where the model comes from.
+    type: str
+    choices: [local, modelscope, huggingface, http]
+    required: true
+  repository:
+    description: The repository on the hub.
+    type: str
+    default: ""
+  revision:
+    description: Branch, tag or commit. Empty for the hub's default branch.
+    type: str
+    default: ""
+  endpoint:
+    description: Address of a mirror of the hub, or with O(source=http) of the model's folder.
+    type: str
+    default: ""
+  token:
+    description: The token of a private repository.
+    type: str
+    default: ""
+  verify:
+    description: Whether to hash the files that changed since the last proof, or every file.
+    type: str
+    choices: [changed, full]
+    default: changed
+  workers:
+    description: Files that are fetched or hashed at a time.
+    type: int
+    default: 8
+  free_space_gib:
+    description: Free space in GiB that has to be left beside the whole model.
+    type: float
+    default: 0
+  lock_wait_s:
+    description: Seconds to wait for another run that stages the same model.
+    type: int
+    default: 0
+  memory:
+    description: The folder on the node that keeps the digests of earlier proofs.
+    type: path
+    default: /var/lib/ascend-vllm/digests
+attributes:
+  check_mode:
+    support: full
+    description: Tells what would be fetched.
+"""
+
+EXAMPLES = r"""
+- name: Prepare the staging
+  ascend.vllm.weights_staging:
+    state: prepared
+    path: /data/Qwen2.5-VL-32B-Instruct
+    source: modelscope
+    repository: Qwen/Qwen2.5-VL-32B-Instruct
+  register: staging
+"""
+
+RETURN = r"""
+download:
+  description: The files that have to be fetched.
+  type: list
+  elements: str
+  returned: with O(state=prepared)
+bytes:
+  description: Their size.
+  type: int
+  returned: with O(state=prepared)
+folder:
+  description: The folder beside the model; the client's container mounts it under the same path.
+  type: str
+  returned: with O(state=prepared)
+command:
+  description: The command of the client's container, or null when there is nothing to fetch by a client.
+  type: list
+  elements: str
+  returned: with O(state=prepared)
+environment:
+  description: The environment of the client's container. It holds no secret.
+  type: dict
+  returned: with O(state=prepared)
+pending:
+  description: Whether something is left to be fetched or recorded.
+  type: bool
+  returned: with O(state=prepared)
+hashed_bytes:
+  description: Bytes that were read and hashed; the digests of the rest were remembered.
+  type: int
+  returned: with O(state=prepared)
+digest:
+  description: The digest of the model that was recorded.
+  type: str
+  returned: with O(state=published)
+"""
+
+import time
+from http.cookiejar import CookieJar
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
+
+from ansible_collections.ascend.vllm.plugins.module_utils import hub, weights
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_staging import Source, Staging, StagingError
+
+TIMEOUT_S = 30
+
+
+class Web:
+    """Answers of the source over HTTP, with its token; proxies come from the environment."""
+
+    def __init__(self, source):
+        self._source = source
+        self._cookies = CookieJar()
+        self._known = False
+
+    def get(self, url):
+        """The body of an answer as text."""
+        return self._open(url).read().decode("utf-8", "replace")
+
+    def size(self, url):
+        """The Content-Length that a HEAD request tells."""
+        length = self._open(url, "HEAD").headers["Content-Length"]
+        if length is None:
+            raise StagingError("%s does not tell its size (no Content-Length)" % url)
+        return int(length)
+
+    def _open(self, url, method="GET"):
+        try:
+            if self._source.token and self._source.kind == hub.MODELSCOPE and not self._known:
+                self._log_in()
+            return self._request(url, method)
+        except (OSError, ValueError) as error:
+            raise StagingError("%s could not be asked: %s" % (url, error)) from error
+
+    def _log_in(self):
+        endpoint = self._source.endpoint.rstrip("/") or hub.ENDPOINTS[hub.MODELSCOPE]
+        self._request(endpoint + "/api/v1/login", "POST", hub.login_body(self._source.token))
+        self._known = True
+
+    def _request(self, url, method, data=None):
+        headers = {"Content-Type": "application/json"} if data else {}
+        bearer = self._source.token and self._source.kind == hub.HUGGINGFACE
+        if bearer:
+            headers["Authorization"] = "Bearer " + self._source.token
+        return open_url(url, method=method, data=data, headers=headers, cookies=self._cookies, timeout=TIMEOUT_S,
+                        unredirected_headers=["Authorization"])
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["prepared", "published"], "required": True},
+            "source": {"type": "str", "choices": ["local", "modelscope", "huggingface", "http"], "required": True},
+            "repository": {"type": "str", "default": ""},
+            "revision": {"type": "str", "default": ""},
+            "endpoint": {"type": "str", "default": ""},
+            "token": {"type": "str", "default": "", "no_log": True},
+            "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
+            "workers": {"type": "int", "default": 8},
+            "free_space_gib": {"type": "float", "default": 0},
+            "lock_wait_s": {"type": "int", "default": 0},
+            "memory": {"type": "path", "default": weights.MEMORY_FOLDER},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    source = Source(options["source"], options["repository"], options["revision"], options["endpoint"],
+                    options["token"])
+    memory = weights.Memory.of(options["path"], options["memory"], keep=not module.check_mode)
+    staging = Staging(options["path"], source, memory, options["workers"])
+    try:
+        module.exit_json(**(_prepare if options["state"] == "prepared" else _publish)(module, staging))
+    except StagingError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg="The model in %s cannot be staged: %s" % (options["path"], error))
+
+
+def _prepare(module, staging):
+    options = module.params
+    if not module.check_mode:
+        with staging.lock(options["lock_wait_s"], "preparing"):
+            work = staging.plan(Web(staging.source), options["verify"] == "full")
+            if work["changed"]:
+                staging.prepare(work, options["free_space_gib"] * 2**30)
+    else:
+        work = staging.plan(Web(staging.source), options["verify"] == "full")
+    del work["wanted"]
+    return work
+
+
+def _publish(module, staging):
+    if module.check_mode:
+        return {"changed": True}
+    with staging.lock(module.params["lock_wait_s"], "publishing"):
+        manifest = staging.publish(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    return {"changed": True, "digest": manifest["digest"], "bytes": manifest["bytes"]}
+
+
+if __name__ == "__main__":
+    main()

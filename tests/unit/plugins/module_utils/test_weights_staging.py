@@ -1,0 +1,236 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+"""Staging on a real folder; what a hub's client would write into the staging folder is written by hand."""
+
+import hashlib
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils import weights
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_staging import Source, Staging, StagingError
+
+FILES = {"config.json": b"{}", "sub/model.safetensors": b"tensors"}
+
+
+class Hub:
+    """ModelScope's list of files; counts how often it was asked."""
+
+    def __init__(self, files=None):
+        self.files = dict(FILES if files is None else files)
+        self.asked = 0
+
+    def get(self, url):
+        self.asked += 1
+        assert "/api/v1/models/o/m/repo/files" in url
+        return json.dumps({"Code": 200, "Data": {"Files": [
+            {"Path": path, "Type": "blob", "Size": len(content), "Sha256": hashlib.sha256(content).hexdigest()}
+            for path, content in self.files.items()]}})
+
+    size = None
+
+
+class Site:
+    """One node: the staging of /data/model, and a client that fetches from the hub."""
+
+    def __init__(self, root):
+        self.hub = Hub()
+        self.model = root / "data" / "model"
+        self.beside = root / "data" / ".ascend-vllm" / "model"
+        self._memory = root / "memory"
+
+    def staging(self, kind="modelscope", repository="o/m", token=""):
+        source = Source(kind, repository, "", "", token)
+        return Staging(str(self.model), source, weights.Memory.of(str(self.model), str(self._memory)), 2)
+
+    def fetch(self, path, content=None):
+        target = self.beside / "staging" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(self.hub.files[path] if content is None else content)
+
+    def stage(self, **options):
+        """What the role does: plan, prepare, let the client fetch, publish."""
+        staging = self.staging(**options)
+        work = staging.plan(self.hub)
+        if work["changed"]:
+            staging.prepare(work, 0)
+            for path in work["download"]:
+                self.fetch(path)
+            staging.publish("now")
+        return work
+
+    def content(self):
+        files = [path for path in self.model.rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.model)): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path)
+
+
+def test_a_model_appears_whole_with_its_manifest(site):
+    work = site.stage()
+    assert work["download"] == sorted(FILES)
+    assert work["bytes"] == 9
+    assert site.content() == FILES
+    manifest = weights.read_json(str(site.beside / "manifest.json"))
+    assert [entry["sha256_from"] for entry in manifest["files"]] == ["hub", "hub"]
+    assert (manifest["source"], manifest["repository"], manifest["revision"]) == ("modelscope", "o/m", "master")
+    assert {path.name for path in site.beside.iterdir()} == {"manifest.json"}
+    assert stat.S_IMODE(site.model.stat().st_mode) == 0o755
+
+
+def test_a_second_run_asks_nobody_and_changes_nothing(site):
+    site.stage()
+    asked = site.hub.asked
+    assert site.stage()["changed"] is False
+    assert site.hub.asked == asked
+
+
+def test_what_the_client_leaves_behind_does_not_get_into_the_model(site):
+    staging = site.staging()
+    staging.prepare(staging.plan(site.hub), 0)
+    for path in FILES:
+        site.fetch(path)
+    for leftover in (".cache/huggingface/x.lock", ".msc", "partial.incomplete"):
+        site.fetch(leftover, b"x")
+    staging.publish("now")
+    assert site.content() == FILES
+
+
+def test_nothing_is_published_before_all_is_there(site):
+    staging = site.staging()
+    staging.prepare(staging.plan(site.hub), 0)
+    site.fetch("config.json")
+    with pytest.raises(StagingError, match=r"sub/model.safetensors is missing"):
+        staging.publish("now")
+    assert not site.model.exists()
+    assert site.stage()["download"] == sorted(FILES)
+    assert site.content() == FILES
+
+
+def test_a_damaged_download_is_named_and_fetched_again(site):
+    staging = site.staging()
+    staging.prepare(staging.plan(site.hub), 0)
+    site.fetch("config.json")
+    site.fetch("sub/model.safetensors", b"tensorz")
+    with pytest.raises(StagingError, match=r"sub/model.safetensors has the SHA-256"):
+        staging.publish("now")
+    assert not site.model.exists()
+    assert not (site.beside / "staging/sub/model.safetensors").exists()
+    assert (site.beside / "staging/config.json").exists()
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
+def test_only_what_is_wrong_is_repaired(site, damage):
+    site.stage()
+    victim, other = site.model / "sub/model.safetensors", site.model / "config.json"
+    before = other.stat().st_ino
+    if damage == "delete":
+        victim.unlink()
+    else:
+        victim.write_bytes(b"tensorz" if damage == "flip" else b"ten")
+    (site.model / "notes.txt").write_bytes(b"not ours")
+    work = site.stage()
+    assert work["download"] == ["sub/model.safetensors"]
+    assert site.content() == dict(FILES, **{"notes.txt": b"not ours"})
+    assert other.stat().st_ino == before
+
+
+def test_a_repair_that_brought_nothing_is_an_error(site):
+    site.stage()
+    (site.model / "config.json").write_bytes(b"[]")
+    staging = site.staging()
+    staging.prepare(staging.plan(site.hub), 0)
+    with pytest.raises(StagingError, match=r"config.json has the SHA-256"):
+        staging.publish("now")
+
+
+def test_a_model_that_is_already_there_is_adopted(site):
+    for path, content in FILES.items():
+        (site.model / path).parent.mkdir(parents=True, exist_ok=True)
+        (site.model / path).write_bytes(content)
+    work = site.stage()
+    assert (work["changed"], work["download"]) == (True, [])
+    assert site.stage()["changed"] is False
+
+
+def test_another_repository_is_another_model(site):
+    site.stage()
+    site.hub.files["config.json"] = b"{ }"
+    staging = site.staging(repository="o/m")
+    assert staging.plan(site.hub)["changed"] is False
+    staging.source = staging.source._replace(revision="v2")
+    assert staging.plan(site.hub)["download"] == ["config.json"]
+
+
+def test_huggingface_blob_ids_are_proven(site, monkeypatch):
+    sha = hashlib.sha1(b"blob 2\0{}").hexdigest()
+    answer = json.dumps({"sha": "c0ffee", "siblings": [{"rfilename": "config.json", "size": 2, "blobId": sha}]})
+    monkeypatch.setattr(site.hub, "get", lambda url: answer)
+    staging = site.staging("huggingface")
+    staging.prepare(staging.plan(site.hub), 0)
+    site.fetch("config.json", b"[]")
+    with pytest.raises(StagingError, match=r"config.json has the git blob id"):
+        staging.publish("now")
+    site.fetch("config.json", b"{}")
+    manifest = staging.publish("now")
+    assert manifest["revision"] == "c0ffee"
+    assert manifest["files"][0]["sha256_from"] == "staging"
+
+
+def test_a_local_model_gets_a_manifest_of_its_own(site):
+    site.model.mkdir(parents=True)
+    (site.model / "config.json").write_bytes(b"{}")
+    staging = site.staging("local", "")
+    assert staging.plan(None)["changed"] is True
+    manifest = staging.publish("now")
+    assert [entry["sha256_from"] for entry in manifest["files"]] == ["staging"]
+    assert staging.plan(None)["changed"] is False
+
+
+def test_a_local_model_that_is_not_there(site):
+    with pytest.raises(StagingError, match=r"weights_source is local and .*/data/model holds no model; copy"):
+        site.staging("local", "").plan(None)
+
+
+def test_a_hub_without_repository(site):
+    with pytest.raises(StagingError, match="set weights_repository"):
+        site.staging(repository="").plan(site.hub)
+
+
+def test_too_little_space_is_told_before_anything_is_written(site):
+    staging = site.staging()
+    work = staging.plan(site.hub)
+    with pytest.raises(StagingError, match=r"GiB free; .*weights_free_space_gib asks for 1048576.0 GiB"):
+        staging.prepare(work, 2**50)
+    assert not site.beside.exists()
+
+
+def test_the_token_is_for_root_alone_and_goes_away(site):
+    staging = site.staging(token="it's secret")
+    work = staging.plan(site.hub)
+    assert "secret" not in json.dumps(work)
+    staging.prepare(work, 0)
+    credentials = site.beside / "credentials"
+    assert credentials.read_text() == "MODELSCOPE_API_TOKEN='it'\"'\"'s secret'\n"
+    assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
+    for path in FILES:
+        site.fetch(path)
+    staging.publish("now")
+    assert not credentials.exists()
+
+
+def test_two_runs_do_not_stage_one_model(site):
+    first, second = site.staging(), site.staging()
+    reason = r"another run stages .*\(preparing since 20"
+    with first.lock(0, "preparing"), pytest.raises(StagingError, match=reason), second.lock(0.1, "preparing"):
+        pytest.fail("both runs hold the lock")
+    with second.lock(0, "preparing"):
+        assert Path(second.place.lock).read_text().startswith("preparing since")
