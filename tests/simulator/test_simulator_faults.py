@@ -78,7 +78,8 @@ PLANTED = {
     "link": "down", "flaps": "7", "net_health": "Unreachable", "ip": "none", "netmask": "255.255.0.0",
     "gateway": "none", "netdetect": "none", "conf_address": "10.78.3.99", "conf_netmask": "none",
     "conf_gateway": "10.78.3.254", "lldp": "none", "tls": "1", "speed": "100000", "duplex": "Half", "mtu": "4200",
-    "fec": "no FEC mode", "optics": "absent", "tx_power": "0.15", "rx_power": "0.05", "snr": "17.5", "drop": "10.78.3.12:50", "hccn": "hang",
+    "fec": "no FEC mode", "optics": "absent", "tx_power": "0.15", "rx_power": "0.05", "snr": "17.5",
+    "drop": "10.78.3.12:50", "hccn": "hang",
     "device": "missing", "path": "/usr/local/dcmi:file", "driver": "23.0.7", "running_driver": "24.1.0.3",
     "firmware": "23.0.7", "npu_smi": "library", "npu_smi_delay": "0.1", "hccn_tool": "busy", "hccn_tool_delay": "0.1",
 }
@@ -210,12 +211,12 @@ class Network:
             address = command[3].partition("/")[0]
             (self.addresses.add if command[2] == "replace" else self.addresses.remove)(address)
         else:
-            assert command[0] == "iptables"
-            (self.rules.append if command[1] == "-I" else self.rules.remove)(command[2:])
+            assert command[:2] == ("iptables", "-w")
+            (self.rules.append if command[2] == "-I" else self.rules.remove)(command[3:])
 
     def succeeds(self, *command: str) -> bool:
-        assert command[:2] == ("iptables", "-C")
-        return command[2:] in self.rules
+        assert command[:3] == ("iptables", "-w", "-C")
+        return command[3:] in self.rules
 
 
 @pytest.fixture

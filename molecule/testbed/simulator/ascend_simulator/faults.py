@@ -209,7 +209,7 @@ def _silence(context: Context) -> None:
 
 def _block(context: Context, rule: list[str]) -> None:
     if context.on_node:
-        plane.run("iptables", "-I", *rule)
+        plane.run("iptables", "-w", "-I", *rule)
         context.state["undo"].append({"do": "unblock", "rule": rule})
 
 
@@ -426,8 +426,8 @@ def reset(root: str, package: str, node: dict) -> None:
 def _undo(step: dict) -> None:
     """Each step tolerates that it was already done, since a node may have been rebooted in between."""
     if step["do"] == "unblock":
-        if plane.succeeds("iptables", "-C", *step["rule"]):
-            plane.run("iptables", "-D", *step["rule"])
+        if plane.succeeds("iptables", "-w", "-C", *step["rule"]):
+            plane.run("iptables", "-w", "-D", *step["rule"])
     elif step["do"] == "release":
         held = plane.interface_of(step["address"])
         if held:
