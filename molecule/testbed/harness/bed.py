@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from . import guard, images
+from . import guard, images, rootfs
 from .machine import TESTBED, BedError, Process, cache, lock
 from .world import World, clone
 
-NODES_MOST = 100
+NODES_MOST, NPUS_MOST = 100, 8
 NODES_NAMED = 16  # that many a node knows by name even if the bed has fewer, so that it can grow
 DAEMON = {"insecure-registries": ["10.77.0.1:5000"], "storage-driver": "overlay2"}
 READY = "until systemctl start ssh docker 2>/dev/null; do sleep 0.1; done"
@@ -41,7 +41,7 @@ class Bed:
 
     def __init__(self, name: str):
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name):
-            raise BedError(f"a bed's name is made of a-z, 0-9 and -, at most 32 of them, found {name!r}; choose another")
+            raise BedError(f"a bed's name is 1 to 32 of a-z, 0-9 and -, found {name!r}; choose another")
         self.name = name
         self.folder = cache() / "beds" / name
         self.world = World(self.folder)
@@ -60,39 +60,33 @@ class Bed:
     def up(self, **wanted) -> None:
         """Bring the bed to what is wanted (keys of Settings; None: as it is, or the default)."""
         node_root = images.prepare()
-        wanted = {key: value for key, value in wanted.items() if value is not None}
         with self.lock():
-            settings = self._settle(wanted)
-            engine_root, shared = images.engine_image(settings.image) if settings.image != "none" else (None, None)
-            guard.ensure()
+            settings = self._settle({key: value for key, value in wanted.items() if value is not None})
             if not self.world.alive:
                 self._wipe()
-                self._save(settings)
+            self._save(settings)
+            guard.ensure()
+            if not self.world.alive:
                 clone(node_root, self.world.data)
             self.world.start()
             self._networks()
-            self._save(settings)
             write_ssh_files(settings.nodes)
-            with ThreadPoolExecutor(8) as pool:
-                for _ in pool.map(lambda index: self._node(index, settings, engine_root, shared), self.indexes(settings)):
-                    pass
+            self._nodes(settings)
             guard.check(self.world)
 
-    @staticmethod
-    def indexes(settings: Settings) -> range:
-        return range(1, settings.nodes + 1)
-
     def _settle(self, wanted: dict) -> Settings:
+        """The settings to reach; a bed with nodes can only get more of them."""
         present = self.settings if self.world.alive else None
         settings = replace(present or Settings(), **wanted)
-        if not 0 <= settings.nodes <= NODES_MOST:
-            raise BedError(f"--nodes is 0 to {NODES_MOST}, found {settings.nodes}")
-        if not 0 <= settings.npus <= 8:
-            raise BedError(f"--npus is 0 to 8, found {settings.npus}")
+        for name, most in (("nodes", NODES_MOST), ("npus", NPUS_MOST)):
+            if not 0 <= getattr(settings, name) <= most:
+                raise BedError(f"--{name} is 0 to {most}, found {getattr(settings, name)}")
         if present and present.nodes:
-            same = replace(settings, nodes=present.nodes)
-            if same != present or settings.nodes < present.nodes:
-                raise BedError(f"bed {self.name} is up as {present}, wanted {settings}; run `bed -n {self.name} down` first")
+            changes = [f"--{key} {value}" for key, value in wanted.items() if value != getattr(present, key)]
+            if settings.nodes > present.nodes:
+                changes.remove(f"--nodes {settings.nodes}")
+            if changes:
+                raise BedError(f"bed {self.name} is up with {present}; for {' '.join(changes)} take it down first")
         return settings
 
     def _save(self, settings: Settings) -> None:
@@ -112,33 +106,56 @@ class Bed:
             options = ("com.docker.network.bridge.name=npus", "--opt", "com.docker.network.bridge.inhibit_ipv4=true")
             self.world.docker(*create, *options, "--subnet", str(guard.NPUS), "--gateway", "10.78.15.254", "npus")
 
+    def _nodes(self, settings: Settings) -> None:
+        """Bring all nodes up at once; those that are not whole are made anew."""
+        indexes = range(1, settings.nodes + 1)
+        engine_root = shared = None
+        if settings.image != "none" and not all(self._made(index).exists() for index in indexes):
+            engine_root, shared = images.engine_image(settings.image)
+        with ThreadPoolExecutor(8) as pool:
+            for node in [pool.submit(self._node, index, settings, engine_root, shared) for index in indexes]:
+                node.result()
+
+    def _made(self, index: int) -> Path:
+        """Mark of a node that was made to the end."""
+        return self.folder / "nodes" / f"node{index}" / "made"
+
     def _node(self, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
         """Make node ``index`` if it is not whole, start it if it is off, and wait until SSH and Docker answer."""
-        name, made = f"node{index}", self.folder / "nodes" / f"node{index}" / "made"
+        name, made = f"node{index}", self._made(index)
         if not made.exists():
             self._create(index, settings, engine_root, shared)
         self.world.docker("start", name)
-        self.wait(name)
+        self.boot(name)
         if not made.exists():
             options = ("--generation", settings.generation, "--npus", str(settings.npus), "--node-index", str(index))
             self.console(name, "/opt/ascend-simulator/setup", *options)
             made.touch()
+        self.answer(name)
 
-    def wait(self, name: str) -> None:
-        """Start SSH and Docker of a running node if they are stopped; returns once both answer."""
+    def boot(self, name: str) -> None:
+        """Wait until a started node has booted, with SSH and Docker started."""
         try:
             self.console(name, "timeout", "60", "sh", "-c", READY)
         except BedError as error:
             said = self.world.docker("logs", "--tail", "1", name).strip()
             raise BedError(f"{name} of bed {self.name} does not boot: {said or error}") from error
+
+    def answer(self, name: str) -> None:
+        """Make sure that a booted node answers over SSH, with the host key that we know, and its engine too."""
         self.world.run(*ssh_command(name), "docker", "version", "--format", "{{.Server.Version}}")
 
     def _create(self, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
         name, folder = f"node{index}", self.folder / "nodes" / f"node{index}"
-        self.world.docker("rm", "--force", "--volumes", name) if name in self.nodes() else None
-        shutil.rmtree(folder, ignore_errors=True)
+        if name in self.nodes():
+            self.world.docker("rm", "--force", "--volumes", name)
+        if folder.exists():
+            shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        clone(engine_root, folder / "docker") if engine_root else (folder / "docker").mkdir()
+        if engine_root:
+            clone(engine_root, folder / "docker")
+        else:
+            (folder / "docker").mkdir()
         self.world.docker(
             *("create", "--name", name, "--hostname", name, "--restart", "always", "--stop-signal", "RTMIN+3"),
             *("--network", "hosts", "--ip", address(index)),
@@ -150,7 +167,7 @@ class Bed:
             *("--volume", f"{folder}/docker:/var/lib/docker"),
             *(("--volume", f"{shared}:{shared}:ro") if shared else ()),
             *("--env", f"NODE_INDEX={index}", "--env", f"NPUS={settings.npus}", "--env", f"NPU_MAJOR={npu_major()}"),
-            *(images.NODE_IMAGE, "/usr/local/lib/ascend-testbed/boot"),
+            *(rootfs.NODE_IMAGE, "/usr/local/lib/ascend-testbed/boot"),
         )
         self.world.docker("network", "connect", "--ip", f"10.78.8.{10 + index}", "npus", name)
         self.world.docker("cp", "-", f"{name}:/", input=node_files(index))
@@ -176,6 +193,8 @@ class Bed:
         guard.check(self.world)
         runs = self.folder / "runs"
         runs.mkdir(exist_ok=True)
+        for ended in (record for record in runs.iterdir() if Process(record).pid is None):
+            ended.unlink(missing_ok=True)
         Process(runs / str(os.getpid())).adopt(os.getpid())
         command = self.world.enter(*argv)
         os.execve(command[0], command, self._environment())
@@ -231,9 +250,7 @@ class Bed:
                 self._remove_nodes()
                 return
             self._wipe()
-        with lock("guard"):
-            if not any((cache() / "beds").glob("*")):
-                guard.remove()
+        release_guard()
 
     def _remove_nodes(self) -> None:
         if not self.world.alive:
@@ -257,8 +274,19 @@ def beds() -> list[Bed]:
     return [Bed(entry.name) for entry in sorted((cache() / "beds").glob("*"))]
 
 
+def release_guard() -> None:
+    """Give the addresses back when no bed is left."""
+    with lock("guard"):
+        if not beds():
+            guard.remove()
+
+
 def address(index: int) -> str:
     return f"10.77.0.{10 + index}"
+
+
+def npu_address(rail: int, index: int) -> str:
+    return f"10.78.{rail}.{10 + index}"
 
 
 def npu_major() -> int:

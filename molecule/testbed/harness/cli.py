@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 
 from . import faults, guard, images
-from .bed import Bed, beds, ssh_command
-from .machine import BedError, cache, check, lock
+from .bed import Bed, beds, release_guard, ssh_command
+from .machine import BedError, check, lock
 
 
 def main(argv: list[str]) -> None:
@@ -79,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     heal = command("heal", lambda a: faults.heal(Bed(a.name), a.node), "undo every fault of a node")
     heal.add_argument("node")
 
-    service = command("service", serve, "start or stop a helper in the bed's network: bed service start NAME -- COMMAND …")
+    service = command("service", serve, "start or stop a helper in the bed's network: service start NAME -- COMMAND …")
     service.add_argument("action", choices=("start", "stop"))
     service.add_argument("service")
     service.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND")
@@ -143,7 +142,7 @@ def show_status(arguments: argparse.Namespace) -> None:
     for name, status in found.items():
         nodes = ", ".join(f"{node} {state}" for node, state in status["nodes"].items()) or "no nodes"
         services = "".join(f"; service {service} {state}" for service, state in status["services"].items())
-        print(f"{name}: {nodes}{services}" if status["up"] else f"{name}: broken; `bed -n {name} up` or `down` mends it")
+        print(f"{name}: {nodes}{services}" if status["up"] else f"{name}: broken; `bed -n {name} up` mends it")
     if found and (unguarded := guard.missing()):
         print(f"no unreachable route for {', '.join(unguarded)}; `bed up` puts it back")
 
@@ -153,7 +152,6 @@ def clean_all(arguments: argparse.Namespace) -> None:
         bed.down()
     with lock("prepare"):
         images.discard_builds()
-    with lock("guard"):
-        guard.remove()
+    release_guard()
     if arguments.cache:
-        shutil.rmtree(cache())
+        images.delete_cache()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
+from inspect import signature
 from typing import NamedTuple
 
-from .bed import Bed, address
-from .machine import BedError, run
+from .bed import Bed, address, npu_address
+from .machine import BedError, run, until
 
 DIRECTIONS = {"in": ("PREROUTING",), "out": ("POSTROUTING",), "both": ("PREROUTING", "POSTROUTING")}
 INTERFACES = {"hosts": "eth0", "npus": "npu0"}
@@ -62,42 +62,32 @@ def slow(node: Node, rate: str = "10mbit", network: str = "hosts") -> None:
     node.inside("tc", "qdisc", "replace", "dev", INTERFACES[network], *shape)
 
 
-def fast(node: Node, network: str = "hosts") -> None:
-    for run_there, link in ((node.bed.world.run, node.outer_end(chosen(network, INTERFACES))), (node.inside, INTERFACES[network])):
+def fast(node: Node, network: str) -> None:
+    ends = ((node.bed.world.run, node.outer_end(network)), (node.inside, INTERFACES[network]))
+    for run_there, link in ends:
         if " tbf " in run_there("tc", "qdisc", "show", "dev", link):
             run_there("tc", "qdisc", "del", "dev", link, "root")
 
 
-def drop_rule(node: Node, interface: str, direction: str, match: Callable[[str], list[str]]) -> None:
-    """Drop silently, forwarded packets of the node's containers included; the mangle table sees them all."""
+def drop_packets(node: Node, interface: str, direction: str, others: str) -> None:
+    """Drop what comes from or goes to ``others``; the mangle table also sees what is forwarded to containers."""
     for chain in DIRECTIONS[chosen(direction, DIRECTIONS)]:
-        side = "-i" if chain == "PREROUTING" else "-o"
-        node.inside("iptables", "-w", "-t", "mangle", "-I", chain, side, interface, *match(chain), "-j", "DROP")
+        link, other = ("-i", "-s") if chain == "PREROUTING" else ("-o", "-d")
+        node.inside("iptables", "-w", "-t", "mangle", "-I", chain, link, interface, other, others, "-j", "DROP")
 
 
 def drop(node: Node, direction: str = "both", peer: str = "") -> None:
-    def match(chain: str) -> list[str]:
-        return [("-s" if chain == "PREROUTING" else "-d"), address(index_of(peer))] if peer else []
-
-    drop_rule(node, "eth0", direction, match)
+    drop_packets(node, "eth0", direction, address(index_of(peer)) if peer else "0.0.0.0/0")
 
 
-def npu_drop(node: Node, rail: str = "all", direction: str = "both", peer: str = "") -> None:
-    if rail != "all" and rail not in map(str, range(8)):
-        raise BedError(f"a rail is 0 to 7 or 'all', found {rail!r}")
-
-    def match(chain: str) -> list[str]:
-        third, bits = (rail, 24) if rail != "all" else ("0", 20)
-        network = f"10.78.{third}.0/{bits}"
-        if peer:
-            network = f"10.78.{third}.{10 + index_of(peer)}" if rail != "all" else all_rails_need_no_peer()
-        return [("-s" if chain == "PREROUTING" else "-d"), network]
-
-    drop_rule(node, "npu0", direction, match)
+def npu_drop(node: Node, rail: str, direction: str = "both", peer: str = "") -> None:
+    if rail not in map(str, range(8)):
+        raise BedError(f"a rail is 0 to 7, found {rail!r}")
+    drop_packets(node, "npu0", direction, npu_address(int(rail), index_of(peer)) if peer else f"10.78.{rail}.0/24")
 
 
-def all_rails_need_no_peer() -> str:
-    raise BedError("a peer can be given for one rail only; run the fault once for each rail")
+def npu_rail_down(node: Node, rail: str) -> None:
+    npu_drop(node, rail)
 
 
 def index_of(node: str) -> int:
@@ -138,6 +128,17 @@ def container_kill(node: Node, container: str) -> None:
     node.console("kill", "-KILL", pid)
 
 
+def reboot(node: Node) -> None:
+    """Returns once the node is down and boots again."""
+    before = started_at(node)
+    node.console("systemctl", "--no-block", "reboot")
+    until(f"the reboot of {node.name}", lambda: started_at(node) != before and node.state() == "running", 120)
+
+
+def started_at(node: Node) -> str:
+    return node.docker("inspect", "--format", "{{.State.StartedAt}}", node.name)
+
+
 class Fault(NamedTuple):
     """What a kind of fault does; ``inject(node, *arguments)``."""
 
@@ -153,8 +154,8 @@ FAULTS = {
     "link-up": Fault(lambda n, net="hosts": set_link(n, net, "up"), "[hosts|npus]", "the cable is back"),
     "slow": Fault(slow, "[RATE [hosts|npus]]", "the link is slow both ways (default 10mbit)"),
     "drop": Fault(drop, "[in|out|both [NODE]]", "packets of the host network vanish"),
-    "npu-drop": Fault(npu_drop, "[RAIL|all [in|out|both [NODE]]]", "packets of the NPU network vanish"),
-    "npu-rail-down": Fault(lambda n, rail: npu_drop(n, rail), "RAIL", "one NPU's rail is dead"),
+    "npu-drop": Fault(npu_drop, "RAIL [in|out|both [NODE]]", "packets of one NPU vanish"),
+    "npu-rail-down": Fault(npu_rail_down, "RAIL", "nothing reaches or leaves one NPU"),
     "docker-kill": Fault(lambda n: n.console("systemctl", "kill", "-s", "KILL", "docker"), "", "the engine crashes"),
     "docker-stop": Fault(lambda n: n.console("systemctl", "stop", "docker.socket", "docker"), "", "no engine answers"),
     "container-kill": Fault(container_kill, "CONTAINER", "a container's first process is killed"),
@@ -163,7 +164,7 @@ FAULTS = {
     "thaw": Fault(lambda n: n.docker("unpause", n.name), "", "the node goes on"),
     "power-cut": Fault(lambda n: n.docker("kill", n.name), "", "the node is off at once"),
     "power-on": Fault(lambda n: n.docker("start", n.name), "", "the node boots"),
-    "reboot": Fault(lambda n: n.console("systemctl", "--no-block", "reboot"), "", "the node shuts down and boots"),
+    "reboot": Fault(reboot, "", "the node shuts down and boots"),
 }
 
 
@@ -171,23 +172,25 @@ def inject(bed: Bed, kind: str, name: str, *arguments: str) -> None:
     """Do ``kind`` to node ``name``."""
     if kind not in FAULTS:
         raise BedError(f"no fault is called {kind!r}; there are {', '.join(FAULTS)}")
+    fault, node = FAULTS[kind], Node(bed, name)
     try:
-        FAULTS[kind].inject(Node(bed, name), *arguments)
-    except TypeError as error:
-        raise BedError(f"usage: bed fault {kind} NODE {FAULTS[kind].usage}") from error
+        signature(fault.inject).bind(node, *arguments)
+    except TypeError:
+        raise BedError(f"usage: bed fault {kind} NODE {fault.usage}") from None
+    fault.inject(node, *arguments)
 
 
 def heal(bed: Bed, name: str) -> None:
-    """Undo every fault of node ``name``; returns when it runs, with SSH and Docker started."""
+    """Undo every fault of node ``name``; returns when SSH and Docker answer."""
     node = Node(bed, name)
     if node.state() == "paused":
         node.docker("unpause", name)
     node.docker("start", name)
+    bed.boot(name)
     for network in INTERFACES:
         set_link(node, network, "up")
         fast(node, network)
     pass_again(node)
     disk_back(node)
-    with suppress(BedError):  # it may not run at all; then the next line starts it
-        signal_sshd(node, "CONT")
-    bed.wait(name)
+    signal_sshd(node, "CONT")
+    bed.answer(name)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No packet for a node may leave the machine: addresses that nobody holds, and a route that refuses them outside the beds."""
+"""No packet for a node may leave the machine: its addresses are nobody else's, and refused outside the beds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ensure() -> None:
 
 
 def remove() -> None:
-    """Take the refusing routes out again."""
+    """Take the refusing routes out again. The caller holds the lock ``guard``."""
     for network in {str(network) for network in NETWORKS} - set(missing()):
         run("ip", "route", "del", "unreachable", network, "metric", METRIC)
 

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import shutil
 import subprocess
-import time
-import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from .machine import SYSTEM_PATH, TESTBED, BedError, Process, cache, check, install_packages, lock, run
+from . import rootfs
+from .machine import TESTBED, BedError, Process, cache, check, install_packages, lock, run
 from .world import World
 
-NODE_IMAGE = "ascend-testbed/node"
-RECIPE = TESTBED / "node" / "recipe.toml"
 GOLDEN_KEPT = 3
+CACHED = ("beds", "building", "debootstrap.log", "engine", "golden", "hub", "locks", "packages", "ssh")
 
 
 def prepare() -> Path:
@@ -30,9 +28,7 @@ def prepare() -> Path:
         cache().chmod(0o755)
         install_packages()
         make_key()
-        recipe = RECIPE.read_bytes()
-        key = hashlib.sha256(recipe + Path(__file__).read_bytes()).hexdigest()[:12]
-        return golden("node", key, lambda world: import_node_image(world, tomllib.loads(recipe.decode())))
+        return golden("node", rootfs.key(), rootfs.build)
 
 
 def golden(kind: str, key: str, fill: Callable[[World], None]) -> Path:
@@ -42,7 +38,7 @@ def golden(kind: str, key: str, fill: Callable[[World], None]) -> Path:
         os.utime(root)
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
-    world = World(cache() / "building" / kind)
+    world = World(cache() / "building" / f"building.{kind}")
     discard(world)
     world.folder.mkdir(parents=True)
     try:
@@ -75,50 +71,15 @@ def discard_builds() -> None:
         discard(World(folder))
 
 
-def import_node_image(world: World, recipe: dict) -> None:
-    """Build the root file system of ``recipe`` with debootstrap and import it."""
-    tree = world.folder / "root"
-    started = time.monotonic()
-    print("bed: building the root file system of the nodes (once, about 75 s)", flush=True)
-    debootstrap(world.folder, tree, recipe)
-    run("systemctl", f"--root={tree}", "--quiet", "enable", *recipe["enabled_units"])
-    run("systemctl", f"--root={tree}", "--quiet", "mask", *recipe["masked_units"])
-    for key in (tree / "etc/ssh").glob("ssh_host_*"):  # every node brings its own
-        key.unlink()
-    (tree / "etc/machine-id").write_text("")
-    archive = f"tar --directory {shlex.quote(str(tree))} --exclude ./var/cache/apt/* --exclude ./var/lib/apt/lists/* --create ."
-    with subprocess.Popen(shlex.split(archive), stdout=subprocess.PIPE) as tar:
-        world.docker("import", "--change", "ENV container=docker", "-", NODE_IMAGE, stdin=tar.stdout)
-    if tar.returncode:
-        raise BedError(f"tar of {tree} ended with {tar.returncode}")
-    print(f"bed: built the node image in {time.monotonic() - started:.0f} s", flush=True)
-
-
-def debootstrap(folder: Path, tree: Path, recipe: dict) -> None:
-    """Run debootstrap in namespaces of its own: a killed build leaves no mount in the machine."""
-    packages, log = folder / "packages", cache() / "debootstrap.log"
-    downloads = cache() / "packages"
-    downloads.mkdir(exist_ok=True)
-    packages.mkdir(exist_ok=True)
-    builder = Process(folder / "builder").start(
-        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-        *("debootstrap", "--variant=minbase", f"--cache-dir={downloads}", f"--include={','.join(recipe['packages'])}"),
-        *(recipe["suite"], tree, mirror(recipe["suite"])),
-        log=log,
-        environment={**os.environ, "PATH": SYSTEM_PATH},
-    )
-    if builder.wait():
-        raise BedError(f"debootstrap failed; its log is {log}")
-
-
-def mirror(suite: str) -> str:
-    """The Debian mirror that this machine's apt takes ``suite`` from."""
-    listed = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages")
-    for line in listed.splitlines():
-        uri, release, component = line.split()
-        if (release, component) == (suite, "main"):
-            return uri
-    raise BedError(f"apt knows no source of Debian {suite} main; add one to /etc/apt/sources.list.d")
+def delete_cache() -> None:
+    """Delete what was cached for beds: what is listed in CACHED and nothing else, as the folder may be the user's."""
+    for path in (cache() / name for name in CACHED):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # others keep something there
+        cache().rmdir()
 
 
 def engine_image(kind: str) -> tuple[Path, Path | None]:

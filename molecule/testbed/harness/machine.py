@@ -74,10 +74,11 @@ def lock(name: str) -> Iterator[None]:
 def check() -> None:
     """Refuse a machine that cannot carry a bed."""
     release = Path("/etc/os-release")
-    fields = dict(line.split("=", 1) for line in release.read_text().splitlines() if "=" in line) if release.exists() else {}
-    found = fields.get("PRETTY_NAME", "an unknown system").strip('"')
-    if fields.get("ID") != "debian" or fields.get("VERSION_ID", "").strip('"') != "12":
-        raise BedError(f"the test bed needs Debian 12 as root, found {found}; run it in a Debian 12 virtual machine")
+    lines = release.read_text().splitlines() if release.exists() else []
+    fields = {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
+    if (fields.get("ID"), fields.get("VERSION_ID")) != ("debian", "12"):
+        found = fields.get("PRETTY_NAME", "an unknown system")
+        raise BedError(f"the test bed needs Debian 12 and root, found {found}; run it in a Debian 12 virtual machine")
     if os.geteuid():
         raise BedError(f"the test bed needs root for its namespaces, found user id {os.geteuid()}; run it with sudo")
 
