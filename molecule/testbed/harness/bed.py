@@ -193,7 +193,7 @@ class Bed:
         guard.check(self.world)
         runs = self.folder / "runs"
         runs.mkdir(exist_ok=True)
-        for ended in (record for record in runs.iterdir() if Process(record).pid is None):
+        for ended in (record for record in runs.glob("*[0-9]") if Process(record).pid is None):
             ended.unlink(missing_ok=True)
         Process(runs / str(os.getpid())).adopt(os.getpid())
         command = self.world.enter(*argv)

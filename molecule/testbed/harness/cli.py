@@ -12,7 +12,7 @@ import sys
 
 from . import faults, guard, images
 from .bed import Bed, beds, release_guard, ssh_command
-from .machine import BedError, check, lock
+from .machine import BedError, check, install_packages, lock
 
 
 def main(argv: list[str]) -> None:
@@ -46,7 +46,10 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(command=function)
         return added
 
-    command("prepare", lambda _: images.prepare(), "install packages and build what beds start from (once)")
+    command("check", lambda _: None, "say whether this machine can carry a bed; changes nothing")
+
+    prepare = command("prepare", make_ready, "install packages and build what beds start from (once)")
+    prepare.add_argument("--packages-only", action="store_true", help="the Debian packages only")
 
     up = command("up", bring_up, "start the bed, or what is missing of it; returns when every node answers")
     up.add_argument("--nodes", type=int, help="how many nodes (default: 2; 0: the network only)")
@@ -89,6 +92,14 @@ def parser() -> argparse.ArgumentParser:
     clean = command("clean", clean_all, "end every bed and leave nothing in the machine but the cache")
     clean.add_argument("--cache", action="store_true", help="delete the cache too")
     return top
+
+
+def make_ready(arguments: argparse.Namespace) -> None:
+    if arguments.packages_only:
+        with lock("prepare"):
+            install_packages()
+    else:
+        images.prepare()
 
 
 def bring_up(arguments: argparse.Namespace) -> None:

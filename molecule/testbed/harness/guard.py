@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from hashlib import sha256
 
-from .machine import BedError, lock, run
+from .machine import BedError, cache, lock, run
 
 HOSTS = ipaddress.ip_network("10.77.0.0/24")
 NPUS = ipaddress.ip_network("10.78.0.0/20")  # rail r is 10.78.r.0/24
 NETWORKS = (HOSTS, NPUS)
-METRIC = "4294900000"  # behind every other route to the same network, so that it can be told and removed for sure
+
+
+def metric() -> str:
+    """Of our routes: behind every other one, and another for each cache, so that nobody takes a neighbour's away."""
+    return str(2**32 - 1 - int.from_bytes(sha256(bytes(cache())).digest()[:3]))
 
 
 def ensure() -> None:
@@ -21,19 +26,19 @@ def ensure() -> None:
     with lock("guard"):
         refuse_conflicts()
         for network in missing():
-            run("ip", "route", "add", "unreachable", network, "metric", METRIC)
+            run("ip", "route", "add", "unreachable", network, "metric", metric())
 
 
 def remove() -> None:
     """Take the refusing routes out again. The caller holds the lock ``guard``."""
     for network in {str(network) for network in NETWORKS} - set(missing()):
-        run("ip", "route", "del", "unreachable", network, "metric", METRIC)
+        run("ip", "route", "del", "unreachable", network, "metric", metric())
 
 
 def missing() -> list[str]:
     """Networks that the machine would route to wherever its default route points."""
     routes = json.loads(run("ip", "-json", "-4", "route", "show", "type", "unreachable"))
-    present = {route["dst"] for route in routes if str(route.get("metric")) == METRIC}
+    present = {route["dst"] for route in routes if str(route.get("metric")) == metric()}
     return [str(network) for network in NETWORKS if str(network) not in present]
 
 
@@ -43,7 +48,7 @@ def refuse_conflicts() -> None:
             held = ipaddress.ip_network(f"{address['local']}/{address['prefixlen']}", strict=False)
             refuse_overlap(held, f"interface {link['ifname']} holds {address['local']}/{address['prefixlen']}")
     for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all")):
-        if route["dst"] == "default" or str(route.get("metric")) == METRIC:
+        if route["dst"] == "default" or route.get("type") == "unreachable":
             continue
         routed = ipaddress.ip_network(route["dst"], strict=False)
         if any(routed.subnet_of(network) for network in NETWORKS):

@@ -22,6 +22,7 @@ PACKAGES = (
     "iproute2",
     "iptables",
     "openssh-client",
+    "python3-venv",
     "tini",
     "util-linux",
 )

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 from .machine import SYSTEM_PATH, TESTBED, BedError, Process, run, until
@@ -34,6 +35,8 @@ class World:
         self.folder = folder
         self.data = folder / "engine"
         self.keeper = Process(folder / "keeper")
+        # Beds of the same name can live under different caches.
+        self.cgroup = f"{CGROUP_PARENT}/{folder.name}-{sha256(bytes(folder)).hexdigest()[:8]}"
 
     @property
     def alive(self) -> bool:
@@ -57,7 +60,7 @@ class World:
             self.keeper.start(
                 *("unshare", "--pid", "--fork", "--kill-child"),
                 *("unshare", "--net", "--mount", "--mount-proc"),
-                *("sh", "-ec", START, "sh", self.data, f"{CGROUP_PARENT}/{self.folder.name}"),
+                *("sh", "-ec", START, "sh", self.data, self.cgroup),
                 log=self.folder / "engine.log",
                 environment={"PATH": f"{TESTBED}/node:{SYSTEM_PATH}", "LC_ALL": "C.UTF-8"},
             )
@@ -108,7 +111,7 @@ class World:
                 os.kill(pid, signal.SIGKILL)
         until("ending the processes", lambda: not any(Path(f"/proc/{pid}/ns/net").exists() for pid in members), 30)
         self.keeper.record.unlink(missing_ok=True)
-        remove_cgroups(f"{CGROUP_PARENT}/{self.folder.name}")
+        remove_cgroups(self.cgroup)
 
 
 def tail(log: Path) -> str:
