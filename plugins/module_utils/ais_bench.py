@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from typing import Any
 
 PERFORMANCE, ACCURACY, SPECULATION, PROGRESS = "perf", "accuracy", "spec_decode", "progress"
 
@@ -25,7 +24,7 @@ _NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?: +(\S+))?$")
 _SPECULATION_TITLE = re.compile(r"^=+ *Speculative Decoding Metrics\b.*=+$")
 
 
-def parse(text: str) -> dict[str, Any] | None:
+def parse(text):
     """Return ``{"kind": "perf" | "accuracy" | "spec_decode" | "progress", "rows": [{column: cell as printed}]}``.
 
     A table that is cut or elided gives its whole rows only; None when the text holds nothing of AISBench.
@@ -38,7 +37,7 @@ def parse(text: str) -> dict[str, Any] | None:
     return None
 
 
-def number(cell: str) -> tuple[float, str | None]:
+def number(cell):
     """Return ``(value, unit)`` of a cell such as ``12300.2 ms``, unit None where none is printed.
 
     :raises ValueError: for ``-``, an empty cell, or anything else that is not one number and at most one unit.
@@ -49,7 +48,7 @@ def number(cell: str) -> tuple[float, str | None]:
     return float(match.group(1)), match.group(2)
 
 
-def scores(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+def scores(rows):
     """Return ``[{"dataset", "metric", "model", "score", "printed"}]`` of accuracy rows; score None is none, never 0."""
     found = []
     for row in rows:

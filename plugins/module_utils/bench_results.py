@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils import ais_bench
 
@@ -26,7 +25,7 @@ _THROUGHPUT_CELL = re.compile(r"(\d+(?:\.\d+)?) +([a-z ]+/s)$")
 _THROUGHPUT_TOTAL = re.compile(r"(Total num [a-z ]+ tokens): +(\d+)$")
 
 
-def parse(text: str) -> dict[str, Any]:
+def parse(text):
     """Tell the kind of a result by its form and return its numbers.
 
     :returns: ``{"kind": "serve" | "latency" | "throughput", "metrics": {printed label or key: float}}``;
@@ -40,7 +39,7 @@ def parse(text: str) -> dict[str, Any]:
     return {"kind": UNKNOWN, "metrics": {}}
 
 
-def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, float]:
+def flatten(data, prefix=""):
     """The finite numbers of nested objects under dotted keys; texts, lists, null and booleans are no metrics."""
     metrics = {}
     for key, value in data.items():

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import time
 from http.client import HTTPException
-from typing import Any
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
@@ -37,13 +36,13 @@ class Server:
     :param url: such as ``http://10.0.0.1:8888``. :param timeout: seconds that an answer may take.
     """
 
-    def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0):
+    def __init__(self, url, api_key=None, timeout=120.0):
         self.url = url.rstrip("/")
         self.api_key = api_key
         self.timeout = timeout
-        self.limit: int | None = None
+        self.limit = None
 
-    def models(self) -> dict[str, Any]:
+    def models(self):
         """Return the answer to ``GET /v1/models`` with ``models``, the served names."""
         answer, body = self._exchange("/v1/models", None, self.api_key)
         cards = body.get("data") if isinstance(body.get("data"), list) else []
@@ -53,7 +52,7 @@ class Server:
         answer["max_model_len"] = self.limit
         return answer
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, request):
         """Send one request.
 
         :param request: ``{"endpoint", "body", "key": "given" | "wrong" | "none", "prompt_tokens_over_limit": int}``;

@@ -13,7 +13,7 @@ Codes and key words: HCCL user guide, chapter on fault diagnosis (CANN 8.x); ACL
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 # How near to a fault a cause is. The order is the ranking.
 FAULT, PEER, TIMEOUT, ENGINE, SIGNAL, WARNING, HEALTHY = range(7)
@@ -27,8 +27,8 @@ class Cause(NamedTuple):
     id: str
     level: int
     remedy: str
-    signatures: tuple[str, ...]
-    hides: tuple[str, ...] = ()
+    signatures: tuple
+    hides: tuple = ()
 
 
 def _code(code):
@@ -211,7 +211,7 @@ class _Found(NamedTuple):
     evidence: str
 
 
-def diagnose(text: str) -> list[dict[str, Any]]:
+def diagnose(text):
     """Rank the causes that a log names, the most likely one first.
 
     :returns: ``[{"cause", "evidence", "remedy"}]``, never empty; ``evidence`` is the decisive line (two lines for a

@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measure every planned instance, then judge and record like any other stage.
+
+What to run next can depend on what the last run gave, so one action drives the runs; each client is a container that
+community.docker starts and removes, and is watched while it runs.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
+from ansible_collections.ascend.vllm.plugins.module_utils import bench_results, benchmark, weights
+
+WATCH_S = 10
+_PROGRESS = re.compile(r"(\d+)/(\d+) \[")
+
+
+class ActionModule(StageAction):
+    """See plugins/modules/benchmark.yml."""
+
+    def _observe(self, judge, context, args, records, task_vars):
+        plan, settings = context["plan"], context["settings"]
+        try:
+            benchmark.check_settings(settings)
+        except benchmark.BadInput as mistake:
+            raise AnsibleActionFail(str(mistake)) from mistake
+        if self._task.check_mode:
+            return {"instances": [], "not_run": "in check mode nothing is measured"}
+        self._records, self._vars, self._host = records, task_vars, context["host"]
+        instances = [self._measure(plan, instance, settings) for instance in plan["instances"]]
+        return {"instances": instances, "figures": benchmark.figures(instances)}
+
+    def _measure(self, plan, instance, settings):
+        """Warm one instance up and run against it; what it is is looked up again after every run."""
+        found = {"name": instance["name"], "url": instance["url"], "hash": instance["hash"], "runs": [],
+                 "warm_up": None, "service": self._look(plan, instance)["service"]}
+        if not (found["service"] or {}).get("running"):
+            return found
+        asked = self._module("ascend.vllm.chat_info", servers=[{"name": instance["name"], "url": instance["url"]}],
+                             requests=benchmark.warm_up(plan, settings), api_key=settings["api_key"],
+                             timeout=settings["ready_timeout_s"])["servers"][0]
+        answers = list(asked["answers"].values())
+        found["warm_up"] = {"models": asked["models"].get("models") or asked["models"].get("error"),
+                            "sent": len(answers), "answered": sum(answer["status"] == 200 for answer in answers),
+                            "errors": sorted({answer["error"] for answer in answers if answer.get("error")})}
+        if found["warm_up"]["answered"] == len(answers):
+            found["runs"] = [self._run(plan, instance, settings, run) for run in benchmark.runs(instance, settings)]
+        return found
+
+    def _run(self, plan, instance, settings, run):
+        """One run of the client, from its start to its removal."""
+        argv = benchmark.command(plan, instance, settings, run)
+        self._say(f"{run['id']}: {settings['num_prompts']} requests at {settings['request_rate']}/s")
+        started = time.monotonic()
+        client = benchmark.client(plan, instance, argv, settings["client_image"])
+        self._module("community.docker.docker_container", **client)
+        try:
+            seen = self._watch(plan, instance, settings["timeout_s"], run["id"])
+        finally:
+            self._module("community.docker.docker_container", name=client["name"], state="absent", force_kill=True)
+        ended = seen["client"] or {}
+        outcome = dict(run, command=argv, seconds=round(time.monotonic() - started, 1), service=seen["service"],
+                       exit_code=ended.get("exit_code"), timed_out=bool(ended.get("running")),
+                       log=ended.get("log", [])[-20:], kind=None, metrics={}, file=None)
+        if seen["result"] is not None:
+            path = self._records.root / self._host / "benchmark" / f"{run['id']}.json"
+            self._records.write(path, seen["result"])
+            parsed = bench_results.parse(seen["result"])
+            outcome.update(kind=parsed["kind"], metrics=parsed.get("metrics", {}),
+                           file=str(path.relative_to(self._records.root)))
+        return outcome
+
+    def _watch(self, plan, instance, timeout_s, name):
+        """Follow the client until it ends or its time is up, and say how far it is."""
+        until, said = time.monotonic() + timeout_s, None
+        while True:
+            left = until - time.monotonic()
+            seen = self._look(plan, instance, client=benchmark.client_name(instance), result=benchmark.RESULT,
+                              wait=max(0, min(WATCH_S, left)))
+            if not (seen["client"] or {}).get("running") or left <= 0:
+                return seen
+            progress = _PROGRESS.findall("\n".join(seen["client"]["log"]))
+            if progress and progress[-1] != said:
+                said = progress[-1]
+                self._say(f"{name}: {said[0]} of {said[1]} requests")
+
+    def _look(self, plan, instance, **more):
+        """Ask the node for the service and, where named, the client."""
+        sources = [mount["source"] for mount in instance["mounts"] if mount["source"].endswith("/version.info")]
+        return self._module("ascend.vllm.benchmark_info", service=instance["name"],
+                            driver=sources[0] if sources else None,
+                            weights=weights.place(plan["model"]["path"]).manifest, **more)
+
+    def _module(self, module, **arguments):
+        returned = self._execute_module(module_name=module, module_args=arguments, task_vars=self._vars)
+        if returned.get("failed"):
+            raise AnsibleActionFail(f"{module} failed: {returned.get('msg') or returned}")
+        return returned
+
+    def _say(self, text):
+        self._display.display(f"[{self._host}] {text}")

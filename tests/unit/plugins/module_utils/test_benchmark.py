@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.ascend.vllm.plugins.module_utils import benchmark
+
+SETTINGS = {key[len("benchmark_"):]: value for key, value in yaml.safe_load(
+    (Path(__file__).resolve().parents[4] / "roles/benchmark/defaults/main.yml").read_text("utf-8")).items()}
+PLAN = {"hash": "0123456789ab", "model": {"served_name": "qwen25_vl", "path": "/data/model"},
+        "image": {"reference": "registry/vllm-ascend:v0.11.0rc1"}}
+INSTANCE = {
+    "name": "vllm", "url": "http://10.0.0.1:8888", "secrets_path": None, "cap_drop": ["MKNOD"],
+    "devices": ["/dev/davinci0"],
+    "mounts": [{"source": source, "target": source, "read_only": True, "origin": origin} for source, origin in (
+        ("/usr/local/dcmi", "host"), ("/data/model", "weights"), ("/var/patch.py", "patch"), ("/site", "site"))],
+}
+RUN = {"id": "vllm-serve-1", "repeat": 1, "seed": 7}
+
+
+def options(**settings):
+    argv = benchmark.command(PLAN, INSTANCE, dict(SETTINGS, **settings), RUN)
+    assert argv[:3] == ["vllm", "bench", "serve"]
+    return {name: value for name, value in zip(argv, argv[1:]) if name.startswith("--")}
+
+
+def test_the_default_is_the_tutorials_measurement_against_the_planned_address():
+    found = options()
+    assert {name: found["--" + name] for name in ("host", "port", "model", "served-model-name", "num-prompts",
+                                                  "request-rate", "random-input-len", "temperature", "seed")} == {
+        "host": "10.0.0.1", "port": "8888", "model": "/data/model", "served-model-name": "qwen25_vl",
+        "num-prompts": "200", "request-rate": "1", "random-input-len": "200", "temperature": "0", "seed": "7"}
+    assert float(found["--ready-check-timeout-sec"]) > 0
+    assert "--max-concurrency" not in found
+    assert not [name for name in found if name.startswith("--random-mm")]
+
+
+def test_pictures_go_to_the_chat_endpoint():
+    found = options(dataset="random-mm", max_concurrency=4)
+    assert (found["--backend"], found["--endpoint"]) == ("openai-chat", "/v1/chat/completions")
+    assert found["--random-mm-bucket-config"] == "{(720, 1280, 1): 1.0}"
+    assert found["--max-concurrency"] == "4"
+
+
+def test_no_option_is_given_twice():
+    names = [word for word in benchmark.command(PLAN, INSTANCE, dict(SETTINGS, dataset="random-mm"), RUN)
+             if word.startswith("--")]
+    assert len(names) == len(set(names))
+
+
+def test_the_client_gets_no_npu_and_nothing_to_write():
+    found = benchmark.client(PLAN, INSTANCE, ["vllm"])
+    assert not {"devices", "privileged", "shm_size"} & set(found)
+    assert [mount["source"] for mount in found["mounts"]] == ["/usr/local/dcmi", "/data/model"]
+    assert all(mount["read_only"] for mount in found["mounts"])
+    assert found["env"]["no_proxy"] == "*"
+    assert found["command"] == ["vllm"]
+
+
+def test_the_key_comes_from_the_secrets_file_and_stands_nowhere():
+    secret = {"source": "/var/lib/x.env", "target": "/run/x.env", "read_only": True, "origin": "secrets"}
+    instance = dict(INSTANCE, secrets_path="/var/lib/x.env", mounts=[secret])
+    found = benchmark.client(PLAN, instance, ["vllm", "bench"])
+    assert found["mounts"][0]["source"] == "/var/lib/x.env"
+    assert "OPENAI_API_KEY" not in found["env"]
+    assert found["command"][-2:] == ["vllm", "bench"]
+    assert "OPENAI_API_KEY" in found["command"][2]
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("dataset", "sharegpt"), ("num_prompts", 0), ("repeats", 0), ("request_rate", "fast"), ("request_rate", 0),
+    ("request_rate", "-1"), ("request_rate", "nan"), ("random_input_len_tokens", 0)])
+def test_bad_input_is_named(name, value):
+    with pytest.raises(benchmark.BadInput, match="benchmark_" + name):
+        benchmark.check_settings(dict(SETTINGS, **{name: value}))
+
+
+@pytest.mark.parametrize("rate", [1, "inf", 0.5, "12"])
+def test_good_rates(rate):
+    benchmark.check_settings(dict(SETTINGS, request_rate=rate))
+
+
+def test_repeats_differ_in_seed_and_id():
+    found = benchmark.runs(INSTANCE, dict(SETTINGS, repeats=3, seed=5))
+    assert [run["seed"] for run in found] == [5, 6, 7]
+    assert len({run["id"] for run in found}) == 3
+
+
+def test_figures_are_medians_per_instance():
+    def instance(name, *values):
+        return {"name": name, "runs": [{"metrics": {"request_throughput": value}} for value in values] + [{}]}
+
+    assert benchmark.figures([instance("a", 1, 5, 2)]) == [
+        {"name": "Request throughput", "value": 2, "unit": "req/s"}]
+    assert [figure["name"] for figure in benchmark.figures([instance("a", 1), instance("b", 2)])] == [
+        "Request throughput (a)", "Request throughput (b)"]
