@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults on request, from the variable VLLM_LIGHT_FAULTS or from a file, both a JSON object with the fields of Faults.
+
+The file may be written on the node before the container starts (the folder below is a driver folder that every plan
+mounts), or into a running container; it is read again for each request, so a fault can come and go.
+"""
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+VARIABLE = "VLLM_LIGHT_FAULTS"
+FILES = (Path("/usr/local/Ascend/driver/lib64/vllm-light.json"), Path("/run/vllm-light.json"))
+# Settable for tests that run the server outside an image.
+FILES_VARIABLE = "VLLM_LIGHT_FAULT_FILES"
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+    """What goes wrong; the defaults are a healthy server."""
+
+    # At start
+    load_seconds: float = 0.2  # how long loading the weights takes
+    start_error: str = ""  # "out_of_memory", or a line to print as the cause; the program then ends
+    exit_code: int | None = None  # end at once with this code, printing nothing
+    served_name: str = ""  # another name than the one asked for
+    # While serving
+    crash_after_s: float | None = None  # seconds from ready to the end of the process
+    crash_exit_code: int = 1
+    hang: bool = False  # /health says 200, completions never come
+    engine_dead: bool = False  # /health says 503, completions 500
+    fail_ratio: float = 0.0  # this share of completions is answered with 500, evenly spread
+    first_token_seconds: float = 0.0
+    token_seconds: float = 0.0
+    answer: str = ""  # given to every question
+
+
+def current() -> Faults:
+    """The faults in force now.
+
+    Raises:
+        SystemExit: the variable or a file is not a JSON object of known fields.
+    """
+    values: dict = {}
+    sources = [(VARIABLE, os.environ.get(VARIABLE, ""))]
+    files = os.environ.get(FILES_VARIABLE)
+    for path in map(Path, files.split(":")) if files else FILES:
+        sources.append((str(path), path.read_text() if path.exists() else ""))
+    for source, text in sources:
+        if text.strip():
+            values.update(_fields(source, text))
+    return Faults(**values)
+
+
+def _fields(source: str, text: str) -> dict:
+    known = {field.name for field in dataclasses.fields(Faults)}
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        sys.exit("vllm_light: %s is not JSON: %s" % (source, error))
+    if not isinstance(values, dict) or not set(values) <= known:
+        sys.exit("vllm_light: %s must be a JSON object with some of %s, found %s" % (source, sorted(known), text))
+    return values
