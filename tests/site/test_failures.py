@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""site.yml when nodes fail: who fails leaves, the others go on, the report is written, the exit code is not 0."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+pytestmark = pytest.mark.bed
+
+ROOT = Path(__file__).resolve().parents[2]
+BED = ROOT / "molecule" / "testbed" / "bed"
+NAME = "failures"
+STAGES = "npu_driver,image,weights,serving"
+
+
+def bed(*words):
+    done = subprocess.run([BED, "-n", NAME, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    bed("up", "--nodes", "2", "--image", "light", "--hub")
+    yield
+    bed("down")
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Runs site.yml against the bed; every run of one test shares a folder of results."""
+
+    def run(*words, tags=STAGES):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventories/simulated", "playbooks/site.yml",
+             "--tags", tags, "-e", f"testbed_name={NAME}", "-e", f"report_path={tmp_path}", *words],
+            cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_TIMEOUT": "3"})
+        report = tmp_path / "report.json"
+        return done, json.loads(report.read_text("utf-8")) if report.exists() else None
+
+    return run
+
+
+@pytest.fixture
+def fault():
+    """Plants faults of the simulator by node; takes them out again."""
+    planted = set()
+
+    def plant(node, *words):
+        planted.add(node)
+        bed("exec", node, "ascend-fault", "set", *words)
+
+    yield plant
+    for node in planted:
+        bed("exec", node, "ascend-fault", "clear")
+
+
+def statuses(report, node):
+    return {stage: cell["status"] for stage, cell in report["hosts"][node].items() if stage in STAGES.split(",")}
+
+
+def holds(report, node):
+    return set(statuses(report, node).values()) <= {"passed", "warned"}
+
+
+NOT_RUN = {"image": "not_run", "weights": "not_run", "serving": "not_run"}
+
+
+def test_one_host_fails_and_the_other_goes_on(site, fault):
+    fault("node2", "npu=3", "health=Alarm", "code=0x80E01801")
+    done, report = site()
+    assert done.returncode == 2, done.stdout
+    assert holds(report, "node1"), statuses(report, "node1")
+    assert statuses(report, "node2") == {"npu_driver": "failed", **NOT_RUN}
+    assert (report["passing_hosts"], report["failing_hosts"]) == (["node1"], ["node2"])
+    found = [finding for finding in report["findings"] if finding["status"] == "failed"]
+    assert {finding["host"] for finding in found} == {"node2"}
+    assert any("80E01801" in json.dumps(finding).upper() and finding["remedy"] for finding in found)
+    assert "1 of 2 hosts failed: node2" in done.stdout
+    assert bed("exec", "node2", "docker", "ps", "-aq") == ""
+
+
+def test_all_hosts_fail_and_the_report_is_written(site, fault):
+    for node in ("node1", "node2"):
+        fault(node, "npu=0", "missing")
+    done, report = site()
+    assert done.returncode == 2
+    assert report["failing_hosts"] == ["node1", "node2"]
+    assert "2 of 2 hosts failed" in done.stdout
+    jsonschema.validate(report, json.loads((ROOT / "docs/schemas/report-v1.json").read_text("utf-8")))
+
+
+@pytest.mark.parametrize("lost", [["node2"], ["node1", "node2"]], ids=["one", "all"])
+def test_unreachable_hosts_are_named(site, lost):
+    for node in lost:
+        bed("fault", "sshd-stop", node)
+    try:
+        done, report = site(tags="npu_driver")
+    finally:
+        for node in lost:
+            bed("heal", node)
+    assert done.returncode == 2
+    assert report["failing_hosts"] == lost
+    for node in lost:
+        (finding,) = [each for each in report["findings"] if each["host"] == node and each["status"] == "failed"]
+        assert finding["id"] == "npu_driver.node_reachable"
+    assert all(report["hosts"][node]["npu_driver"]["status"] != "failed" for node in {"node1", "node2"} - set(lost))
+
+
+def test_results_of_an_earlier_run_do_not_pass_for_this_one(site, fault):
+    _done, report = site(tags="npu_driver,image")
+    assert report["hosts"]["node1"]["image"]["status"] in ("passed", "warned")
+    fault("node1", "npu=0", "missing")
+    _done, report = site(tags="npu_driver,image")
+    assert report["hosts"]["node1"]["image"]["status"] == "not_run"
+    assert report["hosts"]["node2"]["image"]["status"] in ("passed", "warned")
+
+
+def test_stages_that_were_not_asked_for_keep_their_results(site):
+    site(tags="npu_driver")
+    _done, report = site(tags="image")
+    assert holds({"hosts": {"node1": {"npu_driver": report["hosts"]["node1"]["npu_driver"]}}}, "node1")
+
+
+@pytest.mark.parametrize(("variable", "named"), [
+    ("serving_topology=prefill_decode", "qwen2_5_vl_32b_instruct_w8a8"),
+    ("plan_model=qwen2_5_vl_32b_instruct_w8a9", "qwen2_5_vl_32b_instruct_w8a8"),
+    ("serving_port=0", "serving_port"),
+])
+def test_an_invalid_plan_touches_nothing(site, variable, named):
+    bed("fault", "sshd-stop", "node1")  # whoever tries to reach it is told off by another message
+    try:
+        done, report = site("-e", variable)
+    finally:
+        bed("heal", "node1")
+    assert done.returncode == 2
+    assert report is None
+    assert named in done.stdout
+    assert "not reachable" not in done.stdout
+
+
+def test_check_mode_changes_and_writes_nothing(site):
+    done, report = site("--check", tags="npu_driver,image")
+    assert done.returncode == 0, done.stdout
+    assert report is None
+    assert "changed=0" in done.stdout
