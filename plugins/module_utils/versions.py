@@ -47,8 +47,8 @@ def matches(version, pattern):
 def in_ranges(version, ranges):
     """True if `version` lies in one of the ranges that a version file prints, as ``[7.0.0,7.2.99],[7.5.0]``.
 
-    An upper bound with a dot behind it (``[23.0.0,23.0.0.]``) takes in its patches. Raises ValueError where `ranges`
-    holds no range or none that can be compared.
+    A lower bound takes in its candidates and patches, an upper bound (``[23.0.0,23.0.0.]``) only with a dot behind it.
+    Raises ValueError where `ranges` holds no range or one that cannot be compared.
     """
     bounds = _RANGE.findall(ranges)
     if not bounds:
@@ -57,7 +57,7 @@ def in_ranges(version, ranges):
 
 
 def _within(version, low, high):
-    if not at_least(version, low.rstrip(".")):
+    if not at_least(version, low.rstrip(".") + ".x"):
         return False
     return key(version) <= key(high.rstrip(".")) or (high.endswith(".") and matches(version, high + "x"))
 

@@ -52,9 +52,6 @@ options:
     description: How far to look back in the kernel's log.
     type: int
     default: 60
-  sent_at:
-    description: Clock of the caller when it sent this task, in seconds since the epoch. Returned in RV(clock).
-    type: float
 attributes:
   check_mode:
     support: full
@@ -141,7 +138,7 @@ kernel_log:
   returned: success
   type: dict
 clock:
-  description: C(sent_at) as given; C(started_at) and C(finished_at) by the node's clock, in seconds since the epoch.
+  description: C(started_at) and C(finished_at) of this call by the node's clock, in seconds since the epoch.
   returned: success
   type: dict
 """
@@ -164,7 +161,6 @@ ARGUMENTS = {
     "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
     "image": {"type": "str"},
     "kernel_log_minutes": {"type": "int", "default": 60},
-    "sent_at": {"type": "float"},
 }
 
 
@@ -226,8 +222,7 @@ def main():
     if tool and not os.access(tool, os.X_OK):
         tool = None
     observed = observe(module.params, tool)
-    clock = {"sent_at": module.params["sent_at"], "started_at": started, "finished_at": time.time()}
-    module.exit_json(changed=False, clock=clock, **observed)
+    module.exit_json(changed=False, clock={"started_at": started, "finished_at": time.time()}, **observed)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ def test_series(version, pattern, same, reached):
     ("23.0.rc3.1", "[23.0.rc3,23.0.rc3.],[23.0.0,23.0.0.]", True),
     ("23.0.1", "[23.0.rc3,23.0.rc3.],[23.0.0,23.0.0.]", False),
     ("25.0.0", "[25.0.0]", True),
+    ("25.3.rc1", "[25.3,25.3.]", True),
+    ("25.2.0", "[25.3,25.3.]", False),
 ])
 def test_ranges_of_version_files(version, ranges, inside):
     assert versions.in_ranges(version, ranges) is inside

@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judge what npu-smi shows, chip by chip, and who holds the planned NPUs. PRIVATE to ``checks/npu_driver.py``."""
+
+from __future__ import annotations
+
+from ansible_collections.ascend.vllm.plugins.module_utils.plan import LABEL
+
+# What npu-smi says when the driver's library cannot work.
+_TOOL_REMEDIES = {
+    -8005: "The driver is not ready: reboot after an upgrade of driver or firmware, and run as root or as a member of "
+           "the group HwHiAiUser.",
+    -8020: "Another container holds the device: find it in docker ps, or mount the driver's folder there read-only.",
+}
+
+
+def number(settings, name):
+    """A threshold as a float; inventories may write it as text."""
+    return float(settings[name])
+
+
+def wanted_chips(hardware):
+    """How many chips, and /dev/davinciN, a node of this hardware profile has."""
+    return hardware["npus"] * hardware["chips_per_npu"]
+
+
+# The vendor's tool ------------------------------------------------------------------------------------------------
+
+
+def _tool(checks, context):
+    observed, settings = context["observed"], context["settings"]
+    error = observed["npu_smi"]["error"]
+    hung = [call for call in observed["tools"] if call["timed_out"]]
+    slow = [call for call in observed["tools"]
+            if not call["timed_out"] and call["duration_s"] > number(settings, "tool_slow_s")]
+    if error and hung:
+        checks.not_run("npu_smi", "npu-smi hangs, see tool_wedged")
+    else:
+        checks.expect("npu_smi", error is None, "a table of NPUs", error["message"] if error else "a table of NPUs",
+                      remedy=_TOOL_REMEDIES.get(error["code"]) if error else None)
+    if not observed["tools"]:
+        for name in ("tool_wedged", "tool_slow"):
+            checks.not_run(name, "npu-smi was not found")
+        return
+    for name, limit, calls in (("tool_wedged", "tool_wedged_s", hung), ("tool_slow", "tool_slow_s", slow)):
+        checks.expect(name, not calls, "an answer within %g s" % number(settings, limit),
+                      _durations(calls or observed["tools"]))
+
+
+def _durations(calls):
+    slowest = sorted(calls, key=lambda call: -call["duration_s"])
+    more = " and %d more" % (len(slowest) - 3) if len(slowest) > 3 else ""
+    return ", ".join("%s %.1f s" % (call["command"], call["duration_s"]) for call in slowest[:3]) + more
+
+
+# Chips ------------------------------------------------------------------------------------------------------------
+
+
+def _chips(checks, context):
+    observed, settings, hardware = context["observed"], context["settings"], context["plan"]["hardware"]
+    chips = observed["npu_smi"]["chips"]
+    if observed["npu_smi"]["error"]:
+        checks.not_run("npu_count", "npu-smi shows no table")
+    else:
+        _count(checks, observed["npu_smi"], wanted_chips(hardware))
+    least = hardware["hbm_mb"] * 0.95  # some drivers print what is left after their own use
+    limits = {name: number(settings, name) for name in (
+        "temperature_limit_c", "temperature_warning_c", "isolated_pages_limit", "isolated_pages_warning")}
+
+    def per_chip(name, expected, value, holds, show=str):
+        _per_chip(checks, name, chips, expected, value, holds, show)
+
+    per_chip("npu_type", " or ".join(hardware["chip_names"]), lambda chip: chip["name"],
+             lambda name: name in hardware["chip_names"])
+    per_chip("hbm_total", "%d MB" % hardware["hbm_mb"], lambda chip: chip["hbm_total_mb"],
+             lambda total: total >= least, "{} MB".format)
+    per_chip("health", "OK", _health, lambda health: health[0] in ("OK", "Warning"), _health_text)
+    per_chip("health_warning", "OK", _health, lambda health: health[0] != "Warning", _health_text)
+    for name, limit in (("temperature", "temperature_limit_c"), ("temperature_high", "temperature_warning_c")):
+        per_chip(name, "below %g °C" % limits[limit], lambda chip: chip["temperature_c"],
+                 lambda degrees, limit=limit: degrees < limits[limit], "{} °C".format)
+    for name, limit in (("isolated_pages", "isolated_pages_limit"), ("isolated_pages_some", "isolated_pages_warning")):
+        per_chip(name, "below %g pages" % limits[limit], _isolated_pages,
+                 lambda pages, limit=limit: pages < limits[limit], "{} pages".format)
+    per_chip("ecc_errors", "0 errors", lambda chip: _ecc(chip, "HBM Double Bit Error Count"),
+             lambda errors: errors == 0, "{} errors".format)
+
+
+def _count(checks, npu_smi, wanted):
+    devices = {chip["device"] for chip in npu_smi["chips"]}
+    missing = sorted(set(range(wanted)) - devices)
+    message = None
+    if len(npu_smi["chips"]) != wanted:
+        message = "%d of %d NPU chips answer%s%s" % (
+            len(devices), wanted, "; missing: " + ", ".join("/dev/davinci%d" % number for number in missing)
+            if missing else "", "" if npu_smi["complete"] else "; npu-smi's table was cut")
+    checks.expect("npu_count", len(npu_smi["chips"]) == wanted, wanted, len(npu_smi["chips"]), message=message)
+
+
+def _per_chip(checks, name, chips, expected, value, holds, show):
+    """One entry for every chip that does not hold or does not tell; one for all of them if they all hold."""
+    found = [(chip, value(chip)) for chip in chips]
+    if not found:
+        checks.not_run(name, "npu-smi shows no NPU")
+    for chip, actual in found:
+        if actual is None:
+            checks.not_run(name, "npu-smi does not tell it", subject=_subject(chip, chips))
+        elif not holds(actual):
+            checks.expect(name, False, expected, show(actual), subject=_subject(chip, chips))
+    if all(actual is not None and holds(actual) for _chip, actual in found) and found:
+        checks.expect(name, True, expected, ", ".join(dict.fromkeys(show(actual) for _chip, actual in found)))
+
+
+def _subject(chip, chips):
+    several = sum(other["npu"] == chip["npu"] for other in chips) > 1
+    return "npu %d chip %d" % (chip["npu"], chip["chip"]) if several else "npu %d" % chip["npu"]
+
+
+def _health(chip):
+    return chip["health"] and (chip["health"], chip["error_codes"], chip["error_information"])
+
+
+def _health_text(health):
+    state, codes, information = health
+    if state == "OK":
+        return state
+    listed = ", ".join(codes) if codes else "no error code" if codes == [] else "error codes could not be read"
+    return "%s: %s%s" % (state, listed, " (%s)" % " / ".join(information.split("\n")) if codes and information else "")
+
+
+def _isolated_pages(chip):
+    return _ecc(chip, "HBM Single Bit Isolated Pages Count", "HBM Double Bit Isolated Pages Count")
+
+
+def _ecc(chip, *counters):
+    """The sum of counters, or None if npu-smi does not print one of them."""
+    printed = [(chip["ecc"] or {}).get(counter, "") for counter in counters]
+    return sum(int(count) for count in printed) if all(count.isdigit() for count in printed) else None
+
+
+# Who holds the planned NPUs -----------------------------------------------------------------------------------------
+
+
+def _leases(checks, context):
+    observed, plan, settings = context["observed"], context["plan"], context["settings"]
+    planned = {number: instance["name"] for instance in plan["instances"] for number in instance["npus"]}
+    names = set(planned.values())
+    held, ours, foreign = set(), set(), False
+    for holder in observed["holders"]:
+        if holder["device"] not in planned or _allowed(holder, settings["allowed_holders"]):
+            continue
+        held.add(holder["device"])
+        container = holder["container"] or {}
+        if LABEL in container.get("labels", {}) and container["name"] in names:
+            ours.add(container["name"])
+            continue
+        foreign = True
+        checks.expect("lease", False, "free, or held by %s" % planned[holder["device"]], _holder(holder),
+                      subject="npu %d" % holder["device"], message=_lease_message(holder, observed["engine"]))
+    if not foreign and observed["npu_smi"]["error"]:
+        checks.not_run("lease", "npu-smi does not tell the processes on the NPUs")
+    elif not foreign:
+        checks.expect("lease", True, "free, or held by our own service",
+                      "held by our own %s" % ", ".join(sorted(ours)) if ours else "free")
+    _idle(checks, observed["npu_smi"], set(planned) - held, settings)
+
+
+def _allowed(holder, allowed):
+    return holder["process"] in allowed or (holder["container"] or {}).get("name") in allowed
+
+
+def _holder(holder):
+    process = "pid %s" % holder["pid"]
+    details = [holder["process"], "%d MB" % holder["memory_mb"] if holder["memory_mb"] is not None else None]
+    if any(details):
+        process += " (%s)" % ", ".join(detail for detail in details if detail)
+    container = holder["container"]
+    return "%s in container %s (%s)" % (process, container["name"], container["image"]) if container else process
+
+
+def _lease_message(holder, engine):
+    unknown = "; its container is not known, since the engine does not answer" if "error" in engine else ""
+    stale = LABEL in (holder["container"] or {}).get("labels", {})
+    return "/dev/davinci%d is held by %s%s%s" % (
+        holder["device"], _holder(holder), ", a service of ours that the plan does not have" if stale else "", unknown)
+
+
+def _idle(checks, npu_smi, free, settings):
+    """NPUs that nobody is seen on must be idle; those that are held have been judged by their holder."""
+    chips = [chip for chip in npu_smi["chips"] if chip["device"] in free]
+    aicore, hbm = number(settings, "idle_aicore_percent"), number(settings, "idle_hbm_mb")
+    if npu_smi["error"]:
+        checks.not_run("npu_idle", "npu-smi shows no NPU")
+    elif free:
+        _per_chip(checks, "npu_idle", chips, "AICore at most %g %%, HBM at most %g MB" % (aicore, hbm), _use,
+                  lambda use: use[0] <= aicore and use[1] <= hbm, lambda use: "AICore %d %%, HBM %d MB" % use)
+
+
+def _use(chip):
+    """(AICore in per cent, HBM in MB), or None if npu-smi does not tell both."""
+    use = chip["aicore_percent"], chip["hbm_used_mb"]
+    return None if None in use else use
+
+
+PARTS = (_tool, _chips, _leases)
