@@ -165,7 +165,7 @@ NUMBERS = (  # the numbers after which a decimal's places are seen no more
     (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \w{3}\b", "Day Month"),
     (r"0x[0-9a-f]+|V8BD6H\d+|TB\d+S\d+", "<id>"),
     (r"\b\w+\.\w+\.\w+\.\w+\b", "<address>"),
-    (r"\d+\.(\d{4,6})\b", lambda match: "<decimal, %d places>" % len(match[1])),
+    (r"\d+\.(\d{4,6})(?![\d.])", lambda match: "<decimal, %d places>" % len(match[1])),
     (r"\d+", "<n>"),
 )
 
