@@ -218,7 +218,7 @@ def _instance(index, npus, hardware, common, inputs, findings):
         hccl_ports=hccl_ports, environment=dict(common["environment"], **plan_container.hccl_environment(hccl_ports)),
         secrets_path=None, launcher=[])
     if inputs.text("serving_api_key"):
-        path = "%s/secrets/%s.env" % (inputs.path("serving_state_path"), name)
+        path = inputs.path("serving_state_path") + "/secrets.env"
         instance.update(secrets_path=path, launcher=plan_container.LAUNCHER)
         instance["mounts"].append(plan_container.mount(path, "file", plan_container.SECRETS_TARGET, origin="secrets"))
     return instance

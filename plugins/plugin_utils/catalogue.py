@@ -28,6 +28,7 @@ def load_catalogue(overlays=()):
     catalogue = {}
     for path in sorted(folder.glob("*.yml")):
         catalogue = merge(catalogue, _read(path))
+    overlays = [overlays] if isinstance(overlays, str) else overlays
     files = [path for overlay in overlays for path in _overlay_files(overlay)]
     for path in files:
         catalogue = merge(catalogue, _read(path))

@@ -244,7 +244,7 @@ def test_site_mounts():
 
 def test_api_key_is_read_from_a_file_that_is_mounted():
     (instance,) = valid(serving_api_key="set")["instances"]
-    path = "/var/lib/ascend-vllm/secrets/vllm-ascend-qwen25-vl.env"
+    path = "/var/lib/ascend-vllm/secrets.env"
     assert instance["secrets_path"] == path
     assert instance["launcher"][-1] == "/run/ascend-vllm/secrets.env"
     assert instance["mounts"][-1] == {"source": path, "target": "/run/ascend-vllm/secrets.env", "type": "file",

@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The test bed's overlay of the catalogue is about the files that the test bed has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils import patching, plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils.catalogue import load_catalogue
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import DEFAULTS
+
+TESTBED = Path(__file__).resolve().parents[2] / "molecule" / "testbed"
+
+
+@pytest.fixture
+def patch():
+    """The patch of the plan that the test bed deploys."""
+    if not TESTBED.is_dir():
+        pytest.skip("the test bed is not part of this copy")
+    return plan.resolve(load_catalogue([TESTBED / "catalogue.yml"]), DEFAULTS)["patch"]
+
+
+def test_patch_is_for_the_file_of_the_stand_in_image(patch):
+    source = (TESTBED / "engine" / "image" / "root" / patch["target"].lstrip("/")).read_text("utf-8")
+    assert '# "MRotaryEmbedding": ' in patching.patched(source, patch)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda text: text + "\n", "the file /vllm-workspace"),
+    (lambda text: text.replace("MRotary", "Rotary"), "the file /vllm-workspace"),
+])
+def test_patch_is_refused_for_another_file(patch, change, said):
+    source = (TESTBED / "engine" / "image" / "root" / patch["target"].lstrip("/")).read_text("utf-8")
+    with pytest.raises(patching.PatchError, match=said):
+        patching.patched(change(source), patch)
