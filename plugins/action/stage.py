@@ -74,7 +74,7 @@ class ActionModule(ActionBase):
         failed = results.failures(result)
         outcome = {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
                    "msg": _summary(result, failed)}
-        if self._play_context.verbosity or self._task.register:
+        if self._display.verbosity or self._task.register:
             outcome["result"] = result
         return outcome
 
