@@ -28,9 +28,8 @@ options:
     type: float
     default: 5
   workers:
-    description: Calls of the tool that run at a time.
+    description: Calls of the tool that run at a time. Left out, as many as there are processors, and 8 at most.
     type: int
-    default: 8
   paths:
     description: Paths to describe, such as the sources of a container's mounts.
     type: list
@@ -155,7 +154,7 @@ ARGUMENTS = {
     "npu_smi": {"type": "path"},
     "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
     "timeout_s": {"type": "float", "default": 5},
-    "workers": {"type": "int", "default": 8},
+    "workers": {"type": "int"},
     "paths": {"type": "list", "elements": "path", "default": []},
     "disk_paths": {"type": "list", "elements": "path", "default": []},
     "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
@@ -167,7 +166,8 @@ ARGUMENTS = {
 def observe(params, tool):
     """Everything that the judge of the stage needs to know of this host."""
     def run_all(commands):
-        return tools.run_all(commands, params["timeout_s"], params["workers"])
+        # More at a time than processors would only make each seem slow.
+        return tools.run_all(commands, params["timeout_s"], params["workers"] or min(8, os.cpu_count() or 1))
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         engine = pool.submit(_engine, params)
