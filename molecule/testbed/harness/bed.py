@@ -230,11 +230,12 @@ class Bed:
         return Process(folder / f"{name}.pid")
 
     def status(self) -> dict:
-        """What is there: {"up", "nodes": {name: state}, "addresses", "services", "settings"}."""
+        """What is there: {"up", "process", "nodes": {name: state}, "addresses", "services", "settings"}."""
         nodes = self.nodes() if self.world.alive else {}
         services = {path.stem: Process(path).pid for path in sorted(self.folder.glob("services/*.pid"))}
         return {
             "up": self.world.alive,
+            "process": self.world.init,
             "nodes": nodes,
             "addresses": {node: address(int(node.removeprefix("node"))) for node in nodes},
             "services": {name: "running" if pid else "ended" for name, pid in services.items()},

@@ -29,6 +29,8 @@ PACKAGES = (
 SERVICES = ("containerd.service", "docker.service", "docker.socket", "docker-registry.service")
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
+_locks: list[int] = []  # file descriptors of those that we hold
+
 
 class BedError(Exception):
     """One sentence for the user: what was expected, what was found, what to do."""
@@ -45,7 +47,7 @@ def run(*argv: str | Path, **options) -> str:
     ``stdin`` and ``input`` (bytes) as for subprocess.run.
     """
     environment = {**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(argv, env=environment, capture_output=True, check=False, **options)
+    done = subprocess.run(argv, env=environment, capture_output=True, check=False, pass_fds=_locks, **options)
     output, errors = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     if done.returncode:
         said = (errors.strip() or output.strip() or f"exit code {done.returncode}").splitlines()[-1]
@@ -64,12 +66,16 @@ def until(what: str, ready: Callable[[], bool], seconds: float, pause: float = 0
 
 @contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Hold the cache's lock ``name``; the kernel frees it however we end."""
+    """Hold the cache's lock ``name``. The kernel frees it when we and the commands that we ran have ended, however."""
     folder = cache() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / name, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        _locks.append(file.fileno())
+        try:
+            yield
+        finally:
+            _locks.remove(file.fileno())
 
 
 def check() -> None:
