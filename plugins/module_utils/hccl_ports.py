@@ -235,7 +235,8 @@ def _optics(npu, answers, faults, limits):
     """Judge the values of a module that is there by ``faults(values, limits)``: sentences, or None without values."""
     answer = answers.get("optical", {})
     if not answer.get("present"):
-        missing = _unanswered(npu, answers, "optical", None)
+        absent = _FINDINGS["optical"] in answer.get("error", {}).get("message", "")
+        missing = None if absent else _unanswered(npu, answers, "optical", None)
         return missing or Outcome(npu, None, None, None, "No optical module is present.", unsupported=True)
     found = faults(answer, limits)
     if found is None:

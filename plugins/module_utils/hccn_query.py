@@ -199,6 +199,8 @@ def ping_mesh_part(run, tool, npus, partners, shifts, round_s, timeout_s, limit_
                 not_sent.append((npu, partner["host"], target))
             elif matrix[str(npu)][partner["host"]][target] != 0:
                 again.append((partner["host"], target, address))
+        if hung.get(npu):
+            return 0
         lost = [one for one in again if ping_mesh.failed(matrix[str(npu)][one[0]][one[1]])]
         again = [one for one in again if one not in lost] + (lost if len(lost) <= _FEW else [])
         return sum(1 for host, target, address in again if send(npu, host, target, address))

@@ -23,7 +23,7 @@ MAX_SUSPECTS = 8
 
 def tournament_rounds(nodes):
     """Return how many rounds it takes until each of ``nodes`` nodes has met every other one."""
-    return max(0, nodes - 1 + nodes % 2)
+    return nodes - 1 + nodes % 2 if nodes > 1 else 0
 
 
 def opponent(index, tournament_round, nodes):
