@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A folder that stands for a node, set up by the simulator's own program."""
+"""A folder that stands for a node, with the simulator's tools installed in it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pytest
 SIMULATOR = Path(__file__).resolve().parents[2] / "molecule" / "testbed" / "simulator"
 sys.path.insert(0, str(SIMULATOR))
 
+from ascend_simulator import faults
+
 
 class Node:
     """A simulated node below a folder; its tools are run as the programs that `setup` installed."""
@@ -23,9 +25,10 @@ class Node:
         (root / "dev").mkdir(exist_ok=True)
         for number in range(16):
             (root / "dev" / f"davinci{number}").touch()
-        self.setup = [str(SIMULATOR / "setup"), "--generation", generation, "--node-index", "1", "--hardware", hardware,
-                      "--root", str(root)]
-        subprocess.run([sys.executable, *self.setup], check=True)
+        self.setup = [sys.executable, str(SIMULATOR / "setup"), "--generation", generation, "--node-index", "1",
+                      "--hardware", hardware, "--root", str(root)]
+        node = {"generation": generation, "hardware": hardware, "npus": None, "node": 1}
+        faults.reset(str(root), str(SIMULATOR), node)  # what the program `setup` does, without starting it
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run([str(self.root / program), *arguments], capture_output=True, text=True, check=False,
@@ -56,7 +59,7 @@ def make_node(tmp_path):
 
     yield make
     for node in nodes:
-        node.fault("clear")
+        faults.clear(str(node.root))
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def test_vendor_files_agree_with_the_tools(make_node, generation):
 
 def test_setup_again_changes_nothing(node):
     before = tree(node.root)
-    subprocess.run([sys.executable, *node.setup], check=True)
+    subprocess.run(node.setup, check=True)
     assert tree(node.root) == before
 
 
@@ -64,8 +63,8 @@ def test_setup_again_changes_nothing(node):
 def test_setup_refuses_in_one_sentence_and_writes_nothing(tmp_path, node, arguments, message):
     root = tmp_path / "refused"
     root.mkdir()
-    done = subprocess.run([sys.executable, node.setup[0], "--root", str(root), *arguments], capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run([*node.setup[:2], "--root", str(root), *arguments], capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 2
     assert message in done.stderr
     assert not list(root.iterdir())
@@ -105,7 +104,7 @@ def test_setup_takes_faults_back_too(node):
     assert not (node.root / "dev/davinci1").exists()
     assert (node.root / "dev/davinci2").stat().st_mode & 0o777 == 0o600
     assert not (node.root / "usr/local/Ascend/driver/lib64").exists()
-    subprocess.run([sys.executable, *node.setup], check=True)
+    subprocess.run(node.setup, check=True)
     assert tree(node.root) == before
 
 
