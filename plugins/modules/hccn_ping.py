@@ -71,7 +71,8 @@ ping:
   description:
     - C(matrix) holds the loss in percent by sending NPU, receiving host and receiving NPU; -1 where the tool failed,
       null where nothing was sent.
-    - C(errors) holds the tool's messages, C(not_sent) counts pings for which the time was up.
+    - C(errors) holds the tool's messages, C(not_sent) counts pings for which the time was up, C(given_up) those that
+      were left out because the ones before had no answer.
   type: dict
   returned: success
 reach:

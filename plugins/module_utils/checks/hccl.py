@@ -244,7 +244,8 @@ def _judge_mesh(checks, unjudged, host, peers, settings):
     checks.expect("ping_coverage", own["not_sent"] == 0, "every planned ping", "%d not sent" % own["not_sent"],
                   message="%d pings in %d rounds cover %.3g %% of all pairs of NPUs%s" % (
                       cost["pings"], cost["rounds"], 100 * cost["coverage"],
-                      "; %d of this node were not sent" % own["not_sent"] if own["not_sent"] else ""))
+                      "; of this node %d were not sent in time and %d given up after others were lost" % (
+                          own["not_sent"], own["given_up"]) if own["not_sent"] or own["given_up"] else ""))
 
 
 def _judge_pairs(checks, check, host, matrices, bad, switches, evidence):

@@ -202,10 +202,10 @@ def test_a_dead_ping_stays_dead_after_a_second_try():
 
 
 def test_many_dead_pings_are_not_tried_again():
-    partners = [{"host": f"node{n}", "npus": {"0": f"10.0.0.{n}"}} for n in range(2, 12)]
-    result, sent = part(lambda *_: 100, partners, shifts=(0,))
+    partners = [addresses(f"node{n}") for n in range(2, 12)]
+    result, sent = part(lambda npu, address, attempt: 100 if address.endswith(".5") else 0, partners, shifts=range(8))
     assert result["retried"] == 0
-    assert len(sent) == 10
+    assert len(sent) == 80
 
 
 def test_tool_errors_are_kept_with_the_pairs():
@@ -214,11 +214,26 @@ def test_tool_errors_are_kept_with_the_pairs():
     assert result["errors"] == {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
 
 
-def test_an_npu_whose_tool_hangs_sends_no_more():
-    result, sent = part(lambda *_: (None, "", ""), [NODE2, NODE3], took_s=10)
-    assert len(sent) == 1
-    assert result["not_sent"] == 3
-    assert result["matrix"]["0"]["node2"][0] == ping_mesh.ERROR
+def addresses(host):
+    return {"host": host, "npus": {str(npu): f"{host}.{npu}" for npu in range(8)}}
+
+
+def test_a_node_that_does_not_answer_is_given_up_and_the_next_is_met():
+    result, sent = part(lambda npu, address, attempt: 100 if address.startswith("node2") else 0,
+                        [addresses("node9"), addresses("node2"), addresses("node3")], shifts=range(8))
+    assert sum(address.startswith("node2") for _npu, address, _time in sent) == 3 + result["retried"]
+    assert (result["given_up"], result["retried"], result["not_sent"]) == (5, 3, 0)
+    assert result["matrix"]["0"]["node2"] == [100] * 3 + [None] * 5
+    assert result["matrix"]["0"]["node3"] == [0] * 8
+
+
+@pytest.mark.parametrize("answer", [100, (None, "", "")])
+def test_an_npu_that_nobody_ever_answers_gives_up(answer):
+    """Its port is dead, or its tool hangs: six timeouts have to be enough."""
+    result, sent = part(lambda *_: answer, [addresses(f"node{n}") for n in range(2, 9)], took_s=10, shifts=range(8))
+    assert len(sent) == 6
+    assert result["given_up"] == 7 * 8 - 6
+    assert result["retried"] == 0
 
 
 def test_the_time_limit_leaves_the_rest_untested():

@@ -50,7 +50,7 @@ def observation(node, nodes):
             {"name": "eth0", "up": True, "kind": None, "addresses": [{"address": f"192.0.2.{node}", "prefix": 24}]}]},
         "processes": [], "image_present": True,
         "ping": {"matrix": {str(number): {other: [0] * NPUS for other in others} for number in range(NPUS)},
-                 "errors": {}, "not_sent": 0, "retried": 0, "rounds": 4, "duration_s": 2.0},
+                 "errors": {}, "not_sent": 0, "given_up": 0, "retried": 0, "rounds": 4, "duration_s": 2.0},
         "ping_error": None,
         "reach": {other: {"address": f"192.0.2.{other[1:]}", "reached": True, "error": None} for other in others},
         "collective": {"runs": [{"round": "all", "hosts": [f"n{one}" for one in range(1, nodes + 1)],
