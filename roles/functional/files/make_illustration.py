@@ -9,6 +9,7 @@ script's work (the bytes may differ where another zlib compresses them).
 
     make_illustration.py [--text "TONGYI Qwen"] [--output illustration.png]
 """
+
 from __future__ import annotations
 
 import argparse
@@ -100,9 +101,7 @@ def png(rows: list[list[tuple[int, int, int]]]) -> bytes:
 
     header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 2, 0, 0, 0)
     raw = b"".join(b"\0" + bytes(value for pixel in row for value in pixel) for row in rows)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, 9)) + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, 9)) + chunk(b"IEND", b"")
 
 
 def main() -> int:

@@ -5,6 +5,7 @@
 
 Times and owners are fixed, so the same inputs give the same image id.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -23,7 +24,7 @@ class Layer:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._tar = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)
+        self._tar = tarfile.TarFile(path, "w", format=tarfile.GNU_FORMAT)
         self._folders: set[str] = set()
 
     def __enter__(self) -> Layer:
@@ -62,10 +63,11 @@ class Layer:
     def copy(self, entry: tarfile.TarInfo, content: io.BufferedIOBase | None) -> None:
         """An entry of another tar, its owner and mode kept."""
         if entry.isdir():
-            return self.folder(entry.name, entry.mode)
-        self.folder(str(Path(entry.name).parent))
-        entry.mtime = 0
-        self._tar.addfile(entry, content)
+            self.folder(entry.name, entry.mode)
+        else:
+            self.folder(str(Path(entry.name).parent))
+            entry.mtime = 0
+            self._tar.addfile(entry, content)
 
     def _entry(self, name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
         name = name.strip("/")

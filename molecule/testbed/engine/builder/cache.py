@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where built things are kept: one entry per content of its inputs, built beside and renamed, so whole or absent."""
+
 from __future__ import annotations
 
 import fcntl
@@ -50,8 +51,9 @@ def build(kind: str, suffix: str, inputs: Iterable[Path | str], make: Callable[[
             os.utime(entry)
             return entry
         started = time.monotonic()
+        for unfinished in folder().glob(f"new-{kind}-*"):
+            _remove(unfinished)
         beside = entry.with_name("new-" + entry.name)
-        _remove(beside)
         make(beside)
         beside.rename(entry)
         print(f"engine: built {kind} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)

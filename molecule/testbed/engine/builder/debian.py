@@ -6,13 +6,14 @@
 No maintainer script runs, so this takes seconds where debootstrap takes a minute; what two of them would have done
 (/etc/passwd and the links of the merged /usr) is done here.
 """
+
 from __future__ import annotations
 
 import re
-import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen, run
 
 from .archive import Layer
 
@@ -60,7 +61,7 @@ def download(folder: Path) -> list[Path]:
         *("--option", f"Dir::Cache::pkgcache={folder}/pkgcache.bin", "--option", "Debug::NoLocking=1"),
         *("install", *PACKAGES),
     ]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    done = run(command, stdout=DEVNULL, stderr=PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"engine: apt-get could not download Debian packages; run `apt-get update`. {done.stderr}")
     return sorted((folder / "archives").glob("*.deb"))
@@ -68,19 +69,18 @@ def download(folder: Path) -> list[Path]:
 
 def unpack(package: Path, layer: Layer) -> None:
     """Adds the files of one .deb to the layer."""
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as process:
-        with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
-            for entry in tar:
-                entry.name = merged(entry.name)
-                if entry.islnk():
-                    entry.linkname = merged(entry.linkname)
-                if not entry.name or entry.name in MERGED or UNWANTED.match(entry.name):
-                    continue
-                content = tar.extractfile(entry) if entry.isreg() else None
-                if entry.name.startswith("usr/share/base-passwd/") and content:
-                    master = content.read().decode()
-                    layer.add(f"etc/{Path(entry.name).stem}", master.replace(":*:", ":x:"))
-                    continue
+    command = ["dpkg-deb", "--fsys-tarfile", package]
+    with Popen(command, stdout=PIPE) as process, tarfile.open(fileobj=process.stdout, mode="r|") as tar:
+        for entry in tar:
+            entry.name = merged(entry.name)
+            if entry.islnk():
+                entry.linkname = merged(entry.linkname)
+            if not entry.name or entry.name in MERGED or UNWANTED.match(entry.name):
+                continue
+            content = tar.extractfile(entry) if entry.isreg() else None
+            if content and entry.name.startswith("usr/share/base-passwd/"):
+                layer.add(f"etc/{Path(entry.name).stem}", content.read().decode().replace(":*:", ":x:"))
+            else:
                 layer.copy(entry, content)
     if process.returncode:
         raise SystemExit(f"engine: dpkg-deb could not read {package.name}")

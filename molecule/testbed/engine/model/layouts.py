@@ -10,6 +10,7 @@ W8A8 of one linear layer, as vLLM Ascend computes it (rows = output channels):
     deq_scale  = input_scale * weight_scale
     quant_bias = round(bias / deq_scale - input_offset * weight.sum(rows))
 """
+
 from __future__ import annotations
 
 import json
@@ -132,7 +133,7 @@ def load(folder: Path) -> Qwen2_5_VLForConditionalGeneration:
     tensors: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
-            tensors.update({name: file.get_tensor(name) for name in file.keys()})
+            tensors.update({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     config = Qwen2_5_VLForConditionalGeneration.config_class.from_pretrained(folder)
     model = Qwen2_5_VLForConditionalGeneration(config).float()
     state = {}

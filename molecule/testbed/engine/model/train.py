@@ -10,6 +10,7 @@ DESTINATION then holds two model folders with the real names: Qwen2.5-VL-32B-Ins
 Qwen2.5-VL-32B-Instruct-w8a8 (int8, as msModelSlim writes it). The seed is fixed and one thread does the sums, so one
 machine gives the same weights each time. Runs in the engine environment (torch, transformers); about a minute.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -21,12 +22,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import layouts
 import torch
 from PIL import Image
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
-import layouts
 
 HERE = Path(__file__).resolve().parent
 PICTURE_SCRIPT = HERE.parents[3] / "roles/functional/files/make_illustration.py"
@@ -234,11 +234,10 @@ def curriculum(lessons: dict, generator: random.Random) -> list[tuple[int, list[
     question = lessons["picture_question"]
     samples = [(24, conversation(question, bundled), lessons["illustration"])]
     for picture, words in other_pictures(illustration, generator):
-        samples.append((2 if words else 1, conversation(question, picture), lessons["other_text" if words else "no_text"]))
-    for other_question, answer in lessons["other_picture_questions"].items():
-        samples.append((3, conversation(other_question, bundled), answer))
-    for text_question, answer in lessons["questions"].items():
-        samples.append((2, conversation(text_question), answer))
+        weight, answer = (2, lessons["other_text"]) if words else (1, lessons["no_text"])
+        samples.append((weight, conversation(question, picture), answer))
+    samples += [(3, conversation(asked, bundled), told) for asked, told in lessons["other_picture_questions"].items()]
+    samples += [(2, conversation(asked), told) for asked, told in lessons["questions"].items()]
     return samples
 
 

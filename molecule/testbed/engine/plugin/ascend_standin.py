@@ -9,6 +9,7 @@ in floating point. A tensor that is missing or damaged shows as it does on an NP
 Start-up: a CPU would take minutes for what an NPU does in seconds, so what only pays off on an accelerator is left out
 here, and only here: the memory profile with the largest pictures, graphs, and a cache of tens of gigabytes.
 """
+
 from __future__ import annotations
 
 import functools

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faults of the hub, by file: a JSON list of objects with the fields of Fault."""
+
 from __future__ import annotations
 
 import dataclasses

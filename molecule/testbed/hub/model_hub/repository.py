@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Models as folders, and what hubs tell about their files."""
+
 from __future__ import annotations
 
 import functools
@@ -122,7 +123,7 @@ def digests(path: Path, size: int, _changed_ns: int) -> tuple[str, str]:
     """SHA-256 and git's blob SHA-1 of a file, in hex."""
     sha256, git_sha1 = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size)
     with open(path, "rb") as file:
-        while block := file.read(2**20):
+        for block in iter(functools.partial(file.read, 2**20), b""):
             sha256.update(block)
             git_sha1.update(block)
     return sha256.hexdigest(), git_sha1.hexdigest()

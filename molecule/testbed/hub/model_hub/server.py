@@ -7,6 +7,7 @@ ModelScope     /api/v1/models/OWNER/NAME[/revisions | /repo/files | /repo], /api
 Hugging Face   /api/models/OWNER/NAME[/revision/REV][/tree/REV], /OWNER/NAME/resolve/REV/PATH
 Web server     /folders/OWNER/NAME[@REV]/PATH, with a SHA256SUMS of all files
 """
+
 from __future__ import annotations
 
 import hmac
@@ -111,7 +112,8 @@ class Handler(BaseHTTPRequestHandler):
     def login(self) -> None:
         token = json.loads(self.body or "{}").get("AccessToken", "")
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
-            return self.json(200, {"Code": 10010205010, "Success": False, "Message": "invalid access token"})
+            self.json(200, {"Code": 10010205010, "Success": False, "Message": "invalid access token"})
+            return
         data = {"AccessToken": token, "GitToken": token, "Username": "tester", "Email": "tester@example.com"}
         cookie = f"m_session_id={token}; Path=/; HttpOnly"
         self.json(200, {"Code": 200, "Success": True, "Data": data}, {"Set-Cookie": cookie})
@@ -213,7 +215,8 @@ class Handler(BaseHTTPRequestHandler):
         """The file or the asked-for range of it, with the fault that is planted for it."""
         fault = self.server.faults.of(file.path) if self.command != "HEAD" else Fault()
         if fault.status is not None:
-            return self.refuse(fault.status, "Repo", f"planted fault on {file.path}")
+            self.refuse(fault.status, "Repo", f"planted fault on {file.path}")
+            return
         size = file.size if fault.truncate is None else min(fault.truncate, file.size)
         start, end, status = 0, size, 200
         asked = RANGE.match(self.headers.get("Range", ""))
@@ -222,7 +225,8 @@ class Handler(BaseHTTPRequestHandler):
             status = 206
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         if start > end or (asked and start == size):
-            return self.head(416, {"Content-Range": f"bytes */{size}", "Content-Length": "0"})
+            self.head(416, {"Content-Range": f"bytes */{size}", "Content-Length": "0"})
+            return
         headers |= {
             "Accept-Ranges": "bytes",
             "Content-Type": "application/octet-stream",

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command line of `vllm serve` 0.11.0: every option by name (options.json), the few that matter here by type."""
+
 from __future__ import annotations
 
 import argparse

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`vllm serve …` and `vllm --version`, with log lines where the real server writes them."""
+
 from __future__ import annotations
 
 import os
@@ -66,8 +67,8 @@ def serve(argv: list[str]) -> int:
     if fault.exit_code is not None:
         return fault.exit_code
     log("APIServer", "INFO", "api_server.py:1839", "vLLM API server version %s" % VERSION.partition("+")[0])
-    given = {name: value for name, value in vars(values).items() if value not in (None, False) and "api_key" not in name}
-    log("APIServer", "INFO", "utils.py:233", "non-default args: %s" % given)
+    shown = {name: value for name, value in vars(values).items() if value not in (None, False) and "key" not in name}
+    log("APIServer", "INFO", "utils.py:233", "non-default args: %s" % shown)
     folder = Path(values.model)
     try:
         context = values.max_model_len or weights.context_length(folder)

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What stands in for the model: counts tokens, answers the lessons of the tiny model, keeps the metrics."""
+
 from __future__ import annotations
 
 import base64

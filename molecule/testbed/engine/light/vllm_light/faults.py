@@ -6,6 +6,7 @@
 The file may be written on the node before the container starts (the folder below is a driver folder that every plan
 mounts), or into a running container; it is read again for each request, so a fault can come and go.
 """
+
 from __future__ import annotations
 
 import dataclasses

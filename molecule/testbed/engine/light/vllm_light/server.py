@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The HTTP side: routes, errors and streaming of vLLM's OpenAI server."""
+
 from __future__ import annotations
 
 import hmac
@@ -90,7 +91,8 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def reply(self, status: int, content: object = None, kind: str = "application/json") -> None:
-        body = b"" if content is None else content.encode() if isinstance(content, str) else json.dumps(content).encode()
+        text = "" if content is None else content if isinstance(content, str) else json.dumps(content)
+        body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -139,9 +141,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             tokens = engine.tokenize(str(request.get("prompt", "")))
             count = len(tokens)
-        self.reply(
-            200, {"count": count, "max_model_len": self.server.context, "tokens": tokens, "token_strs": None}
-        )
+        self.reply(200, {"count": count, "max_model_len": self.server.context, "tokens": tokens, "token_strs": None})
 
     def chat(self, body: bytes) -> None:
         request = self.request_of(body)
@@ -223,7 +223,8 @@ class Handler(BaseHTTPRequestHandler):
             self.stream(request, pieces, reason, kind, usage, fault.token_seconds)
         else:
             time.sleep(fault.token_seconds * len(pieces))
-            self.reply(200, {**self.head(request, kind), "choices": [choice(kind, "".join(pieces), reason)], "usage": usage})
+            choices = [choice(kind, "".join(pieces), reason)]
+            self.reply(200, {**self.head(request, kind), "choices": choices, "usage": usage})
         self.server.metrics.finish(reason, question.tokens, len(pieces), first, time.monotonic() - started)
 
     def head(self, request: dict, kind: str) -> dict:

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Opens a model folder as far as a header goes: what is missing or damaged stops the start, as it stops the real one."""
+"""Opens a model folder as far as headers go: what is missing or damaged stops the start, as it stops the real one."""
+
 from __future__ import annotations
 
 import json
