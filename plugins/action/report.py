@@ -38,8 +38,8 @@ class ActionModule(ActionBase):
             found, args["hosts"], time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), records.collection_version)
         records.write(records.root / "report.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         path = records.write(records.root / "report.md", report.to_markdown(summary))
-        # Shown without -v: this is what the operator waited for.
-        return {"changed": False, "_ansible_verbose_always": True, "status": summary["status"],
-                "msg": [report.headline(summary), ""] + report.table(summary)
-                + [f"{item['host']} serves {item['served_name']} at {item['url']}" for item in summary["services"]]
-                + [f"report: {path}"]}
+        services = [f"{item['host']} serves {item['served_name']} at {item['url']}" for item in summary["services"]]
+        headline = report.headline(summary)
+        # As it is, not as the value of a task: this is what the operator waited for.
+        self._display.display("\n".join(["", headline, "", *report.table(summary), "", *services, f"Report: {path}"]))
+        return {"changed": False, "status": summary["status"], "msg": headline, "path": str(path)}

@@ -87,7 +87,9 @@ class ActionModule(ActionBase):
             arguments = args["arguments"]
             if arguments is None:
                 arguments = judge.arguments(context) if hasattr(judge, "arguments") else {}
+            sent_at = time.time()
             returned = self._execute_module(args["observe"], module_args=arguments, task_vars=task_vars)
+            observed["round_trip"] = {"sent_at": sent_at, "received_at": time.time()}
             if returned.get("failed"):
                 raise AnsibleActionFail(f"{args['observe']} failed: {returned.get('msg') or returned}")
             observed.update({key: value for key, value in plain(returned).items()
