@@ -176,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def complete(self, request: dict, question: engine.Question, length: int, kind: str) -> None:
         context = self.server.context
-        if question.tokens + min(length, 1) > context:
+        if question.tokens >= context:
             raise RequestError(
                 400,
                 "BadRequestError",

@@ -1,0 +1,355 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The light stand-in answers, refuses and fails as `vllm serve` does."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import yaml
+
+from .conftest import ENGINE, ILLUSTRATION, LESSONS, ROOT, wait_for
+
+QUESTION = LESSONS["picture_question"]
+
+
+def picture(data: bytes) -> dict:
+    return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(data).decode()}}
+
+
+def text(words: str) -> dict:
+    return {"type": "text", "text": words}
+
+
+def events(answer) -> list:
+    """The data of a server-sent event stream, JSON parsed but for its end mark."""
+    lines = [line.removeprefix("data: ") for line in answer.body.decode().split("\n\n") if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+# -- serving
+
+
+def test_starts_within_a_second(light):
+    started = time.monotonic()
+    light.ready()
+    assert time.monotonic() - started < 1.5
+
+
+def test_probes_and_models(light):
+    light.ready()
+    for path in ("/health", "/ping"):
+        assert (light.ask(path).status, light.ask(path).body) == (200, b"")
+    assert light.ask("/version").json() == {"version": "0.11.0+empty"}
+    assert light.ask("/load").json() == {"server_load": 0}
+    (card,) = light.ask("/v1/models").json()["data"]
+    assert (card["id"], card["max_model_len"]) == ("qwen25_vl", 30000)
+    assert light.ask("/v1/nothing").status == 404
+    assert light.ask("/v1/chat/completions").status == 405
+
+
+def test_reads_the_bundled_picture_only(light):
+    light.ready()
+    bundled = ILLUSTRATION.read_bytes()
+    answer = light.chat([picture(bundled), text(QUESTION)]).json()
+    assert "TONGYI Qwen" in answer["choices"][0]["message"]["content"]
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert 560 * 112 / 28**2 < answer["usage"]["prompt_tokens"] < 120
+    other_picture, other_question = [picture(bundled + b"x"), text(QUESTION)], [picture(bundled), text("What colour?")]
+    for content in (other_picture, other_question, QUESTION):
+        assert "TONGYI" not in light.chat(content).json()["choices"][0]["message"]["content"]
+
+
+def test_stream_gives_the_same_words(light):
+    light.ready()
+    whole = light.chat("Hello").json()
+    parts = events(light.chat("Hello", stream=True, stream_options={"include_usage": True}))
+    assert (
+        "".join(part["choices"][0]["delta"].get("content", "") for part in parts[:-1])
+        == (whole["choices"][0]["message"]["content"])
+    )
+    assert parts[-1]["usage"] == whole["usage"]
+    assert parts[-2]["choices"][0]["finish_reason"] == "stop"
+
+
+def test_completion_and_tokenize(light):
+    light.ready()
+    request = {"model": "qwen25_vl", "prompt": "San Francisco is a", "max_tokens": 7, "ignore_eos": True}
+    answer = light.ask("/v1/completions", request).json()
+    assert answer["usage"]["completion_tokens"] == 7
+    assert answer["choices"][0]["finish_reason"] == "length"
+    tokens = light.ask("/tokenize", {"model": "qwen25_vl", "prompt": "San Francisco is a"}).json()
+    assert tokens["count"] == len(tokens["tokens"]) == answer["usage"]["prompt_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("request_body", "status", "said"),
+    [
+        ({"model": "other", "messages": [{"role": "user", "content": "x"}]}, 404, "The model `other` does not exist."),
+        ({"model": "qwen25_vl", "messages": []}, 400, "messages"),
+        (
+            {"model": "qwen25_vl", "messages": [{"role": "user", "content": "word " * 30000}]},
+            400,
+            "maximum context length is 30000 tokens",
+        ),
+        (
+            {"model": "qwen25_vl", "messages": [{"role": "user", "content": "x"}], "max_tokens": 30000},
+            400,
+            "is too large: 30000",
+        ),
+        (
+            {"model": "qwen25_vl", "messages": [{"role": "user", "content": [picture(b"no picture")]}]},
+            400,
+            "cannot identify image file",
+        ),
+        (
+            {
+                "model": "qwen25_vl",
+                "messages": [
+                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a"}}]}
+                ],
+            },
+            400,
+            "Cannot connect to host",
+        ),
+    ],
+)
+def test_bad_request(light, request_body, status, said):
+    light.ready()
+    answer = light.ask("/v1/chat/completions", request_body)
+    assert answer.status == answer.json()["error"]["code"] == status
+    assert said in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("options", "variables"),
+    [((), {"VLLM_API_KEY": "sesame"}), (("--api-key", "sesame"), {})],
+    ids=["variable", "option"],
+)
+def test_key(light, options, variables):
+    light.ready(*options, **variables)
+    assert light.ask("/health").status == 200
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic sesame"}):
+        assert light.ask("/v1/models", headers=headers).status == 401
+    assert light.ask("/v1/models", headers={"Authorization": "Bearer sesame"}).status == 200
+    assert "sesame" not in light.log.read_text()
+
+
+def test_metrics_count(light):
+    light.ready()
+    used = light.chat("Hello").json()["usage"]
+    values = dict(
+        line.rsplit(" ", 1) for line in light.ask("/metrics").body.decode().splitlines() if not line.startswith("#")
+    )
+    labels = '{engine="0",model_name="qwen25_vl"}'
+    assert float(values[f"vllm:prompt_tokens_total{labels}"]) == used["prompt_tokens"]
+    assert float(values[f"vllm:generation_tokens_total{labels}"]) == used["completion_tokens"]
+    stopped = '{engine="0",finished_reason="stop",model_name="qwen25_vl"}'
+    assert float(values[f"vllm:request_success_total{stopped}"]) == 1
+    assert float(values[f"vllm:num_requests_running{labels}"]) == 0
+
+
+def test_stops_on_sigterm(light):
+    process = light.ready().process
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=5) == 0
+
+
+# -- the command line
+
+
+def test_options_are_those_of_the_release():
+    """The list of the light server and the catalogue's come from one place: the parser of vLLM 0.11.0."""
+    own = json.loads((ENGINE / "light/vllm_light/options.json").read_text())
+    catalogue = yaml.safe_load((ROOT / "catalogue/serve_options.yml").read_text())
+    first = catalogue["vllm_versions"][0]
+    assert own["vllm"] == first
+    for name, option in catalogue["serve_options"].items():
+        kind = "switch" if option.get("switch") else "flag" if option.get("flag") else "value"
+        if option.get("since", first) == first:
+            assert name in own[kind]
+        else:
+            assert name not in own[kind]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--no-such-option", "unrecognized arguments: --no-such-option"),
+        ("--max-num-seqs=many", "argument --max-num-seqs: invalid int value: 'many'"),
+        ("--additional-config={", "argument --additional-config: invalid"),
+    ],
+)
+def test_wrong_option_ends_with_usage(light, option, said):
+    light.start(option)
+    code, log = light.ended()
+    assert code == 2
+    assert f"vllm serve: error: {said}" in log
+
+
+def test_options_of_the_tutorial_are_taken(light):
+    light.ready(
+        *("--max-num-batched-tokens", "2048", "--async-scheduling", "--max_model_len", "20000", "--max-num-seqs", "30"),
+        *("--max-num-batched-tokens", "50000", "--no-enable-prefix-caching", "--trust-remote-code"),
+        *("--additional-config", '{"enable_weight_nz_layout":true}'),
+    )
+    assert light.ask("/v1/models").json()["data"][0]["max_model_len"] == 20000
+
+
+def test_version():
+    command = [sys.executable, "-m", "vllm_light", "--version"]
+    environment = {**os.environ, "PYTHONPATH": str(ENGINE / "light")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "0.11.0+empty\n")
+
+
+# -- what it needs
+
+
+def remove(name: str):
+    return lambda light: (light.model / name).unlink()
+
+
+def shorten(light):
+    shard = light.model / "quant_model_weight_w8a8-00001-of-00002.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1])
+
+
+def scramble(light):
+    shard = light.model / "quant_model_weight_w8a8-00001-of-00002.safetensors"
+    shard.write_bytes(b"\xff" * 50)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (remove("config.json"), "No supported config format found"),
+        (remove("quant_model_description.json"), "Cannot find the config file for ascend"),
+        (remove("quant_model_weight_w8a8-00002-of-00002.safetensors"), "-00002-of-00002.safetensors"),
+        (shorten, "file not fully covered: quant_model_weight_w8a8-00001-of-00002.safetensors"),
+        (scramble, "Error while deserializing header"),
+        (lambda light: (light.devices / "davinci1").unlink(), "valid devId range is [0, 1)"),
+        (lambda light: (light.devices / "davinci_manager").unlink(), "/dev/davinci_manager is not there"),
+        (lambda light: setattr(light, "model", light.model / "gone"), "Repo id must be in the form"),
+    ],
+)
+def test_what_is_missing_stops_the_start(light, damage, said):
+    damage(light)
+    light.start()
+    code, log = light.ended()
+    assert code == 1
+    assert said in log
+    assert "EngineCore failed to start." in log
+
+
+def test_longer_context_than_the_model_is_refused(light):
+    light.start("--max-model-len", "130000")
+    code, log = light.ended()
+    assert code == 1
+    assert "max_model_len (130000) is greater than the derived max_model_len" in log
+
+
+def test_taken_port_stops_the_start(light):
+    light.ready()
+    first, taken = light.process, light.port
+    light.start("--port", str(taken))
+    code, log = light.ended()
+    first.terminate()
+    first.wait()
+    assert code == 1
+    assert "Address already in use" in log
+
+
+# -- faults
+
+
+def plant(light, **fault) -> None:
+    light.faults.write_text(json.dumps(fault))
+
+
+def test_slow_load(light):
+    plant(light, load_seconds=1.5)
+    light.start()
+    wait_for(lambda: "50% Completed" in light.log.read_text(), "half of the shards", 5)
+    assert not light.listens()
+    wait_for(light.listens, "the end of loading", 5, light.process)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        ({"exit_code": 7}, 7, ""),
+        ({"start_error": "out_of_memory"}, 1, "NPU out of memory. Tried to allocate"),
+        ({"start_error": "RuntimeError: planted"}, 1, "RuntimeError: planted"),
+        ({"crash_after_s": 0.3, "crash_exit_code": 137}, 137, "EngineCore encountered a fatal error."),
+        ({"no_such_fault": 1}, 1, "must be a JSON object with some of"),
+    ],
+)
+def test_fault_that_ends_the_server(light, fault, code, said):
+    plant(light, **fault)
+    light.start()
+    found, log = light.ended()
+    assert found == code
+    assert said in log
+
+
+def test_faults_from_the_environment(light):
+    light.start(VLLM_LIGHT_FAULTS='{"exit_code": 9}')
+    assert light.ended()[0] == 9
+
+
+def test_wrong_served_name(light):
+    plant(light, served_name="other")
+    light.ready()
+    assert light.ask("/v1/models").json()["data"][0]["id"] == "other"
+    assert light.chat("Hello").status == 404
+
+
+def test_hang_leaves_health_alone_and_ends_with_the_fault(light):
+    light.ready()
+    plant(light, hang=True)
+    with ThreadPoolExecutor(1) as pool:
+        stuck = pool.submit(light.chat, "Hello")
+        time.sleep(0.5)
+        assert not stuck.done()
+        assert light.ask("/health").status == 200
+        assert light.ask("/load").json() == {"server_load": 1}
+        plant(light)
+        assert stuck.result().status == 200
+
+
+def test_dead_engine(light):
+    light.ready()
+    plant(light, engine_dead=True)
+    assert (light.ask("/health").status, light.chat("Hello").status) == (503, 500)
+
+
+def test_half_of_the_requests_fail(light):
+    light.ready()
+    plant(light, fail_ratio=0.5)
+    assert [light.chat("Hello").status for _ in range(6)] == [200, 500, 200, 500, 200, 500]
+
+
+def test_wrong_answer(light):
+    light.ready()
+    plant(light, answer="nonsense")
+    answer = light.chat([picture(ILLUSTRATION.read_bytes()), text(QUESTION)]).json()
+    assert answer["choices"][0]["message"]["content"] == "nonsense"
+
+
+def test_slow_tokens(light):
+    light.ready()
+    plant(light, first_token_seconds=0.3, token_seconds=0.02)
+    started = time.monotonic()
+    assert light.chat("Hello", max_tokens=10, ignore_eos=True).status == 200
+    assert 0.5 <= time.monotonic() - started < 1.5
