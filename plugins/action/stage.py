@@ -44,10 +44,11 @@ class ActionModule(ActionBase):
         context = {"host": host, "plan": args["plan"] or {}, "settings": settings, "observed": {}, "peers": {}}
 
         started, clock = _now(), time.monotonic()
-        error, checks = None, results.Checks(judge.CHECKS)
+        error, reachable, checks = None, True, results.Checks(judge.CHECKS)
         try:
             context["observed"] = self._observe(judge, context, args, records, task_vars)
         except AnsibleConnectionFailure as failure:
+            reachable = False
             error = f"{host} is not reachable: {_first_line(failure)}"
             checks.expect("node_reachable", False, "an answer over SSH", "none", message=error)
         except AnsibleActionFail as failure:
@@ -73,7 +74,7 @@ class ActionModule(ActionBase):
         path = records.write_result(result)
         failed = results.failures(result)
         outcome = {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
-                   "msg": _summary(result, failed)}
+                   "reachable": reachable, "msg": _summary(result, failed)}
         if self._display.verbosity or self._task.register:
             outcome["result"] = result
         return outcome
