@@ -20,16 +20,6 @@ ENDPOINTS = {MODELSCOPE: "https://www.modelscope.cn", HUGGINGFACE: "https://hugg
 BRANCHES = {MODELSCOPE: "master", HUGGINGFACE: "main", HTTP: ""}
 TOKEN_VARIABLES = {MODELSCOPE: "MODELSCOPE_API_TOKEN", HUGGINGFACE: "HF_TOKEN"}
 
-# The client runs under the lock that the staging module takes too, so a folder is never published under its hands.
-# ModelScope's client before 1.33 takes a token only from its own login, and only from argv on its command line.
-_SCRIPT = """\
-exec 9>>"$STAGING_LOCK"
-flock --nonblock 9 || { echo 'another run holds the lock of this model' >&2; exit 75; }
-if [ -f "$STAGING_CREDENTIALS" ]; then set -a; . "$STAGING_CREDENTIALS"; set +a; rm "$STAGING_CREDENTIALS"; fi
-if [ -n "$MODELSCOPE_API_TOKEN" ]; then python3 -c 'from modelscope.hub.api import HubApi; HubApi().login()'; fi
-exec "$@"
-"""
-
 
 class HubError(ValueError):
     """The hub did not give what was asked; the message is a sentence."""
@@ -111,23 +101,20 @@ def parse_sums(text, size):
 def download_command(source, repository, revision, paths, folder, workers):
     """The argv that fetches the paths of a model into the folder, inside the container."""
     if source == MODELSCOPE:
-        client = ["modelscope", "download", "--model", repository, "--revision", revision, "--local_dir", folder,
-                  "--max-workers", str(workers), "--include", *paths]
-    else:
-        client = ["hf", "download", repository, *paths, "--revision", revision, "--local-dir", folder,
-                  "--max-workers", str(workers)]
-    return ["sh", "-euc", _SCRIPT, "download", *client]
+        return ["modelscope", "download", "--model", repository, "--revision", revision, "--local_dir", folder,
+                "--max-workers", str(workers), "--include", *paths]
+    return ["hf", "download", repository, *paths, "--revision", revision, "--local-dir", folder,
+            "--max-workers", str(workers)]
 
 
 def download_environment(source, endpoint):
     """The environment that sends the client to a mirror, and keeps it from any other place."""
     if source == MODELSCOPE:
         mirror = {"MODELSCOPE_ENDPOINT": endpoint, "MODELSCOPE_DOMAIN": urlsplit(endpoint).netloc} if endpoint else {}
-        return dict(mirror, MODELSCOPE_CACHE="/tmp/modelscope", MODELSCOPE_API_TOKEN="", TQDM_DISABLE="1")
+        return dict(mirror, MODELSCOPE_CACHE="/tmp/modelscope", TQDM_DISABLE="1")
     # The Xet transfer goes to storage hosts of Hugging Face that a mirror does not stand for.
     mirror = {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"} if endpoint else {}
-    return dict(mirror, HF_HOME="/tmp/huggingface", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1",
-                MODELSCOPE_API_TOKEN="")
+    return dict(mirror, HF_HOME="/tmp/huggingface", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
 
 
 def login_body(token):

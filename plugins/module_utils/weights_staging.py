@@ -13,7 +13,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shlex
 import shutil
 import time
 from typing import NamedTuple
@@ -78,10 +77,7 @@ class Staging:
         os.makedirs(self.place.staging, exist_ok=True)
         weights.write_json(self._wanted, work["wanted"])
         if self.source.token:
-            variable = hub.TOKEN_VARIABLES[self.source.kind]
-            handle = os.open(self.place.credentials, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w") as stream:
-                stream.write("%s=%s\n" % (variable, shlex.quote(self.source.token)))
+            weights.write_json(self.place.credentials, {hub.TOKEN_VARIABLES[self.source.kind]: self.source.token}, 0o600)
         elif os.path.exists(self.place.credentials):
             os.unlink(self.place.credentials)
 

@@ -25,10 +25,6 @@ options:
     description: The registry to pull from in the place of the image's own.
     type: str
     default: ""
-  probe:
-    description: What a probe inside the image printed about its versions.
-    type: str
-    default: ""
 attributes:
   check_mode:
     support: full
@@ -54,10 +50,6 @@ engine:
   description: C(version), C(architecture) (as C(uname -m)) and C(data_root) of Docker, and C(free_bytes) below it.
   type: dict
   returned: success
-versions:
-  description: What the probe told, C(architecture), C(python), C(cann) and C(packages), or null.
-  type: dict
-  returned: success
 """
 
 import shutil
@@ -73,7 +65,6 @@ def main():
             "reference": {"type": "str", "required": True},
             "digest": {"type": "str", "default": ""},
             "mirror": {"type": "str", "default": ""},
-            "probe": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -86,12 +77,10 @@ def main():
         engine["free_bytes"] = shutil.disk_usage(engine["data_root"]).free
         listed = _ask(module, docker, "image", "ls", "--quiet", "--no-trunc", options["reference"]).split()
         found = image.describe_image(_ask(module, docker, "image", "inspect", listed[0])) if listed else None
-        versions = image.describe_probe(options["probe"])
     except (image.ImageError, OSError) as error:
         module.fail_json(msg=str(error))
     source = image.pull_name(options["reference"], options["digest"], options["mirror"])
-    module.exit_json(changed=False, reference=options["reference"], source=source, image=found, engine=engine,
-                     versions=versions)
+    module.exit_json(changed=False, reference=options["reference"], source=source, image=found, engine=engine)
 
 
 def _ask(module, *command):

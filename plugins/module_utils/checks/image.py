@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.ascend.vllm.plugins.module_utils.image import ImageError, describe_probe
 from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, WARNING, Check, Checks
 
 CHECKS = (
@@ -38,7 +39,6 @@ def arguments(context):
         "reference": image["reference"],
         "digest": image["digest"] or "",
         "mirror": context["settings"]["registry_mirror"],
-        "probe": context["observed"].get("probe") or "",
     }
 
 
@@ -46,7 +46,7 @@ def judge(context):
     """The checks of the stage image.
 
     :param context: see ``ascend.vllm.stage``; ``observed`` is what ``ascend.vllm.image_info`` returned, with
-        ``before`` ahead of a pull and ``error`` when one failed.
+        ``probe`` (the output of the probe inside), ``before`` ahead of a pull and ``error`` when one failed.
     """
     checks = Checks(CHECKS)
     plan, observed, settings = context["plan"], context["observed"], context["settings"]
@@ -88,13 +88,16 @@ def _digest(checks, image, pinned):
 
 
 def _versions(checks, observed, release):
-    versions = observed["versions"]
+    try:
+        versions, why = describe_probe(observed.get("probe")), "The image was not asked for its versions."
+    except ImageError as error:
+        versions, why = None, str(error)
     wanted = (("vllm_ascend_version", "vllm-ascend", release["id"].lstrip("v")),
               ("vllm_version", "vllm", release["vllm"]),
               ("torch_npu_version", "torch-npu", release["torch_npu"]))
     if versions is None:
         for check in ("vllm_ascend_version", "vllm_version", "torch_npu_version", "cann_version"):
-            checks.not_run(check, "The image was not asked for its versions.")
+            checks.not_run(check, why)
         return
     for check, package, version in wanted:
         _version(checks, check, version, versions["packages"].get(package), package)

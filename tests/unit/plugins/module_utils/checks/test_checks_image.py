@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils.checks.image import CHECKS, arguments, judge
 
+UNKNOWN = {check: "not_run" for check in ("vllm_ascend_version", "vllm_version", "torch_npu_version", "cann_version")}
 PIN = "sha256:" + "2" * 64
 CONTEXT = {
     "host": "node1",
@@ -20,7 +22,7 @@ CONTEXT = {
     "observed": {
         "image": {"id": "sha256:1", "digests": ["quay.io/ascend/vllm-ascend@" + PIN], "architecture": "aarch64"},
         "engine": {"architecture": "aarch64", "data_root": "/var/lib/docker", "free_bytes": 50 * 2**30},
-        "versions": {"cann": "8.3.RC1", "packages": {
+        "probe": {"architecture": "aarch64", "python": "3.11.13", "cann": "8.3.RC1", "packages": {
             "vllm": "0.11.0+empty", "vllm-ascend": "0.11.0rc1", "torch-npu": "2.7.1"}},
     },
     "settings": {"free_space_gib": 40, "pull": "missing", "registry_mirror": ""},
@@ -36,6 +38,9 @@ def context(**changes):
         for folder in folders:
             place = place[folder]
         place[name] = value
+    # The probe prints its findings; what is no dict here stands for other output.
+    if isinstance(changed["observed"]["probe"], dict):
+        changed["observed"]["probe"] = json.dumps(changed["observed"]["probe"])
     return changed
 
 
@@ -45,7 +50,7 @@ def outcome(**changes):
 
 def test_the_planned_image_passes():
     assert outcome() == {}
-    assert {check["id"] for check in judge(CONTEXT)} == {check.id for check in CHECKS} - {"free_space", "obtained"}
+    assert {check["id"] for check in judge(context())} == {check.id for check in CHECKS} - {"free_space", "obtained"}
 
 
 @pytest.mark.parametrize(("changes", "expected"), [
@@ -56,15 +61,14 @@ def test_the_planned_image_passes():
     ({"plan__image__digest": "sha256:" + "3" * 64}, {"digest": "failed"}),
     ({"plan__image__digest": "sha256:1"}, {}),
     ({"plan__image__digest": None}, {}),
-    ({"observed__versions__packages__vllm": "0.11.1"}, {"vllm_version": "failed"}),
-    ({"observed__versions__packages__vllm": None}, {"vllm_version": "not_run"}),
-    ({"observed__versions__packages__vllm-ascend": "0.11.0rc2"}, {"vllm_ascend_version": "failed"}),
-    ({"observed__versions__cann": "8.3.rc1"}, {}),
-    ({"observed__versions__cann": "8.2.RC1"}, {"cann_version": "warned"}),
-    ({"observed__versions__packages__torch-npu": "2.7.1.post1"}, {"torch_npu_version": "warned"}),
-    ({"observed__versions": None}, {
-        "vllm_ascend_version": "not_run", "vllm_version": "not_run", "torch_npu_version": "not_run",
-        "cann_version": "not_run"}),
+    ({"observed__probe__packages__vllm": "0.11.1"}, {"vllm_version": "failed"}),
+    ({"observed__probe__packages__vllm": None}, {"vllm_version": "not_run"}),
+    ({"observed__probe__packages__vllm-ascend": "0.11.0rc2"}, {"vllm_ascend_version": "failed"}),
+    ({"observed__probe__cann": "8.3.rc1"}, {}),
+    ({"observed__probe__cann": "8.2.RC1"}, {"cann_version": "warned"}),
+    ({"observed__probe__packages__torch-npu": "2.7.1.post1"}, {"torch_npu_version": "warned"}),
+    ({"observed__probe": None}, UNKNOWN),
+    ({"observed__probe": "exec format error"}, UNKNOWN),
 ])
 def test_one_thing_is_not_as_planned(changes, expected):
     assert outcome(**changes) == expected
@@ -81,7 +85,7 @@ def test_before_a_pull(changes, expected):
 
 
 def test_an_image_of_another_architecture_is_not_asked_for_its_versions():
-    found = outcome(observed__before=True, observed__versions=None, observed__engine__architecture="x86_64")
+    found = outcome(observed__before=True, observed__probe=None, observed__engine__architecture="x86_64")
     assert found["architecture"] == "failed"
 
 
@@ -97,5 +101,4 @@ def test_the_error_is_told_by_its_last_line():
 
 
 def test_the_arguments_of_the_module():
-    assert arguments(CONTEXT) == {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN, "mirror": "",
-                                  "probe": ""}
+    assert arguments(CONTEXT) == {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN, "mirror": ""}
