@@ -37,6 +37,8 @@ class Machine:
         self.holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
         while os.readlink(f"/proc/{self.holder.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
             time.sleep(0.01)
+        # Its addresses come and go by themselves with IPv6, which no bed uses.
+        self.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
         # What a machine has: an address and a default route.
         self.run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "internet")
         self.run("ip", "address", "add", "192.0.2.9/24", "dev", "uplink")
@@ -79,7 +81,7 @@ class Machine:
             "routes": set(self.run("ip", "route", "show", "table", "all").stdout.splitlines()),
             "rules": {line for line in self.run("iptables-save").stdout.splitlines() if line.startswith("-A")},
             "mounts": {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()},
-            "cgroups": set(Path("/sys/fs/cgroup").glob(f"**/{CGROUPS}*")),
+            "cgroups": {path for root in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{root}{CGROUPS}*")},
             "processes": self.processes(),
             "state": set((self.cache / "beds").glob("*")) | set((self.cache / "building").glob("*")),
         }
@@ -100,7 +102,9 @@ class Machine:
 def machine():
     subprocess.run([str(BED), "prepare"], check=True)
     cache = Path(tempfile.mkdtemp(prefix="tests-", dir=CACHE))
-    subprocess.run(["cp", "--archive", "--link", str(CACHE / "golden"), str(cache)], check=True)
+    node_root = max((CACHE / "golden").glob("node-*"), key=lambda path: path.stat().st_mtime)
+    (cache / "golden").mkdir()
+    subprocess.run(["cp", "--archive", "--link", str(node_root), str(cache / "golden")], check=True)
     machine = Machine(cache)
     yield machine
     machine.bed("clean", "--cache")
@@ -292,6 +296,47 @@ def test_sysctls_stay_in_the_node(bed, key):
 
 def test_units_all_start(bed):
     assert bed.bed("ssh", "node1", "systemctl", "--failed", "--no-legend").stdout == ""
+
+
+@pytest.fixture(scope="module")
+def container_image(machine):
+    """A small image on node1 whose containers share the node's folder /srv/shared."""
+    machine.bed("up", "--nodes", "2", "--image", "none")
+    programs = "/usr/bin/cat /usr/bin/mknod /usr/bin/sleep /usr/bin/touch"
+    machine.bed("exec", "node1", "sh", "-ec", f"""
+        mkdir -p /srv/shared /tmp/image; echo shared > /srv/shared/file; cd /tmp/image
+        cp -L --parents {programs} $(ldd {programs} | grep -o '/lib[^ ]*' | sort -u) .
+        tar c . | docker import -c 'ENV PATH=/usr/bin' -c 'ENV ASCEND_TESTBED_MOUNTS=/srv/shared' - small:1
+    """)  # fmt: skip
+    return "small:1"
+
+
+def test_containers_get_the_devices_they_ask_for(bed, container_image):
+    engine = ("exec", "node1", "docker")
+
+    def with_device(device: str) -> str:
+        run = (*engine, "run", "--rm", "--device", device, container_image)
+        return bed.bed(*run, "cat", device, code=None).stderr
+
+    assert "No such device or address" in with_device("/dev/davinci0")
+    assert 'device "/dev/davinci9": no such file or directory' in with_device("/dev/davinci9")
+    bed.bed(*engine, "run", "-d", "--name", "undevised", container_image, "sleep", "60")
+    major = bed.bed("exec", "node1", "stat", "-c", "%Hr", "/dev/davinci0").stdout.strip()
+    bed.bed(*engine, "exec", "undevised", "mknod", "/davinci0", "c", major, "0")
+    assert "Operation not permitted" in bed.bed(*engine, "exec", "undevised", "cat", "/davinci0", code=1).stderr
+    bed.bed(*engine, "rm", "-f", "undevised")
+
+
+def test_containers_share_a_folder_read_only(bed, container_image):
+    run = ("exec", "node1", "docker", "run", "--rm", container_image)
+    assert bed.bed(*run, "cat", "/srv/shared/file").stdout == "shared\n"
+    assert "Read-only file system" in bed.bed(*run, "touch", "/srv/shared/other", code=1).stderr
+
+
+def test_containers_may_ask_for_more_than_the_machine_can_grant(bed, container_image):
+    wishes = ("--privileged", "--cap-add=SYS_RESOURCE", "--ulimit=memlock=-1", "--ulimit=nofile=1048576")
+    run = ("exec", "node1", "docker", "run", "--rm", *wishes, "--oom-score-adj=-500", container_image)
+    assert "Max locked memory" in bed.bed(*run, "cat", "/proc/self/limits").stdout
 
 
 # -- what breaks breaks for real

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tarfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +18,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from . import guard, images, rootfs
-from .machine import TESTBED, BedError, Process, cache, lock
+from .machine import TESTBED, BedError, Process, cache, lock, until
 from .world import World, clone
 
 NODES_MOST, NPUS_MOST = 100, 8
 NODES_NAMED = 16  # that many a node knows by name even if the bed has fewer, so that it can grow
-DAEMON = {"insecure-registries": ["10.77.0.1:5000"], "storage-driver": "overlay2"}
+CONTROLLER = "10.77.0.1"
+REGISTRY_PORT, HUB_PORT = 5000, 8090
+HUB_MODELS = ("Qwen/Qwen2.5-VL-32B-Instruct", "vllm-ascend/Qwen2.5-VL-32B-Instruct-w8a8")
+DAEMON = {"insecure-registries": [f"{CONTROLLER}:{REGISTRY_PORT}"], "storage-driver": "overlay2"}
 READY = "until systemctl start ssh docker 2>/dev/null; do sleep 0.1; done"
 
 
@@ -101,7 +105,7 @@ class Bed:
         create = ("network", "create", "--internal", "--opt")
         if "hosts" not in present:
             bridge = "com.docker.network.bridge.name=hosts"
-            self.world.docker(*create, bridge, "--subnet", str(guard.HOSTS), "--gateway", "10.77.0.1", "hosts")
+            self.world.docker(*create, bridge, "--subnet", str(guard.HOSTS), "--gateway", CONTROLLER, "hosts")
         if "npus" not in present:
             options = ("com.docker.network.bridge.name=npus", "--opt", "com.docker.network.bridge.inhibit_ipv4=true")
             self.world.docker(*create, *options, "--subnet", str(guard.NPUS), "--gateway", "10.78.15.254", "npus")
@@ -136,7 +140,7 @@ class Bed:
     def boot(self, name: str) -> None:
         """Wait until a started node has booted, with SSH and Docker started."""
         try:
-            self.console(name, "timeout", "60", "sh", "-c", READY)
+            self.console(name, "timeout", "180", "sh", "-c", READY)
         except BedError as error:
             said = self.world.docker("logs", "--tail", "1", name).strip()
             raise BedError(f"{name} of bed {self.name} does not boot: {said or error}") from error
@@ -216,6 +220,18 @@ class Bed:
         log = service.record.with_suffix(".log")
         service.start(*self.world.enter(*argv), log=log, environment=self._environment())
         print(f"bed: service {name} started; its log is {log}")
+
+    def start_hub(self) -> None:
+        """Serve the tiny models on the controller's address as a model hub does; faults go to its faults file."""
+        hub = TESTBED / "hub" / "hub"
+        if self._service("hub").pid:
+            return
+        folder = images.build_engine("models")[0]
+        models = [f"{model}={folder / model.partition('/')[2]}" for model in HUB_MODELS]
+        listen = ("--bind", CONTROLLER, "--port", str(HUB_PORT), "--faults", str(self.folder / "hub-faults.json"))
+        self.start_service("hub", [sys.executable, str(hub), *listen, *models])
+        listening = ("ss", "--no-header", "--listening", "--tcp", f"sport = :{HUB_PORT}")
+        until(f"the hub of bed {self.name} (see its log)", lambda: bool(self.world.run(*listening)), 30)
 
     def stop_service(self, name: str) -> None:
         """Stop a helper that was started here."""

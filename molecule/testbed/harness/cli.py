@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--nodes", type=int, help="how many nodes (default: 2; 0: the network only)")
     up.add_argument("--npus", type=int, help="NPUs a node (default: 8)")
     up.add_argument("--image", choices=("light", "full", "none"), help="engine image that nodes hold (default: light)")
+    up.add_argument("--hub", action="store_true", help="serve the tiny models on http://10.77.0.1:8090 as a model hub")
     up.add_argument("--generation", metavar="VERSION", help="driver version of the nodes (default: 25.3.rc1)")
 
     down = command("down", lambda a: Bed(a.name).down(a.nodes), "end the bed and remove all it left in the machine")
@@ -106,6 +107,8 @@ def bring_up(arguments: argparse.Namespace) -> None:
     bed = Bed(arguments.name)
     options = ("nodes", "npus", "image", "generation")
     bed.up(**{option: getattr(arguments, option) for option in options})
+    if arguments.hub:
+        bed.start_hub()
     print(f"bed: {bed.name} is up: {', '.join(bed.nodes()) or 'the network, without nodes'}")
 
 
@@ -153,7 +156,7 @@ def show_status(arguments: argparse.Namespace) -> None:
     for name, status in found.items():
         nodes = ", ".join(f"{node} {state}" for node, state in status["nodes"].items()) or "no nodes"
         services = "".join(f"; service {service} {state}" for service, state in status["services"].items())
-        print(f"{name}: {nodes}{services}" if status["up"] else f"{name}: broken; `bed -n {name} up` mends it")
+        print(f"{name}: {nodes}{services}" if status["up"] else f"{name}: starts, or broke: see `bed -n {name} up`")
     if found and (unguarded := guard.missing()):
         print(f"no unreachable route for {', '.join(unguarded)}; `bed up` puts it back")
 
@@ -161,8 +164,7 @@ def show_status(arguments: argparse.Namespace) -> None:
 def clean_all(arguments: argparse.Namespace) -> None:
     for bed in beds():
         bed.down()
-    with lock("prepare"):
-        images.discard_builds()
+    images.discard_builds()
     release_guard()
     if arguments.cache:
         images.delete_cache()

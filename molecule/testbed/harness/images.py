@@ -34,11 +34,18 @@ def prepare() -> Path:
 def golden(kind: str, key: str, fill: Callable[[World], None]) -> Path:
     """The data root of an engine that holds what ``fill`` loads; built beside and renamed, so whole or absent."""
     root = cache() / "golden" / f"{kind}-{key}"
-    if root.exists():
-        os.utime(root)
-        return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    world = World(cache() / "building" / f"building.{kind}")
+    with lock(f"building.{kind}"):
+        if not root.exists():
+            root.parent.mkdir(parents=True, exist_ok=True)
+            fill_root(World(cache() / "building" / f"building.{kind}"), fill, root)
+    os.utime(root)
+    others = sorted(root.parent.glob(f"{kind}-*"), key=lambda entry: entry.stat().st_mtime)
+    for old in others[:-GOLDEN_KEPT]:
+        shutil.rmtree(old)
+    return root
+
+
+def fill_root(world: World, fill: Callable[[World], None], root: Path) -> None:
     discard(world)
     world.folder.mkdir(parents=True)
     try:
@@ -51,10 +58,6 @@ def golden(kind: str, key: str, fill: Callable[[World], None]) -> Path:
         world.data.rename(root)
     finally:
         discard(world)
-    others = sorted(root.parent.glob(f"{kind}-*"), key=lambda entry: entry.stat().st_mtime)
-    for old in others[:-GOLDEN_KEPT]:
-        shutil.rmtree(old)
-    return root
 
 
 def discard(world: World) -> None:
@@ -68,7 +71,8 @@ def discard(world: World) -> None:
 def discard_builds() -> None:
     """End and delete what killed builds left."""
     for folder in (cache() / "building").glob("*"):
-        discard(World(folder))
+        with lock(folder.name):
+            discard(World(folder))
 
 
 def delete_cache() -> None:
@@ -87,17 +91,20 @@ def engine_image(kind: str) -> tuple[Path, Path | None]:
 
     Returns the golden data root that holds it and the folder that its containers share with the machine, if any.
     """
-    builder = TESTBED / "engine" / "build"
-    if not builder.exists():
-        raise BedError(f"--image {kind} needs {builder}, which is not there; use --image none")
-    done = subprocess.run([builder, kind], stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise BedError(f"{builder} {kind} ended with exit code {done.returncode}; its messages are above")
-    archive, *shared = map(Path, done.stdout.split("\n")[:-1])
+    archive, *shared = build_engine(kind)
     stat = archive.stat()
     key = hashlib.sha256(f"{archive} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:12]
-    with lock(f"image-{kind}"):
-        return golden(kind, key, lambda world: world.docker("load", "--input", archive)), next(iter(shared), None)
+    root = golden(kind, key, lambda world: world.docker("load", "--input", archive))
+    return root, next(iter(shared), None)
+
+
+def build_engine(what: str) -> list[Path]:
+    """Paths of what the engine's builder makes or has made: an image's archive, the models …"""
+    builder = TESTBED / "engine" / "build"
+    done = subprocess.run([builder, what], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise BedError(f"{builder} {what} ended with exit code {done.returncode}; its messages are above")
+    return [Path(line) for line in done.stdout.splitlines()]
 
 
 def make_key() -> None:
