@@ -109,7 +109,8 @@ def disk(path):
 def python():
     """The interpreter that modules run with here, and the version of the library that community.docker needs."""
     try:
-        requests = importlib.import_module("requests").__version__
+        # Of a half-removed package a folder is left, which Python imports as an empty one.
+        requests = getattr(importlib.import_module("requests"), "__version__", None)
     except ImportError:
         requests = None
     return {"executable": sys.executable, "version": "%d.%d.%d" % sys.version_info[:3], "requests": requests}

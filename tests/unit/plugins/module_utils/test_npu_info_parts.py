@@ -12,6 +12,7 @@ import socketserver
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -122,8 +123,9 @@ def test_disk_of_a_path_that_is_yet_to_be_made(tmp_path):
 
 def test_python_tells_whether_requests_is_there(monkeypatch):
     assert host.python()["executable"] == sys.executable
-    monkeypatch.setitem(sys.modules, "requests", None)
-    assert host.python()["requests"] is None
+    for broken in (None, types.ModuleType("requests")):
+        monkeypatch.setitem(sys.modules, "requests", broken)
+        assert host.python()["requests"] is None
 
 
 def test_open_devices(root):

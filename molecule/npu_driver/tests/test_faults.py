@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every planted fault shows under its check, on its node, in its words; nothing else shows anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / "rounds"
+ROUNDS = yaml.safe_load((PROJECT / "molecule/npu_driver/faults.yml").read_text("utf-8"))["rounds"]
+NODES = ("node1", "node2", "node3")
+RECORDED = [(each["name"], node, each["faults"].get(node)) for each in ROUNDS for node in NODES
+            if not each.get("check_mode")]
+
+
+def result(name, node):
+    return json.loads((RESULTS / name / node / "npu_driver.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("name", "node", "fault"), RECORDED, ids=[f"{name}-{node}" for name, node, _ in RECORDED])
+def test_fault_and_nothing_else(name, node, fault):
+    found = result(name, node)
+    jsonschema.validate(found, json.loads((PROJECT / "docs/schemas/stage-result-v1.json").read_text("utf-8")))
+    bad = {check["id"].split(".")[1] for check in found["checks"] if check["status"] in ("failed", "warned", "waived")}
+    if fault is None:
+        assert bad == set()
+        assert found["status"] == "passed"
+        return
+    expected = {fault["check"]} if fault["status"] != "passed" else set()
+    assert bad == expected | set(fault.get("also", ()))
+    check = next(check for check in found["checks"]
+                 if (check["id"], check["subject"]) == (f"npu_driver.{fault['check']}", fault.get("subject")))
+    assert check["status"] == fault["status"]
+    assert fault["says"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
+    assert found["status"] == ("failed" if fault["status"] == "failed" else found["status"])
+    assert (check["remedy"] is None) == (fault["status"] == "passed")
+
+
+def test_drift_names_the_outlier():
+    drift = {check["subject"]: check["message"] for check in result("old_driver_and_slow_tool", "node1")["checks"]
+             if check["id"] == "npu_driver.drift"}
+    assert drift["driver"] == "driver is 24.1.0 on node1, but 25.3.rc1 on most nodes"
+
+
+def test_check_mode_writes_no_result():
+    [name] = [each["name"] for each in ROUNDS if each.get("check_mode")]
+    assert not list((RESULTS / name).glob("*/npu_driver.json"))
+
+
+def test_every_fault_is_planted():
+    assert len([fault for _name, _node, fault in RECORDED if fault]) == 32
+
+
+def test_nodes_are_healthy_again(host):
+    assert host.check_output("ascend-fault show") == "no faults"
+    assert host.run("npu-smi info").rc == 0
