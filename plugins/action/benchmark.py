@@ -9,13 +9,16 @@ community.docker starts and removes, and is watched while it runs.
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
-from ansible_collections.ascend.vllm.plugins.module_utils import bench_results, benchmark, weights
+from ansible_collections.ascend.vllm.plugins.module_utils import bench_results, benchmark, results, weights
+from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
 
 WATCH_S = 10
 _PROGRESS = re.compile(r"(\d+)/(\d+) \[")
@@ -23,6 +26,15 @@ _PROGRESS = re.compile(r"(\d+)/(\d+) \[")
 
 class ActionModule(StageAction):
     """See plugins/modules/benchmark.yml."""
+
+    def run(self, tmp=None, task_vars=None):
+        """A baseline is kept only of numbers that have been judged good."""
+        self._baselines = []
+        outcome = super().run(tmp, task_vars)
+        if outcome["status"] in (results.PASSED, results.WARNED):
+            for path, baseline in self._baselines:
+                self._records.write(path, json.dumps(baseline, indent=2, sort_keys=True) + "\n")
+        return outcome
 
     def _observe(self, judge, context, args, records, task_vars):
         plan, settings = context["plan"], context["settings"]
@@ -38,8 +50,8 @@ class ActionModule(StageAction):
 
     def _measure(self, plan, instance, settings):
         """Warm one instance up and run against it; what it is is looked up again after every run."""
-        found = {"name": instance["name"], "url": instance["url"], "hash": instance["hash"], "runs": [],
-                 "warm_up": None, "service": self._look(plan, instance)["service"]}
+        found = {"name": instance["name"], "url": instance["url"], "hash": instance["hash"], "runs": [], "summary": {},
+                 "warm_up": None, "baseline": None, "sweep": None, "service": self._look(plan, instance)["service"]}
         if not (found["service"] or {}).get("running"):
             return found
         asked = self._module("ascend.vllm.chat_info", servers=[{"name": instance["name"], "url": instance["url"]}],
@@ -49,9 +61,59 @@ class ActionModule(StageAction):
         found["warm_up"] = {"models": asked["models"].get("models") or asked["models"].get("error"),
                             "sent": len(answers), "answered": sum(answer["status"] == 200 for answer in answers),
                             "errors": sorted({answer["error"] for answer in answers if answer.get("error")})}
-        if found["warm_up"]["answered"] == len(answers):
-            found["runs"] = [self._run(plan, instance, settings, run) for run in benchmark.runs(instance, settings)]
+        if found["warm_up"]["answered"] < len(answers):
+            return found
+        found["runs"] = [self._run(plan, instance, settings, run) for run in benchmark.runs(instance, settings)]
+        found["summary"] = analysis.summarise(found["runs"])
+        found["baseline"] = self._compare(plan, instance, settings, found)
+        if settings["sweep"] != "none" and all(benchmark.complete(run, settings) for run in found["runs"]):
+            found["sweep"] = self._sweep(plan, instance, settings, found["service"])
         return found
+
+    def _compare(self, plan, instance, settings, found):
+        """The comparison with the baseline of this deployment, None where there is none; or note what is to be kept."""
+        key = analysis.baseline_key(plan, instance, found["service"], settings)
+        path = Path(settings["baseline_path"]) / analysis.baseline_name(key)
+        if settings["baseline_save"]:
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            self._baselines.append((path, analysis.baseline(key, found["summary"], self._host, now)))
+            return None
+        if not path.exists():
+            return None
+        kept = json.loads(path.read_text("utf-8"))
+        medians = {metric: values["median"] for metric, values in found["summary"].items()}
+        return {"file": path.name, "recorded_at": kept["recorded_at"], "host": kept["host"],
+                "rows": analysis.compare(kept["metrics"], medians)}
+
+    def _sweep(self, plan, instance, settings, service):
+        """Search the highest load that meets the objective. Points are kept, so an interrupted search goes on."""
+        variable, search = settings["sweep"], benchmark.sweep(settings)
+        key = dict({name: settings[name] for name in analysis.WORKLOAD}, sweep=variable,
+                   server=benchmark.identity(service))
+        path = self._records.root / self._host / "benchmark" / f"{instance['name']}-sweep.json"
+        kept = json.loads(path.read_text("utf-8")) if settings["sweep_resume"] and path.exists() else {}
+        points = kept["points"] if kept.get("key") == json.loads(json.dumps(key)) else []
+        while True:
+            met = {point["value"]: not point["missed"] for point in self._judged(points, settings)}
+            value = analysis.next_point(search, met)
+            if value is None:
+                break
+            run = {"id": f"{instance['name']}-{variable}-{value:g}", "repeat": 1, "seed": settings["seed"]}
+            outcome = self._run(plan, instance, benchmark.at_point(settings, value), run)
+            points.append({"value": value, "run": outcome})
+            if outcome["kind"] != bench_results.SERVE or benchmark.identity(outcome["service"]) != key["server"]:
+                break
+            self._records.write(path, json.dumps({"key": key, "points": points}, indent=2) + "\n")
+        judged = self._judged(points, settings)
+        best, failing = analysis.bracket(search, {point["value"]: not point["missed"] for point in judged})
+        return {"variable": variable, "objective": settings["slo"], "points": judged, "best": best, "failing": failing}
+
+    @staticmethod
+    def _judged(points, settings):
+        """The points with what each missed; requests that were not answered miss every objective."""
+        return [dict(point, missed=analysis.missed(settings["slo"], point["run"]["metrics"])
+                     or ({} if benchmark.complete(point["run"], settings) else {"completed": None}))
+                for point in points]
 
     def _run(self, plan, instance, settings, run):
         """One run of the client, from its start to its removal."""

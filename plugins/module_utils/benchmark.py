@@ -10,8 +10,8 @@ releases: the ready check (600 s in 0.11, none in 0.33) and the temperature (0, 
 from __future__ import annotations
 
 import posixpath
-import statistics
 
+from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
 from ansible_collections.ascend.vllm.plugins.module_utils.chat import FILLER_TOKEN
 from ansible_collections.ascend.vllm.plugins.module_utils.plan import LABEL
 from ansible_collections.ascend.vllm.plugins.module_utils.plan_container import SECRETS_TARGET
@@ -27,20 +27,11 @@ KEY_LAUNCHER = ["/bin/bash", "-c", '. "$0" || exit 1; export OPENAI_API_KEY="$VL
 CLIENT_ENVIRONMENT = {"NO_PROXY": "*", "no_proxy": "*", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
                       "VLLM_NO_USAGE_STATS": "1"}
 
+# variable of a sweep: (label, unit) of what it finds
+SWEEPS = {"request_rate": ("Highest request rate within the objective", "req/s"),
+          "max_concurrency": ("Highest concurrency within the objective", "requests")}
+
 BACKENDS = {"random": ("openai", "/v1/completions"), "random-mm": ("openai-chat", "/v1/chat/completions")}
-
-# In the order of the report.
-FIGURES = (
-    ("request_throughput", "Request throughput", "req/s"),
-    ("output_throughput", "Output token throughput", "tok/s"),
-    ("total_token_throughput", "Total token throughput", "tok/s"),
-    ("median_ttft_ms", "Time to first token, median", "ms"),
-    ("p99_ttft_ms", "Time to first token, p99", "ms"),
-    ("median_tpot_ms", "Time per output token, median", "ms"),
-    ("p99_tpot_ms", "Time per output token, p99", "ms"),
-    ("p99_e2el_ms", "End-to-end latency, p99", "ms"),
-)
-
 
 class BadInput(ValueError):
     """An input of the role that cannot be run; the message names it."""
@@ -55,12 +46,54 @@ def check_settings(settings):
         if int(settings[name]) < 1:
             raise BadInput("benchmark_%s has to be at least 1, but is %s." % (name, settings[name]))
     rate = str(settings["request_rate"])
-    try:
-        if not float(rate) > 0:
-            raise ValueError
-    except ValueError:
+    if not _positive(rate):
         raise BadInput("benchmark_request_rate has to be a number of requests per second above 0, or inf, but is '%s'."
-                       % rate) from None
+                       % rate)
+    sentence = analysis.bad_slo(settings["slo"], settings["percentiles"])
+    if sentence:
+        raise BadInput(sentence)
+    if settings["sweep"] != "none":
+        _check_sweep(settings)
+
+
+def _positive(text):
+    try:
+        return float(text) > 0
+    except ValueError:
+        return False
+
+
+def _check_sweep(settings):
+    if settings["sweep"] not in SWEEPS:
+        raise BadInput("benchmark_sweep has to be none, %s, but is '%s'." % (
+            " or ".join(sorted(SWEEPS)), settings["sweep"]))
+    if not settings["slo"]:
+        raise BadInput("benchmark_sweep is %s, but benchmark_slo is empty: a sweep looks for the highest load that "
+                       "meets an objective." % settings["sweep"])
+    if not 0 < settings["sweep_minimum"] < settings["sweep_maximum"]:
+        raise BadInput("benchmark_sweep_minimum (%s) has to be above 0 and below benchmark_sweep_maximum (%s)." % (
+            settings["sweep_minimum"], settings["sweep_maximum"]))
+
+
+def sweep(settings):
+    """The search that the inputs ask for."""
+    whole = settings["sweep"] == "max_concurrency"
+    number = round if whole else float
+    return analysis.Sweep(number(settings["sweep_minimum"]), number(settings["sweep_maximum"]),
+                          settings["sweep_tolerance_percent"] / 100, whole)
+
+
+def at_point(settings, value):
+    """The inputs of one point of a sweep; with a bound on concurrency all requests are ready at once."""
+    point = dict(settings, **{settings["sweep"]: value})
+    return dict(point, request_rate="inf") if settings["sweep"] == "max_concurrency" else point
+
+
+def complete(run, settings):
+    """Whether every request of a run was answered in full."""
+    metrics, wanted = run["metrics"], settings["num_prompts"]
+    return (metrics.get("completed") == metrics.get("num_prompts") == wanted and not metrics.get("failed")
+            and metrics.get("total_output_tokens") == wanted * settings["random_output_len_tokens"])
 
 
 def warm_up(plan, settings):
@@ -156,12 +189,16 @@ def identity(service):
 
 
 def figures(instances):
-    """The figures of the report, ``[{"name", "value", "unit"}]``: the median over the repeats of each instance."""
+    """The figures of the report, ``[{"name", "value", "unit"}]``: medians over the repeats, and what a sweep found."""
     found = []
     for instance in instances:
-        for metric, label, unit in FIGURES:
-            values = [run["metrics"][metric] for run in instance["runs"] if metric in run.get("metrics", {})]
-            if values:
-                name = label if len(instances) == 1 else "%s (%s)" % (label, instance["name"])
-                found.append({"name": name, "value": round(statistics.median(values), 3), "unit": unit})
+        named = "%s" if len(instances) == 1 else "%%s (%s)" % instance["name"]
+        for metric, (label, unit, _more_is_better) in analysis.METRICS.items():
+            if metric in instance["summary"]:
+                value = round(instance["summary"][metric]["median"], 3)
+                found.append({"name": named % label, "value": value, "unit": unit})
+        best = (instance["sweep"] or {}).get("best")
+        if best is not None:
+            label, unit = SWEEPS[instance["sweep"]["variable"]]
+            found.append({"name": named % label, "value": best, "unit": unit})
     return found

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from ansible_collections.ascend.vllm.plugins.module_utils.bench_results import SERVE
-from ansible_collections.ascend.vllm.plugins.module_utils.benchmark import identity
-from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, Check, Checks
+from ansible_collections.ascend.vllm.plugins.module_utils.benchmark import complete, identity
+from ansible_collections.ascend.vllm.plugins.module_utils.benchmark_analysis import GATE, missed
+from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, INFO, Check, Checks
 
 CHECKS = (
     Check("service", CRITICAL, "The planned instance runs",
@@ -20,6 +21,16 @@ CHECKS = (
           "Read the server's log (playbooks/diagnostics.yml); with failed requests the other numbers mean nothing."),
     Check("tokens", CRITICAL, "The answers have the tokens that were asked for",
           "Compare the client's options with the release: the server may not honour ignore_eos."),
+    Check("noise", CRITICAL, "Repeated runs agree",
+          "Find what else runs on the node, send more requests (benchmark_num_prompts) or repeat more often."),
+    Check("objective", CRITICAL, "The medians meet benchmark_slo",
+          "Lower the load, add instances (serving_replicas), or let benchmark_sweep find what the service can take."),
+    Check("baseline", INFO, "There is a baseline of this deployment and workload",
+          "Keep one of a good run with benchmark_baseline_save."),
+    Check("regression", CRITICAL, "The output throughput is not below the baseline's by more than is allowed",
+          "Compare both results; if the new number is right, keep it with benchmark_baseline_save."),
+    Check("sweep", CRITICAL, "A load was found that meets the objective",
+          "Lower benchmark_sweep_minimum or relax benchmark_slo; a run without a result has its reason in its log."),
     Check("same_server", CRITICAL, "The server was the same before and after",
           "Measure again while nothing restarts or replaces the service; its log tells why it restarted."),
 )
@@ -41,7 +52,64 @@ def judge(context):
             _judge_run(checks, run, settings)
             _judge_identity(checks, before, run)
             before = identity(run["service"])
+        _judge_summary(checks, instance, settings)
+        if instance["sweep"]:
+            _judge_sweep(checks, instance)
     return checks.as_list()
+
+
+def _judge_summary(checks, instance, settings):
+    """Judge the medians; what is too noisy to judge is neither passed nor failed."""
+    name, summary = instance["name"], instance["summary"]
+    if not all(complete(run, settings) for run in instance["runs"]):
+        return
+    spread = summary[GATE]["cv_percent"]
+    noisy = spread is not None and spread > settings["max_cv_percent"]
+    if noisy:
+        why = "inconclusive: the output throughput of %d runs varies by %s %% (%.4g to %.4g tok/s), more than %g %%" % (
+            len(instance["runs"]), spread, summary[GATE]["minimum"], summary[GATE]["maximum"],
+            settings["max_cv_percent"])
+        checks.not_run("noise", why, subject=name)
+    elif spread is not None:
+        checks.expect("noise", True, "at most %g %%" % settings["max_cv_percent"], "%s %%" % spread, subject=name)
+    medians = {metric: values["median"] for metric, values in summary.items()}
+    if settings["slo"]:
+        failing = missed(settings["slo"], medians)
+        checks.expect("objective", None if noisy else not failing, _limits(settings["slo"]),
+                      _limits({metric: medians.get(metric) for metric in failing or settings["slo"]}), subject=name,
+                      message="inconclusive" if noisy else None)
+    _judge_baseline(checks, instance, settings, noisy)
+
+
+def _judge_baseline(checks, instance, settings, noisy):
+    name, baseline = instance["name"], instance["baseline"]
+    if not baseline:
+        checks.not_run("baseline", "this run is to be kept as the baseline" if settings["baseline_save"] else
+                       "there is none in benchmark_baseline_path for this deployment and workload", subject=name)
+        return
+    checks.expect("baseline", True, "a baseline", "%s of %s" % (baseline["file"], baseline["recorded_at"]),
+                  subject=name)
+    row = next(row for row in baseline["rows"] if row["metric"] == GATE)
+    checks.expect("regression", None if noisy else row["ratio"] >= settings["minimum_ratio"],
+                  "at least %g × %.4g tok/s" % (settings["minimum_ratio"], row["before"]),
+                  "%g × (%.4g tok/s)" % (row["ratio"], row["after"]), subject=name,
+                  message="inconclusive" if noisy else None)
+
+
+def _judge_sweep(checks, instance):
+    sweep = instance["sweep"]
+    last = sweep["points"][-1]["run"]
+    if last["kind"] != SERVE:
+        checks.expect("sweep", None, message="the run %s left no result" % last["id"], subject=instance["name"])
+        return
+    tried = ", ".join("%g %s" % (point["value"], "misses " + _limits(point["missed"]) if point["missed"] else "meets")
+                      for point in sorted(sweep["points"], key=lambda point: point["value"]))
+    checks.expect("sweep", sweep["best"] is not None, _limits(sweep["objective"]), tried, subject=instance["name"])
+
+
+def _limits(values):
+    return ", ".join("%s %s" % (metric, "?" if value is None else "%.4g" % value)
+                     for metric, value in sorted(values.items()))
 
 
 def _judge_service(checks, instance):

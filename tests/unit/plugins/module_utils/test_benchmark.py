@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark
+from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
 
 SETTINGS = {key[len("benchmark_"):]: value for key, value in yaml.safe_load(
     (Path(__file__).resolve().parents[4] / "roles/benchmark/defaults/main.yml").read_text("utf-8")).items()}
@@ -74,10 +75,14 @@ def test_the_key_comes_from_the_secrets_file_and_stands_nowhere():
 
 @pytest.mark.parametrize(("name", "value"), [
     ("dataset", "sharegpt"), ("num_prompts", 0), ("repeats", 0), ("request_rate", "fast"), ("request_rate", 0),
-    ("request_rate", "-1"), ("request_rate", "nan"), ("random_input_len_tokens", 0)])
+    ("request_rate", "-1"), ("request_rate", "nan"), ("random_input_len_tokens", 0), ("slo", {"p42_ttft_ms": 1}),
+    ("sweep", "fast"), ("sweep", "request_rate"), ("sweep_minimum", 16), ("sweep_minimum", 0)])
 def test_bad_input_is_named(name, value):
+    settings = dict(SETTINGS, **{name: value})
+    if name == "sweep_minimum":
+        settings.update(sweep="request_rate", slo={"p99_ttft_ms": 1})
     with pytest.raises(benchmark.BadInput, match="benchmark_" + name):
-        benchmark.check_settings(dict(SETTINGS, **{name: value}))
+        benchmark.check_settings(settings)
 
 
 @pytest.mark.parametrize("rate", [1, "inf", 0.5, "12"])
@@ -93,9 +98,22 @@ def test_repeats_differ_in_seed_and_id():
 
 def test_figures_are_medians_per_instance():
     def instance(name, *values):
-        return {"name": name, "runs": [{"metrics": {"request_throughput": value}} for value in values] + [{}]}
+        runs = [{"metrics": {"request_throughput": value}} for value in values]
+        return {"name": name, "summary": analysis.summarise(runs), "sweep": None}
 
     assert benchmark.figures([instance("a", 1, 5, 2)]) == [
         {"name": "Request throughput", "value": 2, "unit": "req/s"}]
     assert [figure["name"] for figure in benchmark.figures([instance("a", 1), instance("b", 2)])] == [
         "Request throughput (a)", "Request throughput (b)"]
+
+
+def test_what_a_sweep_found_is_a_figure():
+    sweep = {"variable": "request_rate", "best": 4.5}
+    assert benchmark.figures([{"name": "a", "summary": {}, "sweep": sweep}]) == [
+        {"name": "Highest request rate within the objective", "value": 4.5, "unit": "req/s"}]
+
+
+def test_a_bound_on_concurrency_makes_all_requests_ready_at_once():
+    assert benchmark.at_point(dict(SETTINGS, sweep="max_concurrency"), 8)["request_rate"] == "inf"
+    assert benchmark.at_point(dict(SETTINGS, sweep="request_rate"), 8)["request_rate"] == 8
+    assert benchmark.sweep(dict(SETTINGS, sweep="max_concurrency", sweep_minimum=1.0)).whole

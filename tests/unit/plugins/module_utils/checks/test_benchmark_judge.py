@@ -9,24 +9,29 @@ import copy
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
 from ansible_collections.ascend.vllm.plugins.module_utils.checks import benchmark
 from ansible_collections.ascend.vllm.plugins.module_utils.plan import LABEL
 
-SETTINGS = {"num_prompts": 10, "random_output_len_tokens": 8}
+SETTINGS = {"num_prompts": 10, "random_output_len_tokens": 8, "slo": {}, "max_cv_percent": 5, "minimum_ratio": 0.97,
+            "baseline_save": False}
 SERVICE = {"id": "c0ffee", "image": "sha256:1", "running": True, "started_at": "now", "restarts": 0,
            "labels": {LABEL: "abc"}, "weights": "w", "driver": "d"}
 RUN = {"id": "vllm-serve-1", "kind": "serve", "file": "node1/benchmark/vllm-serve-1.json", "exit_code": 0,
        "seconds": 3.0, "timed_out": False, "log": ["done"], "service": dict(SERVICE),
-       "metrics": {"num_prompts": 10.0, "completed": 10.0, "failed": 0.0, "total_output_tokens": 80.0}}
-INSTANCE = {"name": "vllm", "hash": "abc", "service": SERVICE, "runs": [RUN],
+       "metrics": {"num_prompts": 10.0, "completed": 10.0, "failed": 0.0, "total_output_tokens": 80.0,
+                   "output_throughput": 100.0, "p99_ttft_ms": 50.0}}
+INSTANCE = {"name": "vllm", "hash": "abc", "service": SERVICE, "runs": [RUN], "baseline": None, "sweep": None,
             "warm_up": {"models": ["qwen25_vl"], "sent": 2, "answered": 2, "errors": []}}
 
 
-def judge(change=lambda instance: None):
+def judge(change=lambda instance: None, **settings):
     instance = copy.deepcopy(INSTANCE)
     change(instance)
+    instance["summary"] = analysis.summarise(instance["runs"])
     return {check["id"]: (check["status"], check["actual"]) for check in benchmark.judge({
-        "plan": {"model": {"served_name": "qwen25_vl"}}, "settings": SETTINGS, "observed": {"instances": [instance]}})}
+        "plan": {"model": {"served_name": "qwen25_vl"}}, "settings": dict(SETTINGS, **settings),
+        "observed": {"instances": [instance]}})}
 
 
 def failed(change):
@@ -34,8 +39,9 @@ def failed(change):
 
 
 def test_an_honest_run_passes():
-    assert {status for status, _actual in judge().values()} == {"passed"}
-    assert set(judge()) == {check.id for check in benchmark.CHECKS}
+    found = {name: status for name, (status, _actual) in judge().items()}
+    assert found.pop("baseline") == "not_run"
+    assert found == dict.fromkeys(("service", "warm_up", "client", "completed", "tokens", "same_server"), "passed")
 
 
 def test_a_result_without_a_count_of_failures_as_of_0_11():
@@ -97,6 +103,56 @@ def test_a_warm_up_that_fails_ends_the_measurement(change, actual):
 def test_only_the_planned_instance_is_measured(service):
     found = judge(lambda instance: instance.update(service=service))
     assert {name: status for name, (status, _actual) in found.items()} == {"service": "failed"}
+
+
+def repeated(*throughputs):
+    def change(instance):
+        run = instance["runs"][0]
+        instance["runs"] = [dict(run, metrics=dict(run["metrics"], output_throughput=value)) for value in throughputs]
+    return change
+
+
+def status(found, name):
+    return found.get(name, (None,))[0]
+
+
+def test_repeats_that_agree_pass_and_noise_is_inconclusive():
+    assert status(judge(repeated(100.0, 101.0, 99.0)), "noise") == "passed"
+    assert status(judge(repeated(100.0, 150.0, 60.0)), "noise") == "not_run"
+
+
+@pytest.mark.parametrize(("limit", "throughputs", "verdict"), [
+    (60, (100.0,), "passed"), (40, (100.0,), "failed"), (60, (100.0, 200.0), "not_run"),
+    (40, (100.0, 200.0), "not_run")])
+def test_the_objective(limit, throughputs, verdict):
+    assert status(judge(repeated(*throughputs), slo={"p99_ttft_ms": limit}), "objective") == verdict
+
+
+@pytest.mark.parametrize(("before", "throughputs", "verdict"), [
+    (100.0, (97.0,), "passed"), (100.0, (96.9,), "failed"), (100.0, (50.0, 150.0), "not_run")])
+def test_the_baseline(before, throughputs, verdict):
+    def change(instance):
+        repeated(*throughputs)(instance)
+        medians = {"output_throughput": sorted(throughputs)[0]}
+        instance["baseline"] = {"file": "b.json", "recorded_at": "then", "rows": analysis.compare(
+            {"output_throughput": before}, medians)}
+
+    found = judge(change)
+    assert (status(found, "baseline"), status(found, "regression")) == ("passed", verdict)
+
+
+def test_numbers_of_a_broken_run_are_not_judged():
+    broken = {"completed": 9.0, "failed": 1.0}
+    found = judge(lambda instance: instance["runs"][0]["metrics"].update(broken), slo={"p99_ttft_ms": 60})
+    assert not {"objective", "baseline", "regression"} & set(found)
+
+
+@pytest.mark.parametrize(("best", "kind", "verdict"), [(4, "serve", "passed"), (None, "serve", "failed"),
+                                                       (4, None, "not_run")])
+def test_the_sweep(best, kind, verdict):
+    point = {"value": 4, "missed": {} if best else {"p99_ttft_ms": 90.0}, "run": dict(RUN, kind=kind)}
+    sweep = {"variable": "request_rate", "objective": {"p99_ttft_ms": 60}, "points": [point], "best": best}
+    assert status(judge(lambda instance: instance.update(sweep=sweep)), "sweep") == verdict
 
 
 def test_check_mode_passes_nothing():
