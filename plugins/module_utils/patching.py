@@ -24,7 +24,7 @@ def patched(text, patch):
     if count != 1:
         raise PatchError("The patch %s must match one line of %s, but matches %d; correct its pattern in the catalogue."
                          % (patch["id"], patch["target"], count))
-    _expect(edited, patch["patched_sha256"], "it makes %s", patch)
+    _expect(edited, patch["patched_sha256"], "the outcome has", patch)
     return edited
 
 

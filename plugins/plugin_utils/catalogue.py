@@ -29,7 +29,7 @@ def load_catalogue(overlays=()):
     for path in sorted(folder.glob("*.yml")):
         catalogue = merge(catalogue, _read(path))
     overlays = [overlays] if isinstance(overlays, str) else overlays
-    files = [path for overlay in overlays for path in _overlay_files(overlay)]
+    files = [path for overlay in overlays if overlay for path in _overlay_files(overlay)]
     for path in files:
         catalogue = merge(catalogue, _read(path))
     if files:  # the collection's own files are checked by its tests

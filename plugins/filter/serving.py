@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role serving asks of the plan."""
+
+from __future__ import annotations
+
+import re
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.ascend.vllm.plugins.module_utils import patching
+
+
+def patched(text, patch):
+    """Return the text of a file with the patch of the plan applied."""
+    try:
+        return patching.patched(text, patch)
+    except patching.PatchError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def bind_mounts(instance):
+    """Return the mounts of an instance as community.docker.docker_container takes them.
+
+    Mounts of type bind, unlike volumes, fail for a source that is not there instead of making an empty folder.
+    """
+    return [{"type": "bind", "source": mount["source"], "target": mount["target"], "read_only": mount["read_only"]}
+            for mount in instance["mounts"]]
+
+
+def superfluous(ours, plan):
+    """Return those of our containers that are instances of this deployment and that the plan no longer has.
+
+    Other deployments on the node have another serving_container_name and are left alone.
+    """
+    planned = [instance["name"] for instance in plan["instances"]]
+    numbered = re.compile(re.escape(planned[0]) + r"-[0-9]+")
+    return [name for name in ours if numbered.fullmatch(name) and name not in planned]
+
+
+class FilterModule:
+    """The filters by name."""
+
+    def filters(self):
+        """Return them."""
+        return {"bind_mounts": bind_mounts, "patched": patched, "superfluous": superfluous}

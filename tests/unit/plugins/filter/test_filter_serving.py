@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The patch applies to one file only; only our own superfluous containers are named."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import valid
+
+FILTERS = FilterModule().filters()
+SOURCE, EDITED = "a\n    x = 1\nb\n", "a\n    # x = 1\nb\n"
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+PATCH = {"id": "demo", "target": "/f.py", "pattern": "^(    )(x = 1)$", "replacement": r"\1# \2",
+         "sha256": sha256(SOURCE), "patched_sha256": sha256(EDITED)}
+
+
+def test_patch_applies():
+    assert FILTERS["patched"](SOURCE, PATCH) == EDITED
+
+
+@pytest.mark.parametrize(("text", "patch", "said"), [
+    (SOURCE + " ", PATCH, "the file /f.py of the image has SHA-256"),
+    (EDITED, PATCH, "the file /f.py of the image has SHA-256"),
+    (SOURCE, dict(PATCH, pattern="^(n)(ever)$"), "must match one line of /f.py, but matches 0"),
+    (SOURCE, dict(PATCH, pattern="^(.)()$"), "must match one line of /f.py, but matches 2"),
+    (SOURCE, dict(PATCH, replacement="y"), "the outcome has SHA-256"),
+])
+def test_patch_is_refused(text, patch, said):
+    with pytest.raises(AnsibleFilterError, match="demo") as failure:
+        FILTERS["patched"](text, patch)
+    assert said in str(failure.value)
+
+
+@pytest.mark.parametrize(("replicas", "ours", "superfluous"), [
+    (1, ["vllm-ascend-qwen25-vl"], []),
+    (2, ["vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-1", "vllm-ascend-qwen25-vl-3"], ["vllm-ascend-qwen25-vl-3"]),
+    (1, ["other", "other-1", "vllm-ascend-qwen25-vl-x", "vllm-ascend-qwen25-vl-1-2"], []),
+])
+def test_superfluous(replicas, ours, superfluous):
+    assert FILTERS["superfluous"](ours, valid(serving_replicas=replicas)) == superfluous
+
+
+def test_bind_mounts():
+    (instance,) = valid()["instances"]
+    mounts = FILTERS["bind_mounts"](instance)
+    assert mounts[0] == {"type": "bind", "source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True}
+    assert len(mounts) == len(instance["mounts"])

@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An instance is ready, starting, failed or missing, as a real server behind a told container shows."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.modules import serving_info
+
+OUT_OF_MEMORY = "RuntimeError: NPU out of memory. Tried to allocate 260.00 MiB (NPU 0)"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as `server.replies` says: {path: (status, body)}; a path that is not there hangs."""
+
+    def do_GET(self):
+        if self.path not in self.server.replies:
+            time.sleep(2)
+            return
+        status, body = self.server.replies[self.path]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode() if body is not None else b"")
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.keys.append(self.headers.get("Authorization"))
+        self.do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+HEALTH, MODELS, COMPLETION = "/health", "/v1/models", "/v1/completions"
+WELL = {HEALTH: (200, None), MODELS: (200, {"data": [{"id": "qwen25_vl"}]}),
+        COMPLETION: (200, {"choices": [{"text": "x"}]})}
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.replies, running.keys = dict(WELL), []
+        running.daemon_threads = True
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+def container(status="running", restarts=0, exit_code=0, label="h1", oom=False):
+    return {"Id": "c1", "Image": "i1", "RestartCount": restarts, "Config": {"Labels": {"ours": label} if label else {}},
+            "State": {"Status": status, "ExitCode": exit_code, "OOMKilled": oom, "Error": "", "StartedAt": "t"}}
+
+
+def look(server, found, log="", known=None, holder=None):
+    options = {"label": "ours", "api_key": "sesame", "served_name": "qwen25_vl", "completion_timeout_s": 0.5}
+    observer = serving_info.Observer(options, lambda resource: found, lambda name: log)
+    port = server.server_address[1]
+    instance = {"name": "vllm", "port": port, "bind": "0.0.0.0", "restarts": known}
+    return observer.look(instance, {port: holder} if holder else {})
+
+
+def test_ready(server):
+    seen = look(server, container())
+    assert (seen["state"], seen["reason"], seen["completion"]["status"]) == ("ready", None, 200)
+    assert server.keys == ["Bearer sesame"]
+
+
+def test_missing(server):
+    assert look(server, None)["state"] == "missing"
+
+
+@pytest.mark.parametrize(("found", "reason"), [
+    (container("exited", exit_code=3), "ended with exit code 3"),
+    (container("restarting", exit_code=1), "ended with exit code 1"),
+    (container("exited", exit_code=137, oom=True), "killed for want of memory"),
+])
+def test_ended_container_fails_at_once_with_the_cause(server, found, reason):
+    seen = look(server, found, log="line\nkey sesame\n" + OUT_OF_MEMORY)
+    assert seen["state"] == "failed"
+    assert reason in seen["reason"]
+    assert seen["causes"][0]["cause"] == "out_of_memory"
+    assert seen["log"][-1] == OUT_OF_MEMORY
+    assert "sesame" not in json.dumps(seen)
+
+
+@pytest.mark.parametrize(("replies", "state", "reason"), [
+    ({HEALTH: (503, None)}, "starting", "/health"),
+    ({MODELS: (200, {"data": [{"id": "other"}]})}, "failed", "does not name qwen25_vl"),
+    ({MODELS: (401, {"error": "no"})}, "failed", "/v1/models"),
+    ({COMPLETION: (500, {"error": {"message": "EngineDeadError"}})}, "failed", "refused"),
+])
+def test_answers_of_the_server(server, replies, state, reason):
+    server.replies.update(replies)
+    seen = look(server, container(), log="Loading weights took 3 seconds")
+    assert seen["state"] == state
+    assert reason in seen["reason"]
+
+
+def test_hung_engine_is_not_ready(server):
+    del server.replies[COMPLETION]
+    seen = look(server, container())
+    assert seen["state"] == "starting"
+    assert "not answered within 0.5 s" in seen["reason"]
+
+
+def test_progress_of_a_start(server):
+    server.replies[HEALTH] = (503, None)
+    assert look(server, container(), log="Loading weights took 3 seconds")["progress"] == "weights loaded"
+
+
+@pytest.mark.parametrize(("restarts", "known", "health", "state"), [
+    (1, 0, 503, "failed"),     # crashed since the last look
+    (3, 3, 503, "starting"),   # crashed long ago
+    (3, None, 503, "starting"),
+    (3, 0, 200, "ready"),      # and has come back
+])
+def test_crash_loop_is_seen_between_two_crashes(server, restarts, known, health, state):
+    server.replies[HEALTH] = (health, None)
+    assert look(server, container(restarts=restarts), known=known)["state"] == state
+
+
+@pytest.mark.parametrize(("cgroup", "ours"), [("0::/system.slice/docker-c1.scope", True), ("0::/user.slice", False)])
+def test_holder_of_the_port(server, cgroup, ours):
+    holder = look(server, container(), holder={"pid": 7, "process": "vllm", "cgroup": cgroup})["holder"]
+    assert holder == {"pid": 7, "process": "vllm", "ours": ours}
