@@ -217,7 +217,7 @@ class _MeshRow:
         return loss != 0
 
     def retry(self, lost):
-        """Try again where packets were lost: the first may have waited for ARP. Where all were, only if that is rare."""
+        """Try again where packets were lost: the first may have waited for ARP. Where all were, if that is rare."""
         dead = [one for one in lost if ping_mesh.failed(self.losses[one[0]][one[1]])]
         for one in [one for one in lost if one not in dead] + (dead if len(dead) <= _RARE else []):
             if self.in_time():

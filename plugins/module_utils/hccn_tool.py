@@ -210,6 +210,8 @@ def _place(line, answers, current, command, foreign):
     content = line[prefix.end():] if prefix else line
     body = content.strip()
     query, slot = _signature(body)
+    if query == "speed" and body != content:
+        query, slot = None, None  # the indented line of ethtool's that -status prints
     named = prefix or (_NAMES_DEVICE.match(body) if query in ("ping", "tls") else None)
     device = int(named.group(1)) if named else None
     error = False

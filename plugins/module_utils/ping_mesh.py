@@ -14,8 +14,8 @@ from collections import defaultdict
 BOTH, FROM, TO = "both directions", "from it only", "to it only"
 # A ping of hccn_tool that ended in an error instead of a loss figure.
 ERROR = -1
-# An explanation must hold for this share of the pairs it speaks of.
-PRECISION = 0.9
+# An explanation may be wrong for this share of the pairs that it speaks of, and for one in any case.
+EXCEPTIONS = 0.1
 MAX_SUSPECTS = 8
 
 
@@ -192,7 +192,12 @@ def _candidates(matrices, broken, switches):
         for key in _explanations(pair[:4], switches, groups):
             if key in candidates:
                 candidates[key].tested += 1
-    return {key: found for key, found in candidates.items() if len(found.broken) >= PRECISION * found.tested}
+    return {key: found for key, found in candidates.items() if _holds(len(found.broken), found.tested)}
+
+
+def _holds(bad, tested):
+    """Whether enough of the pairs are bad: nearly all, and at least three before one that works is an exception."""
+    return bad == tested or (bad >= 3 and tested - bad <= max(1, EXCEPTIONS * tested))
 
 
 def _members(key, pair):

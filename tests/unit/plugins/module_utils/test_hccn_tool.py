@@ -70,6 +70,10 @@ ANSWERS = [
     ("fec", "fec mode: no FEC mode\n", {"mode": "no FEC mode"}),
     ("speed", "Speed: 200000 Mb/s\n", {"fields": {"Speed": "200000 Mb/s"}}),
     ("speed", "Speed: Unknown!\n", {"fields": {"Speed": "Unknown!"}}),
+    # -status relays ethtool, whose words are partly those of other queries.
+    ("status", "Netdev status:Settings for eth0:\n\tSpeed: Unknown!\n\tDuplex: Unknown! (255)\n\tPort: FIBRE\n",
+     {"fields": {"Netdev status": "Settings for eth0:", "Speed": "Unknown!", "Duplex": "Unknown! (255)",
+                 "Port": "FIBRE"}}),
     ("duplex", "Duplex: Full\n", {"fields": {"Duplex": "Full"}}),
     ("mtu", "mtu:4200\n", {"fields": {"mtu": "4200"}}),
     ("vnic", "vnic link status: UP\nvnic ipaddr: 192.0.2.70\n",

@@ -130,6 +130,18 @@ def test_verdict_names_the_suspect(bad, nodes, suspects):
     assert verdict["tested"] == nodes * (nodes - 1) * NPUS * NPUS
 
 
+def test_one_pair_that_works_does_not_clear_an_npu():
+    """Two NPUs with one address reach themselves when they mean each other."""
+    verdict = ping_mesh.verdict(mesh(2, lambda h, n, o, t: n == 3 and t != 3))
+    assert [(one["name"], one["direction"]) for one in verdict["suspects"]] == [
+        ("node1 npu 3", ping_mesh.FROM), ("node2 npu 3", ping_mesh.FROM)]
+    given_up = mesh(2, lambda h, n, o, t: n == 3 and t != 3)
+    for row in given_up.values():
+        for losses in row["3"].values():
+            losses[:3], losses[7] = [None] * 3, None
+    assert [one["name"] for one in ping_mesh.verdict(given_up)["suspects"]] == ["node1 npu 3", "node2 npu 3"]
+
+
 def test_what_fits_as_well_is_told():
     suspect = ping_mesh.verdict(mesh(2, lambda *_: True))["suspects"][0]
     assert suspect["also"] == ["node1", "node2"]
