@@ -25,6 +25,7 @@ PACKAGES = (
     "dash",
     "findutils",
     "grep",
+    "libc-bin",
     "libgomp1",
     "libnuma1",
     "libssl3",
@@ -33,6 +34,7 @@ PACKAGES = (
     "python3",
     "sed",
     "usr-is-merged",  # or apt takes usrmerge, and perl with it
+    "util-linux",  # vLLM asks lscpu
 )
 MERGED = ("bin", "sbin", "lib", "lib64")
 UNWANTED = re.compile(r"usr/share/(doc|info|lintian|locale|man)/.")

@@ -37,6 +37,7 @@ ENVIRONMENT = {
 CPU_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "TORCH_COMPILE_DISABLE": "1",  # there is no C++ compiler in the image
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
 SCRIPT = "#!/usr/bin/python3\nimport sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
