@@ -24,10 +24,9 @@ def _driver(checks, context):
         for name in ("driver_minimum", "driver_recommended", "driver_known_bad", "driver_loaded"):
             checks.not_run(name, "the driver's version is not known (%s)" % (found or "no npu-smi, no version.info"))
         return
-    checks.expect("driver_minimum", versions.at_least(found, release["driver_minimum"]),
-                  "%s or newer" % release["driver_minimum"], found,
-                  message=None if versions.at_least(found, release["driver_minimum"]) else
-                  "driver %s is older than %s, which release %s needs" % (
+    enough = versions.at_least(found, release["driver_minimum"])
+    checks.expect("driver_minimum", enough, "%s or newer" % release["driver_minimum"], found,
+                  message=None if enough else "driver %s is older than %s, which release %s needs" % (
                       found, release["driver_minimum"], release["id"]))
     checks.expect("driver_recommended", versions.at_least(found, release["driver_recommended"]),
                   "%s or newer" % release["driver_recommended"], found)
@@ -126,7 +125,7 @@ def _host(checks, context):
     system = observed["system"]
     known = [name for name in plan["release"]["architectures"] if name in plan["hardware"]["architectures"]]
     checks.expect("architecture", system["architecture"] in known, " or ".join(known), system["architecture"])
-    _version_range(checks, "kernel", system["kernel"], settings["kernel_minimum"], "")
+    _version_range(checks, "kernel", system["kernel"], settings, "kernel_minimum")
     found = len(observed["pci"])
     if found:
         checks.expect("pci_devices", found == wanted_chips(plan["hardware"]), wanted_chips(plan["hardware"]), found)
@@ -143,16 +142,20 @@ def _host(checks, context):
                   "no requests library for %s (Python %s)" % (python["executable"], python["version"]))
 
 
-def _version_range(checks, name, found, minimum, maximum):
-    """Compare the leading numbers of a version (5.10.0-182.oe2203, 20.10.24+dfsg1) with the bounds; empty: no bound."""
-    numbers = re.match(r"[0-9]+(?:\.[0-9]+)*", found or "")
-    expected = " to ".join(bound for bound in (minimum, maximum) if bound) + ("" if maximum else " or newer")
-    if numbers is None:
-        checks.not_run(name, "the version is not known (%s)" % found)
-        return
-    key = versions.key(numbers.group())
-    holds = (not minimum or key >= versions.key(minimum)) and (not maximum or key <= versions.key(maximum))
-    checks.expect(name, holds, expected, found)
+def _version_range(checks, name, found, settings, *bounds):
+    """Compare the leading numbers of a version (5.10.0-182.oe2203, 20.10.24+dfsg1) with settings; empty is no bound."""
+    keys = []
+    for text in [re.sub(r"(?<=[0-9])[^0-9.].*", "", found), *(settings[bound] for bound in bounds)]:
+        try:
+            keys.append(versions.key(text) if text else None)
+        except ValueError:
+            checks.not_run(name, "%r is no version (one of the node's %s, npu_driver_%s)" % (
+                text, found, ", npu_driver_".join(bounds)))
+            return
+    key, minimum, maximum = [*keys, None][:3]
+    expected = " to ".join(str(settings[bound]) for bound in bounds if settings[bound])
+    checks.expect(name, (minimum is None or key >= minimum) and (maximum is None or key <= maximum),
+                  expected if maximum else expected + " or newer", found)
 
 
 def _gib(size):
@@ -166,7 +169,7 @@ def _engine(checks, context):
         checks.not_run("engine_version", "the engine does not answer")
         return
     checks.expect("engine", True, "an engine that answers", "Docker %s" % engine["version"])
-    _version_range(checks, "engine_version", engine["version"], settings["engine_minimum"], settings["engine_maximum"])
+    _version_range(checks, "engine_version", engine["version"], settings, "engine_minimum", "engine_maximum")
 
 
 def _space(checks, context):

@@ -122,18 +122,21 @@ _KINDS = {
     "word": r"[A-Za-z]+(?: [A-Za-z]+)*|%s" % _NULL,
     "text": r"\S+(?: +\S+)*?",
 }
-# Printed column -> (field, kind). Fields without a name are recognised and left out: `Device` is a logical number
-# and not the physical one, `NPU Util(%)` is not the load of the AI cores.
+# Printed column -> (field, kind); a pair has two fields. What has no field is recognised and left out: `Device` is a
+# logical number and not the physical one, `NPU Util(%)` is not the load of the AI cores.
 _COLUMNS = {
     "NPU": ("npu", "id"), "NPU ID": ("npu", "id"), "Name": ("name", "text"), "Health": ("health", "word"),
     "Power(W)": ("power_w", "float"), "Temp(C)": ("temperature_c", "int"),
-    "Hugepages-Usage(page)": ("hugepages", "pair"),
+    "Hugepages-Usage(page)": ("hugepages_%s", "pair"),
     "Chip": ("chip", "id"), "Device": (None, "int"), "Phy-ID": ("phy_id", "int"), "Bus-Id": ("bus_id", "bus"),
     "AICore(%)": ("aicore_percent", "int"), "NPU Util(%)": (None, "int"),
-    "Memory-Usage(MB)": ("memory", "pair"), "HBM-Usage(MB)": ("hbm", "pair"),
+    "Memory-Usage(MB)": ("memory_%s_mb", "pair"), "HBM-Usage(MB)": ("hbm_%s_mb", "pair"),
     "Process id": ("pid", "int"), "Process name": ("process", "text"),
     "Process memory(MB)": ("process_memory", "int"), "Process id in container": ("pid_in_container", "int"),
 }
+_CHIP_FIELDS = (
+    "npu", "chip", "phy_id", "name", "health", "power_w", "temperature_c", "hugepages_used", "hugepages_total",
+    "bus_id", "aicore_percent", "memory_used_mb", "memory_total_mb", "hbm_used_mb", "hbm_total_mb")
 _COLUMN = re.compile("(?:%s)(?=\\s|$)|\\S+(?: \\S+)*" % "|".join(
     re.escape(name) for name in sorted(_COLUMNS, key=len, reverse=True)))
 _Column = namedtuple("_Column", "name offset")
@@ -202,13 +205,13 @@ def _split(cell, columns):
 
 
 def _value(column, text):
-    """``{field: value}`` of one column; pairs give ``<field>_used`` and ``<field>_total``."""
+    """``{field: value}`` of one column; a pair gives what is used and the total."""
     field, kind = _COLUMNS.get(column, (None, "text"))
     if field is None:
         return {}
     if kind == "pair":
         used, total = text.split("/") if "/" in text else (text, text)
-        return {field + "_used": _number(used, int), field + "_total": _number(total, int)}
+        return {field % "used": _number(used, int), field % "total": _number(total, int)}
     if kind in ("id", "int"):
         return {field: _number(text, int)}
     if kind == "float":
@@ -239,7 +242,7 @@ class _InfoReader:
     def read(self):
         known = False
         for number, line in enumerate(self.lines):
-            last = number == len(self.lines) - 1
+            edge = number in (0, len(self.lines) - 1)  # where a text may be cut
             if self._starts_again(line):
                 break
             if re.match(r"\+[-=+]+\Z", line):
@@ -247,8 +250,8 @@ class _InfoReader:
             elif re.match(r"\|?[\s.|…]*(?:\.\.\.|…)[\s.|…]*\Z", line):
                 self.damaged = self.damaged or self.process_header is None
             elif line.startswith("|"):
-                known = self._row(line, last) or known
-            elif "|" in line and self.process_header is None and self.headed and not self.closed and not last:
+                known = self._row(line, edge) or known
+            elif "|" in line and self.process_header is None and self.headed and not self.closed and not edge:
                 raise ParseError("a row of the device table has lost its left border", line)
         if not known:
             raise ParseError("npu-smi info printed no table", self.lines[0])
@@ -273,11 +276,11 @@ class _InfoReader:
         self.damaged = self.damaged or self.upper is not None
         self.upper = None
 
-    def _row(self, line, last):
+    def _row(self, line, edge):
         """Take in one row of a table; False if it is cut and tells nothing."""
         cells, borders, self.borders = _cells(line), self.borders, 0
         if cells is None:
-            if not last and not _is_title(line):
+            if not edge and not _is_title(line):
                 raise ParseError("a row of the npu-smi table is cut", line)
             self.damaged = self.damaged or (self.process_header is None and not self.closed)
             return False
@@ -292,13 +295,13 @@ class _InfoReader:
             self._drop_upper()
             self.process_header = _header(cells)
         elif self.process_header is not None:
-            return self._process_row(cells, line, last)
+            return self._process_row(cells, line, edge)
         else:
             self.damaged = self.damaged or borders > 1
-            return len(cells) > 1 and self._device_row(cells, line, last)
+            return len(cells) > 1 and self._device_row(cells, line, edge)
         return True
 
-    def _device_row(self, cells, line, last):
+    def _device_row(self, cells, line, edge):
         lower = _match(cells, self.second)
         if lower is not None:
             if self.upper is None:
@@ -309,25 +312,20 @@ class _InfoReader:
             return True
         self._drop_upper()
         self.upper = _match(cells, self.first)
-        if self.upper is None and not last:
+        if self.upper is None and not edge:
             raise ParseError("a row of the device table does not fit its header", line)
         self.damaged = self.damaged or self.upper is None
         return self.upper is not None
 
     def _add_chip(self, values, line):
         _require(values, ("npu", "health"), line)
-        chip = {field: values.get(field) for field in (
-            "npu", "chip", "phy_id", "name", "health", "power_w", "temperature_c", "hugepages_used",
-            "hugepages_total", "bus_id", "aicore_percent", "memory_used_mb", "memory_total_mb", "hbm_used_mb",
-            "hbm_total_mb")}
-        for field in ("memory_used", "memory_total", "hbm_used", "hbm_total"):
-            chip[field + "_mb"] = values.get(field)
+        chip = {field: values.get(field) for field in _CHIP_FIELDS}
         if any((chip["npu"], chip["chip"]) == (other["npu"], other["chip"]) for other in self.chips):
             raise ParseError("NPU %s chip %s is listed twice" % (chip["npu"], chip["chip"]), line)
         self.chips.append(chip)
         self.closed = False
 
-    def _process_row(self, cells, line, last):
+    def _process_row(self, cells, line, edge):
         if len(cells) == 1 and cells[0].strip().startswith("No running process"):
             return True
         values = _match(cells, (self.process_header,))
@@ -337,7 +335,7 @@ class _InfoReader:
                 "npu": values["npu"], "chip": values.get("chip"), "pid": values["pid"],
                 "name": values.get("process") or "", "memory_mb": values.get("process_memory"),
                 "pid_in_container": values.get("pid_in_container")})
-        elif not last:
+        elif not edge:
             raise ParseError("a row of the process table does not fit its header", line)
         return values is not None
 

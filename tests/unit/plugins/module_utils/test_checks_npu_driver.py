@@ -295,6 +295,17 @@ def test_other_hardware_is_data(hardware, chips):
     assert faults(judged(observed, plan)) == {("health", subject): "failed"}
 
 
+@pytest.mark.parametrize(("settings", "name", "status"), [
+    ({"engine_minimum": "", "engine_maximum": ""}, "engine_version", "passed"),
+    ({"engine_minimum": "26.1.5", "engine_maximum": ""}, "engine_version", "warned"),
+    ({"engine_maximum": "recent"}, "engine_version", "not_run"),
+    ({"kernel_minimum": 5.1}, "kernel", "passed"),
+    ({"kernel_minimum": "5.10.1"}, "kernel", "warned"),
+])
+def test_bounds_of_versions(settings, name, status):
+    assert next(check["status"] for check in judged(healthy(), **settings) if check["id"] == name) == status
+
+
 def drift(checks):
     return {check["subject"]: (check["status"], check["message"]) for check in checks if check["id"] == "drift"}
 

@@ -103,11 +103,13 @@ def test_noise_changes_nothing(text):
     ("".join(A2.splitlines(True)[:10]) + "| 0                         | 0000:82:00.0  |", False, A2_CHIPS[:1]),
     ("".join(A2.splitlines(True)[6:]), False, A2_CHIPS),
     ("".join(A2.splitlines(True)[7:]), False, A2_CHIPS[1:]),
+    (A2[A2.index("| OK "):], False, A2_CHIPS[1:]),
     (A2.replace(A2.splitlines(True)[9] + A2.splitlines(True)[10], "......\n"), False, A2_CHIPS[:1]),
     (A2.replace(A2.splitlines(True)[10], ""), False, A2_CHIPS[:1]),
     ("".join(A2.splitlines(True)[:17]), True, A2_CHIPS),
 ], ids=["no process table", "no title", "no last border", "second row missing at the end", "second row cut",
-        "second row cut at a bar", "no head", "starts at a second row", "elided", "second row lost within",
+        "second row cut at a bar", "no head", "starts at a second row", "starts within a row",
+        "elided", "second row lost within",
         "process table cut"])
 def test_incomplete_tables(text, complete, chips):
     parsed = parse_info(text)
