@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The catalogue's table of options and the plan's commands, held to the argument parser of the real vLLM."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils import catalogue as lookup
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import CATALOGUE, valid
+
+from .conftest import ENGINE
+
+pytestmark = pytest.mark.engine
+
+# Prints {"version", "options": {name: kind}} and for each command of standard input what it parses to, or its error.
+PARSE = """
+import argparse, json, sys, vllm
+from vllm.entrypoints.launchers.cli_args import make_arg_parser
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+class Parser(FlexibleArgumentParser):
+    def error(self, message):
+        raise ValueError(message)
+
+parser = make_arg_parser(Parser(add_help=False))
+options = {}
+for action in parser._actions:
+    kind = "switch" if isinstance(action, argparse.BooleanOptionalAction) else "flag" if action.nargs == 0 else "value"
+    for name in action.option_strings:
+        if name.startswith("--") and not name.startswith("--no-"):
+            options[name[2:]] = kind
+parsed = []
+for words in json.load(sys.stdin):
+    try:
+        values = vars(parser.parse_args(words))
+        parsed.append({name: value for name, value in values.items() if isinstance(value, (str, int, list, type(None)))})
+    except ValueError as error:
+        parsed.append({"error": str(error)})
+print(json.dumps({"version": vllm.__version__, "options": options, "parsed": parsed}, default=str))
+"""
+COMMANDS = [(release, model) for release in CATALOGUE["releases"] for model in CATALOGUE["models"]]
+
+
+@pytest.fixture(scope="module")
+def parser():
+    """Ask the parser once: importing vLLM takes seconds."""
+    environment = subprocess.run([ENGINE / "build", "environment"], stdout=subprocess.PIPE, text=True, check=True)
+    commands = [
+        valid(plan_release=release, plan_model=model)["instances"][0]["command"][2:] for release, model in COMMANDS
+    ]
+    broken = [*commands[0], "--max-num-sequences", "3"]
+    done = subprocess.run(
+        [f"{environment.stdout.strip()}/bin/python", "-c", PARSE],
+        input=json.dumps([*commands, broken]),
+        text=True,
+        capture_output=True,
+        check=False,
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "HOME": "/nonexistent"},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_table_of_options_is_that_of_the_parser(parser):
+    version = parser["version"].partition("+")[0]
+    assert lookup.serve_options(CATALOGUE, version) == parser["options"]
+
+
+@pytest.mark.parametrize("index", range(len(COMMANDS)), ids=["-".join(command) for command in COMMANDS])
+def test_command_is_parsed_as_it_is_meant(parser, index):
+    found = parser["parsed"][index]
+    assert "error" not in found
+    model = CATALOGUE["models"][COMMANDS[index][1]]
+    expected = {
+        "model_tag": f"/data/{model['directory']}",
+        "port": 8888,
+        "host": "0.0.0.0",
+        "max_model_len": 30000,
+        "max_num_batched_tokens": 50000,
+        "max_num_seqs": 30,
+        "tensor_parallel_size": 2,
+        "async_scheduling": True,
+        "enable_prefix_caching": False,
+        "trust_remote_code": False,
+        "served_model_name": ["qwen25_vl"],
+        "quantization": model["quantization"],
+    }
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_parser_refuses_an_unknown_option(parser):
+    assert "--max-num-sequences" in parser["parsed"][-1]["error"]
