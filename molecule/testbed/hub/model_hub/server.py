@@ -238,17 +238,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def transfer(self, source: Path, start: int, end: int, fault: Fault) -> None:
         limit = end if fault.drop_after is None else min(end, start + fault.drop_after)
+        rate = fault.bytes_per_s
+        block_size = min(BLOCK, max(1, rate // 10)) if rate else BLOCK
         position, began = start, time.monotonic()
         with open(source, "rb") as content:
             content.seek(start)
             while position < limit:
-                block = bytearray(content.read(min(BLOCK, limit - position)))
+                block = bytearray(content.read(min(block_size, limit - position)))
                 if fault.flip is not None and position <= fault.flip < position + len(block):
                     block[fault.flip - position] ^= 0xFF
-                self.wfile.write(block)
                 position += len(block)
-                if fault.bytes_per_s:
-                    time.sleep(max(0.0, (position - start) / fault.bytes_per_s - (time.monotonic() - began)))
+                if rate:
+                    time.sleep(max(0.0, (position - start) / rate - (time.monotonic() - began)))
+                self.wfile.write(block)
         if limit < end:
             self.close_connection = True
 

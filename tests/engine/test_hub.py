@@ -1,0 +1,315 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stand-in hub speaks the protocols of ModelScope and Hugging Face, and breaks as told."""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import HUB, ask, built, free_port, wait_for
+
+MODEL = "Qwen/Tiny-w8a8"
+SHARD = "quant_model_weight_w8a8-00001-of-00002.safetensors"
+
+
+class Hub:
+    """The hub on a free port of this machine or of a network."""
+
+    def __init__(self, folder: Path, model: Path, network=None) -> None:
+        self.faults, self.log, self.model, self.network = folder / "faults.json", folder / "hub.log", model, network
+        self.process = None
+
+    def start(self, *options: str) -> Hub:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = [str(HUB), "--port", str(self.port), "--faults", str(self.faults), *options, f"{MODEL}={self.model}"]
+        with open(self.log, "wb") as log:
+            argv = self.network.command(*command) if self.network else command
+            self.process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
+        wait_for(lambda: "hub: serving" in self.log.read_text(), "the hub", 10, self.process)
+        return self
+
+    def plant(self, *faults: dict) -> None:
+        self.faults.write_text(json.dumps(faults))
+
+    def ask(self, path: str, **options):
+        return ask(self.url + path, **options)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
+
+
+@pytest.fixture
+def hub(tmp_path, model):
+    served = Hub(tmp_path, model).start()
+    yield served
+    served.stop()
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def url_of(face: str, path: str) -> str:
+    return {
+        "modelscope": f"/api/v1/models/{MODEL}/repo?Revision=master&FilePath={path}",
+        "huggingface": f"/{MODEL}/resolve/main/{path}",
+        "folder": f"/folders/{MODEL}/{path}",
+    }[face]
+
+
+FACES = pytest.mark.parametrize("face", ["modelscope", "huggingface", "folder"])
+
+
+# -- what it tells
+
+
+def test_modelscope_lists_sizes_and_digests(hub):
+    answer = hub.ask(f"/api/v1/models/{MODEL}/repo/files?Revision=master&Recursive=True").json()
+    assert answer["Code"] == 200
+    listed = {entry["Path"]: (entry["Size"], entry["Sha256"]) for entry in answer["Data"]["Files"]}
+    assert listed == {path.name: (path.stat().st_size, sha256(path)) for path in hub.model.iterdir()}
+
+
+def test_huggingface_lists_sizes_and_digests(hub):
+    model = hub.ask(f"/api/models/{MODEL}/revision/main?blobs=true").json()
+    tree = hub.ask(f"/api/models/{MODEL}/tree/{model['sha']}?recursive=true").json()
+    config = hub.model / "config.json"
+    blob = hashlib.sha1(b"blob %d\0" % config.stat().st_size + config.read_bytes()).hexdigest()
+    for entries, name, digest in ((model["siblings"], "rfilename", "sha256"), (tree, "path", "oid")):
+        by_path = {entry[name]: entry for entry in entries}
+        assert set(by_path) == {path.name for path in hub.model.iterdir()}
+        assert by_path[SHARD]["lfs"][digest] == sha256(hub.model / SHARD)
+        assert "lfs" not in by_path["config.json"]
+        assert blob in by_path["config.json"].values()
+
+
+def test_folder_has_sums(hub):
+    lines = hub.ask(f"/folders/{MODEL}/SHA256SUMS").body.decode().splitlines()
+    assert f"{sha256(hub.model / SHARD)}  {SHARD}" in lines
+    assert len(lines) == len(list(hub.model.iterdir()))
+
+
+def test_commit_changes_with_the_files(hub):
+    def commit():
+        return hub.ask(f"/api/models/{MODEL}").json()["sha"]
+
+    first = commit()
+    assert commit() == first
+    (hub.model / "config.json").write_text("{}")
+    assert commit() != first
+    assert hub.ask(f"/api/models/{MODEL}/revision/{first}").status == 404
+
+
+# -- what it sends
+
+
+@FACES
+def test_whole_file_and_range(hub, face):
+    content = (hub.model / SHARD).read_bytes()
+    whole = hub.ask(url_of(face, SHARD))
+    assert (whole.status, whole.body) == (200, content)
+    part = hub.ask(url_of(face, SHARD), headers={"Range": "bytes=10-19"})
+    assert (part.status, part.body) == (206, content[10:20])
+    assert part.headers["Content-Range"] == f"bytes 10-19/{len(content)}"
+    rest = hub.ask(url_of(face, SHARD), headers={"Range": "bytes=10-"})
+    assert rest.body == content[10:]
+    beyond = hub.ask(url_of(face, SHARD), headers={"Range": f"bytes={len(content)}-"})
+    assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(content)}")
+
+
+def test_huggingface_head(hub):
+    answer = hub.ask(url_of("huggingface", SHARD), method="HEAD")
+    assert answer.headers["X-Linked-Etag"] == f'"{sha256(hub.model / SHARD)}"'
+    assert answer.headers["X-Linked-Size"] == str((hub.model / SHARD).stat().st_size)
+    assert len(answer.headers["X-Repo-Commit"]) == 40
+    assert answer.body == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/api/models/Qwen/Other", "RepoNotFound"),
+        (f"/api/models/{MODEL}/revision/v9", "RevisionNotFound"),
+        (f"/{MODEL}/resolve/main/other.json", "EntryNotFound"),
+        ("/api/v1/models/Qwen/Other/repo/files?Revision=master", "RepoNotFound"),
+        (f"/api/v1/models/{MODEL}/repo?Revision=v9&FilePath=config.json", "RevisionNotFound"),
+        ("/etc/passwd", "EntryNotFound"),
+        (f"/folders/{MODEL}/../../etc/passwd", "EntryNotFound"),
+    ],
+)
+def test_unknown(hub, path, code):
+    answer = hub.ask(path)
+    assert (answer.status, answer.headers["X-Error-Code"]) == (404, code)
+
+
+def test_token(tmp_path, model):
+    hub = Hub(tmp_path, model).start("--token", "sesame")
+    try:
+        path = f"/api/models/{MODEL}"
+        assert hub.ask(path).status == 401
+        assert hub.ask(path, headers={"Authorization": "Bearer wrong"}).status == 401
+        assert hub.ask(path, headers={"Authorization": "Bearer sesame"}).status == 200
+        assert hub.ask("/api/v1/login", body={"AccessToken": "wrong"}).json()["Success"] is False
+        cookie = hub.ask("/api/v1/login", body={"AccessToken": "sesame"}).headers["Set-Cookie"]
+        assert hub.ask(path, headers={"Cookie": cookie.partition(";")[0]}).status == 200
+        assert "sesame" not in hub.log.read_text()
+    finally:
+        hub.stop()
+
+
+@pytest.mark.parametrize("text", ["Qwen/Tiny", "Tiny=/tmp", "Qwen/Tiny=/no/such/folder"])
+def test_wrong_argument(text):
+    done = subprocess.run([HUB, text], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert text.partition("=")[0] in done.stderr
+
+
+# -- faults
+
+
+@FACES
+def test_flipped_byte(hub, face):
+    hub.plant({"path": "*.safetensors", "flip": 40})
+    sent, right = hub.ask(url_of(face, SHARD)).body, (hub.model / SHARD).read_bytes()
+    assert [offset for offset, (a, b) in enumerate(zip(sent, right)) if a != b] == [40]
+    assert hub.ask(url_of(face, SHARD), headers={"Range": "bytes=41-"}).body == right[41:]
+    assert hub.ask(url_of(face, "config.json")).body == (hub.model / "config.json").read_bytes()
+
+
+@FACES
+def test_truncated_file(hub, face):
+    hub.plant({"path": SHARD, "truncate": 50})
+    answer = hub.ask(url_of(face, SHARD))
+    assert (answer.status, answer.body) == (200, (hub.model / SHARD).read_bytes()[:50])
+
+
+def test_connection_dropped_once(hub):
+    hub.plant({"path": SHARD, "drop_after": 20, "times": 1})
+    with pytest.raises(http.client.IncompleteRead) as dropped:
+        hub.ask(url_of("folder", SHARD))
+    assert dropped.value.partial == (hub.model / SHARD).read_bytes()[:20]
+    assert hub.ask(url_of("folder", SHARD)).status == 200
+
+
+def test_refused_file(hub):
+    hub.plant({"path": SHARD, "status": 401})
+    assert hub.ask(url_of("huggingface", SHARD)).status == 401
+    assert hub.ask(url_of("huggingface", "config.json")).status == 200
+
+
+def test_slow_file(hub):
+    hub.plant({"path": SHARD, "bytes_per_s": 1000})
+    size = (hub.model / SHARD).stat().st_size
+    started = time.monotonic()
+    hub.ask(url_of("folder", SHARD))
+    assert size / 1000 <= time.monotonic() - started < size / 1000 + 1
+
+
+# -- the real clients
+
+
+@pytest.fixture(scope="session")
+def clients() -> Path:
+    """A folder with the hubs' own clients."""
+    return built("clients")[0]
+
+
+@pytest.fixture
+def isolated(tmp_path, model, network):
+    """A hub that only processes in its network can reach."""
+    served = Hub(tmp_path, model, network).start()
+    yield served
+    served.stop()
+
+
+def download(hub: Hub, clients: Path, client: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
+    """Runs the command line of a hub's own client in the hub's network."""
+    module, function, arguments = {
+        "modelscope": ("modelscope_hub.cli.main", "run_cmd", ["--model", MODEL, "--local_dir", str(folder)]),
+        "hf": ("huggingface_hub.cli.hf", "main", [MODEL, "--local-dir", str(folder)]),
+    }[client]
+    program = f"import sys; sys.argv[0] = {client!r}; from {module} import {function}; sys.exit({function}())"
+    variables = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder.parent / "home"),
+        "PYTHONPATH": str(clients),
+        "MODELSCOPE_ENDPOINT": hub.url,
+        "MODELSCOPE_DOMAIN": hub.url.removeprefix("http://"),
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        **variables,
+    }
+    return hub.network.run(sys.executable, "-c", program, "download", *arguments, env=variables)
+
+
+def same(folder: Path, other: Path) -> bool:
+    names = [path.name for path in other.iterdir()]
+    return filecmp.cmpfiles(folder, other, names, shallow=False)[0] == names
+
+
+CLIENTS = pytest.mark.parametrize("client", ["modelscope", "hf"])
+
+
+@pytest.mark.engine
+@CLIENTS
+def test_client_downloads_a_model(isolated, clients, client, tmp_path):
+    done = download(isolated, clients, client, tmp_path / "model2")
+    assert done.returncode == 0, done.stderr
+    assert same(tmp_path / "model2", isolated.model)
+
+
+@pytest.mark.engine
+@CLIENTS
+def test_client_needs_the_token(tmp_path, model, network, clients, client):
+    hub = Hub(tmp_path, model, network).start("--token", "sesame")
+    try:
+        assert download(hub, clients, client, tmp_path / "refused").returncode != 0
+        token = {"MODELSCOPE_API_TOKEN": "sesame", "HF_TOKEN": "sesame"}
+        done = download(hub, clients, client, tmp_path / "taken", **token)
+        assert done.returncode == 0, done.stderr
+        assert same(tmp_path / "taken", model)
+    finally:
+        hub.stop()
+
+
+@pytest.mark.engine
+@CLIENTS
+def test_client_resumes_a_dropped_file(isolated, clients, client, tmp_path):
+    """The clients write 1 MB (ModelScope) and 10 MB (Hugging Face) at a time: the file must be larger than that."""
+    (isolated.model / "big.safetensors").write_bytes(os.urandom(24 * 2**20))
+    isolated.plant({"path": "big.safetensors", "drop_after": 21 * 2**20, "times": 1})
+    done = download(isolated, clients, client, tmp_path / "model2")
+    assert done.returncode == 0, done.stderr
+    assert same(tmp_path / "model2", isolated.model)
+    assert re.search(r"big\.safetensors HTTP/1\.1\" 206 - bytes=[1-9]\d+-$", isolated.log.read_text(), re.MULTILINE)
+
+
+@pytest.mark.engine
+def test_modelscope_refuses_a_flipped_byte(isolated, clients, tmp_path):
+    isolated.plant({"path": SHARD, "flip": 40})
+    done = download(isolated, clients, "modelscope", tmp_path / "model2")
+    assert done.returncode != 0
+    assert not (tmp_path / "model2" / SHARD).exists()
+
+
+@pytest.mark.engine
+def test_hf_does_not_notice_a_flipped_byte(isolated, clients, tmp_path):
+    """Which is why the weights stage compares digests itself."""
+    isolated.plant({"path": SHARD, "flip": 40})
+    assert download(isolated, clients, "hf", tmp_path / "model2").returncode == 0
+    assert sha256(tmp_path / "model2" / SHARD) != sha256(isolated.model / SHARD)
