@@ -72,8 +72,8 @@ def test_weights_are_read_only_for_the_container(host):
 def test_every_stage_left_a_valid_result_that_holds(node, stage):
     found = result(node, stage)
     jsonschema.validate(found, json.loads((SCHEMAS / "stage-result-v1.json").read_text("utf-8")))
-    assert found["status"] in ("passed", "warned"), [
-        check for check in found["checks"] if check["status"] not in ("passed", "warned")]
+    assert found["status"] in ("passed", "waived" if stage == "image" else "warned"), [
+        check for check in found["checks"] if check["status"] != "passed"]
     assert found["checks"]
 
 
