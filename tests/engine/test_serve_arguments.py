@@ -38,7 +38,8 @@ parsed = []
 for words in json.load(sys.stdin):
     try:
         values = vars(parser.parse_args(words))
-        parsed.append({name: value for name, value in values.items() if isinstance(value, (str, int, list, type(None)))})
+        parsed.append({name: value for name, value in values.items()
+                       if value is None or isinstance(value, (str, int, list))})
     except ValueError as error:
         parsed.append({"error": str(error)})
 print(json.dumps({"version": vllm.__version__, "options": options, "parsed": parsed}, default=str))

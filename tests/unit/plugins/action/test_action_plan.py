@@ -60,6 +60,10 @@ def test_no_secret_leaves_the_action(act):
     assert "sesame" not in json.dumps(result)
 
 
+def test_no_secret_leaves_the_action_even_when_it_is_of_the_wrong_type(act):
+    assert "sesame" not in json.dumps(act(serving_api_key=["sesame"]))
+
+
 def test_secrets_do_not_change_the_hash(act):
     assert act(serving_api_key="sesame-1")["plan"] == act(serving_api_key="sesame-2")["plan"]
 
