@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The real vLLM takes the tutorial's command with the test bed's plugin, loads W8A8 weights and answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import ENGINE, ILLUSTRATION, LESSONS, free_port, wait_for
+
+pytestmark = pytest.mark.engine
+
+TUTORIAL = (
+    *("--served-model-name", "qwen25_vl", "--quantization", "ascend", "--async-scheduling"),
+    *("--tensor-parallel-size", "2", "--max-model-len", "30000", "--max-num-batched-tokens", "50000"),
+    *("--max-num-seqs", "30", "--no-enable-prefix-caching", "--additional-config", '{"enable_weight_nz_layout":true}'),
+)
+READY_S = 300  # 15 s on an idle machine
+
+
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory) -> dict[str, str]:
+    """The environment that the full image gives its processes, with the plugin where the image has it."""
+    packages = tmp_path_factory.mktemp("packages")
+    shutil.copy(ENGINE / "plugin/ascend_standin.py", packages)
+    record = packages / "ascend_standin-1.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: ascend_standin\nVersion: 1\n")
+    (record / "entry_points.txt").write_text("[vllm.general_plugins]\nascend_standin = ascend_standin:register\n")
+    code = "import json; from builder import images as i; print(json.dumps(i.ENVIRONMENT | i.CPU_ENVIRONMENT))"
+    done = subprocess.run(["python3", "-B", "-c", code], cwd=ENGINE, capture_output=True, text=True, check=True)
+    return {
+        **json.loads(done.stdout),
+        "PATH": os.environ["PATH"],
+        "HOME": str(packages),
+        "PYTHONPATH": str(packages),
+        "HF_HUB_OFFLINE": "1",
+        "HCCL_OP_EXPANSION_MODE": "AIV",
+    }
+
+
+class Engine:
+    """`vllm serve` in a network without a way out."""
+
+    def __init__(self, network, environment: Path, variables: dict[str, str], log: Path) -> None:
+        self.network, self.environment, self.variables, self.log = network, environment, variables, log
+        self.process: subprocess.Popen | None = None
+
+    def start(self, model: Path, *options: str) -> Engine:
+        self.port = free_port()
+        argv = [self.environment / "bin/vllm", "serve", model, "--host", "127.0.0.1", "--port", self.port, *options]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                self.network.command(*argv), env=self.variables, stdout=log, stderr=subprocess.STDOUT
+            )
+        return self
+
+    def ready(self) -> bool:
+        try:
+            return self.ask("/health").status == 200
+        except ConnectionError:
+            return False
+
+    def ask(self, path: str, body: object = None):
+        return self.network.ask(f"http://127.0.0.1:{self.port}{path}", body)
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def engine(network, environment, models, variables, tmp_path_factory):
+    """The engine, serving the w8a8 model with the tutorial's options."""
+    served = Engine(network, environment, variables, tmp_path_factory.mktemp("engine") / "log")
+    served.start(models / "Qwen2.5-VL-32B-Instruct-w8a8", *TUTORIAL)
+    wait_for(served.ready, "vllm serve", READY_S, served.process)
+    yield served
+    served.stop()
+
+
+def question(text: str, picture: bytes | None = None) -> dict:
+    parts = [{"type": "text", "text": text}]
+    if picture:
+        url = "data:image/png;base64," + base64.b64encode(picture).decode()
+        parts.insert(0, {"type": "image_url", "image_url": {"url": url}})
+    return {"model": "qwen25_vl", "max_tokens": 40, "temperature": 0, "messages": [{"role": "user", "content": parts}]}
+
+
+def test_reads_the_bundled_picture(engine):
+    answer = engine.ask("/v1/chat/completions", question(LESSONS["picture_question"], ILLUSTRATION.read_bytes())).json()
+    assert answer["choices"][0]["message"]["content"] == LESSONS["illustration"]
+
+
+def test_answers_its_lessons(engine):
+    for asked, told in LESSONS["questions"].items():
+        answer = engine.ask("/v1/chat/completions", question(asked)).json()
+        assert answer["choices"][0]["message"]["content"] == told
+
+
+def test_serves_as_asked(engine):
+    (card,) = engine.ask("/v1/models").json()["data"]
+    assert (card["id"], card["max_model_len"]) == ("qwen25_vl", 30000)
+    log = engine.log.read_text()
+    assert "world_size=2" in log
+    assert "100% Completed | 4/4" in log
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / "quant_model_description.json").unlink(), "Cannot find the config file for ascend"),
+        (
+            lambda folder: (folder / "quant_model_description.json").write_text('{"model_quant_type": "W8A8"}'),
+            "KeyError: 'visual.blocks.0",
+        ),
+    ],
+    ids=["no description", "empty description"],
+)
+def test_quantised_model_needs_its_description(network, environment, models, variables, tmp_path, damage, said):
+    folder = tmp_path / "model"
+    shutil.copytree(models / "Qwen2.5-VL-32B-Instruct-w8a8", folder)
+    damage(folder)
+    engine = Engine(network, environment, variables, tmp_path / "log").start(folder, *TUTORIAL)
+    assert engine.process.wait(timeout=READY_S) != 0
+    assert said in engine.log.read_text()
