@@ -12,7 +12,6 @@ import socketserver
 import sys
 import threading
 import time
-import types
 from pathlib import Path
 
 import pytest
@@ -121,11 +120,18 @@ def test_disk_of_a_path_that_is_yet_to_be_made(tmp_path):
     assert 0 < space["free_bytes"] <= space["total_bytes"]
 
 
-def test_python_tells_whether_requests_is_there(monkeypatch):
+def test_python_tells_whether_requests_is_there(monkeypatch, tmp_path):
+    for name in ("requests", "urllib3", "idna", "certifi"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    (tmp_path / "requests" / "__version__.py").write_text('__title__ = "requests"\n__version__ = "2.28.1"\n')
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert host.python()["executable"] == sys.executable
-    for broken in (None, types.ModuleType("requests")):
-        monkeypatch.setitem(sys.modules, "requests", broken)
-        assert host.python()["requests"] is None
+    assert host.python()["requests"] == "2.28.1"
+    (tmp_path / "urllib3" / "__init__.py").unlink()
+    assert host.python()["requests"] is None
+    monkeypatch.setattr(sys, "path", [])
+    assert host.python()["requests"] is None
 
 
 def test_open_devices(root):
