@@ -63,6 +63,5 @@ def test_a_slow_run_is_followed_by_each_node_alone():
 
 
 def test_nothing_is_left_on_the_nodes(host):
-    assert host.check_output("ascend-fault show") == "no faults"
-    assert host.check_output("docker ps --all --quiet") == ""
-    assert " tbf " not in host.check_output("tc qdisc show dev eth0")
+    left = "ascend-fault show; docker ps --all --quiet; tc qdisc show dev eth0 | grep tbf || true"
+    assert host.check_output(left) == "no faults"

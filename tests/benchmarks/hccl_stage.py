@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What it costs to ask, judge and record the NPU ports of many nodes, against raw parallel ssh.
+
+Both ask the same: seven queries of hccn_tool for each of eight NPUs, NPUs side by side. The nodes are those of a test
+bed, real SSH included; in the place of hccn_tool stands a script that gives the simulator's answers after a delay (a
+real one waits for its device and uses no processor of the controller's machine). Needs root:
+
+    .venv/bin/python tests/benchmarks/hccl_stage.py [--nodes 16] [--delay 0.15] [--keep]
+
+Exit status 1 when the stage takes more than 2.5 times what raw ssh takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BED = str(ROOT / "molecule" / "testbed" / "bed")
+CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE", "/var/cache/ascend-vllm-testbed"))
+NAME = "bench-hccl"
+MOST_TIMES_RAW = 2.5
+NPUS = range(8)
+QUERIES = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "tls")
+TOOL = "/opt/stand-in/hccn_tool"
+
+STAND_IN = """#!/bin/sh
+sleep %s
+exec cat "/opt/stand-in/$2$3"
+"""
+BY_HAND = (f"for i in {' '.join(map(str, NPUS))}; do "
+           f"( for q in {' '.join(QUERIES)}; do {TOOL} -i $i -$q -g; done ) & done; wait")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--nodes", type=int, default=16)
+    parser.add_argument("--delay", type=float, default=0.15, help="seconds that each answer of hccn_tool takes")
+    parser.add_argument("--keep", action="store_true", help="leave the bed up")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        return measure(options)
+    subprocess.run([BED, "-n", NAME, "up", "--nodes", str(options.nodes), "--image", "none"], check=True)
+    try:
+        # Everything that talks to the nodes runs in the bed's network, which has no way out.
+        inside = [BED, "-n", NAME, "run", "--", sys.executable, *sys.argv, "--inside"]
+        return subprocess.run(inside, check=False).returncode
+    finally:
+        if not options.keep:
+            subprocess.run([BED, "-n", NAME, "down"], check=True)
+
+
+def measure(options) -> int:
+    nodes = {f"node{index}": f"10.77.0.{10 + index}" for index in range(1, options.nodes + 1)}
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.nodes) as pool:
+        list(pool.map(lambda node: stand_in(node, options.delay), nodes))
+        work = Path(folder)
+        stage_s = stage(work, nodes)
+        check_results(work / "results", nodes)
+        raw_s = raw(pool, nodes)
+    print(f"{options.nodes} nodes, {len(NPUS)} NPUs, {len(QUERIES)} queries of {options.delay} s each, "
+          f"{os.cpu_count()} processors for controller and nodes together, load {os.getloadavg()[0]:.1f}")
+    print(f"  raw parallel ssh            {raw_s:6.1f} s")
+    print(f"  plan, ask, judge, record    {stage_s:6.1f} s   {stage_s / raw_s:.2f} x raw (limit {MOST_TIMES_RAW})")
+    return 0 if stage_s <= MOST_TIMES_RAW * raw_s else 1
+
+
+def ssh(node: str, command: str) -> str:
+    argv = ["ssh", "-F", str(CACHE / "ssh" / "config"), node, command]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def stand_in(node: str, delay: float) -> None:
+    """Take the simulator's answers once; a script gives them from then on."""
+    ssh(node, f"mkdir -p /opt/stand-in && cd /opt/stand-in && for i in {' '.join(map(str, NPUS))}; do "
+              f"for q in {' '.join(QUERIES)}; do [ -e $i-$q ] || hccn_tool -i $i -$q -g > $i-$q; done; done\n"
+              f"cat > {TOOL} <<'END'\n{STAND_IN % delay}END\nchmod 755 {TOOL}")
+
+
+def stage(work: Path, nodes: dict[str, str]) -> float:
+    """Seconds that the playbook takes, its connections included."""
+    (work / "ansible.cfg").write_text(
+        f"[defaults]\nforks = {len(nodes)}\ngathering = explicit\ninject_facts_as_vars = false\n"
+        f"collections_path = {ROOT}/playbooks/collections\n"
+        f"[ssh_connection]\npipelining = true\ncontrol_path_dir = {work}/cp\n")
+    (work / "hosts.yml").write_text(yaml.safe_dump({"npu_nodes": {
+        "hosts": {node: {"ansible_host": address} for node, address in nodes.items()},
+        "vars": {"ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3",
+                 "ansible_ssh_common_args": f"-F {CACHE}/ssh/config", "report_path": str(work / "results")}}}))
+    (work / "play.yml").write_text(yaml.safe_dump([{"hosts": "npu_nodes", "gather_facts": False, "tasks": [
+        {"ascend.vllm.plan": None, "register": "planned"},
+        {"ascend.vllm.stage": {"stage": "hccl", "observe": "ascend.vllm.hccn_info", "plan": "{{ planned.plan }}",
+                               "arguments": {"queries": list(QUERIES), "npus": list(NPUS), "tool": TOOL}}}]}]))
+    shutil.rmtree(work / "cp", ignore_errors=True)
+    started = time.monotonic()
+    run = subprocess.run([str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(work / "hosts.yml"),
+                          str(work / "play.yml")], env=dict(os.environ, ANSIBLE_CONFIG=str(work / "ansible.cfg")),
+                         capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - started
+    if run.returncode:
+        sys.exit(run.stdout[-4000:] + run.stderr[-1000:])
+    return seconds
+
+
+def check_results(results: Path, nodes: dict[str, str]) -> None:
+    """The stage must have seen what it was timed for."""
+    for node in nodes:
+        result = json.loads((results / node / "hccl.json").read_text("utf-8"))
+        answers = result["observed"]["npus"]
+        assert {check["subject"] for check in result["checks"] if check["status"] == "passed"} == {"npu 0-7"}
+        assert len(answers) == len(NPUS)
+        assert all("error" not in answer for npu in answers.values() for answer in npu.values())
+        assert all(set(npu) == set(QUERIES) for npu in answers.values())
+
+
+def raw(pool: ThreadPoolExecutor, nodes: dict[str, str]) -> float:
+    started = time.monotonic()
+    for output in pool.map(lambda node: ssh(node, BY_HAND), nodes):
+        assert output.count("link status: UP") == len(NPUS), output[-2000:]
+    return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())
