@@ -109,7 +109,7 @@ def _tool(npu, answers):
             continue
         if error["kind"] != "skipped":
             return Outcome(npu, False, "an answer to every query", "%s at -%s" % (error["kind"], query),
-                           "hccn_tool -i %d -%s -g: %s" % (npu, query, error["message"]))
+                           "hccn_tool -%s: %s" % (query, error["message"]))
     return Outcome(npu, True, "an answer to every query", "answered")
 
 

@@ -36,6 +36,7 @@ MOST_TIMES_RAW = 2.5
 NPUS = range(8)
 QUERIES = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "tls")
 TOOL = "/opt/stand-in/hccn_tool"
+SIMULATOR = "/usr/local/Ascend/driver/tools/hccn_tool"
 
 STAND_IN = """#!/bin/sh
 sleep %s
@@ -87,7 +88,7 @@ def ssh(node: str, command: str) -> str:
 def stand_in(node: str, delay: float) -> None:
     """Take the simulator's answers once; a script gives them from then on."""
     ssh(node, f"mkdir -p /opt/stand-in && cd /opt/stand-in && for i in {' '.join(map(str, NPUS))}; do "
-              f"for q in {' '.join(QUERIES)}; do [ -e $i-$q ] || hccn_tool -i $i -$q -g > $i-$q; done; done\n"
+              f"for q in {' '.join(QUERIES)}; do {SIMULATOR} -i $i -$q -g > $i-$q; done; done\n"
               f"cat > {TOOL} <<'END'\n{STAND_IN % delay}END\nchmod 755 {TOOL}")
 
 

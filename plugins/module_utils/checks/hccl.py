@@ -111,15 +111,18 @@ def _as_info(checks):
 
 
 def _state(checks, check, outcomes):
-    """State a check of every NPU: one entry for those that are well, one for each of the others."""
-    well = [one for one in outcomes if one.ok]
-    others = [one for one in outcomes if not one.ok]
+    """State a check of every NPU: one entry for those that are well, one for those that share another outcome."""
+    well, others = [], defaultdict(list)
+    for one in outcomes:
+        if one.ok:
+            well.append(one)
+        else:
+            others[one._replace(npu=None)].append(one.npu)
     if well:
-        numbers = _numbers(one.npu for one in well)
         checks.expect(check, True, _few(one.expected for one in well), _few(one.actual for one in well),
-                      subject="npu " + numbers)
-    for one in others:
-        subject = "npu %d" % one.npu
+                      subject="npu " + _numbers(one.npu for one in well))
+    for one, npus in others.items():
+        subject = "npu " + _numbers(npus)
         if one.unsupported:
             checks.unsupported(check, one.message, subject)
         else:

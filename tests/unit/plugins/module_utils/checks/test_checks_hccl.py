@@ -230,6 +230,7 @@ def test_hccn_conf_that_cannot_be_read():
     found = bad(judge(peers))
     assert {key[0] for key, state in found.items() if state == "failed"} == {"conf"}
     assert {key[0] for key, state in found.items() if state == "not_run"} == {"address", "netmask", "gateway"}
+    assert ("conf", "npu 0-3") in found
 
 
 def test_an_even_split_has_no_majority_and_fails_both_sides():
@@ -238,6 +239,14 @@ def test_an_even_split_has_no_majority_and_fails_both_sides():
         answers["tls"]["enabled"] = True
     for host in peers:
         assert bad(judge(peers, host)) == {("tls", f"npu {number}"): "failed" for number in range(NPUS)}
+
+
+def test_npus_with_one_and_the_same_finding_share_an_entry():
+    peers = cluster()
+    for number in ("0", "1", "3"):
+        peers["n2"]["npus"][number]["fec"] = {"error": {"kind": "tool", "message": "I2c is busy.", "code": 12}}
+    found = bad(judge(peers))
+    assert found == {("tool_answers", "npu 0-1, 3"): "failed", ("fec", "npu 0-1, 3"): "not_run"}
 
 
 # --- Across the cluster
