@@ -209,6 +209,20 @@ def test_down_leaves_nothing(machine, ending):
     assert {kind for kind in during if during[kind] != before[kind]} >= {"routes", "cgroups", "processes", "state"}
 
 
+def test_inotify_limit_is_given_back(machine):
+    limit = Path("/proc/sys/fs/inotify/max_user_instances")
+    machine.bed("clean")
+    before = limit.read_text()
+    limit.write_text("4096")
+    try:
+        machine.bed("up", "--nodes", "0")
+        assert int(limit.read_text()) > 4096
+        machine.bed("down")
+        assert limit.read_text() == "4096\n"
+    finally:
+        limit.write_text(before)
+
+
 def test_down_twice(machine):
     machine.bed("down", name="tests-none")
     machine.bed("down", name="tests-none")

@@ -17,15 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from . import guard, images, rootfs
+from . import guard, images, room, rootfs, ssh
+from .guard import CONTROLLER, address
 from .machine import TESTBED, BedError, Process, cache, lock, until
-from .world import World, clone
+from .world import World, ancestors, clone
 
 NODES_MOST, NPUS_MOST = 100, 8
 NODES_NAMED = 16  # that many a node knows by name even if the bed has fewer, so that it can grow
-CONTROLLER = "10.77.0.1"
 REGISTRY_PORT, HUB_PORT = 5000, 8090
-HUB_MODELS = ("Qwen/Qwen2.5-VL-32B-Instruct", "vllm-ascend/Qwen2.5-VL-32B-Instruct-w8a8")
+HUB_MODELS = ("Qwen/Qwen2.5-VL-32B-Instruct", "testbed/Qwen2.5-VL-32B-Instruct-w8a8")
 DAEMON = {"insecure-registries": [f"{CONTROLLER}:{REGISTRY_PORT}"], "storage-driver": "overlay2"}
 READY = "until systemctl start ssh docker 2>/dev/null; do sleep 0.1; done"
 
@@ -69,12 +69,14 @@ class Bed:
             if not self.world.alive:
                 self._wipe()
             self._save(settings)
-            guard.ensure()
+            with lock("guard"):
+                guard.ensure()
+                room.make()
             if not self.world.alive:
                 clone(node_root, self.world.data)
             self.world.start()
             self._networks()
-            write_ssh_files(settings.nodes)
+            ssh.write_files(settings.nodes)
             self._nodes(settings)
             guard.check(self.world)
 
@@ -147,11 +149,11 @@ class Bed:
 
     def answer(self, name: str) -> None:
         """Make sure that a booted node answers over SSH, with the host key that we know, and its engine too."""
-        self.world.run(*ssh_command(name), "docker", "version", "--format", "{{.Server.Version}}")
+        self.world.run(*ssh.command(name), "docker", "version", "--format", "{{.Server.Version}}")
 
     def _create(self, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
         name, folder = f"node{index}", self.folder / "nodes" / f"node{index}"
-        if name in self.nodes():
+        if name in self.nodes():  # of an `up` that was killed
             self.world.docker("rm", "--force", "--volumes", name)
         if folder.exists():
             shutil.rmtree(folder)
@@ -267,7 +269,7 @@ class Bed:
                 self._remove_nodes()
                 return
             self._wipe()
-        release_guard()
+        release_machine()
 
     def _remove_nodes(self) -> None:
         if not self.world.alive:
@@ -280,9 +282,12 @@ class Bed:
     def _wipe(self) -> None:
         if not self.folder.exists():
             return
-        for record in (*self.folder.glob("services/*.pid"), *self.folder.glob("runs/*")):
-            Process(record).end(seconds=1)
         self.world.end()
+        # Of a world that broke, those may be left who only used its network.
+        left = [Process(record) for record in (*self.folder.glob("services/*.pid"), *self.folder.glob("runs/*[0-9]"))]
+        for process in left:
+            if process.pid not in ancestors(os.getpid()):
+                process.end(seconds=1)
         shutil.rmtree(self.folder)
 
 
@@ -291,19 +296,12 @@ def beds() -> list[Bed]:
     return [Bed(entry.name) for entry in sorted((cache() / "beds").glob("*"))]
 
 
-def release_guard() -> None:
-    """Give the addresses back when no bed is left."""
+def release_machine() -> None:
+    """Give back what beds take from the machine, when none is left."""
     with lock("guard"):
         if not beds():
             guard.remove()
-
-
-def address(index: int) -> str:
-    return f"10.77.0.{10 + index}"
-
-
-def npu_address(rail: int, index: int) -> str:
-    return f"10.78.{rail}.{10 + index}"
+            room.give_back()
 
 
 def npu_major() -> int:
@@ -313,37 +311,9 @@ def npu_major() -> int:
     return next(major for major in range(236, 0, -1) if major not in held)
 
 
-def ssh_command(node: str) -> list[str]:
-    return ["ssh", "-F", str(cache() / "ssh" / "config"), node]
-
-
-def write_ssh_files(nodes: int) -> None:
-    """known_hosts and a client configuration for every node that any bed has had."""
-    folder = cache() / "ssh"
-    with lock("ssh"):
-        for index in range(1, nodes + 1):
-            images.host_key(index)
-        known = sorted(folder.glob("host_node*.pub"), key=lambda path: (len(path.name), path.name))
-        lines = []
-        for path in known:
-            index = int(path.stem.removeprefix("host_node"))
-            kind, key, _ = path.read_text().split()
-            lines.append(f"node{index},{address(index)} {kind} {key}\n")
-        config = [
-            f"Host node* 10.77.0.*\n  User root\n  IdentityFile {folder}/id_ed25519\n  IdentitiesOnly yes\n"
-            f"  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
-            "  StrictHostKeyChecking yes\n  BatchMode yes\n  ConnectTimeout 5\n"
-        ]
-        config += [f"Host {line.split(',')[0]}\n  HostName {line.split(',')[1].split()[0]}\n" for line in lines]
-        for name, text in (("known_hosts", "".join(lines)), ("config", "".join(config))):
-            beside = folder / f"{name}.new"
-            beside.write_text(text)
-            beside.rename(folder / name)
-
-
 def node_files(index: int) -> bytes:
     """What a node gets beside its image, as a tar: boot, runc, keys, engine settings, the simulator."""
-    host, login = images.host_key(index), cache() / "ssh" / "id_ed25519.pub"
+    host, login = ssh.host_key(index), ssh.folder() / "id_ed25519.pub"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
 

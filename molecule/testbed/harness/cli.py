@@ -10,9 +10,9 @@ import json
 import os
 import sys
 
-from . import faults, guard, images
-from .bed import Bed, beds, release_guard, ssh_command
-from .machine import BedError, check, install_packages, lock
+from . import faults, guard, images, ssh
+from .bed import Bed, beds, release_machine
+from .machine import BedError, allow_services, check, install_packages, lock
 
 
 def main(argv: list[str]) -> None:
@@ -24,6 +24,8 @@ def main(argv: list[str]) -> None:
         arguments.command(arguments)
     except BedError as error:
         sys.exit(f"bed: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def enter_machine_network() -> None:
@@ -65,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND")
 
     for name, function, text in (
-        ("ssh", ssh, "log in to a node over SSH, or run a command there"),
+        ("ssh", log_in, "log in to a node over SSH, or run a command there"),
         ("exec", execute, "run a command on a node without SSH, as from its console"),
     ):
         added = command(name, function, text)
@@ -124,8 +126,8 @@ def run_inside(arguments: argparse.Namespace) -> None:
     Bed(arguments.name).become(argv)
 
 
-def ssh(arguments: argparse.Namespace) -> None:
-    Bed(arguments.name).become([*ssh_command(arguments.node), *words(arguments.argv)])
+def log_in(arguments: argparse.Namespace) -> None:
+    Bed(arguments.name).become([*ssh.command(arguments.node), *words(arguments.argv)])
 
 
 def execute(arguments: argparse.Namespace) -> None:
@@ -165,6 +167,7 @@ def clean_all(arguments: argparse.Namespace) -> None:
     for bed in beds():
         bed.down()
     images.discard_builds()
-    release_guard()
+    release_machine()
+    allow_services()
     if arguments.cache:
         images.delete_cache()

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from inspect import signature
 from typing import NamedTuple
 
-from .bed import Bed, address, npu_address
+from .bed import Bed
+from .guard import address, npu_address
 from .machine import BedError, run, until
 
 DIRECTIONS = {"in": ("PREROUTING",), "out": ("POSTROUTING",), "both": ("PREROUTING", "POSTROUTING")}

@@ -9,11 +9,22 @@ import ipaddress
 import json
 from hashlib import sha256
 
-from .machine import BedError, cache, lock, run
+from .machine import BedError, cache, run
 
 HOSTS = ipaddress.ip_network("10.77.0.0/24")
 NPUS = ipaddress.ip_network("10.78.0.0/20")  # rail r is 10.78.r.0/24
 NETWORKS = (HOSTS, NPUS)
+CONTROLLER = "10.77.0.1"
+
+
+def address(index: int) -> str:
+    """Address of node ``index`` (from 1) in the hosts' network."""
+    return f"10.77.0.{10 + index}"
+
+
+def npu_address(rail: int, index: int) -> str:
+    """Address of NPU ``rail`` of node ``index``."""
+    return f"10.78.{rail}.{10 + index}"
 
 
 def metric() -> str:
@@ -22,11 +33,13 @@ def metric() -> str:
 
 
 def ensure() -> None:
-    """Put the refusing routes into the machine's own network namespace, after a look at who holds the addresses."""
-    with lock("guard"):
-        refuse_conflicts()
-        for network in missing():
-            run("ip", "route", "add", "unreachable", network, "metric", metric())
+    """Put the refusing routes into the machine's own network namespace, after a look at who holds the addresses.
+
+    The caller holds the lock ``guard``.
+    """
+    refuse_conflicts()
+    for network in missing():
+        run("ip", "route", "add", "unreachable", network, "metric", metric())
 
 
 def remove() -> None:

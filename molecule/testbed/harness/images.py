@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from . import rootfs
-from .machine import TESTBED, BedError, Process, cache, check, install_packages, lock, run
+from . import rootfs, ssh
+from .machine import TESTBED, BedError, Process, cache, check, install_packages, lock
 from .world import World
 
 GOLDEN_KEPT = 3
@@ -27,7 +27,7 @@ def prepare() -> Path:
     with lock("prepare"):
         cache().chmod(0o755)
         install_packages()
-        make_key()
+        ssh.make_key()
         return golden("node", rootfs.key(), rootfs.build)
 
 
@@ -37,25 +37,26 @@ def golden(kind: str, key: str, fill: Callable[[World], None]) -> Path:
     with lock(f"building.{kind}"):
         if not root.exists():
             root.parent.mkdir(parents=True, exist_ok=True)
-            fill_root(World(cache() / "building" / f"building.{kind}"), fill, root)
-    os.utime(root)
-    others = sorted(root.parent.glob(f"{kind}-*"), key=lambda entry: entry.stat().st_mtime)
-    for old in others[:-GOLDEN_KEPT]:
-        shutil.rmtree(old)
+            build_root(World(cache() / "building" / f"building.{kind}"), fill, root)
+        os.utime(root)
+        by_use = sorted(root.parent.glob(f"{kind}-*"), key=lambda entry: entry.stat().st_mtime)
+        for old in by_use[:-GOLDEN_KEPT]:
+            shutil.rmtree(old)
     return root
 
 
-def fill_root(world: World, fill: Callable[[World], None], root: Path) -> None:
+def build_root(world: World, fill: Callable[[World], None], root: Path) -> None:
+    """Start a world that only builds, ``fill`` its engine, and keep what that holds as ``root``."""
     discard(world)
     world.folder.mkdir(parents=True)
     try:
         world.start()
         fill(world)
         world.end()
-        for entry in world.data.iterdir():
-            if entry.name not in ("image", "overlay2"):
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        world.data.rename(root)
+        (world.folder / "root.new").mkdir(mode=0o700)
+        for part in ("image", "overlay2"):
+            (world.data / part).rename(world.folder / "root.new" / part)
+        (world.folder / "root.new").rename(root)
     finally:
         discard(world)
 
@@ -105,27 +106,3 @@ def build_engine(what: str) -> list[Path]:
     if done.returncode:
         raise BedError(f"{builder} {what} ended with exit code {done.returncode}; its messages are above")
     return [Path(line) for line in done.stdout.splitlines()]
-
-
-def make_key() -> None:
-    """The key that the controller logs in to nodes with, and the folder of the nodes' host keys."""
-    folder = cache() / "ssh"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    keygen(folder / "id_ed25519", "ascend-testbed")
-
-
-def host_key(index: int) -> Path:
-    """Host key of node ``index``: the same in every bed, so that it can be known before the node exists."""
-    path = cache() / "ssh" / f"host_node{index}"
-    keygen(path, f"node{index}")
-    return path
-
-
-def keygen(path: Path, comment: str) -> None:
-    if not path.exists():
-        beside = path.with_name(path.name + ".new")
-        for stale in (beside, beside.with_name(beside.name + ".pub")):
-            stale.unlink(missing_ok=True)
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", beside)
-        beside.with_name(beside.name + ".pub").rename(path.with_name(path.name + ".pub"))
-        beside.rename(path)

@@ -26,7 +26,14 @@ PACKAGES = (
     "tini",
     "util-linux",
 )
-SERVICES = ("containerd.service", "docker.service", "docker.socket", "docker-registry.service")
+# Units that Debian enables when it installs the package; the machine has no use for them.
+UNITS = {
+    "containerd": ["containerd.service"],
+    "docker-registry": ["docker-registry.service"],
+    "docker.io": ["docker.service", "docker.socket"],
+}
+POLICY = Path("/usr/sbin/policy-rc.d")
+HELD_BACK = "#!/bin/sh\n# While the ascend.vllm test bed installs packages, no service of theirs starts.\nexit 101\n"
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
 _locks: list[int] = []  # file descriptors of those that we hold
@@ -91,38 +98,38 @@ def check() -> None:
 
 
 def install_packages() -> None:
-    """Install the Debian packages that are missing, without starting any service of theirs."""
-    listed = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${Status}\n", *PACKAGES], capture_output=True, text=True, check=False
-    )
-    present = {line.split()[0] for line in listed.stdout.splitlines() if line.endswith(" installed")}
+    """Install the Debian packages that are missing; no service of theirs runs, and no other package goes for them."""
+    allow_services()
+    present = installed()
     missing = [package for package in PACKAGES if package not in present]
     if not missing:
         return
     print(f"bed: installing {' '.join(missing)}", flush=True)
-    with services_held_back():
-        run("apt-get", "-q", "update")
-        run("apt-get", "-qy", "install", "--no-install-recommends", *missing, stdin=subprocess.DEVNULL)
-    if Path("/run/systemd/system").exists():
-        known = run("systemctl", "list-unit-files", "--no-legend", *SERVICES)
-        units = [line.split()[0] for line in known.splitlines()]
-        if units and {"docker.io", "docker-registry"} & set(missing):
-            run("systemctl", "disable", *units)
-
-
-@contextmanager
-def services_held_back() -> Iterator[None]:
-    """Debian's hook that keeps package installations from starting services; a hook of the machine's own stays."""
-    policy = Path("/usr/sbin/policy-rc.d")
-    if policy.exists():
-        yield
-        return
-    policy.write_text("#!/bin/sh\nexit 101\n")
-    policy.chmod(0o755)
+    install = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qy", "--no-remove", "--no-install-recommends")
+    if not POLICY.exists():
+        POLICY.write_text(HELD_BACK)
+        POLICY.chmod(0o755)
     try:
-        yield
+        run("apt-get", "-q", "update")
+        run(*install, "install", *missing, stdin=subprocess.DEVNULL)
     finally:
-        policy.unlink()
+        allow_services()
+    units = [unit for package in UNITS.keys() & installed() - present for unit in UNITS[package]]
+    if units and Path("/run/systemd/system").exists():
+        run("systemctl", "--quiet", "disable", *units)
+
+
+def installed() -> set[str]:
+    """Those of the packages that we install or bring along which the machine has."""
+    query = ["dpkg-query", "-W", "-f", "${Package} ${Status}\n", *PACKAGES, *UNITS]
+    listed = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
+    return {line.split()[0] for line in listed if line.endswith(" installed")}
+
+
+def allow_services() -> None:
+    """Remove our hook that keeps services from starting, also one that a killed installation left."""
+    if POLICY.exists() and POLICY.read_text(errors="replace") == HELD_BACK:
+        POLICY.unlink()
 
 
 def start_time(pid: int) -> str | None:
@@ -167,12 +174,12 @@ class Process:
         return child
 
     def end(self, seconds: float = 10) -> None:
-        """TERM to its process group, KILL to what is left after ``seconds``."""
+        """TERM to it, and to its group if it leads one; KILL to what is left after ``seconds``."""
         for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 10)):
             if (pid := self.pid) is None:
                 break
             with suppress(ProcessLookupError):
-                os.killpg(pid, number)
+                (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, number)
             with suppress(BedError):
                 until("ending", lambda: self.pid is None, patience)
         self.record.unlink(missing_ok=True)

@@ -17,12 +17,13 @@ from .machine import SYSTEM_PATH, TESTBED, BedError, Process, run, until
 
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP_PARENT = "ascend-testbed"
+SOCKET = "/run/testbed.sock"  # not a name that an engine of the machine could have
 # Inside the namespaces: a /run of its own, so that the engine meets nothing of the machine's.
 START = """
 ip link set lo up
 mount -t tmpfs tmpfs /run
 exec tini -- dockerd --data-root "$1" --exec-root /run/docker --pidfile /run/docker.pid \
-  --host unix:///run/docker.sock --storage-driver overlay2 --log-level warn \
+  --host unix:///run/testbed.sock --storage-driver overlay2 --log-level warn \
   --bridge none --iptables=false --ip-forward=false --userland-proxy=false \
   --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$2"
 """
@@ -44,9 +45,14 @@ class World:
 
     @property
     def init(self) -> int | None:
-        """The first process inside. Its parent, the keeper, stays in the machine's own network."""
-        keeper = self.keeper.pid
-        return next((pid for pid in processes() if parent(pid) == keeper), None) if keeper else None
+        """The first process inside. Its parent, the keeper, stays in the machine's own network.
+
+        None also for the moment in which it has not left that network: what we do to a world must not hit the machine.
+        """
+        if (keeper := self.keeper.pid) is None:
+            return None
+        outside = (None, namespace(keeper))
+        return next((pid for pid in processes() if parent(pid) == keeper and namespace(pid) not in outside), None)
 
     @property
     def root(self) -> Path:
@@ -79,7 +85,7 @@ class World:
 
     def client(self, *argv: str | Path) -> list[str]:
         """Command line of the Docker client for the world's engine."""
-        return ["/usr/bin/docker", "-H", f"unix://{self.root}/run/docker.sock", *map(str, argv)]
+        return ["/usr/bin/docker", "-H", f"unix://{self.root}{SOCKET}", *map(str, argv)]
 
     def enter(self, *argv: str | Path) -> list[str]:
         """Command line that runs ``argv`` in the world's network."""

@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys of controller and nodes, and the files that make each known to the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .guard import address
+from .machine import cache, lock, run
+
+
+def folder() -> Path:
+    return cache() / "ssh"
+
+
+def command(node: str) -> list[str]:
+    """Command line of a login to ``node``; a command can follow."""
+    return ["ssh", "-F", str(folder() / "config"), node]
+
+
+def make_key() -> None:
+    """The key that the controller logs in with."""
+    folder().mkdir(mode=0o700, exist_ok=True)
+    keygen(folder() / "id_ed25519", "ascend-testbed")
+
+
+def host_key(index: int) -> Path:
+    """Host key of node ``index``: the same in every bed, so that it can be known before the node exists."""
+    path = folder() / f"host_node{index}"
+    keygen(path, f"node{index}")
+    return path
+
+
+def keygen(path: Path, comment: str) -> None:
+    """Make a key pair, unless it is there; the private half comes last, so what has one is whole."""
+    if not path.exists():
+        beside = path.with_name(path.name + ".new")
+        for stale in (beside, public(beside)):
+            stale.unlink(missing_ok=True)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", beside)
+        public(beside).rename(public(path))
+        beside.rename(path)
+
+
+def public(path: Path) -> Path:
+    return path.with_name(path.name + ".pub")
+
+
+def write_files(nodes: int) -> None:
+    """known_hosts and the client's configuration, for these nodes and all that any bed has had."""
+    with lock("ssh"):
+        for index in range(1, nodes + 1):
+            host_key(index)
+        indexes = sorted(int(path.stem.removeprefix("host_node")) for path in folder().glob("host_node*.pub"))
+        known = "".join(known_host(index) for index in indexes)
+        config = f"""Host node* 10.77.0.*
+  User root
+  IdentityFile {folder()}/id_ed25519
+  IdentitiesOnly yes
+  UserKnownHostsFile {folder()}/known_hosts
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  BatchMode yes
+  ConnectTimeout 5
+"""
+        config += "".join(f"Host node{index}\n  HostName {address(index)}\n" for index in indexes)
+        for name, text in (("known_hosts", known), ("config", config)):
+            beside = folder() / f"{name}.new"
+            beside.write_text(text)
+            beside.rename(folder() / name)
+
+
+def known_host(index: int) -> str:
+    kind, key, _ = public(host_key(index)).read_text().split()
+    return f"node{index},{address(index)} {kind} {key}\n"
