@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run a hub's client in the image's container: fetch.py CLIENT ARGUMENT …
+"""Fetch files of a model in the image's container.
+
+fetch.py CLIENT ARGUMENT …                   becomes a hub's client
+fetch.py http ADDRESS FOLDER WORKERS PATH …  is the client of a plain web server
 
 It holds the model's lock, which the staging module takes too, so a folder is never published under the client's hands.
 STAGING_LOCK and STAGING_CREDENTIALS name the lock and a file with the token, which neither argv nor the container's
@@ -11,11 +14,21 @@ configuration shows.
 import fcntl
 import json
 import os
+import shutil
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+BLOCK_BYTES = 1 << 20
+TIMEOUT_S = 60
+ATTEMPTS = 5
 
 
 def main():
-    """Become the client."""
+    """Become the hub's client, or be the client of a plain web server."""
     lock = os.open(os.environ["STAGING_LOCK"], os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -23,15 +36,24 @@ def main():
         sys.exit("another run holds the lock of this model")
     # The client keeps the open file, and with it the lock, for as long as it lives.
     os.set_inheritable(lock, True)
-    environment = dict(os.environ)
-    credentials = os.environ["STAGING_CREDENTIALS"]
-    if os.path.exists(credentials):
-        with open(credentials, encoding="utf-8") as stream:
-            environment.update(json.load(stream))
-        os.unlink(credentials)
-        if "MODELSCOPE_API_TOKEN" in environment:
-            log_in(environment["MODELSCOPE_API_TOKEN"])
+    environment = dict(os.environ, **credentials())
+    if sys.argv[1] == "http":
+        fetch_all(*sys.argv[2:5], sys.argv[5:], environment.get("HTTP_TOKEN"))
+        return
+    if "MODELSCOPE_API_TOKEN" in environment:
+        log_in(environment["MODELSCOPE_API_TOKEN"])
     os.execvpe(sys.argv[1], sys.argv[1:], environment)
+
+
+def credentials():
+    """``{variable: token}``, read once: the file is gone afterwards."""
+    path = os.environ["STAGING_CREDENTIALS"]
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf-8") as stream:
+        found = json.load(stream)
+    os.unlink(path)
+    return found
 
 
 def log_in(token):
@@ -43,4 +65,49 @@ def log_in(token):
     HubApi().login(token)
 
 
-main()
+def fetch_all(address, folder, workers, paths, token):
+    """Fetch the paths below the address, several at a time; what is there of a file is kept."""
+    with ThreadPoolExecutor(int(workers)) as pool:
+        fetched = pool.map(lambda path: fetch(f"{address}/{quote(path)}", os.path.join(folder, path), token), paths)
+        for path, size in zip(paths, fetched):
+            print(f"{path}: {size} bytes", flush=True)
+
+
+def fetch(url, target, token):
+    """Fetch one file, or the rest of it, and return its size. Its content is proven afterwards, by its SHA-256."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with open(target, "ab") as stream:
+        for attempt in range(ATTEMPTS):
+            try:
+                if append_rest(url, stream, token):
+                    return stream.tell()
+                reason = "the connection ended early"
+            except OSError as error:
+                reason = error
+            print(f"{url}: {reason} at byte {stream.tell()}, attempt {attempt + 1} of {ATTEMPTS}", flush=True)
+            time.sleep(attempt)
+    sys.exit(f"{url} could not be fetched: {reason}")
+
+
+def append_rest(url, stream, token):
+    """Append what is missing of a file; tells whether it is whole now."""
+    start = stream.tell()
+    request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    if token:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    try:
+        answer = urlopen(request, timeout=TIMEOUT_S)
+    except HTTPError as error:
+        if error.code == 416:  # nothing lies behind the last byte
+            return True
+        raise
+    with answer:
+        if start and answer.status != 206:
+            stream.truncate(0)
+            start = 0
+        shutil.copyfileobj(answer, stream, BLOCK_BYTES)
+        return stream.tell() == start + int(answer.headers["Content-Length"])
+
+
+if __name__ == "__main__":
+    main()

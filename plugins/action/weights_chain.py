@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work out, from what each node of the play holds, who brings the model and who takes it from whom."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_chain import stager, upstreams
+from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain
+
+
+class ActionModule(ActionBase):
+    """See plugins/modules/weights_chain.yml."""
+
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        """Return the stager, the holders and receivers, the upstream of this node and the manifest of the model."""
+        super().run(tmp, task_vars)
+        _result, args = self.validate_argument_spec(argument_spec={
+            "held": {"type": "str", "required": True},
+            "staged": {"type": "bool", "default": False},
+        })
+        hostvars, host = task_vars["hostvars"], task_vars["inventory_hostname"]
+        hosts = [str(name) for name in task_vars["ansible_play_hosts"]]
+        held = {name: plain(hostvars[name][args["held"]]) for name in hosts if args["held"] in hostvars[name]}
+        holders = {name for name in held if held[name]["holds"]}
+        if args["staged"] and not holders:
+            raise AnsibleActionFail(
+                "No node of this run holds the whole model, since the one that was to get it from its source failed; "
+                "see its message, and run again.")
+        addresses = {name: address(name, hostvars[name]) for name in hosts}
+        upstream = upstreams(hosts, holders).get(host, [])
+        chosen = stager(hosts, held)
+        return {
+            "changed": False,
+            "stager": chosen,
+            "receivers": [name for name in hosts if name not in holders],
+            "address": addresses[host],
+            "allies": [addresses[name] for name in hosts],
+            "upstream": [addresses[name] for name in upstream],
+            "manifest": held[chosen]["manifest"] if chosen else None,
+        }
+
+
+def address(name, variables):
+    """Where the other nodes reach a node."""
+    return str(variables.get("weights_swarm_address") or variables.get("ansible_host") or name)

@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Poll a container that brings a model to a node, and show how far it is. See plugins/modules/weights_progress.yml."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.color import ANSIBLE_COLOR
+
+# Short first: many transfers are over soon.
+POLLS_S = (0.3, 0.5, 1, 2)
+POLL_S = 3
+LOST_S = 60
+
+
+class ActionModule(ActionBase):
+    """See plugins/modules/weights_progress.yml."""
+
+    def run(self, tmp=None, task_vars=None):
+        """Return the last poll when the task is done; a failed result when it ended otherwise or takes too long."""
+        super().run(tmp, task_vars)
+        _result, args = self.validate_argument_spec(argument_spec={
+            "container": {"type": "str", "required": True},
+            "folder": {"type": "path", "required": True},
+            "total_bytes": {"type": "int", "default": 0},
+            "done": {"type": "str", "default": ""},
+            "interval_s": {"type": "int", "default": 10},
+            "timeout_s": {"type": "int", "default": 86400},
+        })
+        meter = Meter(task_vars["inventory_hostname"], args["total_bytes"], args["interval_s"], self._display.display)
+        poll = {name: args[name] for name in ("container", "folder", "done")}
+        started, answered, polls = time.monotonic(), time.monotonic(), iter(POLLS_S)
+        while True:
+            try:
+                found = self._execute_module("ascend.vllm.weights_transfer_info", module_args=poll, task_vars=task_vars)
+                answered = time.monotonic()
+            except AnsibleConnectionFailure:
+                if time.monotonic() - answered > LOST_S:
+                    raise
+                found = {"running": True}
+            found["seconds"] = round(time.monotonic() - started, 1)
+            if found.get("failed") or found.get("done"):
+                return found
+            if not found["running"]:
+                return self._ended(found, args["container"])
+            if found["seconds"] > args["timeout_s"]:
+                late = f"{args['container']} did not end within {args['timeout_s']} seconds."
+                return dict(found, failed=True, msg=late)
+            if "bytes" in found:
+                meter.show(found["bytes"])
+            time.sleep(next(polls, POLL_S))
+
+    @staticmethod
+    def _ended(found, container):
+        if not found["exit_code"]:
+            return found
+        last = (found["output"].splitlines() or ["it printed nothing"])[-1]
+        return dict(found, failed=True, msg=f"{container} ended with exit code {found['exit_code']}: {last}")
+
+
+class Meter:
+    """Prints how far a host is: in a terminal, and there at most once in an interval.
+
+    :param total: bytes in the end, 0 where that is not known. :param show: prints one line.
+    """
+
+    def __init__(self, host, total, interval_s, display, clock=time.monotonic):
+        self._host, self._total, self._interval_s, self._display, self._clock = host, total, interval_s, display, clock
+        # A worker has no terminal of its own; whether the run has one, Ansible's colours know. CI systems set CI.
+        self._quiet = not interval_s or not ANSIBLE_COLOR or bool(os.environ.get("CI"))
+        self._last = None
+
+    def show(self, count):
+        """Tell that the host holds ``count`` bytes now."""
+        now = self._clock()
+        if self._last is None:
+            self._last = (now, count)
+        elapsed = now - self._last[0]
+        if self._quiet or elapsed < self._interval_s:
+            return
+        rate = (count - self._last[1]) / elapsed
+        self._last = (now, count)
+        self._display(line(self._host, count, self._total, rate))
+
+
+def line(host, count, total, rate):
+    """One line of progress: bytes as GB, the rate as MB/s, and the time that is left at it."""
+    text = f"{host}: {count / 1e9:.1f}" + (f" of {total / 1e9:.1f} GB" if total else " GB") + f", {rate / 1e6:.0f} MB/s"
+    if not total or rate <= 0 or count >= total:
+        return text
+    minutes, seconds = divmod(int((total - count) / rate), 60)
+    hours, minutes = divmod(minutes, 60)
+    return text + (f", {hours} h {minutes} min left" if hours else f", {minutes} min {seconds} s left")

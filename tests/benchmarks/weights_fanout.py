@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long a fan-out of weights takes, against one copy over the same link.
+
+Every node is a network namespace whose link is shaped both ways to one rate (tc tbf); what runs in it is the program of
+the role, roles/weights/files/swarm.py. One copy is a download by HTTP from the first node to one other. The namespaces
+are children of one of their own, so nothing reaches the machine's network. Needs root and pip:
+
+    .venv/bin/python tests/benchmarks/weights_fanout.py [--mbit 100] [--mebibytes 200] [--naive]
+
+Exit status 1 if a limit is not met: 7 receivers within 1.5 times one copy, 15 within 1.2 times the time of 7.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ROOT / "roles" / "weights" / "files"
+PORT, WEB_PORT = 6881, 8000
+MOST_TIMES_ONE_COPY, MOST_TIMES_SEVEN = 1.5, 1.2
+INSIDE = "WEIGHTS_FANOUT_INSIDE"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mbit", type=int, default=100, help="rate of every link (default: %(default)s)")
+    parser.add_argument("--mebibytes", type=int, default=200, help="size of the model (default: %(default)s)")
+    parser.add_argument("--naive", action="store_true", help="also let seven nodes copy from the first at once")
+    parser.add_argument("--wheels", type=Path, help="folder with libtorrent's wheels (default: fetched by pip)")
+    options = parser.parse_args()
+    wheels = options.wheels or fetch_wheels()
+    if not os.environ.get(INSIDE):
+        argv = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable,
+                *sys.argv, "--wheels", str(wheels)]
+        return subprocess.run(argv, env={**os.environ, INSIDE: "1"}, check=False).returncode
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        bed = Bed(Path(folder), wheels.resolve(), options.mbit, options.mebibytes)
+        one = bed.one_copy()
+        print(f"one copy of {options.mebibytes} MiB at {options.mbit} Mbit/s: {one:.1f} s", flush=True)
+        if options.naive:
+            naive = bed.copies(7)
+            print(f"7 copies from one node at once: {naive:.1f} s, {naive / one:.2f} of one copy", flush=True)
+        seven = bed.fan_out(7)
+        print(f"fan-out to 7: {seven:.1f} s, {seven / one:.2f} of one copy (limit {MOST_TIMES_ONE_COPY})", flush=True)
+        fifteen = bed.fan_out(15)
+        print(f"fan-out to 15: {fifteen:.1f} s, {fifteen / seven:.2f} of 7 (limit {MOST_TIMES_SEVEN})")
+    return int(seven > MOST_TIMES_ONE_COPY * one or fifteen > MOST_TIMES_SEVEN * seven)
+
+
+def fetch_wheels() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ascend-vllm" / "wheels"
+    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", folder,
+                    "--requirement", FILES / "requirements-swarm.txt"], check=True)
+    return folder
+
+
+def address(node: int) -> str:
+    return f"10.99.0.{node + 1}"
+
+
+class Bed:
+    """Sixteen nodes with links of one rate, the first of which holds the model."""
+
+    def __init__(self, folder: Path, wheels: Path, mbit: int, mebibytes: int) -> None:
+        self.folder, self.wheels = folder, wheels
+        self.manifest, self.torrent = folder / "manifest.json", folder / "torrent"
+        self.model = folder / "node0" / "model"
+        self.model.mkdir(parents=True)
+        half = mebibytes * 2**19
+        for name, size in (("a.safetensors", half), ("b.safetensors", half), ("c.json", 999)):
+            (self.model / name).write_bytes(os.urandom(size))
+        files = [{"path": path.name, "size": path.stat().st_size} for path in sorted(self.model.iterdir())]
+        self.manifest.write_text(json.dumps({"files": files}))
+        run("mount", "-t", "tmpfs", "tmpfs", "/run")
+        run("ip", "link", "add", "bridge", "up", "type", "bridge")
+        for node in range(16):
+            shape = f"root tbf rate {mbit}mbit burst 256kb latency 100ms".split()
+            run("ip", "netns", "add", f"node{node}")
+            run("ip", "link", "add", f"link{node}", "up", "type", "veth", "peer", "eth0", "netns", f"node{node}")
+            run("ip", "link", "set", f"link{node}", "master", "bridge")
+            run("tc", "qdisc", "add", "dev", f"link{node}", *shape)
+            run(*inside(node), "ip", "address", "add", f"{address(node)}/24", "dev", "eth0")
+            run(*inside(node), "ip", "link", "set", "eth0", "up")
+            run(*inside(node), "tc", "qdisc", "add", "dev", "eth0", *shape)
+        described = [sys.executable, FILES / "swarm.py", "--wheels", wheels, "describe", "--folder", self.model.parent,
+                     "--manifest", self.manifest]
+        self.torrent.write_bytes(subprocess.run(described, stdout=subprocess.PIPE, check=True).stdout)
+
+    def one_copy(self) -> float:
+        return self.copies(1)
+
+    def copies(self, receivers: int) -> float:
+        """Seconds until every receiver has the model by HTTP from the first node."""
+        serve = [sys.executable, "-m", "http.server", "--bind", address(0), "--directory", self.model, str(WEB_PORT)]
+        server = subprocess.Popen([*inside(0), *serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1)
+        fetch = ("import shutil, sys, urllib.request\nfor url in sys.argv[1:]:\n"
+                 "  with urllib.request.urlopen(url) as answer, open('/dev/null', 'wb') as nothing:\n"
+                 "    shutil.copyfileobj(answer, nothing, 1 << 20)")
+        urls = [f"http://{address(0)}:{WEB_PORT}/{path.name}" for path in self.model.iterdir()]
+        started = time.monotonic()
+        copies = [subprocess.Popen([*inside(node), sys.executable, "-c", fetch, *urls])
+                  for node in range(1, receivers + 1)]
+        if any(copy.wait() for copy in copies):
+            raise SystemExit("a copy failed")
+        seconds = time.monotonic() - started
+        server.kill()
+        server.wait()
+        return seconds
+
+    def fan_out(self, receivers: int) -> float:
+        """Seconds until every receiver has the model from the others; start of all programs included."""
+        nodes = range(receivers + 1)
+        started = time.monotonic()
+        running = [self.share(node, receivers) for node in nodes]
+        done = [self.folder / f"done{node}" for node in nodes[1:]]
+        while not all(path.exists() for path in done):
+            if any(program.poll() is not None for program in running):
+                raise SystemExit("a program of the fan-out ended")
+            time.sleep(0.05)
+        seconds = time.monotonic() - started
+        for program in running:
+            program.kill()
+            program.wait()
+        sums = {self.digest(node) for node in nodes}
+        if len(sums) != 1:
+            raise SystemExit("the copies differ")
+        for node in nodes[1:]:
+            (self.folder / f"done{node}").unlink()
+            for path in (self.folder / f"node{node}" / "model").iterdir():
+                path.unlink()
+        return seconds
+
+    def share(self, node: int, receivers: int) -> subprocess.Popen:
+        folder = self.folder / f"node{node}"
+        (folder / "model").mkdir(parents=True, exist_ok=True)
+        argv = [sys.executable, FILES / "swarm.py", "--wheels", self.wheels, "share", "--folder", folder, "--torrent",
+                self.torrent, "--address", address(node), "--port", str(PORT)]
+        for ally in range(receivers + 1):
+            argv += ["--ally", address(ally)]
+        if node:
+            argv += ["--done", self.folder / f"done{node}"]
+            for path in self.model.iterdir():
+                argv += ["--only", path.name]
+            for upstream in range(node - 1, -1, -1):
+                argv += ["--upstream", address(upstream)]
+        return subprocess.Popen([*inside(node), *argv])
+
+    def digest(self, node: int) -> str:
+        found = hashlib.sha256()
+        for path in sorted((self.folder / f"node{node}" / "model").iterdir()):
+            found.update(path.name.encode() + path.read_bytes())
+        return found.hexdigest()
+
+
+def inside(node: int) -> list[str]:
+    return ["ip", "netns", "exec", f"node{node}"]
+
+
+def run(*argv: object) -> None:
+    subprocess.run([str(argument) for argument in argv], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
