@@ -115,6 +115,14 @@ def test_serves_as_asked(engine):
     assert "100% Completed | 4/4" in log
 
 
+@pytest.mark.parametrize(("low", "high"), [(-3, 3), (0, 5), (-1, 9)])
+def test_int8_layer_computes_the_float_layer(environment, variables, low, high):
+    script = Path(__file__).with_name("compare_w8a8.py")
+    command = [environment / "bin/python", "-B", script, ENGINE / "model", str(low), str(high)]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert float(done.stdout.splitlines()[-1]) < 0.02
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
