@@ -224,8 +224,14 @@ def test_inotify_limit_is_given_back(machine):
 
 
 def test_down_twice(machine):
+    machine.bed("clean")
+    (machine.cache / "beds" / "tests-none").mkdir(parents=True)
+    machine.bed("up", "--nodes", "0")
+    machine.bed("down")
+    assert machine.guard() == set(), "a mere folder kept the guard"
     machine.bed("down", name="tests-none")
     machine.bed("down", name="tests-none")
+    assert json.loads(machine.bed("status", "--json").stdout) == {}
 
 
 @pytest.mark.parametrize("seconds", [0.15, 0.9, 1.6, 2.4])

@@ -292,14 +292,14 @@ class Bed:
 
 
 def beds() -> list[Bed]:
-    """Every bed that is there, up or broken."""
+    """Every bed with a folder: up, broken, or only somebody's sockets (Ansible's connections put theirs there)."""
     return [Bed(entry.name) for entry in sorted((cache() / "beds").glob("*"))]
 
 
 def release_machine() -> None:
     """Give back what beds take from the machine, when none is left."""
     with lock("guard"):
-        if not beds():
+        if not any(bed.settings for bed in beds()):
             guard.remove()
             room.give_back()
 

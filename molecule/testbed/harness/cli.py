@@ -151,7 +151,7 @@ def serve(arguments: argparse.Namespace) -> None:
 
 
 def show_status(arguments: argparse.Namespace) -> None:
-    found = {bed.name: bed.status() for bed in beds()}
+    found = {bed.name: bed.status() for bed in beds() if bed.settings}
     if arguments.json:
         print(json.dumps(found, indent=2))
         return
