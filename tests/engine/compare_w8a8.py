@@ -3,11 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares the plugin's int8 layer with the float layer that it was made from. Runs in the engine environment.
 
-compare_w8a8.py MODEL_CODE_FOLDER LOW HIGH   prints the largest error for inputs in LOW..HIGH, over the largest output
+compare_w8a8.py MODEL_CODE_FOLDER
+
+Prints a JSON object: the largest error over the largest output, by the range of the inputs.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -17,12 +20,13 @@ from ascend_standin import AscendW8A8LinearMethod
 sys.path.insert(0, sys.argv[1])
 import layouts
 
-low, high = float(sys.argv[2]), float(sys.argv[3])
-torch.manual_seed(1)
-float_layer = torch.nn.Linear(64, 48)
-inputs = torch.rand(200, 64) * (high - low) + low
-inputs[0, 0], inputs[0, 1] = low, high
-tensors = layouts.quantise(float_layer.weight.detach(), float_layer.bias.detach(), low, high)
-expected = float_layer(inputs)
-given = AscendW8A8LinearMethod().apply(SimpleNamespace(**tensors), inputs)
-print(((given - expected).abs().max() / expected.abs().max()).item())
+errors = {}
+for low, high in ((-3.0, 3.0), (0.0, 5.0), (-1.0, 9.0)):
+    torch.manual_seed(1)
+    float_layer = torch.nn.Linear(64, 48)
+    inputs = torch.rand(200, 64) * (high - low) + low
+    tensors = layouts.quantise(float_layer.weight.detach(), float_layer.bias.detach(), low, high)
+    expected = float_layer(inputs)
+    given = AscendW8A8LinearMethod().apply(SimpleNamespace(**tensors), inputs)
+    errors["%g..%g" % (low, high)] = ((given - expected).abs().max() / expected.abs().max()).item()
+print(json.dumps(errors))
