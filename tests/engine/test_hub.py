@@ -248,6 +248,7 @@ def download(hub: Hub, clients: Path, client: str, folder: Path, **variables: st
         "PATH": os.environ["PATH"],
         "HOME": str(folder.parent / "home"),
         "PYTHONPATH": str(clients),
+        "PYTHONDONTWRITEBYTECODE": "1",
         "MODELSCOPE_ENDPOINT": hub.url,
         "MODELSCOPE_DOMAIN": hub.url.removeprefix("http://"),
         "HF_ENDPOINT": hub.url,
