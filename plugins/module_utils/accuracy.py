@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a measurement of accuracy asks for and what its scores say. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.ascend.vllm.plugins.module_utils import ais_bench
+
+GATES = ("minimum", "baseline", "tolerance")
+
+
+class BadInput(ValueError):
+    """An input of the role that cannot be run; the message names it."""
+
+
+def check_settings(settings):
+    """Refuse what cannot be measured. :raises BadInput: with one sentence."""
+    if not settings["datasets"]:
+        raise BadInput("accuracy_datasets is empty, but accuracy_enabled is true: name the data sets to measure with.")
+    names = set()
+    for dataset in settings["datasets"]:
+        extra = sorted(set(dataset) - {"name", "path", *GATES})
+        if extra or not dataset.get("name") or not dataset.get("path"):
+            raise BadInput("accuracy_datasets has to hold mappings with name and path, and minimum, or baseline and "
+                           "tolerance, but holds %r." % (dataset,))
+        if dataset["name"] in names:
+            raise BadInput("accuracy_datasets names %s twice." % dataset["name"])
+        names.add(dataset["name"])
+        for gate in GATES:
+            if not isinstance(dataset.get(gate, 0), (int, float)) or isinstance(dataset.get(gate), bool):
+                raise BadInput("accuracy_datasets: %s of %s has to be a number, but is %r." % (
+                    gate, dataset["name"], dataset[gate]))
+
+
+def server(plan, instance, settings):
+    """The server as ``ascend.vllm.ais_bench`` takes it."""
+    host, port = instance["url"].split("://", 1)[1].rsplit(":", 1)
+    return {"host": host, "port": int(port), "model": plan["model"]["served_name"],
+            "concurrency": int(settings["concurrency"]), "maximum_tokens": int(settings["maximum_tokens"])}
+
+
+def scores(rows, answers):
+    """``[{"dataset", "metric", "version", "score", "printed", "answered", "failed"}]``; a score that is none is None.
+
+    Parts of a data set (the subjects of MMLU) have counts of their own; what sums them up has none.
+    """
+    found = []
+    for row in rows:
+        for score in ais_bench.scores([row]):
+            count = answers.get(row["dataset"], {})
+            found.append({
+                "dataset": row["dataset"], "metric": row["metric"], "version": row["version"], "score": score["score"],
+                "printed": score["printed"], "answered": count.get("answered"), "failed": count.get("failed")})
+    return found
+
+
+def reference(dataset, model, references):
+    """What the score is held against, ``{"at_least", "why"}``: the site's numbers before the known ones, or None."""
+    if "minimum" in dataset:
+        return {"at_least": dataset["minimum"], "why": "minimum of accuracy_datasets"}
+    if "baseline" in dataset:
+        tolerance = dataset.get("tolerance", 0)
+        return {"at_least": dataset["baseline"] - tolerance,
+                "why": "baseline %g of accuracy_datasets less %g" % (dataset["baseline"], tolerance)}
+    for known in references:
+        if known["model"] == model and known["dataset"] == dataset["name"]:
+            return {"at_least": known["score"] - known["tolerance"],
+                    "why": "%g less %g, %s" % (known["score"], known["tolerance"], known["source"])}
+    return None
+
+
+def compare(before, after):
+    """``[{"dataset", "metric", "before", "after", "delta"}]`` of the scores of two models on the same data.
+
+    The same data: the same data set, metric and version of its prompts, and as many questions.
+    """
+    known = {(score["dataset"], score["metric"]): score for score in before}
+    rows = []
+    for score in after:
+        first = known.get((score["dataset"], score["metric"]))
+        if first and None not in (first["score"], score["score"]) and all(
+                first[key] == score[key] for key in ("version", "answered")):
+            rows.append({"dataset": score["dataset"], "metric": score["metric"], "before": first["score"],
+                         "after": score["score"], "delta": round(score["score"] - first["score"], 4)})
+    return rows
+
+
+def figures(found):
+    """The figures of the report."""
+    return [{"name": "%s, %s" % (score["dataset"], score["metric"]), "value": score["score"], "unit": "points"}
+            for score in found if score["score"] is not None]

@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configuration that AISBench is started with, whole: its command line has no options for host, port or key.
+
+AISBench brings the data sets' prompts and scoring as presets; the data themselves are the site's. Pure, but for
+:func:`prepare`, which reads the data where AISBench will. Written for ais-bench-benchmark 3.1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import string
+from typing import NamedTuple
+
+
+class Preset(NamedTuple):
+    """A data set that AISBench knows: its module and variable, and the files that have to be below its folder."""
+
+    module: str
+    variable: str
+    files: tuple
+    path: str = ""
+
+
+_PRESETS = "ais_bench.benchmark.configs.datasets."
+PRESETS = {
+    "textvqa": Preset(_PRESETS + "textvqa.textvqa_gen_base64", "textvqa_datasets",
+                      ("textvqa_json/textvqa_val.jsonl", "textvqa_json/textvqa_val_annotations.json", "train_images"),
+                      "textvqa_json/textvqa_val.jsonl"),
+    "gsm8k": Preset(_PRESETS + "gsm8k.gsm8k_gen_0_shot_cot_chat_prompt", "gsm8k_datasets",
+                    ("train.jsonl", "test.jsonl")),
+    "mmlu": Preset(_PRESETS + "mmlu.mmlu_gen_0_shot_cot_chat_prompt", "mmlu_datasets", ("dev", "test")),
+    "ceval": Preset(_PRESETS + "ceval.ceval_gen_0_shot_cot_chat_prompt", "ceval_datasets", ("dev", "val", "test")),
+}
+# Scores of many parts that AISBench sums up under one name.
+_GROUPS = {"mmlu": "mmlu_summary_groups", "ceval": "ceval_summary_groups"}
+
+_HEAD = """\
+from mmengine.config import read_base
+
+from ais_bench.benchmark.datasets import CustomDataset, OptionSimAccEvaluator
+from ais_bench.benchmark.models import VLLMCustomAPIChat
+from ais_bench.benchmark.openicl.icl_evaluator import AccEvaluator
+from ais_bench.benchmark.openicl.icl_inferencer import GenInferencer
+from ais_bench.benchmark.openicl.icl_prompt_template import PromptTemplate
+from ais_bench.benchmark.openicl.icl_retriever import ZeroRetriever
+"""
+
+
+class BadData(ValueError):
+    """A data set is not where it has to be, or is none; the message says where to put what."""
+
+
+def prepare(datasets, folder):
+    """Check the data and bring them into the form that AISBench reads.
+
+    :param datasets: ``[{"name", "path"}]``. A name of :data:`PRESETS`, or any other with a ``.jsonl`` file of your own:
+        one object a line with ``question`` and ``answer``, and for a choice the options ``A``, ``B``, …
+    :param folder: a folder of ours for what has to be rewritten.
+    :returns: the data sets with ``file``, the path for AISBench, and ``options`` of own ones.
+    :raises BadData: with one sentence.
+    """
+    return [_prepare_preset(dataset, folder) if dataset["name"] in PRESETS else _prepare_own(dataset)
+            for dataset in datasets]
+
+
+def _prepare_preset(dataset, folder):
+    preset = PRESETS[dataset["name"]]
+    missing = [name for name in preset.files if not os.path.exists(os.path.join(dataset["path"], name))]
+    if missing:
+        raise BadData("accuracy_datasets: %s lacks %s below %s; put the data set there, as AISBench's page on it says."
+                      % (dataset["name"], ", ".join(missing), dataset["path"]))
+    path = os.path.join(dataset["path"], preset.path) if preset.path else dataset["path"]
+    if dataset["name"] == "textvqa":
+        path = _absolute_pictures(dataset["path"], path, folder)
+    return dict(dataset, file=path, options=None)
+
+
+def _absolute_pictures(root, path, folder):
+    """TextVQA's questions name pictures by paths of the machine that made them: name them where they are."""
+    questions = os.path.join(folder, "textvqa_val.jsonl")
+    with open(path, encoding="utf-8") as source, open(questions, "w", encoding="utf-8") as target:
+        for line in source:
+            if line.strip():
+                question = json.loads(line)
+                picture = os.path.join(root, "train_images", os.path.basename(question["image"]))
+                if not os.path.exists(picture):
+                    raise BadData("accuracy_datasets: textvqa asks about %s, which is not there." % picture)
+                target.write(json.dumps(dict(question, image=picture)) + "\n")
+    annotations = os.path.join(folder, "textvqa_val_annotations.json")
+    if not os.path.exists(annotations):
+        os.symlink(os.path.join(os.path.dirname(path), "textvqa_val_annotations.json"), annotations)
+    return questions
+
+
+def _prepare_own(dataset):
+    name, path = dataset["name"], dataset["path"]
+    if not path.endswith(".jsonl"):
+        raise BadData("accuracy_datasets: %s is none of %s, so its path has to be a .jsonl file of your own, but is %s."
+                      % (name, ", ".join(sorted(PRESETS)), path))
+    try:
+        with open(path, encoding="utf-8-sig") as source:
+            rows = [json.loads(line) for line in source if line.strip()]
+    except (OSError, ValueError) as error:
+        raise BadData("accuracy_datasets: %s cannot be read from %s: %s" % (name, path, error)) from None
+    lacking = [number + 1 for number, row in enumerate(rows)
+               if not isinstance(row, dict) or not {"question", "answer"} <= set(row)]
+    if not rows or lacking:
+        raise BadData("accuracy_datasets: every line of %s has to be an object with question and answer; %s." % (
+            path, "line %d is not" % lacking[0] if lacking else "the file is empty"))
+    options = [letter for letter in string.ascii_uppercase if all(letter in row for row in rows)]
+    return dict(dataset, file=path, options=options if len(options) > 1 else None)
+
+
+def render(server, datasets):
+    """The text of the configuration.
+
+    :param server: ``{"host", "port", "model", "api_key", "concurrency", "maximum_tokens"}``.
+    :param datasets: what :func:`prepare` returned. Every value is written as a Python literal.
+    """
+    known = [dataset["name"] for dataset in datasets if dataset["name"] in PRESETS]
+    groups = [name for name in known if name in _GROUPS]
+    lines = [_HEAD]
+    if known:
+        lines.append("with read_base():")
+    lines += ["    from %s import %s" % (PRESETS[name].module, PRESETS[name].variable) for name in known]
+    lines += ["    from ais_bench.benchmark.configs.summarizers.groups.%s import %s" % (name, _GROUPS[name])
+              for name in groups]
+    lines += ["models = [dict(", "    attr='service', type=VLLMCustomAPIChat, abbr='model', path='', stream=False,",
+              "    request_rate=0, use_timestamp=False, retry=2, url='', trust_remote_code=False,",
+              "    generation_kwargs=dict(temperature=0),"]
+    lines += ["    %s=%r," % (name, server[key]) for name, key in (
+        ("model", "model"), ("api_key", "api_key"), ("host_ip", "host"), ("host_port", "port"),
+        ("batch_size", "concurrency"), ("max_out_len", "maximum_tokens"))]
+    lines += [")]", "datasets = []"]
+    for dataset in datasets:
+        lines.append(_preset(dataset) if dataset["name"] in known else _own(dataset))
+    lines.append("summarizer = dict(attr='accuracy', summary_groups=%s)" % (
+        " + ".join(_GROUPS[name] for name in groups) or "[]"))
+    # What is left at the top level would become part of the configuration.
+    lines += ["del %s" % PRESETS[name].variable for name in known] + ["del %s" % _GROUPS[name] for name in groups]
+    return "\n".join(lines) + "\n"
+
+
+def _preset(dataset):
+    return "datasets += [dict(entry, path=%r) for entry in %s]" % (dataset["file"], PRESETS[dataset["name"]].variable)
+
+
+def _own(dataset):
+    options = dataset["options"] or []
+    prompt = "".join(["{question}"] + ["\n%s. {%s}" % (letter, letter) for letter in options])
+    if options:
+        prompt += "\nAnswer with the letter of the right option only."
+    evaluator = "type=OptionSimAccEvaluator, options=%r" % options if options else "type=AccEvaluator"
+    return "\n".join((
+        "datasets += [dict(",
+        "    abbr=%r, type=CustomDataset, path=%r, meta_path=''," % (dataset["name"], dataset["file"]),
+        "    reader_cfg=dict(input_columns=%r, output_column='answer')," % ["question", *options],
+        "    infer_cfg=dict(",
+        "        prompt_template=dict(type=PromptTemplate, template=dict(round=[",
+        "            dict(role='HUMAN', prompt=%r)]))," % prompt,
+        "        retriever=dict(type=ZeroRetriever), inferencer=dict(type=GenInferencer)),",
+        "    eval_cfg=dict(evaluator=dict(%s), pred_role='BOT')," % evaluator,
+        ")]"))

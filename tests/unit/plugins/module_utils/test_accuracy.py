@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils import accuracy
+
+
+@pytest.mark.parametrize(("datasets", "sentence"), [
+    ([], "accuracy_datasets is empty"),
+    ([{"name": "gsm8k"}], "name and path"),
+    ([{"name": "gsm8k", "path": "/d", "minimun": 1}], "name and path"),
+    ([{"name": "gsm8k", "path": "/d"}, {"name": "gsm8k", "path": "/e"}], "names gsm8k twice"),
+    ([{"name": "gsm8k", "path": "/d", "minimum": "80 %"}], "minimum of gsm8k has to be a number"),
+])
+def test_bad_input_is_named(datasets, sentence):
+    with pytest.raises(accuracy.BadInput, match=sentence):
+        accuracy.check_settings({"datasets": datasets})
+
+
+def test_good_input():
+    accuracy.check_settings({"datasets": [{"name": "gsm8k", "path": "/d", "baseline": 80, "tolerance": 0.5}]})
+
+
+def test_the_server_is_the_planned_instance():
+    assert accuracy.server({"model": {"served_name": "m"}}, {"url": "http://10.0.0.1:8888"},
+                           {"concurrency": "4", "maximum_tokens": 16}) == {
+        "host": "10.0.0.1", "port": 8888, "model": "m", "concurrency": 4, "maximum_tokens": 16}
+
+
+def row(dataset, score, version="1a"):
+    return {"dataset": dataset, "version": version, "metric": "accuracy", "mode": "gen", "model": score}
+
+
+def test_scores_carry_the_counts_of_their_requests():
+    found = accuracy.scores([row("own", "50.00"), row("gone", "-")], {"own": {"answered": 2, "failed": 0}})
+    assert [(score["dataset"], score["score"], score["answered"]) for score in found] == [
+        ("own", 50.0, 2), ("gone", None, None)]
+    assert accuracy.figures(found) == [{"name": "own, accuracy", "value": 50.0, "unit": "points"}]
+
+
+KNOWN = [{"model": "m", "dataset": "gsm8k", "score": 80, "tolerance": 5, "source": "somewhere"}]
+
+
+@pytest.mark.parametrize(("dataset", "at_least"), [
+    ({"name": "gsm8k", "minimum": 70, "baseline": 90}, 70), ({"name": "gsm8k", "baseline": 90, "tolerance": 2}, 88),
+    ({"name": "gsm8k", "baseline": 90}, 90), ({"name": "gsm8k"}, 75)])
+def test_the_sites_numbers_come_before_the_known_ones(dataset, at_least):
+    assert accuracy.reference(dataset, "m", KNOWN)["at_least"] == at_least
+
+
+def test_a_known_score_is_of_one_model_and_data_set():
+    assert accuracy.reference({"name": "gsm8k"}, "other", KNOWN) is None
+    assert accuracy.reference({"name": "mmlu"}, "m", KNOWN) is None
+
+
+def score(value, **more):
+    return dict({"dataset": "own", "metric": "accuracy", "version": "1a", "score": value, "answered": 10}, **more)
+
+
+def test_two_models_are_compared_on_the_same_data():
+    assert accuracy.compare([score(80.0)], [score(79.25)]) == [
+        {"dataset": "own", "metric": "accuracy", "before": 80.0, "after": 79.25, "delta": -0.75}]
+
+
+@pytest.mark.parametrize("other", [{"dataset": "x"}, {"metric": "pass@1"}, {"version": "2b"}, {"answered": 9},
+                                   {"score": None}])
+def test_other_data_are_not_compared(other):
+    assert accuracy.compare([score(80.0)], [dict(score(79.0), **other)]) == []
