@@ -40,7 +40,9 @@ demo:
 	$(BED) -n demo up --nodes 2 --image full --hub
 	wait $$venv
 	ansible-playbook -i inventories/simulated playbooks/site.yml
-	$(BED) demo-hints
+	echo
+	echo 'The cluster stays up: README.md has three things to try, `make demo-down` ends it.'
+	echo "Ask it: $(BED) -n demo run -- curl -s http://10.77.0.11:8888/v1/models"
 
 demo-down:
 	@$(BED) -n demo down
