@@ -10,6 +10,7 @@ No maintainer script runs, so this takes seconds where debootstrap takes a minut
 from __future__ import annotations
 
 import re
+import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -63,9 +64,11 @@ def download(folder: Path) -> list[Path]:
         *("--option", f"Dir::Cache::pkgcache={folder}/pkgcache.bin", "--option", "Debug::NoLocking=1"),
         *("install", *PACKAGES),
     ]
-    done = run(command, stdout=DEVNULL, stderr=PIPE, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"engine: apt-get could not download Debian packages; run `apt-get update`. {done.stderr}")
+    if run(command, stdout=DEVNULL, stderr=DEVNULL, check=False).returncode:
+        run(["apt-get", "--quiet=2", "update"], stdout=sys.stderr, check=False)  # old lists name files that are gone
+        done = run(command, stdout=DEVNULL, stderr=PIPE, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"engine: apt-get could not download Debian packages: {done.stderr}")
     return sorted((folder / "archives").glob("*.deb"))
 
 

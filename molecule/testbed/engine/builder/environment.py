@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import distributions
 from pathlib import Path
+from subprocess import DEVNULL
 
 from . import cache
 from .cache import ENGINE
@@ -28,13 +30,12 @@ if not _has_ops():  # added by the test bed of ascend.vllm
 
 
 def python() -> str:
-    """Debian's own Python 3.11 where it can make environments, else the one that runs this."""
-    debian = "/usr/bin/python3.11"
-    if os.path.exists(debian) and not subprocess.run([debian, "-c", "import ensurepip"], check=False).returncode:
-        return debian
-    if sys.version_info[:2] != (3, 11):
-        raise SystemExit("engine: needs Python 3.11 with venv; install Debian's python3.11-venv")
-    return sys.executable
+    """A Python 3.11 that can make environments: Debian's own, since that is the one in the images, or another."""
+    probe = "import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))"
+    for candidate in ("/usr/bin/python3.11", sys.executable):
+        if os.path.exists(candidate) and not subprocess.run([candidate, "-c", probe], stderr=DEVNULL).returncode:
+            return candidate
+    raise SystemExit("engine: needs Python 3.11 with venv; install Debian's python3.11-venv")
 
 
 def full() -> Path:
@@ -88,7 +89,10 @@ def _move_scripts(folder: Path, final: Path) -> None:
 
 
 def _make_clients(folder: Path) -> None:
-    _pip(python(), "install", "--no-compile", "--no-deps", "--target", folder, "--requirement", CLIENTS)
+    with tempfile.TemporaryDirectory() as scratch:
+        _run(python(), "-m", "venv", scratch)
+        interpreter = Path(scratch) / "bin/python"
+        _pip(interpreter, "install", "--no-compile", "--no-deps", "--target", folder, "--requirement", CLIENTS)
 
 
 def _pip(interpreter: str | Path, *arguments: str | Path) -> None:
