@@ -60,8 +60,8 @@ def main() -> int:
 
 def fetch_wheels() -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ascend-vllm" / "wheels"
-    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", folder,
-                    "--requirement", FILES / "requirements-swarm.txt"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
+                    "--dest", folder, "--requirement", FILES / "requirements-swarm.txt"], check=True)
     return folder
 
 

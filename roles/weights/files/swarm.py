@@ -125,8 +125,8 @@ def share(lt, options):
             upstream.keep(status.total_payload_download, now)
             if now - moved_at > options.patience:
                 lacking = status.total_wanted - status.total_wanted_done
-                sys.exit(f"no node gave anything for {options.patience:.0f} s; {lacking} bytes are missing, and the next "
-                         "run resumes there")
+                sys.exit(f"no node gave anything for {options.patience:.0f} s; {lacking} bytes are missing, and the "
+                         "next run resumes there")
         elif now - moved_at > IDLE_S:
             return
         time.sleep(TICK_S)
