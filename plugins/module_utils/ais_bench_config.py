@@ -16,12 +16,14 @@ from typing import NamedTuple
 
 
 class Preset(NamedTuple):
-    """A data set that AISBench knows: its module and variable, and the files that have to be below its folder."""
+    """A data set that AISBench knows: its module and variable, the files that have to be below its folder, and how the
+    names of its tasks begin where it has many."""
 
     module: str
     variable: str
     files: tuple
     path: str = ""
+    parts: str = ""
 
 
 _PRESETS = "ais_bench.benchmark.configs.datasets."
@@ -31,8 +33,10 @@ PRESETS = {
                       "textvqa_json/textvqa_val.jsonl"),
     "gsm8k": Preset(_PRESETS + "gsm8k.gsm8k_gen_0_shot_cot_chat_prompt", "gsm8k_datasets",
                     ("train.jsonl", "test.jsonl")),
-    "mmlu": Preset(_PRESETS + "mmlu.mmlu_gen_0_shot_cot_chat_prompt", "mmlu_datasets", ("dev", "test")),
-    "ceval": Preset(_PRESETS + "ceval.ceval_gen_0_shot_cot_chat_prompt", "ceval_datasets", ("dev", "val", "test")),
+    "mmlu": Preset(_PRESETS + "mmlu.mmlu_gen_0_shot_cot_chat_prompt", "mmlu_datasets", ("dev", "test"),
+                   parts="lukaemon_mmlu_"),
+    "ceval": Preset(_PRESETS + "ceval.ceval_gen_0_shot_cot_chat_prompt", "ceval_datasets",
+                    ("dev", "val", "test"), parts="ceval-"),
 }
 # Scores of many parts that AISBench sums up under one name.
 _GROUPS = {"mmlu": "mmlu_summary_groups", "ceval": "ceval_summary_groups"}
@@ -51,6 +55,12 @@ from ais_bench.benchmark.openicl.icl_retriever import ZeroRetriever
 
 class BadData(ValueError):
     """A data set is not where it has to be, or is none; the message says where to put what."""
+
+
+def is_part(task, name):
+    """Whether a task of AISBench belongs to the data set."""
+    parts = PRESETS[name].parts if name in PRESETS else ""
+    return task == name or bool(parts and task.startswith(parts))
 
 
 def prepare(datasets, folder):

@@ -9,6 +9,7 @@ AISBench exits with 0 when every request failed and writes ``-`` as the score, s
 from __future__ import annotations
 
 from ansible_collections.ascend.vllm.plugins.module_utils.accuracy import reference
+from ansible_collections.ascend.vllm.plugins.module_utils.ais_bench_config import is_part
 from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, INFO, Check, Checks
 
 CHECKS = (
@@ -46,7 +47,7 @@ def judge(context):
 
 def _judge_dataset(checks, dataset, observed, model, settings):
     name = dataset["name"]
-    counts = [count for task, count in observed["answers"].items() if task == name or task.startswith(name)]
+    counts = [count for task, count in observed["answers"].items() if is_part(task, name)]
     answered, failed = sum(count["answered"] for count in counts), sum(count["failed"] for count in counts)
     checks.expect("answered", answered > 0 and failed == 0, "all, at least one",
                   "%d answered, %d failed" % (answered, failed), subject=name)

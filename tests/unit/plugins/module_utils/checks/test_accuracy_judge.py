@@ -64,7 +64,9 @@ def test_without_a_reference_nothing_is_gated():
 def test_parts_are_counted_with_their_whole():
     found = judge(settings={"datasets": [{"name": "mmlu", "path": "/d", "minimum": 70}]},
                   scores=[dict(SCORE, dataset="mmlu")],
-                  answers={"mmlu_law": {"answered": 3, "failed": 0}, "mmlu_virology": {"answered": 4, "failed": 1}})
+                  answers={"lukaemon_mmlu_law": {"answered": 3, "failed": 0},
+                           "lukaemon_mmlu_virology": {"answered": 4, "failed": 1},
+                           "other": {"answered": 9, "failed": 0}})
     assert found["answered"]["actual"] == "7 answered, 1 failed"
     assert found["score"]["status"] == "passed"
 
