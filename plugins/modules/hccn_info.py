@@ -86,6 +86,7 @@ duration_s:
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -120,16 +121,20 @@ def main():
         module.fail_json(msg="hccn_tool was not found (looked for %s, in PATH and in %s): install the NPU driver."
                              % (params["tool"] or "hccn_tool", os.path.dirname(hccn_query.TOOL)))
     npus = params["npus"] if params["npus"] is not None else hccn_query.device_npus(os.listdir("/dev"))
-    try:
-        answers = hccn_query.query_npus(run, tool, npus, params["queries"] or hccn_query.QUERIES, params["timeout_s"])
-    except OSError as error:
-        module.fail_json(msg="%s cannot be run: %s" % (tool, error))
     conf, conf_error = read_conf(params["conf"])
+    limit, image = params["timeout_s"], params["image"]
+    # The host is asked while the NPUs take their time.
+    with ThreadPoolExecutor(3) as pool:
+        network = pool.submit(hccn_query.host_network, run, limit)
+        processes = pool.submit(hccn_query.npu_processes, run, module.get_bin_path("npu-smi") or "npu-smi", limit)
+        present = pool.submit(hccn_query.image_present, run, image, limit) if image else None
+        try:
+            answers = hccn_query.query_npus(run, tool, npus, params["queries"] or hccn_query.QUERIES, limit)
+        except OSError as error:
+            module.fail_json(msg="%s cannot be run: %s" % (tool, error))
     module.exit_json(
-        changed=False, npus=answers, conf=conf, conf_error=conf_error,
-        host_network=hccn_query.host_network(run, params["timeout_s"]),
-        processes=hccn_query.npu_processes(run, module.get_bin_path("npu-smi") or "npu-smi", params["timeout_s"]),
-        image_present=hccn_query.image_present(run, params["image"], params["timeout_s"]) if params["image"] else None,
+        changed=False, npus=answers, conf=conf, conf_error=conf_error, host_network=network.result(),
+        processes=processes.result(), image_present=present.result() if present else None,
         duration_s=round(time.time() - started, 3))
 
 

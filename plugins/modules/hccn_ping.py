@@ -13,7 +13,7 @@ author:
 description:
   - Runs the node's whole schedule of NPU pings in one call, NPUs side by side, one ping at a time for each NPU.
   - Tries TCP connections to other hosts, where asked for.
-  - See M(ascend.vllm.hccl_mesh), which works the schedule out.
+  - The action C(ascend.vllm.hccl_mesh) works the schedule out.
 options:
   npus:
     description: The numbers of the NPUs that send.
@@ -54,8 +54,6 @@ attributes:
   check_mode:
     support: full
     description: Nothing is ever changed; the pings are sent.
-seealso:
-  - module: ascend.vllm.hccl_mesh
 """
 
 EXAMPLES = r"""

@@ -15,7 +15,7 @@ import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 INVENTORY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
-ROUNDS = yaml.safe_load((PROJECT / "molecule/hccl/faults.yml").read_text("utf-8"))["rounds"]
+ROUNDS = yaml.safe_load((PROJECT / "molecule/hccl/vars/rounds.yml").read_text("utf-8"))["rounds"]
 CASES = [(each["name"], node) for each in ROUNDS for node in ("node1", "node2")]
 
 
