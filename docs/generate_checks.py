@@ -18,8 +18,8 @@ def main():
     results = import_module(utils + "results")
     print("<!-- Made by docs/generate_checks.py from plugins/module_utils/checks/: do not edit. -->")
     print("# Checks\n")
-    print("Ids are stable. A `critical` check that does not hold fails the host, a `warning` one is reported as warned;")
-    print("what could not be checked is `not_run` or `unsupported`, never passed. `<stage>_waive` takes these ids.")
+    print("Ids are stable. A `critical` check that does not hold fails the host, a `warning` one is warned of.")
+    print("What could not be checked is `not_run` or `unsupported`, never passed. `<stage>_waive` takes these ids.")
     for stage in results.STAGES:
         print(f"\n## {stage}\n\n| id | severity | holds when | otherwise |\n| --- | --- | --- | --- |")
         for check in import_module(utils + "checks." + stage).CHECKS + results.COMMON:

@@ -18,6 +18,8 @@ from ansible_collections.ascend.vllm.plugins.module_utils import results
 from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
 
+# What Ansible adds to the return value of every module.
+NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
 CHECKS_PACKAGE = "ansible_collections.ascend.vllm.plugins.module_utils.checks."
 
 
@@ -94,7 +96,7 @@ class ActionModule(ActionBase):
             if returned.get("failed"):
                 raise AnsibleActionFail(f"{args['observe']} failed: {returned.get('msg') or returned}")
             observed.update({key: value for key, value in plain(returned).items()
-                             if not key.startswith("_") and key not in ("changed", "invocation", "warnings", "deprecations")})
+                             if not key.startswith("_") and key not in NOT_OBSERVED})
         observed.update(args["observed"] or {})
         return observed
 

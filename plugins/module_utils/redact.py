@@ -11,7 +11,9 @@ MASK = "(redacted)"
 
 _NAME = r"[A-Za-z0-9_.-]*(?:api[_-]?key|token|secret|passw(?:or)?d|credential|authorization)[A-Za-z0-9_.-]*"
 # Counts such as "max_num_batched_tokens: 50000" are no secrets: a purely numeric value stays.
-_ASSIGNED = re.compile(r"""(?i)(["']?%s["']?\s*[=:]\s*)(?!\s*\d+\s*(?:[,}\]\s]|$))(?!\s*(?:None|null|True|False)\b)("[^"]*"|'[^']*'|[^\s,;}\]]+)""" % _NAME)
+_ASSIGNED = re.compile(
+    r"""(?i)(["']?%s["']?\s*[=:]\s*)(?!\s*\d+\s*(?:[,}\]\s]|$))(?!\s*(?:None|null|True|False)\b)"""
+    r"""("[^"]*"|'[^']*'|[^\s,;}\]]+)""" % _NAME)
 _OPTION = re.compile(r"(?i)(--(?:api-key|hf-token|token|password)(?:=|\s+|[\"']\s*,\s*[\"']))([^\s\"',]+)")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]+")
 _URL = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s:@]+:[^/\s@]+@")

@@ -41,7 +41,8 @@ def summarise(found, hosts, now, collection_version):
         "models": sorted({result["model"] for result in every if result["model"]}),
         "plan_hashes": sorted({result["plan_hash"] for result in every if result["plan_hash"]}),
         "hosts": rows,
-        "passing_hosts": [host for host in hosts if found.get(host) and _verdict(found[host].values()) != results.FAILED],
+        "passing_hosts": [host for host in hosts
+                          if found.get(host) and _verdict(found[host].values()) != results.FAILED],
         "failing_hosts": [host for host in hosts if _verdict(found.get(host, {}).values()) == results.FAILED],
         "findings": [
             dict(check, host=host)
@@ -64,11 +65,12 @@ def summarise(found, hosts, now, collection_version):
 
 def table(report):
     """The matrix host × stage as lines of plain text."""
-    header = ["host"] + list(results.STAGES)
+    header = ["host", *results.STAGES]
     rows = [[host] + [_MARKS[cells[stage]["status"]] for stage in results.STAGES]
             for host, cells in report["hosts"].items()]
-    widths = [max(len(row[column]) for row in [header] + rows) for column in range(len(header))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [header] + rows]
+    rows.insert(0, header)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
 def to_markdown(report):
@@ -118,7 +120,8 @@ def _cell(result):
     counts = {}
     for check in result["checks"]:
         counts[check["status"]] = counts.get(check["status"], 0) + 1
-    return {"status": result["status"], "finished_at": result["finished_at"], "checks": counts, "error": result["error"]}
+    return {"status": result["status"], "finished_at": result["finished_at"], "checks": counts,
+            "error": result["error"]}
 
 
 def _verdict(found):

@@ -11,7 +11,7 @@ what it found. This module turns that into the file ``<report_path>/<host>/<stag
 from __future__ import annotations
 
 import difflib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 SCHEMA = "ascend.vllm/stage-result/v1"
 
@@ -116,7 +116,8 @@ def apply_waivers(checks, waive, stage, table):
                 stage, name, "; did you mean '%s'?" % near[0] if near else "; docs/checks.md lists them"))
         reasons[short] = reason or "waived by %s_waive, no reason given" % stage
     return [
-        dict(check, status=WAIVED, message="%s (found: %s)" % (reasons[check["id"]], check["message"] or check["actual"]))
+        dict(check, status=WAIVED,
+             message="%s (found: %s)" % (reasons[check["id"]], check["message"] or check["actual"]))
         if check["id"] in reasons and check["status"] in (FAILED, WARNED) else check
         for check in checks
     ]
@@ -138,7 +139,7 @@ def stage_status(checks):
 
 
 def stage_result(stage, host, checks, plan=None, observed=None, started_at=None, finished_at=None,
-                 duration_s=None, error=None, collection_version=None):  # type: (...) -> dict[str, Any]
+                 duration_s=None, error=None, collection_version=None):
     """One result in the shape of the schema; check ids get their stage."""
     plan = plan or {}
     return {
@@ -162,10 +163,7 @@ def stage_result(stage, host, checks, plan=None, observed=None, started_at=None,
 def sentence(check):
     """A failed or warned check in one line, for people."""
     subject = " (%s)" % check["subject"] if check["subject"] else ""
-    if check["message"]:
-        body = check["message"]
-    else:
-        body = "expected %s, found %s" % (check["expected"], check["actual"])
+    body = check["message"] or "expected %s, found %s" % (check["expected"], check["actual"])
     remedy = " " + check["remedy"] if check["remedy"] else ""
     return "%s%s: %s.%s" % (check["id"], subject, body.rstrip("."), remedy)
 

@@ -76,6 +76,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.ascend.vllm.plugins.module_utils.log_triage import diagnose
 from ansible_collections.ascend.vllm.plugins.module_utils.redact import redact
 

@@ -21,7 +21,8 @@ BIN = Path(sys.executable).parent
 def run(*command, cwd=ROOT, **environment):
     done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False,
                           env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment})
-    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
+    said = f"{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}\n{said}"
     return done.stdout
 
 

@@ -45,7 +45,8 @@ def test_container_is_exactly_the_plan(container):
 
 
 def test_patch_is_what_the_process_sees(host):
-    seen = host.check_output(f"docker exec {SERVICE} grep MRotaryEmbedding /vllm-workspace/vllm-ascend/vllm_ascend/utils.py")
+    patched = "/vllm-workspace/vllm-ascend/vllm_ascend/utils.py"
+    seen = host.check_output(f"docker exec {SERVICE} grep MRotaryEmbedding {patched}")
     assert seen.strip().startswith("#")
 
 

@@ -19,7 +19,8 @@ def result(stage, host, ok=True, warm=True, observed=None):
     checks = results.Checks(TABLE)
     checks.expect("health", ok, "OK", "Alarm", subject="npu 3")
     checks.expect("warmth", warm, "< 90 °C", "95 °C")
-    return results.stage_result(stage, host, checks.as_list(), {"hash": "0123456789ab"}, observed, NOW, NOW, 0.1, None, "0")
+    plan = {"hash": "0123456789ab"}
+    return results.stage_result(stage, host, checks.as_list(), plan, observed, NOW, NOW, 0.1, None, "0.1.0")
 
 
 def summary(*found, hosts=("node1", "node2")):

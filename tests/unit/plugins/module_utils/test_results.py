@@ -76,7 +76,7 @@ def test_a_check_that_holds_is_not_waived():
 
 
 def test_waiver_of_an_unknown_check_names_the_nearest():
-    with pytest.raises(UnknownCheck, match="npu_driver_waive names the check 'cuont'.*did you mean 'count'"):
+    with pytest.raises(UnknownCheck, match=r"npu_driver_waive names the check 'cuont'.*did you mean 'count'"):
         apply_waivers([], ["cuont"], "npu_driver", TABLE)
 
 
