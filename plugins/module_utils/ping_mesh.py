@@ -170,7 +170,7 @@ def _explanations(pair, switches, groups):
     for end in ((host, npu), (other, other_npu)):
         yield "npu", end, BOTH
         yield "node", end[0], BOTH
-    for rail in {npu, other_npu}:
+    for rail in sorted({npu, other_npu}):
         yield "rail", rail, BOTH
     if npu != other_npu:
         yield "between rails", tuple(sorted((npu, other_npu))), BOTH
