@@ -19,6 +19,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
 from ansible_collections.ascend.vllm.plugins.module_utils import bench_results, benchmark, results, weights
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
+from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_settings
 
 WATCH_S = 10
 _PROGRESS = re.compile(r"(\d+)/(\d+) \[")
@@ -38,6 +39,7 @@ class ActionModule(StageAction):
 
     def _observe(self, judge, context, args, records, task_vars):
         plan, settings = context["plan"], context["settings"]
+        settings.update(typed_settings("benchmark", settings))
         try:
             benchmark.check_settings(settings)
         except benchmark.BadInput as mistake:

@@ -126,7 +126,7 @@ def command(plan, instance, settings, run):
         "seed": run["seed"], "temperature": 0,
         "ready-check-timeout-sec": settings["ready_timeout_s"],
         "percentile-metrics": "ttft,tpot,itl,e2el",
-        "metric-percentiles": ",".join(str(percentile) for percentile in settings["percentiles"]),
+        "metric-percentiles": ",".join("%g" % percentile for percentile in settings["percentiles"]),
         "result-dir": posixpath.dirname(RESULT), "result-filename": posixpath.basename(RESULT),
     }
     if settings["max_concurrency"]:

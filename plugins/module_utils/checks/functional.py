@@ -68,7 +68,7 @@ def requests(model, settings, picture):
         content = [{"type": "image_url", "image_url": {"url": picture}}] * pictures
         content = [*content, {"type": "text", "text": question}] if pictures else question
         return dict({"model": model, "messages": [SYSTEM, {"role": "user", "content": content}], "temperature": 0,
-                     "max_tokens": settings["max_tokens"]}, **more)
+                     "max_tokens": int(settings["max_tokens"])}, **more)
 
     def length(over_limit):
         return {"endpoint": COMPLETION, "prompt_tokens_over_limit": over_limit,
@@ -139,6 +139,7 @@ def _expect(checks, check, answer, status, name, ok=True):
 
 
 def _judge_words(checks, answer, words, name):
+    words = [words] if isinstance(words, str) and words else words
     if not words:
         checks.not_run("expected_words", "functional_expected_words is empty, so nothing tells a right answer from a "
                        "wrong one", subject=name)
