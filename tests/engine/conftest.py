@@ -58,7 +58,7 @@ def ask(url: str, body: object = None, method: str | None = None, headers: dict 
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **(headers or {})}, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=60) as answer:
             return Answer(answer.status, answer.headers, answer.read())
     except urllib.error.HTTPError as error:
         return Answer(error.code, error.headers, error.read())
@@ -190,7 +190,7 @@ class LightServer:
     def ready(self, *options: str, **environment: str) -> LightServer:
         """Starts the server and waits until it listens."""
         process = self.start(*options, **environment)
-        wait_for(self.listens, "the light server", 10, process)
+        wait_for(self.listens, "the light server", 60, process)
         return self
 
     def listens(self) -> bool:
@@ -199,7 +199,7 @@ class LightServer:
 
     def ended(self) -> tuple[int, str]:
         """Exit code and log of a server that ends by itself."""
-        code = self.process.wait(timeout=10)
+        code = self.process.wait(timeout=60)
         return code, self.log.read_text()
 
     def ask(self, path: str, body: object = None, **options) -> Answer:
@@ -212,7 +212,7 @@ class LightServer:
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=60)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import yaml
@@ -40,10 +41,11 @@ def events(answer) -> list:
 # -- serving
 
 
-def test_starts_within_a_second(light):
-    started = time.monotonic()
-    light.ready()
-    assert time.monotonic() - started < 1.5
+def test_starts_with_little_work(light):
+    """Processor seconds, which other work on the machine does not lengthen; 0.2 where this was written."""
+    process = light.ready().process
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    assert sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") < 1
 
 
 def test_probes_and_models(light):
@@ -162,7 +164,7 @@ def test_metrics_count(light):
 def test_stops_on_sigterm(light):
     process = light.ready().process
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=5) == 0
+    assert process.wait(timeout=60) == 0
 
 
 # -- the command line
@@ -280,9 +282,9 @@ def plant(light, **fault) -> None:
 def test_slow_load(light):
     plant(light, load_seconds=1.5)
     light.start()
-    wait_for(lambda: "50% Completed" in light.log.read_text(), "half of the shards", 5)
+    wait_for(lambda: "50% Completed" in light.log.read_text(), "half of the shards", 60)
     assert not light.listens()
-    wait_for(light.listens, "the end of loading", 5, light.process)
+    wait_for(light.listens, "the end of loading", 60, light.process)
 
 
 @pytest.mark.parametrize(
@@ -320,10 +322,10 @@ def test_hang_leaves_health_alone_and_ends_with_the_fault(light):
     plant(light, hang=True)
     with ThreadPoolExecutor(1) as pool:
         stuck = pool.submit(light.chat, "Hello")
+        wait_for(lambda: light.ask("/load").json() == {"server_load": 1}, "the request", 60)
         time.sleep(0.5)
         assert not stuck.done()
         assert light.ask("/health").status == 200
-        assert light.ask("/load").json() == {"server_load": 1}
         plant(light)
         assert stuck.result().status == 200
 
@@ -352,4 +354,4 @@ def test_slow_tokens(light):
     plant(light, first_token_seconds=0.3, token_seconds=0.02)
     started = time.monotonic()
     assert light.chat("Hello", max_tokens=10, ignore_eos=True).status == 200
-    assert 0.5 <= time.monotonic() - started < 1.5
+    assert time.monotonic() - started >= 0.5
