@@ -117,8 +117,9 @@ from ansible_collections.ascend.vllm.plugins.module_utils.ais_bench_config impor
 
 JOBS = "/var/tmp/ascend-vllm-accuracy-"
 POLL_S = 0.5
-# Tasks at a time. MMLU and C-Eval are scored in more than fifty, each of which starts a Python.
-WORKERS = "4"
+# Tasks at a time: MMLU and C-Eval are scored in more than fifty, each of which starts a Python. AISBench refuses more
+# than 0.8 of the processors.
+WORKERS = max(1, min(4, int(0.8 * (os.cpu_count() or 1))))
 LOG_LINES = 12
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
 _RUN = 'echo $$ > pid; "$@" < /dev/null > log 2>&1; echo $? > exit.new; mv exit.new exit'
@@ -138,7 +139,7 @@ def start(options):
     server = dict(options["server"], api_key=options["api_key"])
     with open(os.path.join(job, "config.py"), "w") as config:
         config.write(render(server, datasets))
-    command = [options["executable"], "config.py", "--work-dir", "out", "--merge-ds", "--max-num-workers", WORKERS]
+    command = [options["executable"], "config.py", "--work-dir", "out", "--merge-ds", "--max-num-workers", str(WORKERS)]
     if options["num_prompts"]:
         command += ["--num-prompts", str(options["num_prompts"])]
     # The server is the cluster's own: no proxy is on the way to it. Nothing is asked of a hub.
