@@ -3,18 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fetch files of a model in the image's container.
 
-fetch.py CLIENT ARGUMENT …                   becomes a hub's client
+fetch.py CLIENT ARGUMENT …                   runs a hub's client
 fetch.py http ADDRESS FOLDER WORKERS PATH …  is the client of a plain web server
 
 It holds the model's lock, which the staging module takes too, so a folder is never published under the client's hands.
-STAGING_LOCK and STAGING_CREDENTIALS name the lock and a file with the token, which neither argv nor the container's
-configuration shows.
+STAGING_FOLDER, STAGING_LOCK and STAGING_CREDENTIALS name the folder, the lock and a file with the token, which neither
+argv nor the container's configuration shows.
 """
 
 import fcntl
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,21 +29,35 @@ ATTEMPTS = 5
 
 
 def main():
-    """Become the hub's client, or be the client of a plain web server."""
+    """Run the hub's client, or be the client of a plain web server."""
     lock = os.open(os.environ["STAGING_LOCK"], os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("another run holds the lock of this model")
-    # The client keeps the open file, and with it the lock, for as long as it lives.
-    os.set_inheritable(lock, True)
     environment = dict(os.environ, **credentials())
     if sys.argv[1] == "http":
         fetch_all(*sys.argv[2:5], sys.argv[5:], environment.get("HTTP_TOKEN"))
         return
     if "MODELSCOPE_API_TOKEN" in environment:
         log_in(environment["MODELSCOPE_API_TOKEN"])
-    os.execvpe(sys.argv[1], sys.argv[1:], environment)
+    sys.exit(run(sys.argv[1:], environment, os.environ["STAGING_FOLDER"]))
+
+
+def run(command, environment, folder):
+    """Run a client, and again when it failed after it had brought something: both clients resume. Its exit code."""
+    while True:
+        before = filled(folder)
+        status = subprocess.run(command, env=environment, check=False).returncode
+        if not status or filled(folder) <= before:
+            return status
+        print("the client ended early and is started again", flush=True)
+
+
+def filled(folder):
+    """The bytes that a folder holds on the disk."""
+    return sum(os.lstat(os.path.join(root, name)).st_blocks * 512
+               for root, _folders, names in os.walk(folder) for name in names)
 
 
 def credentials():

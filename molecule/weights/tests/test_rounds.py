@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every round came out as faults.yml says, on every node, in the result files and on the nodes' disks."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / "rounds"
+ROUNDS = yaml.safe_load((PROJECT / "molecule/weights/faults.yml").read_text("utf-8"))["rounds"]
+NODES = ("node1", "node2", "node3")
+CASES = [(each["name"], node, each.get("nodes", {}).get(node, {})) for each in ROUNDS for node in NODES]
+MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
+
+
+def result(name, node):
+    return json.loads((RESULTS / name / node / "weights.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("name", "node", "expected"), CASES, ids=[f"{name}-{node}" for name, node, _ in CASES])
+def test_round(name, node, expected):
+    found = result(name, node)
+    jsonschema.validate(found, json.loads((PROJECT / "docs/schemas/stage-result-v1.json").read_text("utf-8")))
+    failed = {check["id"]: f"{check['message']} {check['actual']}" for check in found["checks"]
+              if check["status"] in ("failed", "warned")}
+    if "check" in expected:
+        also = {"weights.present"} if expected.get("without_model") else set()
+        assert set(failed) - also == {f"weights.{expected['check']}"}
+        assert expected["says"].replace("{{ model }}", MODEL) in failed[f"weights.{expected['check']}"]
+    else:
+        assert failed == {}
+        assert found["observed"]["fetched"] == expected.get("fetched", [])
+        assert found["observed"]["faults"] == []
+        assert {path["path"] for path in found["observed"]["files"]} >= set(expected.get("kept", ()))
+
+
+def test_all_sources_brought_the_same_model():
+    found = [result("first_staging", node) for node in NODES]
+    assert len({each["observed"]["digest"] for each in found}) == 1
+    assert {check["status"] for each in found for check in each["checks"]} == {"passed"}
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_an_unchanged_model_is_not_read_again(node):
+    observed = result("unchanged", node)["observed"]
+    assert observed["hashed_bytes"] == observed["staging_hashed_bytes"] == 0
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_full_proof_reads_everything(node):
+    observed = result("damage_is_repaired", node)["observed"]
+    assert observed["staging_hashed_bytes"] > 5_000_000
+
+
+def test_nobody_saw_the_token(host):
+    if host.backend.get_hostname() == "node3":
+        assert host.file("/run/spied").content_string == ""
+    assert "s3cret-token" not in host.check_output("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; docker ps -a --no-trunc")
+    assert not any(b"s3cret-token" in path.read_bytes() for path in RESULTS.rglob("*.json"))
+
+
+def test_nothing_is_left_behind(host):
+    assert host.check_output("docker ps --all --quiet") == ""
+    beside = host.file("/data/.ascend-vllm/Qwen2.5-VL-32B-Instruct-w8a8")
+    assert set(beside.listdir()) - {"staging", "wanted.json"} == {"lock", "manifest.json"}
+    assert host.socket("tcp://6881").is_listening is False
+
+
+def test_the_quantized_model_is_in_its_place(host):
+    there = host.file("/srv/models/Qwen2.5-VL-32B-Instruct-w8a8/quant_model_description.json").exists
+    assert there == (host.backend.get_hostname() == "node1")

@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs in the containers of the role weights: the client of a web server, the repeated client, the upstream."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+FILES = Path(__file__).resolve().parents[3] / "roles" / "weights" / "files"
+CONTENT = bytes(range(256)) * 1000
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location("weights_" + name, FILES / (name + ".py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+fetch, swarm = load("fetch"), load("swarm")
+
+
+class Web(BaseHTTPRequestHandler):
+    """Sends CONTENT, with ranges or without, and ends the first connections early."""
+
+    ranges, early, asked, token = True, 0, [], None
+
+    def do_GET(self):
+        cls = type(self)
+        start = int(self.headers["Range"].split("=")[1].rstrip("-")) if self.headers["Range"] and cls.ranges else 0
+        cls.asked.append(start)
+        if cls.token and self.headers["Authorization"] != "Bearer " + cls.token:
+            self.send_error(401)
+        elif start >= len(CONTENT):
+            self.send_error(416)
+        else:
+            body = CONTENT[start:]
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[:100_000] if cls.early else body)
+            cls.early = max(0, cls.early - 1)
+        self.close_connection = True
+
+    def log_message(self, *_values):
+        pass
+
+
+@pytest.fixture
+def web(monkeypatch):
+    monkeypatch.setattr(fetch.time, "sleep", lambda _seconds: None)
+    handler = type("Handler", (Web,), {"asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    handler.url = "http://127.0.0.1:%d/a" % server.server_port
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_file_is_fetched(web, tmp_path):
+    assert fetch.fetch(web.url, str(tmp_path / "sub" / "a"), None) == len(CONTENT)
+    assert (tmp_path / "sub" / "a").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("there", "asked"), [(1000, [1000]), (len(CONTENT), [len(CONTENT)])])
+def test_what_is_there_is_kept(web, tmp_path, there, asked):
+    (tmp_path / "a").write_bytes(CONTENT[:there])
+    fetch.fetch(web.url, str(tmp_path / "a"), None)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    assert web.asked == asked
+
+
+def test_a_server_without_ranges_sends_all_again(web, tmp_path):
+    web.ranges = False
+    (tmp_path / "a").write_bytes(b"x" * 1000)
+    fetch.fetch(web.url, str(tmp_path / "a"), None)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_a_lost_connection_is_taken_up_where_it_ended(web, tmp_path):
+    web.early = 2
+    fetch.fetch(web.url, str(tmp_path / "a"), None)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    assert web.asked == [0, 100_000, 200_000]
+
+
+def test_it_is_given_up_after_some_attempts(web, tmp_path):
+    web.token = "right"
+    with pytest.raises(SystemExit, match="could not be fetched: HTTP Error 401"):
+        fetch.fetch(web.url, str(tmp_path / "a"), "wrong")
+    assert len(web.asked) == fetch.ATTEMPTS
+
+
+CLIENT = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+step = len(list(folder.iterdir()))
+if step < int(sys.argv[2]):
+    (folder / str(step)).write_bytes(bytes(5000))
+sys.exit(0 if step + 1 >= int(sys.argv[3]) else 3)
+"""
+
+
+@pytest.mark.parametrize(("brings", "needs", "status", "runs"), [(4, 3, 0, 3), (2, 9, 3, 2), (0, 9, 3, 0)])
+def test_a_client_is_started_again_for_as_long_as_it_brings_something(tmp_path, brings, needs, status, runs):
+    folder = tmp_path / "staging"
+    folder.mkdir()
+    command = [sys.executable, "-c", CLIENT, str(folder), str(brings), str(needs)]
+    assert fetch.run(command, {}, str(folder)) == status
+    assert len(list(folder.iterdir())) == runs
+
+
+def connections(received, addresses=("near", "far", "seed"), until=60):
+    """``[(second, address)]`` that an upstream connects to, given the bytes received at each second."""
+    made, now = [], [0]
+    upstream = swarm.Upstream(lambda address: made.append((now[0], address)), list(addresses))
+    for now[0] in range(until):
+        upstream.keep(received(now[0]), float(now[0]))
+    return made
+
+
+def test_what_flows_is_left_alone():
+    assert connections(lambda second: second + 1) == [(0, "near")]
+
+
+def test_a_node_that_is_not_up_yet_is_asked_again():
+    made = connections(lambda second: 0 if second < 5 else second, until=20)
+    assert {address for _second, address in made} == {"near"}
+    assert len(made) > 1
+
+
+def test_a_node_that_brings_nothing_is_passed_over():
+    made = connections(lambda second: min(second, 3) + 1, until=80)
+    patience = swarm.STALLED_S + 3
+    assert [address for _second, address in made][:4] == ["near", "far", "seed", "near"]
+    assert made[1][0] - 3 > patience >= made[1][0] - 3 - 1
+
+
+@pytest.mark.parametrize(("total", "expected"), [
+    (0, 1 << 16), (100 << 20, 1 << 16), (7_000_000_000, 1 << 21), (44_300_000_000, 1 << 23), (1 << 50, 1 << 23)])
+def test_pieces_are_some_thousands(total, expected):
+    assert swarm.piece_bytes(total) == expected
+
+
+def test_a_missing_wheel_is_named(tmp_path):
+    with pytest.raises(SystemExit, match="holds no wheel of libtorrent for cp3"):
+        swarm.load_libtorrent(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "::1"])
+def test_an_address_is_its_own(name):
+    assert swarm.resolve(name) == name
+
+
+def test_an_unknown_name_is_told(monkeypatch):
+    def unknown(*_arguments, **_options):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(swarm.socket, "getaddrinfo", unknown)
+    with pytest.raises(SystemExit, match="set weights_swarm_address"):
+        swarm.resolve("nowhere")
