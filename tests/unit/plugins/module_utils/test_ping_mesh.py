@@ -142,6 +142,12 @@ def test_one_pair_that_works_does_not_clear_an_npu():
     assert [one["name"] for one in ping_mesh.verdict(given_up)["suspects"]] == ["node1 npu 3", "node2 npu 3"]
 
 
+def test_two_dead_pairs_do_not_convict_an_npu_that_a_third_reaches():
+    same_rail = {f"n{node}": {"0": {f"n{other}": [100 if (node, other) in ((1, 2), (1, 3)) else 0]
+                                    for other in range(1, 5) if other != node}} for node in range(1, 5)}
+    assert [one["kind"] for one in ping_mesh.verdict(same_rail)["suspects"]] == ["between nodes", "between nodes"]
+
+
 def test_what_fits_as_well_is_told():
     suspect = ping_mesh.verdict(mesh(2, lambda *_: True))["suspects"][0]
     assert suspect["also"] == ["node1", "node2"]
