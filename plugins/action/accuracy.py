@@ -19,7 +19,7 @@ WATCH_S = 20
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/accuracy.yml."""
+    """See plugins/modules/accuracy.py."""
 
     def _observe(self, judge, context, args, records, task_vars):
         settings = context["settings"]

@@ -26,7 +26,7 @@ _PROGRESS = re.compile(r"(\d+)/(\d+) \[")
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/benchmark.yml."""
+    """See plugins/modules/benchmark.py."""
 
     def run(self, tmp=None, task_vars=None):
         """A baseline is kept only of numbers that have been judged good."""

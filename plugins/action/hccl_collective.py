@@ -20,7 +20,7 @@ PROBE = "roles/hccl/files/allreduce_probe.py"
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/hccl_collective.yml."""
+    """See plugins/modules/hccl_collective.py."""
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)

@@ -14,7 +14,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain,
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/hccl_mesh.yml."""
+    """See plugins/modules/hccl_mesh.py."""
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)

@@ -19,7 +19,7 @@ SECRETS = ("serving_api_key", "weights_hub_token")
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/plan.yml."""
+    """See plugins/modules/plan.py."""
 
     _requires_connection = False
 

@@ -16,7 +16,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain,
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/report.yml."""
+    """See plugins/modules/report.py."""
 
     _requires_connection = False
 

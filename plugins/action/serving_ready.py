@@ -23,7 +23,7 @@ COMPLETION_S = 60
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/serving_ready.yml."""
+    """See plugins/modules/serving_ready.py."""
 
     def run(self, tmp=None, task_vars=None):
         """Return the seconds waited and the instances that failed; what follows from it is the stage's to say."""

@@ -24,7 +24,7 @@ CHECKS_PACKAGE = "ansible_collections.ascend.vllm.plugins.module_utils.checks."
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/stage.yml."""
+    """See plugins/modules/stage.py."""
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)

@@ -13,7 +13,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/weights_chain.yml."""
+    """See plugins/modules/weights_chain.py."""
 
     _requires_connection = False
 

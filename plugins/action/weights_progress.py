@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Poll a container that brings a model to a node, and show how far it is. See plugins/modules/weights_progress.yml."""
+"""Poll a container that brings a model to a node, and show how far it is. See plugins/modules/weights_progress.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOST_S = 60
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/weights_progress.yml."""
+    """See plugins/modules/weights_progress.py."""
 
     def run(self, tmp=None, task_vars=None):
         """Return the last poll when the task is done; a failed result when it ended otherwise or takes too long."""

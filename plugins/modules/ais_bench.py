@@ -51,6 +51,7 @@ options:
 attributes:
   check_mode:
     support: none
+    description: A measurement is made or not; check mode makes none.
 """
 
 EXAMPLES = r"""

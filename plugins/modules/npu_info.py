@@ -75,7 +75,7 @@ EXAMPLES = r"""
 RETURN = r"""
 npu_smi:
   description:
-    - What C(npu-smi) shows. RV(npu_smi.error) is null or the C(message) and C(code) of its failure.
+    - What C(npu-smi) shows. C(error) is null or the C(message) and C(code) of its failure.
     - A chip has the columns of the table, C(device) (N of C(/dev/davinciN)), C(error_codes), C(ecc) and C(board).
   returned: success
   type: dict

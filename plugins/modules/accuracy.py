@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documentation of plugins/action/accuracy.py, which does the work on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: accuracy
+short_description: Score the served model, judge the scores and record the result
+version_added: 0.1.0
+author:
+  - the ascend.vllm authors (@ascend-vllm)
+description:
+  - Runs AISBench against the first instance of the plan, watches it, and removes what it left.
+  - Then judges and records like M(ascend.vllm.stage). The inputs of the role accuracy are read by themselves.
+  - Delegate the task to the host that AISBench is to run on.
+options:
+  stage:
+    description: The stage, C(accuracy).
+    type: str
+    required: true
+  plan:
+    description: The plan, as P(ascend.vllm.plan#module) returned it.
+    type: dict
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Nothing is measured, and the result says so.
+seealso:
+  - module: ascend.vllm.stage
+  - module: ascend.vllm.ais_bench
+"""
+
+EXAMPLES = r"""
+- name: Measure the accuracy of the served model
+  ascend.vllm.accuracy:
+    stage: accuracy
+    plan: "{{ __accuracy_plan.plan }}"
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+status:
+  description: The status of the stage, the worst of its checks.
+  type: str
+  returned: always
+  sample: passed
+path:
+  description: The file of the result on the controller.
+  type: str
+  returned: always
+"""

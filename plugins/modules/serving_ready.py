@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documentation of plugins/action/serving_ready.py, which does the work on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: serving_ready
+short_description: Wait until the planned service of a node answers or has failed
+version_added: 0.1.0
+author:
+  - the ascend.vllm authors (@ascend-vllm)
+description:
+  - Looks at every instance of the plan with M(ascend.vllm.serving_info) until each of them answers a completion, one
+    of them has failed and none is starting any more, or C(serving_ready_timeout_s) is over.
+  - Prints how far a start is, as the server's log tells it.
+  - Does not fail the host, which M(ascend.vllm.stage) does after it has recorded what was found.
+options:
+  plan:
+    description: The plan, as P(ascend.vllm.plan#module) returned it.
+    type: dict
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: One look is taken and nothing is waited for.
+seealso:
+  - module: ascend.vllm.serving_info
+  - module: ascend.vllm.stage
+"""
+
+EXAMPLES = r"""
+- name: Wait for the service
+  ascend.vllm.serving_ready:
+    plan: "{{ __serving_plan.plan }}"
+  register: __serving_ready
+"""
+
+RETURN = r"""
+failed_instances:
+  description: The instances that failed, as M(ascend.vllm.serving_info) returns them.
+  type: list
+  elements: dict
+  returned: always
+seconds:
+  description: Seconds waited.
+  type: int
+  returned: always
+"""
