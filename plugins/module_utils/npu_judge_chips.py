@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend.vllm.plugins.module_utils.plan import LABEL
-
+# Labels of this collection's containers begin so (plan.LABEL).
+_OURS = "ascend.vllm."
 # What npu-smi says when the driver's library cannot work.
 _TOOL_REMEDIES = {
     -8005: "The driver is not ready: reboot after an upgrade of driver or firmware, and run as root or as a member of "
@@ -152,7 +152,7 @@ def _leases(checks, context):
             continue
         held.add(holder["device"])
         container = holder["container"] or {}
-        if LABEL in container.get("labels", {}) and container["name"] in names:
+        if _is_ours(container) and container["name"] in names:
             ours.add(container["name"])
             continue
         foreign = True
@@ -164,6 +164,10 @@ def _leases(checks, context):
         checks.expect("lease", True, "free, or held by our own service",
                       "held by our own %s" % ", ".join(sorted(ours)) if ours else "free")
     _idle(checks, observed["npu_smi"], set(planned) - held, settings)
+
+
+def _is_ours(container):
+    return any(label.startswith(_OURS) for label in container.get("labels", ()))
 
 
 def _allowed(holder, allowed):
@@ -181,7 +185,7 @@ def _holder(holder):
 
 def _lease_message(holder, engine):
     unknown = "; its container is not known, since the engine does not answer" if "error" in engine else ""
-    stale = LABEL in (holder["container"] or {}).get("labels", {})
+    stale = _is_ours(holder["container"] or {})
     return "/dev/davinci%d is held by %s%s%s" % (
         holder["device"], _holder(holder), ", a service of ours that the plan does not have" if stale else "", unknown)
 

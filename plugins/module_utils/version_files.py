@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 
-from ansible_collections.ascend.vllm.plugins.module_utils import hccn_tool
 from ansible_collections.ascend.vllm.plugins.module_utils.npu_smi import ParseError
 
 # The first kind of which the text holds every key.
@@ -50,6 +49,8 @@ def parse(text):
         raise ParseError("the file holds no key=value line", text.strip()[:80])
     fields = {name: value for name, value in fields.items() if name not in doubtful}
     if re.search(r"^\s*address_[0-9]+\s*=", text, re.MULTILINE):
+        # Only here: the modules that read version files need no other part of it, and a node compiles what it imports.
+        from ansible_collections.ascend.vllm.plugins.module_utils import hccn_tool
         return hccn_tool.parse_conf(text)
     kind = next((kind for kind, names in _KINDS if all(name in fields for name in names)), "other")
     if kind == "toolkit_install" and "toolkit" not in fields["package_name"]:

@@ -28,8 +28,9 @@ options:
     type: float
     default: 5
   workers:
-    description: Calls of the tool that run at a time. Left out, as many as there are processors, and 8 at most.
+    description: Calls of the tool that run at a time. They wait for their device rather than for a processor.
     type: int
+    default: 8
   paths:
     description: Paths to describe, such as the sources of a container's mounts.
     type: list
@@ -154,7 +155,7 @@ ARGUMENTS = {
     "npu_smi": {"type": "path"},
     "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
     "timeout_s": {"type": "float", "default": 5},
-    "workers": {"type": "int"},
+    "workers": {"type": "int", "default": 8},
     "paths": {"type": "list", "elements": "path", "default": []},
     "disk_paths": {"type": "list", "elements": "path", "default": []},
     "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
@@ -166,8 +167,7 @@ ARGUMENTS = {
 def observe(params, tool):
     """Everything that the judge of the stage needs to know of this host."""
     def run_all(commands):
-        # More at a time than processors would only make each seem slow.
-        return tools.run_all(commands, params["timeout_s"], params["workers"] or min(8, os.cpu_count() or 1))
+        return tools.run_all(commands, params["timeout_s"], params["workers"])
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         engine = pool.submit(_engine, params)
