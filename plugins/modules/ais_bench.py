@@ -168,7 +168,13 @@ def is_running(job):
     if os.path.exists(os.path.join(job, "exit")):
         return False
     process = read_number(os.path.join(job, "pid"))
-    return process is None or os.path.exists("/proc/%d" % process)
+    if process is None:
+        return True  # just started
+    try:
+        with open("/proc/%d/stat" % process) as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def read_number(path):

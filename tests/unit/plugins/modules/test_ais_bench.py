@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a run is started, watched and ended; what runs here is a shell script that leaves files as AISBench does."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.modules import ais_bench
+
+DONE = """\
+mkdir -p out/1/summary out/1/predictions/model/tmp out/1/logs/infer/model
+printf 'dataset,version,metric,mode,model\\nown,1a,accuracy,gen,%s\\n' "$SCORE" > out/1/summary/summary_1.csv
+printf '{"success": true}\\n{"success": true}\\n' > out/1/predictions/model/own.jsonl
+printf '{"success": false}\\n' > out/1/predictions/model/own_failed.jsonl
+printf '{"success": false}\\n' > out/1/predictions/model/tmp/part.jsonl
+printf 'why it failed\\n' > out/1/logs/infer/model/own.out
+env; printf '\\033[31mred\\033[0m 1%%\\r2%%\\n'; exit 3
+"""
+RUNNING = """\
+mkdir -p out/1/status_tmp
+cd out/1/status_tmp
+printf '{"task_name": "model/own", "status": "inferencing", "finish_count": 1, "total_count": 9}' > a.json
+printf '{"task_name": ' > half.json
+cd ../../..
+sleep 600 & echo $! > child; wait
+"""
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Starts a job that runs the lines of a script; what was started is removed."""
+    monkeypatch.setattr(ais_bench, "JOBS", str(tmp_path / "job-"))
+    monkeypatch.setenv("https_proxy", "http://proxy:1")
+    data = tmp_path / "own.jsonl"
+    data.write_text('{"question": "?", "answer": "!"}\n')
+    jobs = []
+
+    def run(script, **options):
+        program = tmp_path / "program"
+        program.write_text("#!/bin/sh\n" + script)
+        program.chmod(0o755)
+        started = ais_bench.start(dict({
+            "executable": str(program), "datasets": [{"name": "own", "path": str(data)}], "num_prompts": 0,
+            "api_key": "secret", "server": {"host": "h", "port": 1, "model": "m", "concurrency": 1,
+                                            "maximum_tokens": 1}}, **options))
+        jobs.append(started["job"])
+        return started
+
+    yield run
+    for job in filter(None, jobs):
+        ais_bench.remove(job)
+
+
+def test_a_run_that_ended_gives_rows_counts_and_logs(start, monkeypatch):
+    monkeypatch.setenv("SCORE", "-")
+    found = ais_bench.watch(start(DONE)["job"], 20)
+    assert (found["running"], found["exit_code"]) == (False, 3)
+    assert found["rows"] == [{"dataset": "own", "version": "1a", "metric": "accuracy", "mode": "gen", "model": "-"}]
+    assert found["answers"] == {"own": {"answered": 2, "failed": 1}}
+    assert found["log"][-3:] == ["red 1%", "2%", "why it failed"]
+
+
+def test_logs_of_tasks_are_read_when_a_score_is_missing_only(start, monkeypatch):
+    monkeypatch.setenv("SCORE", "50.00")
+    assert "why it failed" not in ais_bench.watch(start(DONE)["job"], 20)["log"]
+
+
+def test_no_proxy_is_on_the_way(start, monkeypatch):
+    monkeypatch.setenv("SCORE", "1")
+    job = start(DONE)["job"]
+    ais_bench.watch(job, 20)
+    with open(os.path.join(job, "log")) as log:
+        environment = log.read()
+    assert "https_proxy=" not in environment
+    assert "no_proxy=*" in environment
+
+
+def test_a_run_is_watched_and_ended_with_all_its_processes(start):
+    job = start(RUNNING)["job"]
+    assert os.stat(job).st_mode & 0o077 == 0
+    until = time.monotonic() + 20
+    while not os.path.exists(os.path.join(job, "child")) and time.monotonic() < until:
+        time.sleep(0.05)
+    found = ais_bench.watch(job, 0)
+    assert found == {"running": True, "progress": {
+        "model/own": {"status": "inferencing", "finish_count": 1, "total_count": 9}}}
+    child = ais_bench.read_number(os.path.join(job, "child"))
+    ais_bench.remove(job)
+    assert not os.path.exists(job)
+    with pytest.raises(OSError, match="No such process"):
+        os.kill(child, 0)
+
+
+def test_a_run_that_was_killed_has_ended(start):
+    job = start("kill -9 $PPID; kill -9 $$")["job"]
+    found = ais_bench.watch(job, 20)
+    assert (found["running"], found["exit_code"], found["rows"]) == (False, None, [])
+
+
+@pytest.mark.parametrize(("options", "problem"), [
+    ({"executable": "/none/ais_bench"}, "AISBench is not at /none/ais_bench"),
+    ({"datasets": [{"name": "gsm8k", "path": "/none"}]}, "gsm8k lacks train.jsonl"),
+])
+def test_nothing_is_started_without_program_or_data(start, tmp_path, options, problem):
+    started = start(DONE, **options)
+    assert started["job"] is None
+    assert problem in started["problem"]
+    assert not list(tmp_path.glob("job-*"))
