@@ -33,6 +33,7 @@ SWEEPS = {"request_rate": ("Highest request rate within the objective", "req/s")
 
 BACKENDS = {"random": ("openai", "/v1/completions"), "random-mm": ("openai-chat", "/v1/chat/completions")}
 
+
 class BadInput(ValueError):
     """An input of the role that cannot be run; the message names it."""
 

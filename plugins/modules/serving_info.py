@@ -143,8 +143,13 @@ from ansible_collections.ascend.vllm.plugins.module_utils.chat import Server
 from ansible_collections.ascend.vllm.plugins.module_utils.log_triage import diagnose
 from ansible_collections.ascend.vllm.plugins.module_utils.redact import redact
 
-READY, STARTING, FAILED, MISSING = "ready", "starting", "failed", "missing"
-LOG_LINES, SHOWN_LINES, CAUSES = 2000, 20, 3
+READY = "ready"
+STARTING = "starting"
+FAILED = "failed"
+MISSING = "missing"
+LOG_LINES = 2000
+SHOWN_LINES = 20
+CAUSES = 3
 STATUS_TIMEOUT_S = 10
 
 

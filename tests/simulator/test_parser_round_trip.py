@@ -15,7 +15,7 @@ LAYOUTS = [("24.1.0.3", "atlas_800_a2"), ("25.3.rc1", "atlas_800_a2"), ("26.0.rc
 DEVICE = 3
 
 
-@pytest.fixture(params=LAYOUTS, ids=lambda layout: "-".join(layout))
+@pytest.fixture(params=LAYOUTS, ids="-".join)
 def any_node(request, make_node):
     return make_node(*request.param)
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -76,7 +75,7 @@ def mix(background: tuple[int, int, int], colour: tuple[int, int, int], share: f
 
 def draw(text: str = TEXT) -> list[list[tuple[int, int, int]]]:
     """Rows of (red, green, blue) pixels, HEIGHT x WIDTH."""
-    rows = [[PAPER] * WIDTH for _ in range(HEIGHT)]
+    rows = [[PAPER] * WIDTH for _row in range(HEIGHT)]
     for y in range(HEIGHT):  # the mark: a ring with softened edges
         for x in range(int(LEFT)):
             edge = 9.0 - abs(math.hypot(x - 52, y - 56) - 26)

@@ -30,7 +30,7 @@ def main():
 
     backend = os.environ["PROBE_BACKEND"]
     local_rank, rank, ranks = (int(os.environ[name]) for name in ("LOCAL_RANK", "RANK", "WORLD_SIZE"))
-    device, synchronize = torch.device("cpu"), lambda: None
+    device, synchronize = torch.device("cpu"), torch.cpu.synchronize
     if backend == "hccl":
         import torch_npu  # noqa: F401  registers the device and the backend
 
@@ -44,12 +44,12 @@ def main():
     for size in (int(text) for text in os.environ["PROBE_SIZES"].split(",")):
         right = verified(torch, dist, device, size, rank, ranks)
         data = torch.zeros(size // 4, dtype=torch.float32, device=device)
-        for _ in range(warmup):
+        for _warm in range(warmup):
             dist.all_reduce(data)
         synchronize()
         dist.barrier()
         begin = time.perf_counter()
-        for _ in range(iterations):
+        for _run in range(iterations):
             dist.all_reduce(data)
         synchronize()
         # The slowest rank decides how long the collective took; one wrong rank makes the sum wrong.

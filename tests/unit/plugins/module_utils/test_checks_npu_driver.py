@@ -81,9 +81,9 @@ def changed(changes):
     return observed
 
 
-def judged(observed, plan=PLAN, peers=None, **settings):
+def judged(observed, plan=None, peers=None, **settings):
     peers = {"node1": observed, "node2": healthy()} if peers is None else peers
-    return judge({"host": "node1", "plan": plan, "observed": observed, "peers": peers,
+    return judge({"host": "node1", "plan": plan or PLAN, "observed": observed, "peers": peers,
                   "settings": dict(SETTINGS, **settings)})
 
 
@@ -202,8 +202,8 @@ def test_a_lost_npu_is_named():
 
 
 @pytest.mark.parametrize(("error", "tools", "expected"), [
-    ({"message": "npu-smi was not found", "code": None}, [], {"npu_smi": "failed", "tool_slow": "not_run",
-                                                             "tool_wedged": "not_run"}),
+    ({"message": "npu-smi was not found", "code": None}, [],
+     {"npu_smi": "failed", "tool_slow": "not_run", "tool_wedged": "not_run"}),
     ({"message": "dcmi module initialize failed. ret is -8005", "code": -8005}, None, {"npu_smi": "failed"}),
     ({"message": "npu-smi info: no answer within 5 s", "code": None},
      [{"command": "npu-smi info", "rc": None, "duration_s": 5.0, "timed_out": True, "error": "no answer within 5 s"}],

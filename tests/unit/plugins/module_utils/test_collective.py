@@ -20,7 +20,7 @@ def line(**record):
 START = line(type="start", backend="hccl", ranks=16, rank=0, host="n1")
 ROW = {"size_bytes": 1048576, "time_us": 100.0, "alg_bandwidth_gbs": 10.48, "bus_bandwidth_gbs": 19.65,
        "check": "success"}
-LARGE = dict(ROW, size_bytes=268435456, alg_bandwidth_gbs=20.0, bus_bandwidth_gbs=37.5)
+LARGE = {**ROW, "size_bytes": 268435456, "alg_bandwidth_gbs": 20.0, "bus_bandwidth_gbs": 37.5}
 GOOD = "[W923] some noise\n" + START + line(type="row", **ROW) + line(type="row", **LARGE) + line(type="end")
 
 
@@ -39,7 +39,7 @@ def test_parse():
 @pytest.mark.parametrize(("text", "status", "reason"), [
     (GOOD, 124, "not finished in time"),
     (START + line(type="error", rank=3, host="n2", message="RuntimeError: x"), 1, "rank 3 on n2: RuntimeError: x"),
-    (START + line(type="row", **dict(ROW, check="failed")) + line(type="end"), 0, "a wrong sum for 1048576 bytes"),
+    (START + line(type="row", **{**ROW, "check": "failed"}) + line(type="end"), 0, "a wrong sum for 1048576 bytes"),
     (GOOD.replace(line(type="end"), ""), 0, "it ended with status 0 and without a result"),
     (GOOD, 137, "it ended with status 137 and without a result"),
     ("Traceback\ntorch.distributed.DistNetworkError: no route\n", 1, "torch.distributed.DistNetworkError: no route"),
