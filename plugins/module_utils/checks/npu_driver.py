@@ -9,6 +9,8 @@ versions, its 01_environment_dependencies.md; idle HBM, public npu-smi tables of
 
 from __future__ import annotations
 
+import posixpath
+
 from ansible_collections.ascend.vllm.plugins.module_utils import npu_judge_chips, npu_judge_host
 from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, WARNING, Check, Checks
 
@@ -78,12 +80,12 @@ CHECKS = (
 def arguments(context):
     """Arguments of ascend.vllm.npu_info for this plan."""
     plan, settings = context["plan"], context["settings"]
-    sources = {mount["source"] for instance in plan["instances"] for mount in instance["mounts"]}
+    sources = sorted({mount["source"] for instance in plan["instances"] for mount in instance["mounts"]})
     return {
         "npu_smi": settings["npu_smi_path"] or None,
-        "driver_path": settings["driver_path"],
+        "driver_path": next(posixpath.dirname(source) for source in sources if source.endswith("/version.info")),
         "timeout_s": float(settings["tool_wedged_s"]),
-        "paths": sorted(sources),
+        "paths": sources,
         "disk_paths": [plan["model"]["path"]],
         "engine_socket": settings["engine_socket"],
         "image": plan["image"]["reference"],

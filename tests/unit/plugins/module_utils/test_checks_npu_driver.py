@@ -17,7 +17,6 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case i
 
 SETTINGS = {name[len("npu_driver_"):]: value for name, value in yaml.safe_load(
     (ROOT / "roles/npu_driver/defaults/main.yml").read_text("utf-8")).items()}
-SETTINGS.update(driver_path="/usr/local/Ascend/driver", image_space_gib=40)
 PLAN = valid()
 SERVICE = PLAN["instances"][0]["name"]
 ECC = dict.fromkeys(("HBM Single Bit Error Count", "HBM Double Bit Error Count", "HBM Single Bit Isolated Pages Count",
@@ -340,6 +339,9 @@ def test_arguments():
     made = arguments({"plan": PLAN, "settings": SETTINGS})
     assert made["timeout_s"] == 5.0
     assert made["npu_smi"] is None
+    assert made["driver_path"] == "/usr/local/Ascend/driver"
+    moved = arguments({"plan": valid(serving_driver_path="/opt/Ascend/driver"), "settings": SETTINGS})
+    assert moved["driver_path"] == "/opt/Ascend/driver"
     assert "/usr/local/dcmi" in made["paths"]
     assert made["disk_paths"] == [PLAN["model"]["path"]]
     assert made["image"] == PLAN["image"]["reference"]
