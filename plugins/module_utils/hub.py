@@ -18,7 +18,7 @@ MODELSCOPE, HUGGINGFACE, HTTP = "modelscope", "huggingface", "http"
 
 ENDPOINTS = {MODELSCOPE: "https://www.modelscope.cn", HUGGINGFACE: "https://huggingface.co"}
 BRANCHES = {MODELSCOPE: "master", HUGGINGFACE: "main", HTTP: ""}
-TOKEN_VARIABLES = {MODELSCOPE: "MODELSCOPE_API_TOKEN", HUGGINGFACE: "HF_TOKEN"}
+TOKEN_VARIABLES = {MODELSCOPE: "MODELSCOPE_API_TOKEN", HUGGINGFACE: "HF_TOKEN", HTTP: "HTTP_TOKEN"}
 
 
 class HubError(ValueError):
@@ -98,8 +98,10 @@ def parse_sums(text, size):
     return _model_files(RemoteFile(path, size(path), digest, None) for path, digest in files)
 
 
-def download_command(source, repository, revision, paths, folder, workers):
-    """The argv that fetches the paths of a model into the folder, inside the container."""
+def download_command(source, endpoint, repository, revision, paths, folder, workers):
+    """The arguments of ``roles/weights/files/fetch.py`` that fetch the paths of a model into the folder."""
+    if source == HTTP:
+        return ["http", endpoint.rstrip("/"), folder, str(workers), *paths]
     if source == MODELSCOPE:
         return ["modelscope", "download", "--model", repository, "--revision", revision, "--local_dir", folder,
                 "--max-workers", str(workers), "--include", *paths]
@@ -112,6 +114,8 @@ def download_environment(source, endpoint):
     if source == MODELSCOPE:
         mirror = {"MODELSCOPE_ENDPOINT": endpoint, "MODELSCOPE_DOMAIN": urlsplit(endpoint).netloc} if endpoint else {}
         return dict(mirror, MODELSCOPE_CACHE="/tmp/modelscope", TQDM_DISABLE="1")
+    if source == HTTP:
+        return {}
     # The Xet transfer goes to storage hosts of Hugging Face that a mirror does not stand for.
     mirror = {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"} if endpoint else {}
     return dict(mirror, HF_HOME="/tmp/huggingface", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
@@ -120,6 +124,13 @@ def download_environment(source, endpoint):
 def login_body(token):
     """The body of ``POST /api/v1/login``, by which ModelScope turns a token into a session's cookies."""
     return json.dumps({"AccessToken": token})
+
+
+def check_login(text):
+    """:raises HubError: when the answer to a login says that the token is not good."""
+    answer = _json(text)
+    if answer.get("Code") != 200:
+        raise HubError("ModelScope refused the token in weights_hub_token: %s" % answer.get("Message"))
 
 
 def _json(text):

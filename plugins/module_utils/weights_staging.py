@@ -18,8 +18,9 @@ import time
 from typing import NamedTuple
 
 from ansible_collections.ascend.vllm.plugins.module_utils import hub, weights
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_content import QUANTIZATION_FILE, SHARD_ENDING
 
-LOCAL = "local"
+LOCAL, QUANTIZE = "local", "quantize"
 
 
 class StagingError(Exception):
@@ -27,13 +28,18 @@ class StagingError(Exception):
 
 
 class Source(NamedTuple):
-    """Where a model comes from. ``token`` is a secret; ``endpoint`` is empty for the hub itself."""
+    """Where a model comes from.
+
+    ``token`` is a secret; ``endpoint`` is empty for the hub itself; ``bytes`` is the size that is expected of a model
+    whose source does not tell it.
+    """
 
     kind: str
     repository: str
     revision: str
     endpoint: str
     token: str
+    bytes: int = 0
 
 
 class Staging:
@@ -49,29 +55,61 @@ class Staging:
         self._memory = memory
         self._workers = workers
 
-    def plan(self, web, full=False):
+    def held(self):
+        """Whether the node holds the whole model by its own manifest: ``{"holds", "files", "manifest"}``."""
+        recorded = weights.read_json(self.place.manifest)
+        holds = bool(recorded) and self._is_ours(recorded) and not self._faults(
+            recorded["files"], self.place.model)[0]
+        return {"holds": holds, "files": len(weights.list_model(self.place.model)),
+                "manifest": recorded if holds else None}
+
+    def plan(self, web, full=False, manifest=None):
         """What has to be done: the wanted files, those that are wrong, and how they are fetched. Writes nothing.
 
         :param web: has ``get(url) -> str`` and ``size(url) -> int``; asked only without a manifest of this source.
+        :param manifest: that of a node which holds the model and gives it to this one; the source is not asked.
         """
-        stats = weights.list_model(self.place.model)
         recorded = weights.read_json(self.place.manifest)
-        if self.source.kind == LOCAL:
-            if not stats:
-                raise StagingError(
-                    "weights_source is local and %s holds no model; copy the model there, or set weights_source to "
-                    "modelscope, huggingface or http" % self.place.model)
-            digests = weights.digest_files(self.place.model, stats, self._memory, full, self._workers)
-            return self._work(recorded, [], digests.hashed_bytes, changed=recorded is None)
-        wanted = recorded if recorded and self._is_ours(recorded) else self._ask(web)
+        if manifest:
+            wanted = recorded if recorded and recorded["digest"] == manifest["digest"] else manifest
+        elif self.source.kind == LOCAL:
+            return self._adopt(recorded, full)
+        elif self.source.kind == QUANTIZE:
+            return self._make(recorded, full)
+        else:
+            wanted = recorded if recorded and self._is_ours(recorded) else self._ask(web)
         faults, hashed_bytes = self._faults(wanted["files"], self.place.model, full)
         wrong = {fault["path"] for fault in faults}
         needed = [entry for entry in wanted["files"] if entry["path"] in wrong]
-        return self._work(wanted, needed, hashed_bytes, changed=bool(needed) or wanted is not recorded)
+        return self._work(wanted, needed, hashed_bytes, bool(needed) or wanted is not recorded, fetch=not manifest)
+
+    def _adopt(self, recorded, full):
+        stats = weights.list_model(self.place.model)
+        if not stats:
+            raise StagingError(
+                "weights_source is local and %s holds no model; copy the model there, or set weights_source to "
+                "modelscope, huggingface or http" % self.place.model)
+        digests = weights.digest_files(self.place.model, stats, self._memory, full, self._workers)
+        return self._work(recorded, [], digests.hashed_bytes, recorded is None)
+
+    def _make(self, recorded, full):
+        if recorded and self._is_ours(recorded):
+            faults, hashed_bytes = self._faults(recorded["files"], self.place.model, full)
+            if not faults:
+                return self._work(recorded, [], hashed_bytes, False)
+        elif weights.list_model(self.place.model):
+            raise StagingError(
+                "weights_source is quantize and %s holds a model that this role did not quantize; set weights_source to "
+                "local to serve it, or move it away" % self.place.model)
+        # What it will consist of, only the tool knows.
+        return dict(self._work({"revision": None, "files": None}, [], 0, True), bytes=self.source.bytes,
+                    environment=self._environment())
 
     def prepare(self, work, free_space_bytes):
         """Make the folder beside the model ready for the client. Call it under the lock."""
-        if self.source.kind == LOCAL:
+        if work["wanted"] is None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._wanted)
             return
         self._need_space(work["bytes"], free_space_bytes)
         os.makedirs(self.place.staging, exist_ok=True)
@@ -86,9 +124,15 @@ class Staging:
 
         :returns: the manifest.
         """
-        wanted = weights.read_json(self._wanted) if self.source.kind != LOCAL else None
+        wanted = weights.read_json(self._wanted)
+        recorded = weights.read_json(self.place.manifest)
+        if not wanted and recorded and self._is_ours(recorded):
+            return recorded
+        if wanted and wanted["files"] is None:
+            wanted["files"] = self._made()
         if wanted:
             self._take_over(wanted["files"])
+            self._retire(recorded, wanted["files"])
         stats = weights.list_model(self.place.model)
         files = wanted["files"] if wanted else [{"path": path, "sha256": None} for path in stats]
         digests = weights.digest_files(
@@ -134,15 +178,19 @@ class Staging:
 
     def _asked(self):
         return {"source": self.source.kind, "repository": self.source.repository or None,
+                "endpoint": self.source.endpoint if self.source.kind == hub.HTTP else None,
                 "revision": self.source.revision or None}
 
     def _is_ours(self, recorded):
-        return recorded.get("asked") == self._asked()
+        return self.source.kind == LOCAL or recorded.get("asked") == self._asked()
 
     def _ask(self, web):
         if self.source.kind in hub.ENDPOINTS and not self.source.repository:
             raise StagingError("weights_source is %s, and the catalogue names no repository of it for this model; set "
                                "weights_repository" % self.source.kind)
+        if self.source.kind == hub.HTTP and not self.source.endpoint:
+            raise StagingError("weights_source is http and weights_hub_endpoint is empty; set it to the address of the "
+                               "model's folder")
         try:
             listing = hub.list_files(self.source.kind, self.source.endpoint, self.source.repository,
                                      self.source.revision, web.get, web.size)
@@ -166,7 +214,7 @@ class Staging:
                                    "actual": found})
         return faults, digests.hashed_bytes
 
-    def _work(self, wanted, needed, hashed_bytes, changed):
+    def _work(self, wanted, needed, hashed_bytes, changed, fetch=True):
         paths = [entry["path"] for entry in needed]
         work = {
             "changed": changed,
@@ -179,20 +227,24 @@ class Staging:
             "command": None,
             "environment": None,
         }
-        if paths and self.source.kind in hub.ENDPOINTS:
+        if paths and fetch:
             work["command"] = hub.download_command(
-                self.source.kind, self.source.repository, wanted["revision"], paths, self.place.staging, self._workers)
-            work["environment"] = dict(
-                hub.download_environment(self.source.kind, self.source.endpoint),
-                STAGING_LOCK=self.place.lock, STAGING_CREDENTIALS=self.place.credentials)
+                self.source.kind, self.source.endpoint, self.source.repository, wanted["revision"], paths,
+                self.place.staging, self._workers)
+            work["environment"] = dict(hub.download_environment(self.source.kind, self.source.endpoint),
+                                       **self._environment())
         return work
+
+    def _environment(self):
+        return {"STAGING_FOLDER": self.place.staging, "STAGING_LOCK": self.place.lock,
+                "STAGING_CREDENTIALS": self.place.credentials}
 
     def _need_space(self, needed, headroom):
         existing = self.place.staging
         while not os.path.isdir(existing):
             existing = os.path.dirname(existing)
         free = shutil.disk_usage(existing).free
-        staged = sum(stat.st_size for stat in _everything(self.place.staging))
+        staged = staged_bytes(self.place.staging)
         if free + staged < needed + headroom:
             raise StagingError(
                 "%s has %.1f GiB free; the model needs %.1f GiB more and weights_free_space_gib asks for %.1f GiB "
@@ -223,6 +275,23 @@ class Staging:
             os.chmod(self.place.staging, 0o755)
             os.rename(self.place.staging, self.place.model)
 
+    def _made(self):
+        """The files that quantization left, which nobody could name before."""
+        staged = weights.list_model(self.place.staging)
+        shards = [path for path in staged if path.endswith(SHARD_ENDING)]
+        if not shards or QUANTIZATION_FILE not in staged:
+            raise StagingError("quantization left %d files, among them %d shards and %s %s; read its output" % (
+                len(staged), len(shards), "a" if QUANTIZATION_FILE in staged else "no", QUANTIZATION_FILE))
+        return [{"path": path, "size": staged[path].st_size, "sha256": None} for path in staged]
+
+    def _retire(self, recorded, wanted):
+        """Remove what an earlier manifest of ours lists and the model no longer has, so that no shard strays."""
+        kept = {entry["path"] for entry in wanted}
+        for entry in recorded["files"] if recorded and recorded["source"] != LOCAL else ():
+            if entry["path"] not in kept:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self.place.model, entry["path"]))
+
     def _drop_leftovers(self, paths):
         """Remove what the client left beside the files; the staging folder is ours alone."""
         for root, folders, names in os.walk(self.place.staging, topdown=False):
@@ -240,10 +309,15 @@ class Staging:
                 os.unlink(path)
 
 
-def _everything(folder):
+def staged_bytes(folder):
+    """What the folder holds on the disk, unfinished and hidden files included; space that is only reserved is none."""
+    total = 0
     for root, _folders, names in os.walk(folder):
         for name in names:
-            yield os.lstat(os.path.join(root, name))
+            with contextlib.suppress(FileNotFoundError):  # The client renamed it meanwhile.
+                stat = os.lstat(os.path.join(root, name))
+                total += min(stat.st_size, stat.st_blocks * 512)
+    return total
 
 
 def _settle(path):

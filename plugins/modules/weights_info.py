@@ -53,7 +53,7 @@ files:
   elements: dict
   returned: success
 digest:
-  description: SHA-256 over the sorted lines C(<sha256>  <path>). Nodes with the same one hold the same model.
+  description: SHA-256 over the sorted lines C(<sha256>  <path>) of the manifest's files, or of all without a manifest.
   type: str
   returned: success
 manifest:
@@ -98,6 +98,7 @@ def observe(path, full, workers, memory):
     digests = weights.digest_files(path, stats, memory, full, workers)
     place = weights.place(path)
     manifest = weights.read_json(place.manifest)
+    listed = {entry["path"] for entry in manifest["files"]} if manifest else set(stats)
     content = inspect(path, stats)
     return {
         "path": path,
@@ -105,7 +106,7 @@ def observe(path, full, workers, memory):
         "files": [{"path": name, "size": stats[name].st_size, "sha256": digests.sha256[name]}
                   for name in sorted(stats)],
         "bytes": sum(stat.st_size for stat in stats.values()),
-        "digest": weights.model_digest(digests.sha256),
+        "digest": weights.model_digest({name: digests.sha256[name] for name in stats if name in listed}),
         "hashed_bytes": digests.hashed_bytes,
         "hashed_s": round(digests.seconds, 3),
         "manifest": manifest,

@@ -14,6 +14,8 @@ description:
   - With O(state=prepared) asks the source what the model consists of, holds that against what is on the node, and makes
     a folder beside the model ready for the source's own client. Nothing is asked when the manifest of an earlier
     staging from the same source is kept and every file agrees with it.
+  - With O(manifest) the model comes from another node that holds it, and the source is not asked.
+  - With O(state=held) only tells whether the node holds the whole model by its own manifest.
   - With O(state=published) proves what the client fetched, moves it to its place, and records the manifest.
   - What lies beside the model is in C(.ascend-vllm/<model>), on the same file system.
 options:
@@ -22,14 +24,14 @@ options:
     type: path
     required: true
   state:
-    description: Which half of the staging to do.
+    description: What to do.
     type: str
-    choices: [prepared, published]
+    choices: [held, prepared, published]
     required: true
   source:
     description: Where the model comes from.
     type: str
-    choices: [local, modelscope, huggingface, http]
+    choices: [local, modelscope, huggingface, http, quantize]
     required: true
   repository:
     description: The repository on the hub.
@@ -47,6 +49,13 @@ options:
     description: The token of a private repository.
     type: str
     default: ""
+  expected_bytes:
+    description: Size of the model, for a source that does not tell it.
+    type: int
+    default: 0
+  manifest:
+    description: The manifest of a node that holds the model, as it returned it.
+    type: dict
   verify:
     description: Whether to hash the files that changed since the last proof, or every file.
     type: str
@@ -115,14 +124,28 @@ hashed_bytes:
   description: Bytes that were read and hashed; the digests of the rest were remembered.
   type: int
   returned: with O(state=prepared)
-digest:
-  description: The digest of the model that was recorded.
+manifest:
+  description: The manifest that was recorded, or with O(state=held) that of a whole model, else null.
+  type: dict
+  returned: with O(state=published) and O(state=held)
+holds:
+  description: Whether the node holds the whole model.
+  type: bool
+  returned: with O(state=held)
+files:
+  description: How many files the model's folder holds.
+  type: int
+  returned: with O(state=held)
+architecture:
+  description: The node's processor, as C(uname -m) names it.
   type: str
-  returned: with O(state=published)
+  returned: with O(state=held)
 """
 
+import os
 import time
 from http.cookiejar import CookieJar
+from urllib.error import HTTPError
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
@@ -157,18 +180,22 @@ class Web:
             if self._source.token and self._source.kind == hub.MODELSCOPE and not self._known:
                 self._log_in()
             return self._request(url, method)
+        except HTTPError as error:
+            hint = "; set weights_hub_token to a token that may read it" if error.code in (401, 403) else ""
+            raise StagingError("%s could not be asked: HTTP error %d %s%s" % (url, error.code, error.reason, hint)) \
+                from error
         except (OSError, ValueError) as error:
             raise StagingError("%s could not be asked: %s" % (url, error)) from error
 
     def _log_in(self):
         endpoint = self._source.endpoint.rstrip("/") or hub.ENDPOINTS[hub.MODELSCOPE]
-        self._request(endpoint + "/api/v1/login", "POST", hub.login_body(self._source.token))
+        answer = self._request(endpoint + "/api/v1/login", "POST", hub.login_body(self._source.token))
+        hub.check_login(answer.read().decode("utf-8", "replace"))
         self._known = True
 
     def _request(self, url, method, data=None):
         headers = {"Content-Type": "application/json"} if data else {}
-        bearer = self._source.token and self._source.kind == hub.HUGGINGFACE
-        if bearer:
+        if self._source.token and self._source.kind != hub.MODELSCOPE:
             headers["Authorization"] = "Bearer " + self._source.token
         return open_url(url, method=method, data=data, headers=headers, cookies=self._cookies, timeout=TIMEOUT_S,
                         unredirected_headers=["Authorization"])
@@ -178,12 +205,14 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["prepared", "published"], "required": True},
-            "source": {"type": "str", "choices": ["local", "modelscope", "huggingface", "http"], "required": True},
+            "state": {"type": "str", "choices": ["held", "prepared", "published"], "required": True},
+            "source": {"type": "str", "choices": ["local", "modelscope", "huggingface", "http", "quantize"], "required": True},
             "repository": {"type": "str", "default": ""},
             "revision": {"type": "str", "default": ""},
             "endpoint": {"type": "str", "default": ""},
             "token": {"type": "str", "default": "", "no_log": True},
+            "expected_bytes": {"type": "int", "default": 0},
+            "manifest": {"type": "dict"},
             "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
             "workers": {"type": "int", "default": 8},
             "free_space_gib": {"type": "float", "default": 0},
@@ -194,36 +223,47 @@ def main():
     )
     options = module.params
     source = Source(options["source"], options["repository"], options["revision"], options["endpoint"],
-                    options["token"])
+                    options["token"], options["expected_bytes"])
     memory = weights.Memory.of(options["path"], options["memory"], keep=not module.check_mode)
     staging = Staging(options["path"], source, memory, options["workers"])
     try:
-        module.exit_json(**(_prepare if options["state"] == "prepared" else _publish)(module, staging))
+        module.exit_json(**STATES[options["state"]](module, staging))
     except StagingError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg="The model in %s cannot be staged: %s" % (options["path"], error))
 
 
+def _hold(module, staging):
+    return dict(staging.held(), changed=False, architecture=os.uname().machine)
+
+
 def _prepare(module, staging):
     options = module.params
-    if not module.check_mode:
+
+    def plan():
+        return staging.plan(Web(staging.source), options["verify"] == "full", options["manifest"])
+
+    if module.check_mode:
+        work = plan()
+    else:
         with staging.lock(options["lock_wait_s"], "preparing"):
-            work = staging.plan(Web(staging.source), options["verify"] == "full")
+            work = plan()
             if work["changed"]:
                 staging.prepare(work, options["free_space_gib"] * 2**30)
-    else:
-        work = staging.plan(Web(staging.source), options["verify"] == "full")
     del work["wanted"]
     return work
 
 
 def _publish(module, staging):
     if module.check_mode:
-        return {"changed": True}
+        return {"changed": True, "manifest": None}
     with staging.lock(module.params["lock_wait_s"], "publishing"):
         manifest = staging.publish(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-    return {"changed": True, "digest": manifest["digest"], "bytes": manifest["bytes"]}
+    return {"changed": True, "manifest": manifest}
+
+
+STATES = {"held": _hold, "prepared": _prepare, "published": _publish}
 
 
 if __name__ == "__main__":

@@ -41,8 +41,10 @@ CHECKS = (
           "Quantize again with one type for q, k, v and for gate, up of a layer."),
     Check("tokenizer", CRITICAL, "The release can load the tokenizer's class",
           "Save the tokenizer with transformers 4, or take tokenizer_config.json from the original model."),
+    Check("shared_folder", CRITICAL, "The node sees the folder that the staging node fills",
+          "Mount the shared file system at weights_path on this node, or set weights_distribution to each or fanout."),
     Check("same_on_all_nodes", CRITICAL, "All nodes hold the same model",
-          "Stage the model of the named nodes again."),
+          "Stage all nodes from the same source and revision."),
 )
 
 # transformers 5 writes this class into what it saves; transformers 4 does not know it.
@@ -70,6 +72,9 @@ def judge(context):
     if observed.get("error"):
         checks.expect("staged", False, "the whole model in %s" % plan["model"]["path"], "an error",
                       message=_last_line(observed["error"]))
+    if observed.get("shared") is not None:
+        checks.expect("shared_folder", observed["shared"], "the staging node's folder at %s" % plan["model"]["path"],
+                      "the same" if observed["shared"] else "a folder of its own")
     if not checks.expect("present", bool(observed.get("files")), "a model in %s" % plan["model"]["path"],
                          "%d files" % len(observed.get("files") or ())):
         return checks.as_list()
@@ -177,16 +182,17 @@ def _tokenizer(checks, observed, plan):
 
 
 def _peers(checks, observed, context):
-    digests = {host: peer.get("digest") for host, peer in context["peers"].items()}
-    digests[context["host"]] = observed["digest"]
-    if len(digests) < 2:
+    # Of the manifests: that a node holds what its manifest says, other checks prove, and tell of that node alone.
+    digests = {host: (peer.get("manifest") or {}).get("digest") for host, peer in context["peers"].items()}
+    digests[context["host"]] = own = (observed["manifest"] or {}).get("digest")
+    digests = {host: digest for host, digest in digests.items() if digest}
+    if own is None or len(digests) < 2:
         return
     counts = {}
     for digest in digests.values():
         counts[digest] = counts.get(digest, 0) + 1
-    # The most frequent digest; the host's own wins no tie, so that a tie shows on every host.
-    most = max(counts.values())
-    agreed = [digest for digest in counts if counts[digest] == most]
-    others = sorted(host for host in digests if digests[host] != observed["digest"])
-    checks.expect("same_on_all_nodes", agreed == [observed["digest"]], "the digest of most nodes", observed["digest"],
-                  message="the model differs from that of %s" % ", ".join(others) if others else None)
+    # A tie shows on every host.
+    agreed = [digest for digest in counts if counts[digest] == max(counts.values())]
+    others = sorted(host for host in digests if digests[host] != own)
+    checks.expect("same_on_all_nodes", agreed == [own], "the model of most nodes", own,
+                  message="the model is another than that of %s" % ", ".join(others) if others else None)

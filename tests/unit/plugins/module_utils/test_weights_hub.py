@@ -82,11 +82,17 @@ def test_a_hub_cannot_write_outside_the_folder(source, path):
         asked(source, answer)
 
 
-@pytest.mark.parametrize("source", ["modelscope", "huggingface"])
+def test_a_refused_token():
+    hub.check_login('{"Code": 200}')
+    with pytest.raises(hub.HubError, match="refused the token in weights_hub_token: invalid access token"):
+        hub.check_login('{"Code": 10010205010, "Message": "invalid access token"}')
+
+
+@pytest.mark.parametrize("source", ["modelscope", "huggingface", "http"])
 def test_the_client_gets_no_token_in_argv_or_environment(source):
-    command = hub.download_command(source, "o/m", "r", ["a", "b"], "/data/x", 3)
+    command = hub.download_command(source, "http://mirror:8090", "o/m", "r", ["a", "b"], "/data/x", 3)
     environment = hub.download_environment(source, "http://mirror:8090")
     assert "--token" not in command
     assert not set(environment) & set(hub.TOKEN_VARIABLES.values())
-    assert command[-1] == ("b" if source == "modelscope" else "3")
-    assert "http://mirror:8090" in environment.values()
+    assert set(command) > {"a", "b", "3", "/data/x"}
+    assert "http://mirror:8090" in [*environment.values(), *command]

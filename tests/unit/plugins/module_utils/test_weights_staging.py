@@ -234,3 +234,74 @@ def test_two_runs_do_not_stage_one_model(site):
         pytest.fail("both runs hold the lock")
     with second.lock(0, "preparing"):
         assert Path(second.place.lock).read_text().startswith("preparing since")
+
+
+MADE = {"quant_model_description.json": b"{}", "quant_model_weight_w8a8.safetensors": b"shard", "config.json": b"{}"}
+
+
+def quantize(site, files=None):
+    """What the role does with the source quantize; the tool writes the files."""
+    staging = site.staging("quantize", "")
+    work = staging.plan(None)
+    if work["pending"]:
+        staging.prepare(work, 0)
+        for path, content in (MADE if files is None else files).items():
+            site.fetch(path, content)
+        staging.publish("now")
+    return work
+
+
+def test_what_quantization_leaves_becomes_the_model(site):
+    assert quantize(site)["pending"] is True
+    assert site.content() == MADE
+    manifest = weights.read_json(str(site.beside / "manifest.json"))
+    assert {entry["sha256_from"] for entry in manifest["files"]} == {"staging"}
+    assert quantize(site)["pending"] is False
+
+
+@pytest.mark.parametrize("missing", sorted(set(MADE) - {"config.json"}))
+def test_a_quantization_that_left_no_model_is_not_published(site, missing):
+    with pytest.raises(StagingError, match="quantization left 2 files, among them"):
+        quantize(site, {path: content for path, content in MADE.items() if path != missing})
+    assert not site.model.exists()
+
+
+def test_a_damaged_quantized_model_is_made_again_without_stray_shards(site):
+    quantize(site)
+    (site.model / "quant_model_weight_w8a8.safetensors").write_bytes(b"SHARD")
+    (site.model / "notes.txt").write_bytes(b"not ours")
+    again = {"quant_model_description.json": b"{}", "quant_model_weights.safetensors": b"shard", "config.json": b"{}"}
+    assert quantize(site, again)["pending"] is True
+    assert site.content() == dict(again, **{"notes.txt": b"not ours"})
+
+
+def test_a_model_of_others_is_not_quantized_over(site):
+    site.model.mkdir(parents=True)
+    (site.model / "config.json").write_bytes(b"{}")
+    with pytest.raises(StagingError, match="holds a model that this role did not quantize"):
+        quantize(site)
+
+
+def test_a_model_from_another_node(site, tmp_path):
+    site.stage()
+    manifest = weights.read_json(str(site.beside / "manifest.json"))
+    other = Site(tmp_path / "other")
+    staging = other.staging()
+    work = staging.plan(None, manifest=manifest)
+    assert (work["download"], work["command"]) == (sorted(FILES), None)
+    staging.prepare(work, 0)
+    for path, content in FILES.items():
+        other.fetch(path, content)
+    assert staging.publish("now")["digest"] == manifest["digest"]
+    assert staging.plan(None, manifest=manifest)["changed"] is False
+    assert staging.held()["holds"] is True
+
+
+def test_a_node_holds_a_model_only_when_it_is_whole_and_from_this_source(site):
+    assert site.staging().held() == {"holds": False, "files": 0, "manifest": None}
+    site.stage()
+    assert site.staging().held()["holds"] is True
+    assert site.staging("huggingface").held()["holds"] is False
+    assert site.staging("local", "").held()["holds"] is True
+    (site.model / "config.json").unlink()
+    assert site.staging().held() == {"holds": False, "files": 1, "manifest": None}

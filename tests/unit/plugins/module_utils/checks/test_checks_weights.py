@@ -77,6 +77,10 @@ def record(folder):
                        weights.make_manifest("modelscope", "o/m", "master", files, "now"))
 
 
+def digest(folder):
+    return weights.read_json(weights.place(str(folder)).manifest)["digest"]
+
+
 def memory(folder):
     return weights.Memory.of(str(folder), str(folder.parent / "memory"))
 
@@ -93,9 +97,9 @@ def failed(checks):
 
 
 def test_a_whole_model_passes_every_check(model):
-    checks = judge(context(model, peers={"node2": {"digest": observe(str(model), False, 2, memory(model))["digest"]}}))
+    checks = judge(context(model, peers={"node2": {"manifest": {"digest": digest(model)}}}))
     assert failed(checks) == []
-    conditional = {"staged", "digest"}
+    conditional = {"staged", "digest", "shared_folder"}
     assert {check["id"] for check in checks} == {check.id for check in CHECKS} - conditional
 
 
@@ -209,11 +213,24 @@ def test_without_a_manifest_nothing_is_said_to_be_whole(model):
         ("manifest", "failed"), ("files", "not_run"), ("sha256", "not_run")]
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_local_folder_is_told_from_the_shared_one(model, seen):
+    found = context(model)
+    found["observed"]["shared"] = seen
+    assert failed(judge(found)) == ([] if seen else ["shared_folder"])
+
+
 @pytest.mark.parametrize("pinned", [True, False])
 def test_the_pinned_digest(model, pinned):
-    right = weights.read_json(weights.place(str(model)).manifest)["digest"]
+    right = digest(model)
     checks = judge(context(model, digest=right.upper() if pinned else "0" * 64))
     assert failed(checks) == ([] if pinned else ["digest"])
+
+
+def test_files_beside_the_model_are_not_of_it(model):
+    write(model, "notes.txt", b"of the site")
+    checks = judge(context(model, digest=digest(model)))
+    assert failed(checks) == []
 
 
 @pytest.mark.parametrize(("others", "expected"), [
@@ -221,8 +238,11 @@ def test_the_pinned_digest(model, pinned):
     (["same", "other"], []),
     (["other"], ["same_on_all_nodes"]),
     (["other", "other"], ["same_on_all_nodes"]),
+    ([None, "same"], []),
+    ([None], []),
 ])
 def test_the_odd_node_out(model, others, expected):
-    own = context(model)["observed"]["digest"]
-    peers = {"node%d" % at: {"digest": own if other == "same" else other} for at, other in enumerate(others, 2)}
+    own = digest(model)
+    peers = {"node%d" % at: {"manifest": other and {"digest": own if other == "same" else other}}
+             for at, other in enumerate(others, 2)}
     assert failed(judge(context(model, peers=peers))) == expected
