@@ -19,9 +19,11 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
 from ansible_collections.ascend.vllm.plugins.module_utils import bench_results, benchmark, results, weights
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
+from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_offline as offline
 from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_settings
 
 WATCH_S = 10
+RESTORE_POLL_S = 5
 _PROGRESS = re.compile(r"(\d+)/(\d+) \[")
 
 
@@ -42,13 +44,18 @@ class ActionModule(StageAction):
         settings.update(typed_settings("benchmark", settings))
         try:
             benchmark.check_settings(settings)
+            offline.check_settings(settings)
+            if settings["offline"]:
+                offline.devices(plan, plan["instances"][0], settings)
         except benchmark.BadInput as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
         if self._task.check_mode:
             return {"instances": [], "not_run": "in check mode nothing is measured"}
         self._records, self._vars, self._host = records, task_vars, context["host"]
         instances = [self._measure(plan, instance, settings) for instance in plan["instances"]]
-        return {"instances": instances, "figures": benchmark.figures(instances)}
+        runs, restored = self._offline(plan, plan["instances"][0], settings) if settings["offline"] else ([], None)
+        return {"instances": instances, "offline": runs, "restored": restored,
+                "figures": benchmark.figures(instances) + offline.figures(runs)}
 
     def _measure(self, plan, instance, settings):
         """Warm one instance up and run against it; what it is is looked up again after every run."""
@@ -121,15 +128,50 @@ class ActionModule(StageAction):
         """One run of the client, from its start to its removal."""
         argv = benchmark.command(plan, instance, settings, run)
         self._say(f"{run['id']}: {settings['num_prompts']} requests at {settings['request_rate']}/s")
-        started = time.monotonic()
         client = benchmark.client(plan, instance, argv, settings["client_image"])
-        self._module("community.docker.docker_container", **client)
+        return self._client(plan, instance, client, dict(run, command=argv), settings["timeout_s"])
+
+    def _offline(self, plan, instance, settings):
+        """Runs that load the model themselves, on free NPUs or on those of the service, which then is brought back."""
+        paths, in_the_way = offline.devices(plan, instance, settings)
+        runs, restored = [], None
+        if in_the_way:
+            self._say(f"{instance['name']} is stopped for offline runs")
+            self._container(name=instance["name"], state="stopped", stop_timeout=60)
         try:
-            seen = self._watch(plan, instance, settings["timeout_s"], run["id"])
+            for kind in settings["offline"]:
+                argv = offline.command(plan, instance, settings, kind)
+                self._say(f"{instance['name']}-{kind}: loads the model")
+                client = offline.client(plan, instance, paths, argv, settings["client_image"])
+                run = {"id": f"{instance['name']}-{kind}", "wanted": kind, "command": argv}
+                runs.append(self._client(plan, instance, client, run, settings["timeout_s"]))
         finally:
-            self._module("community.docker.docker_container", name=client["name"], state="absent", force_kill=True)
+            if in_the_way:
+                restored = self._restore(plan, instance, settings)
+        return runs, restored
+
+    def _restore(self, plan, instance, settings):
+        """Start the service again and wait until it answers under its name; True when it does."""
+        self._container(name=instance["name"], state="started", comparisons={"*": "ignore"})
+        until = time.monotonic() + settings["restore_timeout_s"]
+        while time.monotonic() < until:
+            asked = self._module("ascend.vllm.chat_info", servers=[{"name": instance["name"], "url": instance["url"]}],
+                                 api_key=settings["api_key"], timeout=WATCH_S)["servers"][0]
+            if plan["model"]["served_name"] in (asked["models"].get("models") or []):
+                return True
+            time.sleep(RESTORE_POLL_S)
+        return False
+
+    def _client(self, plan, instance, client, run, timeout_s):
+        """A client container from its start to its removal, and what it left."""
+        started = time.monotonic()
+        self._container(**client)
+        try:
+            seen = self._watch(plan, instance, timeout_s, run["id"])
+        finally:
+            self._container(name=client["name"], state="absent", force_kill=True)
         ended = seen["client"] or {}
-        outcome = dict(run, command=argv, seconds=round(time.monotonic() - started, 1), service=seen["service"],
+        outcome = dict(run, seconds=round(time.monotonic() - started, 1), service=seen["service"],
                        exit_code=ended.get("exit_code"), timed_out=bool(ended.get("running")),
                        log=ended.get("log", [])[-20:], kind=None, metrics={}, file=None)
         if seen["result"] is not None:
@@ -160,6 +202,9 @@ class ActionModule(StageAction):
         return self._module("ascend.vllm.benchmark_info", service=instance["name"],
                             driver=sources[0] if sources else None,
                             weights=weights.place(plan["model"]["path"]).manifest, **more)
+
+    def _container(self, **arguments):
+        return self._module("community.docker.docker_container", **arguments)
 
     def _module(self, module, **arguments):
         returned = self._execute_module(module_name=module, module_args=arguments, task_vars=self._vars)

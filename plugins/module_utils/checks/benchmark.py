@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend.vllm.plugins.module_utils.bench_results import SERVE
+from ansible_collections.ascend.vllm.plugins.module_utils.bench_results import LATENCY, SERVE
 from ansible_collections.ascend.vllm.plugins.module_utils.benchmark import complete, identity
 from ansible_collections.ascend.vllm.plugins.module_utils.benchmark_analysis import GATE, missed
 from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, INFO, Check, Checks
@@ -31,6 +31,10 @@ CHECKS = (
           "Compare both results; if the new number is right, keep it with benchmark_baseline_save."),
     Check("sweep", CRITICAL, "A load was found that meets the objective",
           "Lower benchmark_sweep_minimum or relax benchmark_slo; a run without a result has its reason in its log."),
+    Check("offline", CRITICAL, "The offline run gave a result",
+          "Read the end of its log in the result file: it loads the model with the options of the service."),
+    Check("restored", CRITICAL, "The service that was stopped for offline runs answers again",
+          "Look at it now (docker ps, docker logs; playbooks/serving.yml brings it back)."),
     Check("same_server", CRITICAL, "The server was the same before and after",
           "Measure again while nothing restarts or replaces the service; its log tells why it restarted."),
 )
@@ -55,7 +59,32 @@ def judge(context):
         _judge_summary(checks, instance, settings)
         if instance["sweep"]:
             _judge_sweep(checks, instance)
+    _judge_offline(checks, observed, settings)
     return checks.as_list()
+
+
+def _judge_offline(checks, observed, settings):
+    for run in observed.get("offline", []):
+        metrics = run["metrics"]
+        if run["kind"] != run["wanted"]:
+            checks.expect("offline", False, "a result of vllm bench %s" % run["wanted"], _no_result(run),
+                          subject=run["id"])
+        elif run["wanted"] == LATENCY:
+            checks.expect("offline", metrics["avg_latency"] > 0, "a latency", "%.4g s" % metrics["avg_latency"],
+                          subject=run["id"])
+        else:
+            checks.expect("offline", metrics["num_requests"] == settings["num_prompts"],
+                          "%d requests" % settings["num_prompts"], "%d, %.4g tok/s" % (
+                              metrics["num_requests"], metrics["tokens_per_second"]), subject=run["id"])
+    if observed.get("restored") is not None:
+        checks.expect("restored", observed["restored"], "the served name in /v1/models",
+                      "there" if observed["restored"] else "not there after %s s" % settings["restore_timeout_s"])
+
+
+def _no_result(run):
+    if run["timed_out"]:
+        return "none after %s s" % run["seconds"]
+    return "none, exit code %s; its log ends: %s" % (run["exit_code"], " / ".join(run["log"][-3:]) or "(empty)")
 
 
 def _judge_summary(checks, instance, settings):
@@ -138,9 +167,7 @@ def _judge_warm_up(checks, instance, model):
 def _judge_run(checks, run, settings):
     metrics, name = run["metrics"], run["id"]
     if run["kind"] != SERVE:
-        actual = "none after %s s" % run["seconds"] if run["timed_out"] else "none, exit code %s; its log ends: %s" % (
-            run["exit_code"], " / ".join(run["log"][-3:]) or "(empty)")
-        checks.expect("client", False, "a result of vllm bench serve", actual, subject=name)
+        checks.expect("client", False, "a result of vllm bench serve", _no_result(run), subject=name)
         return
     checks.expect("client", True, "a result of vllm bench serve", run["file"], subject=name)
     wanted, answered = settings["num_prompts"], metrics["completed"]

@@ -155,6 +155,30 @@ def test_the_sweep(best, kind, verdict):
     assert status(judge(lambda instance: instance.update(sweep=sweep)), "sweep") == verdict
 
 
+OFFLINE = {"id": "vllm-latency", "wanted": "latency", "kind": "latency", "metrics": {"avg_latency": 1.5}, "log": [],
+           "timed_out": False, "exit_code": 1, "seconds": 2.0}
+
+
+@pytest.mark.parametrize(("run", "verdict"), [
+    (OFFLINE, "passed"), (dict(OFFLINE, kind=None, metrics={}), "failed"),
+    (dict(OFFLINE, timed_out=True, kind=None), "failed"),
+    (dict(OFFLINE, wanted="throughput", kind="throughput", metrics={"num_requests": 10.0, "tokens_per_second": 1.0}),
+     "passed"),
+    (dict(OFFLINE, wanted="throughput", kind="throughput", metrics={"num_requests": 9.0, "tokens_per_second": 1.0}),
+     "failed"),
+])
+def test_offline_runs(run, verdict):
+    found = benchmark.judge({"plan": {}, "settings": SETTINGS, "observed": {"instances": [], "offline": [run]}})
+    assert [(check["id"], check["status"]) for check in found] == [("offline", verdict)]
+
+
+@pytest.mark.parametrize(("restored", "verdict"), [(True, "passed"), (False, "failed")])
+def test_a_service_that_was_stopped_has_to_be_back(restored, verdict):
+    found = benchmark.judge({"plan": {}, "settings": dict(SETTINGS, restore_timeout_s=5),
+                             "observed": {"instances": [], "offline": [], "restored": restored}})
+    assert [(check["id"], check["status"]) for check in found] == [("restored", verdict)]
+
+
 def test_check_mode_passes_nothing():
     found = benchmark.judge({"plan": {}, "settings": SETTINGS, "observed": {"instances": [], "not_run": "check mode"}})
     assert [(check["id"], check["status"]) for check in found] == [("completed", "not_run")]

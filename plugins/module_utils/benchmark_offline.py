@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``vllm bench latency`` and ``throughput``: they load the model themselves, so they need NPUs of their own. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.ascend.vllm.plugins.module_utils import benchmark
+from ansible_collections.ascend.vllm.plugins.module_utils.plan_container import hccl_environment
+
+KINDS = ("latency", "throughput")
+# Beside the ports that the plan gives away, so that a service may run on the other NPUs meanwhile.
+HCCL_PORTS = {"host": (62000, 62015), "npu": (18000, 18015)}
+# Options of `vllm serve` that the engine does not have.
+FRONTEND = frozenset((
+    "allow-credentials", "allowed-headers", "allowed-methods", "allowed-origins", "api-key", "api-server-count",
+    "chat-template", "chat-template-content-format", "disable-access-log-for-endpoints", "disable-fastapi-docs",
+    "disable-uvicorn-access-log", "enable-auto-tool-choice", "enable-log-requests", "enable-request-id-headers",
+    "enable-server-load-tracking", "h11-max-header-count", "h11-max-incomplete-event-size", "host", "middleware",
+    "port", "response-role", "return-tokens-as-token-ids", "root-path", "served-model-name", "ssl-ca-certs",
+    "ssl-cert-reqs", "ssl-certfile", "ssl-keyfile", "tool-call-parser", "tool-parser-plugin", "uds",
+    "uvicorn-log-level",
+))
+
+
+def check_settings(settings):
+    """Refuse what cannot be run. :raises benchmark.BadInput: with one sentence."""
+    unknown = sorted(set(settings["offline"]) - set(KINDS))
+    if unknown:
+        raise benchmark.BadInput("benchmark_offline has to hold %s, but holds %s." % (
+            " and ".join(KINDS), ", ".join(unknown)))
+
+
+def devices(plan, instance, settings):
+    """The NPUs for a run: those that no planned instance has; or the instance's own, which has to be stopped for it.
+
+    :returns: ``(device paths, whether the instance has to be stopped)``.
+    :raises benchmark.BadInput: when no NPUs are free and the service may not be stopped.
+    """
+    used = {device for each in plan["instances"] for device in each["devices"]}
+    count = plan["hardware"]["npus"] * plan["hardware"]["chips_per_npu"]
+    free = [path for path in ("/dev/davinci%d" % number for number in range(count)) if path not in used]
+    if len(free) >= len(instance["npus"]):
+        return [*free[:len(instance["npus"])], *plan["hardware"]["devices"]], False
+    if settings["offline_stop_service"]:
+        return instance["devices"], True
+    raise benchmark.BadInput(
+        "benchmark_offline needs %d NPUs, but the plan leaves %d; plan fewer instances, or set "
+        "benchmark_offline_stop_service to true: it stops %s for the run and starts it again." % (
+            len(instance["npus"]), len(free), instance["name"]))
+
+
+def command(plan, instance, settings, kind):
+    """The argument vector: the engine as it serves, and the load."""
+    argv = ["vllm", "bench", kind, "--model", plan["model"]["path"], *engine_options(instance["command"][3:])]
+    argv += ["--seed", str(settings["seed"]), "--input-len", str(settings["random_input_len_tokens"]),
+             "--output-len", str(settings["random_output_len_tokens"]), "--output-json", benchmark.RESULT]
+    if kind == "latency":
+        return [*argv, "--batch-size", str(settings["offline_batch_size"]),
+                "--num-iters-warmup", str(settings["offline_warmup_iterations"]),
+                "--num-iters", str(settings["offline_iterations"])]
+    return [*argv, "--dataset-name", "random", "--num-prompts", str(settings["num_prompts"])]
+
+
+def engine_options(options):
+    """The options of ``vllm serve`` that an engine takes too, each with its value."""
+    kept, keeps = [], True
+    for word in options:
+        if word.startswith("--"):
+            keeps = word[2:] not in FRONTEND
+        if keeps:
+            kept.append(word)
+    return kept
+
+
+def client(plan, instance, paths, argv, image=""):
+    """Arguments of ``community.docker.docker_container``: the instance's own container, but for what it runs."""
+    return dict(
+        benchmark.client(plan, dict(instance, secrets_path=None), argv, image),
+        devices=["%s:%s:rwm" % (path, path) for path in paths],
+        shm_size=instance["shm_size"],
+        env=dict(instance["environment"], **hccl_environment(HCCL_PORTS)),
+        mounts=[{"type": "bind", "source": mount["source"], "target": mount["target"], "read_only": mount["read_only"]}
+                for mount in instance["mounts"] if mount["origin"] != "secrets"],
+    )
+
+
+def figures(runs):
+    """The figures of the report, ``[{"name", "value", "unit"}]``."""
+    found = []
+    for run in runs:
+        for metric, label, unit in (("avg_latency", "Latency of a batch, mean", "s"),
+                                    ("percentiles.99", "Latency of a batch, p99", "s"),
+                                    ("requests_per_second", "Offline request throughput", "req/s"),
+                                    ("tokens_per_second", "Offline token throughput", "tok/s")):
+            if metric in run["metrics"]:
+                found.append({"name": label, "value": round(run["metrics"][metric], 3), "unit": unit})
+    return found

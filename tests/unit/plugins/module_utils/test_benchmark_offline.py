@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils import benchmark, benchmark_offline
+
+SHARED = ["/dev/davinci_manager"]
+SETTINGS = {"offline": ["latency"], "offline_stop_service": False, "seed": 3, "random_input_len_tokens": 32,
+            "random_output_len_tokens": 16, "offline_batch_size": 4, "offline_warmup_iterations": 1,
+            "offline_iterations": 2, "num_prompts": 7}
+INSTANCE = {
+    "name": "vllm", "url": "http://10.0.0.1:8888", "npus": [0, 1], "cap_drop": [], "secrets_path": "/s.env",
+    "devices": ["/dev/davinci0", "/dev/davinci1", *SHARED], "shm_size": "1g", "environment": {"HCCL_X": "1"},
+    "command": ["vllm", "serve", "/data/model", "--host", "0.0.0.0", "--port", "8888", "--served-model-name", "m",
+                "--tensor-parallel-size", "2", "--quantization", "ascend", "--async-scheduling", "--chat-template",
+                "x.jinja", "--max-num-seqs", "30", "--no-enable-prefix-caching"],
+    "mounts": [{"source": name, "target": name, "read_only": True, "origin": name} for name in (
+        "host", "weights", "patch", "secrets")],
+}
+
+
+def plan(npus=8):
+    return {"hash": "0", "hardware": {"npus": npus, "chips_per_npu": 1, "devices": SHARED}, "instances": [INSTANCE],
+            "model": {"path": "/data/model", "served_name": "m"}, "image": {"reference": "image"}}
+
+
+def test_free_npus_are_taken_and_the_service_goes_on():
+    assert benchmark_offline.devices(plan(), INSTANCE, SETTINGS) == (
+        ["/dev/davinci2", "/dev/davinci3", *SHARED], False)
+
+
+def test_without_free_npus_the_service_is_stopped_only_when_that_is_asked_for():
+    with pytest.raises(benchmark.BadInput, match="benchmark_offline_stop_service"):
+        benchmark_offline.devices(plan(3), INSTANCE, SETTINGS)
+    assert benchmark_offline.devices(plan(3), INSTANCE, dict(SETTINGS, offline_stop_service=True)) == (
+        INSTANCE["devices"], True)
+
+
+def test_the_engine_is_the_one_that_serves():
+    argv = benchmark_offline.command(plan(), INSTANCE, SETTINGS, "latency")
+    assert argv[:5] == ["vllm", "bench", "latency", "--model", "/data/model"]
+    engine = "--tensor-parallel-size 2 --quantization ascend --async-scheduling --max-num-seqs 30"
+    assert engine + " --no-enable-prefix-caching" in " ".join(argv)
+    assert not {"--host", "--port", "--served-model-name", "--chat-template", "x.jinja", "8888"} & set(argv)
+    assert argv[argv.index("--batch-size") + 1] == "4"
+
+
+def test_throughput_takes_the_load_of_the_benchmark():
+    argv = benchmark_offline.command(plan(), INSTANCE, SETTINGS, "throughput")
+    assert argv[-4:] == ["--dataset-name", "random", "--num-prompts", "7"]
+    assert "--num-iters" not in argv
+
+
+def test_the_container_is_that_of_the_service_without_its_key():
+    found = benchmark_offline.client(plan(), INSTANCE, ["/dev/davinci2"], ["vllm"])
+    assert found["devices"] == ["/dev/davinci2:/dev/davinci2:rwm"]
+    assert [mount["source"] for mount in found["mounts"]] == ["host", "weights", "patch"]
+    assert found["command"] == ["vllm"]
+    assert found["env"]["HCCL_X"] == "1"
+    assert found["env"]["HCCL_IF_BASE_PORT"] == "62000"
+
+
+def test_unknown_kinds_are_refused():
+    with pytest.raises(benchmark.BadInput, match="benchmark_offline has to hold latency and throughput"):
+        benchmark_offline.check_settings(dict(SETTINGS, offline=["startup"]))
+
+
+def test_figures():
+    runs = [{"metrics": {"avg_latency": 1.23456, "percentiles.99": 2.0}}, {"metrics": {"tokens_per_second": 9.0}}]
+    assert [(figure["value"], figure["unit"]) for figure in benchmark_offline.figures(runs)] == [
+        (1.235, "s"), (2.0, "s"), (9.0, "tok/s")]
