@@ -99,8 +99,8 @@ class Staging:
                 return self._work(recorded, [], hashed_bytes, False)
         elif weights.list_model(self.place.model):
             raise StagingError(
-                "weights_source is quantize and %s holds a model that this role did not quantize; set weights_source to "
-                "local to serve it, or move it away" % self.place.model)
+                "weights_source is quantize and %s holds a model that this role did not quantize; set weights_source "
+                "to local to serve it, or move it away" % self.place.model)
         # What it will consist of, only the tool knows.
         return dict(self._work({"revision": None, "files": None}, [], 0, True), bytes=self.source.bytes,
                     environment=self._environment())
@@ -115,7 +115,8 @@ class Staging:
         os.makedirs(self.place.staging, exist_ok=True)
         weights.write_json(self._wanted, work["wanted"])
         if self.source.token:
-            weights.write_json(self.place.credentials, {hub.TOKEN_VARIABLES[self.source.kind]: self.source.token}, 0o600)
+            variable = hub.TOKEN_VARIABLES[self.source.kind]
+            weights.write_json(self.place.credentials, {variable: self.source.token}, 0o600)
         elif os.path.exists(self.place.credentials):
             os.unlink(self.place.credentials)
 

@@ -206,7 +206,8 @@ def main():
         argument_spec={
             "path": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["held", "prepared", "published"], "required": True},
-            "source": {"type": "str", "choices": ["local", "modelscope", "huggingface", "http", "quantize"], "required": True},
+            "source": {"type": "str", "required": True,
+                       "choices": ["local", "modelscope", "huggingface", "http", "quantize"]},
             "repository": {"type": "str", "default": ""},
             "revision": {"type": "str", "default": ""},
             "endpoint": {"type": "str", "default": ""},

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils.checks.image import CHECKS, arguments, judge
 
-UNKNOWN = {check: "not_run" for check in ("vllm_ascend_version", "vllm_version", "torch_npu_version", "cann_version")}
+UNKNOWN = dict.fromkeys(("vllm_ascend_version", "vllm_version", "torch_npu_version", "cann_version"), "not_run")
 PIN = "sha256:" + "2" * 64
 CONTEXT = {
     "host": "node1",
