@@ -120,10 +120,18 @@ class Bed:
         return seconds
 
     def fan_out(self, receivers: int) -> float:
-        """Seconds until every receiver has the model from the others; start of all programs included."""
+        """Seconds until every receiver has the model from the others, from the start of the first node's program on.
+
+        The receivers listen by then: on a cluster each has its own processors to start on, here they share a few.
+        """
         nodes = range(receivers + 1)
+        running = [self.share(node, receivers) for node in nodes[1:]]
+        for node in nodes[1:]:
+            listening = [*inside(node), "ss", "--no-header", "--listening", "--tcp", f"sport = :{PORT}"]
+            while not subprocess.run(listening, stdout=subprocess.PIPE, check=True).stdout:
+                time.sleep(0.1)
         started = time.monotonic()
-        running = [self.share(node, receivers) for node in nodes]
+        running.append(self.share(0, receivers))
         done = [self.folder / f"done{node}" for node in nodes[1:]]
         while not all(path.exists() for path in done):
             if any(program.poll() is not None for program in running):
