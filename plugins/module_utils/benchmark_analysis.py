@@ -152,7 +152,7 @@ def next_point(sweep, points):
         return None
     if high > floor * (1 + sweep.tolerance) and not (sweep.whole and high - floor <= 1):
         middle = _tried(sweep, math.sqrt(floor * high))
-        if floor < middle < high and middle not in points:
+        if floor < middle < high:
             return middle
     return sweep.minimum if low is None and sweep.minimum not in points else None
 

@@ -34,6 +34,7 @@ PERFORMANCE = """\
 │ TTFT          │ total │ 8.5  ms │
 ├───────────────┼───────┼─────────┤
 │ TPOT          │ total
+│ ITL           │ 7.5  ms │
 ......
 ╒═══════════════╤═══════╤═════════╕
 │ Common Metric │ Stage │ Value   │

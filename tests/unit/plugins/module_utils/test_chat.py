@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils import chat
 from ansible_collections.ascend.vllm.plugins.module_utils.chat import FILLER_TOKEN, Server
 
 ASK = {"endpoint": "/v1/chat/completions", "body": {"model": "m", "messages": []}}
@@ -27,11 +29,9 @@ def event(text):
 
 
 @pytest.fixture
-def serve(monkeypatch):
+def serve():
     """Starts a server that gives one answer; returns its address and the list of requests it got."""
     servers = []
-    # A proxy that would swallow everything: the client must not go there.
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
 
     def start(status, body):
         got = []
@@ -70,6 +70,18 @@ def test_an_answer(serve):
     assert answer == {"status": 200, "text": "red, yellow, blue", "finish_reason": "stop", "prompt_tokens": 5,
                       "completion_tokens": 2}
     assert got == [("/v1/chat/completions", "Bearer secret", ASK["body"])]
+
+
+def test_no_proxy_is_on_the_way(serve, monkeypatch):
+    url, got = serve(200, completion("hello"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    try:
+        assert importlib.reload(chat).Server(url).ask(ASK)["status"] == 200
+    finally:
+        monkeypatch.undo()
+        importlib.reload(chat)
+    assert len(got) == 1
 
 
 @pytest.mark.parametrize(("key", "header"), [("given", "Bearer secret"), ("none", None)])
