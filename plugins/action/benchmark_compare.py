@@ -16,7 +16,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analy
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/benchmark_compare.yml."""
+    """See plugins/modules/benchmark_compare.py."""
 
     _requires_connection = False
 
