@@ -107,13 +107,12 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import ais_bench
+from ansible_collections.ascend.vllm.plugins.module_utils import ais_bench, detached
 from ansible_collections.ascend.vllm.plugins.module_utils.ais_bench_config import BadData, prepare, render
 
 JOBS = "/var/tmp/ascend-vllm-accuracy-"
@@ -147,8 +146,7 @@ def start(options):
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment.update(NO_PROXY="*", no_proxy="*", TERM="dumb", HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1",
                        HOME=job, LC_ALL="C.UTF-8")
-    subprocess.Popen(["/bin/sh", "-c", _RUN, "sh", *command], cwd=job, env=environment, start_new_session=True,
-                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    detached.start(["/bin/sh", "-c", _RUN, "sh", *command], job, environment)
     return {"job": job, "problem": None}
 
 
