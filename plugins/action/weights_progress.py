@@ -16,6 +16,7 @@ from ansible.utils.color import ANSIBLE_COLOR
 POLLS_S = (0.3, 0.5, 1, 2)
 POLL_S = 3
 LOST_S = 60
+KILLED = 137  # 128 + SIGKILL
 
 
 class ActionModule(ActionBase):
@@ -60,7 +61,8 @@ class ActionModule(ActionBase):
         if not found["exit_code"]:
             return found
         last = (found["output"].splitlines() or ["it printed nothing"])[-1]
-        return dict(found, failed=True, msg=f"{container} ended with exit code {found['exit_code']}: {last}")
+        killed = " (killed, as the kernel does for lack of memory)" if found["exit_code"] == KILLED else ""
+        return dict(found, failed=True, msg=f"{container} ended with exit code {found['exit_code']}{killed}: {last}")
 
 
 class Meter:
