@@ -51,7 +51,7 @@ def summarise(found, hosts, now, collection_version):
             if check["status"] != results.PASSED
         ],
         "services": [
-            dict(service, host=host)
+            {"host": host, **{key: service[key] for key in ("name", "url", "served_name")}}
             for host in hosts
             for service in found.get(host, {}).get("serving", {}).get("observed", {}).get("services", [])
         ],

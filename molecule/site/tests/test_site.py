@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / "results"
+RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / ".results"
 SCHEMAS = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "docs" / "schemas"
 SERVICE = "vllm-ascend-qwen25-vl"
 NODES = ("node1", "node2")
@@ -46,8 +46,8 @@ def test_container_is_exactly_the_plan(container):
 
 def test_patch_is_what_the_process_sees(host):
     patched = "/vllm-workspace/vllm-ascend/vllm_ascend/utils.py"
-    seen = host.check_output(f"docker exec {SERVICE} grep MRotaryEmbedding {patched}")
-    assert seen.strip().startswith("#")
+    seen = host.check_output(f"docker exec {SERVICE} grep '\"MRotaryEmbedding\":' {patched}")
+    assert seen.strip() == '# "MRotaryEmbedding": AscendMRotaryEmbedding,'
 
 
 def test_service_answers_on_the_one_port(host):
