@@ -91,8 +91,10 @@ class Meter:
 
 
 def line(host, count, total, rate):
-    """One line of progress: bytes as GB, the rate as MB/s, and the time that is left at it."""
-    text = f"{host}: {count / 1e9:.1f}" + (f" of {total / 1e9:.1f} GB" if total else " GB") + f", {rate / 1e6:.0f} MB/s"
+    """One line of progress: bytes as GB or MB, the rate as MB/s, and the time that is left at it."""
+    size, unit = (1e9, "GB") if max(count, total) >= 1e9 else (1e6, "MB")
+    share = f"{count / size:.1f} of {total / size:.1f}" if total else f"{count / size:.1f}"
+    text = f"{host}: {share} {unit}, {rate / 1e6:.{0 if rate >= 1e7 else 1}f} MB/s"
     if not total or rate <= 0 or count >= total:
         return text
     minutes, seconds = divmod(int((total - count) / rate), 60)

@@ -245,9 +245,9 @@ def _prepare(module, staging):
     def plan():
         return staging.plan(Web(staging.source), options["verify"] == "full", options["manifest"])
 
-    if module.check_mode:
-        work = plan()
-    else:
+    work = plan()
+    # A whole model needs no lock, and may lie on a file system that this node only reads.
+    if work["changed"] and not module.check_mode:
         with staging.lock(options["lock_wait_s"], "preparing"):
             work = plan()
             if work["changed"]:

@@ -32,8 +32,7 @@ def test_round(name, node, expected):
     failed = {check["id"]: f"{check['message']} {check['actual']}" for check in found["checks"]
               if check["status"] in ("failed", "warned")}
     if "check" in expected:
-        also = {"weights.present"} if expected.get("without_model") else set()
-        assert set(failed) - also == {f"weights.{expected['check']}"}
+        assert set(failed) == {f"weights.{check}" for check in (expected["check"], *expected.get("also", ()))}
         assert expected["says"].replace("{{ model }}", MODEL) in failed[f"weights.{expected['check']}"]
     else:
         assert failed == {}

@@ -11,10 +11,11 @@ from ansible_collections.ascend.vllm.plugins.action.weights_progress import Mete
 
 @pytest.mark.parametrize(("count", "total", "rate", "expected"), [
     (12_300_000_000, 44_300_000_000, 512e6, "node1: 12.3 of 44.3 GB, 512 MB/s, 1 min 2 s left"),
-    (0, 44_300_000_000, 4e6, "node1: 0.0 of 44.3 GB, 4 MB/s, 3 h 4 min left"),
-    (5_000_000_000, 0, 1e6, "node1: 5.0 GB, 1 MB/s"),
-    (5_000_000_000, 44_300_000_000, 0, "node1: 5.0 of 44.3 GB, 0 MB/s"),
-    (44_300_000_000, 44_300_000_000, 1e6, "node1: 44.3 of 44.3 GB, 1 MB/s"),
+    (0, 44_300_000_000, 4e6, "node1: 0.0 of 44.3 GB, 4.0 MB/s, 3 h 4 min left"),
+    (5_000_000_000, 0, 1e6, "node1: 5.0 GB, 1.0 MB/s"),
+    (5_000_000_000, 44_300_000_000, 0, "node1: 5.0 of 44.3 GB, 0.0 MB/s"),
+    (44_300_000_000, 44_300_000_000, 1e6, "node1: 44.3 of 44.3 GB, 1.0 MB/s"),
+    (3_100_000, 7_200_000, 200e3, "node1: 3.1 of 7.2 MB, 0.2 MB/s, 0 min 20 s left"),
 ])
 def test_a_line(count, total, rate, expected):
     assert line("node1", count, total, rate) == expected
