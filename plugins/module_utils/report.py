@@ -134,9 +134,19 @@ def _verdict(found):
 
 
 def _findings(report, title, statuses):
-    found = [finding for finding in report["findings"] if finding["status"] in statuses]
+    """A section with a line for each thing that was found, however many hosts share it; nothing where there is none."""
+    hosts = {}
+    for finding in report["findings"]:
+        if finding["status"] in statuses:
+            hosts.setdefault(results.sentence(finding), []).append(finding["host"])
     return ["", "## " + title, ""] + [
-        "- **%s** %s" % (finding["host"], results.sentence(finding)) for finding in found] if found else []
+        "- **%s** %s" % (_named(found, report["hosts"]), text) for text, found in hosts.items()] if hosts else []
+
+
+def _named(found, hosts):
+    """The hosts of a finding by name; «all 16 hosts» where none of several is left out."""
+    found = list(dict.fromkeys(found))
+    return "all %d hosts" % len(hosts) if len(found) == len(hosts) > 1 else ", ".join(found)
 
 
 def _number(value):

@@ -161,10 +161,10 @@ def stage_result(stage, host, checks, plan=None, observed=None, started_at=None,
 
 
 def sentence(check):
-    """A failed or warned check in one line, for people."""
+    """A check in one line, for people. What was not run needs no remedy: the message says what stood in the way."""
     subject = " (%s)" % check["subject"] if check["subject"] else ""
     body = check["message"] or "expected %s, found %s" % (check["expected"], check["actual"])
-    remedy = " " + check["remedy"] if check["remedy"] else ""
+    remedy = " " + check["remedy"] if check["remedy"] and check["status"] != NOT_RUN else ""
     return "%s%s: %s.%s" % (check["id"], subject, body.rstrip("."), remedy)
 
 

@@ -68,6 +68,21 @@ def test_markdown_names_host_check_and_remedy():
     assert "| node1 | FAILED | not run |" in text
 
 
+def test_what_several_hosts_share_is_said_once():
+    hosts = ("node1", "node2", "node3")
+    text = report.to_markdown(summary(
+        result("npu_driver", "node1", ok=False, warm=False), result("npu_driver", "node2", ok=False, warm=False),
+        result("npu_driver", "node3", warm=False), hosts=hosts))
+    assert "- **node1, node2** npu_driver.health (npu 3): expected OK, found Alarm. Replace the card." in text
+    assert "- **all 3 hosts** npu_driver.warmth: expected < 90 °C, found 95 °C. Look at the fans." in text
+    assert text.count("npu_driver.warmth") == 1
+
+
+def test_what_was_not_run_says_why_and_not_what_a_failure_would_ask_for():
+    text = report.to_markdown(summary(result("npu_driver", "node1", ok=None), hosts=("node1",)))
+    assert "- **node1** npu_driver.health (npu 3): expected OK, found Alarm.\n" in text
+
+
 def test_report_has_the_shape_of_its_schema(root):
     schema = json.loads((root / "docs/schemas/report-v1.json").read_text("utf-8"))
     made = summary(result("npu_driver", "node1", ok=False), result("npu_driver", "node2", warm=False))
