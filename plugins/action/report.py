@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils import report, results
@@ -29,6 +30,9 @@ class ActionModule(ActionBase):
         args = plain(args)
         records = Records(role_settings(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode)
         if args["phase"] == "begin":
+            for tag, stage in results.mistyped_tags(task_vars.get("ansible_run_tags")).items():
+                raise AnsibleActionFail(f"--tags names {tag}, which is no stage, so nothing would be run; did you mean "
+                                        f"{stage}? The stages are {', '.join(results.STAGES)}.")
             stages = results.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
             records.forget_results(args["hosts"], stages)
             return {"changed": False, "stages": stages}

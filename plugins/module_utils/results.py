@@ -177,3 +177,9 @@ def selected_stages(run_tags, skip_tags):
     """The stages that a run of site.yml with these tags takes, in order."""
     run, skip = set(run_tags or ["all"]), set(skip_tags or [])
     return [stage for stage in STAGES if (run & {"all", "tagged", stage}) and stage not in skip]
+
+
+def mistyped_tags(tags):
+    """``{tag: stage}`` of the tags that are no stage but nearly one: a typing error would run nothing and look fine."""
+    near = {tag: difflib.get_close_matches(tag, STAGES, 1, 0.75) for tag in tags or () if tag not in STAGES}
+    return {tag: found[0] for tag, found in near.items() if found}

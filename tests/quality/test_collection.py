@@ -63,7 +63,7 @@ def test_every_role_has_a_playbook(role):
 
 
 def test_site_takes_every_stage_in_order():
-    _plan, stages = load("playbooks/site.yml")
+    _nodes, _plan, stages = load("playbooks/site.yml")
     block = stages["tasks"][0]["block"]
     assert [task["tags"] for task in block] == list(results.STAGES)
     assert [task["ansible.builtin.include_role"]["name"] for task in block] == [

@@ -17,6 +17,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils.results import (
     UnknownCheck,
     apply_waivers,
     failures,
+    mistyped_tags,
     selected_stages,
     stage_result,
     stage_status,
@@ -104,3 +105,12 @@ def test_result_has_the_shape_of_its_schema(root):
 ])
 def test_selected_stages_follow_the_tags(run, skip, stages):
     assert selected_stages(run, skip) == stages
+
+
+@pytest.mark.parametrize(("tags", "near"), [
+    (["benchmrk"], {"benchmrk": "benchmark"}),
+    (["npu-driver", "hccl"], {"npu-driver": "npu_driver"}),
+    (["all"], {}), (["benchmark"], {}), (["our_network"], {}), (None, {}),
+])
+def test_mistyped_tags_are_told_from_those_of_others(tags, near):
+    assert mistyped_tags(tags) == near

@@ -1,0 +1,35 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run that would do nothing is refused in one sentence, instead of ending well."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOKS = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml") if path.name != "nodes.yml")
+
+
+def play(*words):
+    return subprocess.run([Path(sys.executable).with_name("ansible-playbook"), *map(str, words)], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_an_inventory_without_nodes_is_refused(playbook, tmp_path):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {hosts: {atlas-01: {ansible_host: 192.0.2.11}}}\n", "utf-8")
+    done = play("-i", inventory, f"playbooks/{playbook}")
+    assert done.returncode == 2, done.stdout
+    assert f"The inventory ({inventory}) has no host in the group npu_nodes" in done.stderr + done.stdout
+
+
+def test_a_mistyped_stage_is_refused():
+    done = play("-i", "inventories/sample", "playbooks/site.yml", "--tags", "benchmrk", "--limit", "atlas-01")
+    assert done.returncode == 2, done.stdout
+    assert "did you mean benchmark?" in done.stderr + done.stdout
