@@ -27,7 +27,7 @@ venv: $(READY)
 $(READY): requirements.txt requirements-dev.txt
 	@echo 'Installing ansible-core, molecule and what the tests need into $(VENV) …'
 	python3 -m venv $(VENV) 2>/dev/null || { $(BED) prepare --packages-only; python3 -m venv --clear $(VENV); }
-	$(VENV)/bin/pip install -q -r requirements-dev.txt
+	$(VENV)/bin/pip install -qq -r requirements-dev.txt
 	touch $@
 
 testbed:
