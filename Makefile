@@ -26,7 +26,7 @@ venv: $(READY)
 
 $(READY): requirements.txt requirements-dev.txt
 	@echo 'Installing ansible-core, molecule and what the tests need into $(VENV) …'
-	python3 -m venv $(VENV) 2>/dev/null || { $(BED) prepare --packages-only; python3 -m venv --clear $(VENV); }
+	python3 -m venv $(VENV) > /dev/null 2>&1 || { $(BED) prepare --packages-only; python3 -m venv --clear $(VENV); }
 	$(VENV)/bin/pip install -qq -r requirements-dev.txt
 	touch $@
 

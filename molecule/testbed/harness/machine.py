@@ -54,7 +54,10 @@ def run(*argv: str | Path, **options) -> str:
     ``stdin`` and ``input`` (bytes) as for subprocess.run.
     """
     environment = {**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(argv, env=environment, capture_output=True, check=False, pass_fds=_locks, **options)
+    try:
+        done = subprocess.run(argv, env=environment, capture_output=True, check=False, pass_fds=_locks, **options)
+    except FileNotFoundError as error:
+        raise BedError(f"the command {argv[0]} is not there; install it, or run `bed prepare`") from error
     output, errors = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     if done.returncode:
         said = (errors.strip() or output.strip() or f"exit code {done.returncode}").splitlines()[-1]

@@ -30,8 +30,9 @@ def build(world: World) -> None:
     started = time.monotonic()
     print("bed: building the root file system of the nodes (once, about 75 s)", flush=True)
     debootstrap(world.folder, tree, recipe)
-    run("systemctl", f"--root={tree}", "--quiet", "enable", *recipe["enabled_units"])
-    run("systemctl", f"--root={tree}", "--quiet", "mask", *recipe["masked_units"])
+    systemctl = ("chroot", tree, "systemctl", "--quiet")  # the machine itself need not have systemd
+    run(*systemctl, "enable", *recipe["enabled_units"])
+    run(*systemctl, "mask", *recipe["masked_units"])
     for key in (tree / "etc/ssh").glob("ssh_host_*"):  # every node brings its own
         key.unlink()
     (tree / "etc/machine-id").write_text("")
