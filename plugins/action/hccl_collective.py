@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils import collective, collective_container
-from ansible_collections.ascend.vllm.plugins.module_utils.hccl_fabric import host_interface, is_on
+from ansible_collections.ascend.vllm.plugins.module_utils.checks import hccl
+from ansible_collections.ascend.vllm.plugins.module_utils.hccl_fabric import host_interfaces, is_on
 from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import collection_root, plain, role_settings
-
-PROBE = "roles/hccl/files/allreduce_probe.py"
 
 
 class ActionModule(ActionBase):
@@ -26,42 +26,54 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec={
             "plan": {"type": "dict", "required": True},
-            "phase": {"type": "str", "choices": ["run", "diagnosis"], "default": "run"},
+            "phase": {"type": "str", "choices": ["run", "diagnosis", "resume"], "default": "run"},
         })
-        args, host = plain(args), task_vars["inventory_hostname"]
+        args, host, clock = plain(args), task_vars["inventory_hostname"], time.monotonic()
         variables = role_settings(self._templar, task_vars, "hccl", "report")
         settings = {name[len("hccl_"):]: value for name, value in variables.items() if name.startswith("hccl_")}
         records = Records(variables["report_path"], dry=self._task.check_mode)
-        # Every node reads the same files, so all come to the same decision.
-        peers = records.read_observed(task_vars["ansible_play_hosts"], "hccl")
-        kept = peers[host].get("collective") or {"runs": []}
+        observed = records.read_observed([host], "hccl").get(host, {})
+        kept = observed.get("collective") or {"runs": []}
+        if args["phase"] == "resume":
+            if not kept.get("waits_for_image"):
+                return {"changed": False, "skipped": True, "resumed": False, "rounds": []}
+            observed.update(self._look_again(args["plan"], settings, task_vars), collective={"runs": []})
+            records.write_observed(host, "hccl", observed, clock)
+            return {"changed": False, "resumed": True, "rounds": []}
 
+        def survey(peers):
+            forks = int(task_vars["ansible_forks"])
+            return (_survey_run(peers, settings, forks, self._task.check_mode) if args["phase"] == "run"
+                    else _survey_diagnosis(peers, settings))
+        decided = records.survey(host, task_vars["ansible_play_hosts"], "hccl", self._task._uuid, survey)
         if args["phase"] == "run":
-            why = "In check mode no container is started." if self._task.check_mode else (
-                collective_container.obstacle(peers, settings, int(task_vars["ansible_forks"])))
-            if why:
-                kept["obstacle"] = why
-            rounds = [] if why else [collective.ALL]
-        else:
-            rounds = _diagnosis(peers, settings)
-
-        for round_name in rounds:
-            kept["runs"].append(self._round(round_name, host, peers, args["plan"], settings, task_vars))
+            kept.update(obstacle=decided["obstacle"], waits_for_image=decided["waits_for_image"])
+        for round_name in decided["rounds"]:
+            kept["runs"].append(self._round(round_name, host, decided["interfaces"], args["plan"], settings, task_vars))
         baseline = Path(variables["hccl_baseline_path"])
         kept["baseline"] = _read(baseline)
-        if is_on(settings["record_baseline"]) and args["phase"] == "run" and rounds and not self._task.check_mode:
-            kept["baseline"] = _record(baseline, kept, len(peers), host)
-        records.write_observed(host, "hccl", {**peers[host], "collective": kept})
-        return {"changed": False, "skipped": not rounds, "rounds": rounds, "msg": kept.get("obstacle") or ""}
+        if is_on(settings["record_baseline"]) and args["phase"] == "run" and decided["rounds"]:
+            kept["baseline"] = _record(baseline, kept, len(decided["interfaces"]), host)
+        records.write_observed(host, "hccl", {**observed, "collective": kept}, clock)
+        return {"changed": False, "skipped": not decided["rounds"], "resumed": False, "rounds": decided["rounds"],
+                "msg": kept.get("obstacle") or ""}
 
-    def _round(self, round_name, host, peers, plan, settings, task_vars):
-        group = collective.group(list(peers), host, round_name)
+    def _look_again(self, plan, settings, task_vars):
+        """What has changed on the node since its ports were asked: the image, and who holds an NPU."""
+        arguments = {**hccl.arguments({"plan": plan, "settings": settings}), "npus": []}
+        try:
+            found = self._execute_module("ascend.vllm.hccn_info", module_args=arguments, task_vars=task_vars)
+        except AnsibleConnectionFailure:
+            found = {}
+        return {key: plain(found.get(key)) for key in ("image_present", "processes")}
+
+    def _round(self, round_name, host, interfaces, plan, settings, task_vars):
+        group = collective.group(list(interfaces), host, round_name)
         run = {"round": round_name, "hosts": group["hosts"], "result": None}
-        if not group["hosts"] or (settings["collective_tool"] == "hccl_test" and group["rank"]):
-            return {**run, "hosts": []}
-        interfaces = {name: host_interface(name, peers[name], peers, settings["interface"]) for name in peers}
-        arguments = collective_container.arguments(
-            plan, settings, group, interfaces, host, (collection_root() / PROBE).read_text("utf-8"))
+        if not group["hosts"]:
+            return run
+        sources = {"probe": _source(collective_container.PROBE), "launcher": _source(collective_container.LAUNCHER)}
+        arguments = collective_container.arguments(plan, settings, group, interfaces, host, sources)
         try:
             returned = plain(self._execute_module(
                 "community.docker.docker_container", module_args=arguments, task_vars=task_vars))
@@ -71,23 +83,38 @@ class ActionModule(ActionBase):
             output = (returned.get("container") or {}).get("Output") or returned.get("msg") or ""
             run["result"] = collective.parse(output, returned["status"])
         else:
-            run["result"] = {"rows": [], "failed": True, "backend": None, "ranks": None,
-                             "reason": f"the container could not be run on {host}: {returned.get('msg')}"}
+            run["result"] = collective.failure(f"the container could not be run on {host}: {returned.get('msg')}")
         return run
 
 
-def _diagnosis(peers, settings):
-    """The rounds that tell which node is to blame, when the run over all of them failed or was slow."""
+def _survey_run(peers, settings, forks, check_mode):
+    """``{host: {"obstacle", "waits_for_image", "rounds", "interfaces"}}``: all come to the same decision."""
+    why = "In check mode no container is started." if check_mode else (
+        collective_container.obstacle(peers, settings, forks))
+    decided = {"obstacle": why, "waits_for_image": collective_container.lacks_image(peers, settings),
+               "rounds": [] if why else [collective.ALL],
+               "interfaces": {} if why else host_interfaces(peers, settings["interface"])}
+    return dict.fromkeys(peers, decided)
+
+
+def _survey_diagnosis(peers, settings):
+    """``{host: {"rounds", "interfaces"}}``: what tells which node is to blame, after a run that failed or was slow."""
     result, run = collective.overall(peers)
-    if result is None:
-        return []
-    baseline = next(iter(peers.values()))["collective"].get("baseline")
-    floor, _source = collective.threshold(result, len(peers), settings["collective_min_bus_bandwidth_gbs"], baseline,
-                                          settings["collective_baseline_tolerance"])
-    slow = floor is not None and run["bandwidth"] is not None and run["bandwidth"] < floor
-    if not run["failed"] and not slow:
-        return []
-    return collective.diagnosis_rounds(len(peers), int(settings["collective_pair_rounds"]))
+    rounds = []
+    if result is not None:
+        baseline = (next(iter(peers.values())).get("collective") or {}).get("baseline")
+        floor, _source_of_it = collective.threshold(
+            result, len(peers), settings["collective_min_bus_bandwidth_gbs"], baseline,
+            settings["collective_baseline_tolerance"])
+        slow = floor is not None and run["bandwidth"] is not None and run["bandwidth"] < floor
+        if run["failed"] or slow:
+            rounds = collective.diagnosis_rounds(len(peers), int(settings["collective_pair_rounds"]))
+    decided = {"rounds": rounds, "interfaces": host_interfaces(peers, settings["interface"]) if rounds else {}}
+    return dict.fromkeys(peers, decided)
+
+
+def _source(path):
+    return (collection_root() / path).read_text("utf-8")
 
 
 def _read(path):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import time
+
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
@@ -22,19 +24,21 @@ class ActionModule(ActionBase):
         host = task_vars["inventory_hostname"]
         variables = role_settings(self._templar, task_vars, "hccl", "report")
         settings = {name[len("hccl_"):]: value for name, value in variables.items() if name.startswith("hccl_")}
-        records = Records(variables["report_path"], dry=self._task.check_mode)
-        peers = records.read_observed(task_vars["ansible_play_hosts"], "hccl")
+        records, clock = Records(variables["report_path"], dry=self._task.check_mode), time.monotonic()
+        arguments = records.survey(host, task_vars["ansible_play_hosts"], "hccl", self._task._uuid,
+                                   lambda peers: mesh_arguments(peers, settings))
 
         # A node that fails here is judged with the others, by the stage that follows.
         outcome = {"ping": None, "reach": None, "ping_error": None}
         try:
             returned = self._execute_module(
-                "ascend.vllm.hccn_ping", module_args=mesh_arguments(host, peers, settings), task_vars=task_vars)
+                "ascend.vllm.hccn_ping", module_args=arguments, task_vars=task_vars)
             if returned.get("failed"):
                 outcome["ping_error"] = str(returned.get("msg") or returned)
             else:
                 outcome.update(ping=plain(returned["ping"]), reach=plain(returned["reach"]))
         except AnsibleConnectionFailure as failure:
             outcome["ping_error"] = f"{host} is not reachable: {failure}"
-        records.write_observed(host, "hccl", {**peers[host], **outcome})
+        observed = records.read_observed([host], "hccl")[host]
+        records.write_observed(host, "hccl", {**observed, **outcome}, clock)
         return {"changed": False, **outcome}

@@ -15,7 +15,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils import results
-from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
 
 # What Ansible adds to the return value of every module.
@@ -36,6 +36,7 @@ class ActionModule(ActionBase):
             "plan": {"type": "dict"},
             "defer": {"type": "bool", "default": False},
             "peers": {"type": "bool", "default": False},
+            "only": {"type": "list", "elements": "str"},
         })
         args = plain(args)
         stage, host = args["stage"], task_vars["inventory_hostname"]
@@ -45,7 +46,7 @@ class ActionModule(ActionBase):
         records = Records(variables["report_path"], dry=self._task.check_mode)
         context = {"host": host, "plan": args["plan"] or {}, "settings": settings, "observed": {}, "peers": {}}
 
-        started, clock = _now(), time.monotonic()
+        started, clock = timestamp(), time.monotonic()
         error, reachable, checks = None, True, results.Checks(judge.CHECKS)
         try:
             context["observed"] = self._observe(judge, context, args, records, task_vars)
@@ -57,22 +58,25 @@ class ActionModule(ActionBase):
             error = _first_line(failure)
             checks.expect("observation", False, "an observation of the node", "none", message=error)
         if args["defer"] and not error:
-            records.write_observed(host, stage, context["observed"])
+            records.write_observed(host, stage, context["observed"], clock)
             return {"changed": False, "observed": context["observed"]}
 
         if error:
             found = checks.as_list()
         else:
             if args["peers"]:
-                context["peers"] = records.read_observed(task_vars["ansible_play_hosts"], stage)
+                context.update(self._others(judge, context, records, task_vars["ansible_play_hosts"], stage))
             found = judge.judge(context)
         try:
             found = results.apply_waivers(found, settings.get("waive"), stage, judge.CHECKS)
         except results.UnknownCheck as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
+        if args["only"] and not error:
+            found = results.renewed(records.read_results(host, [stage]).get(stage), found, args["only"])
+        timing = context["observed"].get("timing") or {"started_at": started, "spent_s": 0}
         result = results.stage_result(
-            stage, host, found, context["plan"], context["observed"], started, _now(),
-            round(time.monotonic() - clock, 3), error, records.collection_version)
+            stage, host, found, context["plan"], context["observed"], timing["started_at"], timestamp(),
+            round(timing["spent_s"] + time.monotonic() - clock, 3), error, records.collection_version)
         path = records.write_result(result)
         failed = results.failures(result)
         outcome = {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
@@ -80,6 +84,13 @@ class ActionModule(ActionBase):
         if self._display.verbosity or self._task.register:
             outcome["result"] = result
         return outcome
+
+    def _others(self, judge, context, records, hosts, stage):
+        """What the judge learns of the other hosts: a survey of its own making, or the observations themselves."""
+        if not hasattr(judge, "survey"):
+            return {"peers": records.read_observed(hosts, stage)}
+        return {"survey": records.survey(context["host"], hosts, stage, self._task._uuid,
+                                         lambda peers: judge.survey(peers, context["settings"]))}
 
     def _observe(self, judge, context, args, records, task_vars):
         """What the node's module returned, with what earlier tasks of the role measured laid over it."""
@@ -112,7 +123,3 @@ def _summary(result, failed):
 
 def _first_line(error):
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _now():
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

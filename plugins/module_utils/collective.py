@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Collective runs: who takes part, what the probe printed, and which node is slow or broken. PRIVATE to the collection.
 
-The probe is ``roles/hccl/files/allreduce_probe.py``; CANN's own program is read by ``hccl_test``.
+The probe is ``roles/hccl/files/allreduce_probe.py``. CANN's own program is started by ``hccl_test_launcher.py`` beside
+it, and what it prints is read by ``hccl_test``.
 """
 from __future__ import annotations
 
@@ -12,13 +13,14 @@ import re
 
 from ansible_collections.ascend.vllm.plugins.module_utils import hccl_test, ping_mesh
 
-# The probe puts this before each of its lines, among whatever the libraries print.
+# Probe and launcher put this before each of their lines, among whatever the libraries print.
 MARK = "ASCEND-VLLM-PROBE "
 ALL, ALONE, PAIR = "all", "alone", "pair"
 # A group is slow when it reaches less than this share of the median of its like.
 SLOW = 0.7
 _ERROR_LINE = re.compile(r"(?:\[\w+\]: ?)?(?:\w+\.)*\w*(?:Error|Exception|Timeout|Failure)\b|.*\bE[IJL][0-9]{4}\b")
 _TIMED_OUT = 124
+HCCL_TEST, TORCH = "hccl_test", "probe"
 
 
 def bus_bandwidth(algorithm_bandwidth, ranks):
@@ -54,42 +56,66 @@ def group(hosts, host, round_name):
 # --- What was printed ------------------------------------------------------------------------------------------------
 
 def parse(text, exit_status=0):
-    """Return ``{"rows", "failed", "reason", "backend", "ranks"}`` of one node's output of a run.
+    """Return ``{"rows", "failed", "reason", "backend", "ranks", "tool", "choice"}`` of one node's output of a run.
 
     ``rows``: ``[{"size_bytes", "time_us", "alg_bandwidth_gbs", "bus_bandwidth_gbs", "check"}]``, bandwidths in GB/s,
-    check ``success``, ``failed`` or ``NULL``. Output of CANN's hccl_test is read as well; it names no number of ranks,
-    so its bus bandwidth is null. A run without its end is failed, whatever it printed before.
+    check ``success``, ``failed`` or ``NULL``. ``tool``: HCCL_TEST or TORCH, ``choice`` why it is not the former, where
+    that was to be chosen. Of hccl_test only the first node prints rows. A run without its end is failed, whatever it
+    printed before; so is one that lacks a row.
     """
-    records, broken = [], None
+    records, others, broken = [], [], None
     for line in text.splitlines():
         at = line.find(MARK)
-        if at >= 0:
-            try:
-                records.append(json.loads(line[at + len(MARK):]))
-            except ValueError:
-                broken = "an unreadable line of the probe: %s" % line.strip()[:160]
-    if not records and "alg_bandwidth(GB/s)" in text:
-        run = hccl_test.parse(text)
-        rows = [dict(row, bus_bandwidth_gbs=None) for row in run["rows"]]
-        return dict(run, rows=rows, failed=run["failed"] or exit_status != 0, backend="hccl", ranks=None)
-    rows = [record for record in records if record.get("type") == "row"]
-    start = next((record for record in records if record.get("type") == "start"), {})
-    error = next((record for record in records if record.get("type") == "error"), None)
+        if at < 0:
+            others.append(line)
+            continue
+        try:
+            records.append(json.loads(line[at + len(MARK):]))
+        except ValueError:
+            broken = "an unreadable line of the probe: %s" % line.strip()[:160]
+    start = _first(records, "start")
+    if start.get("tool") == HCCL_TEST:
+        rows, reason = _hccl_test_rows("\n".join(others), start)
+    else:
+        rows, reason = [record for record in records if record.get("type") == "row"], None
     wrong = next((row for row in rows if row.get("check") == "failed"), None)
-    ended = any(record.get("type") == "end" for record in records)
+    error, end = _first(records, "error"), _first(records, "end")
     if exit_status == _TIMED_OUT:
         reason = "not finished in time"
     elif error:
         reason = "rank %s on %s: %s" % (error.get("rank"), error.get("host"), error.get("message"))
     elif wrong:
-        reason = "a wrong sum for %s bytes" % wrong.get("size_bytes")
-    elif exit_status or not ended:
-        reason = broken or _last_error(text) or "it ended with status %s and without a result" % exit_status
+        reason = reason or "a wrong sum for %s bytes" % wrong.get("size_bytes")
+    elif exit_status or not end or end.get("status"):
+        reason = reason or broken or _last_error(text) or "it ended with status %s and without a result" % exit_status
     else:
-        reason = broken
+        reason = reason or broken
+    expected = start.get("sizes", [None]) if not start.get("node") else []
+    if reason is None and len(rows) < len(expected):
+        reason = "%d of %d rows are missing" % (len(expected) - len(rows), len(expected))
     keys = ("size_bytes", "time_us", "alg_bandwidth_gbs", "bus_bandwidth_gbs", "check")
-    return {"rows": [{key: row.get(key) for key in keys} for row in rows], "failed": reason is not None or not rows,
-            "reason": reason, "backend": start.get("backend"), "ranks": start.get("ranks")}
+    return {"rows": [{key: row.get(key) for key in keys} for row in rows], "failed": reason is not None,
+            "reason": reason, "backend": start.get("backend"), "ranks": start.get("ranks"),
+            "tool": start.get("tool") or (TORCH if start else None), "choice": _first(records, "choice").get("reason")}
+
+
+def failure(reason):
+    """Return the result of a run that could not even be started on a node."""
+    return {"rows": [], "failed": True, "reason": reason, "backend": None, "ranks": None, "tool": None, "choice": None}
+
+
+def _first(records, kind):
+    return next((record for record in records if record.get("type") == kind), {})
+
+
+def _hccl_test_rows(text, start):
+    """Return (rows, reason of a failure or None) of the first node's hccl_test; other nodes print no rows."""
+    if not text.strip():
+        return [], None
+    run = hccl_test.parse(text)
+    rows = [dict(row, bus_bandwidth_gbs=bus_bandwidth(row["alg_bandwidth_gbs"], start["ranks"])) for row in run["rows"]
+            if row["size_bytes"] in start["sizes"]]
+    return rows, run["reason"]
 
 
 def _last_error(text):
@@ -107,18 +133,23 @@ def bandwidth(result):
 
 def runs_of(peers):
     """Return ``[{"round", "hosts", "failed", "reason", "bandwidth"}]`` of all groups, from what each member saw."""
-    groups = {}
-    for observed in peers.values():
+    groups, tools = {}, {}
+    for host, observed in sorted(peers.items()):
         for run in (observed.get("collective") or {}).get("runs", []):
             if not run["hosts"]:
                 continue
             result = run["result"]
             found = groups.setdefault((run["round"], tuple(run["hosts"])), {
                 "round": run["round"], "hosts": list(run["hosts"]), "failed": False, "reason": None, "bandwidth": None})
+            tools.setdefault((run["round"], tuple(run["hosts"])), {})[host] = result["tool"]
             found["failed"] = found["failed"] or result["failed"]
             found["reason"] = found["reason"] or result["reason"]
             if bandwidth(result) is not None:
                 found["bandwidth"] = bandwidth(result)
+    for key, taken in tools.items():
+        if {HCCL_TEST, TORCH} <= set(taken.values()):
+            groups[key].update(failed=True, reason="the images of the nodes differ: hccl_test can be run on %s only" % (
+                ", ".join(host for host, tool in taken.items() if tool == HCCL_TEST)))
     return [groups[key] for key in sorted(groups)]
 
 

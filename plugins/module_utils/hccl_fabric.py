@@ -45,13 +45,22 @@ def interface_candidates(observed):
     return found
 
 
-def host_interface(host, observed, peers, wanted=""):
-    """Return ``{"name", "address", "reason", "candidates"}``: the interface for HCCL_IF_IP and ``*_SOCKET_IFNAME``.
+def host_interfaces(peers, wanted=""):
+    """Return ``{host: {"name", "address", "reason", "candidates"}}``: the interfaces for HCCL_IF_IP and
+    ``*_SOCKET_IFNAME``.
 
-    The one that the site names; else the only candidate; else the only one whose network all hosts share. Where that
-    does not decide, ``name`` is None and ``reason`` a sentence: nothing is guessed.
+    The one that the site names (for this host: ``wanted_interface`` of its observation); else the only candidate; else
+    the only one whose network all hosts share. Where that does not decide, ``name`` is None and ``reason`` a sentence:
+    nothing is guessed.
     """
-    candidates = interface_candidates(observed)
+    candidates = {host: interface_candidates(observed) for host, observed in peers.items()}
+    networks = [{one["network"] for one in found} for found in candidates.values()]
+    shared = set.intersection(*networks) if len(networks) > 1 else set()
+    return {host: _host_interface(host, observed, candidates[host], shared, observed.get("wanted_interface") or wanted)
+            for host, observed in peers.items()}
+
+
+def _host_interface(host, observed, candidates, shared, wanted):
     names = ["%s (%s)" % (one["name"], one["address"]) for one in candidates]
 
     def answer(found, reason):
@@ -66,35 +75,34 @@ def host_interface(host, observed, peers, wanted=""):
         return answer(None, error or "no interface of %s is up with an IPv4 address" % host)
     if len(candidates) == 1:
         return answer(candidates[0], "the only one of %s" % host)
-    shared = set.intersection(*({one["network"] for one in interface_candidates(other)} for other in peers.values()),
-                              {one["network"] for one in candidates})
     common = [one for one in candidates if one["network"] in shared]
-    if len(common) == 1 and len(peers) > 1:
+    if len(common) == 1:
         return answer(common[0], "the only one whose network all hosts share")
     return answer(None, "%s could be meant" % " and ".join(names))
 
 
-def mesh_arguments(host, peers, settings):
-    """Return the arguments of the module hccn_ping for one node.
+def mesh_arguments(peers, settings):
+    """Return ``{host: the arguments of the module hccn_ping}``. A node tries to reach the hosts that it meets.
 
-    :param peers: ``{host: observed}`` of all nodes that take part, this one included.
+    :param peers: ``{host: observed}`` of all nodes that take part.
     :param settings: the inputs of the role, without prefix.
     """
     npus = {name: npu_addresses(observed) for name, observed in peers.items()}
     count = 1 + max((number for numbers in npus.values() for number in numbers), default=-1)
-    targets = []
-    for name, observed in sorted(peers.items()):
-        address = host_interface(name, observed, peers, settings["interface"])["address"]
-        if name != host and address:
-            targets.append({"host": name, "address": address, "port": int(settings["host_port"])})
-    met = ping_mesh.partners(list(peers), host, int(settings["ping_full_mesh_max_nodes"]))
-    return {
-        "npus": sorted(npus[host]),
-        "partners": [{"host": name, "npus": {str(npu): address for npu, address in npus[name].items()}}
-                     if name else None for name in met] if is_on(settings["ping_enabled"]) else [],
-        "shifts": ping_mesh.shifts(count, is_on(settings["ping_same_rail_only"])),
-        "round_s": settings["ping_round_s"],
-        "timeout_s": settings["ping_timeout_s"],
-        "limit_s": settings["ping_limit_s"],
-        "hosts": targets,
-    }
+    addresses = {name: found["address"] for name, found in host_interfaces(peers, settings["interface"]).items()}
+    names, limit = sorted(peers), int(settings["ping_full_mesh_max_nodes"])
+
+    def of(host):
+        met = ping_mesh.partners(names, host, limit)
+        return {
+            "npus": sorted(npus[host]),
+            "partners": [{"host": name, "npus": {str(npu): address for npu, address in npus[name].items()}}
+                         if name else None for name in met] if is_on(settings["ping_enabled"]) else [],
+            "shifts": ping_mesh.shifts(count, is_on(settings["ping_same_rail_only"])),
+            "round_s": settings["ping_round_s"],
+            "timeout_s": settings["ping_timeout_s"],
+            "limit_s": settings["ping_limit_s"],
+            "hosts": [{"host": name, "address": addresses[name], "port": int(settings["host_port"])}
+                      for name in sorted(filter(None, met)) if addresses[name]],
+        }
+    return {host: of(host) for host in names}

@@ -10,6 +10,8 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+# Checks of a value that all NPUs of the cluster have to have in common.
+ALIKE = ("speed", "duplex", "mtu", "fec", "tls")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSUPPORTED = ("not supported", "unsupported", "not support")
 # A tool error that is itself the finding of a check, not a tool that fails.
@@ -27,13 +29,12 @@ class Outcome(NamedTuple):
     unsupported: bool = False
 
 
-def judge_ports(host, peers, settings):
+def judge_ports(observed, votes, settings):
     """Yield (check id, [Outcome]) for every check of single NPUs of one host.
 
-    :param peers: ``{host: observed}``; what has to be alike is compared with all NPUs of all hosts.
+    :param votes: `count_votes` over all hosts.
     :param settings: the inputs of the role, without prefix.
     """
-    observed = peers[host]
     npus = {int(npu): answers for npu, answers in observed["npus"].items()}
     conf = observed["conf"]
 
@@ -48,14 +49,26 @@ def judge_ports(host, peers, settings):
         yield check, each(_as_configured, check, query, conf)
     yield "netdetect", each(_netdetect)
     yield "lldp_neighbour", each(_lldp)
-    for check in ("speed", "duplex", "mtu", "fec", "tls"):
-        yield check, each(_as_most, check, _votes(check, peers))
+    for check in ALIKE:
+        yield check, each(_as_most, check, Counter(votes[check]))
     limits = settings["optical_limits"]
     yield "optics_present", each(_optics_present)
     yield "optics_power", each(_optics, _power_faults, limits)
     yield "optics_snr", each(_optics, _snr_faults, limits)
     yield "optics_margin", each(_optics, _margin_faults, limits)
     yield "link_flaps", each(_flaps, int(settings["link_flap_limit"]))
+
+
+def count_votes(peers):
+    """Return ``{check: {value: number of NPUs}}`` of what has to be alike on all NPUs of ``{host: observed}``."""
+    votes = {check: Counter() for check in ALIKE}
+    for observed in peers.values():
+        for answers in observed["npus"].values():
+            for check, counts in votes.items():
+                value = _value(check, answers)[0]
+                if value is not None:
+                    counts[value] += 1
+    return votes
 
 
 def majority(votes):
@@ -194,11 +207,6 @@ def _value(check, answers):
     fields = {key.lower(): value for key, value in answer.get("fields", {}).items()}
     value = fields.get(check)
     return None if value and value.startswith("Unknown") else value, query
-
-
-def _votes(check, peers):
-    return Counter(value for observed in peers.values() for answers in observed["npus"].values()
-                   for value in [_value(check, answers)[0]] if value is not None)
 
 
 def _as_most(npu, answers, check, votes):

@@ -123,6 +123,20 @@ def apply_waivers(checks, waive, stage, table):
     ]
 
 
+def renewed(earlier, checks, ids):
+    """Return an earlier result's checks with those of some ids taken anew; all of the new ones when there is none.
+
+    :param earlier: a result as `stage_result` made it, or None.
+    :param checks: what was found now; of it only the checks of these ids are taken.
+    :param ids: without the stage.
+    """
+    if not earlier:
+        return checks
+    prefix = earlier["stage"] + "."
+    kept = [dict(check, id=check["id"][len(prefix):]) for check in earlier["checks"]]
+    return [check for check in kept if check["id"] not in ids] + [check for check in checks if check["id"] in ids]
+
+
 def stage_status(checks):
     """The worst of the checks: failed, then a critical one not run, warned, unsupported, not run, waived, passed."""
     if not checks:

@@ -12,8 +12,10 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Starts a container with C(torchrun) on every node by M(community.docker.docker_container), waits for it, removes
-    it, and keeps what it measured with the node's observation, for the stage C(hccl) to judge. It fails no host.
+  - Starts a container on every node by M(community.docker.docker_container), waits for it, removes it, and keeps what
+    it measured with the node's observation, for the stage C(hccl) to judge. It fails no host.
+  - In the container runs CANN's hccl_test where the image has it built and has MPICH, else an all-reduce of this
+    collection by C(torchrun). No keys between the nodes are needed for either.
   - The container gets all NPUs. It is not started while something holds an NPU, or where the image is missing.
   - The inputs are those of the role P(ascend.vllm.hccl#role).
 options:
@@ -25,8 +27,9 @@ options:
     description:
       - With V(run), one all-reduce over all nodes.
       - With V(diagnosis), after one that failed or was slow, each node alone and then pairs of nodes; else nothing.
+      - With V(resume), none. Where V(run) could not run for want of the image, the node is asked again for it.
     type: str
-    choices: [run, diagnosis]
+    choices: [run, diagnosis, resume]
     default: run
 attributes:
   check_mode:
@@ -49,4 +52,8 @@ rounds:
   elements: str
   returned: success
   sample: [all]
+resumed:
+  description: Whether V(run) has to be done again, now that the stage C(image) is over.
+  type: bool
+  returned: success
 """

@@ -41,6 +41,10 @@ options:
     description: Judge with the kept observations of every host that is still in the play.
     type: bool
     default: false
+  only:
+    description: The checks to take anew in a result that this run has already left, for a stage in two parts.
+    type: list
+    elements: str
 attributes:
   check_mode:
     support: full

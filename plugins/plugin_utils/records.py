@@ -8,9 +8,11 @@ PRIVATE to the collection. Stages write here, the report reads here, and nothing
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import yaml
@@ -52,13 +54,42 @@ class Records:
             if not self.dry:
                 path.unlink(missing_ok=True)
 
-    def write_observed(self, host, stage, observed):
-        """Keep an observation for the hosts that judge it together, in check mode too: it is no result."""
-        return _write_whole(self._observed(host, stage), _json(observed))
+    def write_observed(self, host, stage, observed, clock):
+        """Keep an observation for the hosts that judge it together, in check mode too: it is no result.
+
+        :param clock: ``time.monotonic()`` when the task began. What the stage has taken so far is kept as ``timing``:
+            {"started_at": when its first task began, "spent_s": seconds in all of its tasks}.
+        """
+        spent = time.monotonic() - clock
+        before = observed.get("timing") or {"started_at": timestamp(time.time() - spent), "spent_s": 0}
+        timing = dict(before, spent_s=round(before["spent_s"] + spent, 3))
+        return _write_whole(self._observed(host, stage), _json(dict(observed, timing=timing)))
 
     def read_observed(self, hosts, stage):
         """``{host: observed}`` of the hosts that left an observation of the stage."""
         return self._read_all({host: self._observed(host, stage) for host in hosts})
+
+    def survey(self, host, hosts, stage, purpose, make):
+        """What the observations of all hosts say together, for one of them.
+
+        Every host of a task asks in a process of its own. The first one works it out for all, the others read their
+        own part: a thousand hosts would otherwise read a thousand files each.
+
+        :param purpose: names the survey; another task of the run has another one.
+        :param make: function of ``{host: observed}`` that returns ``{host: plain data}``.
+        """
+        path = self.root / host / "observed" / f"{stage}.survey.json"
+        with open(_made(self.root / ".survey.lock"), "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            kept = json.loads(path.read_text("utf-8")) if path.exists() else {}
+            observed = self._observed(host, stage)
+            # A batch of `serial` asks anew with the same task: its observation is the younger one.
+            if kept.get("purpose") != purpose or path.stat().st_mtime_ns < observed.stat().st_mtime_ns:
+                for name, own in make(self.read_observed(hosts, stage)).items():
+                    beside = self.root / name / "observed" / f"{stage}.survey.json"
+                    _write_whole(beside, json.dumps({"purpose": purpose, "survey": own}))
+                kept = json.loads(path.read_text("utf-8"))
+        return kept["survey"]
 
     def write(self, path, text):
         """Write a file below the folder, whole or not at all; nothing in check mode."""
@@ -72,9 +103,18 @@ class Records:
         return {name: json.loads(path.read_text("utf-8")) for name, path in paths.items() if path.exists()}
 
 
-def _write_whole(path, text):
+def timestamp(seconds=None):
+    """Seconds since the epoch (left out: now) as UTC in the form of the results."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _made(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    return path
+
+
+def _write_whole(path, text):
+    handle, beside = tempfile.mkstemp(dir=_made(path).parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)

@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     up = command("up", bring_up, "start the bed, or what is missing of it; returns when every node answers")
     up.add_argument("--nodes", type=int, help="how many nodes (default: 2; 0: the network only)")
     up.add_argument("--npus", type=int, help="NPUs a node (default: 8)")
-    up.add_argument("--image", choices=("light", "full", "none"), help="engine image that nodes hold (default: light)")
+    up.add_argument("--image", choices=images.ENGINE_IMAGES, help="engine image that nodes hold (default: light)")
     up.add_argument("--hub", action="store_true", help="serve the tiny models on http://10.77.0.1:8090 as a model hub")
     up.add_argument("--generation", metavar="VERSION", help="driver version of the nodes (default: 25.3.rc1)")
 

@@ -17,6 +17,7 @@ from . import rootfs, ssh
 from .machine import TESTBED, BedError, Process, cache, check, install_packages, lock
 from .world import World
 
+ENGINE_IMAGES = ("light", "full", "mpi", "none")
 GOLDEN_KEPT = 3
 CACHED = ("beds", "building", "debootstrap.log", "engine", "golden", "hub", "locks", "packages", "ssh")
 
@@ -88,7 +89,7 @@ def delete_cache() -> None:
 
 
 def engine_image(kind: str) -> tuple[Path, Path | None]:
-    """Build the stand-in engine image ``light`` or ``full``.
+    """Build the stand-in engine image ``light``, ``full`` or ``mpi``.
 
     Returns the golden data root that holds it and the folder that its containers share with the machine, if any.
     """

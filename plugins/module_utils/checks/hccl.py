@@ -61,6 +61,8 @@ CHECKS = (
     Check("collective_bandwidth", CRITICAL, "The all-reduce reaches the expected bus bandwidth",
           "Look at the named node or pair first: speed, error counters, switch."),
 )
+# Of others with the same address or port so many are named.
+_NAMED = 8
 _CLUSTER = ("duplicate_address", "rail_subnet", "rail_switch", "switch_port", "host_interface", "host_reachable",
             "ping_mesh", "ping_loss", "ping_coverage", "collective_result", "collective_bandwidth")
 
@@ -78,25 +80,70 @@ def judge(context):
     """The checks of the stage hccl.
 
     :param context: see ``ascend.vllm.stage``. ``observed`` is what ``ascend.vllm.hccn_info`` and
-        ``ascend.vllm.hccl_mesh`` returned, with ``collective`` of the role; ``peers`` the same of every node.
+        ``ascend.vllm.hccl_mesh`` returned, with ``collective`` of the role; ``survey`` what `survey` says of the host.
     """
     checks = Checks(CHECKS)
     host, settings, observed = context["host"], context["settings"], context["observed"]
     if not hccl_fabric.is_on(settings["enabled"]):
         return _not_asked(checks, [check.id for check in CHECKS], "hccl_enabled is false.")
-    peers = {**context["peers"], host: observed}
-    for check, outcomes in hccl_ports.judge_ports(host, peers, settings):
+    cluster = context.get("survey") or survey({host: observed}, settings)[host]
+    for check, outcomes in hccl_ports.judge_ports(observed, cluster["votes"], settings):
         _state(checks, check, outcomes)
-    if len(peers) < 2:
+    if cluster["nodes"] < 2:
         return checks.as_list() + _not_asked(
             Checks(CHECKS), _CLUSTER, "There is only one node in this run; this needs two.")
-    _judge_addresses(checks, host, peers)
-    _judge_switches(checks, host, peers, settings)
-    _judge_hosts(checks, host, peers, settings)
+    _judge_addresses(checks, host, observed, cluster)
+    _judge_switches(checks, host, observed, cluster, settings)
+    _judge_hosts(checks, host, observed, cluster["interface"], settings)
     unjudged = Checks(CHECKS)
-    _judge_mesh(checks, unjudged, host, peers, settings)
-    _judge_collective(checks, unjudged, host, peers, settings)
+    _judge_mesh(checks, unjudged, host, observed, cluster, settings)
+    _judge_collective(checks, unjudged, host, observed, cluster, settings)
     return checks.as_list() + _as_info(unjudged)
+
+
+def survey(peers, settings):
+    """Return ``{host: what the judge of that host has to know of all the others}``, in one pass over the cluster.
+
+    Plain data, and for one host small: it does not grow with the number of nodes.
+
+    :param peers: ``{host: observed}`` of every host that is still in the play.
+    """
+    votes, interfaces = hccl_ports.count_votes(peers), hccl_fabric.host_interfaces(peers, settings["interface"])
+    holders, networks = defaultdict(list), defaultdict(Counter)
+    rails, ports, switches, evidence = defaultdict(Counter), defaultdict(list), {}, set()
+    for name, observed in sorted(peers.items()):
+        for npu, address in hccl_fabric.npu_addresses(observed).items():
+            holders[address].append((name, npu))
+            networks[str(npu)][_network(observed, npu)] += 1
+        for npu, (switch, port) in hccl_ports.neighbours(observed).items():
+            rails[str(npu)][switch] += 1
+            ports[(switch, port)].append((name, npu))
+            switches[(name, npu)] = switch
+        evidence.update((name, npu) for npu in hccl_ports.unhealthy(observed))
+    matrices = {name: observed["ping"]["matrix"] for name, observed in peers.items() if observed.get("ping")}
+    meshes = {check: _survey_mesh(matrices, bad, switches, evidence)
+              for check, bad in (("ping_mesh", ping_mesh.failed), ("ping_loss", ping_mesh.lossy))}
+    common = {
+        "nodes": len(peers), "votes": votes,
+        "networks": {npu: hccl_ports.majority(counts) for npu, counts in networks.items()},
+        "rails": {npu: hccl_ports.majority(counts) for npu, counts in rails.items()},
+        "collective": _survey_collective(peers),
+    }
+
+    def of(host, observed):
+        addresses, seen = hccl_fabric.npu_addresses(observed), hccl_ports.neighbours(observed)
+        return dict(
+            common, interface=interfaces[host],
+            same_address={str(npu): _others(holders[address], host, npu) for npu, address in addresses.items()},
+            same_port={str(npu): _others(ports[where], host, npu) for npu, where in seen.items()},
+            mesh={check: found[host] for check, found in meshes.items() if host in found})
+    return {host: of(host, observed) for host, observed in peers.items()}
+
+
+def _others(ends, host, npu):
+    """Return the other NPUs in words; of very many the first ones."""
+    others = [_end(end) for end in ends if end != (host, npu)]
+    return ", ".join(others[:_NAMED] + (["and %d more" % (len(others) - _NAMED)] if len(others) > _NAMED else []))
 
 
 def _not_asked(checks, ids, why):
@@ -147,19 +194,14 @@ def _numbers(npus):
 
 # --- Addresses and switches across the cluster -----------------------------------------------------------------------
 
-def _judge_addresses(checks, host, peers):
-    holders, networks = defaultdict(list), defaultdict(Counter)
-    for name, observed in peers.items():
-        for npu, address in hccl_fabric.npu_addresses(observed).items():
-            holders[address].append((name, npu))
-            networks[npu][_network(observed, npu)] += 1
+def _judge_addresses(checks, host, observed, cluster):
     outcomes, subnets = [], []
-    for npu, address in sorted(hccl_fabric.npu_addresses(peers[host]).items()):
-        others = [_end(end) for end in sorted(holders[address]) if end != (host, npu)]
+    for npu, address in sorted(hccl_fabric.npu_addresses(observed).items()):
+        others = cluster["same_address"][str(npu)]
         outcomes.append(hccl_ports.Outcome(
             npu, not others, "an address of its own", address,
-            "%s npu %d and %s all have the address %s" % (host, npu, ", ".join(others), address) if others else None))
-        network, usual = _network(peers[host], npu), hccl_ports.majority(networks[npu])
+            "%s npu %d and %s all have the address %s" % (host, npu, others, address) if others else None))
+        network, usual = _network(observed, npu), cluster["networks"][str(npu)]
         subnets.append(hccl_ports.Outcome(npu, network == usual, usual or "one subnet in the rail", network))
     _state(checks, "duplicate_address", outcomes)
     _state(checks, "rail_subnet", subnets)
@@ -177,13 +219,8 @@ def _end(end):
     return "%s npu %d" % end
 
 
-def _judge_switches(checks, host, peers, settings):
-    rails, ports = defaultdict(Counter), defaultdict(list)
-    for name, observed in peers.items():
-        for npu, (switch, port) in hccl_ports.neighbours(observed).items():
-            rails[npu][switch] += 1
-            ports[(switch, port)].append((name, npu))
-    own = hccl_ports.neighbours(peers[host])
+def _judge_switches(checks, host, observed, cluster, settings):
+    own = hccl_ports.neighbours(observed)
     if not own:
         checks.not_run("rail_switch", "No NPU of this node names a switch over LLDP.")
         checks.not_run("switch_port", "No NPU of this node names a switch port over LLDP.")
@@ -191,9 +228,9 @@ def _judge_switches(checks, host, peers, settings):
     wanted = {str(rail): switch for rail, switch in (settings["rail_switches"] or {}).items()}
     at_switch, at_port = [], []
     for npu, (switch, port) in sorted(own.items()):
-        expected = wanted.get(str(npu)) or hccl_ports.majority(rails[npu])
+        expected = wanted.get(str(npu)) or cluster["rails"][str(npu)]
         at_switch.append(hccl_ports.Outcome(npu, switch == expected, expected or "one switch for the rail", switch))
-        others = ", ".join(_end(end) for end in ports[(switch, port)] if end != (host, npu))
+        others = cluster["same_port"][str(npu)]
         message = "%s npu %d and %s all see the port %s of %s" % (host, npu, others, port, switch)
         at_port.append(hccl_ports.Outcome(
             npu, not others, "a port of its own", "%s %s" % (switch, port), message if others else None))
@@ -203,46 +240,63 @@ def _judge_switches(checks, host, peers, settings):
 
 # --- Host network ----------------------------------------------------------------------------------------------------
 
-def _judge_hosts(checks, host, peers, settings):
-    found = hccl_fabric.host_interface(host, peers[host], peers, settings["interface"])
+def _judge_hosts(checks, host, observed, found, settings):
     known = found["name"] is not None
-    checks.expect("host_interface", known, settings["interface"] or "one interface",
+    wanted = observed.get("wanted_interface") or settings["interface"]
+    checks.expect("host_interface", known, wanted or "one interface",
                   "%s (%s)" % (found["name"], found["address"]) if known else ", ".join(found["candidates"]) or "none",
                   message=found["reason"] if known else "The host interface of %s is not clear: %s" % (
                       host, found["reason"]))
-    reach = peers[host].get("reach")
+    reach = observed.get("reach")
     if not reach:
-        checks.not_run("host_reachable", peers[host].get("ping_error") or "No address of another host is known.")
+        checks.not_run("host_reachable", observed.get("ping_error") or "No address of another host is known.")
         return
     lost = {name: one for name, one in sorted(reach.items()) if not one["reached"]}
     for name, one in lost.items():
         checks.expect("host_reachable", False, "an answer from %s" % one["address"], one["error"], name,
                       "%s does not reach %s at %s: %s" % (host, name, one["address"], one["error"]))
     if not lost:
-        checks.expect("host_reachable", True, "an answer from every host", "%d answered" % len(reach))
+        checks.expect("host_reachable", True, "an answer from every host that it meets", "%d answered" % len(reach))
 
 
 # --- Ping mesh -------------------------------------------------------------------------------------------------------
 
-def _judge_mesh(checks, unjudged, host, peers, settings):
-    own = peers[host].get("ping")
+def _survey_mesh(matrices, bad, switches, evidence):
+    """Return ``{host: {"pairs", "broken", "guilty", "victim_of", "unexplained"}}`` for one kind of bad ping."""
+    found = {host: {"pairs": 0, "broken": 0} for host in matrices}
+    for host, _npu, other, _other_npu, loss in ping_mesh.pairs_of(matrices):
+        for end in {host, other}:
+            one = found.setdefault(end, {"pairs": 0, "broken": 0})
+            one["pairs"] += 1
+            one["broken"] += bool(bad(loss))
+    suspects, unexplained = [], 0
+    if any(one["broken"] for one in found.values()):
+        verdict = ping_mesh.verdict(matrices, bad, switches, evidence)
+        suspects, unexplained = verdict["suspects"], verdict["unexplained"]
+    for host, one in found.items():
+        one["unexplained"] = unexplained
+        one["victim_of"] = [suspect["name"] for suspect in suspects] if one["broken"] else []
+        one["guilty"] = [
+            dict(suspect, members=None, npus=sorted({npu for name, npu in suspect["members"] if name == host}))
+            for suspect in suspects if one["broken"] and any(name == host for name, _npu in suspect["members"])]
+    return found
+
+
+def _judge_mesh(checks, unjudged, host, observed, cluster, settings):
+    own = observed.get("ping")
     if not hccl_fabric.is_on(settings["ping_enabled"]):
         for check in ("ping_mesh", "ping_loss", "ping_coverage"):
             unjudged.not_run(check, "hccl_ping_enabled is false.")
         return
     if not own:
-        why = peers[host].get("ping_error") or "The ping mesh was not run."
+        why = observed.get("ping_error") or "The ping mesh was not run."
         checks.expect("ping_mesh", False, "a ping mesh", "none", message=why)
         checks.not_run("ping_loss", why)
         checks.not_run("ping_coverage", why)
         return
-    matrices = {name: observed["ping"]["matrix"] for name, observed in peers.items() if observed.get("ping")}
-    switches = {(name, npu): switch for name, observed in peers.items()
-                for npu, (switch, _port) in hccl_ports.neighbours(observed).items()}
-    evidence = {(name, npu) for name, observed in peers.items() for npu in hccl_ports.unhealthy(observed)}
-    for check, bad in (("ping_mesh", ping_mesh.failed), ("ping_loss", ping_mesh.lossy)):
-        _judge_pairs(checks, check, host, matrices, bad, switches, evidence)
-    cost = ping_mesh.size(len(peers), len(peers[host]["npus"]), int(settings["ping_full_mesh_max_nodes"]),
+    for check, words in (("ping_mesh", "an answer"), ("ping_loss", "no loss")):
+        _judge_pairs(checks, check, host, words, cluster["mesh"][check])
+    cost = ping_mesh.size(cluster["nodes"], len(observed["npus"]), int(settings["ping_full_mesh_max_nodes"]),
                           hccl_fabric.is_on(settings["ping_same_rail_only"]))
     checks.expect("ping_coverage", own["not_sent"] == 0, "every planned ping", "%d not sent" % own["not_sent"],
                   message="%d pings in %d rounds cover %.3g %% of all pairs of NPUs%s" % (
@@ -251,30 +305,23 @@ def _judge_mesh(checks, unjudged, host, peers, settings):
                           own["not_sent"], own["given_up"]) if own["not_sent"] or own["given_up"] else ""))
 
 
-def _judge_pairs(checks, check, host, matrices, bad, switches, evidence):
+def _judge_pairs(checks, check, host, words, found):
     """The suspects' hosts fail; a host whose pings only fell victim to another is told so, and passes."""
-    pairs = [pair for pair in ping_mesh.pairs_of(matrices) if host in (pair[0], pair[2])]
-    broken = [pair for pair in pairs if bad(pair[4])]
-    words = "an answer" if bad is ping_mesh.failed else "no loss"
-    if not pairs:
+    if not found["pairs"]:
         checks.expect(check, None, words, "nothing", message="No NPU of %s could be paired with another one." % host)
         return
-    actual = "%d of %d pairs bad" % (len(broken), len(pairs))
-    if not broken:
+    actual = "%d of %d pairs bad" % (found["broken"], found["pairs"])
+    if not found["broken"]:
         checks.expect(check, True, words, actual)
         return
-    verdict = ping_mesh.verdict(matrices, bad, switches, evidence)
-    guilty = [one for one in verdict["suspects"] if any(member[0] == host for member in one["members"])]
-    for one in guilty:
-        npus = {npu for name, npu in one["members"] if name == host}
+    for one in found["guilty"]:
         checks.expect(check, False, words, "%d of %d pairs bad" % (one["bad"], one["tested"]),
-                      "npu %d" % npus.pop() if len(npus) == 1 else None, _accuse(one))
-    if verdict["unexplained"]:
+                      "npu %d" % one["npus"][0] if len(one["npus"]) == 1 else None, _accuse(one))
+    if found["unexplained"]:
         checks.expect(check, False, words, actual,
-                      message="%d pairs of the mesh are bad without a pattern" % verdict["unexplained"])
-    elif not guilty:
-        checks.expect(check, True, words, actual, message="Only because of " + "; ".join(
-            one["name"] for one in verdict["suspects"]))
+                      message="%d pairs of the mesh are bad without a pattern" % found["unexplained"])
+    elif not found["guilty"]:
+        checks.expect(check, True, words, actual, message="Only because of " + "; ".join(found["victim_of"]))
 
 
 def _accuse(suspect):
@@ -286,24 +333,32 @@ def _accuse(suspect):
 
 # --- Collective ------------------------------------------------------------------------------------------------------
 
-def _judge_collective(checks, unjudged, host, peers, settings):
-    own = peers[host].get("collective") or {}
+def _survey_collective(peers):
+    """Return ``{"result", "run", "blamed"}`` of the run over all nodes, or None."""
     result, run = collective.overall(peers)
     if result is None:
+        return None
+    return {"result": result, "run": dict(run, hosts=None), "blamed": collective.suspects(collective.runs_of(peers))}
+
+
+def _judge_collective(checks, unjudged, host, observed, cluster, settings):
+    own = observed.get("collective") or {}
+    if cluster["collective"] is None:
         why = own.get("obstacle") or "The all-reduce was not run."
         asked = str(settings["collective_enabled"]).lower() == "true"
         for check in ("collective_result", "collective_bandwidth"):
             (checks if asked else unjudged).not_run(check, why)
         return
-    runs = collective.runs_of(peers)
+    result, run = cluster["collective"]["result"], cluster["collective"]["run"]
     states = {row["check"] for row in result["rows"]}
     right = False if run["failed"] else True if states == {"success"} else None
-    blamed = collective.suspects(runs) if right is False else []
+    blamed = cluster["collective"]["blamed"] if right is False else []
     # A run that failed for another node's sake proves nothing for this one: not run, never passed.
     checks.expect("collective_result", right if _concerned(host, blamed) else None, "the right sum on every rank",
-                  ", ".join(sorted(states)) or "no result", message=_collective_text(run["reason"], blamed, right))
+                  ", ".join(sorted(states)) or "no result",
+                  message=_collective_text(run["reason"] or _program(result), blamed, right))
     speed = run["bandwidth"]
-    floor, source = collective.threshold(result, len(peers), settings["collective_min_bus_bandwidth_gbs"],
+    floor, source = collective.threshold(result, cluster["nodes"], settings["collective_min_bus_bandwidth_gbs"],
                                          own.get("baseline"), settings["collective_baseline_tolerance"])
     if right is not True or speed is None:
         checks.not_run("collective_bandwidth", "There is no verified result to hold against a bandwidth.")
@@ -312,10 +367,17 @@ def _judge_collective(checks, unjudged, host, peers, settings):
                          % _speeds(result))
     else:
         slow = speed < floor
-        blamed = collective.suspects(runs) if slow else []
+        blamed = cluster["collective"]["blamed"] if slow else []
         checks.expect("collective_bandwidth", not slow if _concerned(host, blamed) else None,
                       "%.3g GB/s on the bus (%s)" % (floor, source), "%.3g GB/s" % speed,
                       message=_collective_text(_speeds(result), blamed, not slow))
+
+
+def _program(result):
+    """Return what did the all-reduce, and why it was not hccl_test where that might have been."""
+    name = "hccl_test" if result["tool"] == collective.HCCL_TEST else "torch.distributed (%s)" % result["backend"]
+    return "by %s over %s ranks%s" % (
+        name, result["ranks"], "; hccl_test was not used: %s" % result["choice"] if result["choice"] else "")
 
 
 def _concerned(host, blamed):

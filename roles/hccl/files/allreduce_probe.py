@@ -37,11 +37,12 @@ def main():
         torch.npu.set_device(local_rank)
         device, synchronize = torch.device("npu", local_rank), torch.npu.synchronize
     dist.init_process_group(backend, timeout=datetime.timedelta(seconds=float(os.environ["PROBE_TIMEOUT_S"])))
+    sizes = [int(text) for text in os.environ["PROBE_SIZES"].split(",")]
     if local_rank == 0:
-        say(type="start", backend=backend, ranks=ranks, rank=rank, host=socket.gethostname())
+        say(type="start", backend=backend, ranks=ranks, rank=rank, host=socket.gethostname(), sizes=sizes)
 
     warmup, iterations = int(os.environ["PROBE_WARMUP"]), int(os.environ["PROBE_ITERATIONS"])
-    for size in (int(text) for text in os.environ["PROBE_SIZES"].split(",")):
+    for size in sizes:
         right = verified(torch, dist, device, size, rank, ranks)
         data = torch.zeros(size // 4, dtype=torch.float32, device=device)
         for _warm in range(warmup):

@@ -41,10 +41,13 @@ MERGED = ("bin", "sbin", "lib", "lib64")
 UNWANTED = re.compile(r"usr/share/(doc|info|lintian|locale|man)/.")
 
 
+MPICH = ("mpich", "hwloc-nox")
+
+
 def write_layer(path: Path) -> None:
     """Downloads the packages and what they depend on, and writes the layer."""
     with tempfile.TemporaryDirectory() as scratch:
-        packages = download(Path(scratch))
+        packages = download(Path(scratch), PACKAGES)
         with Layer(path) as layer:
             for name in MERGED:
                 layer.link(name, f"usr/{name}")
@@ -54,15 +57,27 @@ def write_layer(path: Path) -> None:
                 unpack(package, layer)
 
 
-def download(folder: Path) -> list[Path]:
-    """The .deb files of PACKAGES and their dependencies, for a system that has nothing installed."""
+def add_mpich(layer: Layer) -> None:
+    """Adds MPICH to a layer above one of `write_layer`: what that has already is left out."""
+    with tempfile.TemporaryDirectory() as scratch:
+        present, wanted = (Path(scratch) / name for name in ("present", "wanted"))
+        here = {package.name for package in download(present, PACKAGES)}
+        for package in download(wanted, (*PACKAGES, *MPICH)):
+            if package.name not in here:
+                unpack(package, layer)
+    for name in ("mpiexec", "mpirun"):
+        layer.link(f"usr/bin/{name}", "mpiexec.hydra")
+
+
+def download(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """The .deb files of packages and their dependencies, for a system that has nothing installed."""
     (folder / "archives" / "partial").mkdir(parents=True)
     (folder / "status").touch()
     command = [
         *("apt-get", "--quiet=2", "--yes", "--no-install-recommends", "--download-only"),
         *("--option", f"Dir::State::status={folder}/status", "--option", f"Dir::Cache::archives={folder}/archives"),
         *("--option", f"Dir::Cache::pkgcache={folder}/pkgcache.bin", "--option", "Debug::NoLocking=1"),
-        *("install", *PACKAGES),
+        *("install", *names),
     ]
     if run(command, stdout=DEVNULL, stderr=DEVNULL, check=False).returncode:
         run(["apt-get", "--quiet=2", "update"], stdout=sys.stderr, check=False)  # old lists name files that are gone

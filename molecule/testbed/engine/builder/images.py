@@ -67,12 +67,17 @@ def light() -> Path:
     return cache.build("light", ".tar", inputs, make)
 
 
-def full() -> tuple[Path, Path]:
-    """The archive of the full image, and the folder of the machine that its containers must see at the same path."""
+def full(kind: str = "full", inputs: tuple[Path | str, ...] = (), add=None) -> tuple[Path, Path]:
+    """The archive of the full image, and the folder of the machine that its containers must see at the same path.
+
+    ``kind``, ``inputs`` and ``add(layer)`` make another image of it that holds more.
+    """
     folder = environment.full()
 
     def make(path: Path) -> None:
         def fill(layer: Layer) -> None:
+            if add:
+                add(layer)
             layer.add(f"{PACKAGES}/engine.pth", f"{environment.site(folder)}\n")
             layer.add(f"{PACKAGES}/ascend_standin.py", (ENGINE / "plugin/ascend_standin.py").read_bytes())
             plugin = "[vllm.general_plugins]\nascend_standin = ascend_standin:register\n"
@@ -82,8 +87,19 @@ def full() -> tuple[Path, Path]:
 
         write(path, fill, {**ENVIRONMENT, **CPU_ENVIRONMENT, "ASCEND_TESTBED_MOUNTS": str(folder)})
 
-    inputs = [*BUILDER, *cache.files("plugin"), root().name, str(folder)]
-    return cache.build("full", ".tar", inputs, make), folder
+    every = [*BUILDER, *cache.files("plugin"), root().name, str(folder), *inputs]
+    return cache.build(kind, ".tar", every, make), folder
+
+
+def mpi() -> tuple[Path, Path]:
+    """The full image with MPICH and a built `all_reduce_test`, as a site makes it to run hccl_test."""
+
+    def add(layer: Layer) -> None:
+        debian.add_mpich(layer)
+        program = f"/usr/local/Ascend/ascend-toolkit/{RELEASE['cann']}/tools/hccl_test/bin/all_reduce_test"
+        layer.add(program, (ENGINE / "mpi/all_reduce_test").read_bytes(), 0o755)
+
+    return full("mpi", tuple(cache.files("mpi", "builder/debian.py")), add)
 
 
 def models() -> Path:

@@ -32,7 +32,8 @@ def test_bus_bandwidth():
 
 def test_parse():
     result = collective.parse(GOOD)
-    assert result == {"rows": [ROW, LARGE], "failed": False, "reason": None, "backend": "hccl", "ranks": 16}
+    assert result == {"rows": [ROW, LARGE], "failed": False, "reason": None, "backend": "hccl", "ranks": 16,
+                      "tool": "probe", "choice": None}
     assert collective.bandwidth(result) == 37.5
 
 
@@ -53,14 +54,79 @@ def test_parse_failure(text, status, reason):
     assert result["reason"].startswith(reason)
 
 
-def test_hccl_test_is_read_too_and_its_bus_bandwidth_is_unknown():
-    table = ("data_size(Bytes): | aveg_time(us): | alg_bandwidth(GB/s): | check_result:\n"
-             "1048576           | 100.00         | 10.48576             | NULL\n")
-    result = collective.parse(table)
-    assert [(row["check"], row["bus_bandwidth_gbs"]) for row in result["rows"]] == [("NULL", None)]
+def test_a_missing_row_is_a_failure():
+    sizes = [1048576, 268435456]
+    text = line(type="start", backend="hccl", ranks=16, sizes=sizes) + line(type="row", **ROW) + line(type="end")
+    assert collective.parse(text)["reason"] == "1 of 2 rows are missing"
+    assert collective.parse(line(type="start", backend="hccl", ranks=2) + line(type="end"))["failed"]
+
+
+# --- hccl_test
+
+LEADS = line(type="start", tool="hccl_test", backend="hccl_test", node=0, ranks=16, sizes=[1048576, 2097152])
+FOLLOWS = line(type="start", tool="hccl_test", backend="hccl_test", node=1, ranks=16, sizes=[1048576, 2097152])
+TABLE = ("the minbytes is 1048576, maxbytes is 2097152, iters is 20, warmup_iters is 5\n"
+         "data_size(Bytes): | aveg_time(us): | alg_bandwidth(GB/s): | check_result: \n"
+         "1048576           | 100.00         | 10.48576             | success\n"
+         "2097152           | 100.00         | 20.97152             | success\n")
+ENDS = line(type="end", status=0)
+
+
+def test_hccl_test_of_the_first_node():
+    result = collective.parse(LEADS + TABLE + ENDS)
     assert not result["failed"]
-    assert collective.parse(table, 1)["failed"]
+    assert [row["size_bytes"] for row in result["rows"]] == [1048576, 2097152]
+    assert collective.bandwidth(result) == pytest.approx(20.97152 * 2 * 15 / 16)
+    assert (result["tool"], result["backend"], result["ranks"]) == ("hccl_test", "hccl_test", 16)
+    assert collective.baseline_key(result, 2) == "2 nodes, 16 ranks, hccl_test, 2097152 bytes"
+
+
+def test_hccl_test_of_another_node():
+    result = collective.parse(FOLLOWS + ENDS)
+    assert (result["rows"], result["failed"]) == ([], False)
+    assert collective.parse(FOLLOWS)["failed"]
+    assert collective.parse(FOLLOWS + line(type="end", status=9), 9)["failed"]
+
+
+def test_what_hccl_test_did_not_verify_is_no_success():
+    result = collective.parse(LEADS + TABLE.replace("success", "NULL") + ENDS)
+    assert not result["failed"]
+    assert {row["check"] for row in result["rows"]} == {"NULL"}
     assert collective.bandwidth(result) is None
+
+
+ERROR_7 = "hccl interface return errreturn err ./common/src/hccl_test_common.cc:538, retcode: 7 "
+
+
+@pytest.mark.parametrize(("text", "status", "reason"), [
+    (LEADS + TABLE.replace("| success\n2", "| failed\n2") + ENDS, 0, "1048576           | 100.00"),
+    (LEADS + TABLE + line(type="end", status=1), 1, "it ended with status 1"),
+    (LEADS + TABLE, 0, "it ended with status 0 and without a result"),
+    (LEADS + TABLE + ENDS, 124, "not finished in time"),
+    (LEADS + "".join(TABLE.splitlines(True)[:3]) + ENDS, 0, "1 of 2 rows are missing"),
+    (LEADS + "".join(TABLE.splitlines(True)[:2]) + ENDS, 0, "2 of 2 rows are missing"),
+    (LEADS + ENDS, 0, "2 of 2 rows are missing"),
+    (LEADS + TABLE.splitlines(True)[0] + ERROR_7 + "\n" + line(type="end", status=1), 1, ERROR_7.strip()),
+    (LEADS + line(type="error", rank=0, host="n1", message="n2 did not join within 60 s"), 3, "rank 0 on n1: n2 did"),
+    (line(type="error", rank=1, host="n2", message="the image has no MPI"), 3, "rank 1 on n2: the image has no MPI"),
+])
+def test_hccl_test_that_failed(text, status, reason):
+    result = collective.parse(text, status)
+    assert result["failed"]
+    assert result["reason"].startswith(reason)
+
+
+def test_the_probe_in_the_place_of_hccl_test_tells_why():
+    result = collective.parse(line(type="choice", tool="probe", reason="the image has no MPI") + GOOD)
+    assert (result["tool"], result["choice"], result["failed"]) == ("probe", "the image has no MPI", False)
+
+
+def test_images_that_differ_are_named():
+    both = ["n1", "n2"]
+    peers = {host: {"collective": {"runs": [{"round": "all", "hosts": both, "result": collective.parse(text, 3)}]}}
+             for host, text in (("n1", LEADS), ("n2", GOOD))}
+    run, = collective.runs_of(peers)
+    assert run["reason"] == "the images of the nodes differ: hccl_test can be run on n1 only"
 
 
 @settings(max_examples=200, deadline=None)

@@ -4,6 +4,8 @@
 """When an all-reduce may run, and the container that runs it."""
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils import collective_container
@@ -12,7 +14,7 @@ SETTINGS = {
     "collective_enabled": "auto", "interface": "", "collective_tool": "probe", "collective_image": "",
     "collective_backend": "hccl", "collective_processes_per_node": 0, "collective_sizes_bytes": [268435456, 1048576],
     "collective_warmup": 5, "collective_iterations": 20, "collective_timeout_s": 300, "collective_port": 29511,
-    "collective_toolkit_path": "/opt/toolkit", "collective_ssh_path": "/root/mpi-keys",
+    "collective_toolkit_path": "/opt/toolkit",
 }
 PLAN = {
     "hardware": {"npus": 2, "chips_per_npu": 1},
@@ -22,6 +24,7 @@ PLAN = {
                                "origin": "host"},
                               {"source": "/data/m", "target": "/data/m", "read_only": True, "origin": "weights"}]}],
 }
+SOURCES = {"probe": "SRC", "launcher": "LAUNCH"}
 INTERFACES = {"n1": {"name": "eth0", "address": "192.0.2.1"}, "n2": {"name": "eth5", "address": "192.0.2.2"}}
 
 
@@ -59,7 +62,7 @@ def test_one_node_is_too_few():
 
 def test_container_of_the_probe():
     group = {"hosts": ["n1", "n2"], "rank": 1}
-    arguments = collective_container.arguments(PLAN, SETTINGS, group, INTERFACES, "n2", "SRC")
+    arguments = collective_container.arguments(PLAN, SETTINGS, group, INTERFACES, "n2", SOURCES)
     assert arguments["command"] == [
         "timeout", "--kill-after=10", "300", "torchrun", "--nnodes=2", "--nproc-per-node=2", "--node-rank=1",
         "--master-addr=192.0.2.1", "--master-port=29511", "--no-python", "python3", "-c", "SRC"]
@@ -74,11 +77,26 @@ def test_container_of_the_probe():
     assert PLAN["instances"][0]["mounts"][-1]["origin"] == "weights"
 
 
-def test_container_of_hccl_test():
-    settings = dict(SETTINGS, collective_tool="hccl_test")
-    arguments = collective_container.arguments(PLAN, settings, {"hosts": ["n1", "n2"], "rank": 0}, INTERFACES, "n1", "")
-    assert arguments["command"][3:5] == ["bash", "-c"]
-    assert arguments["command"][6:] == ["hccl_test", "/opt/toolkit", "192.0.2.1 192.0.2.2", "2", "4", "1048576",
-                                        "268435456", "20", "5"]
-    assert arguments["mounts"][-1] == {"type": "bind", "source": "/root/mpi-keys", "target": "/root/.ssh",
-                                       "read_only": True}
+@pytest.mark.parametrize(("tool", "required"), [("auto", False), ("hccl_test", True)])
+def test_container_of_hccl_test(tool, required):
+    settings = dict(SETTINGS, collective_tool=tool, collective_sizes_bytes=[4194304, 1048576])
+    group = {"hosts": ["n1", "n2"], "rank": 1}
+    arguments = collective_container.arguments(PLAN, settings, group, INTERFACES, "n2", SOURCES)
+    command = arguments["command"]
+    assert command[3:6] == ["python3", "-c", "LAUNCH"]
+    job = json.loads(command[6])
+    assert (job["required"], job["toolkit"], job["node"], job["processes"]) == (required, "/opt/toolkit", 1, 2)
+    assert job["addresses"] == ["192.0.2.1", "192.0.2.2"]
+    assert job["sizes"] == [1048576, 2097152, 4194304]
+    assert " ".join(job["options"]) == "-b 1048576 -e 4194304 -f 2 -d fp32 -o sum -p 2 -n 20 -w 5 -c 1"
+    assert command[7:] == collective_container.arguments(
+        PLAN, dict(settings, collective_tool="probe"), group, INTERFACES, "n2", SOURCES)["command"][3:]
+    assert all(isinstance(word, str) for word in command)
+
+
+def test_what_waits_for_the_image():
+    assert not collective_container.lacks_image(peers(), SETTINGS)
+    assert collective_container.lacks_image(peers(image_present=False), SETTINGS)
+    assert not collective_container.lacks_image(peers(image_present=None), SETTINGS)
+    assert not collective_container.lacks_image(peers(image_present=False), dict(SETTINGS, collective_enabled="false"))
+    assert not collective_container.lacks_image({"n1": dict(node("192.0.2.1"), image_present=False)}, SETTINGS)

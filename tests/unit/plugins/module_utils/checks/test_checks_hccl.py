@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,8 @@ def observation(node, nodes):
 def good_run(speed=30.0):
     return {"rows": [{"size_bytes": 268435456, "time_us": 1.0, "alg_bandwidth_gbs": speed / 1.5,
                       "bus_bandwidth_gbs": speed, "check": "success"}],
-            "failed": False, "reason": None, "backend": "hccl", "ranks": 8}
+            "failed": False, "reason": None, "backend": "hccl", "ranks": 8, "tool": "probe",
+            "choice": None}
 
 
 def cluster(nodes=2):
@@ -69,8 +71,10 @@ def cluster(nodes=2):
 
 
 def judge(peers, host="n2", **settings):
-    return hccl.judge({"host": host, "plan": {}, "observed": peers[host], "peers": peers,
-                       "settings": dict(SETTINGS, host_port=22, **settings)})
+    settings = dict(SETTINGS, host_port=22, **settings)
+    # As ascend.vllm.stage hands it over: by a file.
+    survey = json.loads(json.dumps(hccl.survey(peers, settings)))[host]
+    return hccl.judge({"host": host, "plan": {}, "observed": peers[host], "survey": survey, "settings": settings})
 
 
 def bad(checks):
