@@ -77,7 +77,7 @@ def hccl_test_sizes(sizes):
 
 
 def _command(settings, group, addresses, processes, sizes, sources):
-    """Return what a node's container runs: the probe, or the launcher of hccl_test, which may fall back on the probe."""
+    """Return what a node's container runs: the probe, or the launcher of hccl_test, which may fall back on it."""
     probe = [part.format(nodes=len(addresses), processes=processes, rank=group["rank"], master=addresses[0],
                          port=settings["collective_port"]) for part in _TORCHRUN] + [sources["probe"]]
     if settings["collective_tool"] == "probe":
@@ -90,7 +90,7 @@ def _command(settings, group, addresses, processes, sizes, sources):
                     "-p", str(processes), "-n", str(settings["collective_iterations"]),
                     "-w", str(settings["collective_warmup"]), "-c", "1"],
     }
-    return ["python3", "-c", sources["launcher"], json.dumps(job)] + probe
+    return ["python3", "-c", sources["launcher"], json.dumps(job), *probe]
 
 
 def arguments(plan, settings, group, interfaces, host, sources):

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.ascend.vllm.plugins.module_utils import terminal_text
+
 # mpirun can put the rank before each line: Open MPI "[1,0]<stdout>:", MPICH "[0] ".
 _RANK = re.compile(r"\s*(?:\[[0-9]+,[0-9]+\]<std(?:out|err)>:|\[[0-9]+\] )\s*")
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
@@ -15,7 +17,7 @@ _CAUSES = re.compile(
     r"-?\w*sh: |.*\bretcode: ?-?[0-9]+|acl interface return err|.*check result failed|invalid option"
     r"|.*[Tt]he number of device is 0|.*error while loading shared libraries|.*gethostbyname failed"
     r"|.*(?:command not found|No such file or directory|Permission denied|Connection refused|Connection timed out"
-    r"|No route to host|Host key verification failed|Could not resolve hostname|not enough slots)")
+    r"|No route to host|\u672a\u627e\u5230\u547d\u4ee4|\u6ca1\u6709\u90a3\u4e2a\u6587\u4ef6|Host key verification failed|Could not resolve hostname|not enough slots)")
 _SYMPTOMS = re.compile(
     r"This is an error in|Fatal error in|.*\b(?:died unexpectedly|BAD TERMINATION|aborted|[Ss]egmentation fault"
     r"|core dumped|Killed|ERROR|ORTE_ERROR_LOG|was unable to|failed)\b|total err is [1-9]")
@@ -33,7 +35,7 @@ def parse(text):
     run named an error, verified a wrong sum, or printed no row. ``reason``: the first line that names the cause.
     Raises ParseError when there is no text.
     """
-    lines = [_RANK.sub("", line, count=1).strip() for line in text.splitlines()]
+    lines = [_RANK.sub("", line, count=1).strip() for line in terminal_text.plain(text).splitlines()]
     if not any(lines):
         raise ParseError("hccl_test printed nothing")
     rows, wrong = [], None

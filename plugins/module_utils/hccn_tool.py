@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.ascend.vllm.plugins.module_utils import terminal_text
+
 TYPED = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "ping", "tls", "speed", "link_stat", "stat",
          "optical", "fec", "vnic")
 
@@ -118,6 +120,8 @@ class _Answer:
         return _error(self.lines) if self.error else _READERS.get(self.query, _read_fields)(self)
 
 
+# Words of other programs that a pasted text may hold anywhere.
+_NOISE = re.compile(r"(?:grep|egrep|sed|awk): warning: |stty: ")
 _ELISION = re.compile(r"\s*(?:[^:]+:\s*)?(?:\.{3,}|\u2026+)(?:\s+\.{3,})*\s*$")
 _PREFIX = re.compile(r"\s*\[(?:devid|device) ?([0-9]+)\] ?")
 _NAMES_DEVICE = re.compile(r"(?:dev_id:|device )([0-9]+)\b")
@@ -141,7 +145,7 @@ _SIGNATURES = tuple((query, re.compile(pattern, re.ASCII), many) for query, patt
     ("ping", r"(?P<key>device) [0-9]+ (?:PING6? |dev\s+EID )", False),
     ("ping", r"recv (?:time out )?seq", True),
     ("ping", r"[0-9]+ (?P<key>packets) transmitted", False),
-    ("tls", r"(?:dev_id:[0-9]+, )?tls switch\[", False),
+    ("tls", r"(?:dev_id:[0-9]+, )?tls switch ?\[", False),
     ("tls", r"dev_id:[0-9]+, ", True),
     ("speed", r"Speed:\s*(?:[0-9]+ Mb/s|Unknown!)$", False),
     ("link_stat", r"(?P<key>current time|link up count|link down count|link change records)\b", False),
@@ -154,13 +158,15 @@ _SIGNATURES = tuple((query, re.compile(pattern, re.ASCII), many) for query, patt
 # Answers that go on over lines without a signature.
 _BLOCKS = ("lldp", "ping", "tls", "stat", "optical")
 _DONE = "Cmd executed successfully!"
+# The last words of three lines are those of a Chinese shell: command not found, no such file, permission denied.
 _ERROR = re.compile(
     r"hccn_tool is busy|The command is not supported|Optical module is not present|I2c is busy|Command unsupported"
     r"|This device does not support|Get (?:\w+ )+failed\b|Get invalid|Get unknown|The device is (?:not exist|occupied)"
     r"|Cmd execute failed|Command execute failed|The cmd line execute timeout|Control link unreachable"
     r"|Execute failed\s*:|The VM does not support|permission denied\s*:|The hccn\.conf can't access"
     r"|The Certificate has expired|The total count of input parameters|-?\w*sh: |(?:sudo|env|timeout): "
-    r"|.*(?:: command not found|: No such file or directory|: Permission denied)$"
+    r"|.*(?:: command not found|: No such file or directory|: Permission denied|\u672a\u627e\u5230\u547d\u4ee4"
+    r"|\u6ca1\u6709\u90a3\u4e2a\u6587\u4ef6\u6216\u76ee\u5f55|\u6743\u9650\u4e0d\u591f)$|dcmi \w.*\bfailed\b"
     r"|[^:]*\b(?:fail(?:ed)?|invalid|not supported|not exist|timed? ?out)\b[^:]*[!.]$", re.ASCII)
 # Printed after the line that says what was wrong, or alone where nothing more is known.
 _VAGUE_ERROR = re.compile(r"(?:Cmd|Command) execute failed!|Enter \[ hccn_tool -h \]")
@@ -172,7 +178,7 @@ def _split(text, command):
     """Return the answers in a text, as far as its lines tell; ``command`` is what printed the text, if known."""
     answers = []
     pasted = command is None and _HCCN_COMMAND.search(text) is not None
-    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+    for line in terminal_text.plain(text).split("\n"):
         line = line.rstrip()
         current = answers[-1] if answers and answers[-1].open else None
         started = _command(line)
@@ -183,7 +189,7 @@ def _split(text, command):
         elif not line:
             if current:
                 current.lines.append("")
-        elif not _ELISION.match(line):
+        elif not _ELISION.match(line) and not _NOISE.match(line):
             foreign = pasted if command is None else command.query is None
             _place(line, answers, current, command, foreign)
     return [_retyped(answer) for answer in answers]
@@ -325,7 +331,7 @@ def _reader(*patterns):
 def _read_tls(answer):
     # Every line holds the words "disable" and "enable": only the digit tells.
     switches = [match.group(1) for match in
-                (re.search(r"tls switch\[([01])\]", line) for line in answer.lines) if match]
+                (re.search(r"tls switch ?\[([01])\]", line) for line in answer.lines) if match]
     return {"enabled": switches[0] == "1"} if switches else None
 
 

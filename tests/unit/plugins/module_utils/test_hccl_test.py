@@ -25,6 +25,24 @@ def test_success():
     assert hccl_test.parse(GOOD.replace("aveg_time", "avg_time"))["rows"] == ROWS
 
 
+@pytest.mark.parametrize("dress", [
+    lambda text: text.replace("\n", "\r\n"), lambda text: text.replace("\n", "\n\n"), lambda text: "\ufeff" + text,
+    lambda text: "".join(f"\x1b[32m{line}\x1b[0m\n" for line in text.splitlines()),
+    lambda text: "[W] noise of a library\n" + text + "Bye\n", lambda text: text.replace("|", " | "),
+])
+def test_what_surrounds_a_run_does_not_change_it(dress):
+    assert hccl_test.parse(dress(GOOD)) == {"rows": ROWS, "failed": False, "reason": None}
+
+
+@pytest.mark.parametrize("row", [
+    ROW[:30], ROW.replace("success", ""), ROW.replace("success", "succ"), ROW.replace("0.01022", "inf"),
+    ROW.replace("0.01022", "nan"), ROW.replace("801.25", "-801.25"), ROW.replace("8192", ""),
+])
+def test_a_row_that_is_not_whole_is_no_row(row):
+    run = hccl_test.parse(START + HEADER + row)
+    assert (run["rows"], run["failed"]) == ([], True)
+
+
 def test_rank_prefixes_of_mpirun():
     tagged = "".join(f"[1,0]<stdout>:{line}\n" for line in GOOD.splitlines())
     assert hccl_test.parse(tagged)["rows"] == ROWS
@@ -57,6 +75,9 @@ def test_wrong_sum():
      "Error: The number of device is 0.Check whether the package is correct."),
     ("ssh: connect to host 192.0.2.5 port 22: No route to host\n",
      "ssh: connect to host 192.0.2.5 port 22: No route to host"),
+    ("mpirun: \u672a\u627e\u5230\u547d\u4ee4\n", "mpirun: \u672a\u627e\u5230\u547d\u4ee4"),
+    ("=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES\n=   EXIT CODE: 9\n",
+     "=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES"),
     (START + HEADER, None),
 ])
 def test_failure(text, reason):

@@ -1,0 +1,15 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a terminal, an editor or another system adds to the text of a tool. PRIVATE to the collection."""
+from __future__ import annotations
+
+import re
+
+# Colours and other control sequences of terminals.
+_CONTROL = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[@-Z\\^_])")
+
+
+def plain(text):
+    """Return the text without control sequences and byte order mark, its lines ended by LF."""
+    return _CONTROL.sub("", text).replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
