@@ -81,7 +81,7 @@ def parse(text, exit_status=0):
     wrong = next((row for row in rows if row.get("check") == "failed"), None)
     error, end = _first(records, "error"), _first(records, "end")
     if exit_status == _TIMED_OUT:
-        reason = "not finished in time"
+        reason = "not finished in time" + (" after: %s" % reason if reason else "")
     elif error:
         reason = "rank %s on %s: %s" % (error.get("rank"), error.get("host"), error.get("message"))
     elif wrong:

@@ -19,8 +19,12 @@ ROUNDS = yaml.safe_load((PROJECT / "molecule/hccl/vars/rounds.yml").read_text("u
 CASES = [(each["name"], node) for each in ROUNDS for node in ("node1", "node2")]
 
 
-def result(name, node):
-    return json.loads((INVENTORY / "rounds" / name / node / "hccl.json").read_text("utf-8"))
+def result(name, node, part="hccl"):
+    return json.loads((INVENTORY / "rounds" / name / node / f"{part}.json").read_text("utf-8"))
+
+
+def check_of(found, short_id):
+    return next(check for check in found["checks"] if check["id"] == f"hccl.{short_id}")
 
 
 @pytest.mark.parametrize(("name", "node"), CASES)
@@ -32,12 +36,13 @@ def test_each_fault_and_nothing_else(name, node):
         expected = {(f"hccl.{one['check']}", one.get("subject")) for one in wanted.get(status, [])}
         assert {(check["id"], check["subject"]) for check in found["checks"]
                 if check["status"] == status and check["severity"] != "info"} == expected, status
-    for one in wanted.get("failed", []):
+    for one in [*wanted.get("failed", []), *(one for one in wanted.get("not_run", []) if "says" in one)]:
         check = next(check for check in found["checks"]
                      if (check["id"], check["subject"]) == (f"hccl.{one['check']}", one.get("subject")))
         assert one["says"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
         assert check["remedy"]
-    assert found["status"] == ("failed" if "failed" in wanted else "passed")
+    assert found["status"] == next((status for status in ("failed", "not_run") if status in wanted), "passed")
+    assert len(found["checks"]) == len({(check["id"], check["subject"]) for check in found["checks"]})
 
 
 def test_the_mesh_covers_every_pair():
@@ -62,6 +67,42 @@ def test_a_slow_run_is_followed_by_each_node_alone():
     assert not runs[1]["result"]["failed"]
 
 
+@pytest.mark.parametrize("name", ["hccl_test", "late_image"])
+def test_hccl_test_ran_over_both_nodes(name):
+    run, = result(name, "node1")["observed"]["collective"]["runs"]
+    assert (run["hosts"], run["result"]["tool"]) == (["node1", "node2"], "hccl_test")
+    assert [(row["size_bytes"], row["check"]) for row in run["result"]["rows"]] == [
+        (size << 20, "success") for size in (1, 2, 4, 8)]
+    # With two ranks both bandwidths are the same.
+    assert all(row["bus_bandwidth_gbs"] == row["alg_bandwidth_gbs"] > 0 for row in run["result"]["rows"])
+    assert check_of(result(name, "node2"), "collective_result")["message"] == "by hccl_test over 2 ranks"
+
+
+def test_the_probe_runs_where_hccl_test_is_not_built():
+    found = result("without_hccl_test", "node1")
+    assert found["observed"]["collective"]["runs"][0]["result"]["tool"] == "probe"
+    assert check_of(found, "collective_result")["message"] == (
+        "by torch.distributed (gloo) over 2 ranks; hccl_test was not used: all_reduce_test is not built in "
+        "/usr/local/Ascend/nowhere/tools/hccl_test")
+
+
+@pytest.mark.parametrize("node", ["node1", "node2"])
+def test_a_late_image_completes_the_result(node):
+    first, whole = result("late_image", node, "first-part"), result("late_image", node)
+    assert first["status"] == "not_run"
+    assert check_of(first, "collective_result")["message"].startswith("node2 does not have the image yet")
+    collective = {"hccl.collective_result", "hccl.collective_bandwidth"}
+    assert [check for check in whole["checks"] if check["id"] not in collective] == [
+        check for check in first["checks"] if check["id"] not in collective]
+    assert whole["started_at"] == first["started_at"] < whole["finished_at"]
+    assert whole["duration_s"] > first["duration_s"]
+
+
+def test_nothing_is_done_again_where_the_image_was_there():
+    assert result("hccl_test", "node1") == result("hccl_test", "node1", "first-part")
+
+
 def test_nothing_is_left_on_the_nodes(host):
-    left = "ascend-fault show; docker ps --all --quiet; tc qdisc show dev eth0 | grep tbf || true"
+    left = ("ascend-fault show; docker ps --all --quiet; docker images --quiet testbed/kept; "
+            "ls /usr/local/Ascend/driver/lib64/*.fault 2>/dev/null; tc qdisc show dev eth0 | grep tbf || true")
     assert host.check_output(left) == "no faults"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shlex
 import shutil
 import socket
@@ -28,8 +29,10 @@ TOOLKITS = ("/usr/local/Ascend/ascend-toolkit/latest", "/usr/local/Ascend/cann")
 PROXY = "hydra_pmi_proxy"
 # Seconds that the nodes wait for each other: Ansible starts their containers within a few.
 JOIN_S = 60
-# Exit status of a node that could not take part.
-NO_PART = 3
+# Seconds that mpiexec gets to end when the proxy of a node has ended.
+GRACE_S = 5
+# Exit status of a node that could not take part, and of the first one when mpiexec went on without a node.
+NO_PART, LEFT = 3, 4
 
 
 class Unfit(Exception):
@@ -99,7 +102,7 @@ class Leader:
     """Runs mpiexec, gives each node the arguments of its proxy, and passes on what the ranks print."""
 
     def __init__(self, job, mpiexec, program):
-        self.job = job
+        self.job, self.nodes = job, []
         count = job["processes"] * len(job["addresses"])
         # Every rank has the environment of its own container (-genvnone): interfaces and paths differ between nodes.
         self.mpiexec = subprocess.Popen(
@@ -115,14 +118,30 @@ class Leader:
             with listen(self.job) as server:
                 proxy = start_proxy(commands[0], self.job)
                 self.hand_out(server, commands)
-            status = self.mpiexec.wait()
+            status = self.wait(proxy)
+            self.end()
             pump.join(10)
-            proxy.wait()
             return status
         finally:
-            # It answers no gentler signal while it waits for proxies.
-            if self.mpiexec.poll() is None:
-                self.mpiexec.kill()
+            self.end()
+
+    def end(self):
+        # It answers no gentler signal while it waits for proxies.
+        if self.mpiexec.poll() is None:
+            self.mpiexec.kill()
+
+    def wait(self, proxy):
+        """Return mpiexec's exit status, or LEFT when it goes on without a node: a rank that failed may leave others
+        waiting for ever, and its proxy tells nothing of that. Nodes hold their connection as long as their proxy runs.
+        """
+        while self.mpiexec.poll() is None:
+            gone, _, _ = select.select(self.nodes, [], [], 0.2)
+            if gone or proxy.poll() is not None:
+                try:
+                    return self.mpiexec.wait(GRACE_S)
+                except subprocess.TimeoutExpired:
+                    return LEFT
+        return self.mpiexec.returncode
 
     def commands(self):
         """Return the arguments of each node's proxy, in the order of the nodes."""
@@ -155,11 +174,13 @@ class Leader:
             except socket.timeout:
                 names = ", ".join(self.job["names"][node] for node in sorted(waiting))
                 raise Broken("%s did not join within %d s" % (names, JOIN_S)) from None
-            with connection:
-                node = next((node for node in waiting if self.job["addresses"][node] == peer[0]), None)
-                if node is not None:
-                    connection.sendall(json.dumps(commands[node]).encode() + b"\n")
-                    waiting.remove(node)
+            node = next((node for node in waiting if self.job["addresses"][node] == peer[0]), None)
+            if node is None:
+                connection.close()
+            else:
+                connection.sendall(json.dumps(commands[node]).encode() + b"\n")
+                self.nodes.append(connection)
+                waiting.remove(node)
             if self.mpiexec.poll() is not None:
                 raise Broken("mpiexec ended with status %d before all nodes had joined" % self.mpiexec.returncode)
 
@@ -183,7 +204,7 @@ def follow(job):
                 connection.settimeout(JOIN_S)
                 with connection.makefile(encoding="utf-8") as stream:
                     command = json.loads(stream.readline())
-            return start_proxy(command, job).wait()
+                return start_proxy(command, job).wait()
         except (OSError, ValueError) as error:
             if time.monotonic() > until:
                 raise Broken("%s gave no part of the run within %d s: %s" % (
