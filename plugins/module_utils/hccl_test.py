@@ -17,7 +17,8 @@ _CAUSES = re.compile(
     r"-?\w*sh: |.*\bretcode: ?-?[0-9]+|acl interface return err|.*check result failed|invalid option"
     r"|.*[Tt]he number of device is 0|.*error while loading shared libraries|.*gethostbyname failed"
     r"|.*(?:command not found|No such file or directory|Permission denied|Connection refused|Connection timed out"
-    r"|No route to host|\u672a\u627e\u5230\u547d\u4ee4|\u6ca1\u6709\u90a3\u4e2a\u6587\u4ef6|Host key verification failed|Could not resolve hostname|not enough slots)")
+    r"|No route to host|\u672a\u627e\u5230\u547d\u4ee4|\u6ca1\u6709\u90a3\u4e2a\u6587\u4ef6"
+    r"|Host key verification failed|Could not resolve hostname|not enough slots)")
 _SYMPTOMS = re.compile(
     r"This is an error in|Fatal error in|.*\b(?:died unexpectedly|BAD TERMINATION|aborted|[Ss]egmentation fault"
     r"|core dumped|Killed|ERROR|ORTE_ERROR_LOG|was unable to|failed)\b|total err is [1-9]")

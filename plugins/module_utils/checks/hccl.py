@@ -123,8 +123,11 @@ def survey(peers, settings):
     matrices = {name: observed["ping"]["matrix"] for name, observed in peers.items() if observed.get("ping")}
     meshes = {check: _survey_mesh(matrices, bad, switches, evidence)
               for check, bad in (("ping_mesh", ping_mesh.failed), ("ping_loss", ping_mesh.lossy))}
+    npus = max(len(observed["npus"]) for observed in peers.values())
     common = {
         "nodes": len(peers), "votes": votes,
+        "mesh_size": ping_mesh.size(len(peers), npus, int(settings["ping_full_mesh_max_nodes"]),
+                                    hccl_fabric.is_on(settings["ping_same_rail_only"])),
         "networks": {npu: hccl_ports.majority(counts) for npu, counts in networks.items()},
         "rails": {npu: hccl_ports.majority(counts) for npu, counts in rails.items()},
         "collective": _survey_collective(peers),
@@ -296,8 +299,7 @@ def _judge_mesh(checks, unjudged, host, observed, cluster, settings):
         return
     for check, words in (("ping_mesh", "an answer"), ("ping_loss", "no loss")):
         _judge_pairs(checks, check, host, words, cluster["mesh"][check])
-    cost = ping_mesh.size(cluster["nodes"], len(observed["npus"]), int(settings["ping_full_mesh_max_nodes"]),
-                          hccl_fabric.is_on(settings["ping_same_rail_only"]))
+    cost = cluster["mesh_size"]
     checks.expect("ping_coverage", own["not_sent"] == 0, "every planned ping", "%d not sent" % own["not_sent"],
                   message="%d pings in %d rounds cover %.3g %% of all pairs of NPUs%s" % (
                       cost["pings"], cost["rounds"], 100 * cost["coverage"],

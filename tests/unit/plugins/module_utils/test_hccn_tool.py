@@ -123,8 +123,8 @@ ERRORS = [
     ("speed", "The command is not supported on this product.\n", "The command is not supported on this product."),
     ("tls", "bash: hccn_tool: command not found\n", "bash: hccn_tool: command not found"),
     ("tls", "hccn_tool: \u672a\u627e\u5230\u547d\u4ee4\n", "hccn_tool: \u672a\u627e\u5230\u547d\u4ee4"),
-    ("link", "hccn_tool: error while loading shared libraries: libx.so: cannot open shared object file: No such file or "
-     "directory\n", "hccn_tool: error while loading shared libraries: libx.so: cannot open shared object file: No such "
+    ("link", "hccn_tool: error while loading shared libraries: x.so: cannot open shared object file: No such file or "
+     "directory\n", "hccn_tool: error while loading shared libraries: x.so: cannot open shared object file: No such "
      "file or directory"),
 ]
 

@@ -18,6 +18,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils.results import (
     apply_waivers,
     failures,
     mistyped_tags,
+    renewed,
     selected_stages,
     stage_result,
     stage_status,
@@ -79,6 +80,16 @@ def test_a_check_that_holds_is_not_waived():
 def test_waiver_of_an_unknown_check_names_the_nearest():
     with pytest.raises(UnknownCheck, match=r"npu_driver_waive names the check 'cuont'.*did you mean 'count'"):
         apply_waivers([], ["cuont"], "npu_driver", TABLE)
+
+
+def test_a_second_part_renews_its_checks_and_no_other():
+    first = stage_result("npu_driver", "n1", checks(("count", True), ("warmth", None)))
+    second = checks(("count", False), ("warmth", True), ("warmth", False))
+    found = renewed(first, second, ["warmth"])
+    assert [(check["id"], check["status"]) for check in found] == [
+        ("count", "passed"), ("warmth", "passed"), ("warmth", "warned")]
+    assert stage_result("npu_driver", "n1", found)["checks"][0] == first["checks"][0]
+    assert renewed(None, second, ["warmth"]) == second
 
 
 def test_result_has_the_shape_of_its_schema(root):
