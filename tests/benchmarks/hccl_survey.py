@@ -6,8 +6,8 @@
     .venv/bin/python tests/benchmarks/hccl_survey.py [--nodes N ...] [--fault]
 
 Every node's observation lies in a folder of results, as the stage leaves it after the ping mesh. Timed is what the
-tasks "ping", "run an all-reduce" and "judge" do for all hosts, one after another in one process: the survey by the first
-host, then each host's own part. Beside it what it would cost (calculated) if each host read all observations itself.
+tasks "ping", "run an all-reduce" and "judge" do for all hosts, one after another in one process: the survey by the
+first host, then each host's own part. Beside it what it would cost (calculated) if each host read all observations.
 """
 
 from __future__ import annotations
