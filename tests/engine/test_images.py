@@ -122,3 +122,12 @@ def test_full_image_names_the_folder_that_it_needs():
     archive, folder = built("full")
     assert Image(archive).environment["ASCEND_TESTBED_MOUNTS"] == str(folder)
     assert (folder / "lib/python3.11/site-packages/vllm").is_dir()
+
+
+def test_mpi_image_is_the_full_one_with_mpich_and_hccl_test():
+    full, mpi = (Image(built(flavour)[0]) for flavour in ("full", "mpi"))
+    assert full.names() - mpi.names() == set()
+    added = mpi.names() - full.names()
+    program = f"usr/local/Ascend/ascend-toolkit/{RELEASE['cann']}/tools/hccl_test/bin/all_reduce_test"
+    assert {program, "usr/bin/mpiexec", "usr/bin/mpiexec.hydra", "usr/bin/hydra_pmi_proxy"} <= added
+    assert mpi.environment == full.environment
