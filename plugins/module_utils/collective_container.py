@@ -50,7 +50,7 @@ def _obstacle_at(host, observed, interface):
     if observed.get("image_present") is None:
         return "Docker on %s could not be asked for the image." % host
     if not observed["image_present"]:
-        return "%s does not have the image yet; run the stage hccl again after the stage image." % host
+        return "%s does not have the image yet; site.yml makes up for it after the stage image." % host
     if processes is None:
         return "npu-smi on %s could not tell whether the NPUs are free." % host
     if processes:
