@@ -106,15 +106,16 @@ def share(lt, options):
     handle = session.add_torrent(torrent)
     files = handle.torrent_file().layout()
     wanted = {f"{NAME}/{path}" for path in options.only}
-    if wanted:
+    touch_empty(files, wanted, options.folder)
+    if options.only:
         handle.prioritize_files([4 if files.file_path(at) in wanted else 0 for at in range(files.num_files())])
     upstream = Upstream(handle.connect_peer, [(resolve(name), options.port) for name in options.upstream])
-    moved, moved_at, missing = -1, time.monotonic(), bool(wanted)
+    moved, moved_at, missing = -1, time.monotonic(), bool(options.only)
     while True:
         status = handle.status()
         if status.errc.value():
             sys.exit(f"libtorrent: {status.errc.message()}")
-        if missing and status.is_finished and status.num_pieces:
+        if missing and (not wanted or (status.is_finished and status.num_pieces)):
             flush(lt, session, handle)
             options.done.touch()
             missing = False
@@ -130,6 +131,17 @@ def share(lt, options):
         elif now - moved_at > IDLE_S:
             return
         time.sleep(TICK_S)
+
+
+def touch_empty(files, wanted, folder):
+    """Make the wanted files that have no bytes, and so no pieces, and take them out of ``wanted``."""
+    for at in range(files.num_files()):
+        path = files.file_path(at)
+        if path in wanted and not files.file_size(at):
+            target = Path(folder, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
+            wanted.discard(path)
 
 
 class Upstream:
