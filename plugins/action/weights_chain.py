@@ -31,8 +31,8 @@ class ActionModule(ActionBase):
         holders = {name for name in held if held[name]["holds"]}
         if args["staged"] and not holders:
             raise AnsibleActionFail(
-                "No node of this run holds the whole model, since those that were to get it from its source failed; see "
-                "their messages, and run again.")
+                "No node of this run holds the whole model, since those that were to get it from its source failed; "
+                "see their messages, and run again.")
         addresses = {name: address(name, hostvars[name]) for name in hosts}
         upstream = upstreams(hosts, holders).get(host, [])
         chosen = stager(hosts, held, args["failed"])

@@ -394,7 +394,7 @@ def test_a_model_on_a_read_only_mount_is_recorded_on_the_node(read_only, tmp_pat
 def test_nothing_is_fetched_to_a_read_only_mount(read_only):
     staging = read_only.staging()
     work = staging.plan(read_only.hub)
-    with pytest.raises(StagingError, match="is read-only on this node.*weights_source to local"):
+    with pytest.raises(StagingError, match=r"is read-only on this node.*weights_source to local"):
         staging.prepare(work, 0)
 
 
