@@ -34,12 +34,13 @@ class ActionModule(ActionBase):
                 "No node of this run holds the whole model, since those that were to get it from its source failed; "
                 "see their messages, and run again.")
         addresses = {name: address(name, hostvars[name]) for name in hosts}
-        upstream = upstreams(hosts, holders).get(host, [])
+        taking_part = [name for name in hosts if name in holders or name not in args["failed"]]
+        upstream = upstreams(taking_part, holders).get(host, [])
         chosen = stager(hosts, held, args["failed"])
         return {
             "changed": False,
             "stager": chosen,
-            "receivers": [name for name in hosts if name not in holders],
+            "receivers": [name for name in taking_part if name not in holders],
             "address": addresses[host],
             "allies": [addresses[name] for name in hosts],
             "upstream": [addresses[name] for name in upstream],
