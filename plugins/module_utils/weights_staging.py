@@ -17,6 +17,7 @@ import shutil
 import tempfile
 import time
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils import hub, weights
 from ansible_collections.ascend.vllm.plugins.module_utils.weights_content import QUANTIZATION_FILE, SHARD_ENDING
@@ -70,6 +71,9 @@ class Staging:
         :param web: has ``get(url) -> str`` and ``size(url) -> int``; asked only without a manifest of this source.
         :param manifest: that of a node which holds the model and gives it to this one; the source is not asked.
         """
+        if urlsplit(self.source.endpoint).username is not None:
+            raise StagingError("weights_hub_endpoint holds a user or password, which argv and the manifest would show; "
+                               "take them out, and put a token in weights_hub_token")
         recorded = self._recorded()
         if manifest:
             wanted = recorded if recorded and recorded["digest"] == manifest["digest"] else manifest

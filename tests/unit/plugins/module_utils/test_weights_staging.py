@@ -205,6 +205,14 @@ def test_a_hub_without_repository(site):
         site.staging(repository="").plan(site.hub)
 
 
+def test_a_password_in_the_address_is_refused_without_repeating_it(site):
+    staging = site.staging("http")
+    staging.source = staging.source._replace(endpoint="https://me:s3cret@web.example/model")
+    with pytest.raises(StagingError, match="put a token in weights_hub_token") as caught:
+        staging.plan(site.hub)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_too_little_space_is_told_before_anything_is_written(site):
     staging = site.staging()
     work = staging.plan(site.hub)
