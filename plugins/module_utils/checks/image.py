@@ -29,7 +29,7 @@ CHECKS = (
     Check("architecture", CRITICAL, "The image is built for the node's processor",
           "Pull the image for this architecture; an archive has to be saved on a machine of the same one."),
     Check("digest", CRITICAL, "The image is the one that image_digest pins",
-          "Remove the image under this tag and run the role image again, or pin the digest that is found."),
+          "Let the registry or the archive hold the pinned image, or pin the digest that is found."),
     Check("vllm_ascend_version", CRITICAL, "The image holds the release of vLLM Ascend",
           "Set plan_release to the release of the image, or image_tag to that of the release."),
     Check("vllm_version", CRITICAL, "The image holds the vLLM of the release",
