@@ -66,6 +66,12 @@ def test_nobody_saw_the_token(host):
     assert not any(b"s3cret-token" in path.read_bytes() for path in RESULTS.rglob("*.json"))
 
 
+def test_models_are_passed_on_in_the_network_of_the_cluster_only(host):
+    if host.backend.get_hostname() == "node3":
+        listened = host.file("/run/listened").content_string.splitlines()
+        assert {line.split()[4].rpartition(":")[0] for line in listened} == {"10.77.0.13"}
+
+
 def test_nothing_is_left_behind(host):
     assert host.check_output("docker ps --all --quiet") == ""
     beside = host.file("/data/.ascend-vllm/Qwen2.5-VL-32B-Instruct-w8a8")
