@@ -11,6 +11,7 @@ may remove it. It lies beside the model's folder, never inside.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -111,7 +112,7 @@ class Memory:
         self._path = path
         try:
             self._known = read_json(path) or {}
-        except ValueError:  # It was damaged; what it knew is found out again.
+        except (OSError, ValueError):  # What it knew is found out again.
             self._known = {}
         self._keep = keep
         self._dirty = False
@@ -133,9 +134,10 @@ class Memory:
             self._dirty = True
 
     def save(self):
-        """Write the memory when it has changed."""
+        """Write the memory when it has changed. Where that fails, no proof does: the next one only takes longer."""
         if self._keep and self._dirty:
-            write_json(self._path, self._known, 0o600)
+            with contextlib.suppress(OSError):
+                write_json(self._path, self._known, 0o600)
             self._dirty = False
 
 

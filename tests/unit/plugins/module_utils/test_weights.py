@@ -94,6 +94,11 @@ def test_a_damaged_memory_is_made_again(model, tmp_path):
     assert digests(model, memory_of(tmp_path)).hashed_bytes == 0
 
 
+def test_a_proof_does_not_fail_for_want_of_its_memory(model, tmp_path):
+    (tmp_path / "memory").write_bytes(b"a file where the folder should be")
+    assert digests(model, memory_of(tmp_path)).hashed_bytes == 5 + (3 << 20)
+
+
 @pytest.mark.parametrize(("target", "outside"), [
     ("a", False), ("sub/../a", False), ("../blob", True), ("{model}/a", False), ("{root}/blob", True),
     ("{root}/other/a", True)])
