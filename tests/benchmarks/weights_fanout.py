@@ -96,7 +96,9 @@ class Bed:
             run(*inside(node), "tc", "qdisc", "add", "dev", "eth0", *shape)
         described = [sys.executable, FILES / "swarm.py", "--wheels", wheels, "describe", "--folder", self.model.parent,
                      "--manifest", self.manifest]
+        started = time.monotonic()
         self.torrent.write_bytes(subprocess.run(described, stdout=subprocess.PIPE, check=True).stdout)
+        print(f"describing {mebibytes} MiB: {time.monotonic() - started:.1f} s, once", flush=True)
 
     def one_copy(self) -> float:
         return self.copies(1)

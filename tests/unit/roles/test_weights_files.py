@@ -183,6 +183,16 @@ def test_a_node_that_brings_nothing_is_passed_over():
     assert made[1][0] - 3 > patience >= made[1][0] - 3 - 1
 
 
+def test_descriptions_of_files_become_one():
+    whole = {}
+    for name, root in ((b"a", b"1"), (b"b", b"2")):
+        swarm.lay_over(whole, {b"info": {b"name": b"model", b"file tree": {b"sub": {name: {b"": {b"length": 9}}}}},
+                               b"piece layers": {root: b"hashes"}})
+    assert whole == {
+        b"info": {b"name": b"model", b"file tree": {b"sub": {b"a": {b"": {b"length": 9}}, b"b": {b"": {b"length": 9}}}}},
+        b"piece layers": {b"1": b"hashes", b"2": b"hashes"}}
+
+
 @pytest.mark.parametrize(("total", "expected"), [
     (0, 1 << 16), (100 << 20, 1 << 16), (7_000_000_000, 1 << 21), (44_300_000_000, 1 << 23), (1 << 50, 1 << 23)])
 def test_pieces_are_some_thousands(total, expected):
