@@ -75,7 +75,7 @@ def load_libtorrent(wheels):
 def describe(lt, folder, manifest):
     """The torrent (BitTorrent v2: SHA-256 of every piece) of a manifest's files.
 
-    libtorrent hashes a torrent in one thread, and keeps Python's lock meanwhile. In v2 every file has hashes of its own,
+    libtorrent hashes a torrent in one thread and keeps Python's lock meanwhile. In v2 every file has hashes of its own,
     so each is described alone, by several processes, and the descriptions are laid over each other.
     """
     files = json.loads(manifest.read_text("utf-8"))["files"]

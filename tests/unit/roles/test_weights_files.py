@@ -189,7 +189,8 @@ def test_descriptions_of_files_become_one():
         swarm.lay_over(whole, {b"info": {b"name": b"model", b"file tree": {b"sub": {name: {b"": {b"length": 9}}}}},
                                b"piece layers": {root: b"hashes"}})
     assert whole == {
-        b"info": {b"name": b"model", b"file tree": {b"sub": {b"a": {b"": {b"length": 9}}, b"b": {b"": {b"length": 9}}}}},
+        b"info": {b"name": b"model", b"file tree": {
+            b"sub": {b"a": {b"": {b"length": 9}}, b"b": {b"": {b"length": 9}}}}},
         b"piece layers": {b"1": b"hashes", b"2": b"hashes"}}
 
 
