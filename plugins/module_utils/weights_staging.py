@@ -10,23 +10,17 @@ One lock per model is held by whoever works on it: this code, and the container 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import shutil
 import tempfile
-import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.ascend.vllm.plugins.module_utils import hub, weights
+from ansible_collections.ascend.vllm.plugins.module_utils import hub, weights, weights_guards
 from ansible_collections.ascend.vllm.plugins.module_utils.weights_content import QUANTIZATION_FILE, SHARD_ENDING
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_guards import StagingError
 
 LOCAL, QUANTIZE = "local", "quantize"
-
-
-class StagingError(Exception):
-    """The model cannot be staged; the message is a sentence that names the file or folder and what to do."""
 
 
 class Source(NamedTuple):
@@ -84,7 +78,7 @@ class Staging:
         else:
             wanted = recorded if recorded and self._is_ours(recorded) else self._ask(web)
         faults, hashed_bytes = self._faults(wanted["files"], self.place.model, full)
-        self._spare_foreign(faults, wanted["files"], recorded)
+        weights_guards.spare_foreign(self.place, faults, wanted["files"], recorded, self.source.kind)
         wrong = {fault["path"] for fault in faults}
         needed = [entry for entry in wanted["files"] if entry["path"] in wrong]
         return self._work(wanted, needed, hashed_bytes, bool(needed) or wanted is not recorded, fetch=not manifest)
@@ -126,8 +120,8 @@ class Staging:
                 os.unlink(self._wanted)
             return
         if work["download"] or work["wanted"]["files"] is None:
-            self._need_one_file_system()
-            self._need_space(work["bytes"], free_space_bytes)
+            weights_guards.need_one_file_system(self.place)
+            weights_guards.need_space(self.place, work["bytes"], free_space_bytes)
         os.makedirs(self.place.staging, exist_ok=True)
         weights.write_json(self._wanted, dict(work["wanted"], download=work["download"]))
         if self.source.token:
@@ -175,29 +169,6 @@ class Staging:
         handle, path = tempfile.mkstemp(dir=beside, prefix="mark-")
         os.close(handle)
         return path
-
-    @contextlib.contextmanager
-    def lock(self, wait_s, doing):
-        """Hold the model's lock; :raises StagingError: when another run holds it for longer than ``wait_s``."""
-        try:
-            os.makedirs(os.path.dirname(self.place.lock), exist_ok=True)
-            stream = open(self.place.lock, "a+", encoding="utf-8")  # noqa: SIM115 (its own errors are told apart)
-        except OSError as error:
-            raise StagingError("%s cannot be written: %s" % (
-                os.path.dirname(self.place.lock), error.strerror)) from error
-        with stream:
-            deadline = time.monotonic() + wait_s
-            while not _try_lock(stream):
-                if time.monotonic() >= deadline:
-                    stream.seek(0)
-                    raise StagingError(
-                        "another run stages %s (%s); wait for it to end, or set weights_lock_wait_s" % (
-                            self.place.model, stream.read().strip() or "no more is known"))
-                time.sleep(0.5)
-            stream.truncate(0)
-            stream.write("%s since %s\n" % (doing, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())))
-            stream.flush()
-            yield
 
     @property
     def _wanted(self):
@@ -273,46 +244,6 @@ class Staging:
         return {"STAGING_FOLDER": self.place.staging, "STAGING_LOCK": self.place.lock,
                 "STAGING_WANTED": self._wanted, "STAGING_CREDENTIALS": self.place.credentials}
 
-    def _spare_foreign(self, faults, wanted, recorded):
-        """:raises StagingError: when a file would be replaced that this role did not write, by another than it was."""
-        known = {entry["path"]: entry for entry in recorded["files"]} if recorded else {}
-        sha256 = {entry["path"]: entry["sha256"] for entry in wanted}
-
-        def ours(path):
-            return path in known and (known[path].get("written") or known[path]["sha256"] == sha256[path])
-
-        foreign = [weights.fault_sentence(fault) for fault in faults
-                   if fault["fault"] != "missing" and not ours(fault["path"])]
-        if foreign:
-            raise StagingError(
-                "%s holds files of another origin: %s%s; move them away to get those of %s, or set weights_source to "
-                "local to serve what is there" % (
-                    self.place.model, "; ".join(foreign[:3]),
-                    " and %d more" % (len(foreign) - 3) if len(foreign) > 3 else "", self.source.kind))
-
-    def _need_one_file_system(self):
-        parent = os.path.dirname(self.place.model)
-        if weights.read_only(parent):
-            raise StagingError(
-                "%s is read-only on this node, so no model can be staged there; mount it writable on the node that "
-                "stages, or set weights_source to local" % parent)
-        if os.path.ismount(self.place.model):
-            raise StagingError(
-                "%s is a mount of its own, so a model that is staged beside it cannot be moved there at once; mount it "
-                "at %s, or set weights_path to a folder of the mount" % (self.place.model, parent))
-
-    def _need_space(self, needed, headroom):
-        existing = self.place.staging
-        while not os.path.isdir(existing):
-            existing = os.path.dirname(existing)
-        free = shutil.disk_usage(existing).free
-        staged = staged_bytes(self.place.staging)
-        if free + staged < needed + headroom:
-            raise StagingError(
-                "%s has %.1f GiB free; the model needs %.1f GiB more and weights_free_space_gib asks for %.1f GiB "
-                "beside it; make room or set weights_path" % (
-                    existing, free / 2**30, max(0, needed - staged) / 2**30, headroom / 2**30))
-
     def _take_over(self, wanted):
         """Move what was fetched to its place: the whole folder at once, or in a repair file by file.
 
@@ -373,17 +304,6 @@ class Staging:
                 os.unlink(path)
 
 
-def staged_bytes(folder):
-    """What the folder holds on the disk, unfinished and hidden files included; space that is only reserved is none."""
-    total = 0
-    for root, _folders, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):  # The client renamed it meanwhile.
-                stat = os.lstat(os.path.join(root, name))
-                total += min(stat.st_size, stat.st_blocks * 512)
-    return total
-
-
 def _settle(path):
     """A file has to be on the disk before the rename that makes it count, and readable by the service's user."""
     os.chmod(path, 0o644)
@@ -392,13 +312,3 @@ def _settle(path):
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _try_lock(stream):
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError as error:
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
-        return False

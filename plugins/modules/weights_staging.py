@@ -158,7 +158,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.ascend.vllm.plugins.module_utils import hub, weights
-from ansible_collections.ascend.vllm.plugins.module_utils.weights_staging import Source, Staging, StagingError
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_guards import StagingError, hold_lock
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_staging import Source, Staging
 
 TIMEOUT_S = 30
 
@@ -255,7 +256,7 @@ def _prepare(module, staging):
     work = plan()
     # A whole model needs no lock, and may lie on a file system that this node only reads.
     if work["changed"] and not module.check_mode:
-        with staging.lock(options["lock_wait_s"], "preparing"):
+        with hold_lock(staging.place, options["lock_wait_s"], "preparing"):
             work = plan()
             if work["changed"]:
                 staging.prepare(work, options["free_space_gib"] * 2**30)
@@ -266,7 +267,7 @@ def _prepare(module, staging):
 def _publish(module, staging):
     if module.check_mode:
         return {"changed": True, "manifest": None}
-    with staging.lock(module.params["lock_wait_s"], "publishing"):
+    with hold_lock(staging.place, module.params["lock_wait_s"], "publishing"):
         manifest = staging.publish(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     return {"changed": True, "manifest": manifest}
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils import weights
-from ansible_collections.ascend.vllm.plugins.module_utils.weights_staging import Source, Staging, StagingError
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_guards import StagingError, hold_lock
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_staging import Source, Staging
 
 FILES = {"config.json": b"{}", "sub/model.safetensors": b"tensors"}
 
@@ -238,9 +239,10 @@ def test_the_token_is_for_root_alone_and_goes_away(site):
 def test_two_runs_do_not_stage_one_model(site):
     first, second = site.staging(), site.staging()
     reason = r"another run stages .*\(preparing since 20"
-    with first.lock(0, "preparing"), pytest.raises(StagingError, match=reason), second.lock(0.1, "preparing"):
+    with hold_lock(first.place, 0, "preparing"), pytest.raises(StagingError, match=reason), \
+            hold_lock(second.place, 0.1, "preparing"):
         pytest.fail("both runs hold the lock")
-    with second.lock(0, "preparing"):
+    with hold_lock(second.place, 0, "preparing"):
         assert Path(second.place.lock).read_text().startswith("preparing since")
 
 
@@ -391,7 +393,7 @@ def read_only(site, monkeypatch, tmp_path):
 def test_a_model_on_a_read_only_mount_is_recorded_on_the_node(read_only, tmp_path):
     staging = read_only.staging("local", "")
     staging.prepare(staging.plan(None), 0)
-    with staging.lock(0, "publishing"):
+    with hold_lock(staging.place, 0, "publishing"):
         staging.publish("now")
     assert read_only.staging("local", "").plan(None)["changed"] is False
     assert {path.name for path in read_only.model.parent.iterdir()} == {"model"}
