@@ -29,7 +29,6 @@ EXAMPLES = r"""
   ascend.vllm.image_archive_info:
     path: /srv/images/vllm-ascend-v0.11.0rc1.tar
   delegate_to: localhost
-  run_once: true
 """
 
 RETURN = r"""
