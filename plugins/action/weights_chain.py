@@ -22,6 +22,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec={
             "held": {"type": "str", "required": True},
+            "failed": {"type": "list", "elements": "str", "default": []},
             "staged": {"type": "bool", "default": False},
         })
         hostvars, host = task_vars["hostvars"], task_vars["inventory_hostname"]
@@ -30,15 +31,16 @@ class ActionModule(ActionBase):
         holders = {name for name in held if held[name]["holds"]}
         if args["staged"] and not holders:
             raise AnsibleActionFail(
-                "No node of this run holds the whole model, since the one that was to get it from its source failed; "
-                "see its message, and run again.")
+                "No node of this run holds the whole model, since those that were to get it from its source failed; "
+                "see their messages, and run again.")
         addresses = {name: address(name, hostvars[name]) for name in hosts}
-        upstream = upstreams(hosts, holders).get(host, [])
-        chosen = stager(hosts, held)
+        taking_part = [name for name in hosts if name in holders or name not in args["failed"]]
+        upstream = upstreams(taking_part, holders).get(host, [])
+        chosen = stager(hosts, held, args["failed"])
         return {
             "changed": False,
             "stager": chosen,
-            "receivers": [name for name in hosts if name not in holders],
+            "receivers": [name for name in taking_part if name not in holders],
             "address": addresses[host],
             "allies": [addresses[name] for name in hosts],
             "upstream": [addresses[name] for name in upstream],

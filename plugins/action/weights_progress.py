@@ -12,9 +12,8 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.color import ANSIBLE_COLOR
 
-# Short first: many transfers are over soon.
-POLLS_S = (0.3, 0.5, 1, 2)
-POLL_S = 3
+# Between two polls, a share of the time that has gone by: many transfers are over soon, and long ones need no haste.
+LEAST_PAUSE_S, MOST_PAUSE_S, SHARE = 0.3, 10, 0.05
 LOST_S = 60
 KILLED = 137  # 128 + SIGKILL
 
@@ -35,14 +34,16 @@ class ActionModule(ActionBase):
         })
         meter = Meter(task_vars["inventory_hostname"], args["total_bytes"], args["interval_s"], self._display.display)
         poll = {name: args[name] for name in ("container", "folder", "done")}
-        started, answered, polls = time.monotonic(), time.monotonic(), iter(POLLS_S)
+        started = answered = time.monotonic()
         while True:
             try:
                 found = self._execute_module("ascend.vllm.weights_transfer_info", module_args=poll, task_vars=task_vars)
                 answered = time.monotonic()
-            except AnsibleConnectionFailure:
+            except AnsibleConnectionFailure as error:
                 if time.monotonic() - answered > LOST_S:
-                    raise
+                    # Not as unreachable: then the role could not record it.
+                    lost = f"{task_vars['inventory_hostname']} has not answered for {LOST_S} s: {first_line(error)}"
+                    return {"failed": True, "msg": lost + "; the next run resumes what it has by then"}
                 found = {"running": True}
             found["seconds"] = round(time.monotonic() - started, 1)
             if found.get("failed") or found.get("done"):
@@ -54,7 +55,7 @@ class ActionModule(ActionBase):
                 return dict(found, failed=True, msg=late)
             if "bytes" in found:
                 meter.show(found["bytes"])
-            time.sleep(next(polls, POLL_S))
+            time.sleep(min(MOST_PAUSE_S, max(LEAST_PAUSE_S, SHARE * found["seconds"])))
 
     @staticmethod
     def _ended(found, container):
@@ -63,6 +64,11 @@ class ActionModule(ActionBase):
         last = (found["output"].splitlines() or ["it printed nothing"])[-1]
         killed = " (killed, as the kernel does for lack of memory)" if found["exit_code"] == KILLED else ""
         return dict(found, failed=True, msg=f"{container} ended with exit code {found['exit_code']}{killed}: {last}")
+
+
+def first_line(error):
+    """The first line of an error's text."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class Meter:

@@ -5,10 +5,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import tarfile
+from http.client import HTTPConnection
+from urllib.parse import quote
 
 # The names that Docker gives to what the kernel calls otherwise.
 _KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+REGISTRY_TIMEOUT_S = 30
+_SMALL_BYTES = 4 << 20
 
 
 class ImageError(ValueError):
@@ -59,6 +68,94 @@ def describe_engine(info):
         raise ImageError("docker info answered in an unknown form (%r)" % error) from error
 
 
+def holds(image, digest):
+    """Whether an image (of ``describe_image``, or None) is the one that a digest pins; without a pin any is.
+
+    An image that was loaded from an archive has no digest of a registry; its id is as binding.
+    """
+    return image is not None and (
+        not digest or digest in [found.rpartition("@")[2] for found in image["digests"]] + [image["id"]])
+
+
+def ask_registry(name, connect, login=None):
+    """What the registry would give for a name, as the Docker engine finds out without pulling it.
+
+    :param connect: ``connect(HTTPConnection) -> connected socket`` to the engine. :param login: of ``registry_login``.
+    :returns: ``{"digest", "architectures" (as uname -m), "error"}``; with an error (the engine's sentence) no more is
+        known.
+    """
+    connection = HTTPConnection("docker", timeout=REGISTRY_TIMEOUT_S)
+    try:
+        connection.sock = connect(connection)
+        headers = {"X-Registry-Auth": login} if login else {}
+        connection.request("GET", "/distribution/%s/json" % quote(name, safe="/:@"), headers=headers)
+        answer = connection.getresponse()
+        content = json.loads(answer.read().decode("utf-8", "replace"))
+        if answer.status != 200:
+            return {"digest": None, "architectures": [], "error": content["message"]}
+        return {
+            "digest": content["Descriptor"]["digest"],
+            "architectures": sorted({_KERNEL_NAMES.get(entry["architecture"], entry["architecture"])
+                                     for entry in content.get("Platforms") or () if entry["architecture"]}),
+            "error": None,
+        }
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return {"digest": None, "architectures": [], "error": "the engine could not ask the registry: %s" % error}
+    finally:
+        connection.close()
+
+
+def registry_login(config, name):
+    """The header by which the engine logs in to the registry of an image, from Docker's ``config.json``, or None.
+
+    :param config: its content, None when there is none. What a credential helper keeps is not known here.
+    """
+    first, separator, _rest = name.partition("/")
+    named = separator and _is_host(first)
+    try:
+        logins = json.loads(config or "{}").get("auths") or {}
+        login = logins.get(first if named else "https://index.docker.io/v1/") or {}
+        user, _separator, password = base64.b64decode(login.get("auth") or "").decode("utf-8").partition(":")
+    except (ValueError, AttributeError):
+        return None
+    fields = {"identitytoken": login["identitytoken"]} if login.get("identitytoken") else {
+        "username": user, "password": password}
+    if not any(fields.values()):
+        return None
+    return base64.urlsafe_b64encode(json.dumps(dict(fields, serveraddress=first)).encode()).decode()
+
+
+def describe_archive(path):
+    """The images in an archive of ``docker save``, read without unpacking it: ``[{"id", "tags", "architecture"}]``.
+
+    :raises ImageError: when it is no such archive.
+    """
+    small = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                # Manifest and configurations; the layers are skipped.
+                if member.isfile() and member.size < _SMALL_BYTES:
+                    small[member.name] = archive.extractfile(member).read()
+        images = []
+        for entry in json.loads(small["manifest.json"].decode("utf-8")):
+            config = small[entry["Config"]]
+            architecture = json.loads(config.decode("utf-8"))["architecture"]
+            images.append({"id": "sha256:" + hashlib.sha256(config).hexdigest(),
+                           "tags": sorted(entry.get("RepoTags") or ()),
+                           "architecture": _KERNEL_NAMES.get(architecture, architecture)})
+        return images
+    except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError) as error:
+        raise ImageError("%s is no whole archive of docker save (%s: %s)" % (
+            path, type(error).__name__, error)) from error
+
+
+def choose_from_archive(images, reference):
+    """The image of the archive that is the planned one: that of its name, or the only one, or None."""
+    named = [image for image in images if reference in image["tags"]]
+    return named[0] if named else images[0] if len(images) == 1 else None
+
+
 def describe_probe(output):
     """The versions that the probe printed inside the image, its last line being JSON, or None for no output.
 
@@ -80,7 +177,11 @@ def pull_name(reference, digest, mirror):
     repository, _separator, tag = reference.rpartition(":")
     first, separator, rest = repository.partition("/")
     if mirror:
-        # The first part is a registry when it looks like a host; the image of Docker Hub has none.
-        named = separator and ("." in first or ":" in first or first == "localhost")
-        repository = "%s/%s" % (mirror.rstrip("/"), rest if named else repository)
+        # The image of Docker Hub names no registry.
+        repository = "%s/%s" % (mirror.rstrip("/"), rest if separator and _is_host(first) else repository)
     return "%s@%s" % (repository, digest) if digest else "%s:%s" % (repository, tag)
+
+
+def _is_host(text):
+    """Whether the first part of an image's name is a registry."""
+    return "." in text or ":" in text or text == "localhost"

@@ -27,13 +27,16 @@ def image(hardware, release, inputs, findings):
             "image_variant",
             "image_variant is %s, but release %s has %s.",
             variant, release["id"], ", ".join(release["image"]["variants"]) or "no variants")
-    expected = "-".join(part for part in (release["id"], hardware["image_suffix"], variant) if part)
-    tag = lookup.release_id(tag) if lookup.release_id(tag).startswith(release["id"]) else tag
+    suffix = hardware["image_suffix"]
+    if suffix and suffix not in release["image"]["chips"]:
+        findings.refuse(
+            "plan_hardware",
+            "plan_hardware is %s, for which release %s has no image: those have the suffix -%s.",
+            hardware["id"], release["id"], suffix)
+    expected = "-".join(part for part in (release["id"], suffix, variant) if part)
+    tag = lookup.release_id(tag) if re.match(r"[0-9]+\.[0-9]+\.[0-9]+", tag) else tag
     if tag and tag != expected:
-        findings.warn(
-            "image_tag",
-            "image_tag is %s where release %s on this hardware has %s; make sure that the image is of that release.",
-            tag, release["id"], expected)
+        _check_tag(tag, expected, hardware, release, findings)
     if pin and not re.match(r"^sha256:[0-9a-f]{64}$", pin):
         findings.refuse("image_digest", "image_digest must be sha256: and 64 hex digits, but is %s.", pin)
     if not pin:
@@ -43,6 +46,32 @@ def image(hardware, release, inputs, findings):
     tag = tag or expected
     return {"reference": repository + ":" + tag, "repository": repository, "tag": tag, "digest": pin or None,
             "archive": inputs.text("image_archive") or None}
+
+
+def _check_tag(tag, expected, hardware, release, findings):
+    """Refuse a tag that names another release or other chips; a tag of the site's own is only told."""
+    named = re.match(r"^(v[0-9]+\.[0-9]+\.[0-9]+(?:rc[0-9]+|\.post[0-9]+)?)((?:-.+)?)$", tag)
+    parts = named.group(2).split("-")[1:] if named else []
+    chips, published = release["image"]["chips"], release["image"]["chips"] + release["image"]["variants"]
+    for_chips = [part for part in parts if part in chips]
+    if named and named.group(1) != release["id"]:
+        findings.refuse(
+            "image_tag",
+            "image_tag is %s, an image of release %s, but plan_release is %s; set plan_release to %s, or image_tag to "
+            "%s.", tag, named.group(1), release["id"], named.group(1), expected)
+    elif named and for_chips != [suffix for suffix in [hardware["image_suffix"]] if suffix] and (
+            for_chips or set(parts) <= set(published)):
+        findings.refuse(
+            "image_tag",
+            "image_tag is %s, an image for %s, but plan_hardware is %s, whose images %s; set image_tag to %s.",
+            tag, "the chips " + "-".join(for_chips) if for_chips else "the 910B", hardware["id"],
+            "have the suffix -" + hardware["image_suffix"] if hardware["image_suffix"] else "have no suffix for chips",
+            expected)
+    else:
+        findings.warn(
+            "image_tag",
+            "image_tag is %s where release %s on this hardware has %s; make sure that the image is of that release.",
+            tag, release["id"], expected)
 
 
 def patch(release, inputs, findings):

@@ -4,12 +4,14 @@
 """The files of a model on a node: what is there, their digests, and the manifest that they are held against.
 
 A manifest is ``{"schema", "source", "repository", "revision", "recorded_at", "bytes", "digest", "files": [{"path",
-"size" (bytes), "sha256", "sha256_from": "hub" | "staging"}]}``; ``digest`` is the SHA-256 of the sorted lines
-``<sha256>  <path>``, what ``sha256sum * | sha256sum`` gives. It lies beside the model's folder, never inside.
+"size" (bytes), "sha256", "sha256_from": "hub" | "staging", "written"}]}``; ``digest`` is the SHA-256 of the sorted
+lines ``<sha256>  <path>``, what ``sha256sum * | sha256sum`` gives; ``written`` tells that the role wrote the file and
+may remove it. It lies beside the model's folder, never inside.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,8 +22,9 @@ from typing import NamedTuple
 
 MANIFEST_SCHEMA = "ascend.vllm/weights-manifest/v1"
 
+STATE_FOLDER = "/var/lib/ascend-vllm"
 # Digests that were computed on this node. It is not shared between nodes, as inode and device are not.
-MEMORY_FOLDER = "/var/lib/ascend-vllm/digests"
+MEMORY_FOLDER = STATE_FOLDER + "/digests"
 
 _BLOCK_BYTES = 1 << 20
 # A file that was written this recently can change again without a new time stamp (NFS counts in whole seconds).
@@ -39,12 +42,23 @@ class Place(NamedTuple):
 
 
 def place(folder):
-    """The Place of the model in ``folder``; all of it is on the folder's file system, so a rename is atomic."""
-    folder = os.path.normpath(folder)
+    """The Place of the model in ``folder``; all of it is on the folder's file system, so a rename is atomic.
+
+    A folder that is a link stands for what it points to. Beside a model on a read-only mount nothing can be kept, so
+    what is known of it is kept on the node.
+    """
+    folder = os.path.realpath(folder)
     parent, name = os.path.split(folder)
     beside = os.path.join(parent, ".ascend-vllm", name)
+    if read_only(parent) and not os.path.exists(os.path.join(beside, "manifest.json")):
+        beside = os.path.join(STATE_FOLDER, "weights", _short(folder))
     return Place(folder, os.path.join(beside, "staging"), os.path.join(beside, "manifest.json"),
                  os.path.join(beside, "lock"), os.path.join(beside, "credentials"))
+
+
+def read_only(folder):
+    """Whether a folder is there and nothing can be written to it."""
+    return os.path.isdir(folder) and not os.access(folder, os.W_OK)
 
 
 def list_model(folder):
@@ -61,6 +75,33 @@ def list_model(folder):
     return found
 
 
+def list_outside(folder, paths):
+    """Those of the paths that are links out of the folder, and so lead nowhere where only the folder is mounted.
+
+    The cache of Hugging Face's client is such a folder: its files are links to ``../../blobs``.
+    """
+    folder = os.path.abspath(folder)
+    found = []
+    for path in sorted(paths):
+        whole = os.path.join(folder, path)
+        if os.path.islink(whole):
+            target, real = os.readlink(whole), os.path.realpath(whole)
+            inside = real.startswith(os.path.realpath(folder) + os.sep)
+            if not inside or (os.path.isabs(target) and not target.startswith(folder + os.sep)):
+                found.append(path)
+    return found
+
+
+def identify(stats):
+    """One SHA-256 over names, sizes, time stamps and inodes of ``{path: os.stat_result}``.
+
+    Nodes that mount one file system agree in it; a copy, however exact, has inodes of its own.
+    """
+    lines = ("%s:%d:%d:%d\n" % (path, stats[path].st_size, stats[path].st_mtime_ns, stats[path].st_ino)
+             for path in sorted(stats))
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
 class Memory:
     """Digests by (size, mtime_ns, inode, device), kept in a file, so that an unchanged file is hashed once.
 
@@ -69,15 +110,17 @@ class Memory:
 
     def __init__(self, path, keep=True):
         self._path = path
-        self._known = read_json(path) or {}
+        try:
+            self._known = read_json(path) or {}
+        except (OSError, ValueError):  # What it knew is found out again.
+            self._known = {}
         self._keep = keep
         self._dirty = False
 
     @classmethod
     def of(cls, folder, root=MEMORY_FOLDER, keep=True):
         """The memory of one model's folder."""
-        name = hashlib.sha256(os.path.realpath(folder).encode()).hexdigest()[:16]
-        return cls(os.path.join(root, name + ".json"), keep)
+        return cls(os.path.join(root, _short(os.path.realpath(folder)) + ".json"), keep)
 
     def recall(self, stat):
         """The digest of a file that was hashed before and has not changed since, or None."""
@@ -85,14 +128,16 @@ class Memory:
 
     def remember(self, stat, digest):
         """Keep the digest of a file in the state ``stat``."""
-        if time.time() - stat.st_mtime > _SETTLED_S:
+        # A time stamp from the future (a clock that was set back) will not come again by itself either.
+        if abs(time.time() - stat.st_mtime) > _SETTLED_S:
             self._known[_identity(stat)] = digest
             self._dirty = True
 
     def save(self):
-        """Write the memory when it has changed."""
+        """Write the memory when it has changed. Where that fails, no proof does: the next one only takes longer."""
         if self._keep and self._dirty:
-            write_json(self._path, self._known, 0o600)
+            with contextlib.suppress(OSError):
+                write_json(self._path, self._known, 0o600)
             self._dirty = False
 
 
@@ -218,6 +263,10 @@ def write_json(path, data, mode=0o644):
         if os.path.exists(beside):
             os.unlink(beside)
         raise
+
+
+def _short(folder):
+    return hashlib.sha256(folder.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _identity(stat):

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 
-def stager(hosts, held):
+def stager(hosts, held, failed=()):
     """The node that gets the model from its source when none has it whole: the one that comes nearest.
 
     :param hosts: the nodes in order. :param held: ``{host: {"holds": bool, "files": int}}`` of those that answered.
+    :param failed: nodes that tried and, unless they hold it by now, could not.
     :returns: a node that holds the model, else one that has files of it, else the first; None without nodes.
     """
-    answered = [host for host in hosts if host in held]
+    answered = [host for host in hosts if host in held and (held[host]["holds"] or host not in failed)]
     return max(answered, key=lambda host: (held[host]["holds"], bool(held[host]["files"]), -hosts.index(host)),
                default=None)
 

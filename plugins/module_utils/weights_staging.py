@@ -10,21 +10,17 @@ One lock per model is held by whoever works on it: this code, and the container 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import shutil
-import time
+import tempfile
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from ansible_collections.ascend.vllm.plugins.module_utils import hub, weights
+from ansible_collections.ascend.vllm.plugins.module_utils import hub, weights, weights_guards
 from ansible_collections.ascend.vllm.plugins.module_utils.weights_content import QUANTIZATION_FILE, SHARD_ENDING
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_guards import StagingError
 
 LOCAL, QUANTIZE = "local", "quantize"
-
-
-class StagingError(Exception):
-    """The model cannot be staged; the message is a sentence that names the file or folder and what to do."""
 
 
 class Source(NamedTuple):
@@ -56,12 +52,12 @@ class Staging:
         self._workers = workers
 
     def held(self):
-        """Whether the node holds the whole model by its own manifest: ``{"holds", "files", "manifest"}``."""
-        recorded = weights.read_json(self.place.manifest)
+        """Whether the node holds the whole model by its own manifest: ``{"holds", "files", "manifest", "folder"}``."""
+        recorded = self._recorded()
         holds = bool(recorded) and self._is_ours(recorded) and not self._faults(
             recorded["files"], self.place.model)[0]
         return {"holds": holds, "files": len(weights.list_model(self.place.model)),
-                "manifest": recorded if holds else None}
+                "manifest": recorded if holds else None, "folder": os.path.dirname(self.place.manifest)}
 
     def plan(self, web, full=False, manifest=None):
         """What has to be done: the wanted files, those that are wrong, and how they are fetched. Writes nothing.
@@ -69,7 +65,10 @@ class Staging:
         :param web: has ``get(url) -> str`` and ``size(url) -> int``; asked only without a manifest of this source.
         :param manifest: that of a node which holds the model and gives it to this one; the source is not asked.
         """
-        recorded = weights.read_json(self.place.manifest)
+        if urlsplit(self.source.endpoint).username is not None:
+            raise StagingError("weights_hub_endpoint holds a user or password, which argv and the manifest would show; "
+                               "take them out, and put a token in weights_hub_token")
+        recorded = self._recorded()
         if manifest:
             wanted = recorded if recorded and recorded["digest"] == manifest["digest"] else manifest
         elif self.source.kind == LOCAL:
@@ -79,6 +78,7 @@ class Staging:
         else:
             wanted = recorded if recorded and self._is_ours(recorded) else self._ask(web)
         faults, hashed_bytes = self._faults(wanted["files"], self.place.model, full)
+        weights_guards.spare_foreign(self.place, faults, wanted["files"], recorded, self.source.kind)
         wrong = {fault["path"] for fault in faults}
         needed = [entry for entry in wanted["files"] if entry["path"] in wrong]
         return self._work(wanted, needed, hashed_bytes, bool(needed) or wanted is not recorded, fetch=not manifest)
@@ -89,7 +89,15 @@ class Staging:
             raise StagingError(
                 "weights_source is local and %s holds no model; copy the model there, or set weights_source to "
                 "modelscope, huggingface or http" % self.place.model)
-        digests = weights.digest_files(self.place.model, stats, self._memory, full, self._workers)
+        outside = weights.list_outside(self.place.model, stats)
+        if outside:
+            raise StagingError(
+                "%s in %s and %d other files are links out of the folder, which is all that the container sees; copy "
+                "the model with its links followed (cp -rL)" % (outside[0], self.place.model, len(outside) - 1))
+        listed = {entry["path"] for entry in recorded["files"]} if recorded else set(stats)
+        digests = weights.digest_files(
+            self.place.model, {path: stats[path] for path in stats if path in listed}, self._memory, full,
+            self._workers)
         return self._work(recorded, [], digests.hashed_bytes, recorded is None)
 
     def _make(self, recorded, full):
@@ -111,9 +119,11 @@ class Staging:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._wanted)
             return
-        self._need_space(work["bytes"], free_space_bytes)
+        if work["download"] or work["wanted"]["files"] is None:
+            weights_guards.need_one_file_system(self.place)
+            weights_guards.need_space(self.place, work["bytes"], free_space_bytes)
         os.makedirs(self.place.staging, exist_ok=True)
-        weights.write_json(self._wanted, work["wanted"])
+        weights.write_json(self._wanted, dict(work["wanted"], download=work["download"]))
         if self.source.token:
             variable = hub.TOKEN_VARIABLES[self.source.kind]
             weights.write_json(self.place.credentials, {variable: self.source.token}, 0o600)
@@ -126,14 +136,15 @@ class Staging:
         :returns: the manifest.
         """
         wanted = weights.read_json(self._wanted)
-        recorded = weights.read_json(self.place.manifest)
+        recorded = self._recorded()
         if not wanted and recorded and self._is_ours(recorded):
             return recorded
         if wanted and wanted["files"] is None:
             wanted["files"] = self._made()
+        written = {entry["path"] for entry in recorded["files"] if entry.get("written")} if recorded else set()
         if wanted:
-            self._take_over(wanted["files"])
-            self._retire(recorded, wanted["files"])
+            written |= self._take_over(wanted["files"])
+            self._retire(written - {entry["path"] for entry in wanted["files"]})
         stats = weights.list_model(self.place.model)
         files = wanted["files"] if wanted else [{"path": path, "sha256": None} for path in stats]
         digests = weights.digest_files(
@@ -142,40 +153,33 @@ class Staging:
         manifest = weights.make_manifest(
             self.source.kind, self.source.repository, (wanted or self.source._asdict())["revision"],
             [{"path": entry["path"], "size": stats[entry["path"]].st_size, "sha256": digests.sha256[entry["path"]],
-              "sha256_from": entry.get("sha256_from") or ("hub" if entry["sha256"] else "staging")}
-             for entry in files], now)
+              "sha256_from": entry.get("sha256_from") or ("hub" if entry["sha256"] else "staging"),
+              "written": entry["path"] in written} for entry in files], now)
         manifest["asked"] = self._asked()
         weights.write_json(self.place.manifest, manifest)
         if wanted:
             self._clear()
         return manifest
 
-    @contextlib.contextmanager
-    def lock(self, wait_s, doing):
-        """Hold the model's lock; :raises StagingError: when another run holds it for longer than ``wait_s``."""
-        try:
-            os.makedirs(os.path.dirname(self.place.lock), exist_ok=True)
-            stream = open(self.place.lock, "a+", encoding="utf-8")  # noqa: SIM115 (its own errors are told apart)
-        except OSError as error:
-            raise StagingError("%s cannot be written: %s" % (
-                os.path.dirname(self.place.lock), error.strerror)) from error
-        with stream:
-            deadline = time.monotonic() + wait_s
-            while not _try_lock(stream):
-                if time.monotonic() >= deadline:
-                    stream.seek(0)
-                    raise StagingError(
-                        "another run stages %s (%s); wait for it to end, or set weights_lock_wait_s" % (
-                            self.place.model, stream.read().strip() or "no more is known"))
-                time.sleep(0.5)
-            stream.truncate(0)
-            stream.write("%s since %s\n" % (doing, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())))
-            stream.flush()
-            yield
+    def mark(self):
+        """Leave a mark beside the model and return its path; None on a read-only mount, where none can be left."""
+        beside = os.path.dirname(self.place.manifest)
+        if not beside.startswith(os.path.dirname(self.place.model) + os.sep) or weights.read_only(beside):
+            return None
+        handle, path = tempfile.mkstemp(dir=beside, prefix="mark-")
+        os.close(handle)
+        return path
 
     @property
     def _wanted(self):
         return os.path.join(os.path.dirname(self.place.manifest), "wanted.json")
+
+    def _recorded(self):
+        try:
+            return weights.read_json(self.place.manifest)
+        except ValueError as error:
+            raise StagingError("%s is damaged (%s); remove it, and the model is held against its source again" % (
+                self.place.manifest, error)) from error
 
     def _asked(self):
         return {"source": self.source.kind, "repository": self.source.repository or None,
@@ -238,22 +242,13 @@ class Staging:
 
     def _environment(self):
         return {"STAGING_FOLDER": self.place.staging, "STAGING_LOCK": self.place.lock,
-                "STAGING_CREDENTIALS": self.place.credentials}
-
-    def _need_space(self, needed, headroom):
-        existing = self.place.staging
-        while not os.path.isdir(existing):
-            existing = os.path.dirname(existing)
-        free = shutil.disk_usage(existing).free
-        staged = staged_bytes(self.place.staging)
-        if free + staged < needed + headroom:
-            raise StagingError(
-                "%s has %.1f GiB free; the model needs %.1f GiB more and weights_free_space_gib asks for %.1f GiB "
-                "beside it; make room or set weights_path" % (
-                    existing, free / 2**30, max(0, needed - staged) / 2**30, headroom / 2**30))
+                "STAGING_WANTED": self._wanted, "STAGING_CREDENTIALS": self.place.credentials}
 
     def _take_over(self, wanted):
-        """Move what was fetched to its place: the whole folder at once, or in a repair file by file."""
+        """Move what was fetched to its place: the whole folder at once, or in a repair file by file.
+
+        :returns: the paths that were moved.
+        """
         staged = weights.list_model(self.place.staging)
         fresh = [entry for entry in wanted if entry["path"] in staged]
         others = [entry for entry in wanted if entry["path"] not in staged]
@@ -275,6 +270,7 @@ class Staging:
             self._drop_leftovers({entry["path"] for entry in fresh})
             os.chmod(self.place.staging, 0o755)
             os.rename(self.place.staging, self.place.model)
+        return {entry["path"] for entry in fresh}
 
     def _made(self):
         """The files that quantization left, which nobody could name before."""
@@ -285,13 +281,11 @@ class Staging:
                 len(staged), len(shards), "a" if QUANTIZATION_FILE in staged else "no", QUANTIZATION_FILE))
         return [{"path": path, "size": staged[path].st_size, "sha256": None} for path in staged]
 
-    def _retire(self, recorded, wanted):
-        """Remove what an earlier manifest of ours lists and the model no longer has, so that no shard strays."""
-        kept = {entry["path"] for entry in wanted}
-        for entry in recorded["files"] if recorded and recorded["source"] != LOCAL else ():
-            if entry["path"] not in kept:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(os.path.join(self.place.model, entry["path"]))
+    def _retire(self, paths):
+        """Remove what this role wrote for an earlier manifest and the model no longer has, so that no shard strays."""
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.place.model, path))
 
     def _drop_leftovers(self, paths):
         """Remove what the client left beside the files; the staging folder is ours alone."""
@@ -310,17 +304,6 @@ class Staging:
                 os.unlink(path)
 
 
-def staged_bytes(folder):
-    """What the folder holds on the disk, unfinished and hidden files included; space that is only reserved is none."""
-    total = 0
-    for root, _folders, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):  # The client renamed it meanwhile.
-                stat = os.lstat(os.path.join(root, name))
-                total += min(stat.st_size, stat.st_blocks * 512)
-    return total
-
-
 def _settle(path):
     """A file has to be on the disk before the rename that makes it count, and readable by the service's user."""
     os.chmod(path, 0o644)
@@ -329,13 +312,3 @@ def _settle(path):
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _try_lock(stream):
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError as error:
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
-        return False

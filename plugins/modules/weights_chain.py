@@ -19,6 +19,11 @@ options:
     description: The variable that holds what P(ascend.vllm.weights_staging#module) told with C(state=held).
     type: str
     required: true
+  failed:
+    description: Nodes that tried to get the model from its source. One that does not hold it by now failed.
+    type: list
+    elements: str
+    default: []
   staged:
     description: Whether a node has to hold the model by now; fails when none does.
     type: bool

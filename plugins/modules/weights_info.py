@@ -13,6 +13,7 @@ author:
 description:
   - Lists the files of a model, hashes them in parallel, and holds them against the manifest beside the folder.
   - Reads the safetensors headers, the index, the quantization description, the configuration and the tokenizer's class.
+  - What is known of a model on a read-only mount is kept in C(/var/lib/ascend-vllm/weights).
   - A digest is remembered by size, modification time, inode and device in C(/var/lib/ascend-vllm/digests), so an
     unchanged model is proven again without reading it.
 options:
@@ -48,12 +49,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: The model's files with C(path), C(size) in bytes and C(sha256).
+  description: The files in the folder with C(path), C(size) in bytes and C(sha256), null for those of no manifest.
   type: list
   elements: dict
   returned: success
 digest:
   description: SHA-256 over the sorted lines C(<sha256>  <path>) of the manifest's files, or of all without a manifest.
+  type: str
+  returned: success
+outside:
+  description: Files that are links out of the folder.
+  type: list
+  elements: str
+  returned: success
+identity:
+  description: SHA-256 over names, sizes, time stamps and inodes; equal on all nodes that mount one file system.
   type: str
   returned: success
 manifest:
@@ -95,18 +105,22 @@ from ansible_collections.ascend.vllm.plugins.module_utils.weights_content import
 def observe(path, full, workers, memory):
     """Everything that the checks need to know of the model in the folder."""
     stats = weights.list_model(path)
-    digests = weights.digest_files(path, stats, memory, full, workers)
     place = weights.place(path)
     manifest = weights.read_json(place.manifest)
+    # What lies beside the files of the manifest is no part of the model.
     listed = {entry["path"] for entry in manifest["files"]} if manifest else set(stats)
+    digests = weights.digest_files(
+        path, {name: stats[name] for name in stats if name in listed}, memory, full, workers)
     content = inspect(path, stats)
     return {
         "path": path,
         "real_path": os.path.realpath(path),
-        "files": [{"path": name, "size": stats[name].st_size, "sha256": digests.sha256[name]}
+        "files": [{"path": name, "size": stats[name].st_size, "sha256": digests.sha256.get(name)}
                   for name in sorted(stats)],
         "bytes": sum(stat.st_size for stat in stats.values()),
-        "digest": weights.model_digest({name: digests.sha256[name] for name in stats if name in listed}),
+        "outside": weights.list_outside(path, stats),
+        "identity": weights.identify(stats),
+        "digest": weights.model_digest(digests.sha256),
         "hashed_bytes": digests.hashed_bytes,
         "hashed_s": round(digests.seconds, 3),
         "manifest": manifest,

@@ -16,8 +16,11 @@ description:
     staging from the same source is kept and every file agrees with it.
   - With O(manifest) the model comes from another node that holds it, and the source is not asked.
   - With O(state=held) only tells whether the node holds the whole model by its own manifest.
+  - With O(state=marked) leaves a mark beside the model, by which other nodes tell that they see the same folder.
   - With O(state=published) proves what the client fetched, moves it to its place, and records the manifest.
-  - What lies beside the model is in C(.ascend-vllm/<model>), on the same file system.
+  - What lies beside the model is in C(.ascend-vllm/<model>), on the same file system. For a model on a read-only mount
+    it is in C(/var/lib/ascend-vllm/weights).
+  - A file that this module did not write is replaced by what it was when it was proved last, and by nothing else.
 options:
   path:
     description: The model's folder.
@@ -26,7 +29,7 @@ options:
   state:
     description: What to do.
     type: str
-    choices: [held, prepared, published]
+    choices: [held, prepared, marked, published]
     required: true
   source:
     description: Where the model comes from.
@@ -106,7 +109,7 @@ bytes:
 folder:
   description: The folder beside the model; the client's container mounts it under the same path.
   type: str
-  returned: with O(state=prepared)
+  returned: with O(state=prepared) and O(state=held)
 command:
   description: The command of the client's container, or null when there is nothing to fetch by a client.
   type: list
@@ -128,6 +131,10 @@ manifest:
   description: The manifest that was recorded, or with O(state=held) that of a whole model, else null.
   type: dict
   returned: with O(state=published) and O(state=held)
+mark:
+  description: The mark's path, or null on a read-only mount.
+  type: str
+  returned: with O(state=marked)
 holds:
   description: Whether the node holds the whole model.
   type: bool
@@ -151,7 +158,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.ascend.vllm.plugins.module_utils import hub, weights
-from ansible_collections.ascend.vllm.plugins.module_utils.weights_staging import Source, Staging, StagingError
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_guards import StagingError, hold_lock
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_staging import Source, Staging
 
 TIMEOUT_S = 30
 
@@ -205,7 +213,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["held", "prepared", "published"], "required": True},
+            "state": {"type": "str", "choices": ["held", "prepared", "marked", "published"], "required": True},
             "source": {"type": "str", "required": True,
                        "choices": ["local", "modelscope", "huggingface", "http", "quantize"]},
             "repository": {"type": "str", "default": ""},
@@ -231,7 +239,7 @@ def main():
         module.exit_json(**STATES[options["state"]](module, staging))
     except StagingError as error:
         module.fail_json(msg=str(error))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         module.fail_json(msg="The model in %s cannot be staged: %s" % (options["path"], error))
 
 
@@ -248,7 +256,7 @@ def _prepare(module, staging):
     work = plan()
     # A whole model needs no lock, and may lie on a file system that this node only reads.
     if work["changed"] and not module.check_mode:
-        with staging.lock(options["lock_wait_s"], "preparing"):
+        with hold_lock(staging.place, options["lock_wait_s"], "preparing"):
             work = plan()
             if work["changed"]:
                 staging.prepare(work, options["free_space_gib"] * 2**30)
@@ -259,12 +267,16 @@ def _prepare(module, staging):
 def _publish(module, staging):
     if module.check_mode:
         return {"changed": True, "manifest": None}
-    with staging.lock(module.params["lock_wait_s"], "publishing"):
+    with hold_lock(staging.place, module.params["lock_wait_s"], "publishing"):
         manifest = staging.publish(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     return {"changed": True, "manifest": manifest}
 
 
-STATES = {"held": _hold, "prepared": _prepare, "published": _publish}
+def _mark(module, staging):
+    return {"changed": False, "mark": None if module.check_mode else staging.mark()}
+
+
+STATES = {"held": _hold, "prepared": _prepare, "marked": _mark, "published": _publish}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Every node is a network namespace whose link is shaped both ways to one rate (tc
 the role, roles/weights/files/swarm.py. One copy is a download by HTTP from the first node to one other. The namespaces
 are children of one of their own, so nothing reaches the machine's network. Needs root and pip:
 
-    .venv/bin/python tests/benchmarks/weights_fanout.py [--mbit 100] [--mebibytes 200] [--naive]
+    .venv/bin/python tests/benchmarks/weights_fanout.py [--mbit 100] [--mebibytes 200] [--no-naive]
 
 Exit status 1 if a limit is not met: 7 receivers within 1.5 times one copy, 15 within 1.2 times the time of 7.
 """
@@ -36,7 +36,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mbit", type=int, default=100, help="rate of every link (default: %(default)s)")
     parser.add_argument("--mebibytes", type=int, default=200, help="size of the model (default: %(default)s)")
-    parser.add_argument("--naive", action="store_true", help="also let seven nodes copy from the first at once")
+    parser.add_argument("--naive", action=argparse.BooleanOptionalAction, default=True,
+                        help="also let seven nodes copy from the first at once, to compare")
     parser.add_argument("--wheels", type=Path, help="folder with libtorrent's wheels (default: fetched by pip)")
     options = parser.parse_args()
     wheels = options.wheels or fetch_wheels()
@@ -95,7 +96,9 @@ class Bed:
             run(*inside(node), "tc", "qdisc", "add", "dev", "eth0", *shape)
         described = [sys.executable, FILES / "swarm.py", "--wheels", wheels, "describe", "--folder", self.model.parent,
                      "--manifest", self.manifest]
+        started = time.monotonic()
         self.torrent.write_bytes(subprocess.run(described, stdout=subprocess.PIPE, check=True).stdout)
+        print(f"describing {mebibytes} MiB: {time.monotonic() - started:.1f} s, once", flush=True)
 
     def one_copy(self) -> float:
         return self.copies(1)

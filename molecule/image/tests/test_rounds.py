@@ -52,4 +52,8 @@ def test_every_way_brings_the_same_image():
 
 def test_nothing_is_left_behind(host):
     assert host.check_output("docker ps --all --quiet") == ""
-    assert not host.file("/var/lib/ascend-vllm/vllm-ascend.tar").exists
+    assert host.check_output("find /var/lib/ascend-vllm -name '*.tar' -o -name .ansible") == ""
+
+
+def test_what_is_not_ours_is_left_alone(host):
+    assert host.file("/root/vllm-ascend.tar").exists == (host.backend.get_hostname() == "node1")

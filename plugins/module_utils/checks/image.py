@@ -5,12 +5,21 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend.vllm.plugins.module_utils.image import ImageError, describe_probe
+from ansible_collections.ascend.vllm.plugins.module_utils.image import (
+    ImageError,
+    choose_from_archive,
+    describe_probe,
+    holds,
+)
 from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, WARNING, Check, Checks
 
 CHECKS = (
     Check("release_architecture", CRITICAL, "The release has images for the node's processor",
           "Choose a release of the catalogue that has them, or take the node out of the inventory."),
+    Check("registry_architecture", CRITICAL, "The registry has the image for the node's processor",
+          "Set image_registry_mirror to a registry that has it for this processor, or image_tag to such an image."),
+    Check("archive", CRITICAL, "The archive holds the image of the plan for the node's processor",
+          "Save the planned image on a machine of this processor: docker save -o <archive> <image>."),
     Check("free_space", CRITICAL, "Docker's data folder has room for the image",
           "Make room below the named folder (docker image prune), or move Docker's data-root to a larger disk."),
     Check("obtained", CRITICAL, "The image could be brought to the node and read",
@@ -20,7 +29,7 @@ CHECKS = (
     Check("architecture", CRITICAL, "The image is built for the node's processor",
           "Pull the image for this architecture; an archive has to be saved on a machine of the same one."),
     Check("digest", CRITICAL, "The image is the one that image_digest pins",
-          "Remove the image under this tag and run the role image again, or pin the digest that is found."),
+          "Let the registry or the archive hold the pinned image, or pin the digest that is found."),
     Check("vllm_ascend_version", CRITICAL, "The image holds the release of vLLM Ascend",
           "Set plan_release to the release of the image, or image_tag to that of the release."),
     Check("vllm_version", CRITICAL, "The image holds the vLLM of the release",
@@ -33,12 +42,15 @@ CHECKS = (
 
 
 def arguments(context):
-    """The arguments of ascend.vllm.image_info."""
-    image = context["plan"]["image"]
+    """The arguments of ascend.vllm.image_info ahead of a pull."""
+    image, settings = context["plan"]["image"], context["settings"]
+    copied = settings["archive"] and not settings["archive_remote_src"]
     return {
         "reference": image["reference"],
         "digest": image["digest"] or "",
-        "mirror": context["settings"]["registry_mirror"],
+        "mirror": settings["registry_mirror"],
+        "pull": "never" if settings["archive"] else settings["pull"],
+        "folder": settings["archive_path"] if copied else None,
     }
 
 
@@ -46,16 +58,16 @@ def judge(context):
     """The checks of the stage image.
 
     :param context: see ``ascend.vllm.stage``; ``observed`` is what ``ascend.vllm.image_info`` returned, with
-        ``probe`` (the output of the probe inside), ``before`` ahead of a pull and ``error`` when one failed.
+        ``probe`` (the output of the probe inside), ``before`` ahead of a pull and ``error`` when one failed; with
+        ``archive`` what ``ascend.vllm.image_archive_info`` returned.
     """
     checks = Checks(CHECKS)
     plan, observed, settings = context["plan"], context["observed"], context["settings"]
     engine, image = observed["engine"], observed["image"]
     checks.expect("release_architecture", engine["architecture"] in plan["release"]["architectures"],
                   " or ".join(plan["release"]["architectures"]), engine["architecture"])
-    if image is None and observed.get("before") and settings["pull"] != "never":
-        _free_space(checks, engine, settings)
-        checks.not_run("present", "The image is brought to the node after these checks.")
+    if observed.get("before") and observed["needed"] and settings["pull"] != "never":
+        _before(checks, plan, observed, settings)
         return checks.as_list()
     if observed.get("error"):
         checks.expect("obtained", False, "the image on the node", "an error", message=_last_line(observed["error"]))
@@ -63,28 +75,59 @@ def judge(context):
                      image["id"] if image else "no such image"):
         checks.expect("architecture", image["architecture"] == engine["architecture"], engine["architecture"],
                       image["architecture"])
-        if plan["image"]["digest"] and not (observed.get("before") and settings["pull"] == "always"):
-            _digest(checks, image, plan["image"]["digest"])
+        if plan["image"]["digest"]:
+            checks.expect("digest", holds(image, plan["image"]["digest"]), plan["image"]["digest"],
+                          ", ".join([found.rpartition("@")[2] for found in image["digests"]] + [image["id"]]))
         _versions(checks, observed, plan["release"])
     return checks.as_list()
 
 
-def _free_space(checks, engine, settings):
-    wanted = float(settings["free_space_gib"])
-    free = engine["free_bytes"] / 2.0**30
+def _before(checks, plan, observed, settings):
+    """What can be known of an image before it is brought to the node."""
+    engine, registry, archive = observed["engine"], observed.get("registry"), observed.get("archive")
+    if registry and registry["error"]:
+        checks.not_run("registry_architecture", "The registry was not asked: %s" % registry["error"])
+    elif registry and not registry["architectures"]:
+        checks.not_run("registry_architecture", "The registry does not tell the architecture of the image.")
+    elif registry:
+        checks.expect("registry_architecture", engine["architecture"] in registry["architectures"],
+                      engine["architecture"], ", ".join(registry["architectures"]),
+                      message="%s is there for other processors only" % observed["source"])
+    if archive:
+        _archive(checks, plan["image"], engine, archive)
+    _free_space(checks, engine, settings, observed.get("folder"), archive)
+    checks.not_run("present", "The image is brought to the node after these checks.")
+
+
+def _archive(checks, planned, engine, archive):
+    found = choose_from_archive(archive["images"], planned["reference"])
+    fits = bool(found) and found["architecture"] == engine["architecture"] and holds(
+        dict(found, digests=[]), planned["digest"])
+    checks.expect(
+        "archive", fits, " ".join(part for part in (
+            planned["reference"], planned["digest"], "for", engine["architecture"]) if part),
+        "; ".join("%s %s for %s" % (", ".join(image["tags"]) or "no name", image["id"], image["architecture"])
+                  for image in archive["images"]) or "no image", subject=archive["path"])
+
+
+def _free_space(checks, engine, settings, folder, archive):
+    free, wanted = engine["free_bytes"] / 2.0**30, float(settings["free_space_gib"])
+    copy = archive["size_bytes"] / 2.0**30 if archive and folder else 0.0
+    if copy and folder["same_disk"]:
+        wanted += copy
+    asked = "image_free_space_gib asks for %.1f" % float(settings["free_space_gib"])
     checks.expect("free_space", free >= wanted, "%.1f GiB" % wanted, "%.1f GiB" % free,
-                  message="%s has %.1f GiB free, image_free_space_gib asks for %.1f" % (
-                      engine["data_root"], free, wanted))
+                  message="%s has %.1f GiB free, %s%s" % (
+                      engine["data_root"], free, asked,
+                      " and the copy of the archive takes %.1f" % copy if copy and folder["same_disk"] else ""))
+    if copy and not folder["same_disk"]:
+        free = folder["free_bytes"] / 2.0**30
+        checks.expect("free_space", free >= copy, "%.1f GiB" % copy, "%.1f GiB" % free, subject=folder["path"],
+                      message="%s has %.1f GiB free, the copy of the archive takes %.1f" % (folder["path"], free, copy))
 
 
 def _last_line(error):
     return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "no reason was given")
-
-
-def _digest(checks, image, pinned):
-    # An image that was loaded from an archive has no digest of a registry; its id is as binding.
-    found = [digest.rpartition("@")[2] for digest in image["digests"]] + [image["id"]]
-    checks.expect("digest", pinned in found, pinned, ", ".join(found))
 
 
 def _versions(checks, observed, release):

@@ -23,6 +23,8 @@ CHECKS = (
           "remove the manifest when another model is meant."),
     Check("digest", CRITICAL, "The model is the one that weights_digest pins",
           "Stage the pinned model, or set weights_digest to the digest of this one."),
+    Check("self_contained", CRITICAL, "Every file lies in the model's folder, which is all that the container sees",
+          "Copy the model with its links followed: cp -rL, or the hub's client with --local-dir."),
     Check("safetensors", CRITICAL, "The header of every shard parses and its tensors fill the file",
           "Stage the named file again; it was cut short or damaged at its source."),
     Check("index", CRITICAL, "The index and the shards agree",
@@ -53,11 +55,13 @@ TRANSFORMERS_5_CLASS = "TokenizersBackend"
 
 def arguments(context):
     """The arguments of ascend.vllm.weights_info."""
+    settings = context["settings"]
     return {
         "path": context["plan"]["model"]["path"],
-        # What the role just hashed in full is remembered; reading it twice would prove nothing more.
-        "verify": "changed",
-        "workers": context["settings"]["workers"],
+        # A node that stages has hashed in full by now; reading all of it twice would prove nothing more. One that only
+        # sees a shared folder has hashed nothing yet.
+        "verify": settings["verify"] if settings["distribution"] == "shared" else "changed",
+        "workers": settings["workers"],
     }
 
 
@@ -65,16 +69,16 @@ def judge(context):
     """The checks of the stage weights.
 
     :param context: see ``ascend.vllm.stage``; ``observed`` is what ``ascend.vllm.weights_info`` returned, with
-        ``error`` when staging failed.
+        ``error`` when staging failed; with ``weights_distribution: shared`` also ``stager`` (the node that fills the
+        folder) and ``shared`` (whether its mark was seen; None when it could leave none).
     """
     checks = Checks(CHECKS)
     plan, observed, settings = context["plan"], context["observed"], context["settings"]
     if observed.get("error"):
         checks.expect("staged", False, "the whole model in %s" % plan["model"]["path"], "an error",
                       message=_last_line(observed["error"]))
-    if observed.get("shared") is not None:
-        checks.expect("shared_folder", observed["shared"], "the staging node's folder at %s" % plan["model"]["path"],
-                      "the same" if observed["shared"] else "a folder of its own")
+    if observed.get("stager"):
+        _shared(checks, observed, context)
     if not checks.expect("present", bool(observed.get("files")), "a model in %s" % plan["model"]["path"],
                          "%d files" % len(observed.get("files") or ())):
         return checks.as_list()
@@ -91,10 +95,39 @@ def _last_line(error):
     return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "no reason was given")
 
 
+def _shared(checks, observed, context):
+    wanted = "the folder of %s at %s" % (observed["stager"], context["plan"]["model"]["path"])
+    same, peer = observed.get("shared"), context["peers"].get(observed["stager"])
+    if same is None and observed["stager"] == context["host"]:
+        same = True
+    if same is None and peer:
+        # A copy has the same names, sizes and bytes, and may have the same time stamps, but not the same inodes.
+        same = bool(observed.get("identity")) and observed["identity"] == peer.get("identity")
+    if same is None:
+        checks.not_run("shared_folder", "%s has not told what it sees." % observed["stager"])
+    else:
+        checks.expect("shared_folder", same, wanted, "the same" if same else "a folder of its own")
+
+
+def _origin(manifest):
+    """The manifest in words: its digest, and who stated the SHA-256 of its files."""
+    if manifest is None:
+        return "none"
+    stated = sum(entry["sha256_from"] == "hub" for entry in manifest["files"])
+    made = len(manifest["files"]) - stated
+    where = " ".join(part for part in (manifest["source"], manifest["repository"], manifest["revision"]) if part)
+    return "digest %s, %s" % (manifest["digest"], "; ".join(part for part in (
+        "%d SHA-256 stated by %s" % (stated, where) if stated else "",
+        "%d made at the first staging from %s" % (made, where) if made else "") if part))
+
+
 def _whole(checks, observed, settings):
     manifest = observed["manifest"]
+    checks.expect("self_contained", not observed["outside"], "no links out of the folder",
+                  "%d, the first is %s" % (len(observed["outside"]), observed["outside"][0])
+                  if observed["outside"] else "none")
     if not checks.expect("manifest", manifest is not None, "a manifest in %s" % observed["manifest_path"],
-                         "none" if manifest is None else "digest %s" % manifest["digest"]):
+                         _origin(manifest)):
         checks.not_run("files", "There is no manifest.")
         checks.not_run("sha256", "There is no manifest.")
     else:
@@ -172,10 +205,9 @@ def _tokenizer(checks, observed, plan):
     if found != TRANSFORMERS_5_CLASS:
         checks.expect("tokenizer", bool(found), "a tokenizer_class of transformers 4", found or "none")
         return
-    transformers = str(plan["release"].get("transformers") or "")
+    transformers = plan["release"].get("transformers")
     if transformers:
-        checks.expect("tokenizer", not transformers.startswith("4."), "a tokenizer_class of transformers %s" %
-                      transformers, found)
+        checks.expect("tokenizer", transformers >= 5, "a tokenizer_class of transformers %d" % transformers, found)
     else:
         checks.not_run("tokenizer", "%s needs transformers 5, and the catalogue does not tell what %s has." % (
             found, plan["release"]["id"]))

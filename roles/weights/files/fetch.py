@@ -7,8 +7,8 @@ fetch.py CLIENT ARGUMENT …                   runs a hub's client
 fetch.py http ADDRESS FOLDER WORKERS PATH …  is the client of a plain web server
 
 It holds the model's lock, which the staging module takes too, so a folder is never published under the client's hands.
-STAGING_FOLDER, STAGING_LOCK and STAGING_CREDENTIALS name the folder, the lock and a file with the token, which neither
-argv nor the container's configuration shows.
+STAGING_FOLDER, STAGING_WANTED, STAGING_LOCK and STAGING_CREDENTIALS name the folder, what has to come into it, the lock
+and a file with the token, which neither argv nor the container's configuration shows.
 """
 
 import fcntl
@@ -45,13 +45,52 @@ def main():
 
 
 def run(command, environment, folder):
-    """Run a client, and again when it failed after it had brought something: both clients resume. Its exit code."""
+    """Run a client, and again when it failed after it had brought something: both clients resume.
+
+    Returns what sys.exit takes: 0, or why it failed and which files are not whole.
+    """
     while True:
         before = filled(folder)
-        status = subprocess.run(command, env=environment, check=False).returncode
-        if not status or filled(folder) <= before:
-            return status
+        status, last = follow(command, environment)
+        if not status:
+            return 0
+        if filled(folder) <= before:
+            return f"{command[0]} ended with exit code {status}: {last}{unfinished(folder, environment)}"
         print("the client ended early and is started again", flush=True)
+
+
+def follow(command, environment):
+    """Run a command, pass its output on, and return its exit code and the last line that it printed."""
+    last = "it printed nothing"
+    # Else what a client written in Python printed first would come after its last words.
+    environment = dict(environment, PYTHONUNBUFFERED="1")
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace") as client:
+        for line in client.stdout:
+            print(line, end="", flush=True)
+            last = line.strip() or last
+    return client.returncode, last
+
+
+def unfinished(folder, environment):
+    """Which of the wanted files are not whole in the folder, in words."""
+    try:
+        with open(environment["STAGING_WANTED"], encoding="utf-8") as stream:
+            wanted = json.load(stream)
+    except (KeyError, OSError):  # What will come, only the tool knows.
+        return ""
+    sizes = {entry["path"]: entry["size"] for entry in wanted["files"] or ()}
+    lacking = [path for path in wanted["download"] if size(os.path.join(folder, path)) != sizes[path]]
+    others = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+    return f" (not whole: {', '.join(lacking[:3])}{others})" if lacking else ""
+
+
+def size(path):
+    """The size of a file in bytes, None where there is none."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return None
 
 
 def filled(folder):

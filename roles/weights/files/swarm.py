@@ -15,6 +15,7 @@ import fcntl
 import importlib
 import ipaddress
 import json
+import multiprocessing
 import os
 import platform
 import socket
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 NAME = "model"
@@ -71,13 +73,45 @@ def load_libtorrent(wheels):
 
 
 def describe(lt, folder, manifest):
-    """The torrent (BitTorrent v2: SHA-256 of every piece) of a manifest's files."""
+    """The torrent (BitTorrent v2: SHA-256 of every piece) of a manifest's files.
+
+    libtorrent hashes a torrent in one thread and keeps Python's lock meanwhile. In v2 every file has hashes of its own,
+    so each is described alone, by several processes, and the descriptions are laid over each other.
+    """
     files = json.loads(manifest.read_text("utf-8"))["files"]
-    entries = [lt.create_file_entry(f"{NAME}/{entry['path']}", entry["size"]) for entry in files]
-    created = lt.create_torrent(entries, piece_bytes(sum(entry["size"] for entry in files)), lt.create_torrent.v2_only)
+    piece = piece_bytes(sum(entry["size"] for entry in files))
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("fork")) as pool:
+        described = [pool.submit(describe_file, lt.__name__, str(folder), entry["path"], entry["size"], piece)
+                     for entry in sorted(files, key=lambda entry: -entry["size"]) if entry["size"]]
+        parts = [part.result() for part in described]
+    for entry in files:
+        if not entry["size"]:
+            tree = {b"": {b"length": 0}}
+            for name in reversed(entry["path"].encode().split(b"/")):
+                tree = {name: tree}
+            parts.append({b"info": {b"file tree": tree}})
+    whole = {}
+    for part in parts:
+        lay_over(whole, part)
+    return lt.bencode(whole)
+
+
+def describe_file(module, folder, path, size, piece):
+    """The torrent of one file, as a dictionary. Runs in a process of its own."""
+    lt = importlib.import_module(module)
+    created = lt.create_torrent([lt.create_file_entry(f"{NAME}/{path}", size)], piece, lt.create_torrent.v2_only)
     created.set_priv(True)
-    lt.set_piece_hashes(created, str(folder))
-    return lt.bencode(created.generate())
+    lt.set_piece_hashes(created, folder)
+    return created.generate()
+
+
+def lay_over(whole, part):
+    """Put into a dictionary what it lacks of another one, level by level."""
+    for key, value in part.items():
+        if isinstance(value, dict):
+            lay_over(whole.setdefault(key, {}), value)
+        else:
+            whole.setdefault(key, value)
 
 
 def piece_bytes(total):
@@ -106,15 +140,16 @@ def share(lt, options):
     handle = session.add_torrent(torrent)
     files = handle.torrent_file().layout()
     wanted = {f"{NAME}/{path}" for path in options.only}
-    if wanted:
+    touch_empty(files, wanted, options.folder)
+    if options.only:
         handle.prioritize_files([4 if files.file_path(at) in wanted else 0 for at in range(files.num_files())])
     upstream = Upstream(handle.connect_peer, [(resolve(name), options.port) for name in options.upstream])
-    moved, moved_at, missing = -1, time.monotonic(), bool(wanted)
+    moved, moved_at, missing = -1, time.monotonic(), bool(options.only)
     while True:
         status = handle.status()
         if status.errc.value():
             sys.exit(f"libtorrent: {status.errc.message()}")
-        if missing and status.is_finished and status.num_pieces:
+        if missing and (not wanted or (status.is_finished and status.num_pieces)):
             flush(lt, session, handle)
             options.done.touch()
             missing = False
@@ -130,6 +165,17 @@ def share(lt, options):
         elif now - moved_at > IDLE_S:
             return
         time.sleep(TICK_S)
+
+
+def touch_empty(files, wanted, folder):
+    """Make the wanted files that have no bytes, and so no pieces, and take them out of ``wanted``."""
+    for at in range(files.num_files()):
+        path = files.file_path(at)
+        if path in wanted and not files.file_size(at):
+            target = Path(folder, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
+            wanted.discard(path)
 
 
 class Upstream:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -109,13 +110,51 @@ sys.exit(0 if step + 1 >= int(sys.argv[3]) else 3)
 """
 
 
-@pytest.mark.parametrize(("brings", "needs", "status", "runs"), [(4, 3, 0, 3), (2, 9, 3, 2), (0, 9, 3, 0)])
-def test_a_client_is_started_again_for_as_long_as_it_brings_something(tmp_path, brings, needs, status, runs):
+@pytest.mark.parametrize(("brings", "needs", "failure", "runs"), [
+    (4, 3, "", 3), (2, 9, "code 3", 2), (0, 9, "code 3", 0)])
+def test_a_client_is_started_again_for_as_long_as_it_brings_something(tmp_path, brings, needs, failure, runs):
     folder = tmp_path / "staging"
     folder.mkdir()
     command = [sys.executable, "-c", CLIENT, str(folder), str(brings), str(needs)]
-    assert fetch.run(command, {}, str(folder)) == status
+    assert failure in str(fetch.run(command, {}, str(folder)) or "")
     assert len(list(folder.iterdir())) == runs
+
+
+def test_a_client_that_failed_is_told_with_its_last_line_and_what_is_not_whole(tmp_path):
+    wanted = tmp_path / "wanted.json"
+    files = [{"path": name, "size": 2} for name in ("a", "b", "c", "d", "e", "f")]
+    wanted.write_text(json.dumps({"files": files, "download": ["a", "b", "c", "d", "e"]}))
+    folder = tmp_path / "staging"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"12")
+    (folder / "b").write_bytes(b"1")
+    command = [sys.executable, "-c", "print('x'); raise OSError(28, 'No space left on device')"]
+    assert fetch.run(command, {"STAGING_WANTED": str(wanted)}, str(folder)) == (
+        f"{sys.executable} ended with exit code 1: OSError: [Errno 28] No space left on device "
+        "(not whole: b, c, d and 1 more)")
+
+
+class Layout:
+    """libtorrent's list of files."""
+
+    def __init__(self, sizes):
+        self._files = list(sizes.items())
+
+    def num_files(self):
+        return len(self._files)
+
+    def file_path(self, at):
+        return self._files[at][0]
+
+    def file_size(self, at):
+        return self._files[at][1]
+
+
+def test_files_without_bytes_are_made_and_not_waited_for(tmp_path):
+    wanted = {"model/sub/empty", "model/a"}
+    swarm.touch_empty(Layout({"model/a": 5, "model/sub/empty": 0, "model/other": 0}), wanted, tmp_path)
+    assert wanted == {"model/a"}
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["empty"]
 
 
 def connections(received, addresses=("near", "far", "seed"), until=60):
@@ -142,6 +181,17 @@ def test_a_node_that_brings_nothing_is_passed_over():
     patience = swarm.STALLED_S + 3
     assert [address for _second, address in made][:4] == ["near", "far", "seed", "near"]
     assert made[1][0] - 3 > patience >= made[1][0] - 3 - 1
+
+
+def test_descriptions_of_files_become_one():
+    whole = {}
+    for name, root in ((b"a", b"1"), (b"b", b"2")):
+        swarm.lay_over(whole, {b"info": {b"name": b"model", b"file tree": {b"sub": {name: {b"": {b"length": 9}}}}},
+                               b"piece layers": {root: b"hashes"}})
+    assert whole == {
+        b"info": {b"name": b"model", b"file tree": {
+            b"sub": {b"a": {b"": {b"length": 9}}, b"b": {b"": {b"length": 9}}}}},
+        b"piece layers": {b"1": b"hashes", b"2": b"hashes"}}
 
 
 @pytest.mark.parametrize(("total", "expected"), [

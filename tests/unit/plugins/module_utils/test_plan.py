@@ -127,6 +127,9 @@ def test_hardware_decides_tag_and_devices(hardware, variant, tag, devices):
      "registry.example:5000/mirror/vllm-ascend:v0.11.0rc1"),
     ({"image_tag": "0.11.0rc1"}, "quay.io/ascend/vllm-ascend:v0.11.0rc1"),
     ({"image_tag": "site-7"}, "quay.io/ascend/vllm-ascend:site-7"),
+    ({"image_tag": "7-site"}, "quay.io/ascend/vllm-ascend:7-site"),
+    ({"image_tag": "0.11.0rc1-openeuler"}, "quay.io/ascend/vllm-ascend:v0.11.0rc1-openeuler"),
+    ({"image_tag": "v0.11.0rc1-site7", "plan_hardware": "atlas_800_a3"}, "quay.io/ascend/vllm-ascend:v0.11.0rc1-site7"),
 ])
 def test_image_reference(inputs, reference):
     assert valid(**inputs)["image"]["reference"] == reference
@@ -395,6 +398,11 @@ REFUSED = [
     ({"image_repository": "quay.io/ascend/vllm-ascend:v1"}, ["image_repository", "image_tag"]),
     ({"image_variant": "alpine"}, ["image_variant is alpine", "openeuler"]),
     ({"image_digest": "abc"}, ["image_digest", "abc"]),
+    ({"image_tag": "v0.11.0rc1-a3"}, ["an image for the chips a3", "atlas_800_a2", "set image_tag to v0.11.0rc1."]),
+    ({"image_tag": "v0.11.0rc1-310p-openeuler"}, ["an image for the chips 310p"]),
+    ({"image_tag": "v0.11.0rc1", "plan_hardware": "atlas_800_a3"}, ["an image for the 910B", "suffix -a3"]),
+    ({"image_tag": "v0.11.0rc1-openeuler", "plan_hardware": "atlas_800_a3"}, ["an image for the 910B"]),
+    ({"image_tag": "0.13.0"}, ["an image of release v0.13.0", "plan_release to v0.13.0, or image_tag to v0.11.0rc1"]),
 ]
 
 

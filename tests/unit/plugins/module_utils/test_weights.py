@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 
 import pytest
 
@@ -78,6 +79,41 @@ def test_a_file_written_just_now_is_not_remembered(model, tmp_path):
     (model / "a").write_bytes(b"fresh")
     digests(model, memory_of(tmp_path))
     assert digests(model, memory_of(tmp_path)).hashed_bytes == 5
+
+
+def test_a_time_stamp_from_the_future_is_remembered(model, tmp_path):
+    os.utime(model / "sub/c", (4_000_000_000, 4_000_000_000))
+    digests(model, memory_of(tmp_path))
+    assert digests(model, memory_of(tmp_path)).hashed_bytes == 0
+
+
+def test_a_damaged_memory_is_made_again(model, tmp_path):
+    first = digests(model, memory_of(tmp_path))
+    next((tmp_path / "memory").iterdir()).write_bytes(b"{")
+    assert digests(model, memory_of(tmp_path))[:2] == (first.sha256, first.hashed_bytes)
+    assert digests(model, memory_of(tmp_path)).hashed_bytes == 0
+
+
+def test_a_proof_does_not_fail_for_want_of_its_memory(model, tmp_path):
+    (tmp_path / "memory").write_bytes(b"a file where the folder should be")
+    assert digests(model, memory_of(tmp_path)).hashed_bytes == 5 + (3 << 20)
+
+
+@pytest.mark.parametrize(("target", "outside"), [
+    ("a", False), ("sub/../a", False), ("../blob", True), ("{model}/a", False), ("{root}/blob", True),
+    ("{root}/other/a", True)])
+def test_links_out_of_the_folder(model, tmp_path, target, outside):
+    (tmp_path / "blob").write_bytes(b"1")
+    (tmp_path / "other").symlink_to(model)
+    (model / "link").symlink_to(target.format(model=model, root=tmp_path))
+    assert weights.list_outside(str(model), weights.list_model(str(model))) == (["link"] if outside else [])
+
+
+def test_only_one_file_system_has_one_identity(model, tmp_path):
+    shutil.copytree(model, tmp_path / "copy")
+    (tmp_path / "mount").symlink_to(model)
+    of = {name: weights.identify(weights.list_model(str(tmp_path / name))) for name in ("model", "mount", "copy")}
+    assert of["model"] == of["mount"] != of["copy"]
 
 
 def test_only_a_full_proof_sees_silent_corruption(model, tmp_path):

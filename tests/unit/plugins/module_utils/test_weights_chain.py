@@ -24,6 +24,16 @@ def test_the_stager_is_the_node_that_comes_nearest(held, expected):
     assert stager(["a", "b", "c"], held) == expected
 
 
+@pytest.mark.parametrize(("held", "expected"), [
+    ({"a": NOTHING, "b": NOTHING}, "b"),
+    ({"a": PART, "b": NOTHING, "c": PART}, "c"),
+    ({"a": WHOLE, "b": PART}, "a"),
+    ({"a": NOTHING}, None),
+])
+def test_another_takes_the_place_of_a_node_that_failed(held, expected):
+    assert stager(["a", "b", "c"], held, failed=["a"]) == expected
+
+
 @pytest.mark.parametrize(("holders", "expected"), [
     ({"a"}, {"b": ["a"], "c": ["b", "a"], "d": ["c", "b", "a"]}),
     ({"c"}, {"a": ["c"], "b": ["a", "c"], "d": ["b", "a", "c"]}),

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils import weights
-from ansible_collections.ascend.vllm.plugins.module_utils.weights_staging import Source, Staging, StagingError
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_guards import StagingError, hold_lock
+from ansible_collections.ascend.vllm.plugins.module_utils.weights_staging import Source, Staging
 
 FILES = {"config.json": b"{}", "sub/model.safetensors": b"tensors"}
 
@@ -205,6 +206,14 @@ def test_a_hub_without_repository(site):
         site.staging(repository="").plan(site.hub)
 
 
+def test_a_password_in_the_address_is_refused_without_repeating_it(site):
+    staging = site.staging("http")
+    staging.source = staging.source._replace(endpoint="https://me:s3cret@web.example/model")
+    with pytest.raises(StagingError, match="put a token in weights_hub_token") as caught:
+        staging.plan(site.hub)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_too_little_space_is_told_before_anything_is_written(site):
     staging = site.staging()
     work = staging.plan(site.hub)
@@ -230,9 +239,10 @@ def test_the_token_is_for_root_alone_and_goes_away(site):
 def test_two_runs_do_not_stage_one_model(site):
     first, second = site.staging(), site.staging()
     reason = r"another run stages .*\(preparing since 20"
-    with first.lock(0, "preparing"), pytest.raises(StagingError, match=reason), second.lock(0.1, "preparing"):
+    with hold_lock(first.place, 0, "preparing"), pytest.raises(StagingError, match=reason), \
+            hold_lock(second.place, 0.1, "preparing"):
         pytest.fail("both runs hold the lock")
-    with second.lock(0, "preparing"):
+    with hold_lock(second.place, 0, "preparing"):
         assert Path(second.place.lock).read_text().startswith("preparing since")
 
 
@@ -298,10 +308,128 @@ def test_a_model_from_another_node(site, tmp_path):
 
 
 def test_a_node_holds_a_model_only_when_it_is_whole_and_from_this_source(site):
-    assert site.staging().held() == {"holds": False, "files": 0, "manifest": None}
+    assert site.staging().held() == {"holds": False, "files": 0, "manifest": None, "folder": str(site.beside)}
     site.stage()
     assert site.staging().held()["holds"] is True
     assert site.staging("huggingface").held()["holds"] is False
     assert site.staging("local", "").held()["holds"] is True
     (site.model / "config.json").unlink()
-    assert site.staging().held() == {"holds": False, "files": 1, "manifest": None}
+    assert site.staging().held() == {"holds": False, "files": 1, "manifest": None, "folder": str(site.beside)}
+
+
+def test_a_file_of_another_origin_is_not_replaced(site):
+    site.model.mkdir(parents=True)
+    (site.model / "config.json").write_bytes(b"[1]")
+    with pytest.raises(StagingError, match=r"files of another origin: config.json has 3 bytes, expected 2; move them"):
+        site.stage()
+    assert site.content() == {"config.json": b"[1]"}
+
+
+def test_an_adopted_file_is_restored_but_not_retired(site):
+    for path, content in FILES.items():
+        (site.model / path).parent.mkdir(parents=True, exist_ok=True)
+        (site.model / path).write_bytes(content)
+    site.stage()
+    (site.model / "config.json").write_bytes(b"[]")
+    assert site.stage()["download"] == ["config.json"]
+    assert site.content() == FILES
+    site.hub.files = {"config.json": b"{ }", "new": b"1"}
+    source = Source("modelscope", "o/m", "v2", "", "")
+    for _again in range(2):  # It was written by the repair, so the next revision may replace it.
+        staging = Staging(str(site.model), source, site.staging()._memory, 2)
+        work = staging.plan(site.hub)
+        if work["changed"]:
+            staging.prepare(work, 0)
+            for path in work["download"]:
+                site.fetch(path)
+            staging.publish("now")
+    assert site.content() == dict(site.hub.files, **{"sub/model.safetensors": b"tensors"})
+
+
+def test_what_this_role_wrote_goes_with_its_revision(site):
+    site.stage()
+    del site.hub.files["sub/model.safetensors"]
+    staging = site.staging()
+    staging.source = staging.source._replace(revision="v2")
+    staging.prepare(staging.plan(site.hub), 0)
+    staging.publish("now")
+    assert site.content() == {"config.json": b"{}"}
+
+
+def test_a_model_behind_a_link_is_staged_where_the_link_points(site, tmp_path):
+    disk = tmp_path / "disk"
+    (disk / "there").mkdir(parents=True)
+    site.model.parent.mkdir()
+    site.model.symlink_to(disk / "there")
+    site.beside = disk / ".ascend-vllm" / "there"
+    site.stage()
+    assert site.content() == FILES
+    assert site.model.is_symlink()
+    assert {path.name for path in site.model.parent.iterdir()} == {"model"}
+    assert site.stage()["changed"] is False
+
+
+def test_links_out_of_the_folder_are_no_model(site, tmp_path):
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    (blobs / "1").write_bytes(b"{}")
+    site.model.mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json"):
+        (site.model / name).symlink_to(blobs / "1")
+    with pytest.raises(StagingError, match=r"config.json in .* and 1 other files are links out of the folder.*cp -rL"):
+        site.staging("local", "").plan(None)
+
+
+@pytest.fixture
+def read_only(site, monkeypatch, tmp_path):
+    """A model on a mount that this node only reads."""
+    site.model.mkdir(parents=True)
+    (site.model / "config.json").write_bytes(b"{}")
+    monkeypatch.setattr(weights, "STATE_FOLDER", str(tmp_path / "state"))
+    monkeypatch.setattr(weights, "read_only", lambda folder: folder.startswith(str(site.model.parent)))
+    return site
+
+
+def test_a_model_on_a_read_only_mount_is_recorded_on_the_node(read_only, tmp_path):
+    staging = read_only.staging("local", "")
+    staging.prepare(staging.plan(None), 0)
+    with hold_lock(staging.place, 0, "publishing"):
+        staging.publish("now")
+    assert read_only.staging("local", "").plan(None)["changed"] is False
+    assert {path.name for path in read_only.model.parent.iterdir()} == {"model"}
+    assert staging.place.manifest.startswith(str(tmp_path / "state"))
+    assert staging.mark() is None
+
+
+def test_nothing_is_fetched_to_a_read_only_mount(read_only):
+    staging = read_only.staging()
+    work = staging.plan(read_only.hub)
+    with pytest.raises(StagingError, match=r"is read-only on this node.*weights_source to local"):
+        staging.prepare(work, 0)
+
+
+def test_a_mount_of_its_own_is_refused(site, monkeypatch):
+    staging = site.staging()
+    monkeypatch.setattr("os.path.ismount", lambda path: path == str(site.model))
+    with pytest.raises(StagingError, match="is a mount of its own"):
+        staging.prepare(staging.plan(site.hub), 0)
+
+
+def test_a_mark_lies_beside_the_model(site):
+    site.stage()
+    mark = Path(site.staging().mark())
+    assert mark.parent == site.beside
+
+
+def test_a_damaged_manifest_is_named(site):
+    site.stage()
+    (site.beside / "manifest.json").write_bytes(b"")
+    with pytest.raises(StagingError, match=r"manifest.json is damaged .*; remove it"):
+        site.staging().plan(site.hub)
+
+
+def test_names_with_spaces_and_files_without_bytes(site):
+    site.hub.files = {"a b.json": b"{}", "empty": b""}
+    site.stage()
+    assert site.content() == site.hub.files
+    assert site.stage()["changed"] is False

@@ -12,7 +12,7 @@ import struct
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils import weights
-from ansible_collections.ascend.vllm.plugins.module_utils.checks.weights import CHECKS, judge
+from ansible_collections.ascend.vllm.plugins.module_utils.checks.weights import CHECKS, arguments, judge
 from ansible_collections.ascend.vllm.plugins.modules.weights_info import observe
 
 LONG_AGO = 1_600_000_000
@@ -198,7 +198,7 @@ def test_description_and_quantization_go_together(model, quantization, described
     assert failed(judge(context(model, quantization=quantization))) == expected
 
 
-@pytest.mark.parametrize(("transformers", "status"), [("4.57.1", "failed"), ("5.0.0", "passed"), (None, "not_run")])
+@pytest.mark.parametrize(("transformers", "status"), [(4, "failed"), (5, "passed"), (None, "not_run")])
 def test_a_tokenizer_of_transformers_5(model, transformers, status):
     write(model, "tokenizer_config.json", {"tokenizer_class": "TokenizersBackend"})
     record(model)
@@ -216,8 +216,50 @@ def test_without_a_manifest_nothing_is_said_to_be_whole(model):
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_local_folder_is_told_from_the_shared_one(model, seen):
     found = context(model)
-    found["observed"]["shared"] = seen
+    found["observed"].update(stager="node2", shared=seen)
     assert failed(judge(found)) == ([] if seen else ["shared_folder"])
+
+
+@pytest.mark.parametrize(("stager", "peer", "expected"), [
+    ("node2", "same", None),
+    ("node2", "other", "failed"),
+    ("node2", None, "not_run"),
+    ("node1", None, None),
+])
+def test_on_a_read_only_mount_inodes_tell_a_copy_from_the_shared_folder(model, stager, peer, expected):
+    found = context(model)
+    found["observed"].update(stager=stager, shared=None)
+    if peer:
+        own = found["observed"]["identity"]
+        found["peers"] = {"node2": {"identity": own if peer == "same" else "0", "manifest": None}}
+    outcome = {check["id"]: check["status"] for check in judge(found) if check["status"] != "passed"}
+    assert outcome == ({"shared_folder": expected} if expected else {})
+
+
+def test_a_link_out_of_the_folder_is_named(model, tmp_path):
+    (tmp_path / "blob").write_bytes((model / FIRST).read_bytes())
+    (model / FIRST).unlink()
+    (model / FIRST).symlink_to("../blob")
+    record(model)
+    checks = judge(context(model))
+    assert failed(checks) == ["self_contained"]
+    assert "the first is " + FIRST in next(check["actual"] for check in checks if check["id"] == "self_contained")
+
+
+def test_the_manifest_says_where_its_hashes_come_from(model):
+    manifest = weights.read_json(weights.place(str(model)).manifest)
+    manifest["files"][0]["sha256_from"] = "staging"
+    weights.write_json(weights.place(str(model)).manifest, manifest)
+    told = next(check["actual"] for check in judge(context(model)) if check["id"] == "manifest")
+    assert "5 SHA-256 stated by modelscope o/m master; 1 made at the first staging" in told
+
+
+@pytest.mark.parametrize(("distribution", "verify", "expected"), [
+    ("shared", "full", "full"), ("shared", "changed", "changed"), ("each", "full", "changed"),
+    ("fanout", "full", "changed")])
+def test_a_node_that_only_sees_a_shared_folder_reads_it_in_full(distribution, verify, expected):
+    settings = {"distribution": distribution, "verify": verify, "workers": 8}
+    assert arguments({"plan": {"model": {"path": "/m"}}, "settings": settings})["verify"] == expected
 
 
 @pytest.mark.parametrize("pinned", [True, False])
