@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 # The names that Docker gives to what the kernel calls otherwise.
-_KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
+KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 class ImageError(ValueError):
@@ -29,7 +29,7 @@ def describe_image(inspection):
             "id": image["Id"],
             "digests": sorted(image.get("RepoDigests") or ()),
             "tags": sorted(image.get("RepoTags") or ()),
-            "architecture": _KERNEL_NAMES.get(image["Architecture"], image["Architecture"]),
+            "architecture": KERNEL_NAMES.get(image["Architecture"], image["Architecture"]),
             "size_bytes": image["Size"],
             "created": image["Created"],
         }
@@ -50,7 +50,7 @@ def describe_engine(info):
         architecture = engine["Architecture"]
         return {
             "version": engine["ServerVersion"],
-            "architecture": _KERNEL_NAMES.get(architecture, architecture),
+            "architecture": KERNEL_NAMES.get(architecture, architecture),
             "data_root": engine["DockerRootDir"],
         }
     except (ValueError, LookupError, TypeError) as error:
