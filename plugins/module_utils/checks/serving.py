@@ -49,8 +49,8 @@ CHECKS = (
           "Something else answers on this port, or serving_served_model_name was changed by hand: start it again."),
     Check("completion", CRITICAL, "A completion is answered", _LOG),
     Check("engine_goes_on", CRITICAL, "Docker's health check sees the engine go on",
-          "Keep what the engine says (playbooks/diagnostics.yml), then restart its container; serving_restart_hung does "
-          "the latter by itself."),
+          "Keep what the engine says (playbooks/diagnostics.yml), then restart the container; with "
+          "serving_restart_hung it restarts by itself."),
     Check("api_key", WARNING, "Clients have to send an API key",
           "Set serving_api_key from a vault, or listen on a protected address with serving_bind."),
     Check("plan_warnings", WARNING, "The plan has nothing to warn of",
