@@ -188,7 +188,8 @@ SHOWN_LINES = 20
 CAUSES = 3
 STATUS_TIMEOUT_S = 10
 ENGINE_TIMEOUT_S = 20
-UNHEALTHY = "unhealthy"
+# Docker's health check has waited long enough; an engine that has come back answers one token at once.
+UNHEALTHY_TIMEOUT_S = 5
 
 
 class HealthServer(Server):
@@ -228,10 +229,14 @@ class Observer:
         known = instance["restarts"]
         if known is not None and found["restarts"] > known:
             return self._with_log(dict(seen, state=FAILED, reason="the container was restarted while it was starting"))
-        if found["health"] and found["health"]["status"] == UNHEALTHY:
+        if self._is_unhealthy(found):
             return self._with_log(dict(seen, state=FAILED, reason="%s, and Docker calls the container unhealthy" % (
                 seen["reason"])))
         return seen
+
+    @staticmethod
+    def _is_unhealthy(found):
+        return bool(found["health"]) and found["health"]["status"] == "unhealthy"
 
     def _ask(self, seen, instance):
         """Add what the API answers, in the order in which it comes up."""
@@ -249,6 +254,8 @@ class Observer:
             return self._with_log(dict(seen, state=FAILED, reason="/v1/models does not name %s" % (
                 self.options["served_name"])))
         server.timeout = self.options["completion_timeout_s"]
+        if self._is_unhealthy(seen["container"]):
+            server.timeout = min(server.timeout, UNHEALTHY_TIMEOUT_S)
         seen["completion"] = server.ask({"endpoint": "/v1/completions", "body": {
             "model": self.options["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
         if seen["completion"]["status"] is None:
