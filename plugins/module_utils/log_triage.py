@@ -32,7 +32,8 @@ class Cause(NamedTuple):
 
 
 def _code(code):
-    return r"(?<![A-Za-z0-9])%s(?![0-9])" % code
+    """The code first and then what stands before it: a pattern that begins with letters is found faster."""
+    return r"%s(?<![A-Za-z0-9]%s)(?![0-9])" % (code, code)
 
 
 def _error_code(*numbers):
@@ -199,12 +200,12 @@ CAUSES = (
     Cause("host_out_of_memory", FAULT,
           "The node itself has no memory left: dmesg names who was killed; end other processes, or load the weights "
           "with less of it (safetensors-load-strategy, fewer instances).",
-          (r"\bstd::bad_alloc\b", r"(?<![\w.'])MemoryError\b", r"\[Errno 12\]", r"Out of memory: Killed process",
-           r"\boom-kill\b", r"DefaultCPUAllocator: can't allocate memory")),
+          (r"std::bad_alloc\b", r"(?<![\w.'])MemoryError\b", r"\[Errno 12\]", r"Out of memory: Killed process",
+           r"oom-kill\b", r"DefaultCPUAllocator: can't allocate memory")),
     Cause("shm_too_small", FAULT,
           "/dev/shm of the container is full: raise serving_shm_size.",
           (r"unable to (?:write to file|mmap|allocate shared memory).*(?:/torch_|/dev/shm|shared memory)",
-           r"\bBus error\b", r"/dev/shm.*No space left on device"), ("disk_full",)),
+           r"Bus error\b", r"/dev/shm.*No space left on device"), ("disk_full",)),
     Cause("disk_full", FAULT, "A disk is full: the line says where; make room (docker image prune, old logs).",
           (r"No space left on device", r"\[Errno 28\]", r"Disk quota exceeded")),
     Cause("kv_cache_too_small", FAULT,
@@ -293,7 +294,7 @@ CAUSES = (
            r"/python[\d.]*: No module named")),
     Cause("packages_mismatch", FAULT,
           "Packages in the image do not fit together (vLLM, vllm-ascend, torch, torch_npu): use an unchanged image.",
-          (r"ImportError: cannot import name", r"\bundefined symbol: ",
+          (r"ImportError: cannot import name", r"undefined symbol: ",
            r"AttributeError: module 'vllm\S*' has no attribute")),
     Cause("engine_dead", ENGINE,
           "The engine died and this text does not say why: read further up, and the logs in the container (plog).",
@@ -323,17 +324,27 @@ REMEDIES[UNKNOWN] = "No known cause in this text: look further up, at the other 
 # Releases differ in capitals more than in words.
 _SIGNATURES = {cause.id: tuple(re.compile(signature, re.IGNORECASE) for signature in cause.signatures)
                for cause in CAUSES}
-# Most lines of a log match nothing: one pass of this drops them.
-_ANY = re.compile("|".join(["TLS SWITCH ", "non-default args: ", "vLLM API server version "] + [
-    "(?:%s)" % text for cause in CAUSES for text in cause.signatures]), re.IGNORECASE)
+
+
+def _any_of(causes, *others):
+    """One pattern for lines in small letters, four times as fast as one that ignores case."""
+    texts = [*others, *(text for cause in causes for text in cause.signatures)]
+    return re.compile("|".join("(?:%s)" % re.sub(
+        r"\\.|[A-Z]", lambda match: match.group() if match.group()[0] == "\\" else match.group().lower(), text)
+        for text in texts))
+
+
+# Printed once at the start of a server, whatever its version.
+_LIFE = re.compile(r"\bnon-default args: |vLLM API server version ")
+# Most lines match nothing: one pass drops them, and a short one those that tell of no fault anyway.
+_ANY = _any_of(CAUSES, "TLS SWITCH ", _LIFE.pattern)
+_MILD = _any_of([cause for cause in CAUSES if cause.level > ENGINE], "TLS SWITCH ", _LIFE.pattern)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What is handled is logged at these levels by vLLM, uvicorn, plog, torch and Python's warnings: a fault told there is
 # none.
 _HANDLED = re.compile(
     r"(?:^|\)\s*)(?:DEBUG|INFO|WARNING) \d\d-\d\d |\b(?:DEBUG|INFO|WARNING) -|(?:^|\)\s*)(?:DEBUG|INFO|WARNING)[: ]"
     r"|(?:^|[:\s])\[(?:DEBUG|INFO|WARNING|EVENT)\] |(?:^|\s)\[[WI](?:\d{4}|\.\.\.)[\] ]|\b[A-Z]\w*Warning: ")
-# Printed once at the start of a server, whatever its version.
-_LIFE = re.compile(r"\bnon-default args: |vLLM API server version ")
 _TLS_SWITCH = re.compile(r"TLS SWITCH \(([01])\)")
 
 
@@ -349,7 +360,8 @@ def diagnose(text):
     :returns: ``[{"cause", "evidence", "remedy"}]``, never empty; ``evidence`` is the decisive line (two lines for a
         TLS switch that differs between devices), None for ``unknown``.
     """
-    lines = [(number, line) for number, line in enumerate(_COLOUR.sub("", text).splitlines()) if _ANY.search(line)]
+    lines = [(number, line) for number, line in enumerate(_COLOUR.sub("", text).splitlines())
+             if (_MILD if _HANDLED.search(line) else _ANY).search(line.lower())]
     ranked = _rank(_find(lines, _since_start(lines)))
     if not ranked:
         return [{"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN]}]
