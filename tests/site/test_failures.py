@@ -128,8 +128,8 @@ def test_node_lost_in_a_task_of_docker_is_reported_though_it_was_the_only_one(si
     service = "vllm-ascend-qwen25-vl"
     bed("exec", "node2", "docker", "rm", "--force", service)
     bed("exec", "node2", "setsid", "--fork", "sh", "-c",
-        f"exec >/dev/null 2>&1 </dev/null; for _ in $(seq 3000); do docker inspect {service} && break; sleep 0.02; done;"
-        " iptables -w -t mangle -I PREROUTING -i eth0 -j DROP")
+        f"exec >/dev/null 2>&1 </dev/null; for _ in $(seq 3000); do docker inspect {service} && break; sleep 0.02; done"
+        "; iptables -w -t mangle -I PREROUTING -i eth0 -j DROP")
     try:
         done, report = site("--limit", "node2", tags="serving", ANSIBLE_SSH_ARGS=(
             "-o ControlMaster=no -o ServerAliveInterval=1 -o ServerAliveCountMax=2"))
