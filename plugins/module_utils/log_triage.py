@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# How near to a fault a cause is. The order is the ranking.
-FAULT, PEER, TIMEOUT, ENGINE, SIGNAL, WARNING, HEALTHY = range(7)
+# How near to a fault a cause is; VAGUE says that something is wrong with an NPU, not what. The order is the ranking.
+FAULT, VAGUE, PEER, TIMEOUT, ENGINE, SIGNAL, WARNING, HEALTHY = range(8)
 
 UNKNOWN = "unknown"
 
@@ -100,7 +100,7 @@ CAUSES = (
           "A process did not join torch's store in time: find the one that is missing, check master address and port "
           "and that the nodes reach each other.",
           (r"waiting for clients\. \d+/\d+ clients joined", r"client socket has timed out after .* trying to connect",
-           r"DistStoreError", r"DistNetworkError", r"\[c10d\].*(?:timed out|failed to connect)"), ("engine_dead",)),
+           r"DistStoreError", r"DistNetworkError", r"\[c10d\].*(?:timed out|failed to connect)")),
     Cause("rank_num_mismatch", PEER,
           "Fewer ranks joined than expected: start all nodes with the same world size and look at the missing one.",
           (r"rank num\[\d+\] ?is different with rank list size",
@@ -132,7 +132,7 @@ CAUSES = (
           "A worker did not answer the engine: look for what the workers wrote before, at the NPUs (npu-smi info) and "
           "at plog in the container.",
           (r"RPC call to \w+ timed out", r"Timed out waiting for engine core processes",
-           r"Execution of the model timed out"), ("engine_dead",)),
+           r"Execution of the model timed out")),
     # --- the device --------------------------------------------------------------------------------------------------
     Cause("sdma_error", FAULT,
           "A memory copy between NPUs failed: check HCCS and HBM (npu-smi info -t ecc), reset or replace the NPU.",
@@ -176,21 +176,26 @@ CAUSES = (
           (r"\bra[ _]rdev[ _]init failed", _code("EJ0002"), r"RDMA device .*(?:init|open)\w* fail")),
     Cause("device_busy", FAULT,
           "Another process or container holds the NPU (npu-smi info shows it): stop it or plan other NPUs.",
-          (_code("EL0005"), r"Resource_Busy", r"because the device is used", r"\bdrvRetCode=87\b"),
-          ("device_not_visible", "device_unavailable")),
-    Cause("device_not_visible", FAULT,
+          (_code("EL0005"), r"Resource_Busy", r"because the device is used", r"\bdrvRetCode=87\b")),
+    Cause("device_not_visible", VAGUE,
           "The container has fewer NPUs than vLLM asks for: compare tensor-parallel-size with the devices of the "
           "container and with ASCEND_RT_VISIBLE_DEVICES.",
           (r"Invalid devId, current device=\d+, valid devId range", _error_code("107001"), r"Invalid device ID",
            _code("EE1001") + r".*invalid device"), ("device_unavailable",)),
-    Cause("device_unavailable", FAULT,
+    Cause("platform_not_found", VAGUE,
+          "vLLM has found no NPU platform: torch_npu or vllm_ascend could not be imported; read what it says before, "
+          "and keep the image's entrypoint.",
+          (r"Failed to infer device type", r"No platform detected, vLLM is running on UnspecifiedPlatform"),
+          ("device_unavailable", "device_not_visible")),
+    Cause("device_unavailable", VAGUE,
           "The NPU cannot be opened: npu-smi info on the node has to list it as healthy; check that the container has "
           "/dev/davinci*, davinci_manager, devmm_svm and hisi_hdc, and that nobody else holds it.",
           (_error_code("507033", "207004"), r"Can't get ascend_hal device count", r"drvMngGetConsoleLogLevel failed",
            r"dcmi (?:module )?init\w* failed", r"/dev/(?:davinci\w*|devmm_svm|hisi_hdc)\b.* is not there")),
     Cause("hbm_not_free", FAULT,
           "Other processes hold HBM of the NPU: stop them (npu-smi info shows them) or lower gpu-memory-utilization.",
-          (r"Free memory on device .*less than desired GPU memory utilization",), ("out_of_memory",)),
+          (r"Free memory on device .*less than desired GPU memory utilization",
+           r"Error in memory profiling\."), ("out_of_memory",)),
     Cause("out_of_memory", FAULT,
           "The NPU has no memory left: lower max-model-len, max-num-seqs or gpu-memory-utilization, use more NPUs, or "
           "end other processes on it.",
@@ -237,7 +242,8 @@ CAUSES = (
     Cause("weights_damaged", FAULT,
           "The files of the model are not whole or not of this model: prove them with playbooks/weights.yml.",
           (r"Error while deserializing header", r"SafetensorError", r"weights were not initialized from checkpoint",
-           r"size mismatch for \S+: copying", r"MetadataIncompleteBuffer|InvalidHeaderDeserialization")),
+           r"size mismatch for \S+: copying", r"MetadataIncompleteBuffer|InvalidHeaderDeserialization",
+           r"KeyError: '(?:language_model|model|visual)\.[\w.]+'")),
     Cause("model_unsupported", FAULT,
           "This release does not serve the model's architecture: choose a release that the catalogue lists for it.",
           (r"Model architectures \[.*\] (are not supported|failed to be inspected)",

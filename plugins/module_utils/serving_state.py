@@ -16,9 +16,10 @@ import time
 
 # In the order in which a starting server writes them; the last one found is how far it is.
 _STAGES = (
-    (re.compile(r"Loading safetensors checkpoint shards:\s+(\d+)% Completed"), "loading weights, %s %%"),
+    (re.compile(r"Loading \S+ (?:checkpoint shards|using [^:\n]*):\s+(\d+)% Completed"), "loading weights, %s %%"),
     (re.compile(r"Loading (?:model )?weights took"), "weights loaded"),
-    (re.compile(r"Available (?:KV cache )?memory:|GPU KV cache size"), "KV cache sized"),
+    (re.compile(r"Compiling a graph for|Dynamo bytecode transform time"), "compiling"),
+    (re.compile(r"Available (?:KV cache )?memory:|\bKV cache size"), "KV cache sized"),
     (re.compile(r"Capturing (?:CUDA|ACL|NPU)? ?graphs?.*?(\d+)%"), "capturing graphs, %s %%"),
     (re.compile(r"Graph capturing finished"), "graphs captured"),
     (re.compile(r"init engine .* took"), "engine initialised"),

@@ -268,6 +268,8 @@ def test_health_check_of_every_instance():
 
 def test_no_health_check():
     resolved = valid(serving_health_interval_s=0)
+    assert "no health check" in plan_text.describe(resolved, "node1")
+    assert "every 30 s, unhealthy after 10 failures" in plan_text.describe(valid(), "node1")
     assert (resolved["health_check"], resolved["instances"][0]["health"]) == (None, None)
     assert "health" not in {mount["origin"] for mount in resolved["instances"][0]["mounts"]}
 
