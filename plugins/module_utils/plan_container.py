@@ -196,8 +196,11 @@ def health_check(inputs, findings):
 
 
 def health(check, instance, served_name):
-    """Return the health check of one instance as Docker takes it, durations with their unit; None for none."""
-    if check is None:
+    """Return the health check of one instance as Docker takes it, durations with their unit.
+
+    None without a check, and for an instance that has no API.
+    """
+    if check is None or instance["port"] is None:
         return None
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(instance["bind"], instance["bind"])
     # Isolated (-I) and without site packages (-S): it starts in a moment and cannot be led astray by the image's own.

@@ -86,7 +86,8 @@ def arguments(context):
 
 def _ports(instance):
     """Yield (use, range of ports) of what an instance listens on at the host."""
-    yield "the API", range(instance["port"], instance["port"] + 1)
+    if instance["port"] is not None:
+        yield "the API", range(instance["port"], instance["port"] + 1)
     first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else HCCL_DEFAULT_PORTS
     yield "HCCL", range(first, last + 1)
 
@@ -231,7 +232,7 @@ def _instance(checks, planned, seen, plan, observed):
     checks.expect("running", alive, "running", container["status"], name, None if alive else _why(seen))
     if not alive:
         return _rest(checks, "running", name, "The container does not run.")
-    _engine_goes_on(checks, planned, seen)
+    _engine_goes_on(checks, planned, seen, plan)
     healthy = seen["health"] is not None and seen["health"]["status"] == 200
     checks.expect("health", healthy, 200, _answer(seen["health"]), name, None if healthy else _late(seen, observed))
     if not healthy:
@@ -252,12 +253,14 @@ def _instance(checks, planned, seen, plan, observed):
     return None
 
 
-def _engine_goes_on(checks, planned, seen):
+def _engine_goes_on(checks, planned, seen, plan):
     """What Docker's health check has seen since the last look; an answered completion says more."""
     health = seen["container"].get("health")
-    if planned["health"] is None:
+    if plan["health_check"] is None:
         checks.unsupported("engine_goes_on", "There is no health check (serving_health_interval_s is 0).",
                            planned["name"])
+        return
+    if planned["health"] is None:  # it has no API to ask
         return
     if health is None:
         checks.not_run("engine_goes_on", "Docker does not tell of a health check.", planned["name"])
