@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / "rounds"
+RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / ".rounds"
 FAULTS = yaml.safe_load((PROJECT / "molecule/serving_faults/faults.yml").read_text("utf-8"))
 VALIDATE = jsonschema.Draft202012Validator(json.loads(
     (PROJECT / "docs/schemas/stage-result-v1.json").read_text("utf-8"))).validate
