@@ -35,8 +35,7 @@ def test_fault_and_nothing_else(name, node, fault):
     if "check" not in fault:
         assert failed == {}
         assert found["status"] in ("passed", "warned")
-        completion = [check["status"] for check in found["checks"] if check["id"] == "serving.completion"]
-        assert completion == ["passed"]
+        assert {check["status"] for check in found["checks"] if check["id"] == "serving.completion"} == {"passed"}
         return
     assert set(failed) == {fault["check"], *fault.get("also", ())}
     check = failed[fault["check"]]
@@ -61,6 +60,18 @@ def test_what_came_back_was_restarted_once():
     for node in ("node1", "node2"):
         (instance,) = result("killed_engine_and_hung_engine_come_back", node)["observed"]["instances"]
         assert (instance["state"], instance["container"]["restarts"]) == ("ready", 1)
+
+
+def test_four_instances_of_two_npus_each():
+    found = result("serve_again", "node3")
+    answered = {check["subject"] for check in found["checks"] if check["id"] == "serving.completion"}
+    assert answered == {SERVICE, *(f"{SERVICE}-{number}" for number in (1, 2, 3))}
+    held = {holder["device"]: holder["container"] for holder in found["observed"]["device_holders"]
+            if holder["device"][-1].isdigit()}
+    assert len(held) == 8
+    assert set(held.values()) == answered
+    ports = {holder["port"]: holder["container"] for holder in found["observed"]["port_holders"]}
+    assert ports == dict(zip((8888, 8889, 8890, 8891), sorted(answered)))
 
 
 def test_key_is_in_a_file_for_root_alone(host):
