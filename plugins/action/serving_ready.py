@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
         variables = role_settings(self._templar, task_vars, "serving")
         settings = {name[len("serving_"):]: value for name, value in variables.items()}
         request = arguments({"plan": plain(args["plan"]), "settings": settings})
-        request.update(interval_s=float(settings["ready_interval_s"]), mounts=[], devices=[])
+        request.update(interval_s=float(settings["ready_interval_s"]), mounts=[], devices=[], ports=[], weights=None)
 
         started = time.monotonic()
         deadline = started + float(settings["ready_timeout_s"])

@@ -58,6 +58,36 @@ def getter(path, timeout_s):
     return get
 
 
+def log_reader(path, timeout_s):
+    """A function ``read(container, lines, since)`` that returns the last lines of a log, its two streams in order.
+
+    ``since`` is a time in seconds (Unix) or None. No engine, no container and no log are an empty text.
+    """
+    def read(container, lines, since=None):
+        connection = _Connection(path, timeout_s)
+        try:
+            connection.request("GET", "/containers/%s/logs?stdout=1&stderr=1&tail=%d%s" % (
+                quote(container, safe=""), lines, "" if since is None else "&since=%d" % since))
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException):
+            return ""
+        finally:
+            connection.close()
+        return _both_streams(body).decode("utf-8", "replace") if response.status == 200 else ""
+    return read
+
+
+def _both_streams(body):
+    """Take the payload out of the engine's frames: stream (1 or 2), three zeros, four bytes of length."""
+    parts, place = [], 0
+    while len(body) - place >= 8 and body[place] in (1, 2) and not any(body[place + 1:place + 4]):
+        length = int.from_bytes(body[place + 4:place + 8], "big")
+        parts.append(body[place + 8:place + 8 + length])
+        place += 8 + length
+    return b"".join(parts) or body  # a container with a terminal has no frames
+
+
 def describe(get, image=None):
     """What the engine is, and its running containers that were given NPUs.
 

@@ -13,7 +13,7 @@ from http.client import HTTPConnection
 from urllib.parse import quote
 
 # The names that Docker gives to what the kernel calls otherwise.
-_KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
+KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 REGISTRY_TIMEOUT_S = 30
@@ -38,7 +38,7 @@ def describe_image(inspection):
             "id": image["Id"],
             "digests": sorted(image.get("RepoDigests") or ()),
             "tags": sorted(image.get("RepoTags") or ()),
-            "architecture": _KERNEL_NAMES.get(image["Architecture"], image["Architecture"]),
+            "architecture": KERNEL_NAMES.get(image["Architecture"], image["Architecture"]),
             "size_bytes": image["Size"],
             "created": image["Created"],
         }
@@ -59,7 +59,7 @@ def describe_engine(info):
         architecture = engine["Architecture"]
         return {
             "version": engine["ServerVersion"],
-            "architecture": _KERNEL_NAMES.get(architecture, architecture),
+            "architecture": KERNEL_NAMES.get(architecture, architecture),
             "data_root": engine["DockerRootDir"],
         }
     except (ValueError, LookupError, TypeError) as error:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# How near to a fault a cause is. The order is the ranking.
-FAULT, PEER, TIMEOUT, ENGINE, SIGNAL, WARNING, HEALTHY = range(7)
+# How near to a fault a cause is; VAGUE says that something is wrong with an NPU, not what. The order is the ranking.
+FAULT, VAGUE, PEER, TIMEOUT, ENGINE, SIGNAL, WARNING, HEALTHY = range(8)
 
 UNKNOWN = "unknown"
 
@@ -32,11 +32,13 @@ class Cause(NamedTuple):
 
 
 def _code(code):
-    return r"(?<![A-Za-z0-9])%s(?![0-9])" % code
+    """The code first and then what stands before it: a pattern that begins with letters is found faster."""
+    return r"%s(?<![A-Za-z0-9]%s)(?![0-9])" % (code, code)
 
 
-def _error_code(number):
-    return r"error code(?: is|:) ?%s\b" % number
+def _error_code(*numbers):
+    """Numbers of ACL (CANN: rt_error_codes.h), as torch_npu, the runtime and plog write them."""
+    return r"(?:error ?code|ret(?:Code)?|rtRet|rt_ret|aclRet)\W*(?: is|=|:)?\W{0,3}(?:%s)\b" % "|".join(numbers)
 
 
 CAUSES = (
@@ -44,10 +46,13 @@ CAUSES = (
     Cause("nic_name_not_found", FAULT,
           "Set HCCL_SOCKET_IFNAME (and GLOO_, TP_SOCKET_IFNAME) to a host interface that exists in the container.",
           (r"HCCL_SOCKET_IFNAME, but not found", r"get host ip fail by socket Ifname",
-           _code("EI0001") + r".*HCCL_SOCKET_IFNAME", r"Unable to find address for: "), ("env_invalid",)),
+           _code("EI0001") + r".*HCCL_SOCKET_IFNAME", r"Unable to find address for: ",
+           r"\bifname\W.*(?:does not exist|not found|no such device)"), ("env_invalid",)),
     Cause("ip_family_mismatch", FAULT,
           "Give the NPUs of all nodes addresses of one family (hccn_tool -i N -ip -g) or set HCCL_SOCKET_FAMILY.",
-          (r"device ip family\[\d+\] is not same as others",), ("env_invalid", "ranktable_invalid")),
+          (r"device ip family\[\d+\] is not same as others",
+           r"\bip (?:address )?famil(?:y|ies)\b.*(?:inconsistent|not (?:the )?same|differ|mismatch)"),
+          ("env_invalid", "ranktable_invalid")),
     Cause("env_invalid", FAULT,
           "Correct the environment variable that the line names; it also prints the range that is allowed.",
           (r"for environment variable \S+ is invalid", r"\bHCCL_[A-Z_]+\[[^\]]*\] is invalid", _code("EI0001"),
@@ -62,32 +67,44 @@ CAUSES = (
           ("ranktable_invalid", "device_ip_conflict")),
     Cause("device_ip_conflict", FAULT,
           "Make device_ip in the rank table equal to the address of the NPU (hccn_tool -i N -ip -g, /etc/hccn.conf).",
-          (r"in the ranktable is inconsistent with the IP", _code("EJ0004"), _code("EI0014")),
+          (r"in the ranktable is inconsistent with the IP", _code("EJ0004"), _code("EI0014"),
+           r"\bdevice_?ip\b.*(?:inconsistent with|does not match|is not the same as)"),
           ("ranktable_invalid", "rdev_init_failed")),
     Cause("ranktable_invalid", FAULT,
           "Check RANK_TABLE_FILE: the path, that it is readable in the container, and the field that the line names.",
           (r"is not a valid real path", r"\[RanktableCheck\].*is invalid", _code("EI0004"),
-           r"\[InitGroupStage\]\[RanktableConfig\]")),
+           r"\[InitGroupStage\]\[RanktableConfig\]",
+           r"\brank ?_?table\b.*(?:invalid|not exist|cannot be (?:read|opened)|parse.*fail)")),
     Cause("cann_version_mismatch", FAULT,
           "Run the same image on every node: the CANN versions of the ranks differ.",
           (_code("EI0008"), r"\[VersionConflict\]")),
     # --- HCCL: ports and links ---------------------------------------------------------------------------------------
     Cause("bind_address_unavailable", FAULT,
           "The address is not one of this host: correct HCCL_IF_IP or HCCL_SOCKET_IFNAME.",
-          (r"bind fail!.*\berror:99\b", r"bind and listen fail, err_no:99\b", r"\[Errno 99\]"), ("hccl_port_in_use",)),
+          (r"bind fail!.*\berror:99\b", r"bind and listen fail, err_no:99\b", r"\[Errno 99\]",
+           r"EADDRNOTAVAIL|[Cc]annot assign requested address"), ("hccl_port_in_use", "port_in_use")),
     Cause("hccl_port_in_use", FAULT,
           "Give each instance its own HCCL ports (HCCL_IF_BASE_PORT, HCCL_HOST_SOCKET_PORT_RANGE, "
           "HCCL_NPU_SOCKET_PORT_RANGE) or stop the process that holds them.",
           (_code("EI0019"), _code("EJ0003"), r"bind fail!.*\berror:98\b",
-           r"Please check the port status and whether the port is being used", r"bind and listen fail, err_no:98\b")),
+           r"Please check the port status and whether the port is being used", r"bind and listen fail, err_no:98\b",
+           r"IP address \S+ and (?:the )?port \S+ have already been bound", r"(?:HCCL|HCCP|\bra\b).*EADDRINUSE"),
+          ("port_in_use",)),
     Cause("hccl_socket_timeout", PEER,
           "A rank did not reach the root rank in time: find the missing rank, check that all nodes have started and "
           "that HCCL_SOCKET_IFNAME names a network between them; raise HCCL_CONNECT_TIMEOUT for slow starts.",
-          (r"topo exchange (server|agent) get socket timeout", _code("EI0015"), r"TopoExchangeAgent: connect server"),
+          (r"topo exchange (server|agent) get socket timeout", _code("EI0015"), r"TopoExchangeAgent: connect server",
+           r"connection to the root rank times? ?out"),
           ("rank_num_mismatch",)),
+    Cause("rendezvous_timeout", PEER,
+          "A process did not join torch's store in time: find the one that is missing, check master address and port "
+          "and that the nodes reach each other.",
+          (r"waiting for clients\. \d+/\d+ clients joined", r"client socket has timed out after .* trying to connect",
+           r"DistStoreError", r"DistNetworkError", r"\[c10d\].*(?:timed out|failed to connect)")),
     Cause("rank_num_mismatch", PEER,
           "Fewer ranks joined than expected: start all nodes with the same world size and look at the missing one.",
-          (r"rank num\[\d+\] ?is different with rank list size",)),
+          (r"rank num\[\d+\] ?is different with rank list size",
+           r"\bnumber of ranks\b.*(?:differ|not equal|inconsistent|does not match)")),
     Cause("link_timeout", PEER,
           "Two NPUs could not connect: check hccn_tool -link, -net_health and -ping between the two addresses, and "
           "whether the other rank failed first.",
@@ -99,47 +116,103 @@ CAUSES = (
     Cause("roce_cqe_error", PEER,
           "RDMA packets were not acknowledged: look for link flaps (hccn_tool -i N -link_stat -g) and for a rank that "
           "exited first.",
-          (r"\[ROCE CQE ERROR\]", _code("EI0013"), r"error cqe status", r"Error cqe Occurred"), ("heartbeat_lost",)),
+          (r"\[ROCE CQE ERROR\]", _code("EI0013"), r"error cqe (?:status|occurred)", r"cqe error status"),
+          ("heartbeat_lost",)),
     Cause("heartbeat_lost", PEER,
           "A rank stopped answering: the line names it; look at its log and its network first.",
-          (r"Heartbeat Lost Occurred", r"\[HeartbeatAbnormal\].*status\[LOST\]")),
+          (r"heartbeat lost occurred", r"\[HeartbeatAbnormal\].*status\[LOST\]",
+           r"\bheartbeat (?:with|of|from) .*\brank\b.* (?:is |was )?lost\b")),
     Cause("task_exec_timeout", TIMEOUT,
           "A collective did not finish in time: compare the logs of all ranks; the one that fails first, or is silent, "
           "is the cause.",
-          (_code("EI0002"), r"\[TaskExecStage\]\[Timeout\]", r"execution of the Notify register times out")),
+          (_code("EI0002"), r"\[TaskExecStage\]\[Timeout\]", r"execution of the Notify register times out",
+           r"notify wait (?:time ?out|timed out)", r"collective operation timeout",
+           _error_code("107020", "507046"), r"stream (?:sync|synchroni[sz]e) time ?out")),
+    Cause("engine_timeout", TIMEOUT,
+          "A worker did not answer the engine: look for what the workers wrote before, at the NPUs (npu-smi info) and "
+          "at plog in the container.",
+          (r"RPC call to \w+ timed out", r"Timed out waiting for engine core processes",
+           r"Execution of the model timed out")),
     # --- the device --------------------------------------------------------------------------------------------------
     Cause("sdma_error", FAULT,
           "A memory copy between NPUs failed: check HCCS and HBM (npu-smi info -t ecc), reset or replace the NPU.",
-          (_code("EI0012"), r"fftsplus sdma error", r"\bsdma (copy )?error\b")),
+          (_code("EI0012"), r"fftsplus sdma error", r"\bsdma (?:copy )?(?:error|exception)\b",
+           r"\bsdma\b.*\btask exception\b", _error_code("507013"))),
+    Cause("hbm_ecc_error", FAULT,
+          "The HBM of an NPU has errors that cannot be corrected: npu-smi info -t ecc names them; reset the NPU, and "
+          "replace it if it repeats.",
+          (r"HBM MULTI BIT ECC ERROR", r"\bUCE ERROR\b", _error_code("507053", "507054"),
+           r"multi[- ]bit ecc error"), ("aicore_error", "sdma_error")),
+    Cause("device_lost", FAULT,
+          "The NPU itself does not answer any more: npu-smi info shows its health; reset it or restart the node.",
+          (_error_code("507010"), r"\bts lost heartbeat\b", r"device heartbeat (?:is )?lost"),
+          ("aicore_error", "heartbeat_lost")),
     Cause("aicore_error", FAULT,
           "An operator crashed on the AI core: compare versions with the release matrix; if it repeats on one NPU "
           "only, suspect that NPU.",
-          (r"Aicore kernel execute failed", r"\[(aicore|vector core) exception\]",
-           r"there is an? [\w ]*(aicore|aivec)[\w ]*(error|exception)",
-           r"The (aicore|vector core) execution is abnormal", _error_code("507015"),
-           _error_code("507035"))),
+          (r"ai ?(?:core|vec|v) kernel (?:execute failed|happen error)",
+           r"\[(?:aicore|vector core)(?: trap)? (?:exception|timeout)\]",
+           r"there is an? [\w ]*(?:aicore|aivec)[\w ]*(?:error|exception)",
+           r"The (?:aicore|vector core) execution (?:is abnormal|times out)",
+           r"fftsplus (?:aicore|aivector) error",
+           _error_code("50701[456]", "50703[456]", "50704[23]"))),
     Cause("aicpu_error", FAULT,
           "An operator crashed on the AI CPU: check device logs and that CANN and driver fit together.",
-          (r"\[aicpu exception\]", r"aicpu execution is abnormal", _error_code("507018"))),
+          (r"\[aicpu (?:exception|timeout)\]", r"aicpu execution (?:is abnormal|times out)",
+           r"aicpu kernel (?:execute failed|happen error)", _error_code("50701[78]", "507900"))),
     Cause("op_param_invalid", FAULT,
           "An operator refused its inputs: check model, quantisation and arguments against the release.",
           (_code("EZ1001"), _code("EI0003"), _error_code("16100[12]"), r"\[TaskExecStage\]\[InvalidArgument\]")),
+    Cause("op_unsupported", FAULT,
+          "The NPU or this CANN has no such operator: use the image of the release on the hardware it is made for.",
+          (_code("EZ3002"), _code("EZ3003"), _code("E19010"), r"No supported Ops kernel and engine are found",
+           _error_code("207000"))),
     Cause("hccp_init_failed", FAULT,
           "HCCP on the NPU still serves a process that is ending: wait 10 s after stopping it, then start again.",
-          (_code("EJ0001"), r"Failed to initialize the HCCP process", r"hccp init error\["), ("aicpu_error",)),
+          (_code("EJ0001"), r"Failed to initialize the HCCP process", r"hccp init error\[",
+           r"HCCP (?:process|service) .*(?:is still running|cannot be started)"), ("aicpu_error",)),
     Cause("rdev_init_failed", FAULT,
           "The RDMA device of an NPU cannot be opened: check its link and address (hccn_tool -i N -link -g, -ip -g).",
-          (r"ra rdev init failed", _code("EJ0002"))),
+          (r"\bra[ _]rdev[ _]init failed", _code("EJ0002"), r"RDMA device .*(?:init|open)\w* fail")),
     Cause("device_busy", FAULT,
           "Another process or container holds the NPU (npu-smi info shows it): stop it or plan other NPUs.",
-          (_code("EL0005"), r"Resource_Busy", r"because the device is used")),
+          (_code("EL0005"), r"Resource_Busy", r"because the device is used", r"\bdrvRetCode=87\b")),
+    Cause("device_not_visible", VAGUE,
+          "The container has fewer NPUs than vLLM asks for: compare tensor-parallel-size with the devices of the "
+          "container and with ASCEND_RT_VISIBLE_DEVICES.",
+          (r"Invalid devId, current device=\d+, valid devId range", _error_code("107001"), r"Invalid device ID",
+           _code("EE1001") + r".*invalid device"), ("device_unavailable",)),
+    Cause("platform_not_found", VAGUE,
+          "vLLM has found no NPU platform: torch_npu or vllm_ascend could not be imported; read what it says before, "
+          "and keep the image's entrypoint.",
+          (r"Failed to infer device type", r"No platform detected, vLLM is running on UnspecifiedPlatform"),
+          ("device_unavailable", "device_not_visible")),
+    Cause("device_unavailable", VAGUE,
+          "The NPU cannot be opened: npu-smi info on the node has to list it as healthy; check that the container has "
+          "/dev/davinci*, davinci_manager, devmm_svm and hisi_hdc, and that nobody else holds it.",
+          (_error_code("507033", "207004"), r"Can't get ascend_hal device count", r"drvMngGetConsoleLogLevel failed",
+           r"dcmi (?:module )?init\w* failed", r"/dev/(?:davinci\w*|devmm_svm|hisi_hdc)\b.* is not there")),
     Cause("hbm_not_free", FAULT,
           "Other processes hold HBM of the NPU: stop them (npu-smi info shows them) or lower gpu-memory-utilization.",
-          (r"Free memory on device .*less than desired GPU memory utilization",), ("out_of_memory",)),
+          (r"Free memory on device .*less than desired GPU memory utilization",
+           r"Error in memory profiling\."), ("out_of_memory",)),
     Cause("out_of_memory", FAULT,
           "The NPU has no memory left: lower max-model-len, max-num-seqs or gpu-memory-utilization, use more NPUs, or "
           "end other processes on it.",
-          (r"NPU out of memory", r"\bOutOfMemoryError\b", _code("EI0011"), _code("EL0004"), _error_code("20700[01]"))),
+          (r"NPU out of memory", r"\bOutOfMemoryError\b", _code("EI0011"), _code("EI0007"), _code("EL0004"),
+           _error_code("207001"), r"\[memory allocation error\]", r"alloc(?:ate)?(?: \w+)? memory failed",
+           r"ERR00006 PTA memory error")),
+    Cause("host_out_of_memory", FAULT,
+          "The node itself has no memory left: dmesg names who was killed; end other processes, or load the weights "
+          "with less of it (safetensors-load-strategy, fewer instances).",
+          (r"std::bad_alloc\b", r"(?<![\w.'])MemoryError\b", r"\[Errno 12\]", r"Out of memory: Killed process",
+           r"oom-kill\b", r"DefaultCPUAllocator: can't allocate memory")),
+    Cause("shm_too_small", FAULT,
+          "/dev/shm of the container is full: raise serving_shm_size.",
+          (r"unable to (?:write to file|mmap|allocate shared memory).*(?:/torch_|/dev/shm|shared memory)",
+           r"Bus error\b", r"/dev/shm.*No space left on device"), ("disk_full",)),
+    Cause("disk_full", FAULT, "A disk is full: the line says where; make room (docker image prune, old logs).",
+          (r"No space left on device", r"\[Errno 28\]", r"Disk quota exceeded")),
     Cause("kv_cache_too_small", FAULT,
           "The weights leave too little memory for the KV cache: raise gpu-memory-utilization, lower max-model-len, or "
           "use more NPUs.",
@@ -147,61 +220,137 @@ CAUSES = (
     # --- image, driver, model, arguments -----------------------------------------------------------------------------
     Cause("driver_library_missing", FAULT,
           "Mount /usr/local/Ascend/driver/lib64 of the host into the container and keep the image's entrypoint.",
-          (r"lib(ascend_hal|dcmi|drv\w*|dsmi\w*|devmmap)\.so[.\d]*: cannot open shared object",)),
+          (r"lib(ascend_hal|dcmi|drv\w*|dsmi\w*|devmmap)\.so[.\d]*: cannot open shared object",
+           r"load(?:ing)? (?:\S*/)?lib(?:ascend_hal|dcmi|drv\w*)\.so\S* fail")),
     Cause("cann_library_missing", FAULT,
           "The CANN environment is not set: keep the image's entrypoint, which sources set_env.sh of toolkit and nnal.",
-          (r"lib(hccl|ascendcl|acl_\w+|atb|opapi|runtime|ge_\w+)\.so[.\d]*: cannot open shared object",)),
+          (r"lib(?!cust_)(hccl\w*|hcomm\w*|ascendcl\w*|acl_\w+|atb\w*|opapi\w*|nnopbase|runtime|register|ge_\w+|graph|profapi|"
+           r"msprofiler|platform|metadef|torch_npu)\.so[.\d]*: cannot open shared object",)),
     Cause("quantization_unsupported", FAULT,
           "vLLM does not know the quantisation: check that the vLLM Ascend plugin loads and the release supports it.",
           (r"Unknown quantization method", r"--quantization\S*: invalid choice",
-           r"quantization is currently not supported in", r"no available ascend quantizer"), ("arguments_invalid",)),
+           r"quantization is currently not supported in", r"no available ascend quantizer",
+           r"Input should be .*\binput_value='ascend'", r"quantization method \S+ is not supported",
+           r"quantization '?ascend'? is (?:currently )?not supported"),
+          ("arguments_invalid",)),
+    Cause("quantization_description_missing", FAULT,
+          "--quantization ascend needs quant_model_description.json beside the weights: stage the weights that "
+          "msModelSlim made, or serve without quantisation.",
+          (r"Cannot find the config file for ascend",
+           r"quant_model_description\S*\.json.*(?:not (?:exist|found)|No such file)",
+           r"No such file.*quant_model_description"), ("model_not_found",)),
+    Cause("weights_damaged", FAULT,
+          "The files of the model are not whole or not of this model: prove them with playbooks/weights.yml.",
+          (r"Error while deserializing header", r"SafetensorError", r"weights were not initialized from checkpoint",
+           r"size mismatch for \S+: copying", r"MetadataIncompleteBuffer|InvalidHeaderDeserialization",
+           r"KeyError: '(?:language_model|model|visual)\.[\w.]+'")),
     Cause("model_unsupported", FAULT,
           "This release does not serve the model's architecture: choose a release that the catalogue lists for it.",
-          (r"Model architectures \[.*\] (are not supported|failed to be inspected)",)),
+          (r"Model architectures \[.*\] (are not supported|failed to be inspected)",
+           r"Cannot find model module", r"does not recognize this architecture",
+           r"No model architectures are specified"), ("arguments_invalid",)),
     Cause("model_not_found", FAULT,
           "The model path is not in the container: stage the weights and check the mount.",
           (r"Invalid repository ID or local directory specified", r"Can't load the configuration of",
-           r"HFValidationError: Repo id must")),
+           r"Repo id must (?:be|use) ", r"No supported config format found", r"Cannot find any model weights with",
+           r"is not a local folder and is not a valid model identifier", r"does not appear to have a file named",
+           r"FileNotFoundError: .*(?:config\.json|safetensors|tokenizer)"), ("arguments_invalid",)),
+    Cause("tokenizer_unsupported", FAULT,
+          "The tokenizer files were written by another major version of transformers: take those of the model's own "
+          "repository.",
+          (r"Tokenizer class \S+ does not exist", r"Couldn't instantiate the backend tokenizer")),
     Cause("arguments_invalid", FAULT,
           "vLLM refused its command line: compare the plan's arguments with the release.",
-          (r"vllm(?: serve)?: error: ", r"error: unrecognized arguments")),
+          (r"(?:vllm(?: serve)?|api_server\.py): error: ", r"error: unrecognized arguments",
+           r"User-specified max_model_len .* is greater than the derived",
+           r"(?:not|must be) divisible by (?:the )?tensor parallel size",
+           r"Quantization method specified in the model config .* does not match",
+           r"ValueError: .*\bmax_num_batched_tokens\b", r"\d+ validation errors? for \w*(?:Config|Args)\b")),
     Cause("port_in_use", FAULT,
           "Another process listens on the port: stop it or give the service another one (serving_port).",
-          (r"\[Errno 98\]", r"EADDRINUSE")),
+          (r"\[Errno 98\]", r"EADDRINUSE", r"\baddress already in use\b", r"port is already allocated",
+           r"OSError: .*\bport \d+ is (?:already )?in use")),
     Cause("architecture_unsupported", FAULT,
           "The image is built for another processor: pull it for the node's architecture.",
-          (r"exec format error", r"does not match the (detected )?host platform")),
+          (r"exec format error", r"does not match the (detected )?host platform",
+           r"no matching manifest for linux/", r"cannot execute binary file", r"Illegal instruction")),
+    # --- the Docker engine -------------------------------------------------------------------------------------------
+    Cause("docker_unavailable", FAULT, "The Docker engine does not answer: systemctl start docker; read its journal.",
+          (r"Cannot connect to the Docker daemon",
+           r"docker\.sock.*(?:Connection refused|No such file|Permission denied)",
+           r"permission denied while trying to connect to the [Dd]ocker")),
+    Cause("device_missing", FAULT, "A device node of the plan is not on the node: load the driver, or plan other NPUs.",
+          (r"gathering device information while adding custom device",)),
+    Cause("mount_source_missing", FAULT, "What the container mounts is not on the node: bring it, or correct the path.",
+          (r"bind source path does not exist", r"error mounting .* to rootfs at")),
+    Cause("container_name_taken", FAULT, "Remove the container of that name, or set serving_container_name.",
+          (r"container name \S+ is already in use",)),
+    Cause("image_unavailable", FAULT, "Bring the image to the node with playbooks/image.yml.",
+          (r"No such image", r"manifest unknown", r"pull access denied", r"unable to find image")),
+    Cause("container_runtime_failed", TIMEOUT,
+          "Docker could not start the container's process; the line says why.",
+          (r"OCI runtime create failed", r"failed to create (?:shim )?task", r"unknown or invalid runtime name")),
+    Cause("engine_hung", FAULT,
+          "The engine hung and was ended by the health check (serving_restart_hung): read plog in the container and "
+          "npu-smi info; if it comes back, use a release that does not know it (see the plan's warnings).",
+          (r"ascend\.vllm health check: the engine hangs",)),
     Cause("module_missing", FAULT,
           "A Python module is missing in the image: use an unchanged image of the release.",
-          (r"ModuleNotFoundError: No module named",)),
+          (r"ModuleNotFoundError: No module named", r"ImportError: No module named",
+           r"/python[\d.]*: No module named")),
+    Cause("packages_mismatch", FAULT,
+          "Packages in the image do not fit together (vLLM, vllm-ascend, torch, torch_npu): use an unchanged image.",
+          (r"ImportError: cannot import name", r"undefined symbol: ",
+           r"AttributeError: module 'vllm\S*' has no attribute")),
     Cause("engine_dead", ENGINE,
           "The engine died and this text does not say why: read further up, and the logs in the container (plog).",
           (r"Engine core initialization failed", r"EngineCore failed to start", r"EngineCore encountered a fatal error",
-           r"EngineDeadError", r"WorkerProc initialization failed",
-           r"(Engine core|Worker) proc\S* .*died unexpectedly")),
+           r"EngineDeadError", r"WorkerProc initialization failed", r"EngineGenerateError",
+           r"(?:engine core|worker|engine) proc\w*\b.*died unexpectedly",
+           r"engine (?:loop|process) (?:is|has) d(?:ead|ied)",
+           r"Engine process failed to start", r"\bcore proc\(s\): \{.*\d")),
     # --- not a fault -------------------------------------------------------------------------------------------------
     Cause("shutdown_by_signal", SIGNAL,
           "The server was told to stop; errors after that are its consequence. Start it again if that was not meant.",
-          (r"[Rr]eceived (signal[= ])?SIGTERM", r"API server: shutdown triggered",
+          (r"received (?:signal[= :]*)?(?:SIGTERM|SIGINT)\b", r"received signal 15\b", r"got signal: ?15\b",
+           r"Received 15 death signal", r"API server: shutdown triggered",
            r"Shutting down FastAPI HTTP server", r"INFO: +Shutting down\s*$")),
     Cause("custom_op_missing", WARNING,
           "Nothing to do: the server goes on with PyTorch's operator; the image of the release has the faster one.",
-          (r"not in libopapi\.so",)),
+          (r"not in libopapi\.so", r"Custom op \S+ is registered but its underlying")),
     Cause("driver_cann_mismatch", WARNING,
           "Nothing to do at once; bring the driver to the release's recommended version.",
-          (r"driver version is too old or does not match CANN",)),
+          (r"driver version is too old or does not match CANN", r"driver version .*not (?:match|compatible)")),
     Cause("startup_ok", HEALTHY, "Nothing to do: the server has started.", (r"Application startup complete\.",)),
 )
 
 REMEDIES = {cause.id: cause.remedy for cause in CAUSES}
 REMEDIES[UNKNOWN] = "No known cause in this text: look further up, at the other ranks, and at plog in the container."
 
-_SIGNATURES = {cause.id: tuple(re.compile(signature) for signature in cause.signatures) for cause in CAUSES}
-# Most lines of a log match nothing: one pass of this drops them.
-_ANY = re.compile("|".join([r"TLS SWITCH \("] + ["(?:%s)" % text for cause in CAUSES for text in cause.signatures]))
+# Releases differ in capitals more than in words.
+_SIGNATURES = {cause.id: tuple(re.compile(signature, re.IGNORECASE) for signature in cause.signatures)
+               for cause in CAUSES}
+
+
+def _any_of(causes, *others):
+    """One pattern for lines in small letters, four times as fast as one that ignores case."""
+    texts = [*others, *(text for cause in causes for text in cause.signatures)]
+    return re.compile("|".join("(?:%s)" % re.sub(
+        r"\\.|[A-Z]", lambda match: match.group() if match.group()[0] == "\\" else match.group().lower(), text)
+        for text in texts))
+
+
+# Printed once at the start of a server, whatever its version.
+_LIFE = re.compile(r"\bnon-default args: |vLLM API server version ")
+# Most lines match nothing: one pass drops them, and a short one those that tell of no fault anyway.
+_ANY = _any_of(CAUSES, "TLS SWITCH ", _LIFE.pattern)
+_MILD = _any_of([cause for cause in CAUSES if cause.level > ENGINE], "TLS SWITCH ", _LIFE.pattern)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-# vLLM logs what it handles at these levels: a fault told there is none.
-_HANDLED = re.compile(r"(?:^|\)\s*)(?:DEBUG|INFO|WARNING) \d\d-\d\d |\bWARNING -|^WARNING[: ]")
+# What is handled is logged at these levels by vLLM, uvicorn, plog, torch and Python's warnings: a fault told there is
+# none.
+_HANDLED = re.compile(
+    r"(?:^|\)\s*)(?:DEBUG|INFO|WARNING) \d\d-\d\d |\b(?:DEBUG|INFO|WARNING) -|(?:^|\)\s*)(?:DEBUG|INFO|WARNING)[: ]"
+    r"|(?:^|[:\s])\[(?:DEBUG|INFO|WARNING|EVENT)\] |(?:^|\s)\[[WI](?:\d{4}|\.\.\.)[\] ]|\b[A-Z]\w*Warning: ")
 _TLS_SWITCH = re.compile(r"TLS SWITCH \(([01])\)")
 
 
@@ -217,7 +366,8 @@ def diagnose(text):
     :returns: ``[{"cause", "evidence", "remedy"}]``, never empty; ``evidence`` is the decisive line (two lines for a
         TLS switch that differs between devices), None for ``unknown``.
     """
-    lines = [(number, line) for number, line in enumerate(_COLOUR.sub("", text).splitlines()) if _ANY.search(line)]
+    lines = [(number, line) for number, line in enumerate(_COLOUR.sub("", text).splitlines())
+             if (_MILD if _HANDLED.search(line) else _ANY).search(line.lower())]
     ranked = _rank(_find(lines, _since_start(lines)))
     if not ranked:
         return [{"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN]}]
@@ -225,9 +375,15 @@ def diagnose(text):
 
 
 def _since_start(lines):
-    """The line of the last completed start: what went wrong before it was overcome."""
+    """The line after which the text counts: what went wrong before a completed start was overcome by it, and a server
+    that was told to stop and begins anew leaves that stop behind."""
     started = _SIGNATURES["startup_ok"][0]
-    return max([number for number, line in lines if started.search(line)] or [0])
+    stopped, since = False, 0
+    for number, line in lines:
+        if started.search(line) or (stopped and _LIFE.search(line)):
+            stopped, since = False, number
+        stopped = stopped or any(signature.search(line) for signature in _SIGNATURES["shutdown_by_signal"])
+    return since
 
 
 def _find(lines, since):
@@ -259,6 +415,8 @@ def _tls_switches(lines, known):
 def _rank(found):
     hidden = {name for entry in found for name in entry.cause.hides}
     stopped = min([entry.line for entry in found if entry.cause.level == SIGNAL] or [float("inf")])
+    if any(entry.line < stopped for entry in found if entry.cause.level < SIGNAL):
+        stopped = float("inf")  # the server stopped because it had failed, and may tell of it afterwards
 
     def place(entry):
         follows_stop = entry.line > stopped and entry.cause.level < SIGNAL

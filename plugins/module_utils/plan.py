@@ -34,7 +34,7 @@ def resolve(catalogue, inputs):
     findings = Findings()
     inputs = Inputs(inputs, findings)
     plan = {"schema": SCHEMA, "hash": None, "hardware": None, "release": None, "model": None, "image": None,
-            "instances": [], "patch": None}
+            "instances": [], "patch": None, "health_check": None}
     chosen = _choose(catalogue, inputs, findings)
     if chosen:
         plan.update(_deployment(catalogue, chosen, inputs, findings))
@@ -125,7 +125,7 @@ def _check_support(hardware, release, model, inputs, findings):
 
 
 def _deployment(catalogue, chosen, inputs, findings):
-    """Return hardware, release, model, image, patch and instances of the plan."""
+    """Return hardware, release, model, image, patch, health check and instances of the plan."""
     hardware, release, model = chosen
     image = plan_image.image(hardware, release, inputs, findings)
     patch = plan_image.patch(release, inputs, findings)
@@ -144,17 +144,22 @@ def _deployment(catalogue, chosen, inputs, findings):
     common.update(environment=environment, mounts=plan_container.mounts(model["path"], inputs, findings))
     if patch:
         common["mounts"].append(plan_container.mount(patch["host_path"], "file", patch["target"], origin="patch"))
+    check = plan_container.health_check(inputs, findings)
+    if check:
+        common["mounts"].append(
+            plan_container.mount(check["host_path"], "file", plan_container.HEALTH_TARGET, origin="health"))
     instances = []
     for index, npus in enumerate(placement):
         instance = _instance(index, npus, hardware, common, inputs, findings)
         options = plan_arguments.render(catalogue, release, arguments)
         instance["command"] = _command(model, instance) + options
+        instance["health"] = plan_container.health(check, instance, model["served_name"])
         instance["hash"] = _instance_hash(instance, image, inputs.text("weights_digest"))
         instance["labels"] = {LABEL: instance["hash"]}
         instances.append(instance)
     _check_ports(instances, findings)
     return {"hardware": hardware, "release": release, "model": model, "image": image, "patch": patch,
-            "instances": instances}
+            "health_check": check, "instances": instances}
 
 
 def _command(model, instance):
@@ -167,9 +172,11 @@ def _instance_hash(instance, image, weights_digest):
     """Return the hash whose change makes a running container out of date.
 
     Left out is what does not reach the container (index, url) and the digest of the image: pinning what already runs
-    must not restart it, and another image under the same name is seen by its id.
+    must not restart it, and another image under the same name is seen by its id. Nor does more patience with a start.
     """
     deployed = {key: value for key, value in instance.items() if key not in ("index", "npus", "url")}
+    if deployed["health"]:
+        deployed["health"] = {key: value for key, value in deployed["health"].items() if key != "start_period"}
     return digest([image["reference"], weights_digest, deployed])
 
 

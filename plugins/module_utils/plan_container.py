@@ -29,6 +29,10 @@ OWNED_ENVIRONMENT = {
 SECRETS_TARGET = "/run/ascend-vllm/secrets.env"
 LAUNCHER = ["/bin/bash", "-c", 'set -a; . "$0" || exit 1; set +a; exec "$@"', SECRETS_TARGET]
 
+# The health check, roles/serving/files/health.py: its digest is in the path, so that another script is another plan.
+HEALTH_DIGEST = "02e71bccf18a"
+HEALTH_TARGET = "/run/ascend-vllm/health.py"
+
 # Ports that one instance may use for HCCL; the vendor asks for at least one per process on an NPU.
 HCCL_PORTS = 16
 HCCL_DEFAULT_PORTS = (60000, 60015)
@@ -159,6 +163,59 @@ def environment(release, inputs, findings):
                     "serving_env sets %s, which release %s does not want: %s.",
                     name, release["id"], release["environment_unwanted"][name])
     return merged
+
+
+def health_check(inputs, findings):
+    """Return what Docker's health check of every instance has in common, or None when there is to be none.
+
+    :returns: ``{"host_path", "interval_s", "timeout_s", "retries", "start_period_s", "restart"}``; restart tells
+        whether the check ends a hung server, so that Docker starts it again.
+    """
+    interval = inputs.integer("serving_health_interval_s", 0, 3600)
+    restart = inputs.boolean("serving_restart_hung")
+    policy = inputs.text("serving_restart_policy")
+    if restart and not interval:
+        findings.refuse(
+            "serving_restart_hung",
+            "serving_restart_hung is true, but serving_health_interval_s is 0: without a health check no hang is seen.")
+    if restart and policy not in ("always", "unless-stopped"):
+        findings.refuse(
+            "serving_restart_hung",
+            "serving_restart_hung is true, but with serving_restart_policy %s a server that was ended stays down; use "
+            "always or unless-stopped.", policy)
+    if not interval:
+        return None
+    return {
+        "host_path": "%s/health/%s/health.py" % (inputs.path("serving_state_path"), HEALTH_DIGEST),
+        "interval_s": interval,
+        "timeout_s": inputs.integer("serving_health_timeout_s", 1, 3600),
+        "retries": inputs.integer("serving_health_retries", 1, 1000),
+        "start_period_s": inputs.integer("serving_ready_timeout_s", 1, 864000),
+        "restart": restart,
+    }
+
+
+def health(check, instance, served_name):
+    """Return the health check of one instance as Docker takes it, durations with their unit.
+
+    None without a check, and for an instance that has no API.
+    """
+    if check is None or instance["port"] is None:
+        return None
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(instance["bind"], instance["bind"])
+    # Isolated (-I) and without site packages (-S): it starts in a moment and cannot be led astray by the image's own.
+    command = ["python3", "-IS", HEALTH_TARGET, "--host", host, "--port", str(instance["port"]), "--model", served_name,
+               "--timeout", str(check["timeout_s"])]
+    if check["restart"]:
+        command += ["--restart-after", str(check["retries"])]
+    return {
+        "test": ["CMD", *command],
+        "interval": "%ds" % check["interval_s"],
+        # Three answers may each take their time, and the interpreter some.
+        "timeout": "%ds" % (3 * check["timeout_s"] + 5),
+        "retries": check["retries"],
+        "start_period": "%ds" % check["start_period_s"],
+    }
 
 
 def hccl_ports(index, inputs, findings):

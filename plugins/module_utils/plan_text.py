@@ -24,6 +24,7 @@ def describe(plan, host):
         plan["model"]["name"], plan["model"]["path"], plan["model"]["served_name"])))
     if plan["patch"]:
         lines.append(_row("patch", "%(id)s of %(target)s, kept as %(host_path)s" % plan["patch"]))
+    lines.append(_row("health", _health(plan["health_check"])))
     for instance in plan["instances"]:
         lines += _instance(instance)
     lines += _rows("warnings", ["%(id)s: %(message)s" % warning for warning in plan["warnings"]])
@@ -47,6 +48,13 @@ def _instance(instance):
         *_rows("command", _options(instance["command"])),
         "",
     ]
+
+
+def _health(check):
+    if check is None:
+        return "no health check"
+    return "looked at every %d s, unhealthy after %d failures%s" % (
+        check["interval_s"], check["retries"], ", then restarted" if check["restart"] else "")
 
 
 def _mount(mount):

@@ -58,10 +58,18 @@ options:
     elements: dict
     default: []
   devices:
-    description: The device nodes that are looked for.
+    description: The device nodes that are looked for, and whose holders are.
     type: list
     elements: path
     default: []
+  ports:
+    description: The TCP ports whose holders are looked for.
+    type: list
+    elements: int
+    default: []
+  weights:
+    description: The folder of the model, which is looked into.
+    type: path
   wait_s:
     description: Seconds to wait for every instance to be ready or to have failed.
     type: float
@@ -103,6 +111,32 @@ image:
   description: The id of the image on the node, or null.
   type: str
   returned: always
+architecture:
+  description: The processor architecture of the node, as the kernel names it.
+  type: str
+  returned: always
+image_architecture:
+  description: That of the image, or null when there is no image.
+  type: str
+  returned: always
+weights:
+  description: Whether the model is a C(folder), has its C(config), and how many C(shards) it has; null when not asked.
+  type: dict
+  returned: always
+port_holders:
+  description: Who holds one of O(ports), each with C(port), C(pid), C(process) and C(container) (a name or null).
+  type: list
+  elements: dict
+  returned: always
+device_holders:
+  description: Who holds one of O(devices), each with C(device), C(pid), C(process) and C(container) (a name or null).
+  type: list
+  elements: dict
+  returned: always
+outgoing_ports:
+  description: The ports that the kernel gives to outgoing connections, C(first) to C(last) but those C(reserved).
+  type: dict
+  returned: always
 ours:
   description: Names of all containers on the node that carry the label.
   type: list
@@ -121,7 +155,7 @@ missing_devices:
 instances:
   description:
     - For each instance its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason), C(container),
-      C(holder) of its port, C(health), C(models), C(completion) and C(progress).
+      C(health), C(models), C(completion) and C(progress).
     - A failed one has C(causes), named by its log, and C(log), the last lines of it.
   type: list
   elements: dict
@@ -133,6 +167,7 @@ settled:
 """
 
 import os
+import platform
 import time
 from urllib.parse import quote
 
@@ -140,7 +175,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils import engine_api, serving_state
 from ansible_collections.ascend.vllm.plugins.module_utils.chat import Server
-from ansible_collections.ascend.vllm.plugins.module_utils.log_triage import diagnose
+from ansible_collections.ascend.vllm.plugins.module_utils.image import KERNEL_NAMES
+from ansible_collections.ascend.vllm.plugins.module_utils.log_triage import UNKNOWN, diagnose
 from ansible_collections.ascend.vllm.plugins.module_utils.redact import redact
 
 READY = "ready"
@@ -151,6 +187,9 @@ LOG_LINES = 2000
 SHOWN_LINES = 20
 CAUSES = 3
 STATUS_TIMEOUT_S = 10
+ENGINE_TIMEOUT_S = 20
+# Docker's health check has waited long enough; an engine that has come back answers one token at once.
+UNHEALTHY_TIMEOUT_S = 5
 
 
 class HealthServer(Server):
@@ -165,34 +204,39 @@ class HealthServer(Server):
 
 
 class Observer:
-    """Looks at instances; ``get`` asks the Docker engine, ``read_log`` returns the log of a container."""
+    """Looks at instances; ``get`` asks the Docker engine, ``read_log(name, lines, since)`` returns a log."""
 
     def __init__(self, options, get, read_log):
         self.options = options
         self.get = get
         self.read_log = read_log
 
-    def look(self, instance, holders):
+    def look(self, instance):
         """Return the state of one instance."""
         inspected = self.get("/containers/%s/json" % quote(instance["name"], safe=""))
         found = serving_state.container(inspected, self.options["label"])
-        seen = {"name": instance["name"], "container": found, "holder": holders.get(instance["port"]), "health": None,
-                "models": None, "completion": None, "progress": None, "causes": [], "log": []}
-        if seen["holder"]:
-            seen["holder"]["ours"] = bool(found) and found["id"] in seen["holder"].pop("cgroup")
+        seen = {"name": instance["name"], "container": found, "health": None, "models": None, "completion": None,
+                "progress": None, "causes": [], "log": []}
         if found is None:
             return dict(seen, state=MISSING, reason="there is no container of this name")
         if found["status"] in serving_state.ENDED:
-            reason = "the container has ended with exit code %d%s" % (
-                found["exit_code"], ", killed for want of memory" if found["oom_killed"] else "")
-            return self._with_log(dict(seen, state=FAILED, reason=found["error"] or reason))
+            return self._with_log(dict(seen, state=FAILED, reason=found["error"] or serving_state.ending(found)))
         if found["status"] != "running":
             return dict(seen, state=STARTING, reason="the container is %s" % found["status"])
         seen = self._ask(seen, instance)
+        if seen["state"] != STARTING:
+            return seen
         known = instance["restarts"]
-        if seen["state"] == STARTING and known is not None and found["restarts"] > known:
+        if known is not None and found["restarts"] > known:
             return self._with_log(dict(seen, state=FAILED, reason="the container was restarted while it was starting"))
+        if self._is_unhealthy(found):
+            return self._with_log(dict(seen, state=FAILED, reason="%s, and Docker calls the container unhealthy" % (
+                seen["reason"])))
         return seen
+
+    @staticmethod
+    def _is_unhealthy(found):
+        return bool(found["health"]) and found["health"]["status"] == "unhealthy"
 
     def _ask(self, seen, instance):
         """Add what the API answers, in the order in which it comes up."""
@@ -200,13 +244,18 @@ class Observer:
         server = HealthServer("http://%s:%d" % (host, instance["port"]), self.options["api_key"], STATUS_TIMEOUT_S)
         seen["health"] = server.health()
         if seen["health"]["status"] != 200:
-            seen["progress"] = serving_state.progress(self.read_log(instance["name"]))
+            log = self.read_log(instance["name"], LOG_LINES, serving_state.started(seen["container"]))
+            seen["progress"] = serving_state.progress(log)
             return dict(seen, state=STARTING, reason="/health does not answer with 200")
         seen["models"] = server.models()
+        if seen["models"]["status"] in (401, 403):
+            return dict(seen, state=FAILED, reason="the server refuses our API key (%d)" % seen["models"]["status"])
         if seen["models"]["status"] != 200 or self.options["served_name"] not in seen["models"]["models"]:
             return self._with_log(dict(seen, state=FAILED, reason="/v1/models does not name %s" % (
                 self.options["served_name"])))
         server.timeout = self.options["completion_timeout_s"]
+        if self._is_unhealthy(seen["container"]):
+            server.timeout = min(server.timeout, UNHEALTHY_TIMEOUT_S)
         seen["completion"] = server.ask({"endpoint": "/v1/completions", "body": {
             "model": self.options["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
         if seen["completion"]["status"] is None:
@@ -217,39 +266,58 @@ class Observer:
         return dict(seen, state=READY, reason=None)
 
     def _with_log(self, seen):
-        log = redact(self.read_log(seen["name"]), [self.options["api_key"]])
-        return dict(seen, causes=diagnose(log)[:CAUSES], log=log.splitlines()[-SHOWN_LINES:])
+        """Add the causes that the log names: that of the last life of the container, else what came before."""
+        for since in (serving_state.started(seen["container"]), None):
+            log = redact(self.read_log(seen["name"], LOG_LINES, since), [self.options["api_key"]])
+            causes = diagnose(log)[:CAUSES]
+            if causes[0]["cause"] != UNKNOWN:
+                break
+        return dict(seen, causes=causes, log=log.splitlines()[-SHOWN_LINES:])
 
 
 def wait(observer, options, once):
     """Look at every instance until none is starting or the time is over."""
     deadline = time.monotonic() + options["wait_s"]
     while True:
-        holders = serving_state.holders({instance["port"] for instance in options["instances"]})
-        seen = [observer.look(instance, holders) for instance in options["instances"]]
+        seen = [observer.look(instance) for instance in options["instances"]]
         settled = all(instance["state"] != STARTING for instance in seen)
         if settled or once or time.monotonic() >= deadline:
             return seen, settled
+        for instance, found in zip(options["instances"], seen):
+            if instance["restarts"] is None and found["container"]:
+                instance["restarts"] = found["container"]["restarts"]
         time.sleep(options["interval_s"])
+
+
+def node_holders(get, options):
+    """Return who holds ports and devices of the plan, by container where it is one: (at ports, at devices)."""
+    if not options["ports"] and not options["devices"]:
+        return [], []
+    running = serving_state.containers(get("/containers/json"), lambda name: get("/containers/%s/json" % name))
+    at_ports, at_devices = serving_state.holders(set(options["ports"]), options["devices"])
+    return (serving_state.named_ports(at_ports, running, options["ports"]),
+            serving_state.named_devices(at_devices, running, options["devices"]))
 
 
 def observe(module):
     """Return everything but what the engine's failure leaves out."""
     options = module.params
-    docker = module.get_bin_path("docker")
-
-    def read_log(name):
-        return "".join(module.run_command([docker, "logs", "--tail", str(LOG_LINES), name])[1:]) if docker else ""
-
-    get = engine_api.getter(options["docker_socket"], 20)
-    result = {"engine_error": None, "image": None, "ours": [], "instances": [], "settled": True,
+    get = engine_api.getter(options["docker_socket"], ENGINE_TIMEOUT_S)
+    result = {"engine_error": None, "image": None, "image_architecture": None, "architecture": platform.machine(),
+              "ours": [], "instances": [], "settled": True, "port_holders": [], "device_holders": [],
+              "outgoing_ports": serving_state.outgoing_ports(),
+              "weights": serving_state.weights(options["weights"]) if options["weights"] else None,
               "wrong_sources": serving_state.wrong_sources(options["mounts"]),
               "missing_devices": [path for path in options["devices"] if not os.path.exists(path)]}
     try:
         image = get("/images/%s/json" % quote(options["image"], safe=""))
         labelled = get("/containers/json?all=1&filters=" + quote('{"label":["%s"]}' % options["label"]))
-        result.update(image=image and image["Id"], ours=sorted(each["Names"][0].lstrip("/") for each in labelled))
-        observer = Observer(options, get, read_log)
+        result.update(ours=sorted(each["Names"][0].lstrip("/") for each in labelled))
+        if image:
+            architecture = image["Architecture"]
+            result.update(image=image["Id"], image_architecture=KERNEL_NAMES.get(architecture, architecture))
+        result["port_holders"], result["device_holders"] = node_holders(get, options)
+        observer = Observer(options, get, engine_api.log_reader(options["docker_socket"], ENGINE_TIMEOUT_S))
         result["instances"], result["settled"] = wait(observer, options, module.check_mode)
     except engine_api.EngineError as error:
         result["engine_error"] = str(error)
@@ -267,6 +335,8 @@ def main():
         "api_key": {"type": "str", "default": "", "no_log": True},
         "mounts": {"type": "list", "elements": "dict", "default": []},
         "devices": {"type": "list", "elements": "path", "default": []},
+        "ports": {"type": "list", "elements": "int", "default": []},
+        "weights": {"type": "path"},
         "wait_s": {"type": "float", "default": 0},
         "interval_s": {"type": "float", "default": 5},
         "completion_timeout_s": {"type": "float", "default": 20},

@@ -9,12 +9,15 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from .conftest import ENGINE, ILLUSTRATION, LESSONS, free_port, wait_for
+from .conftest import ENGINE, ILLUSTRATION, LESSONS, ROOT, free_port, wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -113,6 +116,65 @@ def test_serves_as_asked(engine):
     log = engine.log.read_text()
     assert "world_size=2" in log
     assert "100% Completed | 4/4" in log
+
+
+def core_of(engine) -> int:
+    """The process of the engine core, a descendant of the server's."""
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue  # it has ended
+    (core,) = [pid for pid, parent in parents.items() if parent == engine.process.pid
+               and "EngineCore" in Path(f"/proc/{pid}/cmdline").read_text()]
+    return core
+
+
+def test_health_check_tells_a_hang_from_load(engine, tmp_path):
+    """The role's own script against the real counters: long prompts are no hang, a stopped engine core is one."""
+    script = ROOT / "roles/serving/files/health.py"
+
+    def look(timeout: int = 60) -> tuple[int, str]:
+        done = engine.network.run(
+            "python3", "-IS", script, "--host", "127.0.0.1", "--port", engine.port, "--model", "qwen25_vl",
+            "--timeout", timeout, env={**os.environ, "TMPDIR": str(tmp_path)})
+        assert done.stderr == ""
+        return done.returncode, done.stdout.strip()
+
+    def load(_number: int):
+        return engine.ask("/v1/completions", {
+            "model": "qwen25_vl", "prompt": [1000] * 8000, "max_tokens": 200, "ignore_eos": True}).status
+
+    assert look() == (0, "a completion is answered")
+    core = core_of(engine)
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(load, number) for number in range(16)]
+        wait_for(lambda: look() == (0, "the engine works"), "load", 60)
+        for _ in range(5):
+            assert look()[0] == 0
+            time.sleep(1)
+        assert not all(answer.done() for answer in answers)
+        os.kill(core, signal.SIGSTOP)
+        try:
+            look()
+            for _ in range(3):
+                code, said = look()
+                assert code == 1
+                assert "did nothing since the last look" in said
+            assert engine.ask("/health").status == 200  # which is why it is not what is asked
+        finally:
+            os.kill(core, signal.SIGCONT)
+        wait_for(lambda: look()[0] == 0, "the engine goes on", 60)
+        assert [answer.result() for answer in answers] == [200] * 16
+    wait_for(lambda: look() == (0, "a completion is answered"), "idle", 60)
+    os.kill(core, signal.SIGSTOP)
+    try:
+        assert look(2)[0] in (0, 1)  # the completion of the look before may count as its last sign of life
+        assert look(2) == (1, "an idle engine does not answer a completion of one token")
+    finally:
+        os.kill(core, signal.SIGCONT)
 
 
 def test_int8_layer_computes_the_float_layer(environment, variables):

@@ -87,6 +87,9 @@ def test_one_host_fails_and_the_other_goes_on(site, fault):
     assert {finding["host"] for finding in found} == {"node2"}
     assert any("80E01801" in json.dumps(finding).upper() and finding["remedy"] for finding in found)
     assert "1 of 2 hosts failed: node2" in done.stdout
+    (open_server,) = [finding for finding in report["findings"] if finding["id"] == "serving.api_key"]
+    assert (open_server["host"], open_server["status"]) == ("node1", "warned")
+    assert "listening on 0.0.0.0" in open_server["actual"]
     assert bed("exec", "node2", "docker", "ps", "-aq") == ""
 
 
@@ -116,6 +119,25 @@ def test_unreachable_hosts_are_named(site, lost):
         (finding,) = [each for each in report["findings"] if each["host"] == node and each["status"] == "failed"]
         assert finding["id"] == "npu_driver.node_reachable"
     assert all(report["hosts"][node]["npu_driver"]["status"] != "failed" for node in {"node1", "node2"} - set(lost))
+
+
+def test_node_lost_in_a_task_of_docker_is_reported_though_it_was_the_only_one(site):
+    """Such a task cannot record anything itself; the node cuts itself off once its container is there."""
+    done, _report = site("--limit", "node2")
+    assert done.returncode == 0, done.stdout
+    service = "vllm-ascend-qwen25-vl"
+    bed("exec", "node2", "docker", "rm", "--force", service)
+    bed("exec", "node2", "setsid", "--fork", "sh", "-c",
+        f"exec >/dev/null 2>&1 </dev/null; for _ in $(seq 3000); do docker inspect {service} && break; sleep 0.02; done"
+        "; iptables -w -t mangle -I PREROUTING -i eth0 -j DROP")
+    try:
+        done, report = site("--limit", "node2", tags="serving", ANSIBLE_SSH_ARGS=(
+            "-o ControlMaster=no -o ServerAliveInterval=1 -o ServerAliveCountMax=2"))
+    finally:
+        bed("heal", "node2")
+    assert done.returncode == 2
+    (finding,) = [each for each in report["findings"] if each["status"] == "failed"]
+    assert (finding["host"], finding["id"]) == ("node2", "serving.node_reachable")
 
 
 def test_results_of_an_earlier_run_do_not_pass_for_this_one(site, fault):

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import re
+
+from ansible_collections.ascend.vllm.plugins.module_utils.log_triage import UNKNOWN, diagnose
 from ansible_collections.ascend.vllm.plugins.module_utils.plan import LABEL
+from ansible_collections.ascend.vllm.plugins.module_utils.plan_container import HCCL_DEFAULT_PORTS
 from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, WARNING, Check, Checks
 
 _LOG = "Read the container's log (docker logs); playbooks/diagnostics.yml collects and triages it."
@@ -14,15 +18,24 @@ CHECKS = (
     Check("engine", CRITICAL, "The Docker engine answers", "Start Docker on the node (systemctl start docker)."),
     Check("image_present", CRITICAL, "The node has the image of the plan",
           "Bring the image to the node with playbooks/image.yml."),
+    Check("image_architecture", CRITICAL, "The image is for the processor of the node",
+          "Bring the image of the node's architecture with playbooks/image.yml (image_tag, image_archive)."),
+    Check("weights_present", CRITICAL, "The model is on the node", "Stage it with playbooks/weights.yml, or correct "
+          "weights_path."),
     Check("mount_sources", CRITICAL, "What the container mounts is there and of the right type",
-          "Install the driver, stage the weights with playbooks/weights.yml, or correct the path; Docker would make an "
-          "empty folder in its place."),
+          "Install the driver or correct the path; Docker would make an empty folder in its place."),
     Check("devices", CRITICAL, "The NPU device nodes are there",
           "Load the driver (npu-smi info has to list the NPUs), or leave the NPU out with serving_npus."),
+    Check("devices_free", CRITICAL, "Nobody else holds the planned NPUs",
+          "Stop the process or container that the message names, or plan other NPUs with serving_npus."),
     Check("name_free", CRITICAL, "The container name is free or held by our own container",
           "Remove or rename the container that holds the name, or set serving_container_name."),
     Check("port_free", CRITICAL, "The port is free or held by our own container",
           "End the process that listens there, or set serving_port."),
+    Check("hccl_ports_free", CRITICAL, "The host ports of HCCL are free or held by our own container",
+          "End the process that listens there, or set serving_hccl_port_base."),
+    Check("ports_reserved", WARNING, "No planned port is one that the kernel gives to outgoing connections",
+          "Reserve them (sysctl net.ipv4.ip_local_reserved_ports), or plan others (serving_hccl_port_base)."),
     Check("up_to_date", CRITICAL, "The container runs what the plan says",
           "Run playbooks/serving.yml again; it replaces what is out of date."),
     Check("start", CRITICAL, "Patch, secrets and containers could be brought to the node",
@@ -30,9 +43,14 @@ CHECKS = (
     Check("running", CRITICAL, "The container runs and has not crashed", _LOG),
     Check("health", CRITICAL, "/health answers with 200",
           "Give a slow start more time with serving_ready_timeout_s. " + _LOG),
+    Check("key_accepted", CRITICAL, "The server accepts our API key",
+          "The server was started with another key: run playbooks/serving.yml with the right serving_api_key."),
     Check("served_name", CRITICAL, "/v1/models names the planned model",
           "Something else answers on this port, or serving_served_model_name was changed by hand: start it again."),
     Check("completion", CRITICAL, "A completion is answered", _LOG),
+    Check("engine_goes_on", CRITICAL, "Docker's health check sees the engine go on",
+          "Keep what the engine says (playbooks/diagnostics.yml), then restart the container; with "
+          "serving_restart_hung it restarts by itself."),
     Check("api_key", WARNING, "Clients have to send an API key",
           "Set serving_api_key from a vault, or listen on a protected address with serving_bind."),
     Check("plan_warnings", WARNING, "The plan has nothing to warn of",
@@ -42,16 +60,17 @@ CHECKS = (
 # Of these the judge says by itself what there is to say.
 _SAID_ELSEWHERE = ("serving_api_key",)
 # What the triage of a log says when it does not know, or when the server had started well.
-_NO_CAUSES = ("unknown", "startup_ok")
-# Put there by the role itself, after the first look.
-_OWN_MOUNTS = ("patch", "secrets")
+_NO_CAUSES = (UNKNOWN, "startup_ok")
+# Put there by the role itself after the first look, or looked into by a check of its own.
+_OTHER_MOUNTS = ("patch", "secrets", "health", "weights")
+_STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 
 
 def arguments(context):
     """Return the arguments of ``ascend.vllm.serving_info`` for the node of the plan."""
     plan, settings = context["plan"], context["settings"]
     mounts = {mount["source"]: mount["type"] for instance in plan["instances"] for mount in instance["mounts"]
-              if mount["origin"] not in _OWN_MOUNTS}
+              if mount["origin"] not in _OTHER_MOUNTS}
     return {
         "instances": [{key: instance[key] for key in ("name", "port", "bind")} for instance in plan["instances"]],
         "label": LABEL,
@@ -60,7 +79,17 @@ def arguments(context):
         "api_key": settings["api_key"],
         "mounts": [{"source": source, "type": kind} for source, kind in mounts.items()],
         "devices": sorted({device for instance in plan["instances"] for device in instance["devices"]}),
+        "ports": sorted({port for instance in plan["instances"] for _use, ports in _ports(instance) for port in ports}),
+        "weights": plan["model"]["path"],
     }
+
+
+def _ports(instance):
+    """Yield (use, range of ports) of what an instance listens on at the host."""
+    if instance["port"] is not None:
+        yield "the API", range(instance["port"], instance["port"] + 1)
+    first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else HCCL_DEFAULT_PORTS
+    yield "HCCL", range(first, last + 1)
 
 
 def judge(context):
@@ -80,7 +109,7 @@ def judge(context):
     if observed.get("before"):
         return checks.as_list()
     if observed.get("error"):
-        checks.expect("start", False, "every step done", "a step failed", message=observed["error"])
+        checks.expect("start", False, "every step done", "a step failed", message=_triaged(observed["error"]))
     for planned, seen in zip(plan["instances"], observed["instances"]):
         _instance(checks, planned, _at_its_worst(seen, observed.get("waited")), plan, observed)
     for planned in plan["instances"]:
@@ -94,10 +123,25 @@ def judge(context):
     return checks.as_list()
 
 
+def _triaged(error):
+    """Return what a task said, with the cause that it names."""
+    cause = diagnose(error)[0]
+    return error if cause["cause"] in _NO_CAUSES else "%s; cause %s: %s" % (
+        error.rstrip(". \n"), cause["cause"], cause["remedy"])
+
+
 def _prerequisites(checks, plan, observed):
     """What has to hold before a container is touched, and still does afterwards."""
     checks.expect("image_present", bool(observed["image"]), plan["image"]["reference"],
                   observed["image"] or "no such image")
+    fits = observed["image_architecture"] == observed["architecture"] if observed["image"] else None
+    checks.expect("image_architecture", fits, observed["architecture"], observed["image_architecture"], message={
+        False: "the image is for %s, the node is %s" % (observed["image_architecture"], observed["architecture"]),
+        None: "There is no image."}.get(fits))
+    weights = observed["weights"]
+    checks.expect("weights_present", weights["config"] and weights["shards"] > 0, "config.json and weights",
+                  "no such folder" if not weights["folder"] else "%s config.json, %d files of weights" % (
+                      "a" if weights["config"] else "no", weights["shards"]), plan["model"]["path"])
     wrong = observed["wrong_sources"]
     for source in wrong:
         checks.expect("mount_sources", False, "a " + source["expected"], source["found"], source["source"])
@@ -105,22 +149,65 @@ def _prerequisites(checks, plan, observed):
         checks.expect("mount_sources", True, "all there", "all there")
     missing = observed["missing_devices"]
     checks.expect("devices", not missing, "all there", "missing: " + ", ".join(missing) if missing else "all there")
+    _devices_free(checks, plan, observed)
     for seen in observed["instances"]:
-        container, holder = seen["container"], seen["holder"]
+        container = seen["container"]
         ours = container is None or container["hash"] is not None
         found = "free" if container is None else "ours" if ours else "another's"
         checks.expect("name_free", ours, "free or ours", found, seen["name"],
                       None if ours else "a container of this name is there that we did not start")
-        free = holder is None or holder["ours"]
-        checks.expect("port_free", free, "free or ours", _holder(holder), seen["name"])
+    _ports_free(checks, plan, observed)
+
+
+def _is_ours(name, plan):
+    """Tell whether a container is an instance of this deployment, of this plan or of an earlier one."""
+    names = [instance["name"] for instance in plan["instances"]]
+    return name in names or bool(name and re.match(re.escape(names[0]) + r"-[0-9]+\Z", name))
+
+
+def _devices_free(checks, plan, observed):
+    """NPUs are held by whoever has them open or was given them; the devices that all NPUs share are no one's."""
+    npus = {"/dev/davinci%d" % npu: instance["name"] for instance in plan["instances"] for npu in instance["npus"]}
+    foreign = [holder for holder in observed["device_holders"]
+               if holder["device"] in npus and not _is_ours(holder["container"], plan)]
+    for holder in foreign:
+        checks.expect("devices_free", False, "free, or held by " + npus[holder["device"]], _holder(holder),
+                      holder["device"], "%s is held by %s" % (holder["device"], _holder(holder)))
+    if not foreign:
+        checks.expect("devices_free", True, "free or ours", "free or ours")
+
+
+def _ports_free(checks, plan, observed):
+    holders = {holder["port"]: holder for holder in observed["port_holders"]}
+    outgoing = observed["outgoing_ports"]
+    overlaps = []
+    for planned in plan["instances"]:
+        for use, ports in _ports(planned):
+            check = "port_free" if use == "the API" else "hccl_ports_free"
+            held = [holders[port] for port in ports if port in holders]
+            foreign = next((holder for holder in held if not _is_ours(holder["container"], plan)), None)
+            checks.expect(check, foreign is None, "free or ours", _holder(foreign or (held or [None])[0]),
+                          planned["name"], foreign and "port %d is held by %s" % (foreign["port"], _holder(foreign)))
+            given = [port for port in ports if outgoing and outgoing["first"] <= port <= outgoing["last"]
+                     and not any(low <= port <= high for low, high in outgoing["reserved"])]
+            if given:
+                overlaps.append("%s of %s (%s)" % (use, planned["name"], "-".join(
+                    str(port) for port in sorted({given[0], given[-1]}))))
+    if outgoing is None:
+        checks.not_run("ports_reserved", "The kernel does not tell which ports it gives to outgoing connections.")
+        return
+    checks.expect("ports_reserved", not overlaps, "none", ", ".join(overlaps) or "none", message=(
+        "the kernel gives ports %d-%d to outgoing connections, and with them those for %s: one may be taken when the "
+        "service starts" % (outgoing["first"], outgoing["last"], ", ".join(overlaps))) if overlaps else None)
 
 
 def _holder(holder):
+    """Return who holds something, in words."""
     if holder is None:
         return "free"
-    if holder["ours"]:
-        return "ours"
-    return "process %s (%s)" % (holder["pid"], holder["process"]) if holder["pid"] else "a process not of this host"
+    process = "process %s (%s)" % (holder["pid"], holder["process"]) if holder["pid"] else None
+    container = "container " + holder["container"] if holder["container"] else None
+    return " of ".join(filter(None, (process, container))) or "a process not of this host"
 
 
 def _at_its_worst(seen, waited):
@@ -134,35 +221,61 @@ def _at_its_worst(seen, waited):
 def _instance(checks, planned, seen, plan, observed):
     """Judge one instance; what was not reached is not run."""
     name, container = planned["name"], seen["container"]
-    steps = ["up_to_date", "running", "health", "served_name", "completion"]
     if container is None or container["hash"] != planned["hash"]:
         found = "no container" if container is None else "an older plan (%s)" % container["hash"]
         why = "In check mode nothing is started." if observed.get("check_mode") else None
         checks.expect("up_to_date", None if why else False, planned["hash"], found, name, why)
-        return _rest(checks, steps[1:], name, "The planned container does not run.")
+        return _rest(checks, "up_to_date", name, "The planned container does not run.")
     checks.expect("up_to_date", True, planned["hash"], container["hash"], name)
 
     alive = seen["state"] in ("ready", "starting") or seen["health"] is not None
     checks.expect("running", alive, "running", container["status"], name, None if alive else _why(seen))
     if not alive:
-        return _rest(checks, steps[2:], name, "The container does not run.")
+        return _rest(checks, "running", name, "The container does not run.")
+    _engine_goes_on(checks, planned, seen, plan)
     healthy = seen["health"] is not None and seen["health"]["status"] == 200
     checks.expect("health", healthy, 200, _answer(seen["health"]), name, None if healthy else _late(seen, observed))
     if not healthy:
-        return _rest(checks, steps[3:], name, "/health does not answer with 200.")
+        return _rest(checks, "health", name, "/health does not answer with 200.")
+    refused = seen["models"]["status"] in (401, 403)
+    checks.expect("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
+                  "refused with %s" % seen["models"]["status"] if refused else "accepted", name,
+                  seen["reason"] if refused else None)
+    if refused:
+        return _rest(checks, "key_accepted", name, "The server refuses our API key.")
     named = seen["state"] == "ready" or seen["completion"] is not None
     checks.expect("served_name", named, plan["model"]["served_name"],
                   ", ".join(map(str, seen["models"]["models"])) or _answer(seen["models"]), name)
     if not named:
-        return _rest(checks, steps[4:], name, "The model is not served under the planned name.")
+        return _rest(checks, "served_name", name, "The model is not served under the planned name.")
     answered = seen["state"] == "ready"
     checks.expect("completion", answered, 200, _answer(seen["completion"]), name, None if answered else _why(seen))
     return None
 
 
-def _rest(checks, steps, name, why):
-    for step in steps:
+def _engine_goes_on(checks, planned, seen, plan):
+    """What Docker's health check has seen since the last look; an answered completion says more."""
+    health = seen["container"].get("health")
+    if plan["health_check"] is None:
+        checks.unsupported("engine_goes_on", "There is no health check (serving_health_interval_s is 0).",
+                           planned["name"])
+        return
+    if planned["health"] is None:  # it has no API to ask
+        return
+    if health is None:
+        checks.not_run("engine_goes_on", "Docker does not tell of a health check.", planned["name"])
+        return
+    hangs = health["status"] == "unhealthy" and seen["state"] != "ready"
+    checks.expect("engine_goes_on", not hangs, "healthy", health["status"], planned["name"],
+                  "%d looks in a row failed, at last: %s" % (health["failures"], health["said"]) if hangs else None)
+
+
+def _rest(checks, last, name, why):
+    """The steps after the last one are not run."""
+    for step in _STEPS[_STEPS.index(last) + 1:]:
         checks.not_run(step, why, name)
+    if last in ("up_to_date", "running"):
+        checks.not_run("engine_goes_on", why, name)
 
 
 def _why(seen):

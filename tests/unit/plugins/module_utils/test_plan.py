@@ -94,6 +94,7 @@ def test_default_plan():
         ("/data/Qwen2.5-VL-32B-Instruct-w8a8", "/data/Qwen2.5-VL-32B-Instruct-w8a8", "directory", "weights"),
         ("/var/lib/ascend-vllm/patches/mrotary_embedding-c0424a220aae.py",
          "/vllm-workspace/vllm-ascend/vllm_ascend/utils.py", "file", "patch"),
+        (resolved["health_check"]["host_path"], "/run/ascend-vllm/health.py", "file", "health"),
     ]
     assert all(mount["read_only"] for mount in instance["mounts"])
     assert instance["labels"] == {"ascend.vllm.instance-hash": instance["hash"]}
@@ -256,13 +257,38 @@ def test_api_key_is_read_from_a_file_that_is_mounted():
     assert instance["command"] == COMMAND_W8A8
 
 
+def test_health_check_of_every_instance():
+    resolved = valid(serving_replicas=2, serving_bind="0.0.0.0", serving_ready_timeout_s=900)
+    assert resolved["health_check"]["host_path"].startswith("/var/lib/ascend-vllm/health/")
+    first, second = (instance["health"] for instance in resolved["instances"])
+    assert first == {
+        "test": ["CMD", "python3", "-IS", "/run/ascend-vllm/health.py", "--host", "127.0.0.1", "--port", "8888",
+                 "--model", "qwen25_vl", "--timeout", "20"],
+        "interval": "30s", "timeout": "65s", "retries": 10, "start_period": "900s"}
+    assert second["test"][second["test"].index("--port") + 1] == "8889"
+    assert valid(serving_restart_hung=True)["instances"][0]["health"]["test"][-2:] == ["--restart-after", "10"]
+
+
+def test_no_health_check():
+    resolved = valid(serving_health_interval_s=0)
+    assert "no health check" in plan_text.describe(resolved, "node1")
+    assert "every 30 s, unhealthy after 10 failures" in plan_text.describe(valid(), "node1")
+    assert (resolved["health_check"], resolved["instances"][0]["health"]) == (None, None)
+    assert "health" not in {mount["origin"] for mount in resolved["instances"][0]["mounts"]}
+
+
+def test_patience_with_a_start_restarts_nothing():
+    assert valid(serving_ready_timeout_s=900)["hash"] == valid(serving_ready_timeout_s=3600)["hash"]
+
+
 def test_loopback_is_addressed_as_loopback():
     resolved = valid(serving_bind="127.0.0.1")
     assert resolved["instances"][0]["url"] == "http://127.0.0.1:8888"
 
 
 OUT_OF_DATE = {"serving_port": 8889, "serving_env": {"A": "1"}, "serving_args": {"seed": 1}, "serving_shm_size": "2g",
-               "serving_api_key": "set", "image_tag": "site-7", "weights_digest": "ab", "serving_patches": [],
+               "serving_api_key": "set", "serving_health_retries": 3, "serving_restart_hung": True,
+               "image_tag": "site-7", "weights_digest": "ab", "serving_patches": [],
                "serving_npus": [2, 3], "serving_privileged": True, "plan_model": BF16, "serving_cap_drop": []}
 STILL_TRUE = {"serving_address": "198.51.100.7", "image_digest": "sha256:" + 64 * "a", "serving_ready_timeout_s": 60,
               "serving_replicas": 3, "plan_architecture": "aarch64"}
@@ -388,6 +414,9 @@ REFUSED = [
     ({"serving_env": {"ASCEND_RT_VISIBLE_DEVICES": "0"}}, ["which serving_npus decides"]),
     ({"serving_env": {"A B": "1"}}, ["serving_env", "A B"]),
     ({"serving_env": {"A": True}}, ["serving_env", "quote true and false"]),
+    ({"serving_restart_hung": True, "serving_health_interval_s": 0}, ["serving_restart_hung", "health check"]),
+    ({"serving_restart_hung": True, "serving_restart_policy": "on-failure"}, ["serving_restart_hung", "always"]),
+    ({"serving_health_timeout_s": 0}, ["serving_health_timeout_s"]),
     ({"serving_mounts": [{"target": "/x"}]}, ["serving_mounts", "absolute source"]),
     ({"serving_mounts": [{"source": "x"}]}, ["serving_mounts"]),
     ({"serving_mounts": [{"source": "/x", "mode": "ro"}]}, ["serving_mounts"]),

@@ -53,17 +53,24 @@ def server():
         running.shutdown()
 
 
-def container(status="running", restarts=0, exit_code=0, label="h1", oom=False):
+STARTED = 1764097200
+
+
+def container(status="running", restarts=0, exit_code=0, label="h1", oom=False, health=None):
+    state = {"Status": status, "ExitCode": exit_code, "OOMKilled": oom, "Error": "",
+             "StartedAt": "2025-11-25T19:00:00.5Z"}
+    if health:
+        state["Health"] = {"Status": health, "FailingStreak": 3, "Log": [{"Output": "an idle engine is silent\n"}]}
     return {"Id": "c1", "Image": "i1", "RestartCount": restarts, "Config": {"Labels": {"ours": label} if label else {}},
-            "State": {"Status": status, "ExitCode": exit_code, "OOMKilled": oom, "Error": "", "StartedAt": "t"}}
+            "State": state}
 
 
-def look(server, found, log="", known=None, holder=None):
+def look(server, found, log="", known=None, earlier=""):
+    """One look; ``log`` is of the last life of the container, ``earlier`` what stands before it."""
     options = {"label": "ours", "api_key": "sesame", "served_name": "qwen25_vl", "completion_timeout_s": 0.5}
-    observer = serving_info.Observer(options, lambda resource: found, lambda name: log)
-    port = server.server_address[1]
-    instance = {"name": "vllm", "port": port, "bind": "0.0.0.0", "restarts": known}
-    return observer.look(instance, {port: holder} if holder else {})
+    observer = serving_info.Observer(options, lambda resource: found,
+                                     lambda name, lines, since: log if since == STARTED else earlier + log)
+    return observer.look({"name": "vllm", "port": server.server_address[1], "bind": "0.0.0.0", "restarts": known})
 
 
 def test_ready(server):
@@ -80,6 +87,7 @@ def test_missing(server):
     (container("exited", exit_code=3), "ended with exit code 3"),
     (container("restarting", exit_code=1), "ended with exit code 1"),
     (container("exited", exit_code=137, oom=True), "killed for want of memory"),
+    (container("exited", exit_code=137), "exit code 137, killed by SIGKILL"),
 ])
 def test_ended_container_fails_at_once_with_the_cause(server, found, reason):
     seen = look(server, found, log="line\nkey sesame\n" + OUT_OF_MEMORY)
@@ -93,7 +101,7 @@ def test_ended_container_fails_at_once_with_the_cause(server, found, reason):
 @pytest.mark.parametrize(("replies", "state", "reason"), [
     ({HEALTH: (503, None)}, "starting", "/health"),
     ({MODELS: (200, {"data": [{"id": "other"}]})}, "failed", "does not name qwen25_vl"),
-    ({MODELS: (401, {"error": "no"})}, "failed", "/v1/models"),
+    ({MODELS: (401, {"error": "no"})}, "failed", "refuses our API key (401)"),
     ({COMPLETION: (500, {"error": {"message": "EngineDeadError"}})}, "failed", "refused"),
 ])
 def test_answers_of_the_server(server, replies, state, reason):
@@ -126,7 +134,31 @@ def test_crash_loop_is_seen_between_two_crashes(server, restarts, known, health,
     assert look(server, container(restarts=restarts), known=known)["state"] == state
 
 
-@pytest.mark.parametrize(("cgroup", "ours"), [("0::/system.slice/docker-c1.scope", True), ("0::/user.slice", False)])
-def test_holder_of_the_port(server, cgroup, ours):
-    holder = look(server, container(), holder={"pid": 7, "process": "vllm", "cgroup": cgroup})["holder"]
-    assert holder == {"pid": 7, "process": "vllm", "ours": ours}
+def test_unhealthy_container_that_does_not_answer_is_not_waited_for(server):
+    del server.replies[COMPLETION]
+    seen = look(server, container(health="unhealthy"))
+    assert (seen["state"], seen["container"]["health"]["failures"]) == ("failed", 3)
+    assert "unhealthy" in seen["reason"]
+    assert look(server, container(health="healthy"))["state"] == "starting"  # busy
+
+
+def test_unhealthy_container_that_answers_is_ready(server):
+    assert look(server, container(health="unhealthy"))["state"] == "ready"
+
+
+def test_cause_is_that_of_the_last_life(server):
+    earlier = "ModuleNotFoundError: No module named 'x'\n"
+    assert look(server, container("exited"), OUT_OF_MEMORY, earlier=earlier)["causes"][0]["cause"] == "out_of_memory"
+    assert look(server, container("exited"), "nothing", earlier=earlier)["causes"][0]["cause"] == "module_missing"
+
+
+def test_crash_between_two_looks_of_one_wait(server, monkeypatch):
+    server.replies[HEALTH] = (503, None)
+    lives = iter([container(restarts=4), container(restarts=4), container(restarts=5)])
+    options = {"label": "ours", "api_key": "", "served_name": "q", "completion_timeout_s": 0.5, "wait_s": 60,
+               "interval_s": 0, "instances": [{"name": "vllm", "port": server.server_address[1], "bind": "0.0.0.0",
+                                               "restarts": None}]}
+    observer = serving_info.Observer(options, lambda resource: next(lives), lambda name, lines, since: OUT_OF_MEMORY)
+    (seen,), settled = serving_info.wait(observer, options, once=False)
+    assert settled
+    assert (seen["state"], seen["causes"][0]["cause"]) == ("failed", "out_of_memory")

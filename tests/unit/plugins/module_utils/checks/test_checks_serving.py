@@ -13,13 +13,17 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case i
 CAUSES = [{"cause": "out_of_memory", "evidence": "NPU out of memory", "remedy": "Use more NPUs."}]
 
 
+HEALTHY = {"status": "healthy", "failures": 0, "said": "the engine works"}
+UNHEALTHY = {"status": "unhealthy", "failures": 10, "said": "engine 0 has 3 requests and did nothing"}
+
+
 def seen(plan, **changes):
     """A ready instance of the plan, changed."""
     (instance,) = plan["instances"]
     ready = {
         "name": instance["name"], "state": "ready", "reason": None,
-        "holder": {"pid": 7, "process": "vllm", "ours": True},
-        "container": {"hash": instance["hash"], "status": "running", "restarts": 0}, "health": {"status": 200},
+        "container": {"hash": instance["hash"], "status": "running", "restarts": 0, "health": HEALTHY},
+        "health": {"status": 200},
         "models": {"status": 200, "models": ["qwen25_vl"]}, "completion": {"status": 200}, "progress": None,
         "causes": [], "log": []}
     return dict(ready, **changes)
@@ -29,6 +33,9 @@ def judge(plan, observed=None, **changes):
     """{check id: (status, message)} of a node with one instance."""
     context = {"plan": plan, "observed": dict({
         "engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
+        "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": [],
+        "weights": {"folder": True, "config": True, "shards": 4},
+        "outgoing_ports": {"first": 32768, "last": 59999, "reserved": []},
         "instances": [seen(plan, **changes)]}, **observed or {})}
     return {check["id"]: (check["status"], check["message"]) for check in serving.judge(context)}
 
@@ -37,7 +44,7 @@ def statuses(*args, **changes):
     return {name: status for name, (status, _message) in judge(*args, **changes).items()}
 
 
-STEPS = ("up_to_date", "running", "health", "served_name", "completion")
+STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 
 
 @pytest.fixture
@@ -69,6 +76,8 @@ ENDED = {"state": "failed", "reason": "the container has ended with exit code 1"
      "the end"),
     ({"state": "starting", "health": {"status": None, "error": "refused"}, "models": None, "completion": None,
       "progress": "loading weights, 40 %"}, "health", "loading weights, 40 %"),
+    ({"state": "failed", "reason": "the server refuses our API key (401)", "models": {"status": 401, "models": []},
+      "completion": None}, "key_accepted", "refuses our API key"),
     ({"state": "failed", "models": {"status": 200, "models": ["other"]}, "completion": None}, "served_name", None),
     ({"state": "failed", "reason": "a completion is refused", "completion": {"status": 500}}, "completion", "refused"),
     ({"state": "starting", "reason": "a completion is not answered", "completion": {"status": None}}, "completion",
@@ -84,7 +93,7 @@ def test_first_step_that_does_not_hold_fails(plan, changes, failing, said):
 
 def test_crash_loop_that_looks_alive_now_fails(plan):
     crashed = seen(plan, **dict(ENDED, causes=CAUSES))
-    now = {"state": "starting", "health": {"status": None}, "models": None, "completion": None}
+    now = {"state": "starting", "reason": "", "health": {"status": None}, "models": None, "completion": None}
     found = statuses(plan, {"waited": {"seconds": 3, "failed_instances": [crashed]}}, **now)
     assert found["running"] == "failed"
 
@@ -94,23 +103,97 @@ def test_what_came_back_after_a_crash_passes(plan):
     assert statuses(plan, {"waited": {"seconds": 3, "failed_instances": [crashed]}})["running"] == "passed"
 
 
+NGINX = {"pid": 9, "process": "nginx", "container": None}
+SQUATTER = {"pid": None, "process": None, "container": "squatter"}
+
+
 @pytest.mark.parametrize(("observed", "changes", "failing"), [
     ({"image": None}, {}, "image_present"),
     ({"wrong_sources": [{"source": "/data/x", "expected": "directory", "found": "nothing"}]}, {}, "mount_sources"),
     ({"missing_devices": ["/dev/davinci1"]}, {}, "devices"),
     ({}, {"container": {"hash": None, "status": "running"}}, "name_free"),
-    ({}, {"holder": {"pid": 9, "process": "nginx", "ours": False}}, "port_free"),
+    ({"image_architecture": "x86_64"}, {}, "image_architecture"),
+    ({"weights": {"folder": False, "config": False, "shards": 0}}, {}, "weights_present"),
+    ({"weights": {"folder": True, "config": True, "shards": 0}}, {}, "weights_present"),
+    ({"weights": {"folder": True, "config": False, "shards": 4}}, {}, "weights_present"),
+    ({"port_holders": [dict(NGINX, port=8888)]}, {}, "port_free"),
+    ({"port_holders": [dict(SQUATTER, port=60015)]}, {}, "hccl_ports_free"),
+    ({"device_holders": [dict(NGINX, device="/dev/davinci1")]}, {}, "devices_free"),
+    ({"device_holders": [dict(SQUATTER, device="/dev/davinci0")]}, {}, "devices_free"),
 ])
 def test_prerequisites_are_judged_before_anything_is_changed(plan, observed, changes, failing):
     found = statuses(plan, dict(observed, before=True), **changes)
     assert found.pop(failing) == "failed"
+    if observed.get("image", "there") is None:
+        assert found.pop("image_architecture") == "not_run"
     assert set(found.values()) == {"passed"}
     assert not set(found) & set(STEPS)
 
 
 def test_free_name_and_port_pass(plan):
-    found = statuses(plan, {"before": True}, container=None, holder=None, state="missing")
+    found = statuses(plan, {"before": True}, container=None, state="missing")
     assert set(found.values()) == {"passed"}
+
+
+@pytest.mark.parametrize("name", ["vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-3"])
+def test_what_our_own_containers_hold_is_free(plan, name):
+    ours = {"pid": 9, "process": "vllm", "container": name}
+    found = statuses(plan, {"before": True, "device_holders": [dict(ours, device="/dev/davinci0")],
+                            "port_holders": [dict(ours, port=8888), dict(ours, port=60000)]})
+    assert set(found.values()) == {"passed"}
+
+
+def test_shared_devices_and_other_npus_are_nobodys(plan):
+    holders = [dict(NGINX, device="/dev/davinci_manager"), dict(NGINX, device="/dev/davinci7")]
+    assert statuses(plan, {"before": True, "device_holders": holders})["devices_free"] == "passed"
+
+
+def test_holders_are_named(plan):
+    found = judge(plan, {"before": True, "port_holders": [dict(NGINX, port=8888, container="web")],
+                         "device_holders": [dict(SQUATTER, device="/dev/davinci0")]})
+    assert found["port_free"][1] == "port 8888 is held by process 9 (nginx) of container web"
+    assert found["devices_free"][1] == "/dev/davinci0 is held by container squatter"
+
+
+@pytest.mark.parametrize(("outgoing", "status", "said"), [
+    ({"first": 32768, "last": 60999, "reserved": []}, "warned", "HCCL of vllm-ascend-qwen25-vl (60000-60015)"),
+    ({"first": 32768, "last": 60010, "reserved": []}, "warned", "(60000-60010)"),
+    ({"first": 32768, "last": 60999, "reserved": [[60000, 60015]]}, "passed", None),
+    ({"first": 8000, "last": 9000, "reserved": []}, "warned", "the API of vllm-ascend-qwen25-vl (8888)"),
+    (None, "not_run", "does not tell"),
+])
+def test_ports_that_the_kernel_may_give_away(plan, outgoing, status, said):
+    found = judge(plan, {"before": True, "outgoing_ports": outgoing})["ports_reserved"]
+    assert found[0] == status
+    assert said is None or said in found[1]
+
+
+def test_replicas_hold_what_is_theirs():
+    plan = valid(serving_replicas="auto")
+    arguments = serving.arguments({"plan": plan, "settings": {"api_key": ""}})
+    assert len(plan["instances"]) == 4
+    assert {8888, 8889, 8890, 8891, 60000, 60015, 61016, 61063} <= set(arguments["ports"])
+    assert len(arguments["ports"]) == 4 + 4 * 16
+
+
+def test_hung_engine_is_told_by_the_health_check(plan):
+    container = {"hash": plan["instances"][0]["hash"], "status": "running", "restarts": 0, "health": UNHEALTHY}
+    hung = {"state": "failed", "reason": "a completion is not answered", "completion": {"status": None}}
+    found = judge(plan, container=container, **hung)
+    assert found["engine_goes_on"] == (
+        "failed", "10 looks in a row failed, at last: engine 0 has 3 requests and did nothing")
+    assert found["completion"][0] == "failed"
+    assert judge(plan, container=container)["engine_goes_on"][0] == "passed"  # it has just answered
+
+
+def test_no_health_check_is_never_passed():
+    plan = valid(serving_health_interval_s=0)
+    (instance,) = plan["instances"]
+    container = {"hash": instance["hash"], "status": "running", "restarts": 0, "health": None}
+    assert judge(plan, container=container)["engine_goes_on"][0] == "unsupported"
+    plan = valid()
+    container["hash"] = plan["instances"][0]["hash"]
+    assert judge(plan, container=container)["engine_goes_on"][0] == "not_run"
 
 
 def test_dead_engine_is_all_there_is_to_say(plan):
@@ -119,17 +202,25 @@ def test_dead_engine_is_all_there_is_to_say(plan):
 
 def test_check_mode_starts_nothing_and_says_so(plan):
     found = statuses(plan, {"check_mode": True}, container=None, state="missing")
-    assert [found[step] for step in STEPS] == ["not_run"] * 5
+    assert [found[step] for step in STEPS] == ["not_run"] * len(STEPS)
+
+
+def test_failed_task_is_triaged(plan):
+    said = judge(plan, {"error": "OCI runtime create failed: exec format error"})["start"][1]
+    assert "cause architecture_unsupported" in said
 
 
 def test_failed_task_fails_the_stage_even_if_the_service_runs(plan):
-    found = judge(plan, {"error": "No space left on device"})
-    assert found["start"] == ("failed", "No space left on device")
+    found = judge(plan, {"error": "Something else went wrong"})
+    assert found["start"] == ("failed", "Something else went wrong")
 
 
 def test_arguments_leave_out_what_the_role_puts_there_itself(plan):
     arguments = serving.arguments({"plan": plan, "settings": {"api_key": "k"}})
     sources = [mount["source"] for mount in arguments["mounts"]]
-    assert "/data/Qwen2.5-VL-32B-Instruct-w8a8" in sources
+    assert arguments["weights"] == "/data/Qwen2.5-VL-32B-Instruct-w8a8"
+    assert arguments["weights"] not in sources  # a check of its own looks into it
+    assert "/usr/local/dcmi" in sources
+    assert plan["health_check"]["host_path"] not in sources
     assert plan["instances"][0]["secrets_path"] not in sources
     assert "/dev/davinci1" in arguments["devices"]

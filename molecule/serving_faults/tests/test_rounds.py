@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every planted fault shows under its check, on its node, in its words; all other nodes serve. The key is nowhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / ".rounds"
+FAULTS = yaml.safe_load((PROJECT / "molecule/serving_faults/faults.yml").read_text("utf-8"))
+VALIDATE = jsonschema.Draft202012Validator(json.loads(
+    (PROJECT / "docs/schemas/stage-result-v1.json").read_text("utf-8"))).validate
+SERVICE = "vllm-ascend-qwen25-vl"
+CASES = [(each["name"], node, each["faults"].get(node, {})) for each in FAULTS["rounds"]
+         for node in ("node1", "node2", "node3")]
+
+
+def result(name, node):
+    return json.loads((RESULTS / name / node / "serving.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("name", "node", "fault"), CASES, ids=[f"{name}-{node}" for name, node, _ in CASES])
+def test_fault_and_nothing_else(name, node, fault):
+    found = result(name, node)
+    VALIDATE(found)
+    failed = {check["id"].split(".")[1]: check for check in found["checks"] if check["status"] == "failed"}
+    if "check" not in fault:
+        assert failed == {}
+        assert found["status"] in ("passed", "warned")
+        assert {check["status"] for check in found["checks"] if check["id"] == "serving.completion"} == {"passed"}
+        return
+    assert set(failed) == {fault["check"], *fault.get("also", ())}
+    check = failed[fault["check"]]
+    assert fault["says"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
+    assert check["remedy"]
+    assert found["status"] == "failed"
+
+
+def test_node_that_fails_before_the_start_starts_nothing():
+    for name, node in (("port_and_npu_taken", "node1"), ("port_and_npu_taken", "node2")):
+        (instance,) = result(name, node)["observed"]["instances"]
+        assert instance["state"] == "missing"
+
+
+def test_failed_start_is_seen_in_seconds():
+    """The node's part of the round, with the removal and the start of its container."""
+    for node in ("node1", "node2"):
+        assert result("out_of_memory_and_crash_loop", node)["observed"]["waited"]["seconds"] < 20
+
+
+def test_what_came_back_was_restarted_once():
+    for node in ("node1", "node2"):
+        (instance,) = result("killed_engine_and_hung_engine_come_back", node)["observed"]["instances"]
+        assert (instance["state"], instance["container"]["restarts"]) == ("ready", 1)
+
+
+def test_four_instances_of_two_npus_each():
+    found = result("serve_again", "node3")
+    answered = {check["subject"] for check in found["checks"] if check["id"] == "serving.completion"}
+    assert answered == {SERVICE, *(f"{SERVICE}-{number}" for number in (1, 2, 3))}
+    held = {holder["device"]: holder["container"] for holder in found["observed"]["device_holders"]
+            if holder["device"][-1].isdigit()}
+    assert len(held) == 8
+    assert set(held.values()) == answered
+    ports = {holder["port"]: holder["container"] for holder in found["observed"]["port_holders"]}
+    assert ports == dict(zip((8888, 8889, 8890, 8891), sorted(answered)))
+
+
+def test_key_is_in_a_file_for_root_alone(host):
+    assert host.file("/var/lib/ascend-vllm/secrets.env").mode == 0o600
+    assert host.file("/var/lib/ascend-vllm/secrets.env").user == "root"
+
+
+@pytest.mark.parametrize("command", [
+    f"docker inspect {SERVICE}", f"docker logs {SERVICE}", f"docker top {SERVICE}", "ps axww",
+    "journalctl --no-pager", "grep -raE . /var/lib/ascend-vllm/health"])
+def test_key_is_nowhere_on_the_node(host, command):
+    shown = host.run(command + " 2>&1")
+    assert shown.rc == 0
+    assert shown.stdout
+    assert FAULTS["api_key"] not in shown.stdout
+
+
+def test_key_is_in_no_result():
+    files = [path for path in RESULTS.rglob("*") if path.is_file()]
+    assert len(files) > len(CASES) / 2
+    assert not [path for path in files if FAULTS["api_key"] in path.read_text("utf-8")]
+
+
+def test_key_is_wanted(host):
+    ask = "curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1:8888/v1/models"
+    assert host.check_output(ask) == "401"
+    assert host.check_output(ask + f" --header 'Authorization: Bearer {FAULTS['api_key']}'") == "200"
