@@ -95,7 +95,7 @@ def ask_registry(name, connect, login=None):
             return {"digest": None, "architectures": [], "error": content["message"]}
         return {
             "digest": content["Descriptor"]["digest"],
-            "architectures": sorted({_KERNEL_NAMES.get(entry["architecture"], entry["architecture"])
+            "architectures": sorted({KERNEL_NAMES.get(entry["architecture"], entry["architecture"])
                                      for entry in content.get("Platforms") or () if entry["architecture"]}),
             "error": None,
         }
@@ -143,7 +143,7 @@ def describe_archive(path):
             architecture = json.loads(config.decode("utf-8"))["architecture"]
             images.append({"id": "sha256:" + hashlib.sha256(config).hexdigest(),
                            "tags": sorted(entry.get("RepoTags") or ()),
-                           "architecture": _KERNEL_NAMES.get(architecture, architecture)})
+                           "architecture": KERNEL_NAMES.get(architecture, architecture)})
         return images
     except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError) as error:
         raise ImageError("%s is no whole archive of docker save (%s: %s)" % (
