@@ -115,7 +115,8 @@ def _hccl_test_rows(text, start):
     run = hccl_test.parse(text)
     rows = [dict(row, bus_bandwidth_gbs=bus_bandwidth(row["alg_bandwidth_gbs"], start["ranks"])) for row in run["rows"]
             if row["size_bytes"] in start["sizes"]]
-    return rows, run["reason"]
+    # Where only a row tells of the failure, the caller has better words for it.
+    return rows, None if run["reason"] and " | " in run["reason"] else run["reason"]
 
 
 def _last_error(text):

@@ -99,7 +99,9 @@ ERROR_7 = "hccl interface return errreturn err ./common/src/hccl_test_common.cc:
 
 
 @pytest.mark.parametrize(("text", "status", "reason"), [
-    (LEADS + TABLE.replace("| success\n2", "| failed\n2") + ENDS, 0, "1048576           | 100.00"),
+    (LEADS + TABLE.replace("| success\n2", "| failed\n2") + ENDS, 0, "a wrong sum for 1048576 bytes"),
+    (LEADS + "local rank_id 3, check result failed, expect 8\n" + TABLE.replace("success", "failed") + ENDS, 0,
+     "local rank_id 3, check result failed"),
     (LEADS + TABLE + line(type="end", status=1), 1, "it ended with status 1"),
     (LEADS + TABLE, 0, "it ended with status 0 and without a result"),
     (LEADS + TABLE + ENDS, 124, "not finished in time"),
