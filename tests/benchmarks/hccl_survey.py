@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -119,6 +120,7 @@ def main() -> None:
         total = surveys + own
         print(f"{nodes:>6}{surveys:>13.2f} s{own:>9.2f} s{total:>7.2f} s{1000 * total / nodes:>6.1f} ms{size:>7.1f} KB"
               f"{3 * reading * nodes:>16.0f} s")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
 if __name__ == "__main__":
