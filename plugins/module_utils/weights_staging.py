@@ -51,11 +51,11 @@ class Staging:
         self._memory = memory
         self._workers = workers
 
-    def held(self):
+    def held(self, full=False):
         """Whether the node holds the whole model by its own manifest: ``{"holds", "files", "manifest", "folder"}``."""
         recorded = self._recorded()
         holds = bool(recorded) and self._is_ours(recorded) and not self._faults(
-            recorded["files"], self.place.model)[0]
+            recorded["files"], self.place.model, full)[0]
         return {"holds": holds, "files": len(weights.list_model(self.place.model)),
                 "manifest": recorded if holds else None, "folder": os.path.dirname(self.place.manifest)}
 
@@ -124,7 +124,8 @@ class Staging:
             weights_guards.need_space(self.place, work["bytes"], free_space_bytes)
         os.makedirs(self.place.staging, exist_ok=True)
         weights.write_json(self._wanted, dict(work["wanted"], download=work["download"]))
-        if self.source.token:
+        # Only a client of the hub asks for the token: what comes from another node needs none.
+        if self.source.token and work["command"]:
             variable = hub.TOKEN_VARIABLES[self.source.kind]
             weights.write_json(self.place.credentials, {variable: self.source.token}, 0o600)
         elif os.path.exists(self.place.credentials):

@@ -244,7 +244,8 @@ def main():
 
 
 def _hold(module, staging):
-    return dict(staging.held(), changed=False, architecture=os.uname().machine)
+    found = staging.held(module.params["verify"] == "full")
+    return dict(found, changed=False, architecture=os.uname().machine)
 
 
 def _prepare(module, staging):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import jsonschema
@@ -57,6 +58,11 @@ def test_an_unchanged_model_is_not_read_again(name, node):
 def test_a_full_proof_reads_everything(node):
     observed = result("damage_is_repaired", node)["observed"]
     assert observed["staging_hashed_bytes"] > 5_000_000
+
+
+def test_a_run_in_a_terminal_shows_how_far_it_is():
+    shown = (RESULTS.parent / ".killed").read_text("utf-8")
+    assert re.search(r"node1: \d\.\d of 7\.\d MB, \d\.\d MB/s, 0 min \d+ s left", shown)
 
 
 def test_nobody_saw_the_token(host):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -234,6 +235,28 @@ def test_the_token_is_for_root_alone_and_goes_away(site):
         site.fetch(path)
     staging.publish("now")
     assert not credentials.exists()
+
+
+def test_only_a_full_look_sees_that_a_holder_is_damaged(site):
+    site.stage()
+    for path in FILES:
+        os.utime(site.model / path, (1_600_000_000, 1_600_000_000))
+    assert site.staging().held()["holds"] is True
+    (site.model / "sub/model.safetensors").write_bytes(b"tensorz")
+    os.utime(site.model / "sub/model.safetensors", (1_600_000_000, 1_600_000_000))
+    assert site.staging().held()["holds"] is True
+    assert site.staging().held(full=True)["holds"] is False
+    assert site.staging().held()["holds"] is False
+
+
+@pytest.mark.parametrize("kind", ["modelscope", "local"])
+def test_a_model_from_another_node_needs_no_token(site, tmp_path, kind):
+    site.stage()
+    manifest = weights.read_json(str(site.beside / "manifest.json"))
+    other = Site(tmp_path / "other")
+    staging = other.staging(kind, token="it's secret")
+    staging.prepare(staging.plan(None, manifest=manifest), 0)
+    assert not (other.beside / "credentials").exists()
 
 
 def test_two_runs_do_not_stage_one_model(site):
