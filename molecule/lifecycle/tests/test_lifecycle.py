@@ -46,6 +46,11 @@ def succeeds(name, *words):
     return done.stdout
 
 
+def said(done):
+    """What a playbook has written, however it broke its lines."""
+    return " ".join((done.stdout + done.stderr).split())
+
+
 def changes(stdout):
     return {host: int(count) for host, count in re.findall(r"^(node\d)\s.*changed=(\d+)", stdout, re.MULTILINE)}
 
@@ -180,14 +185,14 @@ def test_same_upgrade_again_touches_nothing():
     assert [lives(node) for node in NODES] == before
 
 
-@pytest.mark.parametrize(("variant", "why"), [("broken", "out_of_memory"), ("lying", "functional.image_answer")])
+@pytest.mark.parametrize(("variant", "why"), [("broken", "out_of_memory"), ("lying", "functional.expected_words")])
 def test_upgrade_that_cannot_be_verified_is_taken_back(variant, why):
     before = {node: lives(node) for node in NODES}
     with Load() as load:
         done = playbook("upgrade", "-e", f"image_tag=v0.11.0rc1-{variant}")
     assert done.returncode != 0
-    assert f"the previous service (image {containers('node1')[NAMES[0]]['Image'][:19]}) serves again" in done.stdout
-    assert why in done.stdout
+    assert f"the previous service (image {containers('node1')[NAMES[0]]['Image'][:19]}) serves again" in said(done)
+    assert why in said(done)
     lost_nothing(load)
     # The very containers of before are back on the one node, and the other was not touched.
     assert {name: life[0] for name, life in lives("node1").items()} == {
@@ -222,7 +227,7 @@ def test_last_node_is_not_taken_out():
     before = lives("node1")
     done = playbook("restart", "--limit", "node1", "-e", "image_tag=v0.11.0rc1-second")
     assert done.returncode != 0
-    assert "no other node could take its requests" in done.stdout
+    assert "no other node could take its requests" in said(done)
     assert lives("node1") == before
 
 
@@ -237,8 +242,8 @@ def test_npu_that_stays_busy_is_named():
     done = playbook("stop", "--limit", "node2", "-e", "serving_npu_free_timeout_s=1")
     bed("exec", "node2", "ascend-fault", "clear")
     assert done.returncode != 0
-    assert "NPU 2 is held by nobody that is shown" in done.stdout
-    assert "NPU 0" not in done.stdout
+    assert "NPU 2 is held by nobody that is shown" in said(done)
+    assert "NPU 0" not in said(done)
 
 
 def test_serving_starts_what_was_stopped():
