@@ -9,7 +9,7 @@ import re
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.ascend.vllm.plugins.module_utils import patching
+from ansible_collections.ascend.vllm.plugins.module_utils import lifecycle, patching
 
 
 def patched(text, patch):
@@ -39,9 +39,17 @@ def superfluous(ours, plan):
     return [name for name in ours if numbered.fullmatch(name) and name not in planned]
 
 
+def why(result):
+    """Return the messages of a task that failed: of a loop those of its items, which Ansible does not put together."""
+    items = [item for item in result.get("results", ()) if item.get("failed") or item.get("unreachable")]
+    return " ".join(str(each["msg"]) for each in items or [result] if each.get("msg")) or "no reason was given"
+
+
 class FilterModule:
     """The filters by name."""
 
     def filters(self):
         """Return them."""
-        return {"bind_mounts": bind_mounts, "patched": patched, "superfluous": superfluous}
+        return {"bind_mounts": bind_mounts, "patched": patched, "superfluous": superfluous,
+                "aside": lifecycle.aside, "outdated": lifecycle.outdated, "put_aside": lifecycle.put_aside,
+                "restoration": lifecycle.restoration, "served": lifecycle.served, "why": why}

@@ -135,6 +135,9 @@ def _deployment(catalogue, chosen, inputs, findings):
     environment = plan_container.environment(release, inputs, findings)
     arguments = plan_arguments.merge(catalogue, release, model, inputs.mapping("serving_args"), findings)
     plan_arguments.set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
+    plan_arguments.set_shutdown_timeout(
+        catalogue, release, arguments, inputs.mapping("serving_args"),
+        inputs.integer("serving_drain_timeout_s", 0, 86400))
     plan_arguments.check(arguments, release, model, findings)
     model["arguments"] = arguments
     placement = plan_container.place(hardware, model, inputs, findings)

@@ -96,6 +96,13 @@ def set_weight_nz(arguments, environment, mode, release, findings):
         arguments["additional-config"] = config
 
 
+def set_shutdown_timeout(catalogue, release, arguments, overrides, seconds):
+    """Let a server that is stopped finish its requests, where the release can and serving_args say nothing of it."""
+    said = {str(name).lstrip("-").replace("_", "-") for name in overrides}
+    if "shutdown-timeout" in lookup.serve_options(catalogue, release["vllm"]) and "shutdown-timeout" not in said:
+        arguments["shutdown-timeout"] = seconds
+
+
 def check(arguments, release, model, findings):
     """Refuse values that vLLM would refuse after minutes of loading, and warn of those that it silently ignores."""
     config = arguments.get("additional-config")

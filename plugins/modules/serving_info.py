@@ -39,15 +39,13 @@ options:
   label:
     description: The label that a container of ours carries.
     type: str
-    required: true
+    default: ascend.vllm.instance-hash
   image:
-    description: The name of the image.
+    description: The name of the image. Left out, none is looked for.
     type: str
-    required: true
   served_name:
-    description: The name of the model in requests.
+    description: The name of the model in requests, where there are instances.
     type: str
-    required: true
   api_key:
     description: The key of the service.
     type: str
@@ -70,6 +68,10 @@ options:
   weights:
     description: The folder of the model, which is looked into.
     type: path
+  load:
+    description: Whether running containers that carry the label are asked for their requests, and images for digests.
+    type: bool
+    default: false
   wait_s:
     description: Seconds to wait for every instance to be ready or to have failed.
     type: float
@@ -142,6 +144,19 @@ ours:
   type: list
   elements: str
   returned: always
+containers:
+  description:
+    - What each of these containers was started with, C(name), C(id), C(image), C(image_name), C(hash), C(status),
+      C(restart_policy), C(started_s), C(devices), C(bind), C(port), C(served_name) and C(shutdown_timeout_s).
+    - With O(load) also C(image_digest) and C(load), which is null where no connection is taken, and otherwise
+      C(running), C(waiting) and C(kv_cache_usage), or an C(error).
+  type: list
+  elements: dict
+  returned: always
+now_s:
+  description: Seconds since the epoch by the clock of the node.
+  type: int
+  returned: always
 wrong_sources:
   description: Mounts whose source is not there or of another type, with C(source), C(expected) and C(found).
   type: list
@@ -169,11 +184,12 @@ settled:
 import os
 import platform
 import time
+from http.client import HTTPConnection, HTTPException
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import engine_api, serving_state
+from ansible_collections.ascend.vllm.plugins.module_utils import engine_api, lifecycle, serving_state
 from ansible_collections.ascend.vllm.plugins.module_utils.chat import Server
 from ansible_collections.ascend.vllm.plugins.module_utils.image import KERNEL_NAMES
 from ansible_collections.ascend.vllm.plugins.module_utils.log_triage import UNKNOWN, diagnose
@@ -201,6 +217,35 @@ class HealthServer(Server):
         if answer["status"] is not None:
             answer.pop("error", None)
         return answer
+
+
+def ask_load(container):
+    """Return what a running container has to do: see ``lifecycle.requests_left``."""
+    host = "127.0.0.1" if container["bind"] == "0.0.0.0" else container["bind"]
+    connection = HTTPConnection(host, container["port"], timeout=STATUS_TIMEOUT_S)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode("utf-8", "replace")
+    except ConnectionRefusedError:
+        return None
+    except (OSError, HTTPException) as error:
+        return {"error": "/metrics: %s" % (str(error) or type(error).__name__)}
+    finally:
+        connection.close()
+    return lifecycle.load(text) or {"error": "/metrics tells nothing of requests"}
+
+
+def our_containers(get, label, with_load):
+    """Return every container that carries the label, also those that do not run."""
+    listed = get("/containers/json?all=1&filters=" + quote('{"label":["%s"]}' % label)) or ()
+    inspected = [get("/containers/%s/json" % each["Id"]) for each in listed]
+    found = sorted((lifecycle.described(each, label) for each in inspected if each), key=lambda each: each["name"])
+    for each in found if with_load else ():
+        image = get("/images/%s/json" % each["image"]) or {}
+        digests = [digest.rpartition("@")[2] for digest in image.get("RepoDigests") or ()]
+        each["image_digest"] = digests[0] if digests else None
+        each["load"] = ask_load(each) if each["status"] == "running" and each["port"] else None
+    return found
 
 
 class Observer:
@@ -304,15 +349,16 @@ def observe(module):
     options = module.params
     get = engine_api.getter(options["docker_socket"], ENGINE_TIMEOUT_S)
     result = {"engine_error": None, "image": None, "image_architecture": None, "architecture": platform.machine(),
-              "ours": [], "instances": [], "settled": True, "port_holders": [], "device_holders": [],
+              "ours": [], "containers": [], "instances": [], "settled": True, "port_holders": [], "device_holders": [],
+              "now_s": int(time.time()),
               "outgoing_ports": serving_state.outgoing_ports(),
               "weights": serving_state.weights(options["weights"]) if options["weights"] else None,
               "wrong_sources": serving_state.wrong_sources(options["mounts"]),
               "missing_devices": [path for path in options["devices"] if not os.path.exists(path)]}
     try:
-        image = get("/images/%s/json" % quote(options["image"], safe=""))
-        labelled = get("/containers/json?all=1&filters=" + quote('{"label":["%s"]}' % options["label"]))
-        result.update(ours=sorted(each["Names"][0].lstrip("/") for each in labelled))
+        image = get("/images/%s/json" % quote(options["image"], safe="")) if options["image"] else None
+        containers = our_containers(get, options["label"], options["load"])
+        result.update(ours=[each["name"] for each in containers], containers=containers)
         if image:
             architecture = image["Architecture"]
             result.update(image=image["Id"], image_architecture=KERNEL_NAMES.get(architecture, architecture))
@@ -329,14 +375,15 @@ def main():
         "instances": {"type": "list", "elements": "dict", "required": True, "options": {
             "name": {"type": "str", "required": True}, "port": {"type": "int", "required": True},
             "bind": {"type": "str", "required": True}, "restarts": {"type": "int"}}},
-        "label": {"type": "str", "required": True},
-        "image": {"type": "str", "required": True},
-        "served_name": {"type": "str", "required": True},
+        "label": {"type": "str", "default": "ascend.vllm.instance-hash"},
+        "image": {"type": "str"},
+        "served_name": {"type": "str"},
         "api_key": {"type": "str", "default": "", "no_log": True},
         "mounts": {"type": "list", "elements": "dict", "default": []},
         "devices": {"type": "list", "elements": "path", "default": []},
         "ports": {"type": "list", "elements": "int", "default": []},
         "weights": {"type": "path"},
+        "load": {"type": "bool", "default": False},
         "wait_s": {"type": "float", "default": 0},
         "interval_s": {"type": "float", "default": 5},
         "completion_timeout_s": {"type": "float", "default": 20},

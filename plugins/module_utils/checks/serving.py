@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.ascend.vllm.plugins.module_utils.haproxy import UP, server_name
 from ansible_collections.ascend.vllm.plugins.module_utils.log_triage import UNKNOWN, diagnose
 from ansible_collections.ascend.vllm.plugins.module_utils.plan import LABEL
 from ansible_collections.ascend.vllm.plugins.module_utils.plan_container import HCCL_DEFAULT_PORTS
@@ -51,6 +52,13 @@ CHECKS = (
     Check("engine_goes_on", CRITICAL, "Docker's health check sees the engine go on",
           "Keep what the engine says (playbooks/diagnostics.yml), then restart the container; with "
           "serving_restart_hung it restarts by itself."),
+    Check("balancer", CRITICAL, "A completion through the balancer is answered",
+          "Read its journal on its host (journalctl -u ascend-vllm-balancer)."),
+    Check("balancer_server", CRITICAL, "The balancer gives requests to the instance",
+          "See from the balancer's host that the instance's port can be reached; playbooks/status.yml shows what the "
+          "balancer's health check found."),
+    Check("upgrade", CRITICAL, "An upgrade was verified, or not asked for",
+          "Remove the cause that the message names, and run playbooks/upgrade.yml again."),
     Check("api_key", WARNING, "Clients have to send an API key",
           "Set serving_api_key from a vault, or listen on a protected address with serving_bind."),
     Check("plan_warnings", WARNING, "The plan has nothing to warn of",
@@ -97,13 +105,18 @@ def judge(context):
 
     :param context: see ``ascend.vllm.stage``; ``observed`` is what ``ascend.vllm.serving_info`` returned, with
         ``before`` when nothing has been started yet, ``check_mode``, ``waited`` (what ``ascend.vllm.serving_ready``
-        returned) and ``error`` when a task of the role failed.
+        returned), ``balancer`` (what ``ascend.vllm.balancer_server`` and ``ascend.vllm.balancer_info`` returned in
+        loops over the balancers), ``error`` when a task of the role failed, and ``rolled_back`` (why) when an upgrade
+        failed; the instances are then the previous ones.
     """
     checks = Checks(CHECKS)
     plan, observed = context["plan"], context["observed"]
     checks.expect("engine", not observed["engine_error"], "an answer", observed["engine_error"] or "it answers",
                   message=observed["engine_error"])
     if observed["engine_error"]:
+        return checks.as_list()
+    if observed.get("rolled_back"):
+        _rolled_back(checks, observed)
         return checks.as_list()
     _prerequisites(checks, plan, observed)
     if observed.get("before"):
@@ -112,6 +125,8 @@ def judge(context):
         checks.expect("start", False, "every step done", "a step failed", message=_triaged(observed["error"]))
     for planned, seen in zip(plan["instances"], observed["instances"]):
         _instance(checks, planned, _at_its_worst(seen, observed.get("waited")), plan, observed)
+    if observed.get("balancer"):
+        _balancer(checks, plan, context["host"], *observed["balancer"])
     for planned in plan["instances"]:
         checks.expect("api_key", bool(planned["secrets_path"]) or planned["bind"].startswith("127."), "a key",
                       "a key" if planned["secrets_path"] else "none, listening on " + planned["bind"], planned["name"])
@@ -268,6 +283,40 @@ def _engine_goes_on(checks, planned, seen, plan):
     hangs = health["status"] == "unhealthy" and seen["state"] != "ready"
     checks.expect("engine_goes_on", not hangs, "healthy", health["status"], planned["name"],
                   "%d looks in a row failed, at last: %s" % (health["failures"], health["said"]) if hangs else None)
+
+
+def _balancer(checks, plan, host, servers, fronts):
+    """Judge whether each balancer uses each instance of the node, and whether those that this host manages answer."""
+    for asked in servers["results"]:
+        states = {server["name"]: server for server in asked.get("servers", ())}
+        for planned in plan["instances"]:
+            if not planned.get("url"):
+                continue
+            name = server_name(host, planned["port"])
+            server = states.get(name, {"status": "not known to it", "check": ""})
+            error = asked["msg"] if asked.get("unreachable") else asked.get("error")
+            checks.expect("balancer_server", not error and server["status"] == UP, UP,
+                          error or " ".join(filter(None, (server["status"], server["check"]))),
+                          "%s on %s" % (name, asked["item"]))
+    for front in fronts["results"]:
+        error = front["msg"] if front.get("unreachable") else front.get("error")
+        answer = front.get("completion") or {"status": None}
+        checks.expect("balancer", not error and answer["status"] == 200, 200,
+                      error or _answer(answer), front["item"][1]["url"])
+
+
+def _rolled_back(checks, observed):
+    """Say why an upgrade was taken back, and whether the previous service answers again."""
+    why, seen = observed["rolled_back"].rstrip("."), observed["instances"]
+    failing = ["%s: %s" % (instance["name"], instance["reason"]) for instance in seen if instance["state"] != "ready"]
+    if not seen:
+        after = "there was no previous service to come back to"
+    elif failing:
+        after = "the previous service does not answer either (%s)" % "; ".join(failing)
+    else:
+        after = "the previous service (image %s) serves again" % seen[0]["container"]["image"][:19]
+    checks.expect("upgrade", False, "the new service, verified", "it was taken back",
+                  message="%s; the new one was not verified: %s" % (after, why))
 
 
 def _rest(checks, last, name, why):

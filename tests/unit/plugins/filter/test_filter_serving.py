@@ -10,7 +10,7 @@ import hashlib
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule
+from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule, why
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import valid
 
 FILTERS = FilterModule().filters()
@@ -56,3 +56,14 @@ def test_bind_mounts():
     mounts = FILTERS["bind_mounts"](instance)
     assert mounts[0] == {"type": "bind", "source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True}
     assert len(mounts) == len(instance["mounts"])
+
+
+@pytest.mark.parametrize(("result", "message"), [
+    ({"failed": True, "msg": "no image"}, "no image"),
+    ({"failed": True, "msg": "One or more items failed", "results": [
+        {"msg": "a: taken"}, {"failed": True, "msg": "b: no image"}, {"unreachable": True, "msg": "c: no route"}]},
+     "b: no image c: no route"),
+    ({"failed": True}, "no reason was given"),
+])
+def test_why(result, message):
+    assert why(result) == message

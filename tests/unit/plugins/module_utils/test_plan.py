@@ -65,7 +65,10 @@ def test_every_release_with_every_model(release, model):
     environment, patched = BY_RELEASE[release]
     resolved = valid(plan_release=release, plan_model=model)
     (instance,) = resolved["instances"]
-    assert instance["command"] == (COMMAND_W8A8 if model == W8A8 else COMMAND_BF16)
+    command = list(COMMAND_W8A8 if model == W8A8 else COMMAND_BF16)
+    if "shutdown-timeout" in lookup.serve_options(CATALOGUE, resolved["release"]["vllm"]):
+        command += ["--shutdown-timeout", "600"]  # from vLLM 0.18 on
+    assert instance["command"] == command
     assert instance["environment"] == environment
     assert resolved["image"]["reference"] == f"quay.io/ascend/vllm-ascend:{release}"
     assert bool(resolved["patch"]) is patched
@@ -73,6 +76,17 @@ def test_every_release_with_every_model(release, model):
     for option in options(resolved):
         name = option[2:]
         assert name in known or known[name.replace("no-", "", 1)] == lookup.SWITCH
+
+
+@pytest.mark.parametrize(("release", "inputs", "expected"), [
+    ("v0.11.0rc1", {}, None),
+    ("v0.18.0", {}, ["600"]),
+    ("v0.18.0", {"serving_drain_timeout_s": 30}, ["30"]),
+    ("v0.18.0", {"serving_args": {"shutdown_timeout": 5}}, ["5"]),
+    ("v0.18.0", {"serving_args": {"shutdown-timeout": None}}, None),
+])
+def test_server_finishes_its_requests_where_the_release_can(release, inputs, expected):
+    assert options(valid(plan_release=release, **inputs)).get("--shutdown-timeout") == expected
 
 
 def test_default_plan():

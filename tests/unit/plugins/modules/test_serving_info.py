@@ -162,3 +162,55 @@ def test_crash_between_two_looks_of_one_wait(server, monkeypatch):
     (seen,), settled = serving_info.wait(observer, options, once=False)
     assert settled
     assert (seen["state"], seen["causes"][0]["cause"]) == ("failed", "out_of_memory")
+
+
+METRICS = "vllm:num_requests_running 2.0\nvllm:num_requests_waiting 1.0\n"
+
+
+def listed(server, *found):
+    """A function that asks an engine with these containers and one image."""
+    def get(resource):
+        if resource.startswith("/containers/json"):
+            return [{"Id": each["Id"]} for each in found]
+        if resource.startswith("/images/"):
+            return {"RepoDigests": ["quay.io/x@sha256:d1"]}
+        return next((each for each in found if each["Id"] in resource), None)
+    return get
+
+
+def ours(server, name="vllm", status="running"):
+    return dict(container(status), Id=name, Name="/" + name, HostConfig={}, Config={
+        "Image": "x", "Labels": {"ours": "h1"}, "Cmd": ["vllm", "serve", "--host", "127.0.0.1", "--port", str(
+            server.server_address[1])]}, State={"Status": status, "StartedAt": "2026-01-02T03:04:05Z"})
+
+
+def test_containers_are_described_without_asking_their_servers(server):
+    del server.replies[HEALTH]
+    (found,) = serving_info.our_containers(listed(server, ours(server)), "ours", False)
+    assert (found["name"], found["port"], "load" in found) == ("vllm", server.server_address[1], False)
+
+
+def test_load_of_running_containers(server):
+    server.replies["/metrics"] = (200, METRICS)
+    found = serving_info.our_containers(
+        listed(server, ours(server, "b"), ours(server, "a", "exited")), "ours", True)
+    assert [(each["name"], each["image_digest"]) for each in found] == [("a", "sha256:d1"), ("b", "sha256:d1")]
+    assert found[0]["load"] is None
+    assert found[1]["load"]["error"] == "/metrics tells nothing of requests"  # JSON text is no metrics
+
+
+def test_load_of_a_server_that_takes_no_connection(server):
+    described = {"bind": "127.0.0.1", "port": server.server_address[1]}
+    server.shutdown()
+    server.server_close()
+    assert serving_info.ask_load(described) is None
+
+
+def test_load_of_a_hung_server(server, monkeypatch):
+    monkeypatch.setattr(serving_info, "STATUS_TIMEOUT_S", 0.2)
+    assert "timed out" in serving_info.ask_load({"bind": "0.0.0.0", "port": server.server_address[1]})["error"]
+
+
+def test_label_is_that_of_the_plan():
+    from ansible_collections.ascend.vllm.plugins.module_utils.plan import LABEL
+    assert f"default: {LABEL}" in serving_info.DOCUMENTATION

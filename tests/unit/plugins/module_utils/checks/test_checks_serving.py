@@ -29,15 +29,20 @@ def seen(plan, **changes):
     return dict(ready, **changes)
 
 
-def judge(plan, observed=None, **changes):
-    """{check id: (status, message)} of a node with one instance."""
-    context = {"plan": plan, "observed": dict({
+def found_checks(plan, observed=None, **changes):
+    """The checks of a node with one instance."""
+    context = {"host": "node1", "plan": plan, "observed": dict({
         "engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
         "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": [],
         "weights": {"folder": True, "config": True, "shards": 4},
         "outgoing_ports": {"first": 32768, "last": 59999, "reserved": []},
         "instances": [seen(plan, **changes)]}, **observed or {})}
-    return {check["id"]: (check["status"], check["message"]) for check in serving.judge(context)}
+    return serving.judge(context)
+
+
+def judge(*args, **changes):
+    """{check id: (status, message)} of a node with one instance."""
+    return {check["id"]: (check["status"], check["message"]) for check in found_checks(*args, **changes)}
 
 
 def statuses(*args, **changes):
@@ -224,3 +229,49 @@ def test_arguments_leave_out_what_the_role_puts_there_itself(plan):
     assert plan["health_check"]["host_path"] not in sources
     assert plan["instances"][0]["secrets_path"] not in sources
     assert "/dev/davinci1" in arguments["devices"]
+
+
+def balancers(status="UP", completion=200, **changes):
+    """What the loops over two balancers returned; this host manages one of them."""
+    asked = [dict({"item": name, "error": None, "servers": [{"name": "node1:8888", "status": status, "check": "L7OK"}]},
+                  **changes) for name in ("node1", "lb")]
+    front = {"item": ["node1", {"url": "http://10.0.0.1:8080"}], "error": None, "completion": {"status": completion}}
+    return {"balancer": [{"results": asked}, {"results": [front]}]}
+
+
+def test_balancer_that_uses_the_node_passes(plan):
+    assert set(statuses(plan, balancers()).values()) == {"passed"}
+
+
+@pytest.mark.parametrize(("found", "failing"), [
+    (balancers(status="DOWN"), "balancer_server"),
+    (balancers(status="DRAIN"), "balancer_server"),
+    (balancers(servers=[]), "balancer_server"),
+    (balancers(error="the balancer does not answer", servers=[]), "balancer_server"),
+    (balancers(unreachable=True, msg="no route", servers=[]), "balancer_server"),
+    (balancers(completion=503), "balancer"),
+])
+def test_balancer_that_does_not_fails(plan, found, failing):
+    assert [name for name, status in statuses(plan, found).items() if status == "failed"] == [failing]
+
+
+def test_unreachable_balancer_is_named(plan):
+    checks = found_checks(plan, balancers(unreachable=True, msg="no route", servers=[]))
+    assert [(check["subject"], check["actual"]) for check in checks if check["id"] == "balancer_server"] == [
+        ("node1:8888 on node1", "no route"), ("node1:8888 on lb", "no route")]
+
+
+@pytest.mark.parametrize(("instances", "said"), [
+    ([{"state": "ready"}], "the previous service (image sha256:0123456789ab) serves again; the new one was not "
+     "verified: 2 checks failed"),
+    ([{"state": "failed", "reason": "a completion is refused"}],
+     "the previous service does not answer either (vllm-ascend-qwen25-vl: a completion is refused)"),
+    ([], "there was no previous service"),
+])
+def test_upgrade_taken_back(plan, instances, said):
+    container = {"image": "sha256:0123456789abcdef", "hash": "older"}
+    found = judge(plan, {"rolled_back": "2 checks failed.", "instances": [
+        seen(plan, container=container, **changes) for changes in instances]})
+    assert found["upgrade"][0] == "failed"
+    assert said in found["upgrade"][1]
+    assert not set(found) & set(STEPS)

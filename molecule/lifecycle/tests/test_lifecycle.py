@@ -1,0 +1,277 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A service lives: each test goes on where the one before it ended, as the days of a cluster do."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+SCENARIO = PROJECT / "molecule" / "lifecycle"
+INVENTORY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
+BED = PROJECT / "molecule" / "testbed" / "bed"
+KEY = yaml.safe_load((SCENARIO / "host_vars" / "node1.yml").read_text("utf-8"))["serving_api_key"]
+NODES = ("node1", "node2")
+NAMES = ("vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-1")
+BALANCER = "http://10.77.0.11:8080"
+WORKERS = 8
+
+
+def bed(*words, check=True, **options):
+    done = subprocess.run([BED, "-n", "lifecycle", *words], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0 or not check, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def playbook(name, *words):
+    return subprocess.run(
+        ["ansible-playbook", "-i", INVENTORY, PROJECT / "playbooks" / f"{name}.yml", *words],
+        capture_output=True, text=True, check=False, cwd=PROJECT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
+             "MOLECULE_SCENARIO_NAME": "lifecycle"})
+
+
+def succeeds(name, *words):
+    done = playbook(name, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def said(done):
+    """What a playbook has written, however it broke its lines."""
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def changes(stdout):
+    return {host: int(count) for host, count in re.findall(r"^(node\d)\s.*changed=(\d+)", stdout, re.MULTILINE)}
+
+
+def containers(node):
+    """{name: docker inspect} of all containers of a node."""
+    names = bed("exec", node, "docker", "ps", "--all", "--quiet").split()
+    return {each["Name"].lstrip("/"): each for each in json.loads(bed("exec", node, "docker", "inspect", *names))}
+
+
+def lives(node):
+    """What changes when a container of the node is replaced or started again."""
+    return {name: (each["Id"], each["State"]["StartedAt"]) for name, each in containers(node).items()}
+
+
+def tag(node, name):
+    return containers(node)[name]["Config"]["Image"].rpartition("rc1")[2]
+
+
+def result(node, stage="serving"):
+    return json.loads((INVENTORY / ".results" / node / f"{stage}.json").read_text("utf-8"))
+
+
+def checks(node):
+    return {check["id"].split(".")[1]: check for check in result(node)["checks"]}
+
+
+def states():
+    """{server: status} as the balancer shows them on its admin socket."""
+    script = ("import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ascend-vllm-balancer/admin.sock'); "
+              "s.sendall(b'show stat\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())")
+    rows = [line.split(",") for line in bed("exec", "node1", "python3", "-c", script).splitlines()]
+    return {row[1]: row[17] for row in rows if row[0] == "vllm" and row[1].startswith("node")}
+
+
+class Load:
+    """Requests through the balancer from the start of a with block to its end."""
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            [BED, "-n", "lifecycle", "run", "--", "python3", SCENARIO / "files" / "load", BALANCER, KEY, str(WORKERS)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        time.sleep(1)
+        return self
+
+    def __exit__(self, *error):
+        self.found = json.loads(self.process.communicate(timeout=90)[0])
+        print(self.found)
+
+
+def lost_nothing(load):
+    assert load.found["lost"] == []
+    assert load.found["streamed"] > 50
+    assert load.found["whole"] > 50
+    assert load.found["longest_gap_s"] < 2, "the service was interrupted"
+
+
+def asked(node):
+    """Requests that the instances of a node have answered."""
+    metrics = bed("exec", node, "curl", "-fsS", "http://127.0.0.1:8888/metrics", "http://127.0.0.1:8889/metrics")
+    return sum(float(value) for value in re.findall(r'request_success_total\{[^}]*"length"[^}]*\} (\S+)', metrics))
+
+
+def test_balancer_serves_with_the_key_and_all_instances():
+    assert states() == {f"{node}:{port}": "UP" for node in NODES for port in (8888, 8889)}
+    for node in NODES:
+        assert {checks(node)[name]["status"] for name in ("balancer_server", "up_to_date", "completion")} == {"passed"}
+    assert checks("node1")["balancer"]["status"] == "passed"
+    urls = [service["url"] for service in result("node1")["observed"]["services"]]
+    assert urls == [BALANCER, "http://10.77.0.11:8888", "http://10.77.0.11:8889"]
+    refused = bed("run", "--", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{BALANCER}/v1/models")
+    assert refused == "401"
+
+
+def test_haproxy_of_the_system_is_left_alone():
+    assert bed("exec", "node1", "systemctl", "is-active", "haproxy", "ascend-vllm-balancer").split() == [
+        "active", "active"]
+    assert bed("exec", "node1", "dpkg", "--verify", "haproxy") == ""
+    assert "ascend-vllm-balancer" not in bed("exec", "node2", "systemctl", "list-unit-files", "ascend*")
+
+
+def test_key_is_for_the_balancer_only():
+    found = bed("exec", "node1", "stat", "-c", "%a %U %G", "/etc/ascend-vllm/key.cfg", "/etc/ascend-vllm/balancer.cfg")
+    assert found.splitlines() == ["640 root haproxy", "644 root root"]
+    shown = bed("exec", "node1", "cat", "/etc/ascend-vllm/balancer.cfg") + json.dumps(result("node1"))
+    assert KEY not in shown
+    assert json.dumps(KEY)[1:-1] not in shown
+
+
+def test_again_changes_nothing():
+    before = [lives(node) for node in NODES]
+    assert changes(succeeds("serving")) == dict.fromkeys(NODES, 0)
+    assert [lives(node) for node in NODES] == before
+
+
+def test_status_shows_every_instance_and_changes_nothing():
+    shown = succeeds("status")
+    lines = [line for line in shown.splitlines() if re.match(r"node\d  +vllm", line)]
+    assert len(lines) == 4
+    assert all(re.search(r" running +ready +0 +0 +0 % +[0-3],[0-3] .* as planned", line) for line in lines), lines
+    assert "balancer on node1: node1:8888 UP" in shown
+    assert changes(shown) == dict.fromkeys(NODES, 0)
+
+
+def test_changed_configuration_loses_no_request():
+    pid = bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer")
+    with Load() as load:
+        succeeds("serving", "-e", "serving_balancer_timeout_s=1800")
+    lost_nothing(load)
+    assert "timeout server 1800s" in bed("exec", "node1", "cat", "/etc/ascend-vllm/balancer.cfg")
+    assert bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer") == pid
+
+
+def test_rolling_upgrade_loses_no_request():
+    before = {node: lives(node) for node in NODES}
+    with Load() as load:
+        succeeds("upgrade", "-e", "image_tag=v0.11.0rc1-second")
+    lost_nothing(load)
+    for node in NODES:
+        after = lives(node)
+        assert after["foreign"] == before[node]["foreign"]
+        assert set(after) == {*NAMES, "foreign"}
+        assert all(after[name][0] != before[node][name][0] for name in NAMES)
+        assert {tag(node, name) for name in NAMES} == {"-second"}
+        assert asked(node) > 10
+    assert set(states().values()) == {"UP"}
+
+
+def test_same_upgrade_again_touches_nothing():
+    before = [lives(node) for node in NODES]
+    assert changes(succeeds("upgrade", "-e", "image_tag=v0.11.0rc1-second")) == dict.fromkeys(NODES, 0)
+    assert [lives(node) for node in NODES] == before
+
+
+@pytest.mark.parametrize(("variant", "why"), [("broken", "out_of_memory"), ("lying", "functional.expected_words")])
+def test_upgrade_that_cannot_be_verified_is_taken_back(variant, why):
+    before = {node: lives(node) for node in NODES}
+    with Load() as load:
+        done = playbook("upgrade", "-e", f"image_tag=v0.11.0rc1-{variant}")
+    assert done.returncode != 0
+    assert f"the previous service (image {containers('node1')[NAMES[0]]['Image'][:19]}) serves again" in said(done)
+    assert why in said(done)
+    lost_nothing(load)
+    # The very containers of before are back on the one node, and the other was not touched.
+    assert {name: life[0] for name, life in lives("node1").items()} == {
+        name: life[0] for name, life in before["node1"].items()}
+    assert {each["HostConfig"]["RestartPolicy"]["Name"] for name, each in containers("node1").items()
+            if name in NAMES} == {"always"}
+    assert lives("node2") == before["node2"]
+    assert set(states().values()) == {"UP"}
+    assert checks("node1")["upgrade"]["status"] == "failed"
+    assert why in checks("node1")["upgrade"]["message"]
+
+
+def test_stop_waits_for_the_last_request_and_stops_only_ours():
+    before = lives("node2")
+    body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 500, "ignore_eos": True, "stream": True})
+    long = subprocess.Popen(
+        [BED, "-n", "lifecycle", "run", "--", "curl", "-sSN", "-H", f"Authorization: Bearer {KEY}", "-d", body,
+         "http://10.77.0.12:8888/v1/completions"], stdout=subprocess.PIPE, text=True)
+    time.sleep(1)
+    stopped = succeeds("stop", "--limit", "node2", "-e", "image_tag=v0.11.0rc1-second")
+    assert "vllm-ascend-qwen25-vl has 1 requests running" in stopped
+    answer = long.communicate(timeout=30)[0]
+    assert answer.count("data: ") == 501
+    assert answer.rstrip().endswith("[DONE]")
+    after = containers("node2")
+    assert {name: after[name]["State"]["Status"] for name in NAMES} == dict.fromkeys(NAMES, "exited")
+    assert lives("node2") == before  # stopped, not removed; and nothing else was started anew
+    assert after["foreign"]["State"]["Status"] == "running"
+
+
+def test_last_node_is_not_taken_out():
+    before = lives("node1")
+    done = playbook("restart", "--limit", "node1", "-e", "image_tag=v0.11.0rc1-second")
+    assert done.returncode != 0
+    assert "no other node could take its requests" in said(done)
+    assert lives("node1") == before
+
+
+def test_status_shows_what_is_stopped_and_what_differs():
+    lines = [line for line in succeeds("status").splitlines() if re.match(r"node\d  +vllm", line)]
+    assert sum(" drift " in line for line in lines) == 4  # of the images that run now, the inventory says nothing
+    assert sum("exited" in line for line in lines) == 2
+
+
+def test_npu_that_stays_busy_is_named():
+    bed("exec", "node2", "ascend-fault", "set", "npu=2", "hbm_used=20000")
+    done = playbook("stop", "--limit", "node2", "-e", "serving_npu_free_timeout_s=1")
+    bed("exec", "node2", "ascend-fault", "clear")
+    assert done.returncode != 0
+    assert "NPU 2 is held by nobody that is shown" in said(done)
+    assert "NPU 0" not in said(done)
+
+
+def test_serving_starts_what_was_stopped():
+    before = {name: life[0] for name, life in lives("node2").items()}
+    succeeds("serving", "--limit", "node2", "-e", "image_tag=v0.11.0rc1-second")
+    assert {name: life[0] for name, life in lives("node2").items()} == before
+    assert set(states().values()) == {"UP"}
+
+
+def test_restart_loses_no_request():
+    before = {node: lives(node) for node in NODES}
+    with Load() as load:
+        succeeds("restart", "-e", "image_tag=v0.11.0rc1-second")
+    lost_nothing(load)
+    for node in NODES:
+        after = lives(node)
+        assert all(after[name][1] != before[node][name][1] for name in NAMES)
+
+
+def test_reboot_brings_the_service_back():
+    bed("fault", "reboot", "node2")
+    deadline = time.monotonic() + 90
+    while "DOWN" not in " ".join(states().values()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    while set(states().values()) != {"UP"} and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert set(states().values()) == {"UP"}
+    with Load() as load:
+        time.sleep(2)
+    assert load.found["lost"] == []
+    assert asked("node2") > 5

@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work out on the controller what stands behind the balancer: every node's plan, also of nodes outside the play.
+
+A run of one node (--limit, serial) must not take the others out of the balancer.
+"""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ascend.vllm.plugins.module_utils import balancer
+from ansible_collections.ascend.vllm.plugins.module_utils.plan import resolve
+from ansible_collections.ascend.vllm.plugins.plugin_utils.catalogue import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import role_settings
+
+ROLES = ("plan", "image", "weights", "serving")
+EVERY_ADDRESS = ("0.0.0.0", "::", "*")
+
+
+class ActionModule(ActionBase):
+    """See plugins/modules/balancer_plan.py."""
+
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        """Return the balancers, their servers and which of them this host takes care of."""
+        super().run(tmp, task_vars)
+        host, hostvars = task_vars["inventory_hostname"], task_vars["hostvars"]
+        inputs = {host: role_settings(self._templar, task_vars, *ROLES)}
+        own = inputs[host]
+        balancers, nodes = list(own["serving_balancer_hosts"]), list(own["serving_balancer_nodes"])
+        for variable, names in (("serving_balancer_hosts", balancers), ("serving_balancer_nodes", nodes)):
+            unknown = [name for name in names if name not in hostvars]
+            if unknown or not names:
+                raise AnsibleActionFail(f"{variable} must name hosts of the inventory, but {host} has "
+                                        f"{', '.join(unknown) or 'none'} there; correct it.")
+        managed = balancer.managed(
+            balancers, host, task_vars["ansible_play_hosts_all"], task_vars["ansible_play_hosts"])
+        for name in ({*nodes, *balancers} if managed else {*managed}) - {host}:
+            variables = {**hostvars.raw_get(name), "hostvars": hostvars}
+            inputs[name] = role_settings(self._templar, variables, *ROLES)
+
+        catalogue = load_catalogue(own["plan_catalogue"])
+        plans = {name: self._plan(catalogue, inputs[name], name) for name in nodes if name in inputs}
+        servers = balancer.servers(plans)
+        port = int(own["serving_balancer_port"])
+        sentences = balancer.problems(balancers, port, servers, plans)
+        if len({inputs[name]["serving_api_key"] for name in plans}) > 1:
+            sentences.append("serving_api_key differs among serving_balancer_nodes, so a client could not know which "
+                             "to send; give them one key.")
+        if sentences:
+            raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
+        services = [{"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
+                     "url": self._url(own["serving_balancer_bind"], inputs[name]["serving_address"], port)}
+                    for name in managed]
+        return {"changed": False, "hosts": balancers, "managed": managed, "servers": servers, "services": services}
+
+    @staticmethod
+    def _plan(catalogue, inputs, host):
+        inputs = dict(inputs, serving_api_key="set" if inputs["serving_api_key"] else "",
+                      weights_hub_token="set" if inputs["weights_hub_token"] else "")
+        plan = resolve(catalogue, inputs)
+        if plan["refusals"]:
+            raise AnsibleActionFail(f"The balancer was not set up, since {host} cannot be deployed: "
+                                    f"{plan['refusals'][0]['message']}")
+        return plan
+
+    @staticmethod
+    def _url(bind, address, port):
+        return f"http://{address if bind in EVERY_ADDRESS else bind}:{port}"

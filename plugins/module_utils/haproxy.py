@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Talk to HAProxy through its admin socket, and read what it answers. PRIVATE to the collection.
+
+Commands and columns: HAProxy's management guide, "Unix Socket commands" and "Statistics and monitoring".
+"""
+
+from __future__ import annotations
+
+import csv
+import socket
+
+BACKEND = "vllm"
+# As roles/serving/templates/balancer.service.j2 and balancer.cfg.j2 have it.
+SOCKET = "/run/ascend-vllm-balancer/admin.sock"
+
+UP, DRAIN, MAINT, DOWN = "UP", "DRAIN", "MAINT", "DOWN"
+
+_LARGEST = 16 * 1024 * 1024
+
+
+class BalancerError(Exception):
+    """HAProxy did not answer or refused; the message is one sentence."""
+
+
+def asker(path, timeout_s):
+    """A function ``ask(command) -> str`` that returns the answer of the admin socket; raises `BalancerError`."""
+    def ask(command):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(path)
+            connection.sendall(command.encode() + b"\n")
+            parts = []
+            while sum(map(len, parts)) < _LARGEST:
+                part = connection.recv(65536)
+                if not part:
+                    break
+                parts.append(part)
+        except OSError as error:
+            raise BalancerError("the balancer does not answer at %s: %s" % (path, error)) from error
+        finally:
+            connection.close()
+        return b"".join(parts).decode("utf-8", "replace")
+    return ask
+
+
+def server_name(host, port):
+    """The name of an instance among the servers: ``node1:8888``."""
+    return "%s:%d" % (host, port)
+
+
+def host_of(server):
+    """The inventory name in the name of a server."""
+    return server.rpartition(":")[0]
+
+
+def servers(ask, backend=BACKEND):
+    """The servers of the backend, in the order of the configuration.
+
+    :returns: ``[{"name": str, "host": str, "status": str, "sessions": int, "check": str}]``; ``status`` is UP, DRAIN
+        (finishes what it has), MAINT or DOWN; ``sessions`` counts requests under way; ``check`` is what the last health
+        check found, such as ``L7OK/200``.
+    """
+    text = ask("show stat")
+    if not text.startswith("# "):
+        raise BalancerError("the balancer answers with no statistics: %s" % text.strip()[:200])
+    found = []
+    for row in csv.DictReader(text[2:].splitlines()):
+        if row["pxname"] == backend and row["svname"] not in ("BACKEND", "FRONTEND"):
+            result = (row.get("check_status") or "").lstrip("* ")
+            code = row.get("check_code") or ""
+            found.append({"name": row["svname"], "host": host_of(row["svname"]), "status": status(row["status"]),
+                          "sessions": int(row["scur"] or 0), "check": result + ("/" + code if code else "")})
+    return found
+
+
+def status(text):
+    """Return UP, DRAIN, MAINT or DOWN for what HAProxy shows, such as ``UP 1/3`` or ``MAINT (via …)``."""
+    word = text.split(" ")[0]
+    return {"NOLB": DRAIN, "no": UP}.get(word, word)
+
+
+def set_state(ask, server, state, backend=BACKEND):
+    """Set a server to ``ready`` or ``drain``; raises `BalancerError` when HAProxy refuses."""
+    answer = ask("set server %s/%s state %s" % (backend, server, state)).strip()
+    if answer:
+        raise BalancerError("the balancer does not set %s to %s: %s" % (server, state, answer))

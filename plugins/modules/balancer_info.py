@@ -1,0 +1,102 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: balancer_info
+short_description: Tell which instances the balancer of this host uses
+version_added: 0.1.0
+author:
+  - the ascend.vllm authors (@ascend-vllm)
+description:
+  - Asks the HAProxy of the unit C(ascend-vllm-balancer) for its servers and, with O(url), for a completion through it.
+  - Nothing is changed. A balancer that does not answer is returned, not raised.
+options:
+  socket:
+    description: The admin socket.
+    type: path
+    default: /run/ascend-vllm-balancer/admin.sock
+  url:
+    description: The address of the balancer, such as V(http://10.0.0.1:8080). Left out, no completion is asked for.
+    type: str
+  served_name:
+    description: The name of the model in requests.
+    type: str
+    default: ""
+  api_key:
+    description: The key of the service.
+    type: str
+    default: ""
+  timeout_s:
+    description: Seconds that the completion may take.
+    type: float
+    default: 20
+attributes:
+  check_mode:
+    support: full
+    description: The same is returned; the module never changes anything.
+seealso:
+  - module: ascend.vllm.balancer_server
+"""
+
+EXAMPLES = r"""
+- name: See which instances are used
+  ascend.vllm.balancer_info:
+  register: balancer
+"""
+
+RETURN = r"""
+error:
+  description: Why HAProxy could not be asked, or null.
+  type: str
+  returned: always
+servers:
+  description:
+    - The instances with C(name), C(host), C(status) (V(UP), V(DRAIN), V(MAINT) or V(DOWN)), C(sessions), the requests
+      under way, and C(check), the outcome of the last health check.
+  type: list
+  elements: dict
+  returned: always
+completion:
+  description: What a completion was answered with, C(status) and perhaps C(error), or null.
+  type: dict
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ascend.vllm.plugins.module_utils import haproxy
+from ansible_collections.ascend.vllm.plugins.module_utils.chat import Server
+
+SOCKET_TIMEOUT_S = 5
+
+
+def complete(params):
+    """Return the answer to one completion of one token."""
+    server = Server(params["url"], params["api_key"], params["timeout_s"])
+    return server.ask({"endpoint": "/v1/completions", "body": {
+        "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
+
+
+def main():
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "socket": {"type": "path", "default": haproxy.SOCKET},
+        "url": {"type": "str"},
+        "served_name": {"type": "str", "default": ""},
+        "api_key": {"type": "str", "default": "", "no_log": True},
+        "timeout_s": {"type": "float", "default": 20},
+    })
+    found = {"error": None, "servers": [], "completion": None}
+    try:
+        found["servers"] = haproxy.servers(haproxy.asker(module.params["socket"], SOCKET_TIMEOUT_S))
+        if module.params["url"]:
+            found["completion"] = complete(module.params)
+    except haproxy.BalancerError as error:
+        found["error"] = str(error)
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()

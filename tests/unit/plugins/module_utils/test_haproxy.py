@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HAProxy is asked through a real socket, and set only where that is safe."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils import haproxy
+from ansible_collections.ascend.vllm.plugins.modules import balancer_server
+
+HEAD = "# pxname,svname,qcur,scur,status,check_status,check_code,\n"
+
+
+class Balancer:
+    """{server: [status, sessions]} behind the functions that a socket offers."""
+
+    def __init__(self, **servers):
+        self.servers = {name.replace("_", ":"): state for name, state in servers.items()}
+        self.commands = []
+
+    def ask(self, command):
+        if command == "show stat":
+            rows = ["vllm,%s,0,%d,%s,L7OK,200," % (name, sessions, status)
+                    for name, (status, sessions) in self.servers.items()]
+            return HEAD + "\n".join(["vllm,FRONTEND,,1,OPEN,,,", "other,node1:1,0,9,UP,L7OK,200,", *rows,
+                                     "vllm,BACKEND,0,3,UP,,,"]) + "\n\n"
+        self.commands.append(command)
+        _set, _server, target, _state, state = command.split(" ")
+        name = target.partition("/")[2]
+        if name not in self.servers:
+            return "No such server.\n"
+        self.servers[name][0] = {"drain": "DRAIN", "ready": "UP"}[state]
+        return "\n"
+
+
+def test_servers():
+    balancer = Balancer(**{"node1_8888": ["UP 1/3", 4], "node-2.a_8888": ["DOWN", 0]})
+    assert haproxy.servers(balancer.ask) == [
+        {"name": "node1:8888", "host": "node1", "status": "UP", "sessions": 4, "check": "L7OK/200"},
+        {"name": "node-2.a:8888", "host": "node-2.a", "status": "DOWN", "sessions": 0, "check": "L7OK/200"}]
+
+
+@pytest.mark.parametrize(("shown", "status"), [
+    ("UP", "UP"), ("UP 2/3", "UP"), ("DOWN 1/2", "DOWN"), ("DRAIN", "DRAIN"), ("NOLB", "DRAIN"), ("no check", "UP"),
+    ("MAINT", "MAINT"), ("MAINT (via x/y)", "MAINT")])
+def test_status(shown, status):
+    assert haproxy.status(shown) == status
+
+
+def test_no_statistics_are_an_error():
+    with pytest.raises(haproxy.BalancerError, match="Permission denied"):
+        haproxy.servers(lambda command: "Permission denied\n")
+
+
+def test_a_refusal_is_an_error():
+    with pytest.raises(haproxy.BalancerError, match="No such server"):
+        haproxy.set_state(Balancer().ask, "node1:1", "drain")
+
+
+def test_a_real_socket(tmp_path):
+    path = str(tmp_path / "admin.sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+
+        def answer():
+            connection, _address = server.accept()
+            with connection:
+                connection.sendall(b"you said " + connection.recv(100))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert haproxy.asker(path, 5)("show stat") == "you said show stat\n"
+        thread.join()
+    with pytest.raises(haproxy.BalancerError, match="does not answer at"):
+        haproxy.asker(path, 5)("show stat")
+
+
+def params(state, **changes):
+    return dict({"node": "node1", "state": state, "keep_serving": True, "wait_s": 0}, **changes)
+
+
+def test_drain_takes_out_the_node_and_no_other():
+    balancer = Balancer(node1_8888=["UP", 0], node1_8889=["DOWN", 0], node11_8888=["UP", 2])
+    assert balancer_server.change(balancer.ask, params("drain"))
+    assert balancer.commands == ["set server vllm/node1:8888 state drain", "set server vllm/node1:8889 state drain"]
+    assert not balancer_server.change(balancer.ask, params("drain"))
+
+
+@pytest.mark.parametrize("others", [{}, {"node2_8888": ["DOWN", 0]}, {"node2_8888": ["DRAIN", 1]}])
+def test_the_last_node_is_not_taken_out(others):
+    balancer = Balancer(node1_8888=["UP", 0], node1_8889=["UP", 0], **others)
+    with pytest.raises(balancer_server.Refused, match="node1 would be taken out"):
+        balancer_server.change(balancer.ask, params("drain"))
+    assert balancer.commands == []
+    assert balancer_server.change(balancer.ask, params("drain", keep_serving=False))
+
+
+def test_dry_sets_nothing():
+    balancer = Balancer(node1_8888=["UP", 0], node2_8888=["UP", 0])
+    assert balancer_server.change(balancer.ask, params("drain"), dry=True)
+    assert balancer.commands == []
+
+
+def test_ready():
+    balancer = Balancer(node1_8888=["DRAIN", 0], node1_8889=["UP", 0])
+    assert balancer_server.change(balancer.ask, params("ready"))
+    assert balancer.commands == ["set server vllm/node1:8888 state ready"]
+    assert balancer_server.settle(balancer.ask, params("ready"))[1]
+
+
+@pytest.mark.parametrize(("state", "servers", "settled"), [
+    ("drain", {"node1_8888": ["DRAIN", 1], "node2_8888": ["UP", 0]}, False),
+    ("drain", {"node1_8888": ["DRAIN", 0], "node2_8888": ["UP", 5]}, True),
+    ("drain", {"node2_8888": ["UP", 5]}, True),
+    ("ready", {"node1_8888": ["UP", 1], "node1_8889": ["DOWN", 0]}, False),
+    ("ready", {"node2_8888": ["UP", 5]}, False),  # a node that is not known gets no requests
+])
+def test_what_is_waited_for(state, servers, settled):
+    assert balancer_server.settle(Balancer(**servers).ask, params(state))[1] is settled
+
+
+def test_a_reload_is_waited_out(monkeypatch):
+    monkeypatch.setattr(balancer_server.time, "sleep", lambda seconds: None)
+    answers = [haproxy.BalancerError("gone"), haproxy.BalancerError("gone")]
+    balancer = Balancer(node1_8888=["UP", 0])
+
+    def ask(command):
+        if answers:
+            raise answers.pop()
+        return balancer.ask(command)
+
+    assert balancer_server.settle(ask, params("ready", wait_s=60))[1]
+    answers.append(haproxy.BalancerError("gone"))
+    with pytest.raises(haproxy.BalancerError):
+        balancer_server.settle(ask, params("ready"))
