@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan: what is deployed on one node, worked out from the catalogue and the node's variables alone.
+"""The plan: what is deployed on one node, worked out from the catalogue and the inventory's variables alone.
 
 ``resolve`` is pure. No host is asked and none is touched before a plan has no refusals.
 """
@@ -13,35 +13,80 @@ import json
 import re
 
 from ansible_collections.ascend.vllm.plugins.module_utils import catalogue as lookup
-from ansible_collections.ascend.vllm.plugins.module_utils import plan_arguments, plan_container, plan_image
+from ansible_collections.ascend.vllm.plugins.module_utils import (
+    plan_arguments,
+    plan_container,
+    plan_image,
+    plan_topology,
+)
 from ansible_collections.ascend.vllm.plugins.module_utils.plan_inputs import Findings, Inputs
 
 SCHEMA = "ascend.vllm/plan/v1"
 LABEL = "ascend.vllm.instance-hash"
 
-TOPOLOGIES = ("replicas", "data_parallel", "ray", "pipeline", "prefill_decode")
 
-
-def resolve(catalogue, inputs):
+def resolve(catalogue, inputs, host=None, members=None):
     """Return the plan of one node.
 
     No secret may be among the inputs: for serving_api_key any text stands for «there is one».
 
     :param catalogue: the merged catalogue, as ``catalogue/schema.json`` describes it.
     :param inputs: ``{variable: value}``, the templated inputs of the roles plan, image, weights and serving.
+    :param host: the name of the node in the inventory; needed where it serves together with others.
+    :param members: ``{host: inputs}`` of the nodes of serving_hosts that the inventory has, in that order.
     :returns: dict of schema ascend.vllm/plan/v1. With refusals it is not to be deployed and may lack instances.
     """
-    findings = Findings()
-    inputs = Inputs(inputs, findings)
-    plan = {"schema": SCHEMA, "hash": None, "hardware": None, "release": None, "model": None, "image": None,
-            "instances": [], "patch": None, "health_check": None}
-    chosen = _choose(catalogue, inputs, findings)
-    if chosen:
-        plan.update(_deployment(catalogue, chosen, inputs, findings))
+    plan, findings = _resolve(catalogue, inputs, host, members or {})
+    if plan["group"] and not findings.refusals:
+        _join_hashes(catalogue, plan, members, findings)
     if plan["instances"]:
         plan["hash"] = digest([plan["image"], [instance["hash"] for instance in plan["instances"]]])
     plan.update(warnings=findings.warnings, refusals=findings.refusals)
     return plan
+
+
+def serving(plan):
+    """Return the instances of a plan that answer HTTP: all of them, but for those of a group that is not their head."""
+    return [instance for instance in plan["instances"] if instance["serves"]]
+
+
+def answers_elsewhere(plan):
+    """Return why a node without an instance of serving() is not asked or measured by itself."""
+    return "%s answers for the whole group, and is asked there" % plan["group"]["members"][0]["host"]
+
+
+def _resolve(catalogue, inputs, host, members):
+    """Return (plan, findings) of one node, its hashes those of the node alone."""
+    findings = Findings()
+    inputs = Inputs(inputs, findings)
+    plan = {"schema": SCHEMA, "hash": None, "hardware": None, "release": None, "model": None, "image": None,
+            "instances": [], "patch": None, "group": None, "health_check": None}
+    chosen = _choose(catalogue, inputs, findings)
+    if chosen:
+        group = plan_topology.group(catalogue, chosen[1], inputs, findings, host, members)
+        plan.update(_deployment(catalogue, chosen, inputs, findings, group, members))
+    return plan, findings
+
+
+def _join_hashes(catalogue, plan, members, findings):
+    """Make the hash of every member depend on all of them: a group is replaced as a whole or not at all."""
+    group = plan["group"]
+    for member in group["members"]:
+        other, found = plan, findings
+        if member["host"] != group["host"]:
+            other, found = _resolve(catalogue, members[member["host"]], member["host"], members)
+        if found.refusals:
+            findings.refuse(
+                "serving_hosts", "%s, which serves with %s, cannot be deployed: %s", member["host"], group["host"],
+                found.refusals[0]["message"])
+            return
+        member["hash"] = other["instances"][0]["hash"]
+    whole = digest([member["hash"] for member in group["members"]])
+    for member in group["members"]:
+        member["hash"] = digest([member["hash"], whole])
+    (instance,) = plan["instances"]
+    instance["hash"] = group["members"][group["rank"]]["hash"]
+    instance["labels"] = {LABEL: instance["hash"]}
 
 
 def digest(value):
@@ -101,16 +146,12 @@ def _check_support(hardware, release, model, inputs, findings):
             "plan_release is %s, with which %s is not supported; choose one of %s.",
             release["id"], model["name"], ", ".join(releases["documented"]))
 
-    topology = inputs.choice("serving_topology", TOPOLOGIES)
+    topology = inputs.choice("serving_topology", plan_topology.TOPOLOGIES)
     if topology in model["unsupported"]:
         findings.refuse(
             "serving_topology",
             "serving_topology is %s, which is not supported for %s: %s (catalogue entry models.%s.unsupported.%s).",
             topology, model["name"], model["unsupported"][topology], model["id"], topology)
-    elif topology != "replicas":
-        findings.refuse(
-            "serving_topology",
-            "serving_topology is %s, which is not supported yet; use replicas.", topology)
 
     architecture = inputs.text("plan_architecture")
     if architecture and architecture not in set(release["architectures"]) & set(hardware["architectures"]):
@@ -124,8 +165,8 @@ def _check_support(hardware, release, model, inputs, findings):
             findings.warn("known_bug." + name, "%s (%s).", bug["summary"].rstrip("."), bug["source"])
 
 
-def _deployment(catalogue, chosen, inputs, findings):
-    """Return hardware, release, model, image, patch, health check and instances of the plan."""
+def _deployment(catalogue, chosen, inputs, findings, group, members):
+    """Return hardware, release, model, image, patch, health check, group and instances of the plan."""
     hardware, release, model = chosen
     image = plan_image.image(hardware, release, inputs, findings)
     patch = plan_image.patch(release, inputs, findings)
@@ -139,36 +180,41 @@ def _deployment(catalogue, chosen, inputs, findings):
         catalogue, release, arguments, inputs.mapping("serving_args"),
         inputs.integer("serving_drain_timeout_s", 0, 86400))
     plan_arguments.check(arguments, release, model, findings)
+    overrides = plan_arguments.names(inputs.mapping("serving_args"))
+    plan_topology.check(group, release, model, arguments, overrides, findings)
     model["arguments"] = arguments
     placement = plan_container.place(hardware, model, inputs, findings)
-    plan_container.check_memory(hardware, model, len(placement[0]) or model["npus"], findings)
+    instances_npus = plan_topology.join(placement, group, hardware, model, members, findings)
+    spread = plan_topology.npus_per_copy(group, placement)
+    plan_container.check_memory(hardware, model, spread or model["npus"], findings)
 
-    common = _common(inputs, findings)
-    common.update(environment=environment, mounts=plan_container.mounts(model["path"], inputs, findings))
+    common = _common(inputs, findings, group)
+    common.update(environment=environment,
+                  mounts=plan_container.mounts(model["path"], inputs, findings, fabric=group is not None))
     if patch:
         common["mounts"].append(plan_container.mount(patch["host_path"], "file", patch["target"], origin="patch"))
     check = plan_container.health_check(inputs, findings)
+    if group and check and check["restart"]:
+        findings.refuse(
+            "serving_restart_hung",
+            "serving_restart_hung is true, but a node that serves with others cannot come back alone (serving_topology "
+            "%s); take it out.", group["topology"])
     if check:
         common["mounts"].append(
             plan_container.mount(check["host_path"], "file", plan_container.HEALTH_TARGET, origin="health"))
     instances = []
-    for index, npus in enumerate(placement):
-        instance = _instance(index, npus, hardware, common, inputs, findings)
+    for index, npus in enumerate(instances_npus):
+        instance = _instance(index, npus, hardware, common, inputs, findings, group)
         options = plan_arguments.render(catalogue, release, arguments)
-        instance["command"] = _command(model, instance) + options
+        launcher, instance["command"] = plan_topology.command(model, instance, group, options)
+        instance["launcher"] = launcher + instance["launcher"]
         instance["health"] = plan_container.health(check, instance, model["served_name"])
         instance["hash"] = _instance_hash(instance, image, inputs.text("weights_digest"))
         instance["labels"] = {LABEL: instance["hash"]}
         instances.append(instance)
-    _check_ports(instances, findings)
-    return {"hardware": hardware, "release": release, "model": model, "image": image, "patch": patch,
+    _check_ports(instances, group, findings)
+    return {"hardware": hardware, "release": release, "model": model, "image": image, "patch": patch, "group": group,
             "health_check": check, "instances": instances}
-
-
-def _command(model, instance):
-    """Return the part of the command that role variables decide."""
-    return ["vllm", "serve", model["path"], "--host", instance["bind"], "--port", str(instance["port"]),
-            "--served-model-name", model["served_name"], "--tensor-parallel-size", str(len(instance["npus"]))]
 
 
 def _instance_hash(instance, image, weights_digest):
@@ -177,41 +223,44 @@ def _instance_hash(instance, image, weights_digest):
     Left out is what does not reach the container (index, url) and the digest of the image: pinning what already runs
     must not restart it, and another image under the same name is seen by its id. Nor does more patience with a start.
     """
-    deployed = {key: value for key, value in instance.items() if key not in ("index", "npus", "url")}
+    deployed = {key: value for key, value in instance.items() if key not in ("index", "npus", "serves", "url")}
     if deployed["health"]:
         deployed["health"] = {key: value for key, value in deployed["health"].items() if key != "start_period"}
     return digest([image["reference"], weights_digest, deployed])
 
 
-def _common(inputs, findings):
+def _common(inputs, findings, group):
     """Return what all instances of the node share."""
     bind, keyed = inputs.text("serving_bind"), bool(inputs.text("serving_api_key"))
     if not bind:
         findings.refuse("serving_bind", "serving_bind is empty; give the address to listen on, 0.0.0.0 for all.")
-    if not keyed and not bind.startswith("127."):
+    answers = group is None or group["rank"] == 0
+    if answers and not keyed and not bind.startswith("127."):
         findings.warn(
             "serving_api_key",
             "The service listens on %s without an API key: whoever reaches the port can use it. Set serving_api_key "
             "from a vault, or serving_bind.", bind)
-    shm_size = inputs.text("serving_shm_size")
+    shm_size = inputs.text("serving_shm_size") or ("16g" if group else "1g")
     if not re.match(r"^[1-9][0-9]*[kmg]?$", shm_size, re.IGNORECASE):
         findings.refuse("serving_shm_size", "serving_shm_size must be a size such as 1g, but is %r.", shm_size)
     if inputs.boolean("serving_privileged"):
         findings.warn(
             "serving_privileged",
             "serving_privileged is true: the containers have every right on their node.")
+    policy = inputs.choice("serving_restart_policy", ("always", "unless-stopped", "on-failure", "no"))
     return {
         "bind": bind,
         "shm_size": shm_size,
         "privileged": inputs.boolean("serving_privileged"),
         "cap_drop": [str(name) for name in inputs.items("serving_cap_drop")],
-        "restart_policy": inputs.choice("serving_restart_policy", ("always", "unless-stopped", "on-failure", "no")),
+        # A member that comes back by itself does not find its place in a group that went on, or ended, without it.
+        "restart_policy": "no" if group else policy,
         "log_max_size": inputs.text("serving_log_max_size"),
         "log_max_files": inputs.integer("serving_log_max_files", 1, 1000),
     }
 
 
-def _instance(index, npus, hardware, common, inputs, findings):
+def _instance(index, npus, hardware, common, inputs, findings, group):
     """Return one instance without its command."""
     name = inputs.text("serving_container_name")
     if not re.match(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", name):
@@ -226,19 +275,25 @@ def _instance(index, npus, hardware, common, inputs, findings):
         common, index=index, name=name, npus=npus, port=port, url="http://%s:%d" % (address, port),
         devices=["/dev/davinci%d" % npu for npu in npus] + hardware["devices"], mounts=list(common["mounts"]),
         hccl_ports=hccl_ports, environment=dict(common["environment"], **plan_container.hccl_environment(hccl_ports)),
-        secrets_path=None, launcher=[])
-    if inputs.text("serving_api_key"):
+        secrets_path=None, launcher=[], serves=group is None or group["rank"] == 0)
+    if group:
+        found, interface = plan_topology.environment(group, npus, inputs, findings)
+        instance["environment"].update(found)
+        instance.update(address=group["members"][group["rank"]]["address"], interface=interface)
+    if not instance["serves"]:
+        instance.update(port=None, url=None)
+    elif inputs.text("serving_api_key"):
         path = inputs.path("serving_state_path") + "/secrets.env"
         instance.update(secrets_path=path, launcher=plan_container.LAUNCHER)
         instance["mounts"].append(plan_container.mount(path, "file", plan_container.SECRETS_TARGET, origin="secrets"))
     return instance
 
 
-def _check_ports(instances, findings):
+def _check_ports(instances, group, findings):
     """Refuse instances of which two would listen on one port of the host."""
-    taken = []
+    taken = [("serving_group_port", (group["port"], group["port"]))] if group and not group["rank"] else []
     for instance in instances:
-        ranges = [("serving_port", (instance["port"], instance["port"]))]
+        ranges = [("serving_port", (instance["port"], instance["port"]))] if instance["serves"] else []
         host = instance["hccl_ports"]["host"] if instance["hccl_ports"] else plan_container.HCCL_DEFAULT_PORTS
         ranges.append(("serving_hccl_port_base", host))
         for variable, (first, last) in ranges:
@@ -249,7 +304,7 @@ def _check_ports(instances, findings):
                         "%s gives instance %d the ports %d-%d, which %s gives away too; move one of them.",
                         variable, instance["index"], first, last, other)
             taken.append((variable, (first, last)))
-        if instance["port"] > 65535:
+        if instance["serves"] and instance["port"] > 65535:
             findings.refuse(
                 "serving_port",
                 "serving_port: instance %d would listen on %d, above 65535; lower it.",

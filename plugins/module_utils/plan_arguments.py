@@ -62,6 +62,11 @@ def merge(catalogue, release, model, overrides, findings):
     return arguments
 
 
+def names(overrides):
+    """Return the options that the input serving_args names, spelled as vLLM does."""
+    return {_option(key) for key in overrides}
+
+
 def render(catalogue, release, arguments):
     """Return the options as a list of words, dashes only, nothing abbreviated, each option once."""
     kinds = lookup.serve_options(catalogue, release["vllm"])
@@ -138,13 +143,17 @@ def _normalised(overrides, findings):
     """Return the overrides under full names with dashes; a name given twice in different spellings is refused."""
     values, keys = {}, {}
     for key, value in overrides.items():
-        name = str(key).lstrip("-").replace("_", "-")
+        name = _option(key)
         if name in values:
             findings.refuse(
                 "serving_args.doubled",
                 "serving_args names one option twice, as %s and as %s; keep %s.", keys[name], key, name)
         values[name], keys[name] = value, key
     return values
+
+
+def _option(key):
+    return str(key).lstrip("-").replace("_", "-")
 
 
 def _unknown(name, catalogue, release, known):

@@ -98,8 +98,11 @@ def check_memory(hardware, model, size, findings):
             "serving_tensor_parallel_size.", model["name"], needed, size, hardware["name"], there)
 
 
-def mounts(model_path, inputs, findings):
-    """Return the mounts of every instance; origin tells who brings the source: host, weights or site."""
+def mounts(model_path, inputs, findings, fabric=False):
+    """Return the mounts of every instance; origin tells who brings the source: host, weights or site.
+
+    :param fabric: whether its NPUs talk to those of other nodes.
+    """
     driver, tool = inputs.path("serving_driver_path"), inputs.path("serving_npu_smi_path")
     found = [
         mount("/usr/local/dcmi", "directory"),
@@ -109,7 +112,7 @@ def mounts(model_path, inputs, findings):
         mount("/etc/ascend_install.info", "file"),
         mount(model_path, "directory", origin="weights"),
     ]
-    if inputs.boolean("serving_mount_hccn_tool"):
+    if inputs.boolean("serving_mount_hccn_tool") or fabric:
         found += [mount(driver + "/tools/hccn_tool", "file"), mount("/etc/hccn.conf", "file")]
     return found + _site_mounts(inputs, findings)
 

@@ -25,10 +25,18 @@ def describe(plan, host):
     if plan["patch"]:
         lines.append(_row("patch", "%(id)s of %(target)s, kept as %(host_path)s" % plan["patch"]))
     lines.append(_row("health", _health(plan["health_check"])))
+    if plan["group"]:
+        lines.append(_row("group", _group(plan["group"])))
     for instance in plan["instances"]:
         lines += _instance(instance)
     lines += _rows("warnings", ["%(id)s: %(message)s" % warning for warning in plan["warnings"]])
     return "\n".join(lines)
+
+
+def _group(group):
+    members = ", ".join("%(host)s (%(address)s)" % member for member in group["members"])
+    return "%s of %s; this is number %d, the head is reached at port %d" % (
+        group["topology"], members, group["rank"], group["port"])
 
 
 def _instance(instance):
@@ -37,9 +45,10 @@ def _instance(instance):
     limits = "shm %(shm_size)s, restart %(restart_policy)s" % instance
     return [
         "",
-        "  Instance %(index)d: container %(name)s at %(url)s" % instance,
+        "  Instance %d: container %s %s" % (
+            instance["index"], instance["name"], "at " + instance["url"] if instance["serves"] else "without HTTP"),
         _row("NPUs", ", ".join(map(str, instance["npus"]))),
-        _row("ports", "%s:%d, %s" % (instance["bind"], instance["port"], hccl)),
+        _row("ports", "%s:%d, %s" % (instance["bind"], instance["port"], hccl) if instance["serves"] else hccl),
         _row("limits", limits + (", privileged" if instance["privileged"] else "")),
         _row("API key", "from " + instance["secrets_path"] if instance["secrets_path"] else "none"),
         *_rows("devices", instance["devices"]),

@@ -11,7 +11,8 @@ import subprocess
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils import catalogue as lookup
-from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import CATALOGUE, valid
+from ansible_collections.ascend.vllm.plugins.module_utils.plan_topology import GROUPED
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import CATALOGUE, resolve_group, valid
 
 from .conftest import ENGINE
 
@@ -45,6 +46,22 @@ for words in json.load(sys.stdin):
 print(json.dumps({"version": vllm.__version__, "options": options, "parsed": parsed}, default=str))
 """
 COMMANDS = [(release, model) for release in CATALOGUE["releases"] for model in CATALOGUE["models"]]
+# (release, model, topology, host), without pipelines of releases that are refused them.
+MEMBERS = [
+    (release, model, topology, host)
+    for release, model in COMMANDS
+    for topology in GROUPED
+    for host in ("node1", "node2")
+    if topology != "pipeline" or "nnodes" in lookup.serve_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"])
+]
+
+
+def member_command(release, model, topology, host):
+    """The command of a node that serves with another; none where it only joins a Ray cluster."""
+    found = resolve_group(topology, plan_release=release, plan_model=model)[host]
+    assert found["refusals"] == []
+    command = found["instances"][0]["command"]
+    return command[2:] if command[0] == "vllm" else None
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +71,7 @@ def parser():
     commands = [
         valid(plan_release=release, plan_model=model)["instances"][0]["command"][2:] for release, model in COMMANDS
     ]
+    commands += [command for command in (member_command(*member) for member in MEMBERS) if command]
     broken = [*commands[0], "--max-num-sequences", "3"]
     done = subprocess.run(
         [f"{environment.stdout.strip()}/bin/python", "-c", PARSE],
@@ -93,6 +111,36 @@ def test_command_is_parsed_as_it_is_meant(parser, index):
         "quantization": model["quantization"],
     }
     assert {name: found[name] for name in expected} == expected
+
+
+def test_commands_of_groups_are_parsed_as_they_are_meant(parser):
+    members = [member for member in MEMBERS if member_command(*member)]
+    parsed = parser["parsed"][len(COMMANDS) : -1]
+    assert len(members) == len(parsed) > 100
+    for (release, _model, topology, host), found in zip(members, parsed, strict=True):
+        assert "error" not in found, (release, topology, host, found)
+        rank = int(host == "node2")
+        expected = {"headless": bool(rank), "tensor_parallel_size": 2, "max_num_seqs": 30}
+        if topology == "data_parallel":
+            expected.update(
+                data_parallel_size=2,
+                data_parallel_size_local=1,
+                data_parallel_address="192.0.2.11",
+                data_parallel_rpc_port=13389,
+                data_parallel_start_rank=1 if rank else None,
+            )
+        elif topology == "pipeline":
+            expected.update(
+                nnodes=2,
+                node_rank=rank,
+                master_addr="192.0.2.11",
+                master_port=13389,
+                pipeline_parallel_size=2,
+                distributed_executor_backend="mp",
+            )
+        else:
+            expected.update(pipeline_parallel_size=2, distributed_executor_backend="ray")
+        assert {name: found[name] for name in expected} == expected, (release, topology, host)
 
 
 def test_parser_refuses_an_unknown_option(parser):

@@ -9,6 +9,7 @@ import json
 from unittest.mock import Mock
 
 import pytest
+from ansible import template
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
@@ -77,6 +78,57 @@ def test_refusals_fail_the_host_with_every_sentence(act):
     assert "nearest is max-num-seqs" in message
     assert "sesame" not in message + json.dumps(failure.value.result)
     assert [refusal["id"] for refusal in failure.value.result["refusals"]] == ["serving_args.unknown", "serving_port"]
+
+
+def trusted(text):
+    """The text as a template that ansible-core >= 2.19 renders."""
+    return getattr(template, "trust_as_template", str)(text)
+
+
+class HostVars(dict):
+    """Variables of hosts as Ansible has them before templating."""
+
+    raw_get = dict.__getitem__
+
+
+def group_vars(of_play=None, **node2):
+    """Variables of node1 that serves with node2, whose own are given; those of the play hold for both."""
+    shared = {"serving_topology": "data_parallel", "groups": {"npu_nodes": ["node1", "node2"]}}
+    hosts = {"node1": {"inventory_hostname": "node1", "ansible_host": "192.0.2.11", **shared},
+             "node2": {"inventory_hostname": "node2", "ansible_host": "192.0.2.12", **shared, **node2}}
+    return {**shared, **(of_play or {}), "hostvars": HostVars(hosts)}
+
+
+def test_plan_of_a_group_knows_the_variables_of_its_members(act):
+    plan = act(**group_vars())["plan"]
+    assert [member["address"] for member in plan["group"]["members"]] == ["192.0.2.11", "192.0.2.12"]
+    changed = act(**group_vars(serving_npus=[4, 5]))["plan"]
+    assert changed["instances"][0]["hash"] != plan["instances"][0]["hash"]
+    assert changed["instances"][0]["npus"] == plan["instances"][0]["npus"]
+
+
+def test_variables_of_the_play_hold_for_all_members(act):
+    play = {"serving_args": {"max-num-seqs": trusted("{{ seqs }}")}, "seqs": 7, "serving_topology": "ray"}
+    plan = act(**group_vars(play, serving_npus=[4, 5]))["plan"]
+    assert plan["group"]["topology"] == "ray"
+    with pytest.raises(AnsibleActionFail, match="serving_weight_nz is '' on node1, but '0' on node2"):
+        act(**group_vars(play, serving_weight_nz="0"))
+
+
+def test_inputs_of_a_member_may_use_those_that_have_defaults(act):
+    plan = act(**group_vars(serving_group_address=trusted("{{ serving_address }}")))["plan"]
+    assert plan["group"]["members"][1]["address"] == "192.0.2.12"
+
+
+def test_mistake_of_a_member_is_told_with_its_name(act):
+    with pytest.raises(AnsibleActionFail, match="of node2 must be the IPv4 address"):
+        act(**group_vars(ansible_host="node2.example.com"))
+    with pytest.raises(AnsibleActionFail, match="names node3, which the inventory does not have"):
+        act(**dict(group_vars(), serving_hosts=["node1", "node3"]))
+
+
+def test_key_of_a_member_stays_out_of_the_plan(act):
+    assert "sesame" not in json.dumps(act(**group_vars(serving_api_key="sesame")))
 
 
 @pytest.mark.parametrize("as_folder", [False, True])

@@ -26,7 +26,7 @@ for name in ("hardware", "models", "releases", "serve_options"):
 DEFAULTS = {}
 for role in ("plan", "image", "weights", "serving"):
     DEFAULTS.update(_load(f"roles/{role}/defaults/main.yml"))
-DEFAULTS["serving_address"] = "192.0.2.11"
+DEFAULTS.update(serving_address="192.0.2.11", serving_group_address="192.0.2.11", serving_hosts=[])
 
 
 def resolve(overlay=None, **inputs):
@@ -46,6 +46,28 @@ def refusals(overlay=None, **inputs):
     messages = [refusal["message"] for refusal in resolve(overlay, **inputs)["refusals"]]
     assert messages
     return messages
+
+
+def inputs_of(topology, hosts=("node1", "node2"), changes=None, **inputs):
+    """{host: inputs} of nodes that serve together; changes are {host: inputs} of single ones."""
+    return {host: {**DEFAULTS, "serving_topology": topology, "serving_hosts": list(hosts), **inputs,
+                   "serving_address": f"192.0.2.{11 + number}", "serving_group_address": f"192.0.2.{11 + number}",
+                   **(changes or {}).get(host, {})}
+            for number, host in enumerate(hosts)}
+
+
+def resolve_group(topology, overlay=None, **case):
+    """{host: plan} of nodes that serve together; see inputs_of."""
+    members = inputs_of(topology, **case)
+    catalogue = lookup.merge(CATALOGUE, overlay or {})
+    return {host: plan.resolve(catalogue, inputs, host, members) for host, inputs in members.items()}
+
+
+def valid_group(topology, **case):
+    """The same, of plans that must not be refused."""
+    resolved = resolve_group(topology, **case)
+    assert [found["refusals"] for found in resolved.values()] == [[] for _host in resolved]
+    return resolved
 
 
 def options(resolved, index=0):

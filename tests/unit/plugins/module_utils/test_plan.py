@@ -382,7 +382,7 @@ REFUSED = [
     ({"plan_architecture": "riscv64"}, ["plan_architecture is riscv64", "aarch64, x86_64"]),
     ({"serving_topology": "prefill_decode"}, ["not supported for Qwen2.5-VL-32B-Instruct-w8a8",
                                               "models.qwen2_5_vl_32b_instruct_w8a8.unsupported.prefill_decode"]),
-    ({"serving_topology": "ray"}, ["serving_topology is ray", "not supported yet", "use replicas"]),
+    ({"serving_topology": "ray"}, ["serving_hosts must name two or more", "ray", "names none"]),
     ({"serving_topology": "rings"}, ["serving_topology must be one of replicas", "'rings'"]),
     ({"serving_port": "http"}, ["serving_port must be a whole number from 1 to 65535", "'http'"]),
     ({"serving_port": 70000}, ["serving_port", "65535", "70000"]),

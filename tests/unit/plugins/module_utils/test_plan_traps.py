@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils import benchmark, benchmark_offline
+from ansible_collections.ascend.vllm.plugins.module_utils.checks import functional
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import (
     CATALOGUE,
     options,
     refusals,
     valid,
+    valid_group,
 )
 
 WITHOUT_JEMALLOC = ["v0.11.0rc1", "v0.11.0rc2", "v0.11.0rc3", "v0.11.0", "v0.12.0rc1"]
@@ -79,8 +84,9 @@ def test_10_jemalloc_only_where_the_image_has_it(release):
     assert ("LD_PRELOAD" in instance(plan_release=release)["environment"]) is (release not in WITHOUT_JEMALLOC)
 
 
-def test_11_shared_memory_is_a_variable():
+def test_11_shared_memory_is_enough_and_a_variable():
     assert instance()["shm_size"] == "1g"
+    assert valid_group("data_parallel")["node2"]["instances"][0]["shm_size"] == "16g"
     assert instance(serving_shm_size="16g")["shm_size"] == "16g"
 
 
@@ -93,6 +99,8 @@ def test_13_hccn_tool_on_demand():
     sources = [mount["source"] for mount in instance(serving_mount_hccn_tool=True)["mounts"]]
     assert {"/usr/local/Ascend/driver/tools/hccn_tool", "/etc/hccn.conf"} <= set(sources)
     assert "/etc/hccn.conf" not in [mount["source"] for mount in instance()["mounts"]]
+    together = valid_group("data_parallel")["node2"]["instances"][0]
+    assert "/etc/hccn.conf" in [mount["source"] for mount in together["mounts"]]
 
 
 def test_14_mounts_say_what_their_source_has_to_be():
@@ -125,6 +133,16 @@ def test_18_no_remote_code(release):
     assert "--trust-remote-code" not in options(valid(plan_release=release))
 
 
+def test_19_the_picture_travels_with_the_question(tmp_path):
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"PNG")
+    settings = {"image": str(picture), "api_key": "", "timeout_s": 9, "max_tokens": 9, "question": "?",
+                "text_question": "?"}
+    sent = json.dumps(functional.arguments({"plan": valid(), "settings": settings})["requests"])
+    assert '"url": "data:image/png;base64,UE5H"' in sent
+    assert "http" not in sent
+
+
 def test_20_an_open_server_is_warned_of_and_a_key_closes_it():
     assert "serving_api_key" in [warning["id"] for warning in valid()["warnings"]]
     assert instance(serving_api_key="set")["secrets_path"]
@@ -140,3 +158,20 @@ def test_22_weights_that_nobody_publishes():
     sources = valid()["model"]["sources"]
     assert sources["quantize"]["from"] == "qwen2_5_vl_32b_instruct"
     assert not {"modelscope", "huggingface"} & set(sources)
+
+
+def test_23_offline_runs_take_free_npus_or_say_what_they_need():
+    resolved = valid(serving_replicas=2)
+    paths, in_the_way = benchmark_offline.devices(resolved, resolved["instances"][0], {"offline_stop_service": False})
+    assert (paths[:2], in_the_way) == (["/dev/davinci4", "/dev/davinci5"], False)
+    full = valid(serving_replicas="auto")
+    with pytest.raises(benchmark.BadInput, match="offline_stop_service to true"):
+        benchmark_offline.devices(full, full["instances"][0], {"offline_stop_service": False})
+    together = valid_group("data_parallel")["node1"]
+    with pytest.raises(benchmark.BadInput, match="serving_topology is data_parallel"):
+        benchmark_offline.devices(together, together["instances"][0], {"offline_stop_service": True})
+
+
+def test_every_trap_is_here_by_its_number():
+    numbers = {name[5:7] for name in globals() if name.startswith("test_") and name[5:7].isdigit()}
+    assert sorted(numbers) == [f"{number:02}" for number in range(1, 24)]
