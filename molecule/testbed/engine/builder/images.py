@@ -40,7 +40,15 @@ CPU_ENVIRONMENT = {
     "TORCH_COMPILE_DISABLE": "1",  # there is no C++ compiler in the image
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
-SCRIPT = "#!/usr/bin/python3\nimport sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
+# As pip writes them: a process that is spawned imports the script, and must not run it.
+SCRIPT = """#!/usr/bin/python3
+import sys
+
+from {module} import {function}
+
+if __name__ == "__main__":
+    sys.exit({function}())
+"""
 CLIENT_COMMANDS = {"modelscope": "modelscope_hub.cli.main:run_cmd", "hf": "huggingface_hub.cli.hf:main"}
 BUILDER = cache.files("builder/archive.py", "builder/images.py", "image/release.json", "image/root")
 
