@@ -13,6 +13,7 @@ from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
 from ansible_collections.ascend.vllm.plugins.module_utils import accuracy
+from ansible_collections.ascend.vllm.plugins.module_utils.plan import answers_elsewhere, serving
 from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_settings
 
 WATCH_S = 20
@@ -29,12 +30,14 @@ class ActionModule(StageAction):
             return {"not_run": "accuracy_enabled is false: it takes data sets on the site and, for most, hours"}
         if self._task.check_mode:
             return {"not_run": "in check mode nothing is measured"}
+        if not serving(context["plan"]):
+            return {"not_run": answers_elsewhere(context["plan"])}
         try:
             accuracy.check_settings(settings)
         except accuracy.BadInput as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
         compared = self._compared(settings["compare_with"])
-        instance = context["plan"]["instances"][0]
+        instance = serving(context["plan"])[0]
         started = self._run("started", api_key=settings["api_key"], executable=settings["executable"],
                             datasets=settings["datasets"], num_prompts=settings["num_prompts"],
                             server=accuracy.server(context["plan"], instance, settings))

@@ -20,6 +20,7 @@ from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as
 from ansible_collections.ascend.vllm.plugins.module_utils import bench_results, benchmark, results, weights
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_offline as offline
+from ansible_collections.ascend.vllm.plugins.module_utils.plan import answers_elsewhere, serving
 from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_settings
 
 WATCH_S = 10
@@ -49,10 +50,12 @@ class ActionModule(StageAction):
                 offline.devices(plan, plan["instances"][0], settings)
         except benchmark.BadInput as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
+        if not serving(plan):
+            return {"instances": [], "not_run": answers_elsewhere(plan)}
         if self._task.check_mode:
             return {"instances": [], "not_run": "in check mode nothing is measured"}
         self._records, self._vars, self._host = records, task_vars, context["host"]
-        instances = [self._measure(plan, instance, settings) for instance in plan["instances"]]
+        instances = [self._measure(plan, instance, settings) for instance in serving(plan)]
         runs, restored = self._offline(plan, plan["instances"][0], settings) if settings["offline"] else ([], None)
         return {"instances": instances, "offline": runs, "restored": restored,
                 "figures": benchmark.figures(instances) + offline.figures(runs)}

@@ -4,55 +4,111 @@
 """Wait for the planned service of a node, and tell how far it is.
 
 A start takes minutes: many short module calls instead of one long one keep the SSH connection alive and the operator
-informed.
+informed. The nodes of a group are waited for side by side, each by its own worker, which tells the others of it.
 """
 
 from __future__ import annotations
 
 import time
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.module_utils import serving_group
 from ansible_collections.ascend.vllm.plugins.module_utils.checks.serving import arguments
+from ansible_collections.ascend.vllm.plugins.plugin_utils.group_notes import GroupNotes
+from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
 
 # Seconds that one module call may wait, and that a completion may take: the first one after a start is slow.
 WINDOW_S = 15
 COMPLETION_S = 60
+# In a group the others have to hear soon of a node that failed; a node that says nothing is not waited for much longer.
+GROUP_WINDOW_S = 5
+GRACE_S = 60
 
 
 class ActionModule(ActionBase):
     """See plugins/modules/serving_ready.py."""
 
     def run(self, tmp=None, task_vars=None):
-        """Return the seconds waited and the instances that failed; what follows from it is the stage's to say."""
+        """Return the seconds waited and what failed; what follows from it is the stage's to say."""
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec={"plan": {"type": "dict", "required": True}})
+        plan = plain(args["plan"])
         variables = role_settings(self._templar, task_vars, "serving")
         settings = {name[len("serving_"):]: value for name, value in variables.items()}
-        request = arguments({"plan": plain(args["plan"]), "settings": settings})
-        request.update(interval_s=float(settings["ready_interval_s"]), mounts=[], devices=[], ports=[], weights=None)
+        self._vars = task_vars
+        if plan["group"]:
+            records = Records(role_settings(self._templar, task_vars, "report")["report_path"])
+            notes = GroupNotes(records, plan["group"])
+            return self._wait_together(plan, settings, notes)
+        for seen, waited, left in self._looks(plan, settings, WINDOW_S):
+            if not seen or seen["settled"] or seen["engine_error"] or self._task.check_mode or left <= 0:
+                return {"changed": False, "seconds": waited, "failed_instances": _failed(seen)}
+        return None
 
+    def _wait_together(self, plan, settings, notes):
+        """Wait until all nodes of the group are ready; where one of them ended it, stop what runs of it here."""
+        try:
+            seen, waited, ended = self._watch(plan, settings, notes)
+        except AnsibleError as error:
+            notes.tell(serving_group.FAILED, str(error))
+            self._stop(plan, settings)
+            raise
+        broken = any(member["state"] == serving_group.FAILED for member in ended)
+        changed = broken and seen is not None and self._stop(plan, settings)
+        return {"changed": changed, "seconds": waited, "failed_instances": _failed(seen), "ended": ended}
+
+    def _watch(self, plan, settings, notes):
+        """Return (what was seen last, seconds waited, the members that ended the group)."""
+        missing = notes.read()[1]  # all that are still in the run have told that they are started
+        for seen, waited, left in self._looks(plan, settings, GROUP_WINDOW_S):
+            state, reason = serving_group.own_state(seen, left <= 0)
+            notes.tell(state, reason)
+            settled, ended = serving_group.verdict(plan["group"], notes.read()[0], missing, left < -GRACE_S)
+            if self._task.check_mode:
+                return seen, waited, []
+            if settled:
+                return seen, waited, ended
+            if state == serving_group.READY:  # the module returned at once
+                time.sleep(GROUP_WINDOW_S)
+        return None
+
+    def _looks(self, plan, settings, window_s):
+        """Yield (what is seen or None from a lost node, seconds waited, seconds left) without end."""
+        request = arguments({"plan": plan, "settings": settings})
+        request.update(interval_s=min(window_s, float(settings["ready_interval_s"])), mounts=[], devices=[],
+                       ports=[], weights=None, addresses=False)
         started = time.monotonic()
         deadline = started + float(settings["ready_timeout_s"])
         told = {}
         while True:
             remaining = max(1.0, deadline - time.monotonic())
-            request.update(wait_s=min(WINDOW_S, remaining), completion_timeout_s=min(COMPLETION_S, remaining))
+            request.update(wait_s=min(window_s, remaining), completion_timeout_s=min(COMPLETION_S, remaining))
             try:
-                seen = self._execute_module("ascend.vllm.serving_info", module_args=request, task_vars=task_vars)
+                seen = self._execute_module("ascend.vllm.serving_info", module_args=request, task_vars=self._vars)
             except AnsibleConnectionFailure:
-                return {"changed": False, "seconds": round(time.monotonic() - started), "failed_instances": []}
-            if seen.get("failed"):
+                seen = None
+            if seen and seen.get("failed"):
                 raise AnsibleActionFail(f"ascend.vllm.serving_info failed: {seen.get('msg')}")
             waited = round(time.monotonic() - started)
-            self._tell(seen["instances"], told, waited, task_vars["inventory_hostname"])
-            if seen["settled"] or seen["engine_error"] or self._task.check_mode or time.monotonic() >= deadline:
-                failed = [instance for instance in plain(seen["instances"]) if instance["state"] == "failed"]
-                return {"changed": False, "seconds": waited, "failed_instances": failed}
+            if seen:
+                self._tell(seen["instances"], told, waited, self._vars["inventory_hostname"])
+            yield seen, waited, deadline - time.monotonic()
             for instance, found in zip(request["instances"], seen["instances"]):
                 instance["restarts"] = found["container"]["restarts"] if found["container"] else 0
+
+    def _stop(self, plan, settings):
+        """Stop the containers of this node: they wait for one that will not come. Return whether any was running."""
+        changed = False
+        for instance in plan["instances"]:
+            self._display.display(f"{self._vars['inventory_hostname']} {instance['name']}: stopped with its group")
+            stopped = self._execute_module("community.docker.docker_container", module_args={
+                "name": instance["name"], "state": "stopped", "stop_timeout": int(settings["stop_timeout_s"]),
+                "comparisons": {"*": "ignore"}}, task_vars=self._vars)
+            changed = changed or bool(stopped.get("changed"))
+        return changed
 
     def _tell(self, instances, told, waited, host):
         """Print each step of a start once."""
@@ -61,3 +117,7 @@ class ActionModule(ActionBase):
             if step and told.get(instance["name"]) != step:
                 told[instance["name"]] = step
                 self._display.display(f"{host} {instance['name']}: {step} ({waited} s)")
+
+
+def _failed(seen):
+    return [instance for instance in plain(seen["instances"]) if instance["state"] == "failed"] if seen else []

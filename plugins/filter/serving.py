@@ -9,7 +9,12 @@ import re
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.ascend.vllm.plugins.module_utils import lifecycle, patching
+from ansible_collections.ascend.vllm.plugins.module_utils import (
+    lifecycle,
+    patching,
+    plan_topology,
+    serving_group,
+)
 
 
 def patched(text, patch):
@@ -27,6 +32,19 @@ def bind_mounts(instance):
     """
     return [{"type": "bind", "source": mount["source"], "target": mount["target"], "read_only": mount["read_only"]}
             for mount in instance["mounts"]]
+
+
+def container_environment(instance, observed):
+    """Return the environment of the container of an instance.
+
+    In a group the network interface is added that was found on the node, or that serving_interface names.
+    """
+    if "address" not in instance:
+        return instance["environment"]
+    name, missing = serving_group.interface(instance, observed["addresses"])
+    if missing:
+        raise AnsibleFilterError(missing)
+    return dict(instance["environment"], **plan_topology.interface_environment(name))
 
 
 def superfluous(ours, plan):
@@ -50,6 +68,7 @@ class FilterModule:
 
     def filters(self):
         """Return them."""
-        return {"bind_mounts": bind_mounts, "patched": patched, "superfluous": superfluous,
-                "aside": lifecycle.aside, "outdated": lifecycle.outdated, "put_aside": lifecycle.put_aside,
-                "restoration": lifecycle.restoration, "served": lifecycle.served, "why": why}
+        return {"bind_mounts": bind_mounts, "container_environment": container_environment, "patched": patched,
+                "superfluous": superfluous, "aside": lifecycle.aside, "outdated": lifecycle.outdated,
+                "put_aside": lifecycle.put_aside, "restoration": lifecycle.restoration, "served": lifecycle.served,
+                "why": why}

@@ -37,6 +37,10 @@ def devices(plan, instance, settings):
     :returns: ``(device paths, whether the instance has to be stopped)``.
     :raises benchmark.BadInput: when no NPUs are free and the service may not be stopped.
     """
+    if plan["group"]:
+        raise benchmark.BadInput(
+            "benchmark_offline runs one engine on one node, but serving_topology is %s; leave it out." % (
+                plan["group"]["topology"]))
     used = {device for each in plan["instances"] for device in each["devices"]}
     count = plan["hardware"]["npus"] * plan["hardware"]["chips_per_npu"]
     free = [path for path in ("/dev/davinci%d" % number for number in range(count)) if path not in used]

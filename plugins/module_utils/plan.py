@@ -279,7 +279,8 @@ def _instance(index, npus, hardware, common, inputs, findings, group):
     if group:
         found, interface = plan_topology.environment(group, npus, inputs, findings)
         instance["environment"].update(found)
-        instance.update(address=group["members"][group["rank"]]["address"], interface=interface)
+        instance.update(address=group["members"][group["rank"]]["address"], interface=interface,
+                        group_port=None if group["rank"] else group["port"])
     if not instance["serves"]:
         instance.update(port=None, url=None)
     elif inputs.text("serving_api_key"):

@@ -29,7 +29,11 @@ _STAGES = (
 # What the engine calls a container whose process is gone; a restarting one waits to be started again.
 ENDED = ("exited", "dead", "restarting")
 
+# Tells which API key a container was started with, without telling the key.
+SECRETS_LABEL = "ascend.vllm.secrets"
+
 _LISTEN = "0A"
+_ADDRESS = re.compile(r"^\d+:\s+(\S+)\s+inet\s+(\d+\.\d+\.\d+\.\d+)/", re.MULTILINE)
 
 
 def progress(log):
@@ -51,6 +55,8 @@ def container(inspected, label):
         "id": inspected["Id"],
         "image": inspected["Image"],
         "hash": labels.get(label),
+        "secrets": labels.get(SECRETS_LABEL),
+        "interface": _interface(inspected["Config"].get("Env") or ()),
         "status": state["Status"],
         "exit_code": state["ExitCode"],
         "oom_killed": state["OOMKilled"],
@@ -105,6 +111,17 @@ def containers(listed, inspect):
                 "ports": sorted({port["PublicPort"] for port in each.get("Ports") or () if port.get("PublicPort")}),
             })
     return found
+def _interface(environment):
+    """Return the network interface that a container of a group was told to use, or None."""
+    return next((entry.partition("=")[2] for entry in environment if entry.startswith("GLOO_SOCKET_IFNAME=")), None)
+
+
+def addresses(text):
+    """Return ``[{"interface", "address"}]`` of a node's IPv4 addresses.
+
+    :param text: what ``ip -o -4 address show`` prints.
+    """
+    return [{"interface": name, "address": address} for name, address in _ADDRESS.findall(text)]
 
 
 def listening(tables):

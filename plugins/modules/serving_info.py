@@ -26,9 +26,8 @@ options:
         type: str
         required: true
       port:
-        description: The port of the API.
+        description: The port of the API. An instance without one is ready when its container runs.
         type: int
-        required: true
       bind:
         description: The address that the API listens on.
         type: str
@@ -68,6 +67,10 @@ options:
   weights:
     description: The folder of the model, which is looked into.
     type: path
+  addresses:
+    description: Whether to return the addresses of the node.
+    type: bool
+    default: false
   load:
     description: Whether running containers that carry the label are asked for their requests, and images for digests.
     type: bool
@@ -166,6 +169,11 @@ missing_devices:
   description: Device nodes that are not there.
   type: list
   elements: str
+  returned: always
+addresses:
+  description: The IPv4 addresses of the node where they were asked for, each with C(interface) and C(address).
+  type: list
+  elements: dict
   returned: always
 instances:
   description:
@@ -268,6 +276,9 @@ class Observer:
             return self._with_log(dict(seen, state=FAILED, reason=found["error"] or serving_state.ending(found)))
         if found["status"] != "running":
             return dict(seen, state=STARTING, reason="the container is %s" % found["status"])
+        if instance["port"] is None:
+            log = self.read_log(instance["name"], LOG_LINES, serving_state.started(found))
+            return dict(seen, state=READY, reason=None, progress=serving_state.progress(log))
         seen = self._ask(seen, instance)
         if seen["state"] != STARTING:
             return seen
@@ -348,11 +359,16 @@ def observe(module):
     """Return everything but what the engine's failure leaves out."""
     options = module.params
     get = engine_api.getter(options["docker_socket"], ENGINE_TIMEOUT_S)
+    shown = ""
+    if options["addresses"]:
+        ip = module.get_bin_path("ip", required=True, opt_dirs=["/sbin", "/usr/sbin"])
+        shown = module.run_command([ip, "-o", "-4", "address", "show"], check_rc=True)[1]
     result = {"engine_error": None, "image": None, "image_architecture": None, "architecture": platform.machine(),
               "ours": [], "containers": [], "instances": [], "settled": True, "port_holders": [], "device_holders": [],
               "now_s": int(time.time()),
               "outgoing_ports": serving_state.outgoing_ports(),
               "weights": serving_state.weights(options["weights"]) if options["weights"] else None,
+              "addresses": serving_state.addresses(shown),
               "wrong_sources": serving_state.wrong_sources(options["mounts"]),
               "missing_devices": [path for path in options["devices"] if not os.path.exists(path)]}
     try:
@@ -373,7 +389,7 @@ def observe(module):
 def main():
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         "instances": {"type": "list", "elements": "dict", "required": True, "options": {
-            "name": {"type": "str", "required": True}, "port": {"type": "int", "required": True},
+            "name": {"type": "str", "required": True}, "port": {"type": "int"},
             "bind": {"type": "str", "required": True}, "restarts": {"type": "int"}}},
         "label": {"type": "str", "default": "ascend.vllm.instance-hash"},
         "image": {"type": "str"},
@@ -384,6 +400,7 @@ def main():
         "ports": {"type": "list", "elements": "int", "default": []},
         "weights": {"type": "path"},
         "load": {"type": "bool", "default": False},
+        "addresses": {"type": "bool", "default": False},
         "wait_s": {"type": "float", "default": 0},
         "interval_s": {"type": "float", "default": 5},
         "completion_timeout_s": {"type": "float", "default": 20},

@@ -14,6 +14,8 @@ author:
 description:
   - Looks at every instance of the plan with M(ascend.vllm.serving_info) until each of them answers a completion, one
     of them has failed and none is starting any more, or C(serving_ready_timeout_s) is over.
+  - In a group the head answers for all, and every node is waited for. When one of them fails, is lost or left before
+    it was started, the containers of the group are stopped, since they would wait for it in vain.
   - Prints how far a start is, as the server's log tells it.
   - Does not fail the host, which M(ascend.vllm.stage) does after it has recorded what was found.
 options:
@@ -24,7 +26,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: One look is taken and nothing is waited for.
+    description: One look is taken, and nothing is waited for or stopped.
 seealso:
   - module: ascend.vllm.serving_info
   - module: ascend.vllm.stage
@@ -38,6 +40,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+ended:
+  description: The nodes that ended the start, each with C(host), C(state) (V(failed) or V(late)) and C(reason).
+  type: list
+  elements: dict
+  returned: in a group
 failed_instances:
   description: The instances that failed, as M(ascend.vllm.serving_info) returns them.
   type: list

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 
+from ansible_collections.ascend.vllm.plugins.module_utils.plan import answers_elsewhere, serving
 from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, INFO, Check, Checks
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
@@ -45,7 +46,7 @@ def arguments(context):
     """The arguments of ``ascend.vllm.chat_info``. Runs on the controller, where it reads the picture."""
     plan, settings = context["plan"], context["settings"]
     return {
-        "servers": [{"name": instance["name"], "url": instance["url"]} for instance in plan["instances"]],
+        "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving(plan)],
         "requests": requests(plan["model"]["served_name"], settings, data_uri(settings["image"])),
         "api_key": settings["api_key"],
         "timeout": settings["timeout_s"],
@@ -95,6 +96,8 @@ def requests(model, settings, picture):
 def judge(context):
     """Compare the answers of every instance with what they have to be."""
     checks = Checks(CHECKS)
+    if not context["observed"]["servers"]:
+        checks.not_run("served_name", answers_elsewhere(context["plan"]))
     for server in context["observed"]["servers"]:
         _judge_server(checks, server, context["plan"]["model"]["served_name"], context["settings"])
     return checks.as_list()

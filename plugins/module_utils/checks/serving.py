@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.ascend.vllm.plugins.module_utils import serving_group
 from ansible_collections.ascend.vllm.plugins.module_utils.haproxy import UP, server_name
 from ansible_collections.ascend.vllm.plugins.module_utils.log_triage import UNKNOWN, diagnose
-from ansible_collections.ascend.vllm.plugins.module_utils.plan import LABEL
+from ansible_collections.ascend.vllm.plugins.module_utils.plan import LABEL, serving
 from ansible_collections.ascend.vllm.plugins.module_utils.plan_container import HCCL_DEFAULT_PORTS
-from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, WARNING, Check, Checks
+from ansible_collections.ascend.vllm.plugins.module_utils.results import (
+    CRITICAL,
+    FAILED,
+    WARNING,
+    Check,
+    Checks,
+    sentence,
+)
 
 _LOG = "Read the container's log (docker logs); playbooks/diagnostics.yml collects and triages it."
 
@@ -37,6 +45,10 @@ CHECKS = (
           "End the process that listens there, or set serving_hccl_port_base."),
     Check("ports_reserved", WARNING, "No planned port is one that the kernel gives to outgoing connections",
           "Reserve them (sysctl net.ipv4.ip_local_reserved_ports), or plan others (serving_hccl_port_base)."),
+    Check("interface", CRITICAL, "The node has the address that the nodes it serves with know it by",
+          "Set serving_group_address to an address of the node, and serving_interface where it is not found alone."),
+    Check("group", CRITICAL, "All nodes that serve together are there",
+          "Remove the cause on the node that is named, and run playbooks/serving.yml for all of them."),
     Check("up_to_date", CRITICAL, "The container runs what the plan says",
           "Run playbooks/serving.yml again; it replaces what is out of date."),
     Check("start", CRITICAL, "Patch, secrets and containers could be brought to the node",
@@ -89,6 +101,7 @@ def arguments(context):
         "devices": sorted({device for instance in plan["instances"] for device in instance["devices"]}),
         "ports": sorted({port for instance in plan["instances"] for _use, ports in _ports(instance) for port in ports}),
         "weights": plan["model"]["path"],
+        "addresses": plan["group"] is not None,
     }
 
 
@@ -96,6 +109,8 @@ def _ports(instance):
     """Yield (use, range of ports) of what an instance listens on at the host."""
     if instance["port"] is not None:
         yield "the API", range(instance["port"], instance["port"] + 1)
+    if instance.get("group_port"):
+        yield "the nodes that serve with it", range(instance["group_port"], instance["group_port"] + 1)
     first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else HCCL_DEFAULT_PORTS
     yield "HCCL", range(first, last + 1)
 
@@ -104,10 +119,10 @@ def judge(context):
     """Return the checks of the stage.
 
     :param context: see ``ascend.vllm.stage``; ``observed`` is what ``ascend.vllm.serving_info`` returned, with
-        ``before`` when nothing has been started yet, ``check_mode``, ``waited`` (what ``ascend.vllm.serving_ready``
-        returned), ``balancer`` (what ``ascend.vllm.balancer_server`` and ``ascend.vllm.balancer_info`` returned in
-        loops over the balancers), ``error`` when a task of the role failed, and ``rolled_back`` (why) when an upgrade
-        failed; the instances are then the previous ones.
+        ``before`` when nothing has been started yet (and ``forks`` and ``hosts`` of the run), ``check_mode``,
+        ``waited`` (what ``ascend.vllm.serving_ready`` returned), ``balancer`` (what ``ascend.vllm.balancer_server`` and
+        ``ascend.vllm.balancer_info`` returned in loops over the balancers), ``error`` when a task of the role failed,
+        and ``rolled_back`` (why) when an upgrade failed; the instances are then the previous ones.
     """
     checks = Checks(CHECKS)
     plan, observed = context["plan"], context["observed"]
@@ -120,14 +135,18 @@ def judge(context):
         return checks.as_list()
     _prerequisites(checks, plan, observed)
     if observed.get("before"):
+        if plan["group"]:
+            _members(checks, plan, context["peers"], observed)
         return checks.as_list()
     if observed.get("error"):
         checks.expect("start", False, "every step done", "a step failed", message=_triaged(observed["error"]))
+    if plan["group"] and not _together(checks, plan, observed):
+        return checks.as_list()
     for planned, seen in zip(plan["instances"], observed["instances"]):
         _instance(checks, planned, _at_its_worst(seen, observed.get("waited")), plan, observed)
     if observed.get("balancer"):
         _balancer(checks, plan, context["host"], *observed["balancer"])
-    for planned in plan["instances"]:
+    for planned in serving(plan):
         checks.expect("api_key", bool(planned["secrets_path"]) or planned["bind"].startswith("127."), "a key",
                       "a key" if planned["secrets_path"] else "none, listening on " + planned["bind"], planned["name"])
     warnings = [warning for warning in plan["warnings"] if warning["id"] not in _SAID_ELSEWHERE]
@@ -198,7 +217,7 @@ def _ports_free(checks, plan, observed):
     overlaps = []
     for planned in plan["instances"]:
         for use, ports in _ports(planned):
-            check = "port_free" if use == "the API" else "hccl_ports_free"
+            check = "hccl_ports_free" if use == "HCCL" else "port_free"
             held = [holders[port] for port in ports if port in holders]
             foreign = next((holder for holder in held if not _is_ours(holder["container"], plan)), None)
             checks.expect(check, foreign is None, "free or ours", _holder(foreign or (held or [None])[0]),
@@ -214,6 +233,55 @@ def _ports_free(checks, plan, observed):
     checks.expect("ports_reserved", not overlaps, "none", ", ".join(overlaps) or "none", message=(
         "the kernel gives ports %d-%d to outgoing connections, and with them those for %s: one may be taken when the "
         "service starts" % (outgoing["first"], outgoing["last"], ", ".join(overlaps))) if overlaps else None)
+
+
+def _members(checks, plan, peers, observed):
+    """Refuse a group of which a node cannot start: the others would wait for it in vain."""
+    why = None
+    if int(observed["forks"]) < int(observed["hosts"]):
+        why = "Ansible works on %s hosts at once, but all %s of this run have to be watched together; raise forks" % (
+            observed["forks"], observed["hosts"])
+    for member in plan["group"]["members"]:
+        if member["host"] == plan["group"]["host"]:
+            (instance,) = plan["instances"]
+            found, missing = serving_group.interface(instance, observed["addresses"])
+            checks.expect("interface", not missing, instance["address"], found, instance["name"], missing)
+        else:
+            why = why or _hindrance(plan, member, peers.get(member["host"]))
+    checks.expect("group", why is None, "all of them", "all of them" if why is None else "not all", None, why)
+
+
+def _hindrance(plan, member, observed):
+    """Return why a member of the group cannot start, or None."""
+    host = member["host"]
+    if observed is None:
+        return "%s is not there: it has left this run, or was never in it (--limit)" % host
+    if observed["engine_error"]:
+        return "%s cannot start: %s" % (host, observed["engine_error"])
+    found = Checks(CHECKS)
+    _prerequisites(found, plan, observed)
+    _address, missing = serving_group.interface(dict(member, interface=None), observed["addresses"])
+    found.expect("interface", not missing, message=missing)
+    failed = next((check for check in found.as_list() if check["status"] == FAILED), None)
+    return failed and "%s cannot start: %s" % (host, sentence(dict(failed, remedy=None)).rstrip("."))
+
+
+def _together(checks, plan, observed):
+    """State whether the group came up; False where another node ended it, and this one is only a part of that."""
+    if observed.get("check_mode") or "waited" not in observed:
+        checks.not_run("group", "In check mode nothing is started." if observed.get("check_mode") else
+                       "The group was not waited for.")
+        return True
+    ended = observed["waited"]["ended"]
+    said = "; ".join("%(host)s: %(reason)s" % member for member in ended)
+    if any(member["state"] == serving_group.FAILED for member in ended):
+        said += "; the group was stopped"
+    checks.expect("group", not ended, "all of them ready", said or "all of them ready", None, said or None)
+    if not ended or plan["group"]["host"] in [member["host"] for member in ended]:
+        return True
+    for planned in plan["instances"]:
+        _rest(checks, None, planned, "Another node ended the start of the group.")
+    return False
 
 
 def _holder(holder):
@@ -240,29 +308,31 @@ def _instance(checks, planned, seen, plan, observed):
         found = "no container" if container is None else "an older plan (%s)" % container["hash"]
         why = "In check mode nothing is started." if observed.get("check_mode") else None
         checks.expect("up_to_date", None if why else False, planned["hash"], found, name, why)
-        return _rest(checks, "up_to_date", name, "The planned container does not run.")
+        return _rest(checks, "up_to_date", planned, "The planned container does not run.")
     checks.expect("up_to_date", True, planned["hash"], container["hash"], name)
 
     alive = seen["state"] in ("ready", "starting") or seen["health"] is not None
     checks.expect("running", alive, "running", container["status"], name, None if alive else _why(seen))
     if not alive:
-        return _rest(checks, "running", name, "The container does not run.")
+        return _rest(checks, "running", planned, "The container does not run.")
+    if not planned["serves"]:
+        return None
     _engine_goes_on(checks, planned, seen, plan)
     healthy = seen["health"] is not None and seen["health"]["status"] == 200
     checks.expect("health", healthy, 200, _answer(seen["health"]), name, None if healthy else _late(seen, observed))
     if not healthy:
-        return _rest(checks, "health", name, "/health does not answer with 200.")
+        return _rest(checks, "health", planned, "/health does not answer with 200.")
     refused = seen["models"]["status"] in (401, 403)
     checks.expect("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
                   "refused with %s" % seen["models"]["status"] if refused else "accepted", name,
                   seen["reason"] if refused else None)
     if refused:
-        return _rest(checks, "key_accepted", name, "The server refuses our API key.")
+        return _rest(checks, "key_accepted", planned, "The server refuses our API key.")
     named = seen["state"] == "ready" or seen["completion"] is not None
     checks.expect("served_name", named, plan["model"]["served_name"],
                   ", ".join(map(str, seen["models"]["models"])) or _answer(seen["models"]), name)
     if not named:
-        return _rest(checks, "served_name", name, "The model is not served under the planned name.")
+        return _rest(checks, "served_name", planned, "The model is not served under the planned name.")
     answered = seen["state"] == "ready"
     checks.expect("completion", answered, 200, _answer(seen["completion"]), name, None if answered else _why(seen))
     return None
@@ -319,12 +389,13 @@ def _rolled_back(checks, observed):
                   message="%s; the new one was not verified: %s" % (after, why))
 
 
-def _rest(checks, last, name, why):
-    """The steps after the last one are not run."""
-    for step in _STEPS[_STEPS.index(last) + 1:]:
-        checks.not_run(step, why, name)
-    if last in ("up_to_date", "running"):
-        checks.not_run("engine_goes_on", why, name)
+def _rest(checks, last, planned, why):
+    """The steps after the last one (None: all of them) are not run; an instance without an API has but two."""
+    steps = _STEPS if planned["serves"] else _STEPS[:2]
+    for step in steps[steps.index(last) + 1 if last else 0:]:
+        checks.not_run(step, why, planned["name"])
+    if planned["serves"] and last in (None, "up_to_date", "running"):
+        checks.not_run("engine_goes_on", why, planned["name"])
 
 
 def _why(seen):

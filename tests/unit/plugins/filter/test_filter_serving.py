@@ -11,7 +11,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule, why
-from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import valid, valid_group
 
 FILTERS = FilterModule().filters()
 SOURCE, EDITED = "a\n    x = 1\nb\n", "a\n    # x = 1\nb\n"
@@ -67,3 +67,19 @@ def test_bind_mounts():
 ])
 def test_why(result, message):
     assert why(result) == message
+
+
+def test_environment_of_a_container_names_the_interface_that_was_found():
+    (instance,) = valid_group("data_parallel")["node2"]["instances"]
+    observed = {"addresses": [{"interface": "bond0", "address": "192.0.2.12"}]}
+    found = FILTERS["container_environment"](instance, observed)
+    assert {name: found.pop(name) for name in ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME")} == {
+        "GLOO_SOCKET_IFNAME": "bond0", "TP_SOCKET_IFNAME": "bond0", "HCCL_SOCKET_IFNAME": "=bond0"}
+    assert found == instance["environment"]
+    with pytest.raises(AnsibleFilterError, match=r"no interface has 192\.0\.2\.12"):
+        FILTERS["container_environment"](instance, {"addresses": []})
+
+
+def test_environment_of_a_service_by_itself_is_that_of_the_plan():
+    (instance,) = valid()["instances"]
+    assert FILTERS["container_environment"](instance, {"addresses": []}) == instance["environment"]

@@ -23,7 +23,8 @@ INSTANCE = {
 
 
 def plan(npus=8):
-    return {"hash": "0", "hardware": {"npus": npus, "chips_per_npu": 1, "devices": SHARED}, "instances": [INSTANCE],
+    return {"hash": "0", "hardware": {"npus": npus, "chips_per_npu": 1, "devices": SHARED}, "group": None,
+            "instances": [INSTANCE],
             "model": {"path": "/data/model", "served_name": "m"}, "image": {"reference": "image"}}
 
 

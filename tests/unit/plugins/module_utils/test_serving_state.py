@@ -35,14 +35,15 @@ def test_progress(log, step):
     assert serving_state.progress(log) == step
 
 
-INSPECTED = {"Id": "c1", "Image": "sha256:i1", "RestartCount": 2, "Config": {"Labels": {"ours": "h1"}},
+INSPECTED = {"Id": "c1", "Image": "sha256:i1", "RestartCount": 2, "Config": {
+    "Labels": {"ours": "h1", "ascend.vllm.secrets": "1.5"}, "Env": ["PATH=/bin", "GLOO_SOCKET_IFNAME=eth0"]},
              "State": {"Status": "exited", "ExitCode": 137, "OOMKilled": True, "Error": "", "StartedAt": "t"}}
 
 
 def test_container():
     assert serving_state.container(INSPECTED, "ours") == {
         "id": "c1", "image": "sha256:i1", "hash": "h1", "status": "exited", "exit_code": 137, "oom_killed": True,
-        "error": None, "started_at": "t", "restarts": 2, "health": None}
+        "error": None, "started_at": "t", "restarts": 2, "health": None, "secrets": "1.5", "interface": "eth0"}
     assert serving_state.container(dict(INSPECTED, Config={"Labels": None}), "ours")["hash"] is None
     assert serving_state.container(None, "ours") is None
 

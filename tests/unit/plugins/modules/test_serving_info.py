@@ -65,18 +65,26 @@ def container(status="running", restarts=0, exit_code=0, label="h1", oom=False, 
             "State": state}
 
 
-def look(server, found, log="", known=None, earlier=""):
+def look(server, found, log="", known=None, earlier="", port=""):
     """One look; ``log`` is of the last life of the container, ``earlier`` what stands before it."""
     options = {"label": "ours", "api_key": "sesame", "served_name": "qwen25_vl", "completion_timeout_s": 0.5}
     observer = serving_info.Observer(options, lambda resource: found,
                                      lambda name, lines, since: log if since == STARTED else earlier + log)
-    return observer.look({"name": "vllm", "port": server.server_address[1], "bind": "0.0.0.0", "restarts": known})
+    port = server.server_address[1] if port == "" else port
+    return observer.look({"name": "vllm", "port": port, "bind": "0.0.0.0", "restarts": known})
 
 
 def test_ready(server):
     seen = look(server, container())
     assert (seen["state"], seen["reason"], seen["completion"]["status"]) == ("ready", None, 200)
     assert server.keys == ["Bearer sesame"]
+
+
+@pytest.mark.parametrize(("status", "state"), [("running", "ready"), ("exited", "failed"), ("created", "starting")])
+def test_instance_without_a_port_is_ready_when_its_container_runs(server, status, state):
+    seen = look(server, container(status), port=None)
+    assert (seen["state"], seen["health"]) == (state, None)
+    assert server.keys == []
 
 
 def test_missing(server):

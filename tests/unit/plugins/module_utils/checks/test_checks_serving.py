@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils.checks import serving
-from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import valid, valid_group
 
 CAUSES = [{"cause": "out_of_memory", "evidence": "NPU out of memory", "remedy": "Use more NPUs."}]
 
@@ -275,3 +275,88 @@ def test_upgrade_taken_back(plan, instances, said):
     assert found["upgrade"][0] == "failed"
     assert said in found["upgrade"][1]
     assert not set(found) & set(STEPS)
+
+
+GROUP = valid_group("data_parallel", serving_api_key="set", plan_release="v0.18.0", image_digest="sha256:" + 64 * "0")
+
+
+def node(host, observed=None, **changes):
+    """What is seen of a node of a group."""
+    plan = GROUP[host]
+    answers = {} if host == "node1" else {"health": None, "models": None, "completion": None, "holder": None}
+    return dict({"engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [], "forks": 5,
+                 "hosts": 2, "addresses": [{"interface": "eth0", "address": plan["instances"][0]["address"]}],
+                 "instances": [seen(plan, **dict(answers, **changes))]}, **observed or {})
+
+
+def of_group(host, observed, peers=None):
+    """{check id: (status, message)} of a node of a group."""
+    context = {"plan": GROUP[host], "observed": observed, "peers": peers or {}}
+    return {check["id"]: (check["status"], check["message"]) for check in serving.judge(context)}
+
+
+@pytest.mark.parametrize("host", ["node1", "node2"])
+def test_group_whose_nodes_are_all_fit_may_start(host):
+    peers = {name: node(name) for name in GROUP}
+    found = of_group(host, dict(peers[host], before=True), peers)
+    assert {status for status, _message in found.values()} == {"passed"}
+    assert {"group", "interface"} <= set(found)
+
+
+@pytest.mark.parametrize(("peer", "own", "said"), [
+    (None, {}, "node2 is not there: it has left this run, or was never in it (--limit)"),
+    (node("node2", {"image": None}), {}, "node2 cannot start: image_present: expected quay.io"),
+    (node("node2", {"engine_error": "no Docker"}), {}, "node2 cannot start: no Docker"),
+    (node("node2", {"addresses": []}), {}, "node2 cannot start: interface: no interface has 192.0.2.12"),
+    (node("node2", container={"hash": None}), {}, "node2 cannot start: name_free (vllm-ascend-qwen25-vl)"),
+    (node("node2"), {"forks": 5, "hosts": 6}, "Ansible works on 5 hosts at once, but all 6 of this run"),
+])
+def test_group_does_not_start_without_one_of_its_nodes(peer, own, said):
+    peers = {"node2": peer} if peer else {}
+    status, message = of_group("node1", node("node1", dict(own, before=True)), peers)["group"]
+    assert status == "failed"
+    assert message.startswith(said)
+
+
+def test_address_that_is_not_the_node_s_is_its_own_failure():
+    found = of_group("node1", node("node1", {"before": True, "addresses": []}), {"node2": node("node2")})
+    assert found["interface"][0] == "failed"
+    assert "serving_group_address" in next(check for check in serving.CHECKS if check.id == "interface").remedy
+
+
+ENDED_BY_NODE2 = {"waited": {"seconds": 9, "failed_instances": [], "ended": [
+    {"host": "node2", "state": "failed", "reason": "the container has ended with exit code 137"}]}}
+
+
+def test_group_that_came_up():
+    came = {"waited": {"seconds": 9, "failed_instances": [], "ended": []}}
+    head = of_group("node1", node("node1", came))
+    assert {status for name, (status, _message) in head.items() if name != "plan_warnings"} == {"passed"}
+    other = of_group("node2", node("node2", came))
+    assert [other[step][0] for step in ("group", "up_to_date", "running")] == ["passed"] * 3
+    assert not {"health", "served_name", "completion", "api_key"} & set(other)
+
+
+def test_node_that_ended_the_group_is_named_on_all():
+    said = "node2: the container has ended with exit code 137; the group was stopped"
+    ended = dict(ENDED, reason="the container has ended with exit code 143")
+    head = of_group("node1", node("node1", ENDED_BY_NODE2, **ended))
+    assert head["group"] == ("failed", said)
+    assert {head[step][0] for step in STEPS} == {"not_run"}
+    failed = [dict(seen(GROUP["node2"]), **dict(ENDED, reason="the container has ended with exit code 137"))]
+    mine = dict(ENDED_BY_NODE2["waited"], failed_instances=failed)
+    culprit = of_group("node2", node("node2", {"waited": mine}, **ENDED))
+    assert culprit["group"] == ("failed", said)
+    assert culprit["running"][0] == "failed"
+    assert "exit code 137" in culprit["running"][1]
+
+
+def test_group_that_is_late_is_not_said_to_be_stopped():
+    late = {"waited": {"seconds": 9, "failed_instances": [], "ended": [
+        {"host": "node1", "state": "late", "reason": "/health does not answer with 200"}]}}
+    assert of_group("node2", node("node2", late))["group"] == ("failed", "node1: /health does not answer with 200")
+
+
+def test_group_that_was_not_waited_for_is_not_passed():
+    assert of_group("node1", node("node1", {"error": "No space left"}))["group"][0] == "not_run"
+    assert of_group("node1", node("node1", {"check_mode": True, "waited": {"ended": []}}))["group"][0] == "not_run"

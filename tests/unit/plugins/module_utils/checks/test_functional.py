@@ -10,10 +10,12 @@ import json
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils.checks import functional
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import valid_group
 
 SETTINGS = {"image": "", "question": "What?", "expected_words": ["TONGYI", "Qwen"], "text_question": "Name colours.",
             "max_tokens": 64, "timeout_s": 60, "api_key": "secret", "waive": []}
-PLAN = {"model": {"served_name": "qwen25_vl"}, "instances": [{"name": "vllm", "url": "http://10.0.0.1:8888"}]}
+PLAN = {"model": {"served_name": "qwen25_vl"}, "group": None,
+        "instances": [{"name": "vllm", "url": "http://10.0.0.1:8888", "serves": True}]}
 SERVER = {
     "name": "vllm", "url": "http://10.0.0.1:8888", "models": {"status": 200, "models": ["qwen25_vl"]},
     "answers": {
@@ -88,7 +90,7 @@ def test_requests_name_the_planned_model_and_carry_the_picture(tmp_path):
     sent = functional.arguments({"plan": PLAN, "settings": dict(SETTINGS, image=str(picture))})
     uri = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
     by_id = {request["id"]: request for request in sent["requests"]}
-    assert sent["servers"] == PLAN["instances"]
+    assert sent["servers"] == [{"name": "vllm", "url": "http://10.0.0.1:8888"}]
     assert set(by_id) == set(SERVER["answers"])
     assert {request["body"]["model"] for name, request in by_id.items() if name != "wrong_model"} == {"qwen25_vl"}
     assert by_id["wrong_model"]["body"]["model"] != "qwen25_vl"
@@ -101,3 +103,13 @@ def test_a_picture_that_is_none_is_named(tmp_path, name):
     (tmp_path / "text.txt").write_text("x")
     with pytest.raises(ValueError, match="functional_image has to be"):
         functional.data_uri(str(tmp_path / name))
+
+
+def test_node_whose_group_is_asked_elsewhere_is_not_run(tmp_path):
+    plan = valid_group("data_parallel")["node2"]
+    context = {"host": "node2", "plan": plan, "observed": {"servers": []}, "peers": {}, "settings": {}}
+    (check,) = functional.judge(context)
+    assert (check["status"], check["message"]) == ("not_run", "node1 answers for the whole group, and is asked there")
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"PNG")
+    assert functional.arguments({"plan": plan, "settings": dict(SETTINGS, image=str(picture))})["servers"] == []
