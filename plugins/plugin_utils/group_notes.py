@@ -8,6 +8,8 @@ PRIVATE to the collection.
 
 from __future__ import annotations
 
+import time
+
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.module_utils import serving_group
@@ -27,7 +29,7 @@ class GroupNotes:
     def tell(self, state, reason=None, **more):
         """Tell the others how far this member is."""
         note = dict(more, run=self._run, state=state, reason=reason)
-        self._records.write_observed(self._group["host"], NOTES, note)
+        self._records.write_observed(self._group["host"], NOTES, note, time.monotonic())
 
     def read(self, states=None):
         """Return (``{host: note}`` of the members that told something, the others); of the states only, when given."""

@@ -30,7 +30,7 @@ def act(tmp_path):
                    "secrets": "key-1", **container}
         records.write_observed(host, "serving", {
             "round_trip": {"sent_at": sent_at}, "image": "sha256:1", "instances": [{"container": running}],
-            "addresses": [{"interface": "eth0", "address": instance["address"]}]})
+            "addresses": [{"interface": "eth0", "address": instance["address"]}]}, 0.0)
 
     def run(host, state, **args):
         loader = DataLoader()

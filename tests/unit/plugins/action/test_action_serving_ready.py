@@ -107,7 +107,7 @@ def together(monkeypatch, tmp_path):
         records, clock, pending = Records(tmp_path), [0.0], list(looks)
         told, modules = [], []
         for host in ("node1", "node2"):
-            records.write_observed(host, "serving", {"round_trip": {"sent_at": 1.0 if host == "node1" else 2.0}})
+            records.write_observed(host, "serving", {"round_trip": {"sent_at": 1.0 if host == "node1" else 2.0}}, 0.0)
         notes = {host: GroupNotes(records, dict(group, host=host)) for host in ("node1", "node2")}
         for host in began:
             notes[host].tell("started")

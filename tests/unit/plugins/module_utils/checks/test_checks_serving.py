@@ -29,15 +29,19 @@ def seen(plan, **changes):
     return dict(ready, **changes)
 
 
-def found_checks(plan, observed=None, **changes):
-    """The checks of a node with one instance."""
-    context = {"host": "node1", "plan": plan, "observed": dict({
+def of_node(plan, observed=None, **changes):
+    """What is seen of a node with one instance."""
+    return dict({
         "engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
         "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": [],
         "weights": {"folder": True, "config": True, "shards": 4},
         "outgoing_ports": {"first": 32768, "last": 59999, "reserved": []},
-        "instances": [seen(plan, **changes)]}, **observed or {})}
-    return serving.judge(context)
+        "instances": [seen(plan, **changes)]}, **observed or {})
+
+
+def found_checks(plan, observed=None, **changes):
+    """The checks of a node with one instance."""
+    return serving.judge({"host": "node1", "plan": plan, "observed": of_node(plan, observed, **changes)})
 
 
 def judge(*args, **changes):
@@ -283,15 +287,15 @@ GROUP = valid_group("data_parallel", serving_api_key="set", plan_release="v0.18.
 def node(host, observed=None, **changes):
     """What is seen of a node of a group."""
     plan = GROUP[host]
-    answers = {} if host == "node1" else {"health": None, "models": None, "completion": None, "holder": None}
-    return dict({"engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [], "forks": 5,
-                 "hosts": 2, "addresses": [{"interface": "eth0", "address": plan["instances"][0]["address"]}],
-                 "instances": [seen(plan, **dict(answers, **changes))]}, **observed or {})
+    answers = {} if host == "node1" else {"health": None, "models": None, "completion": None}
+    told = {"forks": 5, "hosts": 2, "addresses": [
+        {"interface": "eth0", "address": plan["instances"][0]["address"]}], **(observed or {})}
+    return of_node(plan, told, **dict(answers, **changes))
 
 
 def of_group(host, observed, peers=None):
     """{check id: (status, message)} of a node of a group."""
-    context = {"plan": GROUP[host], "observed": observed, "peers": peers or {}}
+    context = {"host": host, "plan": GROUP[host], "observed": observed, "peers": peers or {}}
     return {check["id"]: (check["status"], check["message"]) for check in serving.judge(context)}
 
 
@@ -309,6 +313,8 @@ def test_group_whose_nodes_are_all_fit_may_start(host):
     (node("node2", {"engine_error": "no Docker"}), {}, "node2 cannot start: no Docker"),
     (node("node2", {"addresses": []}), {}, "node2 cannot start: interface: no interface has 192.0.2.12"),
     (node("node2", container={"hash": None}), {}, "node2 cannot start: name_free (vllm-ascend-qwen25-vl)"),
+    (node("node2", {"port_holders": [{"port": 60003, "pid": 7, "process": "sshd", "container": None}]}), {},
+     "node2 cannot start: hccl_ports_free (vllm-ascend-qwen25-vl): port 60003 is held by process 7 (sshd)"),
     (node("node2"), {"forks": 5, "hosts": 6}, "Ansible works on 5 hosts at once, but all 6 of this run"),
 ])
 def test_group_does_not_start_without_one_of_its_nodes(peer, own, said):
@@ -316,6 +322,14 @@ def test_group_does_not_start_without_one_of_its_nodes(peer, own, said):
     status, message = of_group("node1", node("node1", dict(own, before=True)), peers)["group"]
     assert status == "failed"
     assert message.startswith(said)
+
+
+def test_port_at_which_the_head_is_found_has_to_be_free():
+    assert 13389 in serving.arguments({"plan": GROUP["node1"], "settings": {"api_key": ""}})["ports"]
+    assert 13389 not in serving.arguments({"plan": GROUP["node2"], "settings": {"api_key": ""}})["ports"]
+    taken = {"before": True, "port_holders": [{"port": 13389, "pid": 7, "process": "sshd", "container": None}]}
+    status, message = of_group("node1", node("node1", taken), {"node2": node("node2")})["port_free"]
+    assert (status, message) == ("failed", "port 13389 is held by process 7 (sshd)")
 
 
 def test_address_that_is_not_the_node_s_is_its_own_failure():
