@@ -178,6 +178,7 @@ def test_what_goes_with_a_topology_is_let_through(topology, release, arguments):
     ({"changes": {"node2": {"serving_group_address": "192.0.2.11"}}}, "192.0.2.11 on more than one host"),
     ({"changes": {"node2": {"serving_npus": [0]}}}, "node2, which serves with node1, cannot be deployed: serving_repl"),
     ({"serving_group_port": 8888}, "which serving_group_port gives away too"),
+    ({"serving_restart_hung": True}, "serving_restart_hung is true, but a node that serves with others cannot come"),
     ({"serving_group_port": 80}, "serving_group_port must be a whole number from 1024"),
 ])
 def test_what_is_no_group_is_refused(case, said):
