@@ -13,7 +13,6 @@ from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
 from ansible_collections.ascend.vllm.plugins.module_utils import accuracy
-from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_settings
 
 WATCH_S = 20
 
@@ -23,7 +22,6 @@ class ActionModule(StageAction):
 
     def _observe(self, judge, context, args, records, task_vars):
         settings = context["settings"]
-        settings.update(typed_settings("accuracy", settings))
         self._vars, self._host = task_vars, context["host"]
         if not settings["enabled"]:
             return {"not_run": "accuracy_enabled is false: it takes data sets on the site and, for most, hours"}

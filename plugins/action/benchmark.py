@@ -20,7 +20,6 @@ from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as
 from ansible_collections.ascend.vllm.plugins.module_utils import bench_results, benchmark, results, weights
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_offline as offline
-from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_settings
 
 WATCH_S = 10
 RESTORE_POLL_S = 5
@@ -41,7 +40,6 @@ class ActionModule(StageAction):
 
     def _observe(self, judge, context, args, records, task_vars):
         plan, settings = context["plan"], context["settings"]
-        settings.update(typed_settings("benchmark", settings))
         try:
             benchmark.check_settings(settings)
             offline.check_settings(settings)
