@@ -27,6 +27,8 @@ CHECKS_PACKAGE = "ansible_collections.ascend.vllm.plugins.module_utils.checks."
 class ActionModule(ActionBase):
     """See plugins/modules/stage.py."""
 
+    OPTIONS: dict = {}  # those that an action of a stage's own has besides
+
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec={
@@ -38,6 +40,7 @@ class ActionModule(ActionBase):
             "defer": {"type": "bool", "default": False},
             "peers": {"type": "bool", "default": False},
             "only": {"type": "list", "elements": "str"},
+            **self.OPTIONS,
         })
         args = plain(args)
         stage, host = args["stage"], task_vars["inventory_hostname"]
