@@ -135,7 +135,9 @@ class ActionModule(ClientsMixin, StageAction):
             measured["summary"] = analysis.summarise(measured["runs"])
             if measured["runs"] and instances[0]["service"]:
                 measured["baseline"] = self._compare(measured, instances[0]["service"])
-        kept["offline"], kept["restored"] = self._offline(plan, plan["instances"][0]) if settings["offline"] else ([], None)
+        kept.update(offline=[], restored=None)
+        if settings["offline"]:
+            kept["offline"], kept["restored"] = self._offline(plan, plan["instances"][0])
         kept["figures"] = benchmark.figures(kept["measurements"]) + offline.figures(kept["offline"])
 
     # --- one target --------------------------------------------------------------------------------------------------
@@ -234,7 +236,8 @@ class ActionModule(ClientsMixin, StageAction):
             name = f"{run['id']}-{instance['name']}" if several else run["id"]
             clients.append((instance, name, benchmark.client(self._plan, instance, argv, settings), {"command": argv}))
         found = self._clients(clients, settings["timeout_s"])
-        services = {name: benchmark.identity(service) for each in found for name, service in each.pop("services").items()}
+        services = {name: benchmark.identity(service)
+                    for each in found for name, service in each.pop("services").items()}
         if several:
             return dict(run, clients=found, services=services, file=None, **targets.merged(found))
         return dict(run, services=services, overlap_percent=None, **found[0])

@@ -4,7 +4,8 @@
 """The configuration that AISBench is started with, whole: its command line has no options for host, port or key.
 
 AISBench brings the data sets' prompts and scoring as presets; the data themselves are the site's. Pure, but for
-:func:`prepare` and :func:`prepare_prompts`, which read the data where AISBench will. Written for ais-bench-benchmark 3.1.
+:func:`prepare`, :func:`prepare_prompts` and :func:`digest`, which read the data where AISBench will. Written for
+ais-bench-benchmark 3.1.
 """
 
 from __future__ import annotations
@@ -194,8 +195,8 @@ def prepare_prompts(path, count, folder):
         with open(path, encoding="utf-8-sig") as source:
             prompts = [json.loads(line)["prompt"] for line in source if line.strip()]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadData("benchmark_dataset_path: every line of %s has to be an object with prompt, on the host that AISBench "
-                      "runs on; %s: %s." % (path, type(error).__name__, error)) from None
+        raise BadData("benchmark_dataset_path: every line of %s has to be an object with prompt, on the host that "
+                      "AISBench runs on; %s: %s." % (path, type(error).__name__, error)) from None
     if not prompts:
         raise BadData("benchmark_dataset_path: %s is empty." % path)
     written = os.path.join(folder, "prompts.jsonl")

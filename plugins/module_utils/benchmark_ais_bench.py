@@ -33,8 +33,8 @@ _TOTALS = {
 def check_settings(settings):
     """Refuse what AISBench cannot measure. :raises BadInput: with one sentence."""
     if settings["dataset"] == "random-mm":
-        raise BadInput("benchmark_tools has ais_bench, which has no random pictures; set benchmark_dataset to random or "
-                       "custom, or leave it to vllm.")
+        raise BadInput("benchmark_tools has ais_bench, which has no random pictures; set benchmark_dataset to random "
+                       "or custom, or leave it to vllm.")
     odd = ["%g" % value for value in settings["percentiles"] if value != int(value) or not 1 <= value <= 99]
     if odd or len(settings["percentiles"]) > _PERCENTILES:
         raise BadInput("benchmark_tools has ais_bench, which takes at most %d whole percentiles from 1 to 99, but "
@@ -75,7 +75,8 @@ def metrics(totals, latencies):
     for row in (ais_bench.parse(latencies or "") or {"rows": []})["rows"]:
         metric = _LATENCIES.get(row.get("Performance Parameters"))
         for column, cell in row.items():
-            statistic = _STATISTICS.get(column) or (column.lower() if column[:1] == "P" and column[1:].isdigit() else None)
+            percentile = column.lower() if column[:1] == "P" and column[1:].isdigit() else None
+            statistic = _STATISTICS.get(column, percentile)
             value = _number(cell, "ms")
             if metric and row.get("Stage") == "total" and statistic and value is not None:
                 found["%s_%s_ms" % (statistic, metric)] = value

@@ -57,7 +57,8 @@ def command(catalogue, plan, instance, settings, kind):
     if missing:
         raise benchmark.BadInput("vllm bench %s of release %s has no option %s, which this measurement needs." % (
             kind, plan["release"]["id"], ", ".join(missing)))
-    argv = ["vllm", "bench", kind, "--model", plan["model"]["path"], *engine_options(catalogue, instance["command"][3:])]
+    argv = ["vllm", "bench", kind, "--model", plan["model"]["path"]]
+    argv += engine_options(catalogue, instance["command"][3:])
     return [*argv, "--seed", str(settings["seed"]), *(word for name, value in load.items()
                                                       for word in ("--" + name, str(value)))]
 

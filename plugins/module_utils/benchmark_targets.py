@@ -48,7 +48,7 @@ def times(settings, count):
 def measurement(name, target, tool, urls, instances, hosts, settings):
     """What is measured of one target, still without runs.
 
-    :param instances: how many instances the requests are for, and :param hosts: whose. :param urls: where they are sent.
+    :param urls: where the requests are sent. :param instances: for how many instances. :param hosts: whose these are.
     """
     return {"name": name, "target": target, "tool": tool, "urls": urls, "instances": instances, "hosts": hosts,
             "num_prompts": settings["num_prompts"] * instances, "warm_up": None, "runs": [], "summary": {},
@@ -61,7 +61,7 @@ def merged(clients):
     Counts are added, latencies are those of the slowest instance. Throughputs are of the time from the first start to
     the last end, so they never tell more than was done.
 
-    :param clients: with ``kind``, ``metrics`` (``duration`` in seconds) and ``ended_at``, when the client ended, in seconds.
+    :param clients: with ``kind``, ``metrics`` (``duration`` in seconds) and ``ended_at``, the client's end in seconds.
     """
     if any(client["kind"] != SERVE for client in clients):
         return {"kind": next((client["kind"] for client in clients if client["kind"] != SERVE), None), "metrics": {},

@@ -63,7 +63,8 @@ service:
   returned: success
 client:
   description: >-
-    C(running), C(exit_code), the end of the C(log), and C(ended_at) in seconds since 1970; null when there is no such container.
+    C(running), C(exit_code), the end of the C(log), and C(ended_at) in seconds since 1970; null when there is no such
+    container.
   type: dict
   returned: success
 result:

@@ -17,7 +17,8 @@ from .conftest import ENGINE
 
 pytestmark = pytest.mark.engine
 
-# Prints {"version", "options": {name: kind}, "bench": {command: {name: kind}}} and for each command of standard input what it parses to, or its error.
+# Prints {"version", "options": {name: kind}, "bench": {command: {name: kind}}} and for each command of standard input
+# what it parses to, or its error.
 PARSE = """
 import argparse, importlib, json, sys, vllm
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
@@ -50,7 +51,8 @@ for words in json.load(sys.stdin):
                        if value is None or isinstance(value, (str, int, list))})
     except ValueError as error:
         parsed.append({"error": str(error)})
-print(json.dumps({"version": vllm.__version__, "options": options_of(parser), "bench": bench, "parsed": parsed}, default=str))
+found = {"version": vllm.__version__, "options": options_of(parser), "bench": bench, "parsed": parsed}
+print(json.dumps(found, default=str))
 """
 COMMANDS = [(release, model) for release in CATALOGUE["releases"] for model in CATALOGUE["models"]]
 

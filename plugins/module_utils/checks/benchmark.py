@@ -124,7 +124,8 @@ def _judge_summary(checks, measured, settings):
     """Judge the medians; what is too noisy to judge is neither passed nor failed."""
     name, summary, count = measured["name"], measured["summary"], len(measured["runs"])
     spread = summary[GATE]["cv_percent"]
-    apart = [run for run in measured["runs"] if run["overlap_percent"] is not None and run["overlap_percent"] < TOGETHER]
+    overlaps = [run["overlap_percent"] for run in measured["runs"] if run["overlap_percent"] is not None]
+    apart = bool(overlaps) and min(overlaps) < TOGETHER
     noisy = spread is not None and spread > settings["max_cv_percent"]
     if noisy:
         why = "inconclusive: the output throughput of %d runs varies by %s %% (%.4g to %.4g tok/s), more than %g %%" % (
@@ -133,12 +134,11 @@ def _judge_summary(checks, measured, settings):
     elif spread is not None:
         checks.expect("noise", True, "at most %g %%" % settings["max_cv_percent"], "%s %%" % spread, subject=name)
     if apart:
-        checks.not_run("together", "inconclusive: the clients ran side by side for only %g %% of the time, less than %g %%"
-                       % (min(run["overlap_percent"] for run in apart), TOGETHER), subject=name)
-    elif measured["runs"][0]["overlap_percent"] is not None:
-        checks.expect("together", True, "at least %g %%" % TOGETHER, "%g %%" % min(
-            run["overlap_percent"] for run in measured["runs"]), subject=name)
-    inconclusive = noisy or bool(apart)
+        why = "inconclusive: the clients ran side by side for %g %% of the time, less than %g %%"
+        checks.not_run("together", why % (min(overlaps), TOGETHER), subject=name)
+    elif overlaps:
+        checks.expect("together", True, "at least %g %%" % TOGETHER, "%g %%" % min(overlaps), subject=name)
+    inconclusive = noisy or apart
     medians = {metric: values["median"] for metric, values in summary.items()}
     if settings["slo"]:
         failing = missed(settings["slo"], medians)

@@ -47,7 +47,8 @@ def test_scores_carry_the_counts_of_their_requests_and_the_digest_of_their_data(
 def test_a_data_set_of_many_parts_has_one_score(printed, score):
     rows = [row("lukaemon_mmlu_law", "60.00"), row("lukaemon_mmlu_virology", "62.00" if score else "-"),
             row("mmlu", "61.00"), row("mmlu-stem", "0.00"), row("mmlu-weighted", printed)]
-    answers = {"lukaemon_mmlu_law": {"answered": 3, "failed": 0}, "lukaemon_mmlu_virology": {"answered": 4, "failed": 1}}
+    answers = {"lukaemon_mmlu_law": {"answered": 3, "failed": 0},
+               "lukaemon_mmlu_virology": {"answered": 4, "failed": 1}}
     found = accuracy.scores(rows, answers, [{"name": "mmlu"}], {"mmlu": "5ha"})
     assert [each["dataset"] for each in found] == ["mmlu", "lukaemon_mmlu_law", "lukaemon_mmlu_virology"]
     assert (found[0]["score"], found[0]["answered"], found[0]["failed"]) == (score, 7, 1)

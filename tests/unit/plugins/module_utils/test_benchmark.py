@@ -133,7 +133,8 @@ def test_the_key_comes_from_the_secrets_file_and_stands_nowhere():
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("dataset", "sharegpt"), ("dataset_path", "/d/p.jsonl"), ("dataset_path", "p.jsonl"), ("num_prompts", 0), ("repeats", 0), ("request_rate", "fast"), ("request_rate", 0),
+    ("dataset", "sharegpt"), ("dataset_path", "/d/p.jsonl"), ("dataset_path", "p.jsonl"),
+    ("num_prompts", 0), ("repeats", 0), ("request_rate", "fast"), ("request_rate", 0),
     ("request_rate", "-1"), ("request_rate", "nan"), ("random_input_len_tokens", 0), ("slo", {"p42_ttft_ms": 1}),
     ("sweep", "fast"), ("sweep", "request_rate"), ("sweep_minimum", 16), ("sweep_minimum", 0)])
 def test_bad_input_is_named(name, value):

@@ -25,7 +25,8 @@ INSTANCE = {
 
 def plan(npus=8):
     return {"hash": "0", "hardware": {"npus": npus, "chips_per_npu": 1, "devices": SHARED}, "instances": [INSTANCE],
-            "release": {"id": "v0.11.0rc1", "vllm": "0.11.0"}, "model": {"path": "/data/model", "served_name": "m"}, "image": {"reference": "image"}}
+            "release": {"id": "v0.11.0rc1", "vllm": "0.11.0"}, "model": {"path": "/data/model", "served_name": "m"},
+            "image": {"reference": "image"}}
 
 
 def test_free_npus_are_taken_and_the_service_goes_on():
@@ -58,7 +59,7 @@ def test_throughput_takes_the_load_of_the_benchmark():
 
 def test_a_release_without_the_measurement_is_refused():
     catalogue = dict(CATALOGUE, bench_options=dict(CATALOGUE["bench_options"], latency={"input-len": {}}))
-    with pytest.raises(benchmark.BadInput, match="vllm bench latency of release v0.11.0rc1 has no option batch-size"):
+    with pytest.raises(benchmark.BadInput, match=r"bench latency of release v0\.11\.0rc1 has no option batch-size"):
         benchmark_offline.command(catalogue, plan(), INSTANCE, SETTINGS, "latency")
 
 

@@ -46,7 +46,8 @@ def test_clients_side_by_side_are_one_run():
     found = targets.merged([client(110.0, 10.0), client(112.0, 10.0, p99_ttft_ms=9.0, completed=9.0)])
     assert (found["kind"], found["overlap_percent"]) == ("serve", 66.7)
     metrics = found["metrics"]
-    assert (metrics["completed"], metrics["num_prompts"], metrics["p99_ttft_ms"], metrics["duration"]) == (19, 20, 9, 12)
+    assert {name: metrics[name] for name in ("completed", "num_prompts", "p99_ttft_ms", "duration")} == {
+        "completed": 19, "num_prompts": 20, "p99_ttft_ms": 9, "duration": 12}
     assert metrics["output_throughput"] == pytest.approx(100 / 12)
     assert metrics["total_token_throughput"] == pytest.approx(300 / 12)
     assert "failed" not in metrics  # vLLM 0.11 has no such count

@@ -26,8 +26,8 @@ RUN = {"id": "vllm-serve-1", "kind": "serve", "file": "node1/benchmark/vllm-serv
                    "output_throughput": 100.0, "p99_ttft_ms": 50.0}}
 WARM_UP = {"models": ["qwen25_vl"], "sent": 2, "answered": 2, "errors": [], "good": True}
 INSTANCE = {"name": "vllm", "hash": "abc", "service": SERVICE, "warm_up": WARM_UP}
-MEASURED = {"name": "vllm", "target": "instance", "tool": "vllm", "hosts": ["node1"], "num_prompts": 10, "warm_up": None,
-            "runs": [RUN], "baseline": None, "sweep": None}
+MEASURED = {"name": "vllm", "target": "instance", "tool": "vllm", "hosts": ["node1"], "num_prompts": 10,
+            "warm_up": None, "runs": [RUN], "baseline": None, "sweep": None}
 
 
 def judge(change=lambda measured: None, instance=None, peers=None, looks=2, **settings):
@@ -152,7 +152,8 @@ def test_what_another_host_measured_is_of_the_same_server():
     assert judge(by_ais_bench, looks=1)["same_server"][0] == "failed"
 
 
-@pytest.mark.parametrize(("overlap", "verdict", "objective"), [(95.0, "passed", "passed"), (40.0, "not_run", "not_run")])
+@pytest.mark.parametrize(("overlap", "verdict", "objective"), [
+    (95.0, "passed", "passed"), (40.0, "not_run", "not_run")])
 def test_clients_of_a_node_that_did_not_run_side_by_side(overlap, verdict, objective):
     found = judge(lambda measured: measured["runs"][0].update(overlap_percent=overlap), slo={"p99_ttft_ms": 60})
     assert (status(found, "together"), status(found, "objective")) == (verdict, objective)
