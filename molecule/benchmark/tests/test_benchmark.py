@@ -85,6 +85,13 @@ def test_score_of_the_real_aisbench():
     assert score["score"] == pytest.approx(200 / 3, abs=0.01)
 
 
+def test_a_service_that_was_stopped_for_a_run_that_failed_is_back():
+    observed = result("offline_run_fails", "benchmark")["observed"]
+    assert observed["restored"] is True
+    assert observed["offline"][0]["exit_code"] == 2
+    assert statuses("offline_run_fails", "benchmark")["restored"] == "passed"
+
+
 def test_good_runs_are_kept_as_baselines_and_bad_ones_are_not():
     kept = [json.loads(path.read_text("utf-8")) for path in (HOME / "baselines").glob("*.json")]
     medians = {each["tool"]: each["summary"]["output_throughput"]["median"] for each in measured("real_vllm").values()}
@@ -135,11 +142,12 @@ def test_a_running_service_is_measured_again_and_nothing_else_is_touched(host, w
     host.check_output("echo '{}' > /usr/local/Ascend/driver/lib64/vllm-light.json && docker start %s" % SERVICE)
     before, kept = containers(host), files(folder)
     playbook, *others = words
+    given = {"report_path": folder, "benchmark_baseline_path": HOME / "none", "benchmark_num_prompts": 3,
+             "benchmark_client_image": "localhost/vllm-client:full", "serving_api_key": "sesame-of-the-scenario",
+             "benchmark_repeats": 2, "benchmark_max_cv_percent": 1000}
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", HOME / "inventory", f"playbooks/{playbook}", *others,
-         "-e", f"report_path={folder}", "-e", f"benchmark_baseline_path={HOME / 'none'}",
-         "-e", "benchmark_client_image=localhost/vllm-client:full", "-e", "benchmark_num_prompts=3",
-         "-e", "serving_api_key=sesame-of-the-scenario", "-e", "benchmark_repeats=2", "-e", "benchmark_max_cv_percent=1000", "--limit", "node1"],
+         "--limit", "node1", *(word for name, value in given.items() for word in ("-e", f"{name}={value}"))],
         cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert containers(host) == before
