@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -137,12 +138,12 @@ def files(folder):
 
 
 @pytest.mark.parametrize("words", [["site.yml", "--tags", "benchmark"], ["benchmark.yml"]], ids=["site", "playbook"])
-def test_a_running_service_is_measured_again_and_nothing_else_is_touched(host, words):
-    folder = HOME / "rounds" / "real_vllm"  # with the results of other stages
+def test_a_running_service_is_measured_again_and_nothing_else_is_touched(host, words, tmp_path):
+    folder = shutil.copytree(HOME / "rounds" / "real_vllm", tmp_path / "results")  # with those of other stages
     host.check_output("echo '{}' > /usr/local/Ascend/driver/lib64/vllm-light.json && docker start %s" % SERVICE)
     before, kept = containers(host), files(folder)
     playbook, *others = words
-    given = {"report_path": folder, "benchmark_baseline_path": HOME / "none", "benchmark_num_prompts": 3,
+    given = {"report_path": folder, "benchmark_baseline_path": tmp_path / "none", "benchmark_num_prompts": 3,
              "benchmark_client_image": "localhost/vllm-client:full", "serving_api_key": "sesame-of-the-scenario",
              "benchmark_repeats": 2, "benchmark_max_cv_percent": 1000}
     done = subprocess.run(
@@ -155,7 +156,7 @@ def test_a_running_service_is_measured_again_and_nothing_else_is_touched(host, w
     changed = {name for name in {*kept, *after} if kept.get(name) != after.get(name)}
     assert {name for name in changed if not name.startswith(("node1/benchmark", "node1/observed/benchmark"))} <= {
         "report.json", "report.md"}
-    made, last = result("real_vllm", "benchmark"), json.loads(kept["node1/benchmark.json"])
+    made, last = json.loads(after["node1/benchmark.json"]), json.loads(kept["node1/benchmark.json"])
     assert made["finished_at"] > last["finished_at"]
     assert made["plan_hash"] == last["plan_hash"] == result("real_vllm", "serving")["plan_hash"]
     assert len(made["observed"]["measurements"][0]["runs"]) == 2  # a text of the command line
