@@ -14,6 +14,8 @@ from ansible_collections.ascend.vllm.plugins.module_utils.benchmark import BadIn
 # AISBench takes eight statistics, four of which are always asked for, and whole percentiles only.
 _PERCENTILES = 4
 _WARM_UP = 1
+# Without these a run has no result.
+NEEDED = frozenset(("num_prompts", "completed", "failed", "total_output_tokens", "output_throughput"))
 _LATENCIES = {"TTFT": "ttft", "TPOT": "tpot", "ITL": "itl", "E2EL": "e2el"}
 _STATISTICS = {"Average": "mean", "Median": "median"}
 # label of AISBench: (name of vllm bench serve, unit that it has to be printed in, factor)

@@ -71,7 +71,8 @@ def _judge_measurement(checks, measured, observed, settings):
         _judge_run(checks, run, settings, measured["num_prompts"])
         if measured["target"] != BALANCER:
             before = _judge_identity(checks, before, run)
-    if all(complete(run, settings, measured["num_prompts"]) for run in measured["runs"]) and measured["runs"]:
+    if measured["runs"] and all(complete(run, settings, measured["num_prompts"]) and GATE in run["metrics"]
+                                for run in measured["runs"]):
         _judge_summary(checks, measured, settings)
     if measured["sweep"]:
         _judge_sweep(checks, measured)

@@ -67,6 +67,11 @@ def test_wrong_counts(check, change):
     assert failed(lambda measured: measured["runs"][0]["metrics"].update(change)) == [check]
 
 
+def test_a_result_without_a_throughput_is_not_judged_further():
+    found = judge(lambda measured: measured["runs"][0]["metrics"].pop("output_throughput"), slo={"p99_ttft_ms": 60})
+    assert not {"objective", "baseline"} & set(found)
+
+
 def test_exit_code_0_with_nothing_answered():
     lie = {"completed": 0.0, "failed": 0.0, "total_output_tokens": 0.0}
     assert failed(lambda measured: measured["runs"][0]["metrics"].update(lie)) == ["completed", "tokens"]
