@@ -258,7 +258,7 @@ class ActionModule(ClientsMixin, StageAction):
         for ending, text in (("json", tables["totals"]), ("csv", tables["latencies"])):
             if text is not None:
                 path = self._records.write(self._file(run["id"], ending), text)
-        return dict(run, kind=bench_results.SERVE if benchmark_ais_bench.NEEDED <= set(metrics) else None,
+        return dict(run, kind=bench_results.SERVE if set(metrics) >= benchmark_ais_bench.NEEDED else None,
                     metrics=metrics, services={}, overlap_percent=None, seconds=round(time.monotonic() - clock, 1),
                     exit_code=given.get("exit_code"), timed_out=False, file=self._shown(path) if path else None,
                     log=[given["problem"]] if given["problem"] else given.get("log", [])[-20:])
