@@ -29,8 +29,8 @@ options:
   step:
     description:
       - C(begin) refuses inputs that cannot be measured and looks at the services. It has to come first.
-      - C(ais_bench) runs AISBench against the instances or the balancer. Delegate the task to the host that it is to run
-        on.
+      - C(ais_bench) runs AISBench against the instances or the balancer. Delegate the task to the host where it is to
+        run.
       - C(balancer) measures, from the first host of the play, what is behind the balancer.
       - C(look) looks at the services again.
       - C(measure) measures the instances of the node, judges all that was measured, and records it.
