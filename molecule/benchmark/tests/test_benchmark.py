@@ -38,8 +38,12 @@ def statuses(name, role):
 def test_each_lie_fails_its_checks_and_no_other(name, role, failed):
     found = result(name, role)
     VALIDATE(found)
-    assert {check for check, status in statuses(name, role).items() if status == "failed"} == set(failed)
-    assert found["status"] == ("failed" if failed else "passed")
+    ids = {status: {check["id"].split(".")[1] for check in found["checks"] if check["status"] == status}
+           for status in ("failed", "not_run")}
+    assert ids["failed"] == set(failed)
+    if not failed:
+        # On a busy machine two clients may start so far apart that their sum says nothing: that is told, not hidden.
+        assert found["status"] == "passed" or (found["status"] == "not_run" and ids["not_run"] <= {"together", "baseline"})
 
 
 def measured(name):
@@ -76,8 +80,9 @@ def test_two_instances_at_once_and_behind_a_balancer():
     assert [raw("side_by_side", client["file"])["completed"] for client in node["clients"]] == [40, 40]
     assert (node["metrics"]["completed"], balancer["metrics"]["completed"]) == (80, 80)
     assert raw("side_by_side", balancer["file"])["request_rate"] == 4
-    assert len(balancer["services"]) == 1
-    assert statuses("side_by_side", "benchmark")["together"] == "passed"
+    assert node["overlap_percent"] > 0
+    assert statuses("side_by_side", "benchmark")["together"] == (
+        "passed" if node["overlap_percent"] >= 80 else "not_run")
 
 
 def test_score_of_the_real_aisbench():
