@@ -55,7 +55,8 @@ class ActionModule(ClientsMixin, StageAction):
         wanted = self._wanted(plan, settings)
         if args["step"] == "begin":
             looks = [] if self._task.check_mode else [targets.look(self._instances())]
-            return {"wanted": wanted, "looks": looks, "measurements": []}
+            return {"wanted": wanted, "looks": looks, "measurements": [],
+                    "serving": [each["name"] for each in plan["instances"] if each["url"]]}
         if self._task.check_mode:
             return {"instances": [], "measurements": [], "looks": [],
                     "not_run": "in check mode nothing is measured"}
@@ -91,7 +92,7 @@ class ActionModule(ClientsMixin, StageAction):
         where = role_settings(self._templar, self._vars, "accuracy")
         wanted = kept["wanted"]["targets"]
         addresses = [(instance["name"], targets.INSTANCE, instance["url"], 1, [self._host])
-                     for instance in self._plan["instances"] if targets.INSTANCE in wanted]
+                     for instance in self._plan["instances"] if targets.INSTANCE in wanted and instance["url"]]
         if targets.BALANCER in wanted and self._is_first():
             addresses.append(("balancer", targets.BALANCER, self._settings["balancer_url"], *self._behind()))
         for name, target, url, count, hosts in addresses:
@@ -125,7 +126,7 @@ class ActionModule(ClientsMixin, StageAction):
         ready = [each for each, seen in zip(plan["instances"], instances) if (seen["warm_up"] or {}).get("good")]
         chosen = targets.chosen(plan, settings) if targets.VLLM in settings["tools"] else []
         groups = [(each["name"], targets.INSTANCE, [each]) for each in ready if targets.INSTANCE in chosen]
-        if targets.NODE in chosen and len(ready) == len(plan["instances"]):
+        if targets.NODE in chosen and ready and len(ready) == len([each for each in plan["instances"] if each["url"]]):
             groups.append(("node", targets.NODE, ready))
         for name, target, members in groups:
             addresses = [(each, each["url"]) for each in members]
@@ -220,7 +221,7 @@ class ActionModule(ClientsMixin, StageAction):
     def _behind(self):
         """How many instances the nodes of the play had at the beginning, and the nodes."""
         observed = self._records.read_observed(self._vars["ansible_play_hosts"], "benchmark")
-        return sum(len(seen["looks"][0]) for seen in observed.values()), sorted(observed)
+        return sum(len(seen["serving"]) for seen in observed.values()), sorted(observed)
 
     # --- one run -----------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,8 @@ def chosen(plan, settings):
     if BALANCER in wanted and not url:
         raise BadInput("benchmark_targets has balancer, but benchmark_balancer_url is empty.")
     if "auto" in wanted:
-        wanted |= {INSTANCE} | ({NODE} if len(plan["instances"]) > 1 else set()) | ({BALANCER} if url else set())
+        several = len([instance for instance in plan["instances"] if instance["url"]]) > 1
+        wanted |= {INSTANCE} | ({NODE} if several else set()) | ({BALANCER} if url else set())
     return [target for target in (INSTANCE, NODE, BALANCER) if target in wanted]
 
 
@@ -83,8 +84,11 @@ def merged(clients):
 
 
 def serves(instance):
-    """Whether the container of an observed instance runs and is the planned one."""
-    return bool(instance["service"]) and instance["service"]["running"] and (
+    """Whether an observed instance has an API, and its container runs and is the planned one.
+
+    One that works for an instance of another node has none.
+    """
+    return bool(instance["url"]) and bool(instance["service"]) and instance["service"]["running"] and (
         identity(instance["service"])["instance_hash"] == instance["hash"])
 
 

@@ -54,7 +54,7 @@ def judge(context):
         checks.not_run("completed", observed["not_run"])
     model = context["plan"].get("model", {}).get("served_name")
     for instance in observed.get("instances", []):
-        if _judge_service(checks, instance):
+        if _judge_service(checks, instance) and instance["warm_up"]:
             _judge_warm_up(checks, instance["name"], instance["warm_up"], model)
     for measured in observed.get("measurements", []):
         if measured["warm_up"]:

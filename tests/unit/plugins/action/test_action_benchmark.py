@@ -164,6 +164,15 @@ def test_an_instance_that_is_not_the_planned_one_is_not_measured(stage):
     assert (statuses(result), node.runs) == ({"service": "failed"}, [])
 
 
+def test_an_instance_without_an_api_of_its_own_is_looked_at_and_not_asked(stage):
+    plan = valid(serving_replicas=2)
+    plan["instances"][1]["url"] = None
+    node = Node(plan)
+    _outcome, result = stage(node)
+    assert node.runs == ["http://192.0.2.11:8888"]
+    assert statuses(result, VLLM + "-1") == {"service": "passed"}
+
+
 def through_the_balancer(stage, restarts=0):
     nodes = {"node1": Node(valid()), "node2": Node(valid(serving_replicas=2))}
     common = {"hosts": list(nodes), "benchmark_balancer_url": BALANCER, "benchmark_targets": ["balancer"]}

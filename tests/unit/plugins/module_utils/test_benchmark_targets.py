@@ -20,14 +20,14 @@ URL = "http://10.0.0.9:8080"
     (["balancer"], URL, 4, ["balancer"]),
 ])
 def test_targets(wanted, url, instances, found):
-    plan = {"instances": [{}] * instances}
+    plan = {"instances": [{"url": "http://a:1"}] * instances + [{"url": None}]}
     assert targets.chosen(plan, {"targets": wanted, "balancer_url": url}) == found
 
 
 @pytest.mark.parametrize(("wanted", "url"), [(["balancer"], ""), (["auto"], "10.0.0.9:8080"), (["auto"], URL + "/v1")])
 def test_a_balancer_needs_an_address(wanted, url):
     with pytest.raises(BadInput, match="benchmark_balancer_url"):
-        targets.chosen({"instances": [{}]}, {"targets": wanted, "balancer_url": url})
+        targets.chosen({"instances": [{"url": "http://a:1"}]}, {"targets": wanted, "balancer_url": url})
 
 
 @pytest.mark.parametrize(("rate", "found"), [(1, "4"), ("0.5", "2"), ("inf", "inf")])
@@ -75,7 +75,8 @@ SERVICE = {"id": "c", "image": "i", "running": True, "started_at": "now", "resta
 @pytest.mark.parametrize(("service", "serves"), [(SERVICE, True), (None, False), (dict(SERVICE, running=False), False),
                                                  (dict(SERVICE, labels={}), False)])
 def test_only_the_planned_container_serves(service, serves):
-    assert targets.serves({"service": service, "hash": "h"}) is serves
+    assert targets.serves({"service": service, "hash": "h", "url": "http://a:1"}) is serves
+    assert targets.serves({"service": service, "hash": "h", "url": None}) is False
 
 
 def test_differences_are_named():

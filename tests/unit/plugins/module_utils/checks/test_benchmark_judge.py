@@ -25,7 +25,7 @@ RUN = {"id": "vllm-serve-1", "kind": "serve", "file": "node1/benchmark/vllm-serv
        "metrics": {"num_prompts": 10.0, "completed": 10.0, "failed": 0.0, "total_output_tokens": 80.0,
                    "output_throughput": 100.0, "p99_ttft_ms": 50.0}}
 WARM_UP = {"models": ["qwen25_vl"], "sent": 2, "answered": 2, "errors": [], "good": True}
-INSTANCE = {"name": "vllm", "hash": "abc", "service": SERVICE, "warm_up": WARM_UP}
+INSTANCE = {"name": "vllm", "url": "http://a:1", "hash": "abc", "service": SERVICE, "warm_up": WARM_UP}
 MEASURED = {"name": "vllm", "target": "instance", "tool": "vllm", "hosts": ["node1"], "num_prompts": 10,
             "warm_up": None, "runs": [RUN], "baseline": None, "sweep": None}
 
