@@ -120,6 +120,8 @@ class ActionModule(ClientsMixin, StageAction):
         plan, settings = self._plan, self._settings
         kept["instances"] = instances = self._instances()
         kept["looks"].append(targets.look(instances))
+        if not any(instance["url"] for instance in instances):
+            kept["not_run"] = "the instances of this node work for one of another node, which answers for them"
         for instance in instances:
             if targets.serves(instance):
                 instance["warm_up"] = self._warm_up(instance["name"], instance["url"])
