@@ -1,219 +1,316 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure every planned instance, then judge and record like any other stage.
+"""Measure what the plan serves, then judge and record like any other stage.
 
 What to run next can depend on what the last run gave, so one action drives the runs; each client is a container that
-community.docker starts and removes, and is watched while it runs.
+community.docker starts and removes, and is watched while it runs. What more than one host or another host than the node
+takes part in (a balancer, AISBench) are steps before; their observations are kept and judged with the others.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
-from ansible_collections.ascend.vllm.plugins.module_utils import bench_results, benchmark, results, weights
+from ansible_collections.ascend.vllm.plugins.module_utils import bench_results, benchmark, benchmark_ais_bench, results
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_offline as offline
+from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_targets as targets
+from ansible_collections.ascend.vllm.plugins.module_utils import catalogue as lookup
 from ansible_collections.ascend.vllm.plugins.module_utils.plan import answers_elsewhere, serving
-from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils.ais_bench_job import run_job
+from ansible_collections.ascend.vllm.plugins.plugin_utils.benchmark_clients import WATCH_S, ClientsMixin
+from ansible_collections.ascend.vllm.plugins.plugin_utils.catalogue import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import role_settings
 
-WATCH_S = 10
 RESTORE_POLL_S = 5
-_PROGRESS = re.compile(r"(\d+)/(\d+) \[")
 
 
-class ActionModule(StageAction):
+class ActionModule(ClientsMixin, StageAction):
     """See plugins/modules/benchmark.py."""
+
+    OPTIONS = {"step": {"type": "str", "choices": ["begin", "ais_bench", "balancer", "look", "measure"],
+                        "default": "measure"}}
 
     def run(self, tmp=None, task_vars=None):
         """A baseline is kept only of numbers that have been judged good."""
         self._baselines = []
         outcome = super().run(tmp, task_vars)
-        if outcome["status"] in (results.PASSED, results.WARNED):
+        if "observed" not in outcome and self._task.args.get("step", "measure") != "measure":
+            outcome.pop("result", None)  # registered for what it observed: a refusal is said in one sentence
+        if outcome.get("status") in (results.PASSED, results.WARNED):
             for path, baseline in self._baselines:
                 self._records.write(path, json.dumps(baseline, indent=2, sort_keys=True) + "\n")
         return outcome
 
     def _observe(self, judge, context, args, records, task_vars):
-        plan, settings = context["plan"], context["settings"]
-        settings.update(typed_settings("benchmark", settings))
+        self._records, self._vars, self._host = records, task_vars, context["host"]
+        self._plan, self._settings = plan, settings = context["plan"], context["settings"]
+        catalogue = load_catalogue(role_settings(self._templar, task_vars, "plan")["plan_catalogue"])
+        self._catalogue, self._known = catalogue, lookup.bench_options(catalogue, plan["release"]["vllm"], "serve")
+        wanted = self._wanted(plan, settings)
+        if args["step"] == "begin":
+            looks = [] if self._task.check_mode else [targets.look(self._instances())]
+            return {"wanted": wanted, "looks": looks, "measurements": [],
+                    "serving": [each["name"] for each in serving(plan)]}
+        if self._task.check_mode:
+            return {"instances": [], "measurements": [], "looks": [],
+                    "not_run": "in check mode nothing is measured"}
+        kept = records.read_observed([self._host], "benchmark").get(self._host) or {"looks": [], "measurements": []}
+        getattr(self, "_" + args["step"])(kept)
+        return kept
+
+    def _wanted(self, plan, settings):
+        """Refuse what would fail only later, and tell which steps there are before the node's own."""
         try:
             benchmark.check_settings(settings)
             offline.check_settings(settings)
+            chosen = targets.chosen(plan, settings)
+            if targets.VLLM in settings["tools"]:
+                self._command(plan["instances"][0]["url"], settings, {"id": "x", "seed": 0, "target": "x"})
+            if targets.AIS_BENCH in settings["tools"]:
+                benchmark_ais_bench.check_settings(settings)
             if settings["offline"]:
                 offline.devices(plan, plan["instances"][0], settings)
         except benchmark.BadInput as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
+        real = not self._task.check_mode
+        return {"targets": chosen, "ais_bench": real and targets.AIS_BENCH in settings["tools"],
+                "balancer": real and targets.BALANCER in chosen}
+
+    # --- the steps: each adds to what is kept ------------------------------------------------------------------------
+
+    def _look(self, kept):
+        kept["looks"].append(targets.look(self._instances()))
+
+    def _ais_bench(self, kept):
+        """AISBench against every instance, or through the balancer; on the host that the task is delegated to."""
+        where = role_settings(self._templar, self._vars, "accuracy")
+        wanted = kept["wanted"]["targets"]
+        addresses = [(instance["name"], targets.INSTANCE, instance["url"], 1, [self._host])
+                     for instance in serving(self._plan) if targets.INSTANCE in wanted]
+        if targets.BALANCER in wanted and self._is_first():
+            addresses.append(("balancer", targets.BALANCER, self._settings["balancer_url"], *self._behind()))
+        for name, target, url, count, hosts in addresses:
+            settings = targets.times(self._settings, count)
+            measured = targets.measurement(f"{name}, AISBench", target, targets.AIS_BENCH, [url], count, hosts,
+                                           self._settings)
+            measured["runs"] = [self._run_ais_bench(where, url, settings, run)
+                                for run in benchmark.runs(f"{name}-ais_bench", self._settings)]
+            kept["measurements"].append(measured)
+
+    def _balancer(self, kept):
+        """What is behind the balancer is measured once, from the first host of the play."""
+        if not self._is_first() or targets.VLLM not in self._settings["tools"]:
+            return
+        url, (count, hosts) = self._settings["balancer_url"], self._behind()
+        measured = targets.measurement("balancer", targets.BALANCER, targets.VLLM, [url], count, hosts, self._settings)
+        measured["warm_up"] = self._warm_up("balancer", url)
+        if measured["warm_up"]["good"]:
+            self._fill(measured, lambda settings, run: self._run([(self._plan["instances"][0], url)],
+                                                                 targets.times(settings, count), run))
+        kept["measurements"].append(measured)
+
+    def _measure(self, kept):
+        """The instances of this node, by themselves and together, and offline; then what is to be said of all runs."""
+        plan, settings = self._plan, self._settings
+        kept["instances"] = instances = self._instances()
+        kept["looks"].append(targets.look(instances))
         if not serving(plan):
-            return {"instances": [], "not_run": answers_elsewhere(plan)}
-        if self._task.check_mode:
-            return {"instances": [], "not_run": "in check mode nothing is measured"}
-        self._records, self._vars, self._host = records, task_vars, context["host"]
-        instances = [self._measure(plan, instance, settings) for instance in serving(plan)]
-        runs, restored = self._offline(plan, plan["instances"][0], settings) if settings["offline"] else ([], None)
-        return {"instances": instances, "offline": runs, "restored": restored,
-                "figures": benchmark.figures(instances) + offline.figures(runs)}
+            kept["not_run"] = answers_elsewhere(plan)
+        for instance in instances:
+            if targets.serves(instance):
+                instance["warm_up"] = self._warm_up(instance["name"], instance["url"])
+        ready = [each for each, seen in zip(plan["instances"], instances) if (seen["warm_up"] or {}).get("good")]
+        chosen = targets.chosen(plan, settings) if targets.VLLM in settings["tools"] else []
+        groups = [(each["name"], targets.INSTANCE, [each]) for each in ready if targets.INSTANCE in chosen]
+        if targets.NODE in chosen and ready and len(ready) == len(serving(plan)):
+            groups.append(("node", targets.NODE, ready))
+        for name, target, members in groups:
+            addresses = [(each, each["url"]) for each in members]
+            measured = targets.measurement(name, target, targets.VLLM, [url for _each, url in addresses], len(members),
+                                           [self._host], settings)
+            self._fill(measured, lambda point, run, to=addresses: self._run(to, point, run))
+            kept["measurements"].append(measured)
+        for measured in kept["measurements"]:
+            measured["summary"] = analysis.summarise(measured["runs"])
+            if measured["runs"] and instances[0]["service"]:
+                measured["baseline"] = self._compare(measured, instances[0]["service"])
+        kept.update(offline=[], restored=None)
+        if settings["offline"]:
+            kept["offline"], kept["restored"] = self._offline(plan, plan["instances"][0])
+        kept["figures"] = benchmark.figures(kept["measurements"]) + offline.figures(kept["offline"])
 
-    def _measure(self, plan, instance, settings):
-        """Warm one instance up and run against it; what it is is looked up again after every run."""
-        found = {"name": instance["name"], "url": instance["url"], "hash": instance["hash"], "runs": [], "summary": {},
-                 "warm_up": None, "baseline": None, "sweep": None, "service": self._look(plan, instance)["service"]}
-        if not (found["service"] or {}).get("running"):
-            return found
-        asked = self._module("ascend.vllm.chat_info", servers=[{"name": instance["name"], "url": instance["url"]}],
-                             requests=benchmark.warm_up(plan, settings), api_key=settings["api_key"],
-                             timeout=settings["ready_timeout_s"])["servers"][0]
-        answers = list(asked["answers"].values())
-        found["warm_up"] = {"models": asked["models"].get("models") or asked["models"].get("error"),
-                            "sent": len(answers), "answered": sum(answer["status"] == 200 for answer in answers),
-                            "errors": sorted({answer["error"] for answer in answers if answer.get("error")})}
-        if found["warm_up"]["answered"] < len(answers):
-            return found
-        found["runs"] = [self._run(plan, instance, settings, run) for run in benchmark.runs(instance, settings)]
-        found["summary"] = analysis.summarise(found["runs"])
-        found["baseline"] = self._compare(plan, instance, settings, found)
-        if settings["sweep"] != "none" and all(benchmark.complete(run, settings) for run in found["runs"]):
-            found["sweep"] = self._sweep(plan, instance, settings, found["service"])
-        return found
+    # --- one target --------------------------------------------------------------------------------------------------
 
-    def _compare(self, plan, instance, settings, found):
+    def _fill(self, measured, send):
+        """The repeats, and the search for the highest load when they were answered in full."""
+        measured["runs"] = [send(self._settings, dict(run, target=measured["target"]))
+                            for run in benchmark.runs(f"{measured['name']}-serve", self._settings)]
+        if self._settings["sweep"] != "none" and all(
+                benchmark.complete(run, self._settings, measured["num_prompts"]) for run in measured["runs"]):
+            measured["sweep"] = self._sweep(measured, send)
+
+    def _instances(self):
+        """The planned instances with the containers that are there now."""
+        return [{"name": instance["name"], "url": instance["url"], "serves": instance["serves"], "hash": instance["hash"], "warm_up": None,
+                 "service": self._ask_node(instance)["service"]} for instance in self._plan["instances"]]
+
+    def _warm_up(self, name, url):
+        asked = self._module("ascend.vllm.chat_info", servers=[{"name": name, "url": url}],
+                             requests=benchmark.warm_up(self._plan, self._settings),
+                             api_key=self._settings["api_key"], timeout=self._settings["ready_timeout_s"])["servers"][0]
+        answers, models = list(asked["answers"].values()), asked["models"]
+        answered = sum(answer["status"] == 200 for answer in answers)
+        named = self._plan["model"]["served_name"] in (models.get("models") or [])
+        return {"models": models.get("models") or models.get("error"), "sent": len(answers), "answered": answered,
+                "good": named and answered == len(answers),
+                "errors": sorted({answer["error"] for answer in answers if answer.get("error")})}
+
+    def _compare(self, measured, service):
         """The comparison with the baseline of this deployment, None where there is none; or note what is to be kept."""
-        key = analysis.baseline_key(plan, instance, found["service"], settings)
-        path = Path(settings["baseline_path"]) / analysis.baseline_name(key)
-        if settings["baseline_save"]:
+        key = analysis.baseline_key(self._plan, measured, service, self._settings)
+        path = Path(self._settings["baseline_path"]) / analysis.baseline_name(key)
+        if self._settings["baseline_save"]:
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            self._baselines.append((path, analysis.baseline(key, found["summary"], self._host, now)))
+            self._baselines.append((path, analysis.baseline(key, measured["summary"], self._host, now)))
             return None
         if not path.exists():
             return None
         kept = json.loads(path.read_text("utf-8"))
-        medians = {metric: values["median"] for metric, values in found["summary"].items()}
+        medians = {metric: values["median"] for metric, values in measured["summary"].items()}
         return {"file": path.name, "recorded_at": kept["recorded_at"], "host": kept["host"],
                 "rows": analysis.compare(kept["metrics"], medians)}
 
-    def _sweep(self, plan, instance, settings, service):
+    def _sweep(self, measured, send):
         """Search the highest load that meets the objective. Points are kept, so an interrupted search goes on."""
+        settings, wanted = self._settings, measured["num_prompts"]
         variable, search = settings["sweep"], benchmark.sweep(settings)
-        key = dict({name: settings[name] for name in analysis.WORKLOAD}, sweep=variable,
-                   server=benchmark.identity(service))
-        path = self._records.root / self._host / "benchmark" / f"{instance['name']}-sweep.json"
+        server = measured["runs"][-1]["services"]
+        key = dict({name: settings[name] for name in analysis.WORKLOAD}, sweep=variable, server=server)
+        path = self._file(f"{measured['name']}-sweep")
         kept = json.loads(path.read_text("utf-8")) if settings["sweep_resume"] and path.exists() else {}
         points = kept["points"] if kept.get("key") == json.loads(json.dumps(key)) else []
         while True:
-            met = {point["value"]: not point["missed"] for point in self._judged(points, settings)}
+            met = {point["value"]: not point["missed"] for point in self._judged(points, wanted)}
             value = analysis.next_point(search, met)
             if value is None:
                 break
-            run = {"id": f"{instance['name']}-{variable}-{value:g}", "repeat": 1, "seed": settings["seed"]}
-            outcome = self._run(plan, instance, benchmark.at_point(settings, value), run)
+            run = {"id": f"{measured['name']}-{variable}-{value:g}", "repeat": 1, "seed": settings["seed"],
+                   "target": measured["target"]}
+            outcome = send(benchmark.at_point(settings, value), run)
             points.append({"value": value, "run": outcome})
-            if outcome["kind"] != bench_results.SERVE or benchmark.identity(outcome["service"]) != key["server"]:
+            if outcome["kind"] != bench_results.SERVE or outcome["services"] != server:
                 break
             self._records.write(path, json.dumps({"key": key, "points": points}, indent=2) + "\n")
-        judged = self._judged(points, settings)
+        judged = self._judged(points, wanted)
         best, failing = analysis.bracket(search, {point["value"]: not point["missed"] for point in judged})
         return {"variable": variable, "objective": settings["slo"], "points": judged, "best": best, "failing": failing}
 
-    @staticmethod
-    def _judged(points, settings):
+    def _judged(self, points, wanted):
         """The points with what each missed; requests that were not answered miss every objective."""
-        return [dict(point, missed=analysis.missed(settings["slo"], point["run"]["metrics"])
-                     or ({} if benchmark.complete(point["run"], settings) else {"completed": None}))
+        return [dict(point, missed=analysis.missed(self._settings["slo"], point["run"]["metrics"])
+                     or ({} if benchmark.complete(point["run"], self._settings, wanted) else {"completed": None}))
                 for point in points]
 
-    def _run(self, plan, instance, settings, run):
-        """One run of the client, from its start to its removal."""
-        argv = benchmark.command(plan, instance, settings, run)
-        self._say(f"{run['id']}: {settings['num_prompts']} requests at {settings['request_rate']}/s")
-        client = benchmark.client(plan, instance, argv, settings["client_image"])
-        return self._client(plan, instance, client, dict(run, command=argv), settings["timeout_s"])
+    def _is_first(self):
+        return self._vars["ansible_play_hosts"][0] == self._host
 
-    def _offline(self, plan, instance, settings):
-        """Runs that load the model themselves, on free NPUs or on those of the service, which then is brought back."""
+    def _behind(self):
+        """How many instances the nodes of the play had at the beginning, and the nodes."""
+        observed = self._records.read_observed(self._vars["ansible_play_hosts"], "benchmark")
+        return sum(len(seen["serving"]) for seen in observed.values()), sorted(observed)
+
+    # --- one run -----------------------------------------------------------------------------------------------------
+
+    def _run(self, addresses, settings, run):
+        """Clients side by side, one to an address, from their start to their removal.
+
+        :param addresses: ``[(instance whose mounts and key the client shares, URL)]``.
+        """
+        self._say(f"{run['id']}: {settings['num_prompts']} requests at {settings['request_rate']}/s"
+                  + (f" to each of {len(addresses)} instances" if len(addresses) > 1 else ""))
+        several = len(addresses) > 1
+        clients = []
+        for instance, url in addresses:
+            argv = self._command(url, settings, run)
+            name = f"{run['id']}-{instance['name']}" if several else run["id"]
+            clients.append((instance, name, benchmark.client(self._plan, instance, argv, settings), {"command": argv}))
+        found = self._clients(clients, settings["timeout_s"])
+        services = {name: benchmark.identity(service)
+                    for each in found for name, service in each.pop("services").items()}
+        if several:
+            return dict(run, clients=found, services=services, file=None, **targets.merged(found))
+        return dict(run, services=services, overlap_percent=None, **found[0])
+
+    def _run_ais_bench(self, where, url, settings, run):
+        """One run of AISBench, under the names of the other tool."""
+        self._say(f"{run['id']}: {settings['num_prompts']} requests at {settings['request_rate']}/s, AISBench")
+        clock = time.monotonic()
+        given = run_job(self._module, self._say, {
+            "api_key": settings["api_key"], "executable": where["accuracy_executable"],
+            "server": benchmark_ais_bench.server(self._plan, url, settings),
+            "load": benchmark_ais_bench.load(self._plan, settings)}, settings["timeout_s"], "benchmark_timeout_s")
+        tables = given.get("performance") or {"totals": None, "latencies": None}
+        metrics = benchmark_ais_bench.metrics(tables["totals"], tables["latencies"])
+        path = None
+        for ending, text in (("json", tables["totals"]), ("csv", tables["latencies"])):
+            if text is not None:
+                path = self._records.write(self._file(run["id"], ending), text)
+        return dict(run, kind=bench_results.SERVE if set(metrics) >= benchmark_ais_bench.NEEDED else None,
+                    metrics=metrics, services={}, overlap_percent=None, seconds=round(time.monotonic() - clock, 1),
+                    exit_code=given.get("exit_code"), timed_out=False, file=self._shown(path) if path else None,
+                    log=[given["problem"]] if given["problem"] else given.get("log", [])[-20:])
+
+    def _command(self, url, settings, run):
+        return benchmark.command(self._known, self._plan, url, settings, run)
+
+    def _offline(self, plan, instance):
+        """Runs that load the model themselves, on free NPUs or on those of the service, which then is brought back.
+
+        Whatever goes wrong in between is part of what was observed, and the service is started again.
+        """
+        settings = self._settings
         paths, in_the_way = offline.devices(plan, instance, settings)
         runs, restored = [], None
         if in_the_way:
             self._say(f"{instance['name']} is stopped for offline runs")
-            self._container(name=instance["name"], state="stopped", stop_timeout=60)
+            self._pause(instance, "paused")
         try:
             for kind in settings["offline"]:
-                argv = offline.command(plan, instance, settings, kind)
-                self._say(f"{instance['name']}-{kind}: loads the model")
-                client = offline.client(plan, instance, paths, argv, settings["client_image"])
+                argv = offline.command(self._catalogue, plan, instance, settings, kind)
                 run = {"id": f"{instance['name']}-{kind}", "wanted": kind, "command": argv}
-                runs.append(self._client(plan, instance, client, run, settings["timeout_s"]))
+                self._say(f"{run['id']}: loads the model")
+                client = offline.client(plan, instance, paths, argv, settings)
+                try:
+                    (found,) = self._clients([(instance, run["id"], client, run)], settings["timeout_s"])
+                except AnsibleActionFail as failure:
+                    found = dict(run, kind=None, metrics={}, exit_code=None, timed_out=False, log=[str(failure)])
+                found.pop("services", None)
+                runs.append(found)
         finally:
             if in_the_way:
-                restored = self._restore(plan, instance, settings)
+                restored = self._restore(plan, instance)
         return runs, restored
 
-    def _restore(self, plan, instance, settings):
+    def _pause(self, instance, state):
+        self._module("ascend.vllm.benchmark_pause", service=instance["name"], client=benchmark.client_name(instance),
+                     state=state)
+
+    def _restore(self, plan, instance):
         """Start the service again and wait until it answers under its name; True when it does."""
-        self._container(name=instance["name"], state="started", comparisons={"*": "ignore"})
-        until = time.monotonic() + settings["restore_timeout_s"]
+        self._say(f"{instance['name']} is started again")
+        self._pause(instance, "resumed")
+        until = time.monotonic() + self._settings["restore_timeout_s"]
         while time.monotonic() < until:
             asked = self._module("ascend.vllm.chat_info", servers=[{"name": instance["name"], "url": instance["url"]}],
-                                 api_key=settings["api_key"], timeout=WATCH_S)["servers"][0]
+                                 api_key=self._settings["api_key"], timeout=WATCH_S)["servers"][0]
             if plan["model"]["served_name"] in (asked["models"].get("models") or []):
                 return True
             time.sleep(RESTORE_POLL_S)
         return False
-
-    def _client(self, plan, instance, client, run, timeout_s):
-        """A client container from its start to its removal, and what it left."""
-        started = time.monotonic()
-        self._container(**client)
-        try:
-            seen = self._watch(plan, instance, timeout_s, run["id"])
-        finally:
-            self._container(name=client["name"], state="absent", force_kill=True)
-        ended = seen["client"] or {}
-        outcome = dict(run, seconds=round(time.monotonic() - started, 1), service=seen["service"],
-                       exit_code=ended.get("exit_code"), timed_out=bool(ended.get("running")),
-                       log=ended.get("log", [])[-20:], kind=None, metrics={}, file=None)
-        if seen["result"] is not None:
-            path = self._records.root / self._host / "benchmark" / f"{run['id']}.json"
-            self._records.write(path, seen["result"])
-            parsed = bench_results.parse(seen["result"])
-            outcome.update(kind=parsed["kind"], metrics=parsed.get("metrics", {}),
-                           file=str(path.relative_to(self._records.root)))
-        return outcome
-
-    def _watch(self, plan, instance, timeout_s, name):
-        """Follow the client until it ends or its time is up, and say how far it is."""
-        until, said = time.monotonic() + timeout_s, None
-        while True:
-            left = until - time.monotonic()
-            seen = self._look(plan, instance, client=benchmark.client_name(instance), result=benchmark.RESULT,
-                              wait=max(0, min(WATCH_S, left)))
-            if not (seen["client"] or {}).get("running") or left <= 0:
-                return seen
-            progress = _PROGRESS.findall("\n".join(seen["client"]["log"]))
-            if progress and progress[-1] != said:
-                said = progress[-1]
-                self._say(f"{name}: {said[0]} of {said[1]} requests")
-
-    def _look(self, plan, instance, **more):
-        """Ask the node for the service and, where named, the client."""
-        sources = [mount["source"] for mount in instance["mounts"] if mount["source"].endswith("/version.info")]
-        return self._module("ascend.vllm.benchmark_info", service=instance["name"],
-                            driver=sources[0] if sources else None,
-                            weights=weights.place(plan["model"]["path"]).manifest, **more)
-
-    def _container(self, **arguments):
-        return self._module("community.docker.docker_container", **arguments)
-
-    def _module(self, module, **arguments):
-        returned = self._execute_module(module_name=module, module_args=arguments, task_vars=self._vars)
-        if returned.get("failed"):
-            raise AnsibleActionFail(f"{module} failed: {returned.get('msg') or returned}")
-        return returned
-
-    def _say(self, text):
-        self._display.display(f"[{self._host}] {text}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils import bench_results
+from ansible_collections.ascend.vllm.plugins.module_utils import accuracy, bench_results
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
 
 
@@ -23,38 +23,79 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec={
-            "before": {"type": "path", "required": True}, "after": {"type": "path", "required": True}})
-        rows = analysis.compare(_metrics(args["before"]), _metrics(args["after"]))
+            "before": {"type": "path", "required": True}, "after": {"type": "path", "required": True},
+            "minimum_ratio": {"type": "float", "default": 0.97}, "maximum_drop": {"type": "float", "default": 1}})
+        before, after = _read(args["before"]), _read(args["after"])
+        if set(before) != set(after):
+            raise AnsibleActionFail(f"{args['before']} and {args['after']} are measurements of different kinds.")
+        if "scores" in before:
+            rows = accuracy.verdicts(accuracy.compare(before["scores"], after["scores"]), args["maximum_drop"])
+            holds, table = all(row["within"] for row in rows), _scores(rows)
+        else:
+            rows = _performance_rows(before["targets"], after["targets"])
+            holds = all(row["ratio"] is None or row["ratio"] >= args["minimum_ratio"]
+                        for row in rows if row["metric"] == analysis.GATE)
+            table = _figures(rows)
         if not rows:
             raise AnsibleActionFail(f"{args['before']} and {args['after']} have no figure in common.")
-        self._display.display("\n".join(_table(rows)))
-        return {"changed": False, "rows": rows}
+        self._display.display("\n".join([*_aligned(table), "", _verdict(holds, "scores" in before, args)]))
+        return {"changed": False, "rows": rows, "holds": holds}
 
 
-def _metrics(path):
-    """The numbers of a result of ``vllm bench serve``, of a baseline, or of the first instance of benchmark.json."""
+def _read(path):
+    """``{"scores"}`` of accuracy, or ``{"targets": {name: metrics}}`` of performance."""
     try:
         text = Path(path).read_text("utf-8")
         data = json.loads(text)
         if data.get("schema") == analysis.BASELINE_SCHEMA:
-            return data["metrics"]
+            return {"targets": {"": data["metrics"]}}
+        if data.get("stage") == "accuracy":
+            return {"scores": data["observed"]["scores"]}
         if data.get("stage") == "benchmark":
-            summary = data["observed"]["instances"][0]["summary"]
-            return {metric: values["median"] for metric, values in summary.items()}
+            measured = [each for each in data["observed"]["measurements"] if each["summary"]]
+            return {"targets": {each["name"]: {metric: values["median"] for metric, values in each["summary"].items()}
+                                for each in measured}}
         found = bench_results.parse(text)
         if found["kind"] == bench_results.SERVE:
-            return found["metrics"]
-    except (OSError, ValueError, LookupError, AttributeError) as error:
+            return {"targets": {"": found["metrics"]}}
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise AnsibleActionFail(f"{path} cannot be read as a measurement: {error}") from error
-    raise AnsibleActionFail(f"{path} is neither benchmark.json, nor a baseline, nor a result of vllm bench serve.")
+    raise AnsibleActionFail(
+        f"{path} is neither benchmark.json, accuracy.json, a baseline, nor a result of vllm bench serve.")
 
 
-def _table(rows):
-    head = ("figure", "before", "after", "after/before", "")
-    cells = [head] + [
-        (f"{row['label']} ({row['unit']})", f"{row['before']:.4g}", f"{row['after']:.4g}",
-         "–" if row["ratio"] is None else f"{row['ratio']:.3f}",
+def _performance_rows(before, after):
+    """Targets of one name are held against each other; two that are alone whatever their names."""
+    if len(before) == len(after) == 1:
+        pairs = [(next(iter(after)), *before.values(), *after.values())]
+    else:
+        pairs = [(name, before[name], after[name]) for name in before if name in after]
+    return [dict(row, target=name) for name, first, second in pairs for row in analysis.compare(first, second)]
+
+
+def _figures(rows):
+    several = len({row["target"] for row in rows}) > 1
+    return [("figure", "before", "after", "after/before", "")] + [
+        (f"{row['target'] + ': ' if several else ''}{row['label']} ({row['unit']})", f"{row['before']:.4g}",
+         f"{row['after']:.4g}", "–" if row["ratio"] is None else f"{row['ratio']:.3f}",
          {True: "better", False: "worse", None: "same"}[row["better"]]) for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:4], widths[1:4])),
-                       row[4]]).rstrip() for row in cells]
+
+
+def _scores(rows):
+    return [("data set", "before", "after", "difference", "")] + [
+        (f"{row['dataset']}, {row['metric']}", f"{row['before']:.4g}", f"{row['after']:.4g}", f"{row['delta']:+.4g}",
+         "within the limit" if row["within"] else "too low") for row in rows]
+
+
+def _verdict(holds, of_scores, args):
+    if of_scores:
+        limit = f"{args['maximum_drop']:g} points below the first"
+        return f"No score is more than {limit}." if holds else f"A score is more than {limit}."
+    limit = f"{args['minimum_ratio']:g} times the first"
+    return f"The output throughput is at least {limit}." if holds else f"The output throughput is below {limit}."
+
+
+def _aligned(table):
+    widths = [max(len(row[column]) for row in table) for column in range(4)]
+    return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:4], widths[1:])),
+                       row[4]]).rstrip() for row in table]

@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.module_utils import results
 from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_settings
 
 # What Ansible adds to the return value of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
@@ -25,6 +26,8 @@ CHECKS_PACKAGE = "ansible_collections.ascend.vllm.plugins.module_utils.checks."
 
 class ActionModule(ActionBase):
     """See plugins/modules/stage.py."""
+
+    OPTIONS: dict = {}  # those that an action of a stage's own has besides
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
@@ -37,6 +40,7 @@ class ActionModule(ActionBase):
             "defer": {"type": "bool", "default": False},
             "peers": {"type": "bool", "default": False},
             "only": {"type": "list", "elements": "str"},
+            **self.OPTIONS,
         })
         args = plain(args)
         stage, host = args["stage"], task_vars["inventory_hostname"]
@@ -49,6 +53,7 @@ class ActionModule(ActionBase):
         started, clock = timestamp(), time.monotonic()
         error, reachable, checks = None, True, results.Checks(judge.CHECKS)
         try:
+            settings.update(typed_settings(stage, settings))
             context["observed"] = self._observe(judge, context, args, records, task_vars)
         except AnsibleConnectionFailure as failure:
             reachable = False
@@ -100,7 +105,7 @@ class ActionModule(ActionBase):
         if args["observe"]:
             arguments = args["arguments"]
             if arguments is None:
-                arguments = judge.arguments(context) if hasattr(judge, "arguments") else {}
+                arguments = _arguments(judge, context)
             sent_at = time.time()
             returned = self._execute_module(args["observe"], module_args=arguments, task_vars=task_vars)
             observed["round_trip"] = {"sent_at": sent_at, "received_at": time.time()}
@@ -110,6 +115,14 @@ class ActionModule(ActionBase):
                              if not key.startswith("_") and key not in NOT_OBSERVED})
         observed.update(args["observed"] or {})
         return observed
+
+
+def _arguments(judge, context):
+    """What the judge asks of the node; an input of the role that it cannot use is a failure to observe."""
+    try:
+        return judge.arguments(context) if hasattr(judge, "arguments") else {}
+    except ValueError as mistake:
+        raise AnsibleActionFail(str(mistake)) from mistake
 
 
 def _summary(result, failed):

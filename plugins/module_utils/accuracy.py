@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.ascend.vllm.plugins.module_utils import ais_bench
+from ansible_collections.ascend.vllm.plugins.module_utils.ais_bench_config import is_part, sum_of
 
 GATES = ("minimum", "baseline", "tolerance")
 
@@ -35,24 +36,36 @@ def check_settings(settings):
 
 def server(plan, instance, settings):
     """The server as ``ascend.vllm.ais_bench`` takes it."""
-    host, port = instance["url"].split("://", 1)[1].rsplit(":", 1)
-    return {"host": host, "port": int(port), "model": plan["model"]["served_name"],
+    return {"url": instance["url"], "model": plan["model"]["served_name"],
             "concurrency": int(settings["concurrency"]), "maximum_tokens": int(settings["maximum_tokens"])}
 
 
-def scores(rows, answers):
-    """``[{"dataset", "metric", "version", "score", "printed", "answered", "failed"}]``; a score that is none is None.
+def scores(rows, answers, datasets, data):
+    """``[{"dataset", "metric", "version", "score", "printed", "answered", "failed", "data"}]``; no score is None.
 
-    Parts of a data set (the subjects of MMLU) have counts of their own; what sums them up has none.
+    A data set of many parts (the subjects of MMLU) has the one score that AISBench weighs by the sizes of the parts; it
+    gives none where one of them is missing. Its parts follow under their own names.
+
+    :param answers: ``{task: {"answered", "failed"}}``. :param data: ``{data set: digest of its files}``.
     """
-    found = []
-    for row in rows:
-        for score in ais_bench.scores([row]):
-            count = answers.get(row["dataset"], {})
-            found.append({
-                "dataset": row["dataset"], "metric": row["metric"], "version": row["version"], "score": score["score"],
-                "printed": score["printed"], "answered": count.get("answered"), "failed": count.get("failed")})
-    return found
+    found, parts = [], []
+    for name in [dataset["name"] for dataset in datasets]:
+        counts = [count for task, count in answers.items() if is_part(task, name)]
+        for row in rows:
+            if row["dataset"] == sum_of(name):
+                found.append(dict(_score(row), dataset=name, data=data.get(name),
+                                  answered=sum(count["answered"] for count in counts),
+                                  failed=sum(count["failed"] for count in counts)))
+            elif row["dataset"] != name and is_part(row["dataset"], name):
+                parts.append(dict(_score(row), data=data.get(name), **answers.get(
+                    row["dataset"], {"answered": None, "failed": None})))
+    return found + parts
+
+
+def _score(row):
+    (score,) = ais_bench.scores([row])
+    return {"dataset": row["dataset"], "metric": row["metric"], "version": row["version"], "score": score["score"],
+            "printed": score["printed"]}
 
 
 def reference(dataset, model, references):
@@ -73,20 +86,26 @@ def reference(dataset, model, references):
 def compare(before, after):
     """``[{"dataset", "metric", "before", "after", "delta"}]`` of the scores of two models on the same data.
 
-    The same data: the same data set, metric and version of its prompts, and as many questions.
+    The same data: the same files, metric and version of the prompts, and as many questions.
     """
     known = {(score["dataset"], score["metric"]): score for score in before}
     rows = []
     for score in after:
         first = known.get((score["dataset"], score["metric"]))
         if first and None not in (first["score"], score["score"]) and all(
-                first[key] == score[key] for key in ("version", "answered")):
+                first[key] == score[key] for key in ("version", "answered", "data")):
             rows.append({"dataset": score["dataset"], "metric": score["metric"], "before": first["score"],
                          "after": score["score"], "delta": round(score["score"] - first["score"], 4)})
     return rows
 
 
-def figures(found):
-    """The figures of the report."""
+def verdicts(rows, maximum_drop):
+    """The rows of :func:`compare` with ``within``, whether the score has not dropped by more than that many points."""
+    return [dict(row, within=row["delta"] >= -maximum_drop) for row in rows]
+
+
+def figures(found, datasets):
+    """The figures of the report: one for each data set that was asked for."""
+    names = [dataset["name"] for dataset in datasets]
     return [{"name": "%s, %s" % (score["dataset"], score["metric"]), "value": score["score"], "unit": "points"}
-            for score in found if score["score"] is not None]
+            for score in found if score["score"] is not None and score["dataset"] in names]

@@ -4,11 +4,13 @@
 """The configuration that AISBench is started with, whole: its command line has no options for host, port or key.
 
 AISBench brings the data sets' prompts and scoring as presets; the data themselves are the site's. Pure, but for
-:func:`prepare`, which reads the data where AISBench will. Written for ais-bench-benchmark 3.1.
+:func:`prepare`, :func:`prepare_prompts` and :func:`digest`, which read the data where AISBench will. Written for
+ais-bench-benchmark 3.1.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import string
@@ -53,6 +55,17 @@ from ais_bench.benchmark.openicl.icl_retriever import ZeroRetriever
 """
 
 
+_PERFORMANCE_HEAD = """\
+from ais_bench.benchmark.calculators import DefaultPerfMetricCalculator
+from ais_bench.benchmark.datasets import CustomDataset, MATHEvaluator, SyntheticDataset
+from ais_bench.benchmark.models import VLLMCustomAPIChat
+from ais_bench.benchmark.openicl.icl_inferencer import GenInferencer
+from ais_bench.benchmark.openicl.icl_prompt_template import PromptTemplate
+from ais_bench.benchmark.openicl.icl_retriever import ZeroRetriever
+from ais_bench.benchmark.summarizers import DefaultPerfSummarizer
+"""
+
+
 class BadData(ValueError):
     """A data set is not where it has to be, or is none; the message says where to put what."""
 
@@ -61,6 +74,31 @@ def is_part(task, name):
     """Whether a task of AISBench belongs to the data set."""
     parts = PRESETS[name].parts if name in PRESETS else ""
     return task == name or bool(parts and task.startswith(parts))
+
+
+def sum_of(name):
+    """The row of AISBench's summary that has the score of the whole data set."""
+    return name + "-weighted" if name in PRESETS and PRESETS[name].parts else name
+
+
+def digest(dataset):
+    """What tells two copies of a data set apart: SHA-256 of the names and sizes of its files, and of what is in tables.
+
+    Pictures are told by name and size only: there are gigabytes of them.
+    """
+    found = hashlib.sha256()
+    paths = [dataset["path"]]
+    if os.path.isdir(dataset["path"]):
+        paths = sorted(os.path.join(folder, name) for folder, _folders, names in os.walk(dataset["path"])
+                       for name in names)
+    for path in paths:
+        found.update(("%s %d\n" % (os.path.relpath(path, dataset["path"]),
+                                   os.path.getsize(path))).encode("utf-8", "replace"))
+        if path.endswith((".jsonl", ".json", ".csv")):
+            with open(path, "rb") as stream:
+                for block in iter(lambda: stream.read(1024 * 1024), b""):
+                    found.update(block)
+    return found.hexdigest()
 
 
 def prepare(datasets, folder):
@@ -127,7 +165,7 @@ def _prepare_own(dataset):
 def render(server, datasets):
     """The text of the configuration.
 
-    :param server: ``{"host", "port", "model", "api_key", "concurrency", "maximum_tokens"}``.
+    :param server: ``{"url", "model", "api_key", "concurrency", "maximum_tokens"}``.
     :param datasets: what :func:`prepare` returned. Every value is written as a Python literal.
     """
     known = [dataset["name"] for dataset in datasets if dataset["name"] in PRESETS]
@@ -138,13 +176,7 @@ def render(server, datasets):
     lines += ["    from %s import %s" % (PRESETS[name].module, PRESETS[name].variable) for name in known]
     lines += ["    from ais_bench.benchmark.configs.summarizers.groups.%s import %s" % (name, _GROUPS[name])
               for name in groups]
-    lines += ["models = [dict(", "    attr='service', type=VLLMCustomAPIChat, abbr='model', path='', stream=False,",
-              "    request_rate=0, use_timestamp=False, retry=2, url='', trust_remote_code=False,",
-              "    generation_kwargs=dict(temperature=0),"]
-    lines += ["    %s=%r," % (name, server[key]) for name, key in (
-        ("model", "model"), ("api_key", "api_key"), ("host_ip", "host"), ("host_port", "port"),
-        ("batch_size", "concurrency"), ("max_out_len", "maximum_tokens"))]
-    lines += [")]", "datasets = []"]
+    lines += [_models(server, "path='', stream=False, request_rate=0, retry=2", "temperature=0"), "datasets = []"]
     for dataset in datasets:
         lines.append(_preset(dataset) if dataset["name"] in known else _own(dataset))
     lines.append("summarizer = dict(attr='accuracy', summary_groups=%s)" % (
@@ -152,6 +184,69 @@ def render(server, datasets):
     # What is left at the top level would become part of the configuration.
     lines += ["del %s" % PRESETS[name].variable for name in known] + ["del %s" % _GROUPS[name] for name in groups]
     return "\n".join(lines) + "\n"
+
+
+def prepare_prompts(path, count, folder):
+    """Write as many prompts of a ``.jsonl`` file, over again where it has fewer, as AISBench reads them.
+
+    :returns: the path of what was written. :raises BadData: with one sentence.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as source:
+            prompts = [json.loads(line)["prompt"] for line in source if line.strip()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadData("benchmark_dataset_path: every line of %s has to be an object with prompt, on the host that "
+                      "AISBench runs on; %s: %s." % (path, type(error).__name__, error)) from None
+    if not prompts:
+        raise BadData("benchmark_dataset_path: %s is empty." % path)
+    written = os.path.join(folder, "prompts.jsonl")
+    with open(written, "w", encoding="utf-8") as target:
+        for number in range(count):
+            target.write(json.dumps({"question": prompts[number % len(prompts)], "answer": ""}) + "\n")
+    return written
+
+
+def render_performance(server, load):
+    """The text of the configuration of a performance run of one data set, ``load``.
+
+    :param server: as of :func:`render`.
+    :param load: ``{"requests", "input_tokens", "output_tokens", "request_rate", "statistics", "tokenizer", "file"}``;
+        without a file of :func:`prepare_prompts` the prompts are as many times the letter A. A request is sent once:
+        a retry would hide its failure.
+    """
+    def exactly(tokens):
+        return {"Method": "uniform", "Params": {"MinValue": tokens, "MaxValue": tokens}}
+
+    inputs = ["question"]
+    source = "type=CustomDataset, path=%r, meta_path=''" % load["file"]
+    if not load["file"]:
+        inputs.append("max_out_len")
+        source = "type=SyntheticDataset, config=%r" % {
+            "Type": "string", "RequestCount": load["requests"], "TrustRemoteCode": False,
+            "StringConfig": {"Input": exactly(load["input_tokens"]), "Output": exactly(load["output_tokens"])}}
+    return "\n".join((
+        _PERFORMANCE_HEAD,
+        _models(server, "path=%r, stream=True, request_rate=%r, retry=1" % (load["tokenizer"], load["request_rate"]),
+                "temperature=0, ignore_eos=True"),
+        "datasets = [dict(",
+        "    abbr='load', %s," % source,
+        "    reader_cfg=dict(input_columns=%r, output_column='answer')," % inputs,
+        "    infer_cfg=dict(prompt_template=dict(type=PromptTemplate, template='{question}'),",
+        "                   retriever=dict(type=ZeroRetriever), inferencer=dict(type=GenInferencer)),",
+        "    eval_cfg=dict(evaluator=dict(type=MATHEvaluator)),",
+        ")]",
+        "summarizer = dict(attr='performance', type=DefaultPerfSummarizer, calculator=dict(",
+        "    type=DefaultPerfMetricCalculator, stats_list=%r))" % load["statistics"])) + "\n"
+
+
+def _models(server, fields, generation):
+    """The only model of a configuration. Every value is written as a Python literal."""
+    lines = ["models = [dict(", "    attr='service', type=VLLMCustomAPIChat, abbr='model', use_timestamp=False,",
+             "    trust_remote_code=False, %s," % fields, "    generation_kwargs=dict(%s)," % generation]
+    lines += ["    %s=%r," % (name, server[key]) for name, key in (
+        ("model", "model"), ("api_key", "api_key"), ("url", "url"), ("batch_size", "concurrency"),
+        ("max_out_len", "maximum_tokens"))]
+    return "\n".join([*lines, ")]"])
 
 
 def _preset(dataset):

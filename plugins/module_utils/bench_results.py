@@ -58,12 +58,15 @@ def flatten(data, prefix=""):
 def _json(text):
     if not text.lstrip().startswith("{"):
         return None
-    try:
-        data = json.loads(text)
-        kind = _kind_of(data)
-        return {"kind": kind, "metrics": flatten(data)} if kind else None
-    except (ValueError, RecursionError):
-        return None
+    # With --append-result a file has a line for each run.
+    for part in (text, text.rstrip().rsplit("\n", 1)[-1]):
+        try:
+            data = json.loads(part)
+            kind = _kind_of(data)
+            return {"kind": kind, "metrics": flatten(data)} if kind else None
+        except (ValueError, RecursionError, TypeError, AttributeError):
+            continue
+    return None
 
 
 def _kind_of(data):

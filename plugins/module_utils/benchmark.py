@@ -4,14 +4,19 @@
 """What a benchmark runs and what its numbers say: commands, client containers, figures. Pure.
 
 Every option that bears on the result is spelled in full, since the defaults of ``vllm bench serve`` differ between
-releases: the ready check (600 s in 0.11, none in 0.33) and the temperature (0, then unset) among them.
+releases: the ready check (600 s in 0.11, none in 0.23) and the temperature (0, then unset) among them. The catalogue
+tells which options a release has.
 """
 
 from __future__ import annotations
 
+import base64
 import posixpath
+import struct
+import zlib
 
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
+from ansible_collections.ascend.vllm.plugins.module_utils import catalogue as lookup
 from ansible_collections.ascend.vllm.plugins.module_utils.chat import FILLER_TOKEN
 from ansible_collections.ascend.vllm.plugins.module_utils.plan import LABEL
 from ansible_collections.ascend.vllm.plugins.module_utils.plan_container import SECRETS_TARGET
@@ -31,7 +36,11 @@ CLIENT_ENVIRONMENT = {"NO_PROXY": "*", "no_proxy": "*", "HF_HUB_OFFLINE": "1", "
 SWEEPS = {"request_rate": ("Highest request rate within the objective", "req/s"),
           "max_concurrency": ("Highest concurrency within the objective", "requests")}
 
-BACKENDS = {"random": ("openai", "/v1/completions"), "random-mm": ("openai-chat", "/v1/chat/completions")}
+BACKENDS = {"random": ("openai", "/v1/completions"), "random-mm": ("openai-chat", "/v1/chat/completions"),
+            "custom": ("openai-chat", "/v1/chat/completions")}
+# The server applies its chat template to a custom prompt; the client must not do so too. One name or the other.
+SKIP_TEMPLATE = ("skip-chat-template", "custom-skip-chat-template")
+DATASET_TARGET = "/tmp/ascend-vllm-dataset.jsonl"
 
 
 class BadInput(ValueError):
@@ -43,6 +52,11 @@ def check_settings(settings):
     if settings["dataset"] not in BACKENDS:
         raise BadInput("benchmark_dataset has to be one of %s, but is '%s'." % (
             ", ".join(sorted(BACKENDS)), settings["dataset"]))
+    custom, path = settings["dataset"] == "custom", settings["dataset_path"]
+    if custom != bool(path) or (path and not (path.startswith("/") and path.endswith(".jsonl"))):
+        raise BadInput("benchmark_dataset_path has to be %s, but is '%s'." % (
+            "the absolute path of a .jsonl file on the node, since benchmark_dataset is custom" if custom else
+            "empty, since benchmark_dataset is %s" % settings["dataset"], path))
     for name in ("num_prompts", "repeats", "random_input_len_tokens", "random_output_len_tokens"):
         if int(settings[name]) < 1:
             raise BadInput("benchmark_%s has to be at least 1, but is %s." % (name, settings[name]))
@@ -90,39 +104,82 @@ def at_point(settings, value):
     return dict(point, request_rate="inf") if settings["sweep"] == "max_concurrency" else point
 
 
-def complete(run, settings):
-    """Whether every request of a run was answered in full."""
-    metrics, wanted = run["metrics"], settings["num_prompts"]
+def complete(run, settings, wanted):
+    """Whether every one of the wanted requests of a run was answered in full."""
+    metrics = run["metrics"]
     return (metrics.get("completed") == metrics.get("num_prompts") == wanted and not metrics.get("failed")
             and metrics.get("total_output_tokens") == wanted * settings["random_output_len_tokens"])
 
 
 def warm_up(plan, settings):
     """Requests of the measured shape, for ``ascend.vllm.chat_info``, that are sent before anything is measured."""
-    body = {"model": plan["model"]["served_name"], "prompt": [FILLER_TOKEN] * settings["random_input_len_tokens"],
-            "max_tokens": settings["random_output_len_tokens"], "temperature": 0, "ignore_eos": True}
-    return [{"id": "warm-up %d" % (number + 1), "endpoint": "/v1/completions", "body": body}
+    body = {"model": plan["model"]["served_name"], "max_tokens": settings["random_output_len_tokens"],
+            "temperature": 0, "ignore_eos": True}
+    endpoint = BACKENDS["random"][1]
+    if settings["dataset"] == "random-mm":
+        endpoint = BACKENDS["random-mm"][1]
+        picture = {"type": "image_url", "image_url": {
+            "url": plain_picture(settings["image_width_px"], settings["image_height_px"])}}
+        text = {"type": "text", "text": "warm-up " * settings["random_input_len_tokens"]}
+        body["messages"] = [{"role": "user", "content": [text] + [picture] * settings["images_per_request"]}]
+    else:
+        body["prompt"] = [FILLER_TOKEN] * settings["random_input_len_tokens"]
+    return [{"id": "warm-up %d" % (number + 1), "endpoint": endpoint, "body": body}
             for number in range(settings["warmup_prompts"])]
 
 
-def runs(instance, settings):
-    """The runs against one instance, ``{"id", "repeat", "seed"}``; each repeat draws other prompts."""
-    return [{"id": "%s-serve-%d" % (instance["name"], repeat + 1), "repeat": repeat + 1,
-             "seed": settings["seed"] + repeat} for repeat in range(settings["repeats"])]
+def plain_picture(width, height):
+    """A black PNG of that size in pixels, as a ``data:`` URI (PNG specification, ISO/IEC 15948)."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress(bytes((width + 1) * height))  # a filter byte and 8 bits of grey a pixel
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) + chunk(
+        b"IDAT", rows) + chunk(b"IEND", b"")
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def command(plan, instance, settings, run):
-    """The argument vector of ``vllm bench serve`` for one run."""
+def runs(name, settings):
+    """The runs against one target, ``{"id", "repeat", "seed"}``; each repeat draws other prompts."""
+    return [{"id": "%s-%d" % (name, repeat + 1), "repeat": repeat + 1, "seed": settings["seed"] + repeat}
+            for repeat in range(settings["repeats"])]
+
+
+def command(known, plan, url, settings, run):
+    """The argument vector of ``vllm bench serve`` for one run against one address.
+
+    :param known: ``{option: kind}`` of the release's ``vllm bench serve`` (``catalogue.bench_options``).
+    :raises BadInput: for an option of ``benchmark_args`` that the release does not have or that an input decides.
+    """
+    options = _options(plan, url, settings, run)
+    missing = sorted(set(options) - set(known))
+    if missing:
+        raise BadInput("vllm bench serve of release %s has no option %s, which this measurement needs." % (
+            plan["release"]["id"], ", ".join(missing)))
+    # Requests of the warm-up are ours, so that they are counted; and they are the same with a release without its own.
+    options.update({name: 0 for name in ("num-warmups",) if name in known})
+    if settings["dataset"] == "custom":
+        options.update({name: True for name in SKIP_TEMPLATE if name in known})
+    for name, value in settings["args"].items():
+        _check_argument(name, value, options, known, plan["release"]["id"])
+        options[name] = value
+    argv = ["vllm", "bench", "serve"]
+    for name, value in options.items():
+        if known[name] == lookup.VALUE:
+            argv += ["--" + name, *(map(str, value) if isinstance(value, list) else [str(value)])]
+        elif value or known[name] == lookup.SWITCH:
+            argv.append("--%s%s" % ("" if value else "no-", name))
+    return [*argv, "--metadata", "plan=" + plan["hash"], "target=" + run["target"], "run=" + run["id"]]
+
+
+def _options(plan, url, settings, run):
+    """``{option: value}`` of what the inputs decide."""
     backend, endpoint = BACKENDS[settings["dataset"]]
-    host, port = instance["url"].split("://", 1)[1].rsplit(":", 1)
     options = {
-        "host": host, "port": port, "backend": backend, "endpoint": endpoint,
+        "save-result": True, "ignore-eos": True,
+        "base-url": url, "backend": backend, "endpoint": endpoint,
         "model": plan["model"]["path"], "served-model-name": plan["model"]["served_name"],
-        "tokenizer": plan["model"]["path"],
-        "dataset-name": settings["dataset"],
-        "random-input-len": settings["random_input_len_tokens"],
-        "random-output-len": settings["random_output_len_tokens"],
-        "random-range-ratio": 0, "random-prefix-len": 0,
+        "tokenizer": plan["model"]["path"], "dataset-name": settings["dataset"],
         "num-prompts": settings["num_prompts"], "request-rate": settings["request_rate"], "burstiness": 1,
         "seed": run["seed"], "temperature": 0,
         "ready-check-timeout-sec": settings["ready_timeout_s"],
@@ -132,6 +189,14 @@ def command(plan, instance, settings, run):
     }
     if settings["max_concurrency"]:
         options["max-concurrency"] = settings["max_concurrency"]
+    if settings["dataset"] == "custom":
+        options.update({"dataset-path": DATASET_TARGET, "custom-output-len": settings["random_output_len_tokens"]})
+    else:
+        options.update({
+            "random-input-len": settings["random_input_len_tokens"],
+            "random-output-len": settings["random_output_len_tokens"],
+            "random-range-ratio": 0, "random-prefix-len": 0,
+        })
     if settings["dataset"] == "random-mm":
         options.update({
             "random-mm-base-items-per-request": settings["images_per_request"],
@@ -139,17 +204,32 @@ def command(plan, instance, settings, run):
             "random-mm-limit-mm-per-prompt": '{"image": %d, "video": 0}' % settings["images_per_request"],
             "random-mm-bucket-config": "{(%d, %d, 1): 1.0}" % (settings["image_height_px"], settings["image_width_px"]),
         })
-    argv = ["vllm", "bench", "serve", "--save-result", "--ignore-eos"]
-    for name, value in options.items():
-        argv += ["--" + name, str(value)]
-    return [*argv, "--metadata", "plan=" + plan["hash"], "instance=" + instance["name"], "run=" + run["id"]]
+    return options
 
 
-def client(plan, instance, argv, image=""):
-    """Arguments of ``community.docker.docker_container`` for a client without NPUs and without rights of its own."""
+def _check_argument(name, value, options, known, release):
+    if name in options or name == "metadata":
+        raise BadInput("benchmark_args sets %s, which another input of the role decides; leave it out." % name)
+    if name not in known:
+        near = lookup.nearest(name, known)
+        raise BadInput("benchmark_args: vllm bench serve of release %s has no option %s%s." % (
+            release, name, "; the nearest is " + near if near else ""))
+    if (known[name] == lookup.VALUE) == isinstance(value, bool):
+        raise BadInput("benchmark_args: %s %s, but is %r." % (
+            name, "takes a value" if known[name] == lookup.VALUE else "is a switch, true or false", value))
+
+
+def client(plan, instance, argv, settings):
+    """Arguments of ``community.docker.docker_container`` for a client without NPUs and without rights of its own.
+
+    :param instance: the one whose mounts and key the client shares; what it measures is in its arguments.
+    """
+    mounts = [(mount["source"], mount["target"]) for mount in instance["mounts"] if mount["origin"] in CLIENT_MOUNTS]
+    if settings["dataset_path"]:
+        mounts.append((settings["dataset_path"], DATASET_TARGET))
     return {
         "name": client_name(instance),
-        "image": image or plan["image"]["reference"],
+        "image": settings["client_image"] or plan["image"]["reference"],
         "pull": "never",
         "command": (KEY_LAUNCHER if instance["secrets_path"] else []) + argv,
         "command_handling": "correct",
@@ -161,8 +241,8 @@ def client(plan, instance, argv, image=""):
         "network_mode": "host",
         "env": CLIENT_ENVIRONMENT,
         "labels": {CLIENT_LABEL: instance["name"]},
-        "mounts": [{"type": "bind", "source": mount["source"], "target": mount["target"], "read_only": True}
-                   for mount in instance["mounts"] if mount["origin"] in CLIENT_MOUNTS],
+        "mounts": [{"type": "bind", "source": source, "target": target, "read_only": True}
+                   for source, target in mounts],
         "cap_drop": instance["cap_drop"],
         "security_opts": ["no-new-privileges"],
         "log_driver": "json-file",
@@ -189,17 +269,17 @@ def identity(service):
     }
 
 
-def figures(instances):
+def figures(measurements):
     """The figures of the report, ``[{"name", "value", "unit"}]``: medians over the repeats, and what a sweep found."""
     found = []
-    for instance in instances:
-        named = "%s" if len(instances) == 1 else "%%s (%s)" % instance["name"]
+    for measured in measurements:
+        named = "%s" if len(measurements) == 1 else "%%s (%s)" % measured["name"]
         for metric, (label, unit, _more_is_better) in analysis.METRICS.items():
-            if metric in instance["summary"]:
-                value = round(instance["summary"][metric]["median"], 3)
+            if metric in measured["summary"]:
+                value = round(measured["summary"][metric]["median"], 3)
                 found.append({"name": named % label, "value": value, "unit": unit})
-        best = (instance["sweep"] or {}).get("best")
+        best = (measured["sweep"] or {}).get("best")
         if best is not None:
-            label, unit = SWEEPS[instance["sweep"]["variable"]]
+            label, unit = SWEEPS[measured["sweep"]["variable"]]
             found.append({"name": named % label, "value": best, "unit": unit})
     return found

@@ -32,8 +32,8 @@ METRICS = {
 GATE = "output_throughput"
 
 # The inputs that make two measurements comparable.
-WORKLOAD = ("dataset", "num_prompts", "request_rate", "max_concurrency", "random_input_len_tokens",
-            "random_output_len_tokens", "images_per_request", "image_width_px", "image_height_px", "seed")
+WORKLOAD = ("dataset", "dataset_path", "num_prompts", "request_rate", "max_concurrency", "random_input_len_tokens",
+            "random_output_len_tokens", "images_per_request", "image_width_px", "image_height_px", "seed", "args")
 
 _SLO_METRIC = re.compile(r"(?:mean|median|p(\d+(?:\.\d+)?))_(?:ttft|tpot|itl|e2el)_ms$")
 
@@ -77,14 +77,16 @@ def missed(slo, metrics):
 # --- baselines -------------------------------------------------------------------------------------------------------
 
 
-def baseline_key(plan, instance, service, settings):
-    """What a baseline holds for: model, release, image, driver, placement and workload."""
+def baseline_key(plan, measured, service, settings):
+    """What a baseline holds for: model, release, image, driver, topology, what was measured with what, and workload."""
     return {
         "model": plan["model"]["id"],
         "release": plan["release"]["id"],
         "hardware": plan["hardware"]["id"],
-        "npus": len(instance["npus"]),
-        "instances": len(plan["instances"]),
+        "npus": len(plan["instances"][0]["npus"]),
+        "target": measured["target"],
+        "instances": measured["instances"],
+        "tool": measured["tool"],
         "image": service["image"],
         "driver": service["driver"],
         "workload": {name: settings[name] for name in WORKLOAD},

@@ -6,21 +6,12 @@
 from __future__ import annotations
 
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark
+from ansible_collections.ascend.vllm.plugins.module_utils import catalogue as lookup
 from ansible_collections.ascend.vllm.plugins.module_utils.plan_container import hccl_environment
 
 KINDS = ("latency", "throughput")
 # Beside the ports that the plan gives away, so that a service may run on the other NPUs meanwhile.
 HCCL_PORTS = {"host": (62000, 62015), "npu": (18000, 18015)}
-# Options of `vllm serve` that the engine does not have.
-FRONTEND = frozenset((
-    "allow-credentials", "allowed-headers", "allowed-methods", "allowed-origins", "api-key", "api-server-count",
-    "chat-template", "chat-template-content-format", "disable-access-log-for-endpoints", "disable-fastapi-docs",
-    "disable-uvicorn-access-log", "enable-auto-tool-choice", "enable-log-requests", "enable-request-id-headers",
-    "enable-server-load-tracking", "h11-max-header-count", "h11-max-incomplete-event-size", "host", "middleware",
-    "port", "response-role", "return-tokens-as-token-ids", "root-path", "served-model-name", "ssl-ca-certs",
-    "ssl-cert-reqs", "ssl-certfile", "ssl-keyfile", "tool-call-parser", "tool-parser-plugin", "uds",
-    "uvicorn-log-level",
-))
 
 
 def check_settings(settings):
@@ -54,33 +45,44 @@ def devices(plan, instance, settings):
             len(instance["npus"]), len(free), instance["name"]))
 
 
-def command(plan, instance, settings, kind):
-    """The argument vector: the engine as it serves, and the load."""
-    argv = ["vllm", "bench", kind, "--model", plan["model"]["path"], *engine_options(instance["command"][3:])]
-    argv += ["--seed", str(settings["seed"]), "--input-len", str(settings["random_input_len_tokens"]),
-             "--output-len", str(settings["random_output_len_tokens"]), "--output-json", benchmark.RESULT]
+def command(catalogue, plan, instance, settings, kind):
+    """The argument vector: the engine as it serves, and the load.
+
+    :raises benchmark.BadInput: when the release has no such measurement.
+    """
+    load = {"input-len": settings["random_input_len_tokens"], "output-len": settings["random_output_len_tokens"],
+            "output-json": benchmark.RESULT}
     if kind == "latency":
-        return [*argv, "--batch-size", str(settings["offline_batch_size"]),
-                "--num-iters-warmup", str(settings["offline_warmup_iterations"]),
-                "--num-iters", str(settings["offline_iterations"])]
-    return [*argv, "--dataset-name", "random", "--num-prompts", str(settings["num_prompts"])]
+        load.update({"batch-size": settings["offline_batch_size"], "num-iters": settings["offline_iterations"],
+                     "num-iters-warmup": settings["offline_warmup_iterations"]})
+    else:
+        load.update({"dataset-name": "random", "num-prompts": settings["num_prompts"]})
+    missing = sorted(set(load) - set(lookup.bench_options(catalogue, plan["release"]["vllm"], kind)))
+    if missing:
+        raise benchmark.BadInput("vllm bench %s of release %s has no option %s, which this measurement needs." % (
+            kind, plan["release"]["id"], ", ".join(missing)))
+    argv = ["vllm", "bench", kind, "--model", plan["model"]["path"]]
+    argv += engine_options(catalogue, instance["command"][3:])
+    return [*argv, "--seed", str(settings["seed"]), *(word for name, value in load.items()
+                                                      for word in ("--" + name, str(value)))]
 
 
-def engine_options(options):
+def engine_options(catalogue, options):
     """The options of ``vllm serve`` that an engine takes too, each with its value."""
+    engine = lookup.engine_options(catalogue)
     kept, keeps = [], True
     for word in options:
         if word.startswith("--"):
-            keeps = word[2:] not in FRONTEND
+            keeps = word[2:] in engine or (word.startswith("--no-") and word[5:] in engine)
         if keeps:
             kept.append(word)
     return kept
 
 
-def client(plan, instance, paths, argv, image=""):
+def client(plan, instance, paths, argv, settings):
     """Arguments of ``community.docker.docker_container``: the instance's own container, but for what it runs."""
     return dict(
-        benchmark.client(plan, dict(instance, secrets_path=None), argv, image),
+        benchmark.client(plan, dict(instance, secrets_path=None), argv, settings),
         devices=["%s:%s:rwm" % (path, path) for path in paths],
         shm_size=instance["shm_size"],
         env=dict(instance["environment"], **hccl_environment(HCCL_PORTS)),

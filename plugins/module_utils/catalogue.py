@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look-ups in the catalogue: hardware, releases, models and the options of ``vllm serve``.
+"""Look-ups in the catalogue: hardware, releases, models and the options of ``vllm serve`` and ``vllm bench``.
 
 The catalogue is plain data (``catalogue/*.yml``, shape in ``catalogue/schema.json``). Every function is pure.
 """
@@ -37,16 +37,33 @@ def serve_options(catalogue, vllm):
 
     Raises KeyError when the catalogue does not know the options of that version.
     """
-    if vllm not in catalogue["vllm_versions"]:
-        raise KeyError(vllm)
-    now = version_key(vllm)
-    return {name: _kind(option) for name, option in catalogue["serve_options"].items() if _within(option, now)}
+    return _options(catalogue, catalogue["serve_options"], vllm)
+
+
+def bench_options(catalogue, vllm, command):
+    """Return ``{option: VALUE | SWITCH | FLAG}`` of ``vllm bench <command>`` itself, without those of the engine.
+
+    Raises KeyError when the catalogue does not know the options of that version.
+    """
+    return _options(catalogue, catalogue["bench_options"][command], vllm)
+
+
+def engine_options(catalogue):
+    """Return the names of the options of ``vllm serve`` that an engine without the HTTP server takes too."""
+    return {name for name, option in catalogue["serve_options"].items() if not option.get("frontend")}
 
 
 def nearest(name, known):
     """Return the known name that looks most like the given one, or None."""
     matches = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+def _options(catalogue, options, vllm):
+    if vllm not in catalogue["vllm_versions"]:
+        raise KeyError(vllm)
+    now = version_key(vllm)
+    return {name: _kind(option) for name, option in options.items() if _within(option, now)}
 
 
 def _kind(option):

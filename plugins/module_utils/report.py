@@ -60,6 +60,13 @@ def summarise(found, hosts, now, collection_version):
             for host in hosts for stage in results.STAGES
             for figure in found.get(host, {}).get(stage, {}).get("observed", {}).get("figures", [])
         ],
+        "comparisons": [
+            dict(row, host=host, model=found[host]["accuracy"]["model"],
+                 compared_with=observed["compared_with"]["model"])
+            for host in hosts
+            for observed in [found.get(host, {}).get("accuracy", {}).get("observed", {})]
+            for row in observed.get("comparison", [])
+        ],
     }
 
 
@@ -93,6 +100,13 @@ def to_markdown(report):
         lines += ["", "## Figures", "", "| host | figure | value | unit |", "| --- | --- | ---: | --- |"]
         lines += ["| %s | %s | %s | %s |" % (figure["host"], figure["name"], _number(figure["value"]), figure["unit"])
                   for figure in report["figures"]]
+    if report["comparisons"]:
+        lines += ["", "## Accuracy of two models on the same data", "",
+                  "| host | data set | compared | score | served | score | difference | verdict |",
+                  "| --- | --- | --- | ---: | --- | ---: | ---: | --- |"]
+        lines += ["| %s | %s, %s | %s | %.4g | %s | %.4g | %+.4g | %s |" % (
+            row["host"], row["dataset"], row["metric"], row["compared_with"], row["before"], row["model"], row["after"],
+            row["delta"], "within the limit" if row["within"] else "TOO LOW") for row in report["comparisons"]]
     lines += _findings(report, "Waived by the site", (results.WAIVED,))
     lines += _findings(report, "Not checked", (results.NOT_RUN, results.UNSUPPORTED))
     lines += ["", "Each stage's full result is in `<host>/<stage>.json` beside this file."]

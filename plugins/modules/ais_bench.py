@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ais_bench
-short_description: Score a served model with AISBench
+short_description: Score or measure a served model with AISBench
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
@@ -29,7 +29,7 @@ options:
     description: The program C(ais_bench) in its own Python environment.
     type: path
   server:
-    description: C(host), C(port), C(model), C(concurrency) and C(maximum_tokens).
+    description: C(url), C(model), C(concurrency) and C(maximum_tokens).
     type: dict
   api_key:
     description: The key of the server.
@@ -40,6 +40,11 @@ options:
     type: list
     elements: dict
     default: []
+  load:
+    description: >-
+      Measure the performance with this load instead of scoring answers - C(requests), C(input_tokens),
+      C(output_tokens), C(request_rate) with 0 for all at once, C(statistics), C(tokenizer), C(file) and C(warm_up).
+    type: dict
   num_prompts:
     description: Only so many questions of each data set. 0 is all.
     type: int
@@ -59,7 +64,7 @@ EXAMPLES = r"""
   ascend.vllm.ais_bench:
     state: started
     executable: /var/lib/ascend-vllm/ais_bench/bin/ais_bench
-    server: {host: 10.0.0.1, port: 8888, model: qwen25_vl, concurrency: 32, maximum_tokens: 2048}
+    server: {url: "http://10.0.0.1:8888", model: qwen25_vl, concurrency: 32, maximum_tokens: 2048}
     datasets:
       - {name: gsm8k, path: /data/datasets/gsm8k}
 """
@@ -72,6 +77,10 @@ job:
 problem:
   description: What is wrong with the data or the program, or null.
   type: str
+  returned: started
+data:
+  description: By the name of each data set a digest of its files.
+  type: dict
   returned: started
 running:
   description: Whether the run goes on.
@@ -94,6 +103,10 @@ answers:
   description: By the name of each task how many requests were C(answered) and how many C(failed).
   type: dict
   returned: watched, at the end
+performance:
+  description: The text of the tables C(totals) and C(latencies) of a performance run; null where it left none.
+  type: dict
+  returned: watched, at the end
 log:
   description: The end of the log, and of the log of each task that left no score.
   type: list
@@ -113,7 +126,14 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils import ais_bench, detached
-from ansible_collections.ascend.vllm.plugins.module_utils.ais_bench_config import BadData, prepare, render
+from ansible_collections.ascend.vllm.plugins.module_utils.ais_bench_config import (
+    BadData,
+    digest,
+    prepare,
+    prepare_prompts,
+    render,
+    render_performance,
+)
 
 JOBS = "/var/tmp/ascend-vllm-accuracy-"
 POLL_S = 0.5
@@ -128,26 +148,38 @@ _RUN = 'echo $$ > pid; "$@" < /dev/null > log 2>&1; echo $? > exit.new; mv exit.
 def start(options):
     """Write the configuration and start; nothing is started for data that are not there."""
     if not os.access(options["executable"], os.X_OK):
-        return {"job": None, "problem": "AISBench is not at %s; accuracy_install installs it." % options["executable"]}
+        return {"job": None, "problem": "AISBench is not at %s; accuracy_install installs it." % options["executable"],
+                "data": {}}
     folder, prefix = os.path.split(JOBS)
     job = tempfile.mkdtemp(prefix=prefix, dir=folder)
     try:
-        datasets = prepare(options["datasets"], job)
+        text, arguments = configure(options, dict(options["server"], api_key=options["api_key"]), job)
     except BadData as error:
         shutil.rmtree(job)
-        return {"job": None, "problem": str(error)}
-    server = dict(options["server"], api_key=options["api_key"])
+        return {"job": None, "problem": str(error), "data": {}}
     with open(os.path.join(job, "config.py"), "w") as config:
-        config.write(render(server, datasets))
-    command = [options["executable"], "config.py", "--work-dir", "out", "--merge-ds", "--max-num-workers", str(WORKERS)]
-    if options["num_prompts"]:
-        command += ["--num-prompts", str(options["num_prompts"])]
+        config.write(text)
+    command = [options["executable"], "config.py", "--work-dir", "out", *arguments]
     # The server is the cluster's own: no proxy is on the way to it. Nothing is asked of a hub.
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment.update(NO_PROXY="*", no_proxy="*", TERM="dumb", HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1",
                        HOME=job, LC_ALL="C.UTF-8")
     detached.start(["/bin/sh", "-c", _RUN, "sh", *command], job, environment)
-    return {"job": job, "problem": None}
+    return {"job": job, "problem": None, "data": {dataset["name"]: digest(dataset) for dataset in options["datasets"]}}
+
+
+def configure(options, server, job):
+    """The text of the configuration, and the arguments that belong to it. :raises BadData: for data that are none."""
+    load = options["load"]
+    if load:
+        if load["file"]:
+            load = dict(load, file=prepare_prompts(load["file"], load["requests"], job))
+        return render_performance(server, load), [
+            "--mode", "perf", "--num-prompts", str(load["requests"]), "--num-warmups", str(load["warm_up"])]
+    arguments = ["--merge-ds", "--max-num-workers", str(WORKERS)]
+    if options["num_prompts"]:
+        arguments += ["--num-prompts", str(options["num_prompts"])]
+    return render(server, prepare(options["datasets"], job)), arguments
 
 
 def watch(job, wait):
@@ -159,7 +191,7 @@ def watch(job, wait):
         return {"running": True, "progress": progress(job)}
     rows, answers = read_summary(job), count_answers(job)
     return {"running": False, "exit_code": read_number(os.path.join(job, "exit")), "rows": rows, "answers": answers,
-            "log": read_logs(job, rows)}
+            "performance": read_performance(job), "log": read_logs(job, rows)}
 
 
 def is_running(job):
@@ -205,6 +237,18 @@ def read_summary(job):
     with open(summaries[-1], encoding="utf-8") as stream:
         found = ais_bench.parse(stream.read())
     return found["rows"] if found else []
+
+
+def read_performance(job):
+    """The tables of the only data set of a performance run, as written."""
+    found = {}
+    for name, ending in (("totals", "json"), ("latencies", "csv")):
+        paths = glob.glob(os.path.join(job, "out", "*", "performances", "model", "load." + ending))
+        found[name] = None
+        if paths:
+            with open(sorted(paths)[-1], encoding="utf-8") as stream:
+                found[name] = stream.read()
+    return found
 
 
 def count_answers(job):
@@ -260,6 +304,7 @@ def main():
             "server": {"type": "dict"},
             "api_key": {"type": "str", "default": "", "no_log": True},
             "datasets": {"type": "list", "elements": "dict", "default": []},
+            "load": {"type": "dict"},
             "num_prompts": {"type": "int", "default": 0},
             "wait": {"type": "float", "default": 0},
         },

@@ -15,6 +15,8 @@ description:
   - Warms every instance of the plan up, runs C(vllm bench serve) against it in a container without NPUs, watches it,
     and files the raw results in C(<report_path>/<host>/benchmark/).
   - Then judges and records like M(ascend.vllm.stage). The inputs of the role benchmark are read by themselves.
+  - What more than one host or another host than the node takes part in are steps before, whose observations are kept
+    with O(defer=true) and judged with the rest.
 options:
   stage:
     description: The stage, C(benchmark).
@@ -24,6 +26,25 @@ options:
     description: The plan, as P(ascend.vllm.plan#module) returned it.
     type: dict
     required: true
+  step:
+    description:
+      - C(begin) refuses inputs that cannot be measured and looks at the services. It has to come first.
+      - C(ais_bench) runs AISBench against the instances or the balancer. Delegate the task to the host where it is to
+        run.
+      - C(balancer) measures, from the first host of the play, what is behind the balancer.
+      - C(look) looks at the services again.
+      - C(measure) measures the instances of the node, judges all that was measured, and records it.
+    type: str
+    choices: [begin, ais_bench, balancer, look, measure]
+    default: measure
+  defer:
+    description: Only keep the observation. For every step but O(step=measure).
+    type: bool
+    default: false
+  peers:
+    description: Judge with the observations of the other hosts, which a balancer needs.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -36,6 +57,13 @@ seealso:
 """
 
 EXAMPLES = r"""
+- name: Look at what is asked for and at the services
+  ascend.vllm.benchmark:
+    stage: benchmark
+    step: begin
+    plan: "{{ __benchmark_plan.plan }}"
+    defer: true
+
 - name: Measure the served model
   ascend.vllm.benchmark:
     stage: benchmark
@@ -46,10 +74,14 @@ RETURN = r"""
 status:
   description: The status of the stage, the worst of its checks.
   type: str
-  returned: always
+  returned: unless deferred
   sample: passed
 path:
   description: The file of the result on the controller.
   type: str
-  returned: always
+  returned: unless deferred
+observed:
+  description: The observation. Its C(wanted) says which steps the inputs ask for.
+  type: dict
+  returned: when deferred
 """

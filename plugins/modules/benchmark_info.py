@@ -62,7 +62,9 @@ service:
   type: dict
   returned: success
 client:
-  description: C(running), C(exit_code) and the end of the C(log); null when there is no such container.
+  description: >-
+    C(running), C(exit_code), the end of the C(log), and C(ended_at) in seconds since 1970; null when there is no such
+    container.
   type: dict
   returned: success
 result:
@@ -71,6 +73,7 @@ result:
   returned: success
 """
 
+import calendar
 import hashlib
 import io
 import json
@@ -136,9 +139,16 @@ def client_of(module, name, wait):
     return {
         "running": found["State"]["Running"],
         "exit_code": None if found["State"]["Running"] else found["State"]["ExitCode"],
+        "ended_at": None if found["State"]["Running"] else seconds(found["State"]["FinishedAt"]),
         "error": found["State"]["Error"] or None,
         "log": [line for line in lines if line.strip()][-int(LOG_LINES):],
     }
+
+
+def seconds(text):
+    """Seconds since 1970 of a time of Docker's, such as 2026-11-25T19:05:22.123456789Z."""
+    whole, _dot, fraction = text.rstrip("Z").partition(".")
+    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float("0." + (fraction or "0"))
 
 
 def read_result(module, name, path, maximum):

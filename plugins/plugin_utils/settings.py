@@ -12,10 +12,14 @@ from pathlib import Path
 
 from ansible import template
 from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
 
 # ansible-core >= 2.19 renders only what is marked as a template; older ones know no such mark.
 _TRUSTED = {"trusted_as_template": True} if hasattr(template, "trust_as_template") else {}
+
+_SPEC_KEYS = ("type", "elements", "choices", "no_log")
 
 
 def collection_root() -> Path:
@@ -26,7 +30,8 @@ def collection_root() -> Path:
 def role_settings(templar, task_vars, *roles):
     """Return ``{variable: value}`` for every input of the roles, the host's variables over the defaults, templated.
 
-    The values are plain Python data (dict, list, str, int, float, bool, None), safe to pass as module arguments.
+    The values are plain Python data (dict, list, str, int, float, bool, None), safe to pass as module arguments. A text
+    that can be read as its input's type is: ``-e benchmark_repeats=3`` gives one where the inventory gives a number.
     Raises AnsibleError naming the variable when a template of it cannot be resolved.
     """
     defaults = {}
@@ -39,7 +44,27 @@ def role_settings(templar, task_vars, *roles):
             settings[name] = plain(host_templar.template(task_vars.get(name, default)))
         except AnsibleError as error:
             raise AnsibleError(f"The variable {name} cannot be resolved: {error}") from error
+    for role in roles:
+        settings.update(typed(role, {name: value for name, value in settings.items() if isinstance(value, str)})[0])
     return settings
+
+
+def typed(role, variables):
+    """Return the inputs of the role among the variables in their types, and a sentence for each that has none.
+
+    An input that cannot be read as its type is returned as it is. Paths stay as they are written, since most of them
+    are paths of another host.
+    """
+    path = collection_root() / "roles" / role / "meta" / "argument_specs.yml"
+    options = yaml_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
+    spec = {name: {key: option[key] for key in _SPEC_KEYS if key in option}
+            for name, option in options.items() if name in variables}
+    for name, option in spec.items():
+        # An empty text is an empty list, not a list of an empty text.
+        if option.get("type") == "path" or (variables[name] == "" and option.get("type") == "list"):
+            spec[name] = {"type": "raw"}
+    result = ArgumentSpecValidator(spec).validate({name: variables[name] for name in spec})
+    return result.validated_parameters, result.error_messages
 
 
 def role_defaults(role):

@@ -18,9 +18,10 @@ from .conftest import ENGINE
 
 pytestmark = pytest.mark.engine
 
-# Prints {"version", "options": {name: kind}} and for each command of standard input what it parses to, or its error.
+# Prints {"version", "options": {name: kind}, "bench": {command: {name: kind}}} and for each command of standard input
+# what it parses to, or its error.
 PARSE = """
-import argparse, json, sys, vllm
+import argparse, importlib, json, sys, vllm
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
@@ -28,13 +29,21 @@ class Parser(FlexibleArgumentParser):
     def error(self, message):
         raise ValueError(message)
 
+def options_of(parser):
+    options = {}
+    for action in parser._actions:
+        kind = "switch" if isinstance(action, argparse.BooleanOptionalAction) else "value"
+        for name in action.option_strings:
+            if name.startswith("--") and not name.startswith("--no-"):
+                options[name[2:].replace("_", "-")] = "flag" if action.nargs == 0 and kind == "value" else kind
+    return options
+
 parser = make_arg_parser(Parser(add_help=False))
-options = {}
-for action in parser._actions:
-    kind = "switch" if isinstance(action, argparse.BooleanOptionalAction) else "flag" if action.nargs == 0 else "value"
-    for name in action.option_strings:
-        if name.startswith("--") and not name.startswith("--no-"):
-            options[name[2:]] = kind
+bench = {}
+for command in ("serve", "latency", "throughput"):
+    measuring = Parser(add_help=False)
+    importlib.import_module("vllm.benchmarks." + command).add_cli_args(measuring)
+    bench[command] = options_of(measuring)
 parsed = []
 for words in json.load(sys.stdin):
     try:
@@ -43,7 +52,8 @@ for words in json.load(sys.stdin):
                        if value is None or isinstance(value, (str, int, list))})
     except ValueError as error:
         parsed.append({"error": str(error)})
-print(json.dumps({"version": vllm.__version__, "options": options, "parsed": parsed}, default=str))
+found = {"version": vllm.__version__, "options": options_of(parser), "bench": bench, "parsed": parsed}
+print(json.dumps(found, default=str))
 """
 COMMANDS = [(release, model) for release in CATALOGUE["releases"] for model in CATALOGUE["models"]]
 # (release, model, topology, host), without pipelines of releases that are refused them.
@@ -89,6 +99,22 @@ def parser():
 def test_table_of_options_is_that_of_the_parser(parser):
     version = parser["version"].partition("+")[0]
     assert lookup.serve_options(CATALOGUE, version) == parser["options"]
+
+
+@pytest.mark.parametrize("command", ["serve", "latency", "throughput"])
+def test_tables_of_vllm_bench_are_those_of_its_parsers(parser, command):
+    version = parser["version"].partition("+")[0]
+    # --no-reranker and the like are options of their own here.
+    known = {name: kind for name, kind in lookup.bench_options(CATALOGUE, version, command).items()
+             if not name.startswith("no-")}
+    found = parser["bench"][command]
+    assert {name: found.get(name) for name in known} == known
+    others = set(found) - set(known)
+    if command == "serve":
+        assert not others
+    else:
+        engine = lookup.engine_options(CATALOGUE) & set(lookup.serve_options(CATALOGUE, version))
+        assert others - {"enable-log-requests"} == engine - set(known)  # which throughput alone has of the server's
 
 
 @pytest.mark.parametrize("index", range(len(COMMANDS)), ids=["-".join(command) for command in COMMANDS])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = ("npu_driver", "hccl", "image", "weights", "serving_faults", "lifecycle", "topology", "site")
+SCENARIOS = ("npu_driver", "hccl", "image", "weights", "serving_faults", "lifecycle", "topology", "benchmark", "site")
 # Each has a bed of its own. They wait for nodes and servers more than they work: three keep two cores busy.
 AT_ONCE = 3
 

@@ -51,7 +51,6 @@ def _judge_dataset(checks, dataset, observed, model, settings):
     answered, failed = sum(count["answered"] for count in counts), sum(count["failed"] for count in counts)
     checks.expect("answered", answered > 0 and failed == 0, "all, at least one",
                   "%d answered, %d failed" % (answered, failed), subject=name)
-    # A data set of many subjects is summed up under its own name.
     whole = next((score for score in observed["scores"] if score["dataset"] == name), None)
     if whole is None or whole["score"] is None:
         why = " / ".join(observed["log"][-2:]) or "no log"
@@ -78,7 +77,7 @@ def _judge_comparison(checks, observed, settings):
             checks.not_run("delta", "%s of %s was not measured on the same data" % (
                 compared["model"], compared["host"]), subject=dataset["name"])
         else:
-            checks.expect("delta", row["delta"] >= -settings["maximum_drop"],
+            checks.expect("delta", row["within"],
                           "at most %g below the %g of %s" % (
                               settings["maximum_drop"], row["before"], compared["model"]),
                           "%g (%+g)" % (row["after"], row["delta"]), subject=dataset["name"])

@@ -8,14 +8,18 @@ from __future__ import annotations
 from ansible_collections.ascend.vllm.plugins.module_utils.bench_results import LATENCY, SERVE
 from ansible_collections.ascend.vllm.plugins.module_utils.benchmark import complete, identity
 from ansible_collections.ascend.vllm.plugins.module_utils.benchmark_analysis import GATE, missed
+from ansible_collections.ascend.vllm.plugins.module_utils.benchmark_targets import AIS_BENCH, BALANCER, differences
 from ansible_collections.ascend.vllm.plugins.module_utils.results import CRITICAL, INFO, Check, Checks
+
+# Percent of the time that the clients of a node have to run side by side, for the sum to be the node's.
+TOGETHER = 80
 
 CHECKS = (
     Check("service", CRITICAL, "The planned instance runs",
           "Serve it (playbooks/serving.yml), or correct the variables that make the plan differ from what runs."),
     Check("warm_up", CRITICAL, "The instance answers the warm-up under the planned name",
           "Run playbooks/functional.yml: it shows what the server does not do."),
-    Check("client", CRITICAL, "The client wrote a result in time",
+    Check("client", CRITICAL, "Every client wrote a result in time",
           "Read the end of its log in the result file; raise benchmark_timeout_s for long runs."),
     Check("completed", CRITICAL, "Every request was answered",
           "Read the server's log (playbooks/diagnostics.yml); with failed requests the other numbers mean nothing."),
@@ -23,6 +27,8 @@ CHECKS = (
           "Compare the client's options with the release: the server may not honour ignore_eos."),
     Check("noise", CRITICAL, "Repeated runs agree",
           "Find what else runs on the node, send more requests (benchmark_num_prompts) or repeat more often."),
+    Check("together", CRITICAL, "The clients of a node's instances ran side by side",
+          "Send more requests (benchmark_num_prompts), so that the moments of their starts matter less."),
     Check("objective", CRITICAL, "The medians meet benchmark_slo",
           "Lower the load, add instances (serving_replicas), or let benchmark_sweep find what the service can take."),
     Check("baseline", INFO, "There is a baseline of this deployment and workload",
@@ -41,26 +47,54 @@ CHECKS = (
 
 
 def judge(context):
-    """Judge every run of every instance; subject is the instance or the run."""
+    """Judge every run of everything that was measured; subject is the target or the run."""
     checks = Checks(CHECKS)
     observed, settings = context["observed"], context["settings"]
     if observed.get("not_run"):
         checks.not_run("completed", observed["not_run"])
-    for instance in observed["instances"]:
-        if not _judge_service(checks, instance):
-            continue
-        if not _judge_warm_up(checks, instance, context["plan"]["model"]["served_name"]):
-            continue
-        before = identity(instance["service"])
-        for run in instance["runs"]:
-            _judge_run(checks, run, settings)
-            _judge_identity(checks, before, run)
-            before = identity(run["service"])
-        _judge_summary(checks, instance, settings)
-        if instance["sweep"]:
-            _judge_sweep(checks, instance)
+    model = context["plan"].get("model", {}).get("served_name")
+    for instance in observed.get("instances", []):
+        if _judge_service(checks, instance) and instance["warm_up"]:
+            _judge_warm_up(checks, instance["name"], instance["warm_up"], model)
+    for measured in observed.get("measurements", []):
+        if measured["warm_up"]:
+            _judge_warm_up(checks, measured["name"], measured["warm_up"], model)
+        _judge_measurement(checks, measured, observed, settings)
+    _judge_looks(checks, context)
     _judge_offline(checks, observed, settings)
     return checks.as_list()
+
+
+def _judge_measurement(checks, measured, observed, settings):
+    before = observed["looks"][-1]
+    for run in measured["runs"]:
+        _judge_run(checks, run, settings, measured["num_prompts"])
+        if measured["target"] != BALANCER:
+            before = _judge_identity(checks, before, run)
+    if measured["runs"] and all(complete(run, settings, measured["num_prompts"]) and GATE in run["metrics"]
+                                for run in measured["runs"]):
+        _judge_summary(checks, measured, settings)
+    if measured["sweep"]:
+        _judge_sweep(checks, measured)
+
+
+def _judge_looks(checks, context):
+    """What a balancer or another host measured is of the servers that were there before and after, on every node."""
+    observed = context["observed"]
+    for measured in observed.get("measurements", []):
+        if measured["target"] != BALANCER and measured["tool"] != AIS_BENCH:
+            continue
+        looks = {context["host"]: observed["looks"]}
+        looks.update((host, context["peers"].get(host, {}).get("looks", []))
+                     for host in measured["hosts"] if host != context["host"])
+        changed = []
+        for host, seen in sorted(looks.items()):
+            if len(seen) < 2:
+                changed.append("%s left in the meantime" % host)
+            else:
+                changed += ["%s %s" % (host, difference) for difference in differences(seen[0], seen[-1])]
+        checks.expect("same_server", not changed, "nothing changed", "; ".join(changed) or "nothing changed",
+                      subject=measured["name"])
 
 
 def _judge_offline(checks, observed, settings):
@@ -87,31 +121,36 @@ def _no_result(run):
     return "none, exit code %s; its log ends: %s" % (run["exit_code"], " / ".join(run["log"][-3:]) or "(empty)")
 
 
-def _judge_summary(checks, instance, settings):
+def _judge_summary(checks, measured, settings):
     """Judge the medians; what is too noisy to judge is neither passed nor failed."""
-    name, summary = instance["name"], instance["summary"]
-    if not all(complete(run, settings) for run in instance["runs"]):
-        return
+    name, summary, count = measured["name"], measured["summary"], len(measured["runs"])
     spread = summary[GATE]["cv_percent"]
+    overlaps = [run["overlap_percent"] for run in measured["runs"] if run["overlap_percent"] is not None]
+    apart = bool(overlaps) and min(overlaps) < TOGETHER
     noisy = spread is not None and spread > settings["max_cv_percent"]
     if noisy:
         why = "inconclusive: the output throughput of %d runs varies by %s %% (%.4g to %.4g tok/s), more than %g %%" % (
-            len(instance["runs"]), spread, summary[GATE]["minimum"], summary[GATE]["maximum"],
-            settings["max_cv_percent"])
+            count, spread, summary[GATE]["minimum"], summary[GATE]["maximum"], settings["max_cv_percent"])
         checks.not_run("noise", why, subject=name)
     elif spread is not None:
         checks.expect("noise", True, "at most %g %%" % settings["max_cv_percent"], "%s %%" % spread, subject=name)
+    if apart:
+        why = "inconclusive: the clients ran side by side for %g %% of the time, less than %g %%"
+        checks.not_run("together", why % (min(overlaps), TOGETHER), subject=name)
+    elif overlaps:
+        checks.expect("together", True, "at least %g %%" % TOGETHER, "%g %%" % min(overlaps), subject=name)
+    inconclusive = noisy or apart
     medians = {metric: values["median"] for metric, values in summary.items()}
     if settings["slo"]:
         failing = missed(settings["slo"], medians)
-        checks.expect("objective", None if noisy else not failing, _limits(settings["slo"]),
+        checks.expect("objective", None if inconclusive else not failing, _limits(settings["slo"]),
                       _limits({metric: medians.get(metric) for metric in failing or settings["slo"]}), subject=name,
-                      message="inconclusive" if noisy else None)
-    _judge_baseline(checks, instance, settings, noisy)
+                      message="inconclusive" if inconclusive else None)
+    _judge_baseline(checks, measured, settings, inconclusive)
 
 
-def _judge_baseline(checks, instance, settings, noisy):
-    name, baseline = instance["name"], instance["baseline"]
+def _judge_baseline(checks, measured, settings, inconclusive):
+    name, baseline = measured["name"], measured["baseline"]
     if not baseline:
         checks.not_run("baseline", "this run is to be kept as the baseline" if settings["baseline_save"] else
                        "there is none in benchmark_baseline_path for this deployment and workload", subject=name)
@@ -119,21 +158,21 @@ def _judge_baseline(checks, instance, settings, noisy):
     checks.expect("baseline", True, "a baseline", "%s of %s" % (baseline["file"], baseline["recorded_at"]),
                   subject=name)
     row = next(row for row in baseline["rows"] if row["metric"] == GATE)
-    checks.expect("regression", None if noisy else row["ratio"] >= settings["minimum_ratio"],
+    checks.expect("regression", None if inconclusive else row["ratio"] >= settings["minimum_ratio"],
                   "at least %g × %.4g tok/s" % (settings["minimum_ratio"], row["before"]),
                   "%g × (%.4g tok/s)" % (row["ratio"], row["after"]), subject=name,
-                  message="inconclusive" if noisy else None)
+                  message="inconclusive" if inconclusive else None)
 
 
-def _judge_sweep(checks, instance):
-    sweep = instance["sweep"]
+def _judge_sweep(checks, measured):
+    sweep = measured["sweep"]
     last = sweep["points"][-1]["run"]
     if last["kind"] != SERVE:
-        checks.expect("sweep", None, message="the run %s left no result" % last["id"], subject=instance["name"])
+        checks.expect("sweep", None, message="the run %s left no result" % last["id"], subject=measured["name"])
         return
     tried = ", ".join("%g %s" % (point["value"], "misses " + _limits(point["missed"]) if point["missed"] else "meets")
                       for point in sorted(sweep["points"], key=lambda point: point["value"]))
-    checks.expect("sweep", sweep["best"] is not None, _limits(sweep["objective"]), tried, subject=instance["name"])
+    checks.expect("sweep", sweep["best"] is not None, _limits(sweep["objective"]), tried, subject=measured["name"])
 
 
 def _limits(values):
@@ -152,25 +191,26 @@ def _judge_service(checks, instance):
                          subject=name)
 
 
-def _judge_warm_up(checks, instance, model):
-    found = instance["warm_up"]
+def _judge_warm_up(checks, name, found, model):
     actual = "%d of %d answered" % (found["answered"], found["sent"])
     if model not in (found["models"] or []):
         actual += ", served names: %s" % (found["models"] or "none")
     if found["errors"]:
         actual += ", " + "; ".join(found["errors"])
-    return checks.expect("warm_up", model in (found["models"] or []) and found["answered"] == found["sent"],
-                         "%s, %d of %d answered" % (model, found["sent"], found["sent"]), actual,
-                         subject=instance["name"])
+    checks.expect("warm_up", found["good"], "%s, %d of %d answered" % (model, found["sent"], found["sent"]), actual,
+                  subject=name)
 
 
-def _judge_run(checks, run, settings):
+def _judge_run(checks, run, settings, wanted):
     metrics, name = run["metrics"], run["id"]
-    if run["kind"] != SERVE:
-        checks.expect("client", False, "a result of vllm bench serve", _no_result(run), subject=name)
+    clients = run.get("clients") or [run]
+    without = [client for client in clients if client["kind"] != SERVE]
+    if without:
+        checks.expect("client", False, "a result of vllm bench serve or AISBench", _no_result(without[0]), subject=name)
         return
-    checks.expect("client", True, "a result of vllm bench serve", run["file"], subject=name)
-    wanted, answered = settings["num_prompts"], metrics["completed"]
+    checks.expect("client", True, "a result of vllm bench serve or AISBench",
+                  ", ".join(client["file"] for client in clients), subject=name)
+    answered = metrics["completed"]
     failed = metrics.get("failed", metrics["num_prompts"] - answered)
     checks.expect("completed", answered == metrics["num_prompts"] == wanted and failed == 0,
                   "%d completed, none failed" % wanted, "%d completed, %d failed" % (answered, failed), subject=name)
@@ -180,8 +220,10 @@ def _judge_run(checks, run, settings):
 
 
 def _judge_identity(checks, before, run):
-    after = identity(run["service"])
-    changed = sorted(key for key in before if before[key] != after[key])
-    checks.expect("same_server", not changed, "nothing changed",
-                  "; ".join("%s %s → %s" % (key, before[key], after[key]) for key in changed) or "nothing changed",
-                  subject=run["id"])
+    """Hold the servers of a run against those before it; returns what the next run is held against."""
+    after = run["services"]
+    if after:
+        changed = differences({name: before[name] for name in after}, after)
+        checks.expect("same_server", not changed, "nothing changed", "; ".join(changed) or "nothing changed",
+                      subject=run["id"])
+    return dict(before, **after)

@@ -96,7 +96,7 @@ def requests(model, settings, picture):
 def judge(context):
     """Compare the answers of every instance with what they have to be."""
     checks = Checks(CHECKS)
-    if not context["observed"]["servers"]:
+    if not serving(context["plan"]):
         checks.not_run("served_name", answers_elsewhere(context["plan"]))
     for server in context["observed"]["servers"]:
         _judge_server(checks, server, context["plan"]["model"]["served_name"], context["settings"])

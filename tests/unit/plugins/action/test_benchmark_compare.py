@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import Mock
 
 import pytest
 from ansible.errors import AnsibleActionFail
@@ -12,33 +13,86 @@ from ansible_collections.ascend.vllm.plugins.action import benchmark_compare
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
 
 RAW = {"num_prompts": 2, "completed": 2, "output_throughput": 50.0, "p99_ttft_ms": 20.0}
-FORMS = {
-    "raw": RAW,
-    "baseline": {"schema": analysis.BASELINE_SCHEMA, "metrics": RAW},
-    "stage": {"stage": "benchmark", "observed": {"instances": [{"summary": {
-        "output_throughput": {"median": 50.0}, "p99_ttft_ms": {"median": 20.0}}}]}},
-}
 
 
-@pytest.mark.parametrize("form", sorted(FORMS))
-def test_every_form_of_a_measurement_is_read(form, tmp_path):
-    path = tmp_path / "x.json"
-    path.write_text(json.dumps(FORMS[form]))
-    found = benchmark_compare._metrics(path)
-    assert (found["output_throughput"], found["p99_ttft_ms"]) == (50.0, 20.0)
+def stage(**targets):
+    return {"stage": "benchmark", "observed": {"measurements": [
+        {"name": name, "summary": {metric: {"median": value} for metric, value in metrics.items()}}
+        for name, metrics in targets.items()]}}
+
+
+def scores(**found):
+    return {"stage": "accuracy", "observed": {"scores": [
+        {"dataset": name, "metric": "accuracy", "version": "1a", "answered": 10, "data": "5ha", "score": score}
+        for name, score in found.items()]}}
+
+
+FORMS = {"raw": RAW, "baseline": {"schema": analysis.BASELINE_SCHEMA, "metrics": RAW}, "stage": stage(vllm=RAW)}
+
+
+@pytest.fixture
+def compare(tmp_path):
+    """Returns a function (before, after, **options) -> (what the action returned, the lines that it printed)."""
+    def run(before, after, **options):
+        for name, data in (("before", before), ("after", after)):
+            (tmp_path / name).write_text(data if isinstance(data, str) else json.dumps(data))
+        task = Mock(args={"before": str(tmp_path / "before"), "after": str(tmp_path / "after"), **options}, async_val=0)
+        action = benchmark_compare.ActionModule(task, Mock(), Mock(), Mock(), Mock(), Mock())
+        action._display = Mock()
+        result = action.run(task_vars={})
+        return result, [" ".join(line.split()) for line in action._display.display.call_args.args[0].splitlines()]
+    return run
+
+
+@pytest.mark.parametrize("before", sorted(FORMS))
+@pytest.mark.parametrize("after", sorted(FORMS))
+def test_any_two_measurements_are_compared(compare, before, after):
+    result, lines = compare(FORMS[before], FORMS[after])
+    assert [row["ratio"] for row in result["rows"]] == [1.0, 1.0]
+    assert result["holds"]
+    assert lines[-1] == "The output throughput is at least 0.97 times the first."
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"stage": "benchmark", "observed": {}}', '{"stage": "hccl"}'])
-def test_what_is_no_measurement_is_named(text, tmp_path):
-    path = tmp_path / "x.json"
-    path.write_text(text)
-    with pytest.raises(AnsibleActionFail, match=str(path)):
-        benchmark_compare._metrics(path)
+def test_what_is_no_measurement_is_named(compare, text, tmp_path):
+    with pytest.raises(AnsibleActionFail, match=str(tmp_path / "after")):
+        compare(RAW, text)
 
 
-def test_the_table_says_which_way_is_better():
-    rows = analysis.compare(RAW, dict(RAW, output_throughput=40.0, p99_ttft_ms=20.0))
-    assert [" ".join(line.split()) for line in benchmark_compare._table(rows)] == [
+def test_the_table_says_which_way_is_better(compare):
+    result, lines = compare(RAW, dict(RAW, output_throughput=40.0))
+    assert lines == [
         "figure before after after/before",
         "Output token throughput (tok/s) 50 40 0.800 worse",
-        "Time to first token, p99 (ms) 20 20 1.000 same"]
+        "Time to first token, p99 (ms) 20 20 1.000 same",
+        "", "The output throughput is below 0.97 times the first."]
+    assert not result["holds"]
+    assert compare(RAW, dict(RAW, output_throughput=40.0), minimum_ratio=0.8)[0]["holds"]
+
+
+def test_targets_of_one_name_are_compared(compare):
+    slower = dict(RAW, output_throughput=10.0)
+    _result, lines = compare(stage(node=RAW, balancer=RAW), stage(balancer=slower, other=RAW, node=RAW))
+    assert "balancer: Output token throughput (tok/s) 50 10 0.200 worse" in lines
+    assert not [line for line in lines if line.startswith("other")]
+
+
+def test_two_models_have_a_difference_and_a_verdict(compare):
+    result, lines = compare(scores(textvqa=76.2, gsm8k=90.0), scores(textvqa=75.5, gsm8k=88.0))
+    assert lines == [
+        "data set before after difference",
+        "textvqa, accuracy 76.2 75.5 -0.7 within the limit",
+        "gsm8k, accuracy 90 88 -2 too low",
+        "", "A score is more than 1 points below the first."]
+    assert not result["holds"]
+    assert compare(scores(gsm8k=90.0), scores(gsm8k=88.0), maximum_drop=2)[0]["holds"]
+
+
+def test_speed_is_not_compared_with_scores(compare):
+    with pytest.raises(AnsibleActionFail, match="different kinds"):
+        compare(RAW, scores(textvqa=76.2))
+
+
+def test_nothing_in_common(compare):
+    with pytest.raises(AnsibleActionFail, match="no figure in common"):
+        compare(scores(textvqa=76.2), scores(gsm8k=88.0))

@@ -27,18 +27,32 @@ def test_good_input():
 def test_the_server_is_the_planned_instance():
     assert accuracy.server({"model": {"served_name": "m"}}, {"url": "http://10.0.0.1:8888"},
                            {"concurrency": "4", "maximum_tokens": 16}) == {
-        "host": "10.0.0.1", "port": 8888, "model": "m", "concurrency": 4, "maximum_tokens": 16}
+        "url": "http://10.0.0.1:8888", "model": "m", "concurrency": 4, "maximum_tokens": 16}
 
 
 def row(dataset, score, version="1a"):
     return {"dataset": dataset, "version": version, "metric": "accuracy", "mode": "gen", "model": score}
 
 
-def test_scores_carry_the_counts_of_their_requests():
-    found = accuracy.scores([row("own", "50.00"), row("gone", "-")], {"own": {"answered": 2, "failed": 0}})
-    assert [(score["dataset"], score["score"], score["answered"]) for score in found] == [
-        ("own", 50.0, 2), ("gone", None, None)]
-    assert accuracy.figures(found) == [{"name": "own, accuracy", "value": 50.0, "unit": "points"}]
+def test_scores_carry_the_counts_of_their_requests_and_the_digest_of_their_data():
+    datasets = [{"name": "own"}, {"name": "gone"}]
+    found = accuracy.scores([row("own", "50.00"), row("gone", "-")], {"own": {"answered": 2, "failed": 0}}, datasets,
+                            {"own": "5ha"})
+    assert [(score["dataset"], score["score"], score["answered"], score["data"]) for score in found] == [
+        ("own", 50.0, 2, "5ha"), ("gone", None, 0, None)]
+    assert accuracy.figures(found, datasets) == [{"name": "own, accuracy", "value": 50.0, "unit": "points"}]
+
+
+@pytest.mark.parametrize(("printed", "score"), [("61.50", 61.5), ("-", None)])
+def test_a_data_set_of_many_parts_has_one_score(printed, score):
+    rows = [row("lukaemon_mmlu_law", "60.00"), row("lukaemon_mmlu_virology", "62.00" if score else "-"),
+            row("mmlu", "61.00"), row("mmlu-stem", "0.00"), row("mmlu-weighted", printed)]
+    answers = {"lukaemon_mmlu_law": {"answered": 3, "failed": 0},
+               "lukaemon_mmlu_virology": {"answered": 4, "failed": 1}}
+    found = accuracy.scores(rows, answers, [{"name": "mmlu"}], {"mmlu": "5ha"})
+    assert [each["dataset"] for each in found] == ["mmlu", "lukaemon_mmlu_law", "lukaemon_mmlu_virology"]
+    assert (found[0]["score"], found[0]["answered"], found[0]["failed"]) == (score, 7, 1)
+    assert len(accuracy.figures(found, [{"name": "mmlu"}])) == (1 if score else 0)
 
 
 KNOWN = [{"model": "m", "dataset": "gsm8k", "score": 80, "tolerance": 5, "source": "somewhere"}]
@@ -57,7 +71,8 @@ def test_a_known_score_is_of_one_model_and_data_set():
 
 
 def score(value, **more):
-    return dict({"dataset": "own", "metric": "accuracy", "version": "1a", "score": value, "answered": 10}, **more)
+    return dict({"dataset": "own", "metric": "accuracy", "version": "1a", "score": value, "answered": 10,
+                 "data": "5ha"}, **more)
 
 
 def test_two_models_are_compared_on_the_same_data():
@@ -66,6 +81,12 @@ def test_two_models_are_compared_on_the_same_data():
 
 
 @pytest.mark.parametrize("other", [{"dataset": "x"}, {"metric": "pass@1"}, {"version": "2b"}, {"answered": 9},
-                                   {"score": None}])
+                                   {"score": None}, {"data": "6ha"}])
 def test_other_data_are_not_compared(other):
     assert accuracy.compare([score(80.0)], [dict(score(79.0), **other)]) == []
+
+
+@pytest.mark.parametrize(("after", "within"), [(80.5, True), (79.0, True), (78.9, False)])
+def test_a_drop_has_a_limit(after, within):
+    (row,) = accuracy.verdicts(accuracy.compare([score(80.0)], [score(after)]), 1)
+    assert row["within"] is within

@@ -9,9 +9,18 @@ import json
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils import ais_bench_config
-from ansible_collections.ascend.vllm.plugins.module_utils.ais_bench_config import PRESETS, BadData, prepare, render
+from ansible_collections.ascend.vllm.plugins.module_utils.ais_bench_config import (
+    PRESETS,
+    BadData,
+    digest,
+    prepare,
+    prepare_prompts,
+    render,
+    render_performance,
+    sum_of,
+)
 
-SERVER = {"host": "10.0.0.1", "port": 8888, "model": "qwen25_vl", "api_key": "k'\"]\\", "concurrency": 4,
+SERVER = {"url": "http://10.0.0.1:8888", "model": "qwen25_vl", "api_key": "k'\"]\\", "concurrency": 4,
           "maximum_tokens": 64}
 
 
@@ -52,8 +61,8 @@ def test_own_questions_with_and_without_options(tmp_path):
 
 def test_the_server_is_written_as_literals_whatever_the_key(tmp_path):
     found = literals(render(SERVER, prepare([own(tmp_path, {"question": "?", "answer": "!"})], str(tmp_path))))
-    assert (found["host_ip"], found["host_port"], found["model"], found["api_key"]) == (
-        ["10.0.0.1"], [8888], ["qwen25_vl"], [SERVER["api_key"]])
+    assert (found["url"], found["model"], found["api_key"]) == (
+        ["http://10.0.0.1:8888"], ["qwen25_vl"], [SERVER["api_key"]])
     assert found["path"][-1].endswith("own.jsonl")
 
 
@@ -104,3 +113,50 @@ def test_what_is_wrong_with_own_data_is_named(tmp_path, text, sentence):
 def test_own_data_that_are_not_there(path, sentence):
     with pytest.raises(BadData, match=sentence):
         ais_bench_config.prepare([{"name": "own", "path": path}], "/tmp")
+
+
+LOAD = {"requests": 6, "input_tokens": 8, "output_tokens": 3, "request_rate": 2.0, "statistics": ["Average", "P99"],
+        "tokenizer": "/data/it's", "file": ""}
+
+
+def test_a_performance_run_sends_each_request_once_and_streams():
+    text = render_performance(SERVER, LOAD)
+    found = literals(text)
+    assert (found["retry"], found["stream"], found["request_rate"], found["ignore_eos"], found["path"]) == (
+        [1], [True], [2.0], [True], ["/data/it's"])
+    assert "'MinValue': 8, 'MaxValue': 8" in text
+    assert "'MinValue': 3, 'MaxValue': 3" in text
+    assert "'RequestCount': 6" in text
+
+
+def test_own_prompts_are_repeated_up_to_the_number_of_requests(tmp_path):
+    source = tmp_path / "p.jsonl"
+    source.write_text('{"prompt": "a"}\n\n{"prompt": "b"}\n')
+    written = prepare_prompts(str(source), 3, str(tmp_path))
+    with open(written) as stream:
+        assert [json.loads(line)["question"] for line in stream] == ["a", "b", "a"]
+    assert literals(render_performance(SERVER, dict(LOAD, file=written)))["path"][-1] == written
+
+
+@pytest.mark.parametrize("text", ["", '{"question": "?"}\n', "[1]\n", "{broken\n"])
+def test_what_are_no_prompts_is_named(tmp_path, text):
+    path = tmp_path / "p.jsonl"
+    path.write_text(text)
+    with pytest.raises(BadData, match="benchmark_dataset_path"):
+        prepare_prompts(str(path), 1, str(tmp_path))
+
+
+def test_the_digest_is_of_the_data_and_not_of_their_place(tmp_path, textvqa):
+    first = digest(own(tmp_path, {"question": "?", "answer": "!"}))
+    assert first == digest(own(tmp_path, {"question": "?", "answer": "!"}))
+    assert first != digest(own(tmp_path, {"question": "?", "answer": "x"}))
+    whole = digest({"path": str(textvqa)})
+    moved = textvqa.rename(tmp_path / "elsewhere")
+    assert whole == digest({"path": str(moved)})
+    (moved / "train_images" / "1.jpg").write_text("bigger")
+    assert whole != digest({"path": str(moved)})
+
+
+def test_a_data_set_of_parts_has_its_score_in_a_row_of_its_own():
+    assert (sum_of("mmlu"), sum_of("ceval"), sum_of("gsm8k"), sum_of("mine")) == (
+        "mmlu-weighted", "ceval-weighted", "gsm8k", "mine")

@@ -53,6 +53,27 @@ a line after the table
 """
 
 
+def test_of_appended_results_the_last_counts():
+    lines = "".join(json.dumps({"completed": count, "num_prompts": 4}) + "\n" for count in (1, 3))
+    assert parse(lines) == {"kind": "serve", "metrics": {"completed": 3.0, "num_prompts": 4.0}}
+
+
+# What newer versions add beside the keys of 0.11.0 (0.23.0: failed, rtfx; 0.33.0: latencies, probes, null where off).
+NEWER = {
+    "completed": 4, "num_prompts": 4, "failed": 0, "request_rate": "inf", "request_goodput": None, "rtfx": 0.0,
+    "latencies": [0.1], "queue_times": None, "server_ttfts": [0.1], "probe_p99_ttft_ms": 5.5, "probe_enabled": False,
+    "spec_decode_acceptance_rate": float("nan"), "diffusion_stats": {"committed_throughput": 2.5},
+    "p99_client_queue_time_ms": 0.25, "p99.9_e2el_including_client_queue_ms": 9.0,
+}
+
+
+def test_what_newer_versions_add():
+    assert parse(json.dumps(NEWER)) == {"kind": "serve", "metrics": {
+        "completed": 4.0, "num_prompts": 4.0, "failed": 0.0, "rtfx": 0.0, "probe_p99_ttft_ms": 5.5,
+        "diffusion_stats.committed_throughput": 2.5, "p99_client_queue_time_ms": 0.25,
+        "p99.9_e2el_including_client_queue_ms": 9.0}}
+
+
 def test_serve_text_counts_only_the_block():
     assert parse(SERVE) == {"kind": "serve", "metrics": {
         "Successful requests": 3.0, "Failed requests": 1.0, "Benchmark duration (s)": 2.5,

@@ -6,11 +6,12 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils import benchmark, benchmark_offline
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import CATALOGUE
 
 SHARED = ["/dev/davinci_manager"]
 SETTINGS = {"offline": ["latency"], "offline_stop_service": False, "seed": 3, "random_input_len_tokens": 32,
             "random_output_len_tokens": 16, "offline_batch_size": 4, "offline_warmup_iterations": 1,
-            "offline_iterations": 2, "num_prompts": 7}
+            "offline_iterations": 2, "num_prompts": 7, "client_image": "", "dataset_path": ""}
 INSTANCE = {
     "name": "vllm", "url": "http://10.0.0.1:8888", "npus": [0, 1], "cap_drop": [], "secrets_path": "/s.env",
     "devices": ["/dev/davinci0", "/dev/davinci1", *SHARED], "shm_size": "1g", "environment": {"HCCL_X": "1"},
@@ -25,7 +26,8 @@ INSTANCE = {
 def plan(npus=8):
     return {"hash": "0", "hardware": {"npus": npus, "chips_per_npu": 1, "devices": SHARED}, "group": None,
             "instances": [INSTANCE],
-            "model": {"path": "/data/model", "served_name": "m"}, "image": {"reference": "image"}}
+            "release": {"id": "v0.11.0rc1", "vllm": "0.11.0"}, "model": {"path": "/data/model", "served_name": "m"},
+            "image": {"reference": "image"}}
 
 
 def test_free_npus_are_taken_and_the_service_goes_on():
@@ -41,22 +43,29 @@ def test_without_free_npus_the_service_is_stopped_only_when_that_is_asked_for():
 
 
 def test_the_engine_is_the_one_that_serves():
-    argv = benchmark_offline.command(plan(), INSTANCE, SETTINGS, "latency")
+    argv = benchmark_offline.command(CATALOGUE, plan(), INSTANCE, SETTINGS, "latency")
     assert argv[:5] == ["vllm", "bench", "latency", "--model", "/data/model"]
     engine = "--tensor-parallel-size 2 --quantization ascend --async-scheduling --max-num-seqs 30"
     assert engine + " --no-enable-prefix-caching" in " ".join(argv)
-    assert not {"--host", "--port", "--served-model-name", "--chat-template", "x.jinja", "8888"} & set(argv)
+    assert not {"--host", "--port", "--chat-template", "x.jinja", "8888"} & set(argv)
     assert argv[argv.index("--batch-size") + 1] == "4"
 
 
 def test_throughput_takes_the_load_of_the_benchmark():
-    argv = benchmark_offline.command(plan(), INSTANCE, SETTINGS, "throughput")
+    argv = benchmark_offline.command(CATALOGUE, plan(), INSTANCE, SETTINGS, "throughput")
     assert argv[-4:] == ["--dataset-name", "random", "--num-prompts", "7"]
+    assert argv[argv.index("--input-len") + 1] == "32"
     assert "--num-iters" not in argv
 
 
+def test_a_release_without_the_measurement_is_refused():
+    catalogue = dict(CATALOGUE, bench_options=dict(CATALOGUE["bench_options"], latency={"input-len": {}}))
+    with pytest.raises(benchmark.BadInput, match=r"bench latency of release v0\.11\.0rc1 has no option batch-size"):
+        benchmark_offline.command(catalogue, plan(), INSTANCE, SETTINGS, "latency")
+
+
 def test_the_container_is_that_of_the_service_without_its_key():
-    found = benchmark_offline.client(plan(), INSTANCE, ["/dev/davinci2"], ["vllm"])
+    found = benchmark_offline.client(plan(), INSTANCE, ["/dev/davinci2"], ["vllm"], SETTINGS)
     assert found["devices"] == ["/dev/davinci2:/dev/davinci2:rwm"]
     assert [mount["source"] for mount in found["mounts"]] == ["host", "weights", "patch"]
     assert found["command"] == ["vllm"]

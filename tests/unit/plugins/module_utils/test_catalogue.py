@@ -64,6 +64,8 @@ def _drop(path):
     (_set("models/qwen2_5_vl_32b_instruct/directory", "a/b"), "$.models.qwen2_5_vl_32b_instruct.directory"),
     (_set("serve_options/port", {"switch": True, "flag": True}), "$.serve_options.port"),
     (_set("serve_options/max_model_len", {}), "$.serve_options"),
+    (_set("bench_options/serve/port", {"since": "0.12"}), "$.bench_options.serve.port.since"),
+    (_drop("bench_options/latency"), "$.bench_options"),
 ])
 def test_schema_finds_what_is_wrong(change, where):
     broken = copy.deepcopy(CATALOGUE)
@@ -96,7 +98,8 @@ def test_vllm_versions_are_in_order():
 
 def test_options_come_before_they_go_and_within_the_known_versions():
     known = CATALOGUE["vllm_versions"]
-    for name, option in CATALOGUE["serve_options"].items():
+    tables = [CATALOGUE["serve_options"], *CATALOGUE["bench_options"].values()]
+    for name, option in [pair for table in tables for pair in table.items()]:
         since, until = option.get("since", known[0]), option.get("until", "999.0.0")
         assert lookup.version_key(since) < lookup.version_key(until), name
         assert {since, until} <= {*known, "999.0.0"}, name
@@ -126,6 +129,27 @@ def test_serve_options(option, vllm, kind):
 def test_serve_options_of_an_unknown_version():
     with pytest.raises(KeyError, match=r"9\.9\.9"):
         lookup.serve_options(CATALOGUE, "9.9.9")
+    with pytest.raises(KeyError, match=r"9\.9\.9"):
+        lookup.bench_options(CATALOGUE, "9.9.9", "serve")
+
+
+@pytest.mark.parametrize(("option", "vllm", "kind"), [
+    ("custom-skip-chat-template", "0.11.0", lookup.FLAG),
+    ("skip-chat-template", "0.11.0", None),
+    ("skip-chat-template", "0.12.0", lookup.FLAG),
+    ("num-warmups", "0.11.0", None),
+    ("num-warmups", "0.23.0", lookup.VALUE),
+    ("endpoint-type", "0.23.0", None),
+    ("sonnet-input-len", "0.32.0", None),
+])
+def test_options_of_bench_serve(option, vllm, kind):
+    assert lookup.bench_options(CATALOGUE, vllm, "serve").get(option) == kind
+
+
+def test_an_engine_has_no_port():
+    engine = lookup.engine_options(CATALOGUE)
+    assert {"quantization", "max-model-len", "tensor-parallel-size"} <= engine
+    assert not {"host", "port", "api-key", "chat-template", "lora-modules"} & engine
 
 
 @pytest.mark.parametrize(("base", "overlay", "merged"), [

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -12,6 +13,8 @@ from ansible_collections.ascend.vllm.plugins.module_utils import report, results
 
 TABLE = (results.Check("health", results.CRITICAL, "NPUs are well", "Replace the card."),
          results.Check("warmth", results.WARNING, "NPUs are cool", "Look at the fans."))
+VALIDATE = jsonschema.Draft202012Validator(json.loads(
+    (Path(__file__).resolve().parents[4] / "docs/schemas/report-v1.json").read_text("utf-8"))).validate
 NOW = "2026-11-23T12:00:00Z"
 
 
@@ -89,3 +92,16 @@ def test_report_has_the_shape_of_its_schema(root):
     jsonschema.validate(made, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(dict(made, status="fine"), schema)
+
+
+@pytest.mark.parametrize(("delta", "within", "verdict"), [(-0.5, True, "within the limit"), (-3.0, False, "TOO LOW")])
+def test_two_models_on_the_same_data_are_one_table(delta, within, verdict):
+    row = {"dataset": "textvqa", "metric": "accuracy", "before": 76.0, "after": 76.0 + delta, "delta": delta,
+           "within": within}
+    found = result("accuracy", "node1", observed={"comparison": [row], "compared_with": {"model": "bf16"}})
+    found["model"] = "w8a8"
+    made = summary(found)
+    VALIDATE(made)
+    assert made["comparisons"] == [dict(row, host="node1", compared_with="bf16", model="w8a8")]
+    assert f"| node1 | textvqa, accuracy | bf16 | 76 | w8a8 | {76 + delta:.4g} | {delta:+.4g} | {verdict} |" in (
+        report.to_markdown(made))

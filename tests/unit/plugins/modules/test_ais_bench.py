@@ -46,7 +46,7 @@ def start(tmp_path, monkeypatch):
         program.chmod(0o755)
         started = ais_bench.start(dict({
             "executable": str(program), "datasets": [{"name": "own", "path": str(data)}], "num_prompts": 0,
-            "api_key": "secret", "server": {"host": "h", "port": 1, "model": "m", "concurrency": 1,
+            "api_key": "secret", "load": None, "server": {"url": "http://h:1", "model": "m", "concurrency": 1,
                                             "maximum_tokens": 1}}, **options))
         jobs.append(started["job"])
         return started
@@ -94,6 +94,32 @@ def test_a_run_is_watched_and_ended_with_all_its_processes(start):
     assert not os.path.exists(job)
     with pytest.raises(OSError, match="No such process"):
         os.kill(child, 0)
+
+
+MEASURED = """\
+mkdir -p out/1/performances/model
+printf '{"Total Requests": {"total": 2}}' > out/1/performances/model/load.json
+printf 'Performance Parameters,Stage,Average\\nTTFT,total,1 ms\\n' > out/1/performances/model/load.csv
+echo "$@" > arguments
+"""
+LOAD = {"requests": 3, "input_tokens": 8, "output_tokens": 2, "request_rate": 0, "statistics": ["Average"],
+        "tokenizer": "/t", "file": "", "warm_up": 1}
+
+
+def test_a_performance_run_gives_its_tables(start):
+    job = start(MEASURED, load=LOAD, datasets=[])["job"]
+    found = ais_bench.watch(job, 20)
+    assert found["performance"]["totals"] == '{"Total Requests": {"total": 2}}'
+    assert found["performance"]["latencies"].splitlines()[1] == "TTFT,total,1 ms"
+    with open(os.path.join(job, "arguments")) as arguments:
+        assert arguments.read().split() == ["config.py", "--work-dir", "out", "--mode", "perf", "--num-prompts", "3",
+                                            "--num-warmups", "1"]
+
+
+def test_a_performance_run_without_tables(start, monkeypatch):
+    monkeypatch.setenv("SCORE", "1")
+    assert ais_bench.watch(start(DONE, load=LOAD, datasets=[])["job"], 20)["performance"] == {
+        "totals": None, "latencies": None}
 
 
 def test_a_run_that_was_killed_has_ended(start):

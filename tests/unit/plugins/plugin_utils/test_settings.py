@@ -35,6 +35,16 @@ def resolve(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "collection_root", lambda: tmp_path)
     path = tmp_path / "roles" / "demo" / "defaults" / "main.yml"
     path.parent.mkdir(parents=True)
+    specs = tmp_path / "roles" / "demo" / "meta" / "argument_specs.yml"
+    specs.parent.mkdir()
+    specs.write_text("""
+argument_specs:
+  main:
+    options:
+      demo_port: {type: int}
+      demo_hosts: {type: list, elements: str}
+      demo_folder: {type: path}
+""")
 
     def run(task_vars, defaults=DEFAULTS):
         path.write_text(defaults)
@@ -72,3 +82,11 @@ def test_undefined_names_the_variable(resolve):
 def test_missing_role_is_an_error(resolve):
     with pytest.raises(AnsibleError, match=r"roles/absent/defaults/main\.yml"):
         settings.role_settings(Templar(loader=DataLoader(), variables={}), {}, "absent")
+
+
+@pytest.mark.parametrize(("name", "text", "value"), [
+    ("demo_port", "80", 80), ("demo_port", "eighty", "eighty"), ("demo_hosts", "a,b", ["a", "b"]),
+    ("demo_hosts", "", ""), ("demo_folder", "~/there", "~/there"), ("demo_free", "5", "5")])
+def test_texts_of_the_command_line_get_the_type_of_the_input(resolve, name, text, value):
+    defaults = "demo_port: 1\ndemo_hosts: []\ndemo_folder: /\ndemo_free: x\n"
+    assert resolve({name: text}, defaults)[name] == value

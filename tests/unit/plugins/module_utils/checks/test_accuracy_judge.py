@@ -73,7 +73,8 @@ def test_parts_are_counted_with_their_whole():
 
 @pytest.mark.parametrize(("delta", "status"), [(0.5, "passed"), (-1.0, "passed"), (-1.1, "failed")])
 def test_the_difference_to_another_model(delta, status):
-    row = {"dataset": "own", "metric": "accuracy", "before": 80.0 - delta, "after": 80.0, "delta": delta}
+    row = {"dataset": "own", "metric": "accuracy", "before": 80.0 - delta, "after": 80.0, "delta": delta,
+           "within": status == "passed"}
     found = statuses(settings={"compare_with": "/bf16.json"}, comparison=[row],
                      compared_with={"model": "bf16", "release": "v1", "host": "node1"})
     assert found["delta"] == status
