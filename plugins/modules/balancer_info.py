@@ -54,8 +54,8 @@ error:
   returned: always
 servers:
   description:
-    - The instances with C(name), C(host), C(status) (V(UP), V(DRAIN), V(MAINT) or V(DOWN)), C(sessions), the requests
-      under way, and C(check), the outcome of the last health check.
+    - The instances with C(name), C(host), C(status) (V(UP), V(DRAIN), V(MAINT) or V(DOWN)), C(taken_out), whether
+      somebody has taken it out, C(sessions), the requests under way, and C(check), the outcome of the last health check.
   type: list
   elements: dict
   returned: always
