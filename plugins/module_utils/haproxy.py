@@ -75,8 +75,10 @@ def servers(ask, backend=BACKEND):
         if row["pxname"] == backend and row["svname"] not in ("BACKEND", "FRONTEND"):
             result = (row.get("check_status") or "").lstrip("* ")
             code = row.get("check_code") or ""
-            found.append({"name": row["svname"], "host": host_of(row["svname"]), "status": status(row["status"]),
-                          "taken_out": row["svname"] in administered, "sessions": int(row["scur"] or 0), "check": result + ("/" + code if code else "")})
+            found.append({
+                "name": row["svname"], "host": host_of(row["svname"]), "status": status(row["status"]),
+                "taken_out": row["svname"] in administered, "sessions": int(row["scur"] or 0),
+                "check": result + ("/" + code if code else "")})
     return found
 
 

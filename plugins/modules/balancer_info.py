@@ -55,7 +55,7 @@ error:
 servers:
   description:
     - The instances with C(name), C(host), C(status) (V(UP), V(DRAIN), V(MAINT) or V(DOWN)), C(taken_out), whether
-      somebody has taken it out, C(sessions), the requests under way, and C(check), the outcome of the last health check.
+      somebody has taken it out, C(sessions), the requests under way, and C(check), what the last health check found.
   type: list
   elements: dict
   returned: always
