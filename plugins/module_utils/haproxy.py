@@ -12,6 +12,7 @@ import csv
 import socket
 
 BACKEND = "vllm"
+UNIT = "ascend-vllm-balancer.service"
 # As roles/serving/templates/balancer.service.j2 and balancer.cfg.j2 have it.
 SOCKET = "/run/ascend-vllm-balancer/admin.sock"
 

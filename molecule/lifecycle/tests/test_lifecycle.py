@@ -164,6 +164,15 @@ def test_changed_configuration_loses_no_request():
     assert bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer") == pid
 
 
+def test_port_that_is_taken_is_refused_and_the_balancer_goes_on():
+    with Load() as load:
+        done = playbook("serving", "-e", "serving_balancer_port=22")
+    assert done.returncode != 0
+    assert "serving_balancer_port is 22, where process" in said(done)
+    assert "(sshd)" in said(done)
+    lost_nothing(load)
+
+
 def test_rolling_upgrade_loses_no_request():
     before = {node: lives(node) for node in NODES}
     with Load() as load:

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils import haproxy
-from ansible_collections.ascend.vllm.plugins.modules import balancer_server
+from ansible_collections.ascend.vllm.plugins.modules import balancer_info, balancer_server
 
 HEAD = "# pxname,svname,qcur,scur,status,check_status,check_code,\n"
 
@@ -146,3 +146,15 @@ def test_a_reload_is_waited_out(monkeypatch):
     answers.append(haproxy.BalancerError("gone"))
     with pytest.raises(haproxy.BalancerError):
         balancer_server.settle(ask, params("ready"))
+
+
+@pytest.mark.parametrize(("cgroup", "expected"), [
+    ("0::/system.slice/ascend-vllm-balancer.service\n", None),
+    ("0::/system.slice/ssh.service\n", {"pid": 7, "process": "sshd"}),
+    ("", {"pid": 7, "process": "sshd"}),
+])
+def test_who_else_has_the_port(monkeypatch, cgroup, expected):
+    monkeypatch.setattr(balancer_info.serving_state, "holders", lambda ports: (
+        {22: {"pid": 7, "process": "sshd", "cgroup": cgroup}}, {}))
+    assert balancer_info.holder(22) == expected
+    assert balancer_info.holder(23) is None
