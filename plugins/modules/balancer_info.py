@@ -63,9 +63,10 @@ servers:
   elements: dict
   returned: always
 holder:
-  description: Who else than the balancer listens on O(port), with C(pid) and C(process), or null.
-  type: dict
+  description: Who else than the balancer listens on O(port), or null.
+  type: str
   returned: always
+  sample: process 111 (sshd)
 completion:
   description: What a completion was answered with, C(status) and perhaps C(error), or null.
   type: dict
@@ -88,11 +89,11 @@ def complete(params):
 
 
 def holder(port):
-    """Return who else than the balancer listens on a port, ``{"pid", "process"}``, or None."""
+    """Return who else than the balancer listens on a port, such as ``process 111 (sshd)``, or None."""
     found = serving_state.holders({port})[0].get(port)
-    if found is None or haproxy.UNIT in found.pop("cgroup"):
+    if found is None or haproxy.UNIT in found["cgroup"]:
         return None
-    return found
+    return "process %s (%s)" % (found["pid"], found["process"]) if found["pid"] else "a process not of this host"
 
 
 def main():

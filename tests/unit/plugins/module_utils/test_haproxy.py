@@ -150,8 +150,8 @@ def test_a_reload_is_waited_out(monkeypatch):
 
 @pytest.mark.parametrize(("cgroup", "expected"), [
     ("0::/system.slice/ascend-vllm-balancer.service\n", None),
-    ("0::/system.slice/ssh.service\n", {"pid": 7, "process": "sshd"}),
-    ("", {"pid": 7, "process": "sshd"}),
+    ("0::/system.slice/ssh.service\n", "process 7 (sshd)"),
+    ("", "process 7 (sshd)"),
 ])
 def test_who_else_has_the_port(monkeypatch, cgroup, expected):
     monkeypatch.setattr(balancer_info.serving_state, "holders", lambda ports: (
