@@ -39,9 +39,11 @@ class ActionModule(ActionBase):
                                         f"{', '.join(unknown) or 'none'} there; correct it.")
         managed = balancer.managed(
             balancers, host, task_vars["ansible_play_hosts_all"], task_vars["ansible_play_hosts"])
-        for name in ({*nodes, *balancers} if managed else {*managed}) - {host}:
-            variables = {**hostvars.raw_get(name), "hostvars": hostvars}
-            inputs[name] = role_settings(self._templar, variables, *ROLES)
+        # What the play or the task sets is not among the variables of another host, but holds for it too.
+        mine = hostvars.raw_get(host)
+        shared = {name: value for name, value in task_vars.items() if name not in mine or mine[name] != value}
+        for name in {*nodes, *balancers} - {host} if managed else ():
+            inputs[name] = role_settings(self._templar, {**hostvars.raw_get(name), **shared}, *ROLES)
 
         catalogue = load_catalogue(own["plan_catalogue"])
         plans = {name: self._plan(catalogue, inputs[name], name) for name in nodes if name in inputs}

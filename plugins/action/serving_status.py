@@ -41,12 +41,18 @@ class ActionModule(ActionBase):
     def _show(self, rows, balancers):
         lines = lifecycle.table(rows)
         for balancer in balancers:
-            states = ", ".join(f"{server['name']} {server['status']} ({server['sessions']} requests, "
-                               f"{server['check'] or 'not checked yet'})" for server in balancer.get("servers", ()))
+            states = ", ".join(map(self._server, balancer.get("servers", ())))
             said = "not reachable" if balancer.get("unreachable") else balancer["error"] or states or "no servers"
             lines += ["", f"balancer on {balancer['item']}: {said}"]
         self._display.display("\n".join(["", *lines, ""]))
         return {"changed": False, "rows": rows, "lines": lines}
+
+    @staticmethod
+    def _server(server):
+        notes = [f"{server['sessions']} requests", server["check"] or "no check yet"]
+        if server["taken_out"]:
+            notes.insert(0, "taken out")
+        return f"{server['name']} {server['status']} ({', '.join(notes)})"
 
     @staticmethod
     def _remark(host, text):

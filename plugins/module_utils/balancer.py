@@ -24,12 +24,12 @@ def managed(balancers, host, everyone, present):
 def servers(plans):
     """Return the instances that take requests, ``[{"name", "host", "address", "port", "served_name"}]``.
 
-    :param plans: ``{host: plan}``. An instance without a ``url`` has no API of its own.
+    :param plans: ``{host: plan}``. An instance that has ``serves`` false has no API of its own.
     """
     found = []
     for host, plan in plans.items():
         for instance in plan["instances"]:
-            if instance.get("url"):
+            if instance.get("serves", True):
                 found.append({"name": haproxy.server_name(host, instance["port"]), "host": host,
                               "address": urlsplit(instance["url"]).hostname, "port": instance["port"],
                               "served_name": plan["model"]["served_name"]})

@@ -12,6 +12,7 @@ import csv
 import socket
 
 BACKEND = "vllm"
+UNIT = "ascend-vllm-balancer.service"
 # As roles/serving/templates/balancer.service.j2 and balancer.cfg.j2 have it.
 SOCKET = "/run/ascend-vllm-balancer/admin.sock"
 
@@ -59,20 +60,26 @@ def host_of(server):
 def servers(ask, backend=BACKEND):
     """The servers of the backend, in the order of the configuration.
 
-    :returns: ``[{"name": str, "host": str, "status": str, "sessions": int, "check": str}]``; ``status`` is UP, DRAIN
-        (finishes what it has), MAINT or DOWN; ``sessions`` counts requests under way; ``check`` is what the last health
-        check found, such as ``L7OK/200``.
+    :returns: ``[{"name": str, "host": str, "status": str, "taken_out": bool, "sessions": int, "check": str}]``;
+        ``status`` is UP, DRAIN (finishes what it has), MAINT or DOWN; ``taken_out`` tells whether somebody has set
+        DRAIN or MAINT, which a server that is DOWN does not show; ``sessions`` counts requests under way; ``check`` is
+        what the last health check found, such as ``L7OK/200``.
     """
-    text = ask("show stat")
+    text, states = ask("show stat"), ask("show servers state %s" % backend)
     if not text.startswith("# "):
         raise BalancerError("the balancer answers with no statistics: %s" % text.strip()[:200])
+    # After a line with the version: # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state …
+    fields = [line.split() for line in states.splitlines() if line[:1].isdigit()]
+    administered = {row[3] for row in fields if len(row) > 6 and row[6] != "0"}
     found = []
     for row in csv.DictReader(text[2:].splitlines()):
         if row["pxname"] == backend and row["svname"] not in ("BACKEND", "FRONTEND"):
             result = (row.get("check_status") or "").lstrip("* ")
             code = row.get("check_code") or ""
-            found.append({"name": row["svname"], "host": host_of(row["svname"]), "status": status(row["status"]),
-                          "sessions": int(row["scur"] or 0), "check": result + ("/" + code if code else "")})
+            found.append({
+                "name": row["svname"], "host": host_of(row["svname"]), "status": status(row["status"]),
+                "taken_out": row["svname"] in administered, "sessions": int(row["scur"] or 0),
+                "check": result + ("/" + code if code else "")})
     return found
 
 

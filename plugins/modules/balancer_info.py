@@ -21,6 +21,9 @@ options:
   url:
     description: The address of the balancer, such as V(http://10.0.0.1:8080). Left out, no completion is asked for.
     type: str
+  port:
+    description: The port of the balancer, whose holder is looked for.
+    type: int
   served_name:
     description: The name of the model in requests.
     type: str
@@ -54,11 +57,16 @@ error:
   returned: always
 servers:
   description:
-    - The instances with C(name), C(host), C(status) (V(UP), V(DRAIN), V(MAINT) or V(DOWN)), C(sessions), the requests
-      under way, and C(check), the outcome of the last health check.
+    - The instances with C(name), C(host), C(status) (V(UP), V(DRAIN), V(MAINT) or V(DOWN)), C(taken_out), whether
+      somebody has taken it out, C(sessions), the requests under way, and C(check), what the last health check found.
   type: list
   elements: dict
   returned: always
+holder:
+  description: Who else than the balancer listens on O(port), or null.
+  type: str
+  returned: always
+  sample: process 111 (sshd)
 completion:
   description: What a completion was answered with, C(status) and perhaps C(error), or null.
   type: dict
@@ -67,7 +75,7 @@ completion:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import haproxy
+from ansible_collections.ascend.vllm.plugins.module_utils import haproxy, serving_state
 from ansible_collections.ascend.vllm.plugins.module_utils.chat import Server
 
 SOCKET_TIMEOUT_S = 5
@@ -80,15 +88,25 @@ def complete(params):
         "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
 
 
+def holder(port):
+    """Return who else than the balancer listens on a port, such as ``process 111 (sshd)``, or None."""
+    found = serving_state.holders({port})[0].get(port)
+    if found is None or haproxy.UNIT in found["cgroup"]:
+        return None
+    return "process %s (%s)" % (found["pid"], found["process"]) if found["pid"] else "a process not of this host"
+
+
 def main():
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         "socket": {"type": "path", "default": haproxy.SOCKET},
         "url": {"type": "str"},
+        "port": {"type": "int"},
         "served_name": {"type": "str", "default": ""},
         "api_key": {"type": "str", "default": "", "no_log": True},
         "timeout_s": {"type": "float", "default": 20},
     })
-    found = {"error": None, "servers": [], "completion": None}
+    port = module.params["port"]
+    found = {"error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
     try:
         found["servers"] = haproxy.servers(haproxy.asker(module.params["socket"], SOCKET_TIMEOUT_S))
         if module.params["url"]:

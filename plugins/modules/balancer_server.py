@@ -89,16 +89,12 @@ def change(ask, params, dry=False):
     """Set the servers of the node; returns whether one was in another state."""
     servers = haproxy.servers(ask)
     own = [server for server in servers if server["host"] == params["node"]]
-    drained = (haproxy.DRAIN, haproxy.MAINT)
+    pending = [server for server in own if server["taken_out"] == (params["state"] == "ready")]
     if params["state"] == "drain":
-        # A server that is down shows as such, drained or not: set again, which does no harm.
-        pending = [server for server in own if server["status"] not in drained]
         others = [server for server in servers if server["host"] != params["node"] and server["status"] == haproxy.UP]
         if pending and params["keep_serving"] and not others:
             raise Refused("%s would be taken out of the balancer, but no other node could take its requests: %s" % (
                 params["node"], _states(servers) or "there is none"))
-    else:
-        pending = [server for server in own if server["status"] != haproxy.UP]
     for server in () if dry else pending:
         haproxy.set_state(ask, server["name"], params["state"])
     return bool(pending)

@@ -105,7 +105,7 @@ def lost_nothing(load):
     assert load.found["lost"] == []
     assert load.found["streamed"] > 50
     assert load.found["whole"] > 50
-    assert load.found["longest_gap_s"] < 2, "the service was interrupted"
+    assert load.found["longest_gap_s"] < 3, "the service was interrupted"
 
 
 def asked(node):
@@ -129,7 +129,7 @@ def test_haproxy_of_the_system_is_left_alone():
     assert bed("exec", "node1", "systemctl", "is-active", "haproxy", "ascend-vllm-balancer").split() == [
         "active", "active"]
     assert bed("exec", "node1", "dpkg", "--verify", "haproxy") == ""
-    assert "ascend-vllm-balancer" not in bed("exec", "node2", "systemctl", "list-unit-files", "ascend*")
+    assert "ascend-vllm-balancer" not in bed("exec", "node2", "systemctl", "list-unit-files", "ascend*", check=False)
 
 
 def test_key_is_for_the_balancer_only():
@@ -162,6 +162,15 @@ def test_changed_configuration_loses_no_request():
     lost_nothing(load)
     assert "timeout server 1800s" in bed("exec", "node1", "cat", "/etc/ascend-vllm/balancer.cfg")
     assert bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer") == pid
+
+
+def test_port_that_is_taken_is_refused_and_the_balancer_goes_on():
+    with Load() as load:
+        done = playbook("serving", "-e", "serving_balancer_port=22")
+    assert done.returncode != 0
+    assert "serving_balancer_port is 22, where process" in said(done)
+    assert "(sshd)" in said(done)
+    lost_nothing(load)
 
 
 def test_rolling_upgrade_loses_no_request():
@@ -207,7 +216,7 @@ def test_upgrade_that_cannot_be_verified_is_taken_back(variant, why):
 
 def test_stop_waits_for_the_last_request_and_stops_only_ours():
     before = lives("node2")
-    body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 500, "ignore_eos": True, "stream": True})
+    body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 900, "ignore_eos": True, "stream": True})
     long = subprocess.Popen(
         [BED, "-n", "lifecycle", "run", "--", "curl", "-sSN", "-H", f"Authorization: Bearer {KEY}", "-d", body,
          "http://10.77.0.12:8888/v1/completions"], stdout=subprocess.PIPE, text=True)
@@ -215,7 +224,7 @@ def test_stop_waits_for_the_last_request_and_stops_only_ours():
     stopped = succeeds("stop", "--limit", "node2", "-e", "image_tag=v0.11.0rc1-second")
     assert "vllm-ascend-qwen25-vl has 1 requests running" in stopped
     answer = long.communicate(timeout=30)[0]
-    assert answer.count("data: ") == 501
+    assert answer.count("data: ") == 901
     assert answer.rstrip().endswith("[DONE]")
     after = containers("node2")
     assert {name: after[name]["State"]["Status"] for name in NAMES} == dict.fromkeys(NAMES, "exited")
@@ -233,7 +242,7 @@ def test_last_node_is_not_taken_out():
 
 def test_status_shows_what_is_stopped_and_what_differs():
     lines = [line for line in succeeds("status").splitlines() if re.match(r"node\d  +vllm", line)]
-    assert sum(" drift " in line for line in lines) == 4  # of the images that run now, the inventory says nothing
+    assert sum(" drift " in line for line in lines) == 4  # the inventory itself does not name the second image
     assert sum("exited" in line for line in lines) == 2
 
 
@@ -263,14 +272,19 @@ def test_restart_loses_no_request():
         assert all(after[name][1] != before[node][name][1] for name in NAMES)
 
 
+def back(before):
+    """Whether the containers of node2 run again, and the balancer uses them."""
+    found = bed("exec", "node2", "docker", "inspect", "--format", "{{.State.StartedAt}}", *NAMES, check=False).split()
+    return len(found) == 2 and not set(found) & before and set(states().values()) == {"UP"}
+
+
 def test_reboot_brings_the_service_back():
+    before = {started for _id, started in lives("node2").values()}
     bed("fault", "reboot", "node2")
     deadline = time.monotonic() + 90
-    while "DOWN" not in " ".join(states().values()) and time.monotonic() < deadline:
+    while not back(before) and time.monotonic() < deadline:
         time.sleep(0.5)
-    while set(states().values()) != {"UP"} and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert set(states().values()) == {"UP"}
+    assert back(before)
     with Load() as load:
         time.sleep(2)
     assert load.found["lost"] == []

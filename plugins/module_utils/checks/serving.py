@@ -360,7 +360,7 @@ def _balancer(checks, plan, host, servers, fronts):
     for asked in servers["results"]:
         states = {server["name"]: server for server in asked.get("servers", ())}
         for planned in plan["instances"]:
-            if not planned.get("url"):
+            if not planned.get("serves", True):
                 continue
             name = server_name(host, planned["port"])
             server = states.get(name, {"status": "not known to it", "check": ""})

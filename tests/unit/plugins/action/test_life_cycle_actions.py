@@ -124,11 +124,11 @@ def test_status_of_a_lost_node_is_a_row(act):
 
 def test_status_is_shown_with_the_balancer(act):
     row = ["node1", NAME, "running", "ready", "0", "0", "0 %", "0,1", "5m", "as planned", "sha256:1"]
-    server = {"name": "node1:8888", "status": "UP", "sessions": 3, "check": "L7OK/200"}
+    server = {"name": "node1:8888", "status": "DOWN", "taken_out": True, "sessions": 3, "check": "L4CON"}
     _result, _requests, told, _warned = act(serving_status, {"show": [row], "balancers": [
         {"item": "node1", "error": None, "servers": [server]}, {"item": "lb", "unreachable": True}]})
     assert "node1  vllm-ascend-qwen25-vl  running" in told[0]
-    assert "balancer on node1: node1:8888 UP (3 requests, L7OK/200)" in told[0]
+    assert "balancer on node1: node1:8888 DOWN (taken out, 3 requests, L4CON)" in told[0]
     assert "balancer on lb: not reachable" in told[0]
 
 

@@ -30,7 +30,7 @@ def plans(**changes):
 
 def test_every_instance_of_every_node_with_an_api():
     found = plans(n2={"serving_replicas": 2})
-    found["n1"]["instances"].append(dict(found["n1"]["instances"][0], url=None))  # follows another node's instance
+    found["n1"]["instances"].append(dict(found["n1"]["instances"][0], serves=False))  # follows another node's instance
     assert [(each["name"], each["address"], each["port"]) for each in balancer.servers(found)] == [
         ("n1:8888", "10.0.0.1", 8888), ("n2:8888", "10.0.0.2", 8888), ("n2:8889", "10.0.0.2", 8889)]
 

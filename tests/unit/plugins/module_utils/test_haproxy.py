@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils import haproxy
-from ansible_collections.ascend.vllm.plugins.modules import balancer_server
+from ansible_collections.ascend.vllm.plugins.modules import balancer_info, balancer_server
 
 HEAD = "# pxname,svname,qcur,scur,status,check_status,check_code,\n"
 
@@ -21,6 +21,7 @@ class Balancer:
 
     def __init__(self, **servers):
         self.servers = {name.replace("_", ":"): state for name, state in servers.items()}
+        self.taken_out = {name for name, (status, _sessions) in self.servers.items() if status in ("DRAIN", "MAINT")}
         self.commands = []
 
     def ask(self, command):
@@ -29,20 +30,26 @@ class Balancer:
                     for name, (status, sessions) in self.servers.items()]
             return HEAD + "\n".join(["vllm,FRONTEND,,1,OPEN,,,", "other,node1:1,0,9,UP,L7OK,200,", *rows,
                                      "vllm,BACKEND,0,3,UP,,,"]) + "\n\n"
+        if command == "show servers state vllm":
+            return "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state\n" + "".join(
+                "3 vllm 1 %s 10.0.0.1 2 %d 1\n" % (name, 8 * (name in self.taken_out)) for name in self.servers)
         self.commands.append(command)
         _set, _server, target, _state, state = command.split(" ")
         name = target.partition("/")[2]
         if name not in self.servers:
             return "No such server.\n"
-        self.servers[name][0] = {"drain": "DRAIN", "ready": "UP"}[state]
+        (self.taken_out.add if state == "drain" else self.taken_out.discard)(name)
+        if self.servers[name][0] != "DOWN":
+            self.servers[name][0] = {"drain": "DRAIN", "ready": "UP"}[state]
         return "\n"
 
 
 def test_servers():
     balancer = Balancer(**{"node1_8888": ["UP 1/3", 4], "node-2.a_8888": ["DOWN", 0]})
     assert haproxy.servers(balancer.ask) == [
-        {"name": "node1:8888", "host": "node1", "status": "UP", "sessions": 4, "check": "L7OK/200"},
-        {"name": "node-2.a:8888", "host": "node-2.a", "status": "DOWN", "sessions": 0, "check": "L7OK/200"}]
+        {"name": "node1:8888", "host": "node1", "status": "UP", "taken_out": False, "sessions": 4, "check": "L7OK/200"},
+        {"name": "node-2.a:8888", "host": "node-2.a", "status": "DOWN", "taken_out": False, "sessions": 0,
+         "check": "L7OK/200"}]
 
 
 @pytest.mark.parametrize(("shown", "status"), [
@@ -108,7 +115,7 @@ def test_dry_sets_nothing():
 
 
 def test_ready():
-    balancer = Balancer(node1_8888=["DRAIN", 0], node1_8889=["UP", 0])
+    balancer = Balancer(node1_8888=["DRAIN", 0], node1_8889=["UP", 0], node2_8888=["DRAIN", 0])
     assert balancer_server.change(balancer.ask, params("ready"))
     assert balancer.commands == ["set server vllm/node1:8888 state ready"]
     assert balancer_server.settle(balancer.ask, params("ready"))[1]
@@ -139,3 +146,15 @@ def test_a_reload_is_waited_out(monkeypatch):
     answers.append(haproxy.BalancerError("gone"))
     with pytest.raises(haproxy.BalancerError):
         balancer_server.settle(ask, params("ready"))
+
+
+@pytest.mark.parametrize(("cgroup", "expected"), [
+    ("0::/system.slice/ascend-vllm-balancer.service\n", None),
+    ("0::/system.slice/ssh.service\n", "process 7 (sshd)"),
+    ("", "process 7 (sshd)"),
+])
+def test_who_else_has_the_port(monkeypatch, cgroup, expected):
+    monkeypatch.setattr(balancer_info.serving_state, "holders", lambda ports: (
+        {22: {"pid": 7, "process": "sshd", "cgroup": cgroup}}, {}))
+    assert balancer_info.holder(22) == expected
+    assert balancer_info.holder(23) is None
