@@ -273,7 +273,9 @@ class Observer:
             return seen
         known = instance["restarts"]
         if known is not None and found["restarts"] > known:
-            return self._with_log(dict(seen, state=FAILED, reason="the container was restarted while it was starting"))
+            # What it has answered or not is of a life that is over.
+            return self._with_log(dict(seen, state=FAILED, health=None,
+                                       reason="the container was restarted while it was starting"))
         if self._is_unhealthy(found):
             return self._with_log(dict(seen, state=FAILED, reason="%s, and Docker calls the container unhealthy" % (
                 seen["reason"])))

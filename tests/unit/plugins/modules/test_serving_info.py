@@ -161,7 +161,7 @@ def test_crash_between_two_looks_of_one_wait(server, monkeypatch):
     observer = serving_info.Observer(options, lambda resource: next(lives), lambda name, lines, since: OUT_OF_MEMORY)
     (seen,), settled = serving_info.wait(observer, options, once=False)
     assert settled
-    assert (seen["state"], seen["causes"][0]["cause"]) == ("failed", "out_of_memory")
+    assert (seen["state"], seen["causes"][0]["cause"], seen["health"]) == ("failed", "out_of_memory", None)
 
 
 METRICS = "vllm:num_requests_running 2.0\nvllm:num_requests_waiting 1.0\n"
