@@ -264,7 +264,7 @@ class Observer:
                 "progress": None, "causes": [], "log": []}
         if found is None:
             return dict(seen, state=MISSING, reason="there is no container of this name")
-        if found["status"] in serving_state.ENDED:
+        if found["status"] in serving_state.ENDED or (found["status"] == "created" and found["error"]):
             return self._with_log(dict(seen, state=FAILED, reason=found["error"] or serving_state.ending(found)))
         if found["status"] != "running":
             return dict(seen, state=STARTING, reason="the container is %s" % found["status"])
@@ -316,7 +316,7 @@ class Observer:
         """Add the causes that the log names: that of the last life of the container, else what came before."""
         for since in (serving_state.started(seen["container"]), None):
             log = redact(self.read_log(seen["name"], LOG_LINES, since), [self.options["api_key"]])
-            causes = diagnose(log)[:CAUSES]
+            causes = diagnose("%s\n%s" % (seen["container"]["error"] or "", log))[:CAUSES]
             if causes[0]["cause"] != UNKNOWN:
                 break
         return dict(seen, causes=causes, log=log.splitlines()[-SHOWN_LINES:])
