@@ -214,7 +214,7 @@ def rows(host, plan, observed, now):
     if observed["engine_error"]:
         return [[host, "-", observed["engine_error"]] + [""] * (len(COLUMNS) - 3)]
     planned = {instance["name"]: instance for instance in plan["instances"]}
-    states = {instance["name"]: instance["state"] for instance in observed["instances"]}
+    states = {instance["name"]: _state(instance) for instance in observed["instances"]}
     ours = {container["name"]: container for container in deployment(
         observed["containers"], plan["instances"][0]["name"])}
     return [_row(host, name, planned.get(name), ours.get(name), states.get(name), observed, now)
@@ -241,6 +241,13 @@ def _row(host, name, instance, container, state, observed, now):
         "-" if usage is None else "%.0f %%" % (100 * usage), _numbers(container["devices"]),
         duration(now - container["started_s"]) if running else "-", plan,
         (container.get("image_digest") or container["image"])[:19]]
+
+
+def _state(instance):
+    """Return the state of an instance; one that Docker's health check has given up on hangs, unless it answered."""
+    container = instance.get("container") or {}
+    unhealthy = (container.get("health") or {}).get("status") == "unhealthy" and container["status"] == "running"
+    return "hangs" if unhealthy and instance["state"] != "ready" else instance["state"]
 
 
 def _numbers(devices):

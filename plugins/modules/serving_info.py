@@ -272,7 +272,7 @@ class Observer:
                 "progress": None, "causes": [], "log": []}
         if found is None:
             return dict(seen, state=MISSING, reason="there is no container of this name")
-        if found["status"] in serving_state.ENDED:
+        if found["status"] in serving_state.ENDED or (found["status"] == "created" and found["error"]):
             return self._with_log(dict(seen, state=FAILED, reason=found["error"] or serving_state.ending(found)))
         if found["status"] != "running":
             return dict(seen, state=STARTING, reason="the container is %s" % found["status"])
@@ -284,7 +284,9 @@ class Observer:
             return seen
         known = instance["restarts"]
         if known is not None and found["restarts"] > known:
-            return self._with_log(dict(seen, state=FAILED, reason="the container was restarted while it was starting"))
+            # What it has answered or not is of a life that is over.
+            return self._with_log(dict(seen, state=FAILED, health=None,
+                                       reason="the container was restarted while it was starting"))
         if self._is_unhealthy(found):
             return self._with_log(dict(seen, state=FAILED, reason="%s, and Docker calls the container unhealthy" % (
                 seen["reason"])))
@@ -325,7 +327,7 @@ class Observer:
         """Add the causes that the log names: that of the last life of the container, else what came before."""
         for since in (serving_state.started(seen["container"]), None):
             log = redact(self.read_log(seen["name"], LOG_LINES, since), [self.options["api_key"]])
-            causes = diagnose(log)[:CAUSES]
+            causes = diagnose("%s\n%s" % (seen["container"]["error"] or "", log))[:CAUSES]
             if causes[0]["cause"] != UNKNOWN:
                 break
         return dict(seen, causes=causes, log=log.splitlines()[-SHOWN_LINES:])

@@ -402,7 +402,8 @@ def _why(seen):
     """Return the reason of a failure with the cause that the log names."""
     cause = next((cause for cause in seen["causes"] if cause["cause"] not in _NO_CAUSES), None)
     if cause:
-        return "%s; cause %s: %s. %s" % (seen["reason"], cause["cause"], cause["evidence"], cause["remedy"])
+        return "%s; cause %s: %s. %s" % (
+            seen["reason"], cause["cause"], cause["evidence"].rstrip("."), cause["remedy"])
     return "%s; its last line: %s" % (seen["reason"], seen["log"][-1] if seen["log"] else "none")
 
 

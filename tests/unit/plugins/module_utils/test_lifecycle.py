@@ -195,6 +195,15 @@ def test_status_tells_each_instance(plan):
          "sha256:i"]]
 
 
+@pytest.mark.parametrize(("state", "health", "shown"), [
+    ("failed", "unhealthy", "hangs"), ("ready", "unhealthy", "ready"), ("starting", "starting", "starting"),
+    ("failed", None, "failed")])
+def test_status_tells_a_hung_engine(plan, state, health, shown):
+    container = {"status": "running", "health": health and {"status": health}}
+    seen = dict(observed(plan, as_planned(plan)), instances=[{"name": NAME, "state": state, "container": container}])
+    assert lifecycle.rows("node1", plan, seen, 0)[0][lifecycle.COLUMNS.index("state")] == shown
+
+
 @pytest.mark.parametrize(("change", "plan_cell"), [
     ({"hash": "older"}, "drift older"), ({"image": "sha256:j"}, "other image"), ({}, "as planned")])
 def test_status_tells_drift(plan, change, plan_cell):

@@ -56,8 +56,8 @@ def server():
 STARTED = 1764097200
 
 
-def container(status="running", restarts=0, exit_code=0, label="h1", oom=False, health=None):
-    state = {"Status": status, "ExitCode": exit_code, "OOMKilled": oom, "Error": "",
+def container(status="running", restarts=0, exit_code=0, label="h1", oom=False, health=None, error=""):
+    state = {"Status": status, "ExitCode": exit_code, "OOMKilled": oom, "Error": error,
              "StartedAt": "2025-11-25T19:00:00.5Z"}
     if health:
         state["Health"] = {"Status": health, "FailingStreak": 3, "Log": [{"Output": "an idle engine is silent\n"}]}
@@ -142,6 +142,13 @@ def test_crash_loop_is_seen_between_two_crashes(server, restarts, known, health,
     assert look(server, container(restarts=restarts), known=known)["state"] == state
 
 
+def test_container_that_could_not_be_started_fails_with_what_docker_says(server):
+    said = 'error gathering device information while adding custom device "/dev/davinci9": no such file or directory'
+    seen = look(server, container("created", exit_code=128, error=said))
+    assert (seen["state"], seen["reason"], seen["causes"][0]["cause"]) == ("failed", said, "device_missing")
+    assert look(server, container("created"))["state"] == "starting"
+
+
 def test_unhealthy_container_that_does_not_answer_is_not_waited_for(server):
     del server.replies[COMPLETION]
     seen = look(server, container(health="unhealthy"))
@@ -169,7 +176,7 @@ def test_crash_between_two_looks_of_one_wait(server, monkeypatch):
     observer = serving_info.Observer(options, lambda resource: next(lives), lambda name, lines, since: OUT_OF_MEMORY)
     (seen,), settled = serving_info.wait(observer, options, once=False)
     assert settled
-    assert (seen["state"], seen["causes"][0]["cause"]) == ("failed", "out_of_memory")
+    assert (seen["state"], seen["causes"][0]["cause"], seen["health"]) == ("failed", "out_of_memory", None)
 
 
 METRICS = "vllm:num_requests_running 2.0\nvllm:num_requests_waiting 1.0\n"
