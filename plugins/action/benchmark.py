@@ -158,7 +158,7 @@ class ActionModule(ClientsMixin, StageAction):
 
     def _instances(self):
         """The planned instances with the containers that are there now."""
-        return [{"name": instance["name"], "url": instance["url"], "serves": instance["serves"], "hash": instance["hash"], "warm_up": None,
+        return [{**{key: instance[key] for key in ("name", "url", "serves", "hash")}, "warm_up": None,
                  "service": self._ask_node(instance)["service"]} for instance in self._plan["instances"]]
 
     def _warm_up(self, name, url):
