@@ -52,7 +52,8 @@ def test_every_way_brings_the_same_image():
 
 def test_nothing_is_left_behind(host):
     assert host.check_output("docker ps --all --quiet") == ""
-    assert host.check_output("find /var/lib/ascend-vllm -name '*.tar' -o -name .ansible") == ""
+    ours = "-path '/var/lib/ascend-vllm/*' '(' -name '*.tar' -o -name .ansible ')'"
+    assert host.check_output("find /var/lib -maxdepth 2 " + ours) == ""
 
 
 def test_what_is_not_ours_is_left_alone(host):
