@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import json
-import time
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils import report, results
-from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
 
 
@@ -38,12 +37,11 @@ class ActionModule(ActionBase):
             return {"changed": False, "stages": stages}
 
         found = {host: records.read_results(host, results.STAGES) for host in args["hosts"]}
-        summary = report.summarise(
-            found, args["hosts"], time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), records.collection_version)
+        summary = report.summarise(found, args["hosts"], timestamp(), records.collection_version, records.read_report())
         records.write(records.root / "report.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         path = records.write(records.root / "report.md", report.to_markdown(summary))
-        services = [f"{item['host']} serves {item['served_name']} at {item['url']}" for item in summary["services"]]
         headline = report.headline(summary)
         # As it is, not as the value of a task: this is what the operator waited for.
-        self._display.display("\n".join(["", headline, "", *report.table(summary), "", *services, f"Report: {path}"]))
+        self._display.display("\n".join(["", headline, "", *report.table(summary), "", *report.services(summary),
+                                         f"Report: {path}"]))
         return {"changed": False, "status": summary["status"], "msg": headline, "path": str(path)}

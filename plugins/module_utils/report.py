@@ -22,12 +22,13 @@ _MARKS = {
 }
 
 
-def summarise(found, hosts, now, collection_version):
+def summarise(found, hosts, now, collection_version, last=None):
     """The report as data.
 
     :param found: ``{host: {stage: stage result}}``.
     :param hosts: every host that was expected, in the order of the inventory.
     :param now: the time of the report, ISO 8601.
+    :param last: the report before this one, if there is one: a service that runs since then is told to be unchanged.
     :returns: dict in the shape of ``docs/schemas/report-v1.json``.
     """
     rows = {host: {stage: _cell(found.get(host, {}).get(stage)) for stage in results.STAGES} for host in hosts}
@@ -51,9 +52,8 @@ def summarise(found, hosts, now, collection_version):
             if check["status"] != results.PASSED
         ],
         "services": [
-            {"host": host, **{key: service[key] for key in ("name", "url", "served_name")}}
-            for host in hosts
-            for service in found.get(host, {}).get("serving", {}).get("observed", {}).get("services", [])
+            service for host in hosts if "serving" in found.get(host, {})
+            for service in _services(found[host]["serving"], last)
         ],
         "figures": [
             dict(figure, host=host)
@@ -88,8 +88,7 @@ def to_markdown(report):
         lines += ["- Model %s on vLLM Ascend %s" % (", ".join(report["models"]), ", ".join(report["releases"]))]
     if report["plan_hashes"]:
         lines += ["- Plan %s" % ", ".join(report["plan_hashes"])]
-    for service in report["services"]:
-        lines += ["- %s serves %s at %s" % (service["host"], service["served_name"], service["url"])]
+    lines += ["- " + service for service in services(report)]
     lines += ["", "## Stages", "", "| host | %s |" % " | ".join(results.STAGES),
               "| --- |%s" % (" --- |" * len(results.STAGES))]
     for host, cells in report["hosts"].items():
@@ -113,6 +112,13 @@ def to_markdown(report):
     return "\n".join(lines) + "\n"
 
 
+def services(report):
+    """What is served where and since when, a line each; one that still runs since the last report is unchanged."""
+    return ["%(host)s serves %(served_name)s at %(url)s" % service + (
+        ", %ssince %s" % ("unchanged " if service["unchanged"] else "", service["since"]) if service["since"] else "")
+        for service in report["services"]]
+
+
 def headline(report):
     """The verdict in one sentence."""
     hosts = len(report["hosts"])
@@ -126,6 +132,22 @@ def headline(report):
     warned = any(finding["status"] == results.WARNED for finding in report["findings"])
     return "%d of %d stages hold on all %d hosts%s" % (
         len(ran), len(results.STAGES), hosts, ", with warnings" if warned else "")
+
+
+def _services(result, last):
+    """The services of a host that were seen to answer: planned instances and balancers."""
+    observed, host = result["observed"], result["host"]
+    containers = {seen["name"]: seen["container"] for seen in observed.get("instances", ())
+                  if seen["state"] == "ready"}
+    balancers = {check["subject"] for check in result["checks"]
+                 if check["id"] == "serving.balancer" and check["status"] == results.PASSED}
+    started = {(service["host"], service["name"]): service.get("since") for service in (last or {}).get("services", ())}
+    for service in observed.get("services", ()):
+        name = service["name"]
+        if name in containers or service["url"] in balancers:
+            since = containers[name]["started_at"][:19] + "Z" if name in containers else None
+            yield {"host": host, "name": name, "url": service["url"], "served_name": service["served_name"],
+                   "since": since, "unchanged": since is not None and started.get((host, name)) == since}
 
 
 def _cell(result):

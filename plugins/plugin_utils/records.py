@@ -47,6 +47,13 @@ class Records:
         """``{stage: result}`` of one host for the stages that left one."""
         return self._read_all({stage: self.root / host / f"{stage}.json" for stage in stages})
 
+    def read_report(self):
+        """The last report, or None where there is none that can be read."""
+        try:
+            return json.loads((self.root / "report.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+
     def forget_results(self, hosts, stages):
         """Remove what an earlier run left for stages that are about to run, so that it cannot pass for theirs."""
         for path in [self.root / host / folder / f"{stage}.json"

@@ -99,4 +99,5 @@ def test_report_tells_the_same():
     assert report["status"] in ("passed", "warned")
     assert report["passing_hosts"] == list(NODES)
     assert [service["url"] for service in report["services"]] == ["http://10.77.0.11:8888", "http://10.77.0.12:8888"]
+    assert all(service["unchanged"] for service in report["services"]), "the second run has started a service anew"
     assert report["hosts"]["node1"]["accuracy"]["status"] == "not_run"

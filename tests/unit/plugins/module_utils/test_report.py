@@ -26,6 +26,12 @@ def result(stage, host, ok=True, warm=True, observed=None):
     return results.stage_result(stage, host, checks.as_list(), plan, observed, NOW, NOW, 0.1, None, "0.1.0")
 
 
+def serving(host, state="ready", started="2026-11-23T10:00:00.123Z"):
+    return result("serving", host, observed={
+        "services": [{"name": "a", "url": "http://192.0.2.12:8888", "served_name": "qwen25_vl"}],
+        "instances": [{"name": "a", "state": state, "container": {"started_at": started}}]})
+
+
 def summary(*found, hosts=("node1", "node2")):
     by_host = {host: {} for host in hosts}
     for item in found:
@@ -61,14 +67,36 @@ def test_a_host_without_any_result_is_neither_passing_nor_failing():
 def test_markdown_names_host_check_and_remedy():
     text = report.to_markdown(summary(
         result("npu_driver", "node1", ok=False),
-        result("serving", "node2", observed={"services": [
-            {"name": "a", "url": "http://192.0.2.12:8888", "served_name": "qwen25_vl"}]}),
+        serving("node2"),
         result("benchmark", "node2", observed={"figures": [
             {"name": "output throughput", "value": 1234.5678, "unit": "token/s"}]})))
     assert "- **node1** npu_driver.health (npu 3): expected OK, found Alarm. Replace the card." in text
-    assert "node2 serves qwen25_vl at http://192.0.2.12:8888" in text
+    assert "- node2 serves qwen25_vl at http://192.0.2.12:8888, since 2026-11-23T10:00:00Z\n" in text
     assert "| node2 | output throughput | 1235 | token/s |" in text
     assert "| node1 | FAILED | not run |" in text
+
+
+def test_what_does_not_answer_is_no_service():
+    assert summary(serving("node2", state="failed"))["services"] == []
+
+
+@pytest.mark.parametrize(("started", "said"), [
+    ("2026-11-23T10:00:00.123Z", ", unchanged since 2026-11-23T10:00:00Z"),
+    ("2026-11-23T11:00:00.123Z", ", since 2026-11-23T11:00:00Z"),
+])
+def test_a_service_that_runs_since_the_last_report_is_unchanged(started, said):
+    last = summary(serving("node2"))
+    made = report.summarise({"node2": {"serving": serving("node2", started=started)}}, ["node2"], NOW, "0.1.0", last)
+    assert report.services(made) == ["node2 serves qwen25_vl at http://192.0.2.12:8888" + said]
+
+
+def test_a_balancer_is_a_service_once_it_answered():
+    url = "http://192.0.2.11:8080"
+    checks = results.Checks([results.Check("balancer", results.CRITICAL, "It answers", "Read its journal.")])
+    checks.expect("balancer", True, 200, 200, url)
+    made = results.stage_result("serving", "node1", checks.as_list(), {}, {
+        "instances": [], "services": [{"name": "balancer on node1", "url": url, "served_name": "m"}]})
+    assert report.services(summary(made)) == ["node1 serves m at " + url]
 
 
 def test_what_several_hosts_share_is_said_once():
