@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 
 import pytest
 
 ROUNDS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "rounds"
 NODES = ("node1", "node2")
-SERVING = ("data_parallel", "again", "pipeline", "ray")
+SERVING = ("data_parallel", "again")
 
 
 def result(name, node, stage):
@@ -59,7 +58,7 @@ def test_group_serves(name, node):
         ["http://10.77.0.11:8888"] if node == "node1" else [])
 
 
-@pytest.mark.parametrize("name", ["data_parallel", "pipeline", "ray"])
+@pytest.mark.parametrize("name", ["data_parallel"])
 def test_the_model_read_the_picture_and_only_the_head_was_asked(name):
     answer = checks(name, "node1", "functional")["expected_words"]
     assert answer["status"] == "passed"
@@ -78,12 +77,11 @@ def test_members_know_their_addresses_and_interface(name, node, address):
     assert container(name, node)["HostConfig"]["RestartPolicy"]["Name"] in ("no", "")
 
 
-@pytest.mark.parametrize("name", ["data_parallel", "pipeline", "ray"])
+@pytest.mark.parametrize("name", ["data_parallel"])
 def test_head_is_started_first_and_all_of_them_anew(name):
     head, other = (container(name, node) for node in NODES)
     assert head["State"]["StartedAt"] < other["State"]["StartedAt"]
-    before = "dies" if name == "data_parallel" else SERVING[SERVING.index(name) - 1]
-    assert {container(before, node)["Id"] for node in NODES}.isdisjoint({head["Id"], other["Id"]})
+    assert {container("dies", node)["Id"] for node in NODES}.isdisjoint({head["Id"], other["Id"]})
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -95,13 +93,3 @@ def test_group_that_runs_as_planned_is_not_touched(node):
 def test_data_parallel_spans_both_nodes():
     assert "Launching 1 data parallel engine(s) in headless mode" in log("data_parallel", "node2")
     assert "--data-parallel-start-rank" in container("data_parallel", "node2")["Args"]
-
-
-def test_pipeline_spans_both_nodes():
-    assert "headless multiproc executor" in log("pipeline", "node2")
-    assert "--nnodes" in container("pipeline", "node1")["Args"]
-
-
-def test_ray_cluster_has_both_nodes():
-    active = log("ray", "node1").split("Node status")[1].partition("Pending")[0]
-    assert len(re.findall(r"node_[0-9a-f]{20,}", active)) == 2
