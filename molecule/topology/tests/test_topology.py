@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 ROUNDS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "rounds"
 NODES = ("node1", "node2")
-SERVING = ("data_parallel", "again")
+SERVING = ("data_parallel", "again", "pipeline")
 
 
 def result(name, node, stage):
@@ -58,7 +59,7 @@ def test_group_serves(name, node):
         ["http://10.77.0.11:8888"] if node == "node1" else [])
 
 
-@pytest.mark.parametrize("name", ["data_parallel"])
+@pytest.mark.parametrize("name", ["data_parallel", "pipeline"])
 def test_the_model_read_the_picture_and_only_the_head_was_asked(name):
     answer = checks(name, "node1", "functional")["expected_words"]
     assert answer["status"] == "passed"
@@ -68,7 +69,7 @@ def test_the_model_read_the_picture_and_only_the_head_was_asked(name):
     assert "node1 answers for the whole group" in other["message"]
 
 
-@pytest.mark.parametrize("name", SERVING)
+@pytest.mark.parametrize("name", [*SERVING, "ray"])
 @pytest.mark.parametrize(("node", "address"), [("node1", "10.77.0.11"), ("node2", "10.77.0.12")])
 def test_members_know_their_addresses_and_interface(name, node, address):
     found = dict(entry.partition("=")[::2] for entry in container(name, node)["Config"]["Env"])
@@ -77,11 +78,12 @@ def test_members_know_their_addresses_and_interface(name, node, address):
     assert container(name, node)["HostConfig"]["RestartPolicy"]["Name"] in ("no", "")
 
 
-@pytest.mark.parametrize("name", ["data_parallel"])
+@pytest.mark.parametrize("name", ["data_parallel", "pipeline", "ray"])
 def test_head_is_started_first_and_all_of_them_anew(name):
     head, other = (container(name, node) for node in NODES)
     assert head["State"]["StartedAt"] < other["State"]["StartedAt"]
-    assert {container("dies", node)["Id"] for node in NODES}.isdisjoint({head["Id"], other["Id"]})
+    before = {"data_parallel": "dies", "pipeline": "again", "ray": "pipeline"}[name]
+    assert {container(before, node)["Id"] for node in NODES}.isdisjoint({head["Id"], other["Id"]})
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -93,3 +95,23 @@ def test_group_that_runs_as_planned_is_not_touched(node):
 def test_data_parallel_spans_both_nodes():
     assert "Launching 1 data parallel engine(s) in headless mode" in log("data_parallel", "node2")
     assert "--data-parallel-start-rank" in container("data_parallel", "node2")["Args"]
+
+
+def test_pipeline_spans_both_nodes():
+    assert "headless multiproc executor" in log("pipeline", "node2")
+    assert "--nnodes" in container("pipeline", "node1")["Args"]
+
+
+def test_ray_cluster_has_both_nodes():
+    """Each node has one NPU to give, so workers for two stages are there only with both."""
+    assert "Ray runtime started" in log("ray", "node2")
+    head = log("ray", "node1")
+    assert "Connected to Ray cluster" in head
+    assert re.search(r"ray::RayWorkerProc.*current platform cpu does not support ray", head, re.DOTALL)
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_engine_that_ends_on_the_head_is_named_too(node):
+    said = checks("ray", node, "serving")["group"]["message"]
+    assert said == "node1: the container has ended with exit code 1; the group was stopped"
+    assert not container("ray", node)["State"]["Running"]
