@@ -311,14 +311,15 @@ def _instance(checks, planned, seen, plan, observed):
         return _rest(checks, "up_to_date", planned, "The planned container does not run.")
     checks.expect("up_to_date", True, planned["hash"], container["hash"], name)
 
-    alive = seen["state"] in ("ready", "starting") or seen["health"] is not None
+    healthy = seen["health"] is not None and seen["health"]["status"] == 200
+    # One that has failed before it was healthy has crashed, also when it was seen between two crashes.
+    alive = seen["state"] in ("ready", "starting") or healthy
     checks.expect("running", alive, "running", container["status"], name, None if alive else _why(seen))
     if not alive:
         return _rest(checks, "running", planned, "The container does not run.")
     if not planned["serves"]:
         return None
     _engine_goes_on(checks, planned, seen, plan)
-    healthy = seen["health"] is not None and seen["health"]["status"] == 200
     checks.expect("health", healthy, 200, _answer(seen["health"]), name, None if healthy else _late(seen, observed))
     if not healthy:
         return _rest(checks, "health", planned, "/health does not answer with 200.")

@@ -107,6 +107,15 @@ def test_crash_loop_that_looks_alive_now_fails(plan):
     assert found["running"] == "failed"
 
 
+def test_crash_seen_between_two_crashes_tells_its_cause(plan):
+    crashed = seen(plan, **dict(ENDED, reason="the container was restarted while it was starting", causes=CAUSES,
+                                health={"status": None, "error": "refused"}))
+    now = {"state": "starting", "health": {"status": None}, "models": None, "completion": None}
+    found = judge(plan, {"waited": {"seconds": 2, "failed_instances": [crashed]}}, **now)
+    assert found["running"][0] == "failed"
+    assert "cause out_of_memory" in found["running"][1]
+
+
 def test_what_came_back_after_a_crash_passes(plan):
     crashed = seen(plan, **dict(ENDED, causes=CAUSES))
     assert statuses(plan, {"waited": {"seconds": 3, "failed_instances": [crashed]}})["running"] == "passed"
