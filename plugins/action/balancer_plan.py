@@ -11,12 +11,13 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.action.plan import ROLES, SECRETS
 from ansible_collections.ascend.vllm.plugins.module_utils import balancer
 from ansible_collections.ascend.vllm.plugins.module_utils.plan import resolve
+from ansible_collections.ascend.vllm.plugins.module_utils.plan_topology import GROUPED
 from ansible_collections.ascend.vllm.plugins.plugin_utils.catalogue import load_catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import role_settings
 
-ROLES = ("plan", "image", "weights", "serving")
 EVERY_ADDRESS = ("0.0.0.0", "::", "*")
 
 
@@ -42,11 +43,15 @@ class ActionModule(ActionBase):
         # What the play or the task sets is not among the variables of another host, but holds for it too.
         mine = hostvars.raw_get(host)
         shared = {name: value for name, value in task_vars.items() if name not in mine or mine[name] != value}
-        for name in {*nodes, *balancers} - {host} if managed else ():
-            inputs[name] = role_settings(self._templar, {**hostvars.raw_get(name), **shared}, *ROLES)
+
+        def inputs_of(name):
+            if name not in inputs:
+                inputs[name] = role_settings(self._templar, {**hostvars.raw_get(name), **shared}, *ROLES)
+            return inputs[name]
 
         catalogue = load_catalogue(own["plan_catalogue"])
-        plans = {name: self._plan(catalogue, inputs[name], name) for name in nodes if name in inputs}
+        plans = {name: self._plan(catalogue, name, inputs_of, hostvars)
+                 for name in nodes if managed or name == host}
         servers = balancer.servers(plans)
         port = int(own["serving_balancer_port"])
         sentences = balancer.problems(balancers, port, servers, plans)
@@ -56,15 +61,19 @@ class ActionModule(ActionBase):
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
         services = [{"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
-                     "url": self._url(own["serving_balancer_bind"], inputs[name]["serving_address"], port)}
+                     "url": self._url(own["serving_balancer_bind"], inputs_of(name)["serving_address"], port)}
                     for name in managed]
         return {"changed": False, "hosts": balancers, "managed": managed, "servers": servers, "services": services}
 
     @staticmethod
-    def _plan(catalogue, inputs, host):
-        inputs = dict(inputs, serving_api_key="set" if inputs["serving_api_key"] else "",
-                      weights_hub_token="set" if inputs["weights_hub_token"] else "")
-        plan = resolve(catalogue, inputs)
+    def _plan(catalogue, host, inputs_of, hostvars):
+        def told(name):
+            return {**inputs_of(name), **{secret: "set" for secret in SECRETS if inputs_of(name)[secret]}}
+
+        named = inputs_of(host)["serving_hosts"]
+        grouped = inputs_of(host)["serving_topology"] in GROUPED and isinstance(named, list)
+        members = {name: told(name) for name in named if name in hostvars} if grouped else {}
+        plan = resolve(catalogue, told(host), host, members)
         if plan["refusals"]:
             raise AnsibleActionFail(f"The balancer was not set up, since {host} cannot be deployed: "
                                     f"{plan['refusals'][0]['message']}")

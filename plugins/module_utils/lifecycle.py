@@ -149,7 +149,8 @@ def served(containers, names, address):
         return {"instances": []}
     return {
         "instances": [dict({key: container[key] for key in ("name", "port", "bind", "hash")}, mounts=[], devices=[],
-                           hccl_ports=None, url="http://%s:%d" % (address, container["port"])) for container in found],
+                           hccl_ports=None, serves=True, url="http://%s:%d" % (address, container["port"]))
+                      for container in found],
         "image": {"reference": found[0]["image"]},
         "model": {"served_name": found[0]["served_name"]},
     }

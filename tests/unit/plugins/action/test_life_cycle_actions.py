@@ -160,6 +160,12 @@ def test_node_that_manages_no_balancer_resolves_itself_only(act):
     assert [each["name"] for each in result["servers"]] == ["node2:8888"]
 
 
+def test_only_the_head_of_a_group_gets_requests(act):
+    together = {"serving_topology": "pipeline", "serving_hosts": ["node1", "node2"], "plan_release": "v0.18.0"}
+    result = act(balancer_plan, {}, **behind(node1=together, node2=together, node3={"plan_release": "v0.18.0"}))[0]
+    assert [each["name"] for each in result["servers"]] == ["node1:8888", "node3:8888"]
+
+
 @pytest.mark.parametrize(("changes", "said"), [
     ({"node1": {"serving_balancer_hosts": ["lb"]}}, "serving_balancer_hosts must name hosts .* node1 has lb there"),
     ({"node1": {"serving_balancer_nodes": []}}, "must name hosts of the inventory, but node1 has none"),
