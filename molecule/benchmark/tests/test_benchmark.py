@@ -134,8 +134,8 @@ def test_aisbench_left_nothing():
 def containers(host):
     """Every container with its start, and how often it was started again."""
     names = host.check_output("docker ps --all --quiet --no-trunc").split()
-    return host.check_output("docker inspect --format '{{.Name}} {{.Id}} {{.State.StartedAt}} {{.RestartCount}}' %s" % (
-        " ".join(names)))
+    found = json.loads(host.check_output("docker inspect %s" % " ".join(names)))
+    return {each["Id"]: (each["Name"], each["State"]["StartedAt"], each["RestartCount"]) for each in found}
 
 
 def files(folder):
