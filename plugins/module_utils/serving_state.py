@@ -111,6 +111,8 @@ def containers(listed, inspect):
                 "ports": sorted({port["PublicPort"] for port in each.get("Ports") or () if port.get("PublicPort")}),
             })
     return found
+
+
 def _interface(environment):
     """Return the network interface that a container of a group was told to use, or None."""
     return next((entry.partition("=")[2] for entry in environment if entry.startswith("GLOO_SOCKET_IFNAME=")), None)

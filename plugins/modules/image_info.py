@@ -74,6 +74,7 @@ engine:
 """
 
 import os
+import pathlib
 import shutil
 import socket
 
@@ -132,7 +133,7 @@ def _connect(connection):
 
 def _docker_config():
     """Docker's config.json of the user who pulls, or None."""
-    folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    folder = os.environ.get("DOCKER_CONFIG") or str(pathlib.Path.home() / ".docker")
     try:
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as stream:
             return stream.read()

@@ -268,7 +268,7 @@ def _survey_mesh(matrices, bad, switches, evidence):
     """Return ``{host: {"pairs", "broken", "guilty", "victim_of", "unexplained"}}`` for one kind of bad ping."""
     found = {host: {"pairs": 0, "broken": 0} for host in matrices}
     for host, _npu, other, _other_npu, loss in ping_mesh.pairs_of(matrices):
-        for end in {host, other}:
+        for end in (host, other) if host != other else (host,):
             one = found.setdefault(end, {"pairs": 0, "broken": 0})
             one["pairs"] += 1
             one["broken"] += bool(bad(loss))

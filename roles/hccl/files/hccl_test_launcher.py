@@ -135,7 +135,7 @@ class Leader:
         waiting for ever, and its proxy tells nothing of that. Nodes hold their connection as long as their proxy runs.
         """
         while self.mpiexec.poll() is None:
-            gone, _, _ = select.select(self.nodes, [], [], 0.2)
+            gone = select.select(self.nodes, [], [], 0.2)[0]
             if gone or proxy.poll() is not None:
                 try:
                     return self.mpiexec.wait(GRACE_S)

@@ -19,9 +19,9 @@ def inspected(**changes):
     return dict({
         "Id": "c1", "Name": "/" + NAME, "Image": "sha256:i1",
         "Config": {"Image": "vllm:v1", "Labels": {"ours": "h1"}, "Cmd": COMMAND},
-        "HostConfig": {"Devices": [{"PathOnHost": path} for path in ("/dev/davinci3", "/dev/davinci2",
-                                                                      "/dev/davinci_manager")],
-                       "RestartPolicy": {"Name": "always"}},
+        "HostConfig": {
+            "Devices": [{"PathOnHost": path} for path in ("/dev/davinci3", "/dev/davinci2", "/dev/davinci_manager")],
+            "RestartPolicy": {"Name": "always"}},
         "State": {"Status": "running", "StartedAt": "2026-01-02T03:04:05.678901234Z"}}, **changes)
 
 

@@ -176,7 +176,7 @@ def test_real_server_from_health_to_hang_to_restart(server, monkeypatch, capsys)
     assert server.keys == ["Bearer sesame"]
     server.hangs = True
     assert probe(server, "--restart-after", "2") == 0  # the completion of the first look was its last sign of life
-    assert [probe(server, "--restart-after", "2") for _ in range(4)] == [1] * 4
+    assert [probe(server, "--restart-after", "2") for _time in range(4)] == [1] * 4
     assert sent == [(1, signal.SIGTERM), (1, signal.SIGTERM), (-1, signal.SIGKILL)]
     assert "sesame" not in capsys.readouterr().out
     server.hangs = False

@@ -35,9 +35,11 @@ def test_progress(log, step):
     assert serving_state.progress(log) == step
 
 
-INSPECTED = {"Id": "c1", "Image": "sha256:i1", "RestartCount": 2, "Config": {
-    "Labels": {"ours": "h1", "ascend.vllm.secrets": "1.5"}, "Env": ["PATH=/bin", "GLOO_SOCKET_IFNAME=eth0"]},
-             "State": {"Status": "exited", "ExitCode": 137, "OOMKilled": True, "Error": "", "StartedAt": "t"}}
+INSPECTED = {
+    "Id": "c1", "Image": "sha256:i1", "RestartCount": 2,
+    "Config": {"Labels": {"ours": "h1", "ascend.vllm.secrets": "1.5"},
+               "Env": ["PATH=/bin", "GLOO_SOCKET_IFNAME=eth0"]},
+    "State": {"Status": "exited", "ExitCode": 137, "OOMKilled": True, "Error": "", "StartedAt": "t"}}
 
 
 def test_container():
@@ -121,8 +123,8 @@ def test_holders_have_the_name_of_their_container():
 
 @pytest.mark.parametrize(("limits", "reserved", "expected"), [
     ("32768\t60999\n", "", {"first": 32768, "last": 60999, "reserved": []}),
-    ("32768\t60999\n", "60000-60015,61016\n", {"first": 32768, "last": 60999, "reserved": [[60000, 60015],
-                                                                                       [61016, 61016]]}),
+    ("32768\t60999\n", "60000-60015,61016\n",
+     {"first": 32768, "last": 60999, "reserved": [[60000, 60015], [61016, 61016]]}),
     ("", "", None),
 ])
 def test_ports_of_outgoing_connections(tmp_path, limits, reserved, expected):

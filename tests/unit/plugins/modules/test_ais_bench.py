@@ -46,8 +46,8 @@ def start(tmp_path, monkeypatch):
         program.chmod(0o755)
         started = ais_bench.start(dict({
             "executable": str(program), "datasets": [{"name": "own", "path": str(data)}], "num_prompts": 0,
-            "api_key": "secret", "load": None, "server": {"url": "http://h:1", "model": "m", "concurrency": 1,
-                                            "maximum_tokens": 1}}, **options))
+            "api_key": "secret", "load": None,
+            "server": {"url": "http://h:1", "model": "m", "concurrency": 1, "maximum_tokens": 1}}, **options))
         jobs.append(started["job"])
         return started
 

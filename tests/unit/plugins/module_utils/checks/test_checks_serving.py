@@ -108,8 +108,9 @@ def test_crash_loop_that_looks_alive_now_fails(plan):
 
 
 def test_crash_seen_between_two_crashes_tells_its_cause(plan):
-    crashed = seen(plan, **dict(ENDED, reason="the container was restarted while it was starting", causes=CAUSES,
-                                health={"status": None, "error": "refused"}))
+    crashed = seen(plan, **{
+        **ENDED, "reason": "the container was restarted while it was starting", "causes": CAUSES,
+        "health": {"status": None, "error": "refused"}})
     now = {"state": "starting", "health": {"status": None}, "models": None, "completion": None}
     found = judge(plan, {"waited": {"seconds": 2, "failed_instances": [crashed]}}, **now)
     assert found["running"][0] == "failed"
@@ -366,7 +367,7 @@ def test_node_that_ended_the_group_is_named_on_all():
     head = of_group("node1", node("node1", ENDED_BY_NODE2, **ended))
     assert head["group"] == ("failed", said)
     assert {head[step][0] for step in STEPS} == {"not_run"}
-    failed = [dict(seen(GROUP["node2"]), **dict(ENDED, reason="the container has ended with exit code 137"))]
+    failed = [{**seen(GROUP["node2"]), **ENDED, "reason": "the container has ended with exit code 137"}]
     mine = dict(ENDED_BY_NODE2["waited"], failed_instances=failed)
     culprit = of_group("node2", node("node2", {"waited": mine}, **ENDED))
     assert culprit["group"] == ("failed", said)
