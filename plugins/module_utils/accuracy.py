@@ -8,6 +8,8 @@ from __future__ import annotations
 from ansible_collections.ascend.vllm.plugins.module_utils import ais_bench
 from ansible_collections.ascend.vllm.plugins.module_utils.ais_bench_config import is_part, sum_of
 
+# The metric of the row that AISBench makes of the parts of a data set by their sizes.
+WEIGHTED = "weighted_average"
 GATES = ("minimum", "baseline", "tolerance")
 
 
@@ -52,11 +54,13 @@ def scores(rows, answers, datasets, data):
     for name in [dataset["name"] for dataset in datasets]:
         counts = [count for task, count in answers.items() if is_part(task, name)]
         for row in rows:
-            if row["dataset"] == sum_of(name):
+            # What sums parts up has rows of several metrics, and no version of its own; a part that failed has neither.
+            is_sum = row["version"] == "-" and row["metric"] != "-"
+            if row["dataset"] == sum_of(name) and (not is_sum or row["metric"] == WEIGHTED):
                 found.append(dict(_score(row), dataset=name, data=data.get(name),
                                   answered=sum(count["answered"] for count in counts),
                                   failed=sum(count["failed"] for count in counts)))
-            elif row["dataset"] != name and is_part(row["dataset"], name):
+            elif row["dataset"] != name and is_part(row["dataset"], name) and not is_sum:
                 parts.append(dict(_score(row), data=data.get(name), **answers.get(
                     row["dataset"], {"answered": None, "failed": None})))
     return found + parts

@@ -45,8 +45,15 @@ def test_scores_carry_the_counts_of_their_requests_and_the_digest_of_their_data(
 
 @pytest.mark.parametrize(("printed", "score"), [("61.50", 61.5), ("-", None)])
 def test_a_data_set_of_many_parts_has_one_score(printed, score):
-    rows = [row("lukaemon_mmlu_law", "60.00"), row("lukaemon_mmlu_virology", "62.00" if score else "-"),
-            row("mmlu", "61.00"), row("mmlu-stem", "0.00"), row("mmlu-weighted", printed)]
+    def total(name, value, metric):
+        return dict(row(name, value, "-"), metric=metric if value != "-" else "-")
+
+    # As AISBench 3.1 writes it: each sum in a row for every metric. Where a part is missing there is no sum but a dash.
+    failed = dict(row("lukaemon_mmlu_virology", "-", "-"), metric="-", mode="-")
+    rows = [row("lukaemon_mmlu_law", "60.00"), row("lukaemon_mmlu_virology", "62.00") if score else failed,
+            total("mmlu", "61.00", "accuracy"), total("mmlu", "61.00", "naive_average"),
+            total("mmlu-stem", "0.00", "naive_average")]
+    rows += [total("mmlu-weighted", printed, metric) for metric in ("accuracy", "weighted_average")][:2 if score else 1]
     answers = {"lukaemon_mmlu_law": {"answered": 3, "failed": 0},
                "lukaemon_mmlu_virology": {"answered": 4, "failed": 1}}
     found = accuracy.scores(rows, answers, [{"name": "mmlu"}], {"mmlu": "5ha"})
@@ -90,3 +97,12 @@ def test_other_data_are_not_compared(other):
 def test_a_drop_has_a_limit(after, within):
     (row,) = accuracy.verdicts(accuracy.compare([score(80.0)], [score(after)]), 1)
     assert row["within"] is within
+
+
+def test_sums_of_ceval_are_no_parts():
+    rows = [row("ceval-law", "60.00"), dict(row("ceval-stem", "1.00", "-"), metric="naive_average"),
+            dict(row("ceval-weighted", "60.00", "-"), metric="accuracy"),
+            dict(row("ceval-weighted", "60.00", "-"), metric="weighted_average")]
+    found = accuracy.scores(rows, {"ceval-law": {"answered": 3, "failed": 0}}, [{"name": "ceval"}], {})
+    assert [(each["dataset"], each["metric"]) for each in found] == [
+        ("ceval", "weighted_average"), ("ceval-law", "accuracy")]
