@@ -363,7 +363,7 @@ def test_group_that_came_up():
 
 def test_node_that_ended_the_group_is_named_on_all():
     said = "node2: the container has ended with exit code 137; the group was stopped"
-    ended = dict(ENDED, reason="the container has ended with exit code 143")
+    ended = {**ENDED, "reason": "the container has ended with exit code 143"}
     head = of_group("node1", node("node1", ENDED_BY_NODE2, **ended))
     assert head["group"] == ("failed", said)
     assert {head[step][0] for step in STEPS} == {"not_run"}
