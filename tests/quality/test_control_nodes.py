@@ -1,11 +1,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The other control node that the README promises: the newest ansible-core, on a Python of 3.12 or later."""
+"""The other control nodes that the README promises: the newest ansible-core, and the oldest, which has nodes with
+Python 3.7. Their environments stay in the test bed's cache."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -16,47 +18,70 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed")
+UNIT_TESTS = ROOT / "tests" / "unit" / "requirements.txt"
 
 pytestmark = pytest.mark.slow
 
 
-def newer_python():
-    """A Python of 3.12 or later under pyenv or on the PATH, else None."""
-    found = sorted((Path.home() / ".pyenv" / "versions").glob("3.1[2-4].*/bin/python3"))
-    found += filter(None, (shutil.which(f"python3.{minor}") for minor in (12, 13, 14)))
-    return next(iter(found), None)
+def python(*versions):
+    """The first Python of one of the versions that pyenv or the PATH has; the test is skipped where there is none."""
+    for version in versions:
+        found = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python3"))
+        found += filter(None, [shutil.which(f"python{version}")])
+        if found:
+            return found[0]
+    return pytest.skip(f"no Python {' or '.join(versions)} on this machine")
 
 
-@pytest.fixture(scope="module")
-def environment():
-    """The folder of commands of a virtual environment with ansible-core 2.21 and what the unit tests need."""
-    if sys.version_info >= (3, 12):
-        pytest.skip("these tests themselves run on such a control node")
-    python = newer_python()
-    if python is None:
-        pytest.skip("no Python of 3.12 or later on this machine")
-    requirements = [ROOT / "requirements.txt", ROOT / "tests" / "unit" / "requirements.txt"]
-    content = b"".join(path.read_bytes() for path in requirements) + str(python).encode()
-    folder = CACHE / f"control-{hashlib.sha256(content).hexdigest()[:12]}"
+def environment(interpreter, *wanted):
+    """The folder of commands of a virtual environment with what is wanted."""
+    content = "".join(Path(word).read_text("utf-8") if Path(word).is_file() else word for word in wanted)
+    folder = CACHE / f"control-{hashlib.sha256(f'{interpreter} {content}'.encode()).hexdigest()[:12]}"
     if not (folder / "ready").exists():
-        subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
-        wanted = [word for path in requirements for word in ("-r", path)]
-        subprocess.run([folder / "bin" / "pip", "install", "-qq", *wanted, "pytest"], check=True)
+        subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([folder / "bin" / "pip", "install", "-qq", *wanted], check=True)
         (folder / "ready").touch()
     return folder / "bin"
 
 
-def run(environment, *command):
-    done = subprocess.run([environment / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True,
-                          check=False, env={**os.environ, "PATH": f"{environment}:{os.environ['PATH']}"})
+def run(commands, *command):
+    done = subprocess.run([commands / command[0], *map(str, command[1:])], cwd=ROOT, capture_output=True, text=True,
+                          check=False, env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"})
     assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 
 
-def test_unit_tests_hold_under_core_2_21(environment):
-    assert "[core 2.21" in run(environment, "ansible", "--version")
-    assert " passed" in run(environment, "pytest", "-q", "tests/unit", "tests/site/test_inputs.py")
+@pytest.fixture(scope="module")
+def newest():
+    if sys.version_info >= (3, 12):
+        pytest.skip("these tests themselves run on such a control node")
+    return environment(python("3.12", "3.13", "3.14"), "-r", ROOT / "requirements.txt", "-r", UNIT_TESTS, "pytest")
 
 
-def test_the_sample_inventory_has_a_plan_under_core_2_21(environment):
-    assert "vllm serve" in run(environment, "ansible-playbook", "-i", "inventories/sample", "playbooks/plan.yml")
+@pytest.fixture(scope="module")
+def oldest():
+    return environment(python("3.11", "3.10", "3.12"), "ansible>=9,<10", "jmespath", "jsonschema")
+
+
+def test_unit_tests_hold_under_the_newest_core(newest):
+    assert "[core 2.21" in run(newest, "ansible", "--version")
+    assert " passed" in run(newest, "pytest", "-q", "tests/unit", "tests/site/test_inputs.py")
+
+
+@pytest.mark.parametrize("core", ["newest", "oldest"])
+def test_the_sample_inventory_has_a_plan(core, request):
+    commands = request.getfixturevalue(core)
+    assert "vllm serve" in run(commands, "ansible-playbook", "-i", "inventories/sample", "playbooks/plan.yml")
+
+
+@pytest.mark.parametrize(("module", "arguments"), [
+    ("npu_info", {}), ("weights_info", {"path": "/usr/share/doc/python3"}), ("chat_info", {"servers": []})])
+def test_modules_run_on_nodes_with_python_3_7(oldest, module, arguments, tmp_path):
+    node = python("3.7")
+    assert "[core 2.16" in run(oldest, "ansible", "--version")
+    inventory = tmp_path / "hosts.yml"
+    variables = {"ansible_connection": "local", "ansible_python_interpreter": str(node)}
+    inventory.write_text(json.dumps({"all": {"hosts": {"old": variables}}}), "utf-8")
+    given = ["-a", json.dumps(arguments)] if arguments else []
+    said = run(oldest, "ansible", "-i", inventory, "old", "-m", f"ascend.vllm.{module}", *given)
+    assert "old | SUCCESS" in said
