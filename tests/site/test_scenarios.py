@@ -32,7 +32,8 @@ def molecule(scenario):
 @pytest.fixture(scope="module")
 def runs(request):
     """``{scenario: future of its run}`` of those that this session has selected, started in their order."""
-    selected = [item.callspec.params["scenario"] for item in request.session.items if "runs" in item.fixturenames]
+    selected = [item.callspec.params["scenario"] for item in request.session.items
+                if item.parent is request.node and "scenario" in item.fixturenames]
     pool = ThreadPoolExecutor(AT_ONCE)
     yield {scenario: pool.submit(molecule, scenario) for scenario in selected}
     pool.shutdown(cancel_futures=True)  # a session that ends early starts no more of them
