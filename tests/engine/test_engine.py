@@ -11,7 +11,9 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,7 +32,7 @@ READY_S = 300  # 15 s on an idle machine
 
 
 @pytest.fixture(scope="module")
-def variables(tmp_path_factory) -> dict[str, str]:
+def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
     """The environment that the full image gives its processes, with the plugin where the image has it."""
     packages = tmp_path_factory.mktemp("packages")
     shutil.copy(ENGINE / "plugin/ascend_standin.py", packages)
@@ -40,14 +42,17 @@ def variables(tmp_path_factory) -> dict[str, str]:
     (record / "entry_points.txt").write_text("[vllm.general_plugins]\nascend_standin = ascend_standin:register\n")
     code = "import json; from builder import images as i; print(json.dumps(i.ENVIRONMENT | i.CPU_ENVIRONMENT))"
     done = subprocess.run(["python3", "-B", "-c", code], cwd=ENGINE, capture_output=True, text=True, check=True)
-    return {
-        **json.loads(done.stdout),
-        "PATH": os.environ["PATH"],
-        "HOME": str(packages),
-        "PYTHONPATH": str(packages),
-        "HF_HUB_OFFLINE": "1",
-        "HCCL_OP_EXPANSION_MODE": "AIV",
-    }
+    # A path of a socket has 107 characters at most, and an engine that is killed leaves its sockets behind.
+    with tempfile.TemporaryDirectory(prefix="vllm-") as sockets:
+        yield {
+            **json.loads(done.stdout),
+            "PATH": os.environ["PATH"],
+            "HOME": str(packages),
+            "PYTHONPATH": str(packages),
+            "TMPDIR": sockets,
+            "HF_HUB_OFFLINE": "1",
+            "HCCL_OP_EXPANSION_MODE": "AIV",
+        }
 
 
 class Engine:

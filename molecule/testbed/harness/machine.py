@@ -21,6 +21,7 @@ PACKAGES = (
     "docker.io",
     "iproute2",
     "iptables",
+    "iputils-ping",
     "openssh-client",
     "python3-venv",
     "tini",
