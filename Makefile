@@ -11,12 +11,13 @@ BED := molecule/testbed/bed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo demo-down test test-fast lint docs build venv testbed clean
+.PHONY: help demo demo-down test test-all test-fast lint docs build venv testbed clean
 
 help:
 	@echo 'make demo       take two simulated Atlas 800 A2 nodes from driver check to report; leaves them up'
 	@echo 'make demo-down  end the demo'
-	@echo 'make test       all set-up and every test'
+	@echo 'make test       all set-up and every test but five long scenarios'
+	@echo 'make test-all   those too'
 	@echo 'make test-fast  what needs no test bed: seconds'
 	@echo 'make docs       write docs/checks.md'
 	@echo 'make build      build the collection artifact'
@@ -48,6 +49,10 @@ demo-down:
 	@$(BED) -n demo down
 
 test: venv
+	@$(BED) prepare
+	pytest -m 'not long'
+
+test-all: venv
 	@$(BED) prepare
 	pytest
 

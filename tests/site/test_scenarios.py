@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = ("npu_driver", "hccl", "image", "weights", "serving_faults", "lifecycle", "topology", "benchmark", "site")
+SCENARIOS = ("npu_driver", "hccl", "image", "site")
+# Each takes five to fifteen minutes: `make test-all` runs them too.
+LONG = ("weights", "serving_faults", "lifecycle", "topology", "benchmark")
 # Each has a bed of its own. They wait for nodes and servers more than they work: three keep two cores busy.
 AT_ONCE = 3
 
@@ -40,10 +42,10 @@ def runs(request):
 
 
 def test_every_scenario_is_run():
-    assert {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")} == set(SCENARIOS)
+    assert {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")} == {*SCENARIOS, *LONG}
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
 def test_scenario(runs, scenario):
     done = runs[scenario].result()
     assert done.returncode == 0, done.stdout[-20000:]
