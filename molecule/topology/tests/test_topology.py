@@ -37,7 +37,7 @@ def log(name, node):
 def test_member_that_died_is_named_on_every_node_and_nothing_is_left_running(node):
     assert result("dies", node, "serving")["status"] == "failed"
     said = checks("dies", node, "serving")["group"]["message"]
-    assert said == "node2: the container has ended with exit code 137; the group was stopped"
+    assert said == "node2: the container has ended with exit code 137, killed by SIGKILL; the group was stopped"
     assert not container("dies", node)["State"]["Running"]
 
 
