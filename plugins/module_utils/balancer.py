@@ -8,6 +8,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils import haproxy, plan_container
+from ansible_collections.ascend.vllm.plugins.module_utils.plan import serving
 
 
 def managed(balancers, host, everyone, present):
@@ -24,15 +25,14 @@ def managed(balancers, host, everyone, present):
 def servers(plans):
     """Return the instances that take requests, ``[{"name", "host", "address", "port", "served_name"}]``.
 
-    :param plans: ``{host: plan}``. An instance that has ``serves`` false has no API of its own.
+    :param plans: ``{host: plan}``. Of nodes that serve together only the head answers.
     """
     found = []
     for host, plan in plans.items():
-        for instance in plan["instances"]:
-            if instance.get("serves", True):
-                found.append({"name": haproxy.server_name(host, instance["port"]), "host": host,
-                              "address": urlsplit(instance["url"]).hostname, "port": instance["port"],
-                              "served_name": plan["model"]["served_name"]})
+        for instance in serving(plan):
+            found.append({"name": haproxy.server_name(host, instance["port"]), "host": host,
+                          "address": urlsplit(instance["url"]).hostname, "port": instance["port"],
+                          "served_name": plan["model"]["served_name"]})
     return found
 
 

@@ -360,9 +360,7 @@ def _balancer(checks, plan, host, servers, fronts):
     """Judge whether each balancer uses each instance of the node, and whether those that this host manages answer."""
     for asked in servers["results"]:
         states = {server["name"]: server for server in asked.get("servers", ())}
-        for planned in plan["instances"]:
-            if not planned.get("serves", True):
-                continue
+        for planned in serving(plan):
             name = server_name(host, planned["port"])
             server = states.get(name, {"status": "not known to it", "check": ""})
             error = asked["msg"] if asked.get("unreachable") else asked.get("error")
