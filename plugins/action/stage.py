@@ -21,7 +21,9 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_set
 
 # What Ansible adds to the return value of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
-CHECKS_PACKAGE = "ansible_collections.ascend.vllm.plugins.module_utils.checks."
+# Imported here, in the process from which Ansible forks one for each task of each host.
+JUDGES = {stage: import_module("ansible_collections.ascend.vllm.plugins.module_utils.checks." + stage)
+          for stage in results.STAGES}
 
 
 class ActionModule(ActionBase):
@@ -44,7 +46,7 @@ class ActionModule(ActionBase):
         })
         args = plain(args)
         stage, host = args["stage"], task_vars["inventory_hostname"]
-        judge = import_module(CHECKS_PACKAGE + stage)
+        judge = JUDGES[stage]
         variables = role_settings(self._templar, task_vars, stage, "report")
         settings = {name[len(stage) + 1:]: value for name, value in variables.items() if name.startswith(stage + "_")}
         records = Records(variables["report_path"], dry=self._task.check_mode)

@@ -9,6 +9,7 @@ PRIVATE to the collection.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 
 from ansible.errors import AnsibleError
@@ -25,15 +26,21 @@ def load_catalogue(overlays=()):
     Raises AnsibleError naming the file when one is missing or broken, or when the whole breaks ``schema.json``.
     """
     folder = collection_root() / "catalogue"
-    catalogue = {}
-    for path in sorted(folder.glob("*.yml")):
-        catalogue = merge(catalogue, _read(path))
+    catalogue = _own(folder)
     overlays = [overlays] if isinstance(overlays, str) else overlays
     files = [path for overlay in overlays if overlay for path in _overlay_files(overlay)]
     for path in files:
         catalogue = merge(catalogue, _read(path))
     if files:  # the collection's own files are checked by its tests
         _validate(catalogue, json.loads((folder / "schema.json").read_text("utf-8")), files)
+    return catalogue
+
+
+@lru_cache(maxsize=None)
+def _own(folder):
+    catalogue = {}
+    for path in sorted(folder.glob("*.yml")):
+        catalogue = merge(catalogue, _read(path))
     return catalogue
 
 
@@ -68,3 +75,6 @@ def _validate(catalogue, schema, files):
     for error in sorted(found, key=lambda error: error.json_path):
         names, where = ", ".join(map(str, files)), error.json_path[2:] or "the top level"
         raise AnsibleError(f"plan_catalogue ({names}): {where} does not fit the catalogue: {error.message}")
+
+
+_own(collection_root() / "catalogue")  # once for the processes of all hosts, which are forked from this one

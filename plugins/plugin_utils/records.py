@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import collection_root
 
@@ -37,7 +37,7 @@ class Records:
         manifest = root / "MANIFEST.json"
         if manifest.exists():
             return json.loads(manifest.read_text("utf-8"))["collection_info"]["version"]
-        return str(yaml.safe_load((root / "galaxy.yml").read_text("utf-8"))["version"])
+        return str(yaml_load((root / "galaxy.yml").read_text("utf-8"))["version"])
 
     def write_result(self, result):
         """File one stage result; returns its path."""

@@ -8,6 +8,7 @@ that uses one role need not load the others for the plan to know their inputs.
 """
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from ansible import template
@@ -55,8 +56,7 @@ def typed(role, variables):
     An input that cannot be read as its type is returned as it is. Paths stay as they are written, since most of them
     are paths of another host.
     """
-    path = collection_root() / "roles" / role / "meta" / "argument_specs.yml"
-    options = yaml_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
+    options = _options(collection_root() / "roles" / role / "meta" / "argument_specs.yml")
     spec = {name: {key: option[key] for key in _SPEC_KEYS if key in option}
             for name, option in options.items() if name in variables}
     for name, option in spec.items():
@@ -69,8 +69,17 @@ def typed(role, variables):
 
 def role_defaults(role):
     """Return the untemplated content of ``defaults/main.yml`` of one of our roles; AnsibleError when it is missing."""
-    path = collection_root() / "roles" / role / "defaults" / "main.yml"
+    return _defaults(collection_root() / "roles" / role / "defaults" / "main.yml")
+
+
+@lru_cache(maxsize=None)
+def _defaults(path):
     return DataLoader().load_from_file(str(path), **_TRUSTED) or {}
+
+
+@lru_cache(maxsize=None)
+def _options(path):
+    return yaml_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
 
 
 def plain(value):
@@ -82,3 +91,9 @@ def plain(value):
     if value is None or isinstance(value, (bool, int, float)):
         return value
     return str(value)
+
+
+# Ansible forks a process for each task of each host from the one that imports this: read here, a file is read once.
+for _path in (collection_root() / "roles").glob("*/defaults/main.yml"):
+    _defaults(_path)
+    _options(_path.parents[1] / "meta" / "argument_specs.yml")

@@ -5,8 +5,8 @@
 """What it costs to ask, judge and record the NPU ports of many nodes, against raw parallel ssh.
 
 Both ask the same: seven queries of hccn_tool for each of eight NPUs, NPUs side by side. The nodes are those of a test
-bed, real SSH included; in the place of hccn_tool stands a script that gives the simulator's answers after a delay (a
-real one waits for its device and uses no processor of the controller's machine). Needs root:
+bed, real SSH included; in the place of the vendor's tools stand scripts that give the simulator's answers after a delay
+(real ones wait for their device and use no processor of the controller's machine). Needs root:
 
     .venv/bin/python tests/benchmarks/hccl_stage.py [--nodes 16] [--delay 0.15] [--keep]
 
@@ -36,11 +36,12 @@ MOST_TIMES_RAW = 2.5
 NPUS = range(8)
 QUERIES = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "tls")
 TOOL = "/opt/stand-in/hccn_tool"
+NPU_SMI = "/usr/local/bin/npu-smi"
 SIMULATOR = "/usr/local/Ascend/driver/tools/hccn_tool"
 
 STAND_IN = """#!/bin/sh
 sleep %s
-exec cat "/opt/stand-in/$2$3"
+exec cat "/opt/stand-in/%s"
 """
 BY_HAND = (f"for i in {' '.join(map(str, NPUS))}; do "
            f"( for q in {' '.join(QUERIES)}; do {TOOL} -i $i -$q -g; done ) & done; wait")
@@ -86,10 +87,11 @@ def ssh(node: str, command: str) -> str:
 
 
 def stand_in(node: str, delay: float) -> None:
-    """Take the simulator's answers once; a script gives them from then on."""
+    """Take the simulator's answers once; scripts give them from then on."""
     ssh(node, f"mkdir -p /opt/stand-in && cd /opt/stand-in && for i in {' '.join(map(str, NPUS))}; do "
-              f"for q in {' '.join(QUERIES)}; do {SIMULATOR} -i $i -$q -g > $i-$q; done; done\n"
-              f"cat > {TOOL} <<'END'\n{STAND_IN % delay}END\nchmod 755 {TOOL}")
+              f"for q in {' '.join(QUERIES)}; do {SIMULATOR} -i $i -$q -g > $i-$q; done; done; npu-smi info > info\n"
+              f"cat > {TOOL} <<'END'\n{STAND_IN % (delay, '$2$3')}END\n"
+              f"rm {NPU_SMI}; cat > {NPU_SMI} <<'END'\n{STAND_IN % (delay, 'info')}END\nchmod 755 {TOOL} {NPU_SMI}")
 
 
 def stage(work: Path, nodes: dict[str, str]) -> float:
