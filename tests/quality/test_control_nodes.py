@@ -65,7 +65,8 @@ def oldest():
 
 def test_unit_tests_hold_under_the_newest_core(newest):
     assert "[core 2.21" in run(newest, "ansible", "--version")
-    assert " passed" in run(newest, "pytest", "-q", "tests/unit", "tests/site/test_inputs.py")
+    # What random damage does to a parser does not hang on the core.
+    assert " passed" in run(newest, "pytest", "-q", "-m", "not hypothesis", "tests/unit", "tests/site/test_inputs.py")
 
 
 @pytest.mark.parametrize("core", ["newest", "oldest"])

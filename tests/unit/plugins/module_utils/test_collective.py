@@ -131,7 +131,7 @@ def test_images_that_differ_are_named():
     assert run["reason"] == "the images of the nodes differ: hccl_test can be run on n1 only"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_mutated_output_is_never_a_success_with_other_numbers(data):
     at = data.draw(st.integers(0, len(GOOD) - 1))

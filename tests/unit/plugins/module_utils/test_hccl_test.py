@@ -95,7 +95,7 @@ def test_nothing_printed():
         hccl_test.parse(" \n")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_mutated_texts_never_crash_and_never_invent(data):
     text = GOOD

@@ -270,7 +270,7 @@ def values(result):
         yield result
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(mutated(), st.sampled_from([*hccn_tool.TYPED, "mtu", "other"]))
 def test_mutated_texts_never_crash_and_never_invent(text, query):
     results = [entry["result"] for entry in hccn_tool.parse_session(text)["queries"]]
@@ -288,7 +288,7 @@ def test_mutated_texts_never_crash_and_never_invent(text, query):
             assert abs(value) in numbers
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="address_gateway0123=.\n#[] x", max_size=120))
 def test_mutated_conf(text):
     try:

@@ -97,7 +97,7 @@ def printed(leaf, text):
     return any(float(number) == leaf for number in re.findall(r"-?[0-9]+(?:\.[0-9]+)?", text))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(mutated(TABLES, MUTATIONS))
 def test_no_damage_makes_the_table_reader_crash_or_invent(text):
     try:
@@ -135,7 +135,7 @@ def test_a_repeated_line_adds_nothing(text):
         assert parsed["chips"] == whole["chips"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(mutated(ANSWERS, MUTATIONS))
 def test_no_damage_makes_the_block_reader_crash_or_invent(text):
     for parse in (parse_blocks, parse_mapping):
@@ -147,7 +147,7 @@ def test_no_damage_makes_the_block_reader_crash_or_invent(text):
         assert [leaf for leaf in leaves(parsed["blocks"]) if not printed(leaf, clean)] == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=200))
 def test_any_text(text):
     for parse in (parse_info, parse_blocks, parse_mapping):
