@@ -23,7 +23,7 @@ def check_settings(settings):
 
 
 def devices(plan, instance, settings):
-    """The NPUs for a run: those that no planned instance has; or the instance's own, which has to be stopped for it.
+    """The NPUs for a run: those of ``serving_npus`` that no planned instance has; or the instance's own, which has to be stopped for it.
 
     :returns: ``(device paths, whether the instance has to be stopped)``.
     :raises benchmark.BadInput: when no NPUs are free and the service may not be stopped.
@@ -33,8 +33,7 @@ def devices(plan, instance, settings):
             "benchmark_offline runs one engine on one node, but serving_topology is %s; leave it out." % (
                 plan["group"]["topology"]))
     used = {device for each in plan["instances"] for device in each["devices"]}
-    count = plan["hardware"]["npus"] * plan["hardware"]["chips_per_npu"]
-    free = [path for path in ("/dev/davinci%d" % number for number in range(count)) if path not in used]
+    free = [path for path in ("/dev/davinci%d" % number for number in plan["npus"]) if path not in used]
     if len(free) >= len(instance["npus"]):
         return [*free[:len(instance["npus"])], *plan["hardware"]["devices"]], False
     if settings["offline_stop_service"]:

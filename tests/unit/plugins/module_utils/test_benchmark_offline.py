@@ -23,8 +23,8 @@ INSTANCE = {
 }
 
 
-def plan(npus=8):
-    return {"hash": "0", "hardware": {"npus": npus, "chips_per_npu": 1, "devices": SHARED}, "group": None,
+def plan(npus=range(8)):
+    return {"hash": "0", "hardware": {"devices": SHARED}, "npus": npus, "group": None,
             "instances": [INSTANCE],
             "release": {"id": "v0.11.0rc1", "vllm": "0.11.0"}, "model": {"path": "/data/model", "served_name": "m"},
             "image": {"reference": "image"}}
@@ -35,10 +35,15 @@ def test_free_npus_are_taken_and_the_service_goes_on():
         ["/dev/davinci2", "/dev/davinci3", *SHARED], False)
 
 
+def test_npus_that_the_site_keeps_for_others_are_not_taken():
+    paths, _stopped = benchmark_offline.devices(plan([0, 1, 5, 6]), INSTANCE, SETTINGS)
+    assert paths == ["/dev/davinci5", "/dev/davinci6", *SHARED]
+
+
 def test_without_free_npus_the_service_is_stopped_only_when_that_is_asked_for():
     with pytest.raises(benchmark.BadInput, match="benchmark_offline_stop_service"):
-        benchmark_offline.devices(plan(3), INSTANCE, SETTINGS)
-    assert benchmark_offline.devices(plan(3), INSTANCE, dict(SETTINGS, offline_stop_service=True)) == (
+        benchmark_offline.devices(plan([0, 1, 5]), INSTANCE, SETTINGS)
+    assert benchmark_offline.devices(plan([0, 1, 5]), INSTANCE, dict(SETTINGS, offline_stop_service=True)) == (
         INSTANCE["devices"], True)
 
 
