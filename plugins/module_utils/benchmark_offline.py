@@ -20,10 +20,14 @@ def check_settings(settings):
     if unknown:
         raise benchmark.BadInput("benchmark_offline has to hold %s, but holds %s." % (
             " and ".join(KINDS), ", ".join(unknown)))
+    if settings["offline_guard_s"] < 1:
+        raise benchmark.BadInput("benchmark_offline_guard_s has to be at least 1, but is %s." % (
+            settings["offline_guard_s"]))
 
 
 def devices(plan, instance, settings):
-    """The NPUs for a run: those of ``serving_npus`` that no planned instance has; or the instance's own, which has to be stopped for it.
+    """The NPUs for a run: those of ``serving_npus`` that no planned instance has; or the instance's own, which has to be
+    stopped for it.
 
     :returns: ``(device paths, whether the instance has to be stopped)``.
     :raises benchmark.BadInput: when no NPUs are free and the service may not be stopped.

@@ -11,7 +11,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case i
 SHARED = ["/dev/davinci_manager"]
 SETTINGS = {"offline": ["latency"], "offline_stop_service": False, "seed": 3, "random_input_len_tokens": 32,
             "random_output_len_tokens": 16, "offline_batch_size": 4, "offline_warmup_iterations": 1,
-            "offline_iterations": 2, "num_prompts": 7, "client_image": "", "dataset_path": ""}
+            "offline_iterations": 2, "offline_guard_s": 120, "num_prompts": 7, "client_image": "", "dataset_path": ""}
 INSTANCE = {
     "name": "vllm", "url": "http://10.0.0.1:8888", "npus": [0, 1], "cap_drop": [], "secrets_path": "/s.env",
     "devices": ["/dev/davinci0", "/dev/davinci1", *SHARED], "shm_size": "1g", "environment": {"HCCL_X": "1"},
