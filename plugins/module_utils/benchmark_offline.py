@@ -26,8 +26,8 @@ def check_settings(settings):
 
 
 def devices(plan, instance, settings):
-    """The NPUs for a run: those of ``serving_npus`` that no planned instance has; or the instance's own, which has to be
-    stopped for it.
+    """The NPUs for a run: those of ``serving_npus`` that no planned instance has; or the instance's own, which then has
+    to be stopped for it.
 
     :returns: ``(device paths, whether the instance has to be stopped)``.
     :raises benchmark.BadInput: when no NPUs are free and the service may not be stopped.
