@@ -59,11 +59,16 @@ def command(catalogue, plan, instance, settings, kind):
         load.update({"batch-size": settings["offline_batch_size"], "num-iters": settings["offline_iterations"],
                      "num-iters-warmup": settings["offline_warmup_iterations"]})
     else:
-        load.update({"dataset-name": "random", "num-prompts": settings["num_prompts"]})
-    missing = sorted(set(load) - set(lookup.bench_options(catalogue, plan["release"]["vllm"], kind)))
+        load.update({"dataset-name": "random", "num-prompts": settings["num_prompts"], "random-range-ratio": 0,
+                     "prefix-len": 0})
+    known = lookup.bench_options(catalogue, plan["release"]["vllm"], kind)
+    missing = sorted(set(load) - set(known))
     if missing:
         raise benchmark.BadInput("vllm bench %s of release %s has no option %s, which this measurement needs." % (
             kind, plan["release"]["id"], ", ".join(missing)))
+    # Where there are both names, the default of these wins over what the others were given.
+    load.update({"random-" + name: load[name] for name in ("input-len", "output-len", "prefix-len")
+                 if name in load and "random-" + name in known})
     argv = ["vllm", "bench", kind, "--model", plan["model"]["path"]]
     argv += engine_options(catalogue, instance["command"][3:])
     return [*argv, "--seed", str(settings["seed"]), *(word for name, value in load.items()

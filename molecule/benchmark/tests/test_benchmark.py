@@ -157,7 +157,7 @@ def test_offline_runs_of_the_real_vllm_while_the_service_was_stopped():
     found = result("offline", "benchmark")
     latency, throughput = (run["metrics"] for run in found["observed"]["offline"])
     assert latency["avg_latency"] > 0
-    assert throughput["num_requests"] == 8
+    assert (throughput["num_requests"], throughput["total_num_tokens"]) == (8, 8 * (64 + 16))
     assert throughput["requests_per_second"] == pytest.approx(8 / throughput["elapsed_time"])
     assert len(raw("offline", found["observed"]["offline"][0]["file"])["latencies"]) == 2
     assert (found["observed"]["restored"], statuses("offline", "benchmark")["restored"]) == (True, "passed")

@@ -56,9 +56,19 @@ def test_the_engine_is_the_one_that_serves():
     assert argv[argv.index("--batch-size") + 1] == "4"
 
 
+def test_newer_releases_are_told_the_lengths_under_both_names():
+    """From 0.14 on the default of --random-input-len wins over --input-len."""
+    newer = dict(plan(), release={"id": "v0.18.0", "vllm": "0.18.0"})
+    argv = benchmark_offline.command(CATALOGUE, newer, INSTANCE, SETTINGS, "throughput")
+    assert [argv[argv.index(name) + 1] for name in (
+        "--random-input-len", "--random-output-len", "--random-prefix-len", "--random-range-ratio")] == [
+            "32", "16", "0", "0"]
+    assert "--random-input-len" not in benchmark_offline.command(CATALOGUE, newer, INSTANCE, SETTINGS, "latency")
+
+
 def test_throughput_takes_the_load_of_the_benchmark():
     argv = benchmark_offline.command(CATALOGUE, plan(), INSTANCE, SETTINGS, "throughput")
-    assert argv[-4:] == ["--dataset-name", "random", "--num-prompts", "7"]
+    assert " ".join(argv).endswith("--dataset-name random --num-prompts 7 --random-range-ratio 0 --prefix-len 0")
     assert argv[argv.index("--input-len") + 1] == "32"
     assert "--num-iters" not in argv
 
