@@ -256,8 +256,14 @@ def descendants(process):
     return found
 
 
+def look_at(host, name):
+    """What Docker tells of a container; None when there is none."""
+    asked = host.run(f"docker inspect {name}")
+    return None if asked.rc else json.loads(asked.stdout)[0]
+
+
 def running(host, name):
-    return host.run("docker inspect --format '{{.State.Running}}' " + name).stdout.strip() == "true"
+    return bool(look_at(host, name)) and look_at(host, name)["State"]["Running"]
 
 
 def wait_for(condition, seconds):
@@ -271,7 +277,7 @@ def test_a_service_comes_back_when_the_controller_is_killed_in_an_offline_run(ho
     """The client of the real vLLM goes on without its controller; once it is gone the node starts the service."""
     client = f"{SERVICE}-benchmark"
     host.check_output(f"docker start {SERVICE}")
-    before = host.check_output("docker inspect --format '{{.Id}}' " + SERVICE)
+    before = look_at(host, SERVICE)["Id"]
     with (tmp_path / "log").open("wb") as log:
         controller = subprocess.Popen(
             measuring("benchmark.yml", report_path=tmp_path / "results", benchmark_tools=[], serving_npus=[0, 1],
@@ -287,5 +293,5 @@ def test_a_service_comes_back_when_the_controller_is_killed_in_an_offline_run(ho
     assert not running(host, SERVICE)
     host.check_output(f"docker rm --force {client}")
     assert wait_for(lambda: running(host, SERVICE), 30)
-    assert host.check_output("docker inspect --format '{{.Id}}' " + SERVICE) == before
+    assert look_at(host, SERVICE)["Id"] == before
     assert wait_for(lambda: host.run("curl --fail http://127.0.0.1:8888/health").rc == 0, 30)
