@@ -300,7 +300,7 @@ class ActionModule(ClientsMixin, StageAction):
 
     def _pause(self, instance, state):
         self._module("ascend.vllm.benchmark_pause", service=instance["name"], client=benchmark.client_name(instance),
-                     state=state)
+                     state=state, grace=self._settings["offline_guard_s"])
 
     def _restore(self, plan, instance):
         """Start the service again and wait until it answers under its name; True when it does."""

@@ -52,7 +52,18 @@ from ais_bench.benchmark.openicl.icl_evaluator import AccEvaluator
 from ais_bench.benchmark.openicl.icl_inferencer import GenInferencer
 from ais_bench.benchmark.openicl.icl_prompt_template import PromptTemplate
 from ais_bench.benchmark.openicl.icl_retriever import ZeroRetriever
+from ais_bench.benchmark.partitioners import NaivePartitioner
+from ais_bench.benchmark.runners import LocalRunner
+from ais_bench.benchmark.tasks import OpenICLEvalTask
 """
+# AISBench scores each part of a data set in a Python of its own, which takes seconds to start: MMLU has 57 parts. Here
+# the parts of a data set are scored in one, and those of another in another, so that one that fails takes none with it.
+_SCORING = """\
+datasets = [entry for each in model_dataset_combinations for entry in each['datasets']]
+eval = dict(partitioner=dict(type=NaivePartitioner, n=%d),
+            runner=dict(type=LocalRunner, task=dict(type=OpenICLEvalTask)))
+"""
+_PARTS = 100
 
 
 _PERFORMANCE_HEAD = """\
@@ -117,6 +128,8 @@ def prepare(datasets, folder):
 def _prepare_preset(dataset, folder):
     preset = PRESETS[dataset["name"]]
     missing = [name for name in preset.files if not os.path.exists(os.path.join(dataset["path"], name))]
+    if not missing and preset.parts:
+        missing = _missing_tables(dataset["path"], preset.files)
     if missing:
         raise BadData("accuracy_datasets: %s lacks %s below %s; put the data set there, as AISBench's page on it says."
                       % (dataset["name"], ", ".join(missing), dataset["path"]))
@@ -124,6 +137,15 @@ def _prepare_preset(dataset, folder):
     if dataset["name"] == "textvqa":
         path = _absolute_pictures(dataset["path"], path, folder)
     return dict(dataset, file=path, options=None)
+
+
+def _missing_tables(root, splits):
+    """The tables of subjects that are in some of the splits only: AISBench gives the whole no score without them."""
+    subjects = {split: {name[:-len("_%s.csv" % split)] for name in os.listdir(os.path.join(root, split))
+                        if name.endswith("_%s.csv" % split)} for split in splits}
+    every = sorted(set().union(*subjects.values())) or ["SUBJECT"]
+    return ["%s/%s_%s.csv" % (split, subject, split) for split in splits for subject in every
+            if subject not in subjects[split]]
 
 
 def _absolute_pictures(root, path, folder):
@@ -176,9 +198,12 @@ def render(server, datasets):
     lines += ["    from %s import %s" % (PRESETS[name].module, PRESETS[name].variable) for name in known]
     lines += ["    from ais_bench.benchmark.configs.summarizers.groups.%s import %s" % (name, _GROUPS[name])
               for name in groups]
-    lines += [_models(server, "path='', stream=False, request_rate=0, retry=2", "temperature=0"), "datasets = []"]
+    lines += [_models(server, "path='', stream=False, request_rate=0, retry=2", "temperature=0"),
+              "model_dataset_combinations = []"]
     for dataset in datasets:
-        lines.append(_preset(dataset) if dataset["name"] in known else _own(dataset))
+        lines.append("model_dataset_combinations.append(dict(models=models, datasets=%s))" % (
+            _preset(dataset) if dataset["name"] in known else _own(dataset)))
+    lines.append(_SCORING % _PARTS)
     lines.append("summarizer = dict(attr='accuracy', summary_groups=%s)" % (
         " + ".join(_GROUPS[name] for name in groups) or "[]"))
     # What is left at the top level would become part of the configuration.
@@ -250,7 +275,7 @@ def _models(server, fields, generation):
 
 
 def _preset(dataset):
-    return "datasets += [dict(entry, path=%r) for entry in %s]" % (dataset["file"], PRESETS[dataset["name"]].variable)
+    return "[dict(entry, path=%r) for entry in %s]" % (dataset["file"], PRESETS[dataset["name"]].variable)
 
 
 def _own(dataset):
@@ -260,7 +285,7 @@ def _own(dataset):
         prompt += "\nAnswer with the letter of the right option only."
     evaluator = "type=OptionSimAccEvaluator, options=%r" % options if options else "type=AccEvaluator"
     return "\n".join((
-        "datasets += [dict(",
+        "[dict(",
         "    abbr=%r, type=CustomDataset, path=%r, meta_path=''," % (dataset["name"], dataset["file"]),
         "    reader_cfg=dict(input_columns=%r, output_column='answer')," % ["question", *options],
         "    infer_cfg=dict(",

@@ -20,10 +20,14 @@ def check_settings(settings):
     if unknown:
         raise benchmark.BadInput("benchmark_offline has to hold %s, but holds %s." % (
             " and ".join(KINDS), ", ".join(unknown)))
+    if settings["offline_guard_s"] < 1:
+        raise benchmark.BadInput("benchmark_offline_guard_s has to be at least 1, but is %s." % (
+            settings["offline_guard_s"]))
 
 
 def devices(plan, instance, settings):
-    """The NPUs for a run: those that no planned instance has; or the instance's own, which has to be stopped for it.
+    """The NPUs for a run: those of ``serving_npus`` that no planned instance has; or the instance's own, which then has
+    to be stopped for it.
 
     :returns: ``(device paths, whether the instance has to be stopped)``.
     :raises benchmark.BadInput: when no NPUs are free and the service may not be stopped.
@@ -33,8 +37,7 @@ def devices(plan, instance, settings):
             "benchmark_offline runs one engine on one node, but serving_topology is %s; leave it out." % (
                 plan["group"]["topology"]))
     used = {device for each in plan["instances"] for device in each["devices"]}
-    count = plan["hardware"]["npus"] * plan["hardware"]["chips_per_npu"]
-    free = [path for path in ("/dev/davinci%d" % number for number in range(count)) if path not in used]
+    free = [path for path in ("/dev/davinci%d" % number for number in plan["npus"]) if path not in used]
     if len(free) >= len(instance["npus"]):
         return [*free[:len(instance["npus"])], *plan["hardware"]["devices"]], False
     if settings["offline_stop_service"]:
@@ -56,11 +59,16 @@ def command(catalogue, plan, instance, settings, kind):
         load.update({"batch-size": settings["offline_batch_size"], "num-iters": settings["offline_iterations"],
                      "num-iters-warmup": settings["offline_warmup_iterations"]})
     else:
-        load.update({"dataset-name": "random", "num-prompts": settings["num_prompts"]})
-    missing = sorted(set(load) - set(lookup.bench_options(catalogue, plan["release"]["vllm"], kind)))
+        load.update({"dataset-name": "random", "num-prompts": settings["num_prompts"], "random-range-ratio": 0,
+                     "prefix-len": 0})
+    known = lookup.bench_options(catalogue, plan["release"]["vllm"], kind)
+    missing = sorted(set(load) - set(known))
     if missing:
         raise benchmark.BadInput("vllm bench %s of release %s has no option %s, which this measurement needs." % (
             kind, plan["release"]["id"], ", ".join(missing)))
+    # Where there are both names, the default of these wins over what the others were given.
+    load.update({"random-" + name: load[name] for name in ("input-len", "output-len", "prefix-len")
+                 if name in load and "random-" + name in known})
     argv = ["vllm", "bench", kind, "--model", plan["model"]["path"]]
     argv += engine_options(catalogue, instance["command"][3:])
     return [*argv, "--seed", str(settings["seed"]), *(word for name, value in load.items()

@@ -183,7 +183,8 @@ def _deployment(catalogue, chosen, inputs, findings, group, members):
     overrides = plan_arguments.names(inputs.mapping("serving_args"))
     plan_topology.check(group, release, model, arguments, overrides, findings)
     model["arguments"] = arguments
-    placement = plan_container.place(hardware, model, inputs, findings)
+    npus = plan_container.usable(hardware, inputs, findings)
+    placement = plan_container.place(npus, hardware, model, inputs, findings)
     instances_npus = plan_topology.join(placement, group, hardware, model, members, findings)
     spread = plan_topology.npus_per_copy(group, placement)
     plan_container.check_memory(hardware, model, spread or model["npus"], findings)
@@ -203,8 +204,8 @@ def _deployment(catalogue, chosen, inputs, findings, group, members):
         common["mounts"].append(
             plan_container.mount(check["host_path"], "file", plan_container.HEALTH_TARGET, origin="health"))
     instances = []
-    for index, npus in enumerate(instances_npus):
-        instance = _instance(index, npus, hardware, common, inputs, findings, group)
+    for index, own in enumerate(instances_npus):
+        instance = _instance(index, own, hardware, common, inputs, findings, group)
         options = plan_arguments.render(catalogue, release, arguments)
         launcher, instance["command"] = plan_topology.command(model, instance, group, options)
         instance["launcher"] = launcher + instance["launcher"]
@@ -214,7 +215,7 @@ def _deployment(catalogue, chosen, inputs, findings, group, members):
         instances.append(instance)
     _check_ports(instances, group, findings)
     return {"hardware": hardware, "release": release, "model": model, "image": image, "patch": patch, "group": group,
-            "health_check": check, "instances": instances}
+            "npus": npus, "health_check": check, "instances": instances}
 
 
 def _instance_hash(instance, image, weights_digest):

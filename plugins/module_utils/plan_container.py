@@ -39,9 +39,8 @@ HCCL_DEFAULT_PORTS = (60000, 60015)
 HCCL_FURTHER_PORTS = {"serving_hccl_port_base": 61000, "serving_hccl_npu_port_base": 17000}
 
 
-def place(hardware, model, inputs, findings):
-    """Return the NPUs of each instance: a list of lists of device numbers N of /dev/davinciN, disjoint."""
-    devices = _devices(hardware, inputs, findings)
+def place(devices, hardware, model, inputs, findings):
+    """Return the NPUs of each instance, of those that :func:`usable` gives: disjoint lists of device numbers."""
     size = model["npus"]
     if inputs.text("serving_tensor_parallel_size"):
         size = inputs.integer("serving_tensor_parallel_size", 1, 64)
@@ -62,7 +61,7 @@ def place(hardware, model, inputs, findings):
     return [devices[index * size:(index + 1) * size] for index in range(replicas)]
 
 
-def _devices(hardware, inputs, findings):
+def usable(hardware, inputs, findings):
     """Return the device numbers that the deployment may use; all of them where serving_npus is refused."""
     count = hardware["npus"] * hardware["chips_per_npu"]
     if inputs.is_auto("serving_npus"):

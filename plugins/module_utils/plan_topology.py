@@ -188,8 +188,11 @@ def join(placement, group, hardware, model, members, findings):
                 group["topology"], len(placement))
         return placement[:1]
     scratch = Findings()  # a member's own mistakes are told where its own plan is made
-    ranks = [len(plan_container.place(hardware, model, Inputs(members[member["host"]], scratch), scratch))
-             for member in group["members"]]
+    ranks = []
+    for member in group["members"]:
+        theirs = Inputs(members[member["host"]], scratch)
+        npus = plan_container.usable(hardware, theirs, scratch)
+        ranks.append(len(plan_container.place(npus, hardware, model, theirs, scratch)))
     group.update(size=sum(ranks), local=ranks[group["rank"]], start=sum(ranks[:group["rank"]]))
     return [[npu for npus in placement for npu in npus]]
 

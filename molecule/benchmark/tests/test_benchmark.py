@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -85,10 +87,84 @@ def test_two_instances_at_once_and_behind_a_balancer():
         "passed" if node["overlap_percent"] >= 80 else "not_run")
 
 
+def scores(name):
+    return {each["dataset"]: each for each in result(name, "accuracy")["observed"]["scores"]}
+
+
 def test_score_of_the_real_aisbench():
-    score = result("real_vllm", "accuracy")["observed"]["scores"][0]
+    score = scores("real_vllm")["tiny"]
     assert (score["answered"], score["failed"]) == (3, 0)
     assert score["score"] == pytest.approx(200 / 3, abs=0.01)
+
+
+@pytest.mark.parametrize(("name", "answered"), [("gsm8k", 4), ("textvqa", 3)])
+def test_known_data_sets_are_answered_by_the_real_vllm(name, answered):
+    """Pictures of textvqa among them; what the tiny model says to these questions nobody has taught it."""
+    score = scores("real_vllm")[name]
+    assert (score["answered"], score["failed"]) == (answered, 0)
+    assert 0 <= score["score"] <= 100
+
+
+@pytest.mark.parametrize(("name", "answered", "expected"), [
+    ("gsm8k", 4, 75), ("textvqa", 3, 200 / 3), ("mmlu", 57, 100 * (1 - 100 / 14042)),
+    ("ceval", 52, 100 * (1 - 49 / 1346))])
+def test_every_kind_of_data_set_is_scored_to_the_end(name, answered, expected):
+    """Of MMLU and C-Eval the answer to one subject is wrong, which weighs as much as the subject has questions."""
+    score = scores("data_sets")[name]
+    assert (score["answered"], score["failed"]) == (answered, 0)
+    assert score["score"] == pytest.approx(expected, abs=0.01)
+    figures = {figure["name"]: figure["value"] for figure in result("data_sets", "accuracy")["observed"]["figures"]}
+    assert figures[f"{name}, {score['metric']}"] == score["score"]
+
+
+def test_the_score_of_a_server_that_answers_nothing_is_none():
+    """What AISBench, which exits with 0, writes in its summary."""
+    observed, score = result("every_request_fails", "accuracy")["observed"], scores("every_request_fails")["tiny"]
+    assert (observed["exit_code"], score["printed"], score["score"], score["answered"]) == (0, "-", None, 0)
+    assert observed["figures"] == []
+
+
+def test_bf16_and_w8a8_stand_in_one_table(tmp_path):
+    """The w8a8 model that answers nonsense is held against the BF16 model's score on the same data."""
+    folder = shutil.copytree(HOME / "rounds" / "every_answer_is_wrong", tmp_path / "results")
+    subprocess.run(measuring("report.yml", report_path=folder), cwd=PROJECT, capture_output=True, check=False)
+    model = "qwen2_5_vl_32b_instruct"
+    row = f"| node1 | gsm8k, accuracy | {model} | 75 | {model}_w8a8 | 0 | -75 | TOO LOW |"
+    assert row in (folder / "report.md").read_text("utf-8").splitlines()
+
+
+def test_where_data_belong_is_said():
+    (check,) = [check for check in result("data_missing", "accuracy")["checks"] if check["status"] == "failed"]
+    assert f"ceval lacks dev, val, test below {HOME / 'data' / 'gsm8k'}" in check["actual"]
+
+
+@pytest.mark.parametrize("name", [SERVICE, f"{SERVICE}, AISBench"])
+def test_own_prompts_of_both_tools(name):
+    """Three prompts, each of them sent more than once."""
+    metrics = measured("own_prompts")[name]["runs"][0]["metrics"]
+    assert (metrics["completed"], metrics["total_output_tokens"]) == (8, 8 * 16)
+    assert 0 < metrics["total_input_tokens"] < 8 * 64  # not the random text of the other rounds
+
+
+def test_pictures_are_sent_with_the_text():
+    metrics = measured("pictures")[SERVICE]["runs"][0]["metrics"]
+    assert metrics["completed"] == 4
+    command = " ".join(measured("pictures")[SERVICE]["runs"][0]["command"])
+    assert "--random-mm-bucket-config {(84, 112, 1): 1.0}" in command
+
+
+def test_offline_runs_of_the_real_vllm_while_the_service_was_stopped():
+    found = result("offline", "benchmark")
+    latency, throughput = (run["metrics"] for run in found["observed"]["offline"])
+    assert latency["avg_latency"] > 0
+    assert (throughput["num_requests"], throughput["total_num_tokens"]) == (8, 8 * (64 + 16))
+    assert throughput["requests_per_second"] == pytest.approx(8 / throughput["elapsed_time"])
+    assert len(raw("offline", found["observed"]["offline"][0]["file"])["latencies"]) == 2
+    assert (found["observed"]["restored"], statuses("offline", "benchmark")["restored"]) == (True, "passed")
+    assert {figure["name"] for figure in found["observed"]["figures"]} == {
+        "Latency of a batch, mean", "Latency of a batch, p99", "Offline request throughput", "Offline token throughput"}
+    before, after = (result(name, "benchmark")["observed"]["looks"][0][SERVICE] for name in ("offline", "pictures"))
+    assert [key for key in before if before[key] != after[key]] == ["started_at"]
 
 
 def test_a_service_that_was_stopped_for_a_run_that_failed_is_back():
@@ -142,18 +218,22 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def measuring(playbook, *words, **given):
+    """The command line of a playbook that measures the service of this scenario."""
+    given.update(benchmark_client_image="localhost/vllm-client:full", serving_api_key="sesame-of-the-scenario")
+    return [Path(sys.executable).with_name("ansible-playbook"), "-i", HOME / "inventory", f"playbooks/{playbook}",
+            *words, "--limit", "node1", "-e", json.dumps(given, default=str)]
+
+
 @pytest.mark.parametrize("words", [["site.yml", "--tags", "benchmark"], ["benchmark.yml"]], ids=["site", "playbook"])
 def test_a_running_service_is_measured_again_and_nothing_else_is_touched(host, words, tmp_path):
     folder = shutil.copytree(HOME / "rounds" / "real_vllm", tmp_path / "results")  # with those of other stages
     host.check_output("echo '{}' > /usr/local/Ascend/driver/lib64/vllm-light.json && docker start %s" % SERVICE)
     before, kept = containers(host), files(folder)
     playbook, *others = words
-    given = {"report_path": folder, "benchmark_baseline_path": tmp_path / "none", "benchmark_num_prompts": 3,
-             "benchmark_client_image": "localhost/vllm-client:full", "serving_api_key": "sesame-of-the-scenario",
-             "benchmark_repeats": 2, "benchmark_max_cv_percent": 1000}
     done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", HOME / "inventory", f"playbooks/{playbook}", *others,
-         "--limit", "node1", *(word for name, value in given.items() for word in ("-e", f"{name}={value}"))],
+        measuring(playbook, *others, report_path=folder, benchmark_num_prompts="3", benchmark_repeats="2",
+                  benchmark_max_cv_percent="1000", benchmark_baseline_path=tmp_path / "none"),
         cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert containers(host) == before
@@ -165,3 +245,53 @@ def test_a_running_service_is_measured_again_and_nothing_else_is_touched(host, w
     assert made["finished_at"] > last["finished_at"]
     assert made["plan_hash"] == last["plan_hash"] == result("real_vllm", "serving")["plan_hash"]
     assert len(made["observed"]["measurements"][0]["runs"]) == 2  # a text of the command line
+
+
+def descendants(process):
+    """The process and all below it."""
+    found = [process]
+    for parent in found:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            found += map(int, children.read_text("ascii").split())
+    return found
+
+
+def look_at(host, name):
+    """What Docker tells of a container; None when there is none."""
+    asked = host.run(f"docker inspect {name}")
+    return None if asked.rc else json.loads(asked.stdout)[0]
+
+
+def running(host, name):
+    return bool(look_at(host, name)) and look_at(host, name)["State"]["Running"]
+
+
+def wait_for(condition, seconds):
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.5)
+    return condition()
+
+
+def test_a_service_comes_back_when_the_controller_is_killed_in_an_offline_run(host, tmp_path):
+    """The client of the real vLLM goes on without its controller; once it is gone the node starts the service."""
+    client = f"{SERVICE}-benchmark"
+    host.check_output(f"docker start {SERVICE}")
+    before = look_at(host, SERVICE)["Id"]
+    with (tmp_path / "log").open("wb") as log:
+        controller = subprocess.Popen(
+            measuring("benchmark.yml", report_path=tmp_path / "results", benchmark_tools=[], serving_npus=[0, 1],
+                      benchmark_offline=["latency"], benchmark_offline_stop_service=True, benchmark_offline_guard_s=4),
+            cwd=PROJECT, stdout=log, stderr=log)
+    try:
+        assert wait_for(lambda: running(host, client), 60), (tmp_path / "log").read_text("utf-8")
+    finally:
+        for process in descendants(controller.pid):
+            os.kill(process, signal.SIGKILL)
+        controller.wait()
+    assert running(host, client)
+    assert not running(host, SERVICE)
+    host.check_output(f"docker rm --force {client}")
+    assert wait_for(lambda: running(host, SERVICE), 30)
+    assert look_at(host, SERVICE)["Id"] == before
+    assert wait_for(lambda: host.run("curl --fail http://127.0.0.1:8888/health").rc == 0, 30)

@@ -42,6 +42,13 @@ def own(tmp_path, *rows):
     return {"name": "own", "path": str(path)}
 
 
+def subjects(tmp_path, *tables):
+    for table in tables:
+        (tmp_path / "mmlu" / table).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mmlu" / table).touch()
+    return {"name": "mmlu", "path": str(tmp_path / "mmlu")}
+
+
 def literals(text):
     """Every keyword of every call, as far as its value is a literal."""
     found = {}
@@ -67,15 +74,31 @@ def test_the_server_is_written_as_literals_whatever_the_key(tmp_path):
 
 
 def test_nothing_is_left_at_the_top_level_that_is_no_configuration(tmp_path):
-    for name in ("dev", "test"):
-        (tmp_path / name).mkdir()
-    tree = ast.parse(render(SERVER, prepare([{"name": "mmlu", "path": str(tmp_path)}], str(tmp_path))))
+    tree = ast.parse(render(SERVER, prepare([subjects(tmp_path, "dev/law_dev.csv", "test/law_test.csv")],
+                                            str(tmp_path))))
     assigned = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets}
     imported = {alias.name for node in tree.body if isinstance(node, ast.With) for line in node.body
                 for alias in line.names}
     deleted = {target.id for node in tree.body if isinstance(node, ast.Delete) for target in node.targets}
-    assert assigned == {"models", "datasets", "summarizer"}
+    assert assigned == {"models", "datasets", "model_dataset_combinations", "eval", "summarizer"}
     assert imported == deleted == {"mmlu_datasets", "mmlu_summary_groups"}
+
+
+def test_each_data_set_is_scored_in_a_task_of_its_own(tmp_path):
+    text = render(SERVER, prepare([subjects(tmp_path, "dev/law_dev.csv", "test/law_test.csv"),
+                                   own(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path)))
+    assert text.count("model_dataset_combinations.append(") == 2
+    assert "type=NaivePartitioner, n=100" in text
+
+
+@pytest.mark.parametrize(("tables", "missing"), [
+    (["dev/law_dev.csv", "test/law_test.csv", "test/art_test.csv"], "dev/art_dev.csv"),
+    (["dev/law_dev.csv", "test/readme.txt"], "test/law_test.csv"),
+    (["dev/notes", "test/notes"], "dev/SUBJECT_dev.csv, test/SUBJECT_test.csv"),
+])
+def test_a_subject_that_lacks_a_table_is_named(tmp_path, tables, missing):
+    with pytest.raises(BadData, match=f"mmlu lacks {missing} below"):
+        prepare([subjects(tmp_path, *tables)], str(tmp_path))
 
 
 def test_pictures_of_textvqa_are_named_where_they_are(textvqa, tmp_path):

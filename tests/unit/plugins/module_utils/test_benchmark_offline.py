@@ -11,7 +11,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case i
 SHARED = ["/dev/davinci_manager"]
 SETTINGS = {"offline": ["latency"], "offline_stop_service": False, "seed": 3, "random_input_len_tokens": 32,
             "random_output_len_tokens": 16, "offline_batch_size": 4, "offline_warmup_iterations": 1,
-            "offline_iterations": 2, "num_prompts": 7, "client_image": "", "dataset_path": ""}
+            "offline_iterations": 2, "offline_guard_s": 120, "num_prompts": 7, "client_image": "", "dataset_path": ""}
 INSTANCE = {
     "name": "vllm", "url": "http://10.0.0.1:8888", "npus": [0, 1], "cap_drop": [], "secrets_path": "/s.env",
     "devices": ["/dev/davinci0", "/dev/davinci1", *SHARED], "shm_size": "1g", "environment": {"HCCL_X": "1"},
@@ -23,8 +23,8 @@ INSTANCE = {
 }
 
 
-def plan(npus=8):
-    return {"hash": "0", "hardware": {"npus": npus, "chips_per_npu": 1, "devices": SHARED}, "group": None,
+def plan(npus=range(8)):
+    return {"hash": "0", "hardware": {"devices": SHARED}, "npus": npus, "group": None,
             "instances": [INSTANCE],
             "release": {"id": "v0.11.0rc1", "vllm": "0.11.0"}, "model": {"path": "/data/model", "served_name": "m"},
             "image": {"reference": "image"}}
@@ -35,10 +35,15 @@ def test_free_npus_are_taken_and_the_service_goes_on():
         ["/dev/davinci2", "/dev/davinci3", *SHARED], False)
 
 
+def test_npus_that_the_site_keeps_for_others_are_not_taken():
+    paths, _stopped = benchmark_offline.devices(plan([0, 1, 5, 6]), INSTANCE, SETTINGS)
+    assert paths == ["/dev/davinci5", "/dev/davinci6", *SHARED]
+
+
 def test_without_free_npus_the_service_is_stopped_only_when_that_is_asked_for():
     with pytest.raises(benchmark.BadInput, match="benchmark_offline_stop_service"):
-        benchmark_offline.devices(plan(3), INSTANCE, SETTINGS)
-    assert benchmark_offline.devices(plan(3), INSTANCE, dict(SETTINGS, offline_stop_service=True)) == (
+        benchmark_offline.devices(plan([0, 1, 5]), INSTANCE, SETTINGS)
+    assert benchmark_offline.devices(plan([0, 1, 5]), INSTANCE, dict(SETTINGS, offline_stop_service=True)) == (
         INSTANCE["devices"], True)
 
 
@@ -51,9 +56,19 @@ def test_the_engine_is_the_one_that_serves():
     assert argv[argv.index("--batch-size") + 1] == "4"
 
 
+def test_newer_releases_are_told_the_lengths_under_both_names():
+    """From 0.14 on the default of --random-input-len wins over --input-len."""
+    newer = dict(plan(), release={"id": "v0.18.0", "vllm": "0.18.0"})
+    argv = benchmark_offline.command(CATALOGUE, newer, INSTANCE, SETTINGS, "throughput")
+    assert [argv[argv.index(name) + 1] for name in (
+        "--random-input-len", "--random-output-len", "--random-prefix-len", "--random-range-ratio")] == [
+            "32", "16", "0", "0"]
+    assert "--random-input-len" not in benchmark_offline.command(CATALOGUE, newer, INSTANCE, SETTINGS, "latency")
+
+
 def test_throughput_takes_the_load_of_the_benchmark():
     argv = benchmark_offline.command(CATALOGUE, plan(), INSTANCE, SETTINGS, "throughput")
-    assert argv[-4:] == ["--dataset-name", "random", "--num-prompts", "7"]
+    assert " ".join(argv).endswith("--dataset-name random --num-prompts 7 --random-range-ratio 0 --prefix-len 0")
     assert argv[argv.index("--input-len") + 1] == "32"
     assert "--num-iters" not in argv
 

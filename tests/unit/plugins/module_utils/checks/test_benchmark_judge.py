@@ -224,16 +224,21 @@ OFFLINE = {"id": "vllm-latency", "wanted": "latency", "kind": "latency", "metric
            "timed_out": False, "exit_code": 1, "seconds": 2.0}
 
 
+def throughput(requests, tokens):
+    return dict(OFFLINE, wanted="throughput", kind="throughput", metrics={
+        "num_requests": float(requests), "total_num_tokens": float(tokens), "tokens_per_second": 1.0})
+
+
 @pytest.mark.parametrize(("run", "verdict"), [
     (OFFLINE, "passed"), (dict(OFFLINE, kind=None, metrics={}), "failed"),
     (dict(OFFLINE, timed_out=True, kind=None), "failed"),
-    (dict(OFFLINE, wanted="throughput", kind="throughput", metrics={"num_requests": 10.0, "tokens_per_second": 1.0}),
-     "passed"),
-    (dict(OFFLINE, wanted="throughput", kind="throughput", metrics={"num_requests": 9.0, "tokens_per_second": 1.0}),
-     "failed"),
+    (throughput(10, 10 * (32 + 8)), "passed"), (throughput(10, 10 * (31 + 8)), "passed"),
+    (throughput(9, 10 * (32 + 8)), "failed"),
+    (throughput(10, 10 * (1024 + 128)), "failed"),  # defaults of vllm bench throughput from 0.14 on
 ])
 def test_offline_runs(run, verdict):
-    found = benchmark.judge({"plan": {}, "settings": SETTINGS, "observed": {"offline": [run]}})
+    found = benchmark.judge({"plan": {}, "settings": dict(SETTINGS, random_input_len_tokens=32),
+                             "observed": {"offline": [run]}})
     assert [(check["id"], check["status"]) for check in found] == [("offline", verdict)]
 
 
