@@ -55,4 +55,9 @@ services:
   type: list
   elements: dict
   returned: success
+ports:
+  description: The inputs that name a port of a balancer, C(name) and C(port).
+  type: list
+  elements: dict
+  returned: success
 """

@@ -50,6 +50,15 @@ def test_node_that_fails_before_the_start_starts_nothing():
         assert instance["state"] == "missing"
 
 
+@pytest.mark.parametrize("node", ["node1", "node2"])
+def test_service_goes_on_when_what_shall_replace_it_does_not_fit(node):
+    name = "model_missing_and_image_of_another_processor"
+    before, after = (result(each, node)["observed"]["instances"] for each in (name + "-before", name))
+    assert after[0]["state"] == "ready"
+    for fact in ("image", "hash", "started_at"):
+        assert after[0]["container"][fact] == before[0]["container"][fact]
+
+
 def test_failed_start_is_seen_in_seconds():
     """The node's part of the round, with the removal and the start of its container."""
     for node in ("node1", "node2"):
