@@ -107,7 +107,8 @@ class Load:
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [BED, "-n", "lifecycle", "run", "--", "python3", SCENARIO / "files" / "load", BALANCER, KEY, str(self.workers)],
+            [BED, "-n", "lifecycle", "run", "--",
+             "python3", SCENARIO / "files" / "load", BALANCER, KEY, str(self.workers)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         time.sleep(1)
         return self
@@ -154,7 +155,8 @@ def test_key_is_for_the_balancer_only():
     found = bed("exec", "node1", "stat", "-c", "%a %U %G", *files)
     assert found.splitlines() == ["640 root haproxy", "640 root haproxy", "644 root root"]
     shown = bed("exec", "node1", "cat", "/etc/ascend-vllm/balancer.cfg") + json.dumps(result("node1"))
-    shown += bed("exec", "node1", "ps", "axww") + bed("exec", "node1", "journalctl", "--no-pager", "--unit=ascend-vllm*")
+    for command in (["ps", "axww"], ["journalctl", "--no-pager", "--unit=ascend-vllm*"]):
+        shown += bed("exec", "node1", *command)
     assert KEY not in shown
     assert json.dumps(KEY)[1:-1] not in shown
 
