@@ -67,7 +67,8 @@ class ActionModule(ActionBase):
                      "url": self._url(own["serving_balancer_bind"], inputs_of(name)["serving_address"],
                                      ports[0]["port"])}
                     for name in managed]
-        return {"changed": False, "hosts": balancers, "managed": managed, "servers": servers, "services": services,
+        own_servers = [server for server in servers if server["host"] == host]
+        return {"changed": False, "hosts": balancers if own_servers else [], "managed": managed, "servers": servers, "services": services,
                 "ports": ports}
 
     @staticmethod

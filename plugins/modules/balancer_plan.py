@@ -34,7 +34,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description: Every balancer.
+  description: The balancers that give this host requests; empty where it has no instance that takes any.
   type: list
   elements: str
   returned: success

@@ -180,6 +180,13 @@ def test_only_the_head_of_a_group_gets_requests(act):
     together = {"serving_topology": "pipeline", "serving_hosts": ["node1", "node2"], "plan_release": "v0.18.0"}
     result = act(balancer_plan, {}, **behind(node1=together, node2=together, node3={"plan_release": "v0.18.0"}))[0]
     assert [each["name"] for each in result["servers"]] == ["node1:8888", "node3:8888"]
+    assert result["hosts"] == ["node1"]
+
+
+def test_no_balancer_is_waited_for_where_a_node_takes_no_requests(act):
+    together = {"serving_topology": "pipeline", "serving_hosts": ["node1", "node2"], "plan_release": "v0.18.0"}
+    result = act(balancer_plan, {}, **behind(host="node2", node1=together, node2=together))[0]
+    assert result["hosts"] == []
 
 
 @pytest.mark.parametrize(("changes", "said"), [
