@@ -67,8 +67,8 @@ class ActionModule(ActionBase):
                      "url": self._url(own["serving_balancer_bind"], inputs_of(name)["serving_address"],
                                      ports[0]["port"])}
                     for name in managed]
-        own_servers = [server for server in servers if server["host"] == host]
-        return {"changed": False, "hosts": balancers if own_servers else [], "managed": managed, "servers": servers, "services": services,
+        told = balancers if any(server["host"] == host for server in servers) else []
+        return {"changed": False, "hosts": told, "managed": managed, "servers": servers, "services": services,
                 "ports": ports}
 
     @staticmethod

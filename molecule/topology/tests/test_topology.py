@@ -183,8 +183,9 @@ def engine_on(node):
 
 
 def test_head_whose_queue_is_long_is_not_taken_out():
-    """Three looks of a second without a sign of life would do it. One token more waits longer than that in the queue, so
-    a completion is no measure of health."""
+    """Three looks of a second without a sign of life would do it. One token more waits longer than that in the queue, so a
+    completion is no measure of health.
+    """
     before = int(state()["lastchg"])
     with ThreadPoolExecutor(30) as pool:
         asked = [pool.submit(ask, 150) for _request in range(29)]
