@@ -183,7 +183,7 @@ def engine_on(node):
 
 
 def test_head_whose_queue_is_long_is_not_taken_out():
-    """Three looks of a second without a sign of life would do it. One token more waits longer than that in the queue, so a
+    """Three looks of a second without a sign of life would do it. One token more waits longer than that in the queue: a
     completion is no measure of health.
     """
     before = int(state()["lastchg"])
