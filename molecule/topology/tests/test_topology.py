@@ -187,8 +187,8 @@ def test_head_whose_queue_is_long_is_not_taken_out():
     completion is no measure of health.
     """
     before = int(state()["lastchg"])
-    with ThreadPoolExecutor(30) as pool:
-        asked = [pool.submit(ask, 150) for _request in range(29)]
+    with ThreadPoolExecutor(41) as pool:
+        asked = [pool.submit(ask, 400) for _request in range(40)]
         time.sleep(2)
         last, seconds = pool.submit(ask, 1).result()
         found = [one.result() for one in asked]
