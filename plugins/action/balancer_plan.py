@@ -53,17 +53,23 @@ class ActionModule(ActionBase):
         plans = {name: self._plan(catalogue, name, inputs_of, hostvars)
                  for name in nodes if managed or name == host}
         servers = balancer.servers(plans)
-        port = int(own["serving_balancer_port"])
-        sentences = balancer.problems(balancers, port, servers, plans)
+        names = ["serving_balancer_port"]
+        if float(own["serving_balancer_watch_interval_s"]):
+            names.append("serving_balancer_watch_port")
+        ports = [{"name": name, "port": int(own[name])} for name in names]
+        sentences = balancer.problems(balancers, ports, servers, plans)
         if len({inputs[name]["serving_api_key"] for name in plans}) > 1:
             sentences.append("serving_api_key differs among serving_balancer_nodes, so a client could not know which "
                              "to send; give them one key.")
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
         services = [{"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
-                     "url": self._url(own["serving_balancer_bind"], inputs_of(name)["serving_address"], port)}
+                     "url": self._url(own["serving_balancer_bind"], inputs_of(name)["serving_address"],
+                                     ports[0]["port"])}
                     for name in managed]
-        return {"changed": False, "hosts": balancers, "managed": managed, "servers": servers, "services": services}
+        told = balancers if any(server["host"] == host for server in servers) else []
+        return {"changed": False, "hosts": told, "managed": managed, "servers": servers, "services": services,
+                "ports": ports}
 
     @staticmethod
     def _plan(catalogue, host, inputs_of, hostvars):

@@ -45,7 +45,7 @@ class ActionModule(ActionBase):
             return self._wait_together(plan, settings, notes)
         for seen, waited, left in self._looks(plan, settings, WINDOW_S):
             if not seen or seen["settled"] or seen["engine_error"] or self._task.check_mode or left <= 0:
-                return {"changed": False, "seconds": waited, "failed_instances": _failed(seen)}
+                return {"changed": False, "seconds": waited, "failed_instances": _failed(seen), "ready": _ready(seen)}
         return None
 
     def _wait_together(self, plan, settings, notes):
@@ -58,7 +58,8 @@ class ActionModule(ActionBase):
             raise
         broken = any(member["state"] == serving_group.FAILED for member in ended)
         changed = broken and seen is not None and self._stop(plan, settings)
-        return {"changed": changed, "seconds": waited, "failed_instances": _failed(seen), "ended": ended}
+        return {"changed": changed, "seconds": waited, "failed_instances": _failed(seen), "ended": ended,
+                "ready": _ready(seen) and not ended}
 
     def _watch(self, plan, settings, notes):
         """Return (what was seen last, seconds waited, the members that ended the group)."""
@@ -121,3 +122,7 @@ class ActionModule(ActionBase):
 
 def _failed(seen):
     return [instance for instance in plain(seen["instances"]) if instance["state"] == "failed"] if seen else []
+
+
+def _ready(seen):
+    return bool(seen and seen["instances"]) and all(instance["state"] == "ready" for instance in seen["instances"])

@@ -50,6 +50,8 @@ class ActionModule(ActionBase):
     @staticmethod
     def _server(server):
         notes = [f"{server['sessions']} requests", server["check"] or "no check yet"]
+        if server["engine"]:
+            notes.append(f"engine {server['engine']}" if server["watched"] else f"no watch: {server['engine']}")
         if server["taken_out"]:
             notes.insert(0, "taken out")
         return f"{server['name']} {server['status']} ({', '.join(notes)})"

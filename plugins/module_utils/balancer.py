@@ -36,8 +36,11 @@ def servers(plans):
     return found
 
 
-def problems(balancers, port, found, plans):
-    """Return a sentence for each reason why these servers cannot stand behind these balancers."""
+def problems(balancers, ports, found, plans):
+    """Return a sentence for each reason why these servers cannot stand behind these balancers.
+
+    :param ports: ``[{"name": input, "port": number}]`` of a balancer.
+    """
     sentences = []
     names = sorted({server["served_name"] for server in found})
     if len(names) > 1:
@@ -52,7 +55,11 @@ def problems(balancers, port, found, plans):
         for instance in plans.get(balancer, {"instances": []})["instances"]:
             first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else (
                 plan_container.HCCL_DEFAULT_PORTS)
-            if port == instance["port"] or first <= port <= last:
-                sentences.append("serving_balancer_port is %d, which instance %s on %s has too; choose another." % (
-                    port, instance["name"], balancer))
+            sentences.extend("%s is %d, which instance %s on %s has too; choose another." % (
+                port["name"], port["port"], instance["name"], balancer)
+                for port in ports if port["port"] == instance["port"] or first <= port["port"] <= last)
+    for number in {port["port"] for port in ports}:
+        names = [port["name"] for port in ports if port["port"] == number]
+        if len(names) > 1:
+            sentences.append("%s are both %d; choose two." % (" and ".join(names), number))
     return sentences

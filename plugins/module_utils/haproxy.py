@@ -12,11 +12,14 @@ import csv
 import socket
 
 BACKEND = "vllm"
-UNIT = "ascend-vllm-balancer.service"
+UNITS = ("ascend-vllm-balancer.service", "ascend-vllm-balancer-watch.service")
 # As roles/serving/templates/balancer.service.j2 and balancer.cfg.j2 have it.
 SOCKET = "/run/ascend-vllm-balancer/admin.sock"
 
 UP, DRAIN, MAINT, DOWN = "UP", "DRAIN", "MAINT", "DOWN"
+
+# What HAProxy was told of an engine that it has not asked about yet.
+NOT_ASKED = "not asked yet"
 
 _LARGEST = 16 * 1024 * 1024
 
@@ -60,10 +63,12 @@ def host_of(server):
 def servers(ask, backend=BACKEND):
     """The servers of the backend, in the order of the configuration.
 
-    :returns: ``[{"name": str, "host": str, "status": str, "taken_out": bool, "sessions": int, "check": str}]``;
+    :returns: ``[{"name": str, "host": str, "status": str, "taken_out": bool, "sessions": int, "check": str,
+        "watched": bool or None, "engine": str}]``;
         ``status`` is UP, DRAIN (finishes what it has), MAINT or DOWN; ``taken_out`` tells whether somebody has set
         DRAIN or MAINT, which a server that is DOWN does not show; ``sessions`` counts requests under way; ``check`` is
-        what the last health check found, such as ``L7OK/200``.
+        what the last health check found, such as ``L7OK/200``; ``watched`` tells whether the watch for
+        hung engines answers, None where there is none; ``engine`` is what it told, such as ``up``.
     """
     text, states = ask("show stat"), ask("show servers state %s" % backend)
     if not text.startswith("# "):
@@ -79,8 +84,18 @@ def servers(ask, backend=BACKEND):
             found.append({
                 "name": row["svname"], "host": host_of(row["svname"]), "status": status(row["status"]),
                 "taken_out": row["svname"] in administered, "sessions": int(row["scur"] or 0),
-                "check": result + ("/" + code if code else "")})
+                "check": result + ("/" + code if code else ""),
+                **engine((row.get("agent_status") or "").lstrip("* "), row.get("last_agt") or "")})
     return found
+
+
+def engine(state, said):
+    """Return ``watched`` and ``engine`` for the state and the last words of HAProxy's agent check."""
+    if not state:
+        return {"watched": None, "engine": ""}
+    if state == "INI":
+        return {"watched": True, "engine": NOT_ASKED}
+    return {"watched": state.startswith("L7") or state == "CHECKED", "engine": said.rpartition("via agent : ")[2]}
 
 
 def status(text):

@@ -58,7 +58,8 @@ error:
 servers:
   description:
     - The instances with C(name), C(host), C(status) (V(UP), V(DRAIN), V(MAINT) or V(DOWN)), C(taken_out), whether
-      somebody has taken it out, C(sessions), the requests under way, and C(check), what the last health check found.
+      somebody has taken it out, C(sessions), the requests under way, C(check), what the last health check found,
+      C(watched), whether the watch for hung engines answers (null where there is none), and C(engine), what it told.
   type: list
   elements: dict
   returned: always
@@ -91,7 +92,7 @@ def complete(params):
 def holder(port):
     """Return who else than the balancer listens on a port, such as ``process 111 (sshd)``, or None."""
     found = serving_state.holders({port})[0].get(port)
-    if found is None or haproxy.UNIT in found["cgroup"]:
+    if found is None or any(unit in found["cgroup"] for unit in haproxy.UNITS):
         return None
     return "process %s (%s)" % (found["pid"], found["process"]) if found["pid"] else "a process not of this host"
 

@@ -34,7 +34,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description: Every balancer.
+  description: The balancers that give this host requests; empty where it has no instance that takes any.
   type: list
   elements: str
   returned: success
@@ -52,6 +52,11 @@ servers:
   returned: success
 services:
   description: C(name), C(url) and C(served_name) of what the balancers in C(managed) serve.
+  type: list
+  elements: dict
+  returned: success
+ports:
+  description: The inputs that name a port of a balancer, C(name) and C(port).
   type: list
   elements: dict
   returned: success

@@ -110,7 +110,8 @@ def settle(ask, params):
             if params["state"] == "drain":
                 settled = not any(server["sessions"] for server in own)
             else:
-                settled = bool(own) and all(server["status"] == haproxy.UP for server in own)
+                settled = bool(own) and all(server["status"] == haproxy.UP and server["engine"] != haproxy.NOT_ASKED
+                                            for server in own)
         except haproxy.BalancerError:
             if time.monotonic() >= deadline:
                 raise

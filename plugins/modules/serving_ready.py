@@ -50,6 +50,10 @@ failed_instances:
   type: list
   elements: dict
   returned: always
+ready:
+  description: Whether all instances are ready, in a group those of all nodes.
+  type: bool
+  returned: always
 seconds:
   description: Seconds waited.
   type: int

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -78,20 +79,36 @@ def checks(node):
     return {check["id"].split(".")[1]: check for check in result(node)["checks"]}
 
 
-def states():
-    """{server: status} as the balancer shows them on its admin socket."""
+def statistics():
+    """{server: {column: value}} as the balancer shows them on its admin socket."""
     script = ("import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ascend-vllm-balancer/admin.sock'); "
               "s.sendall(b'show stat\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())")
-    rows = [line.split(",") for line in bed("exec", "node1", "python3", "-c", script).splitlines()]
-    return {row[1]: row[17] for row in rows if row[0] == "vllm" and row[1].startswith("node")}
+    rows = csv.DictReader(bed("exec", "node1", "python3", "-c", script).lstrip("# ").splitlines())
+    return {row["svname"]: row for row in rows if row["pxname"] == "vllm" and row["svname"].startswith("node")}
+
+
+def states():
+    return {server: row["status"] for server, row in statistics().items()}
+
+
+def seconds_until(server, status, at_most):
+    started = time.monotonic()
+    while states()[server] != status:
+        assert time.monotonic() < started + at_most, f"{server} is {states()[server]}, not {status}"
+        time.sleep(0.2)
+    return time.monotonic() - started
 
 
 class Load:
     """Requests through the balancer from the start of a with block to its end."""
 
+    def __init__(self, workers=WORKERS):
+        self.workers = workers
+
     def __enter__(self):
         self.process = subprocess.Popen(
-            [BED, "-n", "lifecycle", "run", "--", "python3", SCENARIO / "files" / "load", BALANCER, KEY, str(WORKERS)],
+            [BED, "-n", "lifecycle", "run", "--",
+             "python3", SCENARIO / "files" / "load", BALANCER, KEY, str(self.workers)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         time.sleep(1)
         return self
@@ -117,7 +134,8 @@ def asked(node):
 def test_balancer_serves_with_the_key_and_all_instances():
     assert states() == {f"{node}:{port}": "UP" for node in NODES for port in (8888, 8889)}
     for node in NODES:
-        assert {checks(node)[name]["status"] for name in ("balancer_server", "up_to_date", "completion")} == {"passed"}
+        assert {checks(node)[name]["status"] for name in (
+            "balancer_server", "balancer_watch", "up_to_date", "completion")} == {"passed"}
     assert checks("node1")["balancer"]["status"] == "passed"
     urls = [service["url"] for service in result("node1")["observed"]["services"]]
     assert urls == [BALANCER, "http://10.77.0.11:8888", "http://10.77.0.11:8889"]
@@ -126,16 +144,19 @@ def test_balancer_serves_with_the_key_and_all_instances():
 
 
 def test_haproxy_of_the_system_is_left_alone():
-    assert bed("exec", "node1", "systemctl", "is-active", "haproxy", "ascend-vllm-balancer").split() == [
-        "active", "active"]
+    assert bed("exec", "node1", "systemctl", "is-active", "haproxy", "ascend-vllm-balancer",
+               "ascend-vllm-balancer-watch").split() == ["active"] * 3
     assert bed("exec", "node1", "dpkg", "--verify", "haproxy") == ""
     assert "ascend-vllm-balancer" not in bed("exec", "node2", "systemctl", "list-unit-files", "ascend*", check=False)
 
 
 def test_key_is_for_the_balancer_only():
-    found = bed("exec", "node1", "stat", "-c", "%a %U %G", "/etc/ascend-vllm/key.cfg", "/etc/ascend-vllm/balancer.cfg")
-    assert found.splitlines() == ["640 root haproxy", "644 root root"]
+    files = [f"/etc/ascend-vllm/{name}" for name in ("key.cfg", "watch.json", "balancer.cfg")]
+    found = bed("exec", "node1", "stat", "-c", "%a %U %G", *files)
+    assert found.splitlines() == ["640 root haproxy", "640 root haproxy", "644 root root"]
     shown = bed("exec", "node1", "cat", "/etc/ascend-vllm/balancer.cfg") + json.dumps(result("node1"))
+    for command in (["ps", "axww"], ["journalctl", "--no-pager", "--unit=ascend-vllm*"]):
+        shown += bed("exec", "node1", *command)
     assert KEY not in shown
     assert json.dumps(KEY)[1:-1] not in shown
 
@@ -155,12 +176,58 @@ def test_status_shows_every_instance_and_changes_nothing():
     assert changes(shown) == dict.fromkeys(NODES, 0)
 
 
+def test_hung_engine_is_taken_out_and_comes_back():
+    """The watch of this scenario looks every second, and three looks have to fail. Meanwhile /health says 200."""
+    fault = ["exec", "node2", "docker", "exec", NAMES[0], "sh", "-c"]
+    with Load() as stuck:  # what it asks the hung engine waits until that goes on
+        bed(*fault, "echo '{\"hang\": true}' > /run/vllm-light.json")
+        out = seconds_until("node2:8888", "DOWN (agent)", 20)
+        assert bed("exec", "node2", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
+                   "http://127.0.0.1:8888/health") == "200"
+        with Load() as load:
+            time.sleep(3)
+        shown = succeeds("status")
+        bed(*fault, "rm /run/vllm-light.json")
+        back = seconds_until("node2:8888", "UP", 20)
+    print(f"out after {out:.1f} s, back after {back:.1f} s")
+    assert load.found["lost"] == []
+    assert load.found["whole"] > 8
+    assert load.found["longest_s"] < 3, "a request was sent to the hung engine"
+    lost_nothing(stuck)
+    assert stuck.found["longest_s"] > out, "no request was on the hung engine"
+    assert "node2:8888 DOWN" in shown
+    assert "engine down (" in shown
+    assert "looks in a row failed" in bed("exec", "node1", "journalctl", "--no-pager", "--unit=ascend-vllm-balancer")
+
+
+def test_busy_engine_is_not_taken_for_a_hung_one():
+    changes = {server: row["lastchg"] for server, row in statistics().items()}
+    with Load(workers=96) as load:
+        time.sleep(8)
+        found = statistics()
+    assert load.found["lost"] == []
+    assert load.found["whole"] > 96
+    assert {row["status"] for row in found.values()} == {"UP"}
+    assert all(int(row["lastchg"]) >= int(changes[server]) + 7 for server, row in statistics().items()), "it was out"
+
+
+def test_without_its_watch_the_balancer_goes_on():
+    bed("exec", "node1", "systemctl", "stop", "ascend-vllm-balancer-watch")
+    with Load() as load:
+        time.sleep(5)  # HAProxy asks every two seconds
+        found = statistics().values()
+    lost_nothing(load)
+    assert {(row["status"], row["agent_status"]) for row in found} == {("UP", "L4CON")}
+
+
 def test_changed_configuration_loses_no_request():
     pid = bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer")
     with Load() as load:
         succeeds("serving", "-e", "serving_balancer_timeout_s=1800")
     lost_nothing(load)
     assert "timeout server 1800s" in bed("exec", "node1", "cat", "/etc/ascend-vllm/balancer.cfg")
+    assert bed("exec", "node1", "systemctl", "is-active", "ascend-vllm-balancer-watch") == "active\n"  # was stopped
+    assert checks("node1")["balancer_watch"]["status"] == "passed"
     assert bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer") == pid
 
 

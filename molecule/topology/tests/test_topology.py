@@ -1,20 +1,28 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each round left: the stages' results on the controller, and the containers as they stood afterwards."""
+"""What each round left: the stages' results on the controller, and the containers as they stood afterwards. At last the
+group that still serves behind the balancer is loaded, and its engine made to hang.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 ROUNDS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "rounds"
 NODES = ("node1", "node2")
-SERVING = ("data_parallel", "again", "pipeline")
+SERVING = ("pipeline", "data_parallel", "again")
+BED = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "molecule" / "testbed" / "bed"
+BALANCER = "http://10.77.0.13:8080"
 
 
 def result(name, node, stage):
@@ -56,7 +64,26 @@ def test_group_serves(name, node):
     assert by_id["group"]["status"] == by_id["running"]["status"] == "passed"
     assert ("completion" in by_id) is (node == "node1")
     assert [service["url"] for service in found["observed"]["services"]] == (
-        ["http://10.77.0.11:8888"] if node == "node1" else [])
+        [BALANCER, "http://10.77.0.11:8888"] if node == "node1" else [])
+    # node3 is no node: it only has the balancer, and the head is all that gets requests from it.
+    assert [(check["subject"], check["status"]) for check in found["checks"] if check["id"] == "serving.balancer_server"
+            ] == ([("node1:8888 on node3", "passed")] if node == "node1" else [])
+    assert ("balancer" in by_id) is (node == "node1")
+
+
+@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("stage", ["npu_driver", "hccl", "image", "weights", "serving", "functional", "benchmark"])
+def test_site_takes_a_group_through_every_stage(node, stage):
+    found = result("data_parallel", node, stage)
+    assert found["status"] in ("passed", "warned", "waived", *(["not_run"] if node == "node2" else [])), found["checks"]
+    left_to_the_head = [check for check in found["checks"] if "for the whole group" in (check["message"] or "")]
+    assert bool(left_to_the_head) is (node == "node2" and stage in ("functional", "benchmark"))
+
+
+def test_report_names_the_services_of_the_group():
+    report = json.loads((ROUNDS / "data_parallel" / "report.json").read_text("utf-8"))
+    assert [service["url"] for service in report["services"]] == [BALANCER, "http://10.77.0.11:8888"]
+    assert report["status"] in ("passed", "warned")
 
 
 @pytest.mark.parametrize("name", ["data_parallel", "pipeline"])
@@ -82,7 +109,7 @@ def test_members_know_their_addresses_and_interface(name, node, address):
 def test_head_is_started_first_and_all_of_them_anew(name):
     head, other = (container(name, node) for node in NODES)
     assert head["State"]["StartedAt"] < other["State"]["StartedAt"]
-    before = {"data_parallel": "dies", "pipeline": "again", "ray": "pipeline"}[name]
+    before = {"ray": "dies", "pipeline": "ray", "data_parallel": "pipeline"}[name]
     assert {container(before, node)["Id"] for node in NODES}.isdisjoint({head["Id"], other["Id"]})
 
 
@@ -115,3 +142,80 @@ def test_engine_that_ends_on_the_head_is_named_too(node):
     said = checks("ray", node, "serving")["group"]["message"]
     assert said == "node1: the container has ended with exit code 1; the group was stopped"
     assert not container("ray", node)["State"]["Running"]
+
+
+def bed(*words):
+    done = subprocess.run([BED, "-n", "topology", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def state():
+    """What the balancer has of the head: the columns of HAProxy's statistics."""
+    script = ("import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ascend-vllm-balancer/admin.sock'); "
+              "s.sendall(b'show stat\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())")
+    rows = csv.DictReader(bed("exec", "node3", "python3", "-c", script).lstrip("# ").splitlines())
+    (row,) = [row for row in rows if row["svname"] == "node1:8888"]
+    return row
+
+
+def seconds_until(status, at_most):
+    started = time.monotonic()
+    while state()["status"] != status:
+        assert time.monotonic() < started + at_most, f"the head is {state()['status']}, not {status}"
+        time.sleep(0.2)
+    return time.monotonic() - started
+
+
+def ask(tokens):
+    """(HTTP status, seconds) of a completion through the balancer."""
+    body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": tokens, "ignore_eos": True})
+    status, seconds = bed("run", "--", "curl", "-s", "-o", "/dev/null", "-m", "120", "-w", "%{http_code} %{time_total}",
+                          "-d", body, "-H", "Content-Type: application/json", f"{BALANCER}/v1/completions").split()
+    return int(status), float(seconds)
+
+
+def engine_on(node):
+    """The process of vLLM's engine core."""
+    found = [line.split() for line in bed("exec", node, "ps", "-eo", "pid=,args=").splitlines()]
+    (pid,) = [pid for pid, *words in found if words[0].startswith("VLLM::EngineCore")]
+    return pid
+
+
+def test_head_whose_queue_is_long_is_not_taken_out():
+    """Three looks of a second without a sign of life would do it. One token more waits longer than that in the queue: a
+    completion is no measure of health.
+    """
+    before = int(state()["lastchg"])
+    with ThreadPoolExecutor(41) as pool:
+        asked = [pool.submit(ask, 400) for _request in range(40)]
+        time.sleep(2)
+        last, seconds = pool.submit(ask, 1).result()
+        found = [one.result() for one in asked]
+    print(f"one token took {seconds} s, the others {min(found)[1]} to {max(found)[1]} s")
+    assert {status for status, _seconds in found} == {200} == {last}
+    assert seconds > 4
+    assert state()["status"] == "UP"
+    assert int(state()["lastchg"]) >= before + int(seconds), "it was out"
+
+
+def test_engine_that_hangs_is_taken_out_and_comes_back():
+    """vLLM's own engine core, stopped as a hung kernel stops it. /health of its API server goes on to say 200."""
+    pid = engine_on("node1")
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask, 300) for _request in range(8)]
+        time.sleep(1)
+        bed("exec", "node1", "kill", "-STOP", pid)
+        out = seconds_until("DOWN (agent)", 20)
+        health = bed("exec", "node1", "curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}",
+                     "http://127.0.0.1:8888/health")
+        refused = ask(1)
+        bed("exec", "node1", "kill", "-CONT", pid)
+        back = seconds_until("UP", 20)
+        found = [one.result()[0] for one in asked]
+    print(f"out after {out:.1f} s, back after {back:.1f} s")
+    assert health == "200"
+    assert refused[0] == 503, "nobody else could have answered"
+    assert refused[1] < 5
+    assert found == [200] * 8, "what the engine had been sent is answered when it goes on"
+    assert ask(1)[0] == 200

@@ -69,6 +69,8 @@ CHECKS = (
     Check("balancer_server", CRITICAL, "The balancer gives requests to the instance",
           "See from the balancer's host that the instance's port can be reached; playbooks/status.yml shows what the "
           "balancer's health check found."),
+    Check("balancer_watch", WARNING, "The balancer is told when an engine hangs",
+          "Read the journal of the watch on the balancer's host (journalctl -u ascend-vllm-balancer-watch)."),
     Check("upgrade", CRITICAL, "An upgrade was verified, or not asked for",
           "Remove the cause that the message names, and run playbooks/upgrade.yml again."),
     Check("api_key", WARNING, "Clients have to send an API key",
@@ -362,11 +364,16 @@ def _balancer(checks, plan, host, servers, fronts):
         states = {server["name"]: server for server in asked.get("servers", ())}
         for planned in serving(plan):
             name = server_name(host, planned["port"])
-            server = states.get(name, {"status": "not known to it", "check": ""})
+            server = states.get(name, {"status": "not known to it", "check": "", "watched": None, "engine": ""})
             error = asked["msg"] if asked.get("unreachable") else asked.get("error")
-            checks.expect("balancer_server", not error and server["status"] == UP, UP,
-                          error or " ".join(filter(None, (server["status"], server["check"]))),
-                          "%s on %s" % (name, asked["item"]))
+            subject, engine = "%s on %s" % (name, asked["item"]), server["engine"]
+            found = " ".join(filter(None, (server["status"], server["check"], engine and "engine " + engine)))
+            checks.expect("balancer_server", not error and server["status"] == UP, UP, error or found, subject)
+            if server["watched"] is not None:
+                checks.expect("balancer_watch", server["watched"], "an answer", engine, subject,
+                              None if server["watched"] else "the watch for hung engines does not answer: %s" % engine)
+            elif name in states:
+                checks.unsupported("balancer_watch", "There is none (serving_balancer_watch_interval_s is 0).", subject)
     for front in fronts["results"]:
         error = front["msg"] if front.get("unreachable") else front.get("error")
         answer = front.get("completion") or {"status": None}

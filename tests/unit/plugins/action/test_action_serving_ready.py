@@ -52,7 +52,7 @@ def wait(monkeypatch):
 
 def test_ready_at_once(wait):
     result, requests, told = wait(look("ready"), serving_api_key="k")
-    assert result == {"changed": False, "seconds": 10, "failed_instances": []}
+    assert result == {"changed": False, "seconds": 10, "failed_instances": [], "ready": True}
     assert requests[0]["api_key"] == "k"
     assert told == []
 
@@ -68,6 +68,7 @@ def test_each_step_is_told_once(wait):
 def test_failure_ends_the_wait(wait):
     result, _requests, _told = wait(look("starting"), look("failed"))
     assert [instance["state"] for instance in result["failed_instances"]] == ["failed"]
+    assert not result["ready"]
 
 
 def test_restarts_seen_are_known_at_the_next_look(wait):
@@ -77,7 +78,7 @@ def test_restarts_seen_are_known_at_the_next_look(wait):
 
 def test_time_is_over(wait):
     result, requests, _told = wait(look("starting"), look("starting"), serving_ready_timeout_s=20)
-    assert result == {"changed": False, "seconds": 20, "failed_instances": []}
+    assert result == {"changed": False, "seconds": 20, "failed_instances": [], "ready": False}
     assert [request["wait_s"] for request in requests] == [15, 10]
     assert [request["completion_timeout_s"] for request in requests] == [20, 10]
 
@@ -87,11 +88,13 @@ def test_check_mode_looks_once(wait):
 
 
 def test_dead_engine_is_not_waited_for(wait):
-    assert wait(look("starting", engine_error="no answer", instances=[]))[0]["seconds"] == 10
+    result, _requests, _told = wait(look("starting", engine_error="no answer", instances=[]))
+    assert (result["seconds"], result["ready"]) == (10, False)
 
 
 def test_lost_node_is_left_to_the_stage(wait):
-    assert wait(look("starting"), AnsibleConnectionFailure("gone"))[0]["failed_instances"] == []
+    result, _requests, _told = wait(look("starting"), AnsibleConnectionFailure("gone"))
+    assert (result["failed_instances"], result["ready"]) == ([], False)
 
 
 def test_failed_module_fails(wait):
@@ -145,7 +148,7 @@ STOPPED = ("community.docker.docker_container", "stopped")
 def test_group_is_ready_when_all_are(together):
     result, modules, told = together(look("starting"), look("ready"), look("ready"),
                                      other=[("starting",), ("starting",), ("ready",)])
-    assert (result["ended"], result["changed"], told) == ([], False, ("ready", None))
+    assert (result["ended"], result["changed"], result["ready"], told) == ([], False, True, ("ready", None))
     assert STOPPED not in modules
 
 
@@ -187,6 +190,7 @@ def test_late_group_is_left_running(together):
 def test_silent_member_is_not_waited_for_without_end(together):
     result, _modules, _told = together(*[look("ready")] * 5, serving_ready_timeout_s=5)
     assert [(member["host"], member["state"]) for member in result["ended"]] == [("node2", "late")]
+    assert not result["ready"]
 
 
 def test_check_mode_stops_nothing(together):

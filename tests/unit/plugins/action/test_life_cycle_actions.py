@@ -124,11 +124,15 @@ def test_status_of_a_lost_node_is_a_row(act):
 
 def test_status_is_shown_with_the_balancer(act):
     row = ["node1", NAME, "running", "ready", "0", "0", "0 %", "0,1", "5m", "as planned", "sha256:1"]
-    server = {"name": "node1:8888", "status": "DOWN", "taken_out": True, "sessions": 3, "check": "L4CON"}
+    server = {"name": "node1:8888", "status": "DOWN", "taken_out": True, "sessions": 3, "check": "L4CON",
+              "watched": True, "engine": "down (hangs)"}
+    other = {"name": "node2:8888", "status": "UP", "taken_out": False, "sessions": 0, "check": "L7OK/200",
+             "watched": False, "engine": "Connection refused"}
     _result, _requests, told, _warned = act(serving_status, {"show": [row], "balancers": [
-        {"item": "node1", "error": None, "servers": [server]}, {"item": "lb", "unreachable": True}]})
+        {"item": "node1", "error": None, "servers": [server, other]}, {"item": "lb", "unreachable": True}]})
     assert "node1  vllm-ascend-qwen25-vl  running" in told[0]
-    assert "balancer on node1: node1:8888 DOWN (taken out, 3 requests, L4CON)" in told[0]
+    assert ("balancer on node1: node1:8888 DOWN (taken out, 3 requests, L4CON, engine down (hangs)), "
+            "node2:8888 UP (0 requests, L7OK/200, no watch: Connection refused)") in told[0]
     assert "balancer on lb: not reachable" in told[0]
 
 
@@ -152,6 +156,18 @@ def test_nodes_outside_the_play_stay_behind_the_balancer(act):
         ("node1:8888", "10.0.0.1"), ("node2:8888", "10.0.0.2"), ("node3:9000", "10.0.0.3")]
     assert result["services"] == [
         {"name": "balancer on node1", "served_name": "qwen25_vl", "url": "http://10.0.0.1:8080"}]
+    assert result["ports"] == [{"name": "serving_balancer_port", "port": 8080},
+                               {"name": "serving_balancer_watch_port", "port": 8079}]
+
+
+def test_balancer_outside_the_play(act):
+    found = behind(node1={"serving_balancer_hosts": ["lb"], "serving_balancer_watch_interval_s": 0})
+    found["hostvars"]["lb"] = {"inventory_hostname": "lb", "ansible_host": "10.0.0.9", "groups": found["groups"]}
+    result = act(balancer_plan, {}, **found)[0]
+    assert (result["hosts"], result["managed"]) == (["lb"], ["lb"])
+    assert len(result["servers"]) == 3
+    assert [service["url"] for service in result["services"]] == ["http://10.0.0.9:8080"]
+    assert result["ports"] == [{"name": "serving_balancer_port", "port": 8080}]
 
 
 def test_node_that_manages_no_balancer_resolves_itself_only(act):
@@ -164,6 +180,13 @@ def test_only_the_head_of_a_group_gets_requests(act):
     together = {"serving_topology": "pipeline", "serving_hosts": ["node1", "node2"], "plan_release": "v0.18.0"}
     result = act(balancer_plan, {}, **behind(node1=together, node2=together, node3={"plan_release": "v0.18.0"}))[0]
     assert [each["name"] for each in result["servers"]] == ["node1:8888", "node3:8888"]
+    assert result["hosts"] == ["node1"]
+
+
+def test_no_balancer_is_waited_for_where_a_node_takes_no_requests(act):
+    together = {"serving_topology": "pipeline", "serving_hosts": ["node1", "node2"], "plan_release": "v0.18.0"}
+    result = act(balancer_plan, {}, **behind(host="node2", node1=together, node2=together))[0]
+    assert result["hosts"] == []
 
 
 @pytest.mark.parametrize(("changes", "said"), [
@@ -172,6 +195,7 @@ def test_only_the_head_of_a_group_gets_requests(act):
     ({"node3": {"serving_api_key": "sesame"}}, "serving_api_key differs"),
     ({"node3": {"plan_release": "v9"}}, "since node3 cannot be deployed: plan_release is v9"),
     ({"node1": {"serving_balancer_port": 8888}}, "serving_balancer_port is 8888"),
+    ({"node1": {"serving_balancer_watch_port": 8888}}, "serving_balancer_watch_port is 8888"),
 ])
 def test_what_cannot_be_balanced_fails_with_a_sentence(act, changes, said):
     with pytest.raises(AnsibleActionFail, match=said) as failure:

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.module_utils import haproxy
 from ansible_collections.ascend.vllm.plugins.modules import balancer_info, balancer_server
 
-HEAD = "# pxname,svname,qcur,scur,status,check_status,check_code,\n"
+HEAD = "# pxname,svname,qcur,scur,status,check_status,check_code,agent_status,last_agt,\n"
 
 
 class Balancer:
@@ -22,14 +22,14 @@ class Balancer:
     def __init__(self, **servers):
         self.servers = {name.replace("_", ":"): state for name, state in servers.items()}
         self.taken_out = {name for name, (status, _sessions) in self.servers.items() if status in ("DRAIN", "MAINT")}
-        self.commands = []
+        self.commands, self.agent = [], ("L7OK", "via agent : up")
 
     def ask(self, command):
         if command == "show stat":
-            rows = ["vllm,%s,0,%d,%s,L7OK,200," % (name, sessions, status)
+            rows = ["vllm,%s,0,%d,%s,L7OK,200,%s,%s," % (name, sessions, status, *self.agent)
                     for name, (status, sessions) in self.servers.items()]
-            return HEAD + "\n".join(["vllm,FRONTEND,,1,OPEN,,,", "other,node1:1,0,9,UP,L7OK,200,", *rows,
-                                     "vllm,BACKEND,0,3,UP,,,"]) + "\n\n"
+            return HEAD + "\n".join(["vllm,FRONTEND,,1,OPEN,,,,,", "other,node1:1,0,9,UP,L7OK,200,,,", *rows,
+                                     "vllm,BACKEND,0,3,UP,,,,,"]) + "\n\n"
         if command == "show servers state vllm":
             return "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state\n" + "".join(
                 "3 vllm 1 %s 10.0.0.1 2 %d 1\n" % (name, 8 * (name in self.taken_out)) for name in self.servers)
@@ -47,9 +47,32 @@ class Balancer:
 def test_servers():
     balancer = Balancer(**{"node1_8888": ["UP 1/3", 4], "node-2.a_8888": ["DOWN", 0]})
     assert haproxy.servers(balancer.ask) == [
-        {"name": "node1:8888", "host": "node1", "status": "UP", "taken_out": False, "sessions": 4, "check": "L7OK/200"},
+        {"name": "node1:8888", "host": "node1", "status": "UP", "taken_out": False, "sessions": 4, "check": "L7OK/200",
+         "watched": True, "engine": "up"},
         {"name": "node-2.a:8888", "host": "node-2.a", "status": "DOWN", "taken_out": False, "sessions": 0,
-         "check": "L7OK/200"}]
+         "check": "L7OK/200", "watched": True, "engine": "up"}]
+
+
+@pytest.mark.parametrize(("state", "said", "watched", "engine"), [  # as HAProxy 2.6 shows them
+    ("", "", None, ""),
+    ("INI", "", True, "not asked yet"),
+    ("* L7OK", "via agent : up", True, "up"),
+    ("L7STS", "via agent : down (3 looks in a row failed)", True, "down (3 looks in a row failed)"),
+    ("L7RSP", "TCPCHK got an empty response at step 2", True, "TCPCHK got an empty response at step 2"),
+    ("L4CON", "Connection refused", False, "Connection refused"),
+    ("SOCKERR", "", False, ""),
+])
+def test_what_the_watch_tells(state, said, watched, engine):
+    balancer = Balancer(node1_8888=["UP", 0])
+    balancer.agent = (state, said)
+    (server,) = haproxy.servers(balancer.ask)
+    assert (server["watched"], server["engine"]) == (watched, engine)
+
+
+def test_the_first_word_of_the_watch_is_waited_for():
+    balancer = Balancer(node1_8888=["UP", 0])
+    balancer.agent = ("INI", "")
+    assert balancer_server.settle(balancer.ask, params("ready"))[1] is False
 
 
 @pytest.mark.parametrize(("shown", "status"), [
@@ -150,6 +173,7 @@ def test_a_reload_is_waited_out(monkeypatch):
 
 @pytest.mark.parametrize(("cgroup", "expected"), [
     ("0::/system.slice/ascend-vllm-balancer.service\n", None),
+    ("0::/system.slice/ascend-vllm-balancer-watch.service\n", None),
     ("0::/system.slice/ssh.service\n", "process 7 (sshd)"),
     ("", "process 7 (sshd)"),
 ])

@@ -245,9 +245,10 @@ def test_arguments_leave_out_what_the_role_puts_there_itself(plan):
     assert "/dev/davinci1" in arguments["devices"]
 
 
-def balancers(status="UP", completion=200, **changes):
+def balancers(status="UP", completion=200, server=None, **changes):
     """What the loops over two balancers returned; this host manages one of them."""
-    asked = [dict({"item": name, "error": None, "servers": [{"name": "node1:8888", "status": status, "check": "L7OK"}]},
+    asked = [dict({"item": name, "error": None, "servers": [dict({
+        "name": "node1:8888", "status": status, "check": "L7OK", "watched": True, "engine": "up"}, **server or {})]},
                   **changes) for name in ("node1", "lb")]
     front = {"item": ["node1", {"url": "http://10.0.0.1:8080"}], "error": None, "completion": {"status": completion}}
     return {"balancer": [{"results": asked}, {"results": [front]}]}
@@ -267,6 +268,23 @@ def test_balancer_that_uses_the_node_passes(plan):
 ])
 def test_balancer_that_does_not_fails(plan, found, failing):
     assert [name for name, status in statuses(plan, found).items() if status == "failed"] == [failing]
+
+
+@pytest.mark.parametrize(("server", "status", "said"), [
+    ({"engine": "down (3 looks in a row failed)"}, "passed", "down (3 looks in a row failed)"),
+    ({"watched": False, "engine": "Connection refused"}, "warned", "Connection refused"),
+    ({"watched": None, "engine": ""}, "unsupported", None),
+])
+def test_watch_that_does_not_answer_is_told(plan, server, status, said):
+    found = [check for check in found_checks(plan, balancers(server=server)) if check["id"] == "balancer_watch"]
+    assert [(check["subject"], check["status"], check["actual"]) for check in found] == [
+        ("node1:8888 on node1", status, said), ("node1:8888 on lb", status, said)]
+
+
+def test_why_the_balancer_has_taken_an_engine_out_is_told(plan):
+    found = found_checks(plan, balancers(status="DOWN", server={"engine": "down (3 looks in a row failed)"}))
+    assert {check["actual"] for check in found if check["id"] == "balancer_server"} == {
+        "DOWN L7OK engine down (3 looks in a row failed)"}
 
 
 def test_unreachable_balancer_is_named(plan):
