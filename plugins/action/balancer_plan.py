@@ -11,11 +11,11 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.action.plan import ROLES, SECRETS
 from ansible_collections.ascend.vllm.plugins.module_utils import balancer
 from ansible_collections.ascend.vllm.plugins.module_utils.plan import resolve
 from ansible_collections.ascend.vllm.plugins.module_utils.plan_topology import GROUPED
 from ansible_collections.ascend.vllm.plugins.plugin_utils.catalogue import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils.planning import ROLES, SECRETS
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import role_settings
 
 EVERY_ADDRESS = ("0.0.0.0", "::", "*")

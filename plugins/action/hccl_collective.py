@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.module_utils import collective, collective_container
 from ansible_collections.ascend.vllm.plugins.module_utils.checks import hccl
 from ansible_collections.ascend.vllm.plugins.module_utils.hccl_fabric import host_interfaces, is_on
+from ansible_collections.ascend.vllm.plugins.plugin_utils.planning import resolve_plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import collection_root, plain, role_settings
 
@@ -25,10 +26,10 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec={
-            "plan": {"type": "dict", "required": True},
             "phase": {"type": "str", "choices": ["run", "diagnosis", "resume"], "default": "run"},
         })
         args, host, clock = plain(args), task_vars["inventory_hostname"], time.monotonic()
+        plan = resolve_plan(self._templar, task_vars)
         variables = role_settings(self._templar, task_vars, "hccl", "report")
         settings = {name[len("hccl_"):]: value for name, value in variables.items() if name.startswith("hccl_")}
         records = Records(variables["report_path"], dry=self._task.check_mode)
@@ -37,7 +38,7 @@ class ActionModule(ActionBase):
         if args["phase"] == "resume":
             if not kept.get("waits_for_image"):
                 return {"changed": False, "skipped": True, "resumed": False, "rounds": []}
-            observed.update(self._look_again(args["plan"], settings, task_vars), collective={"runs": []})
+            observed.update(self._look_again(plan, settings, task_vars), collective={"runs": []})
             records.write_observed(host, "hccl", observed, clock)
             return {"changed": False, "resumed": True, "rounds": []}
 
@@ -49,7 +50,7 @@ class ActionModule(ActionBase):
         if args["phase"] == "run":
             kept.update(obstacle=decided["obstacle"], waits_for_image=decided["waits_for_image"])
         for round_name in decided["rounds"]:
-            kept["runs"].append(self._round(round_name, host, decided["interfaces"], args["plan"], settings, task_vars))
+            kept["runs"].append(self._round(round_name, host, decided["interfaces"], plan, settings, task_vars))
         baseline = Path(variables["hccl_baseline_path"])
         kept["baseline"] = _read(baseline)
         if is_on(settings["record_baseline"]) and args["phase"] == "run" and decided["rounds"]:

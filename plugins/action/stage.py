@@ -15,6 +15,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils import results
+from ansible_collections.ascend.vllm.plugins.plugin_utils.planning import resolve_plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
 from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_settings
@@ -50,7 +51,8 @@ class ActionModule(ActionBase):
         variables = role_settings(self._templar, task_vars, stage, "report")
         settings = {name[len(stage) + 1:]: value for name, value in variables.items() if name.startswith(stage + "_")}
         records = Records(variables["report_path"], dry=self._task.check_mode)
-        context = {"host": host, "plan": args["plan"] or {}, "settings": settings, "observed": {}, "peers": {}}
+        plan = args["plan"] or resolve_plan(self._templar, task_vars)
+        context = {"host": host, "plan": plan, "settings": settings, "observed": {}, "peers": {}}
 
         started, clock = timestamp(), time.monotonic()
         error, reachable, checks = None, True, results.Checks(judge.CHECKS)

@@ -19,10 +19,6 @@ description:
   - The container gets all NPUs. It is not started while something holds an NPU, or where the image is missing.
   - The inputs are those of the role P(ascend.vllm.hccl#role).
 options:
-  plan:
-    description: The plan, as P(ascend.vllm.plan#module) returned it.
-    type: dict
-    required: true
   phase:
     description:
       - With V(run), one all-reduce over all nodes.
@@ -42,7 +38,6 @@ seealso:
 EXAMPLES = r"""
 - name: Run an all-reduce over all nodes
   ascend.vllm.hccl_collective:
-    plan: "{{ __hccl_plan.plan }}"
 """
 
 RETURN = r"""

@@ -31,7 +31,7 @@ options:
     description: What earlier tasks of the role measured. Laid over what the module returned.
     type: dict
   plan:
-    description: The plan, as P(ascend.vllm.plan#module) returned it.
+    description: The plan, as P(ascend.vllm.plan#module) returned it. Left out, it is resolved by this task.
     type: dict
   defer:
     description: Only keep the observation, so that a later task with O(peers=true) judges all hosts together.
@@ -58,7 +58,6 @@ EXAMPLES = r"""
   ascend.vllm.stage:
     stage: npu_driver
     observe: ascend.vllm.npu_info
-    plan: "{{ __npu_driver_plan.plan }}"
 """
 
 RETURN = r"""

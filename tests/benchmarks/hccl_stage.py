@@ -105,8 +105,7 @@ def stage(work: Path, nodes: dict[str, str]) -> float:
         "vars": {"ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3",
                  "ansible_ssh_common_args": f"-F {CACHE}/ssh/config", "report_path": str(work / "results")}}}))
     (work / "play.yml").write_text(yaml.safe_dump([{"hosts": "npu_nodes", "gather_facts": False, "tasks": [
-        {"ascend.vllm.plan": None, "register": "planned"},
-        {"ascend.vllm.stage": {"stage": "hccl", "observe": "ascend.vllm.hccn_info", "plan": "{{ planned.plan }}",
+        {"ascend.vllm.stage": {"stage": "hccl", "observe": "ascend.vllm.hccn_info",
                                "arguments": {"queries": list(QUERIES), "npus": list(NPUS), "tool": TOOL}}}]}]))
     shutil.rmtree(work / "cp", ignore_errors=True)
     started = time.monotonic()

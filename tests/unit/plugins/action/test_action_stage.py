@@ -9,26 +9,28 @@ import json
 from unittest.mock import Mock
 
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action import stage
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import ROOT, valid
 
+PLAN = valid()
 ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 
 
 @pytest.fixture
 def ask(tmp_path):
     """Returns a function (**variables) -> (what the stage functional returned, its result, what the node was asked)."""
-    def run(**variables):
+    def run(plan=PLAN, **variables):
         asked = []
 
         def execute(name, module_args, task_vars):
             asked.append(module_args)
             return {"servers": []}
 
-        task = Mock(args={"stage": "functional", "observe": "ascend.vllm.chat_info", "plan": valid()}, async_val=0,
+        task = Mock(args={"stage": "functional", "observe": "ascend.vllm.chat_info", "plan": plan}, async_val=0,
                     check_mode=False, register=None)
         loader = DataLoader()
         action = stage.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
@@ -54,3 +56,15 @@ def test_texts_of_the_command_line_reach_the_judge_in_their_types(ask):
     _outcome, _result, (request,) = ask(functional_timeout_s="7", functional_max_tokens="5")
     assert request["timeout"] == 7.0
     assert {each["body"]["max_tokens"] for each in request["requests"] if "messages" in each["body"]} == {5}
+
+
+def test_the_plan_is_resolved_where_none_is_given(ask):
+    _outcome, result, (request,) = ask(plan=None, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
+    assert [server["url"] for server in request["servers"]] == ["http://192.0.2.11:9000"]
+    assert result["plan_hash"] not in (None, PLAN["hash"])
+
+
+def test_a_plan_that_is_refused_asks_nothing(ask, tmp_path):
+    with pytest.raises(AnsibleActionFail, match="nothing was changed"):
+        ask(plan=None, plan_release="v9.9.9", hostvars={})
+    assert not (tmp_path / "node1").exists()
