@@ -63,10 +63,9 @@ class ActionModule(ActionBase):
                              "to send; give them one key.")
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
+        bind, port = own["serving_balancer_bind"], ports[0]["port"]
         services = [{"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
-                     "url": self._url(own["serving_balancer_bind"], inputs_of(name)["serving_address"],
-                                     ports[0]["port"])}
-                    for name in managed]
+                     "url": self._url(bind, inputs_of(name)["serving_address"], port)} for name in managed]
         told = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": told, "managed": managed, "servers": servers, "services": services,
                 "ports": ports}

@@ -22,16 +22,18 @@ ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 
 @pytest.fixture
 def ask(tmp_path):
-    """Returns a function (**variables) -> (what the stage functional returned, its result, what the node was asked)."""
-    def run(plan=PLAN, **variables):
+    """Returns a function (given=, **variables) -> (what the stage functional returned, its result, what the node was
+    asked); ``given`` tells whether the task has a plan.
+    """
+    def run(given=True, **variables):
         asked = []
 
         def execute(name, module_args, task_vars):
             asked.append(module_args)
             return {"servers": []}
 
-        task = Mock(args={"stage": "functional", "observe": "ascend.vllm.chat_info", "plan": plan}, async_val=0,
-                    check_mode=False, register=None)
+        args = {"stage": "functional", "observe": "ascend.vllm.chat_info", "plan": PLAN if given else None}
+        task = Mock(args=args, async_val=0, check_mode=False, register=None)
         loader = DataLoader()
         action = stage.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module, action._display = execute, Mock(verbosity=0)
@@ -59,12 +61,12 @@ def test_texts_of_the_command_line_reach_the_judge_in_their_types(ask):
 
 
 def test_the_plan_is_resolved_where_none_is_given(ask):
-    _outcome, result, (request,) = ask(plan=None, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
+    _outcome, result, (request,) = ask(given=False, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
     assert [server["url"] for server in request["servers"]] == ["http://192.0.2.11:9000"]
     assert result["plan_hash"] not in (None, PLAN["hash"])
 
 
 def test_a_plan_that_is_refused_asks_nothing(ask, tmp_path):
     with pytest.raises(AnsibleActionFail, match="nothing was changed"):
-        ask(plan=None, plan_release="v9.9.9", hostvars={})
+        ask(given=False, plan_release="v9.9.9", hostvars={})
     assert not (tmp_path / "node1").exists()

@@ -247,9 +247,8 @@ def test_arguments_leave_out_what_the_role_puts_there_itself(plan):
 
 def balancers(status="UP", completion=200, server=None, **changes):
     """What the loops over two balancers returned; this host manages one of them."""
-    asked = [dict({"item": name, "error": None, "servers": [dict({
-        "name": "node1:8888", "status": status, "check": "L7OK", "watched": True, "engine": "up"}, **server or {})]},
-                  **changes) for name in ("node1", "lb")]
+    found = {"name": "node1:8888", "status": status, "check": "L7OK", "watched": True, "engine": "up", **(server or {})}
+    asked = [{"item": name, "error": None, "servers": [found], **changes} for name in ("node1", "lb")]
     front = {"item": ["node1", {"url": "http://10.0.0.1:8080"}], "error": None, "completion": {"status": completion}}
     return {"balancer": [{"results": asked}, {"results": [front]}]}
 
