@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # Each has a bed of its own, and waits for nodes and servers more than it works.
-AT_ONCE = 3
+AT_ONCE = 2
 RUNS = pytest.StashKey[dict]()
 
 
