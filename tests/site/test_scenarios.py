@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,28 @@ ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ("npu_driver", "hccl", "image", "site")
 # Each takes five to fifteen minutes: `make test-all` runs them too.
 LONG = ("weights", "serving_faults", "lifecycle", "topology", "benchmark")
+# Each has a bed of its own. They wait for nodes and servers more than they work: three keep two cores busy.
+AT_ONCE = 3
 
 pytestmark = [pytest.mark.bed, pytest.mark.slow]
+
+
+def molecule(scenario):
+    binaries = Path(sys.executable).parent
+    return subprocess.run(
+        [binaries / "molecule", "test", "--scenario-name", scenario, "--destroy", "always"], cwd=ROOT, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"})
+
+
+@pytest.fixture(scope="module")
+def runs(request):
+    """``{scenario: future of its run}`` of those that this session has selected, started in their order."""
+    selected = [item.callspec.params["scenario"] for item in request.session.items
+                if item.parent is request.node and "scenario" in item.fixturenames]
+    pool = ThreadPoolExecutor(AT_ONCE)
+    yield {scenario: pool.submit(molecule, scenario) for scenario in selected}
+    pool.shutdown(cancel_futures=True)  # a session that ends early starts no more of them
 
 
 def test_every_scenario_is_run():

@@ -79,7 +79,7 @@ def options(port, servers=(), **changes):
 
 def eye(watch, server, folder):
     port = server.server_address[1]
-    found = options(0, [port])
+    found = options(0, [port], interval_s=1)  # a busy machine needs more than the watch's own tests
     return watch.Engine(found["servers"][0], found, str(folder))
 
 
