@@ -11,14 +11,13 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jinja2
 import pytest
 from ansible.plugins.filter.core import FilterModule
 
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.engine_case import hanging_server
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import ROOT
 
 FILES = ROOT / "roles/serving/files"
@@ -36,39 +35,10 @@ def watch(monkeypatch):
     return module
 
 
-class Handler(BaseHTTPRequestHandler):
-    """A vLLM as far as it is looked at. While it hangs, its counters stand still and no completion is answered."""
-
-    def do_GET(self):
-        self.reply('vllm:num_requests_running{engine="0"} %d\nvllm:generation_tokens_total{engine="0"} %d\n' % (
-            self.server.running, self.server.generated))
-
-    def do_POST(self):
-        self.server.asked.append(self.headers.get("Authorization"))
-        if self.server.hangs:
-            self.server.ended.wait(5)
-            return
-        self.server.generated += 1
-        self.reply("{}")
-
-    def reply(self, text):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def server():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.running, running.generated, running.hangs, running.asked = 0, 0, False, []
-        running.ended, running.daemon_threads = threading.Event(), True
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+    with hanging_server() as running:
         yield running
-        running.ended.set()
-        running.shutdown()
 
 
 def options(port, servers=(), **changes):
@@ -93,7 +63,7 @@ def test_before_the_first_look_nothing_is_said(watch, server, tmp_path):
     engine = eye(watch, server, tmp_path)
     assert engine.answer() is None
     assert looks(engine, 1) == "up"
-    assert server.asked == ["Bearer sesame"]
+    assert server.keys == ["Bearer sesame"]
 
 
 def test_idle_engine_that_hangs_is_told_after_its_looks_and_comes_back(watch, server, tmp_path):
@@ -114,7 +84,7 @@ def test_engine_that_hangs_with_work_is_told_without_asking_it(watch, server, tm
     assert looks(engine, 3) == "up"
     assert "engine 0 has 5 requests and did nothing" in looks(engine, 1)
     assert engine.answer().startswith("down #3 looks in a row failed")
-    assert server.asked == []
+    assert server.keys == []
 
 
 def test_load_is_no_hang_however_long_requests_wait(watch, server, tmp_path):
@@ -124,7 +94,7 @@ def test_load_is_no_hang_however_long_requests_wait(watch, server, tmp_path):
     for _look in range(20):
         server.generated += 1
         assert looks(engine, 1) == "up"
-    assert server.asked == []
+    assert server.keys == []
 
 
 def test_silence_of_the_server_changes_nothing(watch, server, tmp_path):

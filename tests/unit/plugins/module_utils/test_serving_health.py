@@ -10,13 +10,12 @@ import importlib.util
 import json
 import os
 import signal
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils import plan_container
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.engine_case import hanging_server
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import ROOT
 
 SCRIPT = ROOT / "roles/serving/files/health.py"
@@ -126,42 +125,13 @@ def test_no_file_is_no_key(tmp_path):
     assert health.api_key(str(tmp_path / "none")) is None
 
 
-class Handler(BaseHTTPRequestHandler):
-    """A server that can hang: its completions are then never answered."""
-
-    def do_GET(self):
-        self.reply('vllm:num_requests_running{engine="0"} %d\nvllm:generation_tokens_total{engine="0"} %d\n' % (
-            self.server.running, self.server.generated))
-
-    def do_POST(self):
-        self.server.keys.append(self.headers.get("Authorization"))
-        if self.server.hangs:
-            self.server.ended.wait(5)
-            return
-        self.server.generated += 1
-        self.reply("{}")
-
-    def reply(self, text):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.running, running.generated, running.hangs, running.keys = 0, 0, False, []
-        running.ended, running.daemon_threads = threading.Event(), True
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+    with hanging_server() as running:
         monkeypatch.setattr(health, "STATE", str(tmp_path / "state"))
         monkeypatch.setattr(health, "life", lambda: "1")
         monkeypatch.setattr(health, "api_key", lambda: "sesame")
         yield running
-        running.ended.set()
-        running.shutdown()
 
 
 def probe(server, *words):

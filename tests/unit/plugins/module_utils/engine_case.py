@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server that can hang, for the tests of what looks at engines: its counters stand still, completions wait."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    """A vLLM as far as it is looked at. While it hangs, no completion is answered or counted."""
+
+    def do_GET(self):
+        self.reply('vllm:num_requests_running{engine="0"} %d\nvllm:generation_tokens_total{engine="0"} %d\n' % (
+            self.server.running, self.server.generated))
+
+    def do_POST(self):
+        self.server.keys.append(self.headers.get("Authorization"))
+        if self.server.hangs:
+            self.server.ended.wait(5)
+            return
+        self.server.generated += 1
+        self.reply("{}")
+
+    def reply(self, text):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *args):
+        pass
+
+
+@contextlib.contextmanager
+def hanging_server():
+    """A server with ``running``, ``generated`` and ``hangs`` to set; ``keys`` are those that completions came with."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.running, server.generated, server.hangs, server.keys = 0, 0, False, []
+        server.ended, server.daemon_threads = threading.Event(), True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.ended.set()
+        server.shutdown()
