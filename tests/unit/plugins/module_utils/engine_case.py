@@ -41,6 +41,8 @@ def hanging_server():
         server.running, server.generated, server.hangs, server.keys = 0, 0, False, []
         server.ended, server.daemon_threads = threading.Event(), True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.ended.set()
-        server.shutdown()
+        try:
+            yield server
+        finally:
+            server.ended.set()
+            server.shutdown()
