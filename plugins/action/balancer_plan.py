@@ -15,7 +15,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils import balancer
 from ansible_collections.ascend.vllm.plugins.module_utils.plan import resolve
 from ansible_collections.ascend.vllm.plugins.module_utils.plan_topology import GROUPED
 from ansible_collections.ascend.vllm.plugins.plugin_utils.catalogue import load_catalogue
-from ansible_collections.ascend.vllm.plugins.plugin_utils.planning import ROLES, SECRETS
+from ansible_collections.ascend.vllm.plugins.plugin_utils.planning import ROLES, SECRETS, shared_variables
 from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import role_settings
 
 EVERY_ADDRESS = ("0.0.0.0", "::", "*")
@@ -40,9 +40,7 @@ class ActionModule(ActionBase):
                                         f"{', '.join(unknown) or 'none'} there; correct it.")
         managed = balancer.managed(
             balancers, host, task_vars["ansible_play_hosts_all"], task_vars["ansible_play_hosts"])
-        # What the play or the task sets is not among the variables of another host, but holds for it too.
-        mine = hostvars.raw_get(host)
-        shared = {name: value for name, value in task_vars.items() if name not in mine or mine[name] != value}
+        shared = shared_variables(task_vars)
 
         def inputs_of(name):
             if name not in inputs:

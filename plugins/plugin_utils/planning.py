@@ -38,16 +38,17 @@ def _inputs(templar, task_vars):
     return inputs
 
 
-def _members(templar, host, inputs, task_vars):
-    """Return ``{host: inputs}`` of the hosts that serve together with this one, where the inventory has them.
+def shared_variables(task_vars):
+    """Return what the play, the role or the task sets: not among the variables of another host, it holds for it too."""
+    mine = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
+    return {name: value for name, value in task_vars.items() if name not in mine or mine[name] != value}
 
-    What the play, the role or the task sets is not among the variables of another host, but holds for it too.
-    """
+
+def _members(templar, host, inputs, task_vars):
+    """Return ``{host: inputs}`` of the hosts that serve together with this one, where the inventory has them."""
     named = inputs["serving_hosts"]
     if inputs["serving_topology"] not in GROUPED or not isinstance(named, list):
         return {}
-    known = task_vars["hostvars"]
-    mine = known.raw_get(host)
-    shared = {name: value for name, value in task_vars.items() if name not in mine or mine[name] != value}
+    known, shared = task_vars["hostvars"], shared_variables(task_vars)
     return {name: inputs if name == host else _inputs(templar, {**known.raw_get(name), **shared})
             for name in named if name in known}
