@@ -89,7 +89,9 @@ class World:
 
     def enter(self, *argv: str | Path) -> list[str]:
         """Command line that runs ``argv`` in the world's network."""
-        return ["/usr/bin/nsenter", f"--net=/proc/{self.init}/ns/net", "--", *map(str, argv)]
+        if (init := self.init) is None:
+            raise BedError(f"{self.folder.name} is not up")
+        return ["/usr/bin/nsenter", f"--net=/proc/{init}/ns/net", "--", *map(str, argv)]
 
     def run(self, *argv: str | Path, **options) -> str:
         """Run a system command in the world's network."""
