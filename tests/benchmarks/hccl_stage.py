@@ -10,8 +10,8 @@ bed, real SSH included; in the place of the vendor's tools stand scripts that gi
 
     .venv/bin/python tests/benchmarks/hccl_stage.py [--nodes 16] [--delay 0.15] [--pairs 5] [--keep]
 
-The two are measured in turn, several times, once the nodes are at rest; the medians are compared. Exit status 1 when the
-stage takes more than 2.5 times what raw ssh takes.
+The two are measured in turn, several times, once the nodes are at rest, and the medians are compared. Exit status 1
+when the stage takes more than 2.5 times what raw ssh takes.
 """
 
 from __future__ import annotations

@@ -17,12 +17,20 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
 
-def run(*command, cwd=ROOT, **environment):
-    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False,
+def call(*command, cwd=ROOT, **environment):
+    return subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False,
                           env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment})
-    said = f"{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
-    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}\n{said}"
+
+
+def said(done):
+    """What a command printed that succeeded."""
+    assert done.returncode == 0, (
+        f"{done.args} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}")
     return done.stdout
+
+
+def run(*command, **options):
+    return said(call(*command, **options))
 
 
 @pytest.mark.parametrize("command", [
@@ -36,14 +44,17 @@ def test_linter_is_content(command):
 
 
 @pytest.mark.slow
-def test_ansible_lint_production():
-    run("ansible-lint", "--offline", "--strict")
+@pytest.mark.parametrize("suite", [
+    pytest.param(suite, marks=pytest.mark.ahead(call, ROOT / "tests" / "ansible-test", suite))
+    for suite in ("sanity", "units")])
+def test_ansible_test(suite, outcome):
+    assert said(outcome)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suite", ["sanity", "units"])
-def test_ansible_test(suite):
-    run(ROOT / "tests" / "ansible-test", suite)
+@pytest.mark.ahead(call, "ansible-lint", "--offline", "--strict")
+def test_ansible_lint_production(outcome):
+    said(outcome)
 
 
 @pytest.fixture(scope="session")
