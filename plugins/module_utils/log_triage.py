@@ -13,6 +13,7 @@ Codes and key words: HCCL user guide, chapter on fault diagnosis (CANN 8.x); ACL
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 # How near to a fault a cause is; VAGUE says that something is wrong with an NPU, not what. The order is the ranking.
@@ -327,9 +328,13 @@ CAUSES = (
 REMEDIES = {cause.id: cause.remedy for cause in CAUSES}
 REMEDIES[UNKNOWN] = "No known cause in this text: look further up, at the other ranks, and at plog in the container."
 
-# Releases differ in capitals more than in words.
-_SIGNATURES = {cause.id: tuple(re.compile(signature, re.IGNORECASE) for signature in cause.signatures)
-               for cause in CAUSES}
+# The expressions are compiled when there is a log to read: most processes that import this never see one.
+
+@lru_cache(maxsize=None)
+def _signatures():
+    """Releases differ in capitals more than in words."""
+    return {cause.id: tuple(re.compile(signature, re.IGNORECASE) for signature in cause.signatures)
+            for cause in CAUSES}
 
 
 def _any_of(causes, *others):
@@ -342,9 +347,6 @@ def _any_of(causes, *others):
 
 # Printed once at the start of a server, whatever its version.
 _LIFE = re.compile(r"\bnon-default args: |vLLM API server version ")
-# Most lines match nothing: one pass drops them, and a short one those that tell of no fault anyway.
-_ANY = _any_of(CAUSES, "TLS SWITCH ", _LIFE.pattern)
-_MILD = _any_of([cause for cause in CAUSES if cause.level > ENGINE], "TLS SWITCH ", _LIFE.pattern)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What is handled is logged at these levels by vLLM, uvicorn, plog, torch and Python's warnings: a fault told there is
 # none.
@@ -352,6 +354,13 @@ _HANDLED = re.compile(
     r"(?:^|\)\s*)(?:DEBUG|INFO|WARNING) \d\d-\d\d |\b(?:DEBUG|INFO|WARNING) -|(?:^|\)\s*)(?:DEBUG|INFO|WARNING)[: ]"
     r"|(?:^|[:\s])\[(?:DEBUG|INFO|WARNING|EVENT)\] |(?:^|\s)\[[WI](?:\d{4}|\.\.\.)[\] ]|\b[A-Z]\w*Warning: ")
 _TLS_SWITCH = re.compile(r"TLS SWITCH \(([01])\)")
+
+
+@lru_cache(maxsize=None)
+def _passes():
+    """Most lines match nothing: one pass drops them, and a short one those that tell of no fault anyway."""
+    mild = [cause for cause in CAUSES if cause.level > ENGINE]
+    return tuple(_any_of(causes, "TLS SWITCH ", _LIFE.pattern) for causes in (CAUSES, mild))
 
 
 class _Found(NamedTuple):
@@ -366,8 +375,9 @@ def diagnose(text):
     :returns: ``[{"cause", "evidence", "remedy"}]``, never empty; ``evidence`` is the decisive line (two lines for a
         TLS switch that differs between devices), None for ``unknown``.
     """
+    whole, mild = _passes()
     lines = [(number, line) for number, line in enumerate(_COLOUR.sub("", text).splitlines())
-             if (_MILD if _HANDLED.search(line) else _ANY).search(line.lower())]
+             if (mild if _HANDLED.search(line) else whole).search(line.lower())]
     ranked = _rank(_find(lines, _since_start(lines)))
     if not ranked:
         return [{"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN]}]
@@ -377,12 +387,12 @@ def diagnose(text):
 def _since_start(lines):
     """The line after which the text counts: what went wrong before a completed start was overcome by it, and a server
     that was told to stop and begins anew leaves that stop behind."""
-    started = _SIGNATURES["startup_ok"][0]
+    started = _signatures()["startup_ok"][0]
     stopped, since = False, 0
     for number, line in lines:
         if started.search(line) or (stopped and _LIFE.search(line)):
             stopped, since = False, number
-        stopped = stopped or any(signature.search(line) for signature in _SIGNATURES["shutdown_by_signal"])
+        stopped = stopped or any(signature.search(line) for signature in _signatures()["shutdown_by_signal"])
     return since
 
 
@@ -390,7 +400,7 @@ def _find(lines, since):
     lines = [(number, line) for number, line in lines if number >= since]
     found = []
     for cause in CAUSES:
-        for signature in _SIGNATURES[cause.id]:
+        for signature in _signatures()[cause.id]:
             hit = next(((number, line) for number, line in lines if signature.search(line)
                         and (cause.level > ENGINE or not _HANDLED.search(line))), None)
             if hit:

@@ -27,7 +27,7 @@ ROUND_S = 0.5  # hccl_ping_round_s
 FULL_MESH_MAX_NODES = 16  # hccl_ping_full_mesh_max_nodes
 PACKETS = 3  # echo requests of one hccn_tool -ping
 TIMEOUT_S = 10.0  # hccl_ping_timeout_s, paid for a node that is dead ...
-LOST_IN_A_ROW, SILENT = 3, 6  # ... until an NPU gives that node up, or all of them (hccn_query)
+LOST_IN_A_ROW, SILENT = 3, 6  # ... until an NPU gives that node up, or all of them (hccn_mesh)
 
 
 def ping_s(chance: random.Random) -> float:
