@@ -9,13 +9,10 @@ The functions get the runner of commands as an argument, so they need no node: `
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.ascend.vllm.plugins.module_utils import hccn_tool, npu_smi
+from ansible_collections.ascend.vllm.plugins.module_utils import hccn_tool, npu_smi, tools
 
 # -status answers speed and duplex at once.
 QUERIES = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "tls", "status", "mtu", "fec", "optical",
@@ -27,23 +24,14 @@ _BUSY_PAUSE_S = 0.3
 
 
 def run_bounded(argv, timeout_s):
-    """Run a command in its own process group; returns (exit status, stdout, stderr), status None when time was up.
+    """Run a command as `tools.run` does; returns (exit status, stdout, stderr), status None when time was up.
 
-    A process that cannot even be killed (it hangs in the driver) is left alone, not waited for. Raises OSError when
-    the program cannot be started.
+    Raises OSError when the program cannot be started.
     """
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env=dict(os.environ, LC_ALL="C"), start_new_session=True)
-    try:
-        out, err = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        try:
-            process.communicate(timeout=1)
-        except subprocess.TimeoutExpired:
-            pass
-        return None, "", ""
-    return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
+    outcome = tools.run(argv, timeout_s)
+    if outcome.error and not outcome.timed_out:
+        raise OSError(outcome.error)
+    return outcome.rc, outcome.stdout, outcome.stderr
 
 
 def ask(run, tool, npu, query, timeout_s, arguments=(), sleep=time.sleep):
