@@ -12,11 +12,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils import balancer
-from ansible_collections.ascend.vllm.plugins.module_utils.plan import resolve
-from ansible_collections.ascend.vllm.plugins.module_utils.plan_topology import GROUPED
 from ansible_collections.ascend.vllm.plugins.plugin_utils.catalogue import load_catalogue
-from ansible_collections.ascend.vllm.plugins.plugin_utils.planning import ROLES, SECRETS, shared_variables
-from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils.planning import Inputs
 
 EVERY_ADDRESS = ("0.0.0.0", "::", "*")
 
@@ -30,7 +27,7 @@ class ActionModule(ActionBase):
         """Return the balancers, their servers and which of them this host takes care of."""
         super().run(tmp, task_vars)
         host, hostvars = task_vars["inventory_hostname"], task_vars["hostvars"]
-        inputs = {host: role_settings(self._templar, task_vars, *ROLES)}
+        inputs = Inputs(self._templar, task_vars)
         own = inputs[host]
         balancers, nodes = list(own["serving_balancer_hosts"]), list(own["serving_balancer_nodes"])
         for variable, names in (("serving_balancer_hosts", balancers), ("serving_balancer_nodes", nodes)):
@@ -40,16 +37,8 @@ class ActionModule(ActionBase):
                                         f"{', '.join(unknown) or 'none'} there; correct it.")
         managed = balancer.managed(
             balancers, host, task_vars["ansible_play_hosts_all"], task_vars["ansible_play_hosts"])
-        shared = shared_variables(task_vars)
-
-        def inputs_of(name):
-            if name not in inputs:
-                inputs[name] = role_settings(self._templar, {**hostvars.raw_get(name), **shared}, *ROLES)
-            return inputs[name]
-
         catalogue = load_catalogue(own["plan_catalogue"])
-        plans = {name: self._plan(catalogue, name, inputs_of, hostvars)
-                 for name in nodes if managed or name == host}
+        plans = {name: self._plan(catalogue, name, inputs) for name in nodes if managed or name == host}
         servers = balancer.servers(plans)
         names = ["serving_balancer_port"]
         if float(own["serving_balancer_watch_interval_s"]):
@@ -63,20 +52,14 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
         bind, port = own["serving_balancer_bind"], ports[0]["port"]
         services = [{"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
-                     "url": self._url(bind, inputs_of(name)["serving_address"], port)} for name in managed]
+                     "url": self._url(bind, inputs[name]["serving_address"], port)} for name in managed]
         told = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": told, "managed": managed, "servers": servers, "services": services,
                 "ports": ports}
 
     @staticmethod
-    def _plan(catalogue, host, inputs_of, hostvars):
-        def told(name):
-            return {**inputs_of(name), **{secret: "set" for secret in SECRETS if inputs_of(name)[secret]}}
-
-        named = inputs_of(host)["serving_hosts"]
-        grouped = inputs_of(host)["serving_topology"] in GROUPED and isinstance(named, list)
-        members = {name: told(name) for name in named if name in hostvars} if grouped else {}
-        plan = resolve(catalogue, told(host), host, members)
+    def _plan(catalogue, host, inputs):
+        plan = inputs.plan(host, catalogue)
         if plan["refusals"]:
             raise AnsibleActionFail(f"The balancer was not set up, since {host} cannot be deployed: "
                                     f"{plan['refusals'][0]['message']}")

@@ -22,9 +22,8 @@ SECRETS = ("serving_api_key", "weights_hub_token")
 
 def resolve_plan(templar, task_vars):
     """Return the plan of the task's host; raises AnsibleActionFail with every refusal when it cannot be deployed."""
-    host = task_vars["inventory_hostname"]
-    inputs = _inputs(templar, task_vars)
-    plan = resolve(load_catalogue(inputs["plan_catalogue"]), inputs, host, _members(templar, host, inputs, task_vars))
+    host, inputs = task_vars["inventory_hostname"], Inputs(templar, task_vars)
+    plan = inputs.plan(host, load_catalogue(inputs[host]["plan_catalogue"]))
     if plan["refusals"]:
         sentences = " ".join(refusal["message"] for refusal in plan["refusals"])
         raise AnsibleActionFail(f"{host} cannot be deployed like this, and nothing was changed. {sentences}",
@@ -32,23 +31,42 @@ def resolve_plan(templar, task_vars):
     return plan
 
 
-def _inputs(templar, task_vars):
-    inputs = role_settings(templar, task_vars, *ROLES)
-    inputs.update((name, "set") for name in SECRETS if inputs[name])
-    return inputs
+class Inputs(dict):
+    """``{host: inputs}`` of the roles that make a plan, read when they are asked for.
+
+    The task's host has its own variables; another one those of the inventory and what holds for it too.
+    """
+
+    def __init__(self, templar, task_vars):
+        super().__init__()
+        self._templar = templar
+        self._task_vars = task_vars
+        self._shared = None
+
+    def __missing__(self, host):
+        variables = self._task_vars
+        if host != variables["inventory_hostname"]:
+            if self._shared is None:
+                self._shared = shared_variables(variables)
+            variables = {**variables["hostvars"].raw_get(host), **self._shared}
+        self[host] = role_settings(self._templar, variables, *ROLES)
+        return self[host]
+
+    def plan(self, host, catalogue):
+        """Return the plan of a host, with its refusals, from its inputs and those of the hosts that serve with it."""
+        return resolve(catalogue, self._told(host), host, {name: self._told(name) for name in self._members(host)})
+
+    def _members(self, host):
+        named = self[host]["serving_hosts"]
+        if self[host]["serving_topology"] not in GROUPED or not isinstance(named, list):
+            return []
+        return [name for name in named if name in self._task_vars["hostvars"]]
+
+    def _told(self, host):
+        return {**self[host], **{secret: "set" for secret in SECRETS if self[host][secret]}}
 
 
 def shared_variables(task_vars):
     """Return what the play, the role or the task sets: not among the variables of another host, it holds for it too."""
     mine = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
     return {name: value for name, value in task_vars.items() if name not in mine or mine[name] != value}
-
-
-def _members(templar, host, inputs, task_vars):
-    """Return ``{host: inputs}`` of the hosts that serve together with this one, where the inventory has them."""
-    named = inputs["serving_hosts"]
-    if inputs["serving_topology"] not in GROUPED or not isinstance(named, list):
-        return {}
-    known, shared = task_vars["hostvars"], shared_variables(task_vars)
-    return {name: inputs if name == host else _inputs(templar, {**known.raw_get(name), **shared})
-            for name in named if name in known}
