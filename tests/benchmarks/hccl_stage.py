@@ -16,12 +16,9 @@ when the stage takes more than 2.5 times what raw ssh takes.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,11 +26,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
+from cluster import at_rest, in_bed, nodes, parser, playbook, ssh
 
-ROOT = Path(__file__).resolve().parents[2]
-BED = str(ROOT / "molecule" / "testbed" / "bed")
-CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE", "/var/cache/ascend-vllm-testbed"))
-NAME = "bench-hccl"
 MOST_TIMES_RAW = 2.5
 NPUS = range(8)
 QUERIES = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "tls")
@@ -50,46 +44,27 @@ BY_HAND = (f"for i in {' '.join(map(str, NPUS))}; do "
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--nodes", type=int, default=16)
-    parser.add_argument("--delay", type=float, default=0.15, help="seconds that each answer of hccn_tool takes")
-    parser.add_argument("--pairs", type=int, default=5, help="how often each of the two is measured")
-    parser.add_argument("--keep", action="store_true", help="leave the bed up")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.inside:
-        return measure(options)
-    subprocess.run([BED, "-n", NAME, "up", "--nodes", str(options.nodes), "--image", "none"], check=True)
-    try:
-        # Everything that talks to the nodes runs in the bed's network, which has no way out.
-        inside = [BED, "-n", NAME, "run", "--", sys.executable, *sys.argv, "--inside"]
-        return subprocess.run(inside, check=False).returncode
-    finally:
-        if not options.keep:
-            subprocess.run([BED, "-n", NAME, "down"], check=True)
+    options = parser(__doc__)
+    options.add_argument("--pairs", type=int, default=5, help="how often each of the two is measured")
+    return in_bed("bench-hccl", options.parse_args(), measure)
 
 
 def measure(options) -> int:
-    nodes = {f"node{index}": f"10.77.0.{10 + index}" for index in range(1, options.nodes + 1)}
+    hosts = nodes(options)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.nodes) as pool:
-        list(pool.map(lambda node: stand_in(node, options.delay), nodes))
-        list(pool.map(at_rest, nodes))
-        pairs = []
+        work, pairs = Path(folder), []
+        list(pool.map(lambda node: stand_in(node, options.delay), hosts))
+        list(pool.map(at_rest, hosts))
         for _ in range(options.pairs):
-            pairs.append((raw(pool, nodes), stage(Path(folder), nodes)))
-            check_results(Path(folder) / "results", nodes)
+            pairs.append((raw(pool, hosts), playbook(work, hosts, write_play(work))))
+            check_results(work / "results", hosts)
     raw_s, stage_s = map(statistics.median, zip(*pairs))
     print(f"{options.nodes} nodes, {len(NPUS)} NPUs, {len(QUERIES)} queries of {options.delay} s each, "
           f"{os.cpu_count()} processors for controller and nodes together, load {os.getloadavg()[0]:.1f}")
     print(f"  raw parallel ssh            {raw_s:6.1f} s   " + " ".join(f"{pair[0]:.1f}" for pair in pairs))
     print(f"  plan, ask, judge, record    {stage_s:6.1f} s   " + " ".join(f"{pair[1]:.1f}" for pair in pairs))
-    print(f"  ratio of the medians        {stage_s / raw_s:6.2f} (limit {MOST_TIMES_RAW})")
+    print(f"  ratio of the medians        {stage_s / raw_s:6.2f}     (limit {MOST_TIMES_RAW})")
     return 0 if stage_s <= MOST_TIMES_RAW * raw_s else 1
-
-
-def ssh(node: str, command: str) -> str:
-    argv = ["ssh", "-F", str(CACHE / "ssh" / "config"), node, command]
-    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
 def stand_in(node: str, delay: float) -> None:
@@ -100,39 +75,16 @@ def stand_in(node: str, delay: float) -> None:
               f"rm {NPU_SMI}; cat > {NPU_SMI} <<'END'\n{STAND_IN % (delay, 'info')}END\nchmod 755 {TOOL} {NPU_SMI}")
 
 
-def at_rest(node: str) -> None:
-    """Wait until the node has started all its services: what they cost is not what we measure."""
-    ssh(node, "systemctl is-system-running --wait || true")
-
-
-def stage(work: Path, nodes: dict[str, str]) -> float:
-    """Seconds that the playbook takes, its connections included."""
-    (work / "ansible.cfg").write_text(
-        f"[defaults]\nforks = {len(nodes)}\ngathering = explicit\ninject_facts_as_vars = false\n"
-        f"collections_path = {ROOT}/playbooks/collections\n"
-        f"[ssh_connection]\npipelining = true\ncontrol_path_dir = {work}/cp\n")
-    (work / "hosts.yml").write_text(yaml.safe_dump({"npu_nodes": {
-        "hosts": {node: {"ansible_host": address} for node, address in nodes.items()},
-        "vars": {"ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3",
-                 "ansible_ssh_common_args": f"-F {CACHE}/ssh/config", "report_path": str(work / "results")}}}))
+def write_play(work: Path) -> Path:
     (work / "play.yml").write_text(yaml.safe_dump([{"hosts": "npu_nodes", "gather_facts": False, "tasks": [
         {"ascend.vllm.stage": {"stage": "hccl", "observe": "ascend.vllm.hccn_info",
                                "arguments": {"queries": list(QUERIES), "npus": list(NPUS), "tool": TOOL}}}]}]))
-    shutil.rmtree(work / "cp", ignore_errors=True)
-    shutil.rmtree(work / "results", ignore_errors=True)
-    started = time.monotonic()
-    run = subprocess.run([str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(work / "hosts.yml"),
-                          str(work / "play.yml")], env=dict(os.environ, ANSIBLE_CONFIG=str(work / "ansible.cfg")),
-                         capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - started
-    if run.returncode:
-        sys.exit(run.stdout[-4000:] + run.stderr[-1000:])
-    return seconds
+    return work / "play.yml"
 
 
-def check_results(results: Path, nodes: dict[str, str]) -> None:
+def check_results(results: Path, hosts: list[str]) -> None:
     """The stage must have seen what it was timed for."""
-    for node in nodes:
+    for node in hosts:
         result = json.loads((results / node / "hccl.json").read_text("utf-8"))
         answers = result["observed"]["npus"]
         assert {check["subject"] for check in result["checks"] if check["status"] == "passed"} == {"npu 0-7"}
@@ -141,9 +93,9 @@ def check_results(results: Path, nodes: dict[str, str]) -> None:
         assert all(set(npu) == set(QUERIES) for npu in answers.values())
 
 
-def raw(pool: ThreadPoolExecutor, nodes: dict[str, str]) -> float:
+def raw(pool: ThreadPoolExecutor, hosts: list[str]) -> float:
     started = time.monotonic()
-    for output in pool.map(lambda node: ssh(node, BY_HAND), nodes):
+    for output in pool.map(lambda node: ssh(node, BY_HAND), hosts):
         assert output.count("link status: UP") == len(NPUS), output[-2000:]
     return time.monotonic() - started
 

@@ -17,11 +17,8 @@ Exit status 1 if a limit is not met: 2.5 times raw ssh, and 20 times faster than
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,11 +26,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
+from cluster import ROOT, at_rest, in_bed, nodes, parser, playbook, ssh
 
-ROOT = Path(__file__).resolve().parents[2]
-BED = str(ROOT / "molecule" / "testbed" / "bed")
-CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE", "/var/cache/ascend-vllm-testbed"))
-NAME = "bench-npu-driver"
 MOST_TIMES_RAW, LEAST_TIMES_FASTER = 2.5, 20
 NPUS = range(8)
 QUERIES = ["info"] + [f"info -t {kind} -i {npu}" for npu in NPUS for kind in ("ecc", "board")]
@@ -54,44 +48,31 @@ sleep %s
 exec cat "/opt/answers/$(printf %%s "$*" | tr ' ' _)"
 """
 
+# What a container lacks, and the time that nodes take which share a machine.
+INPUTS = {"npu_driver_shm_minimum_gib": 0, "npu_driver_memlock_minimum_gib": 0, "npu_driver_tool_slow_s": 10,
+          "npu_driver_tool_wedged_s": 30}
+
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--nodes", type=int, default=16)
-    parser.add_argument("--delay", type=float, default=0.15, help="seconds that each answer of npu-smi takes")
-    parser.add_argument("--repeat", type=int, default=3, help="measurements of ssh and stage, of which the best count")
-    parser.add_argument("--skip-loop", action="store_true", help="leave the slow playbook out")
-    parser.add_argument("--tuned", action="store_true", help="run the slow playbook with the forks of the stage")
-    parser.add_argument("--keep", action="store_true", help="leave the bed up")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.inside:
-        return measure(options)
-    subprocess.run([BED, "-n", NAME, "up", "--nodes", str(options.nodes), "--image", "none"], check=True)
-    try:
-        # Everything that talks to the nodes runs in the bed's network, which has no way out.
-        inside = [BED, "-n", NAME, "run", "--", sys.executable, *sys.argv, "--inside"]
-        return subprocess.run(inside, check=False).returncode
-    finally:
-        if not options.keep:
-            subprocess.run([BED, "-n", NAME, "down"], check=True)
+    options = parser(__doc__)
+    options.add_argument("--repeat", type=int, default=3, help="measurements of ssh and stage, of which the best count")
+    options.add_argument("--skip-loop", action="store_true", help="leave the slow playbook out")
+    options.add_argument("--tuned", action="store_true", help="run the slow playbook with the forks of the stage")
+    return in_bed("bench-npu-driver", options.parse_args(), measure)
 
 
 def measure(options) -> int:
-    nodes = {f"node{index}": f"10.77.0.{10 + index}" for index in range(1, options.nodes + 1)}
+    hosts = nodes(options)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.nodes) as pool:
-        list(pool.map(lambda node: stand_in(node, options.delay), nodes))
-        work = Path(folder)
-        tuned = f"forks = {options.nodes}", "pipelining = true"
-        inventory = write_inventory(work, nodes)
-        raws, stages = [], []
+        work, raws, stages = Path(folder), [], []
+        list(pool.map(lambda node: stand_in(node, options.delay), hosts))
+        list(pool.map(at_rest, hosts))
         for _ in range(options.repeat):  # in turns, so that both meet the same machine
-            raws.append(raw(pool, nodes))
-            stages.append(playbook(work, inventory, ROOT / "playbooks" / "npu_driver.yml", *tuned))
-            check_results(work / "results", nodes)
+            raws.append(raw(pool, hosts))
+            stages.append(playbook(work, hosts, ROOT / "playbooks" / "npu_driver.yml", **INPUTS))
+            check_results(work / "results", hosts)
         raw_s, stage_s = min(raws), min(stages)
-        loop_s = None if options.skip_loop else playbook(
-            work, inventory, write_loop(work), *(tuned if options.tuned else ()))
+        loop_s = None if options.skip_loop else playbook(work, hosts, write_loop(work), tuned=options.tuned)
     print(f"{options.nodes} nodes, {len(QUERIES)} calls of npu-smi of {options.delay} s each, "
           f"{os.cpu_count()} processors for controller and nodes together")
     print(f"  raw parallel ssh            {raw_s:7.1f} s   of {', '.join(f'{each:.1f}' for each in raws)}")
@@ -104,11 +85,6 @@ def measure(options) -> int:
     return 0 if met else 1
 
 
-def ssh(node: str, command: str) -> str:
-    argv = ["ssh", "-F", str(CACHE / "ssh" / "config"), node, command]
-    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-
-
 def stand_in(node: str, delay: float) -> None:
     """Take the simulator's answers once, and let a script give them from then on."""
     record = " && ".join(f"npu-smi {query} > '/opt/answers/{query.replace(' ', '_')}'" for query in QUERIES)
@@ -116,16 +92,6 @@ def stand_in(node: str, delay: float) -> None:
     ssh(node, f"[ -d /opt/answers ] || {{ mkdir /opt/answers && {record}; }}; "
               f"rm -f /usr/local/bin/npu-smi; cat > /usr/local/bin/npu-smi <<'END'\n{script}END\n"
               "chmod 755 /usr/local/bin/npu-smi")
-
-
-def write_inventory(work: Path, nodes: dict[str, str]) -> Path:
-    (work / "hosts.yml").write_text(yaml.safe_dump({"npu_nodes": {
-        "hosts": {node: {"ansible_host": address} for node, address in nodes.items()},
-        "vars": {"ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3",
-                 "ansible_ssh_common_args": f"-F {CACHE}/ssh/config", "report_path": str(work / "results"),
-                 "npu_driver_shm_minimum_gib": 0, "npu_driver_memlock_minimum_gib": 0, "npu_driver_tool_slow_s": 10,
-                 "npu_driver_tool_wedged_s": 30}}}))
-    return work / "hosts.yml"
 
 
 def write_loop(work: Path) -> Path:
@@ -139,25 +105,9 @@ def write_loop(work: Path) -> Path:
     return work / "loop.yml"
 
 
-def playbook(work: Path, inventory: Path, path: Path, forks: str = "", pipelining: str = "") -> float:
-    """Seconds that the playbook takes, connections included: no earlier run has left one open."""
-    shutil.rmtree(work / "cp", ignore_errors=True)
-    (work / "ansible.cfg").write_text(
-        f"[defaults]\ncollections_path = {ROOT}/playbooks/collections\n{forks}\n"
-        f"[ssh_connection]\ncontrol_path_dir = {work}/cp\n{pipelining}\n")
-    environment = dict(os.environ, ANSIBLE_CONFIG=str(work / "ansible.cfg"))
-    started = time.monotonic()
-    run = subprocess.run([str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(path)],
-                         env=environment, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - started
-    if run.returncode:
-        sys.exit(run.stdout[-4000:] + run.stderr[-1000:])
-    return seconds
-
-
-def check_results(results: Path, nodes: dict[str, str]) -> None:
+def check_results(results: Path, hosts: list[str]) -> None:
     """The stage must have seen what it was timed for."""
-    for node in nodes:
+    for node in hosts:
         result = json.loads((results / node / "npu_driver.json").read_text("utf-8"))
         observed = result["observed"]
         assert result["status"] == "passed", [c for c in result["checks"] if c["status"] in ("failed", "warned")]
@@ -167,9 +117,9 @@ def check_results(results: Path, nodes: dict[str, str]) -> None:
         assert observed["engine"]["version"]
 
 
-def raw(pool: ThreadPoolExecutor, nodes: dict[str, str]) -> float:
+def raw(pool: ThreadPoolExecutor, hosts: list[str]) -> float:
     started = time.monotonic()
-    for output in pool.map(lambda node: ssh(node, BY_HAND), nodes):
+    for output in pool.map(lambda node: ssh(node, BY_HAND), hosts):
         assert output.count("Double Bit Isolated Pages") >= len(NPUS), output[-2000:]
     return time.monotonic() - started
 

@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many nodes of a test bed for a benchmark: real SSH to all of them, by hand and by a playbook. Needs root."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BED = str(ROOT / "molecule" / "testbed" / "bed")
+CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed")
+SSH = f"{CACHE}/ssh/config"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark of a cluster has."""
+    made = argparse.ArgumentParser(description=description.split("\n", maxsplit=1)[0])
+    made.add_argument("--nodes", type=int, default=16)
+    made.add_argument("--delay", type=float, default=0.15, help="seconds that each answer of the vendor's tool takes")
+    made.add_argument("--keep", action="store_true", help="leave the bed up")
+    made.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    return made
+
+
+def in_bed(name: str, options: argparse.Namespace, measure: Callable[[argparse.Namespace], int]) -> int:
+    """Bring the nodes up and run the calling script again in the bed's network, which has no way out, to measure."""
+    if options.inside:
+        return measure(options)
+    subprocess.run([BED, "-n", name, "up", "--nodes", str(options.nodes), "--image", "none"], check=True)
+    try:
+        inside = [BED, "-n", name, "run", "--", sys.executable, *sys.argv, "--inside"]
+        return subprocess.run(inside, check=False).returncode
+    finally:
+        if not options.keep:
+            subprocess.run([BED, "-n", name, "down"], check=True)
+
+
+def nodes(options: argparse.Namespace) -> list[str]:
+    return [f"node{index}" for index in range(1, options.nodes + 1)]
+
+
+def ssh(node: str, command: str) -> str:
+    return subprocess.run(["ssh", "-F", SSH, node, command], check=True, capture_output=True, text=True).stdout
+
+
+def at_rest(node: str) -> None:
+    """Wait until the node has started all its services: what that costs is not what we measure."""
+    ssh(node, "systemctl is-system-running --wait || true")
+
+
+def playbook(work: Path, hosts: list[str], path: Path, tuned: bool = True, **variables) -> float:
+    """Seconds that a playbook takes, connections included: no earlier run has left one open.
+
+    ``tuned``: as our ansible.cfg has it, with a fork a node and pipelining. The results are in ``work / "results"``.
+    """
+    for left in ("cp", "results"):
+        shutil.rmtree(work / left, ignore_errors=True)
+    (work / "ansible.cfg").write_text(
+        f"[defaults]\ncollections_path = {ROOT}/playbooks/collections\n" + f"forks = {len(hosts)}\n" * tuned
+        + f"[ssh_connection]\ncontrol_path_dir = {work}/cp\n" + "pipelining = true\n" * tuned)
+    (work / "hosts.yml").write_text(yaml.safe_dump({"npu_nodes": {
+        "hosts": {node: {"ansible_host": f"10.77.0.{10 + int(node[4:])}"} for node in hosts},
+        "vars": {"ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3",
+                 "ansible_ssh_common_args": f"-F {SSH}", "report_path": str(work / "results"), **variables}}}))
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", work / "hosts.yml", path]
+    started = time.monotonic()
+    run = subprocess.run([str(word) for word in command], env=dict(os.environ, ANSIBLE_CONFIG=f"{work}/ansible.cfg"),
+                         capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - started
+    if run.returncode:
+        sys.exit(run.stdout[-4000:] + run.stderr[-1000:])
+    return seconds
