@@ -37,8 +37,8 @@ def playbook(name, *words):
     return subprocess.run(
         ["ansible-playbook", "-i", INVENTORY, PROJECT / "playbooks" / f"{name}.yml", *words],
         capture_output=True, text=True, check=False, cwd=PROJECT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
-             "MOLECULE_SCENARIO_NAME": "lifecycle"})
+        env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0",
+             "ANSIBLE_NOCOLOR": "1", "MOLECULE_SCENARIO_NAME": "lifecycle"})
 
 
 def succeeds(name, *words):
