@@ -328,11 +328,12 @@ CAUSES = (
 REMEDIES = {cause.id: cause.remedy for cause in CAUSES}
 REMEDIES[UNKNOWN] = "No known cause in this text: look further up, at the other ranks, and at plog in the container."
 
-# The expressions are compiled when there is a log to read: most processes that import this never see one.
-
 @lru_cache(maxsize=None)
 def _signatures():
-    """Releases differ in capitals more than in words."""
+    """Compiled when there is a log to read: most processes that import this never see one.
+
+    Releases differ in capitals more than in words.
+    """
     return {cause.id: tuple(re.compile(signature, re.IGNORECASE) for signature in cause.signatures)
             for cause in CAUSES}
 
