@@ -11,7 +11,7 @@ BED := molecule/testbed/bed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo demo-down test test-all test-fast lint docs build venv testbed clean
+.PHONY: help demo demo-down test test-all test-fast lint docs build venv setup clean
 
 help:
 	@echo 'make demo       take two simulated Atlas 800 A2 nodes from driver check to report; leaves them up'
@@ -28,13 +28,15 @@ venv: $(READY)
 $(READY): requirements.txt requirements-dev.txt
 	@echo 'Installing ansible-core, molecule and what the tests need into $(VENV) …'
 	python3 -m venv $(VENV) > /dev/null 2>&1 || { $(BED) prepare --packages-only; python3 -m venv --clear $(VENV); }
-	$(VENV)/bin/pip install -qq -r requirements-dev.txt
+	$(VENV)/bin/pip install -qq --no-compile -r requirements-dev.txt
 	touch $@
 
-testbed:
-	@$(BED) prepare
-
 # The two halves of the set-up wait for different things (packages, file systems), so they go side by side.
+setup:
+	@$(MAKE) venv & venv=$$!
+	$(BED) prepare
+	wait $$venv
+
 demo:
 	@$(BED) check
 	$(MAKE) venv & venv=$$!
@@ -48,13 +50,11 @@ demo:
 demo-down:
 	@$(BED) -n demo down
 
-test: venv
-	@$(BED) prepare
-	pytest -m 'not long'
+test: setup
+	@pytest -m 'not long'
 
-test-all: venv
-	@$(BED) prepare
-	pytest
+test-all: setup
+	@pytest
 
 test-fast: venv
 	@pytest -m 'not bed and not engine and not slow'

@@ -328,6 +328,7 @@ CAUSES = (
 REMEDIES = {cause.id: cause.remedy for cause in CAUSES}
 REMEDIES[UNKNOWN] = "No known cause in this text: look further up, at the other ranks, and at plog in the container."
 
+
 @lru_cache(maxsize=None)
 def _signatures():
     """Compiled when there is a log to read: most processes that import this never see one.
