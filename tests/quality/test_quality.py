@@ -18,7 +18,9 @@ BIN = Path(sys.executable).parent
 
 
 def call(*command, cwd=ROOT, **environment):
+    # Of its own input: an ssh of another command that runs beside it would make a common one non-blocking.
     return subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL,
                           env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment})
 
 

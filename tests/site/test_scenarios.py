@@ -24,7 +24,8 @@ def molecule(scenario):
     binaries = Path(sys.executable).parent
     return subprocess.run(
         [binaries / "molecule", "test", "--scenario-name", scenario, "--destroy", "always"], cwd=ROOT, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # Of its own input: an ssh of another scenario would make a common one non-blocking, which Ansible refuses.
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"})
 
 
