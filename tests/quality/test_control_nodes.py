@@ -50,7 +50,8 @@ def environment(interpreter, *wanted):
 
 def run(commands, *command):
     done = subprocess.run([commands / command[0], *map(str, command[1:])], cwd=ROOT, capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, check=False, env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"})
+                          stdin=subprocess.DEVNULL, check=False,
+                          env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"})
     assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 
