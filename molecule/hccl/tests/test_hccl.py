@@ -67,19 +67,18 @@ def test_a_slow_run_is_followed_by_each_node_alone():
     assert not runs[1]["result"]["failed"]
 
 
-@pytest.mark.parametrize("name", ["hccl_test", "late_image"])
-def test_hccl_test_ran_over_both_nodes(name):
-    run, = result(name, "node1")["observed"]["collective"]["runs"]
+def test_hccl_test_ran_over_both_nodes():
+    run, = result("late_image", "node1")["observed"]["collective"]["runs"]
     assert (run["hosts"], run["result"]["tool"]) == (["node1", "node2"], "hccl_test")
     assert [(row["size_bytes"], row["check"]) for row in run["result"]["rows"]] == [
         (size << 20, "success") for size in (1, 2, 4, 8)]
     # With two ranks both bandwidths are the same.
     assert all(row["bus_bandwidth_gbs"] == row["alg_bandwidth_gbs"] > 0 for row in run["result"]["rows"])
-    assert check_of(result(name, "node2"), "collective_result")["message"] == "by hccl_test over 2 ranks"
+    assert check_of(result("late_image", "node2"), "collective_result")["message"] == "by hccl_test over 2 ranks"
 
 
 def test_the_probe_runs_where_hccl_test_is_not_built():
-    found = result("without_hccl_test", "node1")
+    found = result("healthy", "node1")
     assert found["observed"]["collective"]["runs"][0]["result"]["tool"] == "probe"
     assert check_of(found, "collective_result")["message"] == (
         "by torch.distributed (gloo) over 2 ranks; hccl_test was not used: all_reduce_test is not built in "
@@ -99,7 +98,7 @@ def test_a_late_image_completes_the_result(node):
 
 
 def test_nothing_is_done_again_where_the_image_was_there():
-    assert result("hccl_test", "node1") == result("hccl_test", "node1", "first-part")
+    assert result("healthy", "node1") == result("healthy", "node1", "first-part")
 
 
 def test_nothing_is_left_on_the_nodes(host):
