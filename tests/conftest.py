@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
@@ -36,38 +38,42 @@ def kind(item) -> int:
 
 
 class Ahead:
-    """The calls of a session, in the order of the tests that wait for them."""
+    """The calls of a session, begun in the order of the tests that wait for them."""
 
     def __init__(self):
-        self.pool = ThreadPoolExecutor(max(LANES.values()))
-        self.lanes = threading.Semaphore(0)
-        self.open = 0
-        self.ended = False
-        self.calls = {}
+        self.waiting = SimpleQueue()
+        self.outcomes = {}
+        self.lanes = []
 
     def plan(self, items) -> None:
         for item in items:
             mark = item.get_closest_marker("ahead")
             if mark:
-                self.calls[item.nodeid] = self.pool.submit(self._call, *mark.args)
-
-    def _call(self, function, *arguments):
-        with self.lanes:
-            if self.ended:
-                raise CancelledError
-            return function(*arguments)
+                self.outcomes[item.nodeid] = outcome = Future()
+                self.waiting.put((outcome, *mark.args))
 
     def allow(self, lanes: int) -> None:
         """Let so many calls go on at once; never fewer than before."""
-        for _ in range(self.open, lanes):
-            self.lanes.release()
-        self.open = max(self.open, lanes)
+        for _ in range(len(self.lanes), lanes):
+            self.lanes.append(threading.Thread(target=self._work))
+            self.lanes[-1].start()
+
+    def _work(self) -> None:
+        with suppress(Empty):
+            while True:
+                outcome, function, *arguments = self.waiting.get_nowait()
+                try:
+                    outcome.set_result(function(*arguments))
+                except BaseException as error:  # also what pytest.skip raises
+                    outcome.set_exception(error)
 
     def end(self) -> None:
-        """Start no more of them, and wait for those that run: they take down what they brought up."""
-        self.ended = True
-        self.allow(max(LANES.values()))
-        self.pool.shutdown(cancel_futures=True)
+        """Begin no more of them, and wait for those that run: they take down what they brought up."""
+        with suppress(Empty):
+            while True:
+                self.waiting.get_nowait()
+        for lane in self.lanes:
+            lane.join()
 
 
 AHEAD_KEY = pytest.StashKey[Ahead]()
@@ -96,4 +102,4 @@ def pytest_sessionfinish(session):
 @pytest.fixture
 def outcome(request):
     """What the call of the test's mark ``ahead`` returned; what it raised is raised here."""
-    return request.config.stash[AHEAD_KEY].calls[request.node.nodeid].result()
+    return request.config.stash[AHEAD_KEY].outcomes[request.node.nodeid].result()
