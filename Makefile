@@ -35,7 +35,8 @@ $(READY): requirements.txt requirements-dev.txt
 
 # The two halves of the set-up wait for different things (packages, file systems), so they go side by side.
 setup:
-	@$(MAKE) venv & venv=$$!
+	@$(BED) check
+	$(MAKE) venv & venv=$$!
 	$(BED) prepare
 	wait $$venv
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed")
 UNIT_TESTS = ROOT / "tests" / "unit" / "requirements.txt"
 
-BUILDING = threading.Lock()
+BUILDING = threading.Lock()  # a call ahead and a test may want the same environment
 
 pytestmark = pytest.mark.slow
 

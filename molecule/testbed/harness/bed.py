@@ -182,7 +182,7 @@ class Bed:
 
     def require(self) -> None:
         if not self.world.alive:
-            raise BedError(f"bed {self.name} is not up; run `bed -n {self.name} up` first")
+            raise self.world.missing()
 
     def nodes(self) -> dict[str, str]:
         """State of each node's container by name: running, paused, exited …"""

@@ -43,6 +43,10 @@ class World:
     def alive(self) -> bool:
         return self.keeper.pid is not None
 
+    def missing(self) -> BedError:
+        name = self.folder.name
+        return BedError(f"bed {name} is not up; run `bed -n {name} up` first")
+
     @property
     def init(self) -> int | None:
         """The first process inside. Its parent, the keeper, stays in the machine's own network.
@@ -90,7 +94,7 @@ class World:
     def enter(self, *argv: str | Path) -> list[str]:
         """Command line that runs ``argv`` in the world's network."""
         if (init := self.init) is None:
-            raise BedError(f"{self.folder.name} is not up")
+            raise self.missing()
         return ["/usr/bin/nsenter", f"--net=/proc/{init}/ns/net", "--", *map(str, argv)]
 
     def run(self, *argv: str | Path, **options) -> str:
