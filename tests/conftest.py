@@ -25,15 +25,14 @@ ROOT = Path(__file__).resolve().parents[1]
 if not any(isinstance(finder, _AnsibleCollectionFinder) for finder in sys.meta_path):
     _AnsibleCollectionFinder(paths=[str(ROOT / "playbooks" / "collections")])._install()
 
-# The order of the tests, and how many calls go on beside them: none beside the real engine, of which tests tell slow
-# from hung; one beside tests that work; two beside those of the test bed, which rather wait for nodes; three where the
-# session has nothing to do but to wait for them.
-ALONE, WORKING, WAITING, AHEAD = range(4)
-LANES = {ALONE: 0, WORKING: 1, WAITING: 2, AHEAD: 3}
+# The order of the tests, and how many calls go on beside them: one beside tests that work, two beside those of the test
+# bed, which rather wait for nodes, and three where the session has nothing to do but to wait for them.
+WORKING, WAITING, AHEAD = range(3)
+LANES = {WORKING: 1, WAITING: 2, AHEAD: 3}
 
 
 def kind(item) -> int:
-    for mark, found in (("ahead", AHEAD), ("bed", WAITING), ("engine", ALONE)):
+    for mark, found in (("ahead", AHEAD), ("bed", WAITING)):
         if item.get_closest_marker(mark):
             return found
     return WORKING

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = ("npu_driver", "hccl", "image", "site")
+SCENARIOS = ("hccl", "npu_driver", "site", "image")  # the longest first
 # Each takes five to fifteen minutes: `make test-all` runs them too.
 LONG = ("weights", "serving_faults", "lifecycle", "topology", "benchmark")
 
