@@ -4,7 +4,7 @@
 """Makes `ansible_collections.ascend.vllm` this very clone under plain pytest; ansible-test brings its own finder.
 
 And keeps both cores of a small machine busy: what a test marked ``ahead(function, *arguments)`` waits for is called
-while the tests before it run. Only so much goes on at once that nobody times out: see `LANES`.
+while the tests before it run. Only so much goes on at once that nobody times out.
 """
 
 from __future__ import annotations
@@ -25,17 +25,15 @@ ROOT = Path(__file__).resolve().parents[1]
 if not any(isinstance(finder, _AnsibleCollectionFinder) for finder in sys.meta_path):
     _AnsibleCollectionFinder(paths=[str(ROOT / "playbooks" / "collections")])._install()
 
-# The order of the tests, and how many calls go on beside them: one beside tests that work, two beside those of the test
-# bed, which rather wait for nodes, and three where the session has nothing to do but to wait for them.
-WORKING, WAITING, AHEAD = range(3)
-LANES = {WORKING: 1, WAITING: 2, AHEAD: 3}
+# How many calls go on at once beside a test, and while the session has nothing to do but to wait for them.
+BESIDE, ALONE = 2, 3
 
 
-def kind(item) -> int:
-    for mark, found in (("ahead", AHEAD), ("bed", WAITING)):
-        if item.get_closest_marker(mark):
-            return found
-    return WORKING
+def order(item) -> int:
+    """The tests that wait for calls come last; of those the scenarios first, since they take longest."""
+    if not item.get_closest_marker("ahead"):
+        return 0
+    return 1 if item.get_closest_marker("bed") else 2
 
 
 class Ahead:
@@ -82,7 +80,7 @@ AHEAD_KEY = pytest.StashKey[Ahead]()
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    items.sort(key=kind)
+    items.sort(key=order)
 
 
 def pytest_collection_finish(session):
@@ -92,7 +90,7 @@ def pytest_collection_finish(session):
 
 
 def pytest_runtest_setup(item):
-    item.config.stash[AHEAD_KEY].allow(LANES[kind(item)])
+    item.config.stash[AHEAD_KEY].allow(ALONE if item.get_closest_marker("ahead") else BESIDE)
 
 
 def pytest_sessionfinish(session):
