@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
+CACHE := $(or $(ASCEND_VLLM_CACHE),/var/cache/ascend-vllm-testbed)
 VENV := .venv
 READY := $(VENV)/.ready
 BED := molecule/testbed/bed
@@ -25,13 +26,23 @@ help:
 
 venv: $(READY)
 
+# One environment serves every clone with these requirements: it stands in the test bed's cache, where that is ours.
 $(READY): requirements.txt requirements-dev.txt
-	@echo 'Installing ansible-core, molecule and what the tests need into $(VENV) …'
-	python3 -m venv $(VENV) > /dev/null 2>&1 || { $(BED) prepare --packages-only; python3 -m venv --clear $(VENV); }
-	$(VENV)/bin/pip install -qq --no-compile -r requirements-dev.txt
-	# Most of it are bundled collections, of which only that of Docker is used.
-	$(VENV)/bin/python -m compileall -q -j 0 -x '/ansible_collections/(?!community/docker/)' $(VENV)/lib
-	touch $@
+	@python=$$(python3 -c 'import sys; print(sys._base_executable)')
+	folder=$(CACHE)/venv/$$({ cat $^; echo "$$python"; "$$python" -VV; } | sha256sum | head -c 12)
+	mkdir -p "$$folder" 2> /dev/null && [ -w "$$folder" ] || folder=$(CURDIR)/$(VENV)
+	exec 9> "$$folder.lock"
+	flock 9
+	if [ ! -e "$$folder/.ready" ]; then
+		echo "Installing ansible-core, molecule and what the tests need into $$folder …"
+		"$$python" -m venv --clear "$$folder" > /dev/null 2>&1 || {
+			$(BED) prepare --packages-only; "$$python" -m venv --clear "$$folder"; }
+		"$$folder/bin/pip" install -qq --no-compile -r requirements-dev.txt
+		# Most of it are bundled collections, of which only that of Docker is used.
+		"$$folder/bin/python" -m compileall -q -j 0 -x '/ansible_collections/(?!community/docker/)' "$$folder/lib"
+	fi
+	touch "$$folder/.ready"
+	[ "$$folder" = $(CURDIR)/$(VENV) ] || { rm -rf $(VENV); ln -s "$$folder" $(VENV); }
 
 # The two halves of the set-up wait for different things (packages, file systems), so they go side by side.
 setup:

@@ -19,7 +19,7 @@ from .world import World
 
 ENGINE_IMAGES = ("light", "full", "mpi", "none")
 GOLDEN_KEPT = 3
-CACHED = ("beds", "building", "debootstrap.log", "engine", "golden", "hub", "locks", "packages", "ssh")
+CACHED = ("beds", "building", "debootstrap.log", "engine", "golden", "hub", "locks", "packages", "ssh", "venv")
 
 
 def prepare() -> Path:
