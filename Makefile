@@ -29,8 +29,8 @@ venv: $(READY)
 # One environment serves every clone with these requirements: it stands in the test bed's cache, where that is ours.
 $(READY): requirements.txt requirements-dev.txt
 	@python=$$(python3 -c 'import sys; print(sys._base_executable)')
-	folder=$(CACHE)/venv/$$({ cat $^; echo "$$python"; "$$python" -VV; } | sha256sum | head -c 12)
-	mkdir -p "$$folder" 2> /dev/null && [ -w "$$folder" ] || folder=$(CURDIR)/$(VENV)
+	folder="$(CACHE)/venv/$$({ cat $^; echo "$$python"; "$$python" -VV; } | sha256sum | head -c 12)"
+	mkdir -p "$$folder" 2> /dev/null && [ -w "$$folder" ] || folder=$(VENV)
 	exec 9> "$$folder.lock"
 	flock 9
 	if [ ! -e "$$folder/.ready" ]; then
@@ -42,7 +42,7 @@ $(READY): requirements.txt requirements-dev.txt
 		"$$folder/bin/python" -m compileall -q -j 0 -x '/ansible_collections/(?!community/docker/)' "$$folder/lib"
 	fi
 	touch "$$folder/.ready"
-	[ "$$folder" = $(CURDIR)/$(VENV) ] || { rm -rf $(VENV); ln -s "$$folder" $(VENV); }
+	[ "$$folder" = $(VENV) ] || { rm -rf $(VENV); ln -s "$$folder" $(VENV); }
 
 # The two halves of the set-up wait for different things (packages, file systems), so they go side by side.
 setup:

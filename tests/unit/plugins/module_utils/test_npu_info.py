@@ -19,7 +19,8 @@ PARAMS = {name: option.get("default") for name, option in npu_info.ARGUMENTS.ite
 @pytest.fixture
 def tool(tmp_path):
     path = tmp_path / "npu-smi"
-    path.write_text(f'#!/bin/sh\n[ "$*" = info ] && exec cat {TABLE}\n[ "$3$5" = ecc3 ] && exec sleep 60\necho A : B\n')
+    path.write_text(
+        f'#!/bin/sh\n[ "$*" = info ] && exec cat "{TABLE}"\n[ "$3$5" = ecc3 ] && exec sleep 60\necho A : B\n')
     path.chmod(0o755)
     return str(path)
 
