@@ -20,7 +20,7 @@ import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 HOME = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
-testinfra_hosts = ["ansible://node1"]
+testinfra_hosts = ["ssh://node1"]
 SERVICE = "vllm-ascend-qwen25-vl"
 ROUNDS = yaml.safe_load((PROJECT / "molecule/benchmark/vars/rounds.yml").read_text("utf-8"))["rounds"]
 VALIDATE = jsonschema.Draft202012Validator(json.loads(
