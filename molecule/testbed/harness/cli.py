@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line of the test bed."""
+"""The command line of the test bed. Tests run it by the hundred, so a command loads what it needs and no more."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import json
 import os
 import sys
 
-from . import faults, guard, images, ssh
-from .bed import Bed, beds, release_machine
+from . import faults, guard, ssh
+from .bed import ENGINE_IMAGES, Bed, beds, release_machine
 from .machine import BedError, allow_services, check, install_packages, lock
 
 
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     up = command("up", bring_up, "start the bed, or what is missing of it; returns when every node answers")
     up.add_argument("--nodes", type=int, help="how many nodes (default: 2; 0: the network only)")
     up.add_argument("--npus", type=int, help="NPUs a node (default: 8)")
-    up.add_argument("--image", choices=images.ENGINE_IMAGES, help="engine image that nodes hold (default: light)")
+    up.add_argument("--image", choices=ENGINE_IMAGES, help="engine image that nodes hold (default: light)")
     up.add_argument("--hub", action="store_true", help="serve the tiny models on http://10.77.0.1:8090 as a model hub")
     up.add_argument("--generation", metavar="VERSION", help="driver version of the nodes (default: 25.3.rc1)")
 
@@ -98,6 +98,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def make_ready(arguments: argparse.Namespace) -> None:
+    from . import images
+
     if arguments.packages_only:
         with lock("prepare"):
             install_packages()
@@ -106,11 +108,13 @@ def make_ready(arguments: argparse.Namespace) -> None:
 
 
 def bring_up(arguments: argparse.Namespace) -> None:
+    from . import up
+
     bed = Bed(arguments.name)
     options = ("nodes", "npus", "image", "generation")
-    bed.up(**{option: getattr(arguments, option) for option in options})
+    up.bring_up(bed, **{option: getattr(arguments, option) for option in options})
     if arguments.hub:
-        bed.start_hub()
+        up.start_hub(bed)
     print(f"bed: {bed.name} is up: {', '.join(bed.nodes()) or 'the network, without nodes'}")
 
 
@@ -164,6 +168,8 @@ def show_status(arguments: argparse.Namespace) -> None:
 
 
 def clean_all(arguments: argparse.Namespace) -> None:
+    from . import images
+
     for bed in beds():
         bed.down()
     images.discard_builds()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from inspect import signature
 from typing import NamedTuple
 
 from .bed import Bed
@@ -171,6 +170,8 @@ FAULTS = {
 
 def inject(bed: Bed, kind: str, name: str, *arguments: str) -> None:
     """Do ``kind`` to node ``name``."""
+    from inspect import signature  # every other command would wait for it
+
     if kind not in FAULTS:
         raise BedError(f"no fault is called {kind!r}; there are {', '.join(FAULTS)}")
     fault, node = FAULTS[kind], Node(bed, name)

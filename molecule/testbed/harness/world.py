@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
+from zlib import crc32
 
 from .machine import SYSTEM_PATH, TESTBED, BedError, Process, run, until
 
@@ -37,7 +36,7 @@ class World:
         self.data = folder / "engine"
         self.keeper = Process(folder / "keeper")
         # Beds of the same name can live under different caches.
-        self.cgroup = f"{CGROUP_PARENT}/{folder.name}-{sha256(bytes(folder)).hexdigest()[:8]}"
+        self.cgroup = f"{CGROUP_PARENT}/{folder.name}-{crc32(bytes(folder)):08x}"
 
     @property
     def alive(self) -> bool:
@@ -172,13 +171,3 @@ def removed(folder: str) -> bool:
         except OSError:
             return False
     return True
-
-
-def clone(golden: Path, data: Path) -> None:
-    """Give an engine a data root that holds a golden one's images: their layers are hard links, so cost nothing."""
-    beside = data.with_name(data.name + ".new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    run("cp", "--archive", "--link", golden / "overlay2", beside)
-    run("cp", "--archive", golden / "image", beside)
-    beside.rename(data)

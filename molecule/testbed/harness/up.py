@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a bed comes up. Apart from what a bed does once it is up, whose commands need not load all of this."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import guard, images, room, rootfs, ssh
+from .bed import Bed, Settings
+from .guard import CONTROLLER, address
+from .machine import TESTBED, BedError, lock, until
+
+NODES_MOST, NPUS_MOST = 100, 8
+NODES_NAMED = 16  # that many a node knows by name even if the bed has fewer, so that it can grow
+REGISTRY_PORT, HUB_PORT = 5000, 8090
+HUB_MODELS = ("Qwen/Qwen2.5-VL-32B-Instruct", "testbed/Qwen2.5-VL-32B-Instruct-w8a8")
+DAEMON = {"insecure-registries": [f"{CONTROLLER}:{REGISTRY_PORT}"], "storage-driver": "overlay2"}
+
+
+def bring_up(bed: Bed, **wanted) -> None:
+    """Bring the bed to what is wanted (keys of Settings; None: as it is, or the default)."""
+    node_root = images.prepare()
+    with bed.lock():
+        settings = decide(bed, {key: value for key, value in wanted.items() if value is not None})
+        if not bed.world.alive:
+            bed.wipe()
+        bed.save(settings)
+        with lock("guard"):
+            guard.ensure()
+            room.make()
+        if not bed.world.alive:
+            images.clone(node_root, bed.world.data)
+        bed.world.start()
+        make_networks(bed)
+        ssh.write_files(settings.nodes)
+        make_nodes(bed, settings)
+        guard.check(bed.world)
+
+
+def decide(bed: Bed, wanted: dict) -> Settings:
+    """The settings to reach; a bed with nodes can only get more of them."""
+    present = bed.settings if bed.world.alive else None
+    settings = (present or Settings())._replace(**wanted)
+    for name, most in (("nodes", NODES_MOST), ("npus", NPUS_MOST)):
+        if not 0 <= getattr(settings, name) <= most:
+            raise BedError(f"--{name} is 0 to {most}, found {getattr(settings, name)}")
+    if present and present.nodes:
+        changes = [f"--{key} {value}" for key, value in wanted.items() if value != getattr(present, key)]
+        if settings.nodes > present.nodes:
+            changes.remove(f"--nodes {settings.nodes}")
+        if changes:
+            raise BedError(f"bed {bed.name} is up with {present}; for {' '.join(changes)} take it down first")
+    return settings
+
+
+def make_networks(bed: Bed) -> None:
+    """The hosts' network, with the controller's address on its bridge, and the NPUs' network, with none."""
+    present = bed.world.docker("network", "ls", "--format", "{{.Name}}").split()
+    create = ("network", "create", "--internal", "--opt")
+    if "hosts" not in present:
+        bridge = "com.docker.network.bridge.name=hosts"
+        bed.world.docker(*create, bridge, "--subnet", str(guard.HOSTS), "--gateway", CONTROLLER, "hosts")
+    if "npus" not in present:
+        options = ("com.docker.network.bridge.name=npus", "--opt", "com.docker.network.bridge.inhibit_ipv4=true")
+        bed.world.docker(*create, *options, "--subnet", str(guard.NPUS), "--gateway", "10.78.15.254", "npus")
+
+
+def make_nodes(bed: Bed, settings: Settings) -> None:
+    """Bring all nodes up at once; those that are not whole are made anew."""
+    indexes = range(1, settings.nodes + 1)
+    engine_root = shared = None
+    if settings.image != "none" and not all(mark(bed, index).exists() for index in indexes):
+        engine_root, shared = images.engine_image(settings.image)
+    with ThreadPoolExecutor(8) as pool:
+        for node in [pool.submit(make_node, bed, index, settings, engine_root, shared) for index in indexes]:
+            node.result()
+
+
+def mark(bed: Bed, index: int) -> Path:
+    """Mark of a node that was made to the end."""
+    return bed.folder / "nodes" / f"node{index}" / "made"
+
+
+def make_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
+    """Make node ``index`` if it is not whole, start it if it is off, and wait until SSH and Docker answer."""
+    name, made = f"node{index}", mark(bed, index)
+    if not made.exists():
+        create_node(bed, index, settings, engine_root, shared)
+    bed.world.docker("start", name)
+    bed.boot(name)
+    if not made.exists():
+        options = ("--generation", settings.generation, "--npus", str(settings.npus), "--node-index", str(index))
+        bed.console(name, "/opt/ascend-simulator/setup", *options)
+        made.touch()
+    bed.answer(name)
+
+
+def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
+    name, folder = f"node{index}", bed.folder / "nodes" / f"node{index}"
+    if name in bed.nodes():  # of an `up` that was killed
+        bed.world.docker("rm", "--force", "--volumes", name)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    if engine_root:
+        images.clone(engine_root, folder / "docker")
+    else:
+        (folder / "docker").mkdir()
+    bed.world.docker(
+        *("create", "--name", name, "--hostname", name, "--restart", "always", "--stop-signal", "RTMIN+3"),
+        *("--network", "hosts", "--ip", address(index)),
+        *(f"--add-host=node{other}:{address(other)}" for other in range(1, max(settings.nodes, NODES_NAMED) + 1)),
+        # Not --privileged: that would show the node the machine's disks.
+        *("--cap-add", "ALL", "--device-cgroup-rule", "a *:* rwm", "--cgroupns", "private"),
+        *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
+        *("--security-opt", "systempaths=unconfined", "--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock"),
+        *("--volume", f"{folder}/docker:/var/lib/docker"),
+        *(("--volume", f"{shared}:{shared}:ro") if shared else ()),
+        *("--env", f"NODE_INDEX={index}", "--env", f"NPUS={settings.npus}", "--env", f"NPU_MAJOR={npu_major()}"),
+        *(rootfs.NODE_IMAGE, "/usr/local/lib/ascend-testbed/boot"),
+    )
+    bed.world.docker("network", "connect", "--ip", f"10.78.8.{10 + index}", "npus", name)
+    bed.world.docker("cp", "-", f"{name}:/", input=node_files(index))
+
+
+def start_hub(bed: Bed) -> None:
+    """Serve the tiny models on the controller's address as a model hub does; faults go to its faults file."""
+    hub = TESTBED / "hub" / "hub"
+    if bed.service("hub").pid:
+        return
+    folder = images.build_engine("models")[0]
+    models = [f"{model}={folder / model.partition('/')[2]}" for model in HUB_MODELS]
+    listen = ("--bind", CONTROLLER, "--port", str(HUB_PORT), "--faults", str(bed.folder / "hub-faults.json"))
+    bed.start_service("hub", [sys.executable, str(hub), *listen, *models])
+    listening = ("ss", "--no-header", "--listening", "--tcp", f"sport = :{HUB_PORT}")
+    until(f"the hub of bed {bed.name} (see its log)", lambda: bool(bed.world.run(*listening)), 30)
+
+
+def npu_major() -> int:
+    """A character device major that no driver of this kernel holds: opening such a device fails, as it should."""
+    lines = Path("/proc/devices").read_text().split("Block devices:")[0].splitlines()
+    held = {int(line.split()[0]) for line in lines if line[:3].strip().isdigit()}
+    return next(major for major in range(236, 0, -1) if major not in held)
+
+
+def node_files(index: int) -> bytes:
+    """What a node gets beside its image, as a tar: boot, runc, keys, engine settings, the simulator."""
+    host, login = ssh.host_key(index), ssh.folder() / "id_ed25519.pub"
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+
+        def add(target: str, content: bytes, mode: int = 0o644) -> None:
+            entry = tarfile.TarInfo(target)
+            entry.size, entry.mode = len(content), mode
+            tar.addfile(entry, io.BytesIO(content))
+
+        add("usr/local/lib/ascend-testbed/boot", (TESTBED / "node/boot").read_bytes(), 0o755)
+        add("usr/local/sbin/runc", (TESTBED / "node/runc").read_bytes(), 0o755)
+        add("etc/docker/daemon.json", json.dumps(DAEMON, indent=2).encode())
+        add("etc/ssh/ssh_host_ed25519_key", host.read_bytes(), 0o600)
+        add("etc/ssh/ssh_host_ed25519_key.pub", host.with_name(host.name + ".pub").read_bytes())
+        add("root/.ssh/authorized_keys", login.read_bytes(), 0o600)
+        simulator = TESTBED / "simulator"
+        for path in sorted(simulator.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                mode = 0o755 if os.access(path, os.X_OK) else 0o644
+                add(f"opt/ascend-simulator/{path.relative_to(simulator)}", path.read_bytes(), mode)
+    return buffer.getvalue()
