@@ -30,6 +30,7 @@ def bring_up(bed: Bed, **wanted) -> None:
     """Bring the bed to what is wanted (keys of Settings; None: as it is, or the default)."""
     node_root = images.prepare()
     with bed.lock():
+        bed.world.settle()
         settings = decide(bed, {key: value for key, value in wanted.items() if value is not None})
         if not bed.world.alive:
             bed.wipe()

@@ -42,6 +42,11 @@ class World:
     def alive(self) -> bool:
         return self.keeper.pid is not None
 
+    def settle(self) -> None:
+        """Let a keeper that has no first process have its way: it starts one, or ends with the last of its world."""
+        with suppress(BedError):
+            until("settling", lambda: self.init is not None or not self.alive, 10)
+
     def missing(self) -> BedError:
         name = self.folder.name
         return BedError(f"bed {name} is not up; run `bed -n {name} up` first")
@@ -116,6 +121,7 @@ class World:
 
     def end(self) -> None:
         """End every process of the world and remove what it leaves in the machine. Its folder stays."""
+        self.settle()
         members = self.members()
         for pid in {self.keeper.pid, *members} - {None}:
             with suppress(ProcessLookupError):
