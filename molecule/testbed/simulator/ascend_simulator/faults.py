@@ -16,10 +16,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from . import hccn_tool, npu_smi, plane, vendor_files
 from . import state as node_state
+from .record import Record
 
 _USAGE = """\
 usage: ascend-fault set [npu=N[,N...]|all] FAULT=VALUE...   (FAULT VALUE works, too)
@@ -31,7 +31,7 @@ class BadFault(Exception):
     """What was asked for is no fault; the message says why in one sentence."""
 
 
-class Context(NamedTuple):
+class Context(Record):
     """What a fault works on: the state, and one of its chips unless the fault is the node's."""
 
     root: str
@@ -48,7 +48,7 @@ class Context(NamedTuple):
         return os.path.realpath(self.root) == "/"
 
 
-class Fault(NamedTuple):
+class Fault(Record):
     """One row of the table: `apply` gets the context and the value as written."""
 
     of: str  # "npu" or "node"

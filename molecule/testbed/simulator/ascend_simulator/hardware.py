@@ -4,10 +4,10 @@
 """What is simulated, as data: hardware profiles, driver releases, and what each driver series prints differently."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from .record import Record
 
 
-class Hardware(NamedTuple):
+class Hardware(Record):
     """One server model. `buses` holds one PCI bus number per chip, in table order."""
 
     npus: int
@@ -36,7 +36,7 @@ HARDWARE = {
 }
 
 
-class Release(NamedTuple):
+class Release(Record):
     """Versions of one driver package. `firmware` is the firmware's own version, not its package's."""
 
     firmware: str
@@ -69,7 +69,7 @@ RELEASES = {
 }
 
 
-class Series(NamedTuple):
+class Series(Record):
     """What the tools of one driver series print differently; the defaults are those of 25.x."""
 
     wide: bool = False                        # the 116-column table with `Process id in container`

@@ -4,10 +4,10 @@
 """The tables of `npu-smi info`: column formats per layout, and the rendering of device and process table."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from .record import Record
 
 
-class Layout(NamedTuple):
+class Layout(Record):
     """One printed layout. The formats are those of the vendor's printf calls, so the widths are too."""
 
     columns: tuple[int, int, int]  # inner widths of the three boxes

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import NamedTuple
+
+from .record import Record
 
 
-class Failure(NamedTuple):
+class Failure(Record):
     """What a tool says and how it exits when a fault hits it. `status` is the low byte of the vendor's code."""
 
     status: int
