@@ -29,11 +29,13 @@ if not any(isinstance(finder, _AnsibleCollectionFinder) for finder in sys.meta_p
 BESIDE, ALONE = 2, 3
 
 
-def order(item) -> int:
-    """The tests that wait for calls come last; of those the scenarios first, since they take longest."""
-    if not item.get_closest_marker("ahead"):
-        return 0
-    return 1 if item.get_closest_marker("bed") else 2
+def order(item) -> tuple[bool, bool]:
+    """The tests that wait for calls come last; of those the scenarios first, since they take longest.
+
+    Of the others those of a bed come last: the rest sleep a lot, while calls go on.
+    """
+    ahead, bed = (item.get_closest_marker(name) is not None for name in ("ahead", "bed"))
+    return ahead, ahead != bed
 
 
 class Ahead:
