@@ -11,6 +11,8 @@ READY := $(VENV)/.ready
 BED := molecule/testbed/bed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start programs by the thousand: none of them is to compile itself each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo demo-down test test-all test-fast lint docs build venv setup clean
 
