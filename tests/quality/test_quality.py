@@ -48,7 +48,7 @@ def test_linter_is_content(command):
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", [
     pytest.param(suite, marks=pytest.mark.ahead(call, ROOT / "tests" / "ansible-test", suite))
-    for suite in ("sanity", "units")])
+    for suite in ("units", "sanity")])  # the one that also sleeps first
 def test_ansible_test(suite, outcome):
     assert said(outcome)
 
