@@ -39,7 +39,7 @@ def python(*versions):
 def environment(interpreter, *wanted):
     """The folder of commands of a virtual environment with what is wanted."""
     content = "".join(Path(word).read_text("utf-8") if Path(word).is_file() else word for word in wanted)
-    folder = CACHE / f"control-{hashlib.sha256(f'{interpreter} {content}'.encode()).hexdigest()[:12]}"
+    folder = CACHE / "control" / hashlib.sha256(f"{interpreter} {content}".encode()).hexdigest()[:12]
     with BUILDING:
         if not (folder / "ready").exists():
             subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)

@@ -18,7 +18,8 @@ from .machine import TESTBED, BedError, Process, cache, check, install_packages,
 from .world import World
 
 GOLDEN_KEPT = 3
-CACHED = ("beds", "building", "debootstrap.log", "engine", "golden", "hub", "locks", "packages", "ssh", "venv")
+CACHED = ("ais_bench", "ais_bench_wheels", "ansible-test", "beds", "building", "control", "debootstrap.log", "engine",
+          "golden", "hub", "locks", "packages", "ssh", "venv")
 
 
 def prepare() -> Path:
@@ -77,7 +78,7 @@ def discard_builds() -> None:
 
 
 def delete_cache() -> None:
-    """Delete what was cached for beds: what is listed in CACHED and nothing else, as the folder may be the user's."""
+    """Delete what beds and tests have cached, listed in CACHED, and nothing else: the folder may be the user's."""
     for path in (cache() / name for name in CACHED):
         if path.is_dir():
             shutil.rmtree(path)
