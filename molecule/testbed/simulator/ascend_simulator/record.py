@@ -6,7 +6,14 @@ from __future__ import annotations
 
 
 class Record:
-    """A class of this kind annotates its fields; what it assigns them is their default."""
+    """A class of this kind annotates its fields; what it assigns them is their default.
+
+    TypeError when a field without a default is missing, or a value is of no field.
+    """
 
     def __init__(self, *values: object, **named: object) -> None:
-        vars(self).update(zip(self.__annotations__, values), **named)
+        fields = self.__annotations__
+        vars(self).update(zip(fields, values), **named)
+        known = len(vars(self)) == len(values) + len(named) and named.keys() <= fields.keys()
+        if not known or not all(hasattr(self, field) for field in fields):
+            raise TypeError(f"{type(self).__name__} takes {', '.join(fields)}, found {values} and {named}")
