@@ -27,7 +27,10 @@ Include "{cache}/ssh/config"
 
 def pytest_configure(config):
     status = subprocess.run([TESTBED / "bed", "status", "--json"], capture_output=True, check=True)
-    config.stash[NODES] = list(json.loads(status.stdout)[NAME]["nodes"])
+    bed = json.loads(status.stdout).get(NAME)
+    if not bed:
+        raise pytest.UsageError(f"there is no bed {NAME} to verify; run `molecule converge` first")
+    config.stash[NODES] = list(bed["nodes"])
     path = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "ssh_config")
     path.write_text(CONFIG.format(testbed=TESTBED, name=NAME, cache=CACHE), "utf-8")
     config.option.ssh_config = str(path)

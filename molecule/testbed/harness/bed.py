@@ -50,6 +50,7 @@ class Bed:
         return lock(f"bed-{self.name}")
 
     def save(self, settings: Settings) -> None:
+        """Record what it is brought up with."""
         self.folder.mkdir(parents=True, exist_ok=True)
         beside = self.folder / "settings.json.new"
         beside.write_text(json.dumps(settings._asdict()))
@@ -120,6 +121,7 @@ class Bed:
         service.end()
 
     def service(self, name: str) -> Process:
+        """The helper of that name, whether it runs or not."""
         folder = self.folder / "services"
         folder.mkdir(exist_ok=True)
         return Process(folder / f"{name}.pid")
@@ -157,6 +159,7 @@ class Bed:
         self.save(self.settings._replace(nodes=0))
 
     def wipe(self) -> None:
+        """End what is there of it, also of one that broke, and delete its folder. The caller holds the lock."""
         if not self.folder.exists():
             return
         self.world.end()

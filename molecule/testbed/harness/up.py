@@ -106,6 +106,7 @@ def make_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None
 
 
 def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
+    """Make the container of node ``index`` anew, with all that it gets beside its image; does not start it."""
     name, folder = f"node{index}", bed.folder / "nodes" / f"node{index}"
     if name in bed.nodes():  # of an `up` that was killed
         bed.world.docker("rm", "--force", "--volumes", name)
