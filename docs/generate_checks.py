@@ -14,15 +14,15 @@ _AnsibleCollectionFinder(paths=[str(Path(__file__).resolve().parents[1] / "playb
 
 
 def main():
-    utils = "ansible_collections.ascend.vllm.plugins.module_utils."
-    results = import_module(utils + "results")
-    print("<!-- Made by docs/generate_checks.py from plugins/module_utils/checks/: do not edit. -->")
+    utils = "ansible_collections.ascend.vllm.plugins.plugin_utils."
+    results = import_module(utils + "_results.contract")
+    print("<!-- Made by docs/generate_checks.py from the judges in plugins/plugin_utils/_stages/: do not edit. -->")
     print("# Checks\n")
     print("Ids are stable. A `critical` check that does not hold fails the host, a `warning` one is warned of.")
     print("What could not be checked is `not_run` or `unsupported`, never passed. `<stage>_waive` takes these ids.")
     for stage in results.STAGES:
         print(f"\n## {stage}\n\n| id | severity | holds when | otherwise |\n| --- | --- | --- | --- |")
-        for check in import_module(utils + "checks." + stage).CHECKS + results.COMMON:
+        for check in import_module(f"{utils}_stages.{stage}.judge").CHECKS + results.COMMON:
             print(f"| `{stage}.{check.id}` | {check.severity} | {check.title} | {check.remedy} |")
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
-from ansible_collections.ascend.vllm.plugins.module_utils import accuracy
-from ansible_collections.ascend.vllm.plugins.module_utils.plan import answers_elsewhere, serving
-from ansible_collections.ascend.vllm.plugins.plugin_utils.ais_bench_job import run_job
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import answers_elsewhere, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
 
 
 class ActionModule(StageAction):
@@ -29,21 +29,21 @@ class ActionModule(StageAction):
         if not serving(context["plan"]):
             return {"not_run": answers_elsewhere(context["plan"])}
         try:
-            accuracy.check_settings(settings)
-        except accuracy.BadInput as mistake:
+            scores.check_settings(settings)
+        except scores.BadInput as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
         compared, instance = self._compared(settings["compare_with"]), serving(context["plan"])[0]
         found = run_job(self._module, self._say, {
             "api_key": settings["api_key"], "executable": settings["executable"], "datasets": settings["datasets"],
-            "num_prompts": settings["num_prompts"], "server": accuracy.server(context["plan"], instance, settings),
+            "num_prompts": settings["num_prompts"], "server": scores.server(context["plan"], instance, settings),
         }, settings["timeout_s"], "accuracy_timeout_s")
         found["instance"] = instance["name"]
-        found["scores"] = accuracy.scores(
+        found["scores"] = scores.scores(
             found.get("rows", []), found.get("answers", {}), settings["datasets"], found["data"])
-        found["comparison"] = accuracy.verdicts(
-            accuracy.compare(compared["scores"], found["scores"]), settings["maximum_drop"]) if compared else []
+        found["comparison"] = scores.verdicts(
+            scores.compare(compared["scores"], found["scores"]), settings["maximum_drop"]) if compared else []
         found["compared_with"] = compared and {key: compared[key] for key in ("model", "release", "host")}
-        found["figures"] = accuracy.figures(found["scores"], settings["datasets"])
+        found["figures"] = scores.figures(found["scores"], settings["datasets"])
         return found
 
     @staticmethod

@@ -11,9 +11,9 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils import balancer
-from ansible_collections.ascend.vllm.plugins.plugin_utils.catalogue import load_catalogue
-from ansible_collections.ascend.vllm.plugins.plugin_utils.planning import Inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Inputs
 
 EVERY_ADDRESS = ("0.0.0.0", "::", "*")
 

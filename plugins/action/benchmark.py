@@ -17,16 +17,21 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
-from ansible_collections.ascend.vllm.plugins.module_utils import bench_results, benchmark, benchmark_ais_bench, results
-from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
-from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_offline as offline
-from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_targets as targets
-from ansible_collections.ascend.vllm.plugins.module_utils import catalogue as lookup
-from ansible_collections.ascend.vllm.plugins.module_utils.plan import answers_elsewhere, serving
-from ansible_collections.ascend.vllm.plugins.plugin_utils.ais_bench_job import run_job
-from ansible_collections.ascend.vllm.plugins.plugin_utils.benchmark_clients import WATCH_S, ClientsMixin
-from ansible_collections.ascend.vllm.plugins.plugin_utils.catalogue import load_catalogue
-from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import answers_elsewhere, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
+    ais_bench,
+    offline,
+    result_files,
+    targets,
+    vllm_bench,
+)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.clients import WATCH_S, ClientsMixin
 
 RESTORE_POLL_S = 5
 
@@ -43,7 +48,7 @@ class ActionModule(ClientsMixin, StageAction):
         outcome = super().run(tmp, task_vars)
         if "observed" not in outcome and self._task.args.get("step", "measure") != "measure":
             outcome.pop("result", None)  # registered for what it observed: a refusal is said in one sentence
-        if outcome.get("status") in (results.PASSED, results.WARNED):
+        if outcome.get("status") in (contract.PASSED, contract.WARNED):
             for path, baseline in self._baselines:
                 self._records.write(path, json.dumps(baseline, indent=2, sort_keys=True) + "\n")
         return outcome
@@ -68,16 +73,16 @@ class ActionModule(ClientsMixin, StageAction):
     def _wanted(self, plan, settings):
         """Refuse what would fail only later, and tell which steps there are before the node's own."""
         try:
-            benchmark.check_settings(settings)
+            vllm_bench.check_settings(settings)
             offline.check_settings(settings)
             chosen = targets.chosen(plan, settings)
             if targets.VLLM in settings["tools"]:
                 self._command(plan["instances"][0]["url"], settings, {"id": "x", "seed": 0, "target": "x"})
             if targets.AIS_BENCH in settings["tools"]:
-                benchmark_ais_bench.check_settings(settings)
+                ais_bench.check_settings(settings)
             if settings["offline"]:
                 offline.devices(plan, plan["instances"][0], settings)
-        except benchmark.BadInput as mistake:
+        except vllm_bench.BadInput as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
         real = not self._task.check_mode
         return {"targets": chosen, "ais_bench": real and targets.AIS_BENCH in settings["tools"],
@@ -101,7 +106,7 @@ class ActionModule(ClientsMixin, StageAction):
             measured = targets.measurement(f"{name}, AISBench", target, targets.AIS_BENCH, [url], count, hosts,
                                            self._settings)
             measured["runs"] = [self._run_ais_bench(where, url, settings, run)
-                                for run in benchmark.runs(f"{name}-ais_bench", self._settings)]
+                                for run in vllm_bench.runs(f"{name}-ais_bench", self._settings)]
             kept["measurements"].append(measured)
 
     def _balancer(self, kept):
@@ -144,16 +149,16 @@ class ActionModule(ClientsMixin, StageAction):
         kept.update(offline=[], restored=None)
         if settings["offline"]:
             kept["offline"], kept["restored"] = self._offline(plan, plan["instances"][0])
-        kept["figures"] = benchmark.figures(kept["measurements"]) + offline.figures(kept["offline"])
+        kept["figures"] = vllm_bench.figures(kept["measurements"]) + offline.figures(kept["offline"])
 
     # --- one target --------------------------------------------------------------------------------------------------
 
     def _fill(self, measured, send):
         """The repeats, and the search for the highest load when they were answered in full."""
         measured["runs"] = [send(self._settings, dict(run, target=measured["target"]))
-                            for run in benchmark.runs(f"{measured['name']}-serve", self._settings)]
+                            for run in vllm_bench.runs(f"{measured['name']}-serve", self._settings)]
         if self._settings["sweep"] != "none" and all(
-                benchmark.complete(run, self._settings, measured["num_prompts"]) for run in measured["runs"]):
+                vllm_bench.complete(run, self._settings, measured["num_prompts"]) for run in measured["runs"]):
             measured["sweep"] = self._sweep(measured, send)
 
     def _instances(self):
@@ -163,7 +168,7 @@ class ActionModule(ClientsMixin, StageAction):
 
     def _warm_up(self, name, url):
         asked = self._module("ascend.vllm.chat_info", servers=[{"name": name, "url": url}],
-                             requests=benchmark.warm_up(self._plan, self._settings),
+                             requests=vllm_bench.warm_up(self._plan, self._settings),
                              api_key=self._settings["api_key"], timeout=self._settings["ready_timeout_s"])["servers"][0]
         answers, models = list(asked["answers"].values()), asked["models"]
         answered = sum(answer["status"] == 200 for answer in answers)
@@ -190,7 +195,7 @@ class ActionModule(ClientsMixin, StageAction):
     def _sweep(self, measured, send):
         """Search the highest load that meets the objective. Points are kept, so an interrupted search goes on."""
         settings, wanted = self._settings, measured["num_prompts"]
-        variable, search = settings["sweep"], benchmark.sweep(settings)
+        variable, search = settings["sweep"], vllm_bench.sweep(settings)
         server = measured["runs"][-1]["services"]
         key = dict({name: settings[name] for name in analysis.WORKLOAD}, sweep=variable, server=server)
         path = self._file(f"{measured['name']}-sweep")
@@ -203,9 +208,9 @@ class ActionModule(ClientsMixin, StageAction):
                 break
             run = {"id": f"{measured['name']}-{variable}-{value:g}", "repeat": 1, "seed": settings["seed"],
                    "target": measured["target"]}
-            outcome = send(benchmark.at_point(settings, value), run)
+            outcome = send(vllm_bench.at_point(settings, value), run)
             points.append({"value": value, "run": outcome})
-            if outcome["kind"] != bench_results.SERVE or outcome["services"] != server:
+            if outcome["kind"] != result_files.SERVE or outcome["services"] != server:
                 break
             self._records.write(path, json.dumps({"key": key, "points": points}, indent=2) + "\n")
         judged = self._judged(points, wanted)
@@ -215,7 +220,7 @@ class ActionModule(ClientsMixin, StageAction):
     def _judged(self, points, wanted):
         """The points with what each missed; requests that were not answered miss every objective."""
         return [dict(point, missed=analysis.missed(self._settings["slo"], point["run"]["metrics"])
-                     or ({} if benchmark.complete(point["run"], self._settings, wanted) else {"completed": None}))
+                     or ({} if vllm_bench.complete(point["run"], self._settings, wanted) else {"completed": None}))
                 for point in points]
 
     def _is_first(self):
@@ -240,9 +245,9 @@ class ActionModule(ClientsMixin, StageAction):
         for instance, url in addresses:
             argv = self._command(url, settings, run)
             name = f"{run['id']}-{instance['name']}" if several else run["id"]
-            clients.append((instance, name, benchmark.client(self._plan, instance, argv, settings), {"command": argv}))
+            clients.append((instance, name, vllm_bench.client(self._plan, instance, argv, settings), {"command": argv}))
         found = self._clients(clients, settings["timeout_s"])
-        services = {name: benchmark.identity(service)
+        services = {name: vllm_bench.identity(service)
                     for each in found for name, service in each.pop("services").items()}
         if several:
             return dict(run, clients=found, services=services, file=None, **targets.merged(found))
@@ -254,21 +259,21 @@ class ActionModule(ClientsMixin, StageAction):
         clock = time.monotonic()
         given = run_job(self._module, self._say, {
             "api_key": settings["api_key"], "executable": where["accuracy_executable"],
-            "server": benchmark_ais_bench.server(self._plan, url, settings),
-            "load": benchmark_ais_bench.load(self._plan, settings)}, settings["timeout_s"], "benchmark_timeout_s")
+            "server": ais_bench.server(self._plan, url, settings),
+            "load": ais_bench.load(self._plan, settings)}, settings["timeout_s"], "benchmark_timeout_s")
         tables = given.get("performance") or {"totals": None, "latencies": None}
-        metrics = benchmark_ais_bench.metrics(tables["totals"], tables["latencies"])
+        metrics = ais_bench.metrics(tables["totals"], tables["latencies"])
         path = None
         for ending, text in (("json", tables["totals"]), ("csv", tables["latencies"])):
             if text is not None:
                 path = self._records.write(self._file(run["id"], ending), text)
-        return dict(run, kind=bench_results.SERVE if set(metrics) >= benchmark_ais_bench.NEEDED else None,
+        return dict(run, kind=result_files.SERVE if set(metrics) >= ais_bench.NEEDED else None,
                     metrics=metrics, services={}, overlap_percent=None, seconds=round(time.monotonic() - clock, 1),
                     exit_code=given.get("exit_code"), timed_out=False, file=self._shown(path) if path else None,
                     log=[given["problem"]] if given["problem"] else given.get("log", [])[-20:])
 
     def _command(self, url, settings, run):
-        return benchmark.command(self._known, self._plan, url, settings, run)
+        return vllm_bench.command(self._known, self._plan, url, settings, run)
 
     def _offline(self, plan, instance):
         """Runs that load the model themselves, on free NPUs or on those of the service, which then is brought back.
@@ -299,7 +304,7 @@ class ActionModule(ClientsMixin, StageAction):
         return runs, restored
 
     def _pause(self, instance, state):
-        self._module("ascend.vllm.benchmark_pause", service=instance["name"], client=benchmark.client_name(instance),
+        self._module("ascend.vllm.benchmark_pause", service=instance["name"], client=vllm_bench.client_name(instance),
                      state=state, grace=self._settings["offline_guard_s"])
 
     def _restore(self, plan, instance):

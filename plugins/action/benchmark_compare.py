@@ -11,8 +11,9 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils import accuracy, bench_results
-from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
 
 
 class ActionModule(ActionBase):
@@ -29,7 +30,7 @@ class ActionModule(ActionBase):
         if set(before) != set(after):
             raise AnsibleActionFail(f"{args['before']} and {args['after']} are measurements of different kinds.")
         if "scores" in before:
-            rows = accuracy.verdicts(accuracy.compare(before["scores"], after["scores"]), args["maximum_drop"])
+            rows = scores.verdicts(scores.compare(before["scores"], after["scores"]), args["maximum_drop"])
             holds, table = all(row["within"] for row in rows), _scores(rows)
         else:
             rows = _performance_rows(before["targets"], after["targets"])
@@ -55,8 +56,8 @@ def _read(path):
             measured = [each for each in data["observed"]["measurements"] if each["summary"]]
             return {"targets": {each["name"]: {metric: values["median"] for metric, values in each["summary"].items()}
                                 for each in measured}}
-        found = bench_results.parse(text)
-        if found["kind"] == bench_results.SERVE:
+        found = result_files.parse(text)
+        if found["kind"] == result_files.SERVE:
             return {"targets": {"": found["metrics"]}}
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise AnsibleActionFail(f"{path} cannot be read as a measurement: {error}") from error

@@ -12,12 +12,11 @@ from pathlib import Path
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils import collective, collective_container
-from ansible_collections.ascend.vllm.plugins.module_utils.checks import hccl
-from ansible_collections.ascend.vllm.plugins.module_utils.hccl_fabric import host_interfaces, is_on
-from ansible_collections.ascend.vllm.plugins.plugin_utils.planning import resolve_plan
-from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import collection_root, plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import resolve_plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root, plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, collective_container, judge
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces, is_on
 
 
 class ActionModule(ActionBase):
@@ -61,7 +60,7 @@ class ActionModule(ActionBase):
 
     def _look_again(self, plan, settings, task_vars):
         """What has changed on the node since its ports were asked: the image, and who holds an NPU."""
-        arguments = {**hccl.arguments({"plan": plan, "settings": settings}), "npus": []}
+        arguments = {**judge.arguments({"plan": plan, "settings": settings}), "npus": []}
         try:
             found = self._execute_module("ascend.vllm.hccn_info", module_args=arguments, task_vars=task_vars)
         except AnsibleConnectionFailure:

@@ -10,9 +10,9 @@ import time
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils.hccl_fabric import mesh_arguments
-from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import mesh_arguments
 
 
 class ActionModule(ActionBase):

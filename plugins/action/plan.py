@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils.plan_text import describe
-from ansible_collections.ascend.vllm.plugins.plugin_utils.planning import resolve_plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import resolve_plan
 
 
 class ActionModule(ActionBase):

@@ -10,9 +10,9 @@ import json
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils import report, results
-from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records, timestamp
-from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
 
 
 class ActionModule(ActionBase):
@@ -29,14 +29,14 @@ class ActionModule(ActionBase):
         args = plain(args)
         records = Records(role_settings(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode)
         if args["phase"] == "begin":
-            for tag, stage in results.mistyped_tags(task_vars.get("ansible_run_tags")).items():
+            for tag, stage in contract.mistyped_tags(task_vars.get("ansible_run_tags")).items():
                 raise AnsibleActionFail(f"--tags names {tag}, which is no stage, so nothing would be run; did you mean "
-                                        f"{stage}? The stages are {', '.join(results.STAGES)}.")
-            stages = results.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
+                                        f"{stage}? The stages are {', '.join(contract.STAGES)}.")
+            stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
             records.forget_results(args["hosts"], stages)
             return {"changed": False, "stages": stages}
 
-        found = {host: records.read_results(host, results.STAGES) for host in args["hosts"]}
+        found = {host: records.read_results(host, contract.STAGES) for host in args["hosts"]}
         summary = report.summarise(found, args["hosts"], timestamp(), records.collection_version, records.read_report())
         records.write(records.root / "report.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         path = records.write(records.root / "report.md", report.to_markdown(summary))

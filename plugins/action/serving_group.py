@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils.serving_group import PREPARED, STARTED, out_of_date
-from ansible_collections.ascend.vllm.plugins.plugin_utils.group_notes import GroupNotes
-from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group import PREPARED, STARTED, out_of_date
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
 
 
 class ActionModule(ActionBase):

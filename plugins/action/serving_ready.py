@@ -14,11 +14,11 @@ import time
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils import serving_group
-from ansible_collections.ascend.vllm.plugins.module_utils.checks.serving import arguments
-from ansible_collections.ascend.vllm.plugins.plugin_utils.group_notes import GroupNotes
-from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import arguments
 
 # Seconds that one module call may wait, and that a completion may take: the first one after a start is slow.
 WINDOW_S = 15
@@ -53,10 +53,10 @@ class ActionModule(ActionBase):
         try:
             seen, waited, ended = self._watch(plan, settings, notes)
         except AnsibleError as error:
-            notes.tell(serving_group.FAILED, str(error))
+            notes.tell(group.FAILED, str(error))
             self._stop(plan, settings)
             raise
-        broken = any(member["state"] == serving_group.FAILED for member in ended)
+        broken = any(member["state"] == group.FAILED for member in ended)
         changed = broken and seen is not None and self._stop(plan, settings)
         return {"changed": changed, "seconds": waited, "failed_instances": _failed(seen), "ended": ended,
                 "ready": _ready(seen) and not ended}
@@ -65,14 +65,14 @@ class ActionModule(ActionBase):
         """Return (what was seen last, seconds waited, the members that ended the group)."""
         missing = notes.read()[1]  # all that are still in the run have told that they are started
         for seen, waited, left in self._looks(plan, settings, GROUP_WINDOW_S):
-            state, reason = serving_group.own_state(seen, left <= 0)
+            state, reason = group.own_state(seen, left <= 0)
             notes.tell(state, reason)
-            settled, ended = serving_group.verdict(plan["group"], notes.read()[0], missing, left < -GRACE_S)
+            settled, ended = group.verdict(plan["group"], notes.read()[0], missing, left < -GRACE_S)
             if self._task.check_mode:
                 return seen, waited, []
             if settled:
                 return seen, waited, ended
-            if state == serving_group.READY:  # the module returned at once
+            if state == group.READY:  # the module returned at once
                 time.sleep(GROUP_WINDOW_S)
         return None
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils import lifecycle
-from ansible_collections.ascend.vllm.plugins.module_utils.checks.serving import arguments
-from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import status_table
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import arguments
 
 
 class ActionModule(ActionBase):
@@ -36,10 +36,10 @@ class ActionModule(ActionBase):
             return {"changed": False, "rows": [self._remark(host, "not reachable")]}
         if seen.get("failed"):
             raise AnsibleActionFail(f"ascend.vllm.serving_info failed: {seen.get('msg')}")
-        return {"changed": False, "rows": lifecycle.rows(host, args["plan"], seen, seen["now_s"])}
+        return {"changed": False, "rows": status_table.rows(host, args["plan"], seen, seen["now_s"])}
 
     def _show(self, rows, balancers):
-        lines = lifecycle.table(rows)
+        lines = status_table.table(rows)
         for balancer in balancers:
             states = ", ".join(map(self._server, balancer.get("servers", ())))
             said = "not reachable" if balancer.get("unreachable") else balancer["error"] or states or "no servers"
@@ -58,4 +58,4 @@ class ActionModule(ActionBase):
 
     @staticmethod
     def _remark(host, text):
-        return [host, "-", text] + [""] * (len(lifecycle.COLUMNS) - 3)
+        return [host, "-", text] + [""] * (len(status_table.COLUMNS) - 3)

@@ -11,8 +11,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils import lifecycle
-from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import drain, replacement
 
 INTERVAL_S = 1.0
 
@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
             if args["until"] == "requests_done":
                 outcome["containers"] = self._containers(settings, task_vars)
                 # Without a balancer new ones keep coming, and a server that finishes its own by itself may be stopped.
-                clauses = lifecycle.requests_left([
+                clauses = drain.requests_left([
                     each for each in outcome["containers"] if each["status"] == "running"
                     and (boolean(settings["serving_balancer_enabled"]) or not each["shutdown_timeout_s"])])
             else:
@@ -62,12 +62,12 @@ class ActionModule(ActionBase):
         seen = self._observe("ascend.vllm.serving_info", {"instances": [], "load": True}, task_vars)
         if seen["engine_error"]:
             raise AnsibleActionFail(f"{task_vars['inventory_hostname']}: {seen['engine_error']}")
-        return lifecycle.deployment(seen["containers"], settings["serving_container_name"])
+        return replacement.deployment(seen["containers"], settings["serving_container_name"])
 
     def _held(self, devices, idle_hbm_mb, task_vars):
         if not devices:
             return []
-        return lifecycle.npus_held(self._observe("ascend.vllm.npu_info", {}, task_vars), devices, idle_hbm_mb)
+        return drain.npus_held(self._observe("ascend.vllm.npu_info", {}, task_vars), devices, idle_hbm_mb)
 
     def _observe(self, module, arguments, task_vars):
         seen = self._execute_module(module, module_args=arguments, task_vars=task_vars)

@@ -14,17 +14,17 @@ from importlib import import_module
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils import results
-from ansible_collections.ascend.vllm.plugins.plugin_utils.planning import resolve_plan
-from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records, timestamp
-from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain, role_settings
-from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import resolve_plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._typed import typed_settings
 
 # What Ansible adds to the return value of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
 # Imported here, in the process from which Ansible forks one for each task of each host.
-JUDGES = {stage: import_module("ansible_collections.ascend.vllm.plugins.module_utils.checks." + stage)
-          for stage in results.STAGES}
+JUDGES = {stage: import_module("ansible_collections.ascend.vllm.plugins.plugin_utils._stages.%s.judge" % stage)
+          for stage in contract.STAGES}
 
 
 class ActionModule(ActionBase):
@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
         context = {"host": host, "plan": plan, "settings": settings, "observed": {}, "peers": {}}
 
         started, clock = timestamp(), time.monotonic()
-        error, reachable, checks = None, True, results.Checks(judge.CHECKS)
+        error, reachable, checks = None, True, contract.Checks(judge.CHECKS)
         try:
             settings.update(typed_settings(stage, settings))
             context["observed"] = self._observe(judge, context, args, records, task_vars)
@@ -77,17 +77,17 @@ class ActionModule(ActionBase):
                 context.update(self._others(judge, context, records, task_vars["ansible_play_hosts"], stage))
             found = judge.judge(context)
         try:
-            found = results.apply_waivers(found, settings.get("waive"), stage, judge.CHECKS)
-        except results.UnknownCheck as mistake:
+            found = contract.apply_waivers(found, settings.get("waive"), stage, judge.CHECKS)
+        except contract.UnknownCheck as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
         if args["only"] and not error:
-            found = results.renewed(records.read_results(host, [stage]).get(stage), found, args["only"])
+            found = contract.renewed(records.read_results(host, [stage]).get(stage), found, args["only"])
         timing = context["observed"].get("timing") or {"started_at": started, "spent_s": 0}
-        result = results.stage_result(
+        result = contract.stage_result(
             stage, host, found, context["plan"], context["observed"], timing["started_at"], timestamp(),
             round(timing["spent_s"] + time.monotonic() - clock, 3), error, records.collection_version)
         path = records.write_result(result)
-        failed = results.failures(result)
+        failed = contract.failures(result)
         outcome = {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
                    "reachable": reachable, "msg": _summary(result, failed)}
         if self._display.verbosity or self._task.register:
@@ -133,7 +133,7 @@ def _summary(result, failed):
     if failed:
         return "%d of %d checks failed on %s. %s" % (
             len(failed), len(result["checks"]), result["host"], " | ".join(failed))
-    others = [results.sentence(check) for check in result["checks"] if check["status"] == results.WARNED]
+    others = [contract.sentence(check) for check in result["checks"] if check["status"] == contract.WARNED]
     return "%s: %s, %d checks%s" % (
         result["stage"], result["status"], len(result["checks"]), ". " + " | ".join(others) if others else "")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.module_utils.weights_chain import stager, upstreams
-from ansible_collections.ascend.vllm.plugins.plugin_utils.settings import plain
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights.fanout import stager, upstreams
 
 
 class ActionModule(ActionBase):

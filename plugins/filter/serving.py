@@ -9,12 +9,9 @@ import re
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.ascend.vllm.plugins.module_utils import (
-    lifecycle,
-    patching,
-    plan_topology,
-    serving_group,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import topology
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group, replacement
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import patch as patching
 
 
 def patched(text, patch):
@@ -41,10 +38,10 @@ def container_environment(instance, observed):
     """
     if "address" not in instance:
         return instance["environment"]
-    name, missing = serving_group.interface(instance, observed["addresses"])
+    name, missing = group.interface(instance, observed["addresses"])
     if missing:
         raise AnsibleFilterError(missing)
-    return dict(instance["environment"], **plan_topology.interface_environment(name))
+    return dict(instance["environment"], **topology.interface_environment(name))
 
 
 def superfluous(ours, plan):
@@ -69,6 +66,6 @@ class FilterModule:
     def filters(self):
         """Return them."""
         return {"bind_mounts": bind_mounts, "container_environment": container_environment, "patched": patched,
-                "superfluous": superfluous, "aside": lifecycle.aside, "outdated": lifecycle.outdated,
-                "put_aside": lifecycle.put_aside, "restoration": lifecycle.restoration, "served": lifecycle.served,
-                "why": why}
+                "superfluous": superfluous, "aside": replacement.aside, "outdated": replacement.outdated,
+                "put_aside": replacement.put_aside, "restoration": replacement.restoration,
+                "served": replacement.served, "why": why}

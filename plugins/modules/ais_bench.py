@@ -125,8 +125,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import ais_bench, detached
-from ansible_collections.ascend.vllm.plugins.module_utils.ais_bench_config import (
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import (
     BadData,
     digest,
     prepare,
@@ -134,6 +134,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils.ais_bench_config impor
     render,
     render_performance,
 )
+from ansible_collections.ascend.vllm.plugins.module_utils._host import background
 
 JOBS = "/var/tmp/ascend-vllm-accuracy-"
 POLL_S = 0.5
@@ -164,7 +165,7 @@ def start(options):
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment.update(NO_PROXY="*", no_proxy="*", TERM="dumb", HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1",
                        HOME=job, LC_ALL="C.UTF-8")
-    detached.start(["/bin/sh", "-c", _RUN, "sh", *command], job, environment)
+    background.start(["/bin/sh", "-c", _RUN, "sh", *command], job, environment)
     return {"job": job, "problem": None, "data": {dataset["name"]: digest(dataset) for dataset in options["datasets"]}}
 
 
@@ -235,7 +236,7 @@ def read_summary(job):
     if not summaries:
         return []
     with open(summaries[-1], encoding="utf-8") as stream:
-        found = ais_bench.parse(stream.read())
+        found = tables.parse(stream.read())
     return found["rows"] if found else []
 
 
@@ -269,7 +270,7 @@ def count_answers(job):
 def read_logs(job, rows):
     """The end of the log; and of the tasks' own logs when a score is missing."""
     paths = [os.path.join(job, "log")]
-    if not rows or any(score["score"] is None for score in ais_bench.scores(rows)):
+    if not rows or any(score["score"] is None for score in tables.scores(rows)):
         paths += sorted(glob.glob(os.path.join(job, "out", "*", "logs", "*", "*", "*.out")))
     lines = []
     for path in paths:

@@ -76,8 +76,9 @@ completion:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import haproxy, serving_state
-from ansible_collections.ascend.vllm.plugins.module_utils.chat import Server
+from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
+from ansible_collections.ascend.vllm.plugins.module_utils._host import holders
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server
 
 SOCKET_TIMEOUT_S = 5
 
@@ -91,7 +92,7 @@ def complete(params):
 
 def holder(port):
     """Return who else than the balancer listens on a port, such as ``process 111 (sshd)``, or None."""
-    found = serving_state.holders({port})[0].get(port)
+    found = holders.holders({port})[0].get(port)
     if found is None or any(unit in found["cgroup"] for unit in haproxy.UNITS):
         return None
     return "process %s (%s)" % (found["pid"], found["process"]) if found["pid"] else "a process not of this host"

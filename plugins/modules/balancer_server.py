@@ -75,7 +75,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import haproxy
+from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 
 SOCKET_TIMEOUT_S = 5
 INTERVAL_S = 0.5

@@ -61,7 +61,7 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import detached
+from ansible_collections.ascend.vllm.plugins.module_utils._host import background
 
 # The folder of the guard: while its file is there, the guard is on duty. Not in /tmp, which may be emptied.
 GUARDS = "/var/tmp/ascend-vllm-guard-"
@@ -100,7 +100,7 @@ def watch_over(options, program, folder):
     os.mkdir(folder, 0o700)
     with open(os.path.join(folder, "on-duty"), "w"):
         pass
-    detached.start(["/bin/sh", "-c", GUARD, "sh", program, options["service"], options["client"],
+    background.start(["/bin/sh", "-c", GUARD, "sh", program, options["service"], options["client"],
                     str(options["grace"]), str(min(PAUSE_S, max(1, options["grace"])))], folder, dict(os.environ))
 
 

@@ -104,7 +104,7 @@ servers:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils.chat import Server
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server
 
 REQUEST = {
     "id": {"type": "str", "required": True},

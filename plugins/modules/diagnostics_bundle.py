@@ -77,8 +77,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils.log_triage import diagnose
-from ansible_collections.ascend.vllm.plugins.module_utils.redact import redact
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
 INSTANCE_LABEL = "ascend.vllm.instance"
 

@@ -90,7 +90,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import hccn_query, hccn_tool
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_query, hccn_tool
+from ansible_collections.ascend.vllm.plugins.module_utils._host import network
 
 
 def read_conf(path):
@@ -125,7 +126,7 @@ def main():
     limit, image = params["timeout_s"], params["image"]
     # The host is asked while the NPUs take their time.
     with ThreadPoolExecutor(3) as pool:
-        network = pool.submit(hccn_query.host_network, run, limit)
+        interfaces = pool.submit(network.host_network, run, limit)
         processes = pool.submit(hccn_query.npu_processes, run, module.get_bin_path("npu-smi") or "npu-smi", limit)
         present = pool.submit(hccn_query.image_present, run, image, limit) if image else None
         try:
@@ -133,7 +134,7 @@ def main():
         except OSError as error:
             module.fail_json(msg="%s cannot be run: %s" % (tool, error))
     module.exit_json(
-        changed=False, npus=answers, conf=conf, conf_error=conf_error, host_network=network.result(),
+        changed=False, npus=answers, conf=conf, conf_error=conf_error, host_network=interfaces.result(),
         processes=processes.result(), image_present=present.result() if present else None,
         duration_s=round(time.time() - started, 3))
 

@@ -83,7 +83,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import hccn_mesh, hccn_query
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_ping, hccn_query
 
 
 def main():
@@ -103,12 +103,12 @@ def main():
     params = module.params
     tool = params["tool"] or module.get_bin_path("hccn_tool", opt_dirs=[os.path.dirname(hccn_query.TOOL)])
     try:
-        ping = hccn_mesh.ping_mesh_part(
+        ping = hccn_ping.ping_mesh_part(
             hccn_query.run_bounded, tool or hccn_query.TOOL, params["npus"], params["partners"], params["shifts"],
             params["round_s"], params["timeout_s"], params["limit_s"])
     except OSError as error:
         module.fail_json(msg="hccn_tool cannot be run: %s" % error)
-    module.exit_json(changed=False, ping=ping, reach=hccn_mesh.reach_hosts(params["hosts"], params["timeout_s"]))
+    module.exit_json(changed=False, ping=ping, reach=hccn_ping.reach_hosts(params["hosts"], params["timeout_s"]))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import image
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import images as image
 
 
 def main():

@@ -80,7 +80,7 @@ import socket
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import image
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 
 
 def main():
@@ -99,18 +99,18 @@ def main():
     if not docker:
         module.fail_json(msg="The node has no docker command; install Docker before the image stage.")
     try:
-        engine = image.describe_engine(_ask(module, docker, "info", "--format", "{{json .}}"))
+        engine = images.describe_engine(_ask(module, docker, "info", "--format", "{{json .}}"))
         engine["free_bytes"] = shutil.disk_usage(engine["data_root"]).free
         folder = _folder(options["folder"], engine["data_root"]) if options["folder"] else None
         listed = _ask(module, docker, "image", "ls", "--quiet", "--no-trunc", options["reference"]).split()
-        found = image.describe_image(_ask(module, docker, "image", "inspect", listed[0])) if listed else None
-    except (image.ImageError, OSError) as error:
+        found = images.describe_image(_ask(module, docker, "image", "inspect", listed[0])) if listed else None
+    except (images.ImageError, OSError) as error:
         module.fail_json(msg=str(error))
-    source = image.pull_name(options["reference"], options["digest"], options["mirror"])
-    needed = options["pull"] == "always" or not image.holds(found, options["digest"])
+    source = images.pull_name(options["reference"], options["digest"], options["mirror"])
+    needed = options["pull"] == "always" or not images.holds(found, options["digest"])
     registry = None
     if needed and options["pull"] != "never":
-        registry = image.ask_registry(source, _connect, image.registry_login(_docker_config(), source))
+        registry = images.ask_registry(source, _connect, images.registry_login(_docker_config(), source))
     module.exit_json(changed=False, reference=options["reference"], source=source, image=found, engine=engine,
                      needed=needed, registry=registry, folder=folder)
 
@@ -144,7 +144,7 @@ def _docker_config():
 def _ask(module, *command):
     status, output, errors = module.run_command(list(command))
     if status:
-        raise image.ImageError("%s failed: %s" % (" ".join(command[1:3]), (errors or output).strip()))
+        raise images.ImageError("%s failed: %s" % (" ".join(command[1:3]), (errors or output).strip()))
     return output
 
 

@@ -149,7 +149,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import engine_api, host, kernel_log, npu_observation, tools
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import observation as npu_observation
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine as engine_api
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
+from ansible_collections.ascend.vllm.plugins.module_utils._host import facts
 
 ARGUMENTS = {
     "npu_smi": {"type": "path"},
@@ -171,23 +175,23 @@ def observe(params, tool):
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         engine = pool.submit(_engine, params)
-        opened = pool.submit(host.open_devices, skip=npu_observation.ECHO)
+        opened = pool.submit(facts.open_devices, skip=npu_observation.ECHO)
         observation, outcomes = npu_observation.query(run_all, tool)
         engine, opened = engine.result(), opened.result()
-    system, accelerators = host.system(), host.accelerators()
+    system, accelerators = facts.system(), facts.accelerators()
     return {
         "npu_smi": observation,
         "tools": [outcome.summary() for outcome in outcomes],
         "files": {path: npu_observation.version_file(path) for path in _files(params["driver_path"])},
-        "device_nodes": host.device_nodes(),
+        "device_nodes": facts.device_nodes(),
         "pci": accelerators,
         "engine": engine,
         "holders": npu_observation.holders(
-            observation["chips"], observation["processes"], opened, engine.get("containers", []), host.cgroup),
+            observation["chips"], observation["processes"], opened, engine.get("containers", []), facts.cgroup),
         "system": system,
-        "disks": [host.disk(path) for path in params["disk_paths"] + ([engine["root"]] if "root" in engine else [])],
-        "paths": [host.describe_path(path) for path in params["paths"]],
-        "python": host.python(),
+        "disks": [facts.disk(path) for path in params["disk_paths"] + ([engine["root"]] if "root" in engine else [])],
+        "paths": [facts.describe_path(path) for path in params["paths"]],
+        "python": facts.python(),
         "kernel_log": _kernel_log(params, system, accelerators, observation["chips"]),
     }
 

@@ -197,11 +197,14 @@ from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import engine_api, lifecycle, serving_state
-from ansible_collections.ascend.vllm.plugins.module_utils.chat import Server
-from ansible_collections.ascend.vllm.plugins.module_utils.image import KERNEL_NAMES
-from ansible_collections.ascend.vllm.plugins.module_utils.log_triage import UNKNOWN, diagnose
-from ansible_collections.ascend.vllm.plugins.module_utils.redact import redact
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import KERNEL_NAMES
+from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders, network
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm import metrics, startup
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 
 READY = "ready"
 STARTING = "starting"
@@ -240,14 +243,14 @@ def ask_load(container):
         return {"error": "/metrics: %s" % (str(error) or type(error).__name__)}
     finally:
         connection.close()
-    return lifecycle.load(text) or {"error": "/metrics tells nothing of requests"}
+    return metrics.load(text) or {"error": "/metrics tells nothing of requests"}
 
 
 def our_containers(get, label, with_load):
     """Return every container that carries the label, also those that do not run."""
     listed = get("/containers/json?all=1&filters=" + quote('{"label":["%s"]}' % label)) or ()
     inspected = [get("/containers/%s/json" % each["Id"]) for each in listed]
-    found = sorted((lifecycle.described(each, label) for each in inspected if each), key=lambda each: each["name"])
+    found = sorted((containers.described(each, label) for each in inspected if each), key=lambda each: each["name"])
     for each in found if with_load else ():
         image = get("/images/%s/json" % each["image"]) or {}
         digests = [digest.rpartition("@")[2] for digest in image.get("RepoDigests") or ()]
@@ -267,18 +270,18 @@ class Observer:
     def look(self, instance):
         """Return the state of one instance."""
         inspected = self.get("/containers/%s/json" % quote(instance["name"], safe=""))
-        found = serving_state.container(inspected, self.options["label"])
+        found = containers.container(inspected, self.options["label"])
         seen = {"name": instance["name"], "container": found, "health": None, "models": None, "completion": None,
                 "progress": None, "causes": [], "log": []}
         if found is None:
             return dict(seen, state=MISSING, reason="there is no container of this name")
-        if found["status"] in serving_state.ENDED or (found["status"] == "created" and found["error"]):
-            return self._with_log(dict(seen, state=FAILED, reason=found["error"] or serving_state.ending(found)))
+        if found["status"] in containers.ENDED or (found["status"] == "created" and found["error"]):
+            return self._with_log(dict(seen, state=FAILED, reason=found["error"] or containers.ending(found)))
         if found["status"] != "running":
             return dict(seen, state=STARTING, reason="the container is %s" % found["status"])
         if instance["port"] is None:
-            log = self.read_log(instance["name"], LOG_LINES, serving_state.started(found))
-            return dict(seen, state=READY, reason=None, progress=serving_state.progress(log))
+            log = self.read_log(instance["name"], LOG_LINES, containers.started(found))
+            return dict(seen, state=READY, reason=None, progress=startup.progress(log))
         seen = self._ask(seen, instance)
         if seen["state"] != STARTING:
             return seen
@@ -302,8 +305,8 @@ class Observer:
         server = HealthServer("http://%s:%d" % (host, instance["port"]), self.options["api_key"], STATUS_TIMEOUT_S)
         seen["health"] = server.health()
         if seen["health"]["status"] != 200:
-            log = self.read_log(instance["name"], LOG_LINES, serving_state.started(seen["container"]))
-            seen["progress"] = serving_state.progress(log)
+            log = self.read_log(instance["name"], LOG_LINES, containers.started(seen["container"]))
+            seen["progress"] = startup.progress(log)
             return dict(seen, state=STARTING, reason="/health does not answer with 200")
         seen["models"] = server.models()
         if seen["models"]["status"] in (401, 403):
@@ -325,7 +328,7 @@ class Observer:
 
     def _with_log(self, seen):
         """Add the causes that the log names: that of the last life of the container, else what came before."""
-        for since in (serving_state.started(seen["container"]), None):
+        for since in (containers.started(seen["container"]), None):
             log = redact(self.read_log(seen["name"], LOG_LINES, since), [self.options["api_key"]])
             causes = diagnose("%s\n%s" % (seen["container"]["error"] or "", log))[:CAUSES]
             if causes[0]["cause"] != UNKNOWN:
@@ -351,16 +354,16 @@ def node_holders(get, options):
     """Return who holds ports and devices of the plan, by container where it is one: (at ports, at devices)."""
     if not options["ports"] and not options["devices"]:
         return [], []
-    running = serving_state.containers(get("/containers/json"), lambda name: get("/containers/%s/json" % name))
-    at_ports, at_devices = serving_state.holders(set(options["ports"]), options["devices"])
-    return (serving_state.named_ports(at_ports, running, options["ports"]),
-            serving_state.named_devices(at_devices, running, options["devices"]))
+    running = containers.containers(get("/containers/json"), lambda name: get("/containers/%s/json" % name))
+    at_ports, at_devices = holders.holders(set(options["ports"]), options["devices"])
+    return (holders.named_ports(at_ports, running, options["ports"]),
+            holders.named_devices(at_devices, running, options["devices"]))
 
 
 def observe(module):
     """Return everything but what the engine's failure leaves out."""
     options = module.params
-    get = engine_api.getter(options["docker_socket"], ENGINE_TIMEOUT_S)
+    get = engine.getter(options["docker_socket"], ENGINE_TIMEOUT_S)
     shown = ""
     if options["addresses"]:
         ip = module.get_bin_path("ip", required=True, opt_dirs=["/sbin", "/usr/sbin"])
@@ -368,22 +371,22 @@ def observe(module):
     result = {"engine_error": None, "image": None, "image_architecture": None, "architecture": platform.machine(),
               "ours": [], "containers": [], "instances": [], "settled": True, "port_holders": [], "device_holders": [],
               "now_s": int(time.time()),
-              "outgoing_ports": serving_state.outgoing_ports(),
-              "weights": serving_state.weights(options["weights"]) if options["weights"] else None,
-              "addresses": serving_state.addresses(shown),
-              "wrong_sources": serving_state.wrong_sources(options["mounts"]),
+              "outgoing_ports": network.outgoing_ports(),
+              "weights": files.weights(options["weights"]) if options["weights"] else None,
+              "addresses": network.addresses(shown),
+              "wrong_sources": facts.wrong_sources(options["mounts"]),
               "missing_devices": [path for path in options["devices"] if not os.path.exists(path)]}
     try:
         image = get("/images/%s/json" % quote(options["image"], safe="")) if options["image"] else None
-        containers = our_containers(get, options["label"], options["load"])
-        result.update(ours=[each["name"] for each in containers], containers=containers)
+        ours = our_containers(get, options["label"], options["load"])
+        result.update(ours=[each["name"] for each in ours], containers=ours)
         if image:
             architecture = image["Architecture"]
             result.update(image=image["Id"], image_architecture=KERNEL_NAMES.get(architecture, architecture))
         result["port_holders"], result["device_holders"] = node_holders(get, options)
-        observer = Observer(options, get, engine_api.log_reader(options["docker_socket"], ENGINE_TIMEOUT_S))
+        observer = Observer(options, get, engine.log_reader(options["docker_socket"], ENGINE_TIMEOUT_S))
         result["instances"], result["settled"] = wait(observer, options, module.check_mode)
-    except engine_api.EngineError as error:
+    except engine.EngineError as error:
         result["engine_error"] = str(error)
     return result
 

@@ -98,18 +98,18 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils import weights
-from ansible_collections.ascend.vllm.plugins.module_utils.weights_content import inspect
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import inspect
 
 
 def observe(path, full, workers, memory):
     """Everything that the checks need to know of the model in the folder."""
-    stats = weights.list_model(path)
-    place = weights.place(path)
-    manifest = weights.read_json(place.manifest)
+    stats = files.list_model(path)
+    place = files.place(path)
+    manifest = files.read_json(place.manifest)
     # What lies beside the files of the manifest is no part of the model.
     listed = {entry["path"] for entry in manifest["files"]} if manifest else set(stats)
-    digests = weights.digest_files(
+    digests = files.digest_files(
         path, {name: stats[name] for name in stats if name in listed}, memory, full, workers)
     content = inspect(path, stats)
     return {
@@ -118,14 +118,14 @@ def observe(path, full, workers, memory):
         "files": [{"path": name, "size": stats[name].st_size, "sha256": digests.sha256.get(name)}
                   for name in sorted(stats)],
         "bytes": sum(stat.st_size for stat in stats.values()),
-        "outside": weights.list_outside(path, stats),
-        "identity": weights.identify(stats),
-        "digest": weights.model_digest(digests.sha256),
+        "outside": files.list_outside(path, stats),
+        "identity": files.identify(stats),
+        "digest": files.model_digest(digests.sha256),
         "hashed_bytes": digests.hashed_bytes,
         "hashed_s": round(digests.seconds, 3),
         "manifest": manifest,
         "manifest_path": place.manifest,
-        "faults": weights.compare(manifest["files"], stats, digests.sha256) if manifest else [],
+        "faults": files.compare(manifest["files"], stats, digests.sha256) if manifest else [],
         "shards": content["shards"],
         "index": content["index"],
         "config": content["config"],
@@ -141,12 +141,12 @@ def main():
             "path": {"type": "path", "required": True},
             "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
             "workers": {"type": "int", "default": 8},
-            "memory": {"type": "path", "default": weights.MEMORY_FOLDER},
+            "memory": {"type": "path", "default": files.MEMORY_FOLDER},
         },
         supports_check_mode=True,
     )
     options = module.params
-    memory = weights.Memory.of(options["path"], options["memory"], keep=not module.check_mode)
+    memory = files.Memory.of(options["path"], options["memory"], keep=not module.check_mode)
     try:
         observed = observe(options["path"], options["verify"] == "full", options["workers"], memory)
     except (OSError, ValueError) as error:

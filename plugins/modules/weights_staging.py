@@ -157,9 +157,9 @@ from urllib.error import HTTPError
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.ascend.vllm.plugins.module_utils import hub, weights
-from ansible_collections.ascend.vllm.plugins.module_utils.weights_guards import StagingError, hold_lock
-from ansible_collections.ascend.vllm.plugins.module_utils.weights_staging import Source, Staging
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import files, hub
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, hold_lock
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Source, Staging
 
 TIMEOUT_S = 30
 
@@ -226,14 +226,14 @@ def main():
             "workers": {"type": "int", "default": 8},
             "free_space_gib": {"type": "float", "default": 0},
             "lock_wait_s": {"type": "int", "default": 0},
-            "memory": {"type": "path", "default": weights.MEMORY_FOLDER},
+            "memory": {"type": "path", "default": files.MEMORY_FOLDER},
         },
         supports_check_mode=True,
     )
     options = module.params
     source = Source(options["source"], options["repository"], options["revision"], options["endpoint"],
                     options["token"], options["expected_bytes"])
-    memory = weights.Memory.of(options["path"], options["memory"], keep=not module.check_mode)
+    memory = files.Memory.of(options["path"], options["memory"], keep=not module.check_mode)
     staging = Staging(options["path"], source, memory, options["workers"])
     try:
         module.exit_json(**STATES[options["state"]](module, staging))

@@ -66,7 +66,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils.weights_guards import staged_bytes
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import staged_bytes
 
 LINES = "20"
 

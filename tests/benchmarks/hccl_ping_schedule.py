@@ -17,7 +17,7 @@ import random
 import time
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parents[2] / "plugins" / "module_utils" / "ping_mesh.py"
+SOURCE = Path(__file__).resolve().parents[2] / "plugins" / "plugin_utils" / "_stages" / "hccl" / "ping_mesh.py"
 SPEC = importlib.util.spec_from_file_location("ping_mesh", SOURCE)
 ping_mesh = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(ping_mesh)

@@ -25,9 +25,13 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "playbooks" / "collections"))
 
-from ansible_collections.ascend.vllm.plugins.module_utils import collective_container, hccl_fabric, ping_mesh
-from ansible_collections.ascend.vllm.plugins.module_utils.checks import hccl
-from ansible_collections.ascend.vllm.plugins.plugin_utils.records import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import (
+    collective_container,
+    interfaces,
+    judge,
+    ping_mesh,
+)
 
 NPUS = 8
 SETTINGS = {name[len("hccl_"):]: value for name, value in yaml.safe_load(
@@ -89,15 +93,15 @@ def measure(nodes: int, fault: bool) -> tuple[float, float, float, float]:
             records.write_observed(name, "hccl", observation(names, number, fault), time.monotonic())
         surveys = own = 0.0
         failed = 0
-        for purpose, make in (("mesh", lambda peers: hccl_fabric.mesh_arguments(peers, SETTINGS)), ("run", obstacles),
-                              ("judge", lambda peers: hccl.survey(peers, SETTINGS))):
+        for purpose, make in (("mesh", lambda peers: interfaces.mesh_arguments(peers, SETTINGS)), ("run", obstacles),
+                              ("judge", lambda peers: judge.survey(peers, SETTINGS))):
             begin = time.perf_counter()
             records.survey(names[0], names, "hccl", purpose, make)
             surveyed = time.perf_counter()
             for name in names:
                 part = records.survey(name, names, "hccl", purpose, make)
                 if purpose == "judge":
-                    checks = hccl.judge({"host": name, "plan": {}, "settings": SETTINGS, "survey": part,
+                    checks = judge.judge({"host": name, "plan": {}, "settings": SETTINGS, "survey": part,
                                          "observed": records.read_observed([name], "hccl")[name]})
                     failed += sum(check["status"] == "failed" for check in checks)
             own += time.perf_counter() - surveyed

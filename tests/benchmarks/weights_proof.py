@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "playbooks" / "collections"))
 
-from ansible_collections.ascend.vllm.plugins.module_utils import weights
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 from ansible_collections.ascend.vllm.plugins.modules.weights_info import observe
 
 LEAST_OF_SHA256SUM, MOST_OF_FIRST = 0.9, 0.02
@@ -79,7 +79,7 @@ def sha256sum(model: Path) -> None:
 
 
 def proof(model: Path, memory: Path, full: bool) -> None:
-    found = observe(str(model), full, 8, weights.Memory.of(str(model), str(memory)))
+    found = observe(str(model), full, 8, files.Memory.of(str(model), str(memory)))
     expected = found["bytes"] if full else 0
     if found["hashed_bytes"] != expected:
         raise SystemExit(f"{found['hashed_bytes']} bytes were hashed, expected {expected}")

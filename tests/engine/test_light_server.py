@@ -173,7 +173,7 @@ def test_stops_on_sigterm(light):
 def test_options_are_those_of_the_release():
     """The list of the light server and the catalogue's come from one place: the parser of vLLM 0.11.0."""
     own = json.loads((ENGINE / "light/vllm_light/options.json").read_text())
-    catalogue = yaml.safe_load((ROOT / "catalogue/serve_options.yml").read_text())
+    catalogue = yaml.safe_load((ROOT / "roles/plan/files/catalogue/serve_options.yml").read_text())
     first = catalogue["vllm_versions"][0]
     assert own["vllm"] == first
     for name, option in catalogue["serve_options"].items():

@@ -10,9 +10,13 @@ import subprocess
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.module_utils import catalogue as lookup
-from ansible_collections.ascend.vllm.plugins.module_utils.plan_topology import GROUPED
-from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import CATALOGUE, resolve_group, valid
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
+    CATALOGUE,
+    resolve_group,
+    valid,
+)
 
 from .conftest import ENGINE
 

@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 import yaml
 
-from ansible_collections.ascend.vllm.plugins.module_utils import results
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -68,7 +68,7 @@ def test_site_takes_every_stage_in_order():
     order = [task["tags"] for task in block]
     # The fabric is tested before the image comes, and with the image once it is there.
     assert order[:4] == ["npu_driver", "hccl", "image", "hccl"]
-    assert order[:3] + order[4:] == list(results.STAGES)
+    assert order[:3] + order[4:] == list(contract.STAGES)
     assert [task["ansible.builtin.include_role"]["name"] for task in block] == [
         f"ascend.vllm.{stage}" for stage in order]
     assert [task["ansible.builtin.include_role"]["apply"]["tags"] for task in block] == order
@@ -76,14 +76,14 @@ def test_site_takes_every_stage_in_order():
         "collective" if at == 3 else None for at in range(len(block))]
 
 
-@pytest.mark.parametrize("stage", results.STAGES)
+@pytest.mark.parametrize("stage", contract.STAGES)
 def test_check_tables_are_sound(stage):
-    table = import_module(f"ansible_collections.ascend.vllm.plugins.module_utils.checks.{stage}").CHECKS
-    ids = [check.id for check in results.COMMON + tuple(table)]
+    table = import_module(f"ansible_collections.ascend.vllm.plugins.plugin_utils._stages.{stage}.judge").CHECKS
+    ids = [check.id for check in contract.COMMON + tuple(table)]
     assert len(ids) == len(set(ids))
     for check in table:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", check.id)
-        assert check.severity in results.SEVERITIES
+        assert check.severity in contract.SEVERITIES
         assert check.title
         assert check.remedy.endswith(".")
 

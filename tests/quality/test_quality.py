@@ -69,7 +69,7 @@ def artifact(tmp_path_factory):
 def test_artifact_holds_the_collection_and_nothing_of_the_workshop(artifact):
     with tarfile.open(artifact) as archive:
         top = {name.split("/")[0] for name in archive.getnames()}
-    assert {"roles", "plugins", "playbooks", "catalogue", "meta", "docs", "README.md", "LICENSE"} <= top
+    assert {"roles", "plugins", "playbooks", "meta", "docs", "README.md", "LICENSE"} <= top
     assert not top & {"molecule", "tests", ".ci", ".venv", ".cache", "Makefile", ".git", "pyproject.toml"}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from ascend_simulator import state as node_state
 
-from ansible_collections.ascend.vllm.plugins.module_utils import hccn_tool, npu_smi, version_files
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool, npu_smi, version_files
 
 LAYOUTS = [("24.1.0.3", "atlas_800_a2"), ("25.3.rc1", "atlas_800_a2"), ("26.0.rc1", "atlas_800_a2"),
            ("25.5.1", "atlas_800i_a2"), ("25.3.rc1", "atlas_800_a3"), ("26.1.0", "atlas_800_a3")]

@@ -17,8 +17,8 @@ import jinja2
 import pytest
 from ansible.plugins.filter.core import FilterModule
 
-from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.engine_case import hanging_server
-from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import ROOT
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import hanging_server
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 
 FILES = ROOT / "roles/serving/files"
 TEMPLATES = ROOT / "roles/serving/templates"

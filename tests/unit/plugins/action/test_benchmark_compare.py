@@ -10,7 +10,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action import benchmark_compare
-from ansible_collections.ascend.vllm.plugins.module_utils import benchmark_analysis as analysis
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
 
 RAW = {"num_prompts": 2, "completed": 2, "output_throughput": 50.0, "p99_ttft_ms": 20.0}
 

@@ -13,7 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action import balancer_plan, serving_status, serving_wait
-from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.plan_case import valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
 NAME = "vllm-ascend-qwen25-vl"
 

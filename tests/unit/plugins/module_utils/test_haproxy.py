@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.module_utils import haproxy
+from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.ascend.vllm.plugins.modules import balancer_info, balancer_server
 
 HEAD = "# pxname,svname,qcur,scur,status,check_status,check_code,agent_status,last_agt,\n"
@@ -178,7 +178,7 @@ def test_a_reload_is_waited_out(monkeypatch):
     ("", "process 7 (sshd)"),
 ])
 def test_who_else_has_the_port(monkeypatch, cgroup, expected):
-    monkeypatch.setattr(balancer_info.serving_state, "holders", lambda ports: (
+    monkeypatch.setattr(balancer_info.holders, "holders", lambda ports: (
         {22: {"pid": 7, "process": "sshd", "cgroup": cgroup}}, {}))
     assert balancer_info.holder(22) == expected
     assert balancer_info.holder(23) is None

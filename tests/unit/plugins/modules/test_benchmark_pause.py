@@ -52,7 +52,7 @@ def run(tmp_path, monkeypatch):
             return str(tmp_path / name)
 
         def run_command(self, command):
-            done = benchmark_pause.detached.subprocess.run(command, capture_output=True, text=True, check=False)
+            done = benchmark_pause.background.subprocess.run(command, capture_output=True, text=True, check=False)
             return done.returncode, done.stdout, done.stderr
 
         def exit_json(self, **result):

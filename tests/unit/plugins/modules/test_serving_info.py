@@ -227,5 +227,5 @@ def test_load_of_a_hung_server(server, monkeypatch):
 
 
 def test_label_is_that_of_the_plan():
-    from ansible_collections.ascend.vllm.plugins.module_utils.plan import LABEL
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL
     assert f"default: {LABEL}" in serving_info.DOCUMENTATION

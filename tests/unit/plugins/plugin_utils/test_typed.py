@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils.typed import typed_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._typed import typed_settings
 
 
 def test_texts_of_the_command_line_get_their_types():

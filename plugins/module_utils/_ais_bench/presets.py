@@ -1,0 +1,44 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The data sets that AISBench brings a configuration for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Preset(NamedTuple):
+    """A data set that AISBench knows: its module and variable, the files that have to be below its folder, and how the
+    names of its tasks begin where it has many."""
+
+    module: str
+    variable: str
+    files: tuple
+    path: str = ""
+    parts: str = ""
+
+_PRESETS = "ais_bench.benchmark.configs.datasets."
+
+PRESETS = {
+    "textvqa": Preset(_PRESETS + "textvqa.textvqa_gen_base64", "textvqa_datasets",
+                      ("textvqa_json/textvqa_val.jsonl", "textvqa_json/textvqa_val_annotations.json", "train_images"),
+                      "textvqa_json/textvqa_val.jsonl"),
+    "gsm8k": Preset(_PRESETS + "gsm8k.gsm8k_gen_0_shot_cot_chat_prompt", "gsm8k_datasets",
+                    ("train.jsonl", "test.jsonl")),
+    "mmlu": Preset(_PRESETS + "mmlu.mmlu_gen_0_shot_cot_chat_prompt", "mmlu_datasets", ("dev", "test"),
+                   parts="lukaemon_mmlu_"),
+    "ceval": Preset(_PRESETS + "ceval.ceval_gen_0_shot_cot_chat_prompt", "ceval_datasets",
+                    ("dev", "val", "test"), parts="ceval-"),
+}
+
+
+def is_part(task, name):
+    """Whether a task of AISBench belongs to the data set."""
+    parts = PRESETS[name].parts if name in PRESETS else ""
+    return task == name or bool(parts and task.startswith(parts))
+
+
+def sum_of(name):
+    """The row of AISBench's summary that has the score of the whole data set."""
+    return name + "-weighted" if name in PRESETS and PRESETS[name].parts else name

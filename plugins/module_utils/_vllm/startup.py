@@ -1,0 +1,30 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a starting vLLM server is, according to its log."""
+
+from __future__ import annotations
+
+import re
+
+# In the order in which a starting server writes them; the last one found is how far it is.
+_STAGES = (
+    (re.compile(r"Loading \S+ (?:checkpoint shards|using [^:\n]*):\s+(\d+)% Completed"), "loading weights, %s %%"),
+    (re.compile(r"Loading (?:model )?weights took"), "weights loaded"),
+    (re.compile(r"Compiling a graph for|Dynamo bytecode transform time"), "compiling"),
+    (re.compile(r"Available (?:KV cache )?memory:|\bKV cache size"), "KV cache sized"),
+    (re.compile(r"Capturing (?:CUDA|ACL|NPU)? ?graphs?.*?(\d+)%"), "capturing graphs, %s %%"),
+    (re.compile(r"Graph capturing finished"), "graphs captured"),
+    (re.compile(r"init engine .* took"), "engine initialised"),
+    (re.compile(r"Application startup complete"), "API server started"),
+)
+
+
+def progress(log):
+    """Return how far the start is that a server log tells of, such as ``loading weights, 45 %``; None for nothing."""
+    found = None
+    for pattern, text in _STAGES:
+        matches = pattern.findall(log)
+        if matches:
+            found = text % matches[-1] if "%s" in text else text
+    return found

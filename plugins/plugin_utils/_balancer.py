@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the balancer balances, worked out from the plans of its nodes. Pure. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving
+
+
+def managed(balancers, host, everyone, present):
+    """Return the balancers that this host of a play takes care of.
+
+    Each balancer in the play does so itself; for one outside, the first host that is still there does.
+
+    :param everyone: all hosts of the play. :param present: those that have not failed.
+    """
+    return [balancer for balancer in balancers
+            if balancer == host or (balancer not in everyone and host == present[0])]
+
+
+def servers(plans):
+    """Return the instances that take requests, ``[{"name", "host", "address", "port", "served_name"}]``.
+
+    :param plans: ``{host: plan}``. Of nodes that serve together only the head answers.
+    """
+    found = []
+    for host, plan in plans.items():
+        for instance in serving(plan):
+            found.append({"name": haproxy.server_name(host, instance["port"]), "host": host,
+                          "address": urlsplit(instance["url"]).hostname, "port": instance["port"],
+                          "served_name": plan["model"]["served_name"]})
+    return found
+
+
+def problems(balancers, ports, found, plans):
+    """Return a sentence for each reason why these servers cannot stand behind these balancers.
+
+    :param ports: ``[{"name": input, "port": number}]`` of a balancer.
+    """
+    sentences = []
+    names = sorted({server["served_name"] for server in found})
+    if len(names) > 1:
+        sentences.append(
+            "serving_balancer_nodes serve different models (%s), so a request could reach the wrong one; give those "
+            "nodes to the balancer that serve one." % ", ".join(names))
+    for server in found:
+        if server["address"].startswith("127.") and any(balancer != server["host"] for balancer in balancers):
+            sentences.append("serving_bind of %s is %s, which the balancer on %s cannot reach; listen on an address of "
+                             "the network." % (server["host"], server["address"], ", ".join(balancers)))
+    for balancer in balancers:
+        for instance in plans.get(balancer, {"instances": []})["instances"]:
+            first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else (
+                container.HCCL_DEFAULT_PORTS)
+            sentences.extend("%s is %d, which instance %s on %s has too; choose another." % (
+                port["name"], port["port"], instance["name"], balancer)
+                for port in ports if port["port"] == instance["port"] or first <= port["port"] <= last)
+    for number in {port["port"] for port in ports}:
+        names = [port["name"] for port in ports if port["port"] == number]
+        if len(names) > 1:
+            sentences.append("%s are both %d; choose two." % (" and ".join(names), number))
+    return sentences

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The clients of a benchmark: containers that are started, watched and removed, and what they leave.
+
+PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import place
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files, vllm_bench
+
+WATCH_S = 10
+_PROGRESS = re.compile(r"(\d+)/(\d+) \[")
+
+
+class ClientsMixin:
+    """For an action with ``_plan``, ``_records``, ``_host`` and ``_vars`` of its host."""
+
+    def _clients(self, clients, timeout_s):
+        """Client containers from their start to their removal, and what each left.
+
+        :param clients: ``[(instance, name of the result, container's arguments, what is known of the run)]``.
+        """
+        clock, found = time.monotonic(), []
+        try:
+            for _instance, _name, client, _run in clients:
+                self._container(**client)
+            for instance, name, client, run in clients:
+                found.append(dict(run, **self._given(instance, name, client, timeout_s, clock)))
+        finally:
+            for _instance, _name, client, _run in clients:
+                self._container(name=client["name"], state="absent", force_kill=True)
+        return found
+
+    def _given(self, instance, name, client, timeout_s, clock):
+        """What one client gave when it ended or its time was up."""
+        seen = self._watch(instance, client["name"], timeout_s, clock, name)
+        ended = seen["client"] or {}
+        given = {"seconds": round(time.monotonic() - clock, 1), "services": {instance["name"]: seen["service"]},
+                 "exit_code": ended.get("exit_code"), "ended_at": ended.get("ended_at"),
+                 "timed_out": bool(ended.get("running")), "log": ended.get("log", [])[-20:], "kind": None,
+                 "metrics": {}, "file": None}
+        if seen["result"] is not None:
+            parsed = result_files.parse(seen["result"])
+            path = self._records.write(self._file(name), seen["result"])
+            given.update(kind=parsed["kind"], metrics=parsed.get("metrics", {}), file=self._shown(path))
+        return given
+
+    def _watch(self, instance, client, timeout_s, clock, name):
+        """Follow the client until it ends or its time is up, and say how far it is."""
+        until, said = clock + timeout_s, None
+        while True:
+            left = until - time.monotonic()
+            seen = self._ask_node(instance, client=client, result=vllm_bench.RESULT, wait=max(0, min(WATCH_S, left)))
+            if not (seen["client"] or {}).get("running") or left <= 0:
+                return seen
+            progress = _PROGRESS.findall("\n".join(seen["client"]["log"]))
+            if progress and progress[-1] != said:
+                said = progress[-1]
+                self._say(f"{name}: {said[0]} of {said[1]} requests")
+
+    def _ask_node(self, instance, **more):
+        """Ask the node for the service and, where named, the client."""
+        sources = [mount["source"] for mount in instance["mounts"] if mount["source"].endswith("/version.info")]
+        return self._module("ascend.vllm.benchmark_info", service=instance["name"],
+                            driver=sources[0] if sources else None,
+                            weights=place(self._plan["model"]["path"]).manifest, **more)
+
+    def _file(self, name, ending="json"):
+        return self._records.root / self._host / "benchmark" / f"{name}.{ending}"
+
+    def _shown(self, path):
+        return str(path.relative_to(self._records.root))
+
+    def _container(self, **arguments):
+        return self._module("community.docker.docker_container", **arguments)
+
+    def _module(self, module, **arguments):
+        returned = self._execute_module(module_name=module, module_args=arguments, task_vars=self._vars)
+        if returned.get("failed"):
+            raise AnsibleActionFail(f"{module} failed: {returned.get('msg') or returned}")
+        return returned
+
+    def _say(self, text):
+        self._display.display(f"[{self._host}] {text}")

@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read benchmark results: ``vllm bench serve``, ``latency`` and ``throughput`` as text or JSON, and AISBench's tables.
+
+Numbers are returned as printed, under the printed labels. A result is not a verdict: ``vllm bench`` prints one and
+exits with 0 when no request was answered (0.11.0), and AISBench likewise; the judge decides.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
+
+SERVE, LATENCY, THROUGHPUT, UNKNOWN = "serve", "latency", "throughput", "unknown"
+
+_SERVE_TITLE = re.compile(r"=+ *Serving Benchmark Result *=+")
+_SERVE_LINE = re.compile(r"([A-Z][^:]*): +(-?\d+(?:\.\d+)?)$")
+_LATENCY_LINE = re.compile(r"(Avg latency|[\d.]+% percentile latency): +(\d+(?:\.\d+)?(?:e-?\d+)?) seconds$")
+_THROUGHPUT_LINE = re.compile(r"Throughput: +(.+/s)$")
+_THROUGHPUT_CELL = re.compile(r"(\d+(?:\.\d+)?) +([a-z ]+/s)$")
+_THROUGHPUT_TOTAL = re.compile(r"(Total num [a-z ]+ tokens): +(\d+)$")
+
+
+def parse(text):
+    """Tell the kind of a result by its form and return its numbers.
+
+    :returns: ``{"kind": "serve" | "latency" | "throughput", "metrics": {printed label or key: float}}``;
+        ``{"kind", "rows"}`` of :mod:`ais_bench`; ``{"kind": "unknown", "metrics": {}}`` for anything else.
+        Of several runs in one text the last counts. Times are in the unit that the label names.
+    """
+    for read in (_json, _serve, _latency, _throughput, tables.parse):
+        result = read(text)
+        if result:
+            return result
+    return {"kind": UNKNOWN, "metrics": {}}
+
+
+def flatten(data, prefix=""):
+    """The finite numbers of nested objects under dotted keys; texts, lists, null and booleans are no metrics."""
+    metrics = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            metrics.update(flatten(value, "%s%s." % (prefix, key)))
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            try:
+                value = float(value)
+            except OverflowError:
+                continue
+            if math.isfinite(value):
+                metrics[prefix + key] = value
+    return metrics
+
+
+def _json(text):
+    if not text.lstrip().startswith("{"):
+        return None
+    # With --append-result a file has a line for each run.
+    for part in (text, text.rstrip().rsplit("\n", 1)[-1]):
+        try:
+            data = json.loads(part)
+            kind = _kind_of(data)
+            return {"kind": kind, "metrics": flatten(data)} if kind else None
+        except (ValueError, RecursionError, TypeError, AttributeError):
+            continue
+    return None
+
+
+def _kind_of(data):
+    for kind, keys in ((SERVE, {"completed", "num_prompts"}), (LATENCY, {"avg_latency"}),
+                       (THROUGHPUT, {"elapsed_time", "requests_per_second"})):
+        if keys <= set(data):
+            return kind
+    return None
+
+
+def _serve(text):
+    blocks = _SERVE_TITLE.split(text)
+    if len(blocks) < 2:
+        return None
+    metrics = {}
+    for line in map(str.strip, blocks[-1].splitlines()):
+        if line and set(line) == {"="}:
+            break
+        match = _SERVE_LINE.match(line)
+        if match:
+            metrics[match.group(1)] = float(match.group(2))
+    return {"kind": SERVE, "metrics": metrics} if metrics else None
+
+
+def _latency(text):
+    metrics = {}
+    for line in map(str.strip, text.splitlines()):
+        match = _LATENCY_LINE.match(line)
+        if match:
+            metrics[match.group(1)] = float(match.group(2))
+    return {"kind": LATENCY, "metrics": metrics} if metrics else None
+
+
+def _throughput(text):
+    metrics = {}
+    for line in map(str.strip, text.splitlines()):
+        match = _THROUGHPUT_LINE.match(line)
+        total = _THROUGHPUT_TOTAL.match(line)
+        if match:
+            cells = [_THROUGHPUT_CELL.match(cell.strip()) for cell in match.group(1).split(",")]
+            metrics = {cell.group(2): float(cell.group(1)) for cell in cells if cell}
+        elif total and metrics:
+            metrics[total.group(1)] = float(total.group(2))
+    return {"kind": THROUGHPUT, "metrics": metrics} if metrics else None

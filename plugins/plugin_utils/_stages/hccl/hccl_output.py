@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read what the programs of CANN's ``hccl_test`` print. PRIVATE to the collection."""
+from __future__ import annotations
+
+import re
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import terminal_text
+
+# mpirun can put the rank before each line: Open MPI "[1,0]<stdout>:", MPICH "[0] ".
+_RANK = re.compile(r"\s*(?:\[[0-9]+,[0-9]+\]<std(?:out|err)>:|\[[0-9]+\] )\s*")
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+_ROW = re.compile(r"([0-9]+)\s*\|\s*%s\s*\|\s*%s\s*\|\s*(success|failed|NULL)$" % (_NUMBER, _NUMBER))
+# Lines that name a cause, then lines that only say that something went wrong.
+_CAUSES = re.compile(
+    r"-?\w*sh: |.*\bretcode: ?-?[0-9]+|acl interface return err|.*check result failed|invalid option"
+    r"|.*[Tt]he number of device is 0|.*error while loading shared libraries|.*gethostbyname failed"
+    r"|.*(?:command not found|No such file or directory|Permission denied|Connection refused|Connection timed out"
+    r"|No route to host|\u672a\u627e\u5230\u547d\u4ee4|\u6ca1\u6709\u90a3\u4e2a\u6587\u4ef6"
+    r"|Host key verification failed|Could not resolve hostname|not enough slots)")
+_SYMPTOMS = re.compile(
+    r"This is an error in|Fatal error in|.*\b(?:died unexpectedly|BAD TERMINATION|aborted|[Ss]egmentation fault"
+    r"|core dumped|Killed|ERROR|ORTE_ERROR_LOG|was unable to|failed)\b|total err is [1-9]")
+
+
+class ParseError(ValueError):
+    """The text is empty: nothing was printed."""
+
+
+def parse(text):
+    """Return ``{"rows", "failed", "reason"}`` of one run.
+
+    ``rows``: ``[{"size_bytes": int, "time_us": float, "alg_bandwidth_gbs": float, "check":
+    "success"|"failed"|"NULL"}]``, algorithm bandwidth in GB/s, NULL where the program did not verify. ``failed``: the
+    run named an error, verified a wrong sum, or printed no row. ``reason``: the first line that names the cause.
+    Raises ParseError when there is no text.
+    """
+    lines = [_RANK.sub("", line, count=1).strip() for line in terminal_text.plain(text).splitlines()]
+    if not any(lines):
+        raise ParseError("hccl_test printed nothing")
+    rows, wrong = [], None
+    for line in lines:
+        match = _ROW.match(line)
+        if match:
+            size, time, bandwidth, check = match.groups()
+            rows.append({"size_bytes": int(size), "time_us": float(time), "alg_bandwidth_gbs": float(bandwidth),
+                         "check": check})
+            if check == "failed":
+                wrong = wrong or line
+    others = [line for line in lines if not _ROW.match(line)]
+    reason = next((line for pattern in (_CAUSES, _SYMPTOMS) for line in others if pattern.match(line)), wrong)
+    return {"rows": rows, "failed": reason is not None or not rows, "reason": reason}

@@ -1,0 +1,360 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is run against what, and what becomes of a run that goes wrong: with a node that is told how to answer."""
+
+from __future__ import annotations
+
+import copy
+import json
+from unittest.mock import Mock
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.ascend.vllm.plugins.action import benchmark
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
+
+VLLM = "vllm-ascend-qwen25-vl"
+BALANCER = "http://10.0.0.9:8080"
+
+
+class Node:
+    """Answers like the modules do. ``limit_rps``: requests per second above which its latency objective is missed."""
+
+    def __init__(self, plan, limit_rps=1e9):
+        self.plan, self.limit_rps = plan, limit_rps
+        self.services = {each["name"]: {"id": each["name"], "image": "sha256:1", "running": True, "started_at": "now",
+                                        "restarts": 0, "labels": {LABEL: each["hash"]}, "weights": "w", "driver": "d"}
+                         for each in plan["instances"]}
+        self.clients, self.calls, self.runs = {}, [], []
+        self.before_start = lambda name: None
+        self.lost = False
+
+    def __call__(self, module_name=None, module_args=None, task_vars=None):
+        self.calls.append((module_name.rsplit(".", 1)[1], copy.deepcopy(module_args)))
+        if self.lost:
+            raise AnsibleConnectionFailure("lost")
+        return getattr(self, self.calls[-1][0])(**module_args)
+
+    def benchmark_info(self, service, client=None, **_others):
+        answer = {"service": copy.deepcopy(self.services.get(service)), "client": None, "result": None}
+        if client:
+            result = self.clients[client]
+            answer.update(client={"running": False, "exit_code": 0 if result else 1, "ended_at": 100.0, "log": ["end"]},
+                          result=result and json.dumps(result))
+        return answer
+
+    def chat_info(self, servers, requests=(), **_others):
+        (server,) = servers
+        up = server["url"] == BALANCER or all(
+            self.services[each["name"]]["running"] for each in self.plan["instances"] if each["url"] == server["url"])
+        models = {"models": [self.plan["model"]["served_name"]]} if up else {"error": "refused"}
+        return {"servers": [{"models": models, "answers": {
+            request["id"]: {"status": 200 if up else None} for request in requests}}]}
+
+    def docker_container(self, name, state, command=None, **_others):
+        if state == "absent":
+            self.clients.pop(name, None)
+            return {}
+        words = command[command.index("bench") + 1:]
+        options = {word[2:]: value for word, value in zip(words, words[1:]) if word.startswith("--")}
+        self.before_start(name)
+        self.runs.append(options.get("base-url", words[0]))
+        if words[0] == "serve":
+            count = float(options["num-prompts"])
+            rate = float(options["request-rate"])
+            self.clients[name] = {
+                "num_prompts": count, "completed": count, "duration": 10.0, "total_input_tokens": count,
+                "total_output_tokens": count * int(options["random-output-len"]),
+                "output_throughput": 100.0, "request_throughput": min(rate, 50.0),
+                "p99_ttft_ms": 10.0 if rate <= self.limit_rps else 1000.0}
+        else:
+            self.clients[name] = {"avg_latency": 1.0} if words[0] == "latency" else {
+                "elapsed_time": 1.0, "requests_per_second": 2.0, "num_requests": float(options["num-prompts"]),
+                "tokens_per_second": 9.0}
+        return {}
+
+    def benchmark_pause(self, service, state, **_others):
+        self.services[service]["running"] = state == "resumed"
+        return {}
+
+    def named(self, module):
+        return [arguments for name, arguments in self.calls if name == module]
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """Returns a function (node, step, **variables) -> (what the action returned, what it filed)."""
+    monkeypatch.setattr(benchmark, "RESTORE_POLL_S", 0)
+    said = []
+
+    def run(node, step="measure", host="node1", hosts=("node1",), **variables):
+        task = Mock(args={"stage": "benchmark", "plan": node.plan, "step": step, "defer": step != "measure",
+                          "peers": step == "measure"}, async_val=0, check_mode=False, register=None)
+        loader = DataLoader()
+        action = benchmark.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
+        action._execute_module, action._display = node, Mock(verbosity=0)
+        values = {"report_path": str(tmp_path / "results"), "benchmark_baseline_path": str(tmp_path / "baselines"),
+                  "benchmark_num_prompts": 4, "plan_catalogue": [], **variables}
+        outcome = action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": list(hosts), **values})
+        said.extend(call.args[0] for call in action._display.display.call_args_list)
+        path = tmp_path / "results" / host / "benchmark.json"
+        return outcome, json.loads(path.read_text("utf-8")) if path.exists() else None
+
+    run.said = said
+    return run
+
+
+def statuses(result, name=None):
+    return {check["id"].split(".")[1]: check["status"] for check in result["checks"]
+            if name is None or check["subject"] == name}
+
+
+def test_one_instance_is_measured_and_its_result_filed(stage, tmp_path):
+    node = Node(valid())
+    outcome, result = stage(node)
+    assert (outcome["failed"], result["status"]) == (False, "passed")
+    assert node.runs == ["http://192.0.2.11:8888"]
+    (measured,) = result["observed"]["measurements"]
+    assert (measured["name"], measured["target"], measured["runs"][0]["metrics"]["completed"]) == (VLLM, "instance", 4)
+    assert (tmp_path / "results" / measured["runs"][0]["file"]).exists()
+    assert node.clients == {}
+
+
+def test_a_text_of_the_command_line_is_a_number(stage):
+    node = Node(valid())
+    stage(node, benchmark_repeats="3", benchmark_num_prompts="2")
+    assert len(node.runs) == 3
+
+
+def test_bad_input_is_recorded_and_nothing_is_asked_of_the_node(stage):
+    node = Node(valid())
+    outcome, result = stage(node, step="begin", benchmark_args={"no-such": 1})
+    assert outcome["failed"]
+    assert statuses(result) == {"observation": "failed"}
+    assert "no-such" in result["error"]
+    assert node.calls == []
+
+
+def test_a_node_with_several_instances_is_measured_at_once_too(stage):
+    node = Node(valid(serving_replicas=2))
+    _outcome, result = stage(node)
+    measured = {each["name"]: each for each in result["observed"]["measurements"]}
+    assert list(measured) == [VLLM, VLLM + "-1", "node"]
+    run = measured["node"]["runs"][0]
+    assert run["metrics"]["completed"] == 8
+    assert len({client["file"] for client in run["clients"]}) == 2
+    assert statuses(result, "node")["together"] == "passed"
+    started = [index for index, (name, arguments) in enumerate(node.calls)
+               if name == "docker_container" and arguments["state"] == "started"][-2:]
+    watched = [index for index, (name, arguments) in enumerate(node.calls)
+               if name == "benchmark_info" and arguments.get("client")][-2:]
+    assert max(started) < min(watched)
+
+
+def test_an_instance_that_is_not_the_planned_one_is_not_measured(stage):
+    node = Node(valid())
+    node.services[VLLM]["labels"] = {LABEL: "another"}
+    outcome, result = stage(node)
+    assert outcome["failed"]
+    assert (statuses(result), node.runs) == ({"service": "failed"}, [])
+
+
+def test_an_instance_without_an_api_of_its_own_is_looked_at_and_not_asked(stage):
+    plan = valid(serving_replicas=2)
+    plan["instances"][1]["serves"] = False
+    node = Node(plan)
+    _outcome, result = stage(node)
+    assert node.runs == ["http://192.0.2.11:8888"]
+    assert statuses(result, VLLM + "-1") == {"service": "passed"}
+
+
+def test_a_group_is_measured_at_its_head_only(stage):
+    node = Node(valid_group("data_parallel")["node2"])
+    _outcome, result = stage(node, host="node2")
+    assert node.runs == []
+    (check,) = [each for each in result["checks"] if each["status"] == "not_run"]
+    assert check["message"] == "node1 answers for the whole group, and is asked there"
+
+
+def through_the_balancer(stage, restarts=0):
+    nodes = {"node1": Node(valid()), "node2": Node(valid(serving_replicas=2))}
+    common = {"hosts": list(nodes), "benchmark_balancer_url": BALANCER, "benchmark_targets": ["balancer"]}
+    for step in ("begin", "balancer", "look"):
+        for host, node in nodes.items():
+            stage(node, step=step, host=host, **common)
+        if step == "balancer":
+            nodes["node2"].services[VLLM]["restarts"] += restarts
+    return nodes, {host: stage(node, host=host, **common)[1] for host, node in nodes.items()}
+
+
+def test_the_balancer_is_measured_once_with_the_load_of_all_instances(stage):
+    nodes, results = through_the_balancer(stage)
+    assert (nodes["node1"].runs, nodes["node2"].runs) == ([BALANCER], [])
+    (measured,) = results["node1"]["observed"]["measurements"]
+    assert (measured["instances"], measured["hosts"]) == (3, ["node1", "node2"])
+    assert measured["runs"][0]["metrics"]["completed"] == 12
+    assert statuses(results["node1"], "balancer")["same_server"] == "passed"
+    assert results["node2"]["observed"]["measurements"] == []
+
+
+def test_a_server_of_another_node_that_changed_behind_the_balancer_is_seen(stage):
+    _nodes, results = through_the_balancer(stage, restarts=1)
+    (check,) = [check for check in results["node1"]["checks"] if check["id"] == "benchmark.same_server"]
+    assert (check["status"], check["actual"]) == ("failed", f"node2 {VLLM}: restarts 0 → 1")
+
+
+SWEEP = {"benchmark_sweep": "request_rate", "benchmark_slo": {"p99_ttft_ms": 100}, "benchmark_sweep_maximum": 16,
+         "benchmark_sweep_tolerance_percent": 10, "benchmark_request_rate": 1}
+
+
+def test_a_killed_sweep_goes_on_where_it_was(stage):
+    def dies(_name):
+        if len(node.runs) == 4:
+            raise KeyboardInterrupt
+
+    whole = Node(valid(), limit_rps=5.0)
+    _outcome, result = stage(whole, benchmark_sweep_resume=False, **SWEEP)
+    points = [point["value"] for point in result["observed"]["measurements"][0]["sweep"]["points"]]
+    found = result["observed"]["measurements"][0]["sweep"]["best"]
+    assert points[0] == 16
+    assert 5 / 1.1 <= found <= 5
+    assert len(points) <= 8  # 0.25 to 16 within 10 %: log2(log(64) / log(1.1)) and the maximum
+
+    node = Node(valid(), limit_rps=5.0)
+    node.before_start = dies
+    with pytest.raises(KeyboardInterrupt):
+        stage(node, benchmark_sweep_resume=False, **SWEEP)
+    killed_after = len(node.runs) - 1
+    node.before_start, node.runs = lambda name: None, []
+    _outcome, result = stage(node, **SWEEP)
+    assert len(node.runs) - 1 == len(points) - killed_after
+    assert result["observed"]["measurements"][0]["sweep"]["best"] == found
+
+
+def test_points_of_another_server_are_not_taken_over(stage):
+    node = Node(valid(), limit_rps=5.0)
+    stage(node, **SWEEP)
+    again = len(node.runs)
+    node.runs = []
+    stage(node, **SWEEP)
+    assert len(node.runs) == 1  # only the measurement itself
+    node.services[VLLM]["started_at"], node.runs = "later", []
+    stage(node, **SWEEP)
+    assert len(node.runs) == again
+
+
+OFFLINE = {"benchmark_offline": ["latency", "throughput"], "benchmark_offline_stop_service": True}
+
+
+def full_node():
+    """A node on which the plan leaves no NPU."""
+    return Node(valid(serving_replicas=4))
+
+
+def test_a_service_in_the_way_is_stopped_and_started_again(stage):
+    node = full_node()
+    _outcome, result = stage(node, benchmark_targets=["instance"], **OFFLINE)
+    assert [arguments["state"] for arguments in node.named("benchmark_pause")] == ["paused", "resumed"]
+    assert (statuses(result, f"{VLLM}-latency"), result["observed"]["restored"]) == ({"offline": "passed"}, True)
+    assert node.services[VLLM]["running"]
+
+
+def test_a_service_is_started_again_when_a_run_fails_in_between(stage):
+    def fails(name):
+        if name.endswith("-benchmark") and not node.services[VLLM]["running"]:
+            raise benchmark.AnsibleActionFail("no space left on device")
+
+    node = full_node()
+    node.before_start = fails
+    outcome, result = stage(node, benchmark_targets=["instance"], **OFFLINE)
+    assert outcome["failed"]
+    assert node.services[VLLM]["running"]
+    assert statuses(result)["restored"] == "passed"
+    assert [check["actual"] for check in result["checks"] if check["id"] == "benchmark.offline"] == [
+        "none, exit code None; its log ends: no space left on device"] * 2
+
+
+def test_a_service_is_started_again_when_somebody_interrupts(stage):
+    def interrupted(_name):
+        if not node.services[VLLM]["running"]:
+            raise KeyboardInterrupt
+
+    node = full_node()
+    node.before_start = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        stage(node, benchmark_targets=["instance"], **OFFLINE)
+    assert node.services[VLLM]["running"]
+
+
+def test_without_leave_the_service_is_not_stopped(stage):
+    node = full_node()
+    outcome, result = stage(node, benchmark_offline=["latency"])
+    assert outcome["failed"]
+    assert "benchmark_offline_stop_service" in result["error"]
+    assert (node.runs, node.named("benchmark_pause")) == ([], [])
+
+
+def test_only_good_numbers_become_a_baseline(stage, tmp_path):
+    node = Node(valid())
+    honest = node.docker_container
+
+    def lying(**arguments):
+        honest(**arguments)
+        for result in node.clients.values():
+            result["completed"] /= 2
+        return {}
+
+    node.docker_container = lying
+    outcome, _result = stage(node, benchmark_baseline_save=True)
+    assert outcome["failed"]
+    assert not (tmp_path / "baselines").exists()
+    node.docker_container = honest
+    stage(node, benchmark_baseline_save=True)
+    (kept,) = (tmp_path / "baselines").iterdir()
+    assert json.loads(kept.read_text())["key"]["target"] == "instance"
+    _outcome, result = stage(node)
+    assert statuses(result)["regression"] == "passed"
+
+
+def test_ais_bench_measures_with_the_same_names(stage):
+    class WithAisBench(Node):
+        def ais_bench(self, state, load=None, server=None, **_others):
+            if state == "started":
+                self.runs.append(("ais_bench", server["url"], load["requests"]))
+                return {"job": "/job", "problem": None, "data": {}}
+            if state == "absent":
+                return {}
+            totals = {"Benchmark Duration": {"total": "10 ms"}, "Total Requests": {"total": 4},
+                      "Success Requests": {"total": 4}, "Failed Requests": {"total": 0},
+                      "Total Generated Tokens": {"total": 4 * 128},
+                      "Output Token Throughput": {"total": "50 token/s"}}
+            return {"running": False, "exit_code": 0, "rows": [], "answers": {}, "log": [],
+                    "performance": {"totals": json.dumps(totals), "latencies": None}}
+
+    node = WithAisBench(valid())
+    variables = {"benchmark_tools": ["ais_bench"], "accuracy_executable": "/ais"}
+    begun, _result = stage(node, step="begin", **variables)
+    assert begun["observed"]["wanted"] == {"targets": ["instance"], "ais_bench": True, "balancer": False}
+    stage(node, step="ais_bench", **variables)
+    outcome, result = stage(node, **variables)
+    assert not outcome["failed"], outcome
+    assert node.runs == [("ais_bench", "http://192.0.2.11:8888", 4)]
+    assert statuses(result, f"{VLLM}-ais_bench-1") == {"client": "passed", "completed": "passed", "tokens": "passed"}
+    assert statuses(result, f"{VLLM}, AISBench")["same_server"] == "passed"
+
+
+def test_a_node_that_is_lost_is_named(stage):
+    node = Node(valid())
+    node.lost = True
+    outcome, result = stage(node)
+    assert (outcome["reachable"], statuses(result)) == (False, {"node_reachable": "failed"})
+
+
+def test_progress_is_told(stage):
+    stage(Node(valid()))
+    assert any("4 requests at 1/s" in line for line in stage.said)

@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with the inputs of a role is recorded like any failure, and the node is not asked."""
+
+from __future__ import annotations
+
+import json
+from unittest.mock import Mock
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.ascend.vllm.plugins.action import stage
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
+
+PLAN = valid()
+ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Returns a function (given=, **variables) -> (what the stage functional returned, its result, what the node was
+    asked); ``given`` tells whether the task has a plan.
+    """
+    def run(given=True, **variables):
+        asked = []
+
+        def execute(name, module_args, task_vars):
+            asked.append(module_args)
+            return {"servers": []}
+
+        args = {"stage": "functional", "observe": "ascend.vllm.chat_info", "plan": PLAN if given else None}
+        task = Mock(args=args, async_val=0, check_mode=False, register=None)
+        loader = DataLoader()
+        action = stage.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
+        action._execute_module, action._display = execute, Mock(verbosity=0)
+        outcome = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path),
+                                        "functional_image": ILLUSTRATION, **variables})
+        return outcome, json.loads((tmp_path / "node1" / "functional.json").read_text("utf-8")), asked
+    return run
+
+
+@pytest.mark.parametrize(("variables", "sentence"), [
+    ({"functional_image": "/none.png"}, "functional_image has to be a"),
+    ({"functional_max_tokens": "many"}, "functional_max_tokens"),
+])
+def test_an_input_that_cannot_be_used_is_a_failed_observation(ask, variables, sentence):
+    outcome, result, asked = ask(**variables)
+    assert (outcome["failed"], result["status"], asked) == (True, "failed", [])
+    assert [check["id"] for check in result["checks"]] == ["functional.observation"]
+    assert sentence in result["error"]
+
+
+def test_texts_of_the_command_line_reach_the_judge_in_their_types(ask):
+    _outcome, _result, (request,) = ask(functional_timeout_s="7", functional_max_tokens="5")
+    assert request["timeout"] == 7.0
+    assert {each["body"]["max_tokens"] for each in request["requests"] if "messages" in each["body"]} == {5}
+
+
+def test_the_plan_is_resolved_where_none_is_given(ask):
+    _outcome, result, (request,) = ask(given=False, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
+    assert [server["url"] for server in request["servers"]] == ["http://192.0.2.11:9000"]
+    assert result["plan_hash"] not in (None, PLAN["hash"])
+
+
+def test_a_plan_that_is_refused_asks_nothing(ask, tmp_path):
+    with pytest.raises(AnsibleActionFail, match="nothing was changed"):
+        ask(given=False, plan_release="v9.9.9", hostvars={})
+    assert not (tmp_path / "node1").exists()

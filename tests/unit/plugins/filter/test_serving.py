@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The patch applies to one file only; only our own superfluous containers are named."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule, why
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
+
+FILTERS = FilterModule().filters()
+SOURCE, EDITED = "a\n    x = 1\nb\n", "a\n    # x = 1\nb\n"
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+PATCH = {"id": "demo", "target": "/f.py", "pattern": "^(    )(x = 1)$", "replacement": r"\1# \2",
+         "sha256": sha256(SOURCE), "patched_sha256": sha256(EDITED)}
+
+
+def test_patch_applies():
+    assert FILTERS["patched"](SOURCE, PATCH) == EDITED
+
+
+@pytest.mark.parametrize(("text", "patch", "said"), [
+    (SOURCE + " ", PATCH, "the file /f.py of the image has SHA-256"),
+    (EDITED, PATCH, "the file /f.py of the image has SHA-256"),
+    (SOURCE, dict(PATCH, pattern="^(n)(ever)$"), "must match one line of /f.py, but matches 0"),
+    (SOURCE, dict(PATCH, pattern="^(.)()$"), "must match one line of /f.py, but matches 2"),
+    (SOURCE, dict(PATCH, replacement="y"), "the outcome has SHA-256"),
+])
+def test_patch_is_refused(text, patch, said):
+    with pytest.raises(AnsibleFilterError, match="demo") as failure:
+        FILTERS["patched"](text, patch)
+    assert said in str(failure.value)
+
+
+@pytest.mark.parametrize(("replicas", "ours", "superfluous"), [
+    (1, ["vllm-ascend-qwen25-vl"], []),
+    (2, ["vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-1", "vllm-ascend-qwen25-vl-3"], ["vllm-ascend-qwen25-vl-3"]),
+    (1, ["other", "other-1", "vllm-ascend-qwen25-vl-x", "vllm-ascend-qwen25-vl-1-2"], []),
+])
+def test_superfluous(replicas, ours, superfluous):
+    assert FILTERS["superfluous"](ours, valid(serving_replicas=replicas)) == superfluous
+
+
+def test_bind_mounts():
+    (instance,) = valid()["instances"]
+    mounts = FILTERS["bind_mounts"](instance)
+    assert mounts[0] == {"type": "bind", "source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True}
+    assert len(mounts) == len(instance["mounts"])
+
+
+@pytest.mark.parametrize(("result", "message"), [
+    ({"failed": True, "msg": "no image"}, "no image"),
+    ({"failed": True, "msg": "One or more items failed", "results": [
+        {"msg": "a: taken"}, {"failed": True, "msg": "b: no image"}, {"unreachable": True, "msg": "c: no route"}]},
+     "b: no image c: no route"),
+    ({"failed": True}, "no reason was given"),
+])
+def test_why(result, message):
+    assert why(result) == message
+
+
+def test_environment_of_a_container_names_the_interface_that_was_found():
+    (instance,) = valid_group("data_parallel")["node2"]["instances"]
+    observed = {"addresses": [{"interface": "bond0", "address": "192.0.2.12"}]}
+    found = FILTERS["container_environment"](instance, observed)
+    assert {name: found.pop(name) for name in ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME")} == {
+        "GLOO_SOCKET_IFNAME": "bond0", "TP_SOCKET_IFNAME": "bond0", "HCCL_SOCKET_IFNAME": "=bond0"}
+    assert found == instance["environment"]
+    with pytest.raises(AnsibleFilterError, match=r"no interface has 192\.0\.2\.12"):
+        FILTERS["container_environment"](instance, {"addresses": []})
+
+
+def test_environment_of_a_service_by_itself_is_that_of_the_plan():
+    (instance,) = valid()["instances"]
+    assert FILTERS["container_environment"](instance, {"addresses": []}) == instance["environment"]

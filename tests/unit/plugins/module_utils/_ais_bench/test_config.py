@@ -1,0 +1,184 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import ast
+import json
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import config
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import (
+    BadData,
+    digest,
+    prepare,
+    prepare_prompts,
+    render,
+    render_performance,
+)
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS, sum_of
+
+SERVER = {"url": "http://10.0.0.1:8888", "model": "qwen25_vl", "api_key": "k'\"]\\", "concurrency": 4,
+          "maximum_tokens": 64}
+
+
+@pytest.fixture
+def textvqa(tmp_path):
+    root = tmp_path / "textvqa"
+    (root / "textvqa_json").mkdir(parents=True)
+    (root / "train_images").mkdir()
+    (root / "train_images" / "1.jpg").touch()
+    (root / "textvqa_json" / "textvqa_val.jsonl").write_text(
+        '{"image": "made/elsewhere/1.jpg", "question": "?", "question_id": 1}\n\n')
+    (root / "textvqa_json" / "textvqa_val_annotations.json").write_text('{"annotations": []}')
+    return root
+
+
+def own(tmp_path, *rows):
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"name": "own", "path": str(path)}
+
+
+def subjects(tmp_path, *tables):
+    for table in tables:
+        (tmp_path / "mmlu" / table).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mmlu" / table).touch()
+    return {"name": "mmlu", "path": str(tmp_path / "mmlu")}
+
+
+def literals(text):
+    """Every keyword of every call, as far as its value is a literal."""
+    found = {}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant):
+            found.setdefault(node.arg, []).append(node.value.value)
+    return found
+
+
+def test_own_questions_with_and_without_options(tmp_path):
+    free = prepare([own(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path))
+    choice = prepare([own(tmp_path, {"question": "?", "answer": "A", "A": "x", "B": "y"})], str(tmp_path))
+    assert (free[0]["options"], choice[0]["options"]) == (None, ["A", "B"])
+    assert "{A}" not in render(SERVER, free)
+    assert "options=['A', 'B']" in render(SERVER, choice)
+
+
+def test_the_server_is_written_as_literals_whatever_the_key(tmp_path):
+    found = literals(render(SERVER, prepare([own(tmp_path, {"question": "?", "answer": "!"})], str(tmp_path))))
+    assert (found["url"], found["model"], found["api_key"]) == (
+        ["http://10.0.0.1:8888"], ["qwen25_vl"], [SERVER["api_key"]])
+    assert found["path"][-1].endswith("own.jsonl")
+
+
+def test_nothing_is_left_at_the_top_level_that_is_no_configuration(tmp_path):
+    tree = ast.parse(render(SERVER, prepare([subjects(tmp_path, "dev/law_dev.csv", "test/law_test.csv")],
+                                            str(tmp_path))))
+    assigned = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets}
+    imported = {alias.name for node in tree.body if isinstance(node, ast.With) for line in node.body
+                for alias in line.names}
+    deleted = {target.id for node in tree.body if isinstance(node, ast.Delete) for target in node.targets}
+    assert assigned == {"models", "datasets", "model_dataset_combinations", "eval", "summarizer"}
+    assert imported == deleted == {"mmlu_datasets", "mmlu_summary_groups"}
+
+
+def test_each_data_set_is_scored_in_a_task_of_its_own(tmp_path):
+    text = render(SERVER, prepare([subjects(tmp_path, "dev/law_dev.csv", "test/law_test.csv"),
+                                   own(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path)))
+    assert text.count("model_dataset_combinations.append(") == 2
+    assert "type=NaivePartitioner, n=100" in text
+
+
+@pytest.mark.parametrize(("tables", "missing"), [
+    (["dev/law_dev.csv", "test/law_test.csv", "test/art_test.csv"], "dev/art_dev.csv"),
+    (["dev/law_dev.csv", "test/readme.txt"], "test/law_test.csv"),
+    (["dev/notes", "test/notes"], "dev/SUBJECT_dev.csv, test/SUBJECT_test.csv"),
+])
+def test_a_subject_that_lacks_a_table_is_named(tmp_path, tables, missing):
+    with pytest.raises(BadData, match=f"mmlu lacks {missing} below"):
+        prepare([subjects(tmp_path, *tables)], str(tmp_path))
+
+
+def test_pictures_of_textvqa_are_named_where_they_are(textvqa, tmp_path):
+    found = prepare([{"name": "textvqa", "path": str(textvqa)}], str(tmp_path))
+    question = json.loads((tmp_path / "textvqa_val.jsonl").read_text())
+    assert found[0]["file"] == str(tmp_path / "textvqa_val.jsonl")
+    assert question["image"] == str(textvqa / "train_images" / "1.jpg")
+    assert (tmp_path / "textvqa_val_annotations.json").read_text() == '{"annotations": []}'
+
+
+def test_a_picture_that_is_missing_is_named(textvqa, tmp_path):
+    (textvqa / "train_images" / "1.jpg").unlink()
+    with pytest.raises(BadData, match=r"train_images/1\.jpg"):
+        prepare([{"name": "textvqa", "path": str(textvqa)}], str(tmp_path))
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_what_is_missing_of_a_known_data_set_is_named(name, tmp_path):
+    with pytest.raises(BadData, match="%s lacks .*%s" % (name, PRESETS[name].files[0])):
+        prepare([{"name": name, "path": str(tmp_path)}], str(tmp_path))
+
+
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("", "the file is empty"), ('{"question": "?"}\n', "line 1 is not"), ("[1]\n", "line 1 is not"),
+    ('{"question": "?", "answer": "!"}\n{"answer": 1}\n', "line 2 is not"), ("{broken\n", "cannot be read"),
+])
+def test_what_is_wrong_with_own_data_is_named(tmp_path, text, sentence):
+    path = tmp_path / "own.jsonl"
+    path.write_text(text)
+    with pytest.raises(BadData, match=sentence):
+        prepare([{"name": "own", "path": str(path)}], str(tmp_path))
+
+
+@pytest.mark.parametrize(("path", "sentence"), [("/none.jsonl", "cannot be read"), ("/data/other", "file of your own")])
+def test_own_data_that_are_not_there(path, sentence):
+    with pytest.raises(BadData, match=sentence):
+        config.prepare([{"name": "own", "path": path}], "/tmp")
+
+
+LOAD = {"requests": 6, "input_tokens": 8, "output_tokens": 3, "request_rate": 2.0, "statistics": ["Average", "P99"],
+        "tokenizer": "/data/it's", "file": ""}
+
+
+def test_a_performance_run_sends_each_request_once_and_streams():
+    text = render_performance(SERVER, LOAD)
+    found = literals(text)
+    assert (found["retry"], found["stream"], found["request_rate"], found["ignore_eos"], found["path"]) == (
+        [1], [True], [2.0], [True], ["/data/it's"])
+    assert "'MinValue': 8, 'MaxValue': 8" in text
+    assert "'MinValue': 3, 'MaxValue': 3" in text
+    assert "'RequestCount': 6" in text
+
+
+def test_own_prompts_are_repeated_up_to_the_number_of_requests(tmp_path):
+    source = tmp_path / "p.jsonl"
+    source.write_text('{"prompt": "a"}\n\n{"prompt": "b"}\n')
+    written = prepare_prompts(str(source), 3, str(tmp_path))
+    with open(written) as stream:
+        assert [json.loads(line)["question"] for line in stream] == ["a", "b", "a"]
+    assert literals(render_performance(SERVER, dict(LOAD, file=written)))["path"][-1] == written
+
+
+@pytest.mark.parametrize("text", ["", '{"question": "?"}\n', "[1]\n", "{broken\n"])
+def test_what_are_no_prompts_is_named(tmp_path, text):
+    path = tmp_path / "p.jsonl"
+    path.write_text(text)
+    with pytest.raises(BadData, match="benchmark_dataset_path"):
+        prepare_prompts(str(path), 1, str(tmp_path))
+
+
+def test_the_digest_is_of_the_data_and_not_of_their_place(tmp_path, textvqa):
+    first = digest(own(tmp_path, {"question": "?", "answer": "!"}))
+    assert first == digest(own(tmp_path, {"question": "?", "answer": "!"}))
+    assert first != digest(own(tmp_path, {"question": "?", "answer": "x"}))
+    whole = digest({"path": str(textvqa)})
+    moved = textvqa.rename(tmp_path / "elsewhere")
+    assert whole == digest({"path": str(moved)})
+    (moved / "train_images" / "1.jpg").write_text("bigger")
+    assert whole != digest({"path": str(moved)})
+
+
+def test_a_data_set_of_parts_has_its_score_in_a_row_of_its_own():
+    assert (sum_of("mmlu"), sum_of("ceval"), sum_of("gsm8k"), sum_of("mine")) == (
+        "mmlu-weighted", "ceval-weighted", "gsm8k", "mine")

@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node's part of the ping mesh: its rounds, what is tried again and what is given up; and the other hosts."""
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_ping, ping_loss
+
+
+class Clock:
+    """A clock that only sleeping and pinging move."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def part(loss, partners, npus=(0,), limit_s=100, took_s=0.1, shifts=(0, 1)):
+    """Run the mesh of one node; ``loss(npu, address, attempt)`` is a percentage, or an answer of the runner."""
+    clock, sent = Clock(), []
+
+    def run(argv, timeout_s):
+        npu, address = int(argv[2]), argv[-1]
+        attempt = sum(1 for one in sent if one[:2] == (npu, address)) + 1
+        sent.append((npu, address, round(clock.now, 3)))
+        clock.now += took_s
+        percent = loss(npu, address, attempt)
+        if isinstance(percent, tuple):
+            return percent
+        received = round(3 * (100 - percent) / 100)
+        summary = f"3 packets transmitted, {received} received, {percent:.2f}% packet loss"
+        return 0 if received == 3 else 1, f"device {npu} PING {address}\n{summary}\n", ""
+
+    result = hccn_ping.ping_mesh_part(run, "hccn_tool", list(npus), partners, list(shifts), 1.0, 10, limit_s, clock,
+                                      clock.sleep)
+    return result, sent
+
+
+NODE2 = {"host": "node2", "npus": {"0": "10.0.0.2", "1": "10.0.1.2"}}
+NODE3 = {"host": "node3", "npus": {"0": "10.0.0.3", "1": "10.0.1.3"}}
+
+
+def test_rounds_keep_their_time():
+    result, sent = part(lambda *_: 0, [NODE2, None, NODE3])
+    assert sent == [(0, "10.0.0.2", 0), (0, "10.0.1.2", 1), (0, "10.0.0.3", 4), (0, "10.0.1.3", 5)]
+    assert result["matrix"] == {"0": {"node2": [0, 0], "node3": [0, 0]}}
+    assert (result["not_sent"], result["retried"], result["rounds"]) == (0, 0, 6)
+
+
+def test_partial_loss_is_tried_again():
+    result, sent = part(lambda npu, address, attempt: 33.33 if attempt == 1 else 0, [NODE2])
+    assert result["matrix"] == {"0": {"node2": [0, 0]}}
+    assert result["retried"] == 2
+    assert len(sent) == 4
+
+
+def test_a_dead_ping_stays_dead_after_a_second_try():
+    result, _sent = part(lambda npu, address, attempt: 100 if address == "10.0.1.2" else 0, [NODE2])
+    assert result["matrix"]["0"]["node2"] == [0, 100]
+    assert result["retried"] == 1
+
+
+def test_many_dead_pings_are_not_tried_again():
+    partners = [addresses(f"node{n}") for n in range(2, 12)]
+    result, sent = part(lambda npu, address, attempt: 100 if address.endswith(".5") else 0, partners, shifts=range(8))
+    assert result["retried"] == 0
+    assert len(sent) == 80
+
+
+def test_tool_errors_are_kept_with_the_pairs():
+    result, _sent = part(lambda *_: (22, "", "Execute failed: Link status is down.\n"), [NODE2], shifts=(1,))
+    assert result["matrix"] == {"0": {"node2": [None, ping_loss.ERROR]}}
+    assert result["errors"] == {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
+
+
+def addresses(host):
+    return {"host": host, "npus": {str(npu): f"{host}.{npu}" for npu in range(8)}}
+
+
+def test_a_node_that_does_not_answer_is_given_up_and_the_next_is_met():
+    result, sent = part(lambda npu, address, attempt: 100 if address.startswith("node2") else 0,
+                        [addresses("node9"), addresses("node2"), addresses("node3")], shifts=range(8))
+    assert sum(address.startswith("node2") for _npu, address, _time in sent) == 3 + result["retried"]
+    assert (result["given_up"], result["retried"], result["not_sent"]) == (5, 3, 0)
+    assert result["matrix"]["0"]["node2"] == [100] * 3 + [None] * 5
+    assert result["matrix"]["0"]["node3"] == [0] * 8
+
+
+@pytest.mark.parametrize("answer", [100, (None, "", "")])
+def test_an_npu_that_nobody_ever_answers_gives_up(answer):
+    """Its port is dead, or its tool hangs: six timeouts have to be enough."""
+    result, sent = part(lambda *_: answer, [addresses(f"node{n}") for n in range(2, 9)], took_s=10, shifts=range(8))
+    assert len(sent) == 6
+    assert result["given_up"] == 7 * 8 - 6
+    assert result["retried"] == 0
+
+
+def test_the_time_limit_leaves_the_rest_untested():
+    result, sent = part(lambda *_: 0, [NODE2, NODE3], limit_s=2.5)
+    assert len(sent) == 3
+    assert result["not_sent"] == 1
+    assert result["matrix"]["0"]["node3"] == [0, None]
+
+
+def test_no_address_is_no_ping():
+    result, sent = part(lambda *_: 0, [{"host": "node2", "npus": {"1": "10.0.1.2"}}])
+    assert [one[1] for one in sent] == ["10.0.1.2"]
+    assert result["matrix"] == {"0": {"node2": [None, 0]}}
+
+
+def test_reach_hosts():
+    def connect(address, timeout):
+        if address[0].endswith(".3"):
+            raise ConnectionRefusedError(111, "refused")
+        if address[0].endswith(".4"):
+            raise OSError(113, "No route to host")
+
+        class Socket:
+            def close(self):
+                pass
+        return Socket()
+
+    targets = [{"host": f"node{n}", "address": f"192.0.2.{n}", "port": 22} for n in (2, 3, 4)]
+    reached = hccn_ping.reach_hosts(targets, 5, connect)
+    assert {host: one["reached"] for host, one in reached.items()} == {"node2": True, "node3": True, "node4": False}
+    assert "No route to host" in reached["node4"]["error"]
+    assert hccn_ping.reach_hosts([], 5, connect) == {}

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How hccn_tool is asked: what counts as an answer, what is tried again, and when it is asked no more."""
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_query
+from ansible_collections.ascend.vllm.plugins.module_utils._host import network as network_module
+
+UP = (0, "link status: UP\n", "")
+
+
+def runner(*answers):
+    """A runner that gives these answers in turn and remembers what it was asked."""
+    asked, left = [], list(answers)
+
+    def run(argv, timeout_s):
+        asked.append(argv)
+        return left.pop(0) if len(left) > 1 else left[0]
+    run.asked = asked
+    return run
+
+
+def ask(query, *answers, arguments=()):
+    return hccn_query.ask(runner(*answers), "hccn_tool", 3, query, 15, arguments, sleep=lambda _s: None)
+
+
+LOST = "device 3 PING 192.0.2.1\nrecv time out seq=0\n1 packets transmitted, 0 received, 100.00% packet loss\n"
+
+
+@pytest.mark.parametrize(("query", "answer", "expected"), [
+    ("link", UP, {"status": "UP"}),
+    # A ping with loss exits like a failure.
+    ("ping", (1, LOST, "Command execute failed!\n"), {"address": "192.0.2.1", "transmitted": 1, "received": 0,
+                                                      "loss_percent": 100.0, "rtt_ms": []}),
+])
+def test_answers(query, answer, expected):
+    assert ask(query, answer) == expected
+
+
+@pytest.mark.parametrize(("query", "answer", "kind", "message"), [
+    ("ip", (13, "", "Get ipconf failed, because no ip was preset there!\nCmd execute failed!\n"), "tool",
+     "Get ipconf failed, because no ip was preset there!"),
+    # The same exit status, another cause, and on stdout.
+    ("link", (13, "The command is not supported on this product.\n", ""), "tool",
+     "The command is not supported on this product."),
+    ("optical", (0, "Optical module is not present.\n", ""), "tool", "Optical module is not present."),
+    # Data and a failing status: not to be trusted.
+    ("link", (1, "link status: UP\n", "Command execute failed!\n"), "tool", "Command execute failed!"),
+    ("link", (5, "", ""), "tool", "exit status 5 without a message"),
+    ("lldp", (0, "", ""), "empty", "nothing was printed"),
+    ("link", (0, "link state unclear\n", ""), "unreadable", "link state unclear"),
+    ("link", (None, "", ""), "timeout", "no answer to -link within 15 s"),
+    ("ping", (22, "", "Execute failed: Link status is down.\n"), "tool", "Execute failed: Link status is down."),
+])
+def test_errors(query, answer, kind, message):
+    error = ask(query, answer)["error"]
+    assert (error["kind"], error["message"], error["code"]) == (kind, message, answer[0])
+
+
+def test_a_busy_tool_is_asked_again_but_not_for_ever():
+    busy = (11, "hccn_tool is busy, please try again.\n", "")
+    assert ask("link", busy, busy, UP) == {"status": "UP"}
+    run = runner(busy)
+    error = hccn_query.ask(run, "hccn_tool", 0, "link", 15, sleep=lambda _s: None)["error"]
+    assert error["message"] == "hccn_tool is busy, please try again."
+    assert len(run.asked) == 4
+
+
+def test_npus_are_asked_side_by_side_and_one_query_at_a_time_each():
+    active, most, lock, overlap = set(), [0], threading.Lock(), []
+
+    def run(argv, timeout_s):
+        npu = argv[2]
+        with lock:
+            overlap.append(npu in active)
+            active.add(npu)
+            most[0] = max(most[0], len(active))
+        time.sleep(0.02)
+        with lock:
+            active.remove(npu)
+        return UP
+
+    answers = hccn_query.query_npus(run, "hccn_tool", [0, 1, 5], ["link", "link"], 15)
+    assert sorted(answers) == ["0", "1", "5"]
+    assert most[0] == 3
+    assert not any(overlap)
+
+
+def test_a_hung_npu_is_asked_nothing_more_and_the_others_are():
+    def run(argv, timeout_s):
+        return (None, "", "") if argv[2] == "1" and argv[3] == "-ip" else UP
+
+    answers = hccn_query.query_npus(run, "hccn_tool", [0, 1], ["link", "ip", "link"], 15)
+    assert answers["0"]["link"] == {"status": "UP"}
+    assert answers["1"]["ip"]["error"]["kind"] == "timeout"
+    assert answers["1"]["link"]["error"]["kind"] == "skipped"
+
+
+def test_a_hanging_process_is_ended_in_time():
+    started = time.monotonic()
+    assert hccn_query.run_bounded(["sleep", "30"], 0.2) == (None, "", "")
+    assert time.monotonic() - started < 5
+    code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)"
+    assert hccn_query.run_bounded([sys.executable, "-c", code], 10) == (7, "out\n", "err\n")
+
+
+def test_device_npus():
+    assert hccn_query.device_npus(["davinci10", "davinci2", "davinci_manager", "davinci", "null"]) == [2, 10]
+
+
+def test_host_network():
+    entries = [
+        {"ifname": "lo", "flags": ["LOOPBACK", "UP"], "addr_info": [{"family": "inet", "local": "127.0.0.1",
+                                                                     "prefixlen": 8, "scope": "host"}]},
+        {"ifname": "bond0", "flags": ["UP", "LOWER_UP"], "linkinfo": {"info_kind": "bond"},
+         "addr_info": [{"family": "inet", "local": "192.0.2.7", "prefixlen": 24, "scope": "global"}]},
+        {"ifname": "eth1", "flags": ["NO-CARRIER", "UP"], "addr_info": []},
+        {},
+    ]
+    network = network_module.host_network(runner((0, json.dumps(entries), "")), 5)
+    assert network == {"error": None, "interfaces": [
+        {"name": "lo", "up": True, "kind": "loopback", "addresses": []},
+        {"name": "bond0", "up": True, "kind": "bond", "addresses": [{"address": "192.0.2.7", "prefix": 24}]},
+        {"name": "eth1", "up": False, "kind": None, "addresses": []},
+    ]}
+    old = network_module.host_network(runner((255, "", 'Option "-json" is unknown\n')), 5)
+    assert old == {"interfaces": [], "error": 'ip -json address failed: Option "-json" is unknown'}
+
+
+@pytest.mark.parametrize(("answer", "present"), [
+    ((0, "sha256:1\n", ""), True), ((1, "", "Error: No such image: x\n"), False),
+    ((1, "", "Cannot connect to the Docker daemon\n"), None)])
+def test_image_present(answer, present):
+    assert hccn_query.image_present(runner(answer), "x", 5) is present

@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real outputs of npu-smi and real version files, where the machine has a corpus of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import npu_smi, version_files
+
+
+def differences(expected, actual, path=""):
+    """Paths at which `actual` is not what was expected; keys beyond the expected ones are allowed."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return [found for key, value in expected.items()
+                for found in differences(value, actual.get(key, "missing"), "%s.%s" % (path, key))]
+    if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        return [found for number, value in enumerate(expected)
+                for found in differences(value, actual[number], "%s[%d]" % (path, number))]
+    return [] if expected == actual else ["%s: expected %r, got %r" % (path, expected, actual)]
+
+
+@pytest.mark.parametrize(("folder", "parse"), [
+    ("npu-smi-info", npu_smi.parse_info),
+    ("npu-smi-other", npu_smi.parse_blocks),
+    ("files", version_files.parse),
+])
+def test_every_real_sample(corpus, folder, parse):
+    samples = sorted((corpus / folder).glob("*.txt"))
+    found = {}
+    for sample in samples:
+        expected = json.loads(sample.with_suffix(".expected.json").read_text("utf-8"))
+        with open(sample, encoding="utf-8", newline="") as stream:
+            found[sample.name] = differences(expected, parse(stream.read()))
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+    assert len(found) > 10

@@ -1,0 +1,189 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import socket
+import tarfile
+import threading
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import images as image
+
+INSPECTION = {"Id": "sha256:1", "RepoDigests": ["quay.io/ascend/vllm-ascend@sha256:2"], "RepoTags": None,
+              "Architecture": "arm64", "Size": 10, "Created": "2025-11-10T00:00:00Z"}
+
+
+def test_an_image():
+    assert image.describe_image(json.dumps([INSPECTION])) == {
+        "id": "sha256:1", "digests": ["quay.io/ascend/vllm-ascend@sha256:2"], "tags": [], "architecture": "aarch64",
+        "size_bytes": 10, "created": "2025-11-10T00:00:00Z"}
+
+
+def test_an_engine():
+    info = {"ServerVersion": "20.10.24", "Architecture": "x86_64", "DockerRootDir": "/var/lib/docker"}
+    assert image.describe_engine(json.dumps(info)) == {
+        "version": "20.10.24", "architecture": "x86_64", "data_root": "/var/lib/docker"}
+
+
+@pytest.mark.parametrize(("read", "text", "reason"), [
+    (image.describe_image, "[]", "unknown form"),
+    (image.describe_image, "[{}]", "unknown form"),
+    (image.describe_image, "Error", "unknown form"),
+    (image.describe_engine, "{}", "unknown form"),
+    (image.describe_engine, '{"ServerErrors": ["Cannot connect to it"]}', "does not answer: Cannot connect"),
+    (image.describe_probe, "exec format error", "printed no versions, but: exec format error"),
+    (image.describe_probe, '{"python": "3.11"}', "printed no versions"),
+])
+def test_another_answer_is_an_error(read, text, reason):
+    with pytest.raises(image.ImageError, match=reason):
+        read(text)
+
+
+def test_the_probe_may_be_preceded_by_other_output():
+    versions = {"architecture": "aarch64", "python": "3.11.13", "cann": "8.3.RC1", "packages": {"vllm": "0.11.0+empty"}}
+    assert image.describe_probe("WARNING: x\n" + json.dumps(versions) + "\n") == versions
+    assert image.describe_probe("") is None
+
+
+@pytest.mark.parametrize(("reference", "digest", "mirror", "name"), [
+    ("quay.io/ascend/vllm-ascend:v1", "", "", "quay.io/ascend/vllm-ascend:v1"),
+    ("quay.io/ascend/vllm-ascend:v1", "sha256:a", "", "quay.io/ascend/vllm-ascend@sha256:a"),
+    ("quay.io/ascend/vllm-ascend:v1", "", "quay.mirror.example/", "quay.mirror.example/ascend/vllm-ascend:v1"),
+    ("quay.io/ascend/vllm-ascend:v1", "sha256:a", "10.0.0.1:5000/q", "10.0.0.1:5000/q/ascend/vllm-ascend@sha256:a"),
+    ("ascend/vllm-ascend:v1", "", "10.0.0.1:5000", "10.0.0.1:5000/ascend/vllm-ascend:v1"),
+    ("10.0.0.9:5000/vllm-ascend:v1", "", "10.0.0.1:5000", "10.0.0.1:5000/vllm-ascend:v1"),
+])
+def test_the_name_to_pull_by(reference, digest, mirror, name):
+    assert image.pull_name(reference, digest, mirror) == name
+
+
+@pytest.mark.parametrize(("found", "digest", "expected"), [
+    (None, "", False),
+    ({"id": "sha256:1", "digests": []}, "", True),
+    ({"id": "sha256:1", "digests": []}, "sha256:1", True),
+    ({"id": "sha256:1", "digests": ["q/a@sha256:2"]}, "sha256:2", True),
+    ({"id": "sha256:1", "digests": ["q/a@sha256:2"]}, "sha256:3", False),
+])
+def test_what_a_digest_pins(found, digest, expected):
+    assert image.holds(found, digest) is expected
+
+
+class Engine:
+    """The end of the engine's socket: it reads one request and gives one answer."""
+
+    def __init__(self, status, body):
+        self._answer = ("HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)).encode()
+        self.request = b""
+
+    def connect(self, _connection):
+        near, far = socket.socketpair()
+
+        def serve():
+            with far:
+                while b"\r\n\r\n" not in self.request:
+                    self.request += far.recv(4096)
+                far.sendall(self._answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return near
+
+
+MANIFEST = {"Descriptor": {"digest": "sha256:2"}, "Platforms": [
+    {"architecture": "arm64", "os": "linux"}, {"architecture": "amd64", "os": "linux"}, {"architecture": "", "os": ""}]}
+
+
+def test_the_registry_is_asked_through_the_engine():
+    engine = Engine(200, json.dumps(MANIFEST))
+    found = image.ask_registry("10.0.0.1:5000/ascend/vllm-ascend@sha256:2", engine.connect, "bG9naW4=")
+    assert found == {"digest": "sha256:2", "architectures": ["aarch64", "x86_64"], "error": None}
+    assert engine.request.startswith(b"GET /distribution/10.0.0.1:5000/ascend/vllm-ascend@sha256:2/json HTTP/1.1")
+    assert b"X-Registry-Auth: bG9naW4=" in engine.request
+
+
+@pytest.mark.parametrize(("status", "body", "reason"), [
+    (403, '{"message": "denied: requested access"}', "denied: requested access"),
+    (200, "<html>", "could not ask the registry"),
+    (200, "{}", "could not ask the registry"),
+    (500, "[]", "could not ask the registry"),
+])
+def test_a_registry_that_does_not_tell(status, body, reason):
+    found = image.ask_registry("a:1", Engine(status, body).connect)
+    assert reason in found["error"]
+    assert found["architectures"] == []
+
+
+def test_an_engine_that_is_not_there():
+    def refuse(_connection):
+        raise OSError("No such file or directory")
+
+    assert "No such file" in image.ask_registry("a:1", refuse)["error"]
+
+
+def encoded(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(("config", "name", "expected"), [
+    (None, "quay.io/a:1", None),
+    ("not JSON", "quay.io/a:1", None),
+    ('{"auths": {"quay.io": {}}, "credsStore": "x"}', "quay.io/a:1", None),
+    (json.dumps({"auths": {"quay.io": {"auth": encoded("me:a:b")}}}), "quay.io/a:1",
+     {"username": "me", "password": "a:b", "serveraddress": "quay.io"}),
+    (json.dumps({"auths": {"quay.io": {"auth": encoded("me:x")}}}), "10.0.0.1:5000/a:1", None),
+    (json.dumps({"auths": {"r:5000": {"identitytoken": "t"}}}), "r:5000/a:1",
+     {"identitytoken": "t", "serveraddress": "r:5000"}),
+])
+def test_the_login_of_a_registry(config, name, expected):
+    found = image.registry_login(config, name)
+    assert (json.loads(base64.urlsafe_b64decode(found)) if found else None) == expected
+
+
+def save(path, images, mode="w", manifest=True):
+    """An archive as ``docker save`` writes it, its manifest last."""
+    with tarfile.open(path, mode) as archive:
+        def add(name, content):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+        entries = []
+        for tags, architecture in images:
+            config = json.dumps({"architecture": architecture, "tags": tags}).encode()
+            name = hashlib.sha256(config).hexdigest() + ".json"
+            add("layer/layer.tar", bytes(5 << 20))
+            add(name, config)
+            entries.append({"Config": name, "RepoTags": tags, "Layers": ["layer/layer.tar"]})
+        if manifest:
+            add("manifest.json", json.dumps(entries).encode())
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_what_an_archive_holds(tmp_path, mode):
+    save(tmp_path / "a.tar", [(["q/a:1"], "arm64"), (None, "amd64")], mode)
+    found = image.describe_archive(str(tmp_path / "a.tar"))
+    assert [(entry["tags"], entry["architecture"]) for entry in found] == [(["q/a:1"], "aarch64"), ([], "x86_64")]
+    assert len(found[0]["id"]) == len("sha256:") + 64
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "no_manifest"])
+def test_a_damaged_archive_is_named(tmp_path, damage):
+    path = tmp_path / "a.tar"
+    save(path, [(["q/a:1"], "arm64")], "w:gz" if damage == "cut" else "w", manifest=damage != "no_manifest")
+    if damage != "no_manifest":
+        path.write_bytes(path.read_bytes()[:-200] if damage == "cut" else b"no archive")
+    with pytest.raises(image.ImageError, match=r"a\.tar is no whole archive of docker save"):
+        image.describe_archive(str(path))
+
+
+@pytest.mark.parametrize(("tags", "expected"), [
+    ([["q/a:1"]], 0), ([["q/a:2"]], 0), ([[]], 0), ([["x:1"], ["q/a:1"]], 1), ([["x:1"], ["x:2"]], None), ([], None)])
+def test_the_planned_image_of_an_archive(tags, expected):
+    images = [{"tags": names} for names in tags]
+    found = image.choose_from_archive(images, "q/a:1")
+    assert found is (None if expected is None else images[expected])

@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client against real HTTP on the loopback, with answers as vLLM gives them and as nothing should."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN, Server
+
+ASK = {"endpoint": "/v1/chat/completions", "body": {"model": "m", "messages": []}}
+CARD = {"data": [{"id": "m", "max_model_len": 32}]}
+
+
+def completion(text):
+    return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": 2}}
+
+
+def event(text):
+    return "data: " + json.dumps({"choices": [{"delta": {"content": text}, "finish_reason": None}]}) + "\n\n"
+
+
+@pytest.fixture
+def serve():
+    """Starts a server that gives one answer; returns its address and the list of requests it got."""
+    servers = []
+
+    def start(status, body):
+        got = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self):
+                length = int(self.headers.get("Content-Length") or 0)
+                sent = json.loads(self.rfile.read(length) or "null")
+                got.append((self.path, self.headers.get("Authorization"), sent))
+                self.send_response(status)
+                self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+                self.end_headers()
+                self.wfile.write(body if isinstance(body, bytes) else (
+                    body if isinstance(body, str) else json.dumps(body)).encode())
+
+            do_GET = do_POST = answer
+
+            def log_message(self, *args):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return "http://127.0.0.1:%d" % server.server_port, got
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_an_answer(serve):
+    url, got = serve(200, completion("red, yellow, blue"))
+    answer = Server(url, "secret").ask(ASK)
+    assert answer.pop("latency_s") >= 0
+    assert answer == {"status": 200, "text": "red, yellow, blue", "finish_reason": "stop", "prompt_tokens": 5,
+                      "completion_tokens": 2}
+    assert got == [("/v1/chat/completions", "Bearer secret", ASK["body"])]
+
+
+def test_no_proxy_is_on_the_way(serve, monkeypatch):
+    url, got = serve(200, completion("hello"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    try:
+        assert importlib.reload(client).Server(url).ask(ASK)["status"] == 200
+    finally:
+        monkeypatch.undo()
+        importlib.reload(client)
+    assert len(got) == 1
+
+
+@pytest.mark.parametrize(("key", "header"), [("given", "Bearer secret"), ("none", None)])
+def test_which_key_a_request_carries(serve, key, header):
+    url, got = serve(200, completion(""))
+    Server(url, "secret").ask(dict(ASK, key=key))
+    assert got[0][1] == header
+
+
+def test_a_wrong_key_is_another_one(serve):
+    url, got = serve(401, {"error": "Unauthorized"})
+    answer = Server(url, "secret").ask(dict(ASK, key="wrong"))
+    assert got[0][1] not in (None, "Bearer secret")
+    assert (answer["status"], answer["error"]) == (401, "Unauthorized")
+
+
+@pytest.mark.parametrize(("status", "body", "error"), [
+    (404, {"error": {"message": "The model `m` does not exist.", "code": 404}}, "The model `m` does not exist."),
+    (400, {"message": "too long"}, "too long"),
+    (500, "Internal Server Error", "no JSON object: Internal Server Error"),
+    (302, {}, "{}"),
+    (200, "<html>", "no JSON object: <html>"),
+    (200, b"\xff\xfe", "no JSON object: \ufffd\ufffd"),
+])
+def test_refusals_and_nonsense_are_observed(serve, status, body, error):
+    url, got = serve(status, body)
+    answer = Server(url).ask(ASK)
+    assert (answer["status"], answer["error"]) == (status, error)
+    assert "text" not in answer
+    assert len(got) == 1
+
+
+def test_a_stream_is_added_up(serve):
+    url, _got = serve(200, event("TONG") + ": comment\n\n" + event("") + event("YI") + "data: [DONE]\n\n")
+    answer = Server(url).ask({"endpoint": "/v1/chat/completions", "body": {"stream": True}})
+    assert (answer["text"], answer["chunks"], answer["ended"]) == ("TONGYI", 2, True)
+    assert answer["time_to_first_token_s"] <= answer["latency_s"]
+
+
+@pytest.mark.parametrize(("body", "error"), [
+    (event("cut"), None), (event("x") + 'data: {"error": {"message": "EngineCore died"}}\n\n', "EngineCore died"),
+    ("data: {broken\n\n", None)])
+def test_a_stream_that_breaks_off_has_not_ended(serve, body, error):
+    url, _got = serve(200, body)
+    answer = Server(url).ask({"endpoint": "/v1/completions", "body": {"stream": True}})
+    assert answer["ended"] is False
+    assert answer.get("error") == error
+
+
+def test_models_tell_names_and_the_limit_of_prompts(serve):
+    url, got = serve(200, CARD)
+    server = Server(url)
+    found = server.models()
+    assert (found["models"], found["max_model_len"]) == (["m"], 32)
+    server.ask({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": -2})
+    assert got[1][2] == {"prompt": [FILLER_TOKEN] * 30}
+
+
+def test_without_a_limit_no_such_prompt_is_sent(serve):
+    url, got = serve(200, CARD)
+    answer = Server(url).ask({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1})
+    assert (answer["sent"], got) == (False, [])
+
+
+def test_a_dead_server_is_an_observation():
+    answer = Server("http://127.0.0.1:9").ask(ASK)
+    assert answer["status"] is None
+    assert "refused" in answer["error"]
+
+
+def test_a_silent_server_costs_the_time_out():
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answer = Server("http://127.0.0.1:%d" % listener.getsockname()[1], timeout=0.2).ask(ASK)
+    assert answer["status"] is None
+    assert "timed out" in answer["error"]
+    assert answer["latency_s"] < 2

@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import hub
+
+SHA = "ab" * 32
+
+MODELSCOPE = {"Code": 200, "Data": {"Files": [
+    {"Path": "sub", "Name": "sub", "Type": "tree", "Size": 0},
+    {"Path": "sub/x.safetensors", "Type": "blob", "Size": 12, "Sha256": SHA.upper(), "Revision": "c1"},
+    {"Path": ".gitattributes", "Type": "blob", "Size": 1, "Sha256": SHA},
+    {"Path": "config.json", "Type": "blob", "Size": 2, "Sha256": SHA},
+]}}
+
+HUGGINGFACE = {"id": "o/m", "sha": "c0ffee", "siblings": [
+    {"rfilename": "model.safetensors", "size": 12, "blobId": "11" * 20,
+     "lfs": {"sha256": SHA, "size": 12, "pointerSize": 1}},
+    {"rfilename": "config.json", "size": 2, "blobId": "22" * 20},
+    {"rfilename": ".gitattributes", "size": 2, "blobId": "33" * 20},
+]}
+
+
+def asked(source, answer, **options):
+    """The Listing, and the URLs that were asked for it."""
+    urls = []
+
+    def get(url):
+        urls.append(url)
+        return answer if isinstance(answer, str) else json.dumps(answer)
+
+    listing = hub.list_files(source, options.get("endpoint", ""), "o/m", options.get("revision", ""), get, len)
+    return listing, urls
+
+
+def test_modelscope():
+    listing, urls = asked("modelscope", MODELSCOPE)
+    assert urls == ["https://www.modelscope.cn/api/v1/models/o/m/repo/files?Revision=master&Recursive=True"]
+    assert listing == ("master", (("config.json", 2, SHA, None), ("sub/x.safetensors", 12, SHA, None)))
+
+
+def test_huggingface_states_sha256_for_lfs_and_the_blob_id_for_the_rest():
+    listing, urls = asked("huggingface", HUGGINGFACE, endpoint="http://mirror:8090/", revision="v1/x")
+    assert urls == ["http://mirror:8090/api/models/o/m/revision/v1%2Fx?blobs=true"]
+    assert listing == ("c0ffee", (("config.json", 2, None, "22" * 20), ("model.safetensors", 12, SHA, None)))
+
+
+def test_a_folder_over_http():
+    listing, urls = asked("http", "%s  ./a b.bin\n%s *c\n%s  .x\n" % (SHA, SHA, SHA), endpoint="http://h/m")
+    assert urls == ["http://h/m/SHA256SUMS"]
+    assert listing.files == (("a b.bin", len("http://h/m/a%20b.bin"), SHA, None), ("c", len("http://h/m/c"), SHA, None))
+
+
+@pytest.mark.parametrize(("source", "answer", "reason"), [
+    ("modelscope", "<html>", "not JSON"),
+    ("modelscope", "[]", "not a JSON object"),
+    ("modelscope", {"Code": 10010205001, "Message": "no such model"}, "10010205001: no such model"),
+    ("modelscope", {"Code": 200, "Data": {"Files": [{"Path": "a", "Type": "blob"}]}}, "lacks 'Size'"),
+    ("modelscope", {"Code": 200, "Data": {"Files": []}}, "no file"),
+    ("huggingface", {"error": "Repository not found"}, "Repository not found"),
+    ("http", "no sums here", "expected '<64 hex digits>"),
+    ("http", SHA + "  ../../etc/passwd", "outside"),
+    ("http", SHA + "  /etc/passwd", "outside"),
+    ("http", "", "no file"),
+])
+def test_another_answer_is_an_error(source, answer, reason):
+    with pytest.raises(hub.HubError, match=reason):
+        asked(source, answer)
+
+
+@pytest.mark.parametrize("path", ["../../etc/cron.d/x", "/etc/passwd", "a/../../b", "--token", ""])
+@pytest.mark.parametrize("source", ["modelscope", "huggingface"])
+def test_a_hub_cannot_write_outside_the_folder(source, path):
+    answer = {"Code": 200, "Data": {"Files": [{"Path": path, "Type": "blob", "Size": 2, "Sha256": SHA}]},
+              "sha": "c", "siblings": [{"rfilename": path, "size": 2, "blobId": "22" * 20}]}
+    with pytest.raises(hub.HubError, match="outside"):
+        asked(source, answer)
+
+
+def test_a_refused_token():
+    hub.check_login('{"Code": 200}')
+    with pytest.raises(hub.HubError, match="refused the token in weights_hub_token: invalid access token"):
+        hub.check_login('{"Code": 10010205010, "Message": "invalid access token"}')
+
+
+@pytest.mark.parametrize("source", ["modelscope", "huggingface", "http"])
+def test_the_client_gets_no_token_in_argv_or_environment(source):
+    command = hub.download_command(source, "http://mirror:8090", "o/m", "r", ["a", "b"], "/data/x", 3)
+    environment = hub.download_environment(source, "http://mirror:8090")
+    assert "--token" not in command
+    assert not set(environment) & set(hub.TOKEN_VARIABLES.values())
+    assert set(command) > {"a", "b", "3", "/data/x"}
+    assert "http://mirror:8090" in [*environment.values(), *command]

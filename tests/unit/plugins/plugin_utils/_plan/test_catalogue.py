@@ -1,0 +1,188 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The catalogue fits its schema and does not contradict itself."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+
+import jsonschema
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
+    CATALOGUE,
+    ROOT,
+)
+
+SCHEMA = json.loads((ROOT / "roles" / "plan" / "files" / "catalogue" / "schema.json").read_text("utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+RELEASES = CATALOGUE["releases"]
+
+
+def test_schema_is_a_schema():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_catalogue_fits_its_schema():
+    assert [f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(CATALOGUE)] == []
+
+
+def _set(path, value):
+    def change(catalogue):
+        *parents, last = path.split("/")
+        for key in parents:
+            catalogue = catalogue[key]
+        catalogue[last] = value
+    return change
+
+
+def _drop(path):
+    def change(catalogue):
+        *parents, last = path.split("/")
+        for key in parents:
+            catalogue = catalogue[key]
+        del catalogue[last]
+    return change
+
+
+@pytest.mark.parametrize(("change", "where"), [
+    (_drop("models"), "$"),
+    (_set("extra", {}), "$"),
+    (_drop("releases/v0.11.0/cann"), "$.releases['v0.11.0']"),
+    (_set("releases/v0.11.0/colour", "red"), "$.releases['v0.11.0']"),
+    (_set("releases/v0.11.0/driver_minimum", "25"), "$.releases['v0.11.0'].driver_minimum"),
+    (_set("releases/v0.11.0/image", {"repository": "vllm-ascend", "variants": []}),
+     "$.releases['v0.11.0'].image.repository"),
+    (_set("releases/0.11.0", {}), "$.releases"),
+    (_set("releases/v0.11.0rc1/patches/mrotary_embedding/sha256", "fdc1"),
+     "$.releases['v0.11.0rc1'].patches.mrotary_embedding"),
+    (_set("hardware/atlas_800_a2/npus", 0), "$.hardware.atlas_800_a2.npus"),
+    (_set("models/qwen2_5_vl_32b_instruct/directory", "a/b"), "$.models.qwen2_5_vl_32b_instruct.directory"),
+    (_set("serve_options/port", {"switch": True, "flag": True}), "$.serve_options.port"),
+    (_set("serve_options/max_model_len", {}), "$.serve_options"),
+    (_set("bench_options/serve/port", {"since": "0.12"}), "$.bench_options.serve.port.since"),
+    (_drop("bench_options/latency"), "$.bench_options"),
+])
+def test_schema_finds_what_is_wrong(change, where):
+    broken = copy.deepcopy(CATALOGUE)
+    change(broken)
+    assert where in [error.json_path for error in VALIDATOR.iter_errors(broken)]
+
+
+@pytest.mark.parametrize("model", CATALOGUE["models"])
+def test_models_name_releases_of_the_catalogue(model):
+    releases = CATALOGUE["models"][model]["releases"]
+    named = releases["documented"] + releases["undocumented"]
+    assert sorted(named) == sorted(RELEASES)
+
+
+@pytest.mark.parametrize("model", CATALOGUE["models"])
+def test_quantised_models_come_from_a_model_of_the_catalogue(model):
+    quantize = CATALOGUE["models"][model]["sources"].get("quantize")
+    assert quantize is None or quantize["from"] in CATALOGUE["models"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_options_of_the_vllm_of_every_release_are_known(release):
+    assert RELEASES[release]["vllm"] in CATALOGUE["vllm_versions"]
+
+
+def test_vllm_versions_are_in_order():
+    keys = [lookup.version_key(version) for version in CATALOGUE["vllm_versions"]]
+    assert keys == sorted(keys)
+
+
+def test_options_come_before_they_go_and_within_the_known_versions():
+    known = CATALOGUE["vllm_versions"]
+    tables = [CATALOGUE["serve_options"], *CATALOGUE["bench_options"].values()]
+    for name, option in [pair for table in tables for pair in table.items()]:
+        since, until = option.get("since", known[0]), option.get("until", "999.0.0")
+        assert lookup.version_key(since) < lookup.version_key(until), name
+        assert {since, until} <= {*known, "999.0.0"}, name
+
+
+# Options that came, went or changed as the release notes of vLLM and vLLM Ascend say.
+@pytest.mark.parametrize(("option", "vllm", "kind"), [
+    ("async-scheduling", "0.11.0", lookup.SWITCH),
+    ("enable-prefix-caching", "0.32.0", lookup.SWITCH),
+    ("headless", "0.18.0", lookup.FLAG),
+    ("max-num-batched-tokens", "0.30.0", lookup.VALUE),
+    ("nnodes", "0.11.0", None),
+    ("nnodes", "0.23.0", lookup.VALUE),
+    ("disable-mm-preprocessor-cache", "0.11.0", lookup.FLAG),
+    ("disable-mm-preprocessor-cache", "0.13.0", None),
+    ("fail-on-environ-validation", "0.16.0", None),
+    ("fail-on-environ-validation", "0.17.0", lookup.SWITCH),
+    ("shutdown-timeout", "0.17.0", None),
+    ("shutdown-timeout", "0.18.0", lookup.VALUE),
+    ("swap-space", "0.17.0", lookup.VALUE),
+    ("swap-space", "0.18.0", None),
+])
+def test_serve_options(option, vllm, kind):
+    assert lookup.serve_options(CATALOGUE, vllm).get(option) == kind
+
+
+def test_serve_options_of_an_unknown_version():
+    with pytest.raises(KeyError, match=r"9\.9\.9"):
+        lookup.serve_options(CATALOGUE, "9.9.9")
+    with pytest.raises(KeyError, match=r"9\.9\.9"):
+        lookup.bench_options(CATALOGUE, "9.9.9", "serve")
+
+
+@pytest.mark.parametrize(("option", "vllm", "kind"), [
+    ("custom-skip-chat-template", "0.11.0", lookup.FLAG),
+    ("skip-chat-template", "0.11.0", None),
+    ("skip-chat-template", "0.12.0", lookup.FLAG),
+    ("num-warmups", "0.11.0", None),
+    ("num-warmups", "0.23.0", lookup.VALUE),
+    ("endpoint-type", "0.23.0", None),
+    ("sonnet-input-len", "0.32.0", None),
+])
+def test_options_of_bench_serve(option, vllm, kind):
+    assert lookup.bench_options(CATALOGUE, vllm, "serve").get(option) == kind
+
+
+def test_an_engine_has_no_port():
+    engine = lookup.engine_options(CATALOGUE)
+    assert {"quantization", "max-model-len", "tensor-parallel-size"} <= engine
+    assert not {"host", "port", "api-key", "chat-template", "lora-modules"} & engine
+
+
+@pytest.mark.parametrize(("base", "overlay", "merged"), [
+    ({}, {"a": 1}, {"a": 1}),
+    ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"a": {"b": 3, "c": 2}}),
+    ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
+    ({"a": {"b": 1}}, {"a": None}, {"a": None}),
+])
+def test_merge(base, overlay, merged):
+    before = copy.deepcopy(base)
+    assert lookup.merge(base, overlay) == merged
+    assert base == before
+
+
+@pytest.mark.parametrize(("text", "release"), [
+    ("0.11.0rc1", "v0.11.0rc1"), ("v0.18.0", "v0.18.0"), ("", ""), ("main", "main")])
+def test_release_id(text, release):
+    assert lookup.release_id(text) == release
+
+
+@pytest.mark.parametrize(("name", "known"), [
+    ("max-num-seq", "max-num-seqs"), ("tensor-paralel-size", "tensor-parallel-size"), ("zzz", None)])
+def test_nearest(name, known):
+    assert lookup.nearest(name, CATALOGUE["serve_options"]) == known
+
+
+@pytest.mark.parametrize("release", [name for name, entry in RELEASES.items()
+                                     if entry["patches"]["mrotary_embedding"]["policy"] != "fixed"])
+def test_patch_comments_one_line_out(release):
+    """The pattern finds the entry in a file of the shape of utils.py, once, and keeps its indentation."""
+    patch = RELEASES[release]["patches"]["mrotary_embedding"]
+    source = 'OPS = {\n        "RotaryEmbedding": A,\n        "MRotaryEmbedding": AscendMRotaryEmbedding,\n}\n'
+    patched, count = re.subn(patch["pattern"], patch["replacement"], source, flags=re.MULTILINE)
+    assert count == 1
+    assert patched == source.replace('        "MR', '        # "MR')
+    assert re.subn(patch["pattern"], patch["replacement"], patched, flags=re.MULTILINE)[1] == 0

@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import judge as accuracy
+
+SETTINGS = {"enabled": True, "datasets": [{"name": "own", "path": "/own.jsonl", "minimum": 70}], "references": [],
+            "compare_with": "", "maximum_drop": 1}
+SCORE = {"dataset": "own", "metric": "accuracy", "version": "1a", "score": 80.0, "printed": "80.00", "answered": 10,
+         "failed": 0}
+OBSERVED = {"problem": None, "scores": [SCORE], "answers": {"own": {"answered": 10, "failed": 0}}, "log": ["the end"],
+            "comparison": [], "compared_with": None}
+
+
+def judge(settings=None, **observed):
+    found = accuracy.judge({"plan": {"model": {"id": "m"}}, "settings": dict(SETTINGS, **(settings or {})),
+                            "observed": dict(OBSERVED, **observed)})
+    return {check["id"]: check for check in found}
+
+
+def statuses(**arguments):
+    return {name: check["status"] for name, check in judge(**arguments).items()}
+
+
+def test_a_good_score_passes():
+    assert statuses() == dict.fromkeys(("data", "answered", "score", "reference", "gate"), "passed")
+
+
+def test_not_measured_is_not_passed():
+    assert statuses(not_run="accuracy_enabled is false") == {"score": "not_run"}
+
+
+def test_data_that_are_not_there_end_it():
+    assert statuses(problem="gsm8k lacks test.jsonl") == {"data": "failed"}
+
+
+@pytest.mark.parametrize("scores", [[], [dict(SCORE, score=None, printed="-")]])
+def test_a_dash_is_no_score(scores):
+    found = judge(scores=scores, answers={}, log=["warmup failed", "Task state is error"])
+    assert (found["score"]["status"], found["answered"]["status"]) == ("failed", "failed")
+    assert "Task state is error" in found["score"]["actual"]
+    assert "gate" not in found
+
+
+def test_failed_requests_fail_however_good_the_score():
+    found = statuses(answers={"own": {"answered": 9, "failed": 1}})
+    assert (found["answered"], found["gate"]) == ("failed", "failed")
+
+
+@pytest.mark.parametrize(("score", "status"), [(70.0, "passed"), (69.9, "failed")])
+def test_the_gate(score, status):
+    assert statuses(scores=[dict(SCORE, score=score)])["gate"] == status
+
+
+def test_without_a_reference_nothing_is_gated():
+    found = statuses(settings={"datasets": [{"name": "own", "path": "/own.jsonl"}]})
+    assert found["reference"] == "not_run"
+    assert "gate" not in found
+
+
+def test_parts_are_counted_with_their_whole():
+    found = judge(settings={"datasets": [{"name": "mmlu", "path": "/d", "minimum": 70}]},
+                  scores=[dict(SCORE, dataset="mmlu")],
+                  answers={"lukaemon_mmlu_law": {"answered": 3, "failed": 0},
+                           "lukaemon_mmlu_virology": {"answered": 4, "failed": 1},
+                           "other": {"answered": 9, "failed": 0}})
+    assert found["answered"]["actual"] == "7 answered, 1 failed"
+    assert found["score"]["status"] == "passed"
+
+
+@pytest.mark.parametrize(("delta", "status"), [(0.5, "passed"), (-1.0, "passed"), (-1.1, "failed")])
+def test_the_difference_to_another_model(delta, status):
+    row = {"dataset": "own", "metric": "accuracy", "before": 80.0 - delta, "after": 80.0, "delta": delta,
+           "within": status == "passed"}
+    found = statuses(settings={"compare_with": "/bf16.json"}, comparison=[row],
+                     compared_with={"model": "bf16", "release": "v1", "host": "node1"})
+    assert found["delta"] == status
+
+
+def test_other_data_give_no_difference():
+    found = statuses(settings={"compare_with": "/bf16.json"},
+                     compared_with={"model": "bf16", "release": "v1", "host": "node1"})
+    assert found["delta"] == "not_run"

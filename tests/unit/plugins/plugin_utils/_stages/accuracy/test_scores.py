@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
+
+
+@pytest.mark.parametrize(("datasets", "sentence"), [
+    ([], "accuracy_datasets is empty"),
+    ([{"name": "gsm8k"}], "name and path"),
+    ([{"name": "gsm8k", "path": "/d", "minimun": 1}], "name and path"),
+    ([{"name": "gsm8k", "path": "/d"}, {"name": "gsm8k", "path": "/e"}], "names gsm8k twice"),
+    ([{"name": "gsm8k", "path": "/d", "minimum": "80 %"}], "minimum of gsm8k has to be a number"),
+])
+def test_bad_input_is_named(datasets, sentence):
+    with pytest.raises(scores.BadInput, match=sentence):
+        scores.check_settings({"datasets": datasets})
+
+
+def test_good_input():
+    scores.check_settings({"datasets": [{"name": "gsm8k", "path": "/d", "baseline": 80, "tolerance": 0.5}]})
+
+
+def test_the_server_is_the_planned_instance():
+    assert scores.server({"model": {"served_name": "m"}}, {"url": "http://10.0.0.1:8888"},
+                           {"concurrency": "4", "maximum_tokens": 16}) == {
+        "url": "http://10.0.0.1:8888", "model": "m", "concurrency": 4, "maximum_tokens": 16}
+
+
+def row(dataset, score, version="1a"):
+    return {"dataset": dataset, "version": version, "metric": "accuracy", "mode": "gen", "model": score}
+
+
+def test_scores_carry_the_counts_of_their_requests_and_the_digest_of_their_data():
+    datasets = [{"name": "own"}, {"name": "gone"}]
+    found = scores.scores([row("own", "50.00"), row("gone", "-")], {"own": {"answered": 2, "failed": 0}}, datasets,
+                            {"own": "5ha"})
+    assert [(score["dataset"], score["score"], score["answered"], score["data"]) for score in found] == [
+        ("own", 50.0, 2, "5ha"), ("gone", None, 0, None)]
+    assert scores.figures(found, datasets) == [{"name": "own, accuracy", "value": 50.0, "unit": "points"}]
+
+
+@pytest.mark.parametrize(("printed", "score"), [("61.50", 61.5), ("-", None)])
+def test_a_data_set_of_many_parts_has_one_score(printed, score):
+    def total(name, value, metric):
+        return dict(row(name, value, "-"), metric=metric if value != "-" else "-")
+
+    # As AISBench 3.1 writes it: each sum in a row for every metric. Where a part is missing there is no sum but a dash.
+    failed = dict(row("lukaemon_mmlu_virology", "-", "-"), metric="-", mode="-")
+    rows = [row("lukaemon_mmlu_law", "60.00"), row("lukaemon_mmlu_virology", "62.00") if score else failed,
+            total("mmlu", "61.00", "accuracy"), total("mmlu", "61.00", "naive_average"),
+            total("mmlu-stem", "0.00", "naive_average")]
+    rows += [total("mmlu-weighted", printed, metric) for metric in ("accuracy", "weighted_average")][:2 if score else 1]
+    answers = {"lukaemon_mmlu_law": {"answered": 3, "failed": 0},
+               "lukaemon_mmlu_virology": {"answered": 4, "failed": 1}}
+    found = scores.scores(rows, answers, [{"name": "mmlu"}], {"mmlu": "5ha"})
+    assert [each["dataset"] for each in found] == ["mmlu", "lukaemon_mmlu_law", "lukaemon_mmlu_virology"]
+    assert (found[0]["score"], found[0]["answered"], found[0]["failed"]) == (score, 7, 1)
+    assert len(scores.figures(found, [{"name": "mmlu"}])) == (1 if score else 0)
+
+
+KNOWN = [{"model": "m", "dataset": "gsm8k", "score": 80, "tolerance": 5, "source": "somewhere"}]
+
+
+@pytest.mark.parametrize(("dataset", "at_least"), [
+    ({"name": "gsm8k", "minimum": 70, "baseline": 90}, 70), ({"name": "gsm8k", "baseline": 90, "tolerance": 2}, 88),
+    ({"name": "gsm8k", "baseline": 90}, 90), ({"name": "gsm8k"}, 75)])
+def test_the_sites_numbers_come_before_the_known_ones(dataset, at_least):
+    assert scores.reference(dataset, "m", KNOWN)["at_least"] == at_least
+
+
+def test_a_known_score_is_of_one_model_and_data_set():
+    assert scores.reference({"name": "gsm8k"}, "other", KNOWN) is None
+    assert scores.reference({"name": "mmlu"}, "m", KNOWN) is None
+
+
+def score(value, **more):
+    return dict({"dataset": "own", "metric": "accuracy", "version": "1a", "score": value, "answered": 10,
+                 "data": "5ha"}, **more)
+
+
+def test_two_models_are_compared_on_the_same_data():
+    assert scores.compare([score(80.0)], [score(79.25)]) == [
+        {"dataset": "own", "metric": "accuracy", "before": 80.0, "after": 79.25, "delta": -0.75}]
+
+
+@pytest.mark.parametrize("other", [{"dataset": "x"}, {"metric": "pass@1"}, {"version": "2b"}, {"answered": 9},
+                                   {"score": None}, {"data": "6ha"}])
+def test_other_data_are_not_compared(other):
+    assert scores.compare([score(80.0)], [dict(score(79.0), **other)]) == []
+
+
+@pytest.mark.parametrize(("after", "within"), [(80.5, True), (79.0, True), (78.9, False)])
+def test_a_drop_has_a_limit(after, within):
+    (row,) = scores.verdicts(scores.compare([score(80.0)], [score(after)]), 1)
+    assert row["within"] is within
+
+
+def test_sums_of_ceval_are_no_parts():
+    rows = [row("ceval-law", "60.00"), dict(row("ceval-stem", "1.00", "-"), metric="naive_average"),
+            dict(row("ceval-weighted", "60.00", "-"), metric="accuracy"),
+            dict(row("ceval-weighted", "60.00", "-"), metric="weighted_average")]
+    found = scores.scores(rows, {"ceval-law": {"answered": 3, "failed": 0}}, [{"name": "ceval"}], {})
+    assert [(each["dataset"], each["metric"]) for each in found] == [
+        ("ceval", "weighted_average"), ("ceval-law", "accuracy")]

@@ -1,0 +1,254 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every lie that a benchmark can tell, and that it is caught."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import judge as benchmark
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.targets import serves
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
+
+SETTINGS = {"num_prompts": 10, "random_output_len_tokens": 8, "slo": {}, "max_cv_percent": 5, "minimum_ratio": 0.97,
+            "baseline_save": False}
+SERVICE = {"id": "c0ffee", "image": "sha256:1", "running": True, "started_at": "now", "restarts": 0,
+           "labels": {LABEL: "abc"}, "weights": "w", "driver": "d"}
+RUN = {"id": "vllm-serve-1", "kind": "serve", "file": "node1/benchmark/vllm-serve-1.json", "exit_code": 0,
+       "seconds": 3.0, "timed_out": False, "log": ["done"], "services": {"vllm": identity(SERVICE)},
+       "overlap_percent": None,
+       "metrics": {"num_prompts": 10.0, "completed": 10.0, "failed": 0.0, "total_output_tokens": 80.0,
+                   "output_throughput": 100.0, "p99_ttft_ms": 50.0}}
+WARM_UP = {"models": ["qwen25_vl"], "sent": 2, "answered": 2, "errors": [], "good": True}
+INSTANCE = {"name": "vllm", "url": "http://a:1", "serves": True, "hash": "abc", "service": SERVICE, "warm_up": WARM_UP}
+MEASURED = {"name": "vllm", "target": "instance", "tool": "vllm", "hosts": ["node1"], "num_prompts": 10,
+            "warm_up": None, "runs": [RUN], "baseline": None, "sweep": None}
+
+
+def judge(change=lambda measured: None, instance=None, peers=None, looks=2, **settings):
+    measured = copy.deepcopy(MEASURED)
+    change(measured)
+    measured["summary"] = analysis.summarise(measured["runs"])
+    seen = dict(INSTANCE, **(instance or {}))
+    good = serves(seen) and seen["warm_up"]["good"]
+    return {check["id"]: (check["status"], check["actual"]) for check in benchmark.judge({
+        "host": "node1", "peers": peers or {}, "plan": {"model": {"served_name": "qwen25_vl"}},
+        "settings": dict(SETTINGS, **settings),
+        "observed": {"instances": [seen], "measurements": [measured] if good else [],
+                     "looks": [{"vllm": identity(SERVICE)}] * looks}})}
+
+
+def failed(change):
+    return [name for name, (status, _actual) in judge(change).items() if status == "failed"]
+
+
+def test_an_honest_run_passes():
+    found = {name: status for name, (status, _actual) in judge().items()}
+    assert found.pop("baseline") == "not_run"
+    assert found == dict.fromkeys(("service", "warm_up", "client", "completed", "tokens", "same_server"), "passed")
+
+
+def test_a_result_without_a_count_of_failures_as_of_0_11():
+    assert failed(lambda measured: measured["runs"][0]["metrics"].pop("failed")) == []
+
+
+@pytest.mark.parametrize(("check", "change"), [
+    ("completed", {"completed": 5.0, "total_output_tokens": 40.0, "failed": 5.0}),
+    ("completed", {"failed": 1.0}),
+    ("completed", {"num_prompts": 9.0}),
+    ("tokens", {"total_output_tokens": 79.0}),
+])
+def test_wrong_counts(check, change):
+    assert failed(lambda measured: measured["runs"][0]["metrics"].update(change)) == [check]
+
+
+def test_a_result_without_a_throughput_is_not_judged_further():
+    found = judge(lambda measured: measured["runs"][0]["metrics"].pop("output_throughput"), slo={"p99_ttft_ms": 60})
+    assert not {"objective", "baseline"} & set(found)
+
+
+def test_exit_code_0_with_nothing_answered():
+    lie = {"completed": 0.0, "failed": 0.0, "total_output_tokens": 0.0}
+    assert failed(lambda measured: measured["runs"][0]["metrics"].update(lie)) == ["completed", "tokens"]
+
+
+@pytest.mark.parametrize(("change", "actual"), [
+    ({"kind": None, "metrics": {}, "exit_code": 1, "log": ["a", "Error: b"]}, "1; its log ends: a / Error: b"),
+    ({"kind": None, "metrics": {}, "exit_code": 0, "log": []}, "exit code 0"),
+    ({"kind": None, "metrics": {}, "exit_code": None, "timed_out": True}, "none after 3.0 s"),
+    ({"kind": "unknown", "metrics": {}}, "none, exit code 0"),
+])
+def test_a_client_without_a_result(change, actual):
+    found = judge(lambda measured: measured["runs"][0].update(change))
+    assert found["client"][0] == "failed"
+    assert actual in found["client"][1]
+    assert "completed" not in found
+
+
+@pytest.mark.parametrize("change", [{"container": "other"}, {"restarts": 1}, {"started_at": "later"},
+                                    {"image": "sha256:2"}, {"weights": "v"}, {"driver": "e"}])
+def test_another_server_afterwards(change):
+    assert failed(lambda measured: measured["runs"][0]["services"]["vllm"].update(change)) == ["same_server"]
+
+
+def test_a_server_that_is_gone_afterwards():
+    assert failed(lambda measured: measured["runs"][0].update(services={"vllm": identity(None)})) == ["same_server"]
+
+
+@pytest.mark.parametrize(("change", "actual"), [
+    ({"models": ["other"]}, "served names: ['other']"),
+    ({"models": None, "answered": 0, "errors": ["refused"]}, "refused"),
+    ({"answered": 1, "errors": ["boom"]}, "1 of 2 answered, boom"),
+])
+def test_a_warm_up_that_fails_ends_the_measurement(change, actual):
+    found = judge(instance={"warm_up": dict(WARM_UP, good=False, **change)})
+    assert set(found) == {"service", "warm_up"}
+    assert found["warm_up"][0] == "failed"
+    assert actual in found["warm_up"][1]
+
+
+@pytest.mark.parametrize("service", [None, dict(SERVICE, running=False), dict(SERVICE, labels={}),
+                                     dict(SERVICE, labels={LABEL: "xyz"})])
+def test_only_the_planned_instance_is_measured(service):
+    found = judge(instance={"service": service})
+    assert {name: status for name, (status, _actual) in found.items()} == {"service": "failed"}
+
+
+def behind_a_balancer(measured):
+    measured.update(name="balancer", target="balancer", hosts=["node1", "node2"], warm_up=WARM_UP)
+
+
+HERE, GONE = {"v": identity(SERVICE)}, {"v": identity(dict(SERVICE, restarts=1))}
+
+
+@pytest.mark.parametrize(("peers", "verdict", "actual"), [
+    ({"node2": {"looks": [HERE, HERE]}}, "passed", "nothing changed"),
+    ({"node2": {"looks": [HERE, GONE]}}, "failed", "node2 v: restarts 0 → 1"),
+    ({"node2": {"looks": [HERE, {}]}}, "failed", "node2 v: container c0ffee → None"),
+    ({"node2": {"looks": [HERE]}}, "failed", "node2 left in the meantime"),
+    ({}, "failed", "node2 left in the meantime"),
+])
+def test_servers_behind_a_balancer_are_the_same_on_every_node(peers, verdict, actual):
+    found = judge(behind_a_balancer, peers=peers)
+    assert (found["same_server"][0], found["completed"][0]) == (verdict, "passed")
+    assert actual in found["same_server"][1]
+
+
+def test_a_balancer_that_does_not_pass_the_warm_up_on():
+    def change(measured):
+        behind_a_balancer(measured)
+        measured.update(warm_up=dict(WARM_UP, good=False, answered=0, models=["other"]), runs=[])
+
+    assert judge(change, peers={"node2": {"looks": [HERE, HERE]}})["warm_up"] == (
+        "failed", "0 of 2 answered, served names: ['other']")
+
+
+def test_what_another_host_measured_is_of_the_same_server():
+    def by_ais_bench(measured):
+        measured.update(tool="ais_bench")
+        measured["runs"][0]["services"] = {}
+
+    assert judge(by_ais_bench)["same_server"][0] == "passed"
+    assert judge(by_ais_bench, looks=1)["same_server"][0] == "failed"
+
+
+@pytest.mark.parametrize(("overlap", "verdict", "objective"), [
+    (95.0, "passed", "passed"), (40.0, "not_run", "not_run")])
+def test_clients_of_a_node_that_did_not_run_side_by_side(overlap, verdict, objective):
+    found = judge(lambda measured: measured["runs"][0].update(overlap_percent=overlap), slo={"p99_ttft_ms": 60})
+    assert (status(found, "together"), status(found, "objective")) == (verdict, objective)
+
+
+def test_one_of_several_clients_without_a_result():
+    clients = [dict(RUN), dict(RUN, kind=None, metrics={}, exit_code=1, log=["Error: b"])]
+    found = judge(lambda measured: measured["runs"][0].update(clients=clients, kind=None, metrics={}))
+    assert found["client"] == ("failed", "none, exit code 1; its log ends: Error: b")
+
+
+def repeated(*throughputs):
+    def change(measured):
+        run = measured["runs"][0]
+        measured["runs"] = [dict(run, metrics=dict(run["metrics"], output_throughput=value)) for value in throughputs]
+    return change
+
+
+def status(found, name):
+    return found.get(name, (None,))[0]
+
+
+def test_repeats_that_agree_pass_and_noise_is_inconclusive():
+    assert status(judge(repeated(100.0, 101.0, 99.0)), "noise") == "passed"
+    assert status(judge(repeated(100.0, 150.0, 60.0)), "noise") == "not_run"
+
+
+@pytest.mark.parametrize(("limit", "throughputs", "verdict"), [
+    (60, (100.0,), "passed"), (40, (100.0,), "failed"), (60, (100.0, 200.0), "not_run"),
+    (40, (100.0, 200.0), "not_run")])
+def test_the_objective(limit, throughputs, verdict):
+    assert status(judge(repeated(*throughputs), slo={"p99_ttft_ms": limit}), "objective") == verdict
+
+
+@pytest.mark.parametrize(("before", "throughputs", "verdict"), [
+    (100.0, (97.0,), "passed"), (100.0, (96.9,), "failed"), (100.0, (50.0, 150.0), "not_run")])
+def test_the_baseline(before, throughputs, verdict):
+    def change(measured):
+        repeated(*throughputs)(measured)
+        medians = {"output_throughput": sorted(throughputs)[0]}
+        measured["baseline"] = {"file": "b.json", "recorded_at": "then", "rows": analysis.compare(
+            {"output_throughput": before}, medians)}
+
+    found = judge(change)
+    assert (status(found, "baseline"), status(found, "regression")) == ("passed", verdict)
+
+
+def test_numbers_of_a_broken_run_are_not_judged():
+    broken = {"completed": 9.0, "failed": 1.0}
+    found = judge(lambda measured: measured["runs"][0]["metrics"].update(broken), slo={"p99_ttft_ms": 60})
+    assert not {"objective", "baseline", "regression"} & set(found)
+
+
+@pytest.mark.parametrize(("best", "kind", "verdict"), [(4, "serve", "passed"), (None, "serve", "failed"),
+                                                       (4, None, "not_run")])
+def test_the_sweep(best, kind, verdict):
+    point = {"value": 4, "missed": {} if best else {"p99_ttft_ms": 90.0}, "run": dict(RUN, kind=kind)}
+    sweep = {"variable": "request_rate", "objective": {"p99_ttft_ms": 60}, "points": [point], "best": best}
+    assert status(judge(lambda measured: measured.update(sweep=sweep)), "sweep") == verdict
+
+
+OFFLINE = {"id": "vllm-latency", "wanted": "latency", "kind": "latency", "metrics": {"avg_latency": 1.5}, "log": [],
+           "timed_out": False, "exit_code": 1, "seconds": 2.0}
+
+
+def throughput(requests, tokens):
+    return dict(OFFLINE, wanted="throughput", kind="throughput", metrics={
+        "num_requests": float(requests), "total_num_tokens": float(tokens), "tokens_per_second": 1.0})
+
+
+@pytest.mark.parametrize(("run", "verdict"), [
+    (OFFLINE, "passed"), (dict(OFFLINE, kind=None, metrics={}), "failed"),
+    (dict(OFFLINE, timed_out=True, kind=None), "failed"),
+    (throughput(10, 10 * (32 + 8)), "passed"), (throughput(10, 10 * (31 + 8)), "passed"),
+    (throughput(9, 10 * (32 + 8)), "failed"),
+    (throughput(10, 10 * (1024 + 128)), "failed"),  # defaults of vllm bench throughput from 0.14 on
+])
+def test_offline_runs(run, verdict):
+    found = benchmark.judge({"plan": {}, "settings": dict(SETTINGS, random_input_len_tokens=32),
+                             "observed": {"offline": [run]}})
+    assert [(check["id"], check["status"]) for check in found] == [("offline", verdict)]
+
+
+@pytest.mark.parametrize(("restored", "verdict"), [(True, "passed"), (False, "failed")])
+def test_a_service_that_was_stopped_has_to_be_back(restored, verdict):
+    found = benchmark.judge({"plan": {}, "settings": dict(SETTINGS, restore_timeout_s=5),
+                             "observed": {"offline": [], "restored": restored}})
+    assert [(check["id"], check["status"]) for check in found] == [("restored", verdict)]
+
+
+def test_check_mode_passes_nothing():
+    found = benchmark.judge({"plan": {}, "settings": SETTINGS, "observed": {"not_run": "check mode"}})
+    assert [(check["id"], check["status"]) for check in found] == [("completed", "not_run")]

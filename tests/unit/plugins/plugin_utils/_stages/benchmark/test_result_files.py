@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import parse
+
+SERVE = """\
+INFO 11-20 10:00:00 [x.py:1] Starting main benchmark run: 4
+100%|##########| 4/4 [00:02<00:00]
+============ Serving Benchmark Result ============
+Successful requests:                     3
+Failed requests:                         1
+Benchmark duration (s):                  2.50
+Output token throughput (tok/s):         48.00
+---------------Time to First Token----------------
+P99 TTFT (ms):                           12.75
+==================================================
+Trailing note:                           7
+"""
+
+PERFORMANCE = """\
+[2026-11-20 10:00:00,000] [ais_bench] [INFO] Performance Results of task: one/synthetic:
+╒═══════════════╤═══════╤═════════╕
+│ Performance Parameters │ Stage │ Average │
+╞═══════════════╪═══════╪═════════╡
+│ TTFT          │ total │ 8.5  ms │
+├───────────────┼───────┼─────────┤
+│ TPOT          │ total
+│ ITL           │ 7.5  ms │
+......
+╒═══════════════╤═══════╤═════════╕
+│ Common Metric │ Stage │ Value   │
+╞═══════════════╪═══════╪═════════╡
+│ Failed Requests │ total │ 0     │
+╘═══════════════╧═══════╧═════════╛
+"""
+
+ACCURACY = """\
+dataset      version    metric    mode      model-a          model-b
+-----------  ---------  --------  ------  ---------  ---------------
+own_set      1a2b3c     accuracy  gen         81.25  0.50 (4/8)
+gone         -          -         -               -               -
+
+a line after the table
+"""
+
+
+def test_of_appended_results_the_last_counts():
+    lines = "".join(json.dumps({"completed": count, "num_prompts": 4}) + "\n" for count in (1, 3))
+    assert parse(lines) == {"kind": "serve", "metrics": {"completed": 3.0, "num_prompts": 4.0}}
+
+
+# What newer versions add beside the keys of 0.11.0 (0.23.0: failed, rtfx; 0.33.0: latencies, probes, null where off).
+NEWER = {
+    "completed": 4, "num_prompts": 4, "failed": 0, "request_rate": "inf", "request_goodput": None, "rtfx": 0.0,
+    "latencies": [0.1], "queue_times": None, "server_ttfts": [0.1], "probe_p99_ttft_ms": 5.5, "probe_enabled": False,
+    "spec_decode_acceptance_rate": float("nan"), "diffusion_stats": {"committed_throughput": 2.5},
+    "p99_client_queue_time_ms": 0.25, "p99.9_e2el_including_client_queue_ms": 9.0,
+}
+
+
+def test_what_newer_versions_add():
+    assert parse(json.dumps(NEWER)) == {"kind": "serve", "metrics": {
+        "completed": 4.0, "num_prompts": 4.0, "failed": 0.0, "rtfx": 0.0, "probe_p99_ttft_ms": 5.5,
+        "diffusion_stats.committed_throughput": 2.5, "p99_client_queue_time_ms": 0.25,
+        "p99.9_e2el_including_client_queue_ms": 9.0}}
+
+
+def test_serve_text_counts_only_the_block():
+    assert parse(SERVE) == {"kind": "serve", "metrics": {
+        "Successful requests": 3.0, "Failed requests": 1.0, "Benchmark duration (s)": 2.5,
+        "Output token throughput (tok/s)": 48.0, "P99 TTFT (ms)": 12.75}}
+
+
+def test_of_two_runs_the_last_counts():
+    assert parse(SERVE + SERVE.replace("48.00", "50.00"))["metrics"]["Output token throughput (tok/s)"] == 50.0
+
+
+@pytest.mark.parametrize(("data", "kind", "metrics"), [
+    ({"num_prompts": 2, "completed": 0, "request_rate": "inf", "label": None, "tp": "2", "request_goodput": None},
+     "serve", {"num_prompts": 2.0, "completed": 0.0}),
+    ({"avg_latency": 1.5, "latencies": [1, 2], "percentiles": {"99": 2.5}}, "latency",
+     {"avg_latency": 1.5, "percentiles.99": 2.5}),
+    ({"elapsed_time": 2, "requests_per_second": 4.5, "good": True}, "throughput",
+     {"elapsed_time": 2.0, "requests_per_second": 4.5}),
+    ({"num_prompts": 2, "completed": 2, "mean_ttft_ms": float("nan")}, "serve", {"num_prompts": 2.0, "completed": 2.0}),
+    ({"something": 1}, "unknown", {}),
+])
+def test_json(data, kind, metrics):
+    assert parse(json.dumps(data)) == {"kind": kind, "metrics": metrics}
+
+
+def test_latency_and_throughput_text():
+    assert parse("x\nAvg latency: 2.5 seconds\n99% percentile latency: 3 seconds\nTraceback (most recent") == {
+        "kind": "latency", "metrics": {"Avg latency": 2.5, "99% percentile latency": 3.0}}
+    assert parse("Throughput: 2.50 requests/s, 640.00 total tokens/s, 320.00 output tokens/s\n"
+                 "Total num prompt tokens:  128\n") == {
+        "kind": "throughput", "metrics": {"requests/s": 2.5, "total tokens/s": 640.0, "output tokens/s": 320.0,
+                                          "Total num prompt tokens": 128.0}}
+
+
+def test_performance_tables_leave_out_what_is_cut():
+    assert parse(PERFORMANCE) == {"kind": "perf", "rows": [
+        {"task": "one/synthetic", "Performance Parameters": "TTFT", "Stage": "total", "Average": "8.5  ms"},
+        {"task": "one/synthetic", "Common Metric": "Failed Requests", "Stage": "total", "Value": "0"}]}
+
+
+def test_performance_files():
+    assert parse('{"Total Requests": {"total": 6}, "Benchmark Duration": {"total": "1.5 ms"}}')["rows"] == [
+        {"Common Metric": "Total Requests", "Stage": "total", "Value": "6"},
+        {"Common Metric": "Benchmark Duration", "Stage": "total", "Value": "1.5 ms"}]
+    assert parse("Performance Parameters,Stage,Average,N\nE2EL,total,41.3 ms,6\n")["rows"] == [
+        {"Performance Parameters": "E2EL", "Stage": "total", "Average": "41.3 ms", "N": "6"}]
+
+
+ROW = {"dataset": "own_set", "version": "1a2b3c", "metric": "accuracy", "mode": "gen", "model-a": "81.25"}
+
+
+@pytest.mark.parametrize("text", [
+    "dataset version metric mode model-a\n---- - - - -\nown_set 1a2b3c accuracy gen 81.25\n",
+    "dataset,version,metric,mode,model-a\nown_set,1a2b3c,accuracy,gen,81.25\n",
+    "| dataset | version | metric | mode | model-a |\n|--- | --- | --- | --- | ---|\n"
+    "| own_set | 1a2b3c | accuracy | gen | 81.25 |\n",
+])
+def test_accuracy_has_one_meaning_in_three_forms(text):
+    assert parse(text) == {"kind": "accuracy", "rows": [ROW]}
+
+
+def test_scores_of_a_dead_server_are_none_and_never_zero():
+    rows = parse(ACCURACY)["rows"]
+    assert [(score["dataset"], score["model"], score["score"]) for score in tables.scores(rows)] == [
+        ("own_set", "model-a", 81.25), ("own_set", "model-b", 0.5),
+        ("gone", "model-a", None), ("gone", "model-b", None)]
+
+
+@pytest.mark.parametrize(("cell", "value", "unit"), [
+    ("12300.2 ms", 12300.2, "ms"), ("2048.2945  ms", 2048.2945, "ms"), ("6", 6.0, None),
+    ("-1.5e3 token/s", -1500.0, "token/s")])
+def test_numbers_with_units(cell, value, unit):
+    assert tables.number(cell) == (value, unit)
+
+
+@pytest.mark.parametrize("cell", ["-", "", "nan", "1.2.3", "12 ms later", "N/A"])
+def test_what_is_no_number(cell):
+    with pytest.raises(ValueError, match="is not a number"):
+        tables.number(cell)
+
+
+def test_speculation_and_progress():
+    assert parse("====\n==== Speculative Decoding Metrics  [10.0.0.2:80] ====\n====\nDrafts           12\n") == {
+        "kind": "spec_decode", "rows": [{"Drafts": "12"}]}
+    drawing = "+---+\n| Task Name | Status |\n+===+\n| a/b | %s |\n+---+\n"
+    assert parse(drawing % "running" + drawing % "done") == {
+        "kind": "progress", "rows": [{"Task Name": "a/b", "Status": "done"}]}
+
+
+FRAGMENTS = (
+    "{", '{"completed": 1e999, "num_prompts": 1', "}", '"', "[" * 5000, "│ a │", "╒═╕", "| x |",
+    "│ Performance Parameters │ Stage │", "Performance Parameters,Stage,N", "dataset version metric mode m",
+    "dataset,version,metric,mode,m", "Avg latency: 1 seconds", "Throughput: a/s",
+    "==== Serving Benchmark Result ====", "Successful requests: 1",
+)
+
+
+@given(st.text() | st.lists(st.sampled_from(FRAGMENTS)).map("\n".join))
+def test_any_text_is_read(text):
+    result = parse(text)
+    assert ("metrics" in result) != ("rows" in result)
+    assert all(isinstance(value, float) for value in result.get("metrics", {}).values())
+
+
+@pytest.mark.parametrize("folder", ["vllm-bench", "ais-bench"])
+def test_corpus(corpus, folder):
+    labels = sorted((corpus / folder).glob("*.expected.json"))
+    assert labels
+    wrong = {}
+    for label in labels:
+        sample = next(path for path in (label.with_name(label.name.replace(".expected.json", ending))
+                                        for ending in (".txt", ".json")) if path.exists())
+        found = parse(sample.read_text("utf-8"))
+        if found != json.loads(label.read_text("utf-8")):
+            wrong[label.name] = found
+    assert wrong == {}
+
+
+def test_results_recorded_from_the_real_tools(corpus):
+    found = {path.name: result_files.parse(path.read_text("utf-8"))
+             for path in (corpus / "recorded").rglob("*") if path.suffix in {".json", ".csv", ".txt"}}
+    assert len(found) >= 8
+    assert "unknown" not in {result["kind"] for result in found.values()}
+    assert found["vllm_bench_serve_allfailed_v0.11.0.json"]["metrics"]["completed"] == 0.0
+    assert tables.scores(found["summary_dead_server.csv"]["rows"])[0]["score"] is None

@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import targets
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import BadInput, identity
+
+URL = "http://10.0.0.9:8080"
+
+
+@pytest.mark.parametrize(("wanted", "url", "instances", "found"), [
+    (["auto"], "", 1, ["instance"]),
+    (["auto"], "", 4, ["instance", "node"]),
+    (["auto"], URL, 1, ["instance", "balancer"]),
+    (["node", "instance"], URL, 1, ["instance", "node"]),
+    (["balancer"], URL, 4, ["balancer"]),
+])
+def test_targets(wanted, url, instances, found):
+    plan = {"instances": [{"serves": True}] * instances + [{"serves": False}]}
+    assert targets.chosen(plan, {"targets": wanted, "balancer_url": url}) == found
+
+
+@pytest.mark.parametrize(("wanted", "url"), [(["balancer"], ""), (["auto"], "10.0.0.9:8080"), (["auto"], URL + "/v1")])
+def test_a_balancer_needs_an_address(wanted, url):
+    with pytest.raises(BadInput, match="benchmark_balancer_url"):
+        targets.chosen({"instances": [{"serves": True}]}, {"targets": wanted, "balancer_url": url})
+
+
+@pytest.mark.parametrize(("rate", "found"), [(1, "4"), ("0.5", "2"), ("inf", "inf")])
+def test_every_instance_gets_the_load(rate, found):
+    settings = targets.times({"num_prompts": 10, "request_rate": rate, "max_concurrency": 2}, 4)
+    assert settings == {"num_prompts": 40, "request_rate": found, "max_concurrency": 8}
+
+
+def client(ended_at, duration, **metrics):
+    return {"kind": "serve", "ended_at": ended_at, "metrics": dict({
+        "duration": duration, "completed": 10.0, "num_prompts": 10.0, "total_input_tokens": 100.0,
+        "total_output_tokens": 50.0, "p99_ttft_ms": 5.0, "output_throughput": 1e9}, **metrics)}
+
+
+def test_clients_side_by_side_are_one_run():
+    found = targets.merged([client(110.0, 10.0), client(112.0, 10.0, p99_ttft_ms=9.0, completed=9.0)])
+    assert (found["kind"], found["overlap_percent"]) == ("serve", 66.7)
+    metrics = found["metrics"]
+    assert {name: metrics[name] for name in ("completed", "num_prompts", "p99_ttft_ms", "duration")} == {
+        "completed": 19, "num_prompts": 20, "p99_ttft_ms": 9, "duration": 12}
+    assert metrics["output_throughput"] == pytest.approx(100 / 12)
+    assert metrics["total_token_throughput"] == pytest.approx(300 / 12)
+    assert "failed" not in metrics  # vLLM 0.11 has no such count
+
+
+def test_clients_one_after_the_other_do_not_add_up():
+    found = targets.merged([client(110.0, 10.0), client(120.0, 10.0)])
+    assert found["overlap_percent"] == 0
+    assert found["metrics"]["output_throughput"] == pytest.approx(100 / 20)
+
+
+def test_failures_are_added_where_they_are_counted():
+    assert targets.merged([client(1.0, 1.0, failed=2.0), client(1.0, 1.0, failed=0.0)])["metrics"]["failed"] == 2
+
+
+def test_one_client_without_a_result_leaves_none():
+    assert targets.merged([client(1.0, 1.0), {"kind": None, "metrics": {}}]) == {
+        "kind": None, "metrics": {}, "overlap_percent": None}
+
+
+SERVICE = {"id": "c", "image": "i", "running": True, "started_at": "now", "restarts": 0, "labels": {LABEL: "h"},
+           "weights": "w", "driver": "d"}
+
+
+@pytest.mark.parametrize(("service", "serves"), [(SERVICE, True), (None, False), (dict(SERVICE, running=False), False),
+                                                 (dict(SERVICE, labels={}), False)])
+def test_only_the_planned_container_serves(service, serves):
+    assert targets.serves({"service": service, "hash": "h", "serves": True}) is serves
+    assert targets.serves({"service": service, "hash": "h", "serves": False}) is False
+
+
+def test_differences_are_named():
+    before = targets.look([{"name": "a", "service": SERVICE}, {"name": "b", "service": SERVICE}])
+    after = {"a": identity(dict(SERVICE, restarts=1)), "b": identity(SERVICE)}
+    assert targets.differences(before, before) == []
+    assert targets.differences(before, after) == ["a: restarts 0 → 1"]
+    assert len(targets.differences(before, {"a": before["a"]})) == len(identity(SERVICE))

@@ -1,0 +1,193 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import CATALOGUE
+
+SETTINGS = {key[len("benchmark_"):]: value for key, value in yaml.safe_load(
+    (Path(__file__).resolve().parents[6] / "roles/benchmark/defaults/main.yml").read_text("utf-8")).items()}
+PLAN = {"hash": "0123456789ab", "model": {"served_name": "qwen25_vl", "path": "/data/model"},
+        "image": {"reference": "registry/vllm-ascend:v0.11.0rc1"}, "release": {"id": "v0.11.0rc1"}}
+INSTANCE = {
+    "name": "vllm", "url": "http://10.0.0.1:8888", "secrets_path": None, "cap_drop": ["MKNOD"],
+    "devices": ["/dev/davinci0"],
+    "mounts": [{"source": source, "target": source, "read_only": True, "origin": origin} for source, origin in (
+        ("/usr/local/dcmi", "host"), ("/data/model", "weights"), ("/var/patch.py", "patch"), ("/site", "site"))],
+}
+RUN = {"id": "vllm-serve-1", "repeat": 1, "seed": 7, "target": "instance"}
+KNOWN = lookup.bench_options(CATALOGUE, "0.11.0", "serve")
+
+
+def options(known=KNOWN, **settings):
+    argv = vllm_bench.command(known, PLAN, INSTANCE["url"], dict(SETTINGS, **settings), RUN)
+    assert argv[:3] == ["vllm", "bench", "serve"]
+    return {name: value for name, value in zip(argv, argv[1:]) if name.startswith("--")}
+
+
+def test_the_default_is_the_tutorials_measurement_against_the_planned_address():
+    found = options()
+    assert {name: found["--" + name] for name in ("base-url", "model", "served-model-name", "num-prompts",
+                                                  "request-rate", "random-input-len", "temperature", "seed")} == {
+        "base-url": "http://10.0.0.1:8888", "model": "/data/model", "served-model-name": "qwen25_vl",
+        "num-prompts": "200", "request-rate": "1", "random-input-len": "200", "temperature": "0", "seed": "7"}
+    assert float(found["--ready-check-timeout-sec"]) > 0
+    assert "--max-concurrency" not in found
+    assert not [name for name in found if name.startswith("--random-mm")]
+
+
+@pytest.mark.parametrize("release", sorted(CATALOGUE["releases"]))
+@pytest.mark.parametrize("dataset", ["random", "random-mm", "custom"])
+def test_every_release_has_the_options(release, dataset):
+    known = lookup.bench_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"], "serve")
+    found = options(known, dataset=dataset, dataset_path="/d/p.jsonl", max_concurrency=2)
+    assert {name[2:] for name in found} <= set(known) | {"metadata"}
+
+
+def test_prompts_of_the_sites_own_are_sent_as_they_are():
+    for version, skip in (("0.11.0", "--custom-skip-chat-template"), ("0.12.0", "--skip-chat-template")):
+        found = options(lookup.bench_options(CATALOGUE, version, "serve"), dataset="custom", dataset_path="/d/p.jsonl")
+        assert skip in found
+        assert (found["--custom-output-len"], found["--endpoint"]) == ("128", "/v1/chat/completions")
+        assert "--random-input-len" not in found
+
+
+def test_the_warm_up_of_the_client_is_off_where_it_has_one():
+    assert "--num-warmups" not in options()
+    assert options(lookup.bench_options(CATALOGUE, "0.23.0", "serve"))["--num-warmups"] == "0"
+
+
+def test_more_options_are_added():
+    found = options(args={"goodput": ["ttft:100", "tpot:20"], "top-p": 0.9, "disable-tqdm": True, "no-stream": False})
+    assert (found["--goodput"], found["--top-p"]) == ("ttft:100", "0.9")
+    assert "--disable-tqdm" in found
+    assert "--no-stream" not in found
+
+
+@pytest.mark.parametrize(("args", "sentence"), [
+    ({"num-prompts": 3}, "which another input of the role decides"),
+    ({"metadata": "a=b"}, "which another input of the role decides"),
+    ({"num-warmups": 3}, r"release v0\.11\.0rc1 has no option num-warmups"),
+    ({"max-concurency": 3}, "the nearest is max-concurrency"),
+    ({"disable-tqdm": "yes"}, "disable-tqdm is a switch"),
+    ({"top-p": True}, "top-p takes a value"),
+])
+def test_options_that_cannot_be_given_are_refused(args, sentence):
+    with pytest.raises(vllm_bench.BadInput, match=sentence):
+        options(args=args)
+
+
+def test_a_release_without_an_option_that_is_needed_is_refused():
+    with pytest.raises(vllm_bench.BadInput, match="no option base-url"):
+        options({name: kind for name, kind in KNOWN.items() if name != "base-url"})
+
+
+def test_pictures_go_to_the_chat_endpoint():
+    found = options(dataset="random-mm", max_concurrency=4)
+    assert (found["--backend"], found["--endpoint"]) == ("openai-chat", "/v1/chat/completions")
+    assert found["--random-mm-bucket-config"] == "{(720, 1280, 1): 1.0}"
+    assert found["--max-concurrency"] == "4"
+
+
+def test_no_option_is_given_twice():
+    names = [word for word in vllm_bench.command(KNOWN, PLAN, "http://a:1", dict(SETTINGS, dataset="random-mm"), RUN)
+             if word.startswith("--")]
+    assert len(names) == len(set(names))
+
+
+def test_the_client_gets_no_npu_and_nothing_to_write():
+    found = vllm_bench.client(PLAN, INSTANCE, ["vllm"], SETTINGS)
+    assert not {"devices", "privileged", "shm_size"} & set(found)
+    assert [mount["source"] for mount in found["mounts"]] == ["/usr/local/dcmi", "/data/model"]
+    assert all(mount["read_only"] for mount in found["mounts"])
+    assert found["env"]["no_proxy"] == "*"
+    assert found["command"] == ["vllm"]
+
+
+def test_a_file_of_prompts_is_shown_to_the_client():
+    found = vllm_bench.client(PLAN, INSTANCE, ["vllm"], dict(SETTINGS, dataset_path="/d/p.jsonl", client_image="mine"))
+    assert found["mounts"][-1] == {"type": "bind", "source": "/d/p.jsonl", "target": vllm_bench.DATASET_TARGET,
+                                   "read_only": True}
+    assert found["image"] == "mine"
+
+
+def test_the_key_comes_from_the_secrets_file_and_stands_nowhere():
+    secret = {"source": "/var/lib/x.env", "target": "/run/x.env", "read_only": True, "origin": "secrets"}
+    instance = dict(INSTANCE, secrets_path="/var/lib/x.env", mounts=[secret])
+    found = vllm_bench.client(PLAN, instance, ["vllm", "bench"], SETTINGS)
+    assert found["mounts"][0]["source"] == "/var/lib/x.env"
+    assert "OPENAI_API_KEY" not in found["env"]
+    assert found["command"][-2:] == ["vllm", "bench"]
+    assert "OPENAI_API_KEY" in found["command"][2]
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("dataset", "sharegpt"), ("dataset_path", "/d/p.jsonl"), ("dataset_path", "p.jsonl"),
+    ("num_prompts", 0), ("repeats", 0), ("request_rate", "fast"), ("request_rate", 0),
+    ("request_rate", "-1"), ("request_rate", "nan"), ("random_input_len_tokens", 0), ("slo", {"p42_ttft_ms": 1}),
+    ("sweep", "fast"), ("sweep", "request_rate"), ("sweep_minimum", 16), ("sweep_minimum", 0)])
+def test_bad_input_is_named(name, value):
+    settings = dict(SETTINGS, **{name: value})
+    if name == "sweep_minimum":
+        settings.update(sweep="request_rate", slo={"p99_ttft_ms": 1})
+    if value == "p.jsonl":
+        settings.update(dataset="custom")
+    with pytest.raises(vllm_bench.BadInput, match="benchmark_" + name):
+        vllm_bench.check_settings(settings)
+
+
+def test_warm_up_has_the_measured_shape():
+    (text,) = vllm_bench.warm_up(PLAN, dict(SETTINGS, warmup_prompts=1, random_input_len_tokens=5))
+    assert (text["endpoint"], len(text["body"]["prompt"]), text["body"]["max_tokens"]) == ("/v1/completions", 5, 128)
+    (pictures,) = vllm_bench.warm_up(PLAN, dict(SETTINGS, warmup_prompts=1, dataset="random-mm", images_per_request=2,
+                                               image_width_px=3, image_height_px=2))
+    first, *others = pictures["body"]["messages"][0]["content"]
+    assert (pictures["endpoint"], first["type"], len(others)) == ("/v1/chat/completions", "text", 2)
+    picture = base64.b64decode(others[0]["image_url"]["url"].partition(",")[2])
+    assert struct.unpack(">II", picture[16:24]) == (3, 2)
+    assert len(zlib.decompress(picture[picture.index(b"IDAT") + 4:-16])) == 4 * 2
+
+
+@pytest.mark.parametrize("rate", [1, "inf", 0.5, "12"])
+def test_good_rates(rate):
+    vllm_bench.check_settings(dict(SETTINGS, request_rate=rate))
+
+
+def test_repeats_differ_in_seed_and_id():
+    found = vllm_bench.runs("vllm-serve", dict(SETTINGS, repeats=3, seed=5))
+    assert [run["seed"] for run in found] == [5, 6, 7]
+    assert len({run["id"] for run in found}) == 3
+
+
+def test_figures_are_medians_per_instance():
+    def instance(name, *values):
+        runs = [{"metrics": {"request_throughput": value}} for value in values]
+        return {"name": name, "summary": analysis.summarise(runs), "sweep": None}
+
+    assert vllm_bench.figures([instance("a", 1, 5, 2)]) == [
+        {"name": "Request throughput", "value": 2, "unit": "req/s"}]
+    assert [figure["name"] for figure in vllm_bench.figures([instance("a", 1), instance("b", 2)])] == [
+        "Request throughput (a)", "Request throughput (b)"]
+
+
+def test_what_a_sweep_found_is_a_figure():
+    sweep = {"variable": "request_rate", "best": 4.5}
+    assert vllm_bench.figures([{"name": "a", "summary": {}, "sweep": sweep}]) == [
+        {"name": "Highest request rate within the objective", "value": 4.5, "unit": "req/s"}]
+
+
+def test_a_bound_on_concurrency_makes_all_requests_ready_at_once():
+    assert vllm_bench.at_point(dict(SETTINGS, sweep="max_concurrency"), 8)["request_rate"] == "inf"
+    assert vllm_bench.at_point(dict(SETTINGS, sweep="request_rate"), 8)["request_rate"] == 8
+    assert vllm_bench.sweep(dict(SETTINGS, sweep="max_concurrency", sweep_minimum=1.0)).whole

@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import base64
+import copy
+import json
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.functional import judge as functional
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid_group
+
+SETTINGS = {"image": "", "question": "What?", "expected_words": ["TONGYI", "Qwen"], "text_question": "Name colours.",
+            "max_tokens": 64, "timeout_s": 60, "api_key": "secret", "waive": []}
+PLAN = {"model": {"served_name": "qwen25_vl"}, "group": None,
+        "instances": [{"name": "vllm", "url": "http://10.0.0.1:8888", "serves": True}]}
+SERVER = {
+    "name": "vllm", "url": "http://10.0.0.1:8888", "models": {"status": 200, "models": ["qwen25_vl"]},
+    "answers": {
+        "text_answer": {"status": 200, "text": "red"},
+        "image_answer": {"status": 200, "text": "The text is \"Tongyi QWEN\"."},
+        "streaming": {"status": 200, "text": "TONGYI Qwen", "ended": True},
+        "several_images": {"status": 200, "text": "both"},
+        "long_prompt": {"status": 200, "text": "x"},
+        "beyond_limit": {"status": 400, "error": "too long"},
+        "wrong_model": {"status": 404, "error": "no such model"},
+        "wrong_key": {"status": 401, "error": "Unauthorized"},
+        "missing_key": {"status": 401, "error": "Unauthorized"},
+    },
+}
+
+
+def judge(settings=None, models=None, **answers):
+    server = copy.deepcopy(SERVER)
+    server["answers"].update(answers)
+    server["models"].update(models or {})
+    found = functional.judge({"host": "node1", "plan": PLAN, "observed": {"servers": [server]}, "peers": {},
+                              "settings": dict(SETTINGS, **(settings or {}))})
+    assert {check["subject"] for check in found} == {"vllm"}
+    return {check["id"]: check["status"] for check in found}
+
+
+def test_right_answers_pass():
+    assert judge() == dict.fromkeys((check.id for check in functional.CHECKS), "passed")
+
+
+@pytest.mark.parametrize(("check", "answer"), [
+    ("text_answer", {"status": 200, "text": "  "}),
+    ("text_answer", {"status": 500, "error": "broken"}),
+    ("text_answer", {"status": None, "error": "timed out"}),
+    ("image_answer", {"status": 200}),
+    ("streaming", {"status": 200, "text": "TONGYI", "ended": False}),
+    ("streaming", {"status": 200, "text": "TONGYI", "ended": True, "error": "EngineCore died"}),
+    ("several_images", {"status": 400, "error": "at most 1 image"}),
+    ("long_prompt", {"status": 200, "text": ""}),
+    ("beyond_limit", {"status": 200, "text": "cut silently"}),
+    ("beyond_limit", {"status": None, "error": "timed out"}),
+    ("wrong_model", {"status": 200, "text": "whatever you say"}),
+    ("wrong_key", {"status": 200, "text": "come in"}),
+    ("expected_words", None),
+])
+def test_wrong_answers_fail(check, answer):
+    found = judge(**{check: answer}) if answer else judge(image_answer={"status": 200, "text": "a TONGYI logo"})
+    assert [name for name, status in found.items() if status == "failed"] == [check]
+
+
+def test_a_server_of_another_model_fails():
+    assert judge(models={"models": ["other"]})["served_name"] == "failed"
+    assert judge(models={"models": [], "status": None, "error": "refused"})["served_name"] == "failed"
+
+
+def test_an_open_service_is_told_but_no_failure():
+    assert judge(missing_key={"status": 200, "text": "hello"})["missing_key"] == "warned"
+    found = judge(settings={"api_key": ""})
+    assert "wrong_key" not in found
+    assert found["missing_key"] == "not_run"
+
+
+def test_what_was_not_judged_or_sent_is_not_passed():
+    assert judge(settings={"expected_words": []})["expected_words"] == "not_run"
+    assert judge(image_answer={"status": 500, "error": "x"})["expected_words"] == "not_run"
+    assert judge(long_prompt={"status": None, "sent": False, "error": "no limit"})["long_prompt"] == "not_run"
+
+
+def test_requests_name_the_planned_model_and_carry_the_picture(tmp_path):
+    picture = tmp_path / "p.png"
+    picture.write_bytes(b"\x89PNG")
+    sent = functional.arguments({"plan": PLAN, "settings": dict(SETTINGS, image=str(picture))})
+    uri = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
+    by_id = {request["id"]: request for request in sent["requests"]}
+    assert sent["servers"] == [{"name": "vllm", "url": "http://10.0.0.1:8888"}]
+    assert set(by_id) == set(SERVER["answers"])
+    assert {request["body"]["model"] for name, request in by_id.items() if name != "wrong_model"} == {"qwen25_vl"}
+    assert by_id["wrong_model"]["body"]["model"] != "qwen25_vl"
+    assert json.dumps(by_id["several_images"]).count(uri) == 2
+    assert by_id["beyond_limit"]["prompt_tokens_over_limit"] > 0 > by_id["long_prompt"]["prompt_tokens_over_limit"]
+
+
+@pytest.mark.parametrize("name", ["none.png", "text.txt"])
+def test_a_picture_that_is_none_is_named(tmp_path, name):
+    (tmp_path / "text.txt").write_text("x")
+    with pytest.raises(ValueError, match="functional_image has to be"):
+        functional.data_uri(str(tmp_path / name))
+
+
+def test_node_whose_group_is_asked_elsewhere_is_not_run(tmp_path):
+    plan = valid_group("data_parallel")["node2"]
+    context = {"host": "node2", "plan": plan, "observed": {"servers": []}, "peers": {}, "settings": {}}
+    (check,) = functional.judge(context)
+    assert (check["status"], check["message"]) == ("not_run", "node1 answers for the whole group, and is asked there")
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"PNG")
+    assert functional.arguments({"plan": plan, "settings": dict(SETTINGS, image=str(picture))})["servers"] == []

@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When an all-reduce may run, and the container that runs it."""
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective_container
+
+SETTINGS = {
+    "collective_enabled": "auto", "interface": "", "collective_tool": "probe", "collective_image": "",
+    "collective_backend": "hccl", "collective_processes_per_node": 0, "collective_sizes_bytes": [268435456, 1048576],
+    "collective_warmup": 5, "collective_iterations": 20, "collective_timeout_s": 300, "collective_port": 29511,
+    "collective_toolkit_path": "/opt/toolkit",
+}
+PLAN = {
+    "hardware": {"npus": 2, "chips_per_npu": 1},
+    "image": {"reference": "registry.example/vllm-ascend:1"},
+    "instances": [{"devices": ["/dev/davinci0", "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"],
+                   "mounts": [{"source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True,
+                               "origin": "host"},
+                              {"source": "/data/m", "target": "/data/m", "read_only": True, "origin": "weights"}]}],
+}
+SOURCES = {"probe": "SRC", "launcher": "LAUNCH"}
+INTERFACES = {"n1": {"name": "eth0", "address": "192.0.2.1"}, "n2": {"name": "eth5", "address": "192.0.2.2"}}
+
+
+def node(address):
+    return {"npus": {}, "processes": [], "image_present": True, "host_network": {"error": None, "interfaces": [
+        {"name": "eth0", "up": True, "kind": None, "addresses": [{"address": address, "prefix": 24}]}]}}
+
+
+def peers(**changes):
+    found = {"n1": node("192.0.2.1"), "n2": node("192.0.2.2")}
+    found["n2"].update(changes)
+    return found
+
+
+def test_nothing_in_the_way():
+    assert collective_container.obstacle(peers(), SETTINGS, 5) is None
+
+
+@pytest.mark.parametrize(("changes", "settings", "forks", "words"), [
+    ({}, {"collective_enabled": "false"}, 5, "hccl_collective_enabled is false"),
+    ({}, {}, 1, "1 forks"),
+    ({"image_present": False}, {}, 5, "n2 does not have the image yet"),
+    ({"image_present": None}, {}, 5, "Docker on n2 could not be asked"),
+    ({"processes": None}, {}, 5, "npu-smi on n2 could not tell"),
+    ({"processes": [{"npu": 3, "pid": 77, "name": "vllm", "memory_mb": 1}]}, {}, 5, "NPU 3 of n2 is in use by vllm"),
+    ({"host_network": {"interfaces": [], "error": None}}, {}, 5, "host interface of n2 is not clear"),
+])
+def test_obstacles(changes, settings, forks, words):
+    assert words in collective_container.obstacle(peers(**changes), dict(SETTINGS, **settings), forks)
+
+
+def test_one_node_is_too_few():
+    assert "only one node" in collective_container.obstacle({"n1": node("192.0.2.1")}, SETTINGS, 5)
+
+
+def test_container_of_the_probe():
+    group = {"hosts": ["n1", "n2"], "rank": 1}
+    arguments = collective_container.arguments(PLAN, SETTINGS, group, INTERFACES, "n2", SOURCES)
+    assert arguments["command"] == [
+        "timeout", "--kill-after=10", "300", "torchrun", "--nnodes=2", "--nproc-per-node=2", "--node-rank=1",
+        "--master-addr=192.0.2.1", "--master-port=29511", "--no-python", "python3", "-c", "SRC"]
+    assert arguments["devices"] == [f"/dev/{name}:/dev/{name}:rwm" for name in (
+        "davinci0", "davinci1", "davinci_manager", "devmm_svm", "hisi_hdc")]
+    assert [mount["source"] for mount in arguments["mounts"]] == ["/usr/local/dcmi", "/etc/hccn.conf"]
+    assert arguments["env"]["HCCL_IF_IP"] == "192.0.2.2"
+    assert arguments["env"]["HCCL_SOCKET_IFNAME"] == "=eth5"
+    assert arguments["env"]["PROBE_SIZES"] == "1048576,268435456"
+    assert (arguments["network_mode"], arguments["detach"], arguments["cleanup"]) == ("host", False, True)
+    assert "privileged" not in arguments
+    assert PLAN["instances"][0]["mounts"][-1]["origin"] == "weights"
+
+
+@pytest.mark.parametrize(("tool", "required"), [("auto", False), ("hccl_test", True)])
+def test_container_of_hccl_test(tool, required):
+    settings = dict(SETTINGS, collective_tool=tool, collective_sizes_bytes=[4194304, 1048576])
+    group = {"hosts": ["n1", "n2"], "rank": 1}
+    arguments = collective_container.arguments(PLAN, settings, group, INTERFACES, "n2", SOURCES)
+    command = arguments["command"]
+    assert command[3:6] == ["python3", "-c", "LAUNCH"]
+    job = json.loads(command[6])
+    assert (job["required"], job["toolkit"], job["node"], job["processes"]) == (required, "/opt/toolkit", 1, 2)
+    assert job["addresses"] == ["192.0.2.1", "192.0.2.2"]
+    assert job["sizes"] == [1048576, 2097152, 4194304]
+    assert " ".join(job["options"]) == "-b 1048576 -e 4194304 -f 2 -d fp32 -o sum -p 2 -n 20 -w 5 -c 1"
+    assert command[7:] == collective_container.arguments(
+        PLAN, dict(settings, collective_tool="probe"), group, INTERFACES, "n2", SOURCES)["command"][3:]
+    assert all(isinstance(word, str) for word in command)
+
+
+def test_what_waits_for_the_image():
+    assert not collective_container.lacks_image(peers(), SETTINGS)
+    assert collective_container.lacks_image(peers(image_present=False), SETTINGS)
+    assert not collective_container.lacks_image(peers(image_present=None), SETTINGS)
+    assert not collective_container.lacks_image(peers(image_present=False), dict(SETTINGS, collective_enabled="false"))
+    assert not collective_container.lacks_image({"n1": dict(node("192.0.2.1"), image_present=False)}, SETTINGS)

@@ -1,0 +1,188 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tournament of the ping mesh, and who is named when pings fail."""
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import ping_loss
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import ping_mesh
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 4, 5, 8, 15, 16, 33])
+def test_everyone_meets_everyone_once_and_one_at_a_time(nodes):
+    met = {node: [] for node in range(nodes)}
+    for played in range(ping_mesh.tournament_rounds(nodes)):
+        opponents = [ping_mesh.opponent(node, played, nodes) for node in range(nodes)]
+        assert opponents.count(None) == nodes % 2
+        for node, other in enumerate(opponents):
+            if other is not None:
+                assert opponents[other] == node
+                met[node].append(other)
+    assert all(sorted(others) == [other for other in range(nodes) if other != node] for node, others in met.items())
+
+
+@given(st.integers(2, 1200), st.data())
+def test_meetings_are_mutual(nodes, data):
+    node = data.draw(st.integers(0, nodes - 1))
+    played = data.draw(st.integers(0, ping_mesh.tournament_rounds(nodes) - 1))
+    other = ping_mesh.opponent(node, played, nodes)
+    assert other != node
+    assert other is None or ping_mesh.opponent(other, played, nodes) == node
+
+
+def test_every_npu_sends_one_and_receives_one_a_round():
+    for shift in ping_mesh.shifts(8):
+        assert sorted((npu + shift) % 8 for npu in range(8)) == list(range(8))
+    assert ping_mesh.shifts(8, same_rail_only=True) == [0]
+
+
+def test_partners_agree_whatever_the_order_of_the_hosts():
+    hosts = [f"node{number}" for number in range(1, 8)]
+    met = {host: ping_mesh.partners(hosts, host, 16) for host in hosts}
+    assert {host: ping_mesh.partners(hosts[::-1], host, 16) for host in hosts} == met
+    for host in hosts:
+        for played, other in enumerate(met[host]):
+            assert other is None or met[other][played] == host
+
+
+def test_a_large_cluster_is_sampled_evenly_and_says_so():
+    nodes, most = 100, 16
+    hosts = [f"node{number:03d}" for number in range(nodes)]
+    for host in hosts[:3]:
+        others = ping_mesh.partners(hosts, host, most)
+        assert len(set(others)) == len(others) == most - 1
+    size = ping_mesh.size(nodes, 8, most)
+    assert size["pings"] == nodes * 15 * 64
+    assert size["coverage"] == pytest.approx(15 / 99)
+    assert ping_mesh.size(16, 8, most)["coverage"] == 1
+
+
+@pytest.mark.parametrize(("nodes", "rounds", "pings"), [
+    (1, 0, 0), (2, 8, 128), (3, 24, 384), (16, 120, 15360), (128, 120, 122880), (1000, 120, 960000)])
+def test_size(nodes, rounds, pings):
+    size = ping_mesh.size(nodes, 8, 16)
+    assert (size["rounds"], size["pings"]) == (rounds, pings)
+
+
+def test_a_thousand_nodes_are_scheduled_in_two_seconds():
+    hosts = [f"node{number}" for number in range(1000)]
+    started = time.perf_counter()
+    for host in hosts:
+        ping_mesh.partners(hosts, host, 16)
+    assert len(ping_mesh.partners(hosts, "node500", 1000)) == 999
+    assert time.perf_counter() - started < 2
+
+
+# --- Verdict
+
+NPUS = 8
+
+
+def mesh(nodes, bad):
+    """Matrices of a full mesh; ``bad(sending host, NPU, receiving host, NPU)`` says which pairs are dead."""
+    hosts = [f"node{number}" for number in range(1, nodes + 1)]
+    return {host: {str(npu): {other: [100 if bad(host, npu, other, target) else 0 for target in range(NPUS)]
+                              for other in hosts if other != host} for npu in range(NPUS)} for host in hosts}
+
+
+def touches(*ends):
+    return lambda host, npu, other, target: (host, npu) in ends or (other, target) in ends
+
+
+CASES = [
+    # what is broken, nodes, suspects as (kind, name, direction)
+    (lambda *_: False, 4, []),
+    (touches(("node2", 3)), 2, [("npu", "node2 npu 3", ping_mesh.BOTH)]),
+    (touches(("node2", 3)), 5, [("npu", "node2 npu 3", ping_mesh.BOTH)]),
+    (touches(("node1", 0), ("node2", 7)), 3,
+     [("npu", "node1 npu 0", ping_mesh.BOTH), ("npu", "node2 npu 7", ping_mesh.BOTH)]),
+    (lambda h, n, o, t: (h, n) == ("node2", 3), 2, [("npu", "node2 npu 3", ping_mesh.FROM)]),
+    (lambda h, n, o, t: (o, t) == ("node2", 3), 4, [("npu", "node2 npu 3", ping_mesh.TO)]),
+    (lambda h, n, o, t: "node3" in (h, o), 4, [("node", "node3", ping_mesh.BOTH)]),
+    (lambda h, n, o, t: h == "node3", 4, [("node", "node3", ping_mesh.FROM)]),
+    # Of two nodes that do not hear each other, neither can be named.
+    (lambda h, n, o, t: True, 2, [("between nodes", "node1 <-> node2", ping_mesh.BOTH)]),
+    (lambda h, n, o, t: (h, o) == ("node1", "node2"), 2, [("between nodes", "node1 -> node2", ping_mesh.FROM)]),
+    (lambda h, n, o, t: {h, o} == {"node1", "node2"}, 4, [("between nodes", "node1 <-> node2", ping_mesh.BOTH)]),
+    (lambda h, n, o, t: 5 in (n, t), 2, [("rail", "rail 5", ping_mesh.BOTH)]),
+    (lambda h, n, o, t: 5 in (n, t), 4, [("rail", "rail 5", ping_mesh.BOTH)]),
+    (lambda h, n, o, t: n != t, 4, [("across rails", "every rail <-> every other rail", ping_mesh.BOTH)]),
+    (lambda h, n, o, t: {n, t} == {1, 2}, 4, [("between rails", "rail 1 <-> rail 2", ping_mesh.BOTH)]),
+    (lambda h, n, o, t: (h in ("node1", "node3")) != (o in ("node1", "node3")), 4,
+     [("between groups", "node1, node3 | node2, node4", ping_mesh.BOTH)]),
+    (lambda h, n, o, t: (h, n, o, t) == ("node1", 1, "node2", 2), 2,
+     [("pair", "node1 npu 1 -> node2 npu 2", ping_mesh.FROM)]),
+    (lambda h, n, o, t: {(h, n), (o, t)} == {("node1", 1), ("node2", 2)}, 3,
+     [("pair", "node1 npu 1 <-> node2 npu 2", ping_mesh.BOTH)]),
+]
+
+
+@pytest.mark.parametrize(("bad", "nodes", "suspects"), CASES)
+def test_verdict_names_the_suspect(bad, nodes, suspects):
+    verdict = ping_mesh.verdict(mesh(nodes, bad))
+    assert [(one["kind"], one["name"], one["direction"]) for one in verdict["suspects"]] == suspects
+    assert verdict["unexplained"] == 0
+    assert verdict["tested"] == nodes * (nodes - 1) * NPUS * NPUS
+
+
+def test_one_pair_that_works_does_not_clear_an_npu():
+    """Two NPUs with one address reach themselves when they mean each other."""
+    verdict = ping_mesh.verdict(mesh(2, lambda h, n, o, t: n == 3 and t != 3))
+    assert [(one["name"], one["direction"]) for one in verdict["suspects"]] == [
+        ("node1 npu 3", ping_mesh.FROM), ("node2 npu 3", ping_mesh.FROM)]
+    given_up = mesh(2, lambda h, n, o, t: n == 3 and t != 3)
+    for row in given_up.values():
+        for losses in row["3"].values():
+            losses[:3], losses[7] = [None] * 3, None
+    assert [one["name"] for one in ping_mesh.verdict(given_up)["suspects"]] == ["node1 npu 3", "node2 npu 3"]
+
+
+def test_two_dead_pairs_do_not_convict_an_npu_that_a_third_reaches():
+    same_rail = {f"n{node}": {"0": {f"n{other}": [100 if (node, other) in ((1, 2), (1, 3)) else 0]
+                                    for other in range(1, 5) if other != node}} for node in range(1, 5)}
+    assert [one["kind"] for one in ping_mesh.verdict(same_rail)["suspects"]] == ["between nodes", "between nodes"]
+
+
+def test_what_fits_as_well_is_told():
+    suspect = ping_mesh.verdict(mesh(2, lambda *_: True))["suspects"][0]
+    assert suspect["also"] == ["node1", "node2"]
+    assert {host for host, _npu in suspect["members"]} == {"node1", "node2"}
+
+
+def test_other_checks_decide_between_equal_explanations():
+    def same_rail(*pair):
+        return touches(("node1", 4))(*pair) or touches(("node2", 4))(*pair)
+
+    matrices = {host: {npu: {other: [loss if int(npu) == target else None for target, loss in enumerate(losses)]
+                             for other, losses in row.items()} for npu, row in rows.items()}
+                for host, rows in mesh(2, same_rail).items()}
+    assert ping_mesh.verdict(matrices)["suspects"][0]["kind"] == "rail"
+    suspect = ping_mesh.verdict(matrices, evidence=[("node2", 4)])["suspects"][0]
+    assert suspect["name"] == "node2 npu 4"
+
+
+def test_a_switch_that_lldp_names():
+    switches = {(f"node{number}", npu): f"leaf-{(number > 2) * 4 + npu // 2}" for number in range(1, 5)
+                for npu in range(NPUS)}
+    verdict = ping_mesh.verdict(
+        mesh(4, lambda h, n, o, t: "leaf-1" in (switches[h, n], switches[o, t])), switches=switches)
+    assert [one["name"] for one in verdict["suspects"]] == ["switch leaf-1"]
+
+
+def test_chance_losses_stay_unexplained_in_the_limit_of_suspects():
+    verdict = ping_mesh.verdict(mesh(4, lambda h, n, o, t: (int(h[4:]) * 7 + n * 3 + int(o[4:]) * 5 + t) % 11 == 0))
+    assert len(verdict["suspects"]) == ping_mesh.MAX_SUSPECTS
+    assert verdict["unexplained"] > 0
+
+
+def test_lossy_is_not_dead_and_untested_is_nothing():
+    matrices = {"a": {"0": {"b": [33.33, None]}}, "b": {"0": {"a": [0, ping_loss.ERROR]}}}
+    assert ping_mesh.verdict(matrices, ping_loss.lossy)["bad"] == 1
+    assert ping_mesh.verdict(matrices)["bad"] == 1
+    assert ping_mesh.verdict(matrices)["tested"] == 3

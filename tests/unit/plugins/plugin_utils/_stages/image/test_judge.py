@@ -1,0 +1,158 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.image.judge import CHECKS, arguments, judge
+
+UNKNOWN = dict.fromkeys(("vllm_ascend_version", "vllm_version", "torch_npu_version", "cann_version"), "not_run")
+PIN = "sha256:" + "2" * 64
+CONTEXT = {
+    "host": "node1",
+    "plan": {
+        "image": {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN},
+        "release": {"id": "v0.11.0rc1", "vllm": "0.11.0", "cann": "8.3.RC1", "torch_npu": "2.7.1",
+                    "architectures": ["aarch64", "x86_64"]},
+    },
+    "observed": {
+        "image": {"id": "sha256:1", "digests": ["quay.io/ascend/vllm-ascend@" + PIN], "architecture": "aarch64"},
+        "engine": {"architecture": "aarch64", "data_root": "/var/lib/docker", "free_bytes": 50 * 2**30},
+        "probe": {"architecture": "aarch64", "python": "3.11.13", "cann": "8.3.RC1", "packages": {
+            "vllm": "0.11.0+empty", "vllm-ascend": "0.11.0rc1", "torch-npu": "2.7.1"}},
+    },
+    "settings": {"free_space_gib": 40, "pull": "missing", "registry_mirror": "", "archive": "",
+                 "archive_remote_src": False, "archive_path": "/var/lib/ascend-vllm"},
+}
+
+
+def context(**changes):
+    """CONTEXT with values set by their dotted path, dots written as two underscores."""
+    changed = copy.deepcopy(CONTEXT)
+    for path, value in changes.items():
+        *folders, name = path.split("__")
+        place = changed
+        for folder in folders:
+            place = place[folder]
+        place[name] = value
+    # The probe prints its findings; what is no dict here stands for other output.
+    if isinstance(changed["observed"]["probe"], dict):
+        changed["observed"]["probe"] = json.dumps(changed["observed"]["probe"])
+    return changed
+
+
+def outcome(**changes):
+    return {check["id"]: check["status"] for check in judge(context(**changes)) if check["status"] != "passed"}
+
+
+def test_the_planned_image_passes():
+    assert outcome() == {}
+    before = {"registry_architecture", "archive", "free_space", "obtained"}
+    assert {check["id"] for check in judge(context())} == {check.id for check in CHECKS} - before
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({"observed__image": None}, {"present": "failed"}),
+    ({"observed__image": None, "observed__error": "no route to host"}, {"obtained": "failed", "present": "failed"}),
+    ({"observed__engine__architecture": "x86_64"}, {"architecture": "failed"}),
+    ({"observed__engine__architecture": "riscv64"}, {"architecture": "failed", "release_architecture": "failed"}),
+    ({"plan__image__digest": "sha256:" + "3" * 64}, {"digest": "failed"}),
+    ({"plan__image__digest": "sha256:1"}, {}),
+    ({"plan__image__digest": None}, {}),
+    ({"observed__probe__packages__vllm": "0.11.1"}, {"vllm_version": "failed"}),
+    ({"observed__probe__packages__vllm": None}, {"vllm_version": "not_run"}),
+    ({"observed__probe__packages__vllm-ascend": "0.11.0rc2"}, {"vllm_ascend_version": "failed"}),
+    ({"observed__probe__cann": "8.3.rc1"}, {}),
+    ({"observed__probe__cann": "8.2.RC1"}, {"cann_version": "warned"}),
+    ({"observed__probe__packages__torch-npu": "2.7.1.post1"}, {"torch_npu_version": "warned"}),
+    ({"observed__probe": None}, UNKNOWN),
+    ({"observed__probe": "exec format error"}, UNKNOWN),
+])
+def test_one_thing_is_not_as_planned(changes, expected):
+    assert outcome(**changes) == expected
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({}, {"present": "not_run"}),
+    ({"observed__engine__free_bytes": 39 * 2**30}, {"present": "not_run", "free_space": "failed"}),
+    ({"observed__engine__architecture": "riscv64"}, {"present": "not_run", "release_architecture": "failed"}),
+    ({"settings__pull": "never"}, {"present": "failed"}),
+])
+def test_before_a_pull(changes, expected):
+    assert outcome(observed__before=True, observed__needed=True, observed__image=None, **changes) == expected
+
+
+def registry(*architectures, error=None):
+    return {"observed__registry": {"digest": PIN, "architectures": list(architectures), "error": error},
+            "observed__source": "quay.io/ascend/vllm-ascend:v0.11.0rc1"}
+
+
+def archive(gib=10, same_disk=True, free_gib=50, copied=True, **image):
+    found = dict({"id": PIN, "tags": ["quay.io/ascend/vllm-ascend:v0.11.0rc1"], "architecture": "aarch64"}, **image)
+    folder = {"path": "/srv", "free_bytes": free_gib * 2**30, "same_disk": same_disk} if copied else None
+    return {"observed__archive": {"path": "/a.tar", "size_bytes": gib * 2**30, "images": [found]},
+            "observed__folder": folder}
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    (registry("aarch64", "x86_64"), {}),
+    (registry("x86_64"), {"registry_architecture": "failed"}),
+    (registry(), {"registry_architecture": "not_run"}),
+    (registry(error="no route to host"), {"registry_architecture": "not_run"}),
+    (archive(), {}),
+    (archive(tags=["mirror.example/vllm-ascend:v0.11.0rc1"]), {}),
+    (archive(tags=[]), {}),
+    (archive(architecture="x86_64"), {"archive": "failed"}),
+    (archive(id="sha256:1"), {"archive": "failed"}),
+    (archive(gib=11), {"free_space": "failed"}),
+    (archive(gib=11, copied=False), {}),
+    (archive(gib=11, same_disk=False), {}),
+    (archive(gib=11, same_disk=False, free_gib=10), {"free_space": "failed"}),
+])
+def test_what_is_known_of_an_image_before_it_is_brought(changes, expected):
+    found = outcome(observed__before=True, observed__needed=True, observed__image=None, **changes)
+    assert found == dict(expected, present="not_run")
+
+
+def test_an_archive_of_several_images_has_to_name_the_planned_one():
+    images = [{"id": PIN, "tags": ["other:1"], "architecture": "aarch64"},
+              {"id": "sha256:1", "tags": ["other:2"], "architecture": "aarch64"}]
+    changes = archive()
+    changes["observed__archive"]["images"] = images
+    check = next(check for check in judge(context(
+        observed__before=True, observed__needed=True, observed__image=None, **changes)) if check["id"] == "archive")
+    assert check["status"] == "failed"
+    assert check["actual"] == "other:1 %s for aarch64; other:2 sha256:1 for aarch64" % PIN
+
+
+def test_an_image_of_another_architecture_is_not_asked_for_its_versions():
+    found = outcome(observed__before=True, observed__needed=False, observed__probe=None,
+                    observed__engine__architecture="x86_64")
+    assert found["architecture"] == "failed"
+
+
+def test_the_pin_is_proven_after_the_registry_was_asked():
+    changes = {"plan__image__digest": "sha256:" + "3" * 64}
+    assert "digest" in outcome(**changes)
+    assert "digest" not in outcome(observed__before=True, observed__needed=True, **changes)
+
+
+def test_the_error_is_told_by_its_last_line():
+    check = judge(context(observed__error="Error response:\nno route to host\n"))[1]
+    assert (check["id"], check["message"]) == ("obtained", "no route to host")
+
+
+@pytest.mark.parametrize(("settings", "expected"), [
+    ({}, {"pull": "missing", "folder": None}),
+    ({"pull": "always"}, {"pull": "always", "folder": None}),
+    ({"archive": "/a.tar"}, {"pull": "never", "folder": "/var/lib/ascend-vllm"}),
+    ({"archive": "/a.tar", "archive_remote_src": True}, {"pull": "never", "folder": None}),
+])
+def test_the_arguments_of_the_module(settings, expected):
+    changes = {"settings__" + name: value for name, value in settings.items()}
+    assert arguments(context(**changes)) == dict(
+        {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN, "mirror": ""}, **expected)

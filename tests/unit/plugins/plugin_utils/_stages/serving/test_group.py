@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which interface a node of a group uses, when the group is started again, and who ended it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import network
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid_group
+
+SHOWN = """1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
+7: eth0    inet 192.0.2.12/24 brd 192.0.2.255 scope global eth0\\       valid_lft forever preferred_lft forever
+7: eth0    inet 192.0.2.99/24 scope global secondary eth0:1\\       valid_lft forever preferred_lft forever
+9: bond1.7    inet 198.51.100.12/16 brd 198.51.255.255 scope global bond1.7\\       valid_lft forever
+"""
+ADDRESSES = network.addresses(SHOWN)
+
+
+def test_addresses():
+    assert [tuple(entry.values()) for entry in ADDRESSES] == [
+        ("lo", "127.0.0.1"), ("eth0", "192.0.2.12"), ("eth0", "192.0.2.99"), ("bond1.7", "198.51.100.12")]
+    assert network.addresses("") == []
+
+
+@pytest.mark.parametrize(("address", "wanted", "found", "said"), [
+    ("192.0.2.12", None, "eth0", None),
+    ("192.0.2.99", None, "eth0", None),
+    ("198.51.100.12", None, "bond1.7", None),
+    ("198.51.100.12", "bond1.7", "bond1.7", None),
+    ("203.0.113.5", None, None, "no interface has 203.0.113.5; there are lo (127.0.0.1), eth0 (192.0.2.12), "),
+    ("192.0.2.12", "eth1", None, "serving_interface is eth1, which does not have 192.0.2.12; there are lo"),
+])
+def test_interface_is_found_or_the_candidates_are_named(address, wanted, found, said):
+    name, why = group.interface({"address": address, "interface": wanted}, ADDRESSES)
+    assert name == found
+    assert why is said is None or why.startswith(said)
+
+
+PLAN = valid_group("data_parallel", serving_api_key="set")
+
+
+def observed(host, **container):
+    """What is seen of a node that runs as planned, its container changed."""
+    (instance,) = PLAN[host]["instances"]
+    running = {"hash": instance["hash"], "status": "running", "image": "sha256:1", "interface": "eth0",
+               "secrets": "key-1", **container}
+    return {"image": "sha256:1", "instances": [{"container": running if container.get("hash", True) else None}],
+            "addresses": [{"interface": "eth0", "address": instance["address"]}]}
+
+
+@pytest.mark.parametrize("host", ["node1", "node2"])
+@pytest.mark.parametrize(("container", "why"), [
+    ({}, None),
+    ({"hash": ""}, "has no container"),
+    ({"hash": "older"}, "runs an older plan"),
+    ({"status": "exited"}, "has a container that is exited"),
+    ({"image": "sha256:2"}, "runs another image of this name"),
+    ({"interface": "eth1"}, "uses the interface eth1"),
+])
+def test_when_a_group_is_started_again(host, container, why):
+    assert group.out_of_date(PLAN[host], observed(host, **container), "key-1") == why
+
+
+def test_another_key_matters_where_it_is_used():
+    assert group.out_of_date(PLAN["node1"], observed("node1"), "key-2") == "was started with another API key"
+    assert group.out_of_date(PLAN["node2"], observed("node2", secrets=None), "new") is None
+
+
+def seen(state, reason=None):
+    return {"engine_error": None, "instances": [{"state": state, "reason": reason}]}
+
+
+@pytest.mark.parametrize(("found", "late", "told"), [
+    (None, False, ("failed", "the node cannot be reached any more")),
+    ({"engine_error": "no Docker", "instances": []}, False, ("failed", "no Docker")),
+    (seen("ready"), True, ("ready", None)),
+    (seen("starting", "slow"), False, ("starting", "slow")),
+    (seen("starting", "slow"), True, ("late", "slow")),
+    (seen("failed", "exit 1"), False, ("failed", "exit 1")),
+    (seen("missing", "removed"), False, ("failed", "removed")),
+])
+def test_what_a_member_tells(found, late, told):
+    assert group.own_state(found, late) == told
+
+
+GROUP = PLAN["node1"]["group"]
+
+
+@pytest.mark.parametrize(("states", "over", "settled", "ended"), [
+    (("ready", "ready"), False, True, []),
+    (("ready", "starting"), False, False, []),
+    (("ready", "started"), True, True, ["node2"]),
+    (("starting", "failed"), False, True, ["node2"]),
+    (("failed", "failed"), False, True, ["node1", "node2"]),
+    (("late", "ready"), False, True, ["node1"]),
+])
+def test_verdict(states, over, settled, ended):
+    notes = {host: {"state": state, "reason": None} for host, state in zip(("node1", "node2"), states)}
+    found, members = group.verdict(GROUP, notes, over=over)
+    assert found is settled
+    assert [member["host"] for member in members] == ended
+
+
+def test_member_that_left_is_told_with_those_that_failed():
+    notes = {"node1": {"state": "failed", "reason": "exit code 1"}}
+    assert group.verdict(GROUP, notes, ["node2"]) == (True, [
+        {"host": "node1", "state": "failed", "reason": "exit code 1"},
+        {"host": "node2", "state": "failed", "reason": "it left the run before it was started"}])
+
+
+def test_notes_of_an_earlier_run_are_as_good_as_none():
+    observations = {"node1": {"round_trip": {"sent_at": 7.5}}, "node2": {"round_trip": {"sent_at": 8.5}}}
+    assert group.run_of(GROUP, observations) == 7.5
+    assert group.unheard(GROUP, {"node1": {"run": 7.5}, "node2": {"run": 3.0}}, 7.5) == ["node2"]
+    assert group.unheard(GROUP, {"node2": {"run": 7.5}}, 7.5) == ["node1"]

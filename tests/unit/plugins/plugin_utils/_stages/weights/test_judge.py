@@ -1,0 +1,290 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+"""The judge over a real folder, as ascend.vllm.weights_info observes it, with one fault planted at a time."""
+
+import json
+import os
+import struct
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import files as weights
+from ansible_collections.ascend.vllm.plugins.modules.weights_info import observe
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights.judge import CHECKS, arguments, judge
+
+LONG_AGO = 1_600_000_000
+SHARDS = {
+    "quant_model_weight_w8a8-00001-of-00002.safetensors": [
+        "model.layers.0.self_attn.q_proj.weight", "model.embed_tokens.weight"],
+    "quant_model_weight_w8a8-00002-of-00002.safetensors": ["visual.blocks.0.attn.qkv.weight", "lm_head.weight"],
+}
+INDEX = "quant_model_weight_w8a8.safetensors.index.json"
+DESCRIPTION = {
+    "model_quant_type": "W8A8", "version": "1.0.0", "group_size": 0,
+    "model.layers.0.self_attn.q_proj.weight": "W8A8",
+    "model.layers.0.self_attn.k_proj.weight": "W8A8",
+    "model.layers.0.self_attn.v_proj.weight": "W8A8",
+    "model.layers.0.mlp.down_proj.weight": "FLOAT",
+    "model.embed_tokens.weight": "FLOAT",
+    "lm_head.weight": "FLOAT",
+    "visual.blocks.0.attn.qkv.weight": "FLOAT",
+}
+CONFIG = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "vision_config": {}}
+
+
+def shard(names):
+    """A safetensors file with one BF16 tensor of two elements per name."""
+    entries = {name: {"dtype": "BF16", "shape": [2], "data_offsets": [4 * at, 4 * at + 4]}
+               for at, name in enumerate(names)}
+    raw = json.dumps(entries).encode()
+    return struct.pack("<Q", len(raw)) + raw + bytes(range(4 * len(names)))
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    os.utime(path, (LONG_AGO, LONG_AGO))
+
+
+def index(shards=None, total=16):
+    return {"metadata": {"total_size": total},
+            "weight_map": {name: path for path, names in (shards or SHARDS).items() for name in names}}
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path, names in SHARDS.items():
+        write(folder, path, shard(names))
+    write(folder, INDEX, index())
+    write(folder, "quant_model_description.json", DESCRIPTION)
+    write(folder, "config.json", CONFIG)
+    write(folder, "tokenizer_config.json", {"tokenizer_class": "Qwen2Tokenizer"})
+    record(folder)
+    return folder
+
+
+def record(folder):
+    """Record the manifest of the folder as it is."""
+    stats = weights.list_model(str(folder))
+    sums = weights.digest_files(str(folder), stats, memory(folder)).sha256
+    files = [{"path": path, "size": stats[path].st_size, "sha256": sums[path], "sha256_from": "hub"} for path in stats]
+    weights.write_json(weights.place(str(folder)).manifest,
+                       weights.make_manifest("modelscope", "o/m", "master", files, "now"))
+
+
+def digest(folder):
+    return weights.read_json(weights.place(str(folder)).manifest)["digest"]
+
+
+def memory(folder):
+    return weights.Memory.of(str(folder), str(folder.parent / "memory"))
+
+
+def context(folder, full=False, quantization="ascend", release=None, peers=None, **settings):
+    observed = observe(str(folder), full, 2, memory(folder))
+    plan = {"model": {"path": str(folder), "quantization": quantization, "architecture": CONFIG["architectures"][0]},
+            "release": dict({"id": "v0.11.0rc1"}, **release or {})}
+    return {"host": "node1", "plan": plan, "observed": observed, "settings": settings, "peers": peers or {}}
+
+
+def failed(checks):
+    return [check["id"] for check in checks if check["status"] != "passed"]
+
+
+def test_a_whole_model_passes_every_check(model):
+    checks = judge(context(model, peers={"node2": {"manifest": {"digest": digest(model)}}}))
+    assert failed(checks) == []
+    conditional = {"staged", "digest", "shared_folder"}
+    assert {check["id"] for check in checks} == {check.id for check in CHECKS} - conditional
+
+
+def test_no_model(tmp_path):
+    (tmp_path / "model").mkdir()
+    checks = judge(dict(context(tmp_path / "model")))
+    assert failed(checks) == ["present"]
+
+
+def test_an_error_of_the_staging_is_told_with_its_last_line(tmp_path):
+    (tmp_path / "model").mkdir()
+    found = context(tmp_path / "model")
+    found["observed"]["error"] = "progress\nNo space left on device\n"
+    checks = judge(found)
+    assert (checks[0]["id"], checks[0]["status"], checks[0]["message"]) == (
+        "staged", "failed", "No space left on device")
+
+
+FIRST, SECOND = sorted(SHARDS)
+
+
+def flip(folder):
+    content = bytearray((folder / FIRST).read_bytes())
+    content[-1] ^= 1
+    write(folder, FIRST, bytes(content))
+
+
+@pytest.mark.parametrize(("fault", "expected"), [
+    (lambda folder: (folder / SECOND).unlink(), ["files", "index", "total_size"]),
+    (lambda folder: write(folder, FIRST, (folder / FIRST).read_bytes()[:-1]), ["files", "safetensors", "total_size"]),
+    (lambda folder: write(folder, "config.json", dict(CONFIG, x=1)), ["files"]),
+], ids=["missing", "truncated", "longer"])
+def test_what_differs_from_the_manifest_is_named(model, fault, expected):
+    fault(model)
+    assert failed(judge(context(model))) == expected
+
+
+def test_a_flipped_bit_is_named(model):
+    flip(model)
+    checks = judge(context(model, full=True))
+    assert failed(checks) == ["sha256"]
+    assert FIRST in [check["message"].split()[0] for check in checks if check["status"] == "failed"]
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), [
+    (INDEX, index(total=15), ["total_size"]),
+    (INDEX, {"metadata": {}, "weight_map": index()["weight_map"]}, ["total_size"]),
+    (INDEX, {}, ["index", "total_size", "stray_shards"]),
+    (INDEX, index({FIRST: SHARDS[FIRST], SECOND: SHARDS[SECOND][:1]}), ["index"]),
+    (INDEX, index({FIRST: SHARDS[FIRST], SECOND: [*SHARDS[SECOND], "more"]}), ["index"]),
+    (INDEX, index({FIRST: SHARDS[FIRST]}, 8), ["stray_shards"]),
+    (INDEX, b"{", ["index", "total_size", "stray_shards", "config"]),
+    ("config.json", {"architectures": ["LlamaForCausalLM"]}, ["config"]),
+    ("config.json", b"[]", ["config"]),
+    ("quant_model_description.json", {"model_quant_type": "W8A8"}, ["quantization"]),
+    ("quant_model_description.json",
+     dict(DESCRIPTION, **{"model.language_model.layers.0.x": "W8A8"}), ["quantization_names"]),
+    ("quant_model_description.json",
+     {key: kind for key, kind in DESCRIPTION.items() if not key.startswith("visual")}, ["quantization_names"]),
+    ("quant_model_description.json",
+     dict(DESCRIPTION, **{"model.layers.0.self_attn.k_proj.weight": "FLOAT"}), ["quantization_types"]),
+    ("tokenizer_config.json", {}, ["tokenizer"]),
+])
+def test_a_model_that_contradicts_itself_or_the_plan(model, name, content, expected):
+    write(model, name, content)
+    record(model)
+    assert failed(judge(context(model))) == expected
+
+
+def test_a_single_shard_needs_no_index(model):
+    (model / SECOND).unlink()
+    (model / INDEX).unlink()
+    record(model)
+    assert failed(judge(context(model))) == []
+    write(model, SECOND, shard(SHARDS[SECOND]))
+    record(model)
+    assert failed(judge(context(model))) == ["index"]
+
+
+def test_no_shard(model):
+    for path in (FIRST, SECOND, INDEX):
+        (model / path).unlink()
+    record(model)
+    assert failed(judge(context(model))) == ["safetensors"]
+
+
+@pytest.mark.parametrize(("quantization", "described", "expected"), [
+    ("ascend", False, ["quantization"]),
+    (None, True, ["quantization"]),
+    (None, False, []),
+])
+def test_description_and_quantization_go_together(model, quantization, described, expected):
+    if not described:
+        (model / "quant_model_description.json").unlink()
+        record(model)
+    assert failed(judge(context(model, quantization=quantization))) == expected
+
+
+@pytest.mark.parametrize(("transformers", "status"), [(4, "failed"), (5, "passed"), (None, "not_run")])
+def test_a_tokenizer_of_transformers_5(model, transformers, status):
+    write(model, "tokenizer_config.json", {"tokenizer_class": "TokenizersBackend"})
+    record(model)
+    checks = judge(context(model, release={"transformers": transformers}))
+    assert [check["status"] for check in checks if check["id"] == "tokenizer"] == [status]
+
+
+def test_without_a_manifest_nothing_is_said_to_be_whole(model):
+    os.unlink(weights.place(str(model)).manifest)
+    checks = judge(context(model))
+    assert [(check["id"], check["status"]) for check in checks if check["status"] != "passed"] == [
+        ("manifest", "failed"), ("files", "not_run"), ("sha256", "not_run")]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_local_folder_is_told_from_the_shared_one(model, seen):
+    found = context(model)
+    found["observed"].update(stager="node2", shared=seen)
+    assert failed(judge(found)) == ([] if seen else ["shared_folder"])
+
+
+@pytest.mark.parametrize(("stager", "peer", "expected"), [
+    ("node2", "same", None),
+    ("node2", "other", "failed"),
+    ("node2", None, "not_run"),
+    ("node1", None, None),
+])
+def test_on_a_read_only_mount_inodes_tell_a_copy_from_the_shared_folder(model, stager, peer, expected):
+    found = context(model)
+    found["observed"].update(stager=stager, shared=None)
+    if peer:
+        own = found["observed"]["identity"]
+        found["peers"] = {"node2": {"identity": own if peer == "same" else "0", "manifest": None}}
+    outcome = {check["id"]: check["status"] for check in judge(found) if check["status"] != "passed"}
+    assert outcome == ({"shared_folder": expected} if expected else {})
+
+
+def test_a_link_out_of_the_folder_is_named(model, tmp_path):
+    (tmp_path / "blob").write_bytes((model / FIRST).read_bytes())
+    (model / FIRST).unlink()
+    (model / FIRST).symlink_to("../blob")
+    record(model)
+    checks = judge(context(model))
+    assert failed(checks) == ["self_contained"]
+    assert "the first is " + FIRST in next(check["actual"] for check in checks if check["id"] == "self_contained")
+
+
+def test_the_manifest_says_where_its_hashes_come_from(model):
+    manifest = weights.read_json(weights.place(str(model)).manifest)
+    manifest["files"][0]["sha256_from"] = "staging"
+    weights.write_json(weights.place(str(model)).manifest, manifest)
+    told = next(check["actual"] for check in judge(context(model)) if check["id"] == "manifest")
+    assert "5 SHA-256 stated by modelscope o/m master; 1 made at the first staging" in told
+
+
+@pytest.mark.parametrize(("distribution", "verify", "expected"), [
+    ("shared", "full", "full"), ("shared", "changed", "changed"), ("each", "full", "changed"),
+    ("fanout", "full", "changed")])
+def test_a_node_that_only_sees_a_shared_folder_reads_it_in_full(distribution, verify, expected):
+    settings = {"distribution": distribution, "verify": verify, "workers": 8}
+    assert arguments({"plan": {"model": {"path": "/m"}}, "settings": settings})["verify"] == expected
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_the_pinned_digest(model, pinned):
+    right = digest(model)
+    checks = judge(context(model, digest=right.upper() if pinned else "0" * 64))
+    assert failed(checks) == ([] if pinned else ["digest"])
+
+
+def test_files_beside_the_model_are_not_of_it(model):
+    write(model, "notes.txt", b"of the site")
+    checks = judge(context(model, digest=digest(model)))
+    assert failed(checks) == []
+
+
+@pytest.mark.parametrize(("others", "expected"), [
+    (["same", "same"], []),
+    (["same", "other"], []),
+    (["other"], ["same_on_all_nodes"]),
+    (["other", "other"], ["same_on_all_nodes"]),
+    ([None, "same"], []),
+    ([None], []),
+])
+def test_the_odd_node_out(model, others, expected):
+    own = digest(model)
+    peers = {"node%d" % at: {"manifest": other and {"digest": own if other == "same" else other}}
+             for at, other in enumerate(others, 2)}
+    assert failed(judge(context(model, peers=peers))) == expected

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands behind the balancer follows from the plans, and what cannot work is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
+
+
+@pytest.mark.parametrize(("balancers", "host", "everyone", "present", "expected"), [
+    (["n1"], "n1", ["n1", "n2"], ["n1", "n2"], ["n1"]),
+    (["n1"], "n2", ["n1", "n2"], ["n1", "n2"], []),
+    (["n1"], "n2", ["n1", "n2"], ["n2"], []),         # it is in the play and has failed: nobody else touches it
+    (["n1"], "n2", ["n2", "n3"], ["n2", "n3"], ["n1"]),
+    (["lb1", "lb2"], "n2", ["n1", "n2"], ["n2"], ["lb1", "lb2"]),
+    (["lb1"], "n2", ["n1", "n2"], ["n1", "n2"], []),
+])
+def test_who_takes_care_of_a_balancer(balancers, host, everyone, present, expected):
+    assert balancer.managed(balancers, host, everyone, present) == expected
+
+
+def plans(**changes):
+    return {name: valid(serving_address=address, **changes.get(name, {}))
+            for name, address in (("n1", "10.0.0.1"), ("n2", "10.0.0.2"))}
+
+
+def test_every_instance_of_every_node_with_an_api():
+    found = plans(n2={"serving_replicas": 2})
+    found["n1"]["instances"].append(dict(found["n1"]["instances"][0], serves=False))  # follows another node's instance
+    assert [(each["name"], each["address"], each["port"]) for each in balancer.servers(found)] == [
+        ("n1:8888", "10.0.0.1", 8888), ("n2:8888", "10.0.0.2", 8888), ("n2:8889", "10.0.0.2", 8889)]
+
+
+@pytest.mark.parametrize(("changes", "port", "said"), [
+    ({}, 8080, None),
+    ({}, 8888, "serving_balancer_port is 8888, which instance vllm-ascend-qwen25-vl on n1 has too"),
+    ({}, 60003, "serving_balancer_port is 60003"),
+    ({"n1": {"serving_hccl_port_base": 9000}}, 9015, "serving_balancer_port is 9015"),
+    ({"n1": {"serving_hccl_port_base": 8070}}, 8090, "serving_balancer_watch_port is 8079, which instance"),
+    ({}, 8079, "serving_balancer_port and serving_balancer_watch_port are both 8079"),
+    ({"n2": {"serving_served_model_name": "other"}}, 8080, "serve different models (other, qwen25_vl)"),
+    ({"n2": {"serving_bind": "127.0.0.1"}}, 8080, "serving_bind of n2 is 127.0.0.1, which the balancer on n1"),
+])
+def test_what_cannot_be_balanced_is_said(changes, port, said):
+    found = plans(**changes)
+    ports = [{"name": "serving_balancer_port", "port": port}, {"name": "serving_balancer_watch_port", "port": 8079}]
+    sentences = balancer.problems(["n1"], ports, balancer.servers(found), found)
+    assert len(sentences) == bool(said)
+    assert said is None or said in sentences[0]

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Role defaults and host variables become one templated set of plain values."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible import template
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs as role_inputs
+
+DEFAULTS = """
+demo_port: 8888
+demo_url: "http://{{ demo_host }}:{{ demo_port }}"
+demo_host: 127.0.0.1
+demo_nested: {ports: ["{{ demo_port }}", 2], none: null, enabled: true, ratio: 0.5}
+demo_raw: !unsafe "{{ not_a_template }}"
+"""
+
+
+def trusted(value):
+    """Mark a host variable as Ansible does when it comes from an inventory file."""
+    trust = getattr(template, "trust_as_template", None)
+    return trust(value) if trust and isinstance(value, str) else value
+
+
+@pytest.fixture
+def resolve(tmp_path, monkeypatch):
+    """Return a function (task_vars, defaults) -> settings of a role `demo` in a collection of its own."""
+    monkeypatch.setattr(role_inputs, "collection_root", lambda: tmp_path)
+    path = tmp_path / "roles" / "demo" / "defaults" / "main.yml"
+    path.parent.mkdir(parents=True)
+    specs = tmp_path / "roles" / "demo" / "meta" / "argument_specs.yml"
+    specs.parent.mkdir()
+    specs.write_text("""
+argument_specs:
+  main:
+    options:
+      demo_port: {type: int}
+      demo_hosts: {type: list, elements: str}
+      demo_folder: {type: path}
+""")
+
+    def run(task_vars, defaults=DEFAULTS):
+        path.write_text(defaults)
+        templar = Templar(loader=DataLoader(), variables={"unrelated": 1})
+        return role_inputs.role_settings(templar, {name: trusted(value) for name, value in task_vars.items()}, "demo")
+
+    return run
+
+
+def test_defaults_are_templated_and_plain(resolve):
+    result = resolve({})
+    assert result == {
+        "demo_port": 8888,
+        "demo_url": "http://127.0.0.1:8888",
+        "demo_host": "127.0.0.1",
+        "demo_nested": {"ports": [8888, 2], "none": None, "enabled": True, "ratio": 0.5},
+        "demo_raw": "{{ not_a_template }}",
+    }
+    assert json.loads(json.dumps(result)) == result
+    assert result["demo_url"].__class__ is str  # not one of the types by which Ansible marks strings
+
+
+def test_host_variables_win_and_reach_other_defaults(resolve):
+    result = resolve({"demo_port": "{{ base + 1 }}", "base": 9000, "other": "not ours"})
+    assert int(result["demo_port"]) == 9001  # a string before ansible-core 2.19
+    assert result["demo_url"] == "http://127.0.0.1:9001"
+    assert "other" not in result
+
+
+def test_undefined_names_the_variable(resolve):
+    with pytest.raises(AnsibleError, match="demo_url cannot be resolved"):
+        resolve({}, 'demo_url: "{{ nowhere }}"')
+
+
+def test_missing_role_is_an_error(resolve):
+    with pytest.raises(AnsibleError, match=r"roles/absent/defaults/main\.yml"):
+        role_inputs.role_settings(Templar(loader=DataLoader(), variables={}), {}, "absent")
+
+
+@pytest.mark.parametrize(("name", "text", "value"), [
+    ("demo_port", "80", 80), ("demo_port", "eighty", "eighty"), ("demo_hosts", "a,b", ["a", "b"]),
+    ("demo_hosts", "", ""), ("demo_folder", "~/there", "~/there"), ("demo_free", "5", "5")])
+def test_texts_of_the_command_line_get_the_type_of_the_input(resolve, name, text, value):
+    defaults = "demo_port: 1\ndemo_hosts: []\ndemo_folder: /\ndemo_free: x\n"
+    assert resolve({name: text}, defaults)[name] == value
