@@ -1,59 +1,130 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the NPUs of this host: what npu-smi tells, chip by chip, and who holds them. PRIVATE to the collection.
+"""Observe the NPUs of this host: the state of every chip according to npu-smi, and what uses which NPU.
 
-Commands are run by an injected ``run_all({key: argv}) -> {key: Outcome}`` (see ``tools``). Nothing is judged here.
+Commands are run by an injected ``run_all({key: argv}) -> {key: Outcome}``, see ``_host.commands``.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import npu_smi, version_files
 
-ECHO = ("npu-smi", "hccn_tool")  # tools that open the devices while we look
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from typing import Any, Callable, Iterable, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import ChipRow, NpuProcess, ToolError
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.version_files import VersionFile
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Outcome, OutcomeSummary
+
+    RunAll = Callable[[dict[Hashable, list[str]]], dict[Hashable, Outcome]]
+
+    class Chip(ChipRow):
+        """A row of the device table with the details of the chip; None where an output could not be read.
+
+        ``device`` is the N of ``/dev/davinciN``; ``error_codes`` are only queried for a chip that is not OK.
+        """
+
+        device: int
+        error_codes: list[str] | None
+        error_information: str | None
+        ecc: dict[str, str] | None
+        board: dict[str, str] | None
+
+    class NpuSmi(TypedDict):
+        """All that npu-smi shows. ``path`` is None if the tool was not found."""
+
+        path: str | None
+        error: ToolError | None
+        tool_version: str | None
+        driver_version: str | None
+        complete: bool
+        chips: list[Chip]
+        processes: list[NpuProcess]
+
+    class HolderContainer(TypedDict):
+        """The container of a holder."""
+
+        id: str
+        name: str
+        image: str
+        labels: dict[str, str]
+
+    class Holder(TypedDict):
+        """A process or container that uses a device. ``device`` is None if the process table names an unknown chip."""
+
+        device: int | None
+        pid: int | None
+        process: str | None
+        memory_mb: int | None
+        container: HolderContainer | None
+
+    class Clock(TypedDict):
+        """Start and end of the module call by the clock of the node, in seconds since the epoch."""
+
+        started_at: float
+        finished_at: float
+
+    class NpuObservation(TypedDict):
+        """What ``ascend.vllm.npu_info`` returns."""
+
+        npu_smi: NpuSmi
+        tools: list[OutcomeSummary]
+        files: dict[str, VersionFile]
+        device_nodes: list[dict[str, Any]]
+        pci: list[dict[str, Any]]
+        engine: dict[str, Any]
+        holders: list[Holder]
+        system: dict[str, Any]
+        disks: list[dict[str, Any]]
+        paths: list[dict[str, Any]]
+        python: dict[str, Any]
+        kernel_log: KernelLog
+        clock: Clock
+
+# Tools that open the devices while they are observed.
+ECHO = ("npu-smi", "hccn_tool")
 
 
-def query(run_all, tool):
-    """Ask npu-smi for its table and, side by side, for the details of every chip.
+def query(run_all: RunAll, tool: str | None) -> tuple[NpuSmi, list[Outcome]]:
+    """Query npu-smi for its table and then, in parallel, for the details of every chip.
 
-    :param tool: path of npu-smi, or None where there is none.
-    :returns: (observation, outcomes). The observation is ``{"path": tool, "error": {"message", "code"}|None}`` with
-        the keys of ``npu_smi.parse_info``; its chips also have ``device`` (N of /dev/davinciN), ``error_codes``
-        ([str]|None), ``error_information`` (str|None), ``ecc`` and ``board`` ({printed key: printed value}|None).
-        An answer that could not be read is None. ``outcomes`` are those of the commands.
+    :param tool: path of npu-smi, or None if it was not found.
+    :returns: the observation and the outcomes of the commands.
     """
-    observation = {"path": tool, "error": None, "tool_version": None, "driver_version": None, "complete": False,
-                   "chips": [], "processes": []}
+    observation: NpuSmi = {"path": tool, "error": None, "tool_version": None, "driver_version": None,
+                           "complete": False, "chips": [], "processes": []}
     if tool is None:
-        return dict(observation, error={"message": "npu-smi was not found", "code": None}), []
+        observation["error"] = {"message": "npu-smi was not found", "code": None}
+        return observation, []
     outcomes = run_all({"info": [tool, "info"]})
-    observation.update(_info(outcomes["info"]))
-    chips = observation["chips"]
-    details = run_all(_detail_commands(tool, chips))
-    for chip in chips:
-        chip["device"] = chip["npu"] if chip["phy_id"] is None else chip["phy_id"]
-        codes = _block(details.get(("health", chip["npu"], chip["chip"])), None)
-        chip["error_codes"] = _codes(codes)
-        chip["error_information"] = (codes or {}).get("Error Information")
-        chip["ecc"] = _block(details[("ecc", chip["npu"])], chip["chip"])
-        chip["board"] = _block(details[("board", chip["npu"])], None)
+    table = _info(outcomes["info"])
+    details = run_all(_detail_commands(tool, table["chips"]))
+    observation = {"path": tool, "error": table["error"], "tool_version": table["tool_version"],
+                   "driver_version": table["driver_version"], "complete": table["complete"],
+                   "chips": [_chip(row, details) for row in table["chips"]], "processes": table["processes"]}
     return observation, list(outcomes.values()) + list(details.values())
 
 
-def _info(outcome):
-    """The keys of the table, or only ``error``."""
-    if outcome.error:
-        return {"error": {"message": "npu-smi info: %s" % outcome.error, "code": None}}
-    try:
-        parsed = npu_smi.parse_info(outcome.output)
-    except npu_smi.ParseError as error:
-        return {"error": {"message": "npu-smi info cannot be read: %s" % error, "code": None}}
-    return parsed
+def _info(outcome: Outcome) -> npu_smi.InfoTable:
+    """The table, or a table without rows and with ``error``."""
+    message = outcome.error and "npu-smi info: %s" % outcome.error
+    if not message:
+        try:
+            return npu_smi.parse_info(outcome.output)
+        except npu_smi.ParseError as error:
+            message = "npu-smi info cannot be read: %s" % error
+    return {"error": {"message": message, "code": None}, "tool_version": None, "driver_version": None,
+            "complete": False, "chips": [], "processes": []}
 
 
-def _detail_commands(tool, chips):
-    """Error codes of chips that are not OK, ECC counters and board of every NPU: ``{(type, npu[, chip]): argv}``."""
-    commands = {}
+def _detail_commands(tool: str, chips: list[ChipRow]) -> dict[Hashable, list[str]]:
+    """Commands for error codes (of chips that are not OK), ECC counters and boards: ``{(type, npu[, chip]): argv}``."""
+    commands: dict[Hashable, list[str]] = {}
     for chip in chips:
         npu = str(chip["npu"])
         if chip["health"] != "OK":
@@ -64,12 +135,23 @@ def _detail_commands(tool, chips):
     return commands
 
 
-def _block(outcome, chip):
-    """The block of `chip` in an answer, or the only one if `chip` is None; None where there is none."""
+def _chip(row: ChipRow, details: dict[Hashable, Outcome]) -> Chip:
+    health = _block(details.get(("health", row["npu"], row["chip"])), None)
+    return cast("Chip", dict(
+        row,
+        device=row["npu"] if row["phy_id"] is None else row["phy_id"],
+        error_codes=_codes(health),
+        error_information=(health or {}).get("Error Information"),
+        ecc=_block(details[("ecc", row["npu"])], row["chip"]),
+        board=_block(details[("board", row["npu"])], None)))
+
+
+def _block(outcome: Outcome | None, chip: int | None) -> dict[str, str] | None:
+    """The block of `chip` in an output, or the first block if `chip` is None; None if there is no such block."""
     if outcome is None or outcome.error:
         return None
     try:
-        blocks = npu_smi.parse_blocks(outcome.output)["blocks"]
+        blocks = npu_smi.parse_blocks(outcome.output)
     except npu_smi.ParseError:
         return None
     if chip is not None:
@@ -77,34 +159,37 @@ def _block(outcome, chip):
     return blocks[0] if blocks else None
 
 
-def _codes(block):
+def _codes(block: dict[str, str] | None) -> list[str] | None:
     if block is None or "Error Code" not in block:
         return None
     return [code for code in block["Error Code"].split() if code != "NA"]
 
 
-def holders(chips, processes, opened, containers, cgroup):
-    """Who holds which NPU.
+def holders(chips: Iterable[Chip], processes: Iterable[NpuProcess], opened: Iterable[Any], containers: list[Any],
+            cgroup: Callable[[int], str]) -> list[Holder]:
+    """Find what uses which NPU.
 
-    :param chips: of `query`; tell which device an NPU's chip is.
-    :param processes: of npu-smi's process table.
-    :param opened: of ``host.open_devices``.
-    :param containers: of ``engine_api.describe``.
+    :param chips: chips of `query`; they map NPU and chip to the device.
+    :param processes: the process table of npu-smi.
+    :param opened: what ``facts.open_devices`` returned.
+    :param containers: the containers of ``engine.describe``.
     :param cgroup: ``cgroup(pid) -> str``, the control groups of a process.
-    :returns: ``[{"device": int, "pid": int|None, "process": str|None, "memory_mb": int|None, "container":
-        {"id", "name", "image", "labels"}|None}]``. A container that was given the device but has no process on it
-        holds it too, with its first process's pid.
+    :returns: one entry per device and process, sorted. A container that has the device but no process on it is an
+        entry too, with the pid of its first process.
     """
     devices = {(chip["npu"], chip["chip"]): chip["device"] for chip in chips}
-    found = {}
+    found: dict[Any, Holder] = {}
     for process in processes:
         device = devices.get((process["npu"], process["chip"]))
         found[(device, process["pid"])] = {
-            "device": device, "pid": process["pid"], "process": process["name"], "memory_mb": process["memory_mb"]}
+            "device": device, "pid": process["pid"], "process": process["name"], "memory_mb": process["memory_mb"],
+            "container": None}
     for each in opened:
-        found.setdefault((each["device"], each["pid"]), dict(each, memory_mb=None))
-    for each in found.values():
-        each["container"] = _container_of(each["pid"], containers, cgroup)
+        found.setdefault((each["device"], each["pid"]), {
+            "device": each["device"], "pid": each["pid"], "process": each["process"], "memory_mb": None,
+            "container": None})
+    for holder in found.values():
+        holder["container"] = _container_of(holder["pid"], containers, cgroup)
     for container in containers:
         for device in container["devices"]:
             shown = any(each["device"] == device and each["container"] and each["container"]["id"] == container["id"]
@@ -112,23 +197,24 @@ def holders(chips, processes, opened, containers, cgroup):
             if not shown:
                 found[(device, container["id"])] = {
                     "device": device, "pid": container["pid"], "process": None, "memory_mb": None,
-                    "container": _label(container)}
+                    "container": _describe_container(container)}
     return sorted(found.values(), key=lambda each: (each["device"] is None, each["device"] or 0, each["pid"] or 0))
 
 
-def _container_of(pid, containers, cgroup):
+def _container_of(pid: int | None, containers: list[Any], cgroup: Callable[[int], str]) -> HolderContainer | None:
     groups = cgroup(pid) if containers and pid is not None else ""
-    return next((_label(container) for container in containers if container["id"] in groups), None)
+    return next((_describe_container(container) for container in containers if container["id"] in groups), None)
 
 
-def _label(container):
-    return {key: container[key] for key in ("id", "name", "image", "labels")}
+def _describe_container(container: Any) -> HolderContainer:
+    return {"id": container["id"], "name": container["name"], "image": container["image"],
+            "labels": container["labels"]}
 
 
-def version_file(path):
-    """A version or install file as ``version_files.parse`` gives it, or ``{"error": str}``."""
+def version_file(path: str) -> VersionFile:
+    """Read and parse a version or install file; ``{"error": str}`` if that fails."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return version_files.parse(stream.read())
-    except (OSError, version_files.ParseError) as error:
+    except (OSError, npu_smi.ParseError) as error:
         return {"error": str(error)}
