@@ -34,7 +34,8 @@ class ActionModule(StageAction):
             raise AnsibleActionFail(str(mistake)) from mistake
         compared, instance = self._compared(settings["compare_with"]), serving(context["plan"])[0]
         found = run_job(self._module, self._say, {
-            "api_key": settings["api_key"], "executable": settings["executable"], "datasets": settings["datasets"],
+            "api_key": settings["api_key"], "executable": settings["executable"],
+            "datasets": [{key: dataset[key] for key in ("name", "path")} for dataset in settings["datasets"]],
             "num_prompts": settings["num_prompts"], "server": scores.server(context["plan"], instance, settings),
         }, settings["timeout_s"], "accuracy_timeout_s")
         found["instance"] = instance["name"]

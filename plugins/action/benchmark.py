@@ -167,9 +167,10 @@ class ActionModule(ClientsMixin, StageAction):
                  "service": self._ask_node(instance)["service"]} for instance in self._plan["instances"]]
 
     def _warm_up(self, name, url):
-        asked = self._module("ascend.vllm.chat_info", servers=[{"name": name, "url": url}],
-                             requests=vllm_bench.warm_up(self._plan, self._settings),
-                             api_key=self._settings["api_key"], timeout=self._settings["ready_timeout_s"])["servers"][0]
+        (asked,) = self._module(
+            "ascend.vllm.chat_info", servers=[{"name": name, "url": url}],
+            requests=vllm_bench.warm_up(self._plan, self._settings), api_key=self._settings["api_key"],
+            timeout_s=self._settings["ready_timeout_s"])["servers"]
         answers, models = list(asked["answers"].values()), asked["models"]
         answered = sum(answer["status"] == 200 for answer in answers)
         named = self._plan["model"]["served_name"] in (models.get("models") or [])
@@ -314,7 +315,7 @@ class ActionModule(ClientsMixin, StageAction):
         until = time.monotonic() + self._settings["restore_timeout_s"]
         while time.monotonic() < until:
             asked = self._module("ascend.vllm.chat_info", servers=[{"name": instance["name"], "url": instance["url"]}],
-                                 api_key=self._settings["api_key"], timeout=WATCH_S)["servers"][0]
+                                 api_key=self._settings["api_key"], timeout_s=WATCH_S)["servers"][0]
             if plan["model"]["served_name"] in (asked["models"].get("models") or []):
                 return True
             time.sleep(RESTORE_POLL_S)

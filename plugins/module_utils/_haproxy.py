@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Callable, TypedDict
 
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer
+
     Ask = Callable[[str], str]
 
     class AgentState(TypedDict):
@@ -42,6 +44,22 @@ if TYPE_CHECKING:
         taken_out: bool
         sessions: int
         check: str
+
+    class BalancerObservation(TypedDict):
+        """What ``ascend.vllm.balancer_info`` returns."""
+
+        error: str | None
+        servers: list[BalancerServer]
+        holder: str | None
+        completion: Answer | None
+
+    class NodeState(TypedDict):
+        """What ``ascend.vllm.balancer_server`` returns."""
+
+        changed: bool
+        error: str | None
+        servers: list[BalancerServer]
+        settled: bool
 
 BACKEND = "vllm"
 UNITS = ("ascend-vllm-balancer.service", "ascend-vllm-balancer-watch.service")

@@ -372,7 +372,7 @@ def observe(module):
               "ours": [], "containers": [], "instances": [], "settled": True, "port_holders": [], "device_holders": [],
               "now_s": int(time.time()),
               "outgoing_ports": network.outgoing_ports(),
-              "weights": files.weights(options["weights"]) if options["weights"] else None,
+              "weights": files.folder_summary(options["weights"]) if options["weights"] else None,
               "addresses": network.addresses(shown),
               "wrong_sources": facts.wrong_sources(options["mounts"]),
               "missing_devices": [path for path in options["devices"] if not os.path.exists(path)]}

@@ -154,6 +154,25 @@ class Server:
         return answer, reply
 
 
+def ask_all(name: str, server: Server, requests: Iterable[ChatRequest]) -> ChatServer:
+    """Send ``GET /v1/models`` and then all requests to one server.
+
+    After a request without a response no more are sent, since each of them would take until the time limit.
+    """
+    models = server.models()
+    answers: dict[str, Answer] = {}
+    silent = models["status"] is None
+    for request in requests:
+        if silent:
+            answers[request["id"]] = {"status": None, "sent": False,
+                                      "error": "not sent, since the server did not answer"}
+            continue
+        answer = server.ask(request)
+        answers[request["id"]] = answer
+        silent = answer["status"] is None and answer.get("sent", True)
+    return {"name": name, "url": server.url, "models": models, "answers": answers}
+
+
 def _decode(raw: bytes) -> dict[str, Any]:
     try:
         reply = json.loads(raw.decode("utf-8", "replace"))

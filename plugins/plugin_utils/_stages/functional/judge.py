@@ -49,7 +49,7 @@ def arguments(context):
         "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving(plan)],
         "requests": requests(plan["model"]["served_name"], settings, data_uri(settings["image"])),
         "api_key": settings["api_key"],
-        "timeout": settings["timeout_s"],
+        "timeout_s": settings["timeout_s"],
     }
 
 

@@ -131,7 +131,8 @@ def test_what_is_wrong_with_own_data_is_named(tmp_path, text, sentence):
         prepare([{"name": "own", "path": str(path)}], str(tmp_path))
 
 
-@pytest.mark.parametrize(("path", "sentence"), [("/none.jsonl", "cannot be read"), ("/data/other", "file of your own")])
+@pytest.mark.parametrize(("path", "sentence"), [
+    ("/none.jsonl", "cannot be read"), ("/data/other", "has to be a .jsonl file")])
 def test_own_data_that_are_not_there(path, sentence):
     with pytest.raises(BadData, match=sentence):
         config.prepare([{"name": "own", "path": path}], "/tmp")

@@ -140,10 +140,10 @@ def test_ports_of_outgoing_connections(tmp_path, limits, reserved, expected):
 
 
 def test_model_folder(tmp_path):
-    assert files.weights(str(tmp_path / "none")) == {"folder": False, "config": False, "shards": 0}
+    assert files.folder_summary(str(tmp_path / "none")) == {"folder": False, "config": False, "shards": 0}
     for name in ("config.json", "a-1.safetensors", "a-2.safetensors", "a.safetensors.index.json"):
         (tmp_path / name).touch()
-    assert files.weights(str(tmp_path)) == {"folder": True, "config": True, "shards": 2}
+    assert files.folder_summary(str(tmp_path)) == {"folder": True, "config": True, "shards": 2}
 
 
 @pytest.mark.parametrize(("code", "oom", "said"), [

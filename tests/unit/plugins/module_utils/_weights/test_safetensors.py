@@ -35,8 +35,8 @@ def test_a_whole_file_is_described(tmp_path):
 
 
 @pytest.mark.parametrize(("entries", "data", "header", "reason"), [
-    ({"a": entry("F32", [2], 0, 8)}, bytes(7), None, "take 8 bytes and the file holds 7"),
-    ({"a": entry("F32", [2], 0, 8)}, bytes(9), None, "take 8 bytes and the file holds 9"),
+    ({"a": entry("F32", [2], 0, 8)}, bytes(7), None, "take 8 bytes and the file has 7"),
+    ({"a": entry("F32", [2], 0, 8)}, bytes(9), None, "take 8 bytes and the file has 9"),
     ({"a": entry("F32", [3], 0, 8)}, bytes(8), None, "does not fit its offsets 0-8"),
     ({"a": entry("F32", [1], 0, 4), "b": entry("F32", [1], 8, 12)}, bytes(12), None, "starts at byte 8 where 4"),
     ({"a": entry("F32", [1], 0, 4), "b": entry("F32", [1], 0, 4)}, bytes(4), None, "starts at byte 0 where 4"),

@@ -44,11 +44,11 @@ class Site:
         self.hub = Hub()
         self.model = root / "data" / "model"
         self.beside = root / "data" / ".ascend-vllm" / "model"
-        self._memory = root / "memory"
+        self._cache = root / "cache"
 
     def staging(self, kind="modelscope", repository="o/m", token=""):
         source = Source(kind, repository, "", "", token)
-        return Staging(str(self.model), source, weights.Memory.of(str(self.model), str(self._memory)), 2)
+        return Staging(str(self.model), source, weights.DigestCache.of(str(self.model), str(self._cache)), 2)
 
     def fetch(self, path, content=None):
         target = self.beside / "staging" / path
@@ -198,7 +198,7 @@ def test_a_local_model_gets_a_manifest_of_its_own(site):
 
 
 def test_a_local_model_that_is_not_there(site):
-    with pytest.raises(StagingError, match=r"weights_source is local and .*/data/model holds no model; copy"):
+    with pytest.raises(StagingError, match=r"weights_source is local and there is no model in .*/data/model; copy"):
         site.staging("local", "").plan(None)
 
 
@@ -218,7 +218,7 @@ def test_a_password_in_the_address_is_refused_without_repeating_it(site):
 def test_too_little_space_is_told_before_anything_is_written(site):
     staging = site.staging()
     work = staging.plan(site.hub)
-    with pytest.raises(StagingError, match=r"GiB free; .*weights_free_space_gib asks for 1048576.0 GiB"):
+    with pytest.raises(StagingError, match=r"GiB free; .*weights_free_space_gib reserves 1048576.0 GiB"):
         staging.prepare(work, 2**50)
     assert not site.beside.exists()
 
@@ -261,7 +261,7 @@ def test_a_model_from_another_node_needs_no_token(site, tmp_path, kind):
 
 def test_two_runs_do_not_stage_one_model(site):
     first, second = site.staging(), site.staging()
-    reason = r"another run stages .*\(preparing since 20"
+    reason = r"another run is staging .*\(preparing since 20"
     with hold_lock(first.place, 0, "preparing"), pytest.raises(StagingError, match=reason), \
             hold_lock(second.place, 0.1, "preparing"):
         pytest.fail("both runs hold the lock")
@@ -294,7 +294,7 @@ def test_what_quantization_leaves_becomes_the_model(site):
 
 @pytest.mark.parametrize("missing", sorted(set(MADE) - {"config.json"}))
 def test_a_quantization_that_left_no_model_is_not_published(site, missing):
-    with pytest.raises(StagingError, match="quantization left 2 files, among them"):
+    with pytest.raises(StagingError, match="quantization wrote 2 files, among them"):
         quantize(site, {path: content for path, content in MADE.items() if path != missing})
     assert not site.model.exists()
 
@@ -311,7 +311,7 @@ def test_a_damaged_quantized_model_is_made_again_without_stray_shards(site):
 def test_a_model_of_others_is_not_quantized_over(site):
     site.model.mkdir(parents=True)
     (site.model / "config.json").write_bytes(b"{}")
-    with pytest.raises(StagingError, match="holds a model that this role did not quantize"):
+    with pytest.raises(StagingError, match="has a model that this role did not quantize"):
         quantize(site)
 
 
@@ -343,7 +343,7 @@ def test_a_node_holds_a_model_only_when_it_is_whole_and_from_this_source(site):
 def test_a_file_of_another_origin_is_not_replaced(site):
     site.model.mkdir(parents=True)
     (site.model / "config.json").write_bytes(b"[1]")
-    with pytest.raises(StagingError, match=r"files of another origin: config.json has 3 bytes, expected 2; move them"):
+    with pytest.raises(StagingError, match=r"files from another source: config.json has 3 bytes, expected 2; move"):
         site.stage()
     assert site.content() == {"config.json": b"[1]"}
 
@@ -359,7 +359,7 @@ def test_an_adopted_file_is_restored_but_not_retired(site):
     site.hub.files = {"config.json": b"{ }", "new": b"1"}
     source = Source("modelscope", "o/m", "v2", "", "")
     for _again in range(2):  # It was written by the repair, so the next revision may replace it.
-        staging = Staging(str(site.model), source, site.staging()._memory, 2)
+        staging = Staging(str(site.model), source, site.staging()._cache, 2)
         work = staging.plan(site.hub)
         if work["changed"]:
             staging.prepare(work, 0)
@@ -434,7 +434,7 @@ def test_nothing_is_fetched_to_a_read_only_mount(read_only):
 def test_a_mount_of_its_own_is_refused(site, monkeypatch):
     staging = site.staging()
     monkeypatch.setattr("os.path.ismount", lambda path: path == str(site.model))
-    with pytest.raises(StagingError, match="is a mount of its own"):
+    with pytest.raises(StagingError, match="is a mount point"):
         staging.prepare(staging.plan(site.hub), 0)
 
 
