@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config impo
     render,
     render_performance,
 )
-from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS, sum_of
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS
 
 SERVER = {"url": "http://10.0.0.1:8888", "model": "qwen25_vl", "api_key": "k'\"]\\", "concurrency": 4,
           "maximum_tokens": 64}
@@ -178,8 +178,3 @@ def test_the_digest_is_of_the_data_and_not_of_their_place(tmp_path, textvqa):
     assert whole == digest({"path": str(moved)})
     (moved / "train_images" / "1.jpg").write_text("bigger")
     assert whole != digest({"path": str(moved)})
-
-
-def test_a_data_set_of_parts_has_its_score_in_a_row_of_its_own():
-    assert (sum_of("mmlu"), sum_of("ceval"), sum_of("gsm8k"), sum_of("mine")) == (
-        "mmlu-weighted", "ceval-weighted", "gsm8k", "mine")

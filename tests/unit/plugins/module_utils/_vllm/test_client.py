@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN, Server
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN, Server, ask_all
 
 ASK = {"endpoint": "/v1/chat/completions", "body": {"model": "m", "messages": []}}
 CARD = {"data": [{"id": "m", "max_model_len": 32}]}
@@ -160,3 +160,27 @@ def test_a_silent_server_costs_the_time_out():
     assert answer["status"] is None
     assert "timed out" in answer["error"]
     assert answer["latency_s"] < 2
+
+
+def test_a_server_is_sent_its_requests_in_order(serve):
+    url, got = serve(200, CARD)
+    requests = [{"id": name, "endpoint": f"/{name}", "body": {}} for name in ("first", "second")]
+    found = ask_all("node1", Server(url), requests)
+    assert (found["name"], found["url"], found["models"]["models"]) == ("node1", url, ["m"])
+    assert list(found["answers"]) == ["first", "second"]
+    assert [path for path, _key, _body in got] == ["/v1/models", "/first", "/second"]
+
+
+def test_a_dead_server_is_not_sent_more_requests():
+    found = ask_all("node1", Server("http://127.0.0.1:9"), [dict(ASK, id="question")])
+    assert found["models"]["status"] is None
+    assert found["answers"]["question"]["sent"] is False
+
+
+def test_a_request_that_was_not_sent_does_not_stop_the_others(serve):
+    url, got = serve(200, {"data": [{"id": "m"}]})
+    beyond = {"id": "beyond", "endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1}
+    found = ask_all("node1", Server(url), [beyond, dict(ASK, id="question")])
+    assert found["answers"]["beyond"]["sent"] is False
+    assert found["answers"]["question"]["status"] == 200
+    assert len(got) == 2
