@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import resolve_plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
 from ansible_collections.ascend.vllm.plugins.plugin_utils._typed import typed_settings
 
@@ -85,7 +86,7 @@ class ActionModule(ActionBase):
         timing = context["observed"].get("timing") or {"started_at": started, "spent_s": 0}
         result = contract.stage_result(
             stage, host, found, context["plan"], context["observed"], timing["started_at"], timestamp(),
-            round(timing["spent_s"] + time.monotonic() - clock, 3), error, records.collection_version)
+            round(timing["spent_s"] + time.monotonic() - clock, 3), error, COLLECTION_VERSION)
         path = records.write_result(result)
         failed = contract.failures(result)
         outcome = {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),

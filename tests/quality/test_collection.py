@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -55,6 +56,10 @@ def test_tasks_read_like_a_table_of_contents(role):
     main = (ROOT / f"roles/{role}/tasks/main.yml").read_text("utf-8")
     assert len(main.splitlines()) <= 60
     assert (ROOT / f"roles/{role}/README.md").is_file()
+
+
+def test_recorded_version_is_that_of_the_artifact():
+    assert load("galaxy.yml")["version"] == COLLECTION_VERSION
 
 
 def test_every_role_has_a_playbook(role):

@@ -15,10 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from ansible.module_utils.common.yaml import yaml_load
-
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root
-
 
 class Records:
     """Reads and writes one folder of results.
@@ -29,15 +25,6 @@ class Records:
     def __init__(self, root, dry=False):
         self.root = Path(root)
         self.dry = dry
-
-    @property
-    def collection_version(self):
-        """The version of the running copy of the collection: of the clone, or of the installed artifact."""
-        root = collection_root()
-        manifest = root / "MANIFEST.json"
-        if manifest.exists():
-            return json.loads(manifest.read_text("utf-8"))["collection_info"]["version"]
-        return str(yaml_load((root / "galaxy.yml").read_text("utf-8"))["version"])
 
     def write_result(self, result):
         """File one stage result; returns its path."""
