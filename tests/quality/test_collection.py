@@ -58,6 +58,24 @@ def test_tasks_read_like_a_table_of_contents(role):
     assert (ROOT / f"roles/{role}/README.md").is_file()
 
 
+def test_task_names_are_unique_within_a_role(role):
+    """A failure is reported with the name of its task only."""
+    places = {}
+    for path in sorted((ROOT / "roles" / role).glob("*/*.yml")):
+        if path.parent.name in ("tasks", "handlers"):
+            for task in tasks(yaml.safe_load(path.read_text("utf-8"))):
+                places.setdefault(task["name"], []).append(path.name)
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def tasks(entries):
+    """The tasks of a file and of its blocks."""
+    for task in entries or ():
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from tasks(task.get(part))
+
+
 def test_recorded_version_is_that_of_the_artifact():
     assert load("galaxy.yml")["version"] == COLLECTION_VERSION
 
