@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where code may stand and what it may import. CONTRIBUTING.md describes the folders.
+"""Check in which folders code is and what it imports. CONTRIBUTING.md describes the folders.
 
 Each rule is a function that takes the root of a collection and returns one sentence per violation, so that it can also
-run on a small tree with a planted violation.
+run on a small tree with an added violation.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.ascend.vllm."
 MIRRORED = ("module_utils", "plugin_utils", "action", "filter")
 
-# From the top to the bottom. A file imports from lower levels, and from its own folder on its own level. The pattern
-# without wildcards wins.
+# From the top to the bottom. A file may import from lower levels, and from its folder on the same level. A pattern
+# without wildcards takes precedence.
 LEVELS = (
     ("plugins/action/*.py", "plugins/filter/*.py"),
     ("plugins/plugin_utils/_stages/*.py",),
@@ -88,12 +88,12 @@ TESTS_OF_SEVERAL_FILES = {
 
 
 def files(root, pattern):
-    """The files of a tree that fit the pattern, as paths relative to its root."""
+    """Return the files of a tree that match the pattern, as paths relative to its root."""
     return sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
 
 
 def imports(root, file):
-    """The files of the collection that a file imports, ``{path: whether only type checkers see the import}``."""
+    """Return the files of the collection that a file imports, ``{path: whether only type checkers see it}``."""
     tree = ast.parse((root / file).read_text("utf-8"))
     for_types = {id(node) for block in ast.walk(tree) if isinstance(block, ast.If) and "TYPE_CHECKING" in
                  ast.unparse(block.test) for statement in block.body for node in ast.walk(statement)}
@@ -115,7 +115,7 @@ def imports(root, file):
 
 
 def reached(root, beginnings):
-    """The files of the collection that these files import, directly or through others."""
+    """Return the files of the collection that these files import, directly or through others."""
     seen, pending = set(), list(beginnings)
     while pending:
         new = set(imports(root, pending.pop())) - seen
@@ -125,7 +125,7 @@ def reached(root, beginnings):
 
 
 def level(file):
-    """The index of a file's level in LEVELS; None if it has none."""
+    """Return the index of a file's level in LEVELS; None if it has none."""
     fitting = [(("*" in pattern), index) for index, patterns in enumerate(LEVELS) for pattern in patterns
                if pattern.count("/") == file.count("/") and fnmatchcase(file, pattern)]
     return min(fitting)[1] if fitting else None
@@ -147,10 +147,10 @@ def nothing_of_the_controller_travels(root):
 
 def imports_run_downwards(root):
     """Every import leads to a lower level, or to the same folder; a module is imported by nothing."""
-    faults = []
+    violations = []
     for file in files(root, "plugins/**/*.py"):
         if level(file) is None:
-            faults.append(f"{file}: no level in LEVELS covers this folder")
+            violations.append(f"{file}: no level in LEVELS covers this folder")
             continue
         for target, for_types in imports(root, file).items():
             same_folder = PurePosixPath(file).parent == PurePosixPath(target).parent
@@ -160,10 +160,10 @@ def imports_run_downwards(root):
             if for_types and fnmatchcase(file, TYPES_ONLY[0]) and fnmatchcase(target, TYPES_ONLY[1]):
                 continue
             if target.startswith("plugins/modules/"):
-                faults.append(f"{file} imports {target}, but a module is imported by nothing")
+                violations.append(f"{file} imports {target}, but a module is imported by nothing")
             elif level(target) is not None and level(target) <= level(file):
-                faults.append(f"{file} imports {target}, which is not below it")
-    return faults
+                violations.append(f"{file} imports {target}, which is not below it")
+    return violations
 
 
 def stages_do_not_know_each_other(root):
@@ -175,7 +175,7 @@ def stages_do_not_know_each_other(root):
 
 
 def source_of(root, test):
-    """The file that a test file tests by its path: the one with the longest name that begins the test's; or None."""
+    """Return the file that a test file tests: the one whose name is the longest beginning of the test's; or None."""
     folder, name = PurePosixPath(test.replace("tests/unit/", "", 1)).parent, PurePosixPath(test).stem[len("test_"):]
     fitting = [file for file in files(root, f"{folder}/*.py")
                if f"{name}_".startswith(PurePosixPath(file).stem.lstrip("_") + "_")]
@@ -195,14 +195,14 @@ def every_file_has_tests(root, covered_by=None):
     covered_by = COVERED_BY if covered_by is None else covered_by
     tested = {source_of(root, test) for test in files(root, "tests/unit/plugins/**/test_*.py")}
     without = [file for folder in MIRRORED for file in files(root, f"plugins/{folder}/**/*.py") if file not in tested]
-    faults = [f"{file}: there is no test file at the mirrored path in tests/unit"
+    violations = [f"{file}: there is no test file at the mirrored path in tests/unit"
               for file in without if file not in covered_by]
     for file, test in covered_by.items():
         if file not in without:
-            faults.append(f"{file}: remove it from COVERED_BY")
+            violations.append(f"{file}: remove it from COVERED_BY")
         elif not (root / test).is_file() or (test.startswith("tests/") and file not in reached(root, [test])):
-            faults.append(f"{file}: {test}, which COVERED_BY names, does not import it")
-    return faults
+            violations.append(f"{file}: {test}, which COVERED_BY names, does not import it")
+    return violations
 
 
 RULES = (what_travels_is_used_on_nodes, nothing_of_the_controller_travels, imports_run_downwards,
@@ -211,8 +211,8 @@ RULES = (what_travels_is_used_on_nodes, nothing_of_the_controller_travels, impor
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_collection_keeps(rule):
-    faults = rule(ROOT)
-    assert not faults, "\n".join(faults)
+    violations = rule(ROOT)
+    assert not violations, "\n".join(violations)
 
 
 # A small collection that keeps every rule: {file: what it imports}.
@@ -236,8 +236,8 @@ SOUND = {
 @pytest.fixture
 def tree(tmp_path):
     """Return a function that adds files to a sound collection, each with its tests, and returns the root of that."""
-    def grow(planted, tested=True):
-        for file, names in planted.items():
+    def grow(added, tested=True):
+        for file, names in added.items():
             text = names if isinstance(names, str) else "".join(
                 f"from {PACKAGE}plugins.{name.rpartition('.')[0]} import {name.rpartition('.')[2]}\n" for name in names)
             path, test = tmp_path / file, tmp_path / "tests" / "unit" / file
@@ -252,20 +252,20 @@ def tree(tmp_path):
     return grow
 
 
-def faults(rule, root):
-    """What a rule finds in a tree, without the exceptions of this collection."""
+def violations(rule, root):
+    """Return what a rule finds in a tree, without the exceptions of this collection."""
     return rule(root, {}) if rule in (every_test_has_a_file, every_file_has_tests) else rule(root)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_sound_tree_has_no_fault(tree, rule):
-    assert faults(rule, tree({})) == []
+def test_sound_tree_has_no_violation(tree, rule):
+    assert violations(rule, tree({})) == []
 
 
 TYPES = f"if TYPE_CHECKING:\n    from {PACKAGE}plugins.plugin_utils._plan.resolve import Plan\n"
 
 
-@pytest.mark.parametrize(("rule", "planted", "expected"), [
+@pytest.mark.parametrize(("rule", "added", "expected"), [
     (what_travels_is_used_on_nodes, {"plugins/module_utils/_host/spare.py": []},
      "plugins/module_utils/_host/spare.py: no module imports it; what only the controller needs "
      "belongs in plugin_utils"),
@@ -300,18 +300,18 @@ TYPES = f"if TYPE_CHECKING:\n    from {PACKAGE}plugins.plugin_utils._plan.resolv
     (every_test_has_a_file, {"tests/unit/plugins/action/test_stages.py": []},
      "tests/unit/plugins/action/test_stages.py: there is no file at the mirrored path in plugins"),
 ])
-def test_planted_fault_is_found(tree, rule, planted, expected):
-    assert faults(rule, tree(planted)) == [expected]
+def test_violation_is_found(tree, rule, added, expected):
+    assert violations(rule, tree(added)) == [expected]
 
 
 def test_file_without_tests_is_found(tree):
     root = tree({"plugins/plugin_utils/_plan/image.py": []}, tested=False)
-    assert faults(every_file_has_tests, root) == [
+    assert violations(every_file_has_tests, root) == [
         "plugins/plugin_utils/_plan/image.py: there is no test file at the mirrored path in tests/unit"]
 
 
 def test_results_may_know_the_types_of_the_plan(tree):
-    assert faults(imports_run_downwards, tree({"plugins/plugin_utils/_results/contract.py": TYPES})) == []
+    assert violations(imports_run_downwards, tree({"plugins/plugin_utils/_results/contract.py": TYPES})) == []
 
 
 @pytest.mark.parametrize("test", ["test_role_inputs.py", "test_role_inputs_of_hosts.py"])

@@ -25,14 +25,14 @@ BIN = Path(sys.executable).parent
 
 
 def call(*command, cwd=ROOT, **environment):
-    # Of its own input: an ssh of another command that runs beside it would make a common one non-blocking.
+    # An ssh of another command that runs at the same time would make a shared input non-blocking.
     return subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False,
                           stdin=subprocess.DEVNULL,
                           env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment})
 
 
 def said(done):
-    """What a command printed that succeeded."""
+    """Return the output of a command that must have succeeded."""
     assert done.returncode == 0, (
         f"{done.args} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}")
     return done.stdout

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What modules accept, for fakes of nodes: a fake must not answer a request that a node would refuse."""
+"""Validate the arguments of modules, for fakes of nodes: a fake must reject what a node would reject."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def accepted(name, arguments):
     :param name: ``ascend.vllm.<module>``.
     :raises AssertionError: for arguments that the module's documentation does not allow.
     """
-    assert name.startswith(COLLECTION), f"{name} is no module of this collection"
+    assert name.startswith(COLLECTION), f"{name} is not a module of this collection"
     module = import_module(f"ansible_collections.ascend.vllm.plugins.modules.{name[len(COLLECTION):]}")
     result = ArgumentSpecValidator(_spec(yaml.safe_load(module.DOCUMENTATION)["options"])).validate(arguments)
     assert not result.error_messages, f"{name}: {'; '.join(result.error_messages)}"

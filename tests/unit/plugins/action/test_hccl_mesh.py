@@ -31,7 +31,7 @@ def observation(number):
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function (host, answer, **variables) -> what the action returned; ``requests`` has what it asked."""
+    """Return a function (host, answer, **variables) -> the returned value; ``requests`` has the modules that it ran."""
     def run(host, answer, **variables):
         def execute(name, module_args, task_vars):
             assert task_vars["inventory_hostname"] == host
@@ -53,7 +53,7 @@ def act(tmp_path):
     return run
 
 
-def test_each_node_is_asked_once_for_its_own_part(act):
+def test_each_node_runs_one_module_with_its_own_part(act):
     for host in HOSTS:
         act(host, ANSWER, hccl_host_port=2222, hccl_ping_timeout_s="3.5")
     assert [name for name, _arguments in act.requests] == ["ascend.vllm.hccn_ping"] * 3

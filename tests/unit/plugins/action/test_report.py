@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which results a run removes when it begins, and what its report contains in the end."""
+"""The results that a run removes when it begins, and the report that it ends with."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def act():
         loader = DataLoader()
         task = Mock(args={"held": "__held", **args}, async_val=0, check_mode=False)
         action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
-        action._execute_module = Mock(side_effect=AssertionError("no node may be asked"))
+        action._execute_module = Mock(side_effect=AssertionError("no module may run"))
         returned = action.run(task_vars={"hostvars": hostvars, "inventory_hostname": host,
                                          "ansible_play_hosts": list(play_hosts)})
         assert returned.pop("changed") is False
@@ -69,7 +69,7 @@ def test_each_node_knows_whom_to_take_the_model_from(act, host, upstream):
     assert found["allies"] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
 
 
-def test_node_that_failed_is_no_link_of_the_chain(act):
+def test_node_that_failed_is_not_part_of_the_chain(act):
     held = {"node1": PART, "node2": WHOLE, "node3": NOTHING}
     assert act("node3", held, failed=["node1"])["upstream"] == ["10.0.0.2"]
 
@@ -84,7 +84,7 @@ def test_address_of_a_node(act, variables, address):
     assert act("node2", {}, variables={"node1": variables})["allies"][0] == address
 
 
-def test_model_that_nobody_holds_in_the_end_fails_every_node(act):
+def test_every_node_fails_when_no_node_has_the_model(act):
     for host in HOSTS:
         with pytest.raises(AnsibleActionFail, match="No node of this run holds the whole model"):
             act(host, {"node1": NOTHING, "node2": PART}, staged=True, failed=["node1"])
