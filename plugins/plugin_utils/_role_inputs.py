@@ -96,7 +96,8 @@ def _defaults(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=None)
 def _options(path: Path) -> dict[str, Any]:
-    return yaml_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
+    options: dict[str, Any] = yaml_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
+    return options
 
 
 def plain(value: Any) -> Any:

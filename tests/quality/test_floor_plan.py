@@ -29,6 +29,7 @@ LEVELS = (
     ("plugins/plugin_utils/_plan/*.py",),
     ("plugins/plugin_utils/_results/*.py",),
     ("plugins/plugin_utils/*.py",),
+    ("plugins/doc_fragments/*.py",),
     ("plugins/modules/*.py",),
     ("plugins/module_utils/*.py", "plugins/module_utils/*/*.py"),
 )
@@ -73,6 +74,9 @@ COVERED_BY = {
         "tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge.py",
     "plugins/plugin_utils/_stages/npu_driver/judge_host.py":
         "tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge.py",
+    "plugins/plugin_utils/_results/run.py": "tests/quality/test_one_plan.py",
+    "plugins/plugin_utils/_stages/judging.py": "tests/unit/plugins/plugin_utils/_stages/test_registry.py",
+    "plugins/plugin_utils/_stages/stage_action.py": "tests/unit/plugins/action/test_stage.py",
     "plugins/plugin_utils/_stages/serving/drain.py":
         "tests/unit/plugins/plugin_utils/_stages/serving/test_replacement.py",
     "plugins/plugin_utils/_stages/serving/group_notes.py": "tests/unit/plugins/action/test_serving_ready.py",

@@ -58,13 +58,20 @@ Survey = Callable[[Mapping[str, Observation], Mapping[str, Any]], dict[str, Any]
 class Judge(Protocol):
     """The interface of the modules ``_stages/<stage>/judge.py``."""
 
-    #: The checks of the stage, in the order of docs/checks.md.
-    CHECKS: Sequence[Check]
-    #: Keys of the observation that the role needs; the action returns these and no others.
-    RETURNED: Sequence[str]
-    #: ``survey({host: observation}, inputs)`` returns what the judge of each host needs to know about the others, found
-    #: in one pass over the cluster. None where hosts are judged one by one.
-    survey: Survey | None
+    @property
+    def CHECKS(self) -> Sequence[Check]:
+        """The checks of the stage, in the order of docs/checks.md."""
+
+    @property
+    def RETURNED(self) -> Sequence[str]:
+        """Keys of the observation that the role needs; the action returns these and no others."""
+
+    @property
+    def survey(self) -> Survey | None:
+        """Return what the judge of each host needs to know about the others, or None if hosts are judged one by one.
+
+        ``survey({host: observation}, inputs)`` returns ``{host: plain data}``, found in one pass over the cluster.
+        """
 
     def request(self, context: Context) -> Request | None:
         """Return what to ask of the node; None where there is nothing to ask.

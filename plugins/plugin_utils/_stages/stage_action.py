@@ -19,6 +19,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs, validated
@@ -143,7 +144,7 @@ class StageAction(ActionBase):
             lambda observations: survey(observations, self.inputs), self.context.phase)
 
 
-def summary(result: dict[str, Any], failed: list[str]) -> str:
+def summary(result: StageResult, failed: list[str]) -> str:
     """One line about a result: what failed, otherwise what is to be looked at."""
     if failed:
         return "%d of %d checks failed on %s. %s" % (

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from unittest.mock import Mock
 
 import pytest
@@ -14,7 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.hccl_mesh import ActionModule
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
 
 HOSTS = ["node1", "node2", "node3"]
@@ -41,7 +40,7 @@ def act(tmp_path):
             return answer
 
         loader = DataLoader()
-        task = Mock(args={}, async_val=0, check_mode=False, _uuid="task")
+        task = Mock(args={"plan": {"hash": "1"}}, async_val=0, check_mode=False, _uuid="task")
         action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module = execute
         return action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": HOSTS,
@@ -49,7 +48,7 @@ def act(tmp_path):
 
     run.records, run.requests = Records(tmp_path), []
     for number, host in enumerate(HOSTS, 1):
-        run.records.write_observed(host, "hccl", observation(number), time.monotonic())
+        run.records.write_observation(host, "hccl", Filed(observed=observation(number)))
     return run
 
 
@@ -80,13 +79,23 @@ def test_no_pings_where_they_are_disabled(act):
 
 @pytest.mark.parametrize(("answer", "expected"), [
     (ANSWER, {**ANSWER, "ping_error": None}),
-    ({"failed": True, "msg": "no hccn_tool"}, {"ping": None, "reach": None, "ping_error": "no hccn_tool"}),
+    ({"failed": True, "msg": "no hccn_tool"},
+     {"ping": None, "reach": None, "ping_error": "ascend.vllm.hccn_ping failed: no hccn_tool"}),
     (AnsibleConnectionFailure("timed out"),
      {"ping": None, "reach": None, "ping_error": "node1 is not reachable: timed out"}),
 ])
 def test_outcome_is_filed_with_the_observation_of_the_node(act, answer, expected):
     assert act("node1", answer) == {"changed": False, **expected}
-    filed = act.records.read_observed(HOSTS, "hccl")
+    filed = act.records.read_observations(HOSTS, "hccl")
     assert filed["node1"].items() >= {**observation(1), **expected}.items()
     assert filed["node2"].items() >= observation(2).items()
     assert "ping" not in filed["node2"]
+
+
+def test_a_node_that_could_not_be_observed_pings_nobody(act):
+    act.records.write_observation("node2", "hccl", Filed(failure="node2 is not reachable", reachable=False))
+    assert act("node2", ANSWER)["skipped"]
+    assert act.requests == []
+    act("node1", ANSWER)
+    ((_name, arguments),) = act.requests
+    assert [met["host"] for met in arguments["partners"] if met] == ["node3"]
