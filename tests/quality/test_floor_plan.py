@@ -74,7 +74,7 @@ COVERED_BY = {
         "tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge.py",
     "plugins/plugin_utils/_stages/npu_driver/judge_host.py":
         "tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge.py",
-    "plugins/plugin_utils/_results/run.py": "tests/quality/test_one_plan.py",
+    "plugins/plugin_utils/_results/run.py": "tests/unit/plugins/action/test_serving_group.py",
     "plugins/plugin_utils/_stages/judging.py": "tests/unit/plugins/plugin_utils/_stages/test_registry.py",
     "plugins/plugin_utils/_stages/stage_action.py": "tests/unit/plugins/action/test_stage.py",
     "plugins/plugin_utils/_stages/serving/drain.py":
