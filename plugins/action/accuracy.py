@@ -11,7 +11,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import answers_elsewhere, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
 
@@ -26,13 +26,13 @@ class ActionModule(StageAction):
             return {"not_run": "accuracy_enabled is false: it takes data sets on the site and, for most, hours"}
         if self._task.check_mode:
             return {"not_run": "in check mode nothing is measured"}
-        if not serving(context["plan"]):
-            return {"not_run": answers_elsewhere(context["plan"])}
+        if not serving_instances(context["plan"]):
+            return {"not_run": no_api_reason(context["plan"])}
         try:
             scores.check_settings(settings)
         except scores.BadInput as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
-        compared, instance = self._compared(settings["compare_with"]), serving(context["plan"])[0]
+        compared, instance = self._compared(settings["compare_with"]), serving_instances(context["plan"])[0]
         found = run_job(self._module, self._say, {
             "api_key": settings["api_key"], "executable": settings["executable"], "datasets": settings["datasets"],
             "num_prompts": settings["num_prompts"], "server": scores.server(context["plan"], instance, settings),

@@ -19,7 +19,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import answers_elsewhere, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_settings
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
@@ -62,7 +62,7 @@ class ActionModule(ClientsMixin, StageAction):
         if args["step"] == "begin":
             looks = [] if self._task.check_mode else [targets.look(self._instances())]
             return {"wanted": wanted, "looks": looks, "measurements": [],
-                    "serving": [each["name"] for each in serving(plan)]}
+                    "serving": [each["name"] for each in serving_instances(plan)]}
         if self._task.check_mode:
             return {"instances": [], "measurements": [], "looks": [],
                     "not_run": "in check mode nothing is measured"}
@@ -98,7 +98,7 @@ class ActionModule(ClientsMixin, StageAction):
         where = role_settings(self._templar, self._vars, "accuracy")
         wanted = kept["wanted"]["targets"]
         addresses = [(instance["name"], targets.INSTANCE, instance["url"], 1, [self._host])
-                     for instance in serving(self._plan) if targets.INSTANCE in wanted]
+                     for instance in serving_instances(self._plan) if targets.INSTANCE in wanted]
         if targets.BALANCER in wanted and self._is_first():
             addresses.append(("balancer", targets.BALANCER, self._settings["balancer_url"], *self._behind()))
         for name, target, url, count, hosts in addresses:
@@ -126,15 +126,15 @@ class ActionModule(ClientsMixin, StageAction):
         plan, settings = self._plan, self._settings
         kept["instances"] = instances = self._instances()
         kept["looks"].append(targets.look(instances))
-        if not serving(plan):
-            kept["not_run"] = answers_elsewhere(plan)
+        if not serving_instances(plan):
+            kept["not_run"] = no_api_reason(plan)
         for instance in instances:
             if targets.serves(instance):
                 instance["warm_up"] = self._warm_up(instance["name"], instance["url"])
         ready = [each for each, seen in zip(plan["instances"], instances) if (seen["warm_up"] or {}).get("good")]
         chosen = targets.chosen(plan, settings) if targets.VLLM in settings["tools"] else []
         groups = [(each["name"], targets.INSTANCE, [each]) for each in ready if targets.INSTANCE in chosen]
-        if targets.NODE in chosen and ready and len(ready) == len(serving(plan)):
+        if targets.NODE in chosen and ready and len(ready) == len(serving_instances(plan)):
             groups.append(("node", targets.NODE, ready))
         for name, target, members in groups:
             addresses = [(each, each["url"]) for each in members]

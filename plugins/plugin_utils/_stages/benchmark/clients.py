@@ -68,9 +68,8 @@ class ClientsMixin:
 
     def _ask_node(self, instance, **more):
         """Ask the node for the service and, where named, the client."""
-        sources = [mount["source"] for mount in instance["mounts"] if mount["source"].endswith("/version.info")]
         return self._module("ascend.vllm.benchmark_info", service=instance["name"],
-                            driver=sources[0] if sources else None,
+                            driver=self._plan["hardware"]["driver_version_file"],
                             weights=place(self._plan["model"]["path"]).manifest, **more)
 
     def _file(self, name, ending="json"):

@@ -39,7 +39,7 @@ def devices(plan, instance, settings):
     used = {device for each in plan["instances"] for device in each["devices"]}
     free = [path for path in ("/dev/davinci%d" % number for number in plan["npus"]) if path not in used]
     if len(free) >= len(instance["npus"]):
-        return [*free[:len(instance["npus"])], *plan["hardware"]["devices"]], False
+        return [*free[:len(instance["npus"])], *plan["hardware"]["shared_devices"]], False
     if settings["offline_stop_service"]:
         return instance["devices"], True
     raise vllm_bench.BadInput(

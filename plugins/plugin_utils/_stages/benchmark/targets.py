@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import SERVE
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import BadInput, identity
 
@@ -34,7 +34,7 @@ def chosen(plan, settings):
     if BALANCER in wanted and not url:
         raise BadInput("benchmark_targets has balancer, but benchmark_balancer_url is empty.")
     if "auto" in wanted:
-        several = len(serving(plan)) > 1
+        several = len(serving_instances(plan)) > 1
         wanted |= {INSTANCE} | ({NODE} if several else set()) | ({BALANCER} if url else set())
     return [target for target in (INSTANCE, NODE, BALANCER) if target in wanted]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import answers_elsewhere, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
@@ -46,7 +46,7 @@ def arguments(context):
     """The arguments of ``ascend.vllm.chat_info``. Runs on the controller, where it reads the picture."""
     plan, settings = context["plan"], context["settings"]
     return {
-        "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving(plan)],
+        "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
         "requests": requests(plan["model"]["served_name"], settings, data_uri(settings["image"])),
         "api_key": settings["api_key"],
         "timeout": settings["timeout_s"],
@@ -96,8 +96,8 @@ def requests(model, settings, picture):
 def judge(context):
     """Compare the answers of every instance with what they have to be."""
     checks = Checks(CHECKS)
-    if not serving(context["plan"]):
-        checks.not_run("served_name", answers_elsewhere(context["plan"]))
+    if not serving_instances(context["plan"]):
+        checks.not_run("served_name", no_api_reason(context["plan"]))
     for server in context["observed"]["servers"]:
         _judge_server(checks, server, context["plan"]["model"]["served_name"], context["settings"])
     return checks.as_list()

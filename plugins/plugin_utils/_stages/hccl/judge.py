@@ -79,7 +79,7 @@ def arguments(context):
     """The arguments of ascend.vllm.hccn_info."""
     hardware, settings = context["plan"]["hardware"], context["settings"]
     wants_image = hccl_fabric.is_on(settings["collective_enabled"])
-    return {"npus": list(range(hardware["npus"] * hardware["chips_per_npu"])),
+    return {"npus": hardware["npu_devices"],
             "timeout_s": settings["query_timeout_s"],
             "image": (settings["collective_image"] or context["plan"]["image"]["reference"]) if wants_image else ""}
 

@@ -24,4 +24,4 @@ def test_other_nodes_measure_nothing(tmp_path):
     action._execute_module = Mock(side_effect=AssertionError("a module was run"))
     context = {"host": "node2", "plan": valid_group("data_parallel")["node2"], "settings": settings}
     observed = action._observe(None, context, {}, Mock(), variables)
-    assert observed["not_run"] == "node1 answers for the whole group, and is asked there"
+    assert observed["not_run"] == "node1 serves for the whole group and is tested there"

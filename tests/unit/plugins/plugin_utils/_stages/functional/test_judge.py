@@ -109,7 +109,7 @@ def test_node_whose_group_is_asked_elsewhere_is_not_run(tmp_path):
     plan = valid_group("data_parallel")["node2"]
     context = {"host": "node2", "plan": plan, "observed": {"servers": []}, "peers": {}, "settings": {}}
     (check,) = functional.judge(context)
-    assert (check["status"], check["message"]) == ("not_run", "node1 answers for the whole group, and is asked there")
+    assert (check["status"], check["message"]) == ("not_run", "node1 serves for the whole group and is tested there")
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"PNG")
     assert functional.arguments({"plan": plan, "settings": dict(SETTINGS, image=str(picture))})["servers"] == []

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective_container
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
 SETTINGS = {
     "collective_enabled": "auto", "interface": "", "collective_tool": "probe", "collective_image": "",
@@ -17,12 +18,11 @@ SETTINGS = {
     "collective_toolkit_path": "/opt/toolkit",
 }
 PLAN = {
-    "hardware": {"npus": 2, "chips_per_npu": 1},
+    "hardware": {"npu_devices": [0, 1], "shared_devices": ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]},
     "image": {"reference": "registry.example/vllm-ascend:1"},
-    "instances": [{"devices": ["/dev/davinci0", "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"],
-                   "mounts": [{"source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True,
-                               "origin": "host"},
-                              {"source": "/data/m", "target": "/data/m", "read_only": True, "origin": "weights"}]}],
+    "instances": [{"mounts": [
+        {"source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True, "origin": "host"},
+        {"source": "/data/m", "target": "/data/m", "read_only": True, "origin": "weights"}]}],
 }
 SOURCES = {"probe": "SRC", "launcher": "LAUNCH"}
 INTERFACES = {"n1": {"name": "eth0", "address": "192.0.2.1"}, "n2": {"name": "eth5", "address": "192.0.2.2"}}
@@ -75,6 +75,15 @@ def test_container_of_the_probe():
     assert (arguments["network_mode"], arguments["detach"], arguments["cleanup"]) == ("host", False, True)
     assert "privileged" not in arguments
     assert PLAN["instances"][0]["mounts"][-1]["origin"] == "weights"
+
+
+def test_container_has_every_device_of_the_node():
+    plan = valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3")
+    group = {"hosts": ["n1", "n2"], "rank": 1}
+    arguments = collective_container.arguments(plan, SETTINGS, group, INTERFACES, "n2", SOURCES)
+    assert arguments["devices"] == [f"/dev/{name}:/dev/{name}:rwm" for name in (
+        *(f"davinci{number}" for number in range(16)), "davinci_manager", "devmm_svm", "hisi_hdc")]
+    assert "--nproc-per-node=16" in arguments["command"]
 
 
 @pytest.mark.parametrize(("tool", "required"), [("auto", False), ("hccl_test", True)])

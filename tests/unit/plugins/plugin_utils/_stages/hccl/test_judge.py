@@ -14,6 +14,7 @@ import yaml
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import judge as hccl
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
 ROOT = Path(__file__).resolve().parents[6]
 SETTINGS = {name[len("hccl_"):]: value for name, value in yaml.safe_load(
@@ -461,8 +462,8 @@ def test_switched_off(enabled):
 
 
 def test_arguments():
-    plan = {"hardware": {"npus": 8, "chips_per_npu": 2}, "image": {"reference": "image:1"}}
+    plan = valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3")
     arguments = hccl.arguments({"plan": plan, "settings": SETTINGS})
-    assert arguments == {"npus": list(range(16)), "timeout_s": 15, "image": "image:1"}
+    assert arguments == {"npus": list(range(16)), "timeout_s": 15, "image": plan["image"]["reference"]}
     off = dict(SETTINGS, collective_enabled=False)
     assert hccl.arguments({"plan": plan, "settings": off})["image"] == ""
