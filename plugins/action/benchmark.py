@@ -17,7 +17,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
@@ -57,7 +57,7 @@ class ActionModule(ClientsMixin, StageAction):
         self._records, self._vars, self._host = records, task_vars, context["host"]
         self._plan, self._settings = plan, settings = context["plan"], context["settings"]
         catalogue = load_catalogue(role_settings(self._templar, task_vars, "plan")["plan_catalogue"])
-        self._catalogue, self._known = catalogue, lookup.bench_options(catalogue, plan["release"]["vllm"], "serve")
+        self._catalogue, self._known = catalogue, bench_options(catalogue, plan["release"]["vllm"], "serve")
         wanted = self._wanted(plan, settings)
         if args["step"] == "begin":
             looks = [] if self._task.check_mode else [targets.look(self._instances())]

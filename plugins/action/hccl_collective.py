@@ -16,7 +16,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory i
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root, plain, role_settings
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, collective_container, judge
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces, is_on
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces
 
 
 class ActionModule(ActionBase):
@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
             kept["runs"].append(self._round(round_name, host, decided["interfaces"], plan, settings, task_vars))
         baseline = Path(variables["hccl_baseline_path"])
         kept["baseline"] = _read(baseline)
-        if is_on(settings["record_baseline"]) and args["phase"] == "run" and decided["rounds"]:
+        if settings["baseline_save"] and args["phase"] == "run" and decided["rounds"]:
             kept["baseline"] = _record(baseline, kept, len(decided["interfaces"]), host)
         records.write_observed(host, "hccl", {**observed, "collective": kept}, clock)
         return {"changed": False, "skipped": not decided["rounds"], "resumed": False, "rounds": decided["rounds"],
@@ -104,7 +104,7 @@ def _survey_diagnosis(peers, settings):
     if result is not None:
         baseline = (next(iter(peers.values())).get("collective") or {}).get("baseline")
         floor, _source_of_it = collective.threshold(
-            result, len(peers), settings["collective_min_bus_bandwidth_gbs"], baseline,
+            result, len(peers), settings["collective_bus_bandwidth_minimum_gbs"], baseline,
             settings["collective_baseline_tolerance"])
         slow = floor is not None and run["bandwidth"] is not None and run["bandwidth"] < floor
         if run["failed"] or slow:

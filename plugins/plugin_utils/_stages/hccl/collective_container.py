@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces, is_on
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces
 
 NAME = "ascend-vllm-hccl-probe"
 # Where the action plugins of this collection find the sources; Python gets them as an argument, so that nothing is left
@@ -24,8 +24,8 @@ def obstacle(peers, settings, forks):
     :param settings: the inputs of the role, without prefix.
     :param forks: how many hosts Ansible works on at a time: the ranks wait for each other.
     """
-    if not is_on(settings["collective_enabled"]):
-        return "hccl_collective_enabled is false."
+    if settings["collective_policy"] == "never":
+        return "hccl_collective_policy is never."
     if len(peers) < 2:
         return "There is only one node in this run; this needs two."
     if forks < len(peers):
@@ -41,7 +41,7 @@ def obstacle(peers, settings, forks):
 
 def lacks_image(peers, settings):
     """Return whether an all-reduce over these nodes may be run once all of them have the image."""
-    return (is_on(settings["collective_enabled"]) and len(peers) > 1
+    return (settings["collective_policy"] != "never" and len(peers) > 1
             and any(observed.get("image_present") is False for observed in peers.values()))
 
 

@@ -78,7 +78,7 @@ _CLUSTER = ("duplicate_address", "rail_subnet", "rail_switch", "switch_port", "h
 def arguments(context):
     """The arguments of ascend.vllm.hccn_info."""
     hardware, settings = context["plan"]["hardware"], context["settings"]
-    wants_image = hccl_fabric.is_on(settings["collective_enabled"])
+    wants_image = settings["collective_policy"] != "never"
     return {"npus": hardware["npu_devices"],
             "timeout_s": settings["query_timeout_s"],
             "image": (settings["collective_image"] or context["plan"]["image"]["reference"]) if wants_image else ""}
@@ -92,7 +92,7 @@ def judge(context):
     """
     checks = Checks(CHECKS)
     host, settings, observed = context["host"], context["settings"], context["observed"]
-    if not hccl_fabric.is_on(settings["enabled"]):
+    if not settings["enabled"]:
         return _not_asked(checks, [check.id for check in CHECKS], "hccl_enabled is false.")
     cluster = context.get("survey") or survey({host: observed}, settings)[host]
     for check, outcomes in judge_ports.judge_ports(observed, cluster["votes"], settings):
@@ -135,7 +135,7 @@ def survey(peers, settings):
     common = {
         "nodes": len(peers), "votes": votes,
         "mesh_size": ping_mesh.size(len(peers), npus, int(settings["ping_full_mesh_max_nodes"]),
-                                    hccl_fabric.is_on(settings["ping_same_rail_only"])),
+                                    settings["ping_same_rail_only"]),
         "networks": {npu: judge_ports.majority(counts) for npu, counts in networks.items()},
         "rails": {npu: judge_ports.majority(counts) for npu, counts in rails.items()},
         "collective": _survey_collective(peers),
@@ -295,7 +295,7 @@ def _survey_mesh(matrices, bad, switches, evidence):
 
 def _judge_mesh(checks, unjudged, host, observed, cluster, settings):
     own = observed.get("ping")
-    if not hccl_fabric.is_on(settings["ping_enabled"]):
+    if not settings["ping_enabled"]:
         for check in ("ping_mesh", "ping_loss", "ping_coverage"):
             unjudged.not_run(check, "hccl_ping_enabled is false.")
         return
@@ -355,9 +355,9 @@ def _judge_collective(checks, unjudged, host, observed, cluster, settings):
     own = observed.get("collective") or {}
     if cluster["collective"] is None:
         why = own.get("obstacle") or "The all-reduce was not run."
-        asked = str(settings["collective_enabled"]).lower() == "true"
+        required = settings["collective_policy"] == "always"
         for check in ("collective_result", "collective_bandwidth"):
-            (checks if asked else unjudged).not_run(check, why)
+            (checks if required else unjudged).not_run(check, why)
         return
     result, run = cluster["collective"]["result"], cluster["collective"]["run"]
     states = {row["check"] for row in result["rows"]}
@@ -368,7 +368,7 @@ def _judge_collective(checks, unjudged, host, observed, cluster, settings):
                   ", ".join(sorted(states)) or "no result",
                   message=_collective_text(run["reason"] or _program(result), blamed, right))
     speed = run["bandwidth"]
-    floor, source = collective.threshold(result, cluster["nodes"], settings["collective_min_bus_bandwidth_gbs"],
+    floor, source = collective.threshold(result, cluster["nodes"], settings["collective_bus_bandwidth_minimum_gbs"],
                                          own.get("baseline"), settings["collective_baseline_tolerance"])
     if right is not True or speed is None:
         checks.not_run("collective_bandwidth", "There is no verified result to hold against a bandwidth.")

@@ -12,7 +12,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import co
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
 SETTINGS = {
-    "collective_enabled": "auto", "interface": "", "collective_tool": "probe", "collective_image": "",
+    "collective_policy": "auto", "interface": "", "collective_tool": "probe", "collective_image": "",
     "collective_backend": "hccl", "collective_processes_per_node": 0, "collective_sizes_bytes": [268435456, 1048576],
     "collective_warmup": 5, "collective_iterations": 20, "collective_timeout_s": 300, "collective_port": 29511,
     "collective_toolkit_path": "/opt/toolkit",
@@ -44,7 +44,7 @@ def test_nothing_in_the_way():
 
 
 @pytest.mark.parametrize(("changes", "settings", "forks", "words"), [
-    ({}, {"collective_enabled": "false"}, 5, "hccl_collective_enabled is false"),
+    ({}, {"collective_policy": "never"}, 5, "hccl_collective_policy is never"),
     ({}, {}, 1, "1 forks"),
     ({"image_present": False}, {}, 5, "n2 does not have the image yet"),
     ({"image_present": None}, {}, 5, "Docker on n2 could not be asked"),
@@ -107,5 +107,5 @@ def test_what_waits_for_the_image():
     assert not collective_container.lacks_image(peers(), SETTINGS)
     assert collective_container.lacks_image(peers(image_present=False), SETTINGS)
     assert not collective_container.lacks_image(peers(image_present=None), SETTINGS)
-    assert not collective_container.lacks_image(peers(image_present=False), dict(SETTINGS, collective_enabled="false"))
+    assert not collective_container.lacks_image(peers(image_present=False), dict(SETTINGS, collective_policy="never"))
     assert not collective_container.lacks_image({"n1": dict(node("192.0.2.1"), image_present=False)}, SETTINGS)
