@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, timestamp
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs
 
 
 class ActionModule(ActionBase):
@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
             "hosts": {"type": "list", "elements": "str", "required": True},
         })
         args = plain(args)
-        records = Records(role_settings(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode)
+        records = Records(role_inputs(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode)
         if args["phase"] == "begin":
             for tag, stage in contract.mistyped_tags(task_vars.get("ansible_run_tags")).items():
                 raise AnsibleActionFail(f"--tags names {tag}, which is no stage, so nothing would be run; did you mean "

@@ -27,7 +27,7 @@ def render(expression, **variables):
 def test_diagnostics_ask_every_network_port():
     (bundle,) = [task["ascend.vllm.diagnostics_bundle"] for task in tasks("diagnostics/tasks/main.yml")
                  if "ascend.vllm.diagnostics_bundle" in task]
-    assert render(bundle["npus"], __diagnostics_plan={"plan": A3}) == list(range(16))
+    assert render(bundle["npus"], __plan_resolved={"plan": A3}) == list(range(16))
 
 
 def test_quantisation_uses_every_npu():

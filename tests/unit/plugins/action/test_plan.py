@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from unittest.mock import Mock
 
 import pytest
@@ -25,7 +26,7 @@ releases:
 
 
 @pytest.fixture
-def act():
+def act(tmp_path):
     """Return a function variables -> result of the action on a host node1."""
     def run(_show=False, **variables):
         task = Mock(args={"show": True} if _show else {}, async_val=0, check_mode=False)
@@ -33,7 +34,8 @@ def act():
         loader = DataLoader()
         action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._display = Mock()
-        result = action.run(task_vars={"inventory_hostname": "node1", "ansible_host": "192.0.2.11", **variables})
+        result = action.run(task_vars={"inventory_hostname": "node1", "ansible_host": "192.0.2.11",
+                                       "report_path": tempfile.mkdtemp(dir=tmp_path), **variables})
         result["shown"] = [call.args[0] for call in action._display.display.call_args_list]
         return result
     return run
