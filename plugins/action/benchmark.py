@@ -268,7 +268,8 @@ class ActionModule(ClientsMixin, StageAction):
 
     def _run_ais_bench(self, where, url, inputs, run):
         """One run of AISBench, under the names of the other tool."""
-        self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {inputs['benchmark_request_rate']}/s, AISBench")
+        self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {inputs['benchmark_request_rate']}/s, "
+                 "AISBench")
         clock = time.monotonic()
         given = run_job(self.call, self.say, {
             "api_key": inputs["benchmark_api_key"], "executable": where["accuracy_executable"],

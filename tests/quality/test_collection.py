@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What holds for the collection as a whole: no two places that say the same thing differently."""
+"""Consistency of the collection: no two places that say the same thing differently."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -55,6 +56,28 @@ def test_tasks_read_like_a_table_of_contents(role):
     main = (ROOT / f"roles/{role}/tasks/main.yml").read_text("utf-8")
     assert len(main.splitlines()) <= 60
     assert (ROOT / f"roles/{role}/README.md").is_file()
+
+
+def test_task_names_are_unique_within_a_role(role):
+    """A failure is reported with the name of its task only."""
+    places = {}
+    for path in sorted((ROOT / "roles" / role).glob("*/*.yml")):
+        if path.parent.name in ("tasks", "handlers"):
+            for task in tasks(yaml.safe_load(path.read_text("utf-8"))):
+                places.setdefault(task["name"], []).append(path.name)
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def tasks(entries):
+    """The tasks of a file and of its blocks."""
+    for task in entries or ():
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from tasks(task.get(part))
+
+
+def test_recorded_version_is_that_of_the_artifact():
+    assert load("galaxy.yml")["version"] == COLLECTION_VERSION
 
 
 def test_every_role_has_a_playbook(role):

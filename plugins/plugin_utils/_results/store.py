@@ -20,10 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.common.yaml import yaml_load
-
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root
 
 OBSERVED = "observed"
 
@@ -58,15 +55,6 @@ class Records:
         self.root = Path(root)
         self.dry = dry
         self.run_id = run_id or run.RUN_ID
-
-    @property
-    def collection_version(self) -> str:
-        """The version of the running copy of the collection: of the clone, or of the installed artifact."""
-        root = collection_root()
-        manifest = root / "MANIFEST.json"
-        if manifest.exists():
-            return str(json.loads(manifest.read_text("utf-8"))["collection_info"]["version"])
-        return str(yaml_load((root / "galaxy.yml").read_text("utf-8"))["version"])
 
     # --- results and report ------------------------------------------------------------------------------------------
 

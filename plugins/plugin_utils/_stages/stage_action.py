@@ -20,6 +20,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs, validated
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
@@ -118,7 +119,7 @@ class StageAction(ActionBase):
         result = contract.stage_result(
             self.stage, self.host, found, self.context.plan, {**filed.observed, **self.context.measured},
             filed.started_at, timestamp(), round(filed.spent_s + time.monotonic() - clock, 3), filed.failure,
-            self.records.collection_version)
+            COLLECTION_VERSION)
         path = self.records.write_result(result)
         failed = contract.failures(result)
         return {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
