@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import answers_elsewhere, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
@@ -31,10 +31,10 @@ class ActionModule(StageAction):
             return {"not_run": "accuracy_enabled is false: it takes data sets on the site and, for most, hours"}
         if self._task.check_mode:
             return {"not_run": "in check mode nothing is measured"}
-        if not serving(plan):
-            return {"not_run": answers_elsewhere(plan)}
+        if not serving_instances(plan):
+            return {"not_run": no_api_reason(plan)}
         scores.check_inputs(inputs)
-        compared, instance = self._compared(inputs["accuracy_compare_with"]), serving(plan)[0]
+        compared, instance = self._compared(inputs["accuracy_compare_with"]), serving_instances(plan)[0]
         found = run_job(self.call, self.say, {
             "api_key": inputs["accuracy_api_key"], "executable": inputs["accuracy_executable"],
             "datasets": inputs["accuracy_datasets"], "num_prompts": inputs["accuracy_num_prompts"],

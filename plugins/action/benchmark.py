@@ -16,9 +16,9 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import answers_elsewhere, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput, role_inputs
@@ -68,12 +68,12 @@ class ActionModule(ClientsMixin, StageAction):
         """Return what is observed once the step is taken; ``kept`` is what earlier steps have observed."""
         plan = self.context.plan
         self._catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
-        self._known = lookup.bench_options(self._catalogue, plan["release"]["vllm"], "serve")
+        self._known = bench_options(self._catalogue, plan["release"]["vllm"], "serve")
         wanted = self._wanted(plan, self.inputs)
         if step == "begin":
             looks = [] if self._task.check_mode else [targets.look(self._instances())]
             return {"wanted": wanted, "looks": looks, "measurements": [],
-                    "serving": [each["name"] for each in serving(plan)]}
+                    "serving": [each["name"] for each in serving_instances(plan)]}
         if self._task.check_mode:
             return {"instances": [], "measurements": [], "looks": [],
                     "not_run": "in check mode nothing is measured"}
@@ -108,7 +108,7 @@ class ActionModule(ClientsMixin, StageAction):
         where = role_inputs(self._templar, self.task_vars, "accuracy")
         wanted = kept["wanted"]["targets"]
         addresses = [(instance["name"], targets.INSTANCE, instance["url"], 1, [self.host])
-                     for instance in serving(self.context.plan) if targets.INSTANCE in wanted]
+                     for instance in serving_instances(self.context.plan) if targets.INSTANCE in wanted]
         if targets.BALANCER in wanted and self._is_first():
             addresses.append(("balancer", targets.BALANCER, self.inputs["benchmark_balancer_url"], *self._behind()))
         for name, target, url, count, hosts in addresses:
@@ -136,15 +136,15 @@ class ActionModule(ClientsMixin, StageAction):
         plan, inputs = self.context.plan, self.inputs
         kept["instances"] = instances = self._instances()
         kept["looks"].append(targets.look(instances))
-        if not serving(plan):
-            kept["not_run"] = answers_elsewhere(plan)
+        if not serving_instances(plan):
+            kept["not_run"] = no_api_reason(plan)
         for instance in instances:
             if targets.serves(instance):
                 instance["warm_up"] = self._warm_up(instance["name"], instance["url"])
         ready = [each for each, seen in zip(plan["instances"], instances) if (seen["warm_up"] or {}).get("good")]
         chosen = targets.chosen(plan, inputs) if targets.VLLM in inputs["benchmark_tools"] else []
         groups = [(each["name"], targets.INSTANCE, [each]) for each in ready if targets.INSTANCE in chosen]
-        if targets.NODE in chosen and ready and len(ready) == len(serving(plan)):
+        if targets.NODE in chosen and ready and len(ready) == len(serving_instances(plan)):
             groups.append(("node", targets.NODE, ready))
         for name, target, members in groups:
             addresses = [(each, each["url"]) for each in members]

@@ -13,7 +13,7 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root, plain
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, collective_container
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces, is_on
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 NOTHING_DONE = {"changed": False, "skipped": True, "resumed": False, "rounds": []}
@@ -48,7 +48,7 @@ class ActionModule(StageAction):
             kept["runs"].append(self._round(round_name, decided["interfaces"]))
         baseline = Path(inputs["hccl_baseline_path"])
         kept["baseline"] = _read(baseline)
-        if is_on(inputs["hccl_record_baseline"]) and step == "run" and decided["rounds"]:
+        if inputs["hccl_baseline_save"] and step == "run" and decided["rounds"]:
             kept["baseline"] = _record(baseline, kept, len(decided["interfaces"]), self.host)
         self._file(filed, {"collective": kept})
         return {"changed": False, "skipped": not decided["rounds"], "resumed": False, "rounds": decided["rounds"],
@@ -105,7 +105,7 @@ def _survey_diagnosis(peers, inputs):
     if result is not None:
         baseline = (next(iter(peers.values())).get("collective") or {}).get("baseline")
         floor, _source_of_it = collective.threshold(
-            result, len(peers), inputs["hccl_collective_min_bus_bandwidth_gbs"], baseline,
+            result, len(peers), inputs["hccl_collective_bus_bandwidth_minimum_gbs"], baseline,
             inputs["hccl_collective_baseline_tolerance"])
         slow = floor is not None and run["bandwidth"] is not None and run["bandwidth"] < floor
         if run["failed"] or slow:

@@ -66,10 +66,9 @@ class ClientsMixin:
 
     def _ask_node(self, instance, **more):
         """Ask the node for the service and, where named, the client."""
-        sources = [mount["source"] for mount in instance["mounts"] if mount["source"].endswith("/version.info")]
         return self.call("ascend.vllm.benchmark_info", service=instance["name"],
-                            driver=sources[0] if sources else None,
-                            weights=place(self.context.plan["model"]["path"]).manifest, **more)
+                         driver=self.context.plan["hardware"]["driver_version_file"],
+                         weights=place(self.context.plan["model"]["path"]).manifest, **more)
 
     def _file(self, name, ending="json"):
         return self.records.root / self.host / "benchmark" / f"{name}.{ending}"

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options, engine_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import hccl_environment
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
@@ -40,7 +40,7 @@ def devices(plan, instance, inputs):
     used = {device for each in plan["instances"] for device in each["devices"]}
     free = [path for path in ("/dev/davinci%d" % number for number in plan["npus"]) if path not in used]
     if len(free) >= len(instance["npus"]):
-        return [*free[:len(instance["npus"])], *plan["hardware"]["devices"]], False
+        return [*free[:len(instance["npus"])], *plan["hardware"]["shared_devices"]], False
     if inputs["benchmark_offline_stop_service"]:
         return instance["devices"], True
     raise BadInput(
@@ -63,7 +63,7 @@ def command(catalogue, plan, instance, inputs, kind):
     else:
         load.update({"dataset-name": "random", "num-prompts": inputs["benchmark_num_prompts"], "random-range-ratio": 0,
                      "prefix-len": 0})
-    known = lookup.bench_options(catalogue, plan["release"]["vllm"], kind)
+    known = bench_options(catalogue, plan["release"]["vllm"], kind)
     missing = sorted(set(load) - set(known))
     if missing:
         raise BadInput("vllm bench %s of release %s has no option %s, which this measurement needs." % (
@@ -72,14 +72,14 @@ def command(catalogue, plan, instance, inputs, kind):
     load.update({"random-" + name: load[name] for name in ("input-len", "output-len", "prefix-len")
                  if name in load and "random-" + name in known})
     argv = ["vllm", "bench", kind, "--model", plan["model"]["path"]]
-    argv += engine_options(catalogue, instance["command"][3:])
+    argv += _engine_arguments(catalogue, instance["command"][3:])
     return [*argv, "--seed", str(inputs["benchmark_seed"]), *(word for name, value in load.items()
                                                       for word in ("--" + name, str(value)))]
 
 
-def engine_options(catalogue, options):
+def _engine_arguments(catalogue, options):
     """The options of ``vllm serve`` that an engine takes too, each with its value."""
-    engine = lookup.engine_options(catalogue)
+    engine = engine_options(catalogue)
     kept, keeps = [], True
     for word in options:
         if word.startswith("--"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import SERVE
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
@@ -35,7 +35,7 @@ def chosen(plan, inputs):
     if BALANCER in wanted and not url:
         raise BadInput("benchmark_targets has balancer, but benchmark_balancer_url is empty.")
     if "auto" in wanted:
-        several = len(serving(plan)) > 1
+        several = len(serving_instances(plan)) > 1
         wanted |= {INSTANCE} | ({NODE} if several else set()) | ({BALANCER} if url else set())
     return [target for target in (INSTANCE, NODE, BALANCER) if target in wanted]
 

@@ -16,7 +16,7 @@ import struct
 import zlib
 
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import SECRETS_TARGET
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
@@ -163,9 +163,9 @@ def command(known, plan, url, inputs, run):
         options[name] = value
     argv = ["vllm", "bench", "serve"]
     for name, value in options.items():
-        if known[name] == lookup.VALUE:
+        if known[name] == VALUE:
             argv += ["--" + name, *(map(str, value) if isinstance(value, list) else [str(value)])]
-        elif value or known[name] == lookup.SWITCH:
+        elif value or known[name] == SWITCH:
             argv.append("--%s%s" % ("" if value else "no-", name))
     return [*argv, "--metadata", "plan=" + plan["hash"], "target=" + run["target"], "run=" + run["id"]]
 
@@ -211,12 +211,12 @@ def _check_argument(name, value, options, known, release):
     if name in options or name == "metadata":
         raise BadInput("benchmark_args sets %s, which another input of the role decides; leave it out." % name)
     if name not in known:
-        near = lookup.nearest(name, known)
+        near = nearest(name, known)
         raise BadInput("benchmark_args: vllm bench serve of release %s has no option %s%s." % (
             release, name, "; the nearest is " + near if near else ""))
-    if (known[name] == lookup.VALUE) == isinstance(value, bool):
+    if (known[name] == VALUE) == isinstance(value, bool):
         raise BadInput("benchmark_args: %s %s, but is %r." % (
-            name, "takes a value" if known[name] == lookup.VALUE else "is a switch, true or false", value))
+            name, "takes a value" if known[name] == VALUE else "is a switch, true or false", value))
 
 
 def client(plan, instance, argv, inputs):

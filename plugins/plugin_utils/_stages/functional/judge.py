@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import answers_elsewhere, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
 
@@ -51,7 +51,7 @@ def request(context):
     """What to ask of the node, see `judging.Judge`. Reads the picture, on the controller."""
     plan, inputs = context.plan, context.inputs
     return Request("ascend.vllm.chat_info", {
-        "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving(plan)],
+        "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
         "requests": requests(plan["model"]["served_name"], inputs, data_uri(inputs["functional_image"])),
         "api_key": inputs["functional_api_key"],
         "timeout": inputs["functional_timeout_s"],
@@ -102,8 +102,8 @@ def requests(model, inputs, picture):
 def judge(context):
     """Compare the answers of every instance with what they have to be."""
     checks = Checks(CHECKS)
-    if not serving(context.plan):
-        checks.not_run("served_name", answers_elsewhere(context.plan))
+    if not serving_instances(context.plan):
+        checks.not_run("served_name", no_api_reason(context.plan))
     for server in context.observed["servers"]:
         _judge_server(checks, server, context.plan["model"]["served_name"], context.inputs)
     return checks.as_list()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces, is_on
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces
 
 NAME = "ascend-vllm-hccl-probe"
 # Where the action plugins of this collection find the sources; Python gets them as an argument, so that nothing is left
@@ -24,8 +24,8 @@ def obstacle(peers, inputs, forks):
     :param inputs: the inputs of the role.
     :param forks: how many hosts Ansible works on at a time: the ranks wait for each other.
     """
-    if not is_on(inputs["hccl_collective_enabled"]):
-        return "hccl_collective_enabled is false."
+    if inputs["hccl_collective_policy"] == "never":
+        return "hccl_collective_policy is never."
     if len(peers) < 2:
         return "There is only one node in this run; this needs two."
     if forks < len(peers):
@@ -41,7 +41,7 @@ def obstacle(peers, inputs, forks):
 
 def lacks_image(peers, inputs):
     """Return whether an all-reduce over these nodes may be run once all of them have the image."""
-    return (is_on(inputs["hccl_collective_enabled"]) and len(peers) > 1
+    return (inputs["hccl_collective_policy"] != "never" and len(peers) > 1
             and any(observed.get("image_present") is False for observed in peers.values()))
 
 
@@ -63,8 +63,7 @@ def _obstacle_at(host, observed, interface):
 
 def processes_per_node(plan, inputs):
     """Return how many ranks a node has: as the site says, or one for every NPU."""
-    hardware = plan["hardware"]
-    return inputs["hccl_collective_processes_per_node"] or hardware["npus"] * hardware["chips_per_npu"]
+    return inputs["hccl_collective_processes_per_node"] or len(plan["hardware"]["npu_devices"])
 
 
 def hccl_test_sizes(sizes):
@@ -108,8 +107,7 @@ def arguments(plan, inputs, group, interfaces, host, sources):
     mounts = [one for one in plan["instances"][0]["mounts"] if one["origin"] == "host"]
     if not any(one["target"] == "/etc/hccn.conf" for one in mounts):
         mounts.append({"source": "/etc/hccn.conf", "target": "/etc/hccn.conf", "read_only": True})
-    shared = [name for name in plan["instances"][0]["devices"] if not name[len("/dev/davinci"):].isdigit()]
-    chips = ["/dev/davinci%d" % number for number in range(hardware["npus"] * hardware["chips_per_npu"])]
+    npus = ["/dev/davinci%d" % number for number in hardware["npu_devices"]]
     return {
         "name": NAME,
         "image": inputs["hccl_collective_image"] or plan["image"]["reference"],
@@ -124,7 +122,7 @@ def arguments(plan, inputs, group, interfaces, host, sources):
             "PROBE_WARMUP": str(inputs["hccl_collective_warmup"]), "PROBE_TIMEOUT_S": str(limit),
             "PROBE_ITERATIONS": str(inputs["hccl_collective_iterations"]),
         },
-        "devices": ["%s:%s:rwm" % (device, device) for device in chips + shared],
+        "devices": ["%s:%s:rwm" % (device, device) for device in npus + hardware["shared_devices"]],
         "mounts": [{"type": "bind", "source": one["source"], "target": one["target"], "read_only": one["read_only"]}
                    for one in mounts],
         "network_mode": "host",

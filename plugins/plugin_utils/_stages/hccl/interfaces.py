@@ -14,11 +14,6 @@ _ENGINE_NETWORK = re.compile(r"(?:docker|virbr|cni|flannel|cali|lxc|lxdbr|podman
                              r"|br-[0-9a-f]{12}$")
 
 
-def is_on(value):
-    """Return an input as a truth value; ``-e name=false`` on a command line is the text ``false``."""
-    return str(value).lower() not in ("false", "no", "off", "0", "none", "")
-
-
 def npu_addresses(observed):
     """Return ``{npu (int): address}`` of the NPUs of one node, as their devices tell."""
     return {int(npu): answers["ip"]["address"] for npu, answers in observed.get("npus", {}).items()
@@ -97,8 +92,8 @@ def mesh_arguments(peers, inputs):
         return {
             "npus": sorted(npus[host]),
             "partners": [{"host": name, "npus": {str(npu): address for npu, address in npus[name].items()}}
-                         if name else None for name in met] if is_on(inputs["hccl_ping_enabled"]) else [],
-            "shifts": ping_mesh.shifts(count, is_on(inputs["hccl_ping_same_rail_only"])),
+                         if name else None for name in met] if inputs["hccl_ping_enabled"] else [],
+            "shifts": ping_mesh.shifts(count, inputs["hccl_ping_same_rail_only"]),
             "round_s": inputs["hccl_ping_round_s"],
             "timeout_s": inputs["hccl_ping_timeout_s"],
             "limit_s": inputs["hccl_ping_limit_s"],

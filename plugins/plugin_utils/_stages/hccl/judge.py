@@ -81,12 +81,12 @@ RETURNED = ()
 
 def request(context):
     """What to ask of the node, see `judging.Judge`."""
-    if not hccl_fabric.is_on(context.inputs["hccl_enabled"]):
+    if not context.inputs["hccl_enabled"]:
         return None
     hardware, inputs = context.plan["hardware"], context.inputs
-    wants_image = hccl_fabric.is_on(inputs["hccl_collective_enabled"])
+    wants_image = inputs["hccl_collective_policy"] != "never"
     return Request("ascend.vllm.hccn_info", {
-        "npus": list(range(hardware["npus"] * hardware["chips_per_npu"])),
+        "npus": hardware["npu_devices"],
         "timeout_s": inputs["hccl_query_timeout_s"],
         "image": (inputs["hccl_collective_image"] or context.plan["image"]["reference"]) if wants_image else "",
     }, noted={"wanted_interface": inputs["hccl_interface"]})
@@ -100,7 +100,7 @@ def judge(context):
     """
     checks = Checks(CHECKS)
     host, inputs, observed = context.host, context.inputs, context.observed
-    if not hccl_fabric.is_on(inputs["hccl_enabled"]):
+    if not inputs["hccl_enabled"]:
         return _not_asked(checks, [check.id for check in CHECKS], "hccl_enabled is false.")
     cluster = context.survey or survey({host: observed}, inputs)[host]
     for check, outcomes in judge_ports.judge_ports(observed, cluster["votes"], inputs):
@@ -143,7 +143,7 @@ def survey(peers, inputs):
     common = {
         "nodes": len(peers), "votes": votes,
         "mesh_size": ping_mesh.size(len(peers), npus, inputs["hccl_ping_full_mesh_max_nodes"],
-                                    hccl_fabric.is_on(inputs["hccl_ping_same_rail_only"])),
+                                    inputs["hccl_ping_same_rail_only"]),
         "networks": {npu: judge_ports.majority(counts) for npu, counts in networks.items()},
         "rails": {npu: judge_ports.majority(counts) for npu, counts in rails.items()},
         "collective": _survey_collective(peers),
@@ -303,7 +303,7 @@ def _survey_mesh(matrices, bad, switches, evidence):
 
 def _judge_mesh(checks, unjudged, host, observed, cluster, inputs):
     own = observed.get("ping")
-    if not hccl_fabric.is_on(inputs["hccl_ping_enabled"]):
+    if not inputs["hccl_ping_enabled"]:
         for check in ("ping_mesh", "ping_loss", "ping_coverage"):
             unjudged.not_run(check, "hccl_ping_enabled is false.")
         return
@@ -363,9 +363,9 @@ def _judge_collective(checks, unjudged, host, observed, cluster, inputs):
     own = observed.get("collective") or {}
     if cluster["collective"] is None:
         why = own.get("obstacle") or "The all-reduce was not run."
-        asked = str(inputs["hccl_collective_enabled"]).lower() == "true"
+        required = inputs["hccl_collective_policy"] == "always"
         for check in ("collective_result", "collective_bandwidth"):
-            (checks if asked else unjudged).not_run(check, why)
+            (checks if required else unjudged).not_run(check, why)
         return
     result, run = cluster["collective"]["result"], cluster["collective"]["run"]
     states = {row["check"] for row in result["rows"]}
@@ -376,7 +376,7 @@ def _judge_collective(checks, unjudged, host, observed, cluster, inputs):
                   ", ".join(sorted(states)) or "no result",
                   message=_collective_text(run["reason"] or _program(result), blamed, right))
     speed = run["bandwidth"]
-    floor, source = collective.threshold(result, cluster["nodes"], inputs["hccl_collective_min_bus_bandwidth_gbs"],
+    floor, source = collective.threshold(result, cluster["nodes"], inputs["hccl_collective_bus_bandwidth_minimum_gbs"],
                                          own.get("baseline"), inputs["hccl_collective_baseline_tolerance"])
     if right is not True or speed is None:
         checks.not_run("collective_bandwidth", "There is no verified result to hold against a bandwidth.")

@@ -9,8 +9,6 @@ versions, its 01_environment_dependencies.md; idle HBM, public npu-smi tables of
 
 from __future__ import annotations
 
-import posixpath
-
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import drift, judge_chips, judge_host
@@ -87,7 +85,7 @@ def request(context):
     sources = sorted({mount["source"] for instance in plan["instances"] for mount in instance["mounts"]})
     return Request("ascend.vllm.npu_info", {
         "npu_smi": inputs["npu_driver_npu_smi_path"] or None,
-        "driver_path": next(posixpath.dirname(source) for source in sources if source.endswith("/version.info")),
+        "driver_path": plan["hardware"]["driver_path"],
         "timeout_s": inputs["npu_driver_tool_wedged_s"],
         "paths": sources,
         "disk_paths": [plan["model"]["path"]],

@@ -15,11 +15,6 @@ _TOOL_REMEDIES = {
 }
 
 
-def wanted_chips(hardware):
-    """How many chips, and /dev/davinciN, a node of this hardware profile has."""
-    return hardware["npus"] * hardware["chips_per_npu"]
-
-
 # The vendor's tool ------------------------------------------------------------------------------------------------
 
 
@@ -59,7 +54,7 @@ def _chips(checks, context):
     if observed["npu_smi"]["error"]:
         checks.not_run("npu_count", "npu-smi shows no table")
     else:
-        _count(checks, observed["npu_smi"], wanted_chips(hardware))
+        _count(checks, observed["npu_smi"], hardware["npu_devices"])
     least = hardware["hbm_mb"] * 0.95  # some drivers print what is left after their own use
 
     def per_chip(name, expected, value, holds, show=str):
@@ -85,13 +80,14 @@ def _chips(checks, context):
 
 def _count(checks, npu_smi, wanted):
     devices = {chip["device"] for chip in npu_smi["chips"]}
-    missing = sorted(set(range(wanted)) - devices)
+    missing = sorted(set(wanted) - devices)
     message = None
-    if len(npu_smi["chips"]) != wanted:
+    if len(npu_smi["chips"]) != len(wanted):
         message = "%d of %d NPU chips answer%s%s" % (
-            len(devices), wanted, "; missing: " + ", ".join("/dev/davinci%d" % number for number in missing)
+            len(devices), len(wanted), "; missing: " + ", ".join("/dev/davinci%d" % number for number in missing)
             if missing else "", "" if npu_smi["complete"] else "; npu-smi's table was cut")
-    checks.expect("npu_count", len(npu_smi["chips"]) == wanted, wanted, len(npu_smi["chips"]), message=message)
+    checks.expect("npu_count", len(npu_smi["chips"]) == len(wanted), len(wanted), len(npu_smi["chips"]),
+                  message=message)
 
 
 def _per_chip(checks, name, chips, expected, value, holds, show):

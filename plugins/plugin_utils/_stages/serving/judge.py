@@ -10,7 +10,7 @@ import re
 from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     FAILED,
@@ -163,7 +163,7 @@ def judge(context):
         _instance(checks, planned, _at_its_worst(seen, context.measured.get("waited")), context)
     if context.measured.get("balancer"):
         _balancer(checks, plan, context.host, *context.measured["balancer"])
-    for planned in serving(plan):
+    for planned in serving_instances(plan):
         checks.expect("api_key", bool(planned["secrets_path"]) or planned["bind"].startswith("127."), "a key",
                       "a key" if planned["secrets_path"] else "none, listening on " + planned["bind"], planned["name"])
     warnings = [warning for warning in plan["warnings"] if warning["id"] not in _SAID_ELSEWHERE]
@@ -379,7 +379,7 @@ def _balancer(checks, plan, host, servers, fronts):
     """Judge whether each balancer uses each instance of the node, and whether those that this host manages answer."""
     for asked in servers["results"]:
         states = {server["name"]: server for server in asked.get("servers", ())}
-        for planned in serving(plan):
+        for planned in serving_instances(plan):
             name = server_name(host, planned["port"])
             server = states.get(name, {"status": "not known to it", "check": "", "watched": None, "engine": ""})
             error = asked["msg"] if asked.get("unreachable") else asked.get("error")

@@ -28,4 +28,4 @@ def test_other_nodes_measure_nothing(tmp_path):
     outcome = action.run(task_vars=variables)
     result = json.loads((tmp_path / "node2" / "accuracy.json").read_text("utf-8"))
     assert outcome["status"] == result["status"] == "not_run"
-    assert result["observed"]["not_run"] == "node1 answers for the whole group, and is asked there"
+    assert result["observed"]["not_run"] == "node1 serves for the whole group and is tested there"

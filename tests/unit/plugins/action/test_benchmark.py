@@ -155,6 +155,12 @@ def test_a_node_with_several_instances_is_measured_at_once_too(stage):
     assert max(started) < min(watched)
 
 
+def test_driver_of_the_plan_is_part_of_the_server(stage):
+    node = Node(valid(serving_driver_path="/opt/driver"))
+    stage(node)
+    assert {arguments["driver"] for arguments in node.named("benchmark_info")} == {"/opt/driver/version.info"}
+
+
 def test_an_instance_that_is_not_the_planned_one_is_not_measured(stage):
     node = Node(valid())
     node.services[VLLM]["labels"] = {LABEL: "another"}
@@ -177,7 +183,7 @@ def test_a_group_is_measured_at_its_head_only(stage):
     _outcome, result = stage(node, host="node2")
     assert node.runs == []
     (check,) = [each for each in result["checks"] if each["status"] == "not_run"]
-    assert check["message"] == "node1 answers for the whole group, and is asked there"
+    assert check["message"] == "node1 serves for the whole group and is tested there"
 
 
 def through_the_balancer(stage, restarts=0):

@@ -28,7 +28,7 @@ INSTANCE = {
 
 
 def plan(npus=range(8)):
-    return {"hash": "0", "hardware": {"devices": SHARED}, "npus": npus, "group": None,
+    return {"hash": "0", "hardware": {"shared_devices": SHARED}, "npus": npus, "group": None,
             "instances": [INSTANCE],
             "release": {"id": "v0.11.0rc1", "vllm": "0.11.0"}, "model": {"path": "/data/model", "served_name": "m"},
             "image": {"reference": "image"}}

@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
@@ -26,7 +26,7 @@ INSTANCE = {
         ("/usr/local/dcmi", "host"), ("/data/model", "weights"), ("/var/patch.py", "patch"), ("/site", "site"))],
 }
 RUN = {"id": "vllm-serve-1", "repeat": 1, "seed": 7, "target": "instance"}
-KNOWN = lookup.bench_options(CATALOGUE, "0.11.0", "serve")
+KNOWN = bench_options(CATALOGUE, "0.11.0", "serve")
 
 
 def options(known=KNOWN, **inputs):
@@ -49,14 +49,14 @@ def test_the_default_is_the_tutorials_measurement_against_the_planned_address():
 @pytest.mark.parametrize("release", sorted(CATALOGUE["releases"]))
 @pytest.mark.parametrize("dataset", ["random", "random-mm", "custom"])
 def test_every_release_has_the_options(release, dataset):
-    known = lookup.bench_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"], "serve")
+    known = bench_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"], "serve")
     found = options(known, benchmark_dataset=dataset, benchmark_dataset_path="/d/p.jsonl", benchmark_max_concurrency=2)
     assert {name[2:] for name in found} <= set(known) | {"metadata"}
 
 
 def test_prompts_of_the_sites_own_are_sent_as_they_are():
     for version, skip in (("0.11.0", "--custom-skip-chat-template"), ("0.12.0", "--skip-chat-template")):
-        found = options(lookup.bench_options(CATALOGUE, version, "serve"), benchmark_dataset="custom",
+        found = options(bench_options(CATALOGUE, version, "serve"), benchmark_dataset="custom",
                         benchmark_dataset_path="/d/p.jsonl")
         assert skip in found
         assert (found["--custom-output-len"], found["--endpoint"]) == ("128", "/v1/chat/completions")
@@ -65,7 +65,7 @@ def test_prompts_of_the_sites_own_are_sent_as_they_are():
 
 def test_the_warm_up_of_the_client_is_off_where_it_has_one():
     assert "--num-warmups" not in options()
-    assert options(lookup.bench_options(CATALOGUE, "0.23.0", "serve"))["--num-warmups"] == "0"
+    assert options(bench_options(CATALOGUE, "0.23.0", "serve"))["--num-warmups"] == "0"
 
 
 def test_more_options_are_added():

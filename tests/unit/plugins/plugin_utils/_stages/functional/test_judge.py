@@ -110,7 +110,7 @@ def test_a_picture_that_is_none_is_named(tmp_path, name):
 def test_node_whose_group_is_asked_elsewhere_is_not_run(tmp_path):
     plan = valid_group("data_parallel")["node2"]
     (check,) = functional.judge(context(plan, {"servers": []}))
-    assert (check["status"], check["message"]) == ("not_run", "node1 answers for the whole group, and is asked there")
+    assert (check["status"], check["message"]) == ("not_run", "node1 serves for the whole group and is tested there")
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"PNG")
     assert functional.request(

@@ -9,9 +9,10 @@ import json
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective_container
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
 INPUTS = {
-    "hccl_collective_enabled": "auto", "hccl_interface": "", "hccl_collective_tool": "probe",
+    "hccl_collective_policy": "auto", "hccl_interface": "", "hccl_collective_tool": "probe",
     "hccl_collective_image": "",
     "hccl_collective_backend": "hccl", "hccl_collective_processes_per_node": 0,
     "hccl_collective_sizes_bytes": [268435456, 1048576],
@@ -20,12 +21,11 @@ INPUTS = {
     "hccl_collective_toolkit_path": "/opt/toolkit",
 }
 PLAN = {
-    "hardware": {"npus": 2, "chips_per_npu": 1},
+    "hardware": {"npu_devices": [0, 1], "shared_devices": ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]},
     "image": {"reference": "registry.example/vllm-ascend:1"},
-    "instances": [{"devices": ["/dev/davinci0", "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"],
-                   "mounts": [{"source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True,
-                               "origin": "host"},
-                              {"source": "/data/m", "target": "/data/m", "read_only": True, "origin": "weights"}]}],
+    "instances": [{"mounts": [
+        {"source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True, "origin": "host"},
+        {"source": "/data/m", "target": "/data/m", "read_only": True, "origin": "weights"}]}],
 }
 SOURCES = {"probe": "SRC", "launcher": "LAUNCH"}
 INTERFACES = {"n1": {"name": "eth0", "address": "192.0.2.1"}, "n2": {"name": "eth5", "address": "192.0.2.2"}}
@@ -47,7 +47,7 @@ def test_nothing_in_the_way():
 
 
 @pytest.mark.parametrize(("changes", "inputs", "forks", "words"), [
-    ({}, {"hccl_collective_enabled": "false"}, 5, "hccl_collective_enabled is false"),
+    ({}, {"hccl_collective_policy": "never"}, 5, "hccl_collective_policy is never"),
     ({}, {}, 1, "1 forks"),
     ({"image_present": False}, {}, 5, "n2 does not have the image yet"),
     ({"image_present": None}, {}, 5, "Docker on n2 could not be asked"),
@@ -80,6 +80,15 @@ def test_container_of_the_probe():
     assert PLAN["instances"][0]["mounts"][-1]["origin"] == "weights"
 
 
+def test_container_has_every_device_of_the_node():
+    plan = valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3")
+    group = {"hosts": ["n1", "n2"], "rank": 1}
+    arguments = collective_container.arguments(plan, INPUTS, group, INTERFACES, "n2", SOURCES)
+    assert arguments["devices"] == [f"/dev/{name}:/dev/{name}:rwm" for name in (
+        *(f"davinci{number}" for number in range(16)), "davinci_manager", "devmm_svm", "hisi_hdc")]
+    assert "--nproc-per-node=16" in arguments["command"]
+
+
 @pytest.mark.parametrize(("tool", "required"), [("auto", False), ("hccl_test", True)])
 def test_container_of_hccl_test(tool, required):
     inputs = dict(INPUTS, hccl_collective_tool=tool, hccl_collective_sizes_bytes=[4194304, 1048576])
@@ -102,5 +111,5 @@ def test_what_waits_for_the_image():
     assert collective_container.lacks_image(peers(image_present=False), INPUTS)
     assert not collective_container.lacks_image(peers(image_present=None), INPUTS)
     assert not collective_container.lacks_image(peers(image_present=False), dict(INPUTS,
-                                                                                 hccl_collective_enabled="false"))
+                                                                                 hccl_collective_policy="never"))
     assert not collective_container.lacks_image({"n1": dict(node("192.0.2.1"), image_present=False)}, INPUTS)

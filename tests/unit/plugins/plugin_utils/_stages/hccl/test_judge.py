@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import judge as hccl
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context, defaults
 
 ROOT = Path(__file__).resolve().parents[6]
@@ -88,7 +89,7 @@ def status(checks):
 
 
 def test_a_healthy_cluster_passes_every_check():
-    checks = judge(cluster(), hccl_collective_min_bus_bandwidth_gbs="20")
+    checks = judge(cluster(), hccl_collective_bus_bandwidth_minimum_gbs="20")
     assert {check["status"] for check in checks} == {"passed"}
     assert {check["id"] for check in checks} == {check.id for check in hccl.CHECKS}
 
@@ -378,7 +379,7 @@ def test_coverage_of_a_sample():
 
 
 def test_what_is_switched_off_is_not_run_and_spoils_nothing():
-    checks = judge(cluster(), hccl_ping_enabled="false")
+    checks = judge(cluster(), hccl_ping_enabled=False)
     assert status(checks) == "passed"
     assert {c["status"] for c in checks if c["id"].startswith("ping_")} == {"not_run"}
 
@@ -412,7 +413,7 @@ def test_a_baseline_judges():
 
 def test_a_slow_run_names_what_is_slow():
     runs = [("all", ["n1", "n2"], good_run(1.0)), ("alone", ["n1"], good_run(9.0)), ("alone", ["n2"], good_run(9.0))]
-    checks = judge(with_runs(cluster(), *runs), hccl_collective_min_bus_bandwidth_gbs=20)
+    checks = judge(with_runs(cluster(), *runs), hccl_collective_bus_bandwidth_minimum_gbs=20)
     assert bad(checks) == {("collective_bandwidth", None): "failed"}
     assert "the suspect is n1 <-> n2" in next(c["message"] for c in checks if c["status"] == "failed")
 
@@ -433,10 +434,10 @@ def test_unverified_is_never_passed():
     assert found == {("collective_result", None): "not_run", ("collective_bandwidth", None): "not_run"}
 
 
-@pytest.mark.parametrize(("enabled", "severity", "stage"), [
-    ("auto", "info", "passed"), ("true", "critical", "not_run")])
-def test_an_obstacle_counts_only_where_the_run_was_asked_for(enabled, severity, stage):
-    checks = judge(with_runs(cluster(), obstacle="n1 does not have the image yet."), hccl_collective_enabled=enabled)
+@pytest.mark.parametrize(("policy", "severity", "stage"), [
+    ("auto", "info", "passed"), ("always", "critical", "not_run")])
+def test_an_obstacle_counts_only_where_the_run_is_required(policy, severity, stage):
+    checks = judge(with_runs(cluster(), obstacle="n1 does not have the image yet."), hccl_collective_policy=policy)
     check = next(c for c in checks if c["id"] == "collective_result")
     assert (check["status"], check["severity"], check["message"]) == (
         "not_run", severity, "n1 does not have the image yet.")
@@ -452,16 +453,15 @@ def test_on_one_node_only_the_inner_checks_run():
     assert status(checks) == "passed"
 
 
-@pytest.mark.parametrize("enabled", [False, "false", "False"])
-def test_switched_off(enabled):
-    checks = hccl.judge(context({}, inputs=dict(INPUTS, hccl_enabled=enabled), host="n1"))
+def test_switched_off():
+    checks = hccl.judge(context({}, inputs=dict(INPUTS, hccl_enabled=False), host="n1"))
     assert {c["status"] for c in checks} == {"not_run"}
     assert status(checks) == "not_run"
 
 
 def test_arguments():
-    plan = {"hardware": {"npus": 8, "chips_per_npu": 2}, "image": {"reference": "image:1"}}
+    plan = valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3")
     arguments = hccl.request(context(plan, inputs=INPUTS)).arguments
-    assert arguments == {"npus": list(range(16)), "timeout_s": 15, "image": "image:1"}
-    off = dict(INPUTS, hccl_collective_enabled=False)
+    assert arguments == {"npus": list(range(16)), "timeout_s": 15, "image": plan["image"]["reference"]}
+    off = dict(INPUTS, hccl_collective_policy="never")
     assert hccl.request(context(plan, inputs=off)).arguments["image"] == ""

@@ -200,6 +200,12 @@ def test_a_lost_npu_is_named():
     assert "npu-smi's table was cut" in next(check["message"] for check in cut if check["id"] == "npu_count")
 
 
+def test_every_chip_of_an_npu_counts():
+    checks = judged(healthy(), valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3"))
+    message = next(check["message"] for check in checks if check["id"] == "npu_count")
+    assert message.startswith("8 of 16 NPU chips answer; missing: /dev/davinci8, ")
+
+
 @pytest.mark.parametrize(("error", "tools", "expected"), [
     ({"message": "npu-smi was not found", "code": None}, [],
      {"npu_smi": "failed", "tool_slow": "not_run", "tool_wedged": "not_run"}),
@@ -340,7 +346,9 @@ def test_arguments():
     assert made["timeout_s"] == 5.0
     assert made["npu_smi"] is None
     assert made["driver_path"] == "/usr/local/Ascend/driver"
-    moved = request(context(valid(serving_driver_path="/opt/Ascend/driver"), inputs=INPUTS)).arguments
+    mounts = [{"source": "/etc/site/version.info", "type": "file"}]  # not the one of the driver
+    plan = valid(serving_driver_path="/opt/Ascend/driver", serving_mounts=mounts)
+    moved = request(context(plan, inputs=INPUTS)).arguments
     assert moved["driver_path"] == "/opt/Ascend/driver"
     assert "/usr/local/dcmi" in made["paths"]
     assert made["disk_paths"] == [PLAN["model"]["path"]]
