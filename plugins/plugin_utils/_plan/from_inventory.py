@@ -17,8 +17,10 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.renamed_inputs import renamed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import NoPlan, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_defaults, role_inputs
 
@@ -53,7 +55,7 @@ class Plans:
         self._hostvars = task_vars.get("hostvars", {})
         self._records = records
 
-    def __getitem__(self, host: str) -> dict[str, Any]:
+    def __getitem__(self, host: str) -> Plan:
         """Return the plan of a host; AnsibleActionFail with every refusal when it cannot be deployed."""
         digests = input_digests(self.inputs.variables(host))
         try:
@@ -63,10 +65,13 @@ class Plans:
             self._records.write_plan(host, plan, digests)
             return plan
 
-    def _resolve(self, host: str) -> dict[str, Any]:
+    def _resolve(self, host: str) -> Plan:
+        old_names = renamed(self.inputs.variables(host))
+        if old_names:
+            raise AnsibleActionFail(f"{host}: {' '.join(old_names)}")
         catalogue = load_catalogue(self.inputs[host]["plan_catalogue"])
-        plan: dict[str, Any] = resolve(catalogue, self._without_secrets(host), host,
-                                       {name: self._without_secrets(name) for name in self._members(host)})
+        plan = resolve(catalogue, self._without_secrets(host), host,
+                       {name: self._without_secrets(name) for name in self._members(host)})
         if plan["refusals"]:
             sentences = " ".join(refusal["message"] for refusal in plan["refusals"])
             raise AnsibleActionFail(f"{host} cannot be deployed like this, and nothing was changed. {sentences}",
