@@ -12,8 +12,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
 
 EVERY_ADDRESS = ("0.0.0.0", "::", "*")
 
@@ -27,7 +28,9 @@ class ActionModule(ActionBase):
         """Return the balancers, their servers and which of them this host takes care of."""
         super().run(tmp, task_vars)
         host, hostvars = task_vars["inventory_hostname"], task_vars["hostvars"]
-        inputs = Inputs(self._templar, task_vars)
+        records = Records(role_inputs(self._templar, task_vars, "report")["report_path"])
+        plans_of_run = Plans(self._templar, task_vars, records)
+        inputs = plans_of_run.inputs
         own = inputs[host]
         balancers, nodes = list(own["serving_balancer_hosts"]), list(own["serving_balancer_nodes"])
         for variable, names in (("serving_balancer_hosts", balancers), ("serving_balancer_nodes", nodes)):
@@ -37,8 +40,7 @@ class ActionModule(ActionBase):
                                         f"{', '.join(unknown) or 'none'} there; correct it.")
         managed = balancer.managed(
             balancers, host, task_vars["ansible_play_hosts_all"], task_vars["ansible_play_hosts"])
-        catalogue = load_catalogue(own["plan_catalogue"])
-        plans = {name: self._plan(catalogue, name, inputs) for name in nodes if managed or name == host}
+        plans = {name: self._plan(plans_of_run, name) for name in nodes if managed or name == host}
         servers = balancer.servers(plans)
         names = ["serving_balancer_port"]
         if float(own["serving_balancer_watch_interval_s"]):
@@ -58,12 +60,11 @@ class ActionModule(ActionBase):
                 "ports": ports}
 
     @staticmethod
-    def _plan(catalogue, host, inputs):
-        plan = inputs.plan(host, catalogue)
-        if plan["refusals"]:
-            raise AnsibleActionFail(f"The balancer was not set up, since {host} cannot be deployed: "
-                                    f"{plan['refusals'][0]['message']}")
-        return plan
+    def _plan(plans, host):
+        try:
+            return plans[host]
+        except AnsibleActionFail as refused:
+            raise AnsibleActionFail(f"The balancer was not set up. {refused}") from refused
 
     @staticmethod
     def _url(bind, address, port):

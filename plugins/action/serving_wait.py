@@ -11,7 +11,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import drain, replacement
 
 INTERVAL_S = 1.0
@@ -28,17 +28,17 @@ class ActionModule(ActionBase):
             "timeout_s": {"type": "float", "required": True},
             "devices": {"type": "list", "elements": "int", "default": []},
         })
-        settings, host = role_settings(self._templar, task_vars, "serving"), task_vars["inventory_hostname"]
+        inputs, host = role_inputs(self._templar, task_vars, "serving"), task_vars["inventory_hostname"]
         outcome, started, told = {"changed": False}, time.monotonic(), None
         while True:
             if args["until"] == "requests_done":
-                outcome["containers"] = self._containers(settings, task_vars)
+                outcome["containers"] = self._containers(inputs, task_vars)
                 # Without a balancer new ones keep coming, and a server that finishes its own by itself may be stopped.
                 clauses = drain.requests_left([
                     each for each in outcome["containers"] if each["status"] == "running"
-                    and (boolean(settings["serving_balancer_enabled"]) or not each["shutdown_timeout_s"])])
+                    and (boolean(inputs["serving_balancer_enabled"]) or not each["shutdown_timeout_s"])])
             else:
-                clauses = self._held(plain(args["devices"]), float(settings["serving_idle_hbm_mb"]), task_vars)
+                clauses = self._held(plain(args["devices"]), inputs["serving_idle_hbm_mb"], task_vars)
             waited = round(time.monotonic() - started)
             if not clauses or waited >= args["timeout_s"] or self._task.check_mode:
                 break
@@ -58,11 +58,11 @@ class ActionModule(ActionBase):
                                   f"{'; '.join(clauses)}.")
         return outcome
 
-    def _containers(self, settings, task_vars):
+    def _containers(self, inputs, task_vars):
         seen = self._observe("ascend.vllm.serving_info", {"instances": [], "load": True}, task_vars)
         if seen["engine_error"]:
             raise AnsibleActionFail(f"{task_vars['inventory_hostname']}: {seen['engine_error']}")
-        return replacement.deployment(seen["containers"], settings["serving_container_name"])
+        return replacement.deployment(seen["containers"], inputs["serving_container_name"])
 
     def _held(self, devices, idle_hbm_mb, task_vars):
         if not devices:

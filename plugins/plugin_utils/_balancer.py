@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 
 
 def managed(balancers, host, everyone, present):
@@ -30,7 +30,7 @@ def servers(plans):
     """
     found = []
     for host, plan in plans.items():
-        for instance in serving(plan):
+        for instance in serving_instances(plan):
             found.append({"name": haproxy.server_name(host, instance["port"]), "host": host,
                           "address": urlsplit(instance["url"]).hostname, "port": instance["port"],
                           "served_name": plan["model"]["served_name"]})

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What holds for the collection as a whole: no two places that say the same thing differently."""
+"""Consistency of the collection: no two places that say the same thing differently."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -57,6 +58,28 @@ def test_tasks_read_like_a_table_of_contents(role):
     assert (ROOT / f"roles/{role}/README.md").is_file()
 
 
+def test_task_names_are_unique_within_a_role(role):
+    """A failure is reported with the name of its task only."""
+    places = {}
+    for path in sorted((ROOT / "roles" / role).glob("*/*.yml")):
+        if path.parent.name in ("tasks", "handlers"):
+            for task in tasks(yaml.safe_load(path.read_text("utf-8"))):
+                places.setdefault(task["name"], []).append(path.name)
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def tasks(entries):
+    """The tasks of a file and of its blocks."""
+    for task in entries or ():
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from tasks(task.get(part))
+
+
+def test_recorded_version_is_that_of_the_artifact():
+    assert load("galaxy.yml")["version"] == COLLECTION_VERSION
+
+
 def test_every_role_has_a_playbook(role):
     plays = load(f"playbooks/{role}.yml")
     assert f"ascend.vllm.{role}" in yaml.safe_dump(plays)
@@ -86,6 +109,21 @@ def test_check_tables_are_sound(stage):
         assert check.severity in contract.SEVERITIES
         assert check.title
         assert check.remedy.endswith(".")
+
+
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(
+    path.relative_to(ROOT).as_posix() for folder in ("docs", "inventories", "molecule", "roles")
+    for path in (ROOT / folder).rglob("*.md") if ".results" not in path.parts)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_exist(page):
+    """Relative links, and paths from the root in code style. A path with a placeholder or a wildcard is not checked."""
+    text = (ROOT / page).read_text("utf-8")
+    links = [(ROOT / page).parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
+    top = "|".join(("docs", "inventories", "molecule", "playbooks", "plugins", "roles", "tests"))
+    named = [ROOT / path for path in re.findall(rf"`((?:{top})/[\w./-]+)`", text)]
+    assert [str(path) for path in links + named if not path.exists()] == []
 
 
 def test_documented_checks_are_the_checks():

@@ -19,7 +19,7 @@ NAME = "vllm-ascend-qwen25-vl"
 
 
 @pytest.fixture
-def act(monkeypatch):
+def act(monkeypatch, tmp_path):
     """Return a function (plugin, args, answers of modules, variables) -> (result, requests, told, warned)."""
     def run(plugin, args, *answers, check_mode=False, **variables):
         clock, requests, pending = [0.0], [], list(answers)
@@ -38,7 +38,7 @@ def act(monkeypatch):
         action = plugin.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module, action._display = execute, Mock()
         try:
-            result = action.run(task_vars={"inventory_hostname": "node1", **variables})
+            result = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path), **variables})
         finally:
             told = [call.args[0] for call in action._display.display.call_args_list]
             warned = [call.args[0] for call in action._display.warning.call_args_list]
@@ -128,7 +128,7 @@ def test_status_is_shown_with_the_balancer(act):
               "watched": True, "engine": "down (hangs)"}
     other = {"name": "node2:8888", "status": "UP", "taken_out": False, "sessions": 0, "check": "L7OK/200",
              "watched": False, "engine": "Connection refused"}
-    _result, _requests, told, _warned = act(serving_status, {"show": [row], "balancers": [
+    _result, _requests, told, _warned = act(serving_status, {"plan": valid(), "show": [row], "balancers": [
         {"item": "node1", "error": None, "servers": [server, other]}, {"item": "lb", "unreachable": True}]})
     assert "node1  vllm-ascend-qwen25-vl  running" in told[0]
     assert ("balancer on node1: node1:8888 DOWN (taken out, 3 requests, L4CON, engine down (hangs)), "
@@ -193,7 +193,7 @@ def test_no_balancer_is_waited_for_where_a_node_takes_no_requests(act):
     ({"node1": {"serving_balancer_hosts": ["lb"]}}, "serving_balancer_hosts must name hosts .* node1 has lb there"),
     ({"node1": {"serving_balancer_nodes": []}}, "must name hosts of the inventory, but node1 has none"),
     ({"node3": {"serving_api_key": "sesame"}}, "serving_api_key differs"),
-    ({"node3": {"plan_release": "v9"}}, "since node3 cannot be deployed: plan_release is v9"),
+    ({"node3": {"plan_release": "v9"}}, "node3 cannot be deployed like this, .* plan_release is v9"),
     ({"node1": {"serving_balancer_port": 8888}}, "serving_balancer_port is 8888"),
     ({"node1": {"serving_balancer_watch_port": 8888}}, "serving_balancer_watch_port is 8888"),
 ])
