@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Ask = Callable[[str], str]
 
     class AgentState(TypedDict):
-        """What HAProxy knows from the watch for hung engines.
+        """The information of HAProxy from the watch for hung engines.
 
         ``watched`` says whether the watch answers, None if there is none. ``engine`` is the last state that it
         reported, such as ``up``, or `NOT_ASKED`.
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         check: str
 
     class BalancerObservation(TypedDict):
-        """What ``ascend.vllm.balancer_info`` returns."""
+        """The return values of ``ascend.vllm.balancer_info``."""
 
         error: str | None
         servers: list[BalancerServer]
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         completion: Answer | None
 
     class NodeState(TypedDict):
-        """What ``ascend.vllm.balancer_server`` returns."""
+        """The return values of ``ascend.vllm.balancer_server``."""
 
         changed: bool
         error: str | None

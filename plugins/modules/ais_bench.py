@@ -13,7 +13,7 @@ author:
 description:
   - Starts AISBench in the background, so that a run of several hours survives a lost connection.
   - A run is a job, a private folder with configuration, API key and predictions. O(state=absent) removes it.
-  - AISBench exits with 0 even if every request failed, so RV(exit_code) proves nothing; RV(rows) and RV(answers) do.
+  - AISBench exits with 0 even if every request failed, so check RV(rows) and RV(answers) rather than RV(exit_code).
 extends_documentation_fragment:
   - ascend.vllm._attributes
 options:
@@ -62,7 +62,7 @@ options:
     type: str
     default: ""
   datasets:
-    description: The data sets of an accuracy run.
+    description: The datasets of an accuracy run.
     type: list
     elements: dict
     default: []
@@ -73,8 +73,8 @@ options:
         required: true
       path:
         description:
-          - The folder of the data set on the node.
-          - For other data sets, a C(.jsonl) file with an object per line that has C(question) and C(answer), and for a
+          - The folder of the dataset on the node.
+          - For other datasets, a C(.jsonl) file with an object per line that has C(question) and C(answer), and for a
             multiple choice the options C(A), C(B) and so on.
         type: path
         required: true
@@ -116,7 +116,7 @@ options:
         type: int
         default: 1
   num_prompts:
-    description: The number of questions of each data set. V(0) means all.
+    description: The number of questions of each dataset. V(0) means all.
     type: int
     default: 0
   wait_s:
@@ -180,7 +180,7 @@ problem:
   type: str
   returned: with O(state=started)
 data:
-  description: A digest of the files of each data set, with its name as key.
+  description: A digest of the files of each dataset, with its name as key.
   type: dict
   returned: with O(state=started)
 running:

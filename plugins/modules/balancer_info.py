@@ -49,7 +49,7 @@ EXAMPLES = r"""
   ascend.vllm.balancer_info:
   register: balancer
 
-- name: Fail if an instance gets no requests
+- name: Fail if an instance receives no requests
   ansible.builtin.assert:
     that: balancer.servers | rejectattr('status', 'equalto', 'UP') | length == 0
 

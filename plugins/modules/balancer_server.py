@@ -22,8 +22,8 @@ options:
     required: true
   state:
     description:
-      - With V(drain) a node gets no new requests and finishes those in progress.
-      - With V(ready) a node gets requests as soon as its health checks pass.
+      - With V(drain) a node receives no new requests and finishes those in progress.
+      - With V(ready) a node receives requests as soon as its health checks pass.
     type: str
     choices: [ready, drain]
     required: true
@@ -48,7 +48,7 @@ attributes:
   diff_mode:
     support: none
 notes:
-  - HAProxy forgets the state when it reloads its configuration.
+  - The state is lost when HAProxy reloads its configuration.
 seealso:
   - module: ascend.vllm.balancer_info
 """
@@ -146,7 +146,7 @@ def change(ask: Ask, params: Mapping[str, Any], dry: bool = False) -> bool:
     if params["state"] == "drain":
         others = [server for server in servers if server["host"] != params["node"] and server["status"] == haproxy.UP]
         if pending and params["keep_serving"] and not others:
-            raise Refused("%s would be taken out of the balancer, but no other node can take its requests: %s" % (
+            raise Refused("%s would be drained, but no other node can take its requests: %s" % (
                 params["node"], _states(servers) or "there is none"))
     for server in () if dry else pending:
         haproxy.set_state(ask, server["name"], params["state"])

@@ -75,7 +75,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Ask the model a question
+- name: Send a question to the model
   ascend.vllm.chat_info:
     servers:
       - {name: vllm-ascend, url: "http://10.0.0.1:8888"}

@@ -13,11 +13,11 @@ author:
 description:
   - Stages a model in two steps, between which the client of the source downloads the files.
   - O(state=prepared) queries the source for the files of the model, compares them with the files on the node, and
-    prepares a folder beside the model for the client. The source is not queried if the manifest of an earlier staging
-    from the same source exists and all files agree with it.
+    prepares the state folder of the model for the client. The source is not queried if the manifest of an earlier
+    staging from the same source exists and all files agree with it.
   - O(state=published) verifies the download, moves it to the folder of the model, and records the manifest.
-  - The folder beside the model is C(.ascend-vllm/<model>) on the same file system. For a model on a read-only mount it
-    is in C(/var/lib/ascend-vllm/weights).
+  - The state folder is C(.ascend-vllm/<model>) next to the folder of the model. For a model on a read-only mount it is
+    in C(/var/lib/ascend-vllm/weights).
   - A file that this module did not write is only replaced by a file with the content that the manifest has for it.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -27,7 +27,7 @@ options:
     description:
       - V(prepared) and V(published) are the two steps of staging.
       - V(held) checks whether the node has the whole model according to its own manifest.
-      - V(marked) creates a file beside the model, by which other nodes recognise that they mount the same folder.
+      - V(marked) creates a file in the state folder, by which other nodes recognise that they mount the same folder.
     type: str
     choices: [held, prepared, marked, published]
     required: true
@@ -66,7 +66,7 @@ options:
       - With it, the source is not queried.
     type: dict
   free_space_gib:
-    description: Space in GiB that has to remain free beside the whole model.
+    description: Space in GiB that has to remain free after the download.
     type: float
     default: 0
   lock_wait_s:
@@ -121,7 +121,7 @@ bytes:
   type: int
   returned: with O(state=prepared)
 folder:
-  description: The folder beside the model. The container of the client mounts it under the same path.
+  description: The state folder of the model. The container of the client mounts it under the same path.
   type: str
   returned: with O(state=prepared) and O(state=held)
   sample: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write the configuration file of AISBench, whose command line has no options for host, port or key.
 
-AISBench includes prompts and scoring of known data sets as presets; the data themselves have to be provided. The
+AISBench includes prompts and scoring of known datasets as presets; the data themselves have to be provided. The
 functions are pure, except :func:`prepare`, :func:`prepare_prompts` and :func:`digest`, which read the data on the host
 of AISBench. Written for ais-bench-benchmark 3.1.
 """
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     class Dataset(TypedDict):
-        """A data set; ``path`` is its folder, or a ``.jsonl`` file."""
+        """A dataset; ``path`` is its folder, or a ``.jsonl`` file."""
 
         name: str
         path: str
 
     class PreparedDataset(Dataset):
-        """A data set as AISBench reads it: ``file`` is the path, ``options`` the letters of a multiple choice."""
+        """A dataset as AISBench reads it: ``file`` is the path, ``options`` the letters of a multiple choice."""
 
         file: str
         options: list[str] | None
@@ -79,8 +79,8 @@ from ais_bench.benchmark.partitioners import NaivePartitioner
 from ais_bench.benchmark.runners import LocalRunner
 from ais_bench.benchmark.tasks import OpenICLEvalTask
 """
-# By default AISBench scores each part of a data set in a separate Python process, which takes seconds to start, and
-# MMLU has 57 parts. Here all parts of a data set share a process; a data set that fails does not affect the others.
+# By default AISBench scores each part of a dataset in a separate Python process, which takes seconds to start, and
+# MMLU has 57 parts. Here all parts of a dataset share a process; a dataset that fails does not affect the others.
 _SCORING = """\
 datasets = [entry for each in model_dataset_combinations for entry in each['datasets']]
 eval = dict(partitioner=dict(type=NaivePartitioner, n=%d),
@@ -100,11 +100,11 @@ from ais_bench.benchmark.summarizers import DefaultPerfSummarizer
 
 
 class BadData(ValueError):
-    """A data set is missing or malformed; the message says what to provide and where."""
+    """A dataset is missing or malformed; the message says what to provide and where."""
 
 
 def digest(dataset: Dataset) -> str:
-    """A SHA-256 that differs between versions of a data set: of file names and sizes, and of the content of tables.
+    """A SHA-256 that differs between versions of a dataset: of file names and sizes, and of the content of tables.
 
     The content of images is not included, since there are gigabytes of them.
     """
@@ -126,7 +126,7 @@ def digest(dataset: Dataset) -> str:
 def prepare(datasets: list[Dataset], folder: str) -> list[PreparedDataset]:
     """Check the data and convert them to the form that AISBench reads.
 
-    :param datasets: data sets of :data:`PRESETS`, or any other name with a ``.jsonl`` file: one object per line with
+    :param datasets: datasets of :data:`PRESETS`, or any other name with a ``.jsonl`` file: one object per line with
         ``question`` and ``answer``, and for a multiple choice with the options ``A``, ``B``, …
     :param folder: a private folder for converted files.
     :raises BadData: if data are missing or malformed; the message is one sentence.
@@ -141,7 +141,7 @@ def _prepare_preset(dataset: Dataset, folder: str) -> PreparedDataset:
     if not missing and preset.parts:
         missing = _missing_tables(dataset["path"], preset.files)
     if missing:
-        raise BadData("accuracy_datasets: %s lacks %s below %s; install the data set there as AISBench's documentation "
+        raise BadData("accuracy_datasets: %s lacks %s below %s; install the dataset there as AISBench's documentation "
                       "describes." % (dataset["name"], ", ".join(missing), dataset["path"]))
     path = os.path.join(dataset["path"], preset.path) if preset.path else dataset["path"]
     if dataset["name"] == "textvqa":
@@ -150,7 +150,7 @@ def _prepare_preset(dataset: Dataset, folder: str) -> PreparedDataset:
 
 
 def _missing_tables(root: str, splits: tuple[str, ...]) -> list[str]:
-    """Tables of subjects that are not in all splits; without them AISBench gives the data set no score."""
+    """Tables of subjects that are not in all splits; without them AISBench gives the dataset no score."""
     subjects = {split: {name[:-len("_%s.csv" % split)] for name in os.listdir(os.path.join(root, split))
                         if name.endswith("_%s.csv" % split)} for split in splits}
     every = sorted({subject for found in subjects.values() for subject in found}) or ["SUBJECT"]
@@ -239,7 +239,7 @@ def prepare_prompts(path: str, count: int, folder: str) -> str:
 
 
 def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
-    """The text of the configuration of a performance run with one data set, ``load``.
+    """The text of the configuration of a performance run with one dataset, ``load``.
 
     The ``file`` of the load is one of :func:`prepare_prompts`. Every request is sent once, since a retry would hide a
     failure.

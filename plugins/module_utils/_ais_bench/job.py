@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     class AisBenchStart(TypedDict):
         """A started job; ``job`` is None and ``problem`` has the reason if it could not be started.
 
-        ``data`` is ``{name of the data set: digest of its files}``.
+        ``data`` is ``{name of the dataset: digest of its files}``.
         """
 
         job: str | None
@@ -198,7 +198,7 @@ def _read_summary(job: str) -> list[tables.Row]:
 
 
 def _read_performance(job: str) -> Performance:
-    """The tables of the only data set of a performance run."""
+    """The tables of the only dataset of a performance run."""
     load = os.path.join(job, "out", "*", "performances", "model", "load.")
     return {"totals": _newest(load + "json"), "latencies": _newest(load + "csv")}
 

@@ -86,7 +86,7 @@ def _json(text: str) -> list[Row]:
 
 
 def _csv(text: str, is_head: Callable[[list[str]], bool]) -> list[Row]:
-    """The rows below the first line that is a header; a line of another width ends the table."""
+    """The rows below the first line that is a header; the table ends at a line of another width."""
     lines = text.splitlines()
     for index, line in enumerate(lines):
         head = _fields(line)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         port: int
 
     class Reach(TypedDict):
-        """Whether a TCP connection to a host succeeded, or why not."""
+        """The result of a TCP connection to a host; ``error`` is set if it failed."""
 
         address: str
         reached: bool
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         duration_s: float
 
     class PingObservation(TypedDict):
-        """What ``ascend.vllm.hccn_ping`` returns."""
+        """The return values of ``ascend.vllm.hccn_ping``."""
 
         ping: PingMesh
         reach: dict[str, Reach]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         memory_mb: int | None
 
     class HccnObservation(TypedDict):
-        """What ``ascend.vllm.hccn_info`` returns; ``npus`` is ``{NPU number: {query: answer}}``."""
+        """The return values of ``ascend.vllm.hccn_info``; ``npus`` is ``{NPU number: {query: answer}}``."""
 
         npus: dict[str, dict[str, HccnAnswer]]
         conf: HccnConf | None

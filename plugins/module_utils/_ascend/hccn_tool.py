@@ -149,7 +149,7 @@ _ERROR = re.compile(
     r"|.*(?:: command not found|: No such file or directory|: Permission denied|\u672a\u627e\u5230\u547d\u4ee4"
     r"|\u6ca1\u6709\u90a3\u4e2a\u6587\u4ef6\u6216\u76ee\u5f55|\u6743\u9650\u4e0d\u591f)$|dcmi \w.*\bfailed\b"
     r"|[^:]*\b(?:fail(?:ed)?|invalid|not supported|not exist|timed? ?out)\b[^:]*[!.]$", re.ASCII)
-# Lines that one answer has once, told apart by the group `key`.
+# Lines that one answer has once, distinguished by the group `key`.
 _ONCE = {query: re.compile(pattern, re.ASCII) for query, pattern in (
     ("link", r"(?P<key>link status)\s*:"),
     ("net_health", r"(?P<key>net health status)\s*:"),

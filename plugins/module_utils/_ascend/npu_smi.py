@@ -94,8 +94,8 @@ def parse_info(text: str) -> InfoTable:
 def parse_blocks(text: str) -> list[dict[str, str]]:
     """Parse the ``key : value`` output of ``npu-smi info -t <type>``.
 
-    Returns ``[{printed key: printed value}]``, one block per NPU or chip as printed; the MCU of an NPU is a block of
-    its own that follows it. An output without ``key : value`` lines, such as an error, has no blocks.
+    Returns ``[{printed key: printed value}]``, one block per NPU or chip as printed; the MCU of an NPU is a
+    separate block below it. An output without ``key : value`` lines, such as an error, has no blocks.
 
     Raises `ParseError` for empty text.
     """

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         finished_at: float
 
     class NpuObservation(TypedDict):
-        """What ``ascend.vllm.npu_info`` returns."""
+        """The return values of ``ascend.vllm.npu_info``."""
 
         npu_smi: NpuSmi
         tools: list[OutcomeSummary]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start a process that outlives the module call; a later call checks on it."""
+"""Start a process that continues after the module call; a later call checks its state."""
 
 from __future__ import annotations
 

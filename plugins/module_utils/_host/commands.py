@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    """What a command did. ``rc`` is None if it could not be started or timed out; then ``error`` has the reason."""
+    """The result of a command. If it could not be started or timed out, ``rc`` is None and ``error`` has the reason."""
 
     argv: list[str]
     rc: int | None

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small client of OpenAI-compatible servers: it sends a request and returns what the server made of it.
+"""A small client of OpenAI-compatible servers that returns the answer to a request as an observation.
 
-Nothing here raises for an answer: a refusal, a broken stream and a dead server are observations. Proxies are never
-used, since the addresses are those of the cluster itself.
+Nothing here raises for an answer: a refusal, a broken stream and a dead server are observations, too. Proxies are
+never used, since the addresses are those of the cluster itself.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         status: int | None
 
     class Answer(_Answer, total=False):
-        """What a server made of a request; keys that do not apply are absent.
+        """The answer of a server to a request; keys that do not apply are absent.
 
         ``status`` is the HTTP status, None without a response. ``sent`` is only there, and false, if the request was
         not sent. ``chunks`` and ``ended`` (whether the closing event was received) belong to streams.
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
         answers: dict[str, Answer]
 
     class ChatObservation(TypedDict):
-        """What ``ascend.vllm.chat_info`` returns."""
+        """The return values of ``ascend.vllm.chat_info``."""
 
         servers: list[ChatServer]
 

@@ -36,7 +36,7 @@ UNKNOWN = "unknown"
 
 
 class Cause(NamedTuple):
-    """A cause. ``signatures`` are regular expressions, the most telling first, since its line becomes the evidence;
+    """A cause. ``signatures`` are regular expressions, the most specific first, since its line becomes the evidence;
     ``hides`` are the ids of causes that are only consequences of this one."""
 
     id: str
@@ -251,8 +251,8 @@ CAUSES = (
            r"quantization '?ascend'? is (?:currently )?not supported"),
           ("arguments_invalid",)),
     Cause("quantization_description_missing", FAULT,
-          "--quantization ascend needs quant_model_description.json beside the weights: stage weights that msModelSlim "
-          "quantized, or serve without quantization.",
+          "--quantization ascend needs quant_model_description.json next to the weights: stage weights that "
+          "msModelSlim quantized, or serve without quantization.",
           (r"Cannot find the config file for ascend",
            r"quant_model_description\S*\.json.*(?:not (?:exist|found)|No such file)",
            r"No such file.*quant_model_description"), ("model_not_found",)),
@@ -370,8 +370,8 @@ def _any_of(causes: Iterable[Cause], *others: str) -> Pattern[str]:
 # Printed once when a server starts, in every version.
 _STARTED = re.compile(r"\bnon-default args: |vLLM API server version ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-# Log levels of vLLM, uvicorn, plog, torch and Python's warnings for what was handled; a line at such a level is no
-# fault.
+# Log levels of vLLM, uvicorn, plog, torch and Python's warnings for errors that were handled. Lines with such a level
+# are not a fault.
 _HANDLED = re.compile(
     r"(?:^|\)\s*)(?:DEBUG|INFO|WARNING) \d\d-\d\d |\b(?:DEBUG|INFO|WARNING) -|(?:^|\)\s*)(?:DEBUG|INFO|WARNING)[: ]"
     r"|(?:^|[:\s])\[(?:DEBUG|INFO|WARNING|EVENT)\] |(?:^|\s)\[[WI](?:\d{4}|\.\.\.)[\] ]|\b[A-Z]\w*Warning: ")
@@ -408,9 +408,9 @@ def diagnose(text: str) -> list[Diagnosis]:
 
 
 def _last_start(lines: list[Line]) -> int:
-    """The number of the line from which on faults count.
+    """Return the number of the line of the last start; only faults below it are relevant.
 
-    A completed start proves that earlier faults were overcome, and a start after a stop makes that stop irrelevant.
+    A completed start shows that earlier faults were overcome, and a start after a stop makes that stop irrelevant.
     """
     started = _signatures()["startup_ok"][0]
     stopped, since = False, 0

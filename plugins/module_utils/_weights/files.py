@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The files of a model on a node: which exist, their digests, and the manifest that they are compared with.
 
-A manifest is a `Manifest`. It is stored beside the folder of the model, never inside.
+The manifest is stored in the state folder of the model, ``.ascend-vllm/<model>`` next to the folder of the model.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         files: list[ManifestFile]
 
     class Manifest(_Manifest, total=False):
-        """What a model consisted of when it was staged.
+        """The content of a model when it was staged.
 
         ``digest`` is `model_digest` of the files, ``asked`` the source, repository, endpoint and revision that were
         requested.
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         actual: int | str | None
 
     class FolderSummary(TypedDict):
-        """Whether a folder exists, whether it has a ``config.json``, and its number of safetensors files."""
+        """A folder: whether it exists, whether it has a ``config.json``, and its number of safetensors files."""
 
         folder: bool
         config: bool
@@ -100,16 +100,15 @@ class Place(NamedTuple):
 def place(folder: str) -> Place:
     """The paths for the model in ``folder``, all on the file system of the folder, so that a rename is atomic.
 
-    Symbolic links are followed. For a model on a read-only mount, files are kept in the state folder of the node
-    instead.
+    Symbolic links are followed. For a model on a read-only mount, the state folder is in `STATE_FOLDER`.
     """
     folder = os.path.realpath(folder)
     parent, name = os.path.split(folder)
-    beside = os.path.join(parent, ".ascend-vllm", name)
-    if read_only(parent) and not os.path.exists(os.path.join(beside, "manifest.json")):
-        beside = os.path.join(STATE_FOLDER, "weights", _short(folder))
-    return Place(folder, os.path.join(beside, "staging"), os.path.join(beside, "manifest.json"),
-                 os.path.join(beside, "lock"), os.path.join(beside, "credentials"))
+    state = os.path.join(parent, ".ascend-vllm", name)
+    if read_only(parent) and not os.path.exists(os.path.join(state, "manifest.json")):
+        state = os.path.join(STATE_FOLDER, "weights", _short(folder))
+    return Place(folder, os.path.join(state, "staging"), os.path.join(state, "manifest.json"),
+                 os.path.join(state, "lock"), os.path.join(state, "credentials"))
 
 
 def read_only(folder: str) -> bool:
@@ -315,18 +314,18 @@ def read_json(path: str) -> Any:
 def write_json(path: str, data: Any, mode: int = 0o644) -> None:
     """Write a JSON file atomically."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(data, stream, indent=1, sort_keys=True)
             stream.write("\n")
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(beside, mode)
-        os.replace(beside, path)
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
     except BaseException:
-        if os.path.exists(beside):
-            os.unlink(beside)
+        if os.path.exists(temporary):
+            os.unlink(temporary)
         raise
 
 
@@ -339,7 +338,7 @@ def _identity(stat: os.stat_result) -> str:
 
 
 def folder_summary(path: str) -> FolderSummary:
-    """What is in the folder of a model, without a look into its files."""
+    """Summarize the folder of a model without reading its files."""
     try:
         names = os.listdir(path)
     except OSError:

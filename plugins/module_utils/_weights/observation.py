@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         sha256: str | None
 
     class WeightsObservation(TypedDict):
-        """What ``ascend.vllm.weights_info`` returns, see its documentation."""
+        """The return values of ``ascend.vllm.weights_info``, see its documentation."""
 
         path: str
         real_path: str
@@ -63,7 +63,7 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
     stats = files.list_model(path)
     place = files.place(path)
     manifest: Manifest | None = files.read_json(place.manifest)
-    # Files beside those of the manifest do not belong to the model.
+    # Other files than those of the manifest do not belong to the model.
     listed = {entry["path"] for entry in manifest["files"]} if manifest else set(stats)
     digests = files.digest_files(
         path, {name: stats[name] for name in stats if name in listed}, cache, full, workers)

@@ -68,7 +68,7 @@ def need_one_file_system(place: Place) -> None:
             "the model, or set weights_source to local" % parent)
     if os.path.ismount(place.model):
         raise StagingError(
-            "%s is a mount point, so a model that is staged beside it cannot be moved there by a rename; mount it at "
+            "%s is a mount point, so a staged model cannot be moved there by a rename; mount it at "
             "%s, or set weights_path to a folder below the mount point" % (place.model, parent))
 
 

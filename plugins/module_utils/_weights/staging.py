@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring a model to its folder atomically: download it beside the folder, verify it there, then rename it.
+"""Stage a model atomically: download it to its state folder, verify it there, then move it by a rename.
 
 A lock per model is held by this code and by the container that runs the hub's client. It is an ``flock``, which ends
 with its holder and is never stale.
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
             """The size of a file in bytes."""
 
     class Wanted(TypedDict):
-        """What the model has to consist of; ``files`` is None if only quantization will show it."""
+        """The files that the model has to have; ``files`` is None if quantization will write them."""
 
         revision: str | None
         files: Sequence[WantedFile | ManifestFile] | None
 
     class Held(TypedDict):
-        """Whether the node has the whole model (``holds``), its manifest if so, the number of files in its folder, and
-        the ``folder`` beside it."""
+        """The model on the node: ``holds`` is true if it is complete, ``manifest`` is its manifest if so, ``files`` the
+        number of files in its folder, ``folder`` its state folder."""
 
         holds: bool
         files: int
@@ -58,11 +58,11 @@ if TYPE_CHECKING:
         folder: str
 
     class Work(TypedDict):
-        """What has to be done.
+        """The work for a model.
 
         ``changed`` and ``pending`` are true if anything has to be downloaded or recorded. ``download`` are the files
-        and ``bytes`` is their size. ``folder`` is the folder beside the model. ``command`` and ``environment`` are
-        those of the hub's client, None if it has nothing to download.
+        and ``bytes`` is their size. ``folder`` is the state folder. ``command`` and ``environment`` are those of the
+        hub's client, None if it has nothing to download.
         """
 
         changed: bool
@@ -79,7 +79,7 @@ LOCAL, QUANTIZE = "local", "quantize"
 
 
 class Source(NamedTuple):
-    """Where a model comes from.
+    """The source of a model.
 
     ``token`` is a secret. ``endpoint`` is empty for the hub itself. ``bytes`` is the expected size of a model whose
     source does not state it.
@@ -116,7 +116,7 @@ class Staging:
                 "manifest": recorded if holds else None, "folder": os.path.dirname(self.place.manifest)}
 
     def plan(self, web: Web, full: bool = False, manifest: Manifest | None = None) -> Work:
-        """Work out what has to be done, without writing anything.
+        """Determine what has to be done, without writing anything.
 
         :param web: only used if there is no manifest from this source.
         :param manifest: the manifest of another node that passes the model on to this one, instead of the source.
@@ -175,7 +175,7 @@ class Staging:
         return work
 
     def prepare(self, work: Work, free_space_bytes: float) -> None:
-        """Prepare the folder beside the model for the client. Has to be called under the lock."""
+        """Prepare the state folder for the client. Has to be called under the lock."""
         if work["wanted"] is None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._wanted)
@@ -229,11 +229,11 @@ class Staging:
         return manifest
 
     def mark(self) -> str | None:
-        """Create a mark beside the model and return its path; None on a read-only mount, where this is impossible."""
-        beside = os.path.dirname(self.place.manifest)
-        if not beside.startswith(os.path.dirname(self.place.model) + os.sep) or weights.read_only(beside):
+        """Create a mark next to the model and return its path; None on a read-only mount, where this is impossible."""
+        folder = os.path.dirname(self.place.manifest)
+        if not folder.startswith(os.path.dirname(self.place.model) + os.sep) or weights.read_only(folder):
             return None
-        handle, path = tempfile.mkstemp(dir=beside, prefix="mark-")
+        handle, path = tempfile.mkstemp(dir=folder, prefix="mark-")
         os.close(handle)
         return path
 

@@ -56,7 +56,7 @@ def start(tmp_path, monkeypatch):
         ais_bench_job.remove(job)
 
 
-def test_a_run_that_ended_gives_rows_counts_and_logs(start, monkeypatch):
+def test_a_finished_run_returns_rows_counts_and_logs(start, monkeypatch):
     monkeypatch.setenv("SCORE", "-")
     found = ais_bench_job.watch(start(DONE)["job"], 20)
     assert (found["running"], found["exit_code"]) == (False, 3)
@@ -65,12 +65,12 @@ def test_a_run_that_ended_gives_rows_counts_and_logs(start, monkeypatch):
     assert found["log"][-3:] == ["red 1%", "2%", "why it failed"]
 
 
-def test_logs_of_tasks_are_read_when_a_score_is_missing_only(start, monkeypatch):
+def test_logs_of_tasks_are_only_read_if_a_score_is_missing(start, monkeypatch):
     monkeypatch.setenv("SCORE", "50.00")
     assert "why it failed" not in ais_bench_job.watch(start(DONE)["job"], 20)["log"]
 
 
-def test_no_proxy_is_on_the_way(start, monkeypatch):
+def test_no_proxy_is_used(start, monkeypatch):
     monkeypatch.setenv("SCORE", "1")
     job = start(DONE)["job"]
     ais_bench_job.watch(job, 20)
@@ -80,7 +80,7 @@ def test_no_proxy_is_on_the_way(start, monkeypatch):
     assert "no_proxy=*" in environment
 
 
-def test_a_run_is_watched_and_ended_with_all_its_processes(start):
+def test_a_run_is_removed_with_all_its_processes(start):
     job = start(RUNNING)["job"]
     assert os.stat(job).st_mode & 0o077 == 0
     until = time.monotonic() + 20
@@ -106,7 +106,7 @@ LOAD = {"requests": 3, "input_tokens": 8, "output_tokens": 2, "request_rate": 0,
         "tokenizer": "/t", "file": "", "warm_up": 1}
 
 
-def test_a_performance_run_gives_its_tables(start):
+def test_a_performance_run_returns_its_tables(start):
     job = start(MEASURED, load=LOAD, datasets=[])["job"]
     found = ais_bench_job.watch(job, 20)
     assert found["performance"]["totals"] == '{"Total Requests": {"total": 2}}'
@@ -122,7 +122,7 @@ def test_a_performance_run_without_tables(start, monkeypatch):
         "totals": None, "latencies": None}
 
 
-def test_a_run_that_was_killed_has_ended(start):
+def test_a_killed_run_is_not_running(start):
     job = start("kill -9 $PPID; kill -9 $$")["job"]
     found = ais_bench_job.watch(job, 20)
     assert (found["running"], found["exit_code"], found["rows"]) == (False, None, [])
@@ -132,7 +132,7 @@ def test_a_run_that_was_killed_has_ended(start):
     ({"executable": "/none/ais_bench"}, "AISBench is not at /none/ais_bench"),
     ({"datasets": [{"name": "gsm8k", "path": "/none"}]}, "gsm8k lacks train.jsonl"),
 ])
-def test_nothing_is_started_without_program_or_data(start, tmp_path, options, problem):
+def test_nothing_is_started_without_executable_or_data(start, tmp_path, options, problem):
     started = start(DONE, **options)
     assert started["job"] is None
     assert problem in started["problem"]

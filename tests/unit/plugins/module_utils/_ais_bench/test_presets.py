@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The names of data sets, their tasks and the rows of their scores."""
+"""The names of datasets, their tasks and the rows of their scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS, is_part, sum_of
 
 
-def test_a_data_set_of_parts_has_its_score_in_a_row_of_its_own():
+def test_the_score_of_a_dataset_with_parts_is_in_a_separate_row():
     assert (sum_of("mmlu"), sum_of("ceval"), sum_of("gsm8k"), sum_of("mine")) == (
         "mmlu-weighted", "ceval-weighted", "gsm8k", "mine")
 
@@ -18,7 +18,7 @@ def test_a_data_set_of_parts_has_its_score_in_a_row_of_its_own():
 @pytest.mark.parametrize(("task", "name", "part"), [
     ("gsm8k", "gsm8k", True), ("gsm8k-2", "gsm8k", False), ("mine", "mine", True), ("mine_2", "mine", False),
     ("lukaemon_mmlu_law", "mmlu", True), ("ceval-law", "ceval", True), ("ceval-law", "mmlu", False)])
-def test_tasks_of_a_data_set(task, name, part):
+def test_tasks_of_a_dataset(task, name, part):
     assert is_part(task, name) is part
 
 

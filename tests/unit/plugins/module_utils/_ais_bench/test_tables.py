@@ -54,7 +54,7 @@ def test_numbers_with_units(cell, value, unit):
 
 
 @pytest.mark.parametrize("cell", ["-", "", "nan", "1.2.3", "12 ms later", "N/A"])
-def test_what_is_no_number(cell):
+def test_cells_without_a_number(cell):
     with pytest.raises(ValueError, match="is not a number"):
         tables.number(cell)
 

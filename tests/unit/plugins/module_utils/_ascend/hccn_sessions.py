@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Cut a pasted terminal session with ``hccn_tool`` into answers, and parse each with the collection's parser.
 
-Real outputs are published as sessions: with prompts, commands, several queries or devices in a row. The tool does not
-print which device answers, so the text is cut at the lines that only one query prints.
+Real outputs are published as sessions with prompts, commands, and several queries or devices. The tool does not print
+which device answers, so the text is cut at the lines that only one query prints.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ _OPTICAL_KEY = (r"present|temperature|[Hh]igh power enable reg|vendor [a-z ]+?|x
                 r"(?: (?:High|Low) Thres)?|Temp (?:High|Low) Thres|[TR]xPower (?:High|Low) Thres|Tx Bias[0-9]?"
                 r"|[TR]x (?:Power[0-9]?|Lo[sL] Flag)|(?:Host|Media) SNR Lane[0-9]")
 # (query, line that only this query prints, whether one answer has several such lines); the first match decides. A line
-# that an answer has once (told apart by the group `key`) starts the next answer if it appears again.
+# that an answer has once (distinguished by the group `key`) starts the next answer if it appears again.
 _SIGNATURES = tuple((query, re.compile(pattern, re.ASCII), many) for query, pattern, many in (
     ("link", r"link status\s*:\s*(?:UP|DOWN)$", False),
     ("net_health", r"net health status\s*:", False),
@@ -163,7 +163,7 @@ def _command(line: str) -> _Command | None:
 def _place(line, answers, current, command, foreign) -> None:
     """Add one line of output to the answer it belongs to, or start the next answer with it.
 
-    ``foreign``: another program may have printed the line, so only what nothing but hccn_tool prints is taken.
+    ``foreign``: another program may have printed the line, so only lines that hccn_tool alone prints are taken.
     """
     prefix = _PREFIX.match(line)
     content = line[prefix.end():] if prefix else line

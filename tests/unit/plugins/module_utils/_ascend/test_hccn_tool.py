@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What hccn_tool prints, in the formats of its versions (texts are our own, written in the vendor's format)."""
+"""Outputs of hccn_tool in the formats of its versions (written for these tests, in the format of the vendor)."""
 from __future__ import annotations
 
 import json
@@ -99,7 +99,7 @@ ANSWERS = [
     ("optical", OPTICAL, {
         "present": True, "temperature": 41, "xsfp wave length": 850, "Vcc": 3301.2, "Tx Power0": 1.2, "Rx Power0": 0.91,
         "Rx Power1": None, "Tx Los Flag": "0x0", "Host SNR Lane0": None, "Media SNR Lane0": 22.5}),
-    # A module that is not there, with the values of one that was.
+    # A module that was removed, with the values from before.
     ("optical", OPTICAL.replace(": present", ": not present")[:90],
      {"present": False, "temperature": 41}),
     ("ping", PING_LOST, {"address": "192.0.2.9", "transmitted": 2, "received": 1, "loss_percent": 50.0,
@@ -207,7 +207,7 @@ Netdev status:Settings for eth7:
     ]
 
 
-def test_session_without_commands_tells_answers_apart():
+def test_session_without_commands_is_cut_into_answers():
     text = "".join(f"link status: {status}\n" for status in ("UP", "DOWN", "UP")) + PING_LOST + PING_LOST + TLS % 1
     found = [(q["query"], q["device"]) for q in parse_session(text)["queries"]]
     assert found == [("link", None)] * 3 + [("ping", 2)] * 2 + [("tls", 3)]
@@ -230,7 +230,7 @@ def test_conf():
     }
 
 
-def test_conf_set_twice_is_no_value():
+def test_conf_key_with_two_values_has_none():
     conf = hccn_tool.parse_conf("address_0=192.0.2.1\naddress_0=192.0.2.9\nnetmask_0=255.0.0.0\nnetmask_0=255.0.0.0\n")
     assert conf["duplicates"] == ["address_0"]
     assert conf["devices"] == {"0": {"netmask": "255.0.0.0"}}
@@ -242,7 +242,7 @@ def test_conf_of_another_kind_is_an_error():
         hccn_tool.parse_conf("[section]\nkey: value\n")
 
 
-# --- Mutated input: nothing but ParseError, and no value that the text does not hold
+# --- Mutated input: only ParseError, and only values that are in the text
 
 TEXTS = [text for _query, text, _expected in ANSWERS] + [text for _query, text, _message in ERRORS]
 

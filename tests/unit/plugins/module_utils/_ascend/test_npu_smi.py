@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What npu-smi prints, layout by layout. The texts (npu_smi/) are our own, in the vendor's format."""
+"""Outputs of npu-smi by layout. The texts in npu_smi/ were written for these tests, in the format of the vendor."""
 
 from __future__ import annotations
 
@@ -116,25 +116,25 @@ def test_incomplete_tables(text, complete, chips):
     assert parsed["chips"] == chips
 
 
-def test_an_inner_divider_at_the_end_announces_more_chips():
+def test_an_inner_divider_at_the_end_means_that_chips_are_missing():
     parsed = parse_info("".join(A3_WIDE.splitlines(True)[:9]))
     assert len(parsed["chips"]) == 1
     assert parsed["complete"] is False
 
 
-def test_head_missing_on_a3_still_tells_physical_ids():
+def test_physical_ids_of_a3_without_a_header():
     parsed = parse_info("".join(A3_WIDE.splitlines(True)[6:11]))
     assert [each["phy_id"] for each in parsed["chips"]] == [12, 13]
     assert parsed["complete"] is False
 
 
-def test_head_missing_on_310_does_not_take_the_device_for_a_physical_id():
+def test_the_device_of_310_is_not_a_physical_id_without_a_header():
     parsed = parse_info("".join(DUO.splitlines(True)[6:]))
     assert [each["phy_id"] for each in parsed["chips"]] == [None, None]
     assert [each["hbm_total_mb"] for each in parsed["chips"]] == [None, None]
 
 
-def test_blank_cells_are_found_by_the_place_of_their_header():
+def test_blank_cells_are_found_by_the_position_of_their_header():
     parsed = parse_info(A2.replace("| 93.4        41  ", "|             41  "))
     assert parsed["chips"][0] == dict(A2_CHIPS[0], power_w=None)
     parsed = parse_info(A2.replace("| 0     910B3 ", "| 0           "))
@@ -240,7 +240,7 @@ def test_an_answer_that_is_an_error(message):
     assert parsed["blocks"] == []
 
 
-def test_no_text_is_no_answer():
+def test_empty_text_is_an_error():
     with pytest.raises(ParseError):
         parse_blocks("\n")
 

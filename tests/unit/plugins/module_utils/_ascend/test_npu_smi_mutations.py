@@ -90,7 +90,7 @@ def leaves(value):
 
 
 def printed(leaf, text):
-    """True if a value of a result stands in the text."""
+    """True if a value of a result is in the text."""
     if isinstance(leaf, str):
         return all(part in text for part in leaf.split("\n"))
     return any(float(number) == leaf for number in re.findall(r"-?[0-9]+(?:\.[0-9]+)?", text))

@@ -38,7 +38,7 @@ def cache_of(tmp_path):
     return weights.DigestCache.of(str(tmp_path / "model"), str(tmp_path / "cache"))
 
 
-def test_hidden_files_and_dangling_links_are_not_of_the_model(model):
+def test_hidden_files_and_dangling_links_are_excluded(model):
     fill(model, {".gitattributes": b"", ".cache/huggingface/x": b"1", "sub/.tmp": b"2"})
     (model / "gone").symlink_to("nowhere")
     (model / "link").symlink_to("a")
@@ -94,7 +94,7 @@ def test_a_damaged_cache_is_replaced(model, tmp_path):
     assert digests(model, cache_of(tmp_path)).hashed_bytes == 0
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(model, tmp_path):
+def test_a_cache_that_cannot_be_written_is_ignored(model, tmp_path):
     (tmp_path / "cache").write_bytes(b"a file where the folder should be")
     assert digests(model, cache_of(tmp_path)).hashed_bytes == 5 + (3 << 20)
 
@@ -109,7 +109,7 @@ def test_links_out_of_the_folder(model, tmp_path, target, outside):
     assert weights.list_outside(str(model), weights.list_model(str(model))) == (["link"] if outside else [])
 
 
-def test_only_one_file_system_has_one_identity(model, tmp_path):
+def test_only_the_same_file_system_has_the_same_identity(model, tmp_path):
     shutil.copytree(model, tmp_path / "copy")
     (tmp_path / "mount").symlink_to(model)
     of = {name: weights.identify(weights.list_model(str(tmp_path / name))) for name in ("model", "mount", "copy")}
@@ -130,7 +130,7 @@ def test_a_cache_that_is_only_read_is_not_written(model, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_the_digest_of_a_model_is_that_of_its_sums():
+def test_the_digest_of_a_model_is_that_of_its_sha256sums():
     sums = {"b": "2" * 64, "a": "1" * 64}
     text = "%s  a\n%s  b\n" % ("1" * 64, "2" * 64)
     assert weights.model_digest(sums) == hashlib.sha256(text.encode()).hexdigest()
@@ -159,7 +159,7 @@ def test_the_git_blob_id(tmp_path):
     assert weights.git_blob_sha1(str(tmp_path / "f")) == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
-def test_write_json_leaves_the_old_file_when_it_fails(tmp_path):
+def test_write_json_keeps_the_old_file_if_it_fails(tmp_path):
     path = tmp_path / "x.json"
     weights.write_json(str(path), {"a": 1})
     with pytest.raises(TypeError):
