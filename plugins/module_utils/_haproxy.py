@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 BACKEND = "vllm"
 UNITS = ("ascend-vllm-balancer.service", "ascend-vllm-balancer-watch.service")
-# Set in the templates balancer.service.j2 and balancer.cfg.j2.
+# As in balancer.service.j2 and balancer.cfg.j2 of roles/balancer/templates.
 SOCKET = "/run/ascend-vllm-balancer/admin.sock"
 
 UP, DRAIN, MAINT, DOWN = "UP", "DRAIN", "MAINT", "DOWN"

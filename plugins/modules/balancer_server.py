@@ -146,8 +146,8 @@ def change(ask: Ask, params: Mapping[str, Any], dry: bool = False) -> bool:
     if params["state"] == "drain":
         others = [server for server in servers if server["host"] != params["node"] and server["status"] == haproxy.UP]
         if pending and params["keep_serving"] and not others:
-            raise Refused("%s would be drained, but no other node can take its requests: %s" % (
-                params["node"], _states(servers) or "there is none"))
+            raise Refused("%s cannot be drained, since no other node could take its requests: %s" % (
+                params["node"], _states(servers) or "the balancer has no servers"))
     for server in () if dry else pending:
         haproxy.set_state(ask, server["name"], params["state"])
     return bool(pending)

@@ -21,9 +21,20 @@ def accepted(name, arguments):
     """
     assert name.startswith(COLLECTION), f"{name} is not a module of this collection"
     module = import_module(f"ansible_collections.ascend.vllm.plugins.modules.{name[len(COLLECTION):]}")
-    result = ArgumentSpecValidator(_spec(yaml.safe_load(module.DOCUMENTATION)["options"])).validate(arguments)
+    result = ArgumentSpecValidator(_spec(_options(yaml.safe_load(module.DOCUMENTATION)))).validate(arguments)
     assert not result.error_messages, f"{name}: {'; '.join(result.error_messages)}"
     return result.validated_parameters
+
+
+def _options(documentation):
+    """Return the documented options with those of the documentation fragments."""
+    options = dict(documentation.get("options", {}))
+    fragments = documentation.get("extends_documentation_fragment", [])
+    for name in [fragments] if isinstance(fragments, str) else fragments:
+        file, _dot, section = name[len(COLLECTION):].partition(".")
+        fragment = import_module(f"ansible_collections.ascend.vllm.plugins.doc_fragments.{file}").ModuleDocFragment
+        options.update(yaml.safe_load(getattr(fragment, section.upper() or "DOCUMENTATION")).get("options", {}))
+    return options
 
 
 def _spec(options):
