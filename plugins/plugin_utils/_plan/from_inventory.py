@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of a host, resolved on the controller from catalogue and variables, without asking the node.
+"""The plan of a host, resolved on the controller from the catalogue and the inventory without contacting the node.
 
 PRIVATE to the collection. It is resolved once per host and run, and filed; every later task reads it. A plan of another
-run is never used, nor one whose inputs have changed within the run, as where a play includes a role twice.
+run is never used, nor one whose inputs have changed within the run, for example where a play includes a role twice.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import NoPlan, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_defaults, role_inputs
 
@@ -53,20 +54,20 @@ class Plans:
         self._hostvars = task_vars.get("hostvars", {})
         self._records = records
 
-    def __getitem__(self, host: str) -> dict[str, Any]:
+    def __getitem__(self, host: str) -> Plan:
         """Return the plan of a host; AnsibleActionFail with every refusal when it cannot be deployed."""
         digests = input_digests(self.inputs.variables(host))
         try:
-            return self._records.read_plan(host, digests)
+            return cast(Plan, self._records.read_plan(host, digests))
         except NoPlan:
             plan = self._resolve(host)
             self._records.write_plan(host, plan, digests)
             return plan
 
-    def _resolve(self, host: str) -> dict[str, Any]:
+    def _resolve(self, host: str) -> Plan:
         catalogue = load_catalogue(self.inputs[host]["plan_catalogue"])
-        plan: dict[str, Any] = resolve(catalogue, self._without_secrets(host), host,
-                                       {name: self._without_secrets(name) for name in self._members(host)})
+        plan = resolve(catalogue, self._without_secrets(host), host,
+                       {name: self._without_secrets(name) for name in self._members(host)})
         if plan["refusals"]:
             sentences = " ".join(refusal["message"] for refusal in plan["refusals"])
             raise AnsibleActionFail(f"{host} cannot be deployed like this, and nothing was changed. {sentences}",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Check, CheckOutcome
 
 # What a module returned, as plain data. The type of each is stated beside the code that fills it, in module_utils.
@@ -33,7 +34,7 @@ class Context:
     """All that is known of one host when its stage is judged."""
 
     host: str
-    plan: Any
+    plan: Plan
     #: The inputs of the stage's role by their full names, each in the type of its argument spec.
     inputs: Mapping[str, Any]
     #: What the module of `Request` returned; empty where nothing was asked.
