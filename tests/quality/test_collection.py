@@ -111,6 +111,21 @@ def test_check_tables_are_sound(stage):
         assert check.remedy.endswith(".")
 
 
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(
+    path.relative_to(ROOT).as_posix() for folder in ("docs", "inventories", "molecule", "roles")
+    for path in (ROOT / folder).rglob("*.md") if ".results" not in path.parts)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_exist(page):
+    """Relative links, and paths from the root in code style. A path with a placeholder or a wildcard is not checked."""
+    text = (ROOT / page).read_text("utf-8")
+    links = [(ROOT / page).parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
+    top = "|".join(("docs", "inventories", "molecule", "playbooks", "plugins", "roles", "tests"))
+    named = [ROOT / path for path in re.findall(rf"`((?:{top})/[\w./-]+)`", text)]
+    assert [str(path) for path in links + named if not path.exists()] == []
+
+
 def test_documented_checks_are_the_checks():
     generated = subprocess.run([sys.executable, ROOT / "docs" / "generate_checks.py"], capture_output=True,
                                text=True, check=True).stdout

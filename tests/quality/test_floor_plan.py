@@ -29,8 +29,7 @@ LEVELS = (
     ("plugins/plugin_utils/_plan/*.py",),
     ("plugins/plugin_utils/_results/*.py",),
     ("plugins/plugin_utils/*.py",),
-    ("plugins/doc_fragments/*.py",),
-    ("plugins/modules/*.py",),
+    ("plugins/modules/*.py", "plugins/doc_fragments/*.py"),
     ("plugins/module_utils/*.py", "plugins/module_utils/*/*.py"),
 )
 # A stage result contains parts of a plan, so its type refers to that of the plan.

@@ -4,7 +4,7 @@
 """The plan of a host, resolved on the controller from the catalogue and the inventory without contacting the node.
 
 PRIVATE to the collection. It is resolved once per host and run, and filed; every later task reads it. A plan of another
-run is never used, nor one whose inputs have changed within the run, for example where a play includes a role twice.
+run is never used, nor one whose inputs have changed within the run, as where a play includes a role twice.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.renamed_inputs import renamed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
@@ -58,13 +59,16 @@ class Plans:
         """Return the plan of a host; AnsibleActionFail with every refusal when it cannot be deployed."""
         digests = input_digests(self.inputs.variables(host))
         try:
-            return cast(Plan, self._records.read_plan(host, digests))
+            return self._records.read_plan(host, digests)
         except NoPlan:
             plan = self._resolve(host)
             self._records.write_plan(host, plan, digests)
             return plan
 
     def _resolve(self, host: str) -> Plan:
+        old_names = renamed(self.inputs.variables(host))
+        if old_names:
+            raise AnsibleActionFail(f"{host}: {' '.join(old_names)}")
         catalogue = load_catalogue(self.inputs[host]["plan_catalogue"])
         plan = resolve(catalogue, self._without_secrets(host), host,
                        {name: self._without_secrets(name) for name in self._members(host)})

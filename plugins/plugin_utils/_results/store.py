@@ -18,9 +18,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 
 OBSERVED = "observed"
 
@@ -89,11 +92,11 @@ class Records:
 
     # --- files of this run, written in check mode too ----------------------------------------------------------------
 
-    def write_plan(self, host: str, plan: Mapping[str, Any], inputs: Mapping[str, str]) -> Path:
+    def write_plan(self, host: str, plan: Plan, inputs: Mapping[str, str]) -> Path:
         """File the plan of a host for the later tasks of this run, with what tells whether its inputs have changed."""
         return self._write_of_run(self.root / host / "plan.json", {"plan": plan, "inputs": inputs})
 
-    def read_plan(self, host: str, inputs: Mapping[str, str]) -> dict[str, Any]:
+    def read_plan(self, host: str, inputs: Mapping[str, str]) -> Plan:
         """The plan that this run has filed for a host from the same inputs; the plan of another run is an error.
 
         :raises NoPlan: when there is no such plan.
@@ -105,7 +108,7 @@ class Records:
         changed = sorted(name for name in inputs if inputs[name] != filed["inputs"].get(name))
         if changed:
             raise NoPlan(f"{path} was resolved with other values of {', '.join(changed)}.")
-        plan: dict[str, Any] = filed["plan"]
+        plan: Plan = filed["plan"]
         return plan
 
     def write_observation(self, host: str, stage: str, filed: Filed) -> Path:
