@@ -28,7 +28,8 @@ class ActionModule(ActionBase):
             "timeout_s": {"type": "float", "required": True},
             "devices": {"type": "list", "elements": "int", "default": []},
         })
-        inputs, host = role_inputs(self._templar, task_vars, "serving"), task_vars["inventory_hostname"]
+        inputs = role_inputs(self._templar, task_vars, "serving", "balancer")
+        host = task_vars["inventory_hostname"]
         outcome, started, told = {"changed": False}, time.monotonic(), None
         while True:
             if args["until"] == "requests_done":
@@ -36,7 +37,7 @@ class ActionModule(ActionBase):
                 # Without a balancer new ones keep coming, and a server that finishes its own by itself may be stopped.
                 clauses = drain.requests_left([
                     each for each in outcome["containers"] if each["status"] == "running"
-                    and (boolean(inputs["serving_balancer_enabled"]) or not each["shutdown_timeout_s"])])
+                    and (boolean(inputs["balancer_enabled"]) or not each["shutdown_timeout_s"])])
             else:
                 clauses = self._held(plain(args["devices"]), inputs["serving_idle_hbm_mb"], task_vars)
             waited = round(time.monotonic() - started)

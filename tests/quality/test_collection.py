@@ -22,6 +22,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version impor
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+# The role serving includes it where balancer_enabled is set: it is no stage and has no playbook.
+INCLUDED = ["balancer"]
 
 
 def load(path):
@@ -36,7 +38,7 @@ def role(request):
 def test_defaults_are_the_argument_specs(role):
     defaults = load(f"roles/{role}/defaults/main.yml") or {}
     options = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"].get("options", {})
-    assert sorted(defaults) == sorted(options)
+    assert sorted(defaults) == sorted(name for name, option in options.items() if not option.get("required"))
     stated = {name: option["default"] for name, option in options.items() if "default" in option}
     assert stated == {name: defaults[name] for name in stated}
 
@@ -53,8 +55,10 @@ def test_inputs_carry_the_role_name(role):
 
 
 def test_tasks_read_like_a_table_of_contents(role):
-    main = (ROOT / f"roles/{role}/tasks/main.yml").read_text("utf-8")
-    assert len(main.splitlines()) <= 60
+    lines = {path.name: len(path.read_text("utf-8").splitlines())
+             for path in (ROOT / f"roles/{role}/tasks").rglob("*.yml")}
+    assert lines["main.yml"] <= 60
+    assert {name: count for name, count in lines.items() if count > 80} == {}
     assert (ROOT / f"roles/{role}/README.md").is_file()
 
 
@@ -80,9 +84,26 @@ def test_recorded_version_is_that_of_the_artifact():
     assert load("galaxy.yml")["version"] == COLLECTION_VERSION
 
 
+@pytest.mark.parametrize("role", sorted(set(ROLES) - set(INCLUDED)))
 def test_every_role_has_a_playbook(role):
     plays = load(f"playbooks/{role}.yml")
     assert f"ascend.vllm.{role}" in yaml.safe_dump(plays)
+
+
+@pytest.mark.parametrize("role", INCLUDED)
+def test_included_role_is_no_stage_and_every_entry_point_is_included(role):
+    assert role not in contract.STAGES
+    assert not (ROOT / f"playbooks/{role}.yml").exists()
+    entries = {task["ansible.builtin.include_role"].get("tasks_from", "main")
+               for path in (ROOT / "roles/serving/tasks").glob("*.yml") for task in tasks(load(path))
+               if task.get("ansible.builtin.include_role", {}).get("name") == f"ascend.vllm.{role}"}
+    assert entries == set(load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"])
+
+
+def test_serving_states_the_default_of_balancer_enabled():
+    """Role defaults of the balancer are not visible in the role that includes it only where it is enabled."""
+    assert load("roles/balancer/defaults/main.yml")["balancer_enabled"] is False
+    assert "balancer_enabled | default(false)" in load("roles/serving/vars/main.yml")["__serving_balancer_enabled"]
 
 
 def test_site_takes_every_stage_in_order():

@@ -390,7 +390,7 @@ def _balancer(checks, plan, host, servers, fronts):
                 checks.expect("balancer_watch", server["watched"], "an answer", engine, subject,
                               None if server["watched"] else "the watch for hung engines does not answer: %s" % engine)
             elif name in states:
-                checks.unsupported("balancer_watch", "There is none (serving_balancer_watch_interval_s is 0).", subject)
+                checks.unsupported("balancer_watch", "There is none (balancer_watch_interval_s is 0).", subject)
     for front in fronts["results"]:
         error = front["msg"] if front.get("unreachable") else front.get("error")
         answer = front.get("completion") or {"status": None}

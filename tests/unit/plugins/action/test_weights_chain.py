@@ -26,10 +26,8 @@ def act():
     def run(host, held, variables=None, play_hosts=HOSTS, **args):
         hostvars = {name: {"ansible_host": f"10.0.0.{name[-1]}", **(variables or {}).get(name, {})}
                     for name in (*HOSTS, "node9")}
-        for name, found in held.items():
-            hostvars[name]["__held"] = found
         loader = DataLoader()
-        task = Mock(args={"held": "__held", **args}, async_val=0, check_mode=False)
+        task = Mock(args={"held": held, **args}, async_val=0, check_mode=False)
         action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module = Mock(side_effect=AssertionError("no module may run"))
         returned = action.run(task_vars={"hostvars": hostvars, "inventory_hostname": host,
@@ -86,5 +84,5 @@ def test_address_of_a_node(act, variables, address):
 
 def test_every_node_fails_when_no_node_has_the_model(act):
     for host in HOSTS:
-        with pytest.raises(AnsibleActionFail, match="No node of this run holds the whole model"):
+        with pytest.raises(AnsibleActionFail, match="No node of this run has the whole model"):
             act(host, {"node1": NOTHING, "node2": PART}, staged=True, failed=["node1"])

@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells HAProxy which engines hang. Runs beside the balancer, not as root; Python >= 3.7, standard library only.
+"""Reports hung engines to HAProxy. Runs on the balancer's host without root; Python >= 3.7, standard library only.
 
-A hung engine answers the health checks of HAProxy all the same. So every engine is looked at with the eyes of its
-container's health check (health.py), over the network. HAProxy asks for a server by its name (agent-check) and is told
-up, down with the reason, or nothing before the first look; a watch that is not there changes nothing. Whether a server
-answers at all HAProxy sees by itself.
+A hung engine still passes the health checks of HAProxy. So this program checks every engine as the health check of its
+container does (health.py), but over the network. HAProxy queries it by server name (agent-check); the answer is ``up``,
+``down`` with the reason, or nothing before the first check. When the program does not run, no server state changes.
+HAProxy itself detects a server that does not answer at all.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ import traceback
 
 import health
 
-# Seconds that HAProxy has to say which server it asks for.
-PATIENCE_S = 5
+# Seconds that HAProxy has to send the name of a server.
+QUERY_TIMEOUT_S = 5
 
 
-class Silence(Exception):
-    """The API server does not answer, so nothing is known of its engine."""
+class NoAnswer(Exception):
+    """The API server does not answer, so the state of its engine is unknown."""
 
 
 class Api(health.Api):
-    """A server whose silence is no failure of its engine."""
+    """An API server that raises `NoAnswer` instead of reporting a failure of its engine."""
 
     def metrics(self):
-        """Return the engines; raises `Silence`."""
+        """Return the engines; raises `NoAnswer`."""
         found = super().metrics()
         if found is None:
-            raise Silence
+            raise NoAnswer
         return found
 
 
 class Engine:
-    """The engines of one server, and what was seen of them; that outlives the watch in a file."""
+    """The engines of one server and their state, which a file keeps over a restart of the watch."""
 
     def __init__(self, server, options, folder):
         self.api = Api(server["address"], server["port"], options["interval_s"], options["api_key"])
@@ -49,38 +49,38 @@ class Engine:
         self.path = os.path.join(folder, server["name"] + ".json")
         self.state = health.recall(self.path, server["name"])
 
-    def look(self):
-        """Look at the engines once."""
+    def check(self):
+        """Check the engines once."""
         try:
-            _well, why = health.look(self.api, self.model, self.state)
-        except Silence:
+            _healthy, reason = health.look(self.api, self.model, self.state)
+        except NoAnswer:
             return
-        self.state["why"] = why
+        self.state["why"] = reason
         health.keep(self.path, self.state)
 
     def answer(self):
-        """Return what HAProxy is told, see "agent-check" in its configuration manual; None before the first look."""
+        """Return the answer for HAProxy, see "agent-check" in its configuration manual; None before the first check."""
         if "why" not in self.state:
             return None
         if self.state["failures"] < self.retries:
             return "up"
-        return "down #%d looks in a row failed, at last: %s" % (self.state["failures"], self.state["why"])
+        return "down #%d checks in a row failed, the last one: %s" % (self.state["failures"], self.state["why"])
 
 
 def watch(engine, interval_s):
-    """Look again and again. A watch with a blind eye is worse than none: it ends, to be started anew."""
+    """Check the engines of a server forever. On an error the whole program exits, so that systemd restarts it."""
     try:
         while True:
             begun = time.monotonic()
-            engine.look()
+            engine.check()
             time.sleep(max(0, begun + interval_s - time.monotonic()))
     except Exception:  # pylint: disable=broad-except
         traceback.print_exc()
         os._exit(1)
 
 
-class Questions(socketserver.ThreadingTCPServer):
-    """Where HAProxy asks."""
+class AgentServer(socketserver.ThreadingTCPServer):
+    """Answers the agent checks of HAProxy."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -88,13 +88,13 @@ class Questions(socketserver.ThreadingTCPServer):
 
     def __init__(self, port, engines):
         self.engines = engines
-        super().__init__(("127.0.0.1", port), Question)
+        super().__init__(("127.0.0.1", port), AgentCheck)
 
 
-class Question(socketserver.StreamRequestHandler):
-    """One question: the name of a server in a line."""
+class AgentCheck(socketserver.StreamRequestHandler):
+    """One agent check: a line with the name of a server."""
 
-    timeout = PATIENCE_S
+    timeout = QUERY_TIMEOUT_S
 
     def handle(self):
         try:
@@ -102,16 +102,16 @@ class Question(socketserver.StreamRequestHandler):
             answer = self.server.engines[name].answer() if name in self.server.engines else None
             if answer:
                 self.wfile.write(answer.encode("utf-8") + b"\n")
-        except OSError:  # HAProxy has given up
+        except OSError:  # HAProxy has closed the connection
             return
 
 
 def main(argv):
-    """Watch what the file (first argument) names; keep what was seen in the folder (second argument)."""
+    """Watch the servers in the file (first argument), and keep their state in the folder (second argument)."""
     with open(argv[0], encoding="utf-8") as file:
         options = json.load(file)
     engines = {server["name"]: Engine(server, options, argv[1]) for server in options["servers"]}
-    server = Questions(options["port"], engines)
+    server = AgentServer(options["port"], engines)
     for engine in engines.values():
         threading.Thread(target=watch, args=(engine, options["interval_s"]), daemon=True).start()
     server.serve_forever()
