@@ -16,8 +16,10 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import HostInputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, timestamp
@@ -69,6 +71,7 @@ class ActionModule(ClientsMixin, StageAction):
         plan = self.context.plan
         self._catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
         self._known = bench_options(self._catalogue, plan["release"]["vllm"], "serve")
+        self.inputs = {**self.inputs, "benchmark_balancer_url": self._balancer_url()}
         wanted = self._wanted(plan, self.inputs)
         if step == "begin":
             looks = [] if self._task.check_mode else [targets.look(self._instances())]
@@ -97,6 +100,20 @@ class ActionModule(ClientsMixin, StageAction):
         real = not self._task.check_mode
         return {"targets": chosen, "ais_bench": real and targets.AIS_BENCH in inputs["benchmark_tools"],
                 "balancer": real and targets.BALANCER in chosen}
+
+    def _balancer_url(self):
+        """Return the URL of the balancer to measure, empty for none.
+
+        With auto it is the balancer of this cluster, unless some nodes behind it are not in the play: the load is that
+        of the instances in the play.
+        """
+        if self.inputs["benchmark_balancer_url"] != "auto":
+            return self.inputs["benchmark_balancer_url"]
+        inputs = role_inputs(self._templar, self.task_vars, "balancer")
+        if not inputs["balancer_enabled"] or set(inputs["balancer_nodes"]) - set(self.task_vars["ansible_play_hosts"]):
+            return ""
+        host = HostInputs(self._templar, self.task_vars, ("serving",))[inputs["balancer_hosts"][0]]
+        return balancer.url(inputs["balancer_bind"], host["serving_address"], inputs["balancer_port"])
 
     # --- the steps: each adds to what is kept ------------------------------------------------------------------------
 
