@@ -305,7 +305,7 @@ class ActionModule(ClientsMixin, StageAction):
 
     def _pause(self, instance, state):
         self._module("ascend.vllm.benchmark_pause", service=instance["name"], client=vllm_bench.client_name(instance),
-                     state=state, grace=self._settings["offline_guard_s"])
+                     state=state, grace=self._settings["offline_guard_s"], docker_socket=self._plan["docker_socket"])
 
     def _restore(self, plan, instance):
         """Start the service again and wait until it answers under its name; True when it does."""

@@ -18,7 +18,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import arguments
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import state_arguments
 
 # Seconds that one module call may wait, and that a completion may take: the first one after a start is slow.
 WINDOW_S = 15
@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
             notes = GroupNotes(records, plan["group"])
             return self._wait_together(plan, settings, notes)
         for seen, waited, left in self._looks(plan, settings, WINDOW_S):
-            if not seen or seen["settled"] or seen["engine_error"] or self._task.check_mode or left <= 0:
+            if not seen or seen["settled"] or seen["docker_engine_error"] or self._task.check_mode or left <= 0:
                 return {"changed": False, "seconds": waited, "failed_instances": _failed(seen), "ready": _ready(seen)}
         return None
 
@@ -78,9 +78,8 @@ class ActionModule(ActionBase):
 
     def _looks(self, plan, settings, window_s):
         """Yield (what is seen or None from a lost node, seconds waited, seconds left) without end."""
-        request = arguments({"plan": plan, "settings": settings})
-        request.update(interval_s=min(window_s, float(settings["ready_interval_s"])), mounts=[], devices=[],
-                       ports=[], weights=None, addresses=False)
+        request = state_arguments(plan, settings["api_key"])
+        request.update(interval_s=min(window_s, float(settings["ready_interval_s"])))
         started = time.monotonic()
         deadline = started + float(settings["ready_timeout_s"])
         told = {}
@@ -106,8 +105,9 @@ class ActionModule(ActionBase):
         for instance in plan["instances"]:
             self._display.display(f"{self._vars['inventory_hostname']} {instance['name']}: stopped with its group")
             stopped = self._execute_module("community.docker.docker_container", module_args={
-                "name": instance["name"], "state": "stopped", "stop_timeout": int(settings["stop_timeout_s"]),
-                "comparisons": {"*": "ignore"}}, task_vars=self._vars)
+                "docker_host": "unix://" + plan["docker_socket"], "name": instance["name"], "state": "stopped",
+                "stop_timeout": int(settings["stop_timeout_s"]), "comparisons": {"*": "ignore"}},
+                task_vars=self._vars)
             changed = changed or bool(stopped.get("changed"))
         return changed
 

@@ -10,7 +10,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import status_table
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import arguments
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import state_arguments
 
 
 class ActionModule(ActionBase):
@@ -28,8 +28,7 @@ class ActionModule(ActionBase):
         host = task_vars["inventory_hostname"]
         variables = role_settings(self._templar, task_vars, "serving")
         settings = {name[len("serving_"):]: value for name, value in variables.items()}
-        request = arguments({"plan": args["plan"], "settings": settings})
-        request.update(mounts=[], devices=[], ports=[], weights=None, load=True)
+        request = dict(state_arguments(args["plan"], settings["api_key"]), load=True)
         try:
             seen = plain(self._execute_module("ascend.vllm.serving_info", module_args=request, task_vars=task_vars))
         except AnsibleConnectionFailure:

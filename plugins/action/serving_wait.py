@@ -28,8 +28,9 @@ class ActionModule(ActionBase):
             "timeout_s": {"type": "float", "required": True},
             "devices": {"type": "list", "elements": "int", "default": []},
         })
-        settings, host = role_settings(self._templar, task_vars, "serving"), task_vars["inventory_hostname"]
-        outcome, started, told = {"changed": False}, time.monotonic(), None
+        settings, host = role_settings(self._templar, task_vars, "serving", "plan"), task_vars["inventory_hostname"]
+        self._docker = {"docker_socket": settings["plan_docker_socket"]}
+        outcome, started, told = {"changed": False, **self._docker}, time.monotonic(), None
         while True:
             if args["until"] == "requests_done":
                 outcome["containers"] = self._containers(settings, task_vars)
@@ -59,15 +60,15 @@ class ActionModule(ActionBase):
         return outcome
 
     def _containers(self, settings, task_vars):
-        seen = self._observe("ascend.vllm.serving_info", {"instances": [], "load": True}, task_vars)
-        if seen["engine_error"]:
-            raise AnsibleActionFail(f"{task_vars['inventory_hostname']}: {seen['engine_error']}")
+        seen = self._observe("ascend.vllm.serving_info", {"instances": [], "load": True, **self._docker}, task_vars)
+        if seen["docker_engine_error"]:
+            raise AnsibleActionFail(f"{task_vars['inventory_hostname']}: {seen['docker_engine_error']}")
         return replacement.deployment(seen["containers"], settings["serving_container_name"])
 
     def _held(self, devices, idle_hbm_mb, task_vars):
         if not devices:
             return []
-        return drain.npus_held(self._observe("ascend.vllm.npu_info", {}, task_vars), devices, idle_hbm_mb)
+        return drain.npus_held(self._observe("ascend.vllm.npu_info", self._docker, task_vars), devices, idle_hbm_mb)
 
     def _observe(self, module, arguments, task_vars):
         seen = self._execute_module(module, module_args=arguments, task_vars=task_vars)

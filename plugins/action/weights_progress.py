@@ -29,11 +29,12 @@ class ActionModule(ActionBase):
             "folder": {"type": "path", "required": True},
             "total_bytes": {"type": "int", "default": 0},
             "done": {"type": "str", "default": ""},
+            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "interval_s": {"type": "int", "default": 10},
             "timeout_s": {"type": "int", "default": 86400},
         })
         meter = Meter(task_vars["inventory_hostname"], args["total_bytes"], args["interval_s"], self._display.display)
-        poll = {name: args[name] for name in ("container", "folder", "done")}
+        poll = {name: args[name] for name in ("container", "folder", "done", "docker_socket")}
         started = answered = time.monotonic()
         while True:
             try:

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import re
-
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import is_instance
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import topology
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group, replacement
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import patch as patching
@@ -50,8 +49,7 @@ def superfluous(ours, plan):
     Other deployments on the node have another serving_container_name and are left alone.
     """
     planned = [instance["name"] for instance in plan["instances"]]
-    numbered = re.compile(re.escape(planned[0]) + r"-[0-9]+")
-    return [name for name in ours if numbered.fullmatch(name) and name not in planned]
+    return [name for name in ours if is_instance(name, planned[0]) and name not in planned]
 
 
 def why(result):

@@ -41,6 +41,7 @@ options:
     description: Seconds after which it is given up.
     type: int
     default: 86400
+extends_documentation_fragment: ascend.vllm.docker
 attributes:
   check_mode:
     support: none

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool, npu_smi
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool, npu_devices, npu_smi
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
 
 # -status answers speed and duplex at once.
@@ -101,8 +101,9 @@ def query_npus(run, tool, npus, queries, timeout_s):
 
 
 def device_npus(names):
-    """Return the numbers of the ``davinciN`` among the names of /dev, in order."""
-    return sorted(int(name[7:]) for name in names if name.startswith("davinci") and name[7:].isdigit())
+    """Return the numbers N of the ``davinciN`` among the names of /dev, in order."""
+    numbers = [npu_devices.device_number("/dev/" + name) for name in names]
+    return sorted(number for number in numbers if number is not None)
 
 
 def npu_processes(run, npu_smi_path, timeout_s):
@@ -115,12 +116,3 @@ def npu_processes(run, npu_smi_path, timeout_s):
     if "processes" not in info:
         return None
     return [{key: process.get(key) for key in ("npu", "pid", "name", "memory_mb")} for process in info["processes"]]
-
-
-def image_present(run, reference, timeout_s):
-    """Return whether the Docker engine has an image, or None when there is no engine to ask."""
-    try:
-        code, _out, err = run(["docker", "image", "inspect", "--format", "{{.Id}}", reference], timeout_s)
-    except OSError:
-        return None
-    return True if code == 0 else False if "no such image" in err.lower() else None

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the NPUs of this host: what npu-smi tells, chip by chip, and who holds them. PRIVATE to the collection.
+"""Observe the NPUs of this host: what npu-smi shows of every chip. PRIVATE to the collection.
 
 Commands are run by an injected ``run_all({key: argv}) -> {key: Outcome}`` (see ``tools``). Nothing is judged here.
 """
@@ -81,48 +81,6 @@ def _codes(block):
     if block is None or "Error Code" not in block:
         return None
     return [code for code in block["Error Code"].split() if code != "NA"]
-
-
-def holders(chips, processes, opened, containers, cgroup):
-    """Who holds which NPU.
-
-    :param chips: of `query`; tell which device an NPU's chip is.
-    :param processes: of npu-smi's process table.
-    :param opened: of ``host.open_devices``.
-    :param containers: of ``engine_api.describe``.
-    :param cgroup: ``cgroup(pid) -> str``, the control groups of a process.
-    :returns: ``[{"device": int, "pid": int|None, "process": str|None, "memory_mb": int|None, "container":
-        {"id", "name", "image", "labels"}|None}]``. A container that was given the device but has no process on it
-        holds it too, with its first process's pid.
-    """
-    devices = {(chip["npu"], chip["chip"]): chip["device"] for chip in chips}
-    found = {}
-    for process in processes:
-        device = devices.get((process["npu"], process["chip"]))
-        found[(device, process["pid"])] = {
-            "device": device, "pid": process["pid"], "process": process["name"], "memory_mb": process["memory_mb"]}
-    for each in opened:
-        found.setdefault((each["device"], each["pid"]), dict(each, memory_mb=None))
-    for each in found.values():
-        each["container"] = _container_of(each["pid"], containers, cgroup)
-    for container in containers:
-        for device in container["devices"]:
-            shown = any(each["device"] == device and each["container"] and each["container"]["id"] == container["id"]
-                        for each in found.values())
-            if not shown:
-                found[(device, container["id"])] = {
-                    "device": device, "pid": container["pid"], "process": None, "memory_mb": None,
-                    "container": _label(container)}
-    return sorted(found.values(), key=lambda each: (each["device"] is None, each["device"] or 0, each["pid"] or 0))
-
-
-def _container_of(pid, containers, cgroup):
-    groups = cgroup(pid) if containers and pid is not None else ""
-    return next((_label(container) for container in containers if container["id"] in groups), None)
-
-
-def _label(container):
-    return {key: container[key] for key in ("id", "name", "image", "labels")}
 
 
 def version_file(path):

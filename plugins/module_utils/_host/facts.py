@@ -17,6 +17,19 @@ import resource
 import stat
 import sys
 from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import TypedDict
+
+    class WrongSource(TypedDict):
+        """The source of a mount that is not what was planned."""
+
+        source: str
+        expected: str  # file or directory
+        found: str
+
 
 HUAWEI = "0x19e5"
 ACCELERATOR_CLASS = "0x1200"  # processing accelerators; the vendor's network cards are 0x0200
@@ -120,50 +133,8 @@ def python():
     return {"executable": sys.executable, "version": "%d.%d.%d" % sys.version_info[:3], "requests": version}
 
 
-def open_devices(root="/", skip=()):
-    """Who has an NPU open: ``[{"device": N of /dev/davinciN, "pid": int, "process": str}]``.
-
-    :param skip: process names that do not count. Without the rights of root only own processes are seen.
-    """
-    device = os.path.join(root, "dev/davinci")
-    found = []
-    for folder in glob.glob(os.path.join(root, "proc/[0-9]*")):
-        pid, name = int(os.path.basename(folder)), None
-        for number in sorted(_opened(folder, device)):
-            name = name or process_name(pid, root)
-            if name not in skip:
-                found.append({"device": number, "pid": pid, "process": name})
-    return sorted(found, key=lambda each: (each["device"], each["pid"]))
-
-
-def _opened(folder, device):
-    numbers = set()
-    try:
-        links = [os.path.join(folder, "fd", name) for name in os.listdir(os.path.join(folder, "fd"))]
-    except OSError:  # the process has ended, or is not ours to see
-        return numbers
-    for link in links:
-        try:
-            target = os.readlink(link)
-        except OSError:
-            continue
-        if target.startswith(device) and target[len(device):].isdigit():
-            numbers.add(int(target[len(device):]))
-    return numbers
-
-
-def process_name(pid, root="/"):
-    """The kernel's name of a process, of 15 characters at most; empty if it has ended."""
-    return read_text(os.path.join(root, "proc", str(pid), "comm")).strip()
-
-
-def cgroup(pid, root="/"):
-    """The control groups of a process, which name its container; empty if it has ended."""
-    return read_text(os.path.join(root, "proc", str(pid), "cgroup"))
-
-
-def read_text(path):
-    """The text of a file; empty if it cannot be read."""
+def read_text(path: str) -> str:
+    """Return the text of a file; empty if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return stream.read()
@@ -171,9 +142,9 @@ def read_text(path):
         return ""
 
 
-def wrong_sources(mounts):
-    """Return the mounts whose source is not there or not of the planned type: ``[{"source", "expected", "found"}]``."""
-    wrong = []
+def wrong_sources(mounts: Iterable[Mapping[str, str]]) -> list[WrongSource]:
+    """Return the mounts (``source``, ``type``) whose source is not there or not of the planned type."""
+    wrong: list[WrongSource] = []
     for mount in mounts:
         path = mount["source"]
         found = "directory" if os.path.isdir(path) else "file" if os.path.isfile(path) else (

@@ -10,6 +10,16 @@ import re
 _CONTROL = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[@-Z\\^_])")
 
 
-def plain(text):
+def plain(text: str) -> str:
     """Return the text without control sequences and byte order mark, its lines ended by LF."""
     return _CONTROL.sub("", text).replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def first_line(text: str) -> str | None:
+    """Return the first line of a text that is not empty, without the space around it; None when there is none."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), None)
+
+
+def last_line(text: str) -> str | None:
+    """Return the last line of a text that is not empty, without the space around it; None when there is none."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), None)

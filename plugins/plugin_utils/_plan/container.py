@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import SECRETS_TARGET
+
 # The model is a local folder, so nothing may ask a hub: without these a closed network costs minutes of retries.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
@@ -26,7 +28,6 @@ OWNED_ENVIRONMENT = {
 }
 
 # Sourced by the launcher inside the container: the key is then in no argv and in no output of `docker inspect`.
-SECRETS_TARGET = "/run/ascend-vllm/secrets.env"
 LAUNCHER = ["/bin/bash", "-c", 'set -a; . "$0" || exit 1; set +a; exec "$@"', SECRETS_TARGET]
 
 # The health check, roles/serving/files/health.py: its digest is in the path, so that another script is another plan.
@@ -61,9 +62,20 @@ def place(devices, hardware, model, inputs, findings):
     return [devices[index * size:(index + 1) * size] for index in range(replicas)]
 
 
+def npu_devices(hardware):
+    """Return the numbers N of the /dev/davinciN of this hardware: one for each chip, of which an A3's NPU has two."""
+    return list(range(hardware["npus"] * hardware["chips_per_npu"]))
+
+
+def driver(inputs):
+    """Return where the driver is on the node: ``{"path", "version_file"}``."""
+    path = inputs.path("serving_driver_path")
+    return {"path": path, "version_file": path + "/version.info"}
+
+
 def usable(hardware, inputs, findings):
     """Return the device numbers that the deployment may use; all of them where serving_npus is refused."""
-    count = hardware["npus"] * hardware["chips_per_npu"]
+    count = len(hardware["npu_devices"])
     if inputs.is_auto("serving_npus"):
         return list(range(count))
     named = [str(item) for item in inputs.items("serving_npus")]
@@ -102,17 +114,17 @@ def mounts(model_path, inputs, findings, fabric=False):
 
     :param fabric: whether its NPUs talk to those of other nodes.
     """
-    driver, tool = inputs.path("serving_driver_path"), inputs.path("serving_npu_smi_path")
+    installed, tool = driver(inputs), inputs.path("serving_npu_smi_path")
     found = [
         mount("/usr/local/dcmi", "directory"),
         mount(tool, "file"),
-        mount(driver + "/lib64", "directory"),
-        mount(driver + "/version.info", "file"),
+        mount(installed["path"] + "/lib64", "directory"),
+        mount(installed["version_file"], "file"),
         mount("/etc/ascend_install.info", "file"),
         mount(model_path, "directory", origin="weights"),
     ]
     if inputs.boolean("serving_mount_hccn_tool") or fabric:
-        found += [mount(driver + "/tools/hccn_tool", "file"), mount("/etc/hccn.conf", "file")]
+        found += [mount(installed["path"] + "/tools/hccn_tool", "file"), mount("/etc/hccn.conf", "file")]
     return found + _site_mounts(inputs, findings)
 
 

@@ -12,6 +12,8 @@ import hashlib
 import json
 import re
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container, serve_arguments
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import image as plan_image
@@ -19,7 +21,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import topology 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
 
 SCHEMA = "ascend.vllm/plan/v1"
-LABEL = "ascend.vllm.instance-hash"
 
 
 def resolve(catalogue, inputs, host=None, members=None):
@@ -57,7 +58,8 @@ def _resolve(catalogue, inputs, host, members):
     findings = Findings()
     inputs = Inputs(inputs, findings)
     plan = {"schema": SCHEMA, "hash": None, "hardware": None, "release": None, "model": None, "image": None,
-            "instances": [], "patch": None, "group": None, "health_check": None}
+            "instances": [], "patch": None, "group": None, "health_check": None, "driver": container.driver(inputs),
+            "docker_socket": inputs.path("plan_docker_socket")}
     chosen = _choose(catalogue, inputs, findings)
     if chosen:
         group = plan_topology.group(catalogue, chosen[1], inputs, findings, host, members)
@@ -83,7 +85,7 @@ def _join_hashes(catalogue, plan, members, findings):
         member["hash"] = digest([member["hash"], whole])
     (instance,) = plan["instances"]
     instance["hash"] = group["members"][group["rank"]]["hash"]
-    instance["labels"] = {LABEL: instance["hash"]}
+    instance["labels"] = {labels.INSTANCE: instance["hash"]}
 
 
 def digest(value):
@@ -165,6 +167,7 @@ def _check_support(hardware, release, model, inputs, findings):
 def _deployment(catalogue, chosen, inputs, findings, group, members):
     """Return hardware, release, model, image, patch, health check, group and instances of the plan."""
     hardware, release, model = chosen
+    hardware["npu_devices"] = container.npu_devices(hardware)
     image = plan_image.image(hardware, release, inputs, findings)
     patch = plan_image.patch(release, inputs, findings)
     model["path"] = inputs.path("weights_path").rstrip("/") + "/" + model["directory"]
@@ -208,7 +211,7 @@ def _deployment(catalogue, chosen, inputs, findings, group, members):
         instance["launcher"] = launcher + instance["launcher"]
         instance["health"] = container.health(check, instance, model["served_name"])
         instance["hash"] = _instance_hash(instance, image, inputs.text("weights_digest"))
-        instance["labels"] = {LABEL: instance["hash"]}
+        instance["labels"] = {labels.INSTANCE: instance["hash"]}
         instances.append(instance)
     _check_ports(instances, group, findings)
     return {"hardware": hardware, "release": release, "model": model, "image": image, "patch": patch, "group": group,
@@ -265,13 +268,13 @@ def _instance(index, npus, hardware, common, inputs, findings, group):
         findings.refuse(
             "serving_container_name",
             "serving_container_name must be letters, digits, _ . and -, but is %r.", name)
-    name = name if index == 0 else "%s-%d" % (name, index)
+    name = labels.instance_name(name, index)
     port = inputs.integer("serving_port", 1, 65535) + index
     address = common["bind"] if common["bind"].startswith("127.") else inputs.text("serving_address")
     hccl_ports = container.hccl_ports(index, inputs, findings)
     instance = dict(
         common, index=index, name=name, npus=npus, port=port, url="http://%s:%d" % (address, port),
-        devices=["/dev/davinci%d" % npu for npu in npus] + hardware["devices"], mounts=list(common["mounts"]),
+        devices=[device_path(npu) for npu in npus] + hardware["devices"], mounts=list(common["mounts"]),
         hccl_ports=hccl_ports, environment=dict(common["environment"], **container.hccl_environment(hccl_ports)),
         secrets_path=None, launcher=[], serves=group is None or group["rank"] == 0)
     if group:

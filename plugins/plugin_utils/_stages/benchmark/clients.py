@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The clients of a benchmark: containers that are started, watched and removed, and what they leave.
+"""The clients of a benchmark: containers that are started, watched and removed, and their results.
 
 PRIVATE to the collection.
 """
@@ -13,7 +13,6 @@ import time
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import place
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files, vllm_bench
 
 WATCH_S = 10
@@ -68,10 +67,10 @@ class ClientsMixin:
 
     def _ask_node(self, instance, **more):
         """Ask the node for the service and, where named, the client."""
-        sources = [mount["source"] for mount in instance["mounts"] if mount["source"].endswith("/version.info")]
         return self._module("ascend.vllm.benchmark_info", service=instance["name"],
-                            driver=sources[0] if sources else None,
-                            weights=place(self._plan["model"]["path"]).manifest, **more)
+                            model_path=self._plan["model"]["path"],
+                            driver_version_file=self._plan["driver"]["version_file"],
+                            docker_socket=self._plan["docker_socket"], **more)
 
     def _file(self, name, ending="json"):
         return self._records.root / self._host / "benchmark" / f"{name}.{ending}"
@@ -80,7 +79,8 @@ class ClientsMixin:
         return str(path.relative_to(self._records.root))
 
     def _container(self, **arguments):
-        return self._module("community.docker.docker_container", **arguments)
+        return self._module("community.docker.docker_container",
+                            docker_host="unix://" + self._plan["docker_socket"], **arguments)
 
     def _module(self, module, **arguments):
         returned = self._execute_module(module_name=module, module_args=arguments, task_vars=self._vars)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces, is_on
 
 NAME = "ascend-vllm-hccl-probe"
@@ -63,8 +64,7 @@ def _obstacle_at(host, observed, interface):
 
 def processes_per_node(plan, settings):
     """Return how many ranks a node has: as the site says, or one for every NPU."""
-    hardware = plan["hardware"]
-    return int(settings["collective_processes_per_node"] or hardware["npus"] * hardware["chips_per_npu"])
+    return int(settings["collective_processes_per_node"] or len(plan["hardware"]["npu_devices"]))
 
 
 def hccl_test_sizes(sizes):
@@ -108,9 +108,9 @@ def arguments(plan, settings, group, interfaces, host, sources):
     mounts = [one for one in plan["instances"][0]["mounts"] if one["origin"] == "host"]
     if not any(one["target"] == "/etc/hccn.conf" for one in mounts):
         mounts.append({"source": "/etc/hccn.conf", "target": "/etc/hccn.conf", "read_only": True})
-    shared = [name for name in plan["instances"][0]["devices"] if not name[len("/dev/davinci"):].isdigit()]
-    chips = ["/dev/davinci%d" % number for number in range(hardware["npus"] * hardware["chips_per_npu"])]
+    devices = [*map(device_path, hardware["npu_devices"]), *hardware["devices"]]
     return {
+        "docker_host": "unix://" + plan["docker_socket"],
         "name": NAME,
         "image": settings["collective_image"] or plan["image"]["reference"],
         "pull": "never",
@@ -124,7 +124,7 @@ def arguments(plan, settings, group, interfaces, host, sources):
             "PROBE_WARMUP": str(settings["collective_warmup"]), "PROBE_TIMEOUT_S": str(limit),
             "PROBE_ITERATIONS": str(settings["collective_iterations"]),
         },
-        "devices": ["%s:%s:rwm" % (device, device) for device in chips + shared],
+        "devices": ["%s:%s:rwm" % (device, device) for device in devices],
         "mounts": [{"type": "bind", "source": one["source"], "target": one["target"], "read_only": one["read_only"]}
                    for one in mounts],
         "network_mode": "host",

@@ -77,11 +77,12 @@ _CLUSTER = ("duplicate_address", "rail_subnet", "rail_switch", "switch_port", "h
 
 def arguments(context):
     """The arguments of ascend.vllm.hccn_info."""
-    hardware, settings = context["plan"]["hardware"], context["settings"]
+    plan, settings = context["plan"], context["settings"]
     wants_image = hccl_fabric.is_on(settings["collective_enabled"])
-    return {"npus": list(range(hardware["npus"] * hardware["chips_per_npu"])),
+    return {"npus": plan["hardware"]["npu_devices"],
             "timeout_s": settings["query_timeout_s"],
-            "image": (settings["collective_image"] or context["plan"]["image"]["reference"]) if wants_image else ""}
+            "image": (settings["collective_image"] or plan["image"]["reference"]) if wants_image else "",
+            "docker_socket": plan["docker_socket"]}
 
 
 def judge(context):

@@ -51,6 +51,7 @@ def arguments(context):
         "mirror": settings["registry_mirror"],
         "pull": "never" if settings["archive"] else settings["pull"],
         "folder": settings["archive_path"] if copied else None,
+        "docker_socket": context["plan"]["docker_socket"],
     }
 
 
@@ -63,7 +64,7 @@ def judge(context):
     """
     checks = Checks(CHECKS)
     plan, observed, settings = context["plan"], context["observed"], context["settings"]
-    engine, image = observed["engine"], observed["image"]
+    engine, image = observed["docker_engine"], observed["image"]
     checks.expect("release_architecture", engine["architecture"] in plan["release"]["architectures"],
                   " or ".join(plan["release"]["architectures"]), engine["architecture"])
     if observed.get("before") and observed["needed"] and settings["pull"] != "never":
@@ -84,7 +85,7 @@ def judge(context):
 
 def _before(checks, plan, observed, settings):
     """What can be known of an image before it is brought to the node."""
-    engine, registry, archive = observed["engine"], observed.get("registry"), observed.get("archive")
+    engine, registry, archive = observed["docker_engine"], observed.get("registry"), observed.get("archive")
     if registry and registry["error"]:
         checks.not_run("registry_architecture", "The registry was not asked: %s" % registry["error"])
     elif registry and not registry["architectures"]:

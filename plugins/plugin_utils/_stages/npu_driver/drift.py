@@ -13,7 +13,7 @@ def facts(observed):
 
     :param observed: what ``ascend.vllm.npu_info`` returned.
     """
-    npu_smi, system, engine = observed["npu_smi"], observed["system"], observed["engine"]
+    npu_smi, system, engine = observed["npu_smi"], observed["system"], observed["docker_engine"]
     files = {content.get("kind"): content.get("fields", {}) for content in observed["files"].values()}
     firmware = files.get("firmware_version", {})
     chips = npu_smi["chips"]

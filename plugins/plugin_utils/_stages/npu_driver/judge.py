@@ -9,8 +9,6 @@ versions, its 01_environment_dependencies.md; idle HBM, public npu-smi tables of
 
 from __future__ import annotations
 
-import posixpath
-
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import judge_chips, judge_host
 
@@ -83,11 +81,11 @@ def arguments(context):
     sources = sorted({mount["source"] for instance in plan["instances"] for mount in instance["mounts"]})
     return {
         "npu_smi": settings["npu_smi_path"] or None,
-        "driver_path": next(posixpath.dirname(source) for source in sources if source.endswith("/version.info")),
+        "driver_path": plan["driver"]["path"],
         "timeout_s": float(settings["tool_wedged_s"]),
         "paths": sources,
         "disk_paths": [plan["model"]["path"]],
-        "engine_socket": settings["engine_socket"],
+        "docker_socket": plan["docker_socket"],
         "image": plan["image"]["reference"],
         "kernel_log_minutes": int(settings["kernel_log_minutes"]),
     }

@@ -163,7 +163,7 @@ def _gib(size):
 
 
 def _engine(checks, context):
-    engine, settings = context["observed"]["engine"], context["settings"]
+    engine, settings = context["observed"]["docker_engine"], context["settings"]
     if "error" in engine:
         checks.expect("engine", False, "an engine that answers", engine["error"], message=engine["error"])
         checks.not_run("engine_version", "the engine does not answer")
@@ -176,11 +176,11 @@ def _space(checks, context):
     """Room for what is not there yet; what is there is proven by its own stage."""
     observed, plan, settings = context["observed"], context["plan"], context["settings"]
     disks = {disk["path"]: disk for disk in observed["disks"]}
-    engine, weights = observed["engine"], plan["model"]["path"]
+    engine, weights = observed["docker_engine"], plan["model"]["path"]
     there = {path["path"] for path in observed["paths"] if path["type"]}
     needs = {}
-    if "root" in engine and not engine["image"]:
-        needs[engine["root"]] = number(settings, "image_space_gib") * _GIB
+    if "data_root" in engine and not engine["image"]:
+        needs[engine["data_root"]] = number(settings, "image_space_gib") * _GIB
     if weights not in there:
         needs[weights] = plan["model"]["weights_bytes"] * 1.05
     faults = {path: "has %s free, %s are needed" % (_gib(disks[path]["free_bytes"]), _gib(need))

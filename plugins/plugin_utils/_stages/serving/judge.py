@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import re
-
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
+from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     FAILED,
@@ -88,17 +89,24 @@ _OTHER_MOUNTS = ("patch", "secrets", "health", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 
 
-def arguments(context):
+def state_arguments(plan, api_key):
     """Return the arguments of ``ascend.vllm.serving_info`` for the node of the plan."""
-    plan, settings = context["plan"], context["settings"]
+    return {
+        "instances": [{key: instance[key] for key in ("name", "port", "bind")} for instance in plan["instances"]],
+        "image": plan["image"]["reference"],
+        "served_name": plan["model"]["served_name"],
+        "api_key": api_key,
+        "docker_socket": plan["docker_socket"],
+    }
+
+
+def arguments(context):
+    """Return the arguments of ``ascend.vllm.serving_prerequisites_info`` for the node of the plan."""
+    plan = context["plan"]
     mounts = {mount["source"]: mount["type"] for instance in plan["instances"] for mount in instance["mounts"]
               if mount["origin"] not in _OTHER_MOUNTS}
     return {
-        "instances": [{key: instance[key] for key in ("name", "port", "bind")} for instance in plan["instances"]],
-        "label": LABEL,
-        "image": plan["image"]["reference"],
-        "served_name": plan["model"]["served_name"],
-        "api_key": settings["api_key"],
+        **state_arguments(plan, context["settings"]["api_key"]),
         "mounts": [{"source": source, "type": kind} for source, kind in mounts.items()],
         "devices": sorted({device for instance in plan["instances"] for device in instance["devices"]}),
         "ports": sorted({port for instance in plan["instances"] for _use, ports in _ports(instance) for port in ports}),
@@ -120,17 +128,18 @@ def _ports(instance):
 def judge(context):
     """Return the checks of the stage.
 
-    :param context: see ``ascend.vllm.stage``; ``observed`` is what ``ascend.vllm.serving_info`` returned, with
-        ``before`` when nothing has been started yet (and ``forks`` and ``hosts`` of the run), ``check_mode``,
-        ``waited`` (what ``ascend.vllm.serving_ready`` returned), ``balancer`` (what ``ascend.vllm.balancer_server`` and
-        ``ascend.vllm.balancer_info`` returned in loops over the balancers), ``error`` when a task of the role failed,
-        and ``rolled_back`` (why) when an upgrade failed; the instances are then the previous ones.
+    :param context: see ``ascend.vllm.stage``; ``observed`` is what ``ascend.vllm.serving_prerequisites_info`` returned
+        (a ServingObservation), with ``before`` when nothing has been started yet (and ``forks`` and ``hosts`` of the
+        run), ``check_mode``, ``waited`` (what ``ascend.vllm.serving_ready`` returned), ``balancer`` (what
+        ``ascend.vllm.balancer_server`` and ``ascend.vllm.balancer_info`` returned in loops over the balancers),
+        ``error`` when a task of the role failed, and ``rolled_back`` (why) when an upgrade failed; the instances are
+        then the previous ones.
     """
     checks = Checks(CHECKS)
     plan, observed = context["plan"], context["observed"]
-    checks.expect("engine", not observed["engine_error"], "an answer", observed["engine_error"] or "it answers",
-                  message=observed["engine_error"])
-    if observed["engine_error"]:
+    error = observed["docker_engine_error"]
+    checks.expect("engine", not error, "an answer", error or "it answers", message=error)
+    if error:
         return checks.as_list()
     if observed.get("rolled_back"):
         _rolled_back(checks, observed)
@@ -195,20 +204,20 @@ def _prerequisites(checks, plan, observed):
     _ports_free(checks, plan, observed)
 
 
-def _is_ours(name, plan):
-    """Tell whether a container is an instance of this deployment, of this plan or of an earlier one."""
-    names = [instance["name"] for instance in plan["instances"]]
-    return name in names or bool(name and re.match(re.escape(names[0]) + r"-[0-9]+\Z", name))
+def _is_ours(container, plan):
+    """Return whether a container (or None) is an instance of this deployment, of this plan or of an earlier one."""
+    return container is not None and labels.is_instance(container["name"], plan["instances"][0]["name"])
 
 
 def _devices_free(checks, plan, observed):
     """NPUs are held by whoever has them open or was given them; the devices that all NPUs share are no one's."""
-    npus = {"/dev/davinci%d" % npu: instance["name"] for instance in plan["instances"] for npu in instance["npus"]}
+    npus = {npu: instance["name"] for instance in plan["instances"] for npu in instance["npus"]}
     foreign = [holder for holder in observed["device_holders"]
                if holder["device"] in npus and not _is_ours(holder["container"], plan)]
     for holder in foreign:
-        checks.expect("devices_free", False, "free, or held by " + npus[holder["device"]], _holder(holder),
-                      holder["device"], "%s is held by %s" % (holder["device"], _holder(holder)))
+        path, who = device_path(holder["device"]), describe_holder(holder)
+        checks.expect("devices_free", False, "free, or held by " + npus[holder["device"]], who, path,
+                      "%s is held by %s" % (path, who))
     if not foreign:
         checks.expect("devices_free", True, "free or ours", "free or ours")
 
@@ -222,8 +231,10 @@ def _ports_free(checks, plan, observed):
             check = "hccl_ports_free" if use == "HCCL" else "port_free"
             held = [holders[port] for port in ports if port in holders]
             foreign = next((holder for holder in held if not _is_ours(holder["container"], plan)), None)
-            checks.expect(check, foreign is None, "free or ours", _holder(foreign or (held or [None])[0]),
-                          planned["name"], foreign and "port %d is held by %s" % (foreign["port"], _holder(foreign)))
+            shown = foreign or (held[0] if held else None)
+            checks.expect(check, foreign is None, "free or ours", describe_holder(shown) if shown else "free",
+                          planned["name"],
+                          foreign and "port %d is held by %s" % (foreign["port"], describe_holder(foreign)))
             given = [port for port in ports if outgoing and outgoing["first"] <= port <= outgoing["last"]
                      and not any(low <= port <= high for low, high in outgoing["reserved"])]
             if given:
@@ -258,8 +269,8 @@ def _hindrance(plan, member, observed):
     host = member["host"]
     if observed is None:
         return "%s is not there: it has left this run, or was never in it (--limit)" % host
-    if observed["engine_error"]:
-        return "%s cannot start: %s" % (host, observed["engine_error"])
+    if observed["docker_engine_error"]:
+        return "%s cannot start: %s" % (host, observed["docker_engine_error"])
     found = Checks(CHECKS)
     _prerequisites(found, plan, observed)
     _address, missing = group.interface(dict(member, interface=None), observed["addresses"])
@@ -284,15 +295,6 @@ def _together(checks, plan, observed):
     for planned in plan["instances"]:
         _rest(checks, None, planned, "Another node ended the start of the group.")
     return False
-
-
-def _holder(holder):
-    """Return who holds something, in words."""
-    if holder is None:
-        return "free"
-    process = "process %s (%s)" % (holder["pid"], holder["process"]) if holder["pid"] else None
-    container = "container " + holder["container"] if holder["container"] else None
-    return " of ".join(filter(None, (process, container))) or "a process not of this host"
 
 
 def _at_its_worst(seen, waited):

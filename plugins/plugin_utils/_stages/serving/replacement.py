@@ -8,21 +8,12 @@ A *running* container is described by what it was started with, not by the plan:
 
 from __future__ import annotations
 
-import re
-
-# Appended to the name of a container that an upgrade has put aside until its successor is verified.
-PREVIOUS = "-previous"
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS, base_name, is_instance
 
 
 def deployment(containers, name):
     """Those of our containers that belong to the deployment of this container name, also put aside ones."""
-    pattern = re.compile(r"%s(-[0-9]+)?(%s)?" % (re.escape(name), re.escape(PREVIOUS)))
-    return [container for container in containers if pattern.fullmatch(container["name"])]
-
-
-def base_name(name):
-    """The name that a container had before it was put aside."""
-    return name[:-len(PREVIOUS)] if name.endswith(PREVIOUS) else name
+    return [container for container in containers if is_instance(base_name(container["name"]), name)]
 
 
 def put_aside(containers, name):

@@ -134,7 +134,17 @@ def test_resolve_leaves_catalogue_and_inputs_alone():
 def test_hardware_decides_tag_and_devices(hardware, variant, tag, devices):
     resolved = valid(plan_release="v0.18.0", plan_hardware=hardware, image_variant=variant, serving_replicas="auto")
     assert resolved["image"]["tag"] == tag
+    assert resolved["hardware"]["npu_devices"] == list(range(devices))
     assert sorted(itertools.chain(*(instance["npus"] for instance in resolved["instances"]))) == list(range(devices))
+
+
+def test_the_plan_tells_where_docker_and_the_driver_are():
+    assert valid()["docker_socket"] == "/var/run/docker.sock"
+    assert valid()["driver"] == {"path": "/usr/local/Ascend/driver",
+                                 "version_file": "/usr/local/Ascend/driver/version.info"}
+    moved = valid(plan_docker_socket="/run/user/1000/docker.sock", serving_driver_path="/opt/driver/")
+    assert (moved["docker_socket"], moved["driver"]["path"]) == ("/run/user/1000/docker.sock", "/opt/driver")
+    assert "plan_docker_socket must be an absolute path" in refusals(plan_docker_socket="unix:///x")[0]
 
 
 @pytest.mark.parametrize(("inputs", "reference"), [

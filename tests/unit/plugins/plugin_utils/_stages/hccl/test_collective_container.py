@@ -17,7 +17,8 @@ SETTINGS = {
     "collective_toolkit_path": "/opt/toolkit",
 }
 PLAN = {
-    "hardware": {"npus": 2, "chips_per_npu": 1},
+    "hardware": {"npu_devices": [0, 1], "devices": ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]},
+    "docker_socket": "/run/docker.sock",
     "image": {"reference": "registry.example/vllm-ascend:1"},
     "instances": [{"devices": ["/dev/davinci0", "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"],
                    "mounts": [{"source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True,

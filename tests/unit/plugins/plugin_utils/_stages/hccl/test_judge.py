@@ -461,8 +461,10 @@ def test_switched_off(enabled):
 
 
 def test_arguments():
-    plan = {"hardware": {"npus": 8, "chips_per_npu": 2}, "image": {"reference": "image:1"}}
+    plan = {"hardware": {"npu_devices": list(range(16))}, "image": {"reference": "image:1"},
+            "docker_socket": "/run/docker.sock"}
     arguments = hccl.arguments({"plan": plan, "settings": SETTINGS})
-    assert arguments == {"npus": list(range(16)), "timeout_s": 15, "image": "image:1"}
+    assert arguments == {"npus": list(range(16)), "timeout_s": 15, "image": "image:1",
+                         "docker_socket": "/run/docker.sock"}
     off = dict(SETTINGS, collective_enabled=False)
     assert hccl.arguments({"plan": plan, "settings": off})["image"] == ""

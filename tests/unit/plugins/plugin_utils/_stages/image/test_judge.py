@@ -18,10 +18,11 @@ CONTEXT = {
         "image": {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN},
         "release": {"id": "v0.11.0rc1", "vllm": "0.11.0", "cann": "8.3.RC1", "torch_npu": "2.7.1",
                     "architectures": ["aarch64", "x86_64"]},
+        "docker_socket": "/var/run/docker.sock",
     },
     "observed": {
         "image": {"id": "sha256:1", "digests": ["quay.io/ascend/vllm-ascend@" + PIN], "architecture": "aarch64"},
-        "engine": {"architecture": "aarch64", "data_root": "/var/lib/docker", "free_bytes": 50 * 2**30},
+        "docker_engine": {"architecture": "aarch64", "data_root": "/var/lib/docker", "free_bytes": 50 * 2**30},
         "probe": {"architecture": "aarch64", "python": "3.11.13", "cann": "8.3.RC1", "packages": {
             "vllm": "0.11.0+empty", "vllm-ascend": "0.11.0rc1", "torch-npu": "2.7.1"}},
     },
@@ -58,8 +59,9 @@ def test_the_planned_image_passes():
 @pytest.mark.parametrize(("changes", "expected"), [
     ({"observed__image": None}, {"present": "failed"}),
     ({"observed__image": None, "observed__error": "no route to host"}, {"obtained": "failed", "present": "failed"}),
-    ({"observed__engine__architecture": "x86_64"}, {"architecture": "failed"}),
-    ({"observed__engine__architecture": "riscv64"}, {"architecture": "failed", "release_architecture": "failed"}),
+    ({"observed__docker_engine__architecture": "x86_64"}, {"architecture": "failed"}),
+    ({"observed__docker_engine__architecture": "riscv64"},
+     {"architecture": "failed", "release_architecture": "failed"}),
     ({"plan__image__digest": "sha256:" + "3" * 64}, {"digest": "failed"}),
     ({"plan__image__digest": "sha256:1"}, {}),
     ({"plan__image__digest": None}, {}),
@@ -78,8 +80,8 @@ def test_one_thing_is_not_as_planned(changes, expected):
 
 @pytest.mark.parametrize(("changes", "expected"), [
     ({}, {"present": "not_run"}),
-    ({"observed__engine__free_bytes": 39 * 2**30}, {"present": "not_run", "free_space": "failed"}),
-    ({"observed__engine__architecture": "riscv64"}, {"present": "not_run", "release_architecture": "failed"}),
+    ({"observed__docker_engine__free_bytes": 39 * 2**30}, {"present": "not_run", "free_space": "failed"}),
+    ({"observed__docker_engine__architecture": "riscv64"}, {"present": "not_run", "release_architecture": "failed"}),
     ({"settings__pull": "never"}, {"present": "failed"}),
 ])
 def test_before_a_pull(changes, expected):
@@ -131,7 +133,7 @@ def test_an_archive_of_several_images_has_to_name_the_planned_one():
 
 def test_an_image_of_another_architecture_is_not_asked_for_its_versions():
     found = outcome(observed__before=True, observed__needed=False, observed__probe=None,
-                    observed__engine__architecture="x86_64")
+                    observed__docker_engine__architecture="x86_64")
     assert found["architecture"] == "failed"
 
 
@@ -155,4 +157,5 @@ def test_the_error_is_told_by_its_last_line():
 def test_the_arguments_of_the_module(settings, expected):
     changes = {"settings__" + name: value for name, value in settings.items()}
     assert arguments(context(**changes)) == dict(
-        {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN, "mirror": ""}, **expected)
+        {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN, "mirror": "",
+         "docker_socket": "/var/run/docker.sock"}, **expected)

@@ -32,7 +32,7 @@ def seen(plan, **changes):
 def of_node(plan, observed=None, **changes):
     """What is seen of a node with one instance."""
     return dict({
-        "engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
+        "docker_engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
         "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": [],
         "weights": {"folder": True, "config": True, "shards": 4},
         "outgoing_ports": {"first": 32768, "last": 59999, "reserved": []},
@@ -123,7 +123,7 @@ def test_what_came_back_after_a_crash_passes(plan):
 
 
 NGINX = {"pid": 9, "process": "nginx", "container": None}
-SQUATTER = {"pid": None, "process": None, "container": "squatter"}
+SQUATTER = {"pid": 40, "process": None, "container": {"name": "squatter", "image_name": "x:1"}}
 
 
 @pytest.mark.parametrize(("observed", "changes", "failing"), [
@@ -137,8 +137,8 @@ SQUATTER = {"pid": None, "process": None, "container": "squatter"}
     ({"weights": {"folder": True, "config": False, "shards": 4}}, {}, "weights_present"),
     ({"port_holders": [dict(NGINX, port=8888)]}, {}, "port_free"),
     ({"port_holders": [dict(SQUATTER, port=60015)]}, {}, "hccl_ports_free"),
-    ({"device_holders": [dict(NGINX, device="/dev/davinci1")]}, {}, "devices_free"),
-    ({"device_holders": [dict(SQUATTER, device="/dev/davinci0")]}, {}, "devices_free"),
+    ({"device_holders": [dict(NGINX, device=1)]}, {}, "devices_free"),
+    ({"device_holders": [dict(SQUATTER, device=0)]}, {}, "devices_free"),
 ])
 def test_prerequisites_are_judged_before_anything_is_changed(plan, observed, changes, failing):
     found = statuses(plan, dict(observed, before=True), **changes)
@@ -156,22 +156,23 @@ def test_free_name_and_port_pass(plan):
 
 @pytest.mark.parametrize("name", ["vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-3"])
 def test_what_our_own_containers_hold_is_free(plan, name):
-    ours = {"pid": 9, "process": "vllm", "container": name}
-    found = statuses(plan, {"before": True, "device_holders": [dict(ours, device="/dev/davinci0")],
+    ours = {"pid": 9, "process": "vllm", "container": {"name": name, "image_name": "x:1"}}
+    found = statuses(plan, {"before": True, "device_holders": [dict(ours, device=0)],
                             "port_holders": [dict(ours, port=8888), dict(ours, port=60000)]})
     assert set(found.values()) == {"passed"}
 
 
 def test_shared_devices_and_other_npus_are_nobodys(plan):
-    holders = [dict(NGINX, device="/dev/davinci_manager"), dict(NGINX, device="/dev/davinci7")]
+    holders = [dict(NGINX, device=None), dict(NGINX, device=7)]
     assert statuses(plan, {"before": True, "device_holders": holders})["devices_free"] == "passed"
 
 
 def test_holders_are_named(plan):
-    found = judge(plan, {"before": True, "port_holders": [dict(NGINX, port=8888, container="web")],
-                         "device_holders": [dict(SQUATTER, device="/dev/davinci0")]})
-    assert found["port_free"][1] == "port 8888 is held by process 9 (nginx) of container web"
-    assert found["devices_free"][1] == "/dev/davinci0 is held by container squatter"
+    web = {"name": "web", "image_name": "x:1"}
+    found = judge(plan, {"before": True, "port_holders": [dict(NGINX, port=8888, container=web)],
+                         "device_holders": [dict(SQUATTER, device=0)]})
+    assert found["port_free"][1] == "port 8888 is held by process 9 (nginx) in container web (x:1)"
+    assert found["devices_free"][1] == "/dev/davinci0 is held by container squatter (x:1)"
 
 
 @pytest.mark.parametrize(("outgoing", "status", "said"), [
@@ -216,7 +217,7 @@ def test_no_health_check_is_never_passed():
 
 
 def test_dead_engine_is_all_there_is_to_say(plan):
-    assert statuses(plan, {"engine_error": "no answer", "instances": []}) == {"engine": "failed"}
+    assert statuses(plan, {"docker_engine_error": "no answer", "instances": []}) == {"engine": "failed"}
 
 
 def test_check_mode_starts_nothing_and_says_so(plan):
@@ -337,7 +338,7 @@ def test_group_whose_nodes_are_all_fit_may_start(host):
 @pytest.mark.parametrize(("peer", "own", "said"), [
     (None, {}, "node2 is not there: it has left this run, or was never in it (--limit)"),
     (node("node2", {"image": None}), {}, "node2 cannot start: image_present: expected quay.io"),
-    (node("node2", {"engine_error": "no Docker"}), {}, "node2 cannot start: no Docker"),
+    (node("node2", {"docker_engine_error": "no Docker"}), {}, "node2 cannot start: no Docker"),
     (node("node2", {"addresses": []}), {}, "node2 cannot start: interface: no interface has 192.0.2.12"),
     (node("node2", container={"hash": None}), {}, "node2 cannot start: name_free (vllm-ascend-qwen25-vl)"),
     (node("node2", {"port_holders": [{"port": 60003, "pid": 7, "process": "sshd", "container": None}]}), {},
