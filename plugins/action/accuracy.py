@@ -10,40 +10,43 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule as StageAction
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import answers_elsewhere, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 
 class ActionModule(StageAction):
     """See plugins/modules/accuracy.py."""
 
-    def _observe(self, judge, context, args, records, task_vars):
-        settings = context["settings"]
-        self._vars, self._host = task_vars, context["host"]
-        if not settings["enabled"]:
+    def run(self, tmp=None, task_vars=None):
+        """Measure, judge and record."""
+        self.begin(tmp, task_vars or {}, stage="accuracy")
+        return self.judge_and_record(self.observe())
+
+    def observation(self):
+        """Return what AISBench said of the first planned instance, or why nothing was measured."""
+        inputs, plan = self.inputs, self.context.plan
+        if not inputs["accuracy_enabled"]:
             return {"not_run": "accuracy_enabled is false: it takes data sets on the site and, for most, hours"}
         if self._task.check_mode:
             return {"not_run": "in check mode nothing is measured"}
-        if not serving(context["plan"]):
-            return {"not_run": answers_elsewhere(context["plan"])}
-        try:
-            scores.check_settings(settings)
-        except scores.BadInput as mistake:
-            raise AnsibleActionFail(str(mistake)) from mistake
-        compared, instance = self._compared(settings["compare_with"]), serving(context["plan"])[0]
-        found = run_job(self._module, self._say, {
-            "api_key": settings["api_key"], "executable": settings["executable"], "datasets": settings["datasets"],
-            "num_prompts": settings["num_prompts"], "server": scores.server(context["plan"], instance, settings),
-        }, settings["timeout_s"], "accuracy_timeout_s")
+        if not serving_instances(plan):
+            return {"not_run": no_api_reason(plan)}
+        scores.check_inputs(inputs)
+        compared, instance = self._compared(inputs["accuracy_compare_with"]), serving_instances(plan)[0]
+        found = run_job(self.call, self.say, {
+            "api_key": inputs["accuracy_api_key"], "executable": inputs["accuracy_executable"],
+            "datasets": inputs["accuracy_datasets"], "num_prompts": inputs["accuracy_num_prompts"],
+            "server": scores.server(plan, instance, inputs),
+        }, inputs["accuracy_timeout_s"], "accuracy_timeout_s")
         found["instance"] = instance["name"]
         found["scores"] = scores.scores(
-            found.get("rows", []), found.get("answers", {}), settings["datasets"], found["data"])
+            found.get("rows", []), found.get("answers", {}), inputs["accuracy_datasets"], found["data"])
         found["comparison"] = scores.verdicts(
-            scores.compare(compared["scores"], found["scores"]), settings["maximum_drop"]) if compared else []
+            scores.compare(compared["scores"], found["scores"]), inputs["accuracy_maximum_drop"]) if compared else []
         found["compared_with"] = compared and {key: compared[key] for key in ("model", "release", "host")}
-        found["figures"] = scores.figures(found["scores"], settings["datasets"])
+        found["figures"] = scores.figures(found["scores"], inputs["accuracy_datasets"])
         return found
 
     @staticmethod
@@ -58,12 +61,3 @@ class ActionModule(StageAction):
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise AnsibleActionFail(f"accuracy_compare_with has to be the accuracy.json of an earlier measurement, but "
                                     f"{path} is not: {error}") from error
-
-    def _module(self, name, **arguments):
-        returned = self._execute_module(module_name=name, module_args=arguments, task_vars=self._vars)
-        if returned.get("failed"):
-            raise AnsibleActionFail(f"{name} failed: {returned.get('msg') or returned}")
-        return returned
-
-    def _say(self, text):
-        self._display.display(f"[{self._host}] {text}")

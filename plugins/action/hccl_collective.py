@@ -1,115 +1,116 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run one round of all-reduces in containers, and keep what they printed with the node's observation."""
+"""Run one round of all-reduces in containers, and file what they printed with the node's observation."""
 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
+from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import resolve_plan
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root, plain, role_settings
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, collective_container, judge
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces, is_on
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root, plain
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, collective_container
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
+
+NOTHING_DONE = {"changed": False, "skipped": True, "resumed": False, "rounds": []}
 
 
-class ActionModule(ActionBase):
+class ActionModule(StageAction):
     """See plugins/modules/hccl_collective.py."""
 
-    def run(self, tmp=None, task_vars=None):
-        super().run(tmp, task_vars)
-        _result, args = self.validate_argument_spec(argument_spec={
-            "phase": {"type": "str", "choices": ["run", "diagnosis", "resume"], "default": "run"},
-        })
-        args, host, clock = plain(args), task_vars["inventory_hostname"], time.monotonic()
-        plan = resolve_plan(self._templar, task_vars)
-        variables = role_settings(self._templar, task_vars, "hccl", "report")
-        settings = {name[len("hccl_"):]: value for name, value in variables.items() if name.startswith("hccl_")}
-        records = Records(variables["report_path"], dry=self._task.check_mode)
-        observed = records.read_observed([host], "hccl").get(host, {})
-        kept = observed.get("collective") or {"runs": []}
-        if args["phase"] == "resume":
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the rounds of a phase, unless the node could not be observed."""
+        self.begin(tmp, task_vars or {}, stage="hccl",
+                   step={"type": "str", "choices": ["run", "diagnosis", "resume"], "default": "run"})
+        step, inputs = self.args["step"], self.inputs
+        filed = self.records.read_observation(self.host, "hccl")
+        if filed is None or filed.failure:
+            return dict(NOTHING_DONE)
+        kept = filed.observed.get("collective") or {"runs": []}
+        if step == "resume":
             if not kept.get("waits_for_image"):
-                return {"changed": False, "skipped": True, "resumed": False, "rounds": []}
-            observed.update(self._look_again(plan, settings, task_vars), collective={"runs": []})
-            records.write_observed(host, "hccl", observed, clock)
+                return dict(NOTHING_DONE)
+            self._file(filed, {**self._look_again(), "collective": {"runs": []}})
             return {"changed": False, "resumed": True, "rounds": []}
 
-        def survey(peers):
-            forks = int(task_vars["ansible_forks"])
-            return (_survey_run(peers, settings, forks, self._task.check_mode) if args["phase"] == "run"
-                    else _survey_diagnosis(peers, settings))
-        decided = records.survey(host, task_vars["ansible_play_hosts"], "hccl", self._task._uuid, survey)
-        if args["phase"] == "run":
+        def survey(observations: dict[str, Any]) -> dict[str, Any]:
+            return (_survey_run(observations, inputs, self.context.forks, self.context.check_mode) if step == "run"
+                    else _survey_diagnosis(observations, inputs))
+        decided = self.records.survey(
+            self.host, self.task_vars["ansible_play_hosts"], "hccl", self._task._uuid, survey)
+        if step == "run":
             kept.update(obstacle=decided["obstacle"], waits_for_image=decided["waits_for_image"])
         for round_name in decided["rounds"]:
-            kept["runs"].append(self._round(round_name, host, decided["interfaces"], plan, settings, task_vars))
-        baseline = Path(variables["hccl_baseline_path"])
+            kept["runs"].append(self._round(round_name, decided["interfaces"]))
+        baseline = Path(inputs["hccl_baseline_path"])
         kept["baseline"] = _read(baseline)
-        if is_on(settings["record_baseline"]) and args["phase"] == "run" and decided["rounds"]:
-            kept["baseline"] = _record(baseline, kept, len(decided["interfaces"]), host)
-        records.write_observed(host, "hccl", {**observed, "collective": kept}, clock)
+        if inputs["hccl_baseline_save"] and step == "run" and decided["rounds"]:
+            kept["baseline"] = _record(baseline, kept, len(decided["interfaces"]), self.host)
+        self._file(filed, {"collective": kept})
         return {"changed": False, "skipped": not decided["rounds"], "resumed": False, "rounds": decided["rounds"],
                 "msg": kept.get("obstacle") or ""}
 
-    def _look_again(self, plan, settings, task_vars):
+    def _file(self, filed: Any, observed: dict[str, Any]) -> None:
+        self.records.write_observation(self.host, "hccl", self.add_to(filed, lambda: observed))
+
+    def _look_again(self) -> dict[str, Any]:
         """What has changed on the node since its ports were asked: the image, and who holds an NPU."""
-        arguments = {**judge.arguments({"plan": plan, "settings": settings}), "npus": []}
+        request = self.judge.request(self.context)
         try:
-            found = self._execute_module("ascend.vllm.hccn_info", module_args=arguments, task_vars=task_vars)
+            found = self.call(request.module, **{**request.arguments, "npus": []}) if request else {}
         except AnsibleConnectionFailure:
             found = {}
-        return {key: plain(found.get(key)) for key in ("image_present", "processes")}
+        return {key: found.get(key) for key in ("image_present", "processes")}
 
-    def _round(self, round_name, host, interfaces, plan, settings, task_vars):
-        group = collective.group(list(interfaces), host, round_name)
+    def _round(self, round_name: str, interfaces: dict[str, Any]) -> dict[str, Any]:
+        group = collective.group(list(interfaces), self.host, round_name)
         run = {"round": round_name, "hosts": group["hosts"], "result": None}
         if not group["hosts"]:
             return run
         sources = {"probe": _source(collective_container.PROBE), "launcher": _source(collective_container.LAUNCHER)}
-        arguments = collective_container.arguments(plan, settings, group, interfaces, host, sources)
+        arguments = collective_container.arguments(
+            self.context.plan, self.inputs, group, interfaces, self.host, sources)
         try:
             returned = plain(self._execute_module(
-                "community.docker.docker_container", module_args=arguments, task_vars=task_vars))
+                "community.docker.docker_container", module_args=arguments, task_vars=self.task_vars))
         except AnsibleConnectionFailure as failure:
-            returned = {"status": 255, "msg": f"RuntimeError: {host} is not reachable: {failure}"}
+            returned = {"status": 255, "msg": f"RuntimeError: {self.host} is not reachable: {failure}"}
         if "status" in returned:
             output = (returned.get("container") or {}).get("Output") or returned.get("msg") or ""
             run["result"] = collective.parse(output, returned["status"])
         else:
-            run["result"] = collective.failure(f"the container could not be run on {host}: {returned.get('msg')}")
+            run["result"] = collective.failure(
+                f"the container could not be run on {self.host}: {returned.get('msg')}")
         return run
 
 
-def _survey_run(peers, settings, forks, check_mode):
+def _survey_run(peers, inputs, forks, check_mode):
     """``{host: {"obstacle", "waits_for_image", "rounds", "interfaces"}}``: all come to the same decision."""
     why = "In check mode no container is started." if check_mode else (
-        collective_container.obstacle(peers, settings, forks))
-    decided = {"obstacle": why, "waits_for_image": collective_container.lacks_image(peers, settings),
+        collective_container.obstacle(peers, inputs, forks))
+    decided = {"obstacle": why, "waits_for_image": collective_container.lacks_image(peers, inputs),
                "rounds": [] if why else [collective.ALL],
-               "interfaces": {} if why else host_interfaces(peers, settings["interface"])}
+               "interfaces": {} if why else host_interfaces(peers, inputs["hccl_interface"])}
     return dict.fromkeys(peers, decided)
 
 
-def _survey_diagnosis(peers, settings):
+def _survey_diagnosis(peers, inputs):
     """``{host: {"rounds", "interfaces"}}``: what tells which node is to blame, after a run that failed or was slow."""
     result, run = collective.overall(peers)
     rounds = []
     if result is not None:
         baseline = (next(iter(peers.values())).get("collective") or {}).get("baseline")
         floor, _source_of_it = collective.threshold(
-            result, len(peers), settings["collective_min_bus_bandwidth_gbs"], baseline,
-            settings["collective_baseline_tolerance"])
+            result, len(peers), inputs["hccl_collective_bus_bandwidth_minimum_gbs"], baseline,
+            inputs["hccl_collective_baseline_tolerance"])
         slow = floor is not None and run["bandwidth"] is not None and run["bandwidth"] < floor
         if run["failed"] or slow:
-            rounds = collective.diagnosis_rounds(len(peers), int(settings["collective_pair_rounds"]))
-    decided = {"rounds": rounds, "interfaces": host_interfaces(peers, settings["interface"]) if rounds else {}}
+            rounds = collective.diagnosis_rounds(len(peers), inputs["hccl_collective_pair_rounds"])
+    decided = {"rounds": rounds, "interfaces": host_interfaces(peers, inputs["hccl_interface"]) if rounds else {}}
     return dict.fromkeys(peers, decided)
 
 

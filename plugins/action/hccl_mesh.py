@@ -1,44 +1,37 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work out a node's part of the ping mesh from the observations of all nodes, have it sent, and keep the outcome."""
+"""Work out a node's part of the ping mesh from the observations of all nodes, run it, and file the outcome."""
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import mesh_arguments
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 
-class ActionModule(ActionBase):
+class ActionModule(StageAction):
     """See plugins/modules/hccl_mesh.py."""
 
-    def run(self, tmp=None, task_vars=None):
-        super().run(tmp, task_vars)
-        self.validate_argument_spec(argument_spec={})
-        host = task_vars["inventory_hostname"]
-        variables = role_settings(self._templar, task_vars, "hccl", "report")
-        settings = {name[len("hccl_"):]: value for name, value in variables.items() if name.startswith("hccl_")}
-        records, clock = Records(variables["report_path"], dry=self._task.check_mode), time.monotonic()
-        arguments = records.survey(host, task_vars["ansible_play_hosts"], "hccl", self._task._uuid,
-                                   lambda peers: mesh_arguments(peers, settings))
-
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ping the partners of this node, unless the node could not be observed."""
+        self.begin(tmp, task_vars or {}, stage="hccl")
+        outcome: dict[str, Any] = {"ping": None, "reach": None, "ping_error": None}
+        filed = self.records.read_observation(self.host, "hccl")
+        if filed is None or filed.failure:
+            return {"changed": False, "skipped": True, **outcome}
+        arguments = self.records.survey(self.host, self.task_vars["ansible_play_hosts"], "hccl", self._task._uuid,
+                                        lambda observations: mesh_arguments(observations, self.inputs))
         # A node that fails here is judged with the others, by the stage that follows.
-        outcome = {"ping": None, "reach": None, "ping_error": None}
         try:
-            returned = self._execute_module(
-                "ascend.vllm.hccn_ping", module_args=arguments, task_vars=task_vars)
-            if returned.get("failed"):
-                outcome["ping_error"] = str(returned.get("msg") or returned)
-            else:
-                outcome.update(ping=plain(returned["ping"]), reach=plain(returned["reach"]))
+            returned = self.call("ascend.vllm.hccn_ping", **arguments)
+            outcome.update(ping=returned["ping"], reach=returned["reach"])
         except AnsibleConnectionFailure as failure:
-            outcome["ping_error"] = f"{host} is not reachable: {failure}"
-        observed = records.read_observed([host], "hccl")[host]
-        records.write_observed(host, "hccl", {**observed, **outcome}, clock)
+            outcome["ping_error"] = f"{self.host} is not reachable: {failure}"
+        except AnsibleActionFail as failure:
+            outcome["ping_error"] = str(failure)
+        self.records.write_observation(self.host, "hccl", self.add_to(filed, lambda: outcome))
         return {"changed": False, **outcome}

@@ -12,7 +12,8 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, timestamp
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs
 
 
 class ActionModule(ActionBase):
@@ -27,7 +28,7 @@ class ActionModule(ActionBase):
             "hosts": {"type": "list", "elements": "str", "required": True},
         })
         args = plain(args)
-        records = Records(role_settings(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode)
+        records = Records(role_inputs(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode)
         if args["phase"] == "begin":
             for tag, stage in contract.mistyped_tags(task_vars.get("ansible_run_tags")).items():
                 raise AnsibleActionFail(f"--tags names {tag}, which is no stage, so nothing would be run; did you mean "
@@ -37,7 +38,7 @@ class ActionModule(ActionBase):
             return {"changed": False, "stages": stages}
 
         found = {host: records.read_results(host, contract.STAGES) for host in args["hosts"]}
-        summary = report.summarise(found, args["hosts"], timestamp(), records.collection_version, records.read_report())
+        summary = report.summarise(found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report())
         records.write(records.root / "report.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         path = records.write(records.root / "report.md", report.to_markdown(summary))
         headline = report.headline(summary)

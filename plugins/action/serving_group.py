@@ -5,34 +5,28 @@
 
 from __future__ import annotations
 
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group import PREPARED, STARTED, out_of_date
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import BEFORE
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 
-class ActionModule(ActionBase):
+class ActionModule(StageAction):
     """See plugins/modules/serving_group.py."""
 
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
         """Tell how far this node is, or return what all of them together have to do."""
-        super().run(tmp, task_vars)
-        _result, args = self.validate_argument_spec(argument_spec={
-            "plan": {"type": "dict", "required": True},
-            "state": {"type": "str", "required": True, "choices": [PREPARED, "decided", STARTED]},
-            "secrets": {"type": "str", "default": "", "no_log": False},
-        })
-        plan = plain(args["plan"])
-        group = plan["group"]
-        records = Records(role_settings(self._templar, task_vars, "report")["report_path"])
-        notes = GroupNotes(records, group)
-        if args["state"] == PREPARED:
-            notes.tell(PREPARED, out_of_date(plan, notes.observations[group["host"]], args["secrets"]))
-        elif args["state"] == STARTED:
+        self.begin(tmp, task_vars or {}, stage="serving",
+                   state={"type": "str", "required": True, "choices": [PREPARED, "decided", STARTED]},
+                   secrets={"type": "str", "default": "", "no_log": False})
+        plan, group = self.context.plan, self.context.plan["group"]
+        notes = GroupNotes(self.records, group)
+        if self.args["state"] == PREPARED:
+            observed = self.records.read_observations([self.host], "serving", BEFORE)[self.host]
+            notes.tell(PREPARED, out_of_date(plan, observed, self.args["secrets"]))
+        elif self.args["state"] == STARTED:
             notes.tell(STARTED)
         else:
             reasons = {host: note["reason"] for host, note in notes.expect(PREPARED).items() if note["reason"]}

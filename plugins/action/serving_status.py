@@ -5,37 +5,28 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
+from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import status_table
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import state_arguments
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 
-class ActionModule(ActionBase):
+class ActionModule(StageAction):
     """See plugins/modules/serving_status.py."""
 
     def run(self, tmp=None, task_vars=None):
         """Return the rows of this host, or print those of all."""
-        super().run(tmp, task_vars)
-        _result, args = self.validate_argument_spec(argument_spec={
-            "plan": {"type": "dict"}, "show": {"type": "list", "elements": "list"},
-            "balancers": {"type": "list", "elements": "dict", "default": []}})
-        args = plain(args)
-        if args["show"] is not None:
-            return self._show(args["show"], args["balancers"])
-        host = task_vars["inventory_hostname"]
-        variables = role_settings(self._templar, task_vars, "serving")
-        settings = {name[len("serving_"):]: value for name, value in variables.items()}
-        request = dict(state_arguments(args["plan"], settings["api_key"]), load=True)
+        self.begin(tmp, task_vars or {}, stage="serving", show={"type": "list", "elements": "list"},
+                    balancers={"type": "list", "elements": "dict", "default": []})
+        if self.args["show"] is not None:
+            return self._show(self.args["show"], self.args["balancers"])
+        request = dict(state_arguments(self.context.plan, self.inputs), load=True)
         try:
-            seen = plain(self._execute_module("ascend.vllm.serving_info", module_args=request, task_vars=task_vars))
+            seen = self.call("ascend.vllm.serving_info", **request)
         except AnsibleConnectionFailure:
-            return {"changed": False, "rows": [self._remark(host, "not reachable")]}
-        if seen.get("failed"):
-            raise AnsibleActionFail(f"ascend.vllm.serving_info failed: {seen.get('msg')}")
-        return {"changed": False, "rows": status_table.rows(host, args["plan"], seen, seen["now_s"])}
+            return {"changed": False, "rows": [self._remark(self.host, "not reachable")]}
+        return {"changed": False, "rows": status_table.rows(self.host, self.context.plan, seen, seen["now_s"])}
 
     def _show(self, rows, balancers):
         lines = status_table.table(rows)

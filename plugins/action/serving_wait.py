@@ -11,7 +11,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import drain, replacement
 
 INTERVAL_S = 1.0
@@ -28,18 +28,19 @@ class ActionModule(ActionBase):
             "timeout_s": {"type": "float", "required": True},
             "devices": {"type": "list", "elements": "int", "default": []},
         })
-        settings, host = role_settings(self._templar, task_vars, "serving", "plan"), task_vars["inventory_hostname"]
-        self._docker = {"docker_socket": settings["plan_docker_socket"]}
-        outcome, started, told = {"changed": False, **self._docker}, time.monotonic(), None
+        inputs = role_inputs(self._templar, task_vars, "serving", "balancer", "plan")
+        host = task_vars["inventory_hostname"]
+        self._docker = {"docker_socket": inputs["plan_docker_socket"]}
+        outcome, started, told = {"changed": False}, time.monotonic(), None
         while True:
             if args["until"] == "requests_done":
-                outcome["containers"] = self._containers(settings, task_vars)
+                outcome["containers"] = self._containers(inputs, task_vars)
                 # Without a balancer new ones keep coming, and a server that finishes its own by itself may be stopped.
                 clauses = drain.requests_left([
                     each for each in outcome["containers"] if each["status"] == "running"
-                    and (boolean(settings["serving_balancer_enabled"]) or not each["shutdown_timeout_s"])])
+                    and (boolean(inputs["balancer_enabled"]) or not each["shutdown_timeout_s"])])
             else:
-                clauses = self._held(plain(args["devices"]), float(settings["serving_idle_hbm_mb"]), task_vars)
+                clauses = self._held(plain(args["devices"]), inputs["serving_idle_hbm_mb"], task_vars)
             waited = round(time.monotonic() - started)
             if not clauses or waited >= args["timeout_s"] or self._task.check_mode:
                 break
@@ -59,11 +60,11 @@ class ActionModule(ActionBase):
                                   f"{'; '.join(clauses)}.")
         return outcome
 
-    def _containers(self, settings, task_vars):
+    def _containers(self, inputs, task_vars):
         seen = self._observe("ascend.vllm.serving_info", {"instances": [], "load": True, **self._docker}, task_vars)
         if seen["docker_engine_error"]:
             raise AnsibleActionFail(f"{task_vars['inventory_hostname']}: {seen['docker_engine_error']}")
-        return replacement.deployment(seen["containers"], settings["serving_container_name"])
+        return replacement.deployment(seen["containers"], inputs["serving_container_name"])
 
     def _held(self, devices, idle_hbm_mb, task_vars):
         if not devices:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work out, from what each node of the play holds, who brings the model and who takes it from whom."""
+"""Choose the node that gets the model from the source, and from which node every other one gets it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
-        """Return the stager, the holders and receivers, the upstream of this node and the manifest of the model."""
+        """Return the stager, the receivers, the upstream nodes of this node and the manifest of the model."""
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec={
-            "held": {"type": "str", "required": True},
+            "held": {"type": "dict", "required": True},
             "failed": {"type": "list", "elements": "str", "default": []},
             "staged": {"type": "bool", "default": False},
         })
         hostvars, host = task_vars["hostvars"], task_vars["inventory_hostname"]
         hosts = [str(name) for name in task_vars["ansible_play_hosts"]]
-        held = {name: plain(hostvars[name][args["held"]]) for name in hosts if args["held"] in hostvars[name]}
+        held = plain(args["held"])
         holders = {name for name in held if held[name]["holds"]}
         if args["staged"] and not holders:
             raise AnsibleActionFail(
-                "No node of this run holds the whole model, since those that were to get it from its source failed; "
+                "No node of this run has the whole model, since those that tried to get it from the source failed; "
                 "see their messages, and run again.")
         addresses = {name: address(name, hostvars[name]) for name in hosts}
         taking_part = [name for name in hosts if name in holders or name not in args["failed"]]
@@ -49,5 +49,5 @@ class ActionModule(ActionBase):
 
 
 def address(name, variables):
-    """Where the other nodes reach a node."""
+    """Return the address under which the other nodes reach a node."""
     return str(variables.get("weights_swarm_address") or variables.get("ansible_host") or name)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Talk to HAProxy through its admin socket, and read what it answers. PRIVATE to the collection.
+"""Query HAProxy through its admin socket and parse the answers. PRIVATE to the collection.
 
 Commands and columns: HAProxy's management guide, "Unix Socket commands" and "Statistics and monitoring".
 """
@@ -13,12 +13,12 @@ import socket
 
 BACKEND = "vllm"
 UNITS = ("ascend-vllm-balancer.service", "ascend-vllm-balancer-watch.service")
-# As roles/serving/templates/balancer.service.j2 and balancer.cfg.j2 have it.
+# As in balancer.service.j2 and balancer.cfg.j2 of roles/balancer/templates.
 SOCKET = "/run/ascend-vllm-balancer/admin.sock"
 
 UP, DRAIN, MAINT, DOWN = "UP", "DRAIN", "MAINT", "DOWN"
 
-# What HAProxy was told of an engine that it has not asked about yet.
+# State of an engine before HAProxy's first agent check.
 NOT_ASKED = "not asked yet"
 
 _LARGEST = 16 * 1024 * 1024
@@ -29,7 +29,7 @@ class BalancerError(Exception):
 
 
 def asker(path, timeout_s):
-    """A function ``ask(command) -> str`` that returns the answer of the admin socket; raises `BalancerError`."""
+    """Return a function ``ask(command) -> str`` for the admin socket, which raises `BalancerError`."""
     def ask(command):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(timeout_s)
@@ -51,24 +51,25 @@ def asker(path, timeout_s):
 
 
 def server_name(host, port):
-    """The name of an instance among the servers: ``node1:8888``."""
+    """Return the server name of an instance, such as ``node1:8888``."""
     return "%s:%d" % (host, port)
 
 
 def host_of(server):
-    """The inventory name in the name of a server."""
+    """Return the inventory name in the name of a server."""
     return server.rpartition(":")[0]
 
 
 def servers(ask, backend=BACKEND):
-    """The servers of the backend, in the order of the configuration.
+    """Return the servers of the backend, in the order of the configuration.
 
     :returns: ``[{"name": str, "host": str, "status": str, "taken_out": bool, "sessions": int, "check": str,
         "watched": bool or None, "engine": str}]``;
-        ``status`` is UP, DRAIN (finishes what it has), MAINT or DOWN; ``taken_out`` tells whether somebody has set
-        DRAIN or MAINT, which a server that is DOWN does not show; ``sessions`` counts requests under way; ``check`` is
-        what the last health check found, such as ``L7OK/200``; ``watched`` tells whether the watch for
-        hung engines answers, None where there is none; ``engine`` is what it told, such as ``up``.
+        ``status`` is UP, DRAIN (finishes requests in progress), MAINT or DOWN; ``taken_out`` is whether it was set to
+        DRAIN or MAINT, which the status of a server that is DOWN does not show; ``sessions`` is the number of requests
+        in progress; ``check`` is the result of the last health check, such as ``L7OK/200``; ``watched`` is whether the
+        watch for hung engines answers, None where there is none; ``engine`` is the state that it reported, such as
+        ``up``.
     """
     text, states = ask("show stat"), ask("show servers state %s" % backend)
     if not text.startswith("# "):
@@ -90,7 +91,7 @@ def servers(ask, backend=BACKEND):
 
 
 def engine(state, said):
-    """Return ``watched`` and ``engine`` for the state and the last words of HAProxy's agent check."""
+    """Return ``watched`` and ``engine`` for the state and the last output of HAProxy's agent check."""
     if not state:
         return {"watched": None, "engine": ""}
     if state == "INI":
@@ -99,7 +100,7 @@ def engine(state, said):
 
 
 def status(text):
-    """Return UP, DRAIN, MAINT or DOWN for what HAProxy shows, such as ``UP 1/3`` or ``MAINT (via …)``."""
+    """Return UP, DRAIN, MAINT or DOWN for a status of HAProxy such as ``UP 1/3`` or ``MAINT (via …)``."""
     word = text.split(" ")[0]
     return {"NOLB": DRAIN, "no": UP}.get(word, word)
 

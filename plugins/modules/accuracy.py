@@ -13,17 +13,11 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Runs AISBench against the first instance of the plan, watches it, and removes what it left.
-  - Then judges and records like M(ascend.vllm.stage). The inputs of the role accuracy are read by themselves.
+  - Then judges and records like M(ascend.vllm.stage). The action reads the inputs of the role
+    accuracy itself.
   - Delegate the task to the host that AISBench is to run on.
-options:
-  stage:
-    description: The stage, C(accuracy).
-    type: str
-    required: true
-  plan:
-    description: The plan, as P(ascend.vllm.plan#module) returned it.
-    type: dict
-    required: true
+extends_documentation_fragment:
+  - ascend.vllm.plan_option
 attributes:
   check_mode:
     support: full
@@ -36,8 +30,6 @@ seealso:
 EXAMPLES = r"""
 - name: Measure the accuracy of the served model
   ascend.vllm.accuracy:
-    stage: accuracy
-    plan: "{{ __accuracy_plan.plan }}"
   delegate_to: localhost
 """
 

@@ -6,23 +6,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: balancer_info
-short_description: Tell which instances the balancer of this host uses
+short_description: Query the servers of the balancer on this host
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Asks the HAProxy of the unit C(ascend-vllm-balancer) for its servers and, with O(url), for a completion through it.
-  - Nothing is changed. A balancer that does not answer is returned, not raised.
+  - Queries the HAProxy of the unit C(ascend-vllm-balancer) for its servers and, with O(url), requests a completion
+    through it.
+  - Changes nothing. A balancer that does not answer is reported in RV(error) and does not fail the task.
 options:
   socket:
     description: The admin socket.
     type: path
     default: /run/ascend-vllm-balancer/admin.sock
   url:
-    description: The address of the balancer, such as V(http://10.0.0.1:8080). Left out, no completion is asked for.
+    description: Address of the balancer, such as V(http://10.0.0.1:8080). Without it no completion is requested.
     type: str
   port:
-    description: The port of the balancer, whose holder is looked for.
+    description: Port of the balancer, for which RV(holder) is returned.
     type: int
   served_name:
     description: The name of the model in requests.
@@ -45,31 +46,32 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See which instances are used
+- name: Query the servers of the balancer
   ascend.vllm.balancer_info:
   register: balancer
 """
 
 RETURN = r"""
 error:
-  description: Why HAProxy could not be asked, or null.
+  description: Why HAProxy could not be queried, or null.
   type: str
   returned: always
 servers:
   description:
-    - The instances with C(name), C(host), C(status) (V(UP), V(DRAIN), V(MAINT) or V(DOWN)), C(taken_out), whether
-      somebody has taken it out, C(sessions), the requests under way, C(check), what the last health check found,
-      C(watched), whether the watch for hung engines answers (null where there is none), and C(engine), what it told.
+    - The instances, each with C(name), C(host), C(status) (V(UP), V(DRAIN), V(MAINT) or V(DOWN)), C(taken_out)
+      (whether it was set to drain or maintenance), C(sessions) (requests in progress), C(check) (result of the last
+      health check), C(watched) (whether the watch for hung engines answers, null where there is none) and C(engine)
+      (the state of the engine according to the watch).
   type: list
   elements: dict
   returned: always
 holder:
-  description: Who else than the balancer listens on O(port), or null.
+  description: The process other than the balancer that listens on O(port), or null.
   type: str
   returned: always
   sample: process 111 (sshd)
 completion:
-  description: What a completion was answered with, C(status) and perhaps C(error), or null.
+  description: The response to the completion, with C(status) and, where it failed, C(error); null without O(url).
   type: dict
   returned: always
 """
@@ -89,14 +91,14 @@ SOCKET_TIMEOUT_S = 5
 
 
 def complete(params: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer to one completion of one token."""
+    """Return the response to a completion of one token."""
     server = Server(params["url"], params["api_key"], params["timeout_s"])
     return server.ask({"endpoint": "/v1/completions", "body": {
         "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
 
 
 def holder(port: int) -> str | None:
-    """Return who else than the balancer listens on a port, such as ``process 111 (sshd)``, or None."""
+    """Return which process other than the balancer listens on a port, such as ``process 111 (sshd)``, or None."""
     found = holders.open_files([port])[0].get(port)
     if found is None or any(unit in found["cgroup"] for unit in haproxy.UNITS):
         return None

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: balancer_plan
-short_description: Resolve what stands behind the balancer
+short_description: Resolve the servers behind the balancer
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Resolves the plans of C(serving_balancer_nodes) from the inventory, also of nodes that the play does not have, and
-    tells which of C(serving_balancer_hosts) this host of the play takes care of.
-  - A balancer that is in the play takes care of itself; for others the first host does that has not failed.
-  - Works on the controller alone, and fails with a sentence for each reason why the nodes cannot be balanced.
+  - Resolves the plans of all nodes in C(balancer_nodes) from the inventory, including those outside the play, and
+    returns which of the balancers in C(balancer_hosts) this host of the play manages.
+  - A balancer in the play manages itself; one outside the play is managed by the first host that has not failed.
+  - Runs on the controller only, and fails with a sentence for each reason why the nodes cannot be balanced.
 options: {}
 attributes:
   check_mode:
@@ -27,19 +27,19 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Work out what is balanced
+- name: Resolve the servers behind the balancer
   ascend.vllm.balancer_plan:
-  register: __serving_balancer
+  register: __balancer_plan
 """
 
 RETURN = r"""
 hosts:
-  description: The balancers that give this host requests; empty where it has no instance that takes any.
+  description: The balancers that have servers of this host; empty where none of its instances takes requests.
   type: list
   elements: str
   returned: success
 managed:
-  description: The balancers that this host takes care of.
+  description: The balancers that this host manages.
   type: list
   elements: str
   returned: success
@@ -51,12 +51,12 @@ servers:
   elements: dict
   returned: success
 services:
-  description: C(name), C(url) and C(served_name) of what the balancers in C(managed) serve.
+  description: C(name), C(url) and C(served_name) of each balancer in C(managed).
   type: list
   elements: dict
   returned: success
 ports:
-  description: The inputs that name a port of a balancer, C(name) and C(port).
+  description: The inputs that set a port of a balancer, each with C(name) and C(port).
   type: list
   elements: dict
   returned: success

@@ -6,30 +6,31 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: balancer_server
-short_description: Take a node out of the balancer of this host, or give it back
+short_description: Drain or enable a node in the balancer on this host
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Sets the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) through its admin socket.
-  - With V(drain) a node gets no new requests and finishes those it has. With V(ready) it gets requests as soon as its
-    health checks pass.
+  - With O(state=drain) the node gets no new requests and finishes those in progress. With O(state=ready) it gets
+    requests as soon as its health checks pass.
 options:
   node:
-    description: The inventory name of the node.
+    description: Inventory name of the node.
     type: str
     required: true
   state:
-    description: What the servers of the node shall do.
+    description: State of the servers of the node.
     type: str
     choices: [ready, drain]
     required: true
   keep_serving:
-    description: Whether draining is refused when no server of another node could take the requests.
+    description: Whether draining fails when no server of another node could take the requests.
     type: bool
     default: false
   wait_s:
-    description: Seconds to wait, with V(drain) for the last request and with V(ready) for the health checks.
+    description:
+      - Seconds to wait, with O(state=drain) for the last request and with O(state=ready) for the health checks.
     type: float
     default: 0
   socket:
@@ -39,15 +40,15 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Whether a state would be set is told, and nothing is waited for.
+    description: Returns whether a state would be set, and does not wait.
 notes:
-  - A state that was set is forgotten when HAProxy reloads its configuration.
+  - HAProxy loses this state when it reloads its configuration.
 seealso:
   - module: ascend.vllm.balancer_info
 """
 
 EXAMPLES = r"""
-- name: Take node1 out and wait for its last request
+- name: Drain node1 and wait for its last request
   ascend.vllm.balancer_server:
     node: node1
     state: drain
@@ -57,7 +58,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 error:
-  description: Why HAProxy could not be asked, or null. With V(drain) a balancer that does not run is fine.
+  description: Why HAProxy could not be queried, or null. For O(state=drain) it need not run.
   type: str
   returned: always
 servers:
@@ -66,7 +67,7 @@ servers:
   elements: dict
   returned: always
 settled:
-  description: Whether what was waited for has come.
+  description: Whether the servers reached the state within O(wait_s).
   type: bool
   returned: always
 """
@@ -82,26 +83,26 @@ INTERVAL_S = 0.5
 
 
 class Refused(Exception):
-    """Nothing was changed; the message is one sentence."""
+    """The state is not set and nothing was changed; the message is one sentence."""
 
 
 def change(ask, params, dry=False):
-    """Set the servers of the node; returns whether one was in another state."""
+    """Set the state of the servers of the node; return whether one was in another state."""
     servers = haproxy.servers(ask)
     own = [server for server in servers if server["host"] == params["node"]]
     pending = [server for server in own if server["taken_out"] == (params["state"] == "ready")]
     if params["state"] == "drain":
         others = [server for server in servers if server["host"] != params["node"] and server["status"] == haproxy.UP]
         if pending and params["keep_serving"] and not others:
-            raise Refused("%s would be taken out of the balancer, but no other node could take its requests: %s" % (
-                params["node"], _states(servers) or "there is none"))
+            raise Refused("%s cannot be drained, since no other node could take its requests: %s" % (
+                params["node"], _states(servers) or "the balancer has no servers"))
     for server in () if dry else pending:
         haproxy.set_state(ask, server["name"], params["state"])
     return bool(pending)
 
 
 def settle(ask, params):
-    """Wait; returns ``(servers of the node, settled)``. A balancer that reloads may not answer for a moment."""
+    """Wait for the state; return ``(servers of the node, settled)``. During a reload the balancer may not answer."""
     deadline = time.monotonic() + params["wait_s"]
     while True:
         own = []

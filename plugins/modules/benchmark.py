@@ -14,18 +14,12 @@ author:
 description:
   - Warms every instance of the plan up, runs C(vllm bench serve) against it in a container without NPUs, watches it,
     and files the raw results in C(<report_path>/<host>/benchmark/).
-  - Then judges and records like M(ascend.vllm.stage). The inputs of the role benchmark are read by themselves.
-  - What more than one host or another host than the node takes part in are steps before, whose observations are kept
-    with O(defer=true) and judged with the rest.
+  - Then judges and records like M(ascend.vllm.stage). The action reads the inputs of the role benchmark itself.
+  - Measurements that involve several hosts, or another host than the node, are steps of their own. Their observations
+    are filed and judged with the others in O(step=measure).
+extends_documentation_fragment:
+  - ascend.vllm.plan_option
 options:
-  stage:
-    description: The stage, C(benchmark).
-    type: str
-    required: true
-  plan:
-    description: The plan, as P(ascend.vllm.plan#module) returned it.
-    type: dict
-    required: true
   step:
     description:
       - C(begin) refuses inputs that cannot be measured and looks at the services. It has to come first.
@@ -37,14 +31,6 @@ options:
     type: str
     choices: [begin, ais_bench, balancer, look, measure]
     default: measure
-  defer:
-    description: Only keep the observation. For every step but O(step=measure).
-    type: bool
-    default: false
-  peers:
-    description: Judge with the observations of the other hosts, which a balancer needs.
-    type: bool
-    default: false
 attributes:
   check_mode:
     support: full
@@ -59,29 +45,29 @@ seealso:
 EXAMPLES = r"""
 - name: Look at what is asked for and at the services
   ascend.vllm.benchmark:
-    stage: benchmark
     step: begin
-    plan: "{{ __benchmark_plan.plan }}"
-    defer: true
 
 - name: Measure the served model
   ascend.vllm.benchmark:
-    stage: benchmark
-    plan: "{{ __benchmark_plan.plan }}"
 """
 
 RETURN = r"""
 status:
   description: The status of the stage, the worst of its checks.
   type: str
-  returned: unless deferred
+  returned: with O(step=measure)
   sample: passed
 path:
   description: The file of the result on the controller.
   type: str
-  returned: unless deferred
+  returned: with O(step=measure)
 observed:
-  description: The observation. Its C(wanted) says which steps the inputs ask for.
+  description: The part of the observation that tasks of the role need.
   type: dict
-  returned: when deferred
+  returned: always
+  contains:
+    wanted:
+      description: The targets to measure, and whether the steps C(ais_bench) and C(balancer) have something to do.
+      type: dict
+      returned: success
 """

@@ -18,8 +18,10 @@ description:
     collection by C(torchrun). No keys between the nodes are needed for either.
   - The container gets all NPUs. It is not started while something holds an NPU, or where the image is missing.
   - The inputs are those of the role P(ascend.vllm.hccl#role).
+extends_documentation_fragment:
+  - ascend.vllm.plan_option
 options:
-  phase:
+  step:
     description:
       - With V(run), one all-reduce over all nodes.
       - With V(diagnosis), after one that failed or was slow, each node alone and then pairs of nodes; else nothing.

@@ -13,11 +13,12 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Works out this node's part of a round-robin tournament from the observations that
-    M(ascend.vllm.stage) kept for all nodes of the play, and has it sent by M(ascend.vllm.hccn_ping) in one call.
+    M(ascend.vllm.observe) has filed for all nodes of the play, and has it sent by M(ascend.vllm.hccn_ping) in one call.
   - Tries also whether the addresses of the other hosts can be reached.
   - Keeps the outcome with this node's observation, for the stage C(hccl) to judge. It fails no host by itself.
   - The inputs are those of the role P(ascend.vllm.hccl#role).
-options: {}
+extends_documentation_fragment:
+  - ascend.vllm.plan_option
 attributes:
   check_mode:
     support: full

@@ -15,7 +15,8 @@ description:
   - Turns the catalogue and the inputs of the roles C(plan), C(image), C(weights) and C(serving) into the deployment
     of the node, with image, devices, mounts, environment, command of C(vllm serve), ports, patch and warnings.
   - Works on the controller alone. The node is not asked, so a plan is known to be valid before any node is touched.
-  - The inputs of the roles are read by themselves, role defaults under the host's variables.
+  - The action reads the inputs of the roles itself. Variables of the host take precedence over role defaults.
+  - A plan is resolved once for each host and run, and filed as C(<report_path>/<host>/plan.json) for later tasks.
   - Fails with one sentence for each mistake in the inputs, all at once.
 options:
   show:

@@ -16,11 +16,9 @@ description:
     when one of its containers is missing, has ended or is out of date, and never otherwise.
   - Works on the controller alone, through files below C(report_path). Every node of the group has to run the same tasks
     in step, as with the strategy C(linear).
+extends_documentation_fragment:
+  - ascend.vllm.plan_option
 options:
-  plan:
-    description: The plan, as P(ascend.vllm.plan#module) returned it.
-    type: dict
-    required: true
   state:
     description:
       - V(prepared) tells whether the container of the node is as planned.
@@ -46,7 +44,6 @@ EXAMPLES = r"""
 - name: Decide whether the group is started again as a whole
   ascend.vllm.serving_group:
     state: decided
-    plan: "{{ __serving_plan.plan }}"
   register: __serving_group
 """
 

@@ -18,11 +18,8 @@ description:
     it was started, the containers of the group are stopped, since they would wait for it in vain.
   - Prints how far a start is, as the server's log tells it.
   - Does not fail the host, which M(ascend.vllm.stage) does after it has recorded what was found.
-options:
-  plan:
-    description: The plan, as P(ascend.vllm.plan#module) returned it.
-    type: dict
-    required: true
+extends_documentation_fragment:
+  - ascend.vllm.plan_option
 attributes:
   check_mode:
     support: full
@@ -35,7 +32,6 @@ seealso:
 EXAMPLES = r"""
 - name: Wait for the service
   ascend.vllm.serving_ready:
-    plan: "{{ __serving_plan.plan }}"
   register: __serving_ready
 """
 

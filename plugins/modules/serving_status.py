@@ -12,15 +12,14 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - With O(plan) one call of M(ascend.vllm.serving_info) looks at the node. With O(show) the rows of all nodes are
+  - One call of M(ascend.vllm.serving_info) looks at the node. With O(show) the rows of all nodes are
     printed as one table.
   - Tells for each instance the state of its container, whether it answers, its requests running and waiting, how full
     its KV cache is, its NPUs, how long it is up, whether it is what the plan says, and its image.
   - A node that cannot be reached has a row that says so. Nothing is changed.
+extends_documentation_fragment:
+  - ascend.vllm.plan_option
 options:
-  plan:
-    description: The plan, as P(ascend.vllm.plan#module) returned it.
-    type: dict
   show:
     description: Rows of all hosts.
     type: list
@@ -39,7 +38,6 @@ attributes:
 EXAMPLES = r"""
 - name: Look at the service
   ascend.vllm.serving_status:
-    plan: "{{ __serving_plan.plan }}"
   register: __serving_status
 """
 

@@ -50,10 +50,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-docker_socket:
-  description: The socket of the Docker engine that was asked, for the tasks that follow.
-  type: str
-  returned: always
 containers:
   description: The containers of the deployment, as M(ascend.vllm.serving_info) returns them.
   type: list

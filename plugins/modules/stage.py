@@ -7,42 +7,42 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stage
-short_description: Observe a node, judge it and record the result of a stage
+short_description: Judge a node and record the result of a stage
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Runs an C(*_info) module on the node, hands what it returned to the stage's judge together with the plan and the
-    role's inputs, writes C(<report_path>/<host>/<stage>.json) on the controller, and only then fails the host.
-  - A node that cannot be reached, or a module that fails, is recorded as a failed check too.
-  - The inputs of the role are read by themselves, role defaults under the host's variables.
+  - Judges what was observed on the node together with the plan and the inputs of the stage's role, writes
+    C(<report_path>/<host>/<stage>.json) on the controller, and only then fails the host if a critical check does not
+    hold.
+  - If M(ascend.vllm.observe) has filed an observation of this phase in this run, it is used, and the judge also sees
+    what was observed on the other hosts of the play. Otherwise, the node is observed by this task, in one module call
+    that the stage's judge chooses.
+  - A node that cannot be reached and a module that fails are recorded as failed checks, too.
+  - The action reads the inputs of the role itself. Variables of the host take precedence over role defaults.
+extends_documentation_fragment:
+  - ascend.vllm.plan_option
 options:
   stage:
-    description: The stage. It names the judge, the role whose inputs are read, and the file.
+    description: The stage. It determines the judge, the role whose inputs are read, and the name of the file.
     type: str
     required: true
-  observe:
-    description: The fully qualified name of the module that observes the node.
+    choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
+  phase:
+    description:
+      - The part of the stage, for stages that are judged more than once.
+      - The stages C(image) and C(serving) have a phase C(before), in which nothing has been changed yet. The stage
+        C(serving) also has C(rolled_back), after an upgrade that failed.
     type: str
-  arguments:
-    description: The arguments of that module. Left out, the stage's judge makes them from the plan.
+    default: ""
+  measured:
+    description: What other tasks of the role found. The judge of the stage documents the keys.
     type: dict
-  observed:
-    description: What earlier tasks of the role measured. Laid over what the module returned.
-    type: dict
-  plan:
-    description: The plan, as P(ascend.vllm.plan#module) returned it. Left out, it is resolved by this task.
-    type: dict
-  defer:
-    description: Only keep the observation, so that a later task with O(peers=true) judges all hosts together.
-    type: bool
-    default: false
-  peers:
-    description: Judge with the kept observations of every host that is still in the play.
-    type: bool
-    default: false
+  failure:
+    description: The message of a task of the role that failed.
+    type: str
   only:
-    description: The checks to take anew in a result that this run has already left, for a stage in two parts.
+    description: The checks to renew in a result that this run has already written, for a stage in two parts.
     type: list
     elements: str
 attributes:
@@ -50,36 +50,37 @@ attributes:
     support: full
     description: The node is observed and judged, and no result is written.
 seealso:
+  - module: ascend.vllm.observe
   - module: ascend.vllm.plan
 """
 
 EXAMPLES = r"""
-- name: Query the node, judge it and record the result
+- name: Observe the service, judge it and record the result
   ascend.vllm.stage:
-    stage: npu_driver
-    observe: ascend.vllm.npu_info
+    stage: serving
+
+- name: Record why the image could not be pulled
+  ascend.vllm.stage:
+    stage: image
+    failure: "{{ ansible_failed_result.msg }}"
 """
 
 RETURN = r"""
 status:
   description: The status of the stage, the worst of its checks.
   type: str
-  returned: unless deferred
+  returned: always
   sample: passed
 path:
   description: The file of the result on the controller.
   type: str
-  returned: unless deferred
+  returned: always
 reachable:
   description: Whether the node answered.
   type: bool
-  returned: unless deferred
-result:
-  description: The result, in the shape of C(docs/schemas/stage-result-v1.json).
-  type: dict
-  returned: when the task registers it or runs verbosely
+  returned: always
 observed:
-  description: The observation.
+  description: The part of the observation that tasks of the role need. The whole observation is in the result file.
   type: dict
-  returned: when deferred
+  returned: always
 """

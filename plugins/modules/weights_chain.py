@@ -7,47 +7,51 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: weights_chain
-short_description: Work out who brings a model to the cluster and who takes it from whom
+short_description: Choose the source of the model for every node of a fan-out
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Reads on the controller what every node of the play told that it holds, and answers for the node of the task.
-  - Receivers form one chain behind every node that holds the model.
+  - Chooses the node that gets the model from its source, the stager, and from which node the node of the task gets it.
+  - The receivers form a chain behind each node that has the model.
+  - Runs on the controller only.
 options:
   held:
-    description: The variable that holds what P(ascend.vllm.weights_staging#module) told with C(state=held).
-    type: str
+    description:
+      - For each node of the play that answered, what M(ascend.vllm.weights_staging) returned with C(state=held).
+    type: dict
     required: true
   failed:
-    description: Nodes that tried to get the model from its source. One that does not hold it by now failed.
+    description: Nodes that tried to get the model from the source. Those that do not have it by now failed.
     type: list
     elements: str
     default: []
   staged:
-    description: Whether a node has to hold the model by now; fails when none does.
+    description: Whether a node has to have the model by now. If so, the task fails when none does.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Only computes.
+    description: Never changes anything.
 """
 
 EXAMPLES = r"""
-- name: Choose who gets the model from its source
+- name: Choose the stager
   ascend.vllm.weights_chain:
-    held: __weights_held
+    held:
+      node1: {holds: false, files: 0, manifest: null}
+      node2: {holds: false, files: 3, manifest: null}
   register: __weights_chain
 """
 
 RETURN = r"""
 stager:
-  description: The node that gets the model from its source, or that holds it.
+  description: The node that gets the model from the source, or that has it; null when no node can.
   type: str
   returned: always
 receivers:
-  description: The nodes that do not hold the whole model.
+  description: The nodes that do not have the whole model.
   type: list
   elements: str
   returned: always
@@ -61,12 +65,12 @@ allies:
   elements: str
   returned: always
 upstream:
-  description: The addresses of the nodes to take the model from, the nearest first.
+  description: The addresses of the nodes to get the model from, the nearest first.
   type: list
   elements: str
   returned: always
 manifest:
-  description: The manifest of the model, or null when no node holds it.
+  description: The manifest of the model, or null when no node has it.
   type: dict
   returned: always
 """

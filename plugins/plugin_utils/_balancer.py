@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the balancer balances, worked out from the plans of its nodes. Pure. PRIVATE to the collection."""
+"""The servers behind the balancer, derived from the plans of its nodes. Pure. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 
 
 def managed(balancers, host, everyone, present):
-    """Return the balancers that this host of a play takes care of.
+    """Return the balancers that this host of a play manages.
 
-    Each balancer in the play does so itself; for one outside, the first host that is still there does.
+    A balancer in the play manages itself; one outside the play is managed by the first host that has not failed.
 
+    :param balancers: names of the hosts that run a balancer.
     :param everyone: all hosts of the play. :param present: those that have not failed.
     """
     return [balancer for balancer in balancers
@@ -30,7 +31,7 @@ def servers(plans):
     """
     found = []
     for host, plan in plans.items():
-        for instance in serving(plan):
+        for instance in serving_instances(plan):
             found.append({"name": haproxy.server_name(host, instance["port"]), "host": host,
                           "address": urlsplit(instance["url"]).hostname, "port": instance["port"],
                           "served_name": plan["model"]["served_name"]})
@@ -38,29 +39,30 @@ def servers(plans):
 
 
 def problems(balancers, ports, found, plans):
-    """Return a sentence for each reason why these servers cannot stand behind these balancers.
+    """Return a sentence for each reason why these servers cannot be put behind these balancers.
 
     :param ports: ``[{"name": input, "port": number}]`` of a balancer.
+    :param found: the servers, as `servers` returns them. :param plans: ``{host: plan}``.
     """
     sentences = []
     names = sorted({server["served_name"] for server in found})
     if len(names) > 1:
         sentences.append(
-            "serving_balancer_nodes serve different models (%s), so a request could reach the wrong one; give those "
-            "nodes to the balancer that serve one." % ", ".join(names))
+            "balancer_nodes serve different models (%s), so a request could reach the wrong one; list only nodes that "
+            "serve the same model." % ", ".join(names))
     for server in found:
         if server["address"].startswith("127.") and any(balancer != server["host"] for balancer in balancers):
-            sentences.append("serving_bind of %s is %s, which the balancer on %s cannot reach; listen on an address of "
-                             "the network." % (server["host"], server["address"], ", ".join(balancers)))
+            sentences.append("serving_bind of %s is %s, which the balancer on %s cannot reach; set it to an address "
+                             "that it can reach." % (server["host"], server["address"], ", ".join(balancers)))
     for balancer in balancers:
         for instance in plans.get(balancer, {"instances": []})["instances"]:
             first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else (
                 container.HCCL_DEFAULT_PORTS)
-            sentences.extend("%s is %d, which instance %s on %s has too; choose another." % (
+            sentences.extend("%s is %d, which instance %s on %s uses too; choose another port." % (
                 port["name"], port["port"], instance["name"], balancer)
                 for port in ports if port["port"] == instance["port"] or first <= port["port"] <= last)
     for number in {port["port"] for port in ports}:
         names = [port["name"] for port in ports if port["port"] == number]
         if len(names) > 1:
-            sentences.append("%s are both %d; choose two." % (" and ".join(names), number))
+            sentences.append("%s are both %d; choose different ports." % (" and ".join(names), number))
     return sentences

@@ -8,8 +8,10 @@ that uses one role need not load the others for the plan to know their inputs.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ansible import template
 from ansible.errors import AnsibleError
@@ -23,34 +25,38 @@ _TRUSTED = {"trusted_as_template": True} if hasattr(template, "trust_as_template
 _SPEC_KEYS = ("type", "elements", "choices", "no_log")
 
 
+class BadInput(ValueError):
+    """An input that cannot be used. The message is one sentence that names the variable."""
+
+
 def collection_root() -> Path:
-    """Return the folder that holds ``roles``, ``catalogue`` and ``plugins`` of the running copy of the collection."""
+    """Return the folder that holds ``roles`` and ``plugins`` of the running copy of the collection."""
     return Path(__file__).resolve().parents[2]
 
 
-def role_settings(templar, task_vars, *roles):
+def role_inputs(templar: Any, task_vars: Mapping[str, Any], *roles: str) -> dict[str, Any]:
     """Return ``{variable: value}`` for every input of the roles, the host's variables over the defaults, templated.
 
     The values are plain Python data (dict, list, str, int, float, bool, None), safe to pass as module arguments. A text
-    that can be read as its input's type is: ``-e benchmark_repeats=3`` gives one where the inventory gives a number.
-    Raises AnsibleError naming the variable when a template of it cannot be resolved.
+    that can be read as its input's type is: ``-e benchmark_repeats=3`` gives an int where the inventory gives an int.
+    Raises AnsibleError naming the variable when a template in it cannot be resolved.
     """
-    defaults = {}
+    defaults: dict[str, Any] = {}
     for role in roles:
         defaults.update(role_defaults(role))
     host_templar = templar.copy_with_new_env(available_variables={**defaults, **task_vars})
-    settings = {}
+    inputs = {}
     for name, default in defaults.items():
         try:
-            settings[name] = plain(host_templar.template(task_vars.get(name, default)))
+            inputs[name] = plain(host_templar.template(task_vars.get(name, default)))
         except AnsibleError as error:
             raise AnsibleError(f"The variable {name} cannot be resolved: {error}") from error
     for role in roles:
-        settings.update(typed(role, {name: value for name, value in settings.items() if isinstance(value, str)})[0])
-    return settings
+        inputs.update(typed(role, {name: value for name, value in inputs.items() if isinstance(value, str)})[0])
+    return inputs
 
 
-def typed(role, variables):
+def typed(role: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return the inputs of the role among the variables in their types, and a sentence for each that has none.
 
     An input that cannot be read as its type is returned as it is. Paths stay as they are written, since most of them
@@ -67,22 +73,34 @@ def typed(role, variables):
     return result.validated_parameters, result.error_messages
 
 
-def role_defaults(role):
+def validated(role: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs with those of the role in the types of its argument spec.
+
+    :raises BadInput: with the sentence about the first input of the role that has another type.
+    """
+    values, mistakes = typed(role, inputs)
+    if mistakes:
+        raise BadInput(mistakes[0])
+    return {**inputs, **values}
+
+
+def role_defaults(role: str) -> dict[str, Any]:
     """Return the untemplated content of ``defaults/main.yml`` of one of our roles; AnsibleError when it is missing."""
     return _defaults(collection_root() / "roles" / role / "defaults" / "main.yml")
 
 
 @lru_cache(maxsize=None)
-def _defaults(path):
+def _defaults(path: Path) -> dict[str, Any]:
     return DataLoader().load_from_file(str(path), **_TRUSTED) or {}
 
 
 @lru_cache(maxsize=None)
-def _options(path):
-    return yaml_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
+def _options(path: Path) -> dict[str, Any]:
+    options: dict[str, Any] = yaml_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
+    return options
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Return the value with the string and container types of Ansible replaced by those of Python."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}

@@ -10,11 +10,15 @@ import subprocess
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import (
+    bench_options,
+    engine_options,
+    serve_options,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     CATALOGUE,
-    resolve_group,
+    group_plans,
     valid,
 )
 
@@ -66,13 +70,13 @@ MEMBERS = [
     for release, model in COMMANDS
     for topology in GROUPED
     for host in ("node1", "node2")
-    if topology != "pipeline" or "nnodes" in lookup.serve_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"])
+    if topology != "pipeline" or "nnodes" in serve_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"])
 ]
 
 
 def member_command(release, model, topology, host):
     """The command of a node that serves with another; none where it only joins a Ray cluster."""
-    found = resolve_group(topology, plan_release=release, plan_model=model)[host]
+    found = group_plans(topology, plan_release=release, plan_model=model)[host]
     assert found["refusals"] == []
     command = found["instances"][0]["command"]
     return command[2:] if command[0] == "vllm" else None
@@ -102,14 +106,14 @@ def parser():
 
 def test_table_of_options_is_that_of_the_parser(parser):
     version = parser["version"].partition("+")[0]
-    assert lookup.serve_options(CATALOGUE, version) == parser["options"]
+    assert serve_options(CATALOGUE, version) == parser["options"]
 
 
 @pytest.mark.parametrize("command", ["serve", "latency", "throughput"])
 def test_tables_of_vllm_bench_are_those_of_its_parsers(parser, command):
     version = parser["version"].partition("+")[0]
     # --no-reranker and the like are options of their own here.
-    known = {name: kind for name, kind in lookup.bench_options(CATALOGUE, version, command).items()
+    known = {name: kind for name, kind in bench_options(CATALOGUE, version, command).items()
              if not name.startswith("no-")}
     found = parser["bench"][command]
     assert {name: found.get(name) for name in known} == known
@@ -117,7 +121,7 @@ def test_tables_of_vllm_bench_are_those_of_its_parsers(parser, command):
     if command == "serve":
         assert not others
     else:
-        engine = lookup.engine_options(CATALOGUE) & set(lookup.serve_options(CATALOGUE, version))
+        engine = engine_options(CATALOGUE) & set(serve_options(CATALOGUE, version))
         assert others - {"enable-log-requests"} == engine - set(known)  # which throughput alone has of the server's
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What holds for the collection as a whole: no two places that say the same thing differently."""
+"""Consistency of the collection: no two places that say the same thing differently."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ import pytest
 import yaml
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+# The role serving includes it where balancer_enabled is set: it is no stage and has no playbook.
+INCLUDED = ["balancer"]
 
 
 def load(path):
@@ -35,7 +38,7 @@ def role(request):
 def test_defaults_are_the_argument_specs(role):
     defaults = load(f"roles/{role}/defaults/main.yml") or {}
     options = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"].get("options", {})
-    assert sorted(defaults) == sorted(options)
+    assert sorted(defaults) == sorted(name for name, option in options.items() if not option.get("required"))
     stated = {name: option["default"] for name, option in options.items() if "default" in option}
     assert stated == {name: defaults[name] for name in stated}
 
@@ -52,14 +55,55 @@ def test_inputs_carry_the_role_name(role):
 
 
 def test_tasks_read_like_a_table_of_contents(role):
-    main = (ROOT / f"roles/{role}/tasks/main.yml").read_text("utf-8")
-    assert len(main.splitlines()) <= 60
+    lines = {path.name: len(path.read_text("utf-8").splitlines())
+             for path in (ROOT / f"roles/{role}/tasks").rglob("*.yml")}
+    assert lines["main.yml"] <= 60
+    assert {name: count for name, count in lines.items() if count > 80} == {}
     assert (ROOT / f"roles/{role}/README.md").is_file()
 
 
+def test_task_names_are_unique_within_a_role(role):
+    """A failure is reported with the name of its task only."""
+    places = {}
+    for path in sorted((ROOT / "roles" / role).glob("*/*.yml")):
+        if path.parent.name in ("tasks", "handlers"):
+            for task in tasks(yaml.safe_load(path.read_text("utf-8"))):
+                places.setdefault(task["name"], []).append(path.name)
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def tasks(entries):
+    """The tasks of a file and of its blocks."""
+    for task in entries or ():
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from tasks(task.get(part))
+
+
+def test_recorded_version_is_that_of_the_artifact():
+    assert load("galaxy.yml")["version"] == COLLECTION_VERSION
+
+
+@pytest.mark.parametrize("role", sorted(set(ROLES) - set(INCLUDED)))
 def test_every_role_has_a_playbook(role):
     plays = load(f"playbooks/{role}.yml")
     assert f"ascend.vllm.{role}" in yaml.safe_dump(plays)
+
+
+@pytest.mark.parametrize("role", INCLUDED)
+def test_included_role_is_no_stage_and_every_entry_point_is_included(role):
+    assert role not in contract.STAGES
+    assert not (ROOT / f"playbooks/{role}.yml").exists()
+    entries = {task["ansible.builtin.include_role"].get("tasks_from", "main")
+               for path in (ROOT / "roles/serving/tasks").glob("*.yml") for task in tasks(load(path))
+               if task.get("ansible.builtin.include_role", {}).get("name") == f"ascend.vllm.{role}"}
+    assert entries == set(load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"])
+
+
+def test_serving_states_the_default_of_balancer_enabled():
+    """Role defaults of the balancer are not visible in the role that includes it only where it is enabled."""
+    assert load("roles/balancer/defaults/main.yml")["balancer_enabled"] is False
+    assert "balancer_enabled | default(false)" in load("roles/serving/vars/main.yml")["__serving_balancer_enabled"]
 
 
 def test_site_takes_every_stage_in_order():
@@ -86,6 +130,21 @@ def test_check_tables_are_sound(stage):
         assert check.severity in contract.SEVERITIES
         assert check.title
         assert check.remedy.endswith(".")
+
+
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(
+    path.relative_to(ROOT).as_posix() for folder in ("docs", "inventories", "molecule", "roles")
+    for path in (ROOT / folder).rglob("*.md") if ".results" not in path.parts)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_exist(page):
+    """Relative links, and paths from the root in code style. A path with a placeholder or a wildcard is not checked."""
+    text = (ROOT / page).read_text("utf-8")
+    links = [(ROOT / page).parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
+    top = "|".join(("docs", "inventories", "molecule", "playbooks", "plugins", "roles", "tests"))
+    named = [ROOT / path for path in re.findall(rf"`((?:{top})/[\w./-]+)`", text)]
+    assert [str(path) for path in links + named if not path.exists()] == []
 
 
 def test_documented_checks_are_the_checks():

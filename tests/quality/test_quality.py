@@ -5,27 +5,34 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
 
 def call(*command, cwd=ROOT, **environment):
-    # Of its own input: an ssh of another command that runs beside it would make a common one non-blocking.
+    # An ssh of another command that runs at the same time would make a shared input non-blocking.
     return subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False,
                           stdin=subprocess.DEVNULL,
                           env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment})
 
 
 def said(done):
-    """What a command printed that succeeded."""
+    """Return the output of a command that must have succeeded."""
     assert done.returncode == 0, (
         f"{done.args} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}")
     return done.stdout
@@ -43,6 +50,23 @@ def run(*command, **options):
 ], ids=lambda command: command[0])
 def test_linter_is_content(command):
     run(*command)
+
+
+def test_annotated_modules_have_no_type_errors():
+    run("mypy")
+
+
+def test_modules_that_mypy_ignores_have_type_errors(tmp_path):
+    """A module without type errors leaves the list in pyproject.toml, so that it cannot get any again."""
+    settings = (ROOT / "pyproject.toml").read_text("utf-8")
+    ignored = {name for override in tomllib.loads(settings)["tool"]["mypy"]["overrides"]
+               if override.get("ignore_errors") for name in override["module"]}
+    strict = tmp_path / "pyproject.toml"
+    strict.write_text(settings.replace("ignore_errors = true", "ignore_errors = false"), "utf-8")
+    out = call("mypy", "--config-file", strict).stdout
+    found = re.findall(r"^playbooks/collections/(.*)\.py:\d+: error:", out, re.MULTILINE)
+    clean = ignored - {path.replace("/", ".") for path in found}
+    assert not clean, "remove these modules from the list in pyproject.toml"
 
 
 @pytest.mark.slow
@@ -80,6 +104,60 @@ def test_installed_artifact_works_in_any_folder(artifact, tmp_path):
     out = run("ansible-playbook", "-i", installed / "inventories" / "sample", "ascend.vllm.plan", "--limit", "atlas-01",
               cwd=tmp_path, ANSIBLE_COLLECTIONS_PATH=str(tmp_path), HOME=str(tmp_path))
     assert "vllm serve" in out
+
+
+@pytest.fixture(scope="session")
+def stripped(artifact, tmp_path_factory):
+    """A folder of collections with the four folders of the artifact that every way of packaging keeps, and no more."""
+    folder = tmp_path_factory.mktemp("stripped")
+    with tarfile.open(artifact) as archive:
+        kept = [each for each in archive.getmembers()
+                if each.name.split("/")[0] in ("meta", "plugins", "roles", "playbooks")]
+        archive.extractall(folder / "ansible_collections" / "ascend" / "vllm", kept, filter="data")
+    return folder
+
+
+@pytest.fixture
+def play(stripped, tmp_path):
+    """Return a function (hosts, playbook, *words) -> the finished ansible-playbook with the stripped collection."""
+    def start(hosts, playbook, *words):
+        inventory = tmp_path / "hosts.json"
+        inventory.write_text(json.dumps({"npu_nodes": {"hosts": hosts}}), "utf-8")
+        return call("ansible-playbook", "-i", inventory, f"ascend.vllm.{playbook}", *words, cwd=tmp_path,
+                    ANSIBLE_COLLECTIONS_PATH=str(stripped), HOME=str(tmp_path))
+    return start
+
+
+def test_stripped_collection_plans(stripped, tmp_path):
+    shutil.copytree(ROOT / "inventories" / "sample", tmp_path / "sample", ignore=shutil.ignore_patterns(".*"))
+    out = run("ansible-playbook", "-i", tmp_path / "sample", "ascend.vllm.plan", cwd=tmp_path,
+              ANSIBLE_COLLECTIONS_PATH=str(stripped), HOME=str(tmp_path))
+    assert out.count("vllm serve") == 4
+
+
+def test_stripped_collection_observes_and_judges_a_node(play, tmp_path):
+    """There is no npu-smi at the given path."""
+    done = play({"here": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable,
+                          "npu_driver_npu_smi_path": str(tmp_path / "npu-smi")}}, "npu_driver")
+    assert done.returncode == 2, done.stdout
+    result = json.loads((tmp_path / ".results" / "here" / "npu_driver.json").read_text("utf-8"))
+    jsonschema.validate(result, json.loads((ROOT / "docs" / "schemas" / "stage-result-v1.json").read_text("utf-8")))
+    assert (result["status"], result["error"], result["collection_version"]) == ("failed", None, COLLECTION_VERSION)
+    assert {check["id"]: check["actual"] for check in result["checks"] if check["status"] == "failed"}[
+        "npu_driver.npu_smi"] == "npu-smi was not found"
+    assert "npu_driver.npu_smi: expected a table of NPUs, found npu-smi was not found." in done.stdout
+
+
+def test_stripped_collection_reports_a_site_whose_nodes_fail(play, tmp_path):
+    """Without Python on the node nothing can be observed there, and the diagnostics cannot leave anything there."""
+    done = play({"here": {"ansible_connection": "local", "ansible_python_interpreter": str(tmp_path / "python")}},
+                "site", "--tags", "npu_driver")
+    assert done.returncode == 2, done.stdout
+    report = json.loads((tmp_path / ".results" / "report.json").read_text("utf-8"))
+    jsonschema.validate(report, json.loads((ROOT / "docs" / "schemas" / "report-v1.json").read_text("utf-8")))
+    assert (report["failing_hosts"], report["collection_version"]) == (["here"], COLLECTION_VERSION)
+    assert [check["id"] for check in report["findings"] if check["status"] == "failed"] == ["npu_driver.observation"]
+    assert "1 of 1 hosts failed: here" in done.stdout
 
 
 def test_clone_in_any_folder_finds_itself_and_not_a_copy_in_the_home(tmp_path):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import patch as patching
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import DEFAULTS
 
@@ -22,7 +22,7 @@ def patch():
     """The patch of the plan that the test bed deploys."""
     if not TESTBED.is_dir():
         pytest.skip("the test bed is not part of this copy")
-    return resolve.resolve(load_catalogue([TESTBED / "catalogue.yml"]), DEFAULTS)["patch"]
+    return resolve(load_catalogue([TESTBED / "catalogue.yml"]), DEFAULTS)["patch"]
 
 
 def test_patch_is_for_the_file_of_the_stand_in_image(patch):

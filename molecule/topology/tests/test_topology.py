@@ -93,7 +93,7 @@ def test_the_model_read_the_picture_and_only_the_head_was_asked(name):
     assert "TONGYI" in json.dumps(answer["actual"])
     (other,) = checks(name, "node2", "functional").values()
     assert other["status"] == "not_run"
-    assert "node1 answers for the whole group" in other["message"]
+    assert "node1 serves for the whole group" in other["message"]
 
 
 @pytest.mark.parametrize("name", [*SERVING, "ray"])

@@ -1,20 +1,29 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look-ups in the catalogue: hardware, releases, models and the options of ``vllm serve`` and ``vllm bench``.
+"""Lookups in the catalogue: releases and the options of ``vllm serve`` and ``vllm bench``. Every function is pure.
 
-The catalogue is plain data (``catalogue/*.yml``, shape in ``catalogue/schema.json``). Every function is pure.
+PRIVATE to the collection.
 """
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-VALUE, SWITCH, FLAG = "value", "switch", "flag"
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Option, OptionKind
+
+VALUE: OptionKind = "value"
+SWITCH: OptionKind = "switch"
+FLAG: OptionKind = "flag"
 
 
-def merge(base, overlay):
-    """Return base with the mappings of overlay merged into it by key; other values of overlay replace those of base."""
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return base with the mappings of overlay merged into it by key; any other value of overlay replaces that of base.
+
+    Neither argument is changed.
+    """
     merged = dict(base)
     for key, value in overlay.items():
         old = merged.get(key)
@@ -22,56 +31,56 @@ def merge(base, overlay):
     return merged
 
 
-def release_id(text):
-    """Return the name of a release as its git and image tags spell it: ``0.11.0rc1`` is ``v0.11.0rc1``."""
+def release_id(text: str) -> str:
+    """Return the name of a release with the leading v of its git and image tags: ``v0.11.0rc1`` for ``0.11.0rc1``."""
     return "v" + text if text[:1].isdigit() else text
 
 
-def version_key(version):
-    """Return a vLLM version such as ``0.11.0`` as a tuple of numbers that sorts."""
+def version_key(version: str) -> tuple[int, ...]:
+    """Return a vLLM version such as ``0.11.0`` as a sort key."""
     return tuple(int(part) for part in version.split("."))
 
 
-def serve_options(catalogue, vllm):
-    """Return ``{option: VALUE | SWITCH | FLAG}`` of ``vllm serve`` in that vLLM version.
+def serve_options(catalogue: Catalogue, vllm: str) -> dict[str, OptionKind]:
+    """Return the options of ``vllm serve`` in a vLLM version and their kinds.
 
     Raises KeyError when the catalogue does not know the options of that version.
     """
     return _options(catalogue, catalogue["serve_options"], vllm)
 
 
-def bench_options(catalogue, vllm, command):
-    """Return ``{option: VALUE | SWITCH | FLAG}`` of ``vllm bench <command>`` itself, without those of the engine.
+def bench_options(catalogue: Catalogue, vllm: str, command: str) -> dict[str, OptionKind]:
+    """Return the options of ``vllm bench <command>`` itself, without engine options, and their kinds.
 
     Raises KeyError when the catalogue does not know the options of that version.
     """
     return _options(catalogue, catalogue["bench_options"][command], vllm)
 
 
-def engine_options(catalogue):
-    """Return the names of the options of ``vllm serve`` that an engine without the HTTP server takes too."""
+def engine_options(catalogue: Catalogue) -> set[str]:
+    """Return the options of ``vllm serve`` that configure the engine and not its HTTP server."""
     return {name for name, option in catalogue["serve_options"].items() if not option.get("frontend")}
 
 
-def nearest(name, known):
-    """Return the known name that looks most like the given one, or None."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most similar to the given one, or None."""
     matches = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 
-def _options(catalogue, options, vllm):
+def _options(catalogue: Catalogue, options: Mapping[str, Option], vllm: str) -> dict[str, OptionKind]:
     if vllm not in catalogue["vllm_versions"]:
         raise KeyError(vllm)
     now = version_key(vllm)
     return {name: _kind(option) for name, option in options.items() if _within(option, now)}
 
 
-def _kind(option):
+def _kind(option: Option) -> OptionKind:
     if option.get("switch"):
         return SWITCH
     return FLAG if option.get("flag") else VALUE
 
 
-def _within(option, now):
+def _within(option: Option, now: tuple[int, ...]) -> bool:
     since, until = option.get("since"), option.get("until")
     return (since is None or now >= version_key(since)) and (until is None or now < version_key(until))

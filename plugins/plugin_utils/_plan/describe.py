@@ -1,13 +1,26 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan as text for people."""
+"""Format a plan for people.
+
+PRIVATE to the collection.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 
-def describe(plan, host):
-    """Return a plan without refusals as a text of several lines, one option of the command on each."""
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
+    Group,
+    HealthCheck,
+    Instance,
+    Mount,
+    Plan,
+)
+
+
+def describe(plan: Plan, host: str) -> str:
+    """Return a plan without refusals as text, with one option of the command per line."""
     release, image = plan["release"], plan["image"]
     lines = [
         "%s: plan %s" % (host, plan["hash"]),
@@ -23,7 +36,7 @@ def describe(plan, host):
     lines.append(_row("model", "%s in %s, served as %s" % (
         plan["model"]["name"], plan["model"]["path"], plan["model"]["served_name"])))
     if plan["patch"]:
-        lines.append(_row("patch", "%(id)s of %(target)s, kept as %(host_path)s" % plan["patch"]))
+        lines.append(_row("patch", "%(id)s for %(target)s, stored as %(host_path)s" % plan["patch"]))
     lines.append(_row("health", _health(plan["health_check"])))
     if plan["group"]:
         lines.append(_row("group", _group(plan["group"])))
@@ -33,22 +46,22 @@ def describe(plan, host):
     return "\n".join(lines)
 
 
-def _group(group):
+def _group(group: Group) -> str:
     members = ", ".join("%(host)s (%(address)s)" % member for member in group["members"])
-    return "%s of %s; this is number %d, the head is reached at port %d" % (
+    return "%s of %s; this host has rank %d, the port of the head is %d" % (
         group["topology"], members, group["rank"], group["port"])
 
 
-def _instance(instance):
+def _instance(instance: Instance) -> list[str]:
     ports = instance["hccl_ports"]
-    hccl = "HCCL host %d-%d, NPU %d-%d" % (*ports["host"], *ports["npu"]) if ports else "HCCL's defaults"
+    hccl = "HCCL host %d-%d, NPU %d-%d" % (*ports["host"], *ports["npu"]) if ports else "HCCL defaults"
     limits = "shm %(shm_size)s, restart %(restart_policy)s" % instance
     return [
         "",
         "  Instance %d: container %s %s" % (
-            instance["index"], instance["name"], "at " + instance["url"] if instance["serves"] else "without HTTP"),
+            instance["index"], instance["name"], "at %s" % instance["url"] if instance["serves"] else "without an API"),
         _row("NPUs", ", ".join(map(str, instance["npus"]))),
-        _row("ports", "%s:%d, %s" % (instance["bind"], instance["port"], hccl) if instance["serves"] else hccl),
+        _row("ports", "%s:%s, %s" % (instance["bind"], instance["port"], hccl) if instance["serves"] else hccl),
         _row("limits", limits + (", privileged" if instance["privileged"] else "")),
         _row("API key", "from " + instance["secrets_path"] if instance["secrets_path"] else "none"),
         *_rows("devices", instance["devices"]),
@@ -59,21 +72,21 @@ def _instance(instance):
     ]
 
 
-def _health(check):
+def _health(check: HealthCheck | None) -> str:
     if check is None:
         return "no health check"
-    return "looked at every %d s, unhealthy after %d failures%s" % (
+    return "checked every %d s, unhealthy after %d failures%s" % (
         check["interval_s"], check["retries"], ", then restarted" if check["restart"] else "")
 
 
-def _mount(mount):
+def _mount(mount: Mount) -> str:
     place = mount["source"] if mount["source"] == mount["target"] else "%(source)s on %(target)s" % mount
     return "%s (%s, %s)" % (place, mount["type"], "read-only" if mount["read_only"] else "writable")
 
 
-def _options(command):
-    """Return the words of the command as lines, a new one at each option."""
-    lines = [[]]
+def _options(command: list[str]) -> list[str]:
+    """Return the command as lines, a new one for each option."""
+    lines: list[list[str]] = [[]]
     for word in command:
         if word.startswith("--"):
             lines.append(["  " + word])
@@ -82,9 +95,9 @@ def _options(command):
     return [" ".join(line) for line in lines]
 
 
-def _rows(title, values):
+def _rows(title: str, values: Sequence[str]) -> list[str]:
     return [_row(title if number == 0 else "", value) for number, value in enumerate(values)]
 
 
-def _row(title, value):
+def _row(title: str, value: str) -> str:
     return "  %-12s %s" % (title, value)

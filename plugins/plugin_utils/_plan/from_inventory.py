@@ -3,70 +3,119 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan of a host, resolved on the controller from catalogue and variables, without asking the node.
 
-PRIVATE to the collection.
+PRIVATE to the collection. It is resolved once per host and run, and filed; every later task reads it. A plan of another
+run is never used, nor one whose inputs have changed within the run, as where a play includes a role twice.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.renamed_inputs import renamed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_settings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import NoPlan, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_defaults, role_inputs
 
 ROLES = ("plan", "image", "weights", "serving")
 # The plan is registered, printed and filed: it may know that there is a secret, never which.
 SECRETS = ("serving_api_key", "weights_hub_token")
 
 
-def resolve_plan(templar, task_vars):
-    """Return the plan of the task's host; raises AnsibleActionFail with every refusal when it cannot be deployed."""
-    host, inputs = task_vars["inventory_hostname"], Inputs(templar, task_vars)
-    plan = inputs.plan(host, load_catalogue(inputs[host]["plan_catalogue"]))
-    if plan["refusals"]:
-        sentences = " ".join(refusal["message"] for refusal in plan["refusals"])
-        raise AnsibleActionFail(f"{host} cannot be deployed like this, and nothing was changed. {sentences}",
-                                result={"refusals": plan["refusals"]})
-    return plan
+def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
+    """Return ``{input of the plan: digest of its value before templating}``, the same for a task of any role.
+
+    Of secrets only whether there is one: the digests are filed.
+    """
+    found = {}
+    for role in ROLES:
+        for name, default in role_defaults(role).items():
+            value = plain(task_vars.get(name, default))
+            text = json.dumps(bool(value) if name in SECRETS else value, sort_keys=True)
+            found[name] = hashlib.sha256(text.encode()).hexdigest()[:12]
+    del found["plan_show"]  # does not change the plan
+    return found
 
 
-class Inputs(dict):
-    """``{host: inputs}`` of the roles that make a plan, read when they are asked for.
+class Plans:
+    """The plans of hosts in this run: read where they are filed, otherwise resolved from the inventory and filed.
 
-    The task's host has its own variables; another one those of the inventory and what holds for it too.
+    :param templar: of the action. :param task_vars: of the action's task.
     """
 
-    def __init__(self, templar, task_vars):
+    def __init__(self, templar: Any, task_vars: Mapping[str, Any], records: Records) -> None:
+        self.inputs = HostInputs(templar, task_vars)
+        self._hostvars = task_vars.get("hostvars", {})
+        self._records = records
+
+    def __getitem__(self, host: str) -> Plan:
+        """Return the plan of a host; AnsibleActionFail with every refusal when it cannot be deployed."""
+        digests = input_digests(self.inputs.variables(host))
+        try:
+            return self._records.read_plan(host, digests)
+        except NoPlan:
+            plan = self._resolve(host)
+            self._records.write_plan(host, plan, digests)
+            return plan
+
+    def _resolve(self, host: str) -> Plan:
+        old_names = renamed(self.inputs.variables(host))
+        if old_names:
+            raise AnsibleActionFail(f"{host}: {' '.join(old_names)}")
+        catalogue = load_catalogue(self.inputs[host]["plan_catalogue"])
+        plan = resolve(catalogue, self._without_secrets(host), host,
+                       {name: self._without_secrets(name) for name in self._members(host)})
+        if plan["refusals"]:
+            sentences = " ".join(refusal["message"] for refusal in plan["refusals"])
+            raise AnsibleActionFail(f"{host} cannot be deployed like this, and nothing was changed. {sentences}",
+                                    result={"refusals": plan["refusals"]})
+        return plan
+
+    def _members(self, host: str) -> list[str]:
+        """The hosts of the inventory that serve together with this one, itself included."""
+        named = self.inputs[host]["serving_hosts"]
+        if self.inputs[host]["serving_topology"] not in GROUPED or not isinstance(named, list):
+            return []
+        return [name for name in named if name in self._hostvars]
+
+    def _without_secrets(self, host: str) -> dict[str, Any]:
+        return {**self.inputs[host], **{secret: "set" for secret in SECRETS if self.inputs[host][secret]}}
+
+
+class HostInputs(dict[str, dict[str, Any]]):
+    """``{host: inputs}`` of roles, read when they are asked for.
+
+    The task's host has its own variables; another one those of the inventory and what the play sets for all hosts.
+    """
+
+    def __init__(self, templar: Any, task_vars: Mapping[str, Any], roles: tuple[str, ...] = ROLES) -> None:
         super().__init__()
         self._templar = templar
         self._task_vars = task_vars
-        self._shared = None
+        self._roles = roles
+        self._shared: dict[str, Any] | None = None
 
-    def __missing__(self, host):
-        variables = self._task_vars
-        if host != variables["inventory_hostname"]:
-            if self._shared is None:
-                self._shared = shared_variables(variables)
-            variables = {**variables["hostvars"].raw_get(host), **self._shared}
-        self[host] = role_settings(self._templar, variables, *ROLES)
+    def __missing__(self, host: str) -> dict[str, Any]:
+        self[host] = role_inputs(self._templar, self.variables(host), *self._roles)
         return self[host]
 
-    def plan(self, host, catalogue):
-        """Return the plan of a host, with its refusals, from its inputs and those of the hosts that serve with it."""
-        return resolve(catalogue, self._told(host), host, {name: self._told(name) for name in self._members(host)})
-
-    def _members(self, host):
-        named = self[host]["serving_hosts"]
-        if self[host]["serving_topology"] not in GROUPED or not isinstance(named, list):
-            return []
-        return [name for name in named if name in self._task_vars["hostvars"]]
-
-    def _told(self, host):
-        return {**self[host], **{secret: "set" for secret in SECRETS if self[host][secret]}}
+    def variables(self, host: str) -> Mapping[str, Any]:
+        """Return the variables of a host, before templating."""
+        if host == self._task_vars["inventory_hostname"]:
+            return self._task_vars
+        if self._shared is None:
+            self._shared = shared_variables(self._task_vars)
+        return {**self._task_vars["hostvars"].raw_get(host), **self._shared}
 
 
-def shared_variables(task_vars):
-    """Return what the play, the role or the task sets: not among the variables of another host, it holds for it too."""
+def shared_variables(task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the play, the role or the task sets for all hosts, which is not among the variables of one host."""
     mine = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
     return {name: value for name, value in task_vars.items() if name not in mine or mine[name] != value}

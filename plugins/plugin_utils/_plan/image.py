@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs: the image by its name and pin, and the one file of it that is replaced.
+"""The image of a plan: its name and digest, and the one file of it that may be patched.
 
 PRIVATE to the plan.
 """
@@ -10,46 +10,51 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import release_id
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Hardware, Image, Patch, Release
 
 
-def image(hardware, release, inputs, findings):
-    """Return the name under which the nodes hold the image, and what pins it."""
+def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings: Findings) -> Image:
+    """Return the image to run: by default the one that the release publishes for the hardware."""
     repository = inputs.text("image_repository") or release["image"]["repository"]
-    variant, tag, pin = inputs.text("image_variant"), inputs.text("image_tag"), inputs.text("image_digest")
+    variant, tag, digest = inputs.text("image_variant"), inputs.text("image_tag"), inputs.text("image_digest")
     if re.search(r"@|:[^/]*$", repository):
         findings.refuse(
             "image_repository",
-            "image_repository is %s, but must not hold a tag or digest; write them in image_tag and image_digest.",
+            "image_repository is %s, but must not contain a tag or digest; set them in image_tag and image_digest.",
             repository)
     if variant and variant not in release["image"]["variants"]:
+        variants = release["image"]["variants"]
         findings.refuse(
             "image_variant",
-            "image_variant is %s, but release %s has %s.",
-            variant, release["id"], ", ".join(release["image"]["variants"]) or "no variants")
+            "image_variant is %s, but release %s has %s; correct it or leave it empty.",
+            variant, release["id"], "the variants " + ", ".join(variants) if variants else "no variants")
     suffix = hardware["image_suffix"]
     if suffix and suffix not in release["image"]["chips"]:
         findings.refuse(
             "plan_hardware",
-            "plan_hardware is %s, for which release %s has no image: those have the suffix -%s.",
+            "plan_hardware is %s, but release %s has no image for it (tag suffix -%s); choose another release.",
             hardware["id"], release["id"], suffix)
     expected = "-".join(part for part in (release["id"], suffix, variant) if part)
-    tag = lookup.release_id(tag) if re.match(r"[0-9]+\.[0-9]+\.[0-9]+", tag) else tag
+    tag = release_id(tag) if re.match(r"[0-9]+\.[0-9]+\.[0-9]+", tag) else tag
     if tag and tag != expected:
         _check_tag(tag, expected, hardware, release, findings)
-    if pin and not re.match(r"^sha256:[0-9a-f]{64}$", pin):
-        findings.refuse("image_digest", "image_digest must be sha256: and 64 hex digits, but is %s.", pin)
-    if not pin:
+    if digest and not re.match(r"^sha256:[0-9a-f]{64}$", digest):
+        findings.refuse(
+            "image_digest", "image_digest must be sha256: followed by 64 hexadecimal digits, but is %s.", digest)
+    if not digest:
         findings.warn(
             "image_digest",
-            "image_digest is empty, so the tag alone decides what runs; pin the digest that the image stage reports.")
+            "image_digest is empty, so the tag alone decides which image runs; set it to the digest that the image "
+            "stage reports.")
     tag = tag or expected
-    return {"reference": repository + ":" + tag, "repository": repository, "tag": tag, "digest": pin or None,
+    return {"reference": repository + ":" + tag, "repository": repository, "tag": tag, "digest": digest or None,
             "archive": inputs.text("image_archive") or None}
 
 
-def _check_tag(tag, expected, hardware, release, findings):
-    """Refuse a tag that names another release or other chips; a tag of the site's own is only told."""
+def _check_tag(tag: str, expected: str, hardware: Hardware, release: Release, findings: Findings) -> None:
+    """Refuse a tag of another release or for other chips; warn of a tag that upstream does not publish."""
     named = re.match(r"^(v[0-9]+\.[0-9]+\.[0-9]+(?:rc[0-9]+|\.post[0-9]+)?)((?:-.+)?)$", tag)
     parts = named.group(2).split("-")[1:] if named else []
     chips, published = release["image"]["chips"], release["image"]["chips"] + release["image"]["variants"]
@@ -70,43 +75,43 @@ def _check_tag(tag, expected, hardware, release, findings):
     else:
         findings.warn(
             "image_tag",
-            "image_tag is %s where release %s on this hardware has %s; make sure that the image is of that release.",
-            tag, release["id"], expected)
+            "image_tag is %s, but the image of release %s for this hardware is tagged %s; make sure that yours is of "
+            "that release.", tag, release["id"], expected)
 
 
-def patch(release, inputs, findings):
+def resolve_patch(release: Release, inputs: Inputs, findings: Findings) -> Patch | None:
     """Return the patch to apply, or None. serving_patches is auto (what the release requires) or a list of ids."""
     patches, architecture = release["patches"], inputs.text("plan_architecture")
     required = [name for name, entry in patches.items() if entry["policy"] == "required"
                 and architecture in ["", *entry["architectures"]]]
     wanted = required if inputs.is_auto("serving_patches") else [str(name) for name in inputs.items("serving_patches")]
-    chosen = [name for name in wanted if _may_patch(name, release, inputs, findings)]
+    chosen = [name for name in wanted if _is_applicable(name, release, inputs, findings)]
     for name in sorted(set(required) - set(wanted)):
         findings.warn(
             "serving_patches",
-            "serving_patches leaves out %s, which release %s needs for right answers.", name, release["id"])
+            "serving_patches leaves out %s, which release %s needs for correct answers.", name, release["id"])
     if len(chosen) > 1:
         findings.refuse(
             "serving_patches",
-            "serving_patches names %s, but one patch at a time is supported.", ", ".join(chosen))
+            "serving_patches names %s, but only one patch can be applied; keep one of them.", ", ".join(chosen))
     if not chosen:
         return None
     entry = patches[chosen[0]]
     path = "%s/patches/%s-%s.py" % (inputs.path("serving_state_path"), chosen[0], entry["patched_sha256"][:12])
-    return {"id": chosen[0], "host_path": path,
-            **{key: entry[key] for key in ("target", "pattern", "replacement", "sha256", "patched_sha256")}}
+    return {"id": chosen[0], "host_path": path, "target": entry["target"], "pattern": entry["pattern"],
+            "replacement": entry["replacement"], "sha256": entry["sha256"], "patched_sha256": entry["patched_sha256"]}
 
 
-def _may_patch(name, release, inputs, findings):
-    """Tell whether the patch exists for the release and the host's architecture, and refuse it otherwise."""
+def _is_applicable(name: str, release: Release, inputs: Inputs, findings: Findings) -> bool:
+    """Return whether the release has the patch for the architecture of the host; refuse the patch otherwise."""
     entry, architecture = release["patches"].get(name), inputs.text("plan_architecture")
     if entry is None:
-        why = "which release %s does not have" % release["id"]
+        reason = "which release %s does not have" % release["id"]
     elif entry["policy"] == "fixed":
-        why = "which release %s must not get: %s" % (release["id"], entry["reason"])
+        reason = "which must not be applied to release %s: %s" % (release["id"], entry["reason"])
     elif architecture and architecture not in entry["architectures"]:
-        why = "which release %s needs on %s only" % (release["id"], ", ".join(entry["architectures"]))
+        reason = "which release %s needs on %s only" % (release["id"], ", ".join(entry["architectures"]))
     else:
         return True
-    findings.refuse("serving_patches", "serving_patches names %s, %s; take it out.", name, why)
+    findings.refuse("serving_patches", "serving_patches names %s, %s; remove it.", name, reason)
     return False

@@ -1,102 +1,110 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a plan is made from: the inputs with their types checked, and the findings on the way.
+"""Typed access to the inputs of a plan, and the warnings and refusals found while it is resolved.
 
-PRIVATE to the plan. A bad input is written down as a refusal and a harmless value is used in its place, so that one
-run names every mistake at once.
+A bad input is recorded as a refusal and replaced by a harmless value, so that one run reports every mistake.
+
+PRIVATE to the plan.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Finding
+
+_T = TypeVar("_T")
+
 
 class Findings:
-    """Warnings and refusals: lists of ``{"id", "message"}``, each message one sentence or two."""
+    """Warnings and refusals. The message of each is one or two sentences."""
 
-    def __init__(self):
-        self.warnings = []
-        self.refusals = []
+    def __init__(self) -> None:
+        self.warnings: list[Finding] = []
+        self.refusals: list[Finding] = []
 
-    def warn(self, finding, message, *values):
-        """Note what is worth knowing and does not stop the deployment; the values fill the message."""
+    def warn(self, finding: str, message: str, *values: object) -> None:
+        """Record a warning, which does not stop the deployment; the values are filled into the message."""
         self._add(self.warnings, finding, message, values)
 
-    def refuse(self, finding, message, *values):
-        """Note what makes the deployment impossible: the variable, what was expected, what was found, what to do."""
+    def refuse(self, finding: str, message: str, *values: object) -> None:
+        """Record why the deployment is refused: the variable, what was expected, what was found, what to do."""
         self._add(self.refusals, finding, message, values)
 
     @staticmethod
-    def _add(findings, finding, message, values):
-        found = {"id": finding, "message": message % values}
+    def _add(findings: list[Finding], finding: str, message: str, values: tuple[object, ...]) -> None:
+        found: Finding = {"id": finding, "message": message % values}
         if found not in findings:  # an input may be read once per instance
             findings.append(found)
 
 
 class Inputs:
-    """Typed access to ``{variable: value}``. Before ansible-core 2.19 a templated number arrives as a string."""
+    """Typed access to ``{variable: value}``. Before ansible-core 2.19 a templated number is text."""
 
-    def __init__(self, values, findings):
+    def __init__(self, values: Mapping[str, Any], findings: Findings) -> None:
         self._values = values
         self._findings = findings
 
-    def text(self, name):
-        """Return a stripped string; an empty or null value is the empty string."""
+    def text(self, name: str) -> str:
+        """Return the text without surrounding blanks; an empty string stands for null."""
         value = self._values.get(name)
         if isinstance(value, (dict, list)):
-            return self._refused(name, "a text", value, "")
+            return self._refused(name, "a string", value, "")
         return "" if value is None else str(value).strip()
 
-    def is_auto(self, name):
-        """Tell whether the input is the word auto; it may be a list or number otherwise."""
-        return self._values.get(name) == "auto"
+    def is_auto(self, name: str) -> bool:
+        """Return whether the input is the word auto; its other values may be lists or numbers."""
+        return bool(self._values.get(name) == "auto")
 
-    def integer(self, name, low, high):
-        """Return a whole number within [low, high]."""
+    def integer(self, name: str, low: int, high: int) -> int:
+        """Return an integer from low to high."""
         value = self._values.get(name)
         try:
             number = int(str(value))
         except ValueError:
             number = None
         if isinstance(value, bool) or number is None or not low <= number <= high:
-            return self._refused(name, "a whole number from %d to %d" % (low, high), value, low)
+            return self._refused(name, "an integer from %d to %d" % (low, high), value, low)
         return number
 
-    def boolean(self, name):
-        """Return a truth value."""
+    def boolean(self, name: str) -> bool:
+        """Return a Boolean."""
         value = self._values.get(name)
         words = {"true": True, "yes": True, "false": False, "no": False}
         if str(value).lower() not in words:
             return self._refused(name, "true or false", value, False)
         return words[str(value).lower()]
 
-    def choice(self, name, allowed):
+    def choice(self, name: str, allowed: Sequence[str]) -> str:
         """Return one of the allowed strings."""
         value = self.text(name)
         if value not in allowed:
             return self._refused(name, "one of " + ", ".join(allowed), value, allowed[0])
         return value
 
-    def path(self, name):
+    def path(self, name: str) -> str:
         """Return an absolute path without a trailing slash."""
         value = self.text(name)
         if not value.startswith("/") or ":" in value:
             return self._refused(name, "an absolute path without a colon", value, "/")
         return value.rstrip("/") or "/"
 
-    def mapping(self, name):
-        """Return a dict; null is empty."""
+    def mapping(self, name: str) -> dict[str, Any]:
+        """Return a dictionary; null counts as an empty one."""
         value = self._values.get(name)
         if value in (None, ""):
             return {}
-        return value if isinstance(value, dict) else self._refused(name, "a mapping (name: value)", value, {})
+        return value if isinstance(value, dict) else self._refused(name, "a mapping of names to values", value, {})
 
-    def items(self, name):
-        """Return a list; null is empty."""
+    def items(self, name: str) -> list[Any]:
+        """Return a list; null counts as an empty one."""
         value = self._values.get(name)
         if value in (None, ""):
             return []
         return value if isinstance(value, list) else self._refused(name, "a list", value, [])
 
-    def _refused(self, name, expected, value, instead):
+    def _refused(self, name: str, expected: str, value: object, instead: _T) -> _T:
         self._findings.refuse(name, "%s must be %s, but is %r.", name, expected, value)
         return instead

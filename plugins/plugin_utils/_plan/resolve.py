@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan: what is deployed on one node, worked out from the catalogue and the inventory's variables alone.
+"""Resolve a plan: what is deployed on a host, derived from the catalogue and the inventory alone.
 
-``resolve`` is pure. No host is asked and none is touched before a plan has no refusals.
+``resolve`` is pure. No node is contacted before its plan is free of refusals.
+
+PRIVATE to the collection.
 """
 
 from __future__ import annotations
@@ -11,141 +13,242 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container, serve_arguments
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import image as plan_image
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import topology as plan_topology
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import nearest, release_id
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
+    HCCL_DEFAULT_PORTS,
+    HEALTH_TARGET,
+    LAUNCHER,
+    base_environment,
+    bind_mount,
+    check_memory,
+    docker_health_check,
+    hccl_environment,
+    hccl_ports,
+    instance_mounts,
+    place_instances,
+    resolve_health_check,
+    usable_npus,
+)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.image import resolve_image, resolve_patch
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.serve_arguments import (
+    check_arguments,
+    merge_arguments,
+    option_names,
+    render,
+    set_shutdown_timeout,
+    set_weight_nz,
+)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import (
+    TOPOLOGIES,
+    Members,
+    group_environment,
+    instance_command,
+    join_placement,
+    npus_per_copy,
+    resolve_conflicts,
+    resolve_group,
+)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
+    Catalogue,
+    ContainerSettings,
+    Group,
+    Hardware,
+    HardwareProfile,
+    HealthCheck,
+    Image,
+    Instance,
+    Membership,
+    Model,
+    ModelEntry,
+    Mount,
+    Patch,
+    Plan,
+    Ports,
+    Release,
+)
 
 SCHEMA = "ascend.vllm/plan/v1"
 
+# Left out of the hash of an instance, because they do not reach its container.
+_NOT_HASHED = ("index", "npus", "serves", "url", "hash", "labels")
 
-def resolve(catalogue, inputs, host=None, members=None):
-    """Return the plan of one node.
+_T = TypeVar("_T")
 
-    No secret may be among the inputs: for serving_api_key any text stands for «there is one».
 
-    :param catalogue: the merged catalogue, as ``catalogue/schema.json`` describes it.
-    :param inputs: ``{variable: value}``, the templated inputs of the roles plan, image, weights and serving.
-    :param host: the name of the node in the inventory; needed where it serves together with others.
-    :param members: ``{host: inputs}`` of the nodes of serving_hosts that the inventory has, in that order.
-    :returns: dict of schema ascend.vllm/plan/v1. With refusals it is not to be deployed and may lack instances.
+@dataclass(frozen=True)
+class _Common:
+    """What all instances of a host have in common."""
+
+    hardware: Hardware
+    model: Model
+    group: Group | None
+    settings: ContainerSettings
+    environment: dict[str, str]
+    mounts: list[Mount]
+    health_check: HealthCheck | None
+    options: list[str]
+
+
+def resolve(
+    catalogue: Catalogue, inputs: Mapping[str, Any], host: str | None = None, members: Members | None = None,
+) -> Plan:
+    """Return the plan of a host.
+
+    The inputs must not contain secrets: any text as serving_api_key means that there is a key.
+
+    :param inputs: the templated inputs of the roles plan, image, weights and serving.
+    :param host: the inventory name of the host; required if it is in a group.
+    :param members: ``{host: inputs}`` of the hosts in serving_hosts that are in the inventory, in that order.
     """
     plan, findings = _resolve(catalogue, inputs, host, members or {})
     if plan["group"] and not findings.refusals:
-        _join_hashes(catalogue, plan, members, findings)
+        _join_hashes(catalogue, plan, plan["group"], members or {}, findings)
     if plan["instances"]:
         plan["hash"] = digest([plan["image"], [instance["hash"] for instance in plan["instances"]]])
-    plan.update(warnings=findings.warnings, refusals=findings.refusals)
+    plan["warnings"], plan["refusals"] = findings.warnings, findings.refusals
     return plan
 
 
-def serving(plan):
-    """Return the instances of a plan that answer HTTP: all of them, but for those of a group that is not their head."""
+def serving_instances(plan: Plan) -> list[Instance]:
+    """Return the instances of a plan that have an HTTP API; in a group only the head has one."""
     return [instance for instance in plan["instances"] if instance["serves"]]
 
 
-def answers_elsewhere(plan):
-    """Return why a node without an instance of serving() is not asked or measured by itself."""
-    return "%s answers for the whole group, and is asked there" % plan["group"]["members"][0]["host"]
+def no_api_reason(plan: Plan) -> str:
+    """Return why requests are not sent to a host of a group that has no HTTP API."""
+    head = cast(Group, plan["group"])["members"][0]["host"]
+    return "%s serves for the whole group and is tested there" % head
 
 
-def _resolve(catalogue, inputs, host, members):
-    """Return (plan, findings) of one node, its hashes those of the node alone."""
+def _resolve(
+    catalogue: Catalogue, values: Mapping[str, Any], host: str | None, members: Members,
+) -> tuple[Plan, Findings]:
+    """Return the plan of a host and its findings. Its hashes do not depend on the other hosts of a group yet."""
     findings = Findings()
-    inputs = Inputs(inputs, findings)
-    plan = {"schema": SCHEMA, "hash": None, "hardware": None, "release": None, "model": None, "image": None,
-            "instances": [], "patch": None, "group": None, "health_check": None, "driver": container.driver(inputs),
-            "docker_socket": inputs.path("plan_docker_socket")}
+    inputs = Inputs(values, findings)
     chosen = _choose(catalogue, inputs, findings)
-    if chosen:
-        group = plan_topology.group(catalogue, chosen[1], inputs, findings, host, members)
-        plan.update(_deployment(catalogue, chosen, inputs, findings, group, members))
-    return plan, findings
+    if chosen is None:
+        missing = dict.fromkeys(
+            ("hash", "hardware", "release", "model", "image", "patch", "group", "docker_socket", "health_check"))
+        return cast(Plan, {"schema": SCHEMA, **missing, "npus": [], "instances": [], "warnings": [],
+                           "refusals": []}), findings
+    hardware, release, model = chosen
+    group = resolve_group(catalogue, release, inputs, findings, host, members)
+    return _deployment(catalogue, hardware, release, model, group, inputs, members, findings), findings
 
 
-def _join_hashes(catalogue, plan, members, findings):
+def _join_hashes(catalogue: Catalogue, plan: Plan, group: Group, members: Members, findings: Findings) -> None:
     """Make the hash of every member depend on all of them: a group is replaced as a whole or not at all."""
-    group = plan["group"]
+    hashes = []
     for member in group["members"]:
         other, found = plan, findings
         if member["host"] != group["host"]:
             other, found = _resolve(catalogue, members[member["host"]], member["host"], members)
         if found.refusals:
             findings.refuse(
-                "serving_hosts", "%s, which serves with %s, cannot be deployed: %s", member["host"], group["host"],
-                found.refusals[0]["message"])
+                "serving_hosts", "%s, which is in one group with %s, cannot be deployed: %s",
+                member["host"], group["host"], found.refusals[0]["message"])
             return
-        member["hash"] = other["instances"][0]["hash"]
-    whole = digest([member["hash"] for member in group["members"]])
-    for member in group["members"]:
-        member["hash"] = digest([member["hash"], whole])
+        hashes.append(other["instances"][0]["hash"])
+    whole = digest(hashes)
+    for member, own in zip(group["members"], hashes):
+        member["hash"] = digest([own, whole])
     (instance,) = plan["instances"]
     instance["hash"] = group["members"][group["rank"]]["hash"]
     instance["labels"] = {labels.INSTANCE: instance["hash"]}
 
 
-def digest(value):
-    """Return the first 12 hex digits of the SHA-256 of a JSON value, the same for the same content."""
+def digest(value: object) -> str:
+    """Return the first 12 hexadecimal digits of the SHA-256 of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _choose(catalogue, inputs, findings):
-    """Return (hardware, release, model) of the catalogue with their ids, or None when one of them is unknown."""
-    release = lookup.release_id(inputs.text("plan_release"))
-    if release != inputs.text("plan_release"):
+def _choose(catalogue: Catalogue, inputs: Inputs, findings: Findings) -> tuple[Hardware, Release, Model] | None:
+    """Return hardware, release and model of the deployment, or None if the catalogue lacks one of them."""
+    wanted, hardware_id, model_id = (inputs.text(name) for name in ("plan_release", "plan_hardware", "plan_model"))
+    release_name = release_id(wanted)
+    if release_name != wanted:
         findings.warn(
             "plan_release",
-            "plan_release is %s; tags of vLLM Ascend begin with v, so it is read as %s.",
-            inputs.text("plan_release"), release)
-    wanted = (("hardware", "plan_hardware", inputs.text("plan_hardware")), ("releases", "plan_release", release),
-              ("models", "plan_model", inputs.text("plan_model")))
-    chosen = [_entry(catalogue, section, variable, name, findings) for section, variable, name in wanted]
-    if None in chosen:
+            "plan_release is %s, but the tags of vLLM Ascend start with v; %s is used.", wanted, release_name)
+    profile = _entry(catalogue["hardware"], "plan_hardware", hardware_id, findings)
+    release_entry = _entry(catalogue["releases"], "plan_release", release_name, findings)
+    model_entry = _entry(catalogue["models"], "plan_model", model_id, findings)
+    if profile is None or release_entry is None or model_entry is None:
         return None
-    hardware, release, model = chosen
-    if release["vllm"] not in catalogue["vllm_versions"]:
+    if release_entry["vllm"] not in catalogue["vllm_versions"]:
         findings.refuse(
             "plan_catalogue",
-            "plan_catalogue: release %s has vLLM %s, whose options are not known; add it to vllm_versions.",
-            release["id"], release["vllm"])
+            "plan_catalogue: release %s has vLLM %s, whose options the catalogue does not know; add that version to "
+            "vllm_versions.", release_name, release_entry["vllm"])
         return None
+    hardware = _hardware(hardware_id, profile, inputs)
+    release: Release = {**release_entry, "id": release_name}
+    model = _model(catalogue, model_id, model_entry, inputs)
     _check_support(hardware, release, model, inputs, findings)
-    return chosen
+    return hardware, release, model
 
 
-def _entry(catalogue, section, variable, name, findings):
-    """Return a copy of a catalogue entry with its id, or refuse with the nearest known name."""
-    entries = catalogue[section]
+def _entry(entries: Mapping[str, _T], variable: str, name: str, findings: Findings) -> _T | None:
+    """Return an entry of the catalogue, or refuse the variable with the nearest known name."""
     if name in entries:
-        return dict(entries[name], id=name)
-    close = lookup.nearest(name, entries)
+        return entries[name]
+    close = nearest(name, entries)
     findings.refuse(
         variable,
-        "%s is %s, which the catalogue does not have; %s.",
+        "%s is %s, which is not in the catalogue; %s.",
         variable, name or "empty",
         "the nearest is " + close if close else "choose one of " + ", ".join(sorted(entries)))
     return None
 
 
-def _check_support(hardware, release, model, inputs, findings):
-    """Refuse combinations that the catalogue rules out, and tell what it knows to be wrong with the others."""
+def _hardware(name: str, profile: HardwareProfile, inputs: Inputs) -> Hardware:
+    driver = inputs.path("serving_driver_path")
+    return {
+        **profile,
+        "id": name,
+        "npu_devices": list(range(profile["npus"] * profile["chips_per_npu"])),
+        "driver_path": driver,
+        "driver_version_file": driver + "/version.info",
+    }
+
+
+def _model(catalogue: Catalogue, name: str, entry: ModelEntry, inputs: Inputs) -> Model:
+    folder = inputs.path("weights_path").rstrip("/")
+    original = catalogue["models"].get(entry["sources"]["quantize"]["from"]) if "quantize" in entry["sources"] else None
+    quantize_from = inputs.path("weights_quantize_from") if inputs.text("weights_quantize_from") else (
+        folder + "/" + original["directory"] if original else None)
+    return {
+        **entry,
+        "id": name,
+        "path": folder + "/" + entry["directory"],
+        "served_name": inputs.text("serving_served_model_name") or entry["served_name"],
+        "quantize_from_path": quantize_from,
+    }
+
+
+def _check_support(hardware: Hardware, release: Release, model: Model, inputs: Inputs, findings: Findings) -> None:
+    """Refuse combinations that the catalogue rules out, and warn of known problems of the others."""
     releases = model["releases"]
     if release["id"] in releases["undocumented"]:
         findings.warn(
             "release.undocumented",
-            "%s runs with release %s, but upstream no longer documents or tests it there; the last documented one is "
-            "%s.", model["name"], release["id"], releases["documented"][-1])
+            "%s runs with release %s, but upstream neither documents nor tests it there; the last documented release "
+            "is %s.", model["name"], release["id"], releases["documented"][-1])
     elif release["id"] not in releases["documented"]:
         findings.refuse(
             "plan_release",
-            "plan_release is %s, with which %s is not supported; choose one of %s.",
+            "plan_release is %s, which does not support %s; choose one of %s.",
             release["id"], model["name"], ", ".join(releases["documented"]))
 
-    topology = inputs.choice("serving_topology", plan_topology.TOPOLOGIES)
+    topology = inputs.choice("serving_topology", TOPOLOGIES)
     if topology in model["unsupported"]:
         findings.refuse(
             "serving_topology",
@@ -156,158 +259,183 @@ def _check_support(hardware, release, model, inputs, findings):
     if architecture and architecture not in set(release["architectures"]) & set(hardware["architectures"]):
         findings.refuse(
             "plan_architecture",
-            "plan_architecture is %s, but release %s has images for %s only.",
+            "plan_architecture is %s, but release %s has images for %s only; correct it or choose another release.",
             architecture, release["id"], ", ".join(release["architectures"]))
     for name, bug in sorted(release["known_bugs"].items()):
-        concerned = not architecture or architecture in bug.get("architectures", [architecture])
-        if concerned and "mitigated_by" not in bug:
+        applies = not architecture or architecture in bug.get("architectures", [architecture])
+        if applies and "mitigated_by" not in bug:
             findings.warn("known_bug." + name, "%s (%s).", bug["summary"].rstrip("."), bug["source"])
 
 
-def _deployment(catalogue, chosen, inputs, findings, group, members):
-    """Return hardware, release, model, image, patch, health check, group and instances of the plan."""
-    hardware, release, model = chosen
-    hardware["npu_devices"] = container.npu_devices(hardware)
-    image = plan_image.image(hardware, release, inputs, findings)
-    patch = plan_image.patch(release, inputs, findings)
-    model["path"] = inputs.path("weights_path").rstrip("/") + "/" + model["directory"]
-    model["served_name"] = inputs.text("serving_served_model_name") or model["served_name"]
-
-    environment = container.environment(release, inputs, findings)
-    arguments = serve_arguments.merge(catalogue, release, model, inputs.mapping("serving_args"), findings)
-    serve_arguments.set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
-    serve_arguments.set_shutdown_timeout(
-        catalogue, release, arguments, inputs.mapping("serving_args"),
-        inputs.integer("serving_drain_timeout_s", 0, 86400))
-    serve_arguments.check(arguments, release, model, findings)
-    overrides = serve_arguments.names(inputs.mapping("serving_args"))
-    plan_topology.check(group, release, model, arguments, overrides, findings)
+def _deployment(
+    catalogue: Catalogue, hardware: Hardware, release: Release, model: Model, group: Group | None, inputs: Inputs,
+    members: Members, findings: Findings,
+) -> Plan:
+    """Return the plan for a hardware, release and model, with the hashes of this host alone."""
+    image, patch = resolve_image(hardware, release, inputs, findings), resolve_patch(release, inputs, findings)
+    environment = base_environment(release, inputs, findings)
+    overrides = inputs.mapping("serving_args")
+    arguments = merge_arguments(catalogue, release, model, overrides, findings)
+    set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
+    set_shutdown_timeout(
+        catalogue, release, arguments, overrides, inputs.integer("serving_drain_timeout_s", 0, 86400))
+    check_arguments(arguments, release, model, findings)
+    resolve_conflicts(group, release, model, arguments, option_names(overrides), findings)
     model["arguments"] = arguments
-    npus = container.usable(hardware, inputs, findings)
-    placement = container.place(npus, hardware, model, inputs, findings)
-    instances_npus = plan_topology.join(placement, group, hardware, model, members, findings)
-    spread = plan_topology.npus_per_copy(group, placement)
-    container.check_memory(hardware, model, spread or model["npus"], findings)
 
-    common = _common(inputs, findings, group)
-    common.update(environment=environment,
-                  mounts=container.mounts(model["path"], inputs, findings, fabric=group is not None))
-    if patch:
-        common["mounts"].append(container.mount(patch["host_path"], "file", patch["target"], origin="patch"))
-    check = container.health_check(inputs, findings)
+    npus = usable_npus(hardware, inputs, findings)
+    placement = place_instances(npus, hardware, model, inputs, findings)
+    npus_of_instances = join_placement(placement, group, hardware, model, members, findings)
+    check_memory(hardware, model, npus_per_copy(group, placement) or model["npus"], findings)
+
+    settings = _container_settings(inputs, findings, group)
+    check = resolve_health_check(inputs, findings)
     if group and check and check["restart"]:
         findings.refuse(
             "serving_restart_hung",
-            "serving_restart_hung is true, but a node that serves with others cannot come back alone (serving_topology "
-            "%s); take it out.", group["topology"])
-    if check:
-        common["mounts"].append(
-            container.mount(check["host_path"], "file", container.HEALTH_TARGET, origin="health"))
+            "serving_restart_hung is true, but a restarted host cannot rejoin its group (serving_topology is %s); set "
+            "it to false.", group["topology"])
+    common = _Common(
+        hardware, model, group, settings, environment,
+        mounts=_mounts(hardware, model, patch, check, group, inputs, findings), health_check=check,
+        options=render(catalogue, release, arguments))
     instances = []
-    for index, own in enumerate(instances_npus):
-        instance = _instance(index, own, hardware, common, inputs, findings, group)
-        options = serve_arguments.render(catalogue, release, arguments)
-        launcher, instance["command"] = plan_topology.command(model, instance, group, options)
-        instance["launcher"] = launcher + instance["launcher"]
-        instance["health"] = container.health(check, instance, model["served_name"])
+    for index, own in enumerate(npus_of_instances):
+        instance = _instance(index, own, common, inputs, findings)
         instance["hash"] = _instance_hash(instance, image, inputs.text("weights_digest"))
         instance["labels"] = {labels.INSTANCE: instance["hash"]}
         instances.append(instance)
     _check_ports(instances, group, findings)
-    return {"hardware": hardware, "release": release, "model": model, "image": image, "patch": patch, "group": group,
-            "npus": npus, "health_check": check, "instances": instances}
+    return {"schema": SCHEMA, "hash": None, "hardware": hardware, "release": release, "model": model, "image": image,
+            "patch": patch, "group": group, "docker_socket": inputs.path("plan_docker_socket"), "npus": npus,
+            "health_check": check, "instances": instances, "warnings": [], "refusals": []}
 
 
-def _instance_hash(instance, image, weights_digest):
+def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str:
     """Return the hash whose change makes a running container out of date.
 
-    Left out is what does not reach the container (index, url) and the digest of the image: pinning what already runs
-    must not restart it, and another image under the same name is seen by its id. Nor does more patience with a start.
+    The digest of the image is left out: pinning the image that already runs must not restart it, and another image of
+    the same name is recognised by its id. A longer limit for the start (start_period) is left out as well.
     """
-    deployed = {key: value for key, value in instance.items() if key not in ("index", "npus", "serves", "url")}
-    if deployed["health"]:
-        deployed["health"] = {key: value for key, value in deployed["health"].items() if key != "start_period"}
+    deployed: dict[str, Any] = {key: value for key, value in instance.items() if key not in _NOT_HASHED}
+    if instance["health"]:
+        deployed["health"] = {key: value for key, value in instance["health"].items() if key != "start_period"}
     return digest([image["reference"], weights_digest, deployed])
 
 
-def _common(inputs, findings, group):
-    """Return what all instances of the node share."""
-    bind, keyed = inputs.text("serving_bind"), bool(inputs.text("serving_api_key"))
+def _container_settings(inputs: Inputs, findings: Findings, group: Group | None) -> ContainerSettings:
+    """Return what the containers of the host have in common."""
+    bind, has_key = inputs.text("serving_bind"), bool(inputs.text("serving_api_key"))
     if not bind:
-        findings.refuse("serving_bind", "serving_bind is empty; give the address to listen on, 0.0.0.0 for all.")
-    answers = group is None or group["rank"] == 0
-    if answers and not keyed and not bind.startswith("127."):
+        findings.refuse(
+            "serving_bind", "serving_bind is empty; set it to the address to listen on, 0.0.0.0 for all addresses.")
+    has_api = group is None or group["rank"] == 0
+    if has_api and not has_key and not bind.startswith("127."):
         findings.warn(
             "serving_api_key",
-            "The service listens on %s without an API key: whoever reaches the port can use it. Set serving_api_key "
-            "from a vault, or serving_bind.", bind)
+            "The service listens on %s without an API key, so anyone who reaches the port can use it; set "
+            "serving_api_key from a vault, or serving_bind to a protected address.", bind)
     shm_size = inputs.text("serving_shm_size") or ("16g" if group else "1g")
     if not re.match(r"^[1-9][0-9]*[kmg]?$", shm_size, re.IGNORECASE):
         findings.refuse("serving_shm_size", "serving_shm_size must be a size such as 1g, but is %r.", shm_size)
     if inputs.boolean("serving_privileged"):
         findings.warn(
             "serving_privileged",
-            "serving_privileged is true: the containers have every right on their node.")
+            "serving_privileged is true, so the containers have full access to their node.")
     policy = inputs.choice("serving_restart_policy", ("always", "unless-stopped", "on-failure", "no"))
     return {
         "bind": bind,
         "shm_size": shm_size,
         "privileged": inputs.boolean("serving_privileged"),
         "cap_drop": [str(name) for name in inputs.items("serving_cap_drop")],
-        # A member that comes back by itself does not find its place in a group that went on, or ended, without it.
+        # A restarted member cannot rejoin a group that continued, or ended, without it.
         "restart_policy": "no" if group else policy,
         "log_max_size": inputs.text("serving_log_max_size"),
         "log_max_files": inputs.integer("serving_log_max_files", 1, 1000),
     }
 
 
-def _instance(index, npus, hardware, common, inputs, findings, group):
-    """Return one instance without its command."""
+def _mounts(
+    hardware: Hardware, model: Model, patch: Patch | None, check: HealthCheck | None, group: Group | None,
+    inputs: Inputs, findings: Findings,
+) -> list[Mount]:
+    """Return the mounts that all instances of the host have in common."""
+    found = instance_mounts(model["path"], hardware, inputs, findings, between_nodes=group is not None)
+    if patch:
+        found.append(bind_mount(patch["host_path"], "file", patch["target"], origin="patch"))
+    if check:
+        found.append(bind_mount(check["host_path"], "file", HEALTH_TARGET, origin="health"))
+    return found
+
+
+def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, findings: Findings) -> Instance:
+    """Return one instance, its hash still empty."""
+    group, model, bind = common.group, common.model, common.settings["bind"]
     name = inputs.text("serving_container_name")
     if not re.match(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", name):
         findings.refuse(
             "serving_container_name",
-            "serving_container_name must be letters, digits, _ . and -, but is %r.", name)
-    name = labels.instance_name(name, index)
+            "serving_container_name must start with a letter or digit and contain only letters, digits, '_', '.' and "
+            "'-', but is %r.", name)
     port = inputs.integer("serving_port", 1, 65535) + index
-    address = common["bind"] if common["bind"].startswith("127.") else inputs.text("serving_address")
-    hccl_ports = container.hccl_ports(index, inputs, findings)
-    instance = dict(
-        common, index=index, name=name, npus=npus, port=port, url="http://%s:%d" % (address, port),
-        devices=[device_path(npu) for npu in npus] + hardware["devices"], mounts=list(common["mounts"]),
-        hccl_ports=hccl_ports, environment=dict(common["environment"], **container.hccl_environment(hccl_ports)),
-        secrets_path=None, launcher=[], serves=group is None or group["rank"] == 0)
+    serves = group is None or group["rank"] == 0
+    client_address = bind if bind.startswith("127.") else inputs.text("serving_address")
+    hccl = hccl_ports(index, inputs, findings)
+    launcher, command = instance_command(model, group, bind, port, npus, common.options)
+    membership: Membership = {} if group is None else {
+        "address": group["members"][group["rank"]]["address"],
+        "interface": inputs.text("serving_interface") or None,
+        "group_port": None if group["rank"] else group["port"],
+    }
+    instance: Instance = {
+        **common.settings,
+        **membership,
+        "index": index,
+        "name": labels.instance_name(name, index),
+        "npus": npus,
+        "serves": serves,
+        "port": port if serves else None,
+        "url": "http://%s:%d" % (client_address, port) if serves else None,
+        "devices": [device_path(npu) for npu in npus] + common.hardware["shared_devices"],
+        "mounts": list(common.mounts),
+        "environment": {**common.environment, **hccl_environment(hccl)},
+        "hccl_ports": hccl,
+        "secrets_path": None,
+        "launcher": launcher,
+        "command": command,
+        "health": docker_health_check(common.health_check, bind, port if serves else None, model["served_name"]),
+        "hash": "",
+        "labels": {},
+    }
     if group:
-        found, interface = plan_topology.environment(group, npus, inputs, findings)
-        instance["environment"].update(found)
-        instance.update(address=group["members"][group["rank"]]["address"], interface=interface,
-                        group_port=None if group["rank"] else group["port"])
-    if not instance["serves"]:
-        instance.update(port=None, url=None)
-    elif inputs.text("serving_api_key"):
-        path = inputs.path("serving_state_path") + "/secrets.env"
-        instance.update(secrets_path=path, launcher=container.LAUNCHER)
-        instance["mounts"].append(container.mount(path, "file", container.SECRETS_TARGET, origin="secrets"))
+        instance["environment"].update(group_environment(group, npus, inputs, findings))
+    if serves and inputs.text("serving_api_key"):
+        instance["secrets_path"] = path = inputs.path("serving_state_path") + "/secrets.env"
+        instance["launcher"] = launcher + LAUNCHER
+        instance["mounts"].append(bind_mount(path, "file", labels.SECRETS_TARGET, origin="secrets"))
     return instance
 
 
-def _check_ports(instances, group, findings):
-    """Refuse instances of which two would listen on one port of the host."""
-    taken = [("serving_group_port", (group["port"], group["port"]))] if group and not group["rank"] else []
+def _check_ports(instances: list[Instance], group: Group | None, findings: Findings) -> None:
+    """Refuse two listeners on one port of the host."""
+    taken: list[tuple[str, Ports]] = []
+    if group and not group["rank"]:
+        taken.append(("serving_group_port", (group["port"], group["port"])))
     for instance in instances:
-        ranges = [("serving_port", (instance["port"], instance["port"]))] if instance["serves"] else []
-        host = instance["hccl_ports"]["host"] if instance["hccl_ports"] else container.HCCL_DEFAULT_PORTS
+        port = instance["port"]
+        ranges = [] if port is None else [("serving_port", (port, port))]
+        host = instance["hccl_ports"]["host"] if instance["hccl_ports"] else HCCL_DEFAULT_PORTS
         ranges.append(("serving_hccl_port_base", host))
         for variable, (first, last) in ranges:
             for other, (low, high) in taken:
                 if first <= high and low <= last:
+                    ports = "port %d" % first if first == last else "ports %d-%d" % (first, last)
                     findings.refuse(
                         variable,
-                        "%s gives instance %d the ports %d-%d, which %s gives away too; move one of them.",
-                        variable, instance["index"], first, last, other)
+                        "%s gives %s to instance %d, which overlaps with %s; change one of the two variables.",
+                        variable, ports, instance["index"], other)
             taken.append((variable, (first, last)))
-        if instance["serves"] and instance["port"] > 65535:
+        if port is not None and port > 65535:
             findings.refuse(
                 "serving_port",
-                "serving_port: instance %d would listen on %d, above 65535; lower it.",
-                instance["index"], instance["port"])
+                "serving_port: instance %d would listen on port %d, above 65535; lower it.", instance["index"], port)

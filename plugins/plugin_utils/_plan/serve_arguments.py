@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The arguments of ``vllm serve``: merged by name, known to the release, spelled in full.
+"""The options of ``vllm serve``: merged by name, checked against the release, written in full.
 
 PRIVATE to the plan.
 """
@@ -9,10 +9,25 @@ PRIVATE to the plan.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import (
+    SWITCH,
+    VALUE,
+    nearest,
+    serve_options,
+    version_key,
+)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
+    Catalogue,
+    Model,
+    OptionKind,
+    Release,
+)
 
-# Options that another variable decides: set twice they could contradict each other.
+# Options that another variable controls: set in two places, they could contradict each other.
 OWNED = {
     "model": "plan_model",
     "quantization": "plan_model",
@@ -38,22 +53,28 @@ OWNED = {
     "master-port": "serving_topology",
 }
 
+Arguments = dict[str, Any]
 
-def merge(catalogue, release, model, overrides, findings):
-    """Return ``{option: value}``: the model's arguments with the overrides merged by name, null removing one.
 
-    ``overrides`` is the input serving_args. Options that vLLM of the release does not have are refused.
+def merge_arguments(
+    catalogue: Catalogue, release: Release, model: Model, overrides: Mapping[str, Any], findings: Findings,
+) -> Arguments:
+    """Return ``{option: value}``: the options of the model with the overrides merged by name; null removes an option.
+
+    Refuses options that vLLM of the release does not have, and those that another variable controls.
+
+    :param overrides: the input serving_args.
     """
-    known = lookup.serve_options(catalogue, release["vllm"])
+    known = serve_options(catalogue, release["vllm"])
     arguments = dict(model["arguments"])
-    added = {}
+    added: Arguments = {}
     for name, value in _normalised(overrides, findings).items():
         if name in OWNED:
             findings.refuse(
                 "serving_args.owned",
-                "serving_args sets %s, which %s decides; set that variable instead.", name, OWNED[name])
+                "serving_args sets %s, which %s controls; set that variable instead.", name, OWNED[name])
         elif name not in known:
-            findings.refuse("serving_args.unknown", _unknown(name, catalogue, release, known))
+            findings.refuse("serving_args.unknown", "%s", _unknown(name, catalogue, release, known))
         elif value is None:
             arguments.pop(name, None)
         else:
@@ -62,29 +83,34 @@ def merge(catalogue, release, model, overrides, findings):
     return arguments
 
 
-def names(overrides):
-    """Return the options that the input serving_args names, spelled as vLLM does."""
+def option_names(overrides: Mapping[str, Any]) -> set[str]:
+    """Return the options that the input serving_args names, in the spelling of vLLM."""
     return {_option(key) for key in overrides}
 
 
-def render(catalogue, release, arguments):
-    """Return the options as a list of words, dashes only, nothing abbreviated, each option once."""
-    kinds = lookup.serve_options(catalogue, release["vllm"])
+def render(catalogue: Catalogue, release: Release, arguments: Arguments) -> list[str]:
+    """Return the options as words of a command line: each once, in full and with dashes."""
+    kinds = serve_options(catalogue, release["vllm"])
     words = []
     for name, value in arguments.items():
         kind = kinds[name]
-        if kind == lookup.VALUE:
+        if kind == VALUE:
             words.append("--" + name)
             words.extend(_words(value))
         elif value:
             words.append("--" + name)
-        elif kind == lookup.SWITCH:
+        elif kind == SWITCH:
             words.append("--no-" + name)
     return words
 
 
-def set_weight_nz(arguments, environment, mode, release, findings):
-    """Write serving_weight_nz ("" leaves the release's default) where this release reads it from."""
+def set_weight_nz(
+    arguments: Arguments, environment: dict[str, str], mode: str, release: Release, findings: Findings,
+) -> None:
+    """Add serving_weight_nz to the arguments or the environment, whichever the release reads it from.
+
+    :param mode: the input; an empty string keeps the default of the release.
+    """
     rule = release["weight_nz"]
     if mode == "":
         return
@@ -101,15 +127,17 @@ def set_weight_nz(arguments, environment, mode, release, findings):
         arguments["additional-config"] = config
 
 
-def set_shutdown_timeout(catalogue, release, arguments, overrides, seconds):
-    """Let a server that is stopped finish its requests, where the release can and serving_args say nothing of it."""
-    said = {str(name).lstrip("-").replace("_", "-") for name in overrides}
-    if "shutdown-timeout" in lookup.serve_options(catalogue, release["vllm"]) and "shutdown-timeout" not in said:
-        arguments["shutdown-timeout"] = seconds
+def set_shutdown_timeout(
+    catalogue: Catalogue, release: Release, arguments: Arguments, overrides: Mapping[str, Any], seconds: int,
+) -> None:
+    """Let the server finish its requests when it is stopped, if the release can and serving_args does not set it."""
+    option = "shutdown-timeout"
+    if option in serve_options(catalogue, release["vllm"]) and option not in option_names(overrides):
+        arguments[option] = seconds
 
 
-def check(arguments, release, model, findings):
-    """Refuse values that vLLM would refuse after minutes of loading, and warn of those that it silently ignores."""
+def check_arguments(arguments: Arguments, release: Release, model: Model, findings: Findings) -> None:
+    """Refuse values that vLLM would reject only after minutes of loading; warn of those that it silently ignores."""
     config = arguments.get("additional-config")
     if config is not None and not isinstance(config, dict):
         findings.refuse(
@@ -118,7 +146,7 @@ def check(arguments, release, model, findings):
     for key in sorted(set(config or ()) & set(release["additional_config_ignored"])):
         findings.warn(
             "serving_args.ignored",
-            "serving_args: release %s ignores additional-config key %s: %s.",
+            "serving_args: release %s ignores the key %s of additional-config: %s.",
             release["id"], key, release["additional_config_ignored"][key])
 
     batched, seqs = _number("max-num-batched-tokens", arguments, findings), _number("max-num-seqs", arguments, findings)
@@ -135,47 +163,48 @@ def check(arguments, release, model, findings):
     if length and length > model["context_length"]:
         findings.refuse(
             "serving_args.max_model_len",
-            "serving_args: max-model-len is %d, but %s has a context of %d tokens; lower it.",
+            "serving_args: max-model-len is %d, but the context of %s is limited to %d tokens; lower it.",
             length, model["name"], model["context_length"])
 
 
-def _normalised(overrides, findings):
-    """Return the overrides under full names with dashes; a name given twice in different spellings is refused."""
-    values, keys = {}, {}
+def _normalised(overrides: Mapping[str, Any], findings: Findings) -> Arguments:
+    """Return the overrides with full names and dashes; refuse a name that is given in two spellings."""
+    values: Arguments = {}
+    keys: dict[str, str] = {}
     for key, value in overrides.items():
         name = _option(key)
         if name in values:
             findings.refuse(
                 "serving_args.doubled",
-                "serving_args names one option twice, as %s and as %s; keep %s.", keys[name], key, name)
+                "serving_args contains one option twice, as %s and as %s; keep only %s.", keys[name], key, name)
         values[name], keys[name] = value, key
     return values
 
 
-def _option(key):
+def _option(key: object) -> str:
     return str(key).lstrip("-").replace("_", "-")
 
 
-def _unknown(name, catalogue, release, known):
-    """Return the refusal of an option that this release does not have."""
+def _unknown(name: str, catalogue: Catalogue, release: Release, known: Mapping[str, OptionKind]) -> str:
+    """Return the refusal of an option that the release does not have."""
     start = "serving_args: vllm serve of release %s (vLLM %s) has no option %s" % (release["id"], release["vllm"], name)
-    if name.startswith("no-") and known.get(name[3:]) == lookup.SWITCH:
+    if name.startswith("no-") and known.get(name[3:]) == SWITCH:
         return "%s; write %s: false." % (start, name[3:])
-    option = catalogue["serve_options"].get(name, {})
+    option = catalogue["serve_options"].get(name)
     if option:
         since, until = option.get("since"), option.get("until")
-        too_early = since and lookup.version_key(release["vllm"]) < lookup.version_key(since)
-        return "%s; it %s, so take it out." % (
-            start, "came with vLLM " + since if too_early else "went with vLLM " + until)
-    close = lookup.nearest(name, known)
-    return start + ("; the nearest is %s." % close if close else "; take it out.")
+        if since and version_key(release["vllm"]) < version_key(since):
+            return "%s; it was added in vLLM %s, so remove it." % (start, since)
+        return "%s; it was dropped in vLLM %s, so remove it." % (start, until)
+    close = nearest(name, known)
+    return start + ("; the nearest is %s." % close if close else "; remove it.")
 
 
-def _typed(name, value, kind, findings):
-    """Return the value of the option, refused where its type does not fit; templated truth values may be strings."""
-    if kind == lookup.VALUE:
+def _typed(name: str, value: Any, kind: OptionKind, findings: Findings) -> Any:
+    """Return the value of an option, refused if its type is wrong; a templated Boolean may be text."""
+    if kind == VALUE:
         if isinstance(value, bool):
-            findings.refuse("serving_args.type", "serving_args: %s takes a value, but is %s.", name, str(value).lower())
+            findings.refuse("serving_args.type", "serving_args: %s needs a value, but is %s.", name, str(value).lower())
         return _parsed_config(value) if name == "additional-config" else value
     if str(value).lower() not in ("true", "false"):
         findings.refuse(
@@ -184,27 +213,27 @@ def _typed(name, value, kind, findings):
     return str(value).lower() == "true"
 
 
-def _parsed_config(value):
-    """Return a mapping for additional-config given as JSON text, so that serving_weight_nz can join it."""
+def _parsed_config(value: Any) -> Any:
+    """Return additional-config as a mapping if it is JSON text, so that serving_weight_nz can be added to it."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:
         return value
 
 
-def _number(name, arguments, findings):
+def _number(name: str, arguments: Arguments, findings: Findings) -> int | None:
     value = arguments.get(name)
     if value is None:
         return None
     if isinstance(value, bool):
-        return None  # refused by its type already
+        return None  # already refused because of its type
     if not str(value).isdigit() or int(value) == 0:
-        findings.refuse("serving_args.type", "serving_args: %s must be a whole number above 0, but is %r.", name, value)
+        findings.refuse("serving_args.type", "serving_args: %s must be an integer above 0, but is %r.", name, value)
         return None
     return int(value)
 
 
-def _words(value):
+def _words(value: Any) -> Iterable[str]:
     if isinstance(value, dict):
         return [json.dumps(value, sort_keys=True, separators=(",", ":"))]
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the nodes of one service work together: which of them is the head, and what each of them is told.
+"""Groups: nodes that serve one model together, and the role of each node in its group.
 
-A group is the nodes that serve one model as one engine: data parallel ranks, or the stages of a pipeline, brought
-together by Ray or by vLLM itself. Its first node is the head, which alone answers HTTP.
+The nodes of a group are data parallel ranks, or the stages of a pipeline that Ray or vLLM itself connects. The first
+node of a group is the head; it alone has the HTTP API.
 
 PRIVATE to the plan.
 """
@@ -12,26 +12,36 @@ PRIVATE to the plan.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
+from typing import Any
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import serve_options
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import place_instances, usable_npus
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
+    Catalogue,
+    Group,
+    Hardware,
+    Member,
+    Model,
+    Release,
+)
 
 REPLICAS, DATA_PARALLEL, RAY, PIPELINE = "replicas", "data_parallel", "ray", "pipeline"
 TOPOLOGIES = (REPLICAS, DATA_PARALLEL, RAY, PIPELINE, "prefill_decode")
 GROUPED = (DATA_PARALLEL, RAY, PIPELINE)
 
-# What all nodes of a group must have alike.
+# Inputs that must be the same on all hosts of a group.
 SHARED = (
     "plan_hardware", "plan_release", "plan_model", "image_repository", "image_variant", "image_tag", "image_digest",
     "serving_topology", "serving_hosts", "serving_group_port", "serving_tensor_parallel_size", "serving_args",
     "serving_weight_nz", "serving_container_name",
 )
 
-# Of the multi-node recipes of vLLM Ascend (tutorials/multi_node*.md): ranks load at their own pace, so they wait longer
-# for each other than HCCL's 120 s. serving_env merges over it.
+# From the multi-node recipes of vLLM Ascend (tutorials/multi_node*.md): ranks load at different speeds, so they have to
+# wait for each other longer than HCCL's 120 s. serving_env is merged over it.
 ENVIRONMENT = {"HCCL_CONNECT_TIMEOUT": "600", "OMP_PROC_BIND": "false"}
-# Must be there before `ray start`: workers inherit it from their node's raylet.
+# Needed before `ray start`, because workers inherit the environment of the raylet on their node.
 RAY_ENVIRONMENT = {"RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 OWNED_ENVIRONMENT = {
     "HCCL_IF_IP": "serving_group_address",
@@ -44,17 +54,18 @@ OWNED_ENVIRONMENT = {
 PORTS = {DATA_PARALLEL: 13389, RAY: 6379, PIPELINE: 13389}
 RAY_WORKER_PORTS = (10002, 19999)
 
-# The head becomes the first node of the Ray cluster and then the server: when either ends, the container does.
+# The head starts the Ray cluster and then becomes the server; the container ends when either of them does.
 RAY_HEAD = ["/bin/bash", "-c", 'address=$1 port=$2; shift 2; ray start --head --node-ip-address="$address" '
             '--port="$port" --include-dashboard=false && exec "$@"', "ray-head"]
 
+# {host: inputs} of the hosts in serving_hosts that are in the inventory, in that order.
+Members = Mapping[str, Mapping[str, Any]]
 
-def group(catalogue, release, inputs, findings, host, members):
-    """Return the group that the host belongs to, or None where it serves by itself.
 
-    :param members: ``{host: inputs}`` of the hosts of serving_hosts that the inventory has, in that order.
-    :returns: ``{"topology", "host", "rank", "port", "members": [{"host", "address"}]}``; the first member is the head.
-    """
+def resolve_group(
+    catalogue: Catalogue, release: Release, inputs: Inputs, findings: Findings, host: str | None, members: Members,
+) -> Group | None:
+    """Return the group that the host belongs to; None if it serves by itself or the group is refused."""
     topology = inputs.choice("serving_topology", TOPOLOGIES)
     if topology not in GROUPED:
         return None
@@ -63,27 +74,28 @@ def group(catalogue, release, inputs, findings, host, members):
     _check_hosts(topology, named, host, members, findings)
     if len(findings.refusals) == before:
         _check_shared(host, members, findings)
-    if topology == PIPELINE and "nnodes" not in lookup.serve_options(catalogue, release["vllm"]):
+    if topology == PIPELINE and "nnodes" not in serve_options(catalogue, release["vllm"]):
         able = [name for name, entry in catalogue["releases"].items()
-                if "nnodes" in lookup.serve_options(catalogue, entry["vllm"])]
+                if "nnodes" in serve_options(catalogue, entry["vllm"])]
         findings.refuse(
             "serving_topology",
-            "serving_topology is pipeline, but vLLM %s of release %s has no --nnodes; use ray, or one of %s.",
-            release["vllm"], release["id"], ", ".join(able))
+            "serving_topology is pipeline, but vLLM %s of release %s has no option --nnodes; set it to ray, or "
+            "plan_release to one of %s.", release["vllm"], release["id"], ", ".join(able))
     port = _port(topology, inputs, findings)
-    addresses = [_address(name, members[name], findings) for name in named if name in members]
+    found: list[Member] = [{"host": name, "address": _address(name, members[name], findings)}
+                           for name in named if name in members]
+    addresses = [member["address"] for member in found]
     for address in sorted({address for address in addresses if address and addresses.count(address) > 1}):
         findings.refuse(
             "serving_group_address",
-            "serving_group_address is %s on more than one host of the group; give each its own.", address)
-    if len(findings.refusals) > before:
+            "serving_group_address is %s on more than one host of the group; give each host its own address.", address)
+    if host is None or len(findings.refusals) > before:
         return None
-    return {"topology": topology, "host": host, "rank": named.index(host), "port": port,
-            "members": [{"host": name, "address": address} for name, address in zip(named, addresses)]}
+    return {"topology": topology, "host": host, "rank": named.index(host), "port": port, "members": found}
 
 
-def _check_hosts(topology, named, host, members, findings):
-    """Refuse a list of hosts that is no group for the host."""
+def _check_hosts(topology: str, named: list[str], host: str | None, members: Members, findings: Findings) -> None:
+    """Refuse a list of hosts that is not a group of this host."""
     unknown = [name for name in named if name not in members]
     if len(set(named)) < 2 or len(set(named)) < len(named):
         findings.refuse(
@@ -93,27 +105,28 @@ def _check_hosts(topology, named, host, members, findings):
     elif host not in named:
         findings.refuse(
             "serving_hosts",
-            "serving_hosts names %s, but not %s itself; add it, or set its serving_topology to replicas.",
+            "serving_hosts names %s, but not %s itself; add it, or set serving_topology of this host to replicas.",
             ", ".join(named), host)
     elif unknown:
         findings.refuse(
             "serving_hosts",
-            "serving_hosts names %s, which the inventory does not have; correct the name.", ", ".join(unknown))
+            "serving_hosts names %s, which is not in the inventory; correct the name.", ", ".join(unknown))
 
 
-def _check_shared(host, members, findings):
-    """Refuse inputs in which another member of the group differs from this one."""
+def _check_shared(host: str | None, members: Members, findings: Findings) -> None:
+    """Refuse inputs that differ between this host and another member of the group."""
+    own = members[host or ""]
     for name, other in members.items():
         for variable in SHARED:
-            if other.get(variable) != members[host].get(variable):
+            if other.get(variable) != own.get(variable):
                 findings.refuse(
                     variable,
-                    "%s is %r on %s, but %r on %s, which serves with it; set it for both alike.",
-                    variable, members[host].get(variable), host, other.get(variable), name)
+                    "%s is %r on %s, but %r on %s, which is in the same group; give both hosts the same value.",
+                    variable, own.get(variable), host, other.get(variable), name)
 
 
-def _port(topology, inputs, findings):
-    """Return the port at which the head is found."""
+def _port(topology: str, inputs: Inputs, findings: Findings) -> int:
+    """Return the port of the head for the other members."""
     if not inputs.text("serving_group_port"):
         return PORTS[topology]
     port = inputs.integer("serving_group_port", 1024, 65535)
@@ -121,13 +134,13 @@ def _port(topology, inputs, findings):
     if topology == RAY and first <= port <= last:
         findings.refuse(
             "serving_group_port",
-            "serving_group_port is %d, but Ray gives the ports from %d to %d to its workers; choose another.",
+            "serving_group_port is %d, but Ray uses the ports from %d to %d for its workers; choose another port.",
             port, first, last)
     return port
 
 
-def _address(name, values, findings):
-    """Return the address by which the other members reach a host; None when refused."""
+def _address(name: str, values: Mapping[str, Any], findings: Findings) -> str:
+    """Return the address by which the other members reach a host; empty if it is refused."""
     text = Inputs(values, findings).text("serving_group_address")
     try:
         address = ipaddress.IPv4Address(text)
@@ -136,46 +149,52 @@ def _address(name, values, findings):
     if address is None or address.is_loopback or address.is_unspecified:
         findings.refuse(
             "serving_group_address",
-            "serving_group_address of %s must be the IPv4 address by which the others reach it, but is %s.",
+            "serving_group_address of %s must be the IPv4 address by which the other hosts reach it, but is %s.",
             name, text or "empty")
-        return None
+        return ""
     return text
 
 
-def check(group, release, model, arguments, overrides, findings):
-    """Take out the model's arguments that do not go with the topology, and refuse those of serving_args.
+def resolve_conflicts(
+    group: Group | None, release: Release, model: Model, arguments: dict[str, Any], overrides: set[str],
+    findings: Findings,
+) -> None:
+    """Remove arguments of the model that do not work with the topology; refuse such arguments of serving_args.
 
-    :param overrides: the names that serving_args sets.
+    :param overrides: the names of the options in serving_args.
     """
     if group is None:
         return
     for conflict in release["conflicts"]:
         option, value = conflict["option"], arguments.get(conflict["option"])
-        concerned = value is True if conflict["value"] is True else str(conflict["value"]) in str(value)
-        if group["topology"] not in conflict["topologies"] or not concerned:
+        matches = value is True if conflict["value"] is True else str(conflict["value"]) in str(value)
+        if group["topology"] not in conflict["topologies"] or not matches:
             continue
         if option in overrides and conflict.get("left_to_vllm"):
             continue
         if option in overrides:
             findings.refuse(
                 "serving_args.topology",
-                "serving_args sets %s, which does not go with serving_topology %s in release %s: %s; take it out.",
+                "serving_args sets %s, which does not work with serving_topology %s in release %s: %s; remove it.",
                 option, group["topology"], release["id"], conflict["reason"])
         else:
             del arguments[option]
     reason = model["untested"].get(group["topology"])
     if reason:
         findings.warn(
-            "serving_topology", "serving_topology is %s with %s: %s.", group["topology"], model["name"], reason)
+            "serving_topology", "serving_topology is %s, which is untested with %s: %s.",
+            group["topology"], model["name"], reason)
 
 
-def join(placement, group, hardware, model, members, findings):
-    """Return the NPUs of the instances of a node: those of all its data parallel ranks are one instance's.
+def join_placement(
+    placement: list[list[int]], group: Group | None, hardware: Hardware, model: Model, members: Members,
+    findings: Findings,
+) -> list[list[int]]:
+    """Return the NPUs of each instance of a host. All data parallel ranks of a host form one instance.
 
-    Adds to the group ``tensor_parallel_size``, and with data parallelism ``size`` (ranks of the whole group), ``local``
-    and ``start`` (the first rank of this node).
+    Sets ``tensor_parallel_size`` of the group, and with data parallelism ``size``, ``local`` and ``start``.
 
-    :param placement: the NPUs of each instance, were they replicas.
+    :param placement: the NPUs of each instance if they were replicas.
     """
     if group is None:
         return placement
@@ -184,20 +203,20 @@ def join(placement, group, hardware, model, members, findings):
         if len(placement) > 1:
             findings.refuse(
                 "serving_replicas",
-                "serving_replicas must be 1 with serving_topology %s, whose nodes are one engine, but is %d.",
+                "serving_replicas must be 1 with serving_topology %s, whose nodes form one engine, but is %d.",
                 group["topology"], len(placement))
         return placement[:1]
-    scratch = Findings()  # a member's own mistakes are told where its own plan is made
+    ignored = Findings()  # mistakes of another member are reported by its own plan
     ranks = []
     for member in group["members"]:
-        theirs = Inputs(members[member["host"]], scratch)
-        npus = container.usable(hardware, theirs, scratch)
-        ranks.append(len(container.place(npus, hardware, model, theirs, scratch)))
-    group.update(size=sum(ranks), local=ranks[group["rank"]], start=sum(ranks[:group["rank"]]))
+        inputs = Inputs(members[member["host"]], ignored)
+        npus = usable_npus(hardware, inputs, ignored)
+        ranks.append(len(place_instances(npus, hardware, model, inputs, ignored)))
+    group["size"], group["local"], group["start"] = sum(ranks), ranks[group["rank"]], sum(ranks[:group["rank"]])
     return [[npu for npus in placement for npu in npus]]
 
 
-def npus_per_copy(group, placement):
+def npus_per_copy(group: Group | None, placement: list[list[int]]) -> int:
     """Return over how many NPUs one copy of the weights is spread."""
     if group is None:
         return len(placement[0])
@@ -205,29 +224,31 @@ def npus_per_copy(group, placement):
     return group["tensor_parallel_size"] * stages
 
 
-def command(model, instance, group, options):
-    """Return (launcher, command) of an instance: what of the command role variables decide, then the options."""
-    if group and group["topology"] == RAY and group["rank"]:
+def instance_command(
+    model: Model, group: Group | None, bind: str, port: int, npus: list[int], options: list[str],
+) -> tuple[list[str], list[str]]:
+    """Return the launcher and the command of an instance.
+
+    :param options: the rendered arguments, which follow the options that other inputs control.
+    """
+    address = ["--host", bind, "--port", str(port)]
+    name = ["--served-model-name", model["served_name"]]
+    if group is None:
+        return [], ["vllm", "serve", model["path"], *address, *name, "--tensor-parallel-size", str(len(npus)), *options]
+    own = group["members"][group["rank"]]["address"]
+    if group["topology"] == RAY and group["rank"]:
         head = group["members"][0]["address"]
-        return [], ["ray", "start", "--address=%s:%d" % (head, group["port"]),
-                    "--node-ip-address=" + instance["address"], "--block"]
-    serve = ["vllm", "serve", model["path"]]
-    if instance["serves"]:
-        serve += ["--host", instance["bind"], "--port", str(instance["port"])]
-    size = group["tensor_parallel_size"] if group else len(instance["npus"])
-    serve += ["--served-model-name", model["served_name"], "--tensor-parallel-size", str(size)]
-    launcher = []
-    if group:
-        serve += _parallel(group)
-        if not instance["serves"]:
-            serve, options = [*serve, "--headless"], _without("--api-server-count", options)
-        if group["topology"] == RAY:
-            launcher = [*RAY_HEAD, instance["address"], str(group["port"])]
-    return launcher, serve + options
+        return [], ["ray", "start", "--address=%s:%d" % (head, group["port"]), "--node-ip-address=" + own, "--block"]
+    parallel = ["--tensor-parallel-size", str(group["tensor_parallel_size"]), *_parallel(group)]
+    if group["rank"]:
+        return [], ["vllm", "serve", model["path"], *name, *parallel, "--headless",
+                    *_without("--api-server-count", options)]
+    launcher = [*RAY_HEAD, own, str(group["port"])] if group["topology"] == RAY else []
+    return launcher, ["vllm", "serve", model["path"], *address, *name, *parallel, *options]
 
 
-def _parallel(group):
-    """Return the options by which the members find their places."""
+def _parallel(group: Group) -> list[str]:
+    """Return the options that give a member its place in the group."""
     head, port = group["members"][0]["address"], str(group["port"])
     if group["topology"] == DATA_PARALLEL:
         start = ["--data-parallel-start-rank", str(group["start"])] if group["rank"] else []
@@ -240,34 +261,37 @@ def _parallel(group):
             "--node-rank", str(group["rank"]), "--master-addr", head, "--master-port", port]
 
 
-def _without(option, words):
-    """Return the words without an option and its value; a headless node has no API server to count."""
+def _without(option: str, words: list[str]) -> list[str]:
+    """Return the words without an option and its value; a headless node has no API servers to count."""
     if option not in words:
         return words
     at = words.index(option)
     return words[:at] + words[at + 2:]
 
 
-def environment(group, npus, inputs, findings):
-    """Return (environment, interface) that the members find each other with; interface None is looked up on the node.
+def group_environment(group: Group, npus: list[int], inputs: Inputs, findings: Findings) -> dict[str, str]:
+    """Return the environment by which the members find each other.
 
-    The names of the network interface are added where the container is started.
+    :func:`interface_environment` is added when the container is started, since the node may have to be asked for the
+    network interface.
     """
-    interface = inputs.text("serving_interface") or None
-    set_by_hand = inputs.mapping("serving_env")
+    site = inputs.mapping("serving_env")
     for name, variable in sorted(OWNED_ENVIRONMENT.items()):
-        if name in set_by_hand:
+        if name in site:
             findings.refuse(
                 "serving_env.owned",
-                "serving_env sets %s, which %s decides; set that variable instead.", name, variable)
+                "serving_env sets %s, which %s controls; set that variable instead.", name, variable)
     address = group["members"][group["rank"]]["address"]
-    found = {name: value for name, value in ENVIRONMENT.items() if name not in set_by_hand}
+    found = {name: value for name, value in ENVIRONMENT.items() if name not in site}
     found.update(HCCL_IF_IP=address, VLLM_HOST_IP=address)
     if group["topology"] == RAY:
         found.update(RAY_ENVIRONMENT, ASCEND_RT_VISIBLE_DEVICES=",".join(str(index) for index in range(len(npus))))
-    return found, interface
+    return found
 
 
-def interface_environment(interface):
-    """Return the environment that keeps the traffic between members on one interface; HCCL's = is an exact match."""
+def interface_environment(interface: str) -> dict[str, str]:
+    """Return the environment that keeps the traffic of a group on one network interface.
+
+    The = in HCCL's variable demands an exact match of the name.
+    """
     return {"GLOO_SOCKET_IFNAME": interface, "TP_SOCKET_IFNAME": interface, "HCCL_SOCKET_IFNAME": "=" + interface}

@@ -3,15 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The results contract: what a check is, what a stage leaves behind, and what follows from it.
 
-A judge (``checks/<stage>.py``) declares its checks once in a table and states for each what it expected and
+A judge (``_stages/<stage>/judge.py``) declares its checks once in a table and states for each what it expected and
 what it found. This module turns that into the file ``<report_path>/<host>/<stage>.json``; its shape is
 ``docs/schemas/stage-result-v1.json``. A thing that was not checked is never ``passed``.
+
+PRIVATE to the collection.
 """
 
 from __future__ import annotations
 
 import difflib
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
 
 SCHEMA = "ascend.vllm/stage-result/v1"
 
@@ -45,18 +48,66 @@ COMMON = (
 )
 
 
+# Checks that had another name before 0.9.0, so that a waiver of the old name is told the new one.
+RENAMED_CHECKS = {
+    "npu_driver.lease": "npus_free", "npu_driver.isolated_pages_some": "isolated_pages_warning",
+    "npu_driver.engine": "docker_engine", "npu_driver.engine_version": "docker_engine_version",
+    "serving.engine": "docker_engine", "serving.engine_goes_on": "engine_progress",
+    "benchmark.together": "clients_overlap",
+}
+
+
+class CheckOutcome(TypedDict):
+    """What became of one check, for one subject."""
+
+    id: str
+    severity: str
+    #: One of STATUSES.
+    status: str
+    #: What the outcome is about within the host, such as ``npu 3`` or an instance; None for the host.
+    subject: str | None
+    title: str
+    expected: Any
+    actual: Any
+    message: str | None
+    #: None where there is nothing to do.
+    remedy: str | None
+
+
+class StageResult(TypedDict):
+    """The content of ``<report_path>/<host>/<stage>.json``, see docs/schemas/stage-result-v1.json."""
+
+    schema: str
+    stage: str
+    host: str
+    status: str
+    checks: list[CheckOutcome]
+    plan_hash: str | None
+    release: str | None
+    model: str | None
+    #: UTC, ISO 8601.
+    started_at: str | None
+    finished_at: str | None
+    duration_s: float | None
+    observed: Mapping[str, Any]
+    #: Why there is no observation.
+    error: str | None
+    collection_version: str | None
+
+
 class Checks:
     """Collects the outcome of checks from one table.
 
     :param table: the stage's ``CHECKS``; an id that is not in it raises ``KeyError``.
     """
 
-    def __init__(self, table):
+    def __init__(self, table: Iterable[Check]) -> None:
         self._table = {check.id: check for check in COMMON + tuple(table)}
-        self._found = []
+        self._found: list[CheckOutcome] = []
 
-    def expect(self, check_id, ok, expected=None, actual=None, subject=None, message=None, remedy=None):
-        """State an outcome: ``ok`` is True, False, or None for «could not be determined» (not_run)."""
+    def expect(self, check_id: str, ok: bool | None, expected: Any = None, actual: Any = None,
+               subject: str | None = None, message: str | None = None, remedy: str | None = None) -> bool | None:
+        """State an outcome: ``ok`` is True, False, or None where it could not be determined (not_run). Returns it."""
         severity = self._table[check_id].severity
         if ok is None:
             status = NOT_RUN
@@ -67,15 +118,16 @@ class Checks:
         self._add(check_id, status, expected, actual, subject, message, remedy)
         return ok
 
-    def not_run(self, check_id, why, subject=None):
+    def not_run(self, check_id: str, why: str, subject: str | None = None) -> None:
         """The check was not made; ``why`` is a sentence."""
         self._add(check_id, NOT_RUN, None, None, subject, why, None)
 
-    def unsupported(self, check_id, why, subject=None):
+    def unsupported(self, check_id: str, why: str, subject: str | None = None) -> None:
         """This hardware, tool or release does not offer what the check needs."""
         self._add(check_id, UNSUPPORTED, None, None, subject, why, None)
 
-    def _add(self, check_id, status, expected, actual, subject, message, remedy):
+    def _add(self, check_id: str, status: str, expected: Any, actual: Any, subject: str | None,
+             message: str | None, remedy: str | None) -> None:
         check = self._table[check_id]
         wants_remedy = status not in (PASSED, UNSUPPORTED)
         self._found.append({
@@ -90,7 +142,7 @@ class Checks:
             "remedy": (remedy or check.remedy) if wants_remedy else None,
         })
 
-    def as_list(self):
+    def as_list(self) -> list[CheckOutcome]:
         """The checks in the order in which they were stated."""
         return list(self._found)
 
@@ -99,7 +151,8 @@ class UnknownCheck(ValueError):
     """A waiver names a check that does not exist."""
 
 
-def apply_waivers(checks, waive, stage, table):
+def apply_waivers(checks: Sequence[CheckOutcome], waive: Iterable[Any] | None, stage: str,
+                  table: Iterable[Check]) -> list[CheckOutcome]:
     """Show failed and warned checks that the site waives as ``waived``, with its reason.
 
     :param waive: list of check ids (with or without the stage), or of ``{"id": …, "reason": …}``.
@@ -111,19 +164,28 @@ def apply_waivers(checks, waive, stage, table):
         name, reason = (entry["id"], entry.get("reason")) if isinstance(entry, dict) else (entry, None)
         short = name[len(stage) + 1:] if name.startswith(stage + ".") else name
         if short not in known:
-            near = difflib.get_close_matches(short, sorted(known), 1)
-            raise UnknownCheck("%s_waive names the check '%s', which this stage does not have%s" % (
-                stage, name, "; did you mean '%s'?" % near[0] if near else "; docs/checks.md lists them"))
+            raise UnknownCheck("%s_waive names the check '%s', which %s" % (
+                stage, name, _unknown(stage, short, known)))
         reasons[short] = reason or "waived by %s_waive, no reason given" % stage
     return [
-        dict(check, status=WAIVED,
-             message="%s (found: %s)" % (reasons[check["id"]], check["message"] or check["actual"]))
+        {**check, "status": WAIVED,
+         "message": "%s (found: %s)" % (reasons[check["id"]], check["message"] or check["actual"])}
         if check["id"] in reasons and check["status"] in (FAILED, WARNED) else check
         for check in checks
     ]
 
 
-def renewed(earlier, checks, ids):
+def _unknown(stage: str, name: str, known: Iterable[str]) -> str:
+    renamed = RENAMED_CHECKS.get("%s.%s" % (stage, name))
+    if renamed:
+        return "is now named '%s.%s'" % (stage, renamed)
+    near = difflib.get_close_matches(name, sorted(known), 1)
+    return "this stage does not have%s" % (
+        "; did you mean '%s'?" % near[0] if near else "; docs/checks.md lists them")
+
+
+def renewed(earlier: StageResult | None, checks: Sequence[CheckOutcome],
+            ids: Collection[str]) -> list[CheckOutcome]:
     """Return an earlier result's checks with those of some ids taken anew; all of the new ones when there is none.
 
     :param earlier: a result as `stage_result` made it, or None.
@@ -131,16 +193,15 @@ def renewed(earlier, checks, ids):
     :param ids: without the stage.
     """
     if not earlier:
-        return checks
+        return list(checks)
     prefix = earlier["stage"] + "."
-    kept = [dict(check, id=check["id"][len(prefix):]) for check in earlier["checks"]]
+    kept: list[CheckOutcome] = [{**check, "id": check["id"][len(prefix):]} for check in earlier["checks"]]
     return [check for check in kept if check["id"] not in ids] + [check for check in checks if check["id"] in ids]
 
 
-def stage_status(checks):
+def stage_status(checks: Iterable[CheckOutcome]) -> str:
     """The worst of the checks: failed, then a critical one not run, warned, unsupported, not run, waived, passed."""
-    if not checks:
-        return NOT_RUN
+    checks = list(checks)
     found = {check["status"] for check in checks}
     if FAILED in found:
         return FAILED
@@ -152,8 +213,10 @@ def stage_status(checks):
     return NOT_RUN
 
 
-def stage_result(stage, host, checks, plan=None, observed=None, started_at=None, finished_at=None,
-                 duration_s=None, error=None, collection_version=None):
+def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Mapping[str, Any] | None = None,
+                 observed: Mapping[str, Any] | None = None, started_at: str | None = None,
+                 finished_at: str | None = None, duration_s: float | None = None, error: str | None = None,
+                 collection_version: str | None = None) -> StageResult:
     """One result in the shape of the schema; check ids get their stage."""
     plan = plan or {}
     return {
@@ -161,7 +224,7 @@ def stage_result(stage, host, checks, plan=None, observed=None, started_at=None,
         "stage": stage,
         "host": host,
         "status": stage_status(checks),
-        "checks": [dict(check, id="%s.%s" % (stage, check["id"])) for check in checks],
+        "checks": [{**check, "id": "%s.%s" % (stage, check["id"])} for check in checks],
         "plan_hash": plan.get("hash"),
         "release": (plan.get("release") or {}).get("id"),
         "model": (plan.get("model") or {}).get("id"),
@@ -174,7 +237,7 @@ def stage_result(stage, host, checks, plan=None, observed=None, started_at=None,
     }
 
 
-def sentence(check):
+def sentence(check: CheckOutcome) -> str:
     """A check in one line, for people. What was not run needs no remedy: the message says what stood in the way."""
     subject = " (%s)" % check["subject"] if check["subject"] else ""
     body = check["message"] or "expected %s, found %s" % (check["expected"], check["actual"])
@@ -182,18 +245,18 @@ def sentence(check):
     return "%s%s: %s.%s" % (check["id"], subject, body.rstrip("."), remedy)
 
 
-def failures(result):
+def failures(result: StageResult) -> list[str]:
     """The sentences of every failed check of a result."""
     return [sentence(check) for check in result["checks"] if check["status"] == FAILED]
 
 
-def selected_stages(run_tags, skip_tags):
+def selected_stages(run_tags: Iterable[str] | None, skip_tags: Iterable[str] | None) -> list[str]:
     """The stages that a run of site.yml with these tags takes, in order."""
     run, skip = set(run_tags or ["all"]), set(skip_tags or [])
     return [stage for stage in STAGES if (run & {"all", "tagged", stage}) and stage not in skip]
 
 
-def mistyped_tags(tags):
+def mistyped_tags(tags: Iterable[str] | None) -> dict[str, str]:
     """``{tag: stage}`` of the tags that are no stage but nearly one: a typing error would run nothing and look fine."""
     near = {tag: difflib.get_close_matches(tag, STAGES, 1, 0.75) for tag in tags or () if tag not in STAGES}
     return {tag: found[0] for tag, found in near.items() if found}

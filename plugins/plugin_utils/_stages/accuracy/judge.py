@@ -28,24 +28,33 @@ CHECKS = (
 )
 
 
+RETURNED = ()
+survey = None
+
+
+def request(context):
+    """Nothing: the action ``ascend.vllm.accuracy`` measures."""
+    return
+
+
 def judge(context):
     """Judge every score; subject is the data set."""
     checks = Checks(CHECKS)
-    observed, settings = context["observed"], context["settings"]
+    observed, inputs = context.observed, context.inputs
     if observed.get("not_run"):
         checks.not_run("score", observed["not_run"])
         return checks.as_list()
     checks.expect("data", not observed["problem"], "data sets and tool", observed["problem"] or "both")
     if observed["problem"]:
         return checks.as_list()
-    for dataset in settings["datasets"]:
-        _judge_dataset(checks, dataset, observed, context["plan"]["model"]["id"], settings)
-    if settings["compare_with"]:
-        _judge_comparison(checks, observed, settings)
+    for dataset in inputs["accuracy_datasets"]:
+        _judge_dataset(checks, dataset, observed, context.plan["model"]["id"], inputs)
+    if inputs["accuracy_compare_with"]:
+        _judge_comparison(checks, observed, inputs)
     return checks.as_list()
 
 
-def _judge_dataset(checks, dataset, observed, model, settings):
+def _judge_dataset(checks, dataset, observed, model, inputs):
     name = dataset["name"]
     counts = [count for task, count in observed["answers"].items() if is_part(task, name)]
     answered, failed = sum(count["answered"] for count in counts), sum(count["failed"] for count in counts)
@@ -58,7 +67,7 @@ def _judge_dataset(checks, dataset, observed, model, settings):
             "'%s'" % whole["printed"] if whole else "no row in the summary", why), subject=name)
         return
     checks.expect("score", True, "a number", "%g (%s)" % (whole["score"], whole["metric"]), subject=name)
-    held = reference(dataset, model, settings["references"])
+    held = reference(dataset, model, inputs["accuracy_references"])
     if held is None:
         checks.not_run("reference", "neither accuracy_datasets nor accuracy_references has a number for it",
                        subject=name)
@@ -68,10 +77,10 @@ def _judge_dataset(checks, dataset, observed, model, settings):
         held["at_least"], held["why"]), "%g" % whole["score"], subject=name)
 
 
-def _judge_comparison(checks, observed, settings):
+def _judge_comparison(checks, observed, inputs):
     """One row per data set: both scores and the difference."""
     compared = observed["compared_with"]
-    for dataset in settings["datasets"]:
+    for dataset in inputs["accuracy_datasets"]:
         row = next((row for row in observed["comparison"] if row["dataset"] == dataset["name"]), None)
         if row is None:
             checks.not_run("delta", "%s of %s was not measured on the same data" % (
@@ -79,5 +88,5 @@ def _judge_comparison(checks, observed, settings):
         else:
             checks.expect("delta", row["within"],
                           "at most %g below the %g of %s" % (
-                              settings["maximum_drop"], row["before"], compared["model"]),
+                              inputs["accuracy_maximum_drop"], row["before"], compared["model"]),
                           "%g (%+g)" % (row["after"], row["delta"]), subject=dataset["name"])

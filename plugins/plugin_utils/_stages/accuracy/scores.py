@@ -7,22 +7,19 @@ from __future__ import annotations
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import is_part, sum_of
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 
 # The metric of the row that AISBench makes of the parts of a data set by their sizes.
 WEIGHTED = "weighted_average"
 GATES = ("minimum", "baseline", "tolerance")
 
 
-class BadInput(ValueError):
-    """An input of the role that cannot be run; the message names it."""
-
-
-def check_settings(settings):
+def check_inputs(inputs):
     """Refuse what cannot be measured. :raises BadInput: with one sentence."""
-    if not settings["datasets"]:
+    if not inputs["accuracy_datasets"]:
         raise BadInput("accuracy_datasets is empty, but accuracy_enabled is true: name the data sets to measure with.")
     names = set()
-    for dataset in settings["datasets"]:
+    for dataset in inputs["accuracy_datasets"]:
         extra = sorted(set(dataset) - {"name", "path", *GATES})
         if extra or not dataset.get("name") or not dataset.get("path"):
             raise BadInput("accuracy_datasets has to hold mappings with name and path, and minimum, or baseline and "
@@ -36,10 +33,10 @@ def check_settings(settings):
                     gate, dataset["name"], dataset[gate]))
 
 
-def server(plan, instance, settings):
+def server(plan, instance, inputs):
     """The server as ``ascend.vllm.ais_bench`` takes it."""
     return {"url": instance["url"], "model": plan["model"]["served_name"],
-            "concurrency": int(settings["concurrency"]), "maximum_tokens": int(settings["maximum_tokens"])}
+            "concurrency": inputs["accuracy_concurrency"], "maximum_tokens": inputs["accuracy_maximum_tokens"]}
 
 
 def scores(rows, answers, datasets, data):

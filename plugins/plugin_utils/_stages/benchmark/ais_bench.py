@@ -9,7 +9,7 @@ So both tools are judged by one judge. AISBench always speaks the chat endpoint 
 from __future__ import annotations
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import BadInput
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 
 # AISBench takes eight statistics, four of which are always asked for, and whole percentiles only.
 _PERCENTILES = 4
@@ -32,35 +32,38 @@ _TOTALS = {
 }
 
 
-def check_settings(settings):
+def check_inputs(inputs):
     """Refuse what AISBench cannot measure. :raises BadInput: with one sentence."""
-    if settings["dataset"] == "random-mm":
+    if inputs["benchmark_dataset"] == "random-mm":
         raise BadInput("benchmark_tools has ais_bench, which has no random pictures; set benchmark_dataset to random "
                        "or custom, or leave it to vllm.")
-    odd = ["%g" % value for value in settings["percentiles"] if value != int(value) or not 1 <= value <= 99]
-    if odd or len(settings["percentiles"]) > _PERCENTILES:
+    odd = ["%g" % value for value in inputs["benchmark_percentiles"] if value != int(value) or not 1 <= value <= 99]
+    if odd or len(inputs["benchmark_percentiles"]) > _PERCENTILES:
         raise BadInput("benchmark_tools has ais_bench, which takes at most %d whole percentiles from 1 to 99, but "
                        "benchmark_percentiles has %s." % (
-                           _PERCENTILES, ", ".join("%g" % value for value in settings["percentiles"])))
+                           _PERCENTILES, ", ".join("%g" % value for value in inputs["benchmark_percentiles"])))
 
 
-def load(plan, settings):
+def load(plan, inputs):
     """The load as ``ascend.vllm.ais_bench`` takes it; a rate of 0 sends all at once."""
-    rate = str(settings["request_rate"])
+    rate = str(inputs["benchmark_request_rate"])
     return {
-        "requests": settings["num_prompts"], "request_rate": 0 if rate == "inf" else float(rate),
-        "input_tokens": settings["random_input_len_tokens"], "output_tokens": settings["random_output_len_tokens"],
-        "statistics": ["Average", "Min", "Max", "Median"] + ["P%d" % value for value in settings["percentiles"]],
-        "tokenizer": settings["ais_bench_tokenizer"] or plan["model"]["path"], "file": settings["dataset_path"],
-        "warm_up": max(settings["warmup_prompts"], _WARM_UP),
+        "requests": inputs["benchmark_num_prompts"], "request_rate": 0 if rate == "inf" else float(rate),
+        "input_tokens": inputs["benchmark_random_input_len_tokens"],
+        "output_tokens": inputs["benchmark_random_output_len_tokens"],
+        "statistics": ["Average", "Min", "Max", "Median",
+                       *("P%d" % value for value in inputs["benchmark_percentiles"])],
+        "tokenizer": inputs["benchmark_ais_bench_tokenizer"] or plan["model"]["path"],
+        "file": inputs["benchmark_dataset_path"],
+        "warm_up": max(inputs["benchmark_warmup_prompts"], _WARM_UP),
     }
 
 
-def server(plan, url, settings):
+def server(plan, url, inputs):
     """The server as ``ascend.vllm.ais_bench`` takes it; without a limit every request may be under way at once."""
     return {"url": url, "model": plan["model"]["served_name"],
-            "concurrency": settings["max_concurrency"] or settings["num_prompts"],
-            "maximum_tokens": settings["random_output_len_tokens"]}
+            "concurrency": inputs["benchmark_max_concurrency"] or inputs["benchmark_num_prompts"],
+            "maximum_tokens": inputs["benchmark_random_output_len_tokens"]}
 
 
 def metrics(totals, latencies):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The clients of a benchmark: containers that are started, watched and removed, and their results.
+"""The clients of a benchmark: containers that are started, watched and removed, and what they leave.
 
 PRIVATE to the collection.
 """
@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 import time
 
-from ansible.errors import AnsibleActionFail
-
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files, vllm_bench
 
 WATCH_S = 10
@@ -20,7 +18,7 @@ _PROGRESS = re.compile(r"(\d+)/(\d+) \[")
 
 
 class ClientsMixin:
-    """For an action with ``_plan``, ``_records``, ``_host`` and ``_vars`` of its host."""
+    """For a `StageAction`."""
 
     def _clients(self, clients, timeout_s):
         """Client containers from their start to their removal, and what each left.
@@ -48,7 +46,7 @@ class ClientsMixin:
                  "metrics": {}, "file": None}
         if seen["result"] is not None:
             parsed = result_files.parse(seen["result"])
-            path = self._records.write(self._file(name), seen["result"])
+            path = self.records.write(self._file(name), seen["result"])
             given.update(kind=parsed["kind"], metrics=parsed.get("metrics", {}), file=self._shown(path))
         return given
 
@@ -63,30 +61,21 @@ class ClientsMixin:
             progress = _PROGRESS.findall("\n".join(seen["client"]["log"]))
             if progress and progress[-1] != said:
                 said = progress[-1]
-                self._say(f"{name}: {said[0]} of {said[1]} requests")
+                self.say(f"{name}: {said[0]} of {said[1]} requests")
 
     def _ask_node(self, instance, **more):
         """Ask the node for the service and, where named, the client."""
-        return self._module("ascend.vllm.benchmark_info", service=instance["name"],
-                            model_path=self._plan["model"]["path"],
-                            driver_version_file=self._plan["driver"]["version_file"],
-                            docker_socket=self._plan["docker_socket"], **more)
+        return self.call("ascend.vllm.benchmark_info", service=instance["name"],
+                         driver_version_file=self.context.plan["hardware"]["driver_version_file"],
+                         model_path=self.context.plan["model"]["path"],
+                         docker_socket=self.context.plan["docker_socket"], **more)
 
     def _file(self, name, ending="json"):
-        return self._records.root / self._host / "benchmark" / f"{name}.{ending}"
+        return self.records.root / self.host / "benchmark" / f"{name}.{ending}"
 
     def _shown(self, path):
-        return str(path.relative_to(self._records.root))
+        return str(path.relative_to(self.records.root))
 
     def _container(self, **arguments):
-        return self._module("community.docker.docker_container",
-                            docker_host="unix://" + self._plan["docker_socket"], **arguments)
-
-    def _module(self, module, **arguments):
-        returned = self._execute_module(module_name=module, module_args=arguments, task_vars=self._vars)
-        if returned.get("failed"):
-            raise AnsibleActionFail(f"{module} failed: {returned.get('msg') or returned}")
-        return returned
-
-    def _say(self, text):
-        self._display.display(f"[{self._host}] {text}")
+        return self.call("community.docker.docker_container",
+                         docker_host="unix://" + self.context.plan["docker_socket"], **arguments)

@@ -34,7 +34,7 @@ CHECKS = (
           "Compare the client's options with the release: the server may not honour ignore_eos."),
     Check("noise", CRITICAL, "Repeated runs agree",
           "Find what else runs on the node, send more requests (benchmark_num_prompts) or repeat more often."),
-    Check("together", CRITICAL, "The clients of a node's instances ran side by side",
+    Check("clients_overlap", CRITICAL, "The clients of a node's instances ran side by side",
           "Send more requests (benchmark_num_prompts), so that the moments of their starts matter less."),
     Check("objective", CRITICAL, "The medians meet benchmark_slo",
           "Lower the load, add instances (serving_replicas), or let benchmark_sweep find what the service can take."),
@@ -53,47 +53,67 @@ CHECKS = (
 )
 
 
+RETURNED = ("wanted",)
+
+
+def request(context):
+    """Nothing: the action ``ascend.vllm.benchmark`` measures."""
+    return
+
+
+def survey(observations, inputs):
+    """Return ``{host: {host behind the balancer: its looks}}``, for the hosts that measured through a balancer."""
+    return {host: {other: observations[other]["looks"] for other in _measured_elsewhere(observed, host)
+                   if other in observations} for host, observed in observations.items()}
+
+
+def _measured_elsewhere(observed, host):
+    """The other hosts whose servers answered what this host measured."""
+    return {other for measured in observed["measurements"] if measured["target"] == BALANCER
+            for other in measured["hosts"] if other != host}
+
+
 def judge(context):
     """Judge every run of everything that was measured; subject is the target or the run."""
     checks = Checks(CHECKS)
-    observed, settings = context["observed"], context["settings"]
+    observed, inputs = context.observed, context.inputs
     if observed.get("not_run"):
         checks.not_run("completed", observed["not_run"])
-    model = context["plan"].get("model", {}).get("served_name")
+    model = context.plan.get("model", {}).get("served_name")
     for instance in observed.get("instances", []):
         if _judge_service(checks, instance) and instance["warm_up"]:
             _judge_warm_up(checks, instance["name"], instance["warm_up"], model)
     for measured in observed.get("measurements", []):
         if measured["warm_up"]:
             _judge_warm_up(checks, measured["name"], measured["warm_up"], model)
-        _judge_measurement(checks, measured, observed, settings)
+        _judge_measurement(checks, measured, observed, inputs)
     _judge_looks(checks, context)
-    _judge_offline(checks, observed, settings)
+    _judge_offline(checks, observed, inputs)
     return checks.as_list()
 
 
-def _judge_measurement(checks, measured, observed, settings):
+def _judge_measurement(checks, measured, observed, inputs):
     before = observed["looks"][-1]
     for run in measured["runs"]:
-        _judge_run(checks, run, settings, measured["num_prompts"])
+        _judge_run(checks, run, inputs, measured["num_prompts"])
         if measured["target"] != BALANCER:
             before = _judge_identity(checks, before, run)
-    if measured["runs"] and all(complete(run, settings, measured["num_prompts"]) and GATE in run["metrics"]
+    if measured["runs"] and all(complete(run, inputs, measured["num_prompts"]) and GATE in run["metrics"]
                                 for run in measured["runs"]):
-        _judge_summary(checks, measured, settings)
+        _judge_summary(checks, measured, inputs)
     if measured["sweep"]:
         _judge_sweep(checks, measured)
 
 
 def _judge_looks(checks, context):
     """What a balancer or another host measured is of the servers that were there before and after, on every node."""
-    observed = context["observed"]
+    observed = context.observed
     for measured in observed.get("measurements", []):
         if measured["target"] != BALANCER and measured["tool"] != AIS_BENCH:
             continue
-        looks = {context["host"]: observed["looks"]}
-        looks.update((host, context["peers"].get(host, {}).get("looks", []))
-                     for host in measured["hosts"] if host != context["host"])
+        looks = {context.host: observed["looks"]}
+        looks.update((host, (context.survey or {}).get(host, []))
+                     for host in measured["hosts"] if host != context.host)
         changed, unknown = [], []
         for host, seen in sorted(looks.items()):
             if len(seen) < 2:
@@ -104,7 +124,7 @@ def _judge_looks(checks, context):
         _judge_same_server(checks, changed, unknown, measured["name"])
 
 
-def _judge_offline(checks, observed, settings):
+def _judge_offline(checks, observed, inputs):
     for run in observed.get("offline", []):
         metrics = run["metrics"]
         if run["kind"] != run["wanted"]:
@@ -114,16 +134,17 @@ def _judge_offline(checks, observed, settings):
             checks.expect("offline", metrics["avg_latency"] > 0, "a latency", "%.4g s" % metrics["avg_latency"],
                           subject=run["id"])
         else:
-            _judge_throughput(checks, run, settings)
+            _judge_throughput(checks, run, inputs)
     if observed.get("restored") is not None:
         checks.expect("restored", observed["restored"], "the served name in /v1/models",
-                      "there" if observed["restored"] else "not there after %s s" % settings["restore_timeout_s"])
+                      "there" if observed["restored"] else
+                      "not there after %s s" % inputs["benchmark_restore_timeout_s"])
 
 
-def _judge_throughput(checks, run, settings):
+def _judge_throughput(checks, run, inputs):
     """Some releases cut a prompt by the token or two that its text gives less; another load gives other tokens."""
-    metrics, requests = run["metrics"], settings["num_prompts"]
-    tokens = requests * (settings["random_input_len_tokens"] + settings["random_output_len_tokens"])
+    metrics, requests = run["metrics"], inputs["benchmark_num_prompts"]
+    tokens = requests * (inputs["benchmark_random_input_len_tokens"] + inputs["benchmark_random_output_len_tokens"])
     checks.expect("offline", metrics["num_requests"] == requests
                   and abs(metrics.get("total_num_tokens", 0) - tokens) <= TOKENS_OFF * tokens,
                   "%d requests of %d tokens in all" % (requests, tokens), "%d of %d, %.4g tok/s" % (
@@ -137,45 +158,47 @@ def _no_result(run):
     return "none, exit code %s; its log ends: %s" % (run["exit_code"], " / ".join(run["log"][-3:]) or "(empty)")
 
 
-def _judge_summary(checks, measured, settings):
+def _judge_summary(checks, measured, inputs):
     """Judge the medians; what is too noisy to judge is neither passed nor failed."""
     name, summary, count = measured["name"], measured["summary"], len(measured["runs"])
     spread = summary[GATE]["cv_percent"]
     overlaps = [run["overlap_percent"] for run in measured["runs"] if run["overlap_percent"] is not None]
     apart = bool(overlaps) and min(overlaps) < TOGETHER
-    noisy = spread is not None and spread > settings["max_cv_percent"]
+    noisy = spread is not None and spread > inputs["benchmark_max_cv_percent"]
     if noisy:
         why = "inconclusive: the output throughput of %d runs varies by %s %% (%.4g to %.4g tok/s), more than %g %%" % (
-            count, spread, summary[GATE]["minimum"], summary[GATE]["maximum"], settings["max_cv_percent"])
+            count, spread, summary[GATE]["minimum"], summary[GATE]["maximum"], inputs["benchmark_max_cv_percent"])
         checks.not_run("noise", why, subject=name)
     elif spread is not None:
-        checks.expect("noise", True, "at most %g %%" % settings["max_cv_percent"], "%s %%" % spread, subject=name)
+        checks.expect("noise", True, "at most %g %%" % inputs["benchmark_max_cv_percent"], "%s %%" % spread,
+                      subject=name)
     if apart:
         why = "inconclusive: the clients ran side by side for %g %% of the time, less than %g %%"
-        checks.not_run("together", why % (min(overlaps), TOGETHER), subject=name)
+        checks.not_run("clients_overlap", why % (min(overlaps), TOGETHER), subject=name)
     elif overlaps:
-        checks.expect("together", True, "at least %g %%" % TOGETHER, "%g %%" % min(overlaps), subject=name)
+        checks.expect("clients_overlap", True, "at least %g %%" % TOGETHER, "%g %%" % min(overlaps), subject=name)
     inconclusive = noisy or apart
     medians = {metric: values["median"] for metric, values in summary.items()}
-    if settings["slo"]:
-        failing = missed(settings["slo"], medians)
-        checks.expect("objective", None if inconclusive else not failing, _limits(settings["slo"]),
-                      _limits({metric: medians.get(metric) for metric in failing or settings["slo"]}), subject=name,
+    if inputs["benchmark_slo"]:
+        objective = inputs["benchmark_slo"]
+        failing = missed(objective, medians)
+        checks.expect("objective", None if inconclusive else not failing, _limits(objective),
+                      _limits({metric: medians.get(metric) for metric in failing or objective}), subject=name,
                       message="inconclusive" if inconclusive else None)
-    _judge_baseline(checks, measured, settings, inconclusive)
+    _judge_baseline(checks, measured, inputs, inconclusive)
 
 
-def _judge_baseline(checks, measured, settings, inconclusive):
+def _judge_baseline(checks, measured, inputs, inconclusive):
     name, baseline = measured["name"], measured["baseline"]
     if not baseline:
-        checks.not_run("baseline", "this run is to be kept as the baseline" if settings["baseline_save"] else
+        checks.not_run("baseline", "this run is to be kept as the baseline" if inputs["benchmark_baseline_save"] else
                        "there is none in benchmark_baseline_path for this deployment and workload", subject=name)
         return
     checks.expect("baseline", True, "a baseline", "%s of %s" % (baseline["file"], baseline["recorded_at"]),
                   subject=name)
     row = next(row for row in baseline["rows"] if row["metric"] == GATE)
-    checks.expect("regression", None if inconclusive else row["ratio"] >= settings["minimum_ratio"],
-                  "at least %g × %.4g tok/s" % (settings["minimum_ratio"], row["before"]),
+    checks.expect("regression", None if inconclusive else row["ratio"] >= inputs["benchmark_minimum_ratio"],
+                  "at least %g × %.4g tok/s" % (inputs["benchmark_minimum_ratio"], row["before"]),
                   "%g × (%.4g tok/s)" % (row["ratio"], row["after"]), subject=name,
                   message="inconclusive" if inconclusive else None)
 
@@ -217,7 +240,7 @@ def _judge_warm_up(checks, name, found, model):
                   subject=name)
 
 
-def _judge_run(checks, run, settings, wanted):
+def _judge_run(checks, run, inputs, wanted):
     metrics, name = run["metrics"], run["id"]
     clients = run.get("clients") or [run]
     without = [client for client in clients if client["kind"] != SERVE]
@@ -230,7 +253,7 @@ def _judge_run(checks, run, settings, wanted):
     failed = metrics.get("failed", metrics["num_prompts"] - answered)
     checks.expect("completed", answered == metrics["num_prompts"] == wanted and failed == 0,
                   "%d completed, none failed" % wanted, "%d completed, %d failed" % (answered, failed), subject=name)
-    tokens = answered * settings["random_output_len_tokens"]
+    tokens = answered * inputs["benchmark_random_output_len_tokens"]
     checks.expect("tokens", answered > 0 and metrics.get("total_output_tokens") == tokens,
                   "%d output tokens" % tokens, metrics.get("total_output_tokens"), subject=name)
 

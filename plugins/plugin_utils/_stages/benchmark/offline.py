@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options, engine_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import hccl_environment
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
 
 KINDS = ("latency", "throughput")
@@ -14,70 +16,71 @@ KINDS = ("latency", "throughput")
 HCCL_PORTS = {"host": (62000, 62015), "npu": (18000, 18015)}
 
 
-def check_settings(settings):
-    """Refuse what cannot be run. :raises benchmark.BadInput: with one sentence."""
-    unknown = sorted(set(settings["offline"]) - set(KINDS))
+def check_inputs(inputs):
+    """Refuse what cannot be run. :raises BadInput: with one sentence."""
+    unknown = sorted(set(inputs["benchmark_offline"]) - set(KINDS))
     if unknown:
-        raise vllm_bench.BadInput("benchmark_offline has to hold %s, but holds %s." % (
+        raise BadInput("benchmark_offline has to hold %s, but holds %s." % (
             " and ".join(KINDS), ", ".join(unknown)))
-    if settings["offline_guard_s"] < 1:
-        raise vllm_bench.BadInput("benchmark_offline_guard_s has to be at least 1, but is %s." % (
-            settings["offline_guard_s"]))
+    if inputs["benchmark_offline_guard_s"] < 1:
+        raise BadInput("benchmark_offline_guard_s has to be at least 1, but is %s." % (
+            inputs["benchmark_offline_guard_s"]))
 
 
-def devices(plan, instance, settings):
+def devices(plan, instance, inputs):
     """The NPUs for a run: those of ``serving_npus`` that no planned instance has; or the instance's own, which then has
     to be stopped for it.
 
     :returns: ``(device paths, whether the instance has to be stopped)``.
-    :raises benchmark.BadInput: when no NPUs are free and the service may not be stopped.
+    :raises BadInput: when no NPUs are free and the service may not be stopped.
     """
     if plan["group"]:
-        raise vllm_bench.BadInput(
+        raise BadInput(
             "benchmark_offline runs one engine on one node, but serving_topology is %s; leave it out." % (
                 plan["group"]["topology"]))
     used = {device for each in plan["instances"] for device in each["devices"]}
-    free = [path for path in ("/dev/davinci%d" % number for number in plan["npus"]) if path not in used]
+    free = [path for path in map(device_path, plan["npus"]) if path not in used]
     if len(free) >= len(instance["npus"]):
-        return [*free[:len(instance["npus"])], *plan["hardware"]["devices"]], False
-    if settings["offline_stop_service"]:
+        return [*free[:len(instance["npus"])], *plan["hardware"]["shared_devices"]], False
+    if inputs["benchmark_offline_stop_service"]:
         return instance["devices"], True
-    raise vllm_bench.BadInput(
+    raise BadInput(
         "benchmark_offline needs %d NPUs, but the plan leaves %d; plan fewer instances, or set "
         "benchmark_offline_stop_service to true: it stops %s for the run and starts it again." % (
             len(instance["npus"]), len(free), instance["name"]))
 
 
-def command(catalogue, plan, instance, settings, kind):
+def command(catalogue, plan, instance, inputs, kind):
     """The argument vector: the engine as it serves, and the load.
 
-    :raises benchmark.BadInput: when the release has no such measurement.
+    :raises BadInput: when the release has no such measurement.
     """
-    load = {"input-len": settings["random_input_len_tokens"], "output-len": settings["random_output_len_tokens"],
-            "output-json": vllm_bench.RESULT}
+    load = {"input-len": inputs["benchmark_random_input_len_tokens"],
+            "output-len": inputs["benchmark_random_output_len_tokens"], "output-json": vllm_bench.RESULT}
     if kind == "latency":
-        load.update({"batch-size": settings["offline_batch_size"], "num-iters": settings["offline_iterations"],
-                     "num-iters-warmup": settings["offline_warmup_iterations"]})
+        load.update({"batch-size": inputs["benchmark_offline_batch_size"],
+                     "num-iters": inputs["benchmark_offline_iterations"],
+                     "num-iters-warmup": inputs["benchmark_offline_warmup_iterations"]})
     else:
-        load.update({"dataset-name": "random", "num-prompts": settings["num_prompts"], "random-range-ratio": 0,
+        load.update({"dataset-name": "random", "num-prompts": inputs["benchmark_num_prompts"], "random-range-ratio": 0,
                      "prefix-len": 0})
-    known = lookup.bench_options(catalogue, plan["release"]["vllm"], kind)
+    known = bench_options(catalogue, plan["release"]["vllm"], kind)
     missing = sorted(set(load) - set(known))
     if missing:
-        raise vllm_bench.BadInput("vllm bench %s of release %s has no option %s, which this measurement needs." % (
+        raise BadInput("vllm bench %s of release %s has no option %s, which this measurement needs." % (
             kind, plan["release"]["id"], ", ".join(missing)))
     # Where there are both names, the default of these wins over what the others were given.
     load.update({"random-" + name: load[name] for name in ("input-len", "output-len", "prefix-len")
                  if name in load and "random-" + name in known})
     argv = ["vllm", "bench", kind, "--model", plan["model"]["path"]]
-    argv += engine_options(catalogue, instance["command"][3:])
-    return [*argv, "--seed", str(settings["seed"]), *(word for name, value in load.items()
+    argv += _engine_arguments(catalogue, instance["command"][3:])
+    return [*argv, "--seed", str(inputs["benchmark_seed"]), *(word for name, value in load.items()
                                                       for word in ("--" + name, str(value)))]
 
 
-def engine_options(catalogue, options):
+def _engine_arguments(catalogue, options):
     """The options of ``vllm serve`` that an engine takes too, each with its value."""
-    engine = lookup.engine_options(catalogue)
+    engine = engine_options(catalogue)
     kept, keeps = [], True
     for word in options:
         if word.startswith("--"):
@@ -87,10 +90,10 @@ def engine_options(catalogue, options):
     return kept
 
 
-def client(plan, instance, paths, argv, settings):
+def client(plan, instance, paths, argv, inputs):
     """Arguments of ``community.docker.docker_container``: the instance's own container, but for what it runs."""
     return dict(
-        vllm_bench.client(plan, dict(instance, secrets_path=None), argv, settings),
+        vllm_bench.client(plan, dict(instance, secrets_path=None), argv, inputs),
         devices=["%s:%s:rwm" % (path, path) for path in paths],
         shm_size=instance["shm_size"],
         env=dict(instance["environment"], **hccl_environment(HCCL_PORTS)),

@@ -32,8 +32,11 @@ METRICS = {
 GATE = "output_throughput"
 
 # The inputs that make two measurements comparable.
-WORKLOAD = ("dataset", "dataset_path", "num_prompts", "request_rate", "max_concurrency", "random_input_len_tokens",
-            "random_output_len_tokens", "images_per_request", "image_width_px", "image_height_px", "seed", "args")
+WORKLOAD = (
+    "benchmark_dataset", "benchmark_dataset_path", "benchmark_num_prompts", "benchmark_request_rate",
+    "benchmark_max_concurrency", "benchmark_random_input_len_tokens", "benchmark_random_output_len_tokens",
+    "benchmark_images_per_request", "benchmark_image_width_px", "benchmark_image_height_px", "benchmark_seed",
+    "benchmark_args")
 
 _SLO_METRIC = re.compile(r"(?:mean|median|p(\d+(?:\.\d+)?))_(?:ttft|tpot|itl|e2el)_ms$")
 
@@ -77,7 +80,12 @@ def missed(slo, metrics):
 # --- baselines -------------------------------------------------------------------------------------------------------
 
 
-def baseline_key(plan, measured, service, settings):
+def workload(inputs):
+    """The inputs of `WORKLOAD` as baselines and sweeps keep them, by the names that they have had since 0.1.0."""
+    return {name[len("benchmark_"):]: inputs[name] for name in WORKLOAD}
+
+
+def baseline_key(plan, measured, service, inputs):
     """What a baseline holds for: model, release, image, driver, topology, what was measured with what, and workload."""
     return {
         "model": plan["model"]["id"],
@@ -89,7 +97,7 @@ def baseline_key(plan, measured, service, settings):
         "tool": measured["tool"],
         "image": service["image"],
         "driver": service["driver"],
-        "workload": {name: settings[name] for name in WORKLOAD},
+        "workload": workload(inputs),
     }
 
 

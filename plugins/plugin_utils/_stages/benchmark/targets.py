@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import SERVE
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import BadInput, identity
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
 
 INSTANCE, NODE, BALANCER = "instance", "node", "balancer"
 VLLM, AIS_BENCH = "vllm", "ais_bench"
@@ -25,37 +26,37 @@ DIGESTS = ("weights", "driver")
 _COUNTS = ("completed", "failed", "num_prompts", "total_input_tokens", "total_output_tokens")
 
 
-def chosen(plan, settings):
+def chosen(plan, inputs):
     """The targets that the inputs ask for, in the order in which they are measured.
 
     :raises BadInput: for a balancer without an address.
     """
-    url, wanted = settings["balancer_url"], set(settings["targets"])
+    url, wanted = inputs["benchmark_balancer_url"], set(inputs["benchmark_targets"])
     if url and not _URL.match(url):
         raise BadInput("benchmark_balancer_url has to be such as http://10.0.0.9:8080, but is '%s'." % url)
     if BALANCER in wanted and not url:
         raise BadInput("benchmark_targets has balancer, but benchmark_balancer_url is empty.")
     if "auto" in wanted:
-        several = len(serving(plan)) > 1
+        several = len(serving_instances(plan)) > 1
         wanted |= {INSTANCE} | ({NODE} if several else set()) | ({BALANCER} if url else set())
     return [target for target in (INSTANCE, NODE, BALANCER) if target in wanted]
 
 
-def times(settings, count):
+def times(inputs, count):
     """The inputs with the load of as many instances."""
-    rate = settings["request_rate"]
-    return dict(settings, num_prompts=settings["num_prompts"] * count,
-                request_rate=rate if str(rate) == "inf" else "%g" % (float(rate) * count),
-                max_concurrency=settings["max_concurrency"] * count)
+    rate = inputs["benchmark_request_rate"]
+    return dict(inputs, benchmark_num_prompts=inputs["benchmark_num_prompts"] * count,
+                benchmark_request_rate=rate if str(rate) == "inf" else "%g" % (float(rate) * count),
+                benchmark_max_concurrency=inputs["benchmark_max_concurrency"] * count)
 
 
-def measurement(name, target, tool, urls, instances, hosts, settings):
+def measurement(name, target, tool, urls, instances, hosts, inputs):
     """What is measured of one target, still without runs.
 
     :param urls: where the requests are sent. :param instances: for how many instances. :param hosts: whose these are.
     """
     return {"name": name, "target": target, "tool": tool, "urls": urls, "instances": instances, "hosts": hosts,
-            "num_prompts": settings["num_prompts"] * instances, "warm_up": None, "runs": [], "summary": {},
+            "num_prompts": inputs["benchmark_num_prompts"] * instances, "warm_up": None, "runs": [], "summary": {},
             "baseline": None, "sweep": None}
 
 

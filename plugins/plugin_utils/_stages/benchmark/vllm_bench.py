@@ -17,7 +17,8 @@ import zlib
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
 
 # In the client's own file system: it is read from there and goes with the container.
@@ -42,32 +43,29 @@ SKIP_TEMPLATE = ("skip-chat-template", "custom-skip-chat-template")
 DATASET_TARGET = "/tmp/ascend-vllm-dataset.jsonl"
 
 
-class BadInput(ValueError):
-    """An input of the role that cannot be run; the message names it."""
-
-
-def check_settings(settings):
+def check_inputs(inputs):
     """Refuse what would only fail on the node. :raises BadInput: with one sentence."""
-    if settings["dataset"] not in BACKENDS:
+    if inputs["benchmark_dataset"] not in BACKENDS:
         raise BadInput("benchmark_dataset has to be one of %s, but is '%s'." % (
-            ", ".join(sorted(BACKENDS)), settings["dataset"]))
-    custom, path = settings["dataset"] == "custom", settings["dataset_path"]
+            ", ".join(sorted(BACKENDS)), inputs["benchmark_dataset"]))
+    custom, path = inputs["benchmark_dataset"] == "custom", inputs["benchmark_dataset_path"]
     if custom != bool(path) or (path and not (path.startswith("/") and path.endswith(".jsonl"))):
         raise BadInput("benchmark_dataset_path has to be %s, but is '%s'." % (
             "the absolute path of a .jsonl file on the node, since benchmark_dataset is custom" if custom else
-            "empty, since benchmark_dataset is %s" % settings["dataset"], path))
-    for name in ("num_prompts", "repeats", "random_input_len_tokens", "random_output_len_tokens"):
-        if int(settings[name]) < 1:
-            raise BadInput("benchmark_%s has to be at least 1, but is %s." % (name, settings[name]))
-    rate = str(settings["request_rate"])
+            "empty, since benchmark_dataset is %s" % inputs["benchmark_dataset"], path))
+    for name in ("benchmark_num_prompts", "benchmark_repeats", "benchmark_random_input_len_tokens",
+                 "benchmark_random_output_len_tokens"):
+        if inputs[name] < 1:
+            raise BadInput("%s has to be at least 1, but is %s." % (name, inputs[name]))
+    rate = str(inputs["benchmark_request_rate"])
     if not _positive(rate):
         raise BadInput("benchmark_request_rate has to be a number of requests per second above 0, or inf, but is '%s'."
                        % rate)
-    sentence = analysis.bad_slo(settings["slo"], settings["percentiles"])
+    sentence = analysis.bad_slo(inputs["benchmark_slo"], inputs["benchmark_percentiles"])
     if sentence:
         raise BadInput(sentence)
-    if settings["sweep"] != "none":
-        _check_sweep(settings)
+    if inputs["benchmark_sweep"] != "none":
+        _check_sweep(inputs)
 
 
 def _positive(text):
@@ -77,54 +75,54 @@ def _positive(text):
         return False
 
 
-def _check_sweep(settings):
-    if settings["sweep"] not in SWEEPS:
+def _check_sweep(inputs):
+    if inputs["benchmark_sweep"] not in SWEEPS:
         raise BadInput("benchmark_sweep has to be none, %s, but is '%s'." % (
-            " or ".join(sorted(SWEEPS)), settings["sweep"]))
-    if not settings["slo"]:
+            " or ".join(sorted(SWEEPS)), inputs["benchmark_sweep"]))
+    if not inputs["benchmark_slo"]:
         raise BadInput("benchmark_sweep is %s, but benchmark_slo is empty: a sweep looks for the highest load that "
-                       "meets an objective." % settings["sweep"])
-    if not 0 < settings["sweep_minimum"] < settings["sweep_maximum"]:
+                       "meets an objective." % inputs["benchmark_sweep"])
+    if not 0 < inputs["benchmark_sweep_minimum"] < inputs["benchmark_sweep_maximum"]:
         raise BadInput("benchmark_sweep_minimum (%s) has to be above 0 and below benchmark_sweep_maximum (%s)." % (
-            settings["sweep_minimum"], settings["sweep_maximum"]))
+            inputs["benchmark_sweep_minimum"], inputs["benchmark_sweep_maximum"]))
 
 
-def sweep(settings):
+def sweep(inputs):
     """The search that the inputs ask for."""
-    whole = settings["sweep"] == "max_concurrency"
+    whole = inputs["benchmark_sweep"] == "max_concurrency"
     number = round if whole else float
-    return analysis.Sweep(number(settings["sweep_minimum"]), number(settings["sweep_maximum"]),
-                          settings["sweep_tolerance_percent"] / 100, whole)
+    return analysis.Sweep(number(inputs["benchmark_sweep_minimum"]), number(inputs["benchmark_sweep_maximum"]),
+                          inputs["benchmark_sweep_tolerance_percent"] / 100, whole)
 
 
-def at_point(settings, value):
+def at_point(inputs, value):
     """The inputs of one point of a sweep; with a bound on concurrency all requests are ready at once."""
-    point = dict(settings, **{settings["sweep"]: value})
-    return dict(point, request_rate="inf") if settings["sweep"] == "max_concurrency" else point
+    point = dict(inputs, **{"benchmark_" + inputs["benchmark_sweep"]: value})
+    return dict(point, benchmark_request_rate="inf") if inputs["benchmark_sweep"] == "max_concurrency" else point
 
 
-def complete(run, settings, wanted):
+def complete(run, inputs, wanted):
     """Whether every one of the wanted requests of a run was answered in full."""
     metrics = run["metrics"]
     return (metrics.get("completed") == metrics.get("num_prompts") == wanted and not metrics.get("failed")
-            and metrics.get("total_output_tokens") == wanted * settings["random_output_len_tokens"])
+            and metrics.get("total_output_tokens") == wanted * inputs["benchmark_random_output_len_tokens"])
 
 
-def warm_up(plan, settings):
+def warm_up(plan, inputs):
     """Requests of the measured shape, for ``ascend.vllm.chat_info``, that are sent before anything is measured."""
-    body = {"model": plan["model"]["served_name"], "max_tokens": settings["random_output_len_tokens"],
+    body = {"model": plan["model"]["served_name"], "max_tokens": inputs["benchmark_random_output_len_tokens"],
             "temperature": 0, "ignore_eos": True}
     endpoint = BACKENDS["random"][1]
-    if settings["dataset"] == "random-mm":
+    if inputs["benchmark_dataset"] == "random-mm":
         endpoint = BACKENDS["random-mm"][1]
         picture = {"type": "image_url", "image_url": {
-            "url": plain_picture(settings["image_width_px"], settings["image_height_px"])}}
-        text = {"type": "text", "text": "warm-up " * settings["random_input_len_tokens"]}
-        body["messages"] = [{"role": "user", "content": [text] + [picture] * settings["images_per_request"]}]
+            "url": plain_picture(inputs["benchmark_image_width_px"], inputs["benchmark_image_height_px"])}}
+        text = {"type": "text", "text": "warm-up " * inputs["benchmark_random_input_len_tokens"]}
+        body["messages"] = [{"role": "user", "content": [text] + [picture] * inputs["benchmark_images_per_request"]}]
     else:
-        body["prompt"] = [FILLER_TOKEN] * settings["random_input_len_tokens"]
+        body["prompt"] = [FILLER_TOKEN] * inputs["benchmark_random_input_len_tokens"]
     return [{"id": "warm-up %d" % (number + 1), "endpoint": endpoint, "body": body}
-            for number in range(settings["warmup_prompts"])]
+            for number in range(inputs["benchmark_warmup_prompts"])]
 
 
 def plain_picture(width, height):
@@ -138,70 +136,72 @@ def plain_picture(width, height):
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def runs(name, settings):
+def runs(name, inputs):
     """The runs against one target, ``{"id", "repeat", "seed"}``; each repeat draws other prompts."""
-    return [{"id": "%s-%d" % (name, repeat + 1), "repeat": repeat + 1, "seed": settings["seed"] + repeat}
-            for repeat in range(settings["repeats"])]
+    return [{"id": "%s-%d" % (name, repeat + 1), "repeat": repeat + 1, "seed": inputs["benchmark_seed"] + repeat}
+            for repeat in range(inputs["benchmark_repeats"])]
 
 
-def command(known, plan, url, settings, run):
+def command(known, plan, url, inputs, run):
     """The argument vector of ``vllm bench serve`` for one run against one address.
 
     :param known: ``{option: kind}`` of the release's ``vllm bench serve`` (``catalogue.bench_options``).
     :raises BadInput: for an option of ``benchmark_args`` that the release does not have or that an input decides.
     """
-    options = _options(plan, url, settings, run)
+    options = _options(plan, url, inputs, run)
     missing = sorted(set(options) - set(known))
     if missing:
         raise BadInput("vllm bench serve of release %s has no option %s, which this measurement needs." % (
             plan["release"]["id"], ", ".join(missing)))
     # Requests of the warm-up are ours, so that they are counted; and they are the same with a release without its own.
     options.update({name: 0 for name in ("num-warmups",) if name in known})
-    if settings["dataset"] == "custom":
+    if inputs["benchmark_dataset"] == "custom":
         options.update({name: True for name in SKIP_TEMPLATE if name in known})
-    for name, value in settings["args"].items():
+    for name, value in inputs["benchmark_args"].items():
         _check_argument(name, value, options, known, plan["release"]["id"])
         options[name] = value
     argv = ["vllm", "bench", "serve"]
     for name, value in options.items():
-        if known[name] == lookup.VALUE:
+        if known[name] == VALUE:
             argv += ["--" + name, *(map(str, value) if isinstance(value, list) else [str(value)])]
-        elif value or known[name] == lookup.SWITCH:
+        elif value or known[name] == SWITCH:
             argv.append("--%s%s" % ("" if value else "no-", name))
     return [*argv, "--metadata", "plan=" + plan["hash"], "target=" + run["target"], "run=" + run["id"]]
 
 
-def _options(plan, url, settings, run):
+def _options(plan, url, inputs, run):
     """``{option: value}`` of what the inputs decide."""
-    backend, endpoint = BACKENDS[settings["dataset"]]
+    backend, endpoint = BACKENDS[inputs["benchmark_dataset"]]
     options = {
         "save-result": True, "ignore-eos": True,
         "base-url": url, "backend": backend, "endpoint": endpoint,
         "model": plan["model"]["path"], "served-model-name": plan["model"]["served_name"],
-        "tokenizer": plan["model"]["path"], "dataset-name": settings["dataset"],
-        "num-prompts": settings["num_prompts"], "request-rate": settings["request_rate"], "burstiness": 1,
-        "seed": run["seed"], "temperature": 0,
-        "ready-check-timeout-sec": settings["ready_timeout_s"],
+        "tokenizer": plan["model"]["path"], "dataset-name": inputs["benchmark_dataset"],
+        "num-prompts": inputs["benchmark_num_prompts"], "request-rate": inputs["benchmark_request_rate"],
+        "burstiness": 1, "seed": run["seed"], "temperature": 0,
+        "ready-check-timeout-sec": inputs["benchmark_ready_timeout_s"],
         "percentile-metrics": "ttft,tpot,itl,e2el",
-        "metric-percentiles": ",".join("%g" % percentile for percentile in settings["percentiles"]),
+        "metric-percentiles": ",".join("%g" % percentile for percentile in inputs["benchmark_percentiles"]),
         "result-dir": posixpath.dirname(RESULT), "result-filename": posixpath.basename(RESULT),
     }
-    if settings["max_concurrency"]:
-        options["max-concurrency"] = settings["max_concurrency"]
-    if settings["dataset"] == "custom":
-        options.update({"dataset-path": DATASET_TARGET, "custom-output-len": settings["random_output_len_tokens"]})
+    if inputs["benchmark_max_concurrency"]:
+        options["max-concurrency"] = inputs["benchmark_max_concurrency"]
+    if inputs["benchmark_dataset"] == "custom":
+        options.update({"dataset-path": DATASET_TARGET,
+                        "custom-output-len": inputs["benchmark_random_output_len_tokens"]})
     else:
         options.update({
-            "random-input-len": settings["random_input_len_tokens"],
-            "random-output-len": settings["random_output_len_tokens"],
+            "random-input-len": inputs["benchmark_random_input_len_tokens"],
+            "random-output-len": inputs["benchmark_random_output_len_tokens"],
             "random-range-ratio": 0, "random-prefix-len": 0,
         })
-    if settings["dataset"] == "random-mm":
+    if inputs["benchmark_dataset"] == "random-mm":
         options.update({
-            "random-mm-base-items-per-request": settings["images_per_request"],
+            "random-mm-base-items-per-request": inputs["benchmark_images_per_request"],
             "random-mm-num-mm-items-range-ratio": 0,
-            "random-mm-limit-mm-per-prompt": '{"image": %d, "video": 0}' % settings["images_per_request"],
-            "random-mm-bucket-config": "{(%d, %d, 1): 1.0}" % (settings["image_height_px"], settings["image_width_px"]),
+            "random-mm-limit-mm-per-prompt": '{"image": %d, "video": 0}' % inputs["benchmark_images_per_request"],
+            "random-mm-bucket-config": "{(%d, %d, 1): 1.0}" % (
+                inputs["benchmark_image_height_px"], inputs["benchmark_image_width_px"]),
         })
     return options
 
@@ -210,25 +210,25 @@ def _check_argument(name, value, options, known, release):
     if name in options or name == "metadata":
         raise BadInput("benchmark_args sets %s, which another input of the role decides; leave it out." % name)
     if name not in known:
-        near = lookup.nearest(name, known)
+        near = nearest(name, known)
         raise BadInput("benchmark_args: vllm bench serve of release %s has no option %s%s." % (
             release, name, "; the nearest is " + near if near else ""))
-    if (known[name] == lookup.VALUE) == isinstance(value, bool):
+    if (known[name] == VALUE) == isinstance(value, bool):
         raise BadInput("benchmark_args: %s %s, but is %r." % (
-            name, "takes a value" if known[name] == lookup.VALUE else "is a switch, true or false", value))
+            name, "takes a value" if known[name] == VALUE else "is a switch, true or false", value))
 
 
-def client(plan, instance, argv, settings):
+def client(plan, instance, argv, inputs):
     """Arguments of ``community.docker.docker_container`` for a client without NPUs and without rights of its own.
 
     :param instance: the one whose mounts and key the client shares; what it measures is in its arguments.
     """
     mounts = [(mount["source"], mount["target"]) for mount in instance["mounts"] if mount["origin"] in CLIENT_MOUNTS]
-    if settings["dataset_path"]:
-        mounts.append((settings["dataset_path"], DATASET_TARGET))
+    if inputs["benchmark_dataset_path"]:
+        mounts.append((inputs["benchmark_dataset_path"], DATASET_TARGET))
     return {
         "name": client_name(instance),
-        "image": settings["client_image"] or plan["image"]["reference"],
+        "image": inputs["benchmark_client_image"] or plan["image"]["reference"],
         "pull": "never",
         "command": (KEY_LAUNCHER if instance["secrets_path"] else []) + argv,
         "command_handling": "correct",

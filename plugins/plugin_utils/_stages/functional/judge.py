@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import os
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import answers_elsewhere, serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 SYSTEM = {"role": "system", "content": "You are a helpful assistant."}
@@ -42,15 +43,19 @@ CHECKS = (
 )
 
 
-def arguments(context):
-    """The arguments of ``ascend.vllm.chat_info``. Runs on the controller, where it reads the picture."""
-    plan, settings = context["plan"], context["settings"]
-    return {
-        "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving(plan)],
-        "requests": requests(plan["model"]["served_name"], settings, data_uri(settings["image"])),
-        "api_key": settings["api_key"],
-        "timeout": settings["timeout_s"],
-    }
+RETURNED = ()
+survey = None
+
+
+def request(context):
+    """What to ask of the node, see `judging.Judge`. Reads the picture, on the controller."""
+    plan, inputs = context.plan, context.inputs
+    return Request("ascend.vllm.chat_info", {
+        "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
+        "requests": requests(plan["model"]["served_name"], inputs, data_uri(inputs["functional_image"])),
+        "api_key": inputs["functional_api_key"],
+        "timeout": inputs["functional_timeout_s"],
+    })
 
 
 def data_uri(path):
@@ -63,13 +68,13 @@ def data_uri(path):
         return "data:%s;base64,%s" % (media_type, base64.b64encode(picture.read()).decode("ascii"))
 
 
-def requests(model, settings, picture):
+def requests(model, inputs, picture):
     """The requests in the order in which they are sent, the cheap ones first."""
     def chat(question, pictures=0, **more):
         content = [{"type": "image_url", "image_url": {"url": picture}}] * pictures
         content = [*content, {"type": "text", "text": question}] if pictures else question
         return dict({"model": model, "messages": [SYSTEM, {"role": "user", "content": content}], "temperature": 0,
-                     "max_tokens": int(settings["max_tokens"])}, **more)
+                     "max_tokens": inputs["functional_max_tokens"]}, **more)
 
     def length(over_limit):
         return {"endpoint": COMPLETION, "prompt_tokens_over_limit": over_limit,
@@ -78,17 +83,18 @@ def requests(model, settings, picture):
     def named(name, request, **more):
         return dict(request, id=name, **more)
 
-    question = {"endpoint": CHAT, "body": chat(settings["text_question"])}
+    text_question = inputs["functional_text_question"]
+    question = {"endpoint": CHAT, "body": chat(text_question)}
     sent = [
-        named("wrong_model", {"endpoint": CHAT, "body": chat(settings["text_question"], model=model + "-wrong")}),
+        named("wrong_model", {"endpoint": CHAT, "body": chat(text_question, model=model + "-wrong")}),
         named("text_answer", question),
-        named("image_answer", {"endpoint": CHAT, "body": chat(settings["question"], 1)}),
-        named("streaming", {"endpoint": CHAT, "body": chat(settings["question"], 1, stream=True)}),
-        named("several_images", {"endpoint": CHAT, "body": chat(settings["question"], 2)}),
+        named("image_answer", {"endpoint": CHAT, "body": chat(inputs["functional_question"], 1)}),
+        named("streaming", {"endpoint": CHAT, "body": chat(inputs["functional_question"], 1, stream=True)}),
+        named("several_images", {"endpoint": CHAT, "body": chat(inputs["functional_question"], 2)}),
         named("beyond_limit", length(1)),
         named("long_prompt", length(-LONG_ANSWER_TOKENS - LONG_MARGIN_TOKENS)),
     ]
-    if settings["api_key"]:
+    if inputs["functional_api_key"]:
         sent += [named("wrong_key", question, key="wrong"), named("missing_key", question, key="none")]
     return sent
 
@@ -96,14 +102,14 @@ def requests(model, settings, picture):
 def judge(context):
     """Compare the answers of every instance with what they have to be."""
     checks = Checks(CHECKS)
-    if not serving(context["plan"]):
-        checks.not_run("served_name", answers_elsewhere(context["plan"]))
-    for server in context["observed"]["servers"]:
-        _judge_server(checks, server, context["plan"]["model"]["served_name"], context["settings"])
+    if not serving_instances(context.plan):
+        checks.not_run("served_name", no_api_reason(context.plan))
+    for server in context.observed["servers"]:
+        _judge_server(checks, server, context.plan["model"]["served_name"], context.inputs)
     return checks.as_list()
 
 
-def _judge_server(checks, server, model, settings):
+def _judge_server(checks, server, model, inputs):
     name, answers = server["name"], server["answers"]
     names = server["models"].get("models") or []
     checks.expect("served_name", model in names, model, names or server["models"].get("error"), subject=name)
@@ -112,10 +118,10 @@ def _judge_server(checks, server, model, settings):
     stream = answers["streaming"]
     whole = _has_text(stream) and stream.get("ended") and not stream.get("error")
     _expect(checks, "streaming", stream, 200, name, ok=whole)
-    _judge_words(checks, answers["image_answer"], settings["expected_words"], name)
+    _judge_words(checks, answers["image_answer"], inputs["functional_expected_words"], name)
     for check, status in (("beyond_limit", 400), ("wrong_model", 404)):
         _expect(checks, check, answers[check], status, name)
-    if settings["api_key"]:
+    if inputs["functional_api_key"]:
         for check in ("wrong_key", "missing_key"):
             _expect(checks, check, answers[check], 401, name)
     else:

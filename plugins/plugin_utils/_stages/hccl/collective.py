@@ -213,7 +213,7 @@ def threshold(result, nodes, minimum, baseline, tolerance):
     :param tolerance: share of the baseline that is still good.
     """
     if minimum not in (None, ""):
-        return float(minimum), "hccl_collective_min_bus_bandwidth_gbs"
+        return float(minimum), "hccl_collective_bus_bandwidth_minimum_gbs"
     recorded = (baseline or {}).get(baseline_key(result, nodes))
     if recorded is not None:
         return float(recorded) * float(tolerance), "%g of the recorded %.3g GB/s" % (float(tolerance), recorded)

@@ -14,11 +14,6 @@ _ENGINE_NETWORK = re.compile(r"(?:docker|virbr|cni|flannel|cali|lxc|lxdbr|podman
                              r"|br-[0-9a-f]{12}$")
 
 
-def is_on(value):
-    """Return an input as a truth value; ``-e name=false`` on a command line is the text ``false``."""
-    return str(value).lower() not in ("false", "no", "off", "0", "none", "")
-
-
 def npu_addresses(observed):
     """Return ``{npu (int): address}`` of the NPUs of one node, as their devices tell."""
     return {int(npu): answers["ip"]["address"] for npu, answers in observed.get("npus", {}).items()
@@ -81,28 +76,28 @@ def _host_interface(host, observed, candidates, shared, wanted):
     return answer(None, "%s could be meant" % " and ".join(names))
 
 
-def mesh_arguments(peers, settings):
+def mesh_arguments(peers, inputs):
     """Return ``{host: the arguments of the module hccn_ping}``. A node tries to reach the hosts that it meets.
 
     :param peers: ``{host: observed}`` of all nodes that take part.
-    :param settings: the inputs of the role, without prefix.
+    :param inputs: the inputs of the role.
     """
     npus = {name: npu_addresses(observed) for name, observed in peers.items()}
     count = 1 + max((number for numbers in npus.values() for number in numbers), default=-1)
-    addresses = {name: found["address"] for name, found in host_interfaces(peers, settings["interface"]).items()}
-    names, limit = sorted(peers), int(settings["ping_full_mesh_max_nodes"])
+    addresses = {name: found["address"] for name, found in host_interfaces(peers, inputs["hccl_interface"]).items()}
+    names, limit = sorted(peers), inputs["hccl_ping_full_mesh_max_nodes"]
 
     def of(host):
         met = ping_mesh.partners(names, host, limit)
         return {
             "npus": sorted(npus[host]),
             "partners": [{"host": name, "npus": {str(npu): address for npu, address in npus[name].items()}}
-                         if name else None for name in met] if is_on(settings["ping_enabled"]) else [],
-            "shifts": ping_mesh.shifts(count, is_on(settings["ping_same_rail_only"])),
-            "round_s": settings["ping_round_s"],
-            "timeout_s": settings["ping_timeout_s"],
-            "limit_s": settings["ping_limit_s"],
-            "hosts": [{"host": name, "address": addresses[name], "port": int(settings["host_port"])}
+                         if name else None for name in met] if inputs["hccl_ping_enabled"] else [],
+            "shifts": ping_mesh.shifts(count, inputs["hccl_ping_same_rail_only"]),
+            "round_s": inputs["hccl_ping_round_s"],
+            "timeout_s": inputs["hccl_ping_timeout_s"],
+            "limit_s": inputs["hccl_ping_limit_s"],
+            "hosts": [{"host": name, "address": addresses[name], "port": inputs["hccl_host_port"]}
                       for name in sorted(filter(None, met)) if addresses[name]],
         }
     return {host: of(host) for host in names}

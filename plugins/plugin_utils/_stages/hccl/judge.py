@@ -18,6 +18,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, judge_ports, ping_mesh
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import interfaces as hccl_fabric
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
 
 _CONF = "Write the right value to /etc/hccn.conf with hccn_tool (-s), on device and file alike."
 _SAME = "Set the same value on every NPU of the cluster and on the switch ports."
@@ -75,49 +76,56 @@ _CLUSTER = ("duplicate_address", "rail_subnet", "rail_switch", "switch_port", "h
             "ping_mesh", "ping_loss", "ping_coverage", "collective_result", "collective_bandwidth")
 
 
-def arguments(context):
-    """The arguments of ascend.vllm.hccn_info."""
-    plan, settings = context["plan"], context["settings"]
-    wants_image = hccl_fabric.is_on(settings["collective_enabled"])
-    return {"npus": plan["hardware"]["npu_devices"],
-            "timeout_s": settings["query_timeout_s"],
-            "image": (settings["collective_image"] or plan["image"]["reference"]) if wants_image else "",
-            "docker_socket": plan["docker_socket"]}
+RETURNED = ()
+
+
+def request(context):
+    """What to ask of the node, see `judging.Judge`."""
+    if not context.inputs["hccl_enabled"]:
+        return None
+    hardware, inputs = context.plan["hardware"], context.inputs
+    wants_image = inputs["hccl_collective_policy"] != "never"
+    return Request("ascend.vllm.hccn_info", {
+        "npus": hardware["npu_devices"],
+        "timeout_s": inputs["hccl_query_timeout_s"],
+        "image": (inputs["hccl_collective_image"] or context.plan["image"]["reference"]) if wants_image else "",
+        "docker_socket": context.plan["docker_socket"],
+    }, noted={"wanted_interface": inputs["hccl_interface"]})
 
 
 def judge(context):
     """The checks of the stage hccl.
 
-    :param context: see ``ascend.vllm.stage``. ``observed`` is what ``ascend.vllm.hccn_info`` and
+    :param context: ``observed`` is what ``ascend.vllm.hccn_info`` and
         ``ascend.vllm.hccl_mesh`` returned, with ``collective`` of the role; ``survey`` what `survey` says of the host.
     """
     checks = Checks(CHECKS)
-    host, settings, observed = context["host"], context["settings"], context["observed"]
-    if not hccl_fabric.is_on(settings["enabled"]):
+    host, inputs, observed = context.host, context.inputs, context.observed
+    if not inputs["hccl_enabled"]:
         return _not_asked(checks, [check.id for check in CHECKS], "hccl_enabled is false.")
-    cluster = context.get("survey") or survey({host: observed}, settings)[host]
-    for check, outcomes in judge_ports.judge_ports(observed, cluster["votes"], settings):
+    cluster = context.survey or survey({host: observed}, inputs)[host]
+    for check, outcomes in judge_ports.judge_ports(observed, cluster["votes"], inputs):
         _state(checks, check, outcomes)
     if cluster["nodes"] < 2:
         return checks.as_list() + _not_asked(
             Checks(CHECKS), _CLUSTER, "There is only one node in this run; this needs two.")
     _judge_addresses(checks, host, observed, cluster)
-    _judge_switches(checks, host, observed, cluster, settings)
-    _judge_hosts(checks, host, observed, cluster["interface"], settings)
+    _judge_switches(checks, host, observed, cluster, inputs)
+    _judge_hosts(checks, host, observed, cluster["interface"], inputs)
     unjudged = Checks(CHECKS)
-    _judge_mesh(checks, unjudged, host, observed, cluster, settings)
-    _judge_collective(checks, unjudged, host, observed, cluster, settings)
+    _judge_mesh(checks, unjudged, host, observed, cluster, inputs)
+    _judge_collective(checks, unjudged, host, observed, cluster, inputs)
     return checks.as_list() + _as_info(unjudged)
 
 
-def survey(peers, settings):
+def survey(peers, inputs):
     """Return ``{host: what the judge of that host has to know of all the others}``, in one pass over the cluster.
 
     Plain data, and for one host small: it does not grow with the number of nodes.
 
     :param peers: ``{host: observed}`` of every host that is still in the play.
     """
-    votes, interfaces = judge_ports.count_votes(peers), hccl_fabric.host_interfaces(peers, settings["interface"])
+    votes, interfaces = judge_ports.count_votes(peers), hccl_fabric.host_interfaces(peers, inputs["hccl_interface"])
     holders, networks = defaultdict(list), defaultdict(Counter)
     rails, ports, switches, evidence = defaultdict(Counter), defaultdict(list), {}, set()
     for name, observed in sorted(peers.items()):
@@ -135,8 +143,8 @@ def survey(peers, settings):
     npus = max(len(observed["npus"]) for observed in peers.values())
     common = {
         "nodes": len(peers), "votes": votes,
-        "mesh_size": ping_mesh.size(len(peers), npus, int(settings["ping_full_mesh_max_nodes"]),
-                                    hccl_fabric.is_on(settings["ping_same_rail_only"])),
+        "mesh_size": ping_mesh.size(len(peers), npus, inputs["hccl_ping_full_mesh_max_nodes"],
+                                    inputs["hccl_ping_same_rail_only"]),
         "networks": {npu: judge_ports.majority(counts) for npu, counts in networks.items()},
         "rails": {npu: judge_ports.majority(counts) for npu, counts in rails.items()},
         "collective": _survey_collective(peers),
@@ -231,13 +239,13 @@ def _end(end):
     return "%s npu %d" % end
 
 
-def _judge_switches(checks, host, observed, cluster, settings):
+def _judge_switches(checks, host, observed, cluster, inputs):
     own = judge_ports.neighbours(observed)
     if not own:
         checks.not_run("rail_switch", "No NPU of this node names a switch over LLDP.")
         checks.not_run("switch_port", "No NPU of this node names a switch port over LLDP.")
         return
-    wanted = {str(rail): switch for rail, switch in (settings["rail_switches"] or {}).items()}
+    wanted = {str(rail): switch for rail, switch in (inputs["hccl_rail_switches"] or {}).items()}
     at_switch, at_port = [], []
     for npu, (switch, port) in sorted(own.items()):
         expected = wanted.get(str(npu)) or cluster["rails"][str(npu)]
@@ -252,9 +260,9 @@ def _judge_switches(checks, host, observed, cluster, settings):
 
 # --- Host network ----------------------------------------------------------------------------------------------------
 
-def _judge_hosts(checks, host, observed, found, settings):
+def _judge_hosts(checks, host, observed, found, inputs):
     known = found["name"] is not None
-    wanted = observed.get("wanted_interface") or settings["interface"]
+    wanted = observed.get("wanted_interface") or inputs["hccl_interface"]
     checks.expect("host_interface", known, wanted or "one interface",
                   "%s (%s)" % (found["name"], found["address"]) if known else ", ".join(found["candidates"]) or "none",
                   message=found["reason"] if known else "The host interface of %s is not clear: %s" % (
@@ -294,9 +302,9 @@ def _survey_mesh(matrices, bad, switches, evidence):
     return found
 
 
-def _judge_mesh(checks, unjudged, host, observed, cluster, settings):
+def _judge_mesh(checks, unjudged, host, observed, cluster, inputs):
     own = observed.get("ping")
-    if not hccl_fabric.is_on(settings["ping_enabled"]):
+    if not inputs["hccl_ping_enabled"]:
         for check in ("ping_mesh", "ping_loss", "ping_coverage"):
             unjudged.not_run(check, "hccl_ping_enabled is false.")
         return
@@ -352,13 +360,13 @@ def _survey_collective(peers):
     return {"result": result, "run": dict(run, hosts=None), "blamed": collective.suspects(collective.runs_of(peers))}
 
 
-def _judge_collective(checks, unjudged, host, observed, cluster, settings):
+def _judge_collective(checks, unjudged, host, observed, cluster, inputs):
     own = observed.get("collective") or {}
     if cluster["collective"] is None:
         why = own.get("obstacle") or "The all-reduce was not run."
-        asked = str(settings["collective_enabled"]).lower() == "true"
+        required = inputs["hccl_collective_policy"] == "always"
         for check in ("collective_result", "collective_bandwidth"):
-            (checks if asked else unjudged).not_run(check, why)
+            (checks if required else unjudged).not_run(check, why)
         return
     result, run = cluster["collective"]["result"], cluster["collective"]["run"]
     states = {row["check"] for row in result["rows"]}
@@ -369,8 +377,8 @@ def _judge_collective(checks, unjudged, host, observed, cluster, settings):
                   ", ".join(sorted(states)) or "no result",
                   message=_collective_text(run["reason"] or _program(result), blamed, right))
     speed = run["bandwidth"]
-    floor, source = collective.threshold(result, cluster["nodes"], settings["collective_min_bus_bandwidth_gbs"],
-                                         own.get("baseline"), settings["collective_baseline_tolerance"])
+    floor, source = collective.threshold(result, cluster["nodes"], inputs["hccl_collective_bus_bandwidth_minimum_gbs"],
+                                         own.get("baseline"), inputs["hccl_collective_baseline_tolerance"])
     if right is not True or speed is None:
         checks.not_run("collective_bandwidth", "There is no verified result to hold against a bandwidth.")
     elif floor is None:

@@ -29,11 +29,11 @@ class Outcome(NamedTuple):
     unsupported: bool = False
 
 
-def judge_ports(observed, votes, settings):
+def judge_ports(observed, votes, inputs):
     """Yield (check id, [Outcome]) for every check of single NPUs of one host.
 
     :param votes: `count_votes` over all hosts.
-    :param settings: the inputs of the role, without prefix.
+    :param inputs: the inputs of the role.
     """
     npus = {int(npu): answers for npu, answers in observed["npus"].items()}
     conf = observed["conf"]
@@ -51,12 +51,12 @@ def judge_ports(observed, votes, settings):
     yield "lldp_neighbour", each(_lldp)
     for check in ALIKE:
         yield check, each(_as_most, check, Counter(votes[check]))
-    limits = settings["optical_limits"]
+    limits = inputs["hccl_optical_limits"]
     yield "optics_present", each(_optics_present)
     yield "optics_power", each(_optics, _power_faults, limits)
     yield "optics_snr", each(_optics, _snr_faults, limits)
     yield "optics_margin", each(_optics, _margin_faults, limits)
-    yield "link_flaps", each(_flaps, int(settings["link_flap_limit"]))
+    yield "link_flaps", each(_flaps, inputs["hccl_link_flap_limit"])
 
 
 def count_votes(peers):

@@ -12,6 +12,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import 
     holds,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
 
 CHECKS = (
     Check("release_architecture", CRITICAL, "The release has images for the node's processor",
@@ -41,37 +42,44 @@ CHECKS = (
 )
 
 
-def arguments(context):
-    """The arguments of ascend.vllm.image_info ahead of a pull."""
-    image, settings = context["plan"]["image"], context["settings"]
-    copied = settings["archive"] and not settings["archive_remote_src"]
-    return {
-        "reference": image["reference"],
-        "digest": image["digest"] or "",
-        "mirror": settings["registry_mirror"],
-        "pull": "never" if settings["archive"] else settings["pull"],
-        "folder": settings["archive_path"] if copied else None,
-        "docker_socket": context["plan"]["docker_socket"],
-    }
+RETURNED = ("needed", "source")
+survey = None
+#: The phase ahead of a pull; the other one is when the image is there.
+BEFORE = "before"
+
+
+def request(context):
+    """What to ask of the node, see `judging.Judge`."""
+    image, inputs = context.plan["image"], context.inputs
+    copied = inputs["image_archive"] and not inputs["image_archive_remote_src"]
+    planned = {"reference": image["reference"], "digest": image["digest"] or "",
+               "docker_socket": context.plan["docker_socket"]}
+    if context.phase != BEFORE:
+        return Request("ascend.vllm.image_info", planned)
+    return Request("ascend.vllm.image_info", {
+        **planned,
+        "mirror": inputs["image_registry_mirror"],
+        "pull": "never" if inputs["image_archive"] else inputs["image_pull"],
+        "folder": inputs["image_archive_path"] if copied else None,
+    })
 
 
 def judge(context):
     """The checks of the stage image.
 
-    :param context: see ``ascend.vllm.stage``; ``observed`` is what ``ascend.vllm.image_info`` returned, with
-        ``probe`` (the output of the probe inside), ``before`` ahead of a pull and ``error`` when one failed; with
-        ``archive`` what ``ascend.vllm.image_archive_info`` returned.
+    :param context: ``observed`` is what ``ascend.vllm.image_info`` returned; ``measured`` has ``archive``, what
+        ``ascend.vllm.image_archive_info`` returned (before), or ``probe``, the output of files/probe.py (after).
     """
     checks = Checks(CHECKS)
-    plan, observed, settings = context["plan"], context["observed"], context["settings"]
+    plan, observed, inputs = context.plan, context.observed, context.inputs
     engine, image = observed["docker_engine"], observed["image"]
     checks.expect("release_architecture", engine["architecture"] in plan["release"]["architectures"],
                   " or ".join(plan["release"]["architectures"]), engine["architecture"])
-    if observed.get("before") and observed["needed"] and settings["pull"] != "never":
-        _before(checks, plan, observed, settings)
+    if context.phase == BEFORE and observed["needed"] and inputs["image_pull"] != "never":
+        _before(checks, context)
         return checks.as_list()
-    if observed.get("error"):
-        checks.expect("obtained", False, "the image on the node", "an error", message=_last_line(observed["error"]))
+    if context.failure:
+        checks.expect("obtained", False, "the image on the node", "an error", message=_last_line(context.failure))
     if checks.expect("present", image is not None, plan["image"]["reference"],
                      image["id"] if image else "no such image"):
         checks.expect("architecture", image["architecture"] == engine["architecture"], engine["architecture"],
@@ -79,13 +87,14 @@ def judge(context):
         if plan["image"]["digest"]:
             checks.expect("digest", holds(image, plan["image"]["digest"]), plan["image"]["digest"],
                           ", ".join([found.rpartition("@")[2] for found in image["digests"]] + [image["id"]]))
-        _versions(checks, observed, plan["release"])
+        _versions(checks, context.measured.get("probe"), plan["release"])
     return checks.as_list()
 
 
-def _before(checks, plan, observed, settings):
+def _before(checks, context):
     """What can be known of an image before it is brought to the node."""
-    engine, registry, archive = observed["docker_engine"], observed.get("registry"), observed.get("archive")
+    plan, observed, archive = context.plan, context.observed, context.measured.get("archive")
+    engine, registry = observed["docker_engine"], observed.get("registry")
     if registry and registry["error"]:
         checks.not_run("registry_architecture", "The registry was not asked: %s" % registry["error"])
     elif registry and not registry["architectures"]:
@@ -96,7 +105,7 @@ def _before(checks, plan, observed, settings):
                       message="%s is there for other processors only" % observed["source"])
     if archive:
         _archive(checks, plan["image"], engine, archive)
-    _free_space(checks, engine, settings, observed.get("folder"), archive)
+    _free_space(checks, engine, context.inputs, observed.get("folder"), archive)
     checks.not_run("present", "The image is brought to the node after these checks.")
 
 
@@ -111,12 +120,12 @@ def _archive(checks, planned, engine, archive):
                   for image in archive["images"]) or "no image", subject=archive["path"])
 
 
-def _free_space(checks, engine, settings, folder, archive):
-    free, wanted = engine["free_bytes"] / 2.0**30, float(settings["free_space_gib"])
+def _free_space(checks, engine, inputs, folder, archive):
+    free, wanted = engine["free_bytes"] / 2.0**30, inputs["image_free_space_gib"]
     copy = archive["size_bytes"] / 2.0**30 if archive and folder else 0.0
     if copy and folder["same_disk"]:
         wanted += copy
-    asked = "image_free_space_gib asks for %.1f" % float(settings["free_space_gib"])
+    asked = "image_free_space_gib asks for %.1f" % inputs["image_free_space_gib"]
     checks.expect("free_space", free >= wanted, "%.1f GiB" % wanted, "%.1f GiB" % free,
                   message="%s has %.1f GiB free, %s%s" % (
                       engine["data_root"], free, asked,
@@ -131,9 +140,9 @@ def _last_line(error):
     return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "no reason was given")
 
 
-def _versions(checks, observed, release):
+def _versions(checks, probe, release):
     try:
-        versions, why = describe_probe(observed.get("probe")), "The image was not asked for its versions."
+        versions, why = describe_probe(probe), "The image was not asked for its versions."
     except ImageError as error:
         versions, why = None, str(error)
     wanted = (("vllm_ascend_version", "vllm-ascend", release["id"].lstrip("v")),

@@ -10,7 +10,8 @@ versions, its 01_environment_dependencies.md; idle HBM, public npu-smi tables of
 from __future__ import annotations
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import judge_chips, judge_host
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import drift, judge_chips, judge_host
 
 CHECKS = (
     Check("npu_smi", CRITICAL, "npu-smi answers with its table",
@@ -33,10 +34,10 @@ CHECKS = (
     Check("temperature_high", WARNING, "No chip is hot",
           "Benchmarks are not to be believed at this temperature; look for fans and air flow."),
     Check("isolated_pages", CRITICAL, "No chip has used up its spare HBM rows", "Have the NPU replaced."),
-    Check("isolated_pages_some", WARNING, "Few HBM pages are isolated", "Watch the NPU and plan its replacement."),
+    Check("isolated_pages_warning", WARNING, "Few HBM pages are isolated", "Watch the NPU and plan its replacement."),
     Check("ecc_errors", WARNING, "HBM has no double-bit error since the driver was loaded",
           "Run the vendor's HBM stress test (ascend-dmi) for an hour; have the NPU replaced if errors come back."),
-    Check("lease", CRITICAL, "The planned NPUs are free or held by our own service",
+    Check("npus_free", CRITICAL, "The planned NPUs are free or held by our own service",
           "End what holds them, or leave them out of serving_npus; npu_driver_allowed_holders lists what may stay."),
     Check("npu_idle", CRITICAL, "Planned NPUs that nobody holds are idle",
           "Something holds them unseen, often a container of another engine or what a crash left: reset the NPU."),
@@ -59,9 +60,9 @@ CHECKS = (
     Check("architecture", CRITICAL, "The release has an image for this architecture",
           "Choose another node or plan_release."),
     Check("kernel", WARNING, "The kernel is recent enough", "Upgrade the operating system to a supported one."),
-    Check("engine", CRITICAL, "The container engine answers",
+    Check("docker_engine", CRITICAL, "The container engine answers",
           "Install Docker and start it (systemctl start docker); run as root."),
-    Check("engine_version", WARNING, "The container engine's version is in the tested range",
+    Check("docker_engine_version", WARNING, "The container engine's version is in the tested range",
           "Install a version in the range, or set npu_driver_engine_minimum and npu_driver_engine_maximum."),
     Check("python_requests", CRITICAL, "Python on the node can manage containers",
           "Install the package python3-requests for the interpreter that is named."),
@@ -75,20 +76,30 @@ CHECKS = (
 )
 
 
-def arguments(context):
-    """Arguments of ascend.vllm.npu_info for this plan."""
-    plan, settings = context["plan"], context["settings"]
+RETURNED = ()
+
+
+def request(context):
+    """What to ask of the node, see `judging.Judge`."""
+    plan, inputs = context.plan, context.inputs
     sources = sorted({mount["source"] for instance in plan["instances"] for mount in instance["mounts"]})
-    return {
-        "npu_smi": settings["npu_smi_path"] or None,
-        "driver_path": plan["driver"]["path"],
-        "timeout_s": float(settings["tool_wedged_s"]),
+    return Request("ascend.vllm.npu_info", {
+        "npu_smi": inputs["npu_driver_npu_smi_path"] or None,
+        "driver_path": plan["hardware"]["driver_path"],
+        "timeout_s": inputs["npu_driver_tool_wedged_s"],
         "paths": sources,
         "disk_paths": [plan["model"]["path"]],
         "docker_socket": plan["docker_socket"],
         "image": plan["image"]["reference"],
-        "kernel_log_minutes": int(settings["kernel_log_minutes"]),
-    }
+        "kernel_log_minutes": inputs["npu_driver_kernel_log_minutes"],
+    })
+
+
+def survey(observations, inputs):
+    """Return ``{host: {"nodes": int, "outliers": [see `drift.compare`]}}``, the outliers of which the host is one."""
+    drifts = drift.compare({host: drift.facts(observed) for host, observed in observations.items()})
+    return {host: {"nodes": len(observations), "outliers": [found for found in drifts if host in found["outliers"]]}
+            for host in observations}
 
 
 def judge(context):

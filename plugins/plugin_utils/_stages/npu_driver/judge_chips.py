@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge what npu-smi shows, chip by chip, and who holds the planned NPUs. PRIVATE to ``checks/npu_driver.py``."""
+"""Judge what npu-smi shows, chip by chip, and who holds the planned NPUs. PRIVATE to this folder."""
 
 from __future__ import annotations
 
@@ -17,25 +17,15 @@ _TOOL_REMEDIES = {
 }
 
 
-def number(settings, name):
-    """A threshold as a float; inventories may write it as text."""
-    return float(settings[name])
-
-
-def wanted_chips(hardware):
-    """How many chips, and /dev/davinciN, a node of this hardware profile has."""
-    return hardware["npus"] * hardware["chips_per_npu"]
-
-
 # The vendor's tool ------------------------------------------------------------------------------------------------
 
 
 def _tool(checks, context):
-    observed, settings = context["observed"], context["settings"]
+    observed, inputs = context.observed, context.inputs
     error = observed["npu_smi"]["error"]
     hung = [call for call in observed["tools"] if call["timed_out"]]
     slow = [call for call in observed["tools"]
-            if not call["timed_out"] and call["duration_s"] > number(settings, "tool_slow_s")]
+            if not call["timed_out"] and call["duration_s"] > inputs["npu_driver_tool_slow_s"]]
     if error and hung:
         checks.not_run("npu_smi", "npu-smi hangs, see tool_wedged")
     else:
@@ -45,8 +35,9 @@ def _tool(checks, context):
         for name in ("tool_wedged", "tool_slow"):
             checks.not_run(name, "npu-smi was not found")
         return
-    for name, limit, calls in (("tool_wedged", "tool_wedged_s", hung), ("tool_slow", "tool_slow_s", slow)):
-        checks.expect(name, not calls, "an answer within %g s" % number(settings, limit),
+    for name, limit, calls in (("tool_wedged", "npu_driver_tool_wedged_s", hung),
+                               ("tool_slow", "npu_driver_tool_slow_s", slow)):
+        checks.expect(name, not calls, "an answer within %g s" % inputs[limit],
                       _durations(calls or observed["tools"]))
 
 
@@ -60,15 +51,13 @@ def _durations(calls):
 
 
 def _chips(checks, context):
-    observed, settings, hardware = context["observed"], context["settings"], context["plan"]["hardware"]
+    observed, limits, hardware = context.observed, context.inputs, context.plan["hardware"]
     chips = observed["npu_smi"]["chips"]
     if observed["npu_smi"]["error"]:
         checks.not_run("npu_count", "npu-smi shows no table")
     else:
-        _count(checks, observed["npu_smi"], wanted_chips(hardware))
+        _count(checks, observed["npu_smi"], hardware["npu_devices"])
     least = hardware["hbm_mb"] * 0.95  # some drivers print what is left after their own use
-    limits = {name: number(settings, name) for name in (
-        "temperature_limit_c", "temperature_warning_c", "isolated_pages_limit", "isolated_pages_warning")}
 
     def per_chip(name, expected, value, holds, show=str):
         _per_chip(checks, name, chips, expected, value, holds, show)
@@ -79,10 +68,12 @@ def _chips(checks, context):
              lambda total: total >= least, "{} MB".format)
     per_chip("health", "OK", _health, lambda health: health[0] in ("OK", "Warning"), _health_text)
     per_chip("health_warning", "OK", _health, lambda health: health[0] != "Warning", _health_text)
-    for name, limit in (("temperature", "temperature_limit_c"), ("temperature_high", "temperature_warning_c")):
+    for name, limit in (("temperature", "npu_driver_temperature_limit_c"),
+                        ("temperature_high", "npu_driver_temperature_warning_c")):
         per_chip(name, "below %g °C" % limits[limit], lambda chip: chip["temperature_c"],
                  lambda degrees, limit=limit: degrees < limits[limit], "{} °C".format)
-    for name, limit in (("isolated_pages", "isolated_pages_limit"), ("isolated_pages_some", "isolated_pages_warning")):
+    for name, limit in (("isolated_pages", "npu_driver_isolated_pages_limit"),
+                        ("isolated_pages_warning", "npu_driver_isolated_pages_warning")):
         per_chip(name, "below %g pages" % limits[limit], _isolated_pages,
                  lambda pages, limit=limit: pages < limits[limit], "{} pages".format)
     per_chip("ecc_errors", "0 errors", lambda chip: _ecc(chip, "HBM Double Bit Error Count"),
@@ -91,13 +82,14 @@ def _chips(checks, context):
 
 def _count(checks, npu_smi, wanted):
     devices = {chip["device"] for chip in npu_smi["chips"]}
-    missing = sorted(set(range(wanted)) - devices)
+    missing = sorted(set(wanted) - devices)
     message = None
-    if len(npu_smi["chips"]) != wanted:
+    if len(npu_smi["chips"]) != len(wanted):
         message = "%d of %d NPU chips answer%s%s" % (
-            len(devices), wanted, "; missing: " + ", ".join(map(device_path, missing))
+            len(devices), len(wanted), "; missing: " + ", ".join(map(device_path, missing))
             if missing else "", "" if npu_smi["complete"] else "; npu-smi's table was cut")
-    checks.expect("npu_count", len(npu_smi["chips"]) == wanted, wanted, len(npu_smi["chips"]), message=message)
+    checks.expect("npu_count", len(npu_smi["chips"]) == len(wanted), len(wanted), len(npu_smi["chips"]),
+                  message=message)
 
 
 def _per_chip(checks, name, chips, expected, value, holds, show):
@@ -144,13 +136,13 @@ def _ecc(chip, *counters):
 # Who holds the planned NPUs -----------------------------------------------------------------------------------------
 
 
-def _leases(checks, context):
-    observed, plan, settings = context["observed"], context["plan"], context["settings"]
+def _npus_free(checks, context):
+    observed, plan, inputs = context.observed, context.plan, context.inputs
     planned = {number: instance["name"] for instance in plan["instances"] for number in instance["npus"]}
     names = set(planned.values())
     held, ours, foreign = set(), set(), False
     for holder in observed["holders"]:
-        if holder["device"] not in planned or _allowed(holder, settings["allowed_holders"]):
+        if holder["device"] not in planned or _allowed(holder, inputs["npu_driver_allowed_holders"]):
             continue
         held.add(holder["device"])
         container = holder["container"] or {}
@@ -158,14 +150,14 @@ def _leases(checks, context):
             ours.add(container["name"])
             continue
         foreign = True
-        checks.expect("lease", False, "free, or held by %s" % planned[holder["device"]], describe_holder(holder),
-                      subject="npu %d" % holder["device"], message=_lease_message(holder, observed["docker_engine"]))
+        checks.expect("npus_free", False, "free, or held by %s" % planned[holder["device"]], describe_holder(holder),
+                      subject="npu %d" % holder["device"], message=_holder_message(holder, observed["docker_engine"]))
     if not foreign and observed["npu_smi"]["error"]:
-        checks.not_run("lease", "npu-smi does not tell the processes on the NPUs")
+        checks.not_run("npus_free", "npu-smi does not tell the processes on the NPUs")
     elif not foreign:
-        checks.expect("lease", True, "free, or held by our own service",
+        checks.expect("npus_free", True, "free, or held by our own service",
                       "held by our own %s" % ", ".join(sorted(ours)) if ours else "free")
-    _idle(checks, observed["npu_smi"], set(planned) - held, settings)
+    _idle(checks, observed["npu_smi"], set(planned) - held, inputs)
 
 
 def _is_ours(container):
@@ -176,16 +168,16 @@ def _allowed(holder, allowed):
     return holder["process"] in allowed or (holder["container"] or {}).get("name") in allowed
 
 
-def _lease_message(holder, engine):
+def _holder_message(holder, engine):
     unknown = "; its container is not known, since the engine does not answer" if "error" in engine else ""
     stale = ", a service of ours that the plan does not have" if _is_ours(holder["container"] or {}) else ""
     return "%s is held by %s%s%s" % (device_path(holder["device"]), describe_holder(holder), stale, unknown)
 
 
-def _idle(checks, npu_smi, free, settings):
+def _idle(checks, npu_smi, free, inputs):
     """NPUs that nobody is seen on must be idle; those that are held have been judged by their holder."""
     chips = [chip for chip in npu_smi["chips"] if chip["device"] in free]
-    aicore, hbm = number(settings, "idle_aicore_percent"), number(settings, "idle_hbm_mb")
+    aicore, hbm = inputs["npu_driver_idle_aicore_percent"], inputs["npu_driver_idle_hbm_mb"]
     if npu_smi["error"]:
         checks.not_run("npu_idle", "npu-smi shows no NPU")
     elif free:
@@ -199,4 +191,4 @@ def _use(chip):
     return None if None in use else use
 
 
-PARTS = (_tool, _chips, _leases)
+PARTS = (_tool, _chips, _npus_free)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import drift, versions
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver.judge_chips import number, wanted_chips
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import versions
 
 _GIB = 2**30
 
@@ -17,7 +16,7 @@ _GIB = 2**30
 
 
 def _driver(checks, context):
-    observed, release = context["observed"], context["plan"]["release"]
+    observed, release = context.observed, context.plan["release"]
     loaded, installed = observed["npu_smi"]["driver_version"], _fields(observed, "driver_version").get("Version")
     found = loaded or installed
     if not found or not _is_version(found):
@@ -43,7 +42,7 @@ def _driver(checks, context):
 
 def _firmware(checks, context):
     """What the vendor says of driver and firmware: the board's own verdict, and the ranges in both version files."""
-    observed = context["observed"]
+    observed = context.observed
     driver, firmware = _fields(observed, "driver_version"), _fields(observed, "firmware_version")
     actual = "driver %s, firmware %s" % (driver.get("Version", "unknown"),
                                          firmware.get("package_version") or firmware.get("Version", "unknown"))
@@ -84,7 +83,7 @@ def _is_version(text):
 
 
 def _files(checks, context):
-    observed, plan = context["observed"], context["plan"]
+    observed, plan = context.observed, context.plan
     nodes = {node["path"]: node for node in observed["device_nodes"]}
     devices = dict.fromkeys(device for instance in plan["instances"] for device in instance["devices"])
     _each(checks, "device_nodes", {path: _device_fault(nodes.get(path)) for path in devices}, "a character device")
@@ -121,19 +120,20 @@ def _mount_fault(mount, path):
 
 
 def _host(checks, context):
-    observed, settings, plan = context["observed"], context["settings"], context["plan"]
+    observed, inputs, plan = context.observed, context.inputs, context.plan
     system = observed["system"]
     known = [name for name in plan["release"]["architectures"] if name in plan["hardware"]["architectures"]]
     checks.expect("architecture", system["architecture"] in known, " or ".join(known), system["architecture"])
-    _version_range(checks, "kernel", system["kernel"], settings, "kernel_minimum")
+    _version_range(checks, "kernel", system["kernel"], inputs, "npu_driver_kernel_minimum")
     found = len(observed["pci"])
     if found:
-        checks.expect("pci_devices", found == wanted_chips(plan["hardware"]), wanted_chips(plan["hardware"]), found)
+        wanted = len(plan["hardware"]["npu_devices"])
+        checks.expect("pci_devices", found == wanted, wanted, found)
     else:
         checks.not_run("pci_devices", "the PCI bus shows no accelerator of Huawei (virtual machine or container)")
-    shm, least = system["shm"]["total_bytes"], number(settings, "shm_minimum_gib")
+    shm, least = system["shm"]["total_bytes"], inputs["npu_driver_shm_minimum_gib"]
     checks.expect("shm", shm >= least * _GIB, "%g GiB" % least, _gib(shm))
-    limit, least = system["memlock_bytes"], number(settings, "memlock_minimum_gib")
+    limit, least = system["memlock_bytes"], inputs["npu_driver_memlock_minimum_gib"]
     checks.expect("memlock", limit is None or limit >= least * _GIB, "%g GiB or unlimited" % least,
                   "unlimited" if limit is None else _gib(limit))
     python = observed["python"]
@@ -142,18 +142,18 @@ def _host(checks, context):
                   "no requests library for %s (Python %s)" % (python["executable"], python["version"]))
 
 
-def _version_range(checks, name, found, settings, *bounds):
-    """Compare the leading numbers of a version (5.10.0-182.oe2203, 20.10.24+dfsg1) with settings; empty is no bound."""
+def _version_range(checks, name, found, inputs, *bounds):
+    """Compare the leading numbers of a version (5.10.0-182.oe2203, 20.10.24+dfsg1) with inputs; empty is no bound."""
     keys = []
-    for text in [re.sub(r"(?<=[0-9])[^0-9.].*", "", found), *(settings[bound] for bound in bounds)]:
+    for text in [re.sub(r"(?<=[0-9])[^0-9.].*", "", found), *(inputs[bound] for bound in bounds)]:
         try:
             keys.append(versions.key(text) if text else None)
         except ValueError:
-            checks.not_run(name, "%r is no version (one of the node's %s, npu_driver_%s)" % (
-                text, found, ", npu_driver_".join(bounds)))
+            checks.not_run(name, "%r is no version (one of the node's %s, %s)" % (
+                text, found, ", ".join(bounds)))
             return
     key, minimum, maximum = [*keys, None][:3]
-    expected = " to ".join(str(settings[bound]) for bound in bounds if settings[bound])
+    expected = " to ".join(str(inputs[bound]) for bound in bounds if inputs[bound])
     checks.expect(name, (minimum is None or key >= minimum) and (maximum is None or key <= maximum),
                   expected if maximum else expected + " or newer", found)
 
@@ -162,25 +162,26 @@ def _gib(size):
     return "%.1f GiB" % (size / _GIB)
 
 
-def _engine(checks, context):
-    engine, settings = context["observed"]["docker_engine"], context["settings"]
+def _docker_engine(checks, context):
+    engine, inputs = context.observed["docker_engine"], context.inputs
     if "error" in engine:
-        checks.expect("engine", False, "an engine that answers", engine["error"], message=engine["error"])
-        checks.not_run("engine_version", "the engine does not answer")
+        checks.expect("docker_engine", False, "an engine that answers", engine["error"], message=engine["error"])
+        checks.not_run("docker_engine_version", "the engine does not answer")
         return
-    checks.expect("engine", True, "an engine that answers", "Docker %s" % engine["version"])
-    _version_range(checks, "engine_version", engine["version"], settings, "engine_minimum", "engine_maximum")
+    checks.expect("docker_engine", True, "an engine that answers", "Docker %s" % engine["version"])
+    _version_range(checks, "docker_engine_version", engine["version"], inputs,
+                   "npu_driver_engine_minimum", "npu_driver_engine_maximum")
 
 
 def _space(checks, context):
     """Room for what is not there yet; what is there is proven by its own stage."""
-    observed, plan, settings = context["observed"], context["plan"], context["settings"]
+    observed, plan, inputs = context.observed, context.plan, context.inputs
     disks = {disk["path"]: disk for disk in observed["disks"]}
     engine, weights = observed["docker_engine"], plan["model"]["path"]
     there = {path["path"] for path in observed["paths"] if path["type"]}
     needs = {}
     if "data_root" in engine and not engine["image"]:
-        needs[engine["data_root"]] = number(settings, "image_space_gib") * _GIB
+        needs[engine["data_root"]] = inputs["npu_driver_image_space_gib"] * _GIB
     if weights not in there:
         needs[weights] = plan["model"]["weights_bytes"] * 1.05
     faults = {path: "has %s free, %s are needed" % (_gib(disks[path]["free_bytes"]), _gib(need))
@@ -192,7 +193,7 @@ def _space(checks, context):
 
 def _clock(checks, context):
     """The node read its clock between sending and receiving, so the round trip bounds the offset on both sides."""
-    observed, limit = context["observed"], number(context["settings"], "clock_skew_s")
+    observed, limit = context.observed, context.inputs["npu_driver_clock_skew_s"]
     clock, trip = observed["clock"], observed.get("round_trip")
     if not trip:
         checks.not_run("clock_skew", "the round trip to the node was not measured")
@@ -207,7 +208,7 @@ def _clock(checks, context):
 
 
 def _kernel_log(checks, context):
-    log, minutes = context["observed"]["kernel_log"], context["settings"]["kernel_log_minutes"]
+    log, minutes = context.observed["kernel_log"], context.inputs["npu_driver_kernel_log_minutes"]
     if log["error"]:
         checks.not_run("kernel_log", "the kernel's log cannot be read: %s" % log["error"])
         return
@@ -218,20 +219,20 @@ def _kernel_log(checks, context):
 
 
 def _drift(checks, context):
-    peers = {host: drift.facts(observed) for host, observed in context["peers"].items()}
-    if len(peers) < 2:
+    survey = context.survey
+    if survey is None or survey["nodes"] < 2:
         checks.not_run("drift", "no other node to compare with")
         return
-    outliers = [found for found in drift.compare(peers) if context["host"] in found["outliers"]]
-    for found in outliers:
-        own = found["outliers"][context["host"]]
+    for found in survey["outliers"]:
+        own = found["outliers"][context.host]
         alike = ", ".join(host for host, value in found["outliers"].items() if value == own)
         checks.expect("drift", False, found["majority"] or "one value", own, subject=found["fact"], message=(
             "%s is %s on %s, but %s on most nodes" % (found["fact"], own, alike, found["majority"]) if found["majority"]
             else "%s differs, with no majority: %s" % (found["fact"], ", ".join(
                 "%s has %s" % item for item in found["outliers"].items()))))
-    if not outliers:
-        checks.expect("drift", True, "like most of %d nodes" % len(peers), "like most of %d nodes" % len(peers))
+    if not survey["outliers"]:
+        checks.expect("drift", True, "like most of %d nodes" % survey["nodes"],
+                      "like most of %d nodes" % survey["nodes"])
 
 
-PARTS = (_driver, _firmware, _files, _host, _engine, _space, _clock, _kernel_log, _drift)
+PARTS = (_driver, _firmware, _files, _host, _docker_engine, _space, _clock, _kernel_log, _drift)

@@ -56,19 +56,6 @@ def others(group):
     return [member["host"] for member in group["members"] if member["host"] != group["host"]]
 
 
-def run_of(group, observations):
-    """Return what marks the present run for all members alike: when their head was looked at.
-
-    :param observations: ``{host: observed}`` from before the start.
-    """
-    return observations[group["members"][0]["host"]]["round_trip"]["sent_at"]
-
-
-def unheard(group, notes, run):
-    """Return the members that have not told anything in this run."""
-    return [member["host"] for member in group["members"] if notes.get(member["host"], {}).get("run") != run]
-
-
 def own_state(seen, late):
     """Return (state, reason) that a member tells of itself.
 

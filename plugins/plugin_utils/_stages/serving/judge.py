@@ -11,7 +11,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, se
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     FAILED,
@@ -20,12 +20,13 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     Checks,
     sentence,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 
 _LOG = "Read the container's log (docker logs); playbooks/diagnostics.yml collects and triages it."
 
 CHECKS = (
-    Check("engine", CRITICAL, "The Docker engine answers", "Start Docker on the node (systemctl start docker)."),
+    Check("docker_engine", CRITICAL, "The Docker engine answers", "Start Docker on the node (systemctl start docker)."),
     Check("image_present", CRITICAL, "The node has the image of the plan",
           "Bring the image to the node with playbooks/image.yml."),
     Check("image_architecture", CRITICAL, "The image is for the processor of the node",
@@ -62,7 +63,7 @@ CHECKS = (
     Check("served_name", CRITICAL, "/v1/models names the planned model",
           "Something else answers on this port, or serving_served_model_name was changed by hand: start it again."),
     Check("completion", CRITICAL, "A completion is answered", _LOG),
-    Check("engine_goes_on", CRITICAL, "Docker's health check sees the engine go on",
+    Check("engine_progress", CRITICAL, "Docker's health check sees the engine go on",
           "Keep what the engine says (playbooks/diagnostics.yml), then restart the container; with "
           "serving_restart_hung it restarts by itself."),
     Check("balancer", CRITICAL, "A completion through the balancer is answered",
@@ -89,24 +90,41 @@ _OTHER_MOUNTS = ("patch", "secrets", "health", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 
 
-def state_arguments(plan, api_key):
+#: The phases of the stage: before anything is started, and after an upgrade was taken back; the other one is when the
+#: service has been started.
+BEFORE, ROLLED_BACK = "before", "rolled_back"
+RETURNED = ("containers", "ours", "addresses")
+
+
+def request(context):
+    """What to ask of the node, see `judging.Judge`."""
+    if context.phase == ROLLED_BACK:
+        return Request("ascend.vllm.serving_info", state_arguments(context.plan, context.inputs))
+    return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs))
+
+
+def survey(observations, inputs):
+    """Return ``{host: {host: observation}}``: the nodes of a group have to know whether each of them can start."""
+    return {host: dict(observations) for host in observations}
+
+
+def state_arguments(plan, inputs):
     """Return the arguments of ``ascend.vllm.serving_info`` for the node of the plan."""
     return {
         "instances": [{key: instance[key] for key in ("name", "port", "bind")} for instance in plan["instances"]],
         "image": plan["image"]["reference"],
         "served_name": plan["model"]["served_name"],
-        "api_key": api_key,
+        "api_key": inputs["serving_api_key"],
         "docker_socket": plan["docker_socket"],
     }
 
 
-def arguments(context):
+def prerequisites_arguments(plan, inputs):
     """Return the arguments of ``ascend.vllm.serving_prerequisites_info`` for the node of the plan."""
-    plan = context["plan"]
     mounts = {mount["source"]: mount["type"] for instance in plan["instances"] for mount in instance["mounts"]
               if mount["origin"] not in _OTHER_MOUNTS}
     return {
-        **state_arguments(plan, context["settings"]["api_key"]),
+        **state_arguments(plan, inputs),
         "mounts": [{"source": source, "type": kind} for source, kind in mounts.items()],
         "devices": sorted({device for instance in plan["instances"] for device in instance["devices"]}),
         "ports": sorted({port for instance in plan["instances"] for _use, ports in _ports(instance) for port in ports}),
@@ -128,36 +146,34 @@ def _ports(instance):
 def judge(context):
     """Return the checks of the stage.
 
-    :param context: see ``ascend.vllm.stage``; ``observed`` is what ``ascend.vllm.serving_prerequisites_info`` returned
-        (a ServingObservation), with ``before`` when nothing has been started yet (and ``forks`` and ``hosts`` of the
-        run), ``check_mode``, ``waited`` (what ``ascend.vllm.serving_ready`` returned), ``balancer`` (what
-        ``ascend.vllm.balancer_server`` and ``ascend.vllm.balancer_info`` returned in loops over the balancers),
-        ``error`` when a task of the role failed, and ``rolled_back`` (why) when an upgrade failed; the instances are
-        then the previous ones.
+    :param context: ``observed`` is what the module of `request` returned, a ServingObservation; a ServingState in the
+        phase `ROLLED_BACK`, whose failure is that of the upgrade and whose plan has the previous instances. After the
+        start ``measured`` has ``waited`` (what ``ascend.vllm.serving_ready`` returned) and ``balancer`` (what
+        ``ascend.vllm.balancer_server`` and ``ascend.vllm.balancer_info`` returned in loops over the balancers).
     """
     checks = Checks(CHECKS)
-    plan, observed = context["plan"], context["observed"]
+    plan, observed = context.plan, context.observed
     error = observed["docker_engine_error"]
-    checks.expect("engine", not error, "an answer", error or "it answers", message=error)
+    checks.expect("docker_engine", not error, "an answer", error or "it answers", message=error)
     if error:
         return checks.as_list()
-    if observed.get("rolled_back"):
-        _rolled_back(checks, observed)
+    if context.phase == ROLLED_BACK:
+        _rolled_back(checks, context)
         return checks.as_list()
     _prerequisites(checks, plan, observed)
-    if observed.get("before"):
+    if context.phase == BEFORE:
         if plan["group"]:
-            _members(checks, plan, context["peers"], observed)
+            _members(checks, context)
         return checks.as_list()
-    if observed.get("error"):
-        checks.expect("start", False, "every step done", "a step failed", message=_triaged(observed["error"]))
-    if plan["group"] and not _together(checks, plan, observed):
+    if context.failure:
+        checks.expect("start", False, "every step done", "a step failed", message=_triaged(context.failure))
+    if plan["group"] and not _together(checks, context):
         return checks.as_list()
     for planned, seen in zip(plan["instances"], observed["instances"]):
-        _instance(checks, planned, _at_its_worst(seen, observed.get("waited")), plan, observed)
-    if observed.get("balancer"):
-        _balancer(checks, plan, context["host"], *observed["balancer"])
-    for planned in serving(plan):
+        _instance(checks, planned, _at_its_worst(seen, context.measured.get("waited")), context)
+    if context.measured.get("balancer"):
+        _balancer(checks, plan, context.host, *context.measured["balancer"])
+    for planned in serving_instances(plan):
         checks.expect("api_key", bool(planned["secrets_path"]) or planned["bind"].startswith("127."), "a key",
                       "a key" if planned["secrets_path"] else "none, listening on " + planned["bind"], planned["name"])
     warnings = [warning for warning in plan["warnings"] if warning["id"] not in _SAID_ELSEWHERE]
@@ -248,12 +264,12 @@ def _ports_free(checks, plan, observed):
         "service starts" % (outgoing["first"], outgoing["last"], ", ".join(overlaps))) if overlaps else None)
 
 
-def _members(checks, plan, peers, observed):
+def _members(checks, context):
     """Refuse a group of which a node cannot start: the others would wait for it in vain."""
-    why = None
-    if int(observed["forks"]) < int(observed["hosts"]):
-        why = "Ansible works on %s hosts at once, but all %s of this run have to be watched together; raise forks" % (
-            observed["forks"], observed["hosts"])
+    plan, observed, peers, why = context.plan, context.observed, context.survey or {}, None
+    if context.forks < context.play_hosts:
+        why = "Ansible works on %d hosts at once, but all %d of this run have to be watched together; raise forks" % (
+            context.forks, context.play_hosts)
     for member in plan["group"]["members"]:
         if member["host"] == plan["group"]["host"]:
             (instance,) = plan["instances"]
@@ -279,13 +295,14 @@ def _hindrance(plan, member, observed):
     return failed and "%s cannot start: %s" % (host, sentence(dict(failed, remedy=None)).rstrip("."))
 
 
-def _together(checks, plan, observed):
+def _together(checks, context):
     """State whether the group came up; False where another node ended it, and this one is only a part of that."""
-    if observed.get("check_mode") or "waited" not in observed:
-        checks.not_run("group", "In check mode nothing is started." if observed.get("check_mode") else
+    plan = context.plan
+    if context.check_mode or "waited" not in context.measured:
+        checks.not_run("group", "In check mode nothing is started." if context.check_mode else
                        "The group was not waited for.")
         return True
-    ended = observed["waited"]["ended"]
+    ended = context.measured["waited"]["ended"]
     said = "; ".join("%(host)s: %(reason)s" % member for member in ended)
     if any(member["state"] == group.FAILED for member in ended):
         said += "; the group was stopped"
@@ -305,12 +322,12 @@ def _at_its_worst(seen, waited):
     return seen
 
 
-def _instance(checks, planned, seen, plan, observed):
+def _instance(checks, planned, seen, context):
     """Judge one instance; what was not reached is not run."""
-    name, container = planned["name"], seen["container"]
+    plan, name, container = context.plan, planned["name"], seen["container"]
     if container is None or container["hash"] != planned["hash"]:
         found = "no container" if container is None else "an older plan (%s)" % container["hash"]
-        why = "In check mode nothing is started." if observed.get("check_mode") else None
+        why = "In check mode nothing is started." if context.check_mode else None
         checks.expect("up_to_date", None if why else False, planned["hash"], found, name, why)
         return _rest(checks, "up_to_date", planned, "The planned container does not run.")
     checks.expect("up_to_date", True, planned["hash"], container["hash"], name)
@@ -323,8 +340,9 @@ def _instance(checks, planned, seen, plan, observed):
         return _rest(checks, "running", planned, "The container does not run.")
     if not planned["serves"]:
         return None
-    _engine_goes_on(checks, planned, seen, plan)
-    checks.expect("health", healthy, 200, _answer(seen["health"]), name, None if healthy else _late(seen, observed))
+    _engine_progress(checks, planned, seen, plan)
+    checks.expect("health", healthy, 200, _answer(seen["health"]), name,
+                  None if healthy else _late(seen, context.measured))
     if not healthy:
         return _rest(checks, "health", planned, "/health does not answer with 200.")
     refused = seen["models"]["status"] in (401, 403)
@@ -343,20 +361,20 @@ def _instance(checks, planned, seen, plan, observed):
     return None
 
 
-def _engine_goes_on(checks, planned, seen, plan):
+def _engine_progress(checks, planned, seen, plan):
     """What Docker's health check has seen since the last look; an answered completion says more."""
     health = seen["container"].get("health")
     if plan["health_check"] is None:
-        checks.unsupported("engine_goes_on", "There is no health check (serving_health_interval_s is 0).",
+        checks.unsupported("engine_progress", "There is no health check (serving_health_interval_s is 0).",
                            planned["name"])
         return
     if planned["health"] is None:  # it has no API to ask
         return
     if health is None:
-        checks.not_run("engine_goes_on", "Docker does not tell of a health check.", planned["name"])
+        checks.not_run("engine_progress", "Docker does not tell of a health check.", planned["name"])
         return
     hangs = health["status"] == "unhealthy" and seen["state"] != "ready"
-    checks.expect("engine_goes_on", not hangs, "healthy", health["status"], planned["name"],
+    checks.expect("engine_progress", not hangs, "healthy", health["status"], planned["name"],
                   "%d looks in a row failed, at last: %s" % (health["failures"], health["said"]) if hangs else None)
 
 
@@ -364,7 +382,7 @@ def _balancer(checks, plan, host, servers, fronts):
     """Judge whether each balancer uses each instance of the node, and whether those that this host manages answer."""
     for asked in servers["results"]:
         states = {server["name"]: server for server in asked.get("servers", ())}
-        for planned in serving(plan):
+        for planned in serving_instances(plan):
             name = server_name(host, planned["port"])
             server = states.get(name, {"status": "not known to it", "check": "", "watched": None, "engine": ""})
             error = asked["msg"] if asked.get("unreachable") else asked.get("error")
@@ -375,7 +393,7 @@ def _balancer(checks, plan, host, servers, fronts):
                 checks.expect("balancer_watch", server["watched"], "an answer", engine, subject,
                               None if server["watched"] else "the watch for hung engines does not answer: %s" % engine)
             elif name in states:
-                checks.unsupported("balancer_watch", "There is none (serving_balancer_watch_interval_s is 0).", subject)
+                checks.unsupported("balancer_watch", "There is none (balancer_watch_interval_s is 0).", subject)
     for front in fronts["results"]:
         error = front["msg"] if front.get("unreachable") else front.get("error")
         answer = front.get("completion") or {"status": None}
@@ -383,9 +401,9 @@ def _balancer(checks, plan, host, servers, fronts):
                       error or _answer(answer), front["item"][1]["url"])
 
 
-def _rolled_back(checks, observed):
+def _rolled_back(checks, context):
     """Say why an upgrade was taken back, and whether the previous service answers again."""
-    why, seen = observed["rolled_back"].rstrip("."), observed["instances"]
+    why, seen = (context.failure or "no reason was given").rstrip("."), context.observed["instances"]
     failing = ["%s: %s" % (instance["name"], instance["reason"]) for instance in seen if instance["state"] != "ready"]
     if not seen:
         after = "there was no previous service to come back to"
@@ -403,7 +421,7 @@ def _rest(checks, last, planned, why):
     for step in steps[steps.index(last) + 1 if last else 0:]:
         checks.not_run(step, why, planned["name"])
     if planned["serves"] and last in (None, "up_to_date", "running"):
-        checks.not_run("engine_goes_on", why, planned["name"])
+        checks.not_run("engine_progress", why, planned["name"])
 
 
 def _why(seen):
@@ -415,8 +433,8 @@ def _why(seen):
     return "%s; its last line: %s" % (seen["reason"], seen["log"][-1] if seen["log"] else "none")
 
 
-def _late(seen, observed):
-    waited = observed.get("waited") or {}
+def _late(seen, measured):
+    waited = measured.get("waited") or {}
     return "after %s s the server is still starting%s" % (
         waited.get("seconds", 0), " (%s)" % seen["progress"] if seen["progress"] else "")
 

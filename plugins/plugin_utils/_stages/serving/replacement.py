@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stopping, replacing and showing a service has to decide. Pure. PRIVATE to the collection.
+"""Decides what stopping, upgrading and rolling back a service does to its containers. Pure. PRIVATE to the collection.
 
-A *running* container is described by what it was started with, not by the plan: the plan may be a newer one.
+A *running* container is described by what it was started with, not by the plan: the plan may be a newer one. All
+containers here are as ``ascend.vllm.serving_info`` returns them.
 """
 
 from __future__ import annotations
@@ -12,17 +13,28 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import 
 
 
 def deployment(containers, name):
-    """Those of our containers that belong to the deployment of this container name, also put aside ones."""
+    """Return those of our containers that belong to the deployment of this container name, previous ones included."""
     return [container for container in containers if is_instance(base_name(container["name"]), name)]
 
 
-def put_aside(containers, name):
-    """Those of the deployment that an upgrade has put aside."""
+def previous_containers(containers, name):
+    """Return those of the deployment that an upgrade has stopped and renamed."""
     return [container for container in deployment(containers, name) if container["name"].endswith(PREVIOUS)]
 
 
-def outdated(observed, plan):
-    """Return why the service of the plan has to be replaced, a clause each; empty where all runs as planned.
+def unplanned_containers(names, plan):
+    """Return the names of those of our containers that are instances of this deployment but no longer planned.
+
+    Other deployments on the node have another serving_container_name and are left alone.
+
+    :param names: of all containers on the node that carry our label.
+    """
+    planned = [instance["name"] for instance in plan["instances"]]
+    return [name for name in names if is_instance(name, planned[0]) and name not in planned]
+
+
+def replacement_reasons(observed, plan):
+    """Return a clause for each reason to replace the running service; empty where everything runs as planned.
 
     :param observed: what ``ascend.vllm.serving_info`` returned.
     """
@@ -33,7 +45,7 @@ def outdated(observed, plan):
     for name, instance in planned.items():
         container = running.get(name)
         if container is None:
-            reasons.append("%s is not there" % name)
+            reasons.append("%s does not exist" % name)
         elif container["status"] != "running":
             reasons.append("%s is %s" % (name, container["status"]))
         elif container["hash"] != instance["hash"]:
@@ -44,39 +56,56 @@ def outdated(observed, plan):
                       if name not in planned and not name.endswith(PREVIOUS)]
 
 
-def aside(containers, name):
-    """Return what makes room for a new service and keeps the last verified one.
+def upgrade_steps(containers, name):
+    """Return which containers an upgrade removes and renames before it starts new ones.
 
-    :param containers: of ``ascend.vllm.serving_info``.
-    :returns: ``{"stop": [name], "remove": [name], "rename": [name]}``. A container that stands beside one already put
-        aside was never verified (its upgrade was cut short), and is removed.
+    :returns: ``{"remove": [name], "rename": [name]}``. A container beside a previous one was never verified (its
+        upgrade was interrupted) and is removed; the others are renamed, and so become the previous ones.
     """
     names = [container["name"] for container in deployment(containers, name)]
     current = [each for each in names if not each.endswith(PREVIOUS)]
     unverified = [each for each in current if each + PREVIOUS in names]
-    return {"stop": [each for each in current if each not in unverified], "remove": unverified,
-            "rename": [each for each in current if each not in unverified]}
+    return {"remove": unverified, "rename": [each for each in current if each not in unverified]}
 
 
-def restoration(now, before, name):
-    """Return how to come back to the containers that were there before an upgrade.
+def rollback_steps(now, before, name, planned_policy):
+    """Return how to get back to the containers from before an upgrade, which may have failed at any point.
 
-    :param now, before: containers of ``ascend.vllm.serving_info``.
-    :returns: ``{"remove": [name], "rename": [name], "start": [name]}``; ``rename`` are names as they were.
+    :param now, before: containers. ``before`` has the restart policies from before the upgrade stopped them.
+    :param planned_policy: restart policy for containers whose own one is lost, since they were stopped before.
+    :returns: ``{"remove": [name], "rename": [name], "start": [{"name", "restart_policy"}]}``; ``rename`` and ``start``
+        have the names from before the upgrade.
     """
     names = [container["name"] for container in deployment(now, name)]
     kept = [base_name(each) for each in names if each.endswith(PREVIOUS)]
-    was = [base_name(container["name"]) for container in deployment(before, name)]
     current = [each for each in names if not each.endswith(PREVIOUS)]
-    start = [each for each in dict.fromkeys(was) if each in kept or each in current]
-    return {"remove": [each for each in current if each in kept or each not in was], "rename": kept, "start": start}
+    policies = {}
+    for container in deployment(before, name):
+        base = base_name(container["name"])
+        # Of a pair that an interrupted upgrade left, the previous one is started.
+        if base not in policies or container["name"] != base:
+            policies[base] = _restart_policy(container, planned_policy)
+    return {
+        "remove": [each for each in current if each in kept or each not in policies],
+        "rename": kept,
+        "start": [{"name": each, "restart_policy": policy} for each, policy in policies.items()
+                  if each in kept or each in current],
+    }
 
 
-def served(containers, names, address):
-    """What differs in the plan of containers that another plan has started, as far as waiting for them needs it.
+def _restart_policy(container, planned_policy):
+    """Return the container's own restart policy; stopping a container (tasks/stop.yml) replaces it by ``no``."""
+    stopped = container["status"] != "running" and container["restart_policy"] == "no"
+    return planned_policy if stopped else container["restart_policy"]
 
-    :param names: their names as they were before they were put aside. :param address: of the node.
-    :returns: ``{"instances", "image": {"reference"}, "model": {"served_name"}}``; without containers no instances.
+
+def plan_of_running(containers, names, address):
+    """Return the part of a plan that describes running containers, as far as waiting for them needs it.
+
+    :param names: of the containers to describe, as they were before an upgrade renamed them.
+    :param address: of the node.
+    :returns: ``{"instances", "image": {"reference"}, "model": {"served_name"}}``, or ``{"instances": []}`` when none of
+        them has a port.
     """
     found = [dict(container, name=base_name(container["name"])) for container in containers]
     found = [container for container in found if container["name"] in names and container["port"]]
@@ -89,5 +118,3 @@ def served(containers, names, address):
         "image": {"reference": found[0]["image"]},
         "model": {"served_name": found[0]["served_name"]},
     }
-
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import QUANTIZATION_FILE
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import fault_sentence
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
 
 CHECKS = (
     Check("staged", CRITICAL, "The model was brought to the node",
@@ -53,41 +54,52 @@ CHECKS = (
 TRANSFORMERS_5_CLASS = "TokenizersBackend"
 
 
-def arguments(context):
-    """The arguments of ascend.vllm.weights_info."""
-    settings = context["settings"]
-    return {
-        "path": context["plan"]["model"]["path"],
+RETURNED = ()
+
+
+def request(context):
+    """What to ask of the node, see `judging.Judge`."""
+    inputs = context.inputs
+    return Request("ascend.vllm.weights_info", {
+        "path": context.plan["model"]["path"],
         # A node that stages has hashed in full by now; reading all of it twice would prove nothing more. One that only
         # sees a shared folder has hashed nothing yet.
-        "verify": settings["verify"] if settings["distribution"] == "shared" else "changed",
-        "workers": settings["workers"],
-    }
+        "verify": inputs["weights_verify"] if inputs["weights_distribution"] == "shared" else "changed",
+        "workers": inputs["weights_workers"],
+    })
+
+
+def survey(observations, inputs):
+    """Return ``{host: {"digests": {host: digest}, "identities": {host: identity of the folder}}}``."""
+    digests = {host: (observed.get("manifest") or {}).get("digest") for host, observed in observations.items()}
+    found = {"digests": {host: digest for host, digest in digests.items() if digest},
+             "identities": {host: observed.get("identity") for host, observed in observations.items()}}
+    return dict.fromkeys(observations, found)
 
 
 def judge(context):
     """The checks of the stage weights.
 
-    :param context: see ``ascend.vllm.stage``; ``observed`` is what ``ascend.vllm.weights_info`` returned, with
-        ``error`` when staging failed; with ``weights_distribution: shared`` also ``stager`` (the node that fills the
-        folder) and ``shared`` (whether its mark was seen; None when it could leave none).
+    :param context: ``observed`` is what ``ascend.vllm.weights_info`` returned. With ``weights_distribution: shared``,
+        ``measured`` has ``stager`` (the node that fills the folder) and ``shared`` (whether its mark was seen; None
+        when it could leave none).
     """
     checks = Checks(CHECKS)
-    plan, observed, settings = context["plan"], context["observed"], context["settings"]
-    if observed.get("error"):
+    plan, observed, inputs = context.plan, context.observed, context.inputs
+    if context.failure:
         checks.expect("staged", False, "the whole model in %s" % plan["model"]["path"], "an error",
-                      message=_last_line(observed["error"]))
-    if observed.get("stager"):
-        _shared(checks, observed, context)
+                      message=_last_line(context.failure))
+    if context.measured.get("stager"):
+        _shared(checks, context)
     if not checks.expect("present", bool(observed.get("files")), "a model in %s" % plan["model"]["path"],
                          "%d files" % len(observed.get("files") or ())):
         return checks.as_list()
-    _whole(checks, observed, settings)
+    _whole(checks, observed, inputs)
     _shards(checks, observed)
     _config(checks, observed, plan)
     _quantization(checks, observed, plan)
     _tokenizer(checks, observed, plan)
-    _peers(checks, observed, context)
+    _same_on_all_nodes(checks, context)
     return checks.as_list()
 
 
@@ -95,16 +107,18 @@ def _last_line(error):
     return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "no reason was given")
 
 
-def _shared(checks, observed, context):
-    wanted = "the folder of %s at %s" % (observed["stager"], context["plan"]["model"]["path"])
-    same, peer = observed.get("shared"), context["peers"].get(observed["stager"])
-    if same is None and observed["stager"] == context["host"]:
+def _shared(checks, context):
+    stager, own = context.measured["stager"], context.observed.get("identity")
+    identities = (context.survey or {"identities": {}})["identities"]
+    wanted = "the folder of %s at %s" % (stager, context.plan["model"]["path"])
+    same = context.measured.get("shared")
+    if same is None and stager == context.host:
         same = True
-    if same is None and peer:
+    if same is None and stager in identities:
         # A copy has the same names, sizes and bytes, and may have the same time stamps, but not the same inodes.
-        same = bool(observed.get("identity")) and observed["identity"] == peer.get("identity")
+        same = bool(own) and own == identities[stager]
     if same is None:
-        checks.not_run("shared_folder", "%s has not told what it sees." % observed["stager"])
+        checks.not_run("shared_folder", "What %s sees is not known." % stager)
     else:
         checks.expect("shared_folder", same, wanted, "the same" if same else "a folder of its own")
 
@@ -121,7 +135,7 @@ def _origin(manifest):
         "%d made at the first staging from %s" % (made, where) if made else "") if part))
 
 
-def _whole(checks, observed, settings):
+def _whole(checks, observed, inputs):
     manifest = observed["manifest"]
     checks.expect("self_contained", not observed["outside"], "no links out of the folder",
                   "%d, the first is %s" % (len(observed["outside"]), observed["outside"][0])
@@ -140,8 +154,8 @@ def _whole(checks, observed, settings):
             if not wrong:
                 checks.expect(check, True, "%d files, %d bytes" % (len(manifest["files"]), manifest["bytes"]),
                               "the same")
-    if settings.get("digest"):
-        checks.expect("digest", observed["digest"] == settings["digest"].lower(), settings["digest"],
+    if inputs.get("weights_digest"):
+        checks.expect("digest", observed["digest"] == inputs["weights_digest"].lower(), inputs["weights_digest"],
                       observed["digest"])
 
 
@@ -213,11 +227,10 @@ def _tokenizer(checks, observed, plan):
             found, plan["release"]["id"]))
 
 
-def _peers(checks, observed, context):
+def _same_on_all_nodes(checks, context):
     # Of the manifests: that a node holds what its manifest says, other checks prove, and tell of that node alone.
-    digests = {host: (peer.get("manifest") or {}).get("digest") for host, peer in context["peers"].items()}
-    digests[context["host"]] = own = (observed["manifest"] or {}).get("digest")
-    digests = {host: digest for host, digest in digests.items() if digest}
+    digests = (context.survey or {"digests": {}})["digests"]
+    own = (context.observed["manifest"] or {}).get("digest")
     if own is None or len(digests) < 2:
         return
     counts = {}

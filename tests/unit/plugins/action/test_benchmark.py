@@ -94,8 +94,7 @@ def stage(tmp_path, monkeypatch):
     said = []
 
     def run(node, step="measure", host="node1", hosts=("node1",), **variables):
-        task = Mock(args={"stage": "benchmark", "plan": node.plan, "step": step, "defer": step != "measure",
-                          "peers": step == "measure"}, async_val=0, check_mode=False, register=None)
+        task = Mock(args={"plan": node.plan, "step": step}, async_val=0, check_mode=False, _uuid=f"{step} {len(said)}")
         loader = DataLoader()
         action = benchmark.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module, action._display = node, Mock(verbosity=0)
@@ -165,7 +164,7 @@ def test_a_node_with_several_instances_is_measured_at_once_too(stage):
     run = measured["node"]["runs"][0]
     assert run["metrics"]["completed"] == 8
     assert len({client["file"] for client in run["clients"]}) == 2
-    assert statuses(result, "node")["together"] == "passed"
+    assert statuses(result, "node")["clients_overlap"] == "passed"
     started = [index for index, (name, arguments) in enumerate(node.calls)
                if name == "docker_container" and arguments["state"] == "started"][-2:]
     watched = [index for index, (name, arguments) in enumerate(node.calls)
@@ -195,7 +194,7 @@ def test_a_group_is_measured_at_its_head_only(stage):
     _outcome, result = stage(node, host="node2")
     assert node.runs == []
     (check,) = [each for each in result["checks"] if each["status"] == "not_run"]
-    assert check["message"] == "node1 answers for the whole group, and is asked there"
+    assert check["message"] == "node1 serves for the whole group and is tested there"
 
 
 def through_the_balancer(stage, restarts=0):

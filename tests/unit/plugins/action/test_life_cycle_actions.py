@@ -19,7 +19,7 @@ NAME = "vllm-ascend-qwen25-vl"
 
 
 @pytest.fixture
-def act(monkeypatch):
+def act(monkeypatch, tmp_path):
     """Return a function (plugin, args, answers of modules, variables) -> (result, requests, told, warned)."""
     def run(plugin, args, *answers, check_mode=False, **variables):
         clock, requests, pending = [0.0], [], list(answers)
@@ -38,7 +38,7 @@ def act(monkeypatch):
         action = plugin.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module, action._display = execute, Mock()
         try:
-            result = action.run(task_vars={"inventory_hostname": "node1", **variables})
+            result = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path), **variables})
         finally:
             told = [call.args[0] for call in action._display.display.call_args_list]
             warned = [call.args[0] for call in action._display.warning.call_args_list]
@@ -78,7 +78,7 @@ def test_what_is_cut_off_is_said(act):
     (running(1, status="exited"), False, 1),
 ])
 def test_whose_requests_are_waited_for(act, seen, balanced, looks):
-    _result, requests, _told, _warned = act(serving_wait, DONE, *[seen] * looks, serving_balancer_enabled=balanced)
+    _result, requests, _told, _warned = act(serving_wait, DONE, *[seen] * looks, balancer_enabled=balanced)
     assert len(requests) == looks
 
 
@@ -129,7 +129,7 @@ def test_status_is_shown_with_the_balancer(act):
               "watched": True, "engine": "down (hangs)"}
     other = {"name": "node2:8888", "status": "UP", "taken_out": False, "sessions": 0, "check": "L7OK/200",
              "watched": False, "engine": "Connection refused"}
-    _result, _requests, told, _warned = act(serving_status, {"show": [row], "balancers": [
+    _result, _requests, told, _warned = act(serving_status, {"plan": valid(), "show": [row], "balancers": [
         {"item": "node1", "error": None, "servers": [server, other]}, {"item": "lb", "unreachable": True}]})
     assert "node1  vllm-ascend-qwen25-vl  running" in told[0]
     assert ("balancer on node1: node1:8888 DOWN (taken out, 3 requests, L4CON, engine down (hangs)), "
@@ -157,18 +157,18 @@ def test_nodes_outside_the_play_stay_behind_the_balancer(act):
         ("node1:8888", "10.0.0.1"), ("node2:8888", "10.0.0.2"), ("node3:9000", "10.0.0.3")]
     assert result["services"] == [
         {"name": "balancer on node1", "served_name": "qwen25_vl", "url": "http://10.0.0.1:8080"}]
-    assert result["ports"] == [{"name": "serving_balancer_port", "port": 8080},
-                               {"name": "serving_balancer_watch_port", "port": 8079}]
+    assert result["ports"] == [{"name": "balancer_port", "port": 8080},
+                               {"name": "balancer_watch_port", "port": 8079}]
 
 
 def test_balancer_outside_the_play(act):
-    found = behind(node1={"serving_balancer_hosts": ["lb"], "serving_balancer_watch_interval_s": 0})
+    found = behind(node1={"balancer_hosts": ["lb"], "balancer_watch_interval_s": 0})
     found["hostvars"]["lb"] = {"inventory_hostname": "lb", "ansible_host": "10.0.0.9", "groups": found["groups"]}
     result = act(balancer_plan, {}, **found)[0]
     assert (result["hosts"], result["managed"]) == (["lb"], ["lb"])
     assert len(result["servers"]) == 3
     assert [service["url"] for service in result["services"]] == ["http://10.0.0.9:8080"]
-    assert result["ports"] == [{"name": "serving_balancer_port", "port": 8080}]
+    assert result["ports"] == [{"name": "balancer_port", "port": 8080}]
 
 
 def test_node_that_manages_no_balancer_resolves_itself_only(act):
@@ -191,12 +191,12 @@ def test_no_balancer_is_waited_for_where_a_node_takes_no_requests(act):
 
 
 @pytest.mark.parametrize(("changes", "said"), [
-    ({"node1": {"serving_balancer_hosts": ["lb"]}}, "serving_balancer_hosts must name hosts .* node1 has lb there"),
-    ({"node1": {"serving_balancer_nodes": []}}, "must name hosts of the inventory, but node1 has none"),
+    ({"node1": {"balancer_hosts": ["lb"]}}, "balancer_hosts must name hosts .* on node1 it names lb"),
+    ({"node1": {"balancer_nodes": []}}, "must name hosts of the inventory, but on node1 it names none"),
     ({"node3": {"serving_api_key": "sesame"}}, "serving_api_key differs"),
-    ({"node3": {"plan_release": "v9"}}, "since node3 cannot be deployed: plan_release is v9"),
-    ({"node1": {"serving_balancer_port": 8888}}, "serving_balancer_port is 8888"),
-    ({"node1": {"serving_balancer_watch_port": 8888}}, "serving_balancer_watch_port is 8888"),
+    ({"node3": {"plan_release": "v9"}}, "node3 cannot be deployed like this, .* plan_release is v9"),
+    ({"node1": {"balancer_port": 8888}}, "balancer_port is 8888"),
+    ({"node1": {"balancer_watch_port": 8888}}, "balancer_watch_port is 8888"),
 ])
 def test_what_cannot_be_balanced_fails_with_a_sentence(act, changes, said):
     with pytest.raises(AnsibleActionFail, match=said) as failure:

@@ -13,7 +13,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.serving_group import ActionModule
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid_group
 
 PLAN = valid_group("data_parallel", serving_api_key="set")
@@ -22,17 +23,15 @@ PLAN = valid_group("data_parallel", serving_api_key="set")
 @pytest.fixture
 def act(tmp_path):
     """Return a function (host, state, …) -> the result of the action there; both nodes run as planned until told."""
-    records = Records(tmp_path)
-
-    def see(host, sent_at=1.0, **container):
+    def see(host, **container):
         (instance,) = PLAN[host]["instances"]
         running = {"hash": instance["hash"], "status": "running", "image": "sha256:1", "interface": "eth0",
                    "secrets": "key-1", **container}
-        records.write_observed(host, "serving", {
-            "round_trip": {"sent_at": sent_at}, "image": "sha256:1", "instances": [{"container": running}],
-            "addresses": [{"interface": "eth0", "address": instance["address"]}]}, 0.0)
+        Records(tmp_path).write_observation(host, "serving", Filed("before", {
+            "image": "sha256:1", "instances": [{"container": running}],
+            "addresses": [{"interface": "eth0", "address": instance["address"]}]}))
 
-    def run(host, state, **args):
+    def perform(host, state, **args):
         loader = DataLoader()
         task = Mock(args={"plan": PLAN[host], "state": state, **args}, async_val=0, check_mode=False)
         action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
@@ -42,10 +41,10 @@ def act(tmp_path):
         result["shown"] = [call.args[0] for call in action._display.display.call_args_list]
         return result
 
-    run.see = see
+    perform.see = see
     for name in PLAN:
         see(name)
-    return run
+    return perform
 
 
 def test_a_group_that_runs_as_planned_is_left_alone(act):
@@ -79,10 +78,11 @@ def test_nothing_is_decided_without_all(act):
         act("node1", "decided")
 
 
-def test_what_was_told_in_an_earlier_run_does_not_count(act):
+def test_what_was_told_in_an_earlier_run_does_not_count(act, monkeypatch):
     for host in PLAN:
         act(host, "prepared", secrets="key-1")
-    act.see("node1", sent_at=2.0)  # the next run
+    monkeypatch.setattr(run, "RUN_ID", "the next run")
+    act.see("node1")
     act("node1", "prepared", secrets="key-1")
     with pytest.raises(AnsibleActionFail, match="node2 left the run"):
         act("node1", "decided")

@@ -44,7 +44,7 @@ def wait(monkeypatch):
         task = Mock(args={"plan": valid()}, async_val=0, check_mode=check_mode)
         action = serving_ready.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module, action._display = execute, Mock()
-        result = action.run(task_vars={"inventory_hostname": "node1", **variables})
+        result = action.run(task_vars={"inventory_hostname": "node1", "inventory_dir": "/site", **variables})
         assert not pending
         return result, requests, [call.args[0] for call in action._display.display.call_args_list]
     return run
@@ -109,8 +109,6 @@ def together(monkeypatch, tmp_path):
         group = valid_group("data_parallel")["node1"]["group"]
         records, clock, pending = Records(tmp_path), [0.0], list(looks)
         told, modules = [], []
-        for host in ("node1", "node2"):
-            records.write_observed(host, "serving", {"round_trip": {"sent_at": 1.0 if host == "node1" else 2.0}}, 0.0)
         notes = {host: GroupNotes(records, dict(group, host=host)) for host in ("node1", "node2")}
         for host in began:
             notes[host].tell("started")
@@ -201,5 +199,5 @@ def test_check_mode_stops_nothing(together):
 def test_module_that_breaks_is_told_to_the_others(together, tmp_path):
     with pytest.raises(AnsibleActionFail, match="no python"):
         together({"failed": True, "msg": "no python"})
-    note = Records(tmp_path).read_observed(["node1"], "serving_group")["node1"]
+    note = Records(tmp_path).read_notes(["node1"], "serving_group")["node1"]
     assert (note["state"], "no python" in note["reason"]) == ("failed", True)

@@ -14,6 +14,9 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action import stage
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import from_inventory
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import input_digests
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
 
 PLAN = valid()
@@ -22,23 +25,25 @@ ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 
 @pytest.fixture
 def ask(tmp_path):
-    """Returns a function (given=, **variables) -> (what the stage functional returned, its result, what the node was
-    asked); ``given`` tells whether the task has a plan.
+    """Returns a function (filed=, **variables) -> (what the stage functional returned, its result, what the node was
+    asked); ``filed`` tells whether this run has filed a plan.
     """
-    def run(given=True, **variables):
+    def run(filed=True, **variables):
         asked = []
 
         def execute(name, module_args, task_vars):
             asked.append(module_args)
             return {"servers": []}
 
-        args = {"stage": "functional", "observe": "ascend.vllm.chat_info", "plan": PLAN if given else None}
-        task = Mock(args=args, async_val=0, check_mode=False, register=None)
+        variables = {"inventory_hostname": "node1", "report_path": str(tmp_path), "functional_image": ILLUSTRATION,
+                     **variables}
+        if filed:
+            Records(tmp_path).write_plan("node1", PLAN, input_digests(variables))
+        task = Mock(args={"stage": "functional"}, async_val=0, check_mode=False)
         loader = DataLoader()
         action = stage.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module, action._display = execute, Mock(verbosity=0)
-        outcome = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path),
-                                        "functional_image": ILLUSTRATION, **variables})
+        outcome = action.run(task_vars=variables)
         return outcome, json.loads((tmp_path / "node1" / "functional.json").read_text("utf-8")), asked
     return run
 
@@ -60,13 +65,27 @@ def test_texts_of_the_command_line_reach_the_judge_in_their_types(ask):
     assert {each["body"]["max_tokens"] for each in request["requests"] if "messages" in each["body"]} == {5}
 
 
-def test_the_plan_is_resolved_where_none_is_given(ask):
-    _outcome, result, (request,) = ask(given=False, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
+def test_the_plan_is_resolved_where_this_run_has_filed_none(ask, tmp_path):
+    _outcome, result, (request,) = ask(filed=False, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
     assert [server["url"] for server in request["servers"]] == ["http://192.0.2.11:9000"]
     assert result["plan_hash"] not in (None, PLAN["hash"])
+    assert json.loads((tmp_path / "node1" / "plan.json").read_text("utf-8"))["plan"]["hash"] == result["plan_hash"]
+
+
+def test_the_plan_that_was_filed_is_not_resolved_again(ask, monkeypatch):
+    monkeypatch.setattr(from_inventory, "resolve", Mock(side_effect=AssertionError("resolved again")))
+    assert ask()[1]["plan_hash"] == PLAN["hash"]
+
+
+@pytest.mark.parametrize("change", [{"serving_port": 9000}, {"serving_api_key": "sesame"}])
+def test_a_plan_of_other_inputs_is_not_used(ask, tmp_path, change):
+    ask(ansible_host="192.0.2.11", hostvars={})
+    _outcome, result, _requests = ask(filed=False, ansible_host="192.0.2.11", hostvars={}, **change)
+    assert result["plan_hash"] != PLAN["hash"]
+    assert "sesame" not in (tmp_path / "node1" / "plan.json").read_text("utf-8")
 
 
 def test_a_plan_that_is_refused_asks_nothing(ask, tmp_path):
     with pytest.raises(AnsibleActionFail, match="nothing was changed"):
-        ask(given=False, plan_release="v9.9.9", hostvars={})
+        ask(filed=False, plan_release="v9.9.9", hostvars={})
     assert not (tmp_path / "node1").exists()

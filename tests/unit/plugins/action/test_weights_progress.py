@@ -1,14 +1,20 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""How a transfer is waited for, and the lines that it prints meanwhile."""
+
 from __future__ import annotations
+
+from unittest.mock import Mock
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action import weights_progress
 from ansible_collections.ascend.vllm.plugins.action.weights_progress import Meter, line
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
 
 
 @pytest.mark.parametrize(("count", "total", "rate", "expected"), [
@@ -46,45 +52,43 @@ def test_quiet_without_a_terminal_and_in_ci(monkeypatch, quiet):
     assert printed(monkeypatch, **quiet) == []
 
 
-class Waiting(weights_progress.ActionModule):
-    """The action over a node that answers what ``answers`` says, one poll after the other; each takes ten seconds."""
-
-    def __init__(self, answers, monkeypatch):
-        self.answers, self.now, self._display = iter(answers), 0, self
-        monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
-        monkeypatch.setattr(weights_progress.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(weights_progress.time, "sleep", lambda _seconds: None)
-
-    def display(self, _line):
-        pass
-
-    def validate_argument_spec(self, argument_spec):
-        defaults = {name: spec.get("default") for name, spec in argument_spec.items()}
-        return None, dict(defaults, container="c", folder="/f")
-
-    def _execute_module(self, *_arguments, **_options):
-        self.now += 10
-        answer = next(self.answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
 LOST = AnsibleConnectionFailure("ssh: connect to host node1: No route to host")
 RUNNING = {"running": True, "bytes": 5}
 
 
-def waited(answers, monkeypatch):
-    return Waiting(answers, monkeypatch).run(task_vars={"inventory_hostname": "node1"})
+@pytest.fixture
+def waited(monkeypatch):
+    """Return a function (answers of the node, one per poll, seconds that a poll takes) -> what the action returned."""
+    def run(answers, poll_s=10, **args):
+        answers, now = iter(answers), [0]
+        monkeypatch.setattr(weights_progress.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(weights_progress.time, "sleep", lambda _seconds: None)
+
+        def execute(name, module_args, task_vars):
+            assert name == "ascend.vllm.weights_transfer_info"
+            assert accepted(name, module_args) == {"container": "c", "folder": "/f", "done": "/d"}
+            now[0] += poll_s
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return dict(answer)
+
+        loader = DataLoader()
+        task = Mock(args={"container": "c", "folder": "/f", "done": "/d", **args}, async_val=0, check_mode=False)
+        templar = Templar(loader=loader, variables={})
+        action = weights_progress.ActionModule(task, Mock(), Mock(), loader, templar, Mock())
+        action._execute_module, action._display = execute, Mock()
+        return action.run(task_vars={"inventory_hostname": "node1"})
+    return run
 
 
-def test_a_connection_that_comes_back_is_taken_up_again(monkeypatch):
-    found = waited([RUNNING, *[LOST] * 5, RUNNING, *[LOST] * 5, {"running": False, "exit_code": 0}], monkeypatch)
+def test_a_connection_that_comes_back_is_taken_up_again(waited):
+    found = waited([RUNNING, *[LOST] * 5, RUNNING, *[LOST] * 5, {"running": False, "exit_code": 0}])
     assert "failed" not in found
 
 
-def test_a_lost_node_is_told_and_not_only_unreachable(monkeypatch):
-    found = waited([RUNNING, *[LOST] * 99], monkeypatch)
+def test_a_lost_node_is_told_and_not_only_unreachable(waited):
+    found = waited([RUNNING, *[LOST] * 99])
     assert found["failed"]
     assert "node1 has not answered for 60 s: ssh: connect to host" in found["msg"]
 
@@ -93,11 +97,12 @@ def test_a_lost_node_is_told_and_not_only_unreachable(monkeypatch):
     (1, "first\nNo space left on device", "c ended with exit code 1: No space left on device"),
     (137, "", "c ended with exit code 137 (killed, as the kernel does for lack of memory): it printed nothing"),
 ])
-def test_a_container_that_failed(monkeypatch, code, output, message):
-    found = waited([RUNNING, {"running": False, "exit_code": code, "output": output}], monkeypatch)
+def test_a_container_that_failed(waited, code, output, message):
+    found = waited([RUNNING, {"running": False, "exit_code": code, "output": output}])
     assert (found["failed"], found["msg"]) == (True, message)
 
 
-def test_it_is_given_up_in_the_end(monkeypatch):
-    found = waited([RUNNING] * 9000, monkeypatch)
+def test_it_is_given_up_in_the_end(waited):
+    found = waited([RUNNING] * 9, poll_s=10_000)
     assert found["msg"] == "c did not end within 86400 seconds."
+    assert waited([RUNNING] * 9, timeout_s=25)["msg"] == "c did not end within 25 seconds."

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The patch applies to one file only; only our own superfluous containers are named."""
+"""The filters of the roles serving and weights, as a task calls them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import hashlib
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule, why
+from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
 
 FILTERS = FilterModule().filters()
@@ -42,15 +42,6 @@ def test_patch_is_refused(text, patch, said):
     assert said in str(failure.value)
 
 
-@pytest.mark.parametrize(("replicas", "ours", "superfluous"), [
-    (1, ["vllm-ascend-qwen25-vl"], []),
-    (2, ["vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-1", "vllm-ascend-qwen25-vl-3"], ["vllm-ascend-qwen25-vl-3"]),
-    (1, ["other", "other-1", "vllm-ascend-qwen25-vl-x", "vllm-ascend-qwen25-vl-1-2"], []),
-])
-def test_superfluous(replicas, ours, superfluous):
-    assert FILTERS["superfluous"](ours, valid(serving_replicas=replicas)) == superfluous
-
-
 def test_bind_mounts():
     (instance,) = valid()["instances"]
     mounts = FILTERS["bind_mounts"](instance)
@@ -65,8 +56,8 @@ def test_bind_mounts():
      "b: no image c: no route"),
     ({"failed": True}, "no reason was given"),
 ])
-def test_why(result, message):
-    assert why(result) == message
+def test_failure_message(result, message):
+    assert FILTERS["failure_message"](result) == message
 
 
 def test_environment_of_a_container_names_the_interface_that_was_found():

@@ -123,9 +123,9 @@ def test_drain_takes_out_the_node_and_no_other():
 
 
 @pytest.mark.parametrize("others", [{}, {"node2_8888": ["DOWN", 0]}, {"node2_8888": ["DRAIN", 1]}])
-def test_the_last_node_is_not_taken_out(others):
+def test_the_last_node_is_not_drained(others):
     balancer = Balancer(node1_8888=["UP", 0], node1_8889=["UP", 0], **others)
-    with pytest.raises(balancer_server.Refused, match="node1 would be taken out"):
+    with pytest.raises(balancer_server.Refused, match="node1 cannot be drained"):
         balancer_server.change(balancer.ask, params("drain"))
     assert balancer.commands == []
     assert balancer_server.change(balancer.ask, params("drain", keep_serving=False))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.ascend.vllm.plugins.doc_fragments import docker
 from ansible_collections.ascend.vllm.plugins.modules import npu_info
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import documented_options
 
 TABLE = Path(__file__).parents[1] / "module_utils" / "_ascend" / "npu_smi" / "910b.txt"
 PARAMS = {name: option.get("default") for name, option in npu_info.ARGUMENTS.items()}
@@ -47,8 +47,7 @@ def test_documentation_has_every_key_that_is_returned(tool, tmp_path):
     observed = npu_info.observe(dict(PARAMS, timeout_s=3, docker_socket=str(tmp_path / "none.sock")), tool)
     documented = set(yaml.safe_load(npu_info.RETURN))
     assert documented == set(observed) | {"clock"}
-    fragment = yaml.safe_load(docker.ModuleDocFragment.DOCUMENTATION)["options"]
-    options = {**fragment, **yaml.safe_load(npu_info.DOCUMENTATION)["options"]}
+    options = documented_options(npu_info)
     assert {name: option.get("default") for name, option in options.items()} == PARAMS
 
 

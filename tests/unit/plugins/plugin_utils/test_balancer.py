@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands behind the balancer follows from the plans, and what cannot work is said."""
+"""The servers behind the balancer follow from the plans, and what cannot work is reported."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def test_every_instance_of_every_node_with_an_api():
 
 @pytest.mark.parametrize(("changes", "port", "said"), [
     ({}, 8080, None),
-    ({}, 8888, "serving_balancer_port is 8888, which instance vllm-ascend-qwen25-vl on n1 has too"),
-    ({}, 60003, "serving_balancer_port is 60003"),
-    ({"n1": {"serving_hccl_port_base": 9000}}, 9015, "serving_balancer_port is 9015"),
-    ({"n1": {"serving_hccl_port_base": 8070}}, 8090, "serving_balancer_watch_port is 8079, which instance"),
-    ({}, 8079, "serving_balancer_port and serving_balancer_watch_port are both 8079"),
+    ({}, 8888, "balancer_port is 8888, which instance vllm-ascend-qwen25-vl on n1 uses too"),
+    ({}, 60003, "balancer_port is 60003"),
+    ({"n1": {"serving_hccl_port_base": 9000}}, 9015, "balancer_port is 9015"),
+    ({"n1": {"serving_hccl_port_base": 8070}}, 8090, "balancer_watch_port is 8079, which instance"),
+    ({}, 8079, "balancer_port and balancer_watch_port are both 8079"),
     ({"n2": {"serving_served_model_name": "other"}}, 8080, "serve different models (other, qwen25_vl)"),
     ({"n2": {"serving_bind": "127.0.0.1"}}, 8080, "serving_bind of n2 is 127.0.0.1, which the balancer on n1"),
 ])
 def test_what_cannot_be_balanced_is_said(changes, port, said):
     found = plans(**changes)
-    ports = [{"name": "serving_balancer_port", "port": port}, {"name": "serving_balancer_watch_port", "port": 8079}]
+    ports = [{"name": "balancer_port", "port": port}, {"name": "balancer_watch_port", "port": 8079}]
     sentences = balancer.problems(["n1"], ports, balancer.servers(found), found)
     assert len(sentences) == bool(said)
     assert said is None or said in sentences[0]

@@ -31,7 +31,7 @@ def trusted(value):
 
 @pytest.fixture
 def resolve(tmp_path, monkeypatch):
-    """Return a function (task_vars, defaults) -> settings of a role `demo` in a collection of its own."""
+    """Return a function (task_vars, defaults) -> inputs of a role `demo` in a collection of its own."""
     monkeypatch.setattr(role_inputs, "collection_root", lambda: tmp_path)
     path = tmp_path / "roles" / "demo" / "defaults" / "main.yml"
     path.parent.mkdir(parents=True)
@@ -49,7 +49,7 @@ argument_specs:
     def run(task_vars, defaults=DEFAULTS):
         path.write_text(defaults)
         templar = Templar(loader=DataLoader(), variables={"unrelated": 1})
-        return role_inputs.role_settings(templar, {name: trusted(value) for name, value in task_vars.items()}, "demo")
+        return role_inputs.role_inputs(templar, {name: trusted(value) for name, value in task_vars.items()}, "demo")
 
     return run
 
@@ -81,7 +81,7 @@ def test_undefined_names_the_variable(resolve):
 
 def test_missing_role_is_an_error(resolve):
     with pytest.raises(AnsibleError, match=r"roles/absent/defaults/main\.yml"):
-        role_inputs.role_settings(Templar(loader=DataLoader(), variables={}), {}, "absent")
+        role_inputs.role_inputs(Templar(loader=DataLoader(), variables={}), {}, "absent")
 
 
 @pytest.mark.parametrize(("name", "text", "value"), [

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection's catalogue and the defaults of its roles, as the tests of the plan need them."""
+"""Plans of the collection's own catalogue and role defaults, for the tests of a plan and of what uses one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import resolve as plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import merge
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
 
 ROOT = Path(__file__).resolve().parents[5]
 
@@ -29,43 +29,61 @@ for role in ("plan", "image", "weights", "serving"):
 DEFAULTS.update(serving_address="192.0.2.11", serving_group_address="192.0.2.11", serving_hosts=[])
 
 
-def resolve(overlay=None, **inputs):
-    """The plan of the defaults with some inputs changed, and an overlay merged into the catalogue."""
-    return plan.resolve(lookup.merge(CATALOGUE, overlay or {}), dict(DEFAULTS, **inputs))
+W8A8, BF16 = "qwen2_5_vl_32b_instruct_w8a8", "qwen2_5_vl_32b_instruct"
+SHARED = ["--async-scheduling", "--max-model-len", "30000", "--max-num-batched-tokens", "50000",
+          "--max-num-seqs", "30", "--no-enable-prefix-caching"]
+COMMAND_W8A8 = [
+    "vllm", "serve", "/data/Qwen2.5-VL-32B-Instruct-w8a8", "--host", "0.0.0.0", "--port", "8888",
+    "--served-model-name", "qwen25_vl", "--tensor-parallel-size", "2", "--quantization", "ascend", *SHARED]
+COMMAND_BF16 = [
+    "vllm", "serve", "/data/Qwen2.5-VL-32B-Instruct", "--host", "0.0.0.0", "--port", "8888",
+    "--served-model-name", "qwen25_vl", "--tensor-parallel-size", "2", "--dtype", "bfloat16", *SHARED]
+
+
+def plan_with(overlay=None, **inputs):
+    """The plan of the defaults with some inputs changed and an overlay merged into the catalogue."""
+    return resolve(merge(CATALOGUE, overlay or {}), dict(DEFAULTS, **inputs))
 
 
 def valid(overlay=None, **inputs):
-    """The same, of a plan that must not be refused."""
-    resolved = resolve(overlay, **inputs)
+    """The same plan, which must not be refused."""
+    resolved = plan_with(overlay, **inputs)
     assert resolved["refusals"] == []
     return resolved
 
 
 def refusals(overlay=None, **inputs):
     """The messages of a plan that must be refused."""
-    messages = [refusal["message"] for refusal in resolve(overlay, **inputs)["refusals"]]
+    messages = [found["message"] for found in plan_with(overlay, **inputs)["refusals"]]
     assert messages
     return messages
 
 
+def refusal(overlay=None, **inputs):
+    """The one sentence by which a plan must be refused."""
+    (message,) = refusals(overlay, **inputs)
+    assert message.endswith(".")
+    return message
+
+
 def inputs_of(topology, hosts=("node1", "node2"), changes=None, **inputs):
-    """{host: inputs} of nodes that serve together; changes are {host: inputs} of single ones."""
+    """{host: inputs} of a group; changes are {host: inputs} of single hosts."""
     return {host: {**DEFAULTS, "serving_topology": topology, "serving_hosts": list(hosts), **inputs,
                    "serving_address": f"192.0.2.{11 + number}", "serving_group_address": f"192.0.2.{11 + number}",
                    **(changes or {}).get(host, {})}
             for number, host in enumerate(hosts)}
 
 
-def resolve_group(topology, overlay=None, **case):
-    """{host: plan} of nodes that serve together; see inputs_of."""
+def group_plans(topology, overlay=None, **case):
+    """{host: plan} of a group; see inputs_of."""
     members = inputs_of(topology, **case)
-    catalogue = lookup.merge(CATALOGUE, overlay or {})
-    return {host: plan.resolve(catalogue, inputs, host, members) for host, inputs in members.items()}
+    catalogue = merge(CATALOGUE, overlay or {})
+    return {host: resolve(catalogue, inputs, host, members) for host, inputs in members.items()}
 
 
 def valid_group(topology, **case):
-    """The same, of plans that must not be refused."""
-    resolved = resolve_group(topology, **case)
+    """The same plans, which must not be refused."""
+    resolved = group_plans(topology, **case)
     assert [found["refusals"] for found in resolved.values()] == [[] for _host in resolved]
     return resolved
 

@@ -12,7 +12,18 @@ import re
 import jsonschema
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import (
+    FLAG,
+    SWITCH,
+    VALUE,
+    bench_options,
+    engine_options,
+    merge,
+    nearest,
+    release_id,
+    serve_options,
+    version_key,
+)
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     CATALOGUE,
     ROOT,
@@ -92,7 +103,7 @@ def test_options_of_the_vllm_of_every_release_are_known(release):
 
 
 def test_vllm_versions_are_in_order():
-    keys = [lookup.version_key(version) for version in CATALOGUE["vllm_versions"]]
+    keys = [version_key(version) for version in CATALOGUE["vllm_versions"]]
     assert keys == sorted(keys)
 
 
@@ -101,53 +112,53 @@ def test_options_come_before_they_go_and_within_the_known_versions():
     tables = [CATALOGUE["serve_options"], *CATALOGUE["bench_options"].values()]
     for name, option in [pair for table in tables for pair in table.items()]:
         since, until = option.get("since", known[0]), option.get("until", "999.0.0")
-        assert lookup.version_key(since) < lookup.version_key(until), name
+        assert version_key(since) < version_key(until), name
         assert {since, until} <= {*known, "999.0.0"}, name
 
 
 # Options that came, went or changed as the release notes of vLLM and vLLM Ascend say.
 @pytest.mark.parametrize(("option", "vllm", "kind"), [
-    ("async-scheduling", "0.11.0", lookup.SWITCH),
-    ("enable-prefix-caching", "0.32.0", lookup.SWITCH),
-    ("headless", "0.18.0", lookup.FLAG),
-    ("max-num-batched-tokens", "0.30.0", lookup.VALUE),
+    ("async-scheduling", "0.11.0", SWITCH),
+    ("enable-prefix-caching", "0.32.0", SWITCH),
+    ("headless", "0.18.0", FLAG),
+    ("max-num-batched-tokens", "0.30.0", VALUE),
     ("nnodes", "0.11.0", None),
-    ("nnodes", "0.23.0", lookup.VALUE),
-    ("disable-mm-preprocessor-cache", "0.11.0", lookup.FLAG),
+    ("nnodes", "0.23.0", VALUE),
+    ("disable-mm-preprocessor-cache", "0.11.0", FLAG),
     ("disable-mm-preprocessor-cache", "0.13.0", None),
     ("fail-on-environ-validation", "0.16.0", None),
-    ("fail-on-environ-validation", "0.17.0", lookup.SWITCH),
+    ("fail-on-environ-validation", "0.17.0", SWITCH),
     ("shutdown-timeout", "0.17.0", None),
-    ("shutdown-timeout", "0.18.0", lookup.VALUE),
-    ("swap-space", "0.17.0", lookup.VALUE),
+    ("shutdown-timeout", "0.18.0", VALUE),
+    ("swap-space", "0.17.0", VALUE),
     ("swap-space", "0.18.0", None),
 ])
 def test_serve_options(option, vllm, kind):
-    assert lookup.serve_options(CATALOGUE, vllm).get(option) == kind
+    assert serve_options(CATALOGUE, vllm).get(option) == kind
 
 
 def test_serve_options_of_an_unknown_version():
     with pytest.raises(KeyError, match=r"9\.9\.9"):
-        lookup.serve_options(CATALOGUE, "9.9.9")
+        serve_options(CATALOGUE, "9.9.9")
     with pytest.raises(KeyError, match=r"9\.9\.9"):
-        lookup.bench_options(CATALOGUE, "9.9.9", "serve")
+        bench_options(CATALOGUE, "9.9.9", "serve")
 
 
 @pytest.mark.parametrize(("option", "vllm", "kind"), [
-    ("custom-skip-chat-template", "0.11.0", lookup.FLAG),
+    ("custom-skip-chat-template", "0.11.0", FLAG),
     ("skip-chat-template", "0.11.0", None),
-    ("skip-chat-template", "0.12.0", lookup.FLAG),
+    ("skip-chat-template", "0.12.0", FLAG),
     ("num-warmups", "0.11.0", None),
-    ("num-warmups", "0.23.0", lookup.VALUE),
+    ("num-warmups", "0.23.0", VALUE),
     ("endpoint-type", "0.23.0", None),
     ("sonnet-input-len", "0.32.0", None),
 ])
 def test_options_of_bench_serve(option, vllm, kind):
-    assert lookup.bench_options(CATALOGUE, vllm, "serve").get(option) == kind
+    assert bench_options(CATALOGUE, vllm, "serve").get(option) == kind
 
 
 def test_an_engine_has_no_port():
-    engine = lookup.engine_options(CATALOGUE)
+    engine = engine_options(CATALOGUE)
     assert {"quantization", "max-model-len", "tensor-parallel-size"} <= engine
     assert not {"host", "port", "api-key", "chat-template", "lora-modules"} & engine
 
@@ -160,20 +171,20 @@ def test_an_engine_has_no_port():
 ])
 def test_merge(base, overlay, merged):
     before = copy.deepcopy(base)
-    assert lookup.merge(base, overlay) == merged
+    assert merge(base, overlay) == merged
     assert base == before
 
 
 @pytest.mark.parametrize(("text", "release"), [
     ("0.11.0rc1", "v0.11.0rc1"), ("v0.18.0", "v0.18.0"), ("", ""), ("main", "main")])
 def test_release_id(text, release):
-    assert lookup.release_id(text) == release
+    assert release_id(text) == release
 
 
 @pytest.mark.parametrize(("name", "known"), [
     ("max-num-seq", "max-num-seqs"), ("tensor-paralel-size", "tensor-parallel-size"), ("zzz", None)])
 def test_nearest(name, known):
-    assert lookup.nearest(name, CATALOGUE["serve_options"]) == known
+    assert nearest(name, CATALOGUE["serve_options"]) == known
 
 
 @pytest.mark.parametrize("release", [name for name, entry in RELEASES.items()

@@ -1,22 +1,20 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes that serve together: what each is told, with every release and model, what is refused and what restarts all."""
+"""Groups: the command of each member with every release and model, what is refused, and the hashes of the members."""
 
 from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import describe
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import serve_options
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     CATALOGUE,
+    group_plans,
     inputs_of,
     options,
-    plan,
-    resolve_group,
     valid,
     valid_group,
 )
@@ -24,9 +22,9 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 THREE = ("node1", "node2", "node3")
 W8A8 = "qwen2_5_vl_32b_instruct_w8a8"
 FULL_DECODE_ONLY = {"compilation-config": {"cudagraph_mode": "FULL_DECODE_ONLY"}}
-# Without --nnodes; pipelines are refused.
+# Without --nnodes, so pipelines are refused.
 NO_NNODES = ("v0.11.0rc1", "v0.11.0rc2", "v0.11.0rc3", "v0.11.0")
-# With asynchronous scheduling in a pipeline of vLLM's own.
+# Asynchronous scheduling works in a pipeline that vLLM connects itself.
 ASYNC_PIPELINE = ("v0.18.0rc1", "v0.18.0", "v0.23.0", "v0.26.0rc1", "v0.30.0")
 
 
@@ -36,9 +34,9 @@ def instances(resolved):
 
 
 def refused(topology, **case):
-    """The refusals that all hosts have, as one text a host."""
+    """{host: its refusals as one text}."""
     return {host: " ".join(refusal["message"] for refusal in found["refusals"])
-            for host, found in resolve_group(topology, **case).items()}
+            for host, found in group_plans(topology, **case).items()}
 
 
 @pytest.mark.parametrize("model", CATALOGUE["models"])
@@ -46,27 +44,28 @@ def refused(topology, **case):
 @pytest.mark.parametrize("topology", GROUPED)
 def test_every_release_with_every_model_and_topology(topology, release, model):
     if topology == "pipeline" and release in NO_NNODES:
-        assert "has no --nnodes; use ray, or one of v0.12.0rc1, " in refused(topology, plan_release=release)["node1"]
+        said = refused(topology, plan_release=release)["node1"]
+        assert "has no option --nnodes; set it to ray, or plan_release to one of v0.12.0rc1, " in said
         return
     resolved = valid_group(topology, hosts=THREE, plan_release=release, plan_model=model)
-    known = lookup.serve_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"])
+    known = serve_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"])
     asynchronous = topology == "data_parallel" or (topology == "pipeline" and release in ASYNC_PIPELINE)
     for rank, found in enumerate(resolved.values()):
         (instance,) = found["instances"]
         if topology == "ray" and rank:
             assert instance["command"][:2] == ["ray", "start"]
             continue
-        told = options(found)
-        assert [name for name in told if name[2:] not in known and name[5:] not in known] == []
-        assert ("--async-scheduling" in told) is asynchronous
-        assert ("--headless" in told) is (rank > 0)
-        assert ("--port" in told) is ("--host" in told) is instance["serves"] is (rank == 0)
-        assert told["--tensor-parallel-size"] == ["2"]
+        given = options(found)
+        assert [name for name in given if name[2:] not in known and name[5:] not in known] == []
+        assert ("--async-scheduling" in given) is asynchronous
+        assert ("--headless" in given) is (rank > 0)
+        assert ("--port" in given) is ("--host" in given) is instance["serves"] is (rank == 0)
+        assert given["--tensor-parallel-size"] == ["2"]
 
 
 def test_data_parallel():
-    told = [options(found) for found in valid_group("data_parallel", hosts=THREE).values()]
-    for rank, one in enumerate(told):
+    given = [options(found) for found in valid_group("data_parallel", hosts=THREE).values()]
+    for rank, one in enumerate(given):
         assert one["--data-parallel-size"] == ["3"]
         assert one["--data-parallel-size-local"] == ["1"]
         assert one["--data-parallel-address"] == ["192.0.2.11"]
@@ -77,10 +76,10 @@ def test_data_parallel():
 def test_data_parallel_ranks_of_a_node_are_one_container():
     resolved = valid_group("data_parallel", hosts=THREE, changes={
         "node1": {"serving_replicas": "auto"}, "node2": {"serving_replicas": 1}, "node3": {"serving_replicas": 2}})
-    told = [options(found) for found in resolved.values()]
-    assert [one["--data-parallel-size"] for one in told] == [["7"]] * 3
-    assert [one["--data-parallel-size-local"] for one in told] == [["4"], ["1"], ["2"]]
-    assert [one.get("--data-parallel-start-rank") for one in told] == [None, ["4"], ["5"]]
+    given = [options(found) for found in resolved.values()]
+    assert [one["--data-parallel-size"] for one in given] == [["7"]] * 3
+    assert [one["--data-parallel-size-local"] for one in given] == [["4"], ["1"], ["2"]]
+    assert [one.get("--data-parallel-start-rank") for one in given] == [None, ["4"], ["5"]]
     found = instances(resolved)
     assert [len(instance["npus"]) for instance in found.values()] == [8, 2, 4]
     assert "/dev/davinci7" in found["node1"]["devices"]
@@ -88,8 +87,8 @@ def test_data_parallel_ranks_of_a_node_are_one_container():
 
 
 def test_pipeline():
-    told = [options(found) for found in valid_group("pipeline", hosts=THREE, plan_release="v0.18.0").values()]
-    for rank, one in enumerate(told):
+    given = [options(found) for found in valid_group("pipeline", hosts=THREE, plan_release="v0.18.0").values()]
+    for rank, one in enumerate(given):
         assert one["--pipeline-parallel-size"] == one["--nnodes"] == ["3"]
         assert one["--node-rank"] == [str(rank)]
         assert (one["--master-addr"], one["--master-port"]) == (["192.0.2.11"], ["13389"])
@@ -104,9 +103,9 @@ def test_ray():
     assert head["launcher"][script + 1:script + 3] == ["192.0.2.11", "6379"]
     assert "ray start --head" in head["launcher"][2]
     assert head["launcher"][2].endswith('&& exec "$@"')
-    told = head["command"]
-    assert told[told.index("--distributed-executor-backend") + 1] == "ray"
-    assert told[told.index("--pipeline-parallel-size") + 1] == "2"
+    command = head["command"]
+    assert command[command.index("--distributed-executor-backend") + 1] == "ray"
+    assert command[command.index("--pipeline-parallel-size") + 1] == "2"
     for instance in (head, worker):
         assert instance["environment"]["RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES"] == "1"
         assert instance["environment"]["RAY_USAGE_STATS_ENABLED"] == "0"
@@ -114,28 +113,28 @@ def test_ray():
 
 
 @pytest.mark.parametrize("topology", GROUPED)
-def test_what_every_member_gets(topology):
+def test_container_of_every_member(topology):
     resolved = valid_group(topology, plan_release="v0.18.0", serving_api_key="set")
     for rank, instance in enumerate(instances(resolved).values()):
         environment, sources = instance["environment"], {mount["source"] for mount in instance["mounts"]}
         assert environment["HCCL_IF_IP"] == environment["VLLM_HOST_IP"] == instance["address"] == f"192.0.2.{11 + rank}"
-        assert not {"GLOO_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME"} & set(environment), "found on the node, not guessed"
+        assert not {"GLOO_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME"} & set(environment), "looked up on the node, not guessed"
         assert environment["HCCL_CONNECT_TIMEOUT"] == "600"
         assert {"/usr/local/Ascend/driver/tools/hccn_tool", "/etc/hccn.conf"} <= sources
         assert (instance["shm_size"], instance["restart_policy"]) == ("16g", "no")
-        assert bool(instance["secrets_path"]) is (rank == 0), "only who answers HTTP needs the key"
+        assert bool(instance["secrets_path"]) is (rank == 0), "only the head has the API and needs the key"
         assert bool(instance["url"]) is (rank == 0)
-    assert [len(serving(found)) for found in resolved.values()] == [1, 0]
+    assert [len(serving_instances(found)) for found in resolved.values()] == [1, 0]
 
 
-def test_environment_can_be_changed_but_for_what_variables_decide():
+def test_serving_env_cannot_set_what_other_variables_control():
     found = instances(valid_group("data_parallel", serving_env={"HCCL_CONNECT_TIMEOUT": 120, "OMP_PROC_BIND": None}))
     assert found["node2"]["environment"]["HCCL_CONNECT_TIMEOUT"] == "120"
     assert "OMP_PROC_BIND" not in found["node2"]["environment"]
     said = refused("data_parallel", serving_env={"HCCL_IF_IP": "192.0.2.1", "GLOO_SOCKET_IFNAME": "eth1"})["node1"]
-    assert "HCCL_IF_IP, which serving_group_address decides" in said
-    assert "GLOO_SOCKET_IFNAME, which serving_interface decides" in said
-    assert valid(serving_env={"HCCL_IF_IP": "192.0.2.1"}), "a service by itself may have it"
+    assert "HCCL_IF_IP, which serving_group_address controls" in said
+    assert "GLOO_SOCKET_IFNAME, which serving_interface controls" in said
+    assert valid(serving_env={"HCCL_IF_IP": "192.0.2.1"}), "without a group it is allowed"
 
 
 def test_headless_nodes_have_no_api_server_to_count():
@@ -144,14 +143,14 @@ def test_headless_nodes_have_no_api_server_to_count():
 
 
 @pytest.mark.parametrize(("topology", "release", "arguments", "said"), [
-    ("ray", "v0.11.0rc1", {"async-scheduling": True}, "asynchronous scheduling is an error there; take it out"),
-    ("pipeline", "v0.14.0rc1", {"async_scheduling": True}, "which does not go with serving_topology pipeline"),
+    ("ray", "v0.11.0rc1", {"async-scheduling": True}, "asynchronous scheduling is an error there; remove it"),
+    ("pipeline", "v0.14.0rc1", {"async_scheduling": True}, "which does not work with serving_topology pipeline"),
     ("ray", "v0.18.0", {"async-scheduling": True}, "the Ray executor has no asynchronous scheduling"),
     ("data_parallel", "v0.11.0rc1", FULL_DECODE_ONLY, "FULL_DECODE_ONLY hang"),
     ("data_parallel", "v0.11.0rc2", {"compilation-config": '{"cudagraph_mode":"FULL_DECODE_ONLY"}'}, "request 4393"),
     ("ray", "v0.11.0rc2", {"enable-expert-parallel": True}, "Ray with expert parallelism does not work"),
 ])
-def test_what_does_not_go_with_a_topology_is_refused(topology, release, arguments, said):
+def test_argument_that_does_not_work_with_the_topology_is_refused(topology, release, arguments, said):
     assert said in refused(topology, plan_release=release, serving_args=arguments)["node2"]
 
 
@@ -162,7 +161,7 @@ def test_what_does_not_go_with_a_topology_is_refused(topology, release, argument
     ("ray", "v0.11.0rc1", {"async-scheduling": False}),
     ("ray", "v0.23.0", {"async-scheduling": True}),
 ])
-def test_what_goes_with_a_topology_is_let_through(topology, release, arguments):
+def test_argument_that_works_with_the_topology_is_accepted(topology, release, arguments):
     assert valid_group(topology, plan_release=release, serving_args=arguments)
 
 
@@ -170,23 +169,24 @@ def test_what_goes_with_a_topology_is_let_through(topology, release, arguments):
     ({"hosts": ("node1",)}, "serving_hosts must name two or more different hosts"),
     ({"changes": {"node1": {"serving_hosts": ["node1", "node1"]}}}, "names node1, node1"),
     ({"changes": {"node1": {"serving_hosts": ["node2", "node9"]}}}, "but not node1 itself"),
-    ({"changes": {"node1": {"serving_hosts": ["node1", "node9"]}}}, "names node9, which the inventory does not have"),
+    ({"changes": {"node1": {"serving_hosts": ["node1", "node9"]}}}, "names node9, which is not in the inventory"),
     ({"changes": {"node2": {"serving_args": {"max-num-seqs": 3}}}}, "serving_args is {} on node1, but"),
     ({"changes": {"node2": {"plan_release": "v0.18.0"}}}, "plan_release is 'v0.11.0rc1' on node1, but 'v0.18.0'"),
     ({"changes": {"node2": {"serving_group_address": "node2.example.com"}}}, "of node2 must be the IPv4 address"),
     ({"changes": {"node2": {"serving_group_address": "127.0.0.1"}}}, "of node2 must be the IPv4 address"),
     ({"changes": {"node2": {"serving_group_address": "192.0.2.11"}}}, "192.0.2.11 on more than one host"),
-    ({"changes": {"node2": {"serving_npus": [0]}}}, "node2, which serves with node1, cannot be deployed: serving_repl"),
-    ({"serving_group_port": 8888}, "which serving_group_port gives away too"),
-    ({"serving_restart_hung": True}, "serving_restart_hung is true, but a node that serves with others cannot come"),
-    ({"serving_group_port": 80}, "serving_group_port must be a whole number from 1024"),
+    ({"changes": {"node2": {"serving_npus": [0]}}},
+     "node2, which is in one group with node1, cannot be deployed: serving_replicas: 1 x 2 NPUs"),
+    ({"serving_group_port": 8888}, "serving_port gives port 8888 to instance 0, which overlaps with serving_group_po"),
+    ({"serving_restart_hung": True}, "serving_restart_hung is true, but a restarted host cannot rejoin its group"),
+    ({"serving_group_port": 80}, "serving_group_port must be an integer from 1024"),
 ])
-def test_what_is_no_group_is_refused(case, said):
+def test_invalid_group_is_refused(case, said):
     assert said in refused("data_parallel", **case)["node1"]
 
 
-def test_port_of_ray_is_none_of_those_of_its_workers():
-    assert "Ray gives the ports from 10002 to 19999 to its workers" in refused("ray", serving_group_port=13389)["node1"]
+def test_port_of_ray_is_not_one_of_its_worker_ports():
+    assert "Ray uses the ports from 10002 to 19999 for its workers" in refused("ray", serving_group_port=13389)["node1"]
     assert valid_group("ray", serving_group_port=20000)["node1"]["group"]["port"] == 20000
 
 
@@ -196,18 +196,18 @@ def test_a_pipeline_has_one_engine_on_each_node():
 
 def test_weights_are_spread_over_the_stages_of_a_pipeline():
     case = {"plan_model": "qwen2_5_vl_32b_instruct", "serving_tensor_parallel_size": 1}
-    assert "needs 62.3 GiB" in refused("data_parallel", **case)["node1"]
+    assert "need 62.3 GiB" in refused("data_parallel", **case)["node1"]
     assert valid_group("ray", **case)
 
 
 @pytest.mark.parametrize("topology", GROUPED)
-def test_what_upstream_does_not_test_is_warned_of(topology):
+def test_untested_topology_is_warned_of(topology):
     for found in valid_group(topology, plan_release="v0.18.0").values():
         assert any("leaves this cell empty" in warning["message"] for warning in found["warnings"])
 
 
 def hashes(**case):
-    """[label of each node's container], and what every node believes of the others."""
+    """Labels of the containers, which are also the hashes that every member has of all."""
     resolved = valid_group("data_parallel", **case)
     believed = {tuple(member["hash"] for member in found["group"]["members"]) for found in resolved.values()}
     found = [instance["labels"]["ascend.vllm.instance-hash"] for instance in instances(resolved).values()]
@@ -215,7 +215,7 @@ def hashes(**case):
     return found
 
 
-def test_a_change_of_one_member_changes_all():
+def test_a_change_of_one_member_changes_all_hashes():
     before = hashes()
     assert hashes() == before
     assert len(set(before)) == 2
@@ -223,22 +223,13 @@ def test_a_change_of_one_member_changes_all():
         assert not set(hashes(changes={"node2": changes})) & set(before)
 
 
-def test_a_group_of_others_is_another_plan():
+def test_another_list_of_hosts_changes_all_hashes():
     assert not set(hashes(hosts=THREE)) & set(hashes())
 
 
-def test_replicas_do_not_know_of_groups():
+def test_replicas_do_not_depend_on_serving_hosts():
     inputs = inputs_of("replicas")
-    alone = plan.resolve(CATALOGUE, inputs["node1"])
+    alone = resolve(CATALOGUE, inputs["node1"])
     assert alone["group"] is None
-    assert plan.resolve(CATALOGUE, inputs["node1"], "node1", inputs) == alone
+    assert resolve(CATALOGUE, inputs["node1"], "node1", inputs) == alone
     assert "address" not in alone["instances"][0]
-
-
-def test_text_for_people_tells_the_group():
-    resolved = valid_group("data_parallel")
-    head, other = (describe.describe(found, host) for host, found in resolved.items())
-    assert "data_parallel of node1 (192.0.2.11), node2 (192.0.2.12); this is number 1" in other
-    assert "at http://192.0.2.11:8888" in head
-    assert "without HTTP" in other
-    assert "--headless" in other

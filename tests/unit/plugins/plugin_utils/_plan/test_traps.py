@@ -9,7 +9,8 @@ import json
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import offline, vllm_bench
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import offline
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.functional import judge
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     CATALOGUE,
@@ -18,6 +19,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
     valid,
     valid_group,
 )
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
 WITHOUT_JEMALLOC = ["v0.11.0rc1", "v0.11.0rc2", "v0.11.0rc3", "v0.11.0", "v0.12.0rc1"]
 
@@ -136,9 +138,9 @@ def test_18_no_remote_code(release):
 def test_19_the_picture_travels_with_the_question(tmp_path):
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"PNG")
-    settings = {"image": str(picture), "api_key": "", "timeout_s": 9, "max_tokens": 9, "question": "?",
-                "text_question": "?"}
-    sent = json.dumps(judge.arguments({"plan": valid(), "settings": settings})["requests"])
+    inputs = {"functional_image": str(picture), "functional_api_key": "", "functional_timeout_s": 9,
+              "functional_max_tokens": 9, "functional_question": "?", "functional_text_question": "?"}
+    sent = json.dumps(judge.request(context(valid(), inputs=inputs)).arguments["requests"])
     assert '"url": "data:image/png;base64,UE5H"' in sent
     assert "http" not in sent
 
@@ -162,14 +164,14 @@ def test_22_weights_that_nobody_publishes():
 
 def test_23_offline_runs_take_free_npus_or_say_what_they_need():
     resolved = valid(serving_replicas=2)
-    paths, in_the_way = offline.devices(resolved, resolved["instances"][0], {"offline_stop_service": False})
+    paths, in_the_way = offline.devices(resolved, resolved["instances"][0], {"benchmark_offline_stop_service": False})
     assert (paths[:2], in_the_way) == (["/dev/davinci4", "/dev/davinci5"], False)
     full = valid(serving_replicas="auto")
-    with pytest.raises(vllm_bench.BadInput, match="offline_stop_service to true"):
-        offline.devices(full, full["instances"][0], {"offline_stop_service": False})
+    with pytest.raises(BadInput, match="offline_stop_service to true"):
+        offline.devices(full, full["instances"][0], {"benchmark_offline_stop_service": False})
     together = valid_group("data_parallel")["node1"]
-    with pytest.raises(vllm_bench.BadInput, match="serving_topology is data_parallel"):
-        offline.devices(together, together["instances"][0], {"offline_stop_service": True})
+    with pytest.raises(BadInput, match="serving_topology is data_parallel"):
+        offline.devices(together, together["instances"][0], {"benchmark_offline_stop_service": True})
 
 
 def test_every_trap_is_here_by_its_number():

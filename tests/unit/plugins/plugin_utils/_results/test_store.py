@@ -4,13 +4,14 @@
 """What hosts learn of each other through the folder of results, and how long a stage took."""
 from __future__ import annotations
 
+import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, NoPlan, Records
 
 HOSTS = ["n1", "n2", "n3"]
 
@@ -19,7 +20,7 @@ HOSTS = ["n1", "n2", "n3"]
 def records(tmp_path):
     found = Records(tmp_path / "results")
     for host in HOSTS:
-        found.write_observed(host, "hccl", {"own": host}, time.monotonic())
+        found.write_observation(host, "hccl", Filed(observed={"own": host}))
     return found
 
 
@@ -47,7 +48,7 @@ def test_a_survey_is_made_once_for_all_hosts_of_a_task(records):
 def test_another_task_has_its_own_survey(records):
     make = Make()
     records.survey("n1", HOSTS, "hccl", "task 1", make)
-    records.write_observed("n2", "hccl", {"own": "changed"}, time.monotonic())
+    records.write_observation("n2", "hccl", Filed(observed={"own": "changed"}))
     assert records.survey("n1", HOSTS, "hccl", "task 2", make)["saw"] == "n1"
     assert records.survey("n2", HOSTS, "hccl", "task 2", make)["saw"] == "changed"
     assert make.calls == 2
@@ -58,17 +59,61 @@ def test_an_observation_that_is_younger_than_the_survey_of_its_task_is_not_misse
     records.survey("n1", HOSTS[:1], "hccl", "task 1", make)
     assert records.survey("n2", HOSTS[:2], "hccl", "task 1", make)["others"] == ["n1"]
     later = time.time() + 5
-    records.write_observed("n2", "hccl", {"own": "changed"}, time.monotonic())
+    records.write_observation("n2", "hccl", Filed(observed={"own": "changed"}))
     os.utime(records.root / "n2/observed/hccl.json", (later, later))
     assert records.survey("n2", HOSTS[:2], "hccl", "task 1", make)["saw"] == "changed"
 
 
-def test_timing_is_of_all_tasks_of_a_stage_and_not_of_what_lies_between(records):
-    begin = time.monotonic()
-    records.write_observed("n1", "hccl", {"own": 1}, begin - 2)
-    first = records.read_observed(["n1"], "hccl")["n1"]
-    assert first["timing"]["spent_s"] == pytest.approx(2, abs=0.5)
-    records.write_observed("n1", "hccl", {**first, "more": 1}, time.monotonic() - 3)
-    second = records.read_observed(["n1"], "hccl")["n1"]["timing"]
-    assert second["started_at"] == first["timing"]["started_at"]
-    assert second["spent_s"] == pytest.approx(5, abs=1)
+def test_files_of_another_run_count_as_missing(records):
+    records.write_note("n1", "group", {"state": "ready"})
+    other = Records(records.root, run_id="another")
+    assert records.read_observation("n1", "hccl").observed == {"own": "n1"}
+    assert records.read_notes(HOSTS, "group") == {"n1": {"state": "ready"}}
+    assert other.read_observation("n1", "hccl") is None
+    assert other.read_observations(HOSTS, "hccl") == {}
+    assert other.read_notes(HOSTS, "group") == {}
+
+
+def test_an_observation_belongs_to_one_phase(records):
+    records.write_observation("n1", "serving", Filed(phase="before", observed={"own": 1}))
+    assert records.read_observation("n1", "serving") is None
+    assert records.read_observation("n1", "serving", "before").observed == {"own": 1}
+
+
+def test_a_host_that_could_not_be_observed_is_none_of_those_that_were(records):
+    records.write_observation("n2", "hccl", Filed(failure="n2 is not reachable", reachable=False))
+    assert sorted(records.read_observations(HOSTS, "hccl")) == ["n1", "n3"]
+    assert records.read_observation("n2", "hccl").failure == "n2 is not reachable"
+
+
+def test_the_plan_of_another_run_is_an_error(records):
+    inputs = {"serving_port": "digest"}
+    with pytest.raises(NoPlan, match=r"plan.json is not there"):
+        records.read_plan("n1", inputs)
+    records.write_plan("n1", {"hash": "1"}, inputs)
+    assert records.read_plan("n1", inputs) == {"hash": "1"}
+    with pytest.raises(NoPlan, match=f"plan.json is of the run {records.run_id}"):
+        Records(records.root, run_id="another").read_plan("n1", inputs)
+    with pytest.raises(NoPlan, match=r"plan.json was resolved with other values of serving_port"):
+        records.read_plan("n1", {"serving_port": "other"})
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"plan": {}}'])
+def test_a_damaged_file_of_a_run_counts_as_missing(records, content):
+    records.write_plan("n1", {"hash": "1"}, {})
+    (records.root / "n1" / "plan.json").write_text(content, "utf-8")
+    with pytest.raises(NoPlan):
+        records.read_plan("n1", {})
+
+
+def test_check_mode_writes_files_of_the_run_and_no_result(tmp_path):
+    dry = Records(tmp_path, dry=True)
+    dry.write_observation("n1", "hccl", Filed(observed={"own": 1}))
+    path = dry.write_result({"host": "n1", "stage": "hccl"})
+    assert dry.read_observation("n1", "hccl").observed == {"own": 1}
+    assert not path.exists()
+
+
+def test_files_are_whole_and_name_their_run(records):
+    filed = json.loads((records.root / "n1" / "observed" / "hccl.json").read_text("utf-8"))
+    assert filed["run_id"] == records.run_id

@@ -6,18 +6,19 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import judge as accuracy
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
-SETTINGS = {"enabled": True, "datasets": [{"name": "own", "path": "/own.jsonl", "minimum": 70}], "references": [],
-            "compare_with": "", "maximum_drop": 1}
+INPUTS = {"accuracy_enabled": True, "accuracy_datasets": [{"name": "own", "path": "/own.jsonl", "minimum": 70}],
+          "accuracy_references": [],
+          "accuracy_compare_with": "", "accuracy_maximum_drop": 1}
 SCORE = {"dataset": "own", "metric": "accuracy", "version": "1a", "score": 80.0, "printed": "80.00", "answered": 10,
          "failed": 0}
 OBSERVED = {"problem": None, "scores": [SCORE], "answers": {"own": {"answered": 10, "failed": 0}}, "log": ["the end"],
             "comparison": [], "compared_with": None}
 
 
-def judge(settings=None, **observed):
-    found = accuracy.judge({"plan": {"model": {"id": "m"}}, "settings": dict(SETTINGS, **(settings or {})),
-                            "observed": dict(OBSERVED, **observed)})
+def judge(inputs=None, **observed):
+    found = accuracy.judge(context({"model": {"id": "m"}}, dict(OBSERVED, **observed), dict(INPUTS, **(inputs or {}))))
     return {check["id"]: check for check in found}
 
 
@@ -56,13 +57,13 @@ def test_the_gate(score, status):
 
 
 def test_without_a_reference_nothing_is_gated():
-    found = statuses(settings={"datasets": [{"name": "own", "path": "/own.jsonl"}]})
+    found = statuses(inputs={"accuracy_datasets": [{"name": "own", "path": "/own.jsonl"}]})
     assert found["reference"] == "not_run"
     assert "gate" not in found
 
 
 def test_parts_are_counted_with_their_whole():
-    found = judge(settings={"datasets": [{"name": "mmlu", "path": "/d", "minimum": 70}]},
+    found = judge(inputs={"accuracy_datasets": [{"name": "mmlu", "path": "/d", "minimum": 70}]},
                   scores=[dict(SCORE, dataset="mmlu")],
                   answers={"lukaemon_mmlu_law": {"answered": 3, "failed": 0},
                            "lukaemon_mmlu_virology": {"answered": 4, "failed": 1},
@@ -75,12 +76,12 @@ def test_parts_are_counted_with_their_whole():
 def test_the_difference_to_another_model(delta, status):
     row = {"dataset": "own", "metric": "accuracy", "before": 80.0 - delta, "after": 80.0, "delta": delta,
            "within": status == "passed"}
-    found = statuses(settings={"compare_with": "/bf16.json"}, comparison=[row],
+    found = statuses(inputs={"accuracy_compare_with": "/bf16.json"}, comparison=[row],
                      compared_with={"model": "bf16", "release": "v1", "host": "node1"})
     assert found["delta"] == status
 
 
 def test_other_data_give_no_difference():
-    found = statuses(settings={"compare_with": "/bf16.json"},
+    found = statuses(inputs={"accuracy_compare_with": "/bf16.json"},
                      compared_with={"model": "bf16", "release": "v1", "host": "node1"})
     assert found["delta"] == "not_run"

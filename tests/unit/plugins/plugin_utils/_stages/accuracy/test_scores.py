@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
 
 
@@ -16,17 +17,17 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy impor
     ([{"name": "gsm8k", "path": "/d", "minimum": "80 %"}], "minimum of gsm8k has to be a number"),
 ])
 def test_bad_input_is_named(datasets, sentence):
-    with pytest.raises(scores.BadInput, match=sentence):
-        scores.check_settings({"datasets": datasets})
+    with pytest.raises(BadInput, match=sentence):
+        scores.check_inputs({"accuracy_datasets": datasets})
 
 
 def test_good_input():
-    scores.check_settings({"datasets": [{"name": "gsm8k", "path": "/d", "baseline": 80, "tolerance": 0.5}]})
+    scores.check_inputs({"accuracy_datasets": [{"name": "gsm8k", "path": "/d", "baseline": 80, "tolerance": 0.5}]})
 
 
 def test_the_server_is_the_planned_instance():
     assert scores.server({"model": {"served_name": "m"}}, {"url": "http://10.0.0.1:8888"},
-                           {"concurrency": "4", "maximum_tokens": 16}) == {
+                           {"accuracy_concurrency": 4, "accuracy_maximum_tokens": 16}) == {
         "url": "http://10.0.0.1:8888", "model": "m", "concurrency": 4, "maximum_tokens": 16}
 
 

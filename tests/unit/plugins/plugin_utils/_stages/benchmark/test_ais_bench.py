@@ -9,8 +9,8 @@ import json
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import ais_bench
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import BadInput
 
 TOTALS = {
     "Benchmark Duration": {"total": "2000.5 ms"}, "Total Requests": {"total": 6}, "Failed Requests": {"total": 1},
@@ -28,9 +28,11 @@ TPOT,total,3.5 ms,0.0 ms,10.5 ms,0.1 ms,10.4 ms,10.5 ms,6
 InputTokens,total,10.0,10.0,10.0,10.0,10.0,10.0,6
 OutputTokenThroughput,total,74.0 token/s,62.1 token/s,89.1 token/s,69.2 token/s,88.6 token/s,89.0 token/s,6
 """
-SETTINGS = {"dataset": "random", "dataset_path": "", "percentiles": [50.0, 99.0], "num_prompts": 6, "request_rate": 2,
-            "max_concurrency": 0, "random_input_len_tokens": 8, "random_output_len_tokens": 3, "warmup_prompts": 2,
-            "ais_bench_tokenizer": ""}
+INPUTS = {"benchmark_dataset": "random", "benchmark_dataset_path": "", "benchmark_percentiles": [50.0, 99.0],
+          "benchmark_num_prompts": 6, "benchmark_request_rate": 2,
+            "benchmark_max_concurrency": 0, "benchmark_random_input_len_tokens": 8,
+            "benchmark_random_output_len_tokens": 3, "benchmark_warmup_prompts": 2,
+            "benchmark_ais_bench_tokenizer": ""}
 PLAN = {"model": {"path": "/data/model", "served_name": "m"}}
 
 
@@ -67,16 +69,16 @@ def test_another_stage_is_not_the_whole():
 
 
 def test_load_and_server():
-    load = ais_bench.load(PLAN, SETTINGS)
+    load = ais_bench.load(PLAN, INPUTS)
     assert (load["requests"], load["request_rate"], load["tokenizer"], load["statistics"][-2:]) == (
         6, 2.0, "/data/model", ["P50", "P99"])
-    assert ais_bench.load(PLAN, dict(SETTINGS, request_rate="inf"))["request_rate"] == 0
-    assert ais_bench.server(PLAN, "http://a:1", SETTINGS)["concurrency"] == 6
-    assert ais_bench.server(PLAN, "http://a:1", dict(SETTINGS, max_concurrency=2))["concurrency"] == 2
+    assert ais_bench.load(PLAN, dict(INPUTS, benchmark_request_rate="inf"))["request_rate"] == 0
+    assert ais_bench.server(PLAN, "http://a:1", INPUTS)["concurrency"] == 6
+    assert ais_bench.server(PLAN, "http://a:1", dict(INPUTS, benchmark_max_concurrency=2))["concurrency"] == 2
 
 
 @pytest.mark.parametrize(("name", "value"), [
     ("dataset", "random-mm"), ("percentiles", [99.9]), ("percentiles", [0]), ("percentiles", [10, 50, 75, 90, 99])])
 def test_what_ais_bench_has_not_is_refused(name, value):
     with pytest.raises(BadInput, match="benchmark_" + name):
-        ais_bench.check_settings(dict(SETTINGS, **{name: value}))
+        ais_bench.check_inputs(dict(INPUTS, **{"benchmark_" + name: value}))

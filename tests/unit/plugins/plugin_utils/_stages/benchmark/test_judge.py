@@ -14,9 +14,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.targets import serves
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
-SETTINGS = {"num_prompts": 10, "random_output_len_tokens": 8, "slo": {}, "max_cv_percent": 5, "minimum_ratio": 0.97,
-            "baseline_save": False}
+INPUTS = {"benchmark_num_prompts": 10, "benchmark_random_output_len_tokens": 8, "benchmark_slo": {},
+          "benchmark_max_cv_percent": 5, "benchmark_minimum_ratio": 0.97, "benchmark_baseline_save": False}
 SERVICE = {"id": "c0ffee", "image": "sha256:1", "running": True, "started_at": "now", "restarts": 0,
            "labels": {labels.INSTANCE: "abc"}, "weights": "w", "driver": "d"}
 RUN = {"id": "vllm-serve-1", "kind": "serve", "file": "node1/benchmark/vllm-serve-1.json", "exit_code": 0,
@@ -30,17 +31,17 @@ MEASURED = {"name": "vllm", "target": "instance", "tool": "vllm", "hosts": ["nod
             "warm_up": None, "runs": [RUN], "baseline": None, "sweep": None}
 
 
-def checks_of(change=lambda measured: None, instance=None, peers=None, looks=2, **settings):
+def checks_of(change=lambda measured: None, instance=None, peers=None, looks=2, **inputs):
     measured = copy.deepcopy(MEASURED)
     change(measured)
     measured["summary"] = analysis.summarise(measured["runs"])
     seen = dict(INSTANCE, **(instance or {}))
     good = serves(seen) and seen["warm_up"]["good"]
-    return benchmark.judge({
-        "host": "node1", "peers": peers or {}, "plan": {"model": {"served_name": "qwen25_vl"}},
-        "settings": dict(SETTINGS, **settings),
-        "observed": {"instances": [seen], "measurements": [measured] if good else [],
-                     "looks": looks if isinstance(looks, list) else [{"vllm": identity(SERVICE)}] * looks}})
+    return benchmark.judge(context(
+        {"model": {"served_name": "qwen25_vl"}}, {
+            "instances": [seen], "measurements": [measured] if good else [],
+            "looks": looks if isinstance(looks, list) else [{"vllm": identity(SERVICE)}] * looks},
+        dict(INPUTS, **inputs), survey=peers))
 
 
 def judge(*args, **changes):
@@ -72,7 +73,8 @@ def test_wrong_counts(check, change):
 
 
 def test_a_result_without_a_throughput_is_not_judged_further():
-    found = judge(lambda measured: measured["runs"][0]["metrics"].pop("output_throughput"), slo={"p99_ttft_ms": 60})
+    found = judge(lambda measured: measured["runs"][0]["metrics"].pop("output_throughput"),
+                  benchmark_slo={"p99_ttft_ms": 60})
     assert not {"objective", "baseline"} & set(found)
 
 
@@ -120,8 +122,7 @@ def test_a_server_whose_files_have_no_digest_is_not_proven_the_same(before, afte
 
 def test_a_server_behind_a_balancer_whose_files_have_no_digest_is_not_proven_the_same():
     unknown = {"v": identity(dict(SERVICE, weights=None))}
-    found = judge(behind_a_balancer, peers={"node2": {"looks": [unknown, unknown]}})
-    assert found["same_server"][0] == "not_run"
+    assert judge(behind_a_balancer, peers={"node2": [unknown, unknown]})["same_server"][0] == "not_run"
 
 
 def test_a_server_that_is_gone_afterwards():
@@ -155,10 +156,10 @@ HERE, GONE = {"v": identity(SERVICE)}, {"v": identity(dict(SERVICE, restarts=1))
 
 
 @pytest.mark.parametrize(("peers", "verdict", "actual"), [
-    ({"node2": {"looks": [HERE, HERE]}}, "passed", "nothing changed"),
-    ({"node2": {"looks": [HERE, GONE]}}, "failed", "node2 v: restarts 0 → 1"),
-    ({"node2": {"looks": [HERE, {}]}}, "failed", "node2 v: container c0ffee → None"),
-    ({"node2": {"looks": [HERE]}}, "failed", "node2 left in the meantime"),
+    ({"node2": [HERE, HERE]}, "passed", "nothing changed"),
+    ({"node2": [HERE, GONE]}, "failed", "node2 v: restarts 0 → 1"),
+    ({"node2": [HERE, {}]}, "failed", "node2 v: container c0ffee → None"),
+    ({"node2": [HERE]}, "failed", "node2 left in the meantime"),
     ({}, "failed", "node2 left in the meantime"),
 ])
 def test_servers_behind_a_balancer_are_the_same_on_every_node(peers, verdict, actual):
@@ -172,7 +173,7 @@ def test_a_balancer_that_does_not_pass_the_warm_up_on():
         behind_a_balancer(measured)
         measured.update(warm_up=dict(WARM_UP, good=False, answered=0, models=["other"]), runs=[])
 
-    assert judge(change, peers={"node2": {"looks": [HERE, HERE]}})["warm_up"] == (
+    assert judge(change, peers={"node2": [HERE, HERE]})["warm_up"] == (
         "failed", "0 of 2 answered, served names: ['other']")
 
 
@@ -188,8 +189,9 @@ def test_what_another_host_measured_is_of_the_same_server():
 @pytest.mark.parametrize(("overlap", "verdict", "objective"), [
     (95.0, "passed", "passed"), (40.0, "not_run", "not_run")])
 def test_clients_of_a_node_that_did_not_run_side_by_side(overlap, verdict, objective):
-    found = judge(lambda measured: measured["runs"][0].update(overlap_percent=overlap), slo={"p99_ttft_ms": 60})
-    assert (status(found, "together"), status(found, "objective")) == (verdict, objective)
+    found = judge(lambda measured: measured["runs"][0].update(overlap_percent=overlap),
+                  benchmark_slo={"p99_ttft_ms": 60})
+    assert (status(found, "clients_overlap"), status(found, "objective")) == (verdict, objective)
 
 
 def test_one_of_several_clients_without_a_result():
@@ -218,7 +220,7 @@ def test_repeats_that_agree_pass_and_noise_is_inconclusive():
     (60, (100.0,), "passed"), (40, (100.0,), "failed"), (60, (100.0, 200.0), "not_run"),
     (40, (100.0, 200.0), "not_run")])
 def test_the_objective(limit, throughputs, verdict):
-    assert status(judge(repeated(*throughputs), slo={"p99_ttft_ms": limit}), "objective") == verdict
+    assert status(judge(repeated(*throughputs), benchmark_slo={"p99_ttft_ms": limit}), "objective") == verdict
 
 
 @pytest.mark.parametrize(("before", "throughputs", "verdict"), [
@@ -236,7 +238,7 @@ def test_the_baseline(before, throughputs, verdict):
 
 def test_numbers_of_a_broken_run_are_not_judged():
     broken = {"completed": 9.0, "failed": 1.0}
-    found = judge(lambda measured: measured["runs"][0]["metrics"].update(broken), slo={"p99_ttft_ms": 60})
+    found = judge(lambda measured: measured["runs"][0]["metrics"].update(broken), benchmark_slo={"p99_ttft_ms": 60})
     assert not {"objective", "baseline", "regression"} & set(found)
 
 
@@ -265,18 +267,17 @@ def throughput(requests, tokens):
     (throughput(10, 10 * (1024 + 128)), "failed"),  # defaults of vllm bench throughput from 0.14 on
 ])
 def test_offline_runs(run, verdict):
-    found = benchmark.judge({"plan": {}, "settings": dict(SETTINGS, random_input_len_tokens=32),
-                             "observed": {"offline": [run]}})
+    found = benchmark.judge(context({}, {"offline": [run]}, dict(INPUTS, benchmark_random_input_len_tokens=32)))
     assert [(check["id"], check["status"]) for check in found] == [("offline", verdict)]
 
 
 @pytest.mark.parametrize(("restored", "verdict"), [(True, "passed"), (False, "failed")])
 def test_a_service_that_was_stopped_has_to_be_back(restored, verdict):
-    found = benchmark.judge({"plan": {}, "settings": dict(SETTINGS, restore_timeout_s=5),
-                             "observed": {"offline": [], "restored": restored}})
+    found = benchmark.judge(context(
+        {}, {"offline": [], "restored": restored}, dict(INPUTS, benchmark_restore_timeout_s=5)))
     assert [(check["id"], check["status"]) for check in found] == [("restored", verdict)]
 
 
 def test_check_mode_passes_nothing():
-    found = benchmark.judge({"plan": {}, "settings": SETTINGS, "observed": {"not_run": "check mode"}})
+    found = benchmark.judge(context({}, {"not_run": "check mode"}, INPUTS))
     assert [(check["id"], check["status"]) for check in found] == [("completed", "not_run")]

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import offline, vllm_bench
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import offline
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import CATALOGUE
 
 SHARED = ["/dev/davinci_manager"]
-SETTINGS = {"offline": ["latency"], "offline_stop_service": False, "seed": 3, "random_input_len_tokens": 32,
-            "random_output_len_tokens": 16, "offline_batch_size": 4, "offline_warmup_iterations": 1,
-            "offline_iterations": 2, "offline_guard_s": 120, "num_prompts": 7, "client_image": "", "dataset_path": ""}
+INPUTS = {"benchmark_offline": ["latency"], "benchmark_offline_stop_service": False, "benchmark_seed": 3,
+          "benchmark_random_input_len_tokens": 32,
+            "benchmark_random_output_len_tokens": 16, "benchmark_offline_batch_size": 4,
+            "benchmark_offline_warmup_iterations": 1,
+            "benchmark_offline_iterations": 2, "benchmark_offline_guard_s": 120, "benchmark_num_prompts": 7,
+            "benchmark_client_image": "", "benchmark_dataset_path": ""}
 INSTANCE = {
     "name": "vllm", "url": "http://10.0.0.1:8888", "npus": [0, 1], "cap_drop": [], "secrets_path": "/s.env",
     "devices": ["/dev/davinci0", "/dev/davinci1", *SHARED], "shm_size": "1g", "environment": {"HCCL_X": "1"},
@@ -24,31 +28,31 @@ INSTANCE = {
 
 
 def plan(npus=range(8)):
-    return {"hash": "0", "hardware": {"devices": SHARED}, "npus": npus, "group": None,
+    return {"hash": "0", "hardware": {"shared_devices": SHARED}, "npus": npus, "group": None,
             "instances": [INSTANCE],
             "release": {"id": "v0.11.0rc1", "vllm": "0.11.0"}, "model": {"path": "/data/model", "served_name": "m"},
             "image": {"reference": "image"}}
 
 
 def test_free_npus_are_taken_and_the_service_goes_on():
-    assert offline.devices(plan(), INSTANCE, SETTINGS) == (
+    assert offline.devices(plan(), INSTANCE, INPUTS) == (
         ["/dev/davinci2", "/dev/davinci3", *SHARED], False)
 
 
 def test_npus_that_the_site_keeps_for_others_are_not_taken():
-    paths, _stopped = offline.devices(plan([0, 1, 5, 6]), INSTANCE, SETTINGS)
+    paths, _stopped = offline.devices(plan([0, 1, 5, 6]), INSTANCE, INPUTS)
     assert paths == ["/dev/davinci5", "/dev/davinci6", *SHARED]
 
 
 def test_without_free_npus_the_service_is_stopped_only_when_that_is_asked_for():
-    with pytest.raises(vllm_bench.BadInput, match="benchmark_offline_stop_service"):
-        offline.devices(plan([0, 1, 5]), INSTANCE, SETTINGS)
-    assert offline.devices(plan([0, 1, 5]), INSTANCE, dict(SETTINGS, offline_stop_service=True)) == (
+    with pytest.raises(BadInput, match="benchmark_offline_stop_service"):
+        offline.devices(plan([0, 1, 5]), INSTANCE, INPUTS)
+    assert offline.devices(plan([0, 1, 5]), INSTANCE, dict(INPUTS, benchmark_offline_stop_service=True)) == (
         INSTANCE["devices"], True)
 
 
 def test_the_engine_is_the_one_that_serves():
-    argv = offline.command(CATALOGUE, plan(), INSTANCE, SETTINGS, "latency")
+    argv = offline.command(CATALOGUE, plan(), INSTANCE, INPUTS, "latency")
     assert argv[:5] == ["vllm", "bench", "latency", "--model", "/data/model"]
     engine = "--tensor-parallel-size 2 --quantization ascend --async-scheduling --max-num-seqs 30"
     assert engine + " --no-enable-prefix-caching" in " ".join(argv)
@@ -59,15 +63,15 @@ def test_the_engine_is_the_one_that_serves():
 def test_newer_releases_are_told_the_lengths_under_both_names():
     """From 0.14 on the default of --random-input-len wins over --input-len."""
     newer = dict(plan(), release={"id": "v0.18.0", "vllm": "0.18.0"})
-    argv = offline.command(CATALOGUE, newer, INSTANCE, SETTINGS, "throughput")
+    argv = offline.command(CATALOGUE, newer, INSTANCE, INPUTS, "throughput")
     assert [argv[argv.index(name) + 1] for name in (
         "--random-input-len", "--random-output-len", "--random-prefix-len", "--random-range-ratio")] == [
             "32", "16", "0", "0"]
-    assert "--random-input-len" not in offline.command(CATALOGUE, newer, INSTANCE, SETTINGS, "latency")
+    assert "--random-input-len" not in offline.command(CATALOGUE, newer, INSTANCE, INPUTS, "latency")
 
 
 def test_throughput_takes_the_load_of_the_benchmark():
-    argv = offline.command(CATALOGUE, plan(), INSTANCE, SETTINGS, "throughput")
+    argv = offline.command(CATALOGUE, plan(), INSTANCE, INPUTS, "throughput")
     assert " ".join(argv).endswith("--dataset-name random --num-prompts 7 --random-range-ratio 0 --prefix-len 0")
     assert argv[argv.index("--input-len") + 1] == "32"
     assert "--num-iters" not in argv
@@ -75,12 +79,12 @@ def test_throughput_takes_the_load_of_the_benchmark():
 
 def test_a_release_without_the_measurement_is_refused():
     catalogue = dict(CATALOGUE, bench_options=dict(CATALOGUE["bench_options"], latency={"input-len": {}}))
-    with pytest.raises(vllm_bench.BadInput, match=r"bench latency of release v0\.11\.0rc1 has no option batch-size"):
-        offline.command(catalogue, plan(), INSTANCE, SETTINGS, "latency")
+    with pytest.raises(BadInput, match=r"bench latency of release v0\.11\.0rc1 has no option batch-size"):
+        offline.command(catalogue, plan(), INSTANCE, INPUTS, "latency")
 
 
 def test_the_container_is_that_of_the_service_without_its_key():
-    found = offline.client(plan(), INSTANCE, ["/dev/davinci2"], ["vllm"], SETTINGS)
+    found = offline.client(plan(), INSTANCE, ["/dev/davinci2"], ["vllm"], INPUTS)
     assert found["devices"] == ["/dev/davinci2:/dev/davinci2:rwm"]
     assert [mount["source"] for mount in found["mounts"]] == ["host", "weights", "patch"]
     assert found["command"] == ["vllm"]
@@ -89,8 +93,8 @@ def test_the_container_is_that_of_the_service_without_its_key():
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(vllm_bench.BadInput, match="benchmark_offline has to hold latency and throughput"):
-        offline.check_settings(dict(SETTINGS, offline=["startup"]))
+    with pytest.raises(BadInput, match="benchmark_offline has to hold latency and throughput"):
+        offline.check_inputs(dict(INPUTS, benchmark_offline=["startup"]))
 
 
 def test_figures():

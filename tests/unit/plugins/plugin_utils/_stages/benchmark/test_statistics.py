@@ -47,17 +47,17 @@ def test_what_is_not_measured_is_missed():
 
 PLAN = {"model": {"id": "m"}, "release": {"id": "v1"}, "hardware": {"id": "a2"}, "instances": [{"npus": [0, 1]}]}
 MEASURED = {"target": "instance", "tool": "vllm", "instances": 1}
-SETTINGS = dict.fromkeys(analysis.WORKLOAD, 1)
+INPUTS = dict.fromkeys(analysis.WORKLOAD, 1)
 
 
 @pytest.mark.parametrize("change", [
     {"plan": dict(PLAN, release={"id": "v2"})}, {"plan": dict(PLAN, instances=[{"npus": [0]}])},
     {"measured": dict(MEASURED, target="node")}, {"measured": dict(MEASURED, instances=2)},
     {"measured": dict(MEASURED, tool="ais_bench")}, {"service": {"image": "i", "driver": "e"}},
-    {"service": {"image": "j", "driver": "d"}}, {"settings": dict(SETTINGS, num_prompts=2)}])
+    {"service": {"image": "j", "driver": "d"}}, {"inputs": dict(INPUTS, benchmark_num_prompts=2)}])
 def test_a_baseline_holds_for_one_deployment_and_workload(change):
     same = {"plan": PLAN, "measured": MEASURED, "service": {"image": "i", "driver": "d"},
-            "settings": SETTINGS}
+            "inputs": INPUTS}
     names = {analysis.baseline_name(analysis.baseline_key(**arguments)) for arguments in (same, dict(same, **change))}
     assert len(names) == 2
     assert all(name.startswith("m-v") and name.endswith(".json") for name in names)

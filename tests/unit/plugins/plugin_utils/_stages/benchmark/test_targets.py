@@ -6,8 +6,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import targets
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import BadInput, identity
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
 
 URL = "http://10.0.0.9:8080"
 
@@ -21,19 +22,20 @@ URL = "http://10.0.0.9:8080"
 ])
 def test_targets(wanted, url, instances, found):
     plan = {"instances": [{"serves": True}] * instances + [{"serves": False}]}
-    assert targets.chosen(plan, {"targets": wanted, "balancer_url": url}) == found
+    assert targets.chosen(plan, {"benchmark_targets": wanted, "benchmark_balancer_url": url}) == found
 
 
 @pytest.mark.parametrize(("wanted", "url"), [(["balancer"], ""), (["auto"], "10.0.0.9:8080"), (["auto"], URL + "/v1")])
 def test_a_balancer_needs_an_address(wanted, url):
     with pytest.raises(BadInput, match="benchmark_balancer_url"):
-        targets.chosen({"instances": [{"serves": True}]}, {"targets": wanted, "balancer_url": url})
+        targets.chosen({"instances": [{"serves": True}]}, {"benchmark_targets": wanted, "benchmark_balancer_url": url})
 
 
 @pytest.mark.parametrize(("rate", "found"), [(1, "4"), ("0.5", "2"), ("inf", "inf")])
 def test_every_instance_gets_the_load(rate, found):
-    settings = targets.times({"num_prompts": 10, "request_rate": rate, "max_concurrency": 2}, 4)
-    assert settings == {"num_prompts": 40, "request_rate": found, "max_concurrency": 8}
+    inputs = targets.times({"benchmark_num_prompts": 10, "benchmark_request_rate": rate,
+                            "benchmark_max_concurrency": 2}, 4)
+    assert inputs == {"benchmark_num_prompts": 40, "benchmark_request_rate": found, "benchmark_max_concurrency": 8}
 
 
 def client(ended_at, duration, **metrics):

@@ -6,18 +6,17 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from pathlib import Path
 
 import pytest
-import yaml
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import catalogue as lookup
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import CATALOGUE
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import defaults
 
-SETTINGS = {key[len("benchmark_"):]: value for key, value in yaml.safe_load(
-    (Path(__file__).resolve().parents[6] / "roles/benchmark/defaults/main.yml").read_text("utf-8")).items()}
+INPUTS = defaults("benchmark")
 PLAN = {"hash": "0123456789ab", "model": {"served_name": "qwen25_vl", "path": "/data/model"},
         "image": {"reference": "registry/vllm-ascend:v0.11.0rc1"}, "release": {"id": "v0.11.0rc1"}}
 INSTANCE = {
@@ -27,11 +26,11 @@ INSTANCE = {
         ("/usr/local/dcmi", "host"), ("/data/model", "weights"), ("/var/patch.py", "patch"), ("/site", "site"))],
 }
 RUN = {"id": "vllm-serve-1", "repeat": 1, "seed": 7, "target": "instance"}
-KNOWN = lookup.bench_options(CATALOGUE, "0.11.0", "serve")
+KNOWN = bench_options(CATALOGUE, "0.11.0", "serve")
 
 
-def options(known=KNOWN, **settings):
-    argv = vllm_bench.command(known, PLAN, INSTANCE["url"], dict(SETTINGS, **settings), RUN)
+def options(known=KNOWN, **inputs):
+    argv = vllm_bench.command(known, PLAN, INSTANCE["url"], dict(INPUTS, **inputs), RUN)
     assert argv[:3] == ["vllm", "bench", "serve"]
     return {name: value for name, value in zip(argv, argv[1:]) if name.startswith("--")}
 
@@ -50,14 +49,15 @@ def test_the_default_is_the_tutorials_measurement_against_the_planned_address():
 @pytest.mark.parametrize("release", sorted(CATALOGUE["releases"]))
 @pytest.mark.parametrize("dataset", ["random", "random-mm", "custom"])
 def test_every_release_has_the_options(release, dataset):
-    known = lookup.bench_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"], "serve")
-    found = options(known, dataset=dataset, dataset_path="/d/p.jsonl", max_concurrency=2)
+    known = bench_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"], "serve")
+    found = options(known, benchmark_dataset=dataset, benchmark_dataset_path="/d/p.jsonl", benchmark_max_concurrency=2)
     assert {name[2:] for name in found} <= set(known) | {"metadata"}
 
 
 def test_prompts_of_the_sites_own_are_sent_as_they_are():
     for version, skip in (("0.11.0", "--custom-skip-chat-template"), ("0.12.0", "--skip-chat-template")):
-        found = options(lookup.bench_options(CATALOGUE, version, "serve"), dataset="custom", dataset_path="/d/p.jsonl")
+        found = options(bench_options(CATALOGUE, version, "serve"), benchmark_dataset="custom",
+                        benchmark_dataset_path="/d/p.jsonl")
         assert skip in found
         assert (found["--custom-output-len"], found["--endpoint"]) == ("128", "/v1/chat/completions")
         assert "--random-input-len" not in found
@@ -65,11 +65,12 @@ def test_prompts_of_the_sites_own_are_sent_as_they_are():
 
 def test_the_warm_up_of_the_client_is_off_where_it_has_one():
     assert "--num-warmups" not in options()
-    assert options(lookup.bench_options(CATALOGUE, "0.23.0", "serve"))["--num-warmups"] == "0"
+    assert options(bench_options(CATALOGUE, "0.23.0", "serve"))["--num-warmups"] == "0"
 
 
 def test_more_options_are_added():
-    found = options(args={"goodput": ["ttft:100", "tpot:20"], "top-p": 0.9, "disable-tqdm": True, "no-stream": False})
+    found = options(benchmark_args={"goodput": ["ttft:100", "tpot:20"], "top-p": 0.9, "disable-tqdm": True,
+                                    "no-stream": False})
     assert (found["--goodput"], found["--top-p"]) == ("ttft:100", "0.9")
     assert "--disable-tqdm" in found
     assert "--no-stream" not in found
@@ -84,30 +85,31 @@ def test_more_options_are_added():
     ({"top-p": True}, "top-p takes a value"),
 ])
 def test_options_that_cannot_be_given_are_refused(args, sentence):
-    with pytest.raises(vllm_bench.BadInput, match=sentence):
-        options(args=args)
+    with pytest.raises(BadInput, match=sentence):
+        options(benchmark_args=args)
 
 
 def test_a_release_without_an_option_that_is_needed_is_refused():
-    with pytest.raises(vllm_bench.BadInput, match="no option base-url"):
+    with pytest.raises(BadInput, match="no option base-url"):
         options({name: kind for name, kind in KNOWN.items() if name != "base-url"})
 
 
 def test_pictures_go_to_the_chat_endpoint():
-    found = options(dataset="random-mm", max_concurrency=4)
+    found = options(benchmark_dataset="random-mm", benchmark_max_concurrency=4)
     assert (found["--backend"], found["--endpoint"]) == ("openai-chat", "/v1/chat/completions")
     assert found["--random-mm-bucket-config"] == "{(720, 1280, 1): 1.0}"
     assert found["--max-concurrency"] == "4"
 
 
 def test_no_option_is_given_twice():
-    names = [word for word in vllm_bench.command(KNOWN, PLAN, "http://a:1", dict(SETTINGS, dataset="random-mm"), RUN)
+    names = [word for word in vllm_bench.command(KNOWN, PLAN, "http://a:1", dict(INPUTS,
+                                                                                 benchmark_dataset="random-mm"), RUN)
              if word.startswith("--")]
     assert len(names) == len(set(names))
 
 
 def test_the_client_gets_no_npu_and_nothing_to_write():
-    found = vllm_bench.client(PLAN, INSTANCE, ["vllm"], SETTINGS)
+    found = vllm_bench.client(PLAN, INSTANCE, ["vllm"], INPUTS)
     assert not {"devices", "privileged", "shm_size"} & set(found)
     assert [mount["source"] for mount in found["mounts"]] == ["/usr/local/dcmi", "/data/model"]
     assert all(mount["read_only"] for mount in found["mounts"])
@@ -116,7 +118,8 @@ def test_the_client_gets_no_npu_and_nothing_to_write():
 
 
 def test_a_file_of_prompts_is_shown_to_the_client():
-    found = vllm_bench.client(PLAN, INSTANCE, ["vllm"], dict(SETTINGS, dataset_path="/d/p.jsonl", client_image="mine"))
+    found = vllm_bench.client(PLAN, INSTANCE, ["vllm"], dict(INPUTS, benchmark_dataset_path="/d/p.jsonl",
+                                                             benchmark_client_image="mine"))
     assert found["mounts"][-1] == {"type": "bind", "source": "/d/p.jsonl", "target": vllm_bench.DATASET_TARGET,
                                    "read_only": True}
     assert found["image"] == "mine"
@@ -125,7 +128,7 @@ def test_a_file_of_prompts_is_shown_to_the_client():
 def test_the_key_comes_from_the_secrets_file_and_stands_nowhere():
     secret = {"source": "/var/lib/x.env", "target": "/run/x.env", "read_only": True, "origin": "secrets"}
     instance = dict(INSTANCE, secrets_path="/var/lib/x.env", mounts=[secret])
-    found = vllm_bench.client(PLAN, instance, ["vllm", "bench"], SETTINGS)
+    found = vllm_bench.client(PLAN, instance, ["vllm", "bench"], INPUTS)
     assert found["mounts"][0]["source"] == "/var/lib/x.env"
     assert "OPENAI_API_KEY" not in found["env"]
     assert found["command"][-2:] == ["vllm", "bench"]
@@ -138,20 +141,21 @@ def test_the_key_comes_from_the_secrets_file_and_stands_nowhere():
     ("request_rate", "-1"), ("request_rate", "nan"), ("random_input_len_tokens", 0), ("slo", {"p42_ttft_ms": 1}),
     ("sweep", "fast"), ("sweep", "request_rate"), ("sweep_minimum", 16), ("sweep_minimum", 0)])
 def test_bad_input_is_named(name, value):
-    settings = dict(SETTINGS, **{name: value})
+    inputs = dict(INPUTS, **{"benchmark_" + name: value})
     if name == "sweep_minimum":
-        settings.update(sweep="request_rate", slo={"p99_ttft_ms": 1})
+        inputs.update(benchmark_sweep="request_rate", benchmark_slo={"p99_ttft_ms": 1})
     if value == "p.jsonl":
-        settings.update(dataset="custom")
-    with pytest.raises(vllm_bench.BadInput, match="benchmark_" + name):
-        vllm_bench.check_settings(settings)
+        inputs.update(benchmark_dataset="custom")
+    with pytest.raises(BadInput, match="benchmark_" + name):
+        vllm_bench.check_inputs(inputs)
 
 
 def test_warm_up_has_the_measured_shape():
-    (text,) = vllm_bench.warm_up(PLAN, dict(SETTINGS, warmup_prompts=1, random_input_len_tokens=5))
+    (text,) = vllm_bench.warm_up(PLAN, dict(INPUTS, benchmark_warmup_prompts=1, benchmark_random_input_len_tokens=5))
     assert (text["endpoint"], len(text["body"]["prompt"]), text["body"]["max_tokens"]) == ("/v1/completions", 5, 128)
-    (pictures,) = vllm_bench.warm_up(PLAN, dict(SETTINGS, warmup_prompts=1, dataset="random-mm", images_per_request=2,
-                                               image_width_px=3, image_height_px=2))
+    (pictures,) = vllm_bench.warm_up(PLAN, dict(INPUTS, benchmark_warmup_prompts=1, benchmark_dataset="random-mm",
+                                                benchmark_images_per_request=2,
+                                                benchmark_image_width_px=3, benchmark_image_height_px=2))
     first, *others = pictures["body"]["messages"][0]["content"]
     assert (pictures["endpoint"], first["type"], len(others)) == ("/v1/chat/completions", "text", 2)
     picture = base64.b64decode(others[0]["image_url"]["url"].partition(",")[2])
@@ -161,11 +165,11 @@ def test_warm_up_has_the_measured_shape():
 
 @pytest.mark.parametrize("rate", [1, "inf", 0.5, "12"])
 def test_good_rates(rate):
-    vllm_bench.check_settings(dict(SETTINGS, request_rate=rate))
+    vllm_bench.check_inputs(dict(INPUTS, benchmark_request_rate=rate))
 
 
 def test_repeats_differ_in_seed_and_id():
-    found = vllm_bench.runs("vllm-serve", dict(SETTINGS, repeats=3, seed=5))
+    found = vllm_bench.runs("vllm-serve", dict(INPUTS, benchmark_repeats=3, benchmark_seed=5))
     assert [run["seed"] for run in found] == [5, 6, 7]
     assert len({run["id"] for run in found}) == 3
 
@@ -188,6 +192,6 @@ def test_what_a_sweep_found_is_a_figure():
 
 
 def test_a_bound_on_concurrency_makes_all_requests_ready_at_once():
-    assert vllm_bench.at_point(dict(SETTINGS, sweep="max_concurrency"), 8)["request_rate"] == "inf"
-    assert vllm_bench.at_point(dict(SETTINGS, sweep="request_rate"), 8)["request_rate"] == 8
-    assert vllm_bench.sweep(dict(SETTINGS, sweep="max_concurrency", sweep_minimum=1.0)).whole
+    assert vllm_bench.at_point(dict(INPUTS, benchmark_sweep="max_concurrency"), 8)["benchmark_request_rate"] == "inf"
+    assert vllm_bench.at_point(dict(INPUTS, benchmark_sweep="request_rate"), 8)["benchmark_request_rate"] == 8
+    assert vllm_bench.sweep(dict(INPUTS, benchmark_sweep="max_concurrency", benchmark_sweep_minimum=1.0)).whole

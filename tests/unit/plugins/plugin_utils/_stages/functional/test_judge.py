@@ -11,9 +11,12 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.functional import judge as functional
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid_group
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
-SETTINGS = {"image": "", "question": "What?", "expected_words": ["TONGYI", "Qwen"], "text_question": "Name colours.",
-            "max_tokens": 64, "timeout_s": 60, "api_key": "secret", "waive": []}
+INPUTS = {"functional_image": "", "functional_question": "What?", "functional_expected_words": ["TONGYI", "Qwen"],
+          "functional_text_question": "Name colours.",
+            "functional_max_tokens": 64, "functional_timeout_s": 60, "functional_api_key": "secret",
+            "functional_waive": []}
 PLAN = {"model": {"served_name": "qwen25_vl"}, "group": None,
         "instances": [{"name": "vllm", "url": "http://10.0.0.1:8888", "serves": True}]}
 SERVER = {
@@ -32,12 +35,11 @@ SERVER = {
 }
 
 
-def judge(settings=None, models=None, **answers):
+def judge(inputs=None, models=None, **answers):
     server = copy.deepcopy(SERVER)
     server["answers"].update(answers)
     server["models"].update(models or {})
-    found = functional.judge({"host": "node1", "plan": PLAN, "observed": {"servers": [server]}, "peers": {},
-                              "settings": dict(SETTINGS, **(settings or {}))})
+    found = functional.judge(context(PLAN, {"servers": [server]}, dict(INPUTS, **(inputs or {}))))
     assert {check["subject"] for check in found} == {"vllm"}
     return {check["id"]: check["status"] for check in found}
 
@@ -73,13 +75,13 @@ def test_a_server_of_another_model_fails():
 
 def test_an_open_service_is_told_but_no_failure():
     assert judge(missing_key={"status": 200, "text": "hello"})["missing_key"] == "warned"
-    found = judge(settings={"api_key": ""})
+    found = judge(inputs={"functional_api_key": ""})
     assert "wrong_key" not in found
     assert found["missing_key"] == "not_run"
 
 
 def test_what_was_not_judged_or_sent_is_not_passed():
-    assert judge(settings={"expected_words": []})["expected_words"] == "not_run"
+    assert judge(inputs={"functional_expected_words": []})["expected_words"] == "not_run"
     assert judge(image_answer={"status": 500, "error": "x"})["expected_words"] == "not_run"
     assert judge(long_prompt={"status": None, "sent": False, "error": "no limit"})["long_prompt"] == "not_run"
 
@@ -87,7 +89,7 @@ def test_what_was_not_judged_or_sent_is_not_passed():
 def test_requests_name_the_planned_model_and_carry_the_picture(tmp_path):
     picture = tmp_path / "p.png"
     picture.write_bytes(b"\x89PNG")
-    sent = functional.arguments({"plan": PLAN, "settings": dict(SETTINGS, image=str(picture))})
+    sent = functional.request(context(PLAN, inputs=dict(INPUTS, functional_image=str(picture)))).arguments
     uri = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
     by_id = {request["id"]: request for request in sent["requests"]}
     assert sent["servers"] == [{"name": "vllm", "url": "http://10.0.0.1:8888"}]
@@ -107,9 +109,9 @@ def test_a_picture_that_is_none_is_named(tmp_path, name):
 
 def test_node_whose_group_is_asked_elsewhere_is_not_run(tmp_path):
     plan = valid_group("data_parallel")["node2"]
-    context = {"host": "node2", "plan": plan, "observed": {"servers": []}, "peers": {}, "settings": {}}
-    (check,) = functional.judge(context)
-    assert (check["status"], check["message"]) == ("not_run", "node1 answers for the whole group, and is asked there")
+    (check,) = functional.judge(context(plan, {"servers": []}))
+    assert (check["status"], check["message"]) == ("not_run", "node1 serves for the whole group and is tested there")
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"PNG")
-    assert functional.arguments({"plan": plan, "settings": dict(SETTINGS, image=str(picture))})["servers"] == []
+    assert functional.request(
+        context(plan, inputs=dict(INPUTS, functional_image=str(picture)))).arguments["servers"] == []

@@ -9,21 +9,24 @@ import json
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective_container
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
-SETTINGS = {
-    "collective_enabled": "auto", "interface": "", "collective_tool": "probe", "collective_image": "",
-    "collective_backend": "hccl", "collective_processes_per_node": 0, "collective_sizes_bytes": [268435456, 1048576],
-    "collective_warmup": 5, "collective_iterations": 20, "collective_timeout_s": 300, "collective_port": 29511,
-    "collective_toolkit_path": "/opt/toolkit",
+INPUTS = {
+    "hccl_collective_policy": "auto", "hccl_interface": "", "hccl_collective_tool": "probe",
+    "hccl_collective_image": "",
+    "hccl_collective_backend": "hccl", "hccl_collective_processes_per_node": 0,
+    "hccl_collective_sizes_bytes": [268435456, 1048576],
+    "hccl_collective_warmup": 5, "hccl_collective_iterations": 20, "hccl_collective_timeout_s": 300,
+    "hccl_collective_port": 29511,
+    "hccl_collective_toolkit_path": "/opt/toolkit",
 }
 PLAN = {
-    "hardware": {"npu_devices": [0, 1], "devices": ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]},
+    "hardware": {"npu_devices": [0, 1], "shared_devices": ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]},
     "docker_socket": "/run/docker.sock",
     "image": {"reference": "registry.example/vllm-ascend:1"},
-    "instances": [{"devices": ["/dev/davinci0", "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"],
-                   "mounts": [{"source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True,
-                               "origin": "host"},
-                              {"source": "/data/m", "target": "/data/m", "read_only": True, "origin": "weights"}]}],
+    "instances": [{"mounts": [
+        {"source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True, "origin": "host"},
+        {"source": "/data/m", "target": "/data/m", "read_only": True, "origin": "weights"}]}],
 }
 SOURCES = {"probe": "SRC", "launcher": "LAUNCH"}
 INTERFACES = {"n1": {"name": "eth0", "address": "192.0.2.1"}, "n2": {"name": "eth5", "address": "192.0.2.2"}}
@@ -41,11 +44,11 @@ def peers(**changes):
 
 
 def test_nothing_in_the_way():
-    assert collective_container.obstacle(peers(), SETTINGS, 5) is None
+    assert collective_container.obstacle(peers(), INPUTS, 5) is None
 
 
-@pytest.mark.parametrize(("changes", "settings", "forks", "words"), [
-    ({}, {"collective_enabled": "false"}, 5, "hccl_collective_enabled is false"),
+@pytest.mark.parametrize(("changes", "inputs", "forks", "words"), [
+    ({}, {"hccl_collective_policy": "never"}, 5, "hccl_collective_policy is never"),
     ({}, {}, 1, "1 forks"),
     ({"image_present": False}, {}, 5, "n2 does not have the image yet"),
     ({"image_present": None}, {}, 5, "Docker on n2 could not be asked"),
@@ -53,17 +56,17 @@ def test_nothing_in_the_way():
     ({"processes": [{"npu": 3, "pid": 77, "name": "vllm", "memory_mb": 1}]}, {}, 5, "NPU 3 of n2 is in use by vllm"),
     ({"host_network": {"interfaces": [], "error": None}}, {}, 5, "host interface of n2 is not clear"),
 ])
-def test_obstacles(changes, settings, forks, words):
-    assert words in collective_container.obstacle(peers(**changes), dict(SETTINGS, **settings), forks)
+def test_obstacles(changes, inputs, forks, words):
+    assert words in collective_container.obstacle(peers(**changes), dict(INPUTS, **inputs), forks)
 
 
 def test_one_node_is_too_few():
-    assert "only one node" in collective_container.obstacle({"n1": node("192.0.2.1")}, SETTINGS, 5)
+    assert "only one node" in collective_container.obstacle({"n1": node("192.0.2.1")}, INPUTS, 5)
 
 
 def test_container_of_the_probe():
     group = {"hosts": ["n1", "n2"], "rank": 1}
-    arguments = collective_container.arguments(PLAN, SETTINGS, group, INTERFACES, "n2", SOURCES)
+    arguments = collective_container.arguments(PLAN, INPUTS, group, INTERFACES, "n2", SOURCES)
     assert arguments["command"] == [
         "timeout", "--kill-after=10", "300", "torchrun", "--nnodes=2", "--nproc-per-node=2", "--node-rank=1",
         "--master-addr=192.0.2.1", "--master-port=29511", "--no-python", "python3", "-c", "SRC"]
@@ -78,11 +81,20 @@ def test_container_of_the_probe():
     assert PLAN["instances"][0]["mounts"][-1]["origin"] == "weights"
 
 
+def test_container_has_every_device_of_the_node():
+    plan = valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3")
+    group = {"hosts": ["n1", "n2"], "rank": 1}
+    arguments = collective_container.arguments(plan, INPUTS, group, INTERFACES, "n2", SOURCES)
+    assert arguments["devices"] == [f"/dev/{name}:/dev/{name}:rwm" for name in (
+        *(f"davinci{number}" for number in range(16)), "davinci_manager", "devmm_svm", "hisi_hdc")]
+    assert "--nproc-per-node=16" in arguments["command"]
+
+
 @pytest.mark.parametrize(("tool", "required"), [("auto", False), ("hccl_test", True)])
 def test_container_of_hccl_test(tool, required):
-    settings = dict(SETTINGS, collective_tool=tool, collective_sizes_bytes=[4194304, 1048576])
+    inputs = dict(INPUTS, hccl_collective_tool=tool, hccl_collective_sizes_bytes=[4194304, 1048576])
     group = {"hosts": ["n1", "n2"], "rank": 1}
-    arguments = collective_container.arguments(PLAN, settings, group, INTERFACES, "n2", SOURCES)
+    arguments = collective_container.arguments(PLAN, inputs, group, INTERFACES, "n2", SOURCES)
     command = arguments["command"]
     assert command[3:6] == ["python3", "-c", "LAUNCH"]
     job = json.loads(command[6])
@@ -91,13 +103,14 @@ def test_container_of_hccl_test(tool, required):
     assert job["sizes"] == [1048576, 2097152, 4194304]
     assert " ".join(job["options"]) == "-b 1048576 -e 4194304 -f 2 -d fp32 -o sum -p 2 -n 20 -w 5 -c 1"
     assert command[7:] == collective_container.arguments(
-        PLAN, dict(settings, collective_tool="probe"), group, INTERFACES, "n2", SOURCES)["command"][3:]
+        PLAN, dict(inputs, hccl_collective_tool="probe"), group, INTERFACES, "n2", SOURCES)["command"][3:]
     assert all(isinstance(word, str) for word in command)
 
 
 def test_what_waits_for_the_image():
-    assert not collective_container.lacks_image(peers(), SETTINGS)
-    assert collective_container.lacks_image(peers(image_present=False), SETTINGS)
-    assert not collective_container.lacks_image(peers(image_present=None), SETTINGS)
-    assert not collective_container.lacks_image(peers(image_present=False), dict(SETTINGS, collective_enabled="false"))
-    assert not collective_container.lacks_image({"n1": dict(node("192.0.2.1"), image_present=False)}, SETTINGS)
+    assert not collective_container.lacks_image(peers(), INPUTS)
+    assert collective_container.lacks_image(peers(image_present=False), INPUTS)
+    assert not collective_container.lacks_image(peers(image_present=None), INPUTS)
+    assert not collective_container.lacks_image(peers(image_present=False), dict(INPUTS,
+                                                                                 hccl_collective_policy="never"))
+    assert not collective_container.lacks_image({"n1": dict(node("192.0.2.1"), image_present=False)}, INPUTS)

@@ -9,15 +9,15 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import judge as hccl
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context, defaults
 
 ROOT = Path(__file__).resolve().parents[6]
-SETTINGS = {name[len("hccl_"):]: value for name, value in yaml.safe_load(
-    (ROOT / "roles" / "hccl" / "defaults" / "main.yml").read_text("utf-8")).items()}
+INPUTS = defaults("hccl")
 NPUS = 4
 
 
@@ -71,11 +71,11 @@ def cluster(nodes=2):
     return {f"n{node}": observation(node, nodes) for node in range(1, nodes + 1)}
 
 
-def judge(peers, host="n2", **settings):
-    settings = dict(SETTINGS, host_port=22, **settings)
+def judge(peers, host="n2", **inputs):
+    inputs = dict(INPUTS, hccl_host_port=22, **inputs)
     # As ascend.vllm.stage hands it over: by a file.
-    survey = json.loads(json.dumps(hccl.survey(peers, settings)))[host]
-    return hccl.judge({"host": host, "plan": {}, "observed": peers[host], "survey": survey, "settings": settings})
+    survey = json.loads(json.dumps(hccl.survey(peers, inputs)))[host]
+    return hccl.judge(context({}, peers[host], inputs, host, survey))
 
 
 def bad(checks):
@@ -89,7 +89,7 @@ def status(checks):
 
 
 def test_a_healthy_cluster_passes_every_check():
-    checks = judge(cluster(), collective_min_bus_bandwidth_gbs="20")
+    checks = judge(cluster(), hccl_collective_bus_bandwidth_minimum_gbs="20")
     assert {check["status"] for check in checks} == {"passed"}
     assert {check["id"] for check in checks} == {check.id for check in hccl.CHECKS}
 
@@ -281,7 +281,8 @@ def test_two_npus_on_one_switch_port():
 
 
 def test_the_site_says_which_switch_a_rail_is_on():
-    assert bad(judge(cluster(), rail_switches={"0": "leaf-0", 1: "leaf-7"})) == {("rail_switch", "npu 1"): "warned"}
+    assert bad(judge(cluster(), hccl_rail_switches={"0": "leaf-0", 1: "leaf-7"})) == {("rail_switch",
+                                                                                       "npu 1"): "warned"}
 
 
 def test_no_lldp_at_all():
@@ -301,7 +302,7 @@ def test_host_interface_in_doubt():
     checks = judge(peers)
     assert bad(checks) == {("host_interface", None): "failed"}
     assert "eth0 (192.0.2.2) and eth1 (198.51.100.2)" in next(c["message"] for c in checks if c["status"] == "failed")
-    assert bad(judge(peers, interface="eth1")) == {}
+    assert bad(judge(peers, hccl_interface="eth1")) == {}
 
 
 def test_a_host_that_is_not_reached():
@@ -373,12 +374,12 @@ def test_pings_that_were_not_sent_are_told():
 
 def test_coverage_of_a_sample():
     peers = cluster(4)
-    message = next(c["message"] for c in judge(peers, ping_full_mesh_max_nodes=2) if c["id"] == "ping_coverage")
+    message = next(c["message"] for c in judge(peers, hccl_ping_full_mesh_max_nodes=2) if c["id"] == "ping_coverage")
     assert message == "64 pings in 4 rounds cover 33.3 % of all pairs of NPUs"
 
 
 def test_what_is_switched_off_is_not_run_and_spoils_nothing():
-    checks = judge(cluster(), ping_enabled="false")
+    checks = judge(cluster(), hccl_ping_enabled=False)
     assert status(checks) == "passed"
     assert {c["status"] for c in checks if c["id"].startswith("ping_")} == {"not_run"}
 
@@ -412,7 +413,7 @@ def test_a_baseline_judges():
 
 def test_a_slow_run_names_what_is_slow():
     runs = [("all", ["n1", "n2"], good_run(1.0)), ("alone", ["n1"], good_run(9.0)), ("alone", ["n2"], good_run(9.0))]
-    checks = judge(with_runs(cluster(), *runs), collective_min_bus_bandwidth_gbs=20)
+    checks = judge(with_runs(cluster(), *runs), hccl_collective_bus_bandwidth_minimum_gbs=20)
     assert bad(checks) == {("collective_bandwidth", None): "failed"}
     assert "the suspect is n1 <-> n2" in next(c["message"] for c in checks if c["status"] == "failed")
 
@@ -433,10 +434,10 @@ def test_unverified_is_never_passed():
     assert found == {("collective_result", None): "not_run", ("collective_bandwidth", None): "not_run"}
 
 
-@pytest.mark.parametrize(("enabled", "severity", "stage"), [
-    ("auto", "info", "passed"), ("true", "critical", "not_run")])
-def test_an_obstacle_counts_only_where_the_run_was_asked_for(enabled, severity, stage):
-    checks = judge(with_runs(cluster(), obstacle="n1 does not have the image yet."), collective_enabled=enabled)
+@pytest.mark.parametrize(("policy", "severity", "stage"), [
+    ("auto", "info", "passed"), ("always", "critical", "not_run")])
+def test_an_obstacle_counts_only_where_the_run_is_required(policy, severity, stage):
+    checks = judge(with_runs(cluster(), obstacle="n1 does not have the image yet."), hccl_collective_policy=policy)
     check = next(c for c in checks if c["id"] == "collective_result")
     assert (check["status"], check["severity"], check["message"]) == (
         "not_run", severity, "n1 does not have the image yet.")
@@ -452,19 +453,16 @@ def test_on_one_node_only_the_inner_checks_run():
     assert status(checks) == "passed"
 
 
-@pytest.mark.parametrize("enabled", [False, "false", "False"])
-def test_switched_off(enabled):
-    checks = hccl.judge({"host": "n1", "plan": {}, "observed": {}, "peers": {},
-                         "settings": dict(SETTINGS, enabled=enabled)})
+def test_switched_off():
+    checks = hccl.judge(context({}, inputs=dict(INPUTS, hccl_enabled=False), host="n1"))
     assert {c["status"] for c in checks} == {"not_run"}
     assert status(checks) == "not_run"
 
 
 def test_arguments():
-    plan = {"hardware": {"npu_devices": list(range(16))}, "image": {"reference": "image:1"},
-            "docker_socket": "/run/docker.sock"}
-    arguments = hccl.arguments({"plan": plan, "settings": SETTINGS})
-    assert arguments == {"npus": list(range(16)), "timeout_s": 15, "image": "image:1",
-                         "docker_socket": "/run/docker.sock"}
-    off = dict(SETTINGS, collective_enabled=False)
-    assert hccl.arguments({"plan": plan, "settings": off})["image"] == ""
+    plan = valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3")
+    arguments = hccl.request(context(plan, inputs=INPUTS)).arguments
+    assert arguments == {"npus": list(range(16)), "timeout_s": 15, "image": plan["image"]["reference"],
+                         "docker_socket": plan["docker_socket"]}
+    off = dict(INPUTS, hccl_collective_policy="never")
+    assert hccl.request(context(plan, inputs=off)).arguments["image"] == ""

@@ -8,7 +8,10 @@ import json
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.image.judge import CHECKS, arguments, judge
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.image.judge import CHECKS, judge, request
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import (
+    context as stage_context,
+)
 
 UNKNOWN = dict.fromkeys(("vllm_ascend_version", "vllm_version", "torch_npu_version", "cann_version"), "not_run")
 PIN = "sha256:" + "2" * 64
@@ -26,8 +29,8 @@ CONTEXT = {
         "probe": {"architecture": "aarch64", "python": "3.11.13", "cann": "8.3.RC1", "packages": {
             "vllm": "0.11.0+empty", "vllm-ascend": "0.11.0rc1", "torch-npu": "2.7.1"}},
     },
-    "settings": {"free_space_gib": 40, "pull": "missing", "registry_mirror": "", "archive": "",
-                 "archive_remote_src": False, "archive_path": "/var/lib/ascend-vllm"},
+    "inputs": {"image_free_space_gib": 40, "image_pull": "missing", "image_registry_mirror": "", "image_archive": "",
+                 "image_archive_remote_src": False, "image_archive_path": "/var/lib/ascend-vllm"},
 }
 
 
@@ -43,7 +46,7 @@ def context(**changes):
     # The probe prints its findings; what is no dict here stands for other output.
     if isinstance(changed["observed"]["probe"], dict):
         changed["observed"]["probe"] = json.dumps(changed["observed"]["probe"])
-    return changed
+    return stage_context(**changed)
 
 
 def outcome(**changes):
@@ -58,7 +61,7 @@ def test_the_planned_image_passes():
 
 @pytest.mark.parametrize(("changes", "expected"), [
     ({"observed__image": None}, {"present": "failed"}),
-    ({"observed__image": None, "observed__error": "no route to host"}, {"obtained": "failed", "present": "failed"}),
+    ({"observed__image": None, "observed__failure": "no route to host"}, {"obtained": "failed", "present": "failed"}),
     ({"observed__docker_engine__architecture": "x86_64"}, {"architecture": "failed"}),
     ({"observed__docker_engine__architecture": "riscv64"},
      {"architecture": "failed", "release_architecture": "failed"}),
@@ -82,10 +85,10 @@ def test_one_thing_is_not_as_planned(changes, expected):
     ({}, {"present": "not_run"}),
     ({"observed__docker_engine__free_bytes": 39 * 2**30}, {"present": "not_run", "free_space": "failed"}),
     ({"observed__docker_engine__architecture": "riscv64"}, {"present": "not_run", "release_architecture": "failed"}),
-    ({"settings__pull": "never"}, {"present": "failed"}),
+    ({"inputs__image_pull": "never"}, {"present": "failed"}),
 ])
 def test_before_a_pull(changes, expected):
-    assert outcome(observed__before=True, observed__needed=True, observed__image=None, **changes) == expected
+    assert outcome(observed__phase="before", observed__needed=True, observed__image=None, **changes) == expected
 
 
 def registry(*architectures, error=None):
@@ -116,7 +119,7 @@ def archive(gib=10, same_disk=True, free_gib=50, copied=True, **image):
     (archive(gib=11, same_disk=False, free_gib=10), {"free_space": "failed"}),
 ])
 def test_what_is_known_of_an_image_before_it_is_brought(changes, expected):
-    found = outcome(observed__before=True, observed__needed=True, observed__image=None, **changes)
+    found = outcome(observed__phase="before", observed__needed=True, observed__image=None, **changes)
     assert found == dict(expected, present="not_run")
 
 
@@ -126,13 +129,13 @@ def test_an_archive_of_several_images_has_to_name_the_planned_one():
     changes = archive()
     changes["observed__archive"]["images"] = images
     check = next(check for check in judge(context(
-        observed__before=True, observed__needed=True, observed__image=None, **changes)) if check["id"] == "archive")
+        observed__phase="before", observed__needed=True, observed__image=None, **changes)) if check["id"] == "archive")
     assert check["status"] == "failed"
     assert check["actual"] == "other:1 %s for aarch64; other:2 sha256:1 for aarch64" % PIN
 
 
 def test_an_image_of_another_architecture_is_not_asked_for_its_versions():
-    found = outcome(observed__before=True, observed__needed=False, observed__probe=None,
+    found = outcome(observed__phase="before", observed__needed=False, observed__probe=None,
                     observed__docker_engine__architecture="x86_64")
     assert found["architecture"] == "failed"
 
@@ -140,22 +143,22 @@ def test_an_image_of_another_architecture_is_not_asked_for_its_versions():
 def test_the_pin_is_proven_after_the_registry_was_asked():
     changes = {"plan__image__digest": "sha256:" + "3" * 64}
     assert "digest" in outcome(**changes)
-    assert "digest" not in outcome(observed__before=True, observed__needed=True, **changes)
+    assert "digest" not in outcome(observed__phase="before", observed__needed=True, **changes)
 
 
 def test_the_error_is_told_by_its_last_line():
-    check = judge(context(observed__error="Error response:\nno route to host\n"))[1]
+    check = judge(context(observed__failure="Error response:\nno route to host\n"))[1]
     assert (check["id"], check["message"]) == ("obtained", "no route to host")
 
 
-@pytest.mark.parametrize(("settings", "expected"), [
+@pytest.mark.parametrize(("inputs", "expected"), [
     ({}, {"pull": "missing", "folder": None}),
     ({"pull": "always"}, {"pull": "always", "folder": None}),
     ({"archive": "/a.tar"}, {"pull": "never", "folder": "/var/lib/ascend-vllm"}),
     ({"archive": "/a.tar", "archive_remote_src": True}, {"pull": "never", "folder": None}),
 ])
-def test_the_arguments_of_the_module(settings, expected):
-    changes = {"settings__" + name: value for name, value in settings.items()}
-    assert arguments(context(**changes)) == dict(
+def test_the_arguments_of_the_module(inputs, expected):
+    changes = {"inputs__image_" + name: value for name, value in inputs.items()}
+    assert request(context(observed__phase="before", **changes)).arguments == dict(
         {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN, "mirror": "",
          "docker_socket": "/var/run/docker.sock"}, **expected)

@@ -8,15 +8,15 @@ from __future__ import annotations
 import copy
 
 import pytest
-import yaml
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver.judge import CHECKS, arguments, judge
-from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import judge as npu_driver
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver.judge import CHECKS, judge, request
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context, defaults
 
-SETTINGS = {name[len("npu_driver_"):]: value for name, value in yaml.safe_load(
-    (ROOT / "roles/npu_driver/defaults/main.yml").read_text("utf-8")).items()}
+INPUTS = defaults("npu_driver")
 PLAN = valid()
 SERVICE = PLAN["instances"][0]["name"]
 ECC = dict.fromkeys(("HBM Single Bit Error Count", "HBM Double Bit Error Count", "HBM Single Bit Isolated Pages Count",
@@ -81,10 +81,10 @@ def changed(changes):
     return observed
 
 
-def judged(observed, plan=None, peers=None, **settings):
+def judged(observed, plan=None, peers=None, **inputs):
     peers = {"node1": observed, "node2": healthy()} if peers is None else peers
-    return judge({"host": "node1", "plan": plan or PLAN, "observed": observed, "peers": peers,
-                  "settings": dict(SETTINGS, **settings)})
+    survey = npu_driver.survey(peers, INPUTS).get("node1")
+    return judge(context(plan or PLAN, observed, dict(INPUTS, **inputs), survey=survey))
 
 
 def faults(checks):
@@ -121,15 +121,16 @@ ONE_FAULT = [
     ({CHIP + "temperature_c": 90}, "temperature_high", "npu 3", "warned", "90 °C"),
     ({CHIP + "temperature_c": None}, "temperature", "npu 3", "not_run", "does not tell"),
     ({CHIP + "ecc|HBM Double Bit Isolated Pages Count": "9", CHIP + "ecc|HBM Single Bit Isolated Pages Count": "7"},
-     "isolated_pages_some", "npu 3", "warned", "16 pages"),
+     "isolated_pages_warning", "npu 3", "warned", "16 pages"),
     ({CHIP + "ecc|HBM Double Bit Error Count": "1"}, "ecc_errors", "npu 3", "warned", "1 errors"),
     ({"npu_smi|chips|1|aicore_percent": 11}, "npu_idle", "npu 1", "failed", "AICore 11 %, HBM 3390 MB"),
     ({"npu_smi|chips|1|hbm_used_mb": 6145}, "npu_idle", "npu 1", "failed", "AICore 0 %, HBM 6145 MB"),
-    ({"holders": [holder()]}, "lease", "npu 1", "failed", "/dev/davinci1 is held by process 4711 (python3, 20000 MB)"),
-    ({"holders": [holder(container=container("other"))]}, "lease", "npu 1", "failed", "in container other (vllm)"),
-    ({"holders": [holder(container=container("old", {labels.INSTANCE: "1"}))]}, "lease", "npu 1", "failed",
+    ({"holders": [holder()]}, "npus_free", "npu 1", "failed",
+     "/dev/davinci1 is held by process 4711 (python3, 20000 MB)"),
+    ({"holders": [holder(container=container("other"))]}, "npus_free", "npu 1", "failed", "in container other (vllm)"),
+    ({"holders": [holder(container=container("old", {labels.INSTANCE: "1"}))]}, "npus_free", "npu 1", "failed",
      "a service of ours that the plan does not have"),
-    ({"holders": [holder(container=container(SERVICE))]}, "lease", "npu 1", "failed", "in container " + SERVICE),
+    ({"holders": [holder(container=container(SERVICE))]}, "npus_free", "npu 1", "failed", "in container " + SERVICE),
     ({"npu_smi|driver_version": "24.1.rc3", "files|/usr/local/Ascend/driver/version.info|fields|Version": "24.1.rc3",
       "files|/usr/local/Ascend/firmware/version.info|fields": {}},
      "driver_minimum", None, "failed", "driver 24.1.rc3 is older than 25.0.RC1, which release v0.11.0rc1 needs"),
@@ -151,8 +152,8 @@ ONE_FAULT = [
     ({"pci": []}, "pci_devices", None, "not_run", "no accelerator"),
     ({"system|architecture": "riscv64"}, "architecture", None, "failed", "aarch64 or x86_64, found riscv64"),
     ({"system|kernel": "4.19.90-89.18.v2401.ky10.aarch64"}, "kernel", None, "warned", "5.10 or newer, found 4.19.90"),
-    ({"docker_engine|version": "18.06.3-ce"}, "engine_version", None, "warned", "18.09 to 28.5.1, found 18.06"),
-    ({"docker_engine|version": "29.0.1"}, "engine_version", None, "warned", "29.0.1"),
+    ({"docker_engine|version": "18.06.3-ce"}, "docker_engine_version", None, "warned", "18.09 to 28.5.1, found 18.06"),
+    ({"docker_engine|version": "29.0.1"}, "docker_engine_version", None, "warned", "29.0.1"),
     ({"python|requests": None}, "python_requests", None, "failed", "/usr/bin/python3 (Python 3.9.9)"),
     ({"system|shm|total_bytes": 2**26}, "shm", None, "warned", "8 GiB, found 0.1 GiB"),
     ({"system|memlock_bytes": 65536}, "memlock", None, "warned", "32 GiB or unlimited, found 0.0 GiB"),
@@ -189,7 +190,7 @@ def test_an_overheated_chip_and_worn_out_hbm_fail_and_warn():
     observed = changed({CHIP + "temperature_c": 105, CHIP + "ecc|HBM Double Bit Isolated Pages Count": "64"})
     found = faults(judged(observed))
     assert found == {("temperature", "npu 3"): "failed", ("temperature_high", "npu 3"): "warned",
-                     ("isolated_pages", "npu 3"): "failed", ("isolated_pages_some", "npu 3"): "warned"}
+                     ("isolated_pages", "npu 3"): "failed", ("isolated_pages_warning", "npu 3"): "warned"}
 
 
 def test_a_lost_npu_is_named():
@@ -199,6 +200,12 @@ def test_a_lost_npu_is_named():
     assert message == "7 of 8 NPU chips answer; missing: /dev/davinci3"
     cut = judged(changed({"npu_smi|chips|7": None, "npu_smi|complete": False}))
     assert "npu-smi's table was cut" in next(check["message"] for check in cut if check["id"] == "npu_count")
+
+
+def test_every_chip_of_an_npu_counts():
+    checks = judged(healthy(), valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3"))
+    message = next(check["message"] for check in checks if check["id"] == "npu_count")
+    assert message.startswith("8 of 16 NPU chips answer; missing: /dev/davinci8, ")
 
 
 @pytest.mark.parametrize(("error", "tools", "expected"), [
@@ -217,7 +224,7 @@ def test_nothing_passes_without_the_tool(error, tools, expected):
     assert {name: found.pop(name) for name in expected} == expected
     assert found == dict.fromkeys((
         "npu_count", "npu_type", "hbm_total", "health", "health_warning", "temperature", "temperature_high",
-        "isolated_pages", "isolated_pages_some", "ecc_errors", "lease", "npu_idle", "driver_loaded"), "not_run")
+        "isolated_pages", "isolated_pages_warning", "ecc_errors", "npus_free", "npu_idle", "driver_loaded"), "not_run")
     assert contract.stage_status(checks) == "failed"
 
 
@@ -232,9 +239,9 @@ def test_each_failure_of_the_library_has_its_remedy():
 def test_an_engine_that_does_not_answer():
     observed = changed({"docker_engine": {"error": "the engine does not answer: x"}, "holders": [holder()]})
     checks = judged(observed)
-    assert faults(checks) == {("engine", None): "failed", ("engine_version", None): "not_run",
-                              ("disk_space", "image"): "not_run", ("lease", "npu 1"): "failed"}
-    assert "its container is not known" in next(check["message"] for check in checks if check["id"] == "lease")
+    assert faults(checks) == {("docker_engine", None): "failed", ("docker_engine_version", None): "not_run",
+                              ("disk_space", "image"): "not_run", ("npus_free", "npu 1"): "failed"}
+    assert "its container is not known" in next(check["message"] for check in checks if check["id"] == "npus_free")
 
 
 def test_our_own_service_may_hold_its_npus_and_use_them():
@@ -247,14 +254,14 @@ def test_our_own_service_may_hold_its_npus_and_use_them():
     assert faults(checks) == {}
     assert "npu_idle" not in {check["id"] for check in checks}
     assert contract.stage_status(checks) == "passed"
-    assert next(check["actual"] for check in checks if check["id"] == "lease") == "held by our own " + SERVICE
+    assert next(check["actual"] for check in checks if check["id"] == "npus_free") == "held by our own " + SERVICE
 
 
 def test_holders_of_other_npus_and_allowed_ones_do_not_matter():
     observed = changed({"holders": [holder(5), holder(1, process="npu-exporter", memory=None),
                                     holder(0, container=container("monitor")), holder(None)]})
-    assert ("lease", "npu 1") in faults(judged(observed))
-    assert faults(judged(observed, allowed_holders=["npu-exporter", "monitor"])) == {}
+    assert ("npus_free", "npu 1") in faults(judged(observed))
+    assert faults(judged(observed, npu_driver_allowed_holders=["npu-exporter", "monitor"])) == {}
 
 
 def test_known_bad_and_too_old_for_the_recommendation():
@@ -295,15 +302,15 @@ def test_other_hardware_is_data(hardware, chips):
     assert faults(judged(observed, plan)) == {("health", subject): "failed"}
 
 
-@pytest.mark.parametrize(("settings", "name", "status"), [
-    ({"engine_minimum": "", "engine_maximum": ""}, "engine_version", "passed"),
-    ({"engine_minimum": "26.1.5", "engine_maximum": ""}, "engine_version", "warned"),
-    ({"engine_maximum": "recent"}, "engine_version", "not_run"),
-    ({"kernel_minimum": 5.1}, "kernel", "passed"),
-    ({"kernel_minimum": "5.10.1"}, "kernel", "warned"),
+@pytest.mark.parametrize(("inputs", "name", "status"), [
+    ({"npu_driver_engine_minimum": "", "npu_driver_engine_maximum": ""}, "docker_engine_version", "passed"),
+    ({"npu_driver_engine_minimum": "26.1.5", "npu_driver_engine_maximum": ""}, "docker_engine_version", "warned"),
+    ({"npu_driver_engine_maximum": "recent"}, "docker_engine_version", "not_run"),
+    ({"npu_driver_kernel_minimum": 5.1}, "kernel", "passed"),
+    ({"npu_driver_kernel_minimum": "5.10.1"}, "kernel", "warned"),
 ])
-def test_bounds_of_versions(settings, name, status):
-    assert next(check["status"] for check in judged(healthy(), **settings) if check["id"] == name) == status
+def test_bounds_of_versions(inputs, name, status):
+    assert next(check["status"] for check in judged(healthy(), **inputs) if check["id"] == name) == status
 
 
 def drift(checks):
@@ -317,7 +324,7 @@ def test_drift_names_the_outliers():
     assert found == {
         "NPUs": ("warned", "NPUs is 1 x 910B2C, 7 x 910B3 on node1, but 8 x 910B3 on most nodes"),
         "kernel": ("warned", "kernel is 6.6.0 on node1, but 5.10.0-182.0.0.95.oe2203sp3.aarch64 on most nodes")}
-    others = judge({"host": "node2", "plan": PLAN, "observed": healthy(), "peers": peers, "settings": SETTINGS})
+    others = judge(context(PLAN, healthy(), INPUTS, "node2", npu_driver.survey(peers, INPUTS)["node2"]))
     assert drift(others) == {None: ("passed", None)}
 
 
@@ -337,11 +344,13 @@ def test_waived_checks_show_their_reason():
 
 
 def test_arguments():
-    made = arguments({"plan": PLAN, "settings": SETTINGS})
+    made = request(context(PLAN, inputs=INPUTS)).arguments
     assert made["timeout_s"] == 5.0
     assert made["npu_smi"] is None
     assert made["driver_path"] == "/usr/local/Ascend/driver"
-    moved = arguments({"plan": valid(serving_driver_path="/opt/Ascend/driver"), "settings": SETTINGS})
+    mounts = [{"source": "/etc/site/version.info", "type": "file"}]  # not the one of the driver
+    plan = valid(serving_driver_path="/opt/Ascend/driver", serving_mounts=mounts)
+    moved = request(context(plan, inputs=INPUTS)).arguments
     assert moved["driver_path"] == "/opt/Ascend/driver"
     assert "/usr/local/dcmi" in made["paths"]
     assert made["disk_paths"] == [PLAN["model"]["path"]]

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 NAME = "vllm-ascend-qwen25-vl"
-COMMAND = ["/bin/bash", "-c", "exec \"$@\"", "/run/s", "vllm", "serve", "/data/m", "--host", "10.0.0.1", "--port",
-           "9000", "--served-model-name", "old", "--tensor-parallel-size", "2", "--shutdown-timeout", "600"]
 
 
 def containers(*names, **changes):
     return [dict({"name": name, "status": "running", "hash": "h", "image": "sha256:i", "port": 8888, "bind": "0.0.0.0",
                   "served_name": "qwen25_vl", "load": {"running": 0, "waiting": 0, "kv_cache_usage": 0.0},
-                  "devices": [0, 1], "started_s": 100, "image_digest": None}, **changes) for name in names]
+                  "devices": [0, 1], "started_s": 100, "image_digest": None, "restart_policy": "always"}, **changes)
+            for name in names]
 
 
 def observed(plan, there):

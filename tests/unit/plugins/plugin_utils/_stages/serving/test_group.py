@@ -110,9 +110,3 @@ def test_member_that_left_is_told_with_those_that_failed():
         {"host": "node1", "state": "failed", "reason": "exit code 1"},
         {"host": "node2", "state": "failed", "reason": "it left the run before it was started"}])
 
-
-def test_notes_of_an_earlier_run_are_as_good_as_none():
-    observations = {"node1": {"round_trip": {"sent_at": 7.5}}, "node2": {"round_trip": {"sent_at": 8.5}}}
-    assert group.run_of(GROUP, observations) == 7.5
-    assert group.unheard(GROUP, {"node1": {"run": 7.5}, "node2": {"run": 3.0}}, 7.5) == ["node2"]
-    assert group.unheard(GROUP, {"node2": {"run": 7.5}}, 7.5) == ["node1"]

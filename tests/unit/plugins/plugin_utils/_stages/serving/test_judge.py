@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import judge as serving
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
 CAUSES = [{"cause": "out_of_memory", "evidence": "NPU out of memory", "remedy": "Use more NPUs."}]
 
@@ -41,7 +42,7 @@ def of_node(plan, observed=None, **changes):
 
 def found_checks(plan, observed=None, **changes):
     """The checks of a node with one instance."""
-    return serving.judge({"host": "node1", "plan": plan, "observed": of_node(plan, observed, **changes)})
+    return serving.judge(context(plan, of_node(plan, observed, **changes)))
 
 
 def judge(*args, **changes):
@@ -141,7 +142,7 @@ SQUATTER = {"pid": 40, "process": None, "container": {"name": "squatter", "image
     ({"device_holders": [dict(SQUATTER, device=0)]}, {}, "devices_free"),
 ])
 def test_prerequisites_are_judged_before_anything_is_changed(plan, observed, changes, failing):
-    found = statuses(plan, dict(observed, before=True), **changes)
+    found = statuses(plan, dict(observed, phase="before"), **changes)
     assert found.pop(failing) == "failed"
     if observed.get("image", "there") is None:
         assert found.pop("image_architecture") == "not_run"
@@ -150,26 +151,26 @@ def test_prerequisites_are_judged_before_anything_is_changed(plan, observed, cha
 
 
 def test_free_name_and_port_pass(plan):
-    found = statuses(plan, {"before": True}, container=None, state="missing")
+    found = statuses(plan, {"phase": "before"}, container=None, state="missing")
     assert set(found.values()) == {"passed"}
 
 
 @pytest.mark.parametrize("name", ["vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-3"])
 def test_what_our_own_containers_hold_is_free(plan, name):
     ours = {"pid": 9, "process": "vllm", "container": {"name": name, "image_name": "x:1"}}
-    found = statuses(plan, {"before": True, "device_holders": [dict(ours, device=0)],
+    found = statuses(plan, {"phase": "before", "device_holders": [dict(ours, device=0)],
                             "port_holders": [dict(ours, port=8888), dict(ours, port=60000)]})
     assert set(found.values()) == {"passed"}
 
 
 def test_shared_devices_and_other_npus_are_nobodys(plan):
     holders = [dict(NGINX, device=None), dict(NGINX, device=7)]
-    assert statuses(plan, {"before": True, "device_holders": holders})["devices_free"] == "passed"
+    assert statuses(plan, {"phase": "before", "device_holders": holders})["devices_free"] == "passed"
 
 
 def test_holders_are_named(plan):
     web = {"name": "web", "image_name": "x:1"}
-    found = judge(plan, {"before": True, "port_holders": [dict(NGINX, port=8888, container=web)],
+    found = judge(plan, {"phase": "before", "port_holders": [dict(NGINX, port=8888, container=web)],
                          "device_holders": [dict(SQUATTER, device=0)]})
     assert found["port_free"][1] == "port 8888 is held by process 9 (nginx) in container web (x:1)"
     assert found["devices_free"][1] == "/dev/davinci0 is held by container squatter (x:1)"
@@ -183,14 +184,14 @@ def test_holders_are_named(plan):
     (None, "not_run", "does not tell"),
 ])
 def test_ports_that_the_kernel_may_give_away(plan, outgoing, status, said):
-    found = judge(plan, {"before": True, "outgoing_ports": outgoing})["ports_reserved"]
+    found = judge(plan, {"phase": "before", "outgoing_ports": outgoing})["ports_reserved"]
     assert found[0] == status
     assert said is None or said in found[1]
 
 
 def test_replicas_hold_what_is_theirs():
     plan = valid(serving_replicas="auto")
-    arguments = serving.arguments({"plan": plan, "settings": {"api_key": ""}})
+    arguments = serving.prerequisites_arguments(plan, {"serving_api_key": ""})
     assert len(plan["instances"]) == 4
     assert {8888, 8889, 8890, 8891, 60000, 60015, 61016, 61063} <= set(arguments["ports"])
     assert len(arguments["ports"]) == 4 + 4 * 16
@@ -200,24 +201,24 @@ def test_hung_engine_is_told_by_the_health_check(plan):
     container = {"hash": plan["instances"][0]["hash"], "status": "running", "restarts": 0, "health": UNHEALTHY}
     hung = {"state": "failed", "reason": "a completion is not answered", "completion": {"status": None}}
     found = judge(plan, container=container, **hung)
-    assert found["engine_goes_on"] == (
+    assert found["engine_progress"] == (
         "failed", "10 looks in a row failed, at last: engine 0 has 3 requests and did nothing")
     assert found["completion"][0] == "failed"
-    assert judge(plan, container=container)["engine_goes_on"][0] == "passed"  # it has just answered
+    assert judge(plan, container=container)["engine_progress"][0] == "passed"  # it has just answered
 
 
 def test_no_health_check_is_never_passed():
     plan = valid(serving_health_interval_s=0)
     (instance,) = plan["instances"]
     container = {"hash": instance["hash"], "status": "running", "restarts": 0, "health": None}
-    assert judge(plan, container=container)["engine_goes_on"][0] == "unsupported"
+    assert judge(plan, container=container)["engine_progress"][0] == "unsupported"
     plan = valid()
     container["hash"] = plan["instances"][0]["hash"]
-    assert judge(plan, container=container)["engine_goes_on"][0] == "not_run"
+    assert judge(plan, container=container)["engine_progress"][0] == "not_run"
 
 
 def test_dead_engine_is_all_there_is_to_say(plan):
-    assert statuses(plan, {"docker_engine_error": "no answer", "instances": []}) == {"engine": "failed"}
+    assert statuses(plan, {"docker_engine_error": "no answer", "instances": []}) == {"docker_engine": "failed"}
 
 
 def test_check_mode_starts_nothing_and_says_so(plan):
@@ -226,17 +227,17 @@ def test_check_mode_starts_nothing_and_says_so(plan):
 
 
 def test_failed_task_is_triaged(plan):
-    said = judge(plan, {"error": "OCI runtime create failed: exec format error"})["start"][1]
+    said = judge(plan, {"failure": "OCI runtime create failed: exec format error"})["start"][1]
     assert "cause architecture_unsupported" in said
 
 
 def test_failed_task_fails_the_stage_even_if_the_service_runs(plan):
-    found = judge(plan, {"error": "Something else went wrong"})
+    found = judge(plan, {"failure": "Something else went wrong"})
     assert found["start"] == ("failed", "Something else went wrong")
 
 
 def test_arguments_leave_out_what_the_role_puts_there_itself(plan):
-    arguments = serving.arguments({"plan": plan, "settings": {"api_key": "k"}})
+    arguments = serving.prerequisites_arguments(plan, {"serving_api_key": "k"})
     sources = [mount["source"] for mount in arguments["mounts"]]
     assert arguments["weights"] == "/data/Qwen2.5-VL-32B-Instruct-w8a8"
     assert arguments["weights"] not in sources  # a check of its own looks into it
@@ -302,7 +303,7 @@ def test_unreachable_balancer_is_named(plan):
 ])
 def test_upgrade_taken_back(plan, instances, said):
     container = {"image": "sha256:0123456789abcdef", "hash": "older"}
-    found = judge(plan, {"rolled_back": "2 checks failed.", "instances": [
+    found = judge(plan, {"phase": "rolled_back", "failure": "2 checks failed.", "instances": [
         seen(plan, container=container, **changes) for changes in instances]})
     assert found["upgrade"][0] == "failed"
     assert said in found["upgrade"][1]
@@ -316,21 +317,21 @@ def node(host, observed=None, **changes):
     """What is seen of a node of a group."""
     plan = GROUP[host]
     answers = {} if host == "node1" else {"health": None, "models": None, "completion": None}
-    told = {"forks": 5, "hosts": 2, "addresses": [
+    told = {"forks": 5, "play_hosts": 2, "addresses": [
         {"interface": "eth0", "address": plan["instances"][0]["address"]}], **(observed or {})}
     return of_node(plan, told, **dict(answers, **changes))
 
 
 def of_group(host, observed, peers=None):
     """{check id: (status, message)} of a node of a group."""
-    context = {"host": host, "plan": GROUP[host], "observed": observed, "peers": peers or {}}
-    return {check["id"]: (check["status"], check["message"]) for check in serving.judge(context)}
+    found = serving.judge(context(GROUP[host], observed, host=host, survey=peers))
+    return {check["id"]: (check["status"], check["message"]) for check in found}
 
 
 @pytest.mark.parametrize("host", ["node1", "node2"])
 def test_group_whose_nodes_are_all_fit_may_start(host):
     peers = {name: node(name) for name in GROUP}
-    found = of_group(host, dict(peers[host], before=True), peers)
+    found = of_group(host, dict(peers[host], phase="before"), peers)
     assert {status for status, _message in found.values()} == {"passed"}
     assert {"group", "interface"} <= set(found)
 
@@ -343,25 +344,25 @@ def test_group_whose_nodes_are_all_fit_may_start(host):
     (node("node2", container={"hash": None}), {}, "node2 cannot start: name_free (vllm-ascend-qwen25-vl)"),
     (node("node2", {"port_holders": [{"port": 60003, "pid": 7, "process": "sshd", "container": None}]}), {},
      "node2 cannot start: hccl_ports_free (vllm-ascend-qwen25-vl): port 60003 is held by process 7 (sshd)"),
-    (node("node2"), {"forks": 5, "hosts": 6}, "Ansible works on 5 hosts at once, but all 6 of this run"),
+    (node("node2"), {"forks": 5, "play_hosts": 6}, "Ansible works on 5 hosts at once, but all 6 of this run"),
 ])
 def test_group_does_not_start_without_one_of_its_nodes(peer, own, said):
     peers = {"node2": peer} if peer else {}
-    status, message = of_group("node1", node("node1", dict(own, before=True)), peers)["group"]
+    status, message = of_group("node1", node("node1", dict(own, phase="before")), peers)["group"]
     assert status == "failed"
     assert message.startswith(said)
 
 
 def test_port_at_which_the_head_is_found_has_to_be_free():
-    assert 13389 in serving.arguments({"plan": GROUP["node1"], "settings": {"api_key": ""}})["ports"]
-    assert 13389 not in serving.arguments({"plan": GROUP["node2"], "settings": {"api_key": ""}})["ports"]
-    taken = {"before": True, "port_holders": [{"port": 13389, "pid": 7, "process": "sshd", "container": None}]}
+    assert 13389 in serving.prerequisites_arguments(GROUP["node1"], {"serving_api_key": ""})["ports"]
+    assert 13389 not in serving.prerequisites_arguments(GROUP["node2"], {"serving_api_key": ""})["ports"]
+    taken = {"phase": "before", "port_holders": [{"port": 13389, "pid": 7, "process": "sshd", "container": None}]}
     status, message = of_group("node1", node("node1", taken), {"node2": node("node2")})["port_free"]
     assert (status, message) == ("failed", "port 13389 is held by process 7 (sshd)")
 
 
 def test_address_that_is_not_the_node_s_is_its_own_failure():
-    found = of_group("node1", node("node1", {"before": True, "addresses": []}), {"node2": node("node2")})
+    found = of_group("node1", node("node1", {"phase": "before", "addresses": []}), {"node2": node("node2")})
     assert found["interface"][0] == "failed"
     assert "serving_group_address" in next(check for check in serving.CHECKS if check.id == "interface").remedy
 
@@ -400,5 +401,5 @@ def test_group_that_is_late_is_not_said_to_be_stopped():
 
 
 def test_group_that_was_not_waited_for_is_not_passed():
-    assert of_group("node1", node("node1", {"error": "No space left"}))["group"][0] == "not_run"
+    assert of_group("node1", node("node1", {"failure": "No space left"}))["group"][0] == "not_run"
     assert of_group("node1", node("node1", {"check_mode": True, "waited": {"ended": []}}))["group"][0] == "not_run"

@@ -3,6 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights import judge as weights_judge
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import (
+    context as stage_context,
+)
+
 """The judge over a real folder, as ascend.vllm.weights_info observes it, with one fault planted at a time."""
 
 import json
@@ -13,7 +18,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files as weights
 from ansible_collections.ascend.vllm.plugins.modules.weights_info import observe
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights.judge import CHECKS, arguments, judge
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights.judge import CHECKS, judge, request
 
 LONG_AGO = 1_600_000_000
 SHARDS = {
@@ -85,11 +90,13 @@ def memory(folder):
     return weights.Memory.of(str(folder), str(folder.parent / "memory"))
 
 
-def context(folder, full=False, quantization="ascend", release=None, peers=None, **settings):
+def context(folder, full=False, quantization="ascend", release=None, peers=None, more=None, **inputs):
     observed = observe(str(folder), full, 2, memory(folder))
     plan = {"model": {"path": str(folder), "quantization": quantization, "architecture": CONFIG["architectures"][0]},
             "release": dict({"id": "v0.11.0rc1"}, **release or {})}
-    return {"host": "node1", "plan": plan, "observed": observed, "settings": settings, "peers": peers or {}}
+    observed.update(more or {})
+    survey = weights_judge.survey({**(peers or {}), "node1": observed}, {})["node1"] if peers is not None else None
+    return stage_context(plan, observed, {"weights_digest": "", **inputs}, survey=survey)
 
 
 def failed(checks):
@@ -105,15 +112,13 @@ def test_a_whole_model_passes_every_check(model):
 
 def test_no_model(tmp_path):
     (tmp_path / "model").mkdir()
-    checks = judge(dict(context(tmp_path / "model")))
+    checks = judge(context(tmp_path / "model"))
     assert failed(checks) == ["present"]
 
 
 def test_an_error_of_the_staging_is_told_with_its_last_line(tmp_path):
     (tmp_path / "model").mkdir()
-    found = context(tmp_path / "model")
-    found["observed"]["error"] = "progress\nNo space left on device\n"
-    checks = judge(found)
+    checks = judge(context(tmp_path / "model", more={"failure": "progress\nNo space left on device\n"}))
     assert (checks[0]["id"], checks[0]["status"], checks[0]["message"]) == (
         "staged", "failed", "No space left on device")
 
@@ -215,8 +220,7 @@ def test_without_a_manifest_nothing_is_said_to_be_whole(model):
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_local_folder_is_told_from_the_shared_one(model, seen):
-    found = context(model)
-    found["observed"].update(stager="node2", shared=seen)
+    found = context(model, more={"stager": "node2", "shared": seen})
     assert failed(judge(found)) == ([] if seen else ["shared_folder"])
 
 
@@ -227,11 +231,9 @@ def test_a_local_folder_is_told_from_the_shared_one(model, seen):
     ("node1", None, None),
 ])
 def test_on_a_read_only_mount_inodes_tell_a_copy_from_the_shared_folder(model, stager, peer, expected):
-    found = context(model)
-    found["observed"].update(stager=stager, shared=None)
-    if peer:
-        own = found["observed"]["identity"]
-        found["peers"] = {"node2": {"identity": own if peer == "same" else "0", "manifest": None}}
+    own = context(model).observed["identity"]
+    peers = {"node2": {"identity": own if peer == "same" else "0", "manifest": None}} if peer else {}
+    found = context(model, peers=peers, more={"stager": stager, "shared": None})
     outcome = {check["id"]: check["status"] for check in judge(found) if check["status"] != "passed"}
     assert outcome == ({"shared_folder": expected} if expected else {})
 
@@ -258,20 +260,21 @@ def test_the_manifest_says_where_its_hashes_come_from(model):
     ("shared", "full", "full"), ("shared", "changed", "changed"), ("each", "full", "changed"),
     ("fanout", "full", "changed")])
 def test_a_node_that_only_sees_a_shared_folder_reads_it_in_full(distribution, verify, expected):
-    settings = {"distribution": distribution, "verify": verify, "workers": 8}
-    assert arguments({"plan": {"model": {"path": "/m"}}, "settings": settings})["verify"] == expected
+    inputs = {"weights_distribution": distribution, "weights_verify": verify, "weights_workers": 8}
+    asked = request(stage_context({"model": {"path": "/m"}}, inputs=inputs))
+    assert asked.arguments["verify"] == expected
 
 
 @pytest.mark.parametrize("pinned", [True, False])
 def test_the_pinned_digest(model, pinned):
     right = digest(model)
-    checks = judge(context(model, digest=right.upper() if pinned else "0" * 64))
+    checks = judge(context(model, weights_digest=right.upper() if pinned else "0" * 64))
     assert failed(checks) == ([] if pinned else ["digest"])
 
 
 def test_files_beside_the_model_are_not_of_it(model):
     write(model, "notes.txt", b"of the site")
-    checks = judge(context(model, digest=digest(model)))
+    checks = judge(context(model, weights_digest=digest(model)))
     assert failed(checks) == []
 
 

@@ -1,0 +1,20 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The option that all actions of stages share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Documentation of the option plan."""
+
+    DOCUMENTATION = r"""
+options:
+  plan:
+    description:
+      - The plan of the node, if it is not the one that the inventory asks for, as when an upgrade is rolled back.
+      - By default, the plan that this run has filed is used. It is resolved if there is none yet, or if inputs have
+        changed since.
+    type: dict
+"""

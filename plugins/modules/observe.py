@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documentation of plugins/action/observe.py, which does the work on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: observe
+short_description: Observe a node for a stage that judges several nodes together
+version_added: 0.9.0
+author:
+  - the ascend.vllm authors (@ascend-vllm)
+description:
+  - Observes the node in one module call, which the stage's judge chooses, and files the observation on the controller,
+    for M(ascend.vllm.stage) to judge once all hosts of the play have been observed.
+  - Does not fail the host. If the node cannot be reached or the module fails, that is filed, and M(ascend.vllm.stage)
+    records it and fails the host.
+extends_documentation_fragment:
+  - ascend.vllm.plan_option
+options:
+  stage:
+    description: The stage. It determines the judge and the role whose inputs are read.
+    type: str
+    required: true
+    choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
+  phase:
+    description: The part of the stage, for stages that are judged more than once.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    support: full
+    description: The node is observed. An observation is no result, so it is filed in check mode, too.
+seealso:
+  - module: ascend.vllm.stage
+"""
+
+EXAMPLES = r"""
+- name: Observe NPUs, driver and host
+  ascend.vllm.observe:
+    stage: npu_driver
+
+- name: Judge the node, compare it with the other nodes, and record the result
+  ascend.vllm.stage:
+    stage: npu_driver
+"""
+
+RETURN = r"""
+observed:
+  description: The part of the observation that tasks of the role need.
+  type: dict
+  returned: always
+failure:
+  description: Why there is no observation, or null.
+  type: str
+  returned: always
+reachable:
+  description: Whether the node answered.
+  type: bool
+  returned: always
+"""

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Inputs that have a new name: an inventory that still sets the old one is told so instead of being ignored.
+
+PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# {old name: new name}
+RENAMED: dict[str, str] = {
+    "hccl_collective_enabled": "hccl_collective_policy",
+    "hccl_collective_min_bus_bandwidth_gbs": "hccl_collective_bus_bandwidth_minimum_gbs",
+    "hccl_record_baseline": "hccl_baseline_save",
+    "npu_driver_engine_socket": "plan_docker_socket",
+    "serving_balancer_bind": "balancer_bind",
+    "serving_balancer_enabled": "balancer_enabled",
+    "serving_balancer_hosts": "balancer_hosts",
+    "serving_balancer_max_connections": "balancer_max_connections",
+    "serving_balancer_nodes": "balancer_nodes",
+    "serving_balancer_path": "balancer_path",
+    "serving_balancer_port": "balancer_port",
+    "serving_balancer_timeout_s": "balancer_timeout_s",
+    "serving_balancer_watch_interval_s": "balancer_watch_interval_s",
+    "serving_balancer_watch_port": "balancer_watch_port",
+    "serving_balancer_watch_retries": "balancer_watch_retries",
+}
+
+
+def renamed(variables: Iterable[str]) -> list[str]:
+    """Return one sentence for each old name among the variables, in alphabetical order."""
+    return [f"The variable {name} is now named {RENAMED[name]}; rename it in the inventory. Nothing was changed."
+            for name in sorted(RENAMED.keys() & set(variables))]

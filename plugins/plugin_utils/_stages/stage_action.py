@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the actions of stages have in common: observe a node, judge it, write the result, and only then fail.
+
+PRIVATE to the collection. One task does the whole round, so a stage costs one SSH round trip and no delegated task per
+host.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs, validated
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
+
+# What Ansible adds to the return value of every module.
+NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
+
+
+class StageAction(ActionBase):
+    """The parts of a stage, for one host. `begin` comes first; the others build on what it has set."""
+
+    def begin(self, tmp: Any, task_vars: dict[str, Any], stage: str | None = None, **options: dict[str, Any]) -> None:
+        """Read the task's options, the role's inputs and the plan.
+
+        :param stage: the stage of an action that serves one only; otherwise it is an option.
+        :param options: argument specs of the action's other options.
+        """
+        super().run(tmp, task_vars)
+        if stage is None:
+            options["stage"] = {"type": "str", "required": True, "choices": list(JUDGES)}
+        options["plan"] = {"type": "dict"}
+        _result, args = self.validate_argument_spec(argument_spec=options)
+        self.args: dict[str, Any] = plain(args)
+        self.task_vars = task_vars
+        self.host: str = task_vars["inventory_hostname"]
+        self.stage = stage or self.args["stage"]
+        self.judge = JUDGES[self.stage]
+        self.inputs = role_inputs(self._templar, task_vars, self.stage, "report")
+        self.records = Records(self.inputs["report_path"], dry=self._task.check_mode)
+        self.clock = time.monotonic()
+        self.context = Context(
+            host=self.host, plan=self.args["plan"] or Plans(self._templar, task_vars, self.records)[self.host],
+            inputs=self.inputs,
+            measured=self.args.get("measured") or {}, phase=self.args.get("phase") or "",
+            failure=self.args.get("failure"), check_mode=self._task.check_mode,
+            forks=int(task_vars.get("ansible_forks", 5)),
+            play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
+
+    def observe(self) -> Filed:
+        """Ask the node; a node that cannot be reached and a module that fails are findings too."""
+        filed = Filed(phase=self.context.phase, started_at=timestamp())
+        return self.add_to(filed, self.observation)
+
+    def add_to(self, filed: Filed, observation: Callable[[], dict[str, Any]]) -> Filed:
+        """Return what was filed with a further observation laid over it, or with the reason why there is none."""
+        try:
+            self.inputs = validated(self.stage, self.inputs)
+            self.context = replace(self.context, inputs=self.inputs)
+            filed = replace(filed, observed={**filed.observed, **observation()})
+        except AnsibleConnectionFailure as lost:
+            filed = replace(filed, reachable=False, failure=f"{self.host} is not reachable: {first_line(lost)}")
+        except (AnsibleActionFail, ValueError) as mistake:
+            filed = replace(filed, failure=first_line(mistake))
+        return replace(filed, spent_s=round(filed.spent_s + time.monotonic() - self.clock, 3))
+
+    def observation(self) -> dict[str, Any]:
+        """Return what the node's module returned to the request of the judge."""
+        request = self.judge.request(self.context)
+        if request is None:
+            return {}
+        sent_at = time.time()
+        returned = self.call(request.module, **request.arguments)
+        observed = {key: value for key, value in returned.items()
+                    if not key.startswith("_") and key not in NOT_OBSERVED}
+        return {**observed, **request.noted, "round_trip": {"sent_at": sent_at, "received_at": time.time()}}
+
+    def call(self, module: str, **arguments: Any) -> dict[str, Any]:
+        """Return what a module returned on the node, as plain data; AnsibleActionFail when it failed."""
+        returned: dict[str, Any] = plain(
+            self._execute_module(module, module_args=arguments, task_vars=self.task_vars))
+        if returned.get("failed"):
+            raise AnsibleActionFail(f"{module} failed: {returned.get('msg') or returned}")
+        return returned
+
+    def judge_and_record(self, filed: Filed, surveyed: bool = False, only: list[str] | None = None) -> dict[str, Any]:
+        """Judge, write the result of the stage, and return what the task returns; failed when a critical check is.
+
+        :param surveyed: whether all hosts were observed before, so that the judge may look at the others.
+        :param only: the checks to renew in a result that this run has already left.
+        """
+        clock, result_checks = time.monotonic(), contract.Checks(self.judge.CHECKS)
+        if filed.failure:
+            check = "observation" if filed.reachable else "node_reachable"
+            wanted = "an observation of the node" if filed.reachable else "an answer over SSH"
+            result_checks.expect(check, False, wanted, "none", message=filed.failure)
+            found = result_checks.as_list()
+        else:
+            found = self.judge.judge(replace(self.context, observed=filed.observed,
+                                             survey=self._survey() if surveyed else None))
+        try:
+            found = contract.apply_waivers(found, self.inputs.get(f"{self.stage}_waive"), self.stage, self.judge.CHECKS)
+        except contract.UnknownCheck as mistake:
+            raise AnsibleActionFail(str(mistake)) from mistake
+        if only and not filed.failure:
+            found = contract.renewed(self.records.read_results(self.host, [self.stage]).get(self.stage), found, only)
+        result = contract.stage_result(
+            self.stage, self.host, found, self.context.plan, {**filed.observed, **self.context.measured},
+            filed.started_at, timestamp(), round(filed.spent_s + time.monotonic() - clock, 3), filed.failure,
+            COLLECTION_VERSION)
+        path = self.records.write_result(result)
+        failed = contract.failures(result)
+        return {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
+                "reachable": filed.reachable, "observed": self.returned(filed.observed),
+                "msg": summary(result, failed)}
+
+    def returned(self, observed: Observation) -> dict[str, Any]:
+        """The part of an observation that the role needs."""
+        return {key: observed[key] for key in self.judge.RETURNED if key in observed}
+
+    def say(self, text: str) -> None:
+        """Print a line about the host."""
+        self._display.display(f"[{self.host}] {text}")
+
+    def _survey(self) -> Any:
+        survey = self.judge.survey
+        if survey is None:
+            return None
+        return self.records.survey(
+            self.host, self.task_vars["ansible_play_hosts"], self.stage, self._task._uuid,
+            lambda observations: survey(observations, self.inputs), self.context.phase)
+
+
+def summary(result: StageResult, failed: list[str]) -> str:
+    """One line about a result: what failed, otherwise what is to be looked at."""
+    if failed:
+        return "%d of %d checks failed on %s. %s" % (
+            len(failed), len(result["checks"]), result["host"], " | ".join(failed))
+    others = [contract.sentence(check) for check in result["checks"] if check["status"] == contract.WARNED]
+    return "%s: %s, %d checks%s" % (
+        result["stage"], result["status"], len(result["checks"]), ". " + " | ".join(others) if others else "")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that says something."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

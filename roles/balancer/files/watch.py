@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reports hung engines to HAProxy. Runs on the balancer's host without root; Python >= 3.7, standard library only.
+
+A hung engine still passes the health checks of HAProxy. So this program checks every engine as the health check of its
+container does (health.py), but over the network. HAProxy queries it by server name (agent-check); the answer is ``up``,
+``down`` with the reason, or nothing before the first check. When the program does not run, no server state changes.
+HAProxy itself detects a server that does not answer at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socketserver
+import sys
+import threading
+import time
+import traceback
+
+import health
+
+# Seconds that HAProxy has to send the name of a server.
+QUERY_TIMEOUT_S = 5
+
+
+class NoAnswer(Exception):
+    """The API server does not answer, so the state of its engine is unknown."""
+
+
+class Api(health.Api):
+    """An API server that raises `NoAnswer` instead of reporting a failure of its engine."""
+
+    def metrics(self):
+        """Return the engines; raises `NoAnswer`."""
+        found = super().metrics()
+        if found is None:
+            raise NoAnswer
+        return found
+
+
+class Engine:
+    """The engines of one server and their state, which a file keeps over a restart of the watch."""
+
+    def __init__(self, server, options, folder):
+        self.api = Api(server["address"], server["port"], options["interval_s"], options["api_key"])
+        self.model, self.retries = server["served_name"], options["retries"]
+        self.path = os.path.join(folder, server["name"] + ".json")
+        self.state = health.recall(self.path, server["name"])
+
+    def check(self):
+        """Check the engines once."""
+        try:
+            _healthy, reason = health.look(self.api, self.model, self.state)
+        except NoAnswer:
+            return
+        self.state["why"] = reason
+        health.keep(self.path, self.state)
+
+    def answer(self):
+        """Return the answer for HAProxy, see "agent-check" in its configuration manual; None before the first check."""
+        if "why" not in self.state:
+            return None
+        if self.state["failures"] < self.retries:
+            return "up"
+        return "down #%d checks in a row failed, the last one: %s" % (self.state["failures"], self.state["why"])
+
+
+def watch(engine, interval_s):
+    """Check the engines of a server forever. On an error the whole program exits, so that systemd restarts it."""
+    try:
+        while True:
+            begun = time.monotonic()
+            engine.check()
+            time.sleep(max(0, begun + interval_s - time.monotonic()))
+    except Exception:  # pylint: disable=broad-except
+        traceback.print_exc()
+        os._exit(1)
+
+
+class AgentServer(socketserver.ThreadingTCPServer):
+    """Answers the agent checks of HAProxy."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, port, engines):
+        self.engines = engines
+        super().__init__(("127.0.0.1", port), AgentCheck)
+
+
+class AgentCheck(socketserver.StreamRequestHandler):
+    """One agent check: a line with the name of a server."""
+
+    timeout = QUERY_TIMEOUT_S
+
+    def handle(self):
+        try:
+            name = self.rfile.readline(1024).decode("utf-8", "replace").strip()
+            answer = self.server.engines[name].answer() if name in self.server.engines else None
+            if answer:
+                self.wfile.write(answer.encode("utf-8") + b"\n")
+        except OSError:  # HAProxy has closed the connection
+            return
+
+
+def main(argv):
+    """Watch the servers in the file (first argument), and keep their state in the folder (second argument)."""
+    with open(argv[0], encoding="utf-8") as file:
+        options = json.load(file)
+    engines = {server["name"]: Engine(server, options, argv[1]) for server in options["servers"]}
+    server = AgentServer(options["port"], engines)
+    for engine in engines.values():
+        threading.Thread(target=watch, args=(engine, options["interval_s"]), daemon=True).start()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An observation is filed, failures included, and the stage that follows judges it without asking the node again."""
+
+from __future__ import annotations
+
+import json
+from unittest.mock import Mock
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.ascend.vllm.plugins.action import observe, stage
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
+
+OBSERVED = {"path": "/data/model", "files": [], "identity": "1", "_ansible_x": 1, "invocation": {}, "changed": False}
+
+
+@pytest.fixture
+def act(tmp_path):
+    """Return a function (plugin, host, answer) -> the returned value; ``asked`` counts the modules that were run."""
+    def run(plugin, host, answer=None, check_mode=False, **args):
+        def execute(name, module_args, task_vars):
+            run.asked.append(name)
+            accepted(name, module_args)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        loader = DataLoader()
+        task = Mock(args={"stage": "weights", "plan": valid(), **args}, async_val=0, check_mode=check_mode, _uuid="t")
+        action = plugin.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
+        action._execute_module = execute
+        return action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": ["node1", "node2"],
+                                     "report_path": str(tmp_path)})
+
+    run.asked, run.records = [], Records(tmp_path)
+    run.result = lambda host: json.loads((tmp_path / host / "weights.json").read_text("utf-8"))
+    return run
+
+
+def test_an_observation_is_filed_as_plain_data_of_the_module(act):
+    outcome = act(observe, "node1", OBSERVED)
+    assert (outcome["failure"], outcome["reachable"], outcome["observed"]) == (None, True, {})
+    filed = act.records.read_observation("node1", "weights")
+    assert sorted(filed.observed) == ["files", "identity", "path", "round_trip"]
+    assert filed.spent_s >= 0
+
+
+def test_the_stage_judges_what_was_filed_and_asks_nobody(act):
+    act(observe, "node1", OBSERVED)
+    outcome = act(stage, "node1", AssertionError("asked again"))
+    assert act.asked == ["ascend.vllm.weights_info"]
+    assert (outcome["status"], act.result("node1")["observed"]["path"]) == ("failed", "/data/model")
+
+
+def test_without_an_observation_of_the_phase_the_stage_asks(act):
+    act(observe, "node1", OBSERVED, phase="before")
+    act(stage, "node1", OBSERVED)
+    assert act.asked == ["ascend.vllm.weights_info"] * 2
+
+
+@pytest.mark.parametrize(("answer", "check", "said"), [
+    (AnsibleConnectionFailure("timed out\nmore"), "weights.node_reachable", "node1 is not reachable: timed out"),
+    ({"failed": True, "msg": "no python"}, "weights.observation", "ascend.vllm.weights_info failed: no python"),
+])
+def test_a_failure_is_filed_and_recorded_by_the_stage(act, answer, check, said):
+    outcome = act(observe, "node1", answer)
+    assert "failed" not in outcome
+    assert outcome["failure"] == said
+    outcome = act(stage, "node1", AssertionError("asked again"))
+    assert (outcome["failed"], outcome["reachable"]) == (True, outcome["status"] != "failed" or "python" in said)
+    (found,) = act.result("node1")["checks"]
+    assert (found["id"], found["status"], found["message"]) == (check, "failed", said)
+
+
+def test_the_stage_sees_the_other_hosts_that_could_be_observed(act):
+    manifest = {"digest": "d" * 64, "files": [], "bytes": 0, "source": "hub", "repository": "r", "revision": "1"}
+    whole = {**OBSERVED, "files": ["x"], "manifest": manifest, "manifest_path": "/m", "outside": [], "faults": [],
+             "digest": "d" * 64, "shards": {}, "index": [], "config": None, "content_faults": [],
+             "quantization": None, "tokenizer_class": None}
+    act(observe, "node1", whole)
+    act(observe, "node2", {**whole, "manifest": {**manifest, "digest": "e" * 64}})
+    act(stage, "node1")
+    (check,) = (check for check in act.result("node1")["checks"] if check["id"] == "weights.same_on_all_nodes")
+    assert (check["status"], check["message"]) == ("failed", "the model is another than that of node2")
+
+
+def test_check_mode_files_the_observation_and_no_result(act):
+    act(observe, "node1", OBSERVED, check_mode=True)
+    act(stage, "node1", AssertionError("asked again"), check_mode=True)
+    assert act.records.read_observation("node1", "weights")
+    assert not (act.records.root / "node1" / "weights.json").exists()

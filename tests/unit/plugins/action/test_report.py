@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The results that a run removes when it begins, and the report that it ends with."""
+
+from __future__ import annotations
+
+import json
+from unittest.mock import Mock
+
+import jsonschema
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.ascend.vllm.plugins.action.report import ActionModule
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
+
+TABLE = (contract.Check("npu_count", contract.CRITICAL, "All NPUs are present", "Insert the missing NPUs."),)
+SERVICE = {"name": "vllm", "url": "http://10.0.0.1:8888", "served_name": "qwen"}
+
+
+def result(stage, host, holds=True, **observed):
+    checks = contract.Checks(TABLE)
+    checks.expect("npu_count", holds, 8, 8 if holds else 7)
+    return contract.stage_result(stage, host, checks.as_list(), observed=observed, started_at="2026-01-01T00:00:00Z",
+                                 finished_at="2026-01-01T00:00:01Z", duration_s=1.0,
+                                 collection_version=COLLECTION_VERSION)
+
+
+@pytest.fixture
+def act(tmp_path):
+    """Return a function (arguments, check_mode, **variables) -> what the action returned; see also its attributes."""
+    def run(args, check_mode=False, **variables):
+        loader = DataLoader()
+        action = ActionModule(Mock(args=args, async_val=0, check_mode=check_mode), Mock(), Mock(), loader,
+                              Templar(loader=loader, variables={}), Mock())
+        action._display = Mock()
+        returned = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path), **variables})
+        run.shown = [call.args[0] for call in action._display.display.call_args_list]
+        return returned
+
+    run.records = Records(tmp_path)
+    for host in ("node1", "node2", "spare"):
+        for stage in ("npu_driver", "hccl", "serving"):
+            run.records.write_result(result(stage, host))
+    return run
+
+
+def stages_of(records, host):
+    return list(records.read_results(host, contract.STAGES))
+
+
+@pytest.mark.parametrize(("tags", "stages", "kept"), [
+    ({}, list(contract.STAGES), []),
+    ({"ansible_run_tags": ["all"], "ansible_skip_tags": ["hccl"]},
+     [stage for stage in contract.STAGES if stage != "hccl"], ["hccl"]),
+    ({"ansible_run_tags": ["serving", "functional"]}, ["serving", "functional"], ["npu_driver", "hccl"]),
+    ({"ansible_run_tags": ["never_heard_of"]}, [], ["npu_driver", "hccl", "serving"]),
+])
+def test_beginning_removes_the_results_of_the_selected_stages(act, tags, stages, kept):
+    returned = act({"phase": "begin", "hosts": ["node1", "node2"]}, **tags)
+    assert (returned["changed"], returned["stages"]) == (False, stages)
+    assert [stages_of(act.records, host) for host in ("node1", "node2")] == [kept, kept]
+    assert stages_of(act.records, "spare") == ["npu_driver", "hccl", "serving"]
+
+
+def test_beginning_refuses_a_mistyped_stage(act):
+    with pytest.raises(AnsibleActionFail, match=r"--tags names hcl, .* did you mean hccl"):
+        act({"phase": "begin", "hosts": ["node1"]}, ansible_run_tags=["serving", "hcl"])
+    assert stages_of(act.records, "node1") == ["npu_driver", "hccl", "serving"]
+
+
+def test_report_covers_the_expected_hosts_and_no_others(act, root):
+    act.records.write_result(result("hccl", "node2", holds=False))
+    returned = act({"hosts": ["node1", "node2", "lost"]})
+    report = act.records.read_report()
+    jsonschema.validate(report, json.loads((root / "docs/schemas/report-v1.json").read_text("utf-8")))
+    assert report["collection_version"] == COLLECTION_VERSION
+    assert {host: cells["hccl"]["status"] for host, cells in report["hosts"].items()} == {
+        "node1": "passed", "node2": "failed", "lost": "not_run"}
+    assert returned == {"changed": False, "status": "failed", "msg": "1 of 3 hosts failed: node2",
+                        "path": str(act.records.root / "report.md")}
+    assert "node2" in (act.records.root / "report.md").read_text("utf-8")
+    (shown,) = act.shown
+    assert shown.splitlines()[1] == returned["msg"]
+    assert shown.splitlines()[-1] == f"Report: {returned['path']}"
+
+
+def test_service_is_compared_with_the_last_report(act):
+    container = {"started_at": "2026-01-01T08:00:00.5Z"}
+    act.records.write_result(result("serving", "node1", services=[SERVICE], instances=[
+        {"name": "vllm", "state": "ready", "container": container}]))
+    said = "node1 serves qwen at http://10.0.0.1:8888, since 2026-01-01T08:00:00Z"
+    act({"hosts": ["node1"]})
+    assert said in act.shown[0]
+    act({"hosts": ["node1"]})
+    assert said.replace("since", "unchanged since") in act.shown[0]
+
+
+@pytest.mark.parametrize("args", [{"phase": "begin", "hosts": ["node1"]}, {"hosts": ["node1"]}])
+def test_check_mode_writes_and_removes_nothing(act, args):
+    before = sorted(act.records.root.rglob("*"))
+    act(args, check_mode=True)
+    assert sorted(act.records.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("args", "said"), [
+    ({}, "hosts"),
+    ({"hosts": ["node1"], "phase": "middle"}, "value of phase must be one of: begin, end"),
+])
+def test_bad_arguments_are_refused(act, args, said):
+    with pytest.raises(AnsibleActionFail, match=said):
+        act(args)

@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container of an instance: NPUs, mounts, environment, health check and ports."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
+    BF16,
+    COMMAND_W8A8,
+    options,
+    refusal,
+    valid,
+)
+
+
+@pytest.mark.parametrize(("hardware", "devices"), [("atlas_800_a2", 8), ("atlas_800i_a2_32g", 8), ("atlas_800_a3", 16)])
+def test_replicas_auto_uses_every_device_of_the_hardware(hardware, devices):
+    resolved = valid(plan_release="v0.18.0", plan_hardware=hardware, serving_replicas="auto")
+    assert sorted(itertools.chain(*(instance["npus"] for instance in resolved["instances"]))) == list(range(devices))
+    assert resolved["npus"] == list(range(devices))
+
+
+@pytest.mark.parametrize(("inputs", "npus"), [
+    ({"serving_npus": [2, 3]}, [[2, 3]]),
+    ({"serving_npus": ["5", 1, 7], "serving_replicas": "auto"}, [[5, 1]]),
+    ({"serving_tensor_parallel_size": 4}, [[0, 1, 2, 3]]),
+    ({"serving_tensor_parallel_size": "1"}, [[0]]),
+    ({"serving_tensor_parallel_size": 4, "serving_replicas": "2"}, [[0, 1, 2, 3], [4, 5, 6, 7]]),
+])
+def test_placement(inputs, npus):
+    resolved = valid(**inputs)
+    assert [instance["npus"] for instance in resolved["instances"]] == npus
+    assert options(resolved)["--tensor-parallel-size"] == [str(len(npus[0]))]
+
+
+def test_replicas_share_nothing():
+    resolved = valid(serving_replicas="auto")
+    instances = resolved["instances"]
+    assert [instance["npus"] for instance in instances] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert [instance["port"] for instance in instances] == [8888, 8889, 8890, 8891]
+    assert [instance["name"] for instance in instances] == [
+        "vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-1", "vllm-ascend-qwen25-vl-2", "vllm-ascend-qwen25-vl-3"]
+    assert options(resolved, 2)["--port"] == ["8890"]
+    assert [instance["environment"].get("HCCL_HOST_SOCKET_PORT_RANGE") for instance in instances] == [
+        None, "61016-61031", "61032-61047", "61048-61063"]
+    assert [instance["environment"].get("HCCL_NPU_SOCKET_PORT_RANGE") for instance in instances] == [
+        None, "17016-17031", "17032-17047", "17048-17063"]
+    assert instances[1]["environment"]["HCCL_IF_BASE_PORT"] == "61016"
+
+
+def test_more_replicas_do_not_change_the_first():
+    assert valid(serving_replicas=4)["instances"][0] == valid()["instances"][0]
+
+
+@pytest.mark.parametrize(("given", "expected"), [
+    ({"OMP_NUM_THREADS": 10}, {"OMP_NUM_THREADS": "10"}),
+    ({"HCCL_OP_EXPANSION_MODE": "HOST"}, {"HCCL_OP_EXPANSION_MODE": "HOST"}),
+    ({"SHM_BARRIER": None}, {}),
+])
+def test_environment_is_merged_by_name(given, expected):
+    environment = valid(serving_env=given)["instances"][0]["environment"]
+    for name in given:
+        assert environment.get(name) == expected.get(name)
+
+
+def test_site_mounts():
+    resolved = valid(serving_mounts=[{"source": "/srv/cache", "target": "/root/.cache", "read_only": False},
+                                     {"source": "/etc/ssl/ca.pem", "type": "file"}])
+    assert resolved["instances"][0]["mounts"][6:8] == [
+        {"source": "/srv/cache", "target": "/root/.cache", "type": "directory", "read_only": False, "origin": "site"},
+        {"source": "/etc/ssl/ca.pem", "target": "/etc/ssl/ca.pem", "type": "file", "read_only": True, "origin": "site"},
+    ]
+
+
+def test_api_key_is_read_from_a_mounted_file():
+    (instance,) = valid(serving_api_key="set")["instances"]
+    path = "/var/lib/ascend-vllm/secrets.env"
+    assert instance["secrets_path"] == path
+    assert instance["launcher"][-1] == "/run/ascend-vllm/secrets.env"
+    assert instance["mounts"][-1] == {"source": path, "target": "/run/ascend-vllm/secrets.env", "type": "file",
+                                      "read_only": True, "origin": "secrets"}
+    assert instance["command"] == COMMAND_W8A8
+
+
+def test_health_check_of_every_instance():
+    resolved = valid(serving_replicas=2, serving_bind="0.0.0.0", serving_ready_timeout_s=900)
+    assert resolved["health_check"]["host_path"].startswith("/var/lib/ascend-vllm/health/")
+    first, second = (instance["health"] for instance in resolved["instances"])
+    assert first == {
+        "test": ["CMD", "python3", "-IS", "/run/ascend-vllm/health.py", "--host", "127.0.0.1", "--port", "8888",
+                 "--model", "qwen25_vl", "--timeout", "20"],
+        "interval": "30s", "timeout": "65s", "retries": 10, "start_period": "900s"}
+    assert second["test"][second["test"].index("--port") + 1] == "8889"
+    assert valid(serving_restart_hung=True)["instances"][0]["health"]["test"][-2:] == ["--restart-after", "10"]
+
+
+def test_no_health_check():
+    resolved = valid(serving_health_interval_s=0)
+    assert (resolved["health_check"], resolved["instances"][0]["health"]) == (None, None)
+    assert "health" not in {mount["origin"] for mount in resolved["instances"][0]["mounts"]}
+
+
+# (inputs, parts of the one sentence)
+REFUSED = [
+    ({"serving_hccl_port_base": 65530}, ["serving_hccl_port_base", "above 65535"]),
+    ({"serving_replicas": 5}, ["serving_replicas: 5 x 2 NPUs are needed, but only 8"]),
+    ({"serving_replicas": 0}, ["serving_replicas must be an integer from 1"]),
+    ({"serving_npus": [0, 8]}, ["serving_npus", "0 to 7", "0, 8"]),
+    ({"serving_npus": [1, 1]}, ["serving_npus", "different NPU numbers"]),
+    ({"serving_npus": []}, ["serving_npus", "is empty"]),
+    ({"serving_tensor_parallel_size": 3}, ["serving_tensor_parallel_size is 3", "40 attention heads"]),
+    ({"plan_model": BF16, "serving_tensor_parallel_size": 1}, ["62.3 GiB", "57.6 GiB", "raise"]),
+    ({"plan_hardware": "atlas_800i_a2_32g", "plan_model": BF16}, ["31.2 GiB", "28.8 GiB"]),
+    ({"serving_args": {"gpu-memory-utilization": 1.5}}, ["gpu-memory-utilization", "1.5"]),
+    ({"serving_args": {"gpu-memory-utilization": 0.3}}, ["serving_tensor_parallel_size: ", "raise it", "19.2 GiB"]),
+    ({"serving_env": {"VLLM_API_KEY": "k"}}, ["VLLM_API_KEY, which serving_api_key controls"]),
+    ({"serving_env": {"ASCEND_RT_VISIBLE_DEVICES": "0"}}, ["which serving_npus controls"]),
+    ({"serving_env": {"A B": "1"}}, ["serving_env", "A B"]),
+    ({"serving_env": {"A": True}}, ["serving_env", "quote true and false"]),
+    ({"serving_restart_hung": True, "serving_health_interval_s": 0}, ["serving_restart_hung", "health check"]),
+    ({"serving_restart_hung": True, "serving_restart_policy": "on-failure"}, ["serving_restart_hung", "always"]),
+    ({"serving_health_timeout_s": 0}, ["serving_health_timeout_s"]),
+    ({"serving_mounts": [{"target": "/x"}]}, ["serving_mounts", "absolute source"]),
+    ({"serving_mounts": [{"source": "x"}]}, ["serving_mounts"]),
+    ({"serving_mounts": [{"source": "/x", "mode": "ro"}]}, ["serving_mounts"]),
+]
+
+
+@pytest.mark.parametrize(("inputs", "parts"), REFUSED)
+def test_refusals(inputs, parts):
+    message = refusal(**inputs)
+    assert [part for part in parts if part not in message] == []

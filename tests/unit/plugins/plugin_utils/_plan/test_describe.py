@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The text of a plan for people."""
+
+from __future__ import annotations
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
+    valid,
+    valid_group,
+)
+
+
+def test_text_contains_the_whole_plan():
+    resolved = valid(serving_replicas=2, serving_api_key="set", serving_args={"seed": 7})
+    text = describe(resolved, "node1")
+    lines = [line.strip() for line in text.splitlines()]
+    assert lines[0] == f"node1: plan {resolved['hash']}"
+    assert "--seed 7" in lines
+    assert "--max-num-batched-tokens 50000" in lines
+    for instance in resolved["instances"]:
+        for said in [*instance["devices"], instance["url"], instance["name"], instance["secrets_path"]]:
+            assert said in text
+        for name, value in instance["environment"].items():
+            assert f"{name}={value}" in text
+    for warning in resolved["warnings"]:
+        assert warning["message"] in text
+
+
+def test_health_check():
+    assert "no health check" in describe(valid(serving_health_interval_s=0), "node1")
+    assert "checked every 30 s, unhealthy after 10 failures" in describe(valid(), "node1")
+
+
+def test_group():
+    resolved = valid_group("data_parallel")
+    head, other = (describe(found, host) for host, found in resolved.items())
+    assert "data_parallel of node1 (192.0.2.11), node2 (192.0.2.12); this host has rank 1" in other
+    assert "at http://192.0.2.11:8888" in head
+    assert "without an API" in other
+    assert "--headless" in other

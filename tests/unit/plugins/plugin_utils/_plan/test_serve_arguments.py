@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of ``vllm serve``: how they are merged and rendered, and which are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
+    COMMAND_W8A8,
+    options,
+    refusal,
+    valid,
+)
+
+
+@pytest.mark.parametrize(("given", "expected"), [
+    ({"max-num-seqs": 60}, {"--max-num-seqs": ["60"]}),
+    ({"max_num_seqs": "60"}, {"--max-num-seqs": ["60"]}),
+    ({"--max-num-seqs": 60}, {"--max-num-seqs": ["60"]}),
+    ({"enable-prefix-caching": True}, {"--enable-prefix-caching": []}),
+    ({"enable-prefix-caching": "true"}, {"--enable-prefix-caching": []}),
+    ({"enforce-eager": True}, {"--enforce-eager": []}),
+    ({"disable-log-stats": True}, {"--disable-log-stats": []}),
+    ({"compilation-config": {"cudagraph_mode": "FULL_DECODE_ONLY"}},
+     {"--compilation-config": ['{"cudagraph_mode":"FULL_DECODE_ONLY"}']}),
+    ({"additional-config": '{"a": 1}'}, {"--additional-config": ['{"a":1}']}),
+    ({"logits-processors": ["a:B", "c:D"]}, {"--logits-processors": ["a:B", "c:D"]}),
+    ({"seed": 0}, {"--seed": ["0"]}),
+])
+def test_arguments_are_merged_by_name(given, expected):
+    found = options(valid(serving_args=given))
+    assert expected.items() <= found.items()
+    assert len(found) == len(options(valid())) + len(expected.keys() - options(valid()).keys()) - (
+        "--enable-prefix-caching" in expected)
+
+
+@pytest.mark.parametrize(("given", "gone"), [
+    ({"async-scheduling": None}, "--async-scheduling"),
+    ({"enable-prefix-caching": None}, "--no-enable-prefix-caching"),
+    ({"max-num-seqs": None}, "--max-num-seqs"),
+])
+def test_null_removes_an_argument(given, gone):
+    before, after = options(valid()), options(valid(serving_args=given))
+    assert set(before) - set(after) == {gone}
+
+
+def test_false_flag_is_not_written():
+    command = valid(serving_args={"disable-log-stats": False})["instances"][0]["command"]
+    assert command == COMMAND_W8A8
+
+
+def test_order_of_overrides_does_not_matter():
+    one = valid(serving_args={"seed": 1, "block-size": 128})
+    two = valid(serving_args={"block-size": 128, "seed": 1})
+    assert one["hash"] == two["hash"]
+
+
+@pytest.mark.parametrize(("release", "inputs", "expected"), [
+    ("v0.11.0rc1", {}, None),
+    ("v0.18.0", {}, ["600"]),
+    ("v0.18.0", {"serving_drain_timeout_s": 30}, ["30"]),
+    ("v0.18.0", {"serving_args": {"shutdown_timeout": 5}}, ["5"]),
+    ("v0.18.0", {"serving_args": {"shutdown-timeout": None}}, None),
+])
+def test_shutdown_timeout_is_set_if_the_release_has_it(release, inputs, expected):
+    assert options(valid(plan_release=release, **inputs)).get("--shutdown-timeout") == expected
+
+
+@pytest.mark.parametrize(("release", "mode", "environment", "config"), [
+    ("v0.11.0rc1", "", None, None),
+    ("v0.11.0rc1", 0, "0", None),
+    ("v0.13.0", "2", "2", None),
+    ("v0.23.0", 0, None, ['{"weight_nz_mode":0}']),
+])
+def test_weight_nz_is_set_as_the_release_reads_it(release, mode, environment, config):
+    resolved = valid(plan_release=release, serving_weight_nz=mode)
+    assert resolved["instances"][0]["environment"].get("VLLM_ASCEND_ENABLE_NZ") == environment
+    assert options(resolved).get("--additional-config") == config
+
+
+def test_weight_nz_is_added_to_additional_config_of_the_site():
+    resolved = valid(plan_release="v0.23.0", serving_weight_nz=2, serving_args={"additional-config": '{"x": 1}'})
+    assert options(resolved)["--additional-config"] == ['{"weight_nz_mode":2,"x":1}']
+
+
+# (inputs, parts of the one sentence)
+REFUSED = [
+    ({"serving_args": "--max-num-seqs 3"}, ["serving_args must be a mapping"]),
+    ({"serving_args": {"max-num-seq": 3}}, ["no option max-num-seq;", "nearest is max-num-seqs"]),
+    ({"serving_args": {"zzz": 3}}, ["no option zzz; remove it"]),
+    ({"serving_args": {"max-num-seqs": 3, "max_num_seqs": 4}}, ["twice", "max-num-seqs", "max_num_seqs"]),
+    ({"serving_args": {"no-enable-prefix-caching": True}}, ["write enable-prefix-caching: false"]),
+    ({"serving_args": {"nnodes": 2}, "plan_release": "v0.18.0"}, ["sets nnodes, which serving_topology controls"]),
+    ({"serving_args": {"shutdown-timeout": 5}}, ["no option shutdown-timeout", "added in vLLM 0.18.0"]),
+    ({"serving_args": {"swap-space": 5}, "plan_release": "v0.18.0"},
+     ["no option swap-space", "dropped in vLLM 0.18.0"]),
+    ({"serving_args": {"port": 9}}, ["serving_args sets port, which serving_port controls"]),
+    ({"serving_args": {"enforce-eager": "maybe"}}, ["enforce-eager is a switch", "'maybe'"]),
+    ({"serving_args": {"max-num-seqs": True}}, ["max-num-seqs needs a value, but is true"]),
+    ({"serving_args": {"max-num-seqs": "many"}}, ["max-num-seqs must be an integer", "'many'"]),
+    ({"serving_args": {"max-num-seqs": 60000}}, ["max-num-batched-tokens (50000)", "max-num-seqs (60000)"]),
+    ({"serving_args": {"max-num-batched-tokens": 20000, "enable-chunked-prefill": False}},
+     ["without chunked prefill", "(20000)", "(30000)"]),
+    ({"serving_args": {"max-model-len": 200000}}, ["max-model-len is 200000", "128000"]),
+    ({"serving_args": {"additional-config": "x=1"}}, ["additional-config must be a mapping"]),
+    ({"serving_weight_nz": 2}, ["serving_weight_nz must be one of 0, 1 with release v0.11.0rc1"]),
+]
+
+
+@pytest.mark.parametrize(("inputs", "parts"), REFUSED)
+def test_refusals(inputs, parts):
+    message = refusal(**inputs)
+    assert [part for part in parts if part not in message] == []

@@ -1,0 +1,30 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Contexts for the tests of judges."""
+
+from __future__ import annotations
+
+import yaml
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
+
+# Names under which a table of a test gives what is no observation: the field of the context, or None for `measured`.
+FIELDS = {"phase": "phase", "failure": "failure", "check_mode": "check_mode", "forks": "forks",
+          "play_hosts": "play_hosts", "waited": None, "balancer": None, "probe": None, "archive": None,
+          "stager": None, "shared": None}
+
+
+def defaults(role):
+    """The defaults of a role, before templating."""
+    return yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text("utf-8"))
+
+
+def context(plan, observed=None, inputs=None, host="node1", survey=None):
+    """A context; in `observed` tables may also give other fields, by the names of FIELDS."""
+    given = dict(observed or {})
+    fields = {FIELDS[name]: given.pop(name) for name in list(given) if FIELDS.get(name)}
+    measured = {name: given.pop(name) for name in list(given) if name in FIELDS}
+    return Context(host=host, plan=plan, inputs=inputs or {}, observed=given, measured=measured, survey=survey,
+                   **fields)

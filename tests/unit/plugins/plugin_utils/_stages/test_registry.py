@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every stage has a judge with the whole interface, and what a judge asks of a node is a module of ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import STAGES
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Judge
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context, defaults
+
+INTERFACE = sorted(name for name in vars(Judge) if not name.startswith("_"))
+PICTURE = str(ROOT / "roles/functional/files/illustration.png")
+
+
+def test_every_stage_has_a_judge():
+    assert tuple(JUDGES) == STAGES
+    assert INTERFACE == ["CHECKS", "RETURNED", "judge", "request", "survey"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_judge_has_the_whole_interface(stage):
+    assert [name for name in INTERFACE if not hasattr(JUDGES[stage], name)] == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("phase", ["", "before"])
+def test_a_request_is_one_that_the_module_accepts(stage, phase):
+    inputs = {**defaults(stage), "functional_image": PICTURE, "functional_api_key": ""}
+    request = JUDGES[stage].request(context(valid(), {"phase": phase}, inputs))
+    if stage in ("accuracy", "benchmark"):
+        assert request is None  # actions of their own measure
+    else:
+        accepted(request.module, request.arguments)

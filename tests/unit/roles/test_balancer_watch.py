@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The watch beside the balancer reports a hung engine, but neither load nor a server that does not answer."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import jinja2
+import pytest
+from ansible.plugins.filter.core import FilterModule
+
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import hanging_server
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
+
+FILES = ROOT / "roles/balancer/files"
+HEALTH = ROOT / "roles/serving/files"  # where health.py is: on a host it lies beside watch.py
+TEMPLATES = ROOT / "roles/balancer/templates"
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    for name, folder in (("health", HEALTH), ("watch", FILES)):
+        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def server():
+    with hanging_server() as running:
+        yield running
+
+
+def options(port, servers=(), **changes):
+    return dict({"port": port, "interval_s": 0.2, "retries": 3, "api_key": "sesame", "servers": [
+        {"name": f"n1:{number}", "host": "n1", "address": "127.0.0.1", "port": number, "served_name": "q"}
+        for number in servers]}, **changes)
+
+
+def engine_of(watch, server, folder):
+    port = server.server_address[1]
+    found = options(0, [port], interval_s=1)  # a busy machine needs more than the watch's own tests
+    return watch.Engine(found["servers"][0], found, str(folder))
+
+
+def check(engine, times):
+    for _time in range(times):
+        engine.check()
+    return engine.answer()
+
+
+def test_nothing_is_reported_before_the_first_check(watch, server, tmp_path):
+    engine = engine_of(watch, server, tmp_path)
+    assert engine.answer() is None
+    assert check(engine, 1) == "up"
+    assert server.keys == ["Bearer sesame"]
+
+
+def test_idle_engine_that_hangs_is_reported_after_the_retries_and_comes_back(watch, server, tmp_path):
+    engine = engine_of(watch, server, tmp_path)
+    check(engine, 2)
+    server.hangs = True
+    assert check(engine, 2) == "up"
+    # HAProxy reads the word up to the space, and logs what follows #.
+    assert check(engine, 1) == (
+        "down #3 checks in a row failed, the last one: an idle engine does not answer a completion of one token")
+    server.hangs = False
+    assert check(engine, 1) == "up"
+
+
+def test_busy_engine_that_hangs_is_reported_without_a_request_to_it(watch, server, tmp_path):
+    server.running, server.generated = 5, 100
+    engine = engine_of(watch, server, tmp_path)
+    assert check(engine, 3) == "up"
+    assert "engine 0 has 5 requests and did nothing" in check(engine, 1)
+    assert engine.answer().startswith("down #3 checks in a row failed")
+    assert server.keys == []
+
+
+def test_load_is_no_hang_however_long_requests_wait(watch, server, tmp_path):
+    """One more token between two checks is enough; a completion of one token would wait behind all others."""
+    engine = engine_of(watch, server, tmp_path)
+    server.running, server.hangs = 5000, True
+    for _check in range(20):
+        server.generated += 1
+        assert check(engine, 1) == "up"
+    assert server.keys == []
+
+
+def test_server_that_does_not_answer_keeps_its_state(watch, server, tmp_path):
+    engine = engine_of(watch, server, tmp_path)
+    check(engine, 2)
+    engine.api.port = 1
+    assert check(engine, 5) == "up"
+    engine.state["failures"] = 3
+    assert check(engine, 5).startswith("down #3")
+
+
+def test_state_survives_a_restart_of_the_watch(watch, server, tmp_path):
+    check(engine_of(watch, server, tmp_path), 2)
+    server.hangs = True
+    assert check(engine_of(watch, server, tmp_path), 3).startswith("down #3")
+    assert engine_of(watch, server, tmp_path).answer().startswith("down #3")
+
+
+def test_watch_exits_on_an_error(watch, monkeypatch, capsys):
+    ended = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    watch.watch(None, 1)
+    assert ended == [1]
+    assert "AttributeError" in capsys.readouterr().err
+
+
+def ask(port, name):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(name.encode() + b"\n")
+        return b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+
+
+def wait_for(port, name, word):
+    deadline, said = time.monotonic() + 20, None
+    while time.monotonic() < deadline:
+        try:
+            said = ask(port, name)
+        except ConnectionRefusedError:  # not started yet
+            pass
+        if said is not None and said.startswith(word):
+            return said
+        time.sleep(0.05)
+    pytest.fail(f"{name} is {said!r} after 20 s, not {word}")
+
+
+def test_the_program_from_up_to_down_to_up(server, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    number = server.server_address[1]
+    name = f"n1:{number}"
+    (tmp_path / "watch.json").write_text(json.dumps(options(port, [number])))
+    for program in (HEALTH / "health.py", FILES / "watch.py"):
+        shutil.copy(program, tmp_path)
+    program = subprocess.Popen([sys.executable, "-B", tmp_path / "watch.py", tmp_path / "watch.json", tmp_path],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert wait_for(port, name, "up") == "up\n"
+        assert ask(port, "n1:1") == ""
+        server.hangs = True
+        assert wait_for(port, name, "down").startswith("down #3 checks in a row failed")
+        server.hangs = False
+        wait_for(port, name, "up")
+    finally:
+        program.terminate()
+    assert "sesame" not in program.communicate(timeout=5)[0]
+
+
+def rendered(name, **changes):
+    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
+                                     loader=jinja2.FileSystemLoader(str(TEMPLATES)))
+    environment.filters.update(FilterModule().filters())
+    variables = {
+        "ansible_managed": "managed", "serving_api_key": 'a%20$b"c', "balancer_bind": "0.0.0.0",
+        "balancer_port": 8080, "balancer_timeout_s": 3600, "balancer_max_connections": 8192,
+        "balancer_watch_interval_s": 10, "balancer_watch_retries": 3,
+        "balancer_watch_port": 8079, "__balancer_plan": {"servers": options(0, [8888, 8889])["servers"]}}
+    return environment.get_template(name).render(**{**variables, **changes})
+
+
+def test_balancer_queries_the_watch_for_every_server():
+    lines = [line.strip() for line in rendered("balancer.cfg.j2").splitlines()]
+    assert "default-server agent-check agent-inter 2s agent-addr 127.0.0.1 agent-port 8079" in lines
+    assert [line for line in lines if line.startswith("server ")] == [
+        f"server n1:{port} 127.0.0.1:{port} agent-send n1:{port}\\n" for port in (8888, 8889)]
+
+
+def test_balancer_without_a_watch_has_no_agent_checks():
+    lines = [line.strip() for line in rendered("balancer.cfg.j2", balancer_watch_interval_s=0).splitlines()]
+    assert [line for line in lines if line.startswith("server ")] == [
+        f"server n1:{port} 127.0.0.1:{port}" for port in (8888, 8889)]
+    assert not [line for line in lines if "agent" in line]
+
+
+def test_watch_reads_what_the_role_writes():
+    found = json.loads(rendered("watch.json.j2"))
+    assert found == options(8079, [8888, 8889], interval_s=10.0, api_key='a%20$b"c')
