@@ -37,8 +37,8 @@ class ActionModule(StageAction):
         compared, instance = self._compared(inputs["accuracy_compare_with"]), serving_instances(plan)[0]
         found = run_job(self.call, self.say, {
             "api_key": inputs["accuracy_api_key"], "executable": inputs["accuracy_executable"],
-            "datasets": inputs["accuracy_datasets"], "num_prompts": inputs["accuracy_num_prompts"],
-            "server": scores.server(plan, instance, inputs),
+            "datasets": [{key: dataset[key] for key in ("name", "path")} for dataset in inputs["accuracy_datasets"]],
+            "num_prompts": inputs["accuracy_num_prompts"], "server": scores.server(plan, instance, inputs),
         }, inputs["accuracy_timeout_s"], "accuracy_timeout_s")
         found["instance"] = instance["name"]
         found["scores"] = scores.scores(

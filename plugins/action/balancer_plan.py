@@ -16,8 +16,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory i
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
 
-EVERY_ADDRESS = ("0.0.0.0", "::", "*")
-
 
 class ActionModule(ActionBase):
     """See plugins/modules/balancer_plan.py."""
@@ -53,7 +51,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
         bind, port = settings["balancer_bind"], settings["balancer_port"]
         services = [{"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
-                     "url": self._url(bind, inputs[name]["serving_address"], port)} for name in managed]
+                     "url": balancer.url(bind, inputs[name]["serving_address"], port)} for name in managed]
         hosts = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
                 "ports": ports}
@@ -64,7 +62,3 @@ class ActionModule(ActionBase):
             return plans[host]
         except AnsibleActionFail as refused:
             raise AnsibleActionFail(f"The balancer was not set up. {refused}") from refused
-
-    @staticmethod
-    def _url(bind, address, port):
-        return f"http://{address if bind in EVERY_ADDRESS else bind}:{port}"

@@ -16,8 +16,10 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import HostInputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, timestamp
@@ -69,6 +71,7 @@ class ActionModule(ClientsMixin, StageAction):
         plan = self.context.plan
         self._catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
         self._known = bench_options(self._catalogue, plan["release"]["vllm"], "serve")
+        self.inputs = {**self.inputs, "benchmark_balancer_url": self._balancer_url()}
         wanted = self._wanted(plan, self.inputs)
         if step == "begin":
             looks = [] if self._task.check_mode else [targets.look(self._instances())]
@@ -97,6 +100,20 @@ class ActionModule(ClientsMixin, StageAction):
         real = not self._task.check_mode
         return {"targets": chosen, "ais_bench": real and targets.AIS_BENCH in inputs["benchmark_tools"],
                 "balancer": real and targets.BALANCER in chosen}
+
+    def _balancer_url(self):
+        """Return the URL of the balancer to measure, empty for none.
+
+        With auto it is the balancer of this cluster, unless some nodes behind it are not in the play: the load is that
+        of the instances in the play.
+        """
+        if self.inputs["benchmark_balancer_url"] != "auto":
+            return self.inputs["benchmark_balancer_url"]
+        inputs = role_inputs(self._templar, self.task_vars, "balancer")
+        if not inputs["balancer_enabled"] or set(inputs["balancer_nodes"]) - set(self.task_vars["ansible_play_hosts"]):
+            return ""
+        host = HostInputs(self._templar, self.task_vars, ("serving",))[inputs["balancer_hosts"][0]]
+        return balancer.url(inputs["balancer_bind"], host["serving_address"], inputs["balancer_port"])
 
     # --- the steps: each adds to what is kept ------------------------------------------------------------------------
 
@@ -180,7 +197,7 @@ class ActionModule(ClientsMixin, StageAction):
         (asked,) = self.call("ascend.vllm.chat_info", servers=[{"name": name, "url": url}],
                              requests=vllm_bench.warm_up(self.context.plan, self.inputs),
                              api_key=self.inputs["benchmark_api_key"],
-                             timeout=self.inputs["benchmark_ready_timeout_s"])["servers"]
+                             timeout_s=self.inputs["benchmark_ready_timeout_s"])["servers"]
         answers, models = list(asked["answers"].values()), asked["models"]
         answered = sum(answer["status"] == 200 for answer in answers)
         named = self.context.plan["model"]["served_name"] in (models.get("models") or [])
@@ -319,7 +336,7 @@ class ActionModule(ClientsMixin, StageAction):
 
     def _pause(self, instance, state):
         self.call("ascend.vllm.benchmark_pause", service=instance["name"], client=vllm_bench.client_name(instance),
-                  state=state, grace=self.inputs["benchmark_offline_guard_s"],
+                  state=state, grace_s=self.inputs["benchmark_offline_guard_s"],
                   docker_socket=self.context.plan["docker_socket"])
 
     def _restore(self, plan, instance):
@@ -329,7 +346,7 @@ class ActionModule(ClientsMixin, StageAction):
         until = time.monotonic() + self.inputs["benchmark_restore_timeout_s"]
         while time.monotonic() < until:
             asked = self.call("ascend.vllm.chat_info", servers=[{"name": instance["name"], "url": instance["url"]}],
-                                 api_key=self.inputs["benchmark_api_key"], timeout=WATCH_S)["servers"][0]
+                                 api_key=self.inputs["benchmark_api_key"], timeout_s=WATCH_S)["servers"][0]
             if plan["model"]["served_name"] in (asked["models"].get("models") or []):
                 return True
             time.sleep(RESTORE_POLL_S)

@@ -6,74 +6,135 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: balancer_info
-short_description: Query the servers of the balancer on this host
+short_description: Return the state of the balancer on this host and of its servers
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Queries the HAProxy of the unit C(ascend-vllm-balancer) for its servers and, with O(url), requests a completion
     through it.
-  - Changes nothing. A balancer that does not answer is reported in RV(error) and does not fail the task.
+  - The module does not fail if the balancer does not answer.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
 options:
   socket:
-    description: The admin socket.
+    description: The admin socket of HAProxy.
     type: path
     default: /run/ascend-vllm-balancer/admin.sock
   url:
-    description: Address of the balancer, such as V(http://10.0.0.1:8080). Without it no completion is requested.
+    description: The URL of the balancer, such as V(http://10.0.0.1:8080). If not set, no completion is requested.
     type: str
   port:
-    description: Port of the balancer, for which RV(holder) is returned.
+    description: The port of the balancer. If set, RV(holder) says whether another process listens on it.
     type: int
   served_name:
-    description: The name of the model in requests.
+    description: The served name of the model.
     type: str
     default: ""
   api_key:
-    description: The key of the service.
+    description: The API key of the service.
     type: str
     default: ""
   timeout_s:
-    description: Seconds that the completion may take.
+    description: Time limit of the completion in seconds.
     type: float
     default: 20
-attributes:
-  check_mode:
-    support: full
-    description: The same is returned; the module never changes anything.
 seealso:
   - module: ascend.vllm.balancer_server
 """
 
 EXAMPLES = r"""
-- name: Query the servers of the balancer
+- name: Get the servers of the balancer
   ascend.vllm.balancer_info:
   register: balancer
+
+- name: Fail if an instance receives no requests
+  ansible.builtin.assert:
+    that: balancer.servers | rejectattr('status', 'equalto', 'UP') | length == 0
+
+- name: Request a completion through the balancer
+  ascend.vllm.balancer_info:
+    url: http://10.0.0.1:8080
+    served_name: qwen25_vl
+    api_key: "{{ vault_api_key }}"
 """
 
 RETURN = r"""
 error:
-  description: Why HAProxy could not be queried, or null.
+  description: Why HAProxy did not answer, or null.
   type: str
-  returned: always
+  returned: success
 servers:
-  description:
-    - The instances, each with C(name), C(host), C(status) (V(UP), V(DRAIN), V(MAINT) or V(DOWN)), C(taken_out)
-      (whether it was set to drain or maintenance), C(sessions) (requests in progress), C(check) (result of the last
-      health check), C(watched) (whether the watch for hung engines answers, null where there is none) and C(engine)
-      (the state of the engine according to the watch).
+  description: The servers, in the order of the configuration.
   type: list
   elements: dict
-  returned: always
+  returned: success
+  contains:
+    name:
+      description: The name of the server.
+      type: str
+      sample: node1:8888
+    host:
+      description: The inventory name of the node.
+      type: str
+      sample: node1
+    status:
+      description: V(UP), V(DRAIN), V(MAINT) or V(DOWN). With V(DRAIN) a server only finishes its requests.
+      type: str
+    taken_out:
+      description: Whether an operator has set V(DRAIN) or V(MAINT), which the status of a server that is down hides.
+      type: bool
+    sessions:
+      description: The number of requests in progress.
+      type: int
+    check:
+      description: The result of the last health check.
+      type: str
+      sample: L7OK/200
+    watched:
+      description: Whether the watch for hung engines answers, or null if there is none.
+      type: bool
+    engine:
+      description: The last state that the watch reported.
+      type: str
+      sample: up
 holder:
   description: The process other than the balancer that listens on O(port), or null.
   type: str
-  returned: always
+  returned: success
   sample: process 111 (sshd)
 completion:
-  description: The response to the completion, with C(status) and, where it failed, C(error); null without O(url).
+  description: The answer to the completion, or null if none was requested or HAProxy did not answer.
   type: dict
-  returned: always
+  returned: success
+  contains:
+    status:
+      description: The HTTP status, or null without a response.
+      type: int
+    text:
+      description: The text of the answer.
+      type: str
+      returned: with an answer
+    finish_reason:
+      description: Why the answer ended, or null.
+      type: str
+      returned: with an answer
+    prompt_tokens:
+      description: The length of the prompt in tokens.
+      type: int
+      returned: with an answer
+    completion_tokens:
+      description: The length of the answer in tokens.
+      type: int
+      returned: with an answer
+    latency_s:
+      description: Seconds until the whole answer was received.
+      type: float
+    error:
+      description: The message of a refusal or failure.
+      type: str
+      returned: on error
 """
 
 from typing import TYPE_CHECKING
@@ -87,11 +148,13 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Se
 if TYPE_CHECKING:
     from typing import Any
 
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer
+
 SOCKET_TIMEOUT_S = 5
 
 
-def complete(params: dict[str, Any]) -> dict[str, Any]:
-    """Return the response to a completion of one token."""
+def complete(params: dict[str, Any]) -> Answer:
+    """Return the answer to one completion of one token."""
     server = Server(params["url"], params["api_key"], params["timeout_s"])
     return server.ask({"endpoint": "/v1/completions", "body": {
         "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})

@@ -6,26 +6,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: balancer_server
-short_description: Drain or enable a node in the balancer on this host
+short_description: Drain the servers of a node in the balancer, or make them ready again
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Sets the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) through its admin socket.
-  - With O(state=drain) the node gets no new requests and finishes those in progress. With O(state=ready) it gets
-    requests as soon as its health checks pass.
+  - Sets the state of the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) on this host, through its
+    admin socket.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
 options:
   node:
-    description: Inventory name of the node.
+    description: The inventory name of the node.
     type: str
     required: true
   state:
-    description: State of the servers of the node.
+    description:
+      - With V(drain) a node receives no new requests and finishes those in progress.
+      - With V(ready) a node receives requests as soon as its health checks pass.
     type: str
     choices: [ready, drain]
     required: true
   keep_serving:
-    description: Whether draining fails when no server of another node could take the requests.
+    description: Whether the module fails instead of draining the last node that serves.
     type: bool
     default: false
   wait_s:
@@ -34,15 +37,18 @@ options:
     type: float
     default: 0
   socket:
-    description: The admin socket.
+    description: The admin socket of HAProxy.
     type: path
     default: /run/ascend-vllm-balancer/admin.sock
 attributes:
   check_mode:
     support: full
-    description: Returns whether a state would be set, and does not wait.
+    details:
+      - In check mode O(wait_s) is ignored.
+  diff_mode:
+    support: none
 notes:
-  - HAProxy loses this state when it reloads its configuration.
+  - The state is lost when HAProxy reloads its configuration.
 seealso:
   - module: ascend.vllm.balancer_info
 """
@@ -52,42 +58,88 @@ EXAMPLES = r"""
   ascend.vllm.balancer_server:
     node: node1
     state: drain
+    keep_serving: true
     wait_s: 600
+  delegate_to: node2
+
+- name: Send requests to node1 again
+  ascend.vllm.balancer_server:
+    node: node1
+    state: ready
+    wait_s: 30
   delegate_to: node2
 """
 
 RETURN = r"""
 error:
-  description: Why HAProxy could not be queried, or null. For O(state=drain) it need not run.
+  description: Why HAProxy did not answer, or null. The module does not fail because of it.
   type: str
-  returned: always
+  returned: success
 servers:
-  description: The servers of the node, as M(ascend.vllm.balancer_info) returns them.
+  description: The servers of the node.
   type: list
   elements: dict
-  returned: always
+  returned: success
+  contains:
+    name:
+      description: The name of the server.
+      type: str
+      sample: node1:8888
+    host:
+      description: The inventory name of the node.
+      type: str
+      sample: node1
+    status:
+      description: V(UP), V(DRAIN), V(MAINT) or V(DOWN). With V(DRAIN) a server only finishes its requests.
+      type: str
+    taken_out:
+      description: Whether an operator has set V(DRAIN) or V(MAINT), which the status of a server that is down hides.
+      type: bool
+    sessions:
+      description: The number of requests in progress.
+      type: int
+    check:
+      description: The result of the last health check.
+      type: str
+      sample: L7OK/200
+    watched:
+      description: Whether the watch for hung engines answers, or null if there is none.
+      type: bool
+    engine:
+      description: The last state that the watch reported.
+      type: str
+      sample: up
 settled:
-  description: Whether the servers reached the state within O(wait_s).
+  description:
+    - Whether the last request was finished, or the health checks passed.
+    - With O(state=drain) also true if HAProxy does not answer, since there is nothing to drain then.
   type: bool
-  returned: always
+  returned: success
 """
 
 import time
+from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import Ask, BalancerServer, NodeState
 
 SOCKET_TIMEOUT_S = 5
 INTERVAL_S = 0.5
 
 
 class Refused(Exception):
-    """The state is not set and nothing was changed; the message is one sentence."""
+    """Nothing was changed; the message is one sentence."""
 
 
-def change(ask, params, dry=False):
-    """Set the state of the servers of the node; return whether one was in another state."""
+def change(ask: Ask, params: Mapping[str, Any], dry: bool = False) -> bool:
+    """Set the state of the servers of the node; returns True if one had another state. ``dry`` changes nothing."""
     servers = haproxy.servers(ask)
     own = [server for server in servers if server["host"] == params["node"]]
     pending = [server for server in own if server["taken_out"] == (params["state"] == "ready")]
@@ -101,11 +153,11 @@ def change(ask, params, dry=False):
     return bool(pending)
 
 
-def settle(ask, params):
-    """Wait for the state; return ``(servers of the node, settled)``. During a reload the balancer may not answer."""
+def settle(ask: Ask, params: Mapping[str, Any]) -> tuple[list[BalancerServer], bool]:
+    """Wait for the last request or the health checks; returns the servers of the node, and True on success."""
     deadline = time.monotonic() + params["wait_s"]
     while True:
-        own = []
+        own: list[BalancerServer] = []
         try:
             own = [server for server in haproxy.servers(ask) if server["host"] == params["node"]]
             if params["state"] == "drain":
@@ -113,7 +165,7 @@ def settle(ask, params):
             else:
                 settled = bool(own) and all(server["status"] == haproxy.UP and server["engine"] != haproxy.NOT_ASKED
                                             for server in own)
-        except haproxy.BalancerError:
+        except haproxy.BalancerError:  # it may be reloading
             if time.monotonic() >= deadline:
                 raise
             settled = False
@@ -122,11 +174,11 @@ def settle(ask, params):
         time.sleep(INTERVAL_S)
 
 
-def _states(servers):
+def _states(servers: list[BalancerServer]) -> str:
     return ", ".join("%s is %s" % (server["name"], server["status"]) for server in servers)
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         "node": {"type": "str", "required": True},
         "state": {"type": "str", "choices": ["ready", "drain"], "required": True},
@@ -136,13 +188,13 @@ def main():
     })
     params = dict(module.params, wait_s=0 if module.check_mode else module.params["wait_s"])
     ask = haproxy.asker(params["socket"], SOCKET_TIMEOUT_S)
-    result = {"changed": False, "error": None, "servers": [], "settled": False}
+    result: NodeState = {"changed": False, "error": None, "servers": [], "settled": False}
     try:
         result["changed"] = change(ask, params, module.check_mode)
         result["servers"], result["settled"] = settle(ask, params)
     except haproxy.BalancerError as error:
-        # Where nothing balances, nothing has to be drained.
-        result.update(error=str(error), settled=params["state"] == "drain")
+        # Without a balancer there is nothing to drain.
+        result["error"], result["settled"] = str(error), params["state"] == "drain"
     except Refused as refusal:
         module.fail_json(msg=str(refusal))
     module.exit_json(**result)

@@ -12,9 +12,12 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Describes the container of the service, and the client's container with the end of its log.
-  - With O(wait) it returns as soon as the client has ended, so that one call watches for a while.
+  - With O(wait_s) it returns as soon as the client has ended, so that one call watches for a while.
   - The result is read out of the client's file system, so nothing is left on the node.
-extends_documentation_fragment: ascend.vllm.docker
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
 options:
   service:
     description: The name of the service's container.
@@ -29,7 +32,7 @@ options:
   client:
     description: The name of the client's container.
     type: str
-  wait:
+  wait_s:
     description: Seconds to wait for the client to end.
     type: float
     default: 0
@@ -40,10 +43,6 @@ options:
     description: A larger result is not read.
     type: int
     default: 4194304
-attributes:
-  check_mode:
-    support: full
-    description: Nothing is changed.
 """
 
 EXAMPLES = r"""
@@ -51,7 +50,7 @@ EXAMPLES = r"""
   ascend.vllm.benchmark_info:
     service: vllm-ascend-qwen25-vl
     client: vllm-ascend-qwen25-vl-benchmark
-    wait: 10
+    wait_s: 10
     result: /tmp/ascend-vllm-benchmark.json
 """
 
@@ -137,7 +136,7 @@ def client_of(docker: DockerEngine, name: str, wait_s: float) -> dict[str, Any] 
 def observe(options: dict[str, Any]) -> dict[str, Any]:
     """Return what the module returns; raises DockerError."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
-    client = client_of(docker, options["client"], options["wait"]) if options["client"] else None
+    client = client_of(docker, options["client"], options["wait_s"]) if options["client"] else None
     result = None
     if client and not client["running"] and options["result"]:
         content = docker.read_file(options["client"], options["result"], options["maximum_bytes"])
@@ -152,7 +151,7 @@ def main() -> None:
         "model_path": {"type": "path"},
         "driver_version_file": {"type": "path"},
         "client": {"type": "str"},
-        "wait": {"type": "float", "default": 0},
+        "wait_s": {"type": "float", "default": 0},
         "result": {"type": "str"},
         "maximum_bytes": {"type": "int", "default": 4 * 1024 * 1024},
         "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},

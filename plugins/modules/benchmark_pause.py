@@ -13,7 +13,9 @@ author:
 description:
   - Stops the container of the service and leaves a guard process on the node, which starts it again when no client of
     the benchmark has run for a while. So the service comes back even when the controller or the connection is lost.
-extends_documentation_fragment: ascend.vllm.docker
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._docker
 options:
   state:
     description: C(paused) stops the service, C(resumed) starts it again and ends the guard.
@@ -28,18 +30,21 @@ options:
     description: The name of the client's container.
     type: str
     required: true
-  grace:
+  grace_s:
     description: Seconds without a running client after which the guard starts the service.
     type: int
     default: 120
-  stop_timeout:
+  stop_timeout_s:
     description: Seconds that the service has to end before it is killed.
     type: int
     default: 60
 attributes:
   check_mode:
     support: full
-    description: Nothing is stopped or started.
+    details:
+      - Nothing is stopped or started.
+  diff_mode:
+    support: none
 """
 
 EXAMPLES = r"""
@@ -111,15 +116,15 @@ def start_guard(options: dict[str, Any], folder: str) -> None:
                        ("on-duty", "")):
         with open(os.path.join(folder, name), "w", encoding="utf-8") as stream:
             stream.write(text)
-    pause_s = min(PAUSE_S, max(1, options["grace"]))
+    pause_s = min(PAUSE_S, max(1, options["grace_s"]))
     background.start([sys.executable, "guard.py", options["docker_socket"], options["service"], options["client"],
-                      str(options["grace"]), str(pause_s)], folder, dict(os.environ))
+                      str(options["grace_s"]), str(pause_s)], folder, dict(os.environ))
 
 
 def pause(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> None:
     """Stop the service, which the guard starts again if nobody else does."""
     start_guard(options, folder)
-    docker.post("/containers/%s/stop?t=%d" % (options["service"], options["stop_timeout"]), options["stop_timeout"])
+    docker.post("/containers/%s/stop?t=%d" % (options["service"], options["stop_timeout_s"]), options["stop_timeout_s"])
 
 
 def resume(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> None:
@@ -133,8 +138,8 @@ def main() -> None:
         "state": {"type": "str", "choices": ["paused", "resumed"], "required": True},
         "service": {"type": "str", "required": True},
         "client": {"type": "str", "required": True},
-        "grace": {"type": "int", "default": 120},
-        "stop_timeout": {"type": "int", "default": 60},
+        "grace_s": {"type": "int", "default": 120},
+        "stop_timeout_s": {"type": "int", "default": 60},
         "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
     })
     options = module.params

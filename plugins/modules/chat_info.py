@@ -6,13 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: chat_info
-short_description: Send requests to OpenAI-compatible servers and tell what came back
+short_description: Send requests to OpenAI-compatible servers and return the answers
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Asks every server for its models, then sends the requests one after another.
-  - A refusal, a time-out and a dead server are returned, not raised. Proxy settings of the node do not apply.
+  - Sends C(GET /v1/models) to every server, and then the requests one after another.
+  - A refusal, a timeout and a dead server are returned and do not make the module fail.
+  - The proxy settings of the node are ignored.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
 options:
   servers:
     description: The servers.
@@ -21,25 +25,25 @@ options:
     required: true
     suboptions:
       name:
-        description: The name under which the answers are returned.
+        description: The name of the server in the result.
         type: str
         required: true
       url:
-        description: The address, such as C(http://10.0.0.1:8888).
+        description: The base URL, such as V(http://10.0.0.1:8888).
         type: str
         required: true
   requests:
-    description: The requests, sent in this order.
+    description: The requests, in the order in which they are sent.
     type: list
     elements: dict
     default: []
     suboptions:
       id:
-        description: The name under which the answer is returned.
+        description: The name of the answer in the result.
         type: str
         required: true
       endpoint:
-        description: The path, such as C(/v1/chat/completions).
+        description: The path, such as V(/v1/chat/completions).
         type: str
         required: true
       body:
@@ -47,29 +51,31 @@ options:
         type: dict
         required: true
       key:
-        description: Which API key the request carries.
+        description: The API key to send - V(given) is O(api_key), V(wrong) another one, V(none) no key.
         type: str
         choices: [given, wrong, none]
         default: given
       prompt_tokens_over_limit:
-        description: Replaces the prompt by as many tokens as the server's limit plus this number.
+        description:
+          - Replaces the prompt by one of as many tokens as the C(max_model_len) of the server plus this number, which
+            may be negative.
         type: int
   api_key:
-    description: The key of the servers.
+    description: The API key of the servers.
     type: str
     default: ""
-  timeout:
-    description: Seconds that one answer may take. After one that takes longer no more are sent to that server.
+  timeout_s:
+    description: Time limit of one answer in seconds. After a timeout no more requests are sent to that server.
     type: float
     default: 120
 attributes:
   check_mode:
-    support: full
-    description: The requests are sent; they change nothing.
+    details:
+      - The requests are sent in check mode, too.
 """
 
 EXAMPLES = r"""
-- name: Ask the model
+- name: Send a question to the model
   ascend.vllm.chat_info:
     servers:
       - {name: vllm-ascend, url: "http://10.0.0.1:8888"}
@@ -77,11 +83,34 @@ EXAMPLES = r"""
       - id: hello
         endpoint: /v1/chat/completions
         body: {model: qwen25_vl, messages: [{role: user, content: Hello}]}
+  register: chat
+
+- name: Show the answer
+  ansible.builtin.debug:
+    msg: "{{ chat.servers[0].answers.hello.text }}"
+
+- name: Get the served names and the limits of two servers
+  ascend.vllm.chat_info:
+    servers:
+      - {name: node1, url: "http://10.0.0.1:8888"}
+      - {name: node2, url: "http://10.0.0.2:8888"}
+    api_key: "{{ vault_api_key }}"
+    timeout_s: 10
+
+- name: Check that a prompt beyond the limit is refused
+  ascend.vllm.chat_info:
+    servers:
+      - {name: vllm-ascend, url: "http://10.0.0.1:8888"}
+    requests:
+      - id: too_long
+        endpoint: /v1/completions
+        body: {model: qwen25_vl, max_tokens: 1}
+        prompt_tokens_over_limit: 1
 """
 
 RETURN = r"""
 servers:
-  description: What each server answered, in the order given.
+  description: The answers of the servers, in the order of O(servers).
   type: list
   elements: dict
   returned: success
@@ -90,21 +119,72 @@ servers:
       description: The name of the server.
       type: str
     url:
-      description: Its address.
+      description: The base URL.
       type: str
     models:
-      description: The answer to C(GET /v1/models), with C(models) and C(max_model_len).
+      description: The answer to C(GET /v1/models).
       type: dict
+      contains:
+        status:
+          description: The HTTP status, or null without a response.
+          type: int
+        models:
+          description: The served names.
+          type: list
+          elements: str
+        max_model_len:
+          description: The longest sequence in tokens, or null.
+          type: int
+        latency_s:
+          description: Seconds until the whole answer was received.
+          type: float
+        error:
+          description: The message of a refusal or failure.
+          type: str
+          returned: on error
     answers:
-      description: >-
-        By the id of the request C(status), C(text), C(finish_reason), C(prompt_tokens), C(completion_tokens),
-        C(latency_s), C(time_to_first_token_s), C(chunks), C(ended) and C(error), as far as they apply.
+      description: The answers, with the id of the request as key. Values that do not apply are left out.
       type: dict
+      contains:
+        status:
+          description: The HTTP status, or null without a response.
+          type: int
+        sent:
+          description: False if the request was not sent.
+          type: bool
+        text:
+          description: The text of the answer, cut to 2000 characters.
+          type: str
+        finish_reason:
+          description: Why the answer ended, or null.
+          type: str
+          sample: stop
+        prompt_tokens:
+          description: The length of the prompt in tokens.
+          type: int
+        completion_tokens:
+          description: The length of the answer in tokens.
+          type: int
+        latency_s:
+          description: Seconds until the whole answer was received.
+          type: float
+        time_to_first_token_s:
+          description: Seconds until the first text of a stream.
+          type: float
+        chunks:
+          description: The number of events with text in a stream.
+          type: int
+        ended:
+          description: Whether the closing event of a stream was received.
+          type: bool
+        error:
+          description: The message of a refusal or failure.
+          type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server, ask_all
 
 REQUEST = {
     "id": {"type": "str", "required": True},
@@ -115,32 +195,17 @@ REQUEST = {
 }
 
 
-def ask_all(name, server, requests):
-    """The observation of one server. One that does not answer is not asked again: each would cost the time-out."""
-    found = {"name": name, "url": server.url, "models": server.models(), "answers": {}}
-    silent = found["models"]["status"] is None
-    for request in requests:
-        if silent:
-            found["answers"][request["id"]] = {"status": None, "sent": False,
-                                               "error": "not sent, since the server does not answer"}
-            continue
-        answer = server.ask(request)
-        found["answers"][request["id"]] = answer
-        silent = answer["status"] is None and answer.get("sent", True)
-    return found
-
-
-def main():
+def main() -> None:
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         "servers": {"type": "list", "elements": "dict", "required": True, "options": {
             "name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}}},
         "requests": {"type": "list", "elements": "dict", "default": [], "options": REQUEST},
         "api_key": {"type": "str", "default": "", "no_log": True},
-        "timeout": {"type": "float", "default": 120},
+        "timeout_s": {"type": "float", "default": 120},
     })
     options = module.params
     module.exit_json(changed=False, servers=[
-        ask_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout"]), options["requests"])
+        ask_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"]), options["requests"])
         for entry in options["servers"]])
 
 

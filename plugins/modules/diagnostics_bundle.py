@@ -16,7 +16,9 @@ description:
   - Containers are taken in every state, also those that have exited and those that an upgrade keeps.
   - Secrets are masked before anything is written.
   - The logs are triaged, and the likely causes returned, the most likely one first.
-extends_documentation_fragment: ascend.vllm.docker
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._docker
 options:
   path:
     description: The archive to write, a C(.tar.gz). Only root can read it.
@@ -26,7 +28,7 @@ options:
     description: How many lines of each container's log are taken, from its end.
     type: int
     default: 5000
-  timeout:
+  timeout_s:
     description: Seconds that one tool, and one answer of Docker, may take.
     type: int
     default: 20
@@ -42,7 +44,10 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Everything is collected and triaged, and no archive is written.
+    details:
+      - Everything is collected and triaged, and no archive is written.
+  diff_mode:
+    support: none
 """
 
 EXAMPLES = r"""
@@ -169,7 +174,7 @@ def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
 def sources(docker: DockerEngine, ours: list[dict[str, Any]],
             options: dict[str, Any]) -> dict[str, Callable[[], Collected]]:
     """Return ``{file name: function that collects its text}``."""
-    timeout, driver = options["timeout"], options["driver_path"]
+    timeout, driver = options["timeout_s"], options["driver_path"]
     commands = dict(COMMANDS)
     for npu in options["npus"]:
         for query in FABRIC:
@@ -193,7 +198,7 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]],
 
 def collect(options: dict[str, Any]) -> dict[str, Collected]:
     """Return ``{file name: (text, exit code)}``, collected side by side, secrets masked."""
-    docker = DockerEngine(options["docker_socket"], options["timeout"])
+    docker = DockerEngine(options["docker_socket"], options["timeout_s"])
     ours = our_containers(docker)
     wanted = sources(docker, ours, options)
     with ThreadPoolExecutor(max_workers=8) as pool:
@@ -230,7 +235,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "log_lines": {"type": "int", "default": 5000},
-            "timeout": {"type": "int", "default": 20},
+            "timeout_s": {"type": "int", "default": 20},
             "npus": {"type": "list", "elements": "int", "default": []},
             "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},

@@ -14,6 +14,10 @@ description:
   - Runs the queries for all NPUs in one call, NPUs side by side and one query at a time for each NPU.
   - Reads C(/etc/hccn.conf) and the IPv4 addresses of the host's interfaces.
   - A query that fails or hangs is an answer too, with the tool's message; the module fails only without C(hccn_tool).
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
 options:
   npus:
     description: The numbers of the NPUs. Left out, those that have a device C(/dev/davinciN).
@@ -38,11 +42,6 @@ options:
     description: A container image to look for on the node. Empty when it does not matter.
     type: str
     default: ""
-extends_documentation_fragment: ascend.vllm.docker
-attributes:
-  check_mode:
-    support: full
-    description: Nothing is ever changed.
 """
 
 EXAMPLES = r"""
@@ -98,7 +97,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import network
 
 if TYPE_CHECKING:
-    from typing import Any
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnConf
 
 
 def image_present(docker: DockerEngine, reference: str) -> bool | None:
@@ -109,7 +108,7 @@ def image_present(docker: DockerEngine, reference: str) -> bool | None:
         return None
 
 
-def read_conf(path: str) -> tuple[dict[str, Any] | None, str | None]:
+def read_conf(path: str) -> tuple[HccnConf | None, str | None]:
     """Return (entries, None) or (None, the reason)."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

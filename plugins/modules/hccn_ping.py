@@ -6,14 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hccn_ping
-short_description: Send a node's part of a ping mesh from its NPUs
+short_description: Send the pings of a node in a mesh of NPU pings
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Runs the node's whole schedule of NPU pings in one call, NPUs side by side, one ping at a time for each NPU.
-  - Tries TCP connections to other hosts, where asked for.
-  - The action C(ascend.vllm.hccl_mesh) works the schedule out.
+  - Sends all scheduled pings of the NPUs of a node with C(hccn_tool) in one call. The NPUs ping in parallel, each with
+    one ping at a time.
+  - Tests TCP connections to O(hosts).
+  - P(ascend.vllm.hccl_mesh#module) computes the schedule for all nodes.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
 options:
   npus:
     description: The numbers of the NPUs that send.
@@ -21,7 +25,9 @@ options:
     elements: int
     required: true
   partners:
-    description: The nodes to meet, in order. Each has C(host) and C(npus), the address by NPU number; or is null.
+    description:
+      - The nodes to ping, in order, each with C(host) and C(npus), a mapping of NPU numbers to addresses.
+      - With null in place of a node, this node pauses for as long as the pings to one node take.
     type: list
     elements: raw
     required: true
@@ -31,29 +37,47 @@ options:
     elements: int
     required: true
   round_s:
-    description: Seconds from the start of one round to the start of the next, where pings come back in time.
+    description: Seconds from the start of one round of pings to the start of the next.
     type: float
     default: 0.5
   timeout_s:
-    description: Seconds that one ping may take.
+    description: Time limit of one ping or connection in seconds.
     type: float
     default: 10
   limit_s:
-    description: Seconds after which no further ping is sent.
+    description: Seconds after which no more pings are sent.
     type: float
     default: 600
   hosts:
-    description: Host addresses to reach by TCP, each with C(host), C(address) and C(port).
+    description: TCP addresses of other hosts.
     type: list
     elements: dict
     default: []
+    suboptions:
+      host:
+        description: The name of the host in the result.
+        type: str
+        required: true
+      address:
+        description: The IP address.
+        type: str
+        required: true
+      port:
+        description: The TCP port.
+        type: int
+        required: true
   tool:
-    description: The path of hccn_tool. Left out, it is looked for in C(PATH) and in the driver's folder.
+    description:
+      - The path of C(hccn_tool). If not set, it is searched for in C(PATH) and in
+        C(/usr/local/Ascend/driver/tools).
     type: path
 attributes:
   check_mode:
-    support: full
-    description: Nothing is ever changed; the pings are sent.
+    details:
+      - The pings are sent in check mode, too.
+seealso:
+  - module: ascend.vllm.hccn_info
+  - module: ascend.vllm.hccl_mesh
 """
 
 EXAMPLES = r"""
@@ -62,21 +86,66 @@ EXAMPLES = r"""
     npus: [0]
     partners: [{host: node2, npus: {"0": 192.0.2.2}}]
     shifts: [0]
+  register: mesh
+
+- name: Fail if packets were lost
+  ansible.builtin.assert:
+    that: mesh.ping.matrix['0'].node2[0] == 0
+
+- name: Test only whether another host can be reached by SSH
+  ascend.vllm.hccn_ping:
+    npus: []
+    partners: []
+    shifts: []
+    hosts:
+      - {host: node2, address: 10.0.0.2, port: 22}
 """
 
 RETURN = r"""
 ping:
-  description:
-    - C(matrix) holds the loss in percent by sending NPU, receiving host and receiving NPU; -1 where the tool failed,
-      null where nothing was sent.
-    - C(errors) holds the tool's messages, C(not_sent) counts pings for which the time was up, C(given_up) those that
-      were left out because the ones before had no answer.
+  description: The result of the pings.
   type: dict
   returned: success
+  contains:
+    matrix:
+      description:
+        - The packet loss in percent by sending NPU, host and receiving NPU.
+        - It is C(-1) if hccn_tool failed, and null if no ping was sent.
+      type: dict
+      sample: {"0": {node2: [0, 0, 33.33, null]}}
+    errors:
+      description: The pairs of NPUs by error message of hccn_tool, at most 8 for each message.
+      type: dict
+      sample: {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
+    not_sent:
+      description: The number of pings that were not sent within O(limit_s).
+      type: int
+    given_up:
+      description: The number of pings that were skipped after several consecutive pings without a reply.
+      type: int
+    retried:
+      description: The number of pings that were sent again after a loss.
+      type: int
+    rounds:
+      description: The number of rounds.
+      type: int
+    duration_s:
+      description: Seconds that all pings took.
+      type: float
 reach:
-  description: By host whether its address was C(reached), and the C(error).
+  description: The result of the TCP connections, with the name of the host as key.
   type: dict
   returned: success
+  contains:
+    address:
+      description: The IP address.
+      type: str
+    reached:
+      description: Whether the host answered. A refused connection is an answer.
+      type: bool
+    error:
+      description: Why the host could not be reached, or null.
+      type: str
 """
 
 import os
@@ -86,7 +155,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_ping, hccn_query
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "npus": {"type": "list", "elements": "int", "required": True},
@@ -95,7 +164,9 @@ def main():
             "round_s": {"type": "float", "default": 0.5},
             "timeout_s": {"type": "float", "default": 10},
             "limit_s": {"type": "float", "default": 600},
-            "hosts": {"type": "list", "elements": "dict", "default": []},
+            "hosts": {"type": "list", "elements": "dict", "default": [], "options": {
+                "host": {"type": "str", "required": True}, "address": {"type": "str", "required": True},
+                "port": {"type": "int", "required": True}}},
             "tool": {"type": "path"},
         },
         supports_check_mode=True,

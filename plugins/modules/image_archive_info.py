@@ -6,29 +6,34 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_archive_info
-short_description: Tell which images an archive of docker save holds
+short_description: List the images in an archive of docker save
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Reads manifest and configurations of an archive, a tar file that may be compressed, and skips its layers.
-  - Runs where the archive lies, so that a wrong one is not copied anywhere.
+  - Reads the manifest and the image configurations of an archive, a tar file that may be compressed, and skips its
+    layers.
+  - Run it on the host that has the archive, so that a wrong archive is not copied to the nodes.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
 options:
   path:
     description: The archive.
     type: path
     required: true
-attributes:
-  check_mode:
-    support: full
-    description: Only reads.
 """
 
 EXAMPLES = r"""
-- name: Look into the archive
+- name: List the images in an archive on the control node
   ascend.vllm.image_archive_info:
     path: /srv/images/vllm-ascend-v0.11.0rc1.tar
   delegate_to: localhost
+  register: archive
+
+- name: Fail if the archive has no image for aarch64
+  ansible.builtin.assert:
+    that: "'aarch64' in archive.images | map(attribute='architecture')"
 """
 
 RETURN = r"""
@@ -36,15 +41,29 @@ path:
   description: The archive.
   type: str
   returned: success
+  sample: /srv/images/vllm-ascend-v0.11.0rc1.tar
 size_bytes:
-  description: Its size.
+  description: The size of the archive in bytes.
   type: int
   returned: success
 images:
-  description: Each image with C(id), C(tags) and C(architecture) (as C(uname -m)).
+  description: The images in the archive.
   type: list
   elements: dict
   returned: success
+  contains:
+    id:
+      description: The id of the image.
+      type: str
+    tags:
+      description: The names of the image.
+      type: list
+      elements: str
+      sample: ["quay.io/ascend/vllm-ascend:v0.11.0rc1"]
+    architecture:
+      description: The processor architecture, as C(uname -m) prints it.
+      type: str
+      sample: aarch64
 """
 
 import os
@@ -54,7 +73,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import images as image
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(argument_spec={"path": {"type": "path", "required": True}}, supports_check_mode=True)
     path = module.params["path"]
     try:

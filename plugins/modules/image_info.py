@@ -13,7 +13,10 @@ author:
 description:
   - Asks the Docker engine of the node for one image and for its own architecture and data folder.
   - For an image that is needed, Docker can ask the registry for its digest and architectures, without a pull.
-extends_documentation_fragment: ascend.vllm.docker
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
 options:
   reference:
     description: The image by the name that the containers use, C(<repository>:<tag>).
@@ -35,10 +38,6 @@ options:
   folder:
     description: A folder for a copy of an archive, whose free space is returned.
     type: path
-attributes:
-  check_mode:
-    support: full
-    description: Only reads.
 """
 
 EXAMPLES = r"""

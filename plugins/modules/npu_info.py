@@ -15,7 +15,10 @@ description:
     driver and firmware, device nodes, the Docker engine, who holds an NPU, and what the host has to offer.
   - The tool's calls run side by side, each within a time limit; one that does not answer is named and not waited for.
   - Nothing is judged and nothing is changed. What cannot be read is null or has an C(error).
-extends_documentation_fragment: ascend.vllm.docker
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
 options:
   npu_smi:
     description: The program. Left out, it is searched for in C(PATH), C(/usr/local/bin) and C(/usr/local/sbin).
@@ -49,10 +52,6 @@ options:
     description: How far to look back in the kernel's log.
     type: int
     default: 60
-attributes:
-  check_mode:
-    support: full
-    description: The same is returned; the module never changes anything.
 notes:
   - Without the rights of root neither Docker, the kernel's log nor the processes of other users can be read.
 seealso:
@@ -160,6 +159,9 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, ho
 if TYPE_CHECKING:
     from typing import Any
 
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import Chip
+
 ARGUMENTS = {
     "npu_smi": {"type": "path"},
     "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
@@ -218,7 +220,7 @@ def _docker_engine(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kernel_log(params: dict[str, Any], system: dict[str, Any], accelerators: list[dict[str, Any]],
-                chips: list[dict[str, Any]]) -> dict[str, Any]:
+                chips: list[Chip]) -> KernelLog:
     bus_ids = [each["address"] for each in accelerators] + [chip["bus_id"] for chip in chips]
     try:
         records = kernel_log.read()

@@ -15,8 +15,10 @@ description:
   - With O(wait_s) it observes again until every instance has either answered a completion or failed.
   - Nothing is changed. A container that has ended and a server that does not answer are returned, not raised.
 extends_documentation_fragment:
-  - ascend.vllm.docker
-  - ascend.vllm.serving
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
+  - ascend.vllm._serving_state
 options:
   instances:
     description: The instances of the plan.
@@ -56,8 +58,8 @@ options:
     default: 20
 attributes:
   check_mode:
-    support: full
-    description: The node is observed once and nothing is waited for.
+    details:
+      - In check mode O(wait_s) is ignored.
 seealso:
   - module: ascend.vllm.serving_prerequisites_info
 """

@@ -15,8 +15,10 @@ description:
     model, the sources of their mounts, device nodes, free ports and NPUs, and addresses.
   - Nothing is judged and nothing is changed.
 extends_documentation_fragment:
-  - ascend.vllm.docker
-  - ascend.vllm.serving
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
+  - ascend.vllm._serving_state
 options:
   instances:
     description: The instances of the plan.
@@ -57,10 +59,6 @@ options:
     description: Whether to return the addresses of the node.
     type: bool
     default: false
-attributes:
-  check_mode:
-    support: full
-    description: The same is returned; the module never changes anything.
 seealso:
   - module: ascend.vllm.serving_info
 """

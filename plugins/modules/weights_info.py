@@ -6,149 +6,290 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: weights_info
-short_description: Tell what the weights of a model on a node are, and what is wrong with them
+short_description: Verify the files of a model against its manifest
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Lists the files of a model, hashes them in parallel, and holds them against the manifest beside the folder.
-  - Reads the safetensors headers, the index, the quantization description, the configuration and the tokenizer's class.
-  - What is known of a model on a read-only mount is kept in C(/var/lib/ascend-vllm/weights).
-  - A digest is remembered by size, modification time, inode and device in C(/var/lib/ascend-vllm/digests), so an
-    unchanged model is proven again without reading it.
-options:
-  path:
-    description: The model's folder.
-    type: path
-    required: true
-  verify:
-    description: Whether to hash the files that changed since the last proof, or every file.
-    type: str
-    choices: [changed, full]
-    default: changed
-  workers:
-    description: Files that are hashed at a time.
-    type: int
-    default: 8
-  memory:
-    description: The folder on the node that keeps the digests of earlier proofs.
-    type: path
-    default: /var/lib/ascend-vllm/digests
+  - Lists the files of a model, hashes them in parallel, and compares them with the manifest that
+    M(ascend.vllm.weights_staging) recorded.
+  - Reads the safetensors headers, the index, the quantization description, the configuration and the tokenizer class.
+  - Does not change the model. Digests are written to O(digest_cache), so an unchanged model is verified again without
+    reading it.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._model_files
 attributes:
   check_mode:
-    support: full
-    description: The same is returned; digests are not remembered.
+    details:
+      - This module does not change anything but the digest cache, which is not written in check mode.
+seealso:
+  - module: ascend.vllm.weights_staging
 """
 
 EXAMPLES = r"""
-- name: Prove the weights, reading every byte
+- name: Verify the weights, reading every byte
   ascend.vllm.weights_info:
     path: /data/Qwen2.5-VL-32B-Instruct-w8a8
     verify: full
+  register: weights
+
+- name: Fail if a file differs from the manifest
+  ansible.builtin.assert:
+    that:
+      - weights.manifest is not none
+      - weights.faults | length == 0
+
+- name: Compare the digests of the model on all nodes, reading changed files only
+  ascend.vllm.weights_info:
+    path: /data/Qwen2.5-VL-32B-Instruct-w8a8
+    workers: 16
 """
 
 RETURN = r"""
+path:
+  description: The folder as given.
+  type: str
+  returned: success
+  sample: /data/Qwen2.5-VL-32B-Instruct-w8a8
+real_path:
+  description: The folder with symbolic links resolved.
+  type: str
+  returned: success
+  sample: /data/Qwen2.5-VL-32B-Instruct-w8a8
 files:
-  description: The files in the folder with C(path), C(size) in bytes and C(sha256), null for those of no manifest.
+  description: The files in the folder. Hidden files are not part of the model.
   type: list
   elements: dict
   returned: success
-digest:
-  description: SHA-256 over the sorted lines C(<sha256>  <path>) of the manifest's files, or of all without a manifest.
-  type: str
+  contains:
+    path:
+      description: The path relative to the folder.
+      type: str
+      sample: config.json
+    size:
+      description: The size in bytes.
+      type: int
+    sha256:
+      description: The SHA-256 of the content, or null if the manifest does not have the file.
+      type: str
+bytes:
+  description: The size of all files in the folder in bytes.
+  type: int
   returned: success
 outside:
-  description: Files that are links out of the folder.
+  description: Files that are links out of the folder, which are broken if only the folder is mounted.
   type: list
   elements: str
   returned: success
 identity:
-  description: SHA-256 over names, sizes, time stamps and inodes; equal on all nodes that mount one file system.
+  description: A SHA-256 of names, sizes, time stamps and inodes; equal on all nodes that mount the same file system.
   type: str
   returned: success
-manifest:
-  description: The manifest beside the folder, or null.
-  type: dict
-  returned: success
-faults:
-  description: What differs from it, with C(path), C(fault) (missing, size, sha256), C(expected), C(actual).
-  type: list
-  elements: dict
+digest:
+  description:
+    - The SHA-256 of the sorted lines C(<sha256>  <path>) of the files in the manifest, or of all files without one.
+    - Nodes with the same digest have the same model.
+  type: str
   returned: success
 hashed_bytes:
-  description: Bytes that were read and hashed now; the digests of the rest were remembered.
+  description: Bytes that were read and hashed; the other digests come from the cache.
   type: int
   returned: success
-shards:
-  description: Each shard with C(tensors), C(tensor_bytes) and C(error).
+hashed_s:
+  description: Seconds that hashing took.
+  type: float
+  returned: success
+manifest:
+  description: The manifest of the model, or null if there is none.
   type: dict
   returned: success
-index:
-  description: Each index file with its shards, tensors, C(total_size), C(tensor_bytes) and C(faults).
+  contains:
+    schema:
+      description: The name and version of the format.
+      type: str
+      sample: ascend.vllm/weights-manifest/v1
+    source:
+      description: The source of the model.
+      type: str
+      sample: modelscope
+    repository:
+      description: The repository, or null.
+      type: str
+    revision:
+      description: The commit or branch, or null.
+      type: str
+    asked:
+      description: The C(source), C(repository), C(endpoint) and C(revision) that were requested.
+      type: dict
+    recorded_at:
+      description: When the manifest was written, in UTC.
+      type: str
+      sample: "2026-11-29T12:00:00Z"
+    bytes:
+      description: The size of the model in bytes.
+      type: int
+    digest:
+      description: The digest of the model, see RV(digest).
+      type: str
+    files:
+      description: The files of the model.
+      type: list
+      elements: dict
+      contains:
+        path:
+          description: The path relative to the folder.
+          type: str
+        size:
+          description: The size in bytes.
+          type: int
+        sha256:
+          description: The SHA-256 of the content.
+          type: str
+        sha256_from:
+          description: V(hub) if the source stated the SHA-256, V(staging) if it was computed when the model was staged.
+          type: str
+        written:
+          description: Whether M(ascend.vllm.weights_staging) wrote the file, and so may remove it.
+          type: bool
+manifest_path:
+  description: The path of the manifest.
+  type: str
+  returned: success
+  sample: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct-w8a8/manifest.json
+faults:
+  description: The differences from the manifest.
   type: list
   elements: dict
   returned: success
-quantization:
-  description: C(type), C(types), C(prefixes) and C(mixed) of quant_model_description.json, or null.
+  contains:
+    path:
+      description: The path relative to the folder.
+      type: str
+    fault:
+      description: What differs, V(missing), V(size) or V(sha256).
+      type: str
+    expected:
+      description: The size or SHA-256 in the manifest.
+      type: raw
+    actual:
+      description: The size or SHA-256 of the file, or null if it is missing.
+      type: raw
+shards:
+  description: The headers of the safetensors files, with the path of the file as key.
   type: dict
   returned: success
+  contains:
+    tensors:
+      description: The number of tensors, or null.
+      type: int
+    tensor_bytes:
+      description: The size of the tensors in bytes, or null.
+      type: int
+    error:
+      description: Why the file is not a complete safetensors file, or null.
+      type: str
+index:
+  description: The index files.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    path:
+      description: The path of the index relative to the folder.
+      type: str
+    shards:
+      description: The shards that the index names.
+      type: list
+      elements: str
+    tensors:
+      description: The number of tensors in the index.
+      type: int
+    total_size:
+      description: The size of the tensors in bytes that the index states, or null.
+      type: int
+    tensor_bytes:
+      description: The size of the tensors in the shards in bytes, or null if a shard cannot be read.
+      type: int
+    faults:
+      description: Sentences about differences between the index and the shards.
+      type: list
+      elements: str
+config:
+  description: Values of C(config.json), or null if it does not exist.
+  type: dict
+  returned: success
+  contains:
+    architectures:
+      description: The architectures of the model.
+      type: list
+      elements: str
+    vision:
+      description: Whether the model has a vision encoder.
+      type: bool
+    quantization_method:
+      description: The quantization method, or null.
+      type: str
+    transformers:
+      description: The version of transformers that wrote the file, or null.
+      type: str
+tokenizer_class:
+  description: The class in C(tokenizer_config.json), or null.
+  type: str
+  returned: success
+  sample: Qwen2Tokenizer
+quantization:
+  description: Values of C(quant_model_description.json), or null if it does not exist.
+  type: dict
+  returned: success
+  contains:
+    type:
+      description: The quantization type, or null.
+      type: str
+      sample: W8A8
+    version:
+      description: The version of the description, or null.
+      type: str
+    types:
+      description: The number of tensors by quantization type.
+      type: dict
+      sample: {W8A8: 448, FLOAT: 321}
+    prefixes:
+      description: The number of tensors by the first two parts of their names.
+      type: dict
+      sample: {model.layers: 1090, visual: 391}
+    mixed:
+      description: Sentences about layers that vLLM fuses and whose parts have several types.
+      type: list
+      elements: str
+content_faults:
+  description: Sentences about small files that cannot be read.
+  type: list
+  elements: str
+  returned: success
 """
-
-import os
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import inspect
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import observe
 
 
-def observe(path, full, workers, memory):
-    """Everything that the checks need to know of the model in the folder."""
-    stats = files.list_model(path)
-    place = files.place(path)
-    manifest = files.read_json(place.manifest)
-    # What lies beside the files of the manifest is no part of the model.
-    listed = {entry["path"] for entry in manifest["files"]} if manifest else set(stats)
-    digests = files.digest_files(
-        path, {name: stats[name] for name in stats if name in listed}, memory, full, workers)
-    content = inspect(path, stats)
-    return {
-        "path": path,
-        "real_path": os.path.realpath(path),
-        "files": [{"path": name, "size": stats[name].st_size, "sha256": digests.sha256.get(name)}
-                  for name in sorted(stats)],
-        "bytes": sum(stat.st_size for stat in stats.values()),
-        "outside": files.list_outside(path, stats),
-        "identity": files.identify(stats),
-        "digest": files.model_digest(digests.sha256),
-        "hashed_bytes": digests.hashed_bytes,
-        "hashed_s": round(digests.seconds, 3),
-        "manifest": manifest,
-        "manifest_path": place.manifest,
-        "faults": files.compare(manifest["files"], stats, digests.sha256) if manifest else [],
-        "shards": content["shards"],
-        "index": content["index"],
-        "config": content["config"],
-        "tokenizer_class": content["tokenizer_class"],
-        "quantization": content["quantization"],
-        "content_faults": content["faults"],
-    }
-
-
-def main():
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
             "workers": {"type": "int", "default": 8},
-            "memory": {"type": "path", "default": files.MEMORY_FOLDER},
+            "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
         },
         supports_check_mode=True,
     )
     options = module.params
-    memory = files.Memory.of(options["path"], options["memory"], keep=not module.check_mode)
+    cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
     try:
-        observed = observe(options["path"], options["verify"] == "full", options["workers"], memory)
+        observed = observe(options["path"], options["verify"] == "full", options["workers"], cache)
     except (OSError, ValueError) as error:
         module.fail_json(msg="The model in %s cannot be read: %s" % (options["path"], error))
     module.exit_json(changed=False, **observed)

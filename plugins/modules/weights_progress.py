@@ -16,6 +16,8 @@ description:
     while it runs. Nothing is printed where the output is no terminal, or where C(CI) is set.
   - Fails when the container ends with another exit code than 0, with the last line that it printed.
   - A connection that is lost for less than a minute is taken up again.
+extends_documentation_fragment:
+  - ascend.vllm._docker
 options:
   container:
     description: The container's name.
@@ -41,7 +43,6 @@ options:
     description: Seconds after which it is given up.
     type: int
     default: 86400
-extends_documentation_fragment: ascend.vllm.docker
 attributes:
   check_mode:
     support: none

@@ -6,33 +6,36 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: weights_staging
-short_description: Bring a model to its folder, whole or not at all
+short_description: Stage a model in its folder atomically
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - With O(state=prepared) asks the source what the model consists of, holds that against what is on the node, and makes
-    a folder beside the model ready for the source's own client. Nothing is asked when the manifest of an earlier
-    staging from the same source is kept and every file agrees with it.
-  - With O(manifest) the model comes from another node that holds it, and the source is not asked.
-  - With O(state=held) only tells whether the node holds the whole model by its own manifest.
-  - With O(state=marked) leaves a mark beside the model, by which other nodes tell that they see the same folder.
-  - With O(state=published) proves what the client fetched, moves it to its place, and records the manifest.
-  - What lies beside the model is in C(.ascend-vllm/<model>), on the same file system. For a model on a read-only mount
-    it is in C(/var/lib/ascend-vllm/weights).
-  - A file that this module did not write is replaced by what it was when it was proved last, and by nothing else.
+  - Stages a model in two steps, between which the client of the source downloads the files.
+  - O(state=prepared) queries the source for the files of the model, compares them with the files on the node, and
+    prepares the state folder of the model for the client. The source is not queried if the manifest of an earlier
+    staging from the same source exists and all files agree with it.
+  - O(state=published) verifies the download, moves it to the folder of the model, and records the manifest.
+  - The state folder is C(.ascend-vllm/<model>) next to the folder of the model. For a model on a read-only mount it is
+    in C(/var/lib/ascend-vllm/weights).
+  - A file that this module did not write is only replaced by a file with the content that the manifest has for it.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._model_files
 options:
-  path:
-    description: The model's folder.
-    type: path
-    required: true
   state:
-    description: What to do.
+    description:
+      - V(prepared) and V(published) are the two steps of staging.
+      - V(held) checks whether the node has the whole model according to its own manifest.
+      - V(marked) creates a file in the state folder, by which other nodes recognise that they mount the same folder.
     type: str
     choices: [held, prepared, marked, published]
     required: true
   source:
-    description: Where the model comes from.
+    description:
+      - Where the model comes from.
+      - V(local) records a model that is already in the folder, V(quantize) one that a tool writes on the node.
+      - V(http) is a folder on a web server with a file C(SHA256SUMS).
     type: str
     choices: [local, modelscope, huggingface, http, quantize]
     required: true
@@ -41,117 +44,161 @@ options:
     type: str
     default: ""
   revision:
-    description: Branch, tag or commit. Empty for the hub's default branch.
+    description: A branch, tag or commit. If empty, the default branch of the hub.
     type: str
     default: ""
   endpoint:
-    description: Address of a mirror of the hub, or with O(source=http) of the model's folder.
+    description: The URL of a mirror of the hub, or with O(source=http) that of the folder of the model.
     type: str
     default: ""
   token:
-    description: The token of a private repository.
+    description: The token for a private repository.
     type: str
     default: ""
   expected_bytes:
-    description: Size of the model, for a source that does not tell it.
+    description: The size of the model in bytes, if the source does not state it.
     type: int
     default: 0
   manifest:
-    description: The manifest of a node that holds the model, as it returned it.
+    description:
+      - The manifest of another node that passes the model on to this one, as returned by M(ascend.vllm.weights_staging)
+        there.
+      - With it, the source is not queried.
     type: dict
-  verify:
-    description: Whether to hash the files that changed since the last proof, or every file.
-    type: str
-    choices: [changed, full]
-    default: changed
-  workers:
-    description: Files that are fetched or hashed at a time.
-    type: int
-    default: 8
   free_space_gib:
-    description: Free space in GiB that has to be left beside the whole model.
+    description: Space in GiB that has to remain free after the download.
     type: float
     default: 0
   lock_wait_s:
-    description: Seconds to wait for another run that stages the same model.
+    description: Seconds to wait for another run that is staging the same model.
     type: int
     default: 0
-  memory:
-    description: The folder on the node that keeps the digests of earlier proofs.
-    type: path
-    default: /var/lib/ascend-vllm/digests
 attributes:
   check_mode:
     support: full
-    description: Tells what would be fetched.
+    details:
+      - With O(state=prepared), RV(download) has the files that would be downloaded.
+  diff_mode:
+    support: none
+seealso:
+  - module: ascend.vllm.weights_info
 """
 
 EXAMPLES = r"""
-- name: Prepare the staging
+- name: Compare the model with its repository, and prepare the download
   ascend.vllm.weights_staging:
     state: prepared
     path: /data/Qwen2.5-VL-32B-Instruct
     source: modelscope
     repository: Qwen/Qwen2.5-VL-32B-Instruct
+    free_space_gib: 50
   register: staging
+
+- name: Publish the download
+  ascend.vllm.weights_staging:
+    state: published
+    path: /data/Qwen2.5-VL-32B-Instruct
+    source: modelscope
+    repository: Qwen/Qwen2.5-VL-32B-Instruct
+
+- name: Check whether the node has the whole model, reading every byte
+  ascend.vllm.weights_staging:
+    state: held
+    path: /data/Qwen2.5-VL-32B-Instruct
+    source: modelscope
+    repository: Qwen/Qwen2.5-VL-32B-Instruct
+    verify: full
 """
 
 RETURN = r"""
 download:
-  description: The files that have to be fetched.
+  description: The files that have to be downloaded.
   type: list
   elements: str
   returned: with O(state=prepared)
 bytes:
-  description: Their size.
+  description: The size of these files in bytes.
   type: int
   returned: with O(state=prepared)
 folder:
-  description: The folder beside the model; the client's container mounts it under the same path.
+  description: The state folder of the model. The container of the client mounts it under the same path.
   type: str
   returned: with O(state=prepared) and O(state=held)
+  sample: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct
 command:
-  description: The command of the client's container, or null when there is nothing to fetch by a client.
+  description: The arguments of the client, or null if it has nothing to download.
   type: list
   elements: str
   returned: with O(state=prepared)
 environment:
-  description: The environment of the client's container. It holds no secret.
+  description: The environment of the client, without secrets, or null if it has nothing to download.
   type: dict
   returned: with O(state=prepared)
+  sample: {STAGING_FOLDER: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct/staging}
 pending:
-  description: Whether something is left to be fetched or recorded.
+  description: Whether anything has to be downloaded or recorded.
   type: bool
   returned: with O(state=prepared)
 hashed_bytes:
-  description: Bytes that were read and hashed; the digests of the rest were remembered.
+  description: Bytes that were read and hashed; the other digests come from the cache.
   type: int
   returned: with O(state=prepared)
 manifest:
-  description: The manifest that was recorded, or with O(state=held) that of a whole model, else null.
+  description: The manifest of the model; null in check mode, or if the node does not have the whole model.
   type: dict
   returned: with O(state=published) and O(state=held)
+  contains:
+    schema:
+      description: The name and version of the format.
+      type: str
+    source:
+      description: The source of the model.
+      type: str
+    repository:
+      description: The repository, or null.
+      type: str
+    revision:
+      description: The commit or branch, or null.
+      type: str
+    asked:
+      description: The C(source), C(repository), C(endpoint) and C(revision) that were requested.
+      type: dict
+    recorded_at:
+      description: When the manifest was written, in UTC.
+      type: str
+    bytes:
+      description: The size of the model in bytes.
+      type: int
+    digest:
+      description: The SHA-256 of the sorted lines C(<sha256>  <path>) of the files.
+      type: str
+    files:
+      description: The files of the model, see RV(ascend.vllm.weights_info#module:manifest.files).
+      type: list
+      elements: dict
 mark:
-  description: The mark's path, or null on a read-only mount.
+  description: The path of the mark, or null on a read-only mount and in check mode.
   type: str
   returned: with O(state=marked)
 holds:
-  description: Whether the node holds the whole model.
+  description: Whether the node has the whole model.
   type: bool
   returned: with O(state=held)
 files:
-  description: How many files the model's folder holds.
+  description: The number of files in the folder of the model.
   type: int
   returned: with O(state=held)
 architecture:
-  description: The node's processor, as C(uname -m) names it.
+  description: The processor architecture of the node, as C(uname -m) prints it.
   type: str
   returned: with O(state=held)
+  sample: aarch64
 """
 
 import os
 import time
 from http.cookiejar import CookieJar
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 
 from ansible.module_utils.basic import AnsibleModule
@@ -161,47 +208,53 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights import files,
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, hold_lock
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Source, Staging
 
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+    from typing import Any
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Work
+
 TIMEOUT_S = 30
 
 
-class Web:
-    """Answers of the source over HTTP, with its token; proxies come from the environment."""
+class HubRequests:
+    """HTTP requests to the source, with its token; proxies are taken from the environment."""
 
-    def __init__(self, source):
+    def __init__(self, source: Source) -> None:
         self._source = source
         self._cookies = CookieJar()
-        self._known = False
+        self._logged_in = False
 
-    def get(self, url):
-        """The body of an answer as text."""
+    def get(self, url: str) -> str:
+        """The body of a response as text."""
         return self._open(url).read().decode("utf-8", "replace")
 
-    def size(self, url):
-        """The Content-Length that a HEAD request tells."""
+    def size(self, url: str) -> int:
+        """The Content-Length of a file."""
         length = self._open(url, "HEAD").headers["Content-Length"]
         if length is None:
-            raise StagingError("%s does not tell its size (no Content-Length)" % url)
+            raise StagingError("the response for %s has no Content-Length" % url)
         return int(length)
 
-    def _open(self, url, method="GET"):
+    def _open(self, url: str, method: str = "GET") -> HTTPResponse:
         try:
-            if self._source.token and self._source.kind == hub.MODELSCOPE and not self._known:
+            if self._source.token and self._source.kind == hub.MODELSCOPE and not self._logged_in:
                 self._log_in()
             return self._request(url, method)
         except HTTPError as error:
-            hint = "; set weights_hub_token to a token that may read it" if error.code in (401, 403) else ""
-            raise StagingError("%s could not be asked: HTTP error %d %s%s" % (url, error.code, error.reason, hint)) \
-                from error
+            hint = "; set weights_hub_token to a token with read access" if error.code in (401, 403) else ""
+            raise StagingError("the request to %s failed: HTTP error %d %s%s" % (
+                url, error.code, error.reason, hint)) from error
         except (OSError, ValueError) as error:
-            raise StagingError("%s could not be asked: %s" % (url, error)) from error
+            raise StagingError("the request to %s failed: %s" % (url, error)) from error
 
-    def _log_in(self):
+    def _log_in(self) -> None:
         endpoint = self._source.endpoint.rstrip("/") or hub.ENDPOINTS[hub.MODELSCOPE]
-        answer = self._request(endpoint + "/api/v1/login", "POST", hub.login_body(self._source.token))
-        hub.check_login(answer.read().decode("utf-8", "replace"))
-        self._known = True
+        response = self._request(endpoint + "/api/v1/login", "POST", hub.login_body(self._source.token))
+        hub.check_login(response.read().decode("utf-8", "replace"))
+        self._logged_in = True
 
-    def _request(self, url, method, data=None):
+    def _request(self, url: str, method: str, data: str | None = None) -> HTTPResponse:
         headers = {"Content-Type": "application/json"} if data else {}
         if self._source.token and self._source.kind != hub.MODELSCOPE:
             headers["Authorization"] = "Bearer " + self._source.token
@@ -209,7 +262,7 @@ class Web:
                         unredirected_headers=["Authorization"])
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
@@ -226,15 +279,15 @@ def main():
             "workers": {"type": "int", "default": 8},
             "free_space_gib": {"type": "float", "default": 0},
             "lock_wait_s": {"type": "int", "default": 0},
-            "memory": {"type": "path", "default": files.MEMORY_FOLDER},
+            "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
         },
         supports_check_mode=True,
     )
     options = module.params
     source = Source(options["source"], options["repository"], options["revision"], options["endpoint"],
                     options["token"], options["expected_bytes"])
-    memory = files.Memory.of(options["path"], options["memory"], keep=not module.check_mode)
-    staging = Staging(options["path"], source, memory, options["workers"])
+    cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
+    staging = Staging(options["path"], source, cache, options["workers"])
     try:
         module.exit_json(**STATES[options["state"]](module, staging))
     except StagingError as error:
@@ -243,29 +296,28 @@ def main():
         module.fail_json(msg="The model in %s cannot be staged: %s" % (options["path"], error))
 
 
-def _hold(module, staging):
+def _held(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     found = staging.held(module.params["verify"] == "full")
     return dict(found, changed=False, architecture=os.uname().machine)
 
 
-def _prepare(module, staging):
+def _prepare(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     options = module.params
 
-    def plan():
-        return staging.plan(Web(staging.source), options["verify"] == "full", options["manifest"])
+    def plan() -> Work:
+        return staging.plan(HubRequests(staging.source), options["verify"] == "full", options["manifest"])
 
     work = plan()
-    # A whole model needs no lock, and may lie on a file system that this node only reads.
+    # A complete model needs no lock, and may be on a file system that this node mounts read-only.
     if work["changed"] and not module.check_mode:
         with hold_lock(staging.place, options["lock_wait_s"], "preparing"):
             work = plan()
             if work["changed"]:
                 staging.prepare(work, options["free_space_gib"] * 2**30)
-    del work["wanted"]
-    return work
+    return {key: value for key, value in work.items() if key != "wanted"}
 
 
-def _publish(module, staging):
+def _publish(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     if module.check_mode:
         return {"changed": True, "manifest": None}
     with hold_lock(staging.place, module.params["lock_wait_s"], "publishing"):
@@ -273,11 +325,11 @@ def _publish(module, staging):
     return {"changed": True, "manifest": manifest}
 
 
-def _mark(module, staging):
+def _mark(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     return {"changed": False, "mark": None if module.check_mode else staging.mark()}
 
 
-STATES = {"held": _hold, "prepared": _prepare, "marked": _mark, "published": _publish}
+STATES = {"held": _held, "prepared": _prepare, "marked": _mark, "published": _publish}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,10 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Observes once a container and the folder that it fills. P(ascend.vllm.weights_progress#module) waits with it.
-extends_documentation_fragment: ascend.vllm.docker
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
 options:
   container:
     description: The container's name.
@@ -26,10 +29,6 @@ options:
     description: A file whose existence means that the transfer is done, though the container still runs.
     type: str
     default: ""
-attributes:
-  check_mode:
-    support: full
-    description: Only reads.
 """
 
 EXAMPLES = r"""
@@ -84,7 +83,7 @@ def observe(options: dict[str, Any]) -> dict[str, Any]:
     found = containers.inspect(docker, options["container"])
     if found is None:
         raise DockerError("there is no container %s any more" % options["container"])
-    result = {
+    result: dict[str, Any] = {
         "running": found["running"],
         "exit_code": found["exit_code"],
         "done": bool(options["done"]) and os.path.exists(options["done"]),

@@ -11,6 +11,17 @@ from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as hap
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 
+# Addresses to listen on that stand for all addresses of a host.
+ALL_ADDRESSES = ("0.0.0.0", "::", "*")
+
+
+def url(bind, address, port):
+    """Return the URL of a balancer for clients.
+
+    :param bind: the address that it listens on. :param address: the address of its host for clients.
+    """
+    return "http://%s:%d" % (address if bind in ALL_ADDRESSES else bind, port)
+
 
 def managed(balancers, host, everyone, present):
     """Return the balancers that this host of a play manages.

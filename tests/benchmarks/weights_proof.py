@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "playbooks" / "collections"))
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
-from ansible_collections.ascend.vllm.plugins.modules.weights_info import observe
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import observe
 
 LEAST_OF_SHA256SUM, MOST_OF_FIRST = 0.9, 0.02
 LONG_AGO = 1_600_000_000
@@ -39,12 +39,12 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as root:
         model = make(Path(root) / "model", options.shards, int(options.gibibytes * 2**30 / options.shards))
-        memory = Path(root) / "memory"
+        cache = Path(root) / "cache"
         peer, ours, again = [], [], []
         for _repeat in range(options.repeats):
             peer.append(timed(lambda: sha256sum(model)))
-            ours.append(timed(lambda: proof(model, memory, full=True)))
-            again.append(timed(lambda: proof(model, memory, full=False)))
+            ours.append(timed(lambda: proof(model, cache, full=True)))
+            again.append(timed(lambda: proof(model, cache, full=False)))
     rate, second = min(peer) / min(ours), min(again) / min(ours)
     size = options.gibibytes
     print(f"xargs -P {os.cpu_count()} sha256sum: {min(peer):.2f} s ({size / min(peer):.2f} GiB/s)")
@@ -78,8 +78,8 @@ def sha256sum(model: Path) -> None:
     subprocess.run(argv, input=listed, stdout=subprocess.DEVNULL, check=True)
 
 
-def proof(model: Path, memory: Path, full: bool) -> None:
-    found = observe(str(model), full, 8, files.Memory.of(str(model), str(memory)))
+def proof(model: Path, cache: Path, full: bool) -> None:
+    found = observe(str(model), full, 8, files.DigestCache.of(str(model), str(cache)))
     expected = found["bytes"] if full else 0
     if found["hashed_bytes"] != expected:
         raise SystemExit(f"{found['hashed_bytes']} bytes were hashed, expected {expected}")

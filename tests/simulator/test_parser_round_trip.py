@@ -9,6 +9,10 @@ import pytest
 from ascend_simulator import state as node_state
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool, npu_smi, version_files
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._ascend.npu_smi_listings import (
+    parse_listing,
+    parse_mapping,
+)
 
 LAYOUTS = [("24.1.0.3", "atlas_800_a2"), ("25.3.rc1", "atlas_800_a2"), ("26.0.rc1", "atlas_800_a2"),
            ("25.5.1", "atlas_800i_a2"), ("25.3.rc1", "atlas_800_a3"), ("26.1.0", "atlas_800_a3")]
@@ -52,12 +56,12 @@ def test_info(any_node):
 
 def test_mapping_and_list(any_node):
     chips = state_of(any_node)["chips"]
-    mapping = npu_smi.parse_mapping(any_node.npu_smi("info", "-m").stdout)["blocks"]
+    mapping = parse_mapping(any_node.npu_smi("info", "-m").stdout)["blocks"]
     rows = [row for row in mapping if row["Chip Name"] != "Mcu"]
     assert len(mapping) - len(rows) == chips[-1]["npu"] + 1
     assert [(row["NPU ID"], row["Chip ID"]) for row in rows] == [(str(c["npu"]), str(c["chip"])) for c in chips]
     assert all(row["Chip Name"].endswith(chips[0]["name"]) for row in rows)
-    listed = npu_smi.parse_blocks(any_node.npu_smi("info", "-l").stdout)
+    listed = parse_listing(any_node.npu_smi("info", "-l").stdout)
     assert (listed["type"], listed["header"]) == ("list", {"Total Count": str(chips[-1]["npu"] + 1)})
     assert len(listed["blocks"]) == chips[-1]["npu"] + 1
 
@@ -73,7 +77,7 @@ def test_mapping_and_list(any_node):
 ])
 def test_details(node, kind, fault, key, value):
     node.fault("set", f"npu={DEVICE}", fault)
-    parsed = npu_smi.parse_blocks(node.npu_smi("info", "-t", kind, "-i", str(DEVICE)).stdout)
+    parsed = parse_listing(node.npu_smi("info", "-t", kind, "-i", str(DEVICE)).stdout)
     assert parsed["type"] == ("other" if kind == "memory" else kind)  # the labels have no type of its own for it
     assert parsed["blocks"][0]["NPU ID"] == str(DEVICE)
     assert parsed["blocks"][0][key] == value
@@ -81,7 +85,7 @@ def test_details(node, kind, fault, key, value):
 
 def test_error_codes(node):
     node.fault("set", f"npu={DEVICE}", "health=Alarm", "code=0x80E01801,0x81078603")
-    parsed = npu_smi.parse_blocks(node.npu_smi("info", "-t", "health", "-i", str(DEVICE), "-c", "0").stdout)
+    parsed = parse_listing(node.npu_smi("info", "-t", "health", "-i", str(DEVICE), "-c", "0").stdout)
     assert parsed["type"] == "health"
     assert parsed["blocks"][0]["Health Status"] == "Alarm"
     assert parsed["blocks"][0]["Error Code"].split() == ["80E01801", "81078603"]

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configuration that AISBench is started with, whole: its command line has no options for host, port or key.
+"""Write the configuration file of AISBench, whose command line has no options for host, port or key.
 
-AISBench brings the data sets' prompts and scoring as presets; the data themselves are the site's. Pure, but for
-:func:`prepare`, :func:`prepare_prompts` and :func:`digest`, which read the data where AISBench will. Written for
-ais-bench-benchmark 3.1.
+AISBench includes prompts and scoring of known datasets as presets; the data themselves have to be provided. The
+functions are pure, except :func:`prepare`, :func:`prepare_prompts` and :func:`digest`, which read the data on the host
+of AISBench. Written for ais-bench-benchmark 3.1.
 """
 
 from __future__ import annotations
@@ -14,10 +14,56 @@ import hashlib
 import json
 import os
 import string
+from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS
 
-# Scores of many parts that AISBench sums up under one name.
+if TYPE_CHECKING:
+    from typing import Any, TypedDict
+
+    class Dataset(TypedDict):
+        """A dataset; ``path`` is its folder, or a ``.jsonl`` file."""
+
+        name: str
+        path: str
+
+    class PreparedDataset(Dataset):
+        """A dataset as AISBench reads it: ``file`` is the path, ``options`` the letters of a multiple choice."""
+
+        file: str
+        options: list[str] | None
+
+    class AisBenchServer(TypedDict):
+        """The server to be measured; ``maximum_tokens`` limits an answer."""
+
+        url: str
+        model: str
+        concurrency: int
+        maximum_tokens: int
+
+    class ServerWithKey(AisBenchServer):
+        """The server with its API key, empty for none."""
+
+        api_key: str
+
+    class AisBenchLoad(TypedDict):
+        """The load of a performance run.
+
+        ``request_rate`` is in requests per second, 0 sends all at once. ``tokenizer`` is the folder of the model.
+        ``file`` is a ``.jsonl`` file with prompts; if it is empty, prompts of ``input_tokens`` times the letter A are
+        sent. ``warm_up`` requests are sent before the measurement.
+        """
+
+        requests: int
+        input_tokens: int
+        output_tokens: int
+        request_rate: float
+        statistics: list[str]
+        tokenizer: str
+        file: str
+        warm_up: int
+
+# Groups under which AISBench summarises the scores of many parts.
 _GROUPS = {"mmlu": "mmlu_summary_groups", "ceval": "ceval_summary_groups"}
 
 _HEAD = """\
@@ -33,15 +79,14 @@ from ais_bench.benchmark.partitioners import NaivePartitioner
 from ais_bench.benchmark.runners import LocalRunner
 from ais_bench.benchmark.tasks import OpenICLEvalTask
 """
-# AISBench scores each part of a data set in a Python of its own, which takes seconds to start: MMLU has 57 parts. Here
-# the parts of a data set are scored in one, and those of another in another, so that one that fails takes none with it.
+# By default AISBench scores each part of a dataset in a separate Python process, which takes seconds to start, and
+# MMLU has 57 parts. Here all parts of a dataset share a process; a dataset that fails does not affect the others.
 _SCORING = """\
 datasets = [entry for each in model_dataset_combinations for entry in each['datasets']]
 eval = dict(partitioner=dict(type=NaivePartitioner, n=%d),
             runner=dict(type=LocalRunner, task=dict(type=OpenICLEvalTask)))
 """
 _PARTS = 100
-
 
 _PERFORMANCE_HEAD = """\
 from ais_bench.benchmark.calculators import DefaultPerfMetricCalculator
@@ -55,13 +100,13 @@ from ais_bench.benchmark.summarizers import DefaultPerfSummarizer
 
 
 class BadData(ValueError):
-    """A data set is not where it has to be, or is none; the message says where to put what."""
+    """A dataset is missing or malformed; the message says what to provide and where."""
 
 
-def digest(dataset):
-    """What tells two copies of a data set apart: SHA-256 of the names and sizes of its files, and of what is in tables.
+def digest(dataset: Dataset) -> str:
+    """A SHA-256 that differs between versions of a dataset: of file names and sizes, and of the content of tables.
 
-    Pictures are told by name and size only: there are gigabytes of them.
+    The content of images is not included, since there are gigabytes of them.
     """
     found = hashlib.sha256()
     paths = [dataset["path"]]
@@ -78,44 +123,43 @@ def digest(dataset):
     return found.hexdigest()
 
 
-def prepare(datasets, folder):
-    """Check the data and bring them into the form that AISBench reads.
+def prepare(datasets: list[Dataset], folder: str) -> list[PreparedDataset]:
+    """Check the data and convert them to the form that AISBench reads.
 
-    :param datasets: ``[{"name", "path"}]``. A name of :data:`PRESETS`, or any other with a ``.jsonl`` file of your own:
-        one object a line with ``question`` and ``answer``, and for a choice the options ``A``, ``B``, …
-    :param folder: a folder of ours for what has to be rewritten.
-    :returns: the data sets with ``file``, the path for AISBench, and ``options`` of own ones.
-    :raises BadData: with one sentence.
+    :param datasets: datasets of :data:`PRESETS`, or any other name with a ``.jsonl`` file: one object per line with
+        ``question`` and ``answer``, and for a multiple choice with the options ``A``, ``B``, …
+    :param folder: a private folder for converted files.
+    :raises BadData: if data are missing or malformed; the message is one sentence.
     """
     return [_prepare_preset(dataset, folder) if dataset["name"] in PRESETS else _prepare_own(dataset)
             for dataset in datasets]
 
 
-def _prepare_preset(dataset, folder):
+def _prepare_preset(dataset: Dataset, folder: str) -> PreparedDataset:
     preset = PRESETS[dataset["name"]]
     missing = [name for name in preset.files if not os.path.exists(os.path.join(dataset["path"], name))]
     if not missing and preset.parts:
         missing = _missing_tables(dataset["path"], preset.files)
     if missing:
-        raise BadData("accuracy_datasets: %s lacks %s below %s; put the data set there, as AISBench's page on it says."
-                      % (dataset["name"], ", ".join(missing), dataset["path"]))
+        raise BadData("accuracy_datasets: %s lacks %s below %s; install the dataset there as AISBench's documentation "
+                      "describes." % (dataset["name"], ", ".join(missing), dataset["path"]))
     path = os.path.join(dataset["path"], preset.path) if preset.path else dataset["path"]
     if dataset["name"] == "textvqa":
         path = _absolute_pictures(dataset["path"], path, folder)
-    return dict(dataset, file=path, options=None)
+    return {"name": dataset["name"], "path": dataset["path"], "file": path, "options": None}
 
 
-def _missing_tables(root, splits):
-    """The tables of subjects that are in some of the splits only: AISBench gives the whole no score without them."""
+def _missing_tables(root: str, splits: tuple[str, ...]) -> list[str]:
+    """Tables of subjects that are not in all splits; without them AISBench gives the dataset no score."""
     subjects = {split: {name[:-len("_%s.csv" % split)] for name in os.listdir(os.path.join(root, split))
                         if name.endswith("_%s.csv" % split)} for split in splits}
-    every = sorted(set().union(*subjects.values())) or ["SUBJECT"]
+    every = sorted({subject for found in subjects.values() for subject in found}) or ["SUBJECT"]
     return ["%s/%s_%s.csv" % (split, subject, split) for split in splits for subject in every
             if subject not in subjects[split]]
 
 
-def _absolute_pictures(root, path, folder):
-    """TextVQA's questions name pictures by paths of the machine that made them: name them where they are."""
+def _absolute_pictures(root: str, path: str, folder: str) -> str:
+    """Rewrite the questions of TextVQA, whose image paths are those of the machine that created them."""
     questions = os.path.join(folder, "textvqa_val.jsonl")
     with open(path, encoding="utf-8") as source, open(questions, "w", encoding="utf-8") as target:
         for line in source:
@@ -123,7 +167,7 @@ def _absolute_pictures(root, path, folder):
                 question = json.loads(line)
                 picture = os.path.join(root, "train_images", os.path.basename(question["image"]))
                 if not os.path.exists(picture):
-                    raise BadData("accuracy_datasets: textvqa asks about %s, which is not there." % picture)
+                    raise BadData("accuracy_datasets: textvqa has a question about %s, which does not exist." % picture)
                 target.write(json.dumps(dict(question, image=picture)) + "\n")
     annotations = os.path.join(folder, "textvqa_val_annotations.json")
     if not os.path.exists(annotations):
@@ -131,10 +175,10 @@ def _absolute_pictures(root, path, folder):
     return questions
 
 
-def _prepare_own(dataset):
+def _prepare_own(dataset: Dataset) -> PreparedDataset:
     name, path = dataset["name"], dataset["path"]
     if not path.endswith(".jsonl"):
-        raise BadData("accuracy_datasets: %s is none of %s, so its path has to be a .jsonl file of your own, but is %s."
+        raise BadData("accuracy_datasets: %s is not one of %s, so its path has to be a .jsonl file, but is %s."
                       % (name, ", ".join(sorted(PRESETS)), path))
     try:
         with open(path, encoding="utf-8-sig") as source:
@@ -147,15 +191,11 @@ def _prepare_own(dataset):
         raise BadData("accuracy_datasets: every line of %s has to be an object with question and answer; %s." % (
             path, "line %d is not" % lacking[0] if lacking else "the file is empty"))
     options = [letter for letter in string.ascii_uppercase if all(letter in row for row in rows)]
-    return dict(dataset, file=path, options=options if len(options) > 1 else None)
+    return {"name": name, "path": path, "file": path, "options": options if len(options) > 1 else None}
 
 
-def render(server, datasets):
-    """The text of the configuration.
-
-    :param server: ``{"url", "model", "api_key", "concurrency", "maximum_tokens"}``.
-    :param datasets: what :func:`prepare` returned. Every value is written as a Python literal.
-    """
+def render(server: ServerWithKey, datasets: list[PreparedDataset]) -> str:
+    """The text of the configuration of an accuracy run. Every value is written as a Python literal."""
     known = [dataset["name"] for dataset in datasets if dataset["name"] in PRESETS]
     groups = [name for name in known if name in _GROUPS]
     lines = [_HEAD]
@@ -172,22 +212,23 @@ def render(server, datasets):
     lines.append(_SCORING % _PARTS)
     lines.append("summarizer = dict(attr='accuracy', summary_groups=%s)" % (
         " + ".join(_GROUPS[name] for name in groups) or "[]"))
-    # What is left at the top level would become part of the configuration.
+    # Other names at the top level would become part of the configuration.
     lines += ["del %s" % PRESETS[name].variable for name in known] + ["del %s" % _GROUPS[name] for name in groups]
     return "\n".join(lines) + "\n"
 
 
-def prepare_prompts(path, count, folder):
-    """Write as many prompts of a ``.jsonl`` file, over again where it has fewer, as AISBench reads them.
+def prepare_prompts(path: str, count: int, folder: str) -> str:
+    """Convert ``count`` prompts of a ``.jsonl`` file for AISBench; prompts are repeated if the file has fewer.
 
-    :returns: the path of what was written. :raises BadData: with one sentence.
+    :returns: the path of the converted file.
+    :raises BadData: if the file is missing or malformed; the message is one sentence.
     """
     try:
         with open(path, encoding="utf-8-sig") as source:
             prompts = [json.loads(line)["prompt"] for line in source if line.strip()]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadData("benchmark_dataset_path: every line of %s has to be an object with prompt, on the host that "
-                      "AISBench runs on; %s: %s." % (path, type(error).__name__, error)) from None
+        raise BadData("benchmark_dataset_path: every line of %s on the host of AISBench has to be an object with "
+                      "prompt; %s: %s." % (path, type(error).__name__, error)) from None
     if not prompts:
         raise BadData("benchmark_dataset_path: %s is empty." % path)
     written = os.path.join(folder, "prompts.jsonl")
@@ -197,15 +238,13 @@ def prepare_prompts(path, count, folder):
     return written
 
 
-def render_performance(server, load):
-    """The text of the configuration of a performance run of one data set, ``load``.
+def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
+    """The text of the configuration of a performance run with one dataset, ``load``.
 
-    :param server: as of :func:`render`.
-    :param load: ``{"requests", "input_tokens", "output_tokens", "request_rate", "statistics", "tokenizer", "file"}``;
-        without a file of :func:`prepare_prompts` the prompts are as many times the letter A. A request is sent once:
-        a retry would hide its failure.
+    The ``file`` of the load is one of :func:`prepare_prompts`. Every request is sent once, since a retry would hide a
+    failure.
     """
-    def exactly(tokens):
+    def exactly(tokens: int) -> dict[str, Any]:
         return {"Method": "uniform", "Params": {"MinValue": tokens, "MaxValue": tokens}}
 
     inputs = ["question"]
@@ -230,21 +269,21 @@ def render_performance(server, load):
         "    type=DefaultPerfMetricCalculator, stats_list=%r))" % load["statistics"])) + "\n"
 
 
-def _models(server, fields, generation):
+def _models(server: ServerWithKey, fields: str, generation: str) -> str:
     """The only model of a configuration. Every value is written as a Python literal."""
+    values = (("model", server["model"]), ("api_key", server["api_key"]), ("url", server["url"]),
+              ("batch_size", server["concurrency"]), ("max_out_len", server["maximum_tokens"]))
     lines = ["models = [dict(", "    attr='service', type=VLLMCustomAPIChat, abbr='model', use_timestamp=False,",
              "    trust_remote_code=False, %s," % fields, "    generation_kwargs=dict(%s)," % generation]
-    lines += ["    %s=%r," % (name, server[key]) for name, key in (
-        ("model", "model"), ("api_key", "api_key"), ("url", "url"), ("batch_size", "concurrency"),
-        ("max_out_len", "maximum_tokens"))]
+    lines += ["    %s=%r," % pair for pair in values]
     return "\n".join([*lines, ")]"])
 
 
-def _preset(dataset):
+def _preset(dataset: PreparedDataset) -> str:
     return "[dict(entry, path=%r) for entry in %s]" % (dataset["file"], PRESETS[dataset["name"]].variable)
 
 
-def _own(dataset):
+def _own(dataset: PreparedDataset) -> str:
     options = dataset["options"] or []
     prompt = "".join(["{question}"] + ["\n%s. {%s}" % (letter, letter) for letter in options])
     if options:

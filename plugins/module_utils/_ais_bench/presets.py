@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The data sets that AISBench brings a configuration for."""
+"""The datasets for which AISBench includes a configuration."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import NamedTuple
 
 
 class Preset(NamedTuple):
-    """A data set that AISBench knows: its module and variable, the files that have to be below its folder, and how the
-    names of its tasks begin where it has many."""
+    """A dataset that AISBench has a configuration for.
+
+    ``module`` and ``variable`` name the configuration, ``files`` have to exist in the folder of the dataset, ``path``
+    is the file that AISBench reads (empty: the folder), ``parts`` the prefix of the names of its tasks if it has many.
+    """
 
     module: str
     variable: str
-    files: tuple
+    files: tuple[str, ...]
     path: str = ""
     parts: str = ""
+
 
 _PRESETS = "ais_bench.benchmark.configs.datasets."
 
@@ -33,12 +37,12 @@ PRESETS = {
 }
 
 
-def is_part(task, name):
-    """Whether a task of AISBench belongs to the data set."""
+def is_part(task: str, name: str) -> bool:
+    """True if a task of AISBench belongs to the dataset of this name."""
     parts = PRESETS[name].parts if name in PRESETS else ""
     return task == name or bool(parts and task.startswith(parts))
 
 
-def sum_of(name):
-    """The row of AISBench's summary that has the score of the whole data set."""
+def sum_of(name: str) -> str:
+    """The name of the summary row that has the score of the whole dataset."""
     return name + "-weighted" if name in PRESETS and PRESETS[name].parts else name

@@ -1,44 +1,103 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""This node's part of the ping mesh, and whether it reaches the other hosts. PRIVATE to the collection."""
+"""Send the pings of this node in the ping mesh, and test TCP connections to other hosts."""
+
 from __future__ import annotations
 
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_query, ping_loss
 
-# Pings in a row without an answer after which an NPU gives up the node that it is meeting, and everything.
-_LOST_IN_A_ROW = 3
-_SILENT = 6
-# Up to so many dead pings of an NPU are tried again: more have a cause that a second try does not cure.
-_RARE = 8
+if TYPE_CHECKING:
+    from typing import Callable, Sequence, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnAnswer
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Run
+
+    class Partner(TypedDict):
+        """A node to ping; ``npus`` maps the NPU number to its address."""
+
+        host: str
+        npus: dict[str, str]
+
+    class Target(TypedDict):
+        """A TCP address of another host."""
+
+        host: str
+        address: str
+        port: int
+
+    class Reach(TypedDict):
+        """The result of a TCP connection to a host; ``error`` is set if it failed."""
+
+        address: str
+        reached: bool
+        error: str | None
+
+    class PingMesh(TypedDict):
+        """The result of `ping_mesh_part`.
+
+        ``matrix`` is ``{sending NPU: {host: [loss by NPU of that host]}}``, with the loss in percent,
+        ``ping_loss.ERROR`` or None (no ping). ``errors`` is ``{message of the tool: [pair of NPUs]}``, with 8 pairs at
+        most. ``not_sent`` counts pings that the time limit prevented, ``given_up`` those that were skipped after lost
+        pings, ``retried`` second attempts.
+        """
+
+        matrix: dict[str, dict[str, list[float | None]]]
+        errors: dict[str, list[str]]
+        not_sent: int
+        given_up: int
+        retried: int
+        rounds: int
+        duration_s: float
+
+    class PingObservation(TypedDict):
+        """The return values of ``ascend.vllm.hccn_ping``."""
+
+        ping: PingMesh
+        reach: dict[str, Reach]
+
+    Ping = Callable[[int, str], HccnAnswer]
+    Round = tuple[Partner | None, int]
+
+# Consecutive pings without a reply after which an NPU skips the rest of its current partner, or all other pings.
+_LOST_TO_PARTNER = 3
+_LOST_TO_ALL = 6
+# Pings without any reply are only retried if an NPU has few of them; more have a cause that a retry does not remove.
+_MAX_DEAD_RETRIES = 8
 
 
 class _MeshRow:
-    """One NPU that sends: it goes through the rounds by itself."""
+    """One sending NPU, which goes through the rounds independently of the others."""
 
-    def __init__(self, npu, ping, rounds, width, in_time):
+    def __init__(self, npu: int, ping: Ping, rounds: Sequence[Round], width: int, in_time: Callable[[], bool]) -> None:
         self.npu = npu
         self.ping = ping
         self.rounds = rounds
         self.in_time = in_time
-        self.losses = {partner["host"]: [None] * width for partner, _shift in rounds if partner}
-        self.errors, self.not_sent, self.given_up, self.retried = [], 0, 0, 0
-        # Pings without an answer in a row: to the node that it is meeting, and since the beginning.
-        self.row, self.silence = (None, 0), 0
+        self.losses: dict[str, list[float | None]] = {
+            partner["host"]: [None] * width for partner, _shift in rounds if partner}
+        self.errors: list[tuple[str, str]] = []
+        self.not_sent, self.given_up, self.retried = 0, 0, 0
+        # Consecutive pings without a reply: of the current partner, and since the start (-1 after the first reply).
+        self.lost_to_partner: tuple[str, int] = ("", 0)
+        self.lost_to_all = 0
 
-    def run(self, wait):
-        """Send what is due in each round; ``wait(round)`` returns when that round may begin."""
+    def run(self, wait: Callable[[int], None]) -> _MeshRow:
+        """Send the ping of each round; ``wait(round)`` returns when that round may start."""
         lost = []
         for number, (partner, shift) in enumerate(self.rounds):
-            target = (self.npu + shift) % len(self.losses[partner["host"]]) if partner else None
-            address = partner["npus"].get(str(target)) if partner else None
+            if partner is None:
+                continue
+            target = (self.npu + shift) % len(self.losses[partner["host"]])
+            address = partner["npus"].get(str(target))
             if address is None:
                 continue
-            if self.silence >= _SILENT or self.row == (partner["host"], _LOST_IN_A_ROW):
+            if self.lost_to_all >= _LOST_TO_ALL or self.lost_to_partner == (partner["host"], _LOST_TO_PARTNER):
                 self.given_up += 1
                 continue
             wait(number)
@@ -46,12 +105,12 @@ class _MeshRow:
                 self.not_sent += 1
             elif self.send(partner["host"], target, address):
                 lost.append((partner["host"], target, address))
-        if self.silence < _SILENT:
+        if self.lost_to_all < _LOST_TO_ALL:
             self.retry(lost)
         return self
 
-    def send(self, host, target, address):
-        """Ping one NPU and keep the loss; returns whether packets were lost."""
+    def send(self, host: str, target: int, address: str) -> bool:
+        """Ping one NPU and store the loss; returns True if packets were lost."""
         result = self.ping(self.npu, address)
         loss = result.get("loss_percent")
         if loss is None:
@@ -60,67 +119,77 @@ class _MeshRow:
             loss = ping_loss.ERROR
         self.losses[host][target] = loss
         answered = not ping_loss.failed(loss)
-        met, count = self.row
-        self.row = (host, 0) if answered else (host, count + 1 if met == host else 1)
-        self.silence = -1 if answered or self.silence < 0 else self.silence + 1
+        partner, count = self.lost_to_partner
+        self.lost_to_partner = (host, 0) if answered else (host, count + 1 if partner == host else 1)
+        self.lost_to_all = -1 if answered or self.lost_to_all < 0 else self.lost_to_all + 1
         return loss != 0
 
-    def retry(self, lost):
-        """Try again where packets were lost: the first may have waited for ARP. Where all were, if that is rare."""
-        dead = [one for one in lost if ping_loss.failed(self.losses[one[0]][one[1]])]
-        for one in [one for one in lost if one not in dead] + (dead if len(dead) <= _RARE else []):
+    def retry(self, lost: list[tuple[str, int, str]]) -> None:
+        """Ping again where packets were lost, since the first one may have waited for ARP."""
+        dead = [one for one in lost if ping_loss.failed(self.losses[one[0]][one[1]] or 0)]
+        for one in [one for one in lost if one not in dead] + (dead if len(dead) <= _MAX_DEAD_RETRIES else []):
             if self.in_time():
                 self.send(*one)
                 self.retried += 1
 
 
-def ping_mesh_part(run, tool, npus, partners, shifts, round_s, timeout_s, limit_s, clock=time.monotonic,
-                   sleep=time.sleep):
-    """Ping what the schedule says, NPUs side by side.
+def ping_mesh_part(run: Run, tool: str, npus: Sequence[int], partners: Sequence[Partner | None], shifts: Sequence[int],
+                   round_s: float, timeout_s: float, limit_s: float, clock: Callable[[], float] = time.monotonic,
+                   sleep: Callable[[float], None] = time.sleep) -> PingMesh:
+    """Send the scheduled pings of this node, all its NPUs in parallel.
 
-    No one tells the nodes when a round begins: each starts round n at n times ``round_s`` after its own start, and all
-    start within the seconds that Ansible takes. A round is longer than a ping that works, so nodes keep in step; one
-    that waited for a ping without an answer runs its next rounds at once until it has caught up. Out of step an NPU
-    may for a while receive two pings at a time, which changes no result: the device answers echo requests by itself.
-    To keep a dead node or NPU from costing a timeout for every pair, an NPU gives a node up after a few pings in a row
-    without an answer, and the whole mesh when nobody ever answered.
+    The nodes are not synchronised: each starts round n at n times ``round_s`` after its own start, and all of them
+    start within the few seconds that Ansible needs. A round is longer than a ping with a reply, so the nodes stay in
+    step; a node that waited for a lost ping runs its next rounds without a pause until it has caught up. Meanwhile an
+    NPU may receive two pings at a time, which does not change a result, since the device itself replies to echo
+    requests. So that a dead node or NPU does not cost a timeout per pair, an NPU skips the rest of a partner after
+    several consecutive lost pings, and all other pings if it never received a reply.
 
     :param npus: numbers of the NPUs that send.
-    :param partners: ``[{"host", "npus": {number (str): address}} or None]``, in the order of the meetings.
-    :param limit_s: pings that would start later are not sent.
-    :returns: ``{"matrix": {npu: {host: [loss, ...]}}, "errors": {message: [pair, ...]}, "not_sent", "given_up",
-        "retried", "rounds", "duration_s"}``; loss in percent, ping_mesh.ERROR, or None.
+    :param partners: the nodes to ping, in order; None means that this node pauses for one partner.
+    :param shifts: NPU i pings NPU i + shift of the partner, one round per shift.
+    :param round_s: seconds from the start of a round to the start of the next one.
+    :param timeout_s: time limit of one ping in seconds.
+    :param limit_s: seconds after which no more pings are sent.
     """
     started = clock()
     rounds = [(partner, shift) for partner in partners for shift in shifts]
     width = 1 + max([int(number) for partner in partners if partner for number in partner["npus"]] + list(npus) + [-1])
 
-    def wait(number):
+    def wait(number: int) -> None:
         pause = started + number * round_s - clock()
         if pause > 0:
             sleep(pause)
 
-    rows = [_MeshRow(npu, lambda npu, address: hccn_query.ask(run, tool, npu, "ping", timeout_s, ["address", address]),
-                     rounds, width, lambda: clock() - started <= limit_s) for npu in npus]
+    def ping(npu: int, address: str) -> HccnAnswer:
+        return hccn_query.ask(run, tool, npu, "ping", timeout_s, ["address", address])
+
+    rows = [_MeshRow(npu, ping, rounds, width, lambda: clock() - started <= limit_s) for npu in npus]
     if rows:
         with ThreadPoolExecutor(len(rows)) as pool:
             rows = list(pool.map(lambda row: row.run(wait), rows))
-    errors = {}
+    errors: dict[str, list[str]] = {}
     for message, pair in dict.fromkeys(error for row in rows for error in row.errors):
         errors.setdefault(message, []).append(pair)
-    result = {"matrix": {str(row.npu): row.losses for row in rows},
-              "errors": {message: pairs[:8] for message, pairs in errors.items()},
-              "rounds": len(rounds), "duration_s": round(clock() - started, 3)}
-    result.update({count: sum(getattr(row, count) for row in rows) for count in ("not_sent", "given_up", "retried")})
-    return result
+    return {
+        "matrix": {str(row.npu): row.losses for row in rows},
+        "errors": {message: pairs[:8] for message, pairs in errors.items()},
+        "not_sent": sum(row.not_sent for row in rows),
+        "given_up": sum(row.given_up for row in rows),
+        "retried": sum(row.retried for row in rows),
+        "rounds": len(rounds),
+        "duration_s": round(clock() - started, 3),
+    }
 
 
-def reach_hosts(targets, timeout_s, connect=socket.create_connection):
-    """Return ``{host: {"address", "reached": bool, "error"}}`` for ``[{"host", "address", "port"}]``, by TCP.
+def reach_hosts(targets: Sequence[Target], timeout_s: float,
+                connect: Callable[[tuple[str, int], float], socket.socket] = socket.create_connection
+                ) -> dict[str, Reach]:
+    """Connect to the targets by TCP; returns ``{host: {"address", "reached": bool, "error"}}``.
 
-    A refused connection is an answer too: the other host's kernel gave it.
+    A refused connection counts as reached: the kernel of the other host refused it.
     """
-    def reach(target):
+    def reach(target: Target) -> Reach:
         try:
             connect((target["address"], target["port"]), timeout_s).close()
         except ConnectionRefusedError:

@@ -1,32 +1,59 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask ``hccn_tool`` many things at once, without ever waiting for ever. PRIVATE to the collection.
+"""Query ``hccn_tool`` for many NPUs in parallel, with a time limit for every query.
 
-The functions get the runner of commands as an argument, so they need no node: ``run(argv, timeout_s)`` returns
-``(exit status, stdout, stderr)``, status None when the time was up.
+The functions run commands through an injected ``run(argv, timeout_s) -> (exit status, stdout, stderr)``; the exit
+status is None after a timeout.
 """
+
 from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool, npu_devices, npu_smi
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
 
-# -status answers speed and duplex at once.
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterable, Sequence, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnAnswer, HccnConf
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Run
+
+    class HccnProcess(TypedDict):
+        """A process that uses an NPU."""
+
+        npu: int
+        pid: int
+        name: str
+        memory_mb: int | None
+
+    class HccnObservation(TypedDict):
+        """The return values of ``ascend.vllm.hccn_info``; ``npus`` is ``{NPU number: {query: answer}}``."""
+
+        npus: dict[str, dict[str, HccnAnswer]]
+        conf: HccnConf | None
+        conf_error: str | None
+        host_network: dict[str, Any]
+        processes: list[HccnProcess] | None
+        image_present: bool | None
+        duration_s: float
+
+# -status includes speed and duplex.
 QUERIES = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "tls", "status", "mtu", "fec", "optical",
            "link_stat")
 TOOL = "/usr/local/Ascend/driver/tools/hccn_tool"
 _BUSY_WORDS = ("is busy", "Get lock failed", "occupied")
-_BUSY_TRIES = 4
+_BUSY_ATTEMPTS = 4
 _BUSY_PAUSE_S = 0.3
 
 
-def run_bounded(argv, timeout_s):
-    """Run a command as `tools.run` does; returns (exit status, stdout, stderr), status None when time was up.
+def run_bounded(argv: list[str], timeout_s: float) -> tuple[int | None, str, str]:
+    """Run a command; returns (exit status, stdout, stderr), with the exit status None after a timeout.
 
-    Raises OSError when the program cannot be started.
+    Raises OSError if the program cannot be started.
     """
     outcome = commands.run(argv, timeout_s)
     if outcome.error and not outcome.timed_out:
@@ -34,60 +61,64 @@ def run_bounded(argv, timeout_s):
     return outcome.rc, outcome.stdout, outcome.stderr
 
 
-def ask(run, tool, npu, query, timeout_s, arguments=(), sleep=time.sleep):
-    """Return the result of one query as ``hccn_tool.parse`` gives it, or ``{"error": {"kind", "message", "code"}}``.
+def ask(run: Run, tool: str, npu: int, query: str, timeout_s: float, arguments: Sequence[str] = (),
+        sleep: Callable[[float], None] = time.sleep) -> HccnAnswer:
+    """Run one query and parse its output; a busy tool is queried again, 4 times in all.
 
-    ``kind``: ``timeout`` (no answer in time), ``tool`` (the tool reports an error; ``code`` is its exit status, which
-    is not unique, so the message counts), ``empty`` (nothing was printed), ``unreadable`` (a text that we do not know).
+    :returns: the result of ``hccn_tool.parse``, or ``{"error": {"kind", "message", "code"}}``. ``code`` is the exit
+        status of the tool, which is not unique per error. ``kind`` is ``timeout``, ``tool`` (the tool reported an
+        error), ``empty`` (no output) or ``unreadable`` (output in an unknown format).
     """
     argv = [tool, "-i", str(npu), "-" + query, "-g", *arguments]
-    for attempt in range(1, _BUSY_TRIES + 1):
+    for attempt in range(1, _BUSY_ATTEMPTS + 1):
         code, out, err = run(argv, timeout_s)
         if code is None:
             return _error("timeout", "no answer to -%s within %g s" % (query, timeout_s))
-        if attempt < _BUSY_TRIES and any(words in out + err for words in _BUSY_WORDS):
-            sleep(_BUSY_PAUSE_S * attempt)
-            continue
-        return _judged(query, code, out, err)
-    raise AssertionError("unreachable")
+        if attempt == _BUSY_ATTEMPTS or not any(words in out + err for words in _BUSY_WORDS):
+            break
+        sleep(_BUSY_PAUSE_S * attempt)
+    return _interpret(query, code, out, err)
 
 
-def _judged(query, code, out, err):
-    """Weigh exit status, stdout and stderr: errors are printed to either, and answers come with any status."""
-    parsed = _parsed(query, out)
-    # A ping with loss exits like a failure, and its summary is the answer.
+def _interpret(query: str, code: int | None, out: str, err: str) -> HccnAnswer:
+    """The answer or error in the output; errors appear on either stream, and answers come with any exit status."""
+    parsed = _parse(query, out)
+    # A ping with packet loss exits like a failure, and its summary is the answer.
     if parsed is not None and "error" not in parsed and (code == 0 or query == "ping"):
         return parsed
-    said = parsed if parsed is not None and "error" in parsed else _parsed(query, err)
-    if said is not None and "error" in said:
-        return _error("tool", said["error"]["message"], code)
+    reported = parsed if parsed is not None and "error" in parsed else _parse(query, err)
+    if reported is not None and "error" in reported:
+        return _error("tool", reported["error"]["message"], code)
     line = next((line.strip() for line in (err + "\n" + out).splitlines() if line.strip()), None)
     if code != 0:
-        return _error("tool", line or "exit status %d without a message" % code, code)
+        return _error("tool", line or "exit status %d without a message" % (code or 0), code)
     return _error("unreadable", line, code) if line else _error("empty", "nothing was printed", code)
 
 
-def _parsed(query, text):
+def _parse(query: str, text: str) -> HccnAnswer | None:
     try:
         return hccn_tool.parse(query, text)
     except hccn_tool.ParseError:
         return None
 
 
-def _error(kind, message, code=None):
+def _error(kind: str, message: str, code: int | None = None) -> HccnAnswer:
     return {"error": {"kind": kind, "message": message, "code": code}}
 
 
-def query_npus(run, tool, npus, queries, timeout_s):
-    """Return ``{npu (str): {query: result}}``: NPUs side by side, one query at a time for each.
+def query_npus(run: Run, tool: str, npus: Sequence[int], queries: Sequence[str], timeout_s: float
+               ) -> dict[str, dict[str, HccnAnswer]]:
+    """Run the queries for all NPUs; returns ``{npu (str): {query: answer}}``.
 
-    After a query without an answer the same NPU is asked nothing more: its tool hangs, and would for every query.
+    NPUs are queried in parallel, each with one query at a time. After a timeout the remaining queries of that NPU are
+    skipped: a tool that hangs once hangs for every query.
     """
-    def one_npu(npu):
-        answers, hung = {}, None
+    def one_npu(npu: int) -> dict[str, HccnAnswer]:
+        answers: dict[str, HccnAnswer] = {}
+        hung = None
         for query in queries:
             if hung:
-                answers[query] = _error("skipped", "not asked, because -%s did not answer" % hung)
+                answers[query] = _error("skipped", "skipped, since -%s timed out" % hung)
                 continue
             answers[query] = ask(run, tool, npu, query, timeout_s)
             if answers[query].get("error", {}).get("kind") == "timeout":
@@ -100,19 +131,20 @@ def query_npus(run, tool, npus, queries, timeout_s):
         return dict(zip((str(npu) for npu in npus), pool.map(one_npu, npus)))
 
 
-def device_npus(names):
-    """Return the numbers N of the ``davinciN`` among the names of /dev, in order."""
+def device_npus(names: Iterable[str]) -> list[int]:
+    """The sorted numbers of the ``davinciN`` among the names of /dev."""
     numbers = [npu_devices.device_number("/dev/" + name) for name in names]
     return sorted(number for number in numbers if number is not None)
 
 
-def npu_processes(run, npu_smi_path, timeout_s):
-    """Return ``[{"npu", "pid", "name", "memory_mb"}]`` of what holds an NPU now, or None when npu-smi cannot tell."""
+def npu_processes(run: Run, npu_smi_path: str, timeout_s: float) -> list[HccnProcess] | None:
+    """The processes that use an NPU, or None if npu-smi does not show them."""
     try:
         code, out, _err = run([npu_smi_path, "info"], timeout_s)
-        info = npu_smi.parse_info(out) if code == 0 else {}
+        info = npu_smi.parse_info(out) if code == 0 else None
     except (OSError, npu_smi.ParseError):
         return None
-    if "processes" not in info:
+    if info is None or info["error"]:
         return None
-    return [{key: process.get(key) for key in ("npu", "pid", "name", "memory_mb")} for process in info["processes"]]
+    return [{"npu": process["npu"], "pid": process["pid"], "name": process["name"], "memory_mb": process["memory_mb"]}
+            for process in info["processes"]]

@@ -1,74 +1,120 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read what ``hccn_tool`` prints, and ``/etc/hccn.conf``. PRIVATE to the collection.
+"""Parse the output of ``hccn_tool`` and the file ``/etc/hccn.conf``.
 
-The tool has no machine-readable output, writes some errors to stdout and does not say which device answers, so a text
-is read in two steps: cut it into answers by the lines that only one query prints, then read each answer. Values are
-kept as printed; what is not in the text is missing from the result.
+The tool has no machine-readable output and prints some of its errors to stdout. Values are returned as printed; a
+value that was not printed is None or its key is absent.
 """
+
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import terminal_text
 
-TYPED = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "ping", "tls", "speed", "link_stat", "stat",
-         "optical", "fec", "vnic")
+if TYPE_CHECKING:
+    from typing import Any, Callable, TypedDict
+
+    Reader = Callable[[list[str]], dict[str, Any] | None]
+
+    class HccnError(TypedDict, total=False):
+        """A failed query. `parse` sets ``message`` and ``code``; ``hccn_query.ask`` sets ``kind`` as well."""
+
+        kind: str
+        message: str
+        code: int | None
+
+    class LinkEvent(TypedDict):
+        """An entry of the link history; ``status`` is ``LINK UP`` or ``LINK DOWN``."""
+
+        time: str
+        status: str
+
+    class HccnAnswer(TypedDict, total=False):
+        """The answer to one query; `parse` says which query has which keys.
+
+        The answer to ``-optical`` also has a key for every value that the module reports, such as ``Tx Power0``.
+        """
+
+        error: HccnError
+        status: str | None
+        address: str | None
+        netmask: str | None
+        interface: str | None
+        ifname: str | None
+        tlvs: dict[str, str]
+        transmitted: int | None
+        received: int | None
+        loss_percent: float | None
+        rtt_ms: list[float]
+        enabled: bool
+        up_count: int | None
+        down_count: int | None
+        current_time: str | None
+        events: list[LinkEvent]
+        mode: str
+        present: bool | None
+        fields: dict[str, str]
+        tables: list[list[dict[str, str]]]
+        lines: list[str]
+
+    class HccnConf(TypedDict):
+        """The content of ``/etc/hccn.conf``; `parse_conf` describes the keys."""
+
+        fields: dict[str, str]
+        devices: dict[str, dict[str, str]]
+        duplicates: list[str]
 
 
 class ParseError(ValueError):
     """The text holds no answer to the query, or more than one."""
 
 
-def parse(query, text):
-    """Return the result of the one answer that ``hccn_tool -i N -<query> -g`` printed.
+def parse(query: str, text: str) -> HccnAnswer:
+    """Parse the output of ``hccn_tool -i N -<query> -g``.
 
-    link ``{"status"}``, net_health ``{"status"}``, ip ``{"address", "netmask"}``, gateway ``{"address",
-    "interface"}``, netdetect ``{"address"}``, lldp ``{"ifname", "tlvs"}``, ping ``{"address", "transmitted",
-    "received", "loss_percent", "rtt_ms": [...]}``, tls ``{"enabled"}``, link_stat ``{"up_count", "down_count",
-    "current_time", "events": [{"time", "status"}]}`` (newest first), fec ``{"mode"}``, optical ``{"present", ...}``
-    (numbers without their unit), every other query ``{"fields": {printed key: printed value}}``. When the tool
-    reports an error instead: ``{"error": {"message", "code"}}``. Raises ParseError otherwise.
+    Returns, by query:
+
+    - link and net_health: ``{"status"}``
+    - ip: ``{"address", "netmask"}``; gateway: ``{"address", "interface"}``; netdetect: ``{"address"}``
+    - lldp: ``{"ifname", "tlvs"}``
+    - ping: ``{"address", "transmitted", "received", "loss_percent", "rtt_ms": [...]}``
+    - tls: ``{"enabled": bool}``
+    - link_stat: ``{"up_count", "down_count", "current_time", "events": [{"time", "status"}]}``, newest event first
+    - fec: ``{"mode"}``
+    - optical: ``{"present": bool, ...}``, numbers without their unit
+    - any other query: ``{"fields": {printed key: printed value}}``, with ``tables`` and ``lines`` if there are any
+    - an error of the tool: ``{"error": {"message", "code"}}``
+
+    Raises `ParseError` if the text holds no answer to the query, or more than one.
     """
-    wanted = query if query in TYPED else "other"
-    answers = [a for a in _split(text, _Command(wanted, None)) if a.error or a.query == wanted]
-    results = [result for result in (answer.result() for answer in answers) if result is not None]
-    errors = [result for result in results if "error" in result]
-    if errors:
-        return errors[0]
-    if not results:
+    lines = _lines(text)
+    if query in _READERS:
+        lines = [line for line in lines if line.strip() != _DONE]
+    result = _READERS.get(query, _read_fields)(lines)
+    error = next((line for line in map(str.strip, lines) if _ERROR.match(line) and not line.startswith("|")), None)
+    # A ping that lost packets may print an error below its summary.
+    if error is not None and not (query == "ping" and result and result["transmitted"] is not None):
+        return cast("HccnAnswer", _error(error))
+    if result is None:
         raise ParseError("no answer to -%s in: %r" % (query, text.strip()[:120]))
-    if len(results) > 1:
-        raise ParseError("%d answers to -%s where one was expected; use parse_session" % (len(results), query))
-    return results[0]
+    _require_one_answer(query, lines)
+    return cast("HccnAnswer", result)
 
 
-def parse_session(text):
-    """Return ``{"queries": [{"query", "device", "result"}]}`` for a pasted terminal, one entry per answer.
+def parse_conf(text: str) -> HccnConf:
+    """Parse an ``/etc/hccn.conf``.
 
-    ``query`` is ``other`` for what has no form of its own; ``device`` is an int only where the text says it.
+    Returns ``{"fields", "devices", "duplicates"}``. ``fields`` maps each key to its value, ``devices`` maps the device
+    number (str) to ``{"address", "netmask", ...}``; all values are strings. A key that is set twice to different values
+    is only in ``duplicates``.
+
+    Raises `ParseError` if the text is not empty and has no ``key=value`` line.
     """
-    answers = [(answer, answer.result()) for answer in _split(text, None)]
-    answered = {answer.command for answer, result in answers if result is not None}
-    queries = []
-    for answer, result in answers:
-        if result is None and answer.command not in answered and any(line.strip() for line in answer.lines):
-            result = _error(answer.lines)
-        if result is not None:
-            queries.append({"query": answer.query, "device": answer.device, "result": result})
-    _name_errors(queries)
-    return {"queries": queries}
-
-
-def parse_conf(text):
-    """Return ``{"kind": "hccn_conf", "fields", "devices", "duplicates"}`` of an ``/etc/hccn.conf``.
-
-    ``fields`` maps each key to its value, ``devices`` maps the device number (str) to ``{"address", "netmask", ...}``,
-    all strings. A key that is set twice to different values is in ``duplicates`` only. Raises ParseError when there is
-    text but no ``key=value`` line.
-    """
-    fields, duplicates = {}, []
+    fields: dict[str, str] = {}
+    duplicates: list[str] = []
     for line in text.splitlines():
         match = re.match(r"\s*([A-Za-z][\w.-]*)\s*=\s*(.*?)\s*$", line, re.ASCII)
         if not match:
@@ -78,87 +124,22 @@ def parse_conf(text):
             duplicates.append(key)
     if not fields and text.strip():
         raise ParseError("no key=value line in: %r" % text.strip()[:120])
-    devices = {}
+    devices: dict[str, dict[str, str]] = {}
     fields = {key: value for key, value in fields.items() if key not in duplicates}
     for key, value in fields.items():
         match = re.match(r"(.+)_([0-9]+)$", key)
         if match:
             devices.setdefault(match.group(2), {})[match.group(1)] = value
-    return {"kind": "hccn_conf", "fields": fields, "devices": devices, "duplicates": duplicates}
+    return {"fields": fields, "devices": devices, "duplicates": duplicates}
 
 
-# --- Step 1: cut a text into answers ---------------------------------------------------------------------------------
+# --- Lines and errors ------------------------------------------------------------------------------------------------
 
-class _Command:
-    """The shell command that printed what follows it; ``query`` None where it is not one of hccn_tool."""
-
-    def __init__(self, query, device):
-        self.query = query
-        self.device = device
-
-
-class _Answer:
-    """The lines of one answer (device prefixes taken off), and what they tell of its query and device."""
-
-    def __init__(self, query, command, error=False):
-        self.query = query
-        self.command = command
-        self.device = command.device if command else None
-        self.error = error
-        self.lines = []
-        self.slots = set()
-        self.open = True
-
-    def continues(self, body):
-        """Whether a line that several queries could print goes on with this answer."""
-        if self.query == "link":
-            return re.match(r"port [0-9]+\s*:", body) is not None
-        return self.query in _BLOCKS or (self.query == "link_stat" and body.startswith(("+-", "|")))
-
-    def result(self):
-        """Return the result, an error as ``{"error"}``, or None when the lines hold neither."""
-        return _error(self.lines) if self.error else _READERS.get(self.query, _read_fields)(self)
-
-
-# Words of other programs that a pasted text may hold anywhere.
+# Warnings of programs that the tool calls.
 _NOISE = re.compile(r"(?:grep|egrep|sed|awk): warning: |stty: ")
-_ELISION = re.compile(r"\s*(?:[^:]+:\s*)?(?:\.{3,}|\u2026+)(?:\s+\.{3,})*\s*$")
-_PREFIX = re.compile(r"\s*\[(?:devid|device) ?([0-9]+)\] ?")
-_NAMES_DEVICE = re.compile(r"(?:dev_id:|device )([0-9]+)\b")
-_HCCN_COMMAND = re.compile(r"hccn_tool\s+(?:-i\s+(\S+)|-a)\s+-(\w+)(.*)")
-_PROMPT = re.compile(r"\s*(?:\([\w.-]+\)\s*)?(?:\[?[\w.-]+@[^#$>]*[#$>]|[#$])(?:\s|$)")
-_PROGRAM = re.compile(r"(?:sudo\s+)?(?:cat|pip3?|npu-smi|ls|ifconfig|ip|lspci|lsmod|uname|date|hostname|env)\s+\S")
-_OPTICAL_KEY = (r"present|temperature|[Hh]igh power enable reg|vendor [a-z ]+?|xsfp [a-z ]+?|manufact date code|Vcc"
-                r"(?: (?:High|Low) Thres)?|Temp (?:High|Low) Thres|[TR]xPower (?:High|Low) Thres|Tx Bias[0-9]?"
-                r"|[TR]x (?:Power[0-9]?|Lo[sL] Flag)|(?:Host|Media) SNR Lane[0-9]")
-
-# (query, line that only it prints, whether one answer holds several such lines); the first match decides. A line that
-# an answer holds once (told apart by the group ``key``) starts the next answer when it comes again.
-_SIGNATURES = tuple((query, re.compile(pattern, re.ASCII), many) for query, pattern, many in (
-    ("link", r"link status\s*:\s*(?:UP|DOWN)$", False),
-    ("net_health", r"net health status\s*:", False),
-    ("ip", r"(?P<key>ipaddr|netmask)\s*:", False),
-    ("gateway", r"default gateway\s*:", False),
-    ("netdetect", r"netdetect (?:address|addr)\s*:", False),
-    ("lldp", r"(?P<key>Chassis ID TLV|Port ID TLV|Ifname)\b", False),
-    ("lldp", r"[A-Z][\w ]+ TLV$", True),
-    ("ping", r"(?P<key>device) [0-9]+ (?:PING6? |dev\s+EID )", False),
-    ("ping", r"recv (?:time out )?seq", True),
-    ("ping", r"[0-9]+ (?P<key>packets) transmitted", False),
-    ("tls", r"(?:dev_id:[0-9]+, )?tls switch ?\[", False),
-    ("tls", r"dev_id:[0-9]+, ", True),
-    ("speed", r"Speed:\s*(?:[0-9]+ Mb/s|Unknown!)$", False),
-    ("link_stat", r"(?P<key>current time|link up count|link down count|link change records)\b", False),
-    ("link_stat", r".*\s+LINK (?:UP|DOWN)$", True),
-    ("stat", r"(?P<key>packet statistics|(?:mac|roce|nic)_[a-z0-9_]+)\s*:", False),
-    ("optical", r"(?P<key>optical info|" + _OPTICAL_KEY + r")\s*:", False),
-    ("fec", r"fec mode\s*:", False),
-    ("vnic", r"(?P<key>vnic [a-z ]+?)\s*:", False),
-))
-# Answers that go on over lines without a signature.
-_BLOCKS = ("lldp", "ping", "tls", "stat", "optical")
+_DEVICE_PREFIX = re.compile(r"^\s*\[(?:devid|device) ?[0-9]+\] ?")
 _DONE = "Cmd executed successfully!"
-# The last words of three lines are those of a Chinese shell: command not found, no such file, permission denied.
+# The words in Chinese are those of a shell: command not found, no such file, permission denied.
 _ERROR = re.compile(
     r"hccn_tool is busy|The command is not supported|Optical module is not present|I2c is busy|Command unsupported"
     r"|This device does not support|Get (?:\w+ )+failed\b|Get invalid|Get unknown|The device is (?:not exist|occupied)"
@@ -168,135 +149,44 @@ _ERROR = re.compile(
     r"|.*(?:: command not found|: No such file or directory|: Permission denied|\u672a\u627e\u5230\u547d\u4ee4"
     r"|\u6ca1\u6709\u90a3\u4e2a\u6587\u4ef6\u6216\u76ee\u5f55|\u6743\u9650\u4e0d\u591f)$|dcmi \w.*\bfailed\b"
     r"|[^:]*\b(?:fail(?:ed)?|invalid|not supported|not exist|timed? ?out)\b[^:]*[!.]$", re.ASCII)
-# Printed after the line that says what was wrong, or alone where nothing more is known.
-_VAGUE_ERROR = re.compile(r"(?:Cmd|Command) execute failed!|Enter \[ hccn_tool -h \]")
-_ERROR_HINTS = (("no ip was preset", "ip"), ("no gateway was preset", "gateway"), ("ptical module", "optical"),
-                ("device health status", "net_health"), ("Certificate has", "tls"))
+# Lines that one answer has once, distinguished by the group `key`.
+_ONCE = {query: re.compile(pattern, re.ASCII) for query, pattern in (
+    ("link", r"(?P<key>link status)\s*:"),
+    ("net_health", r"(?P<key>net health status)\s*:"),
+    ("ip", r"(?P<key>ipaddr|netmask)\s*:"),
+    ("gateway", r"(?P<key>default gateway)\s*:"),
+    ("netdetect", r"(?P<key>netdetect) (?:address|addr)\s*:"),
+    ("lldp", r"(?P<key>Chassis ID TLV|Port ID TLV|Ifname)\b"),
+    ("ping", r"(?P<key>device) [0-9]+ (?:PING6? |dev\s+EID )|[0-9]+ (?P<summary>packets) transmitted"),
+    ("tls", r"(?:dev_id:[0-9]+, )?(?P<key>tls switch) ?\["),
+    ("link_stat", r"(?P<key>current time|link up count|link down count|link change records)\b"),
+    ("optical", r"(?P<key>[^:]*[^:\s])\s*:"),
+    ("fec", r"(?P<key>fec mode)\s*:"),
+)}
+_ANY_KEY = re.compile(r"(?P<key>[^:|]*[^:|\s])\s*:")
 
 
-def _split(text, command):
-    """Return the answers in a text, as far as its lines tell; ``command`` is what printed the text, if known."""
-    answers = []
-    pasted = command is None and _HCCN_COMMAND.search(text) is not None
-    for line in terminal_text.plain(text).split("\n"):
-        line = line.rstrip()
-        current = answers[-1] if answers and answers[-1].open else None
-        started = _command(line)
-        if started is not None:
-            command = started
-            if current:
-                current.open = False
-        elif not line:
-            if current:
-                current.lines.append("")
-        elif not _ELISION.match(line) and not _NOISE.match(line):
-            foreign = pasted if command is None else command.query is None
-            _place(line, answers, current, command, foreign)
-    return [_retyped(answer) for answer in answers]
+def _lines(text: str) -> list[str]:
+    """The lines of the text without terminal control sequences, device prefixes and warnings of other programs."""
+    lines = [line.rstrip() for line in terminal_text.plain(text).split("\n")]
+    return [_DEVICE_PREFIX.sub("", line) for line in lines if not _NOISE.match(line)]
 
 
-def _command(line):
-    """Return the _Command that a line of a terminal shows, or None when it is output."""
-    found = _HCCN_COMMAND.findall(line)
-    if len(found) == 1 and "hccn_tool" not in found[0][2]:
-        device, query, rest = found[0]
-        typed = query in TYPED and re.search(r"\s-g\b", rest)
-        return _Command(query if typed else "other", int(device) if re.match(r"[0-9]{1,4}$", device) else None)
-    if found:
-        return _Command("other", None)
-    return _Command(None, None) if _PROMPT.match(line) or _PROGRAM.match(line) else None
+def _error(message: str) -> dict[str, Any]:
+    code = re.search(r"\b(?:ret(?:code)?|code)\s*(?:is|[=:])?\s*\[?(-?[0-9]+)\b", message, re.ASCII)
+    return {"error": {"message": message, "code": int(code.group(1)) if code else None}}
 
 
-def _place(line, answers, current, command, foreign):
-    """Add one line of output to the answer it belongs to, or start the next one with it.
-
-    ``foreign``: another command may have printed it, so only what nothing but hccn_tool prints is taken.
-    """
-    prefix = _PREFIX.match(line)
-    content = line[prefix.end():] if prefix else line
-    body = content.strip()
-    query, slot = _signature(body)
-    if query == "speed" and body != content:
-        query, slot = None, None  # the indented line of ethtool's that -status prints
-    named = prefix or (_NAMES_DEVICE.match(body) if query in ("ping", "tls") else None)
-    device = int(named.group(1)) if named else None
-    error = False
-    if query is None:
-        if body == _DONE and current and current.query != "other":
-            current.open = False
-            return
-        if current and (current.query == "ping" or (current.continues(body) and not _ERROR.match(body))):
-            query = current.query
-        elif foreign:
-            return
-        else:
-            error = _ERROR.match(body) is not None and not body.startswith("|")
-            query = command.query if command else "other"
-            slot = _slot(body)
-    if error:
-        query = next((hint for words, hint in _ERROR_HINTS if words in body), query)
-    if not _joins(current, query, slot, device, error, body):
-        current = _Answer(query, command, error)
-        answers.append(current)
-    if device is not None:
-        current.device = device
-    current.slots.add(slot)
-    current.lines.append(content)
-    current.open = body != _DONE
+def _require_one_answer(query: str, lines: list[str]) -> None:
+    seen = set()
+    for match in filter(None, (_ONCE.get(query, _ANY_KEY).match(line.strip()) for line in lines)):
+        key = next(filter(None, match.groups()))
+        if key in seen:
+            raise ParseError("more than one answer to -%s: '%s' is printed twice" % (query, key))
+        seen.add(key)
 
 
-def _signature(body):
-    """Return (query, slot) of a line that only one query prints, else (None, None); slot None: may be repeated."""
-    for query, pattern, many in _SIGNATURES:
-        match = pattern.match(body)
-        if match:
-            return query, None if many else match.groupdict().get("key") or query
-    return None, None
-
-
-def _slot(body):
-    """Return the key of a ``key: value`` line, by which a second answer of the same command is known."""
-    key, colon, _value = body.partition(":")
-    return key.strip() if colon and not body.startswith("|") else None
-
-
-def _joins(current, query, slot, device, error, body):
-    """Whether a line goes on with the current answer."""
-    if current is None or (device is not None and current.device not in (None, device)):
-        return False
-    if current.error or error:
-        return current.error and error and _VAGUE_ERROR.match(body) is not None
-    if query == "ping" and slot is None and "packets" in current.slots and body.startswith("recv"):
-        return False
-    return current.query == query and (slot is None or slot not in current.slots)
-
-
-def _retyped(answer):
-    """Return the answer with its query corrected where only all of its lines together tell it."""
-    if answer.query == "link" and len([line for line in answer.lines if line.strip()]) > 1:
-        answer.query = "other"  # the port list of an Atlas 950
-    if answer.query == "other" and not answer.error:
-        tables = _tables(answer.lines)
-        if len(tables) == 1 and not _read_fields(answer)["fields"]:
-            columns = set(tables[0][0])
-            if {"Link_Status", "Time_Stamp"} <= columns:
-                answer.query = "link_stat"
-            elif {"Speed", "Cap", "Width"} <= columns:
-                answer.query = "speed"
-    return answer
-
-
-def _name_errors(queries):
-    """Give errors of unknown origin the query of all the other answers, where those agree."""
-    known = {entry["query"] for entry in queries if "error" not in entry["result"]}
-    if len(known) == 1:
-        query = known.pop()
-        for entry in queries:
-            if entry["query"] == "other" and "error" in entry["result"]:
-                entry["query"] = query
-
-
-# --- Step 2: read one answer -----------------------------------------------------------------------------------------
+# --- Readers: each returns the result of one query, or None if the lines hold none -----------------------------------
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _QUANTITY = re.compile(r"(-?" + _NUMBER + r")\s*(?:mW|uW|dBm|dB|mV|V|mA|uA|C|nm)$")
@@ -307,19 +197,13 @@ _PING_TARGET = re.compile(r"device [0-9]+ (?:PING6? |dev\s+EID \S+ to )(\S+)$")
 _EVENT = re.compile(r"(\S.*[0-9].*?)\s+(LINK (?:UP|DOWN))$", re.ASCII)
 
 
-def _error(lines):
-    message = next(line.strip() for line in lines if line.strip())
-    code = re.search(r"\b(?:ret(?:code)?|code)\s*(?:is|[=:])?\s*\[?(-?[0-9]+)\b", message, re.ASCII)
-    return {"error": {"message": message, "code": int(code.group(1)) if code else None}}
-
-
-def _reader(*patterns):
-    """Return a reader of values that stand on lines of their own; each named group is a key of the result."""
+def _reader(*patterns: str) -> Reader:
+    """A reader of values that have a line each; every named group becomes a key of the result."""
     compiled = [re.compile(pattern, re.ASCII) for pattern in patterns]
 
-    def read(answer):
-        result = {name: None for pattern in compiled for name in pattern.groupindex}
-        for line in answer.lines:
+    def read(lines: list[str]) -> dict[str, Any] | None:
+        result: dict[str, Any] = {name: None for pattern in compiled for name in pattern.groupindex}
+        for line in lines:
             for pattern in compiled:
                 match = pattern.match(line.strip())
                 if match:
@@ -328,33 +212,39 @@ def _reader(*patterns):
     return read
 
 
-def _read_tls(answer):
-    # Every line holds the words "disable" and "enable": only the digit tells.
-    switches = [match.group(1) for match in
-                (re.search(r"tls switch ?\[([01])\]", line) for line in answer.lines) if match]
-    return {"enabled": switches[0] == "1"} if switches else None
+def _read_link(lines: list[str]) -> dict[str, Any] | None:
+    # An Atlas 950 lists the ports of the NPU below the line.
+    return _read_link_status(lines) if sum(1 for line in lines if line.strip()) == 1 else None
 
 
-def _read_lldp(answer):
-    tlvs, title = {}, None
-    for line in answer.lines:
+def _read_tls(lines: list[str]) -> dict[str, Any] | None:
+    # Every line contains the words "disable" and "enable"; only the digit is the state.
+    match = re.search(r"tls switch ?\[([01])\]", "\n".join(lines))
+    return {"enabled": match.group(1) == "1"} if match else None
+
+
+def _read_lldp(lines: list[str]) -> dict[str, Any] | None:
+    tlvs: dict[str, str] = {}
+    title = None
+    for line in lines:
         body = line.strip()
         if re.match(r"[A-Z][\w ]+ TLV$", body, re.ASCII):
             title = body
         elif title and title != "End of LLDPDU TLV":
             tlvs[title] = tlvs[title] + "\n" + body if title in tlvs else body
     tlvs = {title: content.strip() for title, content in tlvs.items() if content.strip()}
-    where = tlvs.get("Port ID TLV") or "\n".join(line.strip() for line in answer.lines)
-    ifname = re.search(r"^Ifname\s*:\s*(\S.*)$", where, re.MULTILINE)
+    port = tlvs.get("Port ID TLV") or "\n".join(line.strip() for line in lines)
+    ifname = re.search(r"^Ifname\s*:\s*(\S.*)$", port, re.MULTILINE)
     if not (ifname or tlvs):
         return None
     result = {"ifname": ifname.group(1).strip() if ifname else None}
     return dict(result, tlvs=tlvs) if tlvs else result
 
 
-def _read_ping(answer):
-    result = {"address": None, "transmitted": None, "received": None, "loss_percent": None, "rtt_ms": []}
-    for line in answer.lines:
+def _read_ping(lines: list[str]) -> dict[str, Any] | None:
+    result: dict[str, Any] = {
+        "address": None, "transmitted": None, "received": None, "loss_percent": None, "rtt_ms": []}
+    for line in lines:
         body = line.strip()
         target, reply, summary = (p.match(body) for p in (_PING_TARGET, _PING_REPLY, _PING_SUMMARY))
         if target:
@@ -365,15 +255,12 @@ def _read_ping(answer):
         elif summary:
             result.update(transmitted=int(summary.group(1)), received=int(summary.group(2)),
                           loss_percent=float(summary.group(3)))
-    if result["transmitted"] is None:
-        errors = [line for line in answer.lines if _ERROR.match(line.strip())]
-        return _error(errors) if errors else result if result["rtt_ms"] else None
-    return result
+    return result if result["transmitted"] is not None or result["rtt_ms"] else None
 
 
-def _read_link_stat(answer):
-    result = {"up_count": None, "down_count": None, "current_time": None, "events": []}
-    for line in answer.lines:
+def _read_link_stat(lines: list[str]) -> dict[str, Any] | None:
+    result: dict[str, Any] = {"up_count": None, "down_count": None, "current_time": None, "events": []}
+    for line in lines:
         count = re.match(r"\s*link (up|down) count\s*:?\s*([0-9]+)$", line)
         now = re.match(r"\s*current time\s*:?\s*(\S.*)$", line)
         event = _EVENT.match(line.strip())
@@ -383,16 +270,15 @@ def _read_link_stat(answer):
             result["current_time"] = now.group(1)
         elif event:
             result["events"].append({"time": event.group(1), "status": event.group(2)})
-    for row in (row for table in _tables(answer.lines) for row in table):
+    for row in (row for table in _tables(lines) for row in table):  # Atlas 950
         if row.get("Time_Stamp") and row.get("Link_Status"):
             result["events"].append({"time": row["Time_Stamp"], "status": row["Link_Status"]})
-            _take_device(answer, row)
     return result if any(value not in (None, []) for value in result.values()) else None
 
 
-def _read_optical(answer):
-    result = {"present": None}
-    for line in answer.lines:
+def _read_optical(lines: list[str]) -> dict[str, Any] | None:
+    result: dict[str, Any] = {"present": None}
+    for line in lines:
         key, colon, value = (part.strip() for part in line.partition(":"))
         quantity = _QUANTITY.match(value)
         if not colon:
@@ -409,11 +295,14 @@ def _read_optical(answer):
     return result if any(value is not None for value in result.values()) else None
 
 
-def _read_fields(answer):
-    """Read ``key: value`` lines, tables and bare lines; a line that is indented further continues the value above."""
-    fields, rest, routes, columns = {}, [], [], None
-    key, key_indent = None, 0
-    for line in answer.lines:
+def _read_fields(lines: list[str]) -> dict[str, Any] | None:
+    """Read ``key: value`` lines, tables and bare lines; a line that is indented more continues the value above it."""
+    fields: dict[str, str] = {}
+    rest: list[str] = []
+    routes: list[dict[str, str]] = []
+    columns: list[str] = []
+    key, key_indent = "", 0
+    for line in lines:
         body = line.strip()
         if not body or body.startswith(("+-", "|")) or body in ("packet statistics:", "Routing table:"):
             continue
@@ -432,21 +321,30 @@ def _read_fields(answer):
             fields[key] = (fields[key] + "\n" + body).lstrip("\n")
         else:
             rest.append(body)
-    result = {"fields": fields}
-    tables = _tables(answer.lines) + ([routes] if routes else [])
-    if len(tables) == 1 and len(tables[0]) == 1 and answer.query == "speed":
-        fields.update(tables[0][0])
-        _take_device(answer, tables[0][0])
-    elif tables:
+    tables = _tables(lines) + ([routes] if routes else [])
+    result: dict[str, Any] = {"fields": fields}
+    if tables:
         result["tables"] = tables
-    if answer.query != "other":
-        return result if fields or tables else None
-    return dict(result, lines=rest) if rest else result
+    if rest:
+        result["lines"] = rest
+    return result if fields or tables or rest else None
 
 
-def _tables(lines):
-    """Return the box tables in the lines, each a list of rows ``{column: cell}``; two borders in a row divide them."""
-    tables, header, after_border = [], None, False
+def _read_known_fields(lines: list[str]) -> dict[str, Any] | None:
+    """Read the fields of a query whose bare lines mean nothing; a table of one row (Atlas 950) is such fields, too."""
+    result = _read_fields(lines) or {}
+    result.pop("lines", None)
+    tables = result.get("tables", [])
+    if [len(table) for table in tables] == [1]:
+        result["fields"].update(result.pop("tables")[0][0])
+    return result if result.get("fields") or tables else None
+
+
+def _tables(lines: list[str]) -> list[list[dict[str, str]]]:
+    """The box tables in the lines, each a list of rows ``{column: cell}``; two borders in succession separate them."""
+    tables: list[list[dict[str, str]]] = []
+    header: list[str] | None = None
+    after_border = False
     for line in (line.strip() for line in lines):
         if line.startswith("+-"):
             header = None if after_border else header
@@ -462,13 +360,9 @@ def _tables(lines):
     return [table for table in tables if table]
 
 
-def _take_device(answer, row):
-    if re.match(r"[0-9]{1,4}$", row.get("NPU", "")):
-        answer.device = int(row["NPU"])
-
-
+_read_link_status = _reader(r"link status\s*:\s*(?P<status>\S.*)$")
 _READERS = {
-    "link": _reader(r"link status\s*:\s*(?P<status>\S.*)$"),
+    "link": _read_link,
     "net_health": _reader(r"net health status\s*:\s*(?P<status>\S.*)$"),
     "ip": _reader(r"ipaddr\s*:\s*(?P<address>\S+)$", r"netmask\s*:\s*(?P<netmask>\S+)$"),
     "gateway": _reader(r"default gateway\s*:\s*(?P<address>[^,\s]+)\s*(?:,\s*Iface\s*:\s*(?P<interface>\S+))?$"),
@@ -479,4 +373,7 @@ _READERS = {
     "ping": _read_ping,
     "link_stat": _read_link_stat,
     "optical": _read_optical,
+    "speed": _read_known_fields,
+    "stat": _read_known_fields,
+    "vnic": _read_known_fields,
 }

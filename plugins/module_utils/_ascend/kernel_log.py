@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find what the kernel logged of broken NPUs. PRIVATE to the collection.
+"""Find NPU errors in the kernel log.
 
-The driver prints ``[ascend] [ERROR] [module] [function line] <task> text``, or without the level, and at KERN_NOTICE
-even for errors (drv_log.h of github.com/hicann/driver): the text decides, not the priority of the record.
+The driver logs ``[ascend] [ERROR] [module] [function line] <task> text``, sometimes without the level, and at
+KERN_NOTICE even for errors (drv_log.h of github.com/hicann/driver). So errors are recognised by their text, not by the
+priority of the record.
 """
 
 from __future__ import annotations
@@ -12,6 +13,22 @@ from __future__ import annotations
 import errno
 import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Iterable, TypedDict
+
+    class KernelLogLine(TypedDict):
+        """An error of an NPU."""
+
+        seconds_ago: int
+        text: str
+
+    class KernelLog(TypedDict):
+        """The errors found, oldest first; ``error`` is set if the log could not be read."""
+
+        lines: list[KernelLogLine]
+        error: str | None
 
 _DRIVER = re.compile(
     r"\[ascend\].*(?:\[ERROR\]|abnormal|heart ?beat (?:lost|timeout)|\bfault\b|device lost|hot ?reset)", re.IGNORECASE)
@@ -20,9 +37,12 @@ _VENDOR = re.compile(r"\b19e5:d80[0-9a-f]\b", re.IGNORECASE)
 _LIMIT = 50
 
 
-def read(path="/dev/kmsg", limit=200000):
-    """Records of the kernel's ring buffer, oldest first, as text; raises OSError where it cannot be read."""
-    records = []
+def read(path: str = "/dev/kmsg", limit: int = 200000) -> list[str]:
+    """Read the records of the kernel log buffer, oldest first, at most `limit`.
+
+    Raises OSError if the log cannot be read.
+    """
+    records: list[str] = []
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         while len(records) < limit:
@@ -31,7 +51,7 @@ def read(path="/dev/kmsg", limit=200000):
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno == errno.EPIPE:  # overwritten while we read: go on with the next one
+                if error.errno == errno.EPIPE:  # overwritten before it was read; the next read returns the next record
                     continue
                 raise
             if not record:
@@ -42,17 +62,18 @@ def read(path="/dev/kmsg", limit=200000):
     return records
 
 
-def errors(records, uptime_s, within_s, bus_ids=()):
-    """Errors of NPUs among `records` of ``/dev/kmsg``.
+def errors(records: Iterable[str], uptime_s: float, within_s: float, bus_ids: Iterable[str | None] = ()
+           ) -> list[KernelLogLine]:
+    """Filter the errors of NPUs from `records` of ``/dev/kmsg``.
 
     :param records: ``priority,sequence,microseconds since boot,flags;text``.
-    :param uptime_s: seconds since boot now.
-    :param within_s: how far to look back.
-    :param bus_ids: PCI addresses of the NPUs, as ``0000:c1:00.0``; errors of other PCI devices do not count.
-    :returns: the newest 50 as ``[{"seconds_ago": int, "text": str}]``, oldest first.
+    :param uptime_s: current uptime in seconds.
+    :param within_s: maximum age of a record in seconds.
+    :param bus_ids: PCI addresses of the NPUs, such as ``0000:c1:00.0``; errors of other PCI devices are ignored.
+    :returns: the newest 50 errors, oldest first.
     """
     known = [bus_id.lower() for bus_id in bus_ids if bus_id]
-    found = []
+    found: list[KernelLogLine] = []
     for record in records:
         head, _separator, text = record.partition(";")
         fields = head.split(",")
@@ -65,8 +86,8 @@ def errors(records, uptime_s, within_s, bus_ids=()):
     return found[-_LIMIT:]
 
 
-def _is_error(text, bus_ids):
+def _is_error(text: str, bus_ids: list[str]) -> bool:
     if _DRIVER.search(text):
         return True
-    ours = _VENDOR.search(text) or any(bus_id in text.lower() for bus_id in bus_ids)
-    return bool(ours and _PCI.search(text))
+    npu = _VENDOR.search(text) or any(bus_id in text.lower() for bus_id in bus_ids)
+    return bool(npu and _PCI.search(text))

@@ -1,88 +1,108 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parse what ``npu-smi`` prints: ``info``, ``info -m``, ``info -l`` and ``info -t <type>``.
+"""Parse the output of ``npu-smi info`` and ``npu-smi info -t <type>``.
 
-The layout of a table is read from its header cells, never from the tool's version or the table's width: what stands
-under which header, how many chips an NPU has and whether there is HBM differ by product and release. A value that
-is not printed is ``None`` or its key is absent; text that does not fit raises `ParseError`, nothing is guessed.
+The layout of a table is taken from its header cells, never from the version of the tool or the width of the table: the
+columns, the number of chips per NPU and the presence of HBM differ by product and release. A value that is not printed
+is ``None`` or its key is absent. Text in an unknown layout raises `ParseError`; nothing is guessed.
 """
 
 from __future__ import annotations
 
 import re
-from collections import namedtuple
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterable, Sequence, TypedDict
+
+    Header = tuple[tuple["_Column", ...], ...]
+
+    class ToolError(TypedDict):
+        """An error that the tool printed, with the return code of the library (dcmi) if it names one."""
+
+        message: str
+        code: int | None
+
+    class ChipRow(TypedDict):
+        """One chip of the device table; ``None`` where the column is missing or has no value."""
+
+        npu: int
+        chip: int | None
+        phy_id: int | None
+        name: str | None
+        health: str | None
+        bus_id: str | None
+        power_w: float | None
+        temperature_c: int | None
+        hugepages_used: int | None
+        hugepages_total: int | None
+        aicore_percent: int | None
+        memory_used_mb: int | None
+        memory_total_mb: int | None
+        hbm_used_mb: int | None
+        hbm_total_mb: int | None
+
+    class NpuProcess(TypedDict):
+        """One row of the process table; ``name`` is cut to 15 characters."""
+
+        npu: int
+        chip: int | None
+        pid: int
+        name: str
+        memory_mb: int | None
+        pid_in_container: int | None
+
+    class InfoTable(TypedDict):
+        """The output of ``npu-smi info``; without a table ``error`` is set and the lists are empty."""
+
+        error: ToolError | None
+        tool_version: str | None
+        driver_version: str | None
+        complete: bool
+        chips: list[ChipRow]
+        processes: list[NpuProcess]
 
 
 class ParseError(ValueError):
-    """The text is not what the tool prints. ``line`` is the offending line (str, empty if there is none)."""
+    """The text is not output of the tool. ``line`` is the offending line (str, empty if there is none)."""
 
-    def __init__(self, message, line=""):
+    def __init__(self, message: str, line: str = "") -> None:
         super().__init__("%s: %r" % (message, line) if line else message)
         self.line = line
 
 
-def parse_info(text):
-    """Read the output of ``npu-smi info``; of several outputs in one text, the first.
+def parse_info(text: str) -> InfoTable:
+    """Parse the output of ``npu-smi info``. If the text holds several outputs, only the first is read.
 
-    Returns ``{"tool_version": str|None, "driver_version": str|None, "complete": bool, "chips": [...],
-    "processes": [...]}``. A chip is ``{"npu": int, "chip": int|None, "phy_id": int|None, "name", "health",
-    "bus_id": str|None, "power_w": float|None, "temperature_c", "hugepages_used", "hugepages_total",
-    "aicore_percent", "memory_used_mb", "memory_total_mb", "hbm_used_mb", "hbm_total_mb": int|None}``, a process
-    ``{"npu": int, "chip": int|None, "pid": int, "name": str, "memory_mb": int|None, "pid_in_container": int|None}``.
-    ``complete`` is false where the device table is cut or elided. Where the tool printed an error instead of a
-    table: ``{"error": {"message": str, "code": int|None}}``.
+    Returns ``{"error": {"message", "code"}|None, "tool_version", "driver_version", "complete": bool, "chips": [...],
+    "processes": [...]}``; for the keys of chips and processes see `ChipRow` and `NpuProcess`. ``complete`` is false if
+    rows of the device table are missing. ``error`` is set if the tool printed an error instead of a table.
 
-    Raises `ParseError` for a line that no known layout explains and for text without table and error.
+    Raises `ParseError` for a row in an unknown layout and for text with neither a table nor an error.
     """
     lines = [line for line in _lines(text) if line]
     if not any(line.startswith(("|", "+")) for line in lines):
         error = _tool_error(lines)
         if error is None:
             raise ParseError("npu-smi info printed no table and no known error", lines[0] if lines else "")
-        return {"error": error}
+        return {"error": error, "tool_version": None, "driver_version": None, "complete": False, "chips": [],
+                "processes": []}
     return _InfoReader(lines).read()
 
 
-def parse_blocks(text):
-    """Read the output of ``npu-smi info -l``, ``-m`` or ``-t <type>``.
+def parse_blocks(text: str) -> list[dict[str, str]]:
+    """Parse the ``key : value`` output of ``npu-smi info -t <type>``.
 
-    Returns ``{"type": str, "blocks": [{printed key: printed value}]}`` with the type ``mapping``, ``list``,
-    ``board``, ``health``, ``ecc``, ``usages``, ``common``, ``power``, ``temp``, ``topo`` or ``other``; one block per
-    NPU or chip as printed, the MCU of an NPU as a block of its own that follows it. ``list`` also has ``header``,
-    an answer that is an error ``error`` as in `parse_info`.
+    Returns ``[{printed key: printed value}]``, one block per NPU or chip as printed; the MCU of an NPU is a
+    separate block below it. An output without ``key : value`` lines, such as an error, has no blocks.
 
-    Raises `ParseError` for empty text and for a table row that does not fit its header.
+    Raises `ParseError` for empty text.
     """
     lines = _lines(text)
     if not any(lines):
         raise ParseError("npu-smi printed nothing")
-    for find, kind, read in ((_mapping_header, "mapping", _mapping_rows), (_topo_header, "topo", _topo_rows)):
-        start = next((index for index, line in enumerate(lines) if find(line)), None)
-        if start is not None:
-            return {"type": kind, "blocks": read(lines[start], lines[start + 1:])}
-    blocks = _key_value_blocks(lines)
-    error = None if blocks else _tool_error([line for line in lines if line])
-    if error is not None:
-        return {"type": "other", "blocks": [], "error": error}
-    kind = _block_type(blocks)
-    if kind == "list":
-        header = [block for block in blocks if "NPU ID" not in block]
-        return {"type": kind, "header": header[0] if header else {},
-                "blocks": [block for block in blocks if "NPU ID" in block]}
-    return {"type": kind, "blocks": blocks}
-
-
-def parse_mapping(text):
-    """Read the table of ``npu-smi info -m``.
-
-    Returns ``{"type": "mapping", "blocks": [{printed header: printed cell}]}``, one block per row.
-    Raises `ParseError` if the text holds no such table or a row does not fit the header.
-    """
-    parsed = parse_blocks(text)
-    if parsed["type"] != "mapping":
-        raise ParseError("npu-smi info -m printed no table", next(line for line in _lines(text) if line))
-    return parsed
+    return _key_value_blocks(lines)
 
 
 # Text -------------------------------------------------------------------------------------------------------------
@@ -94,14 +114,14 @@ _ERROR = re.compile(
 _CODE = re.compile(r"\bret(?: is|\s*[=:])\s*(-?[0-9]{1,9})\b")
 
 
-def _lines(text):
-    """Lines of `text` without terminal control codes, tabs as blanks, no blanks at the ends."""
+def _lines(text: str) -> list[str]:
+    """The lines of `text`, stripped, without terminal control sequences and with tabs expanded."""
     text = _CONTROL.sub("", text).replace("\xa0", " ").replace("\r\n", "\n").replace("\r", "\n")
     return [line.expandtabs().strip() for line in text.split("\n")]
 
 
-def _tool_error(lines):
-    """The error that `lines` report, or None. The library (dcmi) names the code; lines before it are its echo."""
+def _tool_error(lines: list[str]) -> ToolError | None:
+    """The error in `lines`, or None. The line of the library (dcmi) has the code; lines before it only lead to it."""
     errors = [line for line in lines if _ERROR.search(line)]
     if not errors:
         return None
@@ -112,7 +132,7 @@ def _tool_error(lines):
 
 # The tables of npu-smi info ---------------------------------------------------------------------------------------
 
-_NULL = r"--?|NA|x+"  # the vendor's documents mask with x
+_NULL = r"--?|NA|x+"  # the vendor's documents mask values with x
 _KINDS = {
     "id": r"[0-9]{1,9}",
     "int": r"-?[0-9]{1,9}|%s" % _NULL,
@@ -122,9 +142,9 @@ _KINDS = {
     "word": r"[A-Za-z]+(?: [A-Za-z]+)*|%s" % _NULL,
     "text": r"\S+(?: +\S+)*?",
 }
-# Printed column -> (field, kind); a pair has two fields. What has no field is recognised and left out: `Device` is a
-# logical number and not the physical one, `NPU Util(%)` is not the load of the AI cores.
-_COLUMNS = {
+# Printed column -> (field, kind); a pair has two fields. Columns without a field are recognised and skipped: `Device`
+# is a logical number, not the physical one, and `NPU Util(%)` is not the load of the AI cores.
+_COLUMNS: dict[str, tuple[str | None, str]] = {
     "NPU": ("npu", "id"), "NPU ID": ("npu", "id"), "Name": ("name", "text"), "Health": ("health", "word"),
     "Power(W)": ("power_w", "float"), "Temp(C)": ("temperature_c", "int"),
     "Hugepages-Usage(page)": ("hugepages_%s", "pair"),
@@ -139,27 +159,37 @@ _CHIP_FIELDS = (
     "bus_id", "aicore_percent", "memory_used_mb", "memory_total_mb", "hbm_used_mb", "hbm_total_mb")
 _COLUMN = re.compile("(?:%s)(?=\\s|$)|\\S+(?: \\S+)*" % "|".join(
     re.escape(name) for name in sorted(_COLUMNS, key=len, reverse=True)))
-_Column = namedtuple("_Column", "name offset")
 
 
-def _header(cells, placed=True):
-    """Columns of each cell of a header row, with their offset in the cell if that means something."""
+class _Column(NamedTuple):
+    """A column of a header cell. ``offset`` is its position in the cell, None in a header that was not printed."""
+
+    name: str
+    offset: int | None
+
+
+def _header(cells: list[str], placed: bool = True) -> Header:
+    """The columns of each cell of a header row."""
     return tuple(
         tuple(_Column(match.group(), match.start() if placed else None) for match in _COLUMN.finditer(cell))
         for cell in cells)
 
 
-def _cells(line):
-    """Cells of a table row, or None if the row is not closed, thus cut."""
+def _cells(line: str) -> list[str] | None:
+    """The cells of a table row, or None if the row is cut (has no closing border)."""
     return line[1:-1].split("|") if len(line) > 1 and line.endswith("|") else None
 
 
-# Row shapes to try where the table's head is missing: 910B, A3 (two chips per NPU), 310 family, 950.
-_FIRST_ROWS = tuple(_header(_cells(row), placed=False) for row in (
+def _known_header(line: str) -> Header:
+    return _header(_cells(line) or [], placed=False)
+
+
+# Layouts to try if the header of the table is missing: 910B, A3 (two chips per NPU), 310 family, 950.
+_FIRST_ROWS = tuple(_known_header(line) for line in (
     "|NPU  Name|Health|Power(W)  Temp(C)  Hugepages-Usage(page)|",
     "|NPU ID|Name|Health|Power(W)  Temp(C)  Hugepages-Usage(page)|",
 ))
-_SECOND_ROWS = tuple(_header(_cells(row), placed=False) for row in (
+_SECOND_ROWS = tuple(_known_header(line) for line in (
     "|Chip|Bus-Id|AICore(%)  Memory-Usage(MB)  HBM-Usage(MB)|",
     "|Chip  Phy-ID|Bus-Id|AICore(%)  Memory-Usage(MB)  HBM-Usage(MB)|",
     "|Chip  Device|Bus-Id|AICore(%)  Memory-Usage(MB)|",
@@ -167,12 +197,12 @@ _SECOND_ROWS = tuple(_header(_cells(row), placed=False) for row in (
 ))
 
 
-def _match(cells, headers):
-    """Values by field of a row that has the shape of one of `headers`, else None."""
+def _match(cells: list[str], headers: Iterable[Header]) -> dict[str, Any] | None:
+    """``{field: value}`` of a row that fits one of `headers`, else None."""
     for header in headers:
         if len(cells) != len(header):
             continue
-        values = {}
+        values: dict[str, Any] = {}
         for cell, columns in zip(cells, header):
             texts = _split(cell, columns)
             if texts is None:
@@ -184,15 +214,15 @@ def _match(cells, headers):
     return None
 
 
-def _split(cell, columns):
-    """Texts of the columns of one cell, or None. In order if all are there, else by the place of their headers."""
+def _split(cell: str, columns: tuple[_Column, ...]) -> Sequence[str] | None:
+    """The texts of the columns of one cell: in order if all are printed, else by header position; None if no fit."""
     kinds = [_COLUMNS.get(column.name, (None, "text"))[1] for column in columns]
     match = re.match(r"\s*%s\s*\Z" % r"\s+".join("(%s)" % _KINDS[kind] for kind in kinds), cell)
     if match:
         return match.groups()
-    if not columns or columns[0].offset is None:
+    bounds = [column.offset for column in columns if column.offset is not None] + [len(cell)]
+    if len(bounds) == 1:
         return None
-    bounds = [column.offset for column in columns] + [len(cell)]
     texts = []
     for kind, start, end in zip(kinds, bounds, bounds[1:]):
         text = cell[start:end].strip()
@@ -204,8 +234,8 @@ def _split(cell, columns):
     return None if cell[:bounds[0]].strip() else texts
 
 
-def _value(column, text):
-    """``{field: value}`` of one column; a pair gives what is used and the total."""
+def _value(column: str, text: str) -> dict[str, Any]:
+    """``{field: value}`` of one column; a pair has a field for what is used and one for the total."""
     field, kind = _COLUMNS.get(column, (None, "text"))
     if field is None:
         return {}
@@ -219,30 +249,32 @@ def _value(column, text):
     return {field: None if text in ("", "-", "--", "NA") else text}
 
 
-def _number(text, convert):
+def _number(text: str, convert: Callable[[str], Any]) -> Any:
     text = text.strip()
     return None if re.match(r"(?:%s)?\Z" % _NULL, text) else convert(text)
 
 
 class _InfoReader:
-    """Reads the lines of one output of ``npu-smi info``, in order; blank lines are left out by the caller."""
+    """Reads the lines of one output of ``npu-smi info`` in order; the caller has removed blank lines."""
 
-    def __init__(self, lines):
+    def __init__(self, lines: list[str]) -> None:
         self.lines = lines
-        self.versions = {"tool_version": None, "driver_version": None}
-        self.chips, self.processes = [], []
-        self.first, self.second = _FIRST_ROWS, _SECOND_ROWS  # unless the table's own header is there
-        self.process_header = None
-        self.headed = False      # the head of the device table is there
-        self.upper = None        # first row of a chip whose second row is awaited
+        self.tool_version: str | None = None
+        self.driver_version: str | None = None
+        self.chips: list[ChipRow] = []
+        self.processes: list[NpuProcess] = []
+        self.first, self.second = _FIRST_ROWS, _SECOND_ROWS  # until the header of the table is read
+        self.process_header: Header | None = None
+        self.headed = False      # the header of the device table was read
+        self.upper: dict[str, Any] | None = None  # first row of a chip whose second row has not been read yet
         self.borders = 0         # borders since the last row
-        self.closed = False      # the last chip row is followed by a closing border
-        self.damaged = False     # something of the device table is missing
+        self.closed = False      # a closing border follows the last row of a chip
+        self.damaged = False     # a part of the device table is missing
 
-    def read(self):
+    def read(self) -> InfoTable:
         known = False
         for number, line in enumerate(self.lines):
-            edge = number in (0, len(self.lines) - 1)  # where a text may be cut
+            edge = number in (0, len(self.lines) - 1)  # the text may be cut here
             if self._starts_again(line):
                 break
             if re.match(r"\+[-=+]+\Z", line):
@@ -256,28 +288,29 @@ class _InfoReader:
         if not known:
             raise ParseError("npu-smi info printed no table", self.lines[0])
         complete = self.headed and self.closed and not self.damaged and self.upper is None
-        return dict(self.versions, complete=complete, chips=self.chips, processes=self.processes)
+        return {"error": None, "tool_version": self.tool_version, "driver_version": self.driver_version,
+                "complete": complete, "chips": self.chips, "processes": self.processes}
 
-    def _starts_again(self, line):
-        """True at the head of a further output pasted behind the first."""
+    def _starts_again(self, line: str) -> bool:
+        """True at the start of a second output that was pasted below the first."""
         again = line.startswith("|") and (_is_title(line) or _is_device_header(line))
         return again and bool(self.chips or self.process_header)
 
-    def _border(self, line):
+    def _border(self, line: str) -> None:
         self._drop_upper()
         closing = line.count("=") > line.count("-")
         if self.process_header is None:
-            # A closing border behind another border: the rows between them are gone.
+            # A closing border right after another border: the rows between them are missing.
             self.damaged = self.damaged or (closing and self.borders > 0)
             self.closed = self.closed or (closing and bool(self.chips))
         self.borders += 1
 
-    def _drop_upper(self):
+    def _drop_upper(self) -> None:
         self.damaged = self.damaged or self.upper is not None
         self.upper = None
 
-    def _row(self, line, edge):
-        """Take in one row of a table; False if it is cut and tells nothing."""
+    def _row(self, line: str, edge: bool) -> bool:
+        """Read one row of a table; False if it is cut and has no usable value."""
         cells, borders, self.borders = _cells(line), self.borders, 0
         if cells is None:
             if not edge and not _is_title(line):
@@ -285,8 +318,8 @@ class _InfoReader:
             self.damaged = self.damaged or (self.process_header is None and not self.closed)
             return False
         if _is_title(line):
-            self.versions["tool_version"] = _first_group(r"npu-smi\s+(?!Version:)(\S+)", cells[0])
-            self.versions["driver_version"] = _first_group(r"Version:\s*(\S+)", cells[0])
+            self.tool_version = _first_group(r"npu-smi\s+(?!Version:)(\S+)", cells[0])
+            self.driver_version = _first_group(r"Version:\s*(\S+)", cells[0])
         elif _is_device_header(line):
             self.first, self.second, self.headed = (_header(cells),), (), True
         elif "Bus-Id" in line:
@@ -295,13 +328,13 @@ class _InfoReader:
             self._drop_upper()
             self.process_header = _header(cells)
         elif self.process_header is not None:
-            return self._process_row(cells, line, edge)
+            return self._process_row(self.process_header, cells, line, edge)
         else:
             self.damaged = self.damaged or borders > 1
             return len(cells) > 1 and self._device_row(cells, line, edge)
         return True
 
-    def _device_row(self, cells, line, edge):
+    def _device_row(self, cells: list[str], line: str, edge: bool) -> bool:
         lower = _match(cells, self.second)
         if lower is not None:
             if self.upper is None:
@@ -317,18 +350,18 @@ class _InfoReader:
         self.damaged = self.damaged or self.upper is None
         return self.upper is not None
 
-    def _add_chip(self, values, line):
+    def _add_chip(self, values: dict[str, Any], line: str) -> None:
         _require(values, ("npu", "health"), line)
-        chip = {field: values.get(field) for field in _CHIP_FIELDS}
+        chip = cast("ChipRow", {field: values.get(field) for field in _CHIP_FIELDS})
         if any((chip["npu"], chip["chip"]) == (other["npu"], other["chip"]) for other in self.chips):
             raise ParseError("NPU %s chip %s is listed twice" % (chip["npu"], chip["chip"]), line)
         self.chips.append(chip)
         self.closed = False
 
-    def _process_row(self, cells, line, edge):
+    def _process_row(self, header: Header, cells: list[str], line: str, edge: bool) -> bool:
         if len(cells) == 1 and cells[0].strip().startswith("No running process"):
             return True
-        values = _match(cells, (self.process_header,))
+        values = _match(cells, (header,))
         if values is not None:
             _require(values, ("npu", "pid"), line)
             self.processes.append({
@@ -340,22 +373,22 @@ class _InfoReader:
         return values is not None
 
 
-def _require(values, fields, line):
-    """A header that has lost a column that every layout has is no header that we know."""
+def _require(values: dict[str, Any], fields: tuple[str, ...], line: str) -> None:
+    """Raise `ParseError` if a column is missing that every known layout has."""
     for field in fields:
         if field not in values:
             raise ParseError("the npu-smi table has no column for %s" % field, line)
 
 
-def _is_title(line):
+def _is_title(line: str) -> bool:
     return re.match(r"\|\s*npu-smi\b", line) is not None
 
 
-def _is_device_header(line):
+def _is_device_header(line: str) -> bool:
     return re.match(r"\|\s*NPU\b.*\bName\b.*\bHealth\b", line) is not None
 
 
-def _first_group(pattern, text):
+def _first_group(pattern: str, text: str) -> str | None:
     match = re.search(pattern, text)
     return match.group(1) if match else None
 
@@ -364,22 +397,14 @@ def _first_group(pattern, text):
 
 _KEY_VALUE = re.compile(r"(?P<key>.*?)(?:(?<=\s)|^):(?:\s+(?P<value>.*))?\Z")
 _FRAME = frozenset(("NPU ID", "Chip Count", "Chip ID"))
-_TYPES = tuple((kind, re.compile(pattern)) for kind, pattern in (
-    ("list", r"(?:Total|Card) Count\Z"),
-    ("health", r"Health(?: Status)?\Z"),
-    ("ecc", r".* Bit (?:Error|Aggregate|(?:Next-)?Isolated) "),
-    ("board", r"(?:Software Version|PCB ID|Chip Version)\Z"),
-    ("common", r"Aicore (?:Freq|curFreq|Count)"),
-    ("usages", r".*Usage Rate"),
-    ("other", r".*Clock Speed"),  # -t memory also prints the temperature of the HBM
-    ("temp", r".*Temperature ?\(C\)"),
-    ("power", r".*Power.*\(W\)"),
-))
 
 
-def _key_value_blocks(lines):
-    """Blocks of ``key : value`` lines. NPU ID, Chip Count and Chip ID frame the chip that they belong to."""
-    blocks, block, key, gap = [], {}, None, False
+def _key_value_blocks(lines: list[str]) -> list[dict[str, str]]:
+    """Blocks of ``key : value`` lines. NPU ID, Chip Count and Chip ID enclose the values of a chip."""
+    blocks: list[dict[str, str]] = []
+    block: dict[str, str] = {}
+    key: str | None = None
+    gap = False
     for line in lines:
         match = _KEY_VALUE.match(line)
         if match is None:
@@ -396,47 +421,3 @@ def _key_value_blocks(lines):
             block = {}
         block[name], key, gap = value, name, False
     return [*blocks, block] if block else blocks
-
-
-def _block_type(blocks):
-    keys = [key for block in blocks for key in block]
-    return next((kind for kind, pattern in _TYPES if any(pattern.match(key) for key in keys)), "other")
-
-
-# Tables of blank-separated columns ----------------------------------------------------------------------------------
-
-
-def _mapping_header(line):
-    names = re.split(r"\s{2,}", line)
-    return len(names) > 2 and names[0] == "NPU ID" and "Chip Name" in names
-
-
-def _mapping_rows(header, lines):
-    columns = re.split(r"\s{2,}", header)
-    rows = []
-    printed = [line for line in lines if re.match(r"[0-9]+\s", line)]
-    for line in printed:
-        cells = re.split(r"\s{2,}", line)
-        if len(cells) == len(columns):
-            rows.append(dict(zip(columns, cells)))
-        elif line is not printed[-1] or len(cells) > len(columns):
-            raise ParseError("a row of npu-smi info -m does not fit its header", line)
-    return rows
-
-
-def _topo_header(line):
-    return re.match(r"NPU[0-9]+\s+(?:NPU[0-9]+\b|CPU Affinity)", line) is not None
-
-
-def _topo_rows(header, lines):
-    columns = re.split(r"\s{2,}", header)
-    rows = []
-    for line in lines:
-        cells = line.split()
-        if not cells or cells[0] not in columns:
-            continue
-        # The affinity is the last column and may be blank.
-        if len(cells) - 1 not in (len(columns), len(columns) - 1):
-            raise ParseError("a row of npu-smi info -t topo does not fit its header", line)
-        rows.append(dict(zip(["", *columns], cells)))
-    return rows

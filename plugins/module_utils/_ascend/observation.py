@@ -1,59 +1,114 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the NPUs of this host: what npu-smi shows of every chip. PRIVATE to the collection.
+"""Observe the NPUs of this host: the state of every chip according to npu-smi. PRIVATE to the collection.
 
-Commands are run by an injected ``run_all({key: argv}) -> {key: Outcome}`` (see ``tools``). Nothing is judged here.
+Commands are run by an injected ``run_all({key: argv}) -> {key: Outcome}``, see ``_host.commands``.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import npu_smi, version_files
 
-ECHO = ("npu-smi", "hccn_tool")  # tools that open the devices while we look
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from typing import Any, Callable, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import ChipRow, NpuProcess, ToolError
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.version_files import VersionFile
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Outcome, OutcomeSummary
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder
+
+    RunAll = Callable[[dict[Hashable, list[str]]], dict[Hashable, Outcome]]
+
+    class Chip(ChipRow):
+        """A row of the device table with the details of the chip; None where an output could not be read.
+
+        ``device`` is the N of ``/dev/davinciN``; ``error_codes`` are only queried for a chip that is not OK.
+        """
+
+        device: int
+        error_codes: list[str] | None
+        error_information: str | None
+        ecc: dict[str, str] | None
+        board: dict[str, str] | None
+
+    class NpuSmi(TypedDict):
+        """All that npu-smi shows. ``path`` is None if the tool was not found."""
+
+        path: str | None
+        error: ToolError | None
+        tool_version: str | None
+        driver_version: str | None
+        complete: bool
+        chips: list[Chip]
+        processes: list[NpuProcess]
+
+    class Clock(TypedDict):
+        """Start and end of the module call by the clock of the node, in seconds since the epoch."""
+
+        started_at: float
+        finished_at: float
+
+    class NpuObservation(TypedDict):
+        """The return values of ``ascend.vllm.npu_info``."""
+
+        npu_smi: NpuSmi
+        tools: list[OutcomeSummary]
+        files: dict[str, VersionFile]
+        device_nodes: list[dict[str, Any]]
+        pci: list[dict[str, Any]]
+        docker_engine: dict[str, Any]
+        holders: list[NpuHolder]
+        system: dict[str, Any]
+        disks: list[dict[str, Any]]
+        paths: list[dict[str, Any]]
+        python: dict[str, Any]
+        kernel_log: KernelLog
+        clock: Clock
+
+# Tools that open the devices while they are observed.
+ECHO = ("npu-smi", "hccn_tool")
 
 
-def query(run_all, tool):
-    """Ask npu-smi for its table and, side by side, for the details of every chip.
+def query(run_all: RunAll, tool: str | None) -> tuple[NpuSmi, list[Outcome]]:
+    """Query npu-smi for its table and then, in parallel, for the details of every chip.
 
-    :param tool: path of npu-smi, or None where there is none.
-    :returns: (observation, outcomes). The observation is ``{"path": tool, "error": {"message", "code"}|None}`` with
-        the keys of ``npu_smi.parse_info``; its chips also have ``device`` (N of /dev/davinciN), ``error_codes``
-        ([str]|None), ``error_information`` (str|None), ``ecc`` and ``board`` ({printed key: printed value}|None).
-        An answer that could not be read is None. ``outcomes`` are those of the commands.
+    :param tool: path of npu-smi, or None if it was not found.
+    :returns: the observation and the outcomes of the commands.
     """
-    observation = {"path": tool, "error": None, "tool_version": None, "driver_version": None, "complete": False,
-                   "chips": [], "processes": []}
+    observation: NpuSmi = {"path": tool, "error": None, "tool_version": None, "driver_version": None,
+                           "complete": False, "chips": [], "processes": []}
     if tool is None:
-        return dict(observation, error={"message": "npu-smi was not found", "code": None}), []
+        observation["error"] = {"message": "npu-smi was not found", "code": None}
+        return observation, []
     outcomes = run_all({"info": [tool, "info"]})
-    observation.update(_info(outcomes["info"]))
-    chips = observation["chips"]
-    details = run_all(_detail_commands(tool, chips))
-    for chip in chips:
-        chip["device"] = chip["npu"] if chip["phy_id"] is None else chip["phy_id"]
-        codes = _block(details.get(("health", chip["npu"], chip["chip"])), None)
-        chip["error_codes"] = _codes(codes)
-        chip["error_information"] = (codes or {}).get("Error Information")
-        chip["ecc"] = _block(details[("ecc", chip["npu"])], chip["chip"])
-        chip["board"] = _block(details[("board", chip["npu"])], None)
+    table = _info(outcomes["info"])
+    details = run_all(_detail_commands(tool, table["chips"]))
+    observation = {"path": tool, "error": table["error"], "tool_version": table["tool_version"],
+                   "driver_version": table["driver_version"], "complete": table["complete"],
+                   "chips": [_chip(row, details) for row in table["chips"]], "processes": table["processes"]}
     return observation, list(outcomes.values()) + list(details.values())
 
 
-def _info(outcome):
-    """The keys of the table, or only ``error``."""
-    if outcome.error:
-        return {"error": {"message": "npu-smi info: %s" % outcome.error, "code": None}}
-    try:
-        parsed = npu_smi.parse_info(outcome.output)
-    except npu_smi.ParseError as error:
-        return {"error": {"message": "npu-smi info cannot be read: %s" % error, "code": None}}
-    return parsed
+def _info(outcome: Outcome) -> npu_smi.InfoTable:
+    """The table, or a table without rows and with ``error``."""
+    message = outcome.error and "npu-smi info: %s" % outcome.error
+    if not message:
+        try:
+            return npu_smi.parse_info(outcome.output)
+        except npu_smi.ParseError as error:
+            message = "npu-smi info cannot be read: %s" % error
+    return {"error": {"message": message, "code": None}, "tool_version": None, "driver_version": None,
+            "complete": False, "chips": [], "processes": []}
 
 
-def _detail_commands(tool, chips):
-    """Error codes of chips that are not OK, ECC counters and board of every NPU: ``{(type, npu[, chip]): argv}``."""
-    commands = {}
+def _detail_commands(tool: str, chips: list[ChipRow]) -> dict[Hashable, list[str]]:
+    """Commands for error codes (of chips that are not OK), ECC counters and boards: ``{(type, npu[, chip]): argv}``."""
+    commands: dict[Hashable, list[str]] = {}
     for chip in chips:
         npu = str(chip["npu"])
         if chip["health"] != "OK":
@@ -64,12 +119,23 @@ def _detail_commands(tool, chips):
     return commands
 
 
-def _block(outcome, chip):
-    """The block of `chip` in an answer, or the only one if `chip` is None; None where there is none."""
+def _chip(row: ChipRow, details: dict[Hashable, Outcome]) -> Chip:
+    health = _block(details.get(("health", row["npu"], row["chip"])), None)
+    return cast("Chip", dict(
+        row,
+        device=row["npu"] if row["phy_id"] is None else row["phy_id"],
+        error_codes=_codes(health),
+        error_information=(health or {}).get("Error Information"),
+        ecc=_block(details[("ecc", row["npu"])], row["chip"]),
+        board=_block(details[("board", row["npu"])], None)))
+
+
+def _block(outcome: Outcome | None, chip: int | None) -> dict[str, str] | None:
+    """The block of `chip` in an output, or the first block if `chip` is None; None if there is no such block."""
     if outcome is None or outcome.error:
         return None
     try:
-        blocks = npu_smi.parse_blocks(outcome.output)["blocks"]
+        blocks = npu_smi.parse_blocks(outcome.output)
     except npu_smi.ParseError:
         return None
     if chip is not None:
@@ -77,16 +143,16 @@ def _block(outcome, chip):
     return blocks[0] if blocks else None
 
 
-def _codes(block):
+def _codes(block: dict[str, str] | None) -> list[str] | None:
     if block is None or "Error Code" not in block:
         return None
     return [code for code in block["Error Code"].split() if code != "NA"]
 
 
-def version_file(path):
-    """A version or install file as ``version_files.parse`` gives it, or ``{"error": str}``."""
+def version_file(path: str) -> VersionFile:
+    """Read and parse a version or install file; ``{"error": str}`` if that fails."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return version_files.parse(stream.read())
-    except (OSError, version_files.ParseError) as error:
+    except (OSError, npu_smi.ParseError) as error:
         return {"error": str(error)}

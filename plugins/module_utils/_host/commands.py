@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the vendor's tools side by side, each within a time limit. PRIVATE to the collection.
+"""Run commands, in parallel if wanted, each with a time limit.
 
-A tool that hangs in the driver cannot even be killed, and is itself the finding: it is left behind and named.
+A vendor tool that hangs in the driver cannot be killed, and that it hangs is a finding: its process is abandoned and
+the outcome says so.
 """
 
 from __future__ import annotations
@@ -13,13 +14,30 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+    from typing import Callable, TypedDict, TypeVar
+
+    Key = TypeVar("Key", bound=Hashable)
+    # run(argv, timeout_s) -> (exit status, stdout, stderr); the exit status is None after a timeout.
+    Run = Callable[[list[str], float], tuple[int | None, str, str]]
+
+    class OutcomeSummary(TypedDict):
+        """An `Outcome` without its output."""
+
+        command: str
+        rc: int | None
+        duration_s: float
+        timed_out: bool
+        error: str | None
 
 
 class Outcome(NamedTuple):
-    """What a command did. ``rc`` is None when it was not started or did not end in time; ``error`` then says why."""
+    """The result of a command. If it could not be started or timed out, ``rc`` is None and ``error`` has the reason."""
 
-    argv: list
+    argv: list[str]
     rc: int | None
     stdout: str
     stderr: str
@@ -28,18 +46,18 @@ class Outcome(NamedTuple):
     error: str | None
 
     @property
-    def output(self):
-        """Both streams: the vendor's tools print errors to either."""
+    def output(self) -> str:
+        """Both streams; the vendor's tools print errors to either."""
         return self.stdout + self.stderr
 
-    def summary(self):
-        """The outcome without what was printed: command, rc, duration_s, timed_out, error."""
+    def summary(self) -> OutcomeSummary:
+        """The outcome without the output of the command."""
         return {"command": " ".join(self.argv), "rc": self.rc, "duration_s": self.duration_s,
                 "timed_out": self.timed_out, "error": self.error}
 
 
-def run(argv, timeout_s):
-    """Run one command without a shell, in the C locale; returns its `Outcome` after `timeout_s` seconds at most."""
+def run(argv: list[str], timeout_s: float) -> Outcome:
+    """Run one command without a shell in the C locale, for `timeout_s` seconds at most."""
     started = time.monotonic()
     try:
         process = subprocess.Popen(
@@ -50,17 +68,19 @@ def run(argv, timeout_s):
     try:
         stdout, stderr = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        stdout, stderr = _end(process)
+        stdout, stderr = _kill(process)
         return Outcome(argv, None, _text(stdout), _text(stderr), _since(started), True,
                        "no answer within %g s" % timeout_s)
     return Outcome(argv, process.returncode, _text(stdout), _text(stderr), _since(started), False, None)
 
 
-def run_all(commands, timeout_s, workers=8):
-    """Run several commands, `workers` of them at a time.
+def run_all(commands: Mapping[Key, list[str]], timeout_s: float, workers: int = 8) -> dict[Key, Outcome]:
+    """Run several commands in parallel.
 
     :param commands: ``{key: argv}``.
-    :returns: ``{key: Outcome}`` in the same order.
+    :param timeout_s: time limit of each command in seconds.
+    :param workers: how many commands run at a time.
+    :returns: ``{key: Outcome}`` in the order of `commands`.
     """
     if not commands:
         return {}
@@ -69,8 +89,8 @@ def run_all(commands, timeout_s, workers=8):
         return {key: future.result() for key, future in futures.items()}
 
 
-def _end(process):
-    """Kill the command with its children and collect what it had printed, without waiting for one that cannot die."""
+def _kill(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """Kill the command and its children and return what they had printed, without waiting if they cannot be killed."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
         return process.communicate(timeout=0.5)
@@ -78,9 +98,9 @@ def _end(process):
         return b"", b""
 
 
-def _text(data):
+def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _since(started):
+def _since(started: float) -> float:
     return round(time.monotonic() - started, 3)

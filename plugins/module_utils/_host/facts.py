@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import TypedDict
+    from typing import Any, Callable, TypedDict
 
     class WrongSource(TypedDict):
         """The source of a mount that is not what was planned."""
@@ -37,13 +37,13 @@ _TYPES = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISCHR, "c
           (stat.S_ISBLK, "block device"), (stat.S_ISSOCK, "socket"), (stat.S_ISFIFO, "pipe"))
 
 
-def describe_path(path):
-    """What stands at `path`, links followed: ``{"path", "type": str|None, "owner", "group", "mode"}``.
+def describe_path(path: str) -> dict[str, Any]:
+    """Describe what is at `path`, links followed: ``{"path", "type": str|None, "owner", "group", "mode"}``.
 
     ``type`` is ``file``, ``directory``, ``character device`` …, or None if nothing is there; device nodes also have
     ``major`` and ``minor``, links ``target``, and a path that may not be looked at ``error``.
     """
-    found = {"path": path, "type": None}
+    found: dict[str, Any] = {"path": path, "type": None}
     if os.path.islink(path):
         found["target"] = os.readlink(path)
     try:
@@ -61,26 +61,26 @@ def describe_path(path):
     return found
 
 
-def _name(lookup, number):
+def _name(lookup: Callable[[int], Any], number: int) -> str:
     try:
-        return lookup(number)[0]
+        return str(lookup(number)[0])
     except KeyError:
         return str(number)
 
 
-def device_nodes(root="/"):
-    """The NPUs' device nodes, as `describe_path` tells them."""
+def device_nodes(root: str = "/") -> list[dict[str, Any]]:
+    """Return the device nodes of the NPUs, as `describe_path` describes them."""
     paths = glob.glob(os.path.join(root, "dev/davinci[0-9]*")) + [
         os.path.join(root, "dev", name) for name in ("davinci_manager", "devmm_svm", "hisi_hdc")]
     return [describe_path(path) for path in sorted(paths, key=_numbered)]
 
 
-def _numbered(path):
+def _numbered(path: str) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", os.path.basename(path))]
 
 
-def accelerators(root="/"):
-    """Huawei's processing accelerators on the PCI bus: ``[{"address", "device"}]``."""
+def accelerators(root: str = "/") -> list[dict[str, str]]:
+    """Return Huawei's processing accelerators on the PCI bus, each with ``address`` and ``device``."""
     found = []
     for folder in sorted(glob.glob(os.path.join(root, "sys/bus/pci/devices/*"))):
         facts = {name: read_text(os.path.join(folder, name)).strip() for name in ("vendor", "device", "class")}
@@ -89,8 +89,8 @@ def accelerators(root="/"):
     return found
 
 
-def system(root="/"):
-    """Architecture, kernel, operating system and memory; sizes in bytes, ``memlock_bytes`` None for no limit."""
+def system(root: str = "/") -> dict[str, Any]:
+    """Return architecture, kernel, operating system and memory; sizes in bytes, ``memlock_bytes`` None for no limit."""
     release = dict(re.findall(r"^(\w+)=\"?([^\"\n]*)", read_text(os.path.join(root, "etc/os-release")), re.MULTILINE))
     memory = dict(re.findall(r"^(\w+):\s+([0-9]+) kB", read_text(os.path.join(root, "proc/meminfo")), re.MULTILINE))
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
@@ -102,12 +102,12 @@ def system(root="/"):
         "memory_available_bytes": int(memory.get("MemAvailable", 0)) * 1024,
         "shm": disk(os.path.join(root, "dev/shm")),
         "memlock_bytes": None if limit == resource.RLIM_INFINITY else limit,
-        "uptime_s": float((read_text(os.path.join(root, "proc/uptime")).split() or [0])[0]),
+        "uptime_s": float((read_text(os.path.join(root, "proc/uptime")).split() or ["0"])[0]),
     }
 
 
-def disk(path):
-    """Space where `path` is or would be made: ``{"path", "existing", "total_bytes", "free_bytes"}``.
+def disk(path: str) -> dict[str, Any]:
+    """Return the space where `path` is or would be made: ``{"path", "existing", "total_bytes", "free_bytes"}``.
 
     ``existing`` is the nearest folder above that is there; ``free_bytes`` is what any user may still take.
     """
@@ -119,16 +119,17 @@ def disk(path):
             "free_bytes": space.f_bavail * space.f_frsize}
 
 
-def python():
-    """The interpreter that modules run with here, and the version of requests, which community.docker needs.
+def python() -> dict[str, str | None]:
+    """Return the interpreter that runs modules here, and the version of requests, which community.docker needs.
 
     Looked for and not imported, which would take longer than all the rest; None also if one of its parts is missing.
     """
     # Of a half-removed package a folder is left, which has no origin.
     specs = [PathFinder.find_spec(name) for name in ("requests", "urllib3", "idna", "certifi")]
+    files = [spec.origin for spec in specs if spec and spec.origin]
     version = None
-    if all(spec and spec.origin for spec in specs):
-        text = read_text(os.path.join(os.path.dirname(specs[0].origin), "__version__.py"))
+    if len(files) == len(specs):
+        text = read_text(os.path.join(os.path.dirname(files[0]), "__version__.py"))
         version = (re.findall(r"^__version__ = [\"']([^\"']+)", text, re.MULTILINE) or ["unknown"])[0]
     return {"executable": sys.executable, "version": "%d.%d.%d" % sys.version_info[:3], "requests": version}
 

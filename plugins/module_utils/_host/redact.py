@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Masks secrets in texts before they leave a node."""
+"""Mask secrets in texts before they leave the node."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MASK = "(redacted)"
 
 _NAME = r"[A-Za-z0-9_.-]*(?:api[_-]?key|token|secret|passw(?:or)?d|credential|authorization)[A-Za-z0-9_.-]*"
-# Counts such as "max_num_batched_tokens: 50000" are no secrets: a purely numeric value stays.
+# A numeric value is not a secret but a count, such as "max_num_batched_tokens: 50000".
 _ASSIGNED = re.compile(
     r"""(?i)(["']?%s["']?\s*[=:]\s*)(?!\s*\d+\s*(?:[,}\]\s]|$))(?!\s*(?:None|null|True|False)\b)"""
     # A quote at the end is that of a text around it, such as "TOKEN=x" in JSON.
@@ -25,9 +25,9 @@ _URL = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s:@]+:[^/\s@]+@")
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return the text with every value of a secret-looking name, every bearer token and every URL password masked.
+    """Mask the values of names that look like secrets, bearer tokens and passwords in URLs.
 
-    :param secrets: known secret values, masked wherever they stand.
+    :param secrets: known secret values, masked wherever they occur.
     """
     for secret in sorted((value for value in secrets if value), key=len, reverse=True):
         text = text.replace(secret, MASK)

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a terminal, an editor or another system adds to the text of a tool. PRIVATE to the collection."""
+"""Remove from a text what terminals, editors and other systems add to the output of a tool."""
+
 from __future__ import annotations
 
 import re
@@ -11,7 +12,7 @@ _CONTROL = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[@-Z\\^_])")
 
 
 def plain(text: str) -> str:
-    """Return the text without control sequences and byte order mark, its lines ended by LF."""
+    """The text without control sequences and byte order mark, with LF line ends."""
     return _CONTROL.sub("", text).replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
 
 

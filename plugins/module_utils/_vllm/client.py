@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small client of OpenAI-compatible servers: one request in, what the server made of it out.
+"""A small client of OpenAI-compatible servers that returns the answer to a request as an observation.
 
-Nothing here fails on an answer: a refusal, a broken stream and a dead server are observations. Proxies never apply,
-since the addresses are the cluster's own.
+Nothing here raises for an answer: a refusal, a broken stream and a dead server are observations, too. Proxies are
+never used, since the addresses are those of the cluster itself.
 """
 
 from __future__ import annotations
@@ -12,18 +12,76 @@ from __future__ import annotations
 import json
 import time
 from http.client import HTTPException
+from typing import TYPE_CHECKING, cast
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
-# A word that is in the vocabulary of every model: prompts of an exact length are made of it.
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+    from typing import Any, Iterable, TypedDict
+
+    class _Request(TypedDict):
+        endpoint: str
+        body: dict[str, Any]
+
+    class ChatRequest(_Request, total=False):
+        """A request, see `Server.ask`. ``id`` is the name of the answer in the result of ``ascend.vllm.chat_info``."""
+
+        id: str
+        key: str
+        prompt_tokens_over_limit: int | None
+
+    class _Answer(TypedDict):
+        status: int | None
+
+    class Answer(_Answer, total=False):
+        """The answer of a server to a request; keys that do not apply are absent.
+
+        ``status`` is the HTTP status, None without a response. ``sent`` is only there, and false, if the request was
+        not sent. ``chunks`` and ``ended`` (whether the closing event was received) belong to streams.
+        """
+
+        sent: bool
+        text: str
+        finish_reason: str | None
+        prompt_tokens: int | None
+        completion_tokens: int | None
+        latency_s: float
+        time_to_first_token_s: float
+        chunks: int
+        ended: bool
+        error: str
+
+    class ModelsAnswer(_Answer, total=False):
+        """The answer to ``GET /v1/models``: the served names, and the longest sequence in tokens."""
+
+        models: list[str]
+        max_model_len: int | None
+        latency_s: float
+        error: str
+
+    class ChatServer(TypedDict):
+        """The answers of one server, by the id of the request."""
+
+        name: str
+        url: str
+        models: ModelsAnswer
+        answers: dict[str, Answer]
+
+    class ChatObservation(TypedDict):
+        """The return values of ``ascend.vllm.chat_info``."""
+
+        servers: list[ChatServer]
+
+# A token that is in the vocabulary of every model; prompts of an exact length consist of it.
 FILLER_TOKEN = 1000
-MAXIMUM_ANSWER_BYTES = 4 * 1024 * 1024
-MAXIMUM_TEXT = 2000
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+MAX_TEXT_CHARACTERS = 2000
 WRONG_KEY = "not-the-key-of-this-service"
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(self, *args, **kwargs):
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
 
 
@@ -31,63 +89,62 @@ _OPENER = build_opener(ProxyHandler({}), _NoRedirect)
 
 
 class Server:
-    """One server. ``limit`` is the longest sequence it takes, in tokens; None until :meth:`models` has told it.
+    """One server. ``limit`` is the longest sequence that it accepts, in tokens; None before :meth:`models`.
 
-    :param url: such as ``http://10.0.0.1:8888``. :param timeout: seconds that an answer may take.
+    :param url: such as ``http://10.0.0.1:8888``.
+    :param timeout: time limit of an answer in seconds.
     """
 
-    def __init__(self, url, api_key=None, timeout=120.0):
+    def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0) -> None:
         self.url = url.rstrip("/")
         self.api_key = api_key
         self.timeout = timeout
-        self.limit = None
+        self.limit: int | None = None
 
-    def models(self):
-        """Return the answer to ``GET /v1/models`` with ``models``, the served names."""
+    def models(self) -> ModelsAnswer:
+        """Send ``GET /v1/models``."""
         answer, body = self._exchange("/v1/models", None, self.api_key)
-        cards = body.get("data") if isinstance(body.get("data"), list) else []
-        cards = [card for card in cards if isinstance(card, dict)]
-        answer["models"] = [card.get("id") for card in cards]
+        data = body.get("data")
+        cards = [card for card in data if isinstance(card, dict)] if isinstance(data, list) else []
         self.limit = next((card["max_model_len"] for card in cards if card.get("max_model_len")), None)
-        answer["max_model_len"] = self.limit
-        return answer
+        return cast("ModelsAnswer", dict(
+            answer, models=[card.get("id") for card in cards], max_model_len=self.limit))
 
-    def ask(self, request):
+    def ask(self, request: ChatRequest) -> Answer:
         """Send one request.
 
         :param request: ``{"endpoint", "body", "key": "given" | "wrong" | "none", "prompt_tokens_over_limit": int}``;
-            the last one makes a prompt of as many tokens as the server's limit plus this number.
-        :returns: ``{"status": int | None, "text", "finish_reason", "prompt_tokens", "completion_tokens", "latency_s",
-            "time_to_first_token_s", "chunks", "ended", "error"}``, what does not apply left out.
+            the last one replaces the prompt by one of as many tokens as the limit of the server plus this number.
         """
         body = dict(request["body"])
-        if request.get("prompt_tokens_over_limit") is not None:
+        over_limit = request.get("prompt_tokens_over_limit")
+        if over_limit is not None:
             if self.limit is None:
-                return {"status": None, "error": "the server does not tell its limit (max_model_len)", "sent": False}
-            body["prompt"] = [FILLER_TOKEN] * (self.limit + request["prompt_tokens_over_limit"])
+                return {"status": None, "error": "the server does not report its max_model_len", "sent": False}
+            body["prompt"] = [FILLER_TOKEN] * (self.limit + over_limit)
         key = {"given": self.api_key, "wrong": WRONG_KEY, "none": None}[request.get("key") or "given"]
         answer, reply = self._exchange(request["endpoint"], body, key)
-        answer.update(_interpret(reply))
-        return answer
+        return cast("Answer", dict(answer, **_interpret(reply)))
 
-    def _exchange(self, endpoint, body, key):
-        """Return what happened and the decoded body (of a stream: the sum of its events)."""
+    def _exchange(self, endpoint: str, body: dict[str, Any] | None, key: str | None
+                  ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Send a request; returns status, latency_s and error, and the decoded body or the sum of a stream's events."""
         headers = {"Content-Type": "application/json"}
         if key:
             headers["Authorization"] = "Bearer " + key
         data = None if body is None else json.dumps(body).encode("utf-8")
         started = time.monotonic()
-        answer = {"status": None}
+        answer: dict[str, Any] = {"status": None}
         try:
             with _OPENER.open(Request(self.url + endpoint, data, headers), timeout=self.timeout) as response:
                 answer["status"] = response.status
                 if body and body.get("stream"):
                     reply = _read_stream(response, started, self.timeout)
                 else:
-                    reply = _decode(response.read(MAXIMUM_ANSWER_BYTES))
+                    reply = _decode(response.read(MAX_ANSWER_BYTES))
         except HTTPError as refusal:
             answer["status"] = refusal.code
-            reply = _decode(refusal.read(MAXIMUM_ANSWER_BYTES))
+            reply = _decode(refusal.read(MAX_ANSWER_BYTES))
             reply = {"refusal": next((reply[key] for key in ("refusal", "error", "detail") if key in reply), reply)}
         except (OSError, HTTPException) as failure:
             reply = {"refusal": "%s: %s" % (type(failure).__name__, failure)}
@@ -97,7 +154,26 @@ class Server:
         return answer, reply
 
 
-def _decode(raw):
+def ask_all(name: str, server: Server, requests: Iterable[ChatRequest]) -> ChatServer:
+    """Send ``GET /v1/models`` and then all requests to one server.
+
+    After a request without a response no more are sent, since each of them would take until the time limit.
+    """
+    models = server.models()
+    answers: dict[str, Answer] = {}
+    silent = models["status"] is None
+    for request in requests:
+        if silent:
+            answers[request["id"]] = {"status": None, "sent": False,
+                                      "error": "not sent, since the server did not answer"}
+            continue
+        answer = server.ask(request)
+        answers[request["id"]] = answer
+        silent = answer["status"] is None and answer.get("sent", True)
+    return {"name": name, "url": server.url, "models": models, "answers": answers}
+
+
+def _decode(raw: bytes) -> dict[str, Any]:
     try:
         reply = json.loads(raw.decode("utf-8", "replace"))
     except ValueError:
@@ -105,19 +181,19 @@ def _decode(raw):
     return reply if isinstance(reply, dict) else {"refusal": "no JSON object: " + raw[:200].decode("utf-8", "replace")}
 
 
-def _message(refusal):
+def _message(refusal: Any) -> str:
     message = refusal.get("message", refusal) if isinstance(refusal, dict) else refusal
     return (message if isinstance(message, str) else json.dumps(message))[:300]
 
 
-def _read_stream(response, started, timeout):
-    """Add up server-sent events; ``ended`` tells whether the closing one came."""
-    reply = {"text": "", "chunks": 0, "ended": False}
+def _read_stream(response: HTTPResponse | Iterable[bytes], started: float, timeout: float) -> dict[str, Any]:
+    """Add up server-sent events."""
+    reply: dict[str, Any] = {"text": "", "chunks": 0, "ended": False}
     size = 0
     for line in response:
         size += len(line)
-        if time.monotonic() - started > timeout or size > MAXIMUM_ANSWER_BYTES:
-            reply["refusal"] = "the stream did not end within %g s and %d bytes" % (timeout, MAXIMUM_ANSWER_BYTES)
+        if time.monotonic() - started > timeout or size > MAX_ANSWER_BYTES:
+            reply["refusal"] = "the stream did not end within %g s and %d bytes" % (timeout, MAX_ANSWER_BYTES)
             break
         if not line.startswith(b"data:"):
             continue
@@ -134,10 +210,12 @@ def _read_stream(response, started, timeout):
     return reply
 
 
-def _interpret(reply):
-    """Take text, end and token counts from a completion, a chat completion, or a part of one."""
-    found = {key: reply[key] for key in ("text", "chunks", "ended", "time_to_first_token_s", "finish_reason")
-             if key in reply}
+def _interpret(reply: dict[str, Any]) -> dict[str, Any]:
+    """The text, finish reason and token counts of a completion, a chat completion or a chunk of one."""
+    found: dict[str, Any] = {}
+    for key in ("text", "chunks", "ended", "time_to_first_token_s", "finish_reason"):
+        if key in reply:
+            found[key] = reply[key]
     choices = reply.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         choice = choices[0]
@@ -149,5 +227,5 @@ def _interpret(reply):
     if reply.get("error"):
         found["error"] = _message(reply["error"])
     if "text" in found:
-        found["text"] = found["text"][:MAXIMUM_TEXT]
+        found["text"] = found["text"][:MAX_TEXT_CHARACTERS]
     return found

@@ -1,25 +1,32 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read vLLM's Prometheus metrics."""
+"""Parse the Prometheus metrics of vLLM."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class Load(TypedDict):
+        """Requests of all engines of a server, and the highest KV cache usage of an engine (0 to 1)."""
+
+        running: int
+        waiting: int
+        kv_cache_usage: float | None
 
 _SAMPLE = re.compile(r"^vllm:(\w+)(?:\{[^}]*\})?\s+([0-9.eE+-]+)\s*$", re.MULTILINE)
 
-# Newer name first.
+# The newer name first.
 _KV_CACHE = ("kv_cache_usage_perc", "gpu_cache_usage_perc")
 
 
-def load(metrics):
-    """Return what a server has to do, from its ``/metrics``.
-
-    :returns: ``{"running": int, "waiting": int, "kv_cache_usage": 0..1|None}``, over all engines; None where the text
-        tells nothing of requests.
-    """
-    samples = {}
+def load(metrics: str) -> Load | None:
+    """The load of a server, from the text of its ``/metrics``; None if the text has no metric of requests."""
+    samples: dict[str, list[float]] = {}
     for name, value in _SAMPLE.findall(metrics):
         samples.setdefault(name, []).append(float(value))
     if "num_requests_running" not in samples:

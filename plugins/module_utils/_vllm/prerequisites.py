@@ -25,19 +25,21 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import WrongSource
     from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder, PortHolder
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.network import OutgoingPorts
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import ServingState
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import FolderSummary
 
     class ServingObservation(ServingState):
         """What the module serving_prerequisites_info returns: the state, and whether a container can be started."""
 
         architecture: str  # of the node, as the kernel names it
         image_architecture: str | None  # None: there is no image
-        weights: dict[str, Any] | None  # folder, config, shards
+        weights: FolderSummary | None
         wrong_sources: list[WrongSource]
         missing_devices: list[str]
         port_holders: list[PortHolder]
         device_holders: list[NpuHolder]  # one for each container, one for each process outside of containers
-        outgoing_ports: dict[str, Any] | None  # first, last, reserved: what the kernel gives to outgoing connections
+        outgoing_ports: OutgoingPorts | None
         addresses: list[dict[str, str]]  # interface, address
 
 
@@ -51,7 +53,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = ""
         **serving_state.observe(docker, params),
         "architecture": platform.machine(),
         "image_architecture": None,
-        "weights": files.weights(params["weights"]) if params["weights"] else None,
+        "weights": files.folder_summary(params["weights"]) if params["weights"] else None,
         "wrong_sources": facts.wrong_sources(params["mounts"]),
         "missing_devices": [path for path in params["devices"] if not os.path.exists(path)],
         "port_holders": [],

@@ -13,7 +13,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import contain
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import metrics, startup
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAXIMUM_ANSWER_BYTES, Server
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_ANSWER_BYTES, Server
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._docker.containers import ContainerState
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer, ModelsAnswer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.metrics import Load
 
     class InstanceState(TypedDict):
         """One planned instance."""
@@ -29,18 +32,23 @@ if TYPE_CHECKING:
         state: str  # READY, STARTING, FAILED or MISSING
         reason: str | None  # None: ready
         container: ContainerState | None
-        health: dict[str, Any] | None  # the answer to GET /health, as client.Server returns it; None: not asked
-        models: dict[str, Any] | None  # to GET /v1/models
-        completion: dict[str, Any] | None  # to POST /v1/completions
+        health: Answer | None  # to GET /health; None: not asked
+        models: ModelsAnswer | None
+        completion: Answer | None
         progress: str | None  # how far a start is
-        causes: list[dict[str, Any]]  # of a failure, as log_triage.diagnose returns them
+        causes: list[Diagnosis]  # of a failure
         log: list[str]  # the end of the log of a failed instance, secrets masked
+
+    class LoadError(TypedDict):
+        """Why the load of a server is not known."""
+
+        error: str
 
     class DeployedContainer(ContainerState, total=False):
         """A container of this collection; both additions only where they were asked for."""
 
         image_digest: str | None
-        load: dict[str, Any] | None  # running, waiting, kv_cache_usage, or error; None: it takes no connection
+        load: Load | LoadError | None  # None: it takes no connection
 
     class ServingState(TypedDict):
         """What the module serving_info returns."""
@@ -73,7 +81,7 @@ INSTANCE_OPTIONS = {
     "port": {"type": "int"},
     "bind": {"type": "str", "required": True},
 }
-# What serving_info and serving_prerequisites_info have in common; doc_fragments/serving.py documents it.
+# What serving_info and serving_prerequisites_info have in common; doc_fragments/_serving_state.py documents it.
 OPTIONS = {
     "instances": {"type": "list", "elements": "dict", "required": True, "options": INSTANCE_OPTIONS},
     "image": {"type": "str"},
@@ -86,12 +94,12 @@ OPTIONS = {
 class HealthServer(Server):
     """A server that is asked for its health, too."""
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> Answer:
         """Return the answer to ``GET /health``, whose body is empty."""
         answer, _body = self._exchange("/health", None, None)
         if answer["status"] is not None:
             answer.pop("error", None)
-        return answer
+        return cast("Answer", answer)
 
 
 class Observer:
@@ -237,12 +245,12 @@ def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContai
     return found
 
 
-def request_load(bind: str, port: int) -> dict[str, Any] | None:
+def request_load(bind: str, port: int) -> Load | LoadError | None:
     """Return what a server has to do (see `metrics.load`), an ``error``, or None where it takes no connection."""
     connection = HTTPConnection(_reachable(bind), port, timeout=STATUS_TIMEOUT_S)
     try:
         connection.request("GET", "/metrics")
-        text = connection.getresponse().read(MAXIMUM_ANSWER_BYTES).decode("utf-8", "replace")
+        text = connection.getresponse().read(MAX_ANSWER_BYTES).decode("utf-8", "replace")
     except ConnectionRefusedError:
         return None
     except (OSError, HTTPException) as error:

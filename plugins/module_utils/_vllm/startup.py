@@ -1,13 +1,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a starting vLLM server is, according to its log."""
+"""The progress of a starting vLLM server, according to its log."""
 
 from __future__ import annotations
 
 import re
 
-# In the order in which a starting server writes them; the last one found is how far it is.
+# In the order in which a starting server logs them; the last one that is found is its progress.
 _STAGES = (
     (re.compile(r"Loading \S+ (?:checkpoint shards|using [^:\n]*):\s+(\d+)% Completed"), "loading weights, %s %%"),
     (re.compile(r"Loading (?:model )?weights took"), "weights loaded"),
@@ -20,8 +20,8 @@ _STAGES = (
 )
 
 
-def progress(log):
-    """Return how far the start is that a server log tells of, such as ``loading weights, 45 %``; None for nothing."""
+def progress(log: str) -> str | None:
+    """The last startup stage in a server log, such as ``loading weights, 45 %``; None if there is none."""
     found = None
     for pattern, text in _STAGES:
         matches = pattern.findall(log)

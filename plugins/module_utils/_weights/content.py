@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the files of a model say of themselves: shards, index, quantization, tokenizer, architecture.
+"""Describe the content of a model: shards, index, quantization, tokenizer, architecture.
 
-Only small JSON files and the headers of the shards are read. Index files are known by their ending, since the writers
-differ in the stem (``model``, ``quant_model_weight_w8a8``, ``quant_model_weights`` …).
+Only small JSON files and the headers of the shards are read. Index files are recognised by their suffix, since tools
+write them under different names (``model``, ``quant_model_weight_w8a8``, ``quant_model_weights`` …).
 """
 
 from __future__ import annotations
@@ -12,29 +12,78 @@ from __future__ import annotations
 import json
 import os
 import re
+from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.safetensors import SafetensorsError, read_header
 
-INDEX_ENDING = ".safetensors.index.json"
-SHARD_ENDING = ".safetensors"
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from typing import Any, TypedDict
+
+    class Shard(TypedDict):
+        """The header of a shard, or the ``error`` why it could not be read."""
+
+        tensor_bytes: int | None
+        tensors: int | None
+        error: str | None
+
+    class Index(TypedDict):
+        """An index file. ``total_size`` is as stated, ``tensor_bytes`` the sum of the shards (None if one is missing);
+        ``faults`` are sentences."""
+
+        path: str
+        shards: list[str]
+        tensors: int
+        total_size: int | None
+        tensor_bytes: int | None
+        faults: list[str]
+
+    class Config(TypedDict):
+        """Values of ``config.json``; ``vision`` is true for a model with a vision encoder."""
+
+        architectures: list[str]
+        vision: bool
+        quantization_method: str | None
+        transformers: str | None
+
+    class Quantization(TypedDict):
+        """The description that msModelSlim writes, see `describe_quantization`."""
+
+        type: str | None
+        version: str | None
+        types: dict[str, int]
+        prefixes: dict[str, int]
+        mixed: list[str]
+
+    class Content(TypedDict):
+        """The content of a model; ``faults`` are sentences about the small files."""
+
+        shards: dict[str, Shard]
+        index: list[Index]
+        config: Config | None
+        tokenizer_class: str | None
+        quantization: Quantization | None
+        faults: list[str]
+
+INDEX_SUFFIX = ".safetensors.index.json"
+SHARD_SUFFIX = ".safetensors"
 QUANTIZATION_FILE = "quant_model_description.json"
 
-# Layers that vLLM fuses into one: msModelSlim has to give the parts the same type.
+# Layers that vLLM fuses into one; msModelSlim has to quantize their parts to the same type.
 FUSED = (("self_attn", ("q_proj", "k_proj", "v_proj")), ("mlp", ("gate_proj", "up_proj")),
          ("attn", ("q_proj", "k_proj", "v_proj")))
 _LINEAR = re.compile(r"^(?P<block>.*\.(?:self_attn|mlp|attn))\.(?P<part>\w+)\.weight$")
 
 
-def inspect(folder, paths):
-    """Read what the model in the folder says of itself.
+def inspect(folder: str, paths: Collection[str]) -> Content:
+    """Describe the model in the folder.
 
-    :param paths: the model's files, relative to the folder.
-    :returns: ``{"shards": {path: {"tensor_bytes", "tensors", "error"}}, "index": [{"path", "shards", "tensors",
-        "total_size", "tensor_bytes", "faults"}], "config", "tokenizer_class", "quantization", "faults"}``; every
-        fault and error is a sentence, ``faults`` are those of the small files.
+    :param paths: the files of the model, relative to the folder.
     """
-    faults, shards, tensors = [], {}, {}
-    for path in sorted(path for path in paths if path.endswith(SHARD_ENDING)):
+    faults: list[str] = []
+    shards: dict[str, Shard] = {}
+    tensors: dict[str, set[str]] = {}
+    for path in sorted(path for path in paths if path.endswith(SHARD_SUFFIX)):
         try:
             header = read_header(os.path.join(folder, path))
             tensors[path] = set(header.tensors)
@@ -42,7 +91,7 @@ def inspect(folder, paths):
         except (SafetensorsError, OSError) as error:
             shards[path] = {"tensor_bytes": None, "tensors": None, "error": str(error)}
     index = [describe_index(path, _load(folder, path, faults), shards, tensors)
-             for path in sorted(path for path in paths if path.endswith(INDEX_ENDING))]
+             for path in sorted(path for path in paths if path.endswith(INDEX_SUFFIX))]
     config = _load(folder, "config.json", faults) if "config.json" in paths else None
     tokenizer = _load(folder, "tokenizer_config.json", faults) if "tokenizer_config.json" in paths else None
     description = _load(folder, QUANTIZATION_FILE, faults) if QUANTIZATION_FILE in paths else None
@@ -56,42 +105,47 @@ def inspect(folder, paths):
     }
 
 
-def describe_index(path, content, shards, tensors):
-    """An index held against the shards: every tensor where the index says, every shard named, and the sum of bytes."""
+def describe_index(path: str, content: dict[str, Any] | None, shards: Mapping[str, Shard],
+                   tensors: Mapping[str, set[str]]) -> Index:
+    """Compare an index with the shards: every tensor has to be in the shard that the index names.
+
+    :param tensors: ``{path of a shard: names of its tensors}``.
+    """
     weight_map = content.get("weight_map") if content else None
-    if not isinstance(weight_map, dict) or not weight_map:
+    if not content or not isinstance(weight_map, dict) or not weight_map:
         return {"path": path, "shards": [], "tensors": 0, "total_size": None, "tensor_bytes": None,
                 "faults": ["%s has no weight_map" % path]}
     prefix = os.path.dirname(path)
-    expected = {}
+    expected: dict[str, set[str]] = {}
     for tensor, shard in weight_map.items():
         expected.setdefault(os.path.join(prefix, shard), set()).add(tensor)
-    faults = []
+    faults: list[str] = []
     for shard in sorted(expected):
         if shard not in shards:
-            faults.append("%s names the shard %s, which is missing" % (path, shard))
+            faults.append("%s names the shard %s, which does not exist" % (path, shard))
         elif shard in tensors:
             faults.extend(_difference(path, shard, expected[shard], tensors[shard]))
     total = (content.get("metadata") or {}).get("total_size")
-    sizes = [shards.get(shard, {}).get("tensor_bytes") for shard in expected]
-    tensor_bytes = None if None in sizes else sum(sizes)
+    sizes = [shards[shard]["tensor_bytes"] if shard in shards else None for shard in expected]
+    known = [size for size in sizes if size is not None]
+    tensor_bytes = sum(known) if len(known) == len(sizes) else None
     return {"path": path, "shards": sorted(expected), "tensors": len(weight_map), "total_size": total,
             "tensor_bytes": tensor_bytes, "faults": faults}
 
 
-def _difference(index, shard, expected, found):
+def _difference(index: str, shard: str, expected: set[str], found: set[str]) -> list[str]:
     faults = []
     if expected - found:
-        faults.append("%s lacks %d tensors that %s places in it (first: %s)" % (
+        faults.append("%s lacks %d tensors that %s assigns to it (first: %s)" % (
             shard, len(expected - found), index, min(expected - found)))
     if found - expected:
-        faults.append("%s holds %d tensors that %s does not place in it (first: %s)" % (
+        faults.append("%s has %d tensors that %s does not assign to it (first: %s)" % (
             shard, len(found - expected), index, min(found - expected)))
     return faults
 
 
-def describe_config(config):
-    """What the checks need of ``config.json``."""
+def describe_config(config: dict[str, Any] | None) -> Config | None:
+    """The values of ``config.json`` that the checks need."""
     if not config:
         return None
     return {
@@ -102,14 +156,17 @@ def describe_config(config):
     }
 
 
-def describe_quantization(description):
-    """What the checks need of msModelSlim's description: types per tensor, name prefixes, parts that do not match.
+def describe_quantization(description: dict[str, Any] | None) -> Quantization:
+    """The values of the description of msModelSlim that the checks need.
 
-    :returns: ``{"type", "version", "types": {type: tensors}, "prefixes": {first two parts of the name: tensors},
-        "mixed": [sentence]}``, or all empty when the file is not a JSON object.
+    :returns: ``{"type", "version", "types": {type: number of tensors}, "prefixes": {first two parts of the name: number
+        of tensors}, "mixed": [sentence about a fused layer with several types]}``; all of them are empty if the file is
+        not a JSON object.
     """
     entries = {name: kind for name, kind in (description or {}).items() if isinstance(kind, str) and "." in name}
-    types, prefixes, parts = {}, {}, {}
+    types: dict[str, int] = {}
+    prefixes: dict[str, int] = {}
+    parts: dict[str, dict[str, str]] = {}
     for name, kind in entries.items():
         types[kind] = types.get(kind, 0) + 1
         prefix = ".".join(name.split(".")[:2]) if not name.startswith("visual.") else "visual"
@@ -126,7 +183,7 @@ def describe_quantization(description):
     }
 
 
-def _mixed(parts):
+def _mixed(parts: dict[str, dict[str, str]]) -> list[str]:
     found = []
     for block in sorted(parts):
         for ending, names in FUSED:
@@ -136,7 +193,7 @@ def _mixed(parts):
     return found
 
 
-def _load(folder, path, faults):
+def _load(folder: str, path: str, faults: list[str]) -> dict[str, Any] | None:
     try:
         with open(os.path.join(folder, path), encoding="utf-8") as stream:
             content = json.load(stream)

@@ -1,12 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of a model on a node: what is there, their digests, and the manifest that they are held against.
+"""The files of a model on a node: which exist, their digests, and the manifest that they are compared with.
 
-A manifest is ``{"schema", "source", "repository", "revision", "recorded_at", "bytes", "digest", "files": [{"path",
-"size" (bytes), "sha256", "sha256_from": "hub" | "staging", "written"}]}``; ``digest`` is the SHA-256 of the sorted
-lines ``<sha256>  <path>``, what ``sha256sum * | sha256sum`` gives; ``written`` tells that the role wrote the file and
-may remove it. It lies beside the model's folder, never inside.
+The manifest is stored in the state folder of the model, ``.ascend-vllm/<model>`` next to the folder of the model.
 """
 
 from __future__ import annotations
@@ -18,21 +15,80 @@ import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, TypedDict
+
+    class WantedFile(TypedDict, total=False):
+        """A file that the model has to have. ``size`` is in bytes; a hub states ``sha256`` or ``git_sha1``."""
+
+        path: str
+        size: int
+        sha256: str | None
+        git_sha1: str | None
+
+    class ManifestFile(TypedDict):
+        """A file of a manifest.
+
+        ``sha256_from`` is ``hub`` if the source stated the SHA-256, and ``staging`` if it was computed when the model
+        was staged. ``written`` is true if the role wrote the file, and so may remove it.
+        """
+
+        path: str
+        size: int
+        sha256: str
+        sha256_from: str
+        written: bool
+
+    class _Manifest(TypedDict):
+        schema: str
+        source: str
+        repository: str | None
+        revision: str | None
+        recorded_at: str
+        bytes: int
+        digest: str
+        files: list[ManifestFile]
+
+    class Manifest(_Manifest, total=False):
+        """The content of a model when it was staged.
+
+        ``digest`` is `model_digest` of the files, ``asked`` the source, repository, endpoint and revision that were
+        requested.
+        """
+
+        asked: dict[str, str | None]
+
+    class Fault(TypedDict):
+        """A difference between a file and the manifest; ``fault`` is missing, size, sha256 or git blob id."""
+
+        path: str
+        fault: str
+        expected: int | str | None
+        actual: int | str | None
+
+    class FolderSummary(TypedDict):
+        """A folder: whether it exists, whether it has a ``config.json``, and its number of safetensors files."""
+
+        folder: bool
+        config: bool
+        shards: int
 
 MANIFEST_SCHEMA = "ascend.vllm/weights-manifest/v1"
 
 STATE_FOLDER = "/var/lib/ascend-vllm"
-# Digests that were computed on this node. It is not shared between nodes, as inode and device are not.
-MEMORY_FOLDER = STATE_FOLDER + "/digests"
+# Cache of the digests that were computed on this node. Nodes cannot share it, since inode and device differ.
+DIGEST_CACHE = STATE_FOLDER + "/digests"
 
 _BLOCK_BYTES = 1 << 20
-# A file that was written this recently can change again without a new time stamp (NFS counts in whole seconds).
+# A file that was written so recently may change again without a new time stamp (NFS counts in whole seconds).
 _SETTLED_S = 2
 
 
 class Place(NamedTuple):
-    """Where one model and what belongs to it lie on a node."""
+    """The paths of a model and of what belongs to it."""
 
     model: str
     staging: str
@@ -41,44 +97,43 @@ class Place(NamedTuple):
     credentials: str
 
 
-def place(folder):
-    """The Place of the model in ``folder``; all of it is on the folder's file system, so a rename is atomic.
+def place(folder: str) -> Place:
+    """The paths for the model in ``folder``, all on the file system of the folder, so that a rename is atomic.
 
-    A folder that is a link stands for what it points to. Beside a model on a read-only mount nothing can be kept, so
-    what is known of it is kept on the node.
+    Symbolic links are followed. For a model on a read-only mount, the state folder is in `STATE_FOLDER`.
     """
     folder = os.path.realpath(folder)
     parent, name = os.path.split(folder)
-    beside = os.path.join(parent, ".ascend-vllm", name)
-    if read_only(parent) and not os.path.exists(os.path.join(beside, "manifest.json")):
-        beside = os.path.join(STATE_FOLDER, "weights", _short(folder))
-    return Place(folder, os.path.join(beside, "staging"), os.path.join(beside, "manifest.json"),
-                 os.path.join(beside, "lock"), os.path.join(beside, "credentials"))
+    state = os.path.join(parent, ".ascend-vllm", name)
+    if read_only(parent) and not os.path.exists(os.path.join(state, "manifest.json")):
+        state = os.path.join(STATE_FOLDER, "weights", _short(folder))
+    return Place(folder, os.path.join(state, "staging"), os.path.join(state, "manifest.json"),
+                 os.path.join(state, "lock"), os.path.join(state, "credentials"))
 
 
-def read_only(folder):
-    """Whether a folder is there and nothing can be written to it."""
+def read_only(folder: str) -> bool:
+    """True if the folder exists and is not writable."""
     return os.path.isdir(folder) and not os.access(folder, os.W_OK)
 
 
-def list_model(folder):
-    """``{path: os.stat_result}`` of the model's files; what is hidden (caches of hub clients, .git) is not of it."""
+def list_model(folder: str) -> dict[str, os.stat_result]:
+    """``{path: os.stat_result}`` of the files of the model, without hidden files (caches of hub clients, .git)."""
     found = {}
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if not name.startswith("."):
                 path = os.path.join(root, name)
-                # A dangling link is a missing file, and is told as such by whoever expects it.
+                # A dangling link is reported as a missing file by the comparison with the manifest.
                 if os.path.isfile(path):
                     found[os.path.relpath(path, folder)] = os.stat(path)
     return found
 
 
-def list_outside(folder, paths):
-    """Those of the paths that are links out of the folder, and so lead nowhere where only the folder is mounted.
+def list_outside(folder: str, paths: Iterable[str]) -> list[str]:
+    """Those of the paths that are links out of the folder, and so are broken if only the folder is mounted.
 
-    The cache of Hugging Face's client is such a folder: its files are links to ``../../blobs``.
+    The cache of the Hugging Face client is such a folder: its files are links to ``../../blobs``.
     """
     folder = os.path.abspath(folder)
     found = []
@@ -92,83 +147,86 @@ def list_outside(folder, paths):
     return found
 
 
-def identify(stats):
-    """One SHA-256 over names, sizes, time stamps and inodes of ``{path: os.stat_result}``.
+def identify(stats: Mapping[str, os.stat_result]) -> str:
+    """A SHA-256 of names, sizes, time stamps and inodes of ``{path: os.stat_result}``.
 
-    Nodes that mount one file system agree in it; a copy, however exact, has inodes of its own.
+    It is equal on nodes that mount the same file system, and differs for a copy, which has other inodes.
     """
     lines = ("%s:%d:%d:%d\n" % (path, stats[path].st_size, stats[path].st_mtime_ns, stats[path].st_ino)
              for path in sorted(stats))
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-class Memory:
-    """Digests by (size, mtime_ns, inode, device), kept in a file, so that an unchanged file is hashed once.
+class DigestCache:
+    """Digests by (size, mtime_ns, inode, device) in a file, so that an unchanged file is hashed only once.
 
-    :param keep: False reads what is kept and writes nothing.
+    :param write: False reads the cache and does not write it.
     """
 
-    def __init__(self, path, keep=True):
+    def __init__(self, path: str, write: bool = True) -> None:
         self._path = path
+        self._digests: dict[str, str]
         try:
-            self._known = read_json(path) or {}
-        except (OSError, ValueError):  # What it knew is found out again.
-            self._known = {}
-        self._keep = keep
+            self._digests = read_json(path) or {}
+        except (OSError, ValueError):  # The digests are computed again.
+            self._digests = {}
+        self._write = write
         self._dirty = False
 
     @classmethod
-    def of(cls, folder, root=MEMORY_FOLDER, keep=True):
-        """The memory of one model's folder."""
-        return cls(os.path.join(root, _short(os.path.realpath(folder)) + ".json"), keep)
+    def of(cls, folder: str, root: str = DIGEST_CACHE, write: bool = True) -> DigestCache:
+        """The cache of the model in ``folder``."""
+        return cls(os.path.join(root, _short(os.path.realpath(folder)) + ".json"), write)
 
-    def recall(self, stat):
-        """The digest of a file that was hashed before and has not changed since, or None."""
-        return self._known.get(_identity(stat))
+    def get(self, stat: os.stat_result) -> str | None:
+        """The digest of a file that has not changed since it was hashed, or None."""
+        return self._digests.get(_identity(stat))
 
-    def remember(self, stat, digest):
-        """Keep the digest of a file in the state ``stat``."""
-        # A time stamp from the future (a clock that was set back) will not come again by itself either.
+    def put(self, stat: os.stat_result, digest: str) -> None:
+        """Store the digest of a file with the state ``stat``."""
+        # A time stamp in the future (the clock was set back) is not reused by a later change either.
         if abs(time.time() - stat.st_mtime) > _SETTLED_S:
-            self._known[_identity(stat)] = digest
+            self._digests[_identity(stat)] = digest
             self._dirty = True
 
-    def save(self):
-        """Write the memory when it has changed. Where that fails, no proof does: the next one only takes longer."""
-        if self._keep and self._dirty:
+    def save(self) -> None:
+        """Write the cache if it has changed; a failure is ignored, since it only makes the next run slower."""
+        if self._write and self._dirty:
             with contextlib.suppress(OSError):
-                write_json(self._path, self._known, 0o600)
+                write_json(self._path, self._digests, 0o600)
             self._dirty = False
 
 
 class Digests(NamedTuple):
-    """``sha256`` is ``{path: hex}``; ``hashed_bytes`` were read now, the rest was remembered."""
+    """``sha256`` is ``{path: hex}``; ``hashed_bytes`` were read, the other digests come from the cache."""
 
-    sha256: dict
+    sha256: dict[str, str]
     hashed_bytes: int
     seconds: float
 
 
-def digest_files(folder, stats, memory, full=False, workers=8):
-    """Return the Digests of the files ``{path: os.stat_result}`` below the folder, several at a time.
+def digest_files(folder: str, stats: Mapping[str, os.stat_result], cache: DigestCache, full: bool = False,
+                 workers: int = 8) -> Digests:
+    """Compute the digests of the files ``{path: os.stat_result}`` in the folder.
 
-    :param full: hash what the memory knows, too.
-    :raises OSError: when a file cannot be read.
+    :param full: hash all files, even those in the cache.
+    :param workers: how many files are hashed at a time.
+    :raises OSError: if a file cannot be read.
     """
     started = time.monotonic()
-    known = {} if full else {path: memory.recall(stat) for path, stat in stats.items()}
-    # The largest first: the last file to finish decides when all are done.
+    known = {} if full else {path: cache.get(stat) for path, stat in stats.items()}
+    # The largest first: the last file to finish determines the duration.
     todo = sorted((path for path in stats if not known.get(path)), key=lambda path: -stats[path].st_size)
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        fresh = dict(zip(todo, pool.map(lambda path: _digest(os.path.join(folder, path), stats[path], memory), todo)))
-    memory.save()
-    sha256 = {path: fresh.get(path) or known[path] for path in stats}
+        fresh = dict(zip(todo, pool.map(lambda path: _digest(os.path.join(folder, path), stats[path], cache), todo)))
+    cache.save()
+    sha256 = {path: fresh.get(path) or known[path] or "" for path in stats}
     return Digests(sha256, sum(stats[path].st_size for path in todo), time.monotonic() - started)
 
 
-def _digest(path, stat, memory):
+def _digest(path: str, stat: os.stat_result, cache: DigestCache) -> str:
     digest = hashlib.sha256()
-    # Unbuffered into one block: hashlib lets other threads run while it digests.
+    # Unbuffered into one block: hashlib releases the interpreter lock while it hashes.
     with open(path, "rb", buffering=0) as stream:
         block = bytearray(_BLOCK_BYTES)
         view = memoryview(block)
@@ -178,19 +236,20 @@ def _digest(path, stat, memory):
                 break
             digest.update(view[:count])
         if _identity(os.fstat(stream.fileno())) == _identity(stat):
-            memory.remember(stat, digest.hexdigest())
+            cache.put(stat, digest.hexdigest())
     return digest.hexdigest()
 
 
-def git_blob_sha1(path):
-    """The id that git, and so Hugging Face for files outside LFS, gives to a file's content."""
+def git_blob_sha1(path: str) -> str:
+    """The object id of git for the content of a file; Hugging Face states it for files that are not in LFS."""
     with open(path, "rb") as stream:
         content = stream.read()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def make_manifest(source, repository, revision, files, recorded_at):
-    """A manifest of the files, ``[{"path", "size", "sha256", "sha256_from"}]``."""
+def make_manifest(source: str, repository: str, revision: str | None, files: list[ManifestFile], recorded_at: str
+                  ) -> Manifest:
+    """A manifest of the files."""
     files = sorted(files, key=lambda entry: entry["path"])
     return {
         "schema": MANIFEST_SCHEMA,
@@ -204,42 +263,47 @@ def make_manifest(source, repository, revision, files, recorded_at):
     }
 
 
-def model_digest(sha256):
-    """One SHA-256 over ``{path: sha256}``: two nodes with the same one hold the same model."""
+def model_digest(sha256: Mapping[str, str]) -> str:
+    """A SHA-256 of ``{path: sha256}``: of the sorted lines ``<sha256>  <path>``, as ``sha256sum * | sha256sum`` has it.
+
+    Nodes with the same digest have the same model.
+    """
     lines = "".join("%s  %s\n" % (sha256[path], path) for path in sorted(sha256))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def compare(expected, stats, sha256):
-    """What is wrong with the files on the node.
+def compare(expected: Iterable[WantedFile | ManifestFile], stats: Mapping[str, os.stat_result],
+            sha256: Mapping[str, str]) -> list[Fault]:
+    """Compare the files on the node with the expected ones.
 
-    :param expected: the manifest's files. :param stats: ``{path: os.stat_result}``. :param sha256: ``{path: hex}``.
-    :returns: ``[{"path", "fault": "missing" | "size" | "sha256", "expected", "actual"}]``.
+    :param expected: the files of a manifest.
+    :param stats: ``{path: os.stat_result}`` of the files on the node.
+    :param sha256: ``{path: hex}`` of the files on the node.
     """
-    faults = []
+    faults: list[Fault] = []
     for entry in expected:
-        path = entry["path"]
+        path, wanted = entry["path"], entry.get("sha256")
         if path not in stats:
             faults.append({"path": path, "fault": "missing", "expected": entry["size"], "actual": None})
         elif stats[path].st_size != entry["size"]:
             faults.append({"path": path, "fault": "size", "expected": entry["size"], "actual": stats[path].st_size})
-        elif entry.get("sha256") and path in sha256 and sha256[path] != entry["sha256"]:
-            faults.append({"path": path, "fault": "sha256", "expected": entry["sha256"], "actual": sha256[path]})
+        elif wanted and path in sha256 and sha256[path] != wanted:
+            faults.append({"path": path, "fault": "sha256", "expected": wanted, "actual": sha256[path]})
     return faults
 
 
-def fault_sentence(fault):
-    """One entry of ``compare`` for people."""
+def fault_sentence(fault: Fault) -> str:
+    """A fault as a sentence."""
     if fault["fault"] == "missing":
-        return "%s is missing; it should have %d bytes" % (fault["path"], fault["expected"])
+        return "%s is missing; it should have %s bytes" % (fault["path"], fault["expected"])
     if fault["fault"] == "size":
-        return "%s has %d bytes, expected %d" % (fault["path"], fault["actual"], fault["expected"])
+        return "%s has %s bytes, expected %s" % (fault["path"], fault["actual"], fault["expected"])
     return "%s has the %s %s, expected %s" % (
         fault["path"], fault["fault"].replace("sha256", "SHA-256"), fault["actual"], fault["expected"])
 
 
-def read_json(path):
-    """The content of a JSON file, or None when there is none."""
+def read_json(path: str) -> Any:
+    """The content of a JSON file, or None if the file does not exist."""
     try:
         with open(path, encoding="utf-8") as stream:
             return json.load(stream)
@@ -247,34 +311,34 @@ def read_json(path):
         return None
 
 
-def write_json(path, data, mode=0o644):
-    """Write a JSON file whole or not at all."""
+def write_json(path: str, data: Any, mode: int = 0o644) -> None:
+    """Write a JSON file atomically."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(data, stream, indent=1, sort_keys=True)
             stream.write("\n")
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(beside, mode)
-        os.replace(beside, path)
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
     except BaseException:
-        if os.path.exists(beside):
-            os.unlink(beside)
+        if os.path.exists(temporary):
+            os.unlink(temporary)
         raise
 
 
-def _short(folder):
+def _short(folder: str) -> str:
     return hashlib.sha256(folder.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _identity(stat):
+def _identity(stat: os.stat_result) -> str:
     return "%d:%d:%d:%d" % (stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_dev)
 
 
-def weights(path):
-    """Return what a model folder holds: ``{"folder", "config": bool, "shards": int}``; sizes are another stage's."""
+def folder_summary(path: str) -> FolderSummary:
+    """Summarize the folder of a model without reading its files."""
     try:
         names = os.listdir(path)
     except OSError:

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the header of a safetensors file and proves that the tensors fill the file exactly.
+"""Read the header of a safetensors file and verify that the tensors fill the file exactly.
 
 The format (https://github.com/huggingface/safetensors#format): 8 bytes little-endian length N of the header, N bytes
-of JSON ``{tensor: {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {str: str}}``, then the tensors'
-bytes without a gap. Only the header is read, so the cost does not depend on the size of the file.
+of JSON ``{tensor: {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {str: str}}``, then the bytes of
+the tensors without gaps. Only the header is read, so the cost does not depend on the size of the file.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from __future__ import annotations
 import json
 import os
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-# Bytes per element; F4 and F6 are counted in bits by the format and do not occur in W8A8 or BF16 models.
+if TYPE_CHECKING:
+    from typing import Any
+
+# Bytes per element; F4 and F6 are measured in bits and do not occur in W8A8 or BF16 models.
 DTYPE_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1,
     "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
@@ -23,26 +26,26 @@ DTYPE_BYTES = {
     "I64": 8, "U64": 8, "F64": 8, "C64": 8,
 }
 
-# The reference implementation refuses longer headers.
+# The reference implementation rejects longer headers.
 MAX_HEADER_BYTES = 100_000_000
 
 
 class SafetensorsError(ValueError):
-    """The file is no whole safetensors file; the message is a sentence's end that says why."""
+    """The file is not a complete safetensors file; the message is the reason, to follow a file name and a colon."""
 
 
 class Header(NamedTuple):
-    """``tensors`` is ``{name: (dtype, shape)}``; ``tensor_bytes`` their share of an index's ``total_size``."""
+    """``tensors`` is ``{name: (dtype, shape)}``, ``tensor_bytes`` their size; an index states it as ``total_size``."""
 
-    tensors: dict
+    tensors: dict[str, tuple[str, tuple[int, ...]]]
     tensor_bytes: int
 
 
-def read_header(path):
-    """Return the Header of the file.
+def read_header(path: str) -> Header:
+    """Read the header of the file.
 
-    :raises SafetensorsError: when the header does not parse or the tensors do not fill the file exactly.
-    :raises OSError: when the file cannot be read.
+    :raises SafetensorsError: if the header is malformed or the tensors do not fill the file exactly.
+    :raises OSError: if the file cannot be read.
     """
     with open(path, "rb") as stream:
         file_bytes = os.fstat(stream.fileno()).st_size
@@ -57,8 +60,8 @@ def read_header(path):
     return parse_header(raw, file_bytes - 8 - header_bytes)
 
 
-def parse_header(raw, data_bytes):
-    """Return the Header of the JSON text ``raw`` (bytes) in front of ``data_bytes`` bytes of tensors."""
+def parse_header(raw: bytes, data_bytes: int) -> Header:
+    """Parse the JSON text ``raw`` in front of ``data_bytes`` bytes of tensors; raises SafetensorsError."""
     try:
         entries = json.loads(raw.decode("utf-8"))
     except ValueError as error:
@@ -66,7 +69,8 @@ def parse_header(raw, data_bytes):
     if not isinstance(entries, dict):
         raise SafetensorsError("its header is not a JSON object")
     entries.pop("__metadata__", None)
-    tensors, spans = {}, []
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
+    spans = []
     for name, entry in entries.items():
         begin, end = _span(name, entry)
         tensors[name] = (entry["dtype"], tuple(entry["shape"]))
@@ -77,11 +81,12 @@ def parse_header(raw, data_bytes):
             raise SafetensorsError("tensor %s starts at byte %d where %d was expected" % (name, begin, filled))
         filled = end
     if filled != data_bytes:
-        raise SafetensorsError("its tensors take %d bytes and the file holds %d" % (filled, data_bytes))
+        raise SafetensorsError("its tensors take %d bytes and the file has %d" % (filled, data_bytes))
     return Header(tensors, filled)
 
 
-def _span(name, entry):
+def _span(name: str, entry: Any) -> tuple[int, int]:
+    """The begin and end of a tensor in the data, after a check against its type and shape."""
     try:
         dtype, shape = entry["dtype"], entry["shape"]
         begin, end = entry["data_offsets"]

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Brings a model to its folder whole or not at all: fetched beside it, proven there, then renamed.
+"""Stage a model atomically: download it to its state folder, verify it there, then move it by a rename.
 
-One lock per model is held by whoever works on it: this code, and the container that runs the hub's client. It is an
-``flock``, so it ends with its holder and is never stale.
+A lock per model is held by this code and by the container that runs the hub's client. It is an ``flock``, which ends
+with its holder and is never stale.
 """
 
 from __future__ import annotations
@@ -13,22 +13,76 @@ import contextlib
 import os
 import shutil
 import tempfile
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files as weights
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import hub, preconditions
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import QUANTIZATION_FILE, SHARD_ENDING
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import QUANTIZATION_FILE, SHARD_SUFFIX
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import (
+        DigestCache,
+        Fault,
+        Manifest,
+        ManifestFile,
+        WantedFile,
+    )
+
+    class Web(Protocol):
+        """HTTP requests to the source."""
+
+        def get(self, url: str) -> str:
+            """The body of a response."""
+
+        def size(self, url: str) -> int:
+            """The size of a file in bytes."""
+
+    class Wanted(TypedDict):
+        """The files that the model has to have; ``files`` is None if quantization will write them."""
+
+        revision: str | None
+        files: Sequence[WantedFile | ManifestFile] | None
+
+    class Held(TypedDict):
+        """The model on the node: ``holds`` is true if it is complete, ``manifest`` is its manifest if so, ``files`` the
+        number of files in its folder, ``folder`` its state folder."""
+
+        holds: bool
+        files: int
+        manifest: Manifest | None
+        folder: str
+
+    class Work(TypedDict):
+        """The work for a model.
+
+        ``changed`` and ``pending`` are true if anything has to be downloaded or recorded. ``download`` are the files
+        and ``bytes`` is their size. ``folder`` is the state folder. ``command`` and ``environment`` are those of the
+        hub's client, None if it has nothing to download.
+        """
+
+        changed: bool
+        pending: bool
+        wanted: Wanted | None
+        download: list[str]
+        bytes: int
+        hashed_bytes: int
+        folder: str
+        command: list[str] | None
+        environment: dict[str, str] | None
 
 LOCAL, QUANTIZE = "local", "quantize"
 
 
 class Source(NamedTuple):
-    """Where a model comes from.
+    """The source of a model.
 
-    ``token`` is a secret; ``endpoint`` is empty for the hub itself; ``bytes`` is the size that is expected of a model
-    whose source does not tell it.
+    ``token`` is a secret. ``endpoint`` is empty for the hub itself. ``bytes`` is the expected size of a model whose
+    source does not state it.
     """
 
     kind: str
@@ -42,34 +96,36 @@ class Source(NamedTuple):
 class Staging:
     """The staging of one model on one node.
 
-    :param folder: the model's folder. :param memory: the weights.Memory of it.
-    :param workers: files that are hashed or fetched at a time.
+    :param folder: the folder of the model.
+    :param cache: the digest cache of the model.
+    :param workers: how many files are hashed or downloaded at a time.
     """
 
-    def __init__(self, folder, source, memory, workers):
+    def __init__(self, folder: str, source: Source, cache: DigestCache, workers: int) -> None:
         self.place = weights.place(folder)
         self.source = source
-        self._memory = memory
+        self._cache = cache
         self._workers = workers
 
-    def held(self, full=False):
-        """Whether the node holds the whole model by its own manifest: ``{"holds", "files", "manifest", "folder"}``."""
+    def held(self, full: bool = False) -> Held:
+        """Check whether the node has the whole model according to its own manifest."""
         recorded = self._recorded()
-        holds = bool(recorded) and self._is_ours(recorded) and not self._faults(
+        holds = recorded is not None and self._is_from_source(recorded) and not self._faults(
             recorded["files"], self.place.model, full)[0]
         return {"holds": holds, "files": len(weights.list_model(self.place.model)),
                 "manifest": recorded if holds else None, "folder": os.path.dirname(self.place.manifest)}
 
-    def plan(self, web, full=False, manifest=None):
-        """What has to be done: the wanted files, those that are wrong, and how they are fetched. Writes nothing.
+    def plan(self, web: Web, full: bool = False, manifest: Manifest | None = None) -> Work:
+        """Determine what has to be done, without writing anything.
 
-        :param web: has ``get(url) -> str`` and ``size(url) -> int``; asked only without a manifest of this source.
-        :param manifest: that of a node which holds the model and gives it to this one; the source is not asked.
+        :param web: only used if there is no manifest from this source.
+        :param manifest: the manifest of another node that passes the model on to this one, instead of the source.
         """
         if urlsplit(self.source.endpoint).username is not None:
-            raise StagingError("weights_hub_endpoint holds a user or password, which argv and the manifest would show; "
-                               "take them out, and put a token in weights_hub_token")
+            raise StagingError("weights_hub_endpoint contains a user or password, which argv and the manifest would "
+                               "show; remove them, and put a token in weights_hub_token")
         recorded = self._recorded()
+        wanted: Wanted | Manifest
         if manifest:
             wanted = recorded if recorded and recorded["digest"] == manifest["digest"] else manifest
         elif self.source.kind == LOCAL:
@@ -77,45 +133,49 @@ class Staging:
         elif self.source.kind == QUANTIZE:
             return self._make(recorded, full)
         else:
-            wanted = recorded if recorded and self._is_ours(recorded) else self._ask(web)
-        faults, hashed_bytes = self._faults(wanted["files"], self.place.model, full)
-        preconditions.spare_foreign(self.place, faults, wanted["files"], recorded, self.source.kind)
+            wanted = recorded if recorded and self._is_from_source(recorded) else self._ask(web)
+        files = wanted["files"] or []
+        faults, hashed_bytes = self._faults(files, self.place.model, full)
+        preconditions.need_own_files(self.place, faults, files, recorded, self.source.kind)
         wrong = {fault["path"] for fault in faults}
-        needed = [entry for entry in wanted["files"] if entry["path"] in wrong]
+        needed = [entry for entry in files if entry["path"] in wrong]
         return self._work(wanted, needed, hashed_bytes, bool(needed) or wanted is not recorded, fetch=not manifest)
 
-    def _adopt(self, recorded, full):
+    def _adopt(self, recorded: Manifest | None, full: bool) -> Work:
+        """The work for a model that an administrator copied to its folder."""
         stats = weights.list_model(self.place.model)
         if not stats:
             raise StagingError(
-                "weights_source is local and %s holds no model; copy the model there, or set weights_source to "
+                "weights_source is local and there is no model in %s; copy the model there, or set weights_source to "
                 "modelscope, huggingface or http" % self.place.model)
         outside = weights.list_outside(self.place.model, stats)
         if outside:
             raise StagingError(
-                "%s in %s and %d other files are links out of the folder, which is all that the container sees; copy "
-                "the model with its links followed (cp -rL)" % (outside[0], self.place.model, len(outside) - 1))
+                "%s in %s and %d other files are links out of the folder, and the container only sees the folder; copy "
+                "the model with its links resolved (cp -rL)" % (outside[0], self.place.model, len(outside) - 1))
         listed = {entry["path"] for entry in recorded["files"]} if recorded else set(stats)
         digests = weights.digest_files(
-            self.place.model, {path: stats[path] for path in stats if path in listed}, self._memory, full,
+            self.place.model, {path: stats[path] for path in stats if path in listed}, self._cache, full,
             self._workers)
         return self._work(recorded, [], digests.hashed_bytes, recorded is None)
 
-    def _make(self, recorded, full):
-        if recorded and self._is_ours(recorded):
+    def _make(self, recorded: Manifest | None, full: bool) -> Work:
+        """The work for a model that is quantized on this node."""
+        if recorded and self._is_from_source(recorded):
             faults, hashed_bytes = self._faults(recorded["files"], self.place.model, full)
             if not faults:
                 return self._work(recorded, [], hashed_bytes, False)
         elif weights.list_model(self.place.model):
             raise StagingError(
-                "weights_source is quantize and %s holds a model that this role did not quantize; set weights_source "
+                "weights_source is quantize and %s has a model that this role did not quantize; set weights_source "
                 "to local to serve it, or move it away" % self.place.model)
-        # What it will consist of, only the tool knows.
-        return dict(self._work({"revision": None, "files": None}, [], 0, True), bytes=self.source.bytes,
-                    environment=self._environment())
+        # Only the tool knows which files it will write.
+        work = self._work({"revision": None, "files": None}, [], 0, True)
+        work["bytes"], work["environment"] = self.source.bytes, self._environment()
+        return work
 
-    def prepare(self, work, free_space_bytes):
-        """Make the folder beside the model ready for the client. Call it under the lock."""
+    def prepare(self, work: Work, free_space_bytes: float) -> None:
+        """Prepare the state folder for the client. Has to be called under the lock."""
         if work["wanted"] is None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._wanted)
@@ -125,37 +185,42 @@ class Staging:
             preconditions.need_space(self.place, work["bytes"], free_space_bytes)
         os.makedirs(self.place.staging, exist_ok=True)
         weights.write_json(self._wanted, dict(work["wanted"], download=work["download"]))
-        # Only a client of the hub asks for the token: what comes from another node needs none.
+        # Only the hub's client needs the token; a download from another node does not.
         if self.source.token and work["command"]:
             variable = hub.TOKEN_VARIABLES[self.source.kind]
             weights.write_json(self.place.credentials, {variable: self.source.token}, 0o600)
         elif os.path.exists(self.place.credentials):
             os.unlink(self.place.credentials)
 
-    def publish(self, now):
-        """Prove what was fetched, put it in its place and record the manifest. Call it under the lock.
+    def publish(self, now: str) -> Manifest:
+        """Verify the download, move it to the folder of the model and record the manifest.
 
-        :returns: the manifest.
+        Has to be called under the lock.
         """
-        wanted = weights.read_json(self._wanted)
+        wanted: Wanted | None = weights.read_json(self._wanted)
         recorded = self._recorded()
-        if not wanted and recorded and self._is_ours(recorded):
+        if not wanted and recorded and self._is_from_source(recorded):
             return recorded
         if wanted and wanted["files"] is None:
-            wanted["files"] = self._made()
+            wanted["files"] = self._quantized()
         written = {entry["path"] for entry in recorded["files"] if entry.get("written")} if recorded else set()
+        files: Sequence[WantedFile | ManifestFile]
         if wanted:
-            written |= self._take_over(wanted["files"])
-            self._retire(written - {entry["path"] for entry in wanted["files"]})
-        stats = weights.list_model(self.place.model)
-        files = wanted["files"] if wanted else [{"path": path, "sha256": None} for path in stats]
+            files = wanted["files"] or []
+            written |= self._move_staged(files)
+            self._remove_obsolete(written - {entry["path"] for entry in files})
+            stats = weights.list_model(self.place.model)
+        else:
+            stats = weights.list_model(self.place.model)
+            files = [{"path": path, "sha256": None} for path in stats]
         digests = weights.digest_files(
-            self.place.model, {entry["path"]: stats[entry["path"]] for entry in files}, self._memory, False,
+            self.place.model, {entry["path"]: stats[entry["path"]] for entry in files}, self._cache, False,
             self._workers)
         manifest = weights.make_manifest(
-            self.source.kind, self.source.repository, (wanted or self.source._asdict())["revision"],
+            self.source.kind, self.source.repository, wanted["revision"] if wanted else self.source.revision,
             [{"path": entry["path"], "size": stats[entry["path"]].st_size, "sha256": digests.sha256[entry["path"]],
-              "sha256_from": entry.get("sha256_from") or ("hub" if entry["sha256"] else "staging"),
+              "sha256_from": cast("ManifestFile", entry).get("sha256_from") or (
+                  "hub" if entry["sha256"] else "staging"),
               "written": entry["path"] in written} for entry in files], now)
         manifest["asked"] = self._asked()
         weights.write_json(self.place.manifest, manifest)
@@ -163,70 +228,75 @@ class Staging:
             self._clear()
         return manifest
 
-    def mark(self):
-        """Leave a mark beside the model and return its path; None on a read-only mount, where none can be left."""
-        beside = os.path.dirname(self.place.manifest)
-        if not beside.startswith(os.path.dirname(self.place.model) + os.sep) or weights.read_only(beside):
+    def mark(self) -> str | None:
+        """Create a mark next to the model and return its path; None on a read-only mount, where this is impossible."""
+        folder = os.path.dirname(self.place.manifest)
+        if not folder.startswith(os.path.dirname(self.place.model) + os.sep) or weights.read_only(folder):
             return None
-        handle, path = tempfile.mkstemp(dir=beside, prefix="mark-")
+        handle, path = tempfile.mkstemp(dir=folder, prefix="mark-")
         os.close(handle)
         return path
 
     @property
-    def _wanted(self):
+    def _wanted(self) -> str:
         return os.path.join(os.path.dirname(self.place.manifest), "wanted.json")
 
-    def _recorded(self):
+    def _recorded(self) -> Manifest | None:
         try:
-            return weights.read_json(self.place.manifest)
+            return cast("Manifest | None", weights.read_json(self.place.manifest))
         except ValueError as error:
-            raise StagingError("%s is damaged (%s); remove it, and the model is held against its source again" % (
+            raise StagingError("%s is damaged (%s); remove it, and the model is compared with its source again" % (
                 self.place.manifest, error)) from error
 
-    def _asked(self):
+    def _asked(self) -> dict[str, str | None]:
         return {"source": self.source.kind, "repository": self.source.repository or None,
                 "endpoint": self.source.endpoint if self.source.kind == hub.HTTP else None,
                 "revision": self.source.revision or None}
 
-    def _is_ours(self, recorded):
+    def _is_from_source(self, recorded: Manifest) -> bool:
         return self.source.kind == LOCAL or recorded.get("asked") == self._asked()
 
-    def _ask(self, web):
+    def _ask(self, web: Web) -> Wanted:
         if self.source.kind in hub.ENDPOINTS and not self.source.repository:
-            raise StagingError("weights_source is %s, and the catalogue names no repository of it for this model; set "
+            raise StagingError("weights_source is %s, and the catalogue has no repository there for this model; set "
                                "weights_repository" % self.source.kind)
         if self.source.kind == hub.HTTP and not self.source.endpoint:
-            raise StagingError("weights_source is http and weights_hub_endpoint is empty; set it to the address of the "
-                               "model's folder")
+            raise StagingError("weights_source is http and weights_hub_endpoint is empty; set it to the URL of the "
+                               "folder of the model")
         try:
             listing = hub.list_files(self.source.kind, self.source.endpoint, self.source.repository,
                                      self.source.revision, web.get, web.size)
         except hub.HubError as error:
             raise StagingError("%s %s: %s" % (self.source.kind, self.source.repository, error)) from error
-        return {"revision": listing.revision, "files": [entry._asdict() for entry in listing.files]}
+        return {"revision": listing.revision, "files": [
+            {"path": entry.path, "size": entry.size, "sha256": entry.sha256, "git_sha1": entry.git_sha1}
+            for entry in listing.files]}
 
-    def _faults(self, expected, folder, full=False):
-        """What is wrong with the expected files in a folder, and how many bytes had to be hashed to know it."""
+    def _faults(self, expected: Sequence[WantedFile | ManifestFile], folder: str, full: bool = False
+                ) -> tuple[list[Fault], int]:
+        """Compare the files in a folder with the expected ones; returns the faults and the number of hashed bytes."""
         stats = weights.list_model(folder)
         digests = weights.digest_files(
             folder, {entry["path"]: stats[entry["path"]] for entry in expected if entry["path"] in stats},
-            self._memory, full, self._workers)
+            self._cache, full, self._workers)
         faults = weights.compare(expected, stats, digests.sha256)
         wrong = {fault["path"] for fault in faults}
         for entry in expected:
-            if entry.get("git_sha1") and entry["path"] not in wrong:
+            git_sha1 = cast("WantedFile", entry).get("git_sha1")
+            if git_sha1 and entry["path"] not in wrong:
                 found = weights.git_blob_sha1(os.path.join(folder, entry["path"]))
-                if found != entry["git_sha1"]:
-                    faults.append({"path": entry["path"], "fault": "git blob id", "expected": entry["git_sha1"],
+                if found != git_sha1:
+                    faults.append({"path": entry["path"], "fault": "git blob id", "expected": git_sha1,
                                    "actual": found})
         return faults, digests.hashed_bytes
 
-    def _work(self, wanted, needed, hashed_bytes, changed, fetch=True):
+    def _work(self, wanted: Wanted | Manifest | None, needed: Sequence[WantedFile | ManifestFile], hashed_bytes: int,
+              changed: bool, fetch: bool = True) -> Work:
         paths = [entry["path"] for entry in needed]
-        work = {
+        work: Work = {
             "changed": changed,
             "pending": changed,
-            "wanted": wanted,
+            "wanted": cast("Wanted | None", wanted),
             "download": paths,
             "bytes": sum(entry["size"] for entry in needed),
             "hashed_bytes": hashed_bytes,
@@ -234,20 +304,20 @@ class Staging:
             "command": None,
             "environment": None,
         }
-        if paths and fetch:
+        if wanted and paths and fetch:
             work["command"] = hub.download_command(
-                self.source.kind, self.source.endpoint, self.source.repository, wanted["revision"], paths,
+                self.source.kind, self.source.endpoint, self.source.repository, wanted["revision"] or "", paths,
                 self.place.staging, self._workers)
             work["environment"] = dict(hub.download_environment(self.source.kind, self.source.endpoint),
                                        **self._environment())
         return work
 
-    def _environment(self):
+    def _environment(self) -> dict[str, str]:
         return {"STAGING_FOLDER": self.place.staging, "STAGING_LOCK": self.place.lock,
                 "STAGING_WANTED": self._wanted, "STAGING_CREDENTIALS": self.place.credentials}
 
-    def _take_over(self, wanted):
-        """Move what was fetched to its place: the whole folder at once, or in a repair file by file.
+    def _move_staged(self, wanted: Sequence[WantedFile | ManifestFile]) -> set[str]:
+        """Move the download to the folder of the model: as a whole if the folder does not exist, else file by file.
 
         :returns: the paths that were moved.
         """
@@ -259,10 +329,10 @@ class Staging:
             os.unlink(os.path.join(self.place.staging, fault["path"]))
         lacking, _hashed = self._faults(others, self.place.model)
         if damaged or lacking:
-            raise StagingError("%s was not fetched whole (%s); run again to fetch what is wrong" % (
+            raise StagingError("%s was not downloaded completely (%s); run again to download these files" % (
                 self.place.model, "; ".join(weights.fault_sentence(fault) for fault in damaged + lacking)))
         for entry in fresh:
-            _settle(os.path.join(self.place.staging, entry["path"]))
+            _sync(os.path.join(self.place.staging, entry["path"]))
         if os.path.isdir(self.place.model):
             for entry in fresh:
                 target = os.path.join(self.place.model, entry["path"])
@@ -274,40 +344,40 @@ class Staging:
             os.rename(self.place.staging, self.place.model)
         return {entry["path"] for entry in fresh}
 
-    def _made(self):
-        """The files that quantization left, which nobody could name before."""
+    def _quantized(self) -> list[WantedFile]:
+        """The files that the quantization wrote."""
         staged = weights.list_model(self.place.staging)
-        shards = [path for path in staged if path.endswith(SHARD_ENDING)]
+        shards = [path for path in staged if path.endswith(SHARD_SUFFIX)]
         if not shards or QUANTIZATION_FILE not in staged:
-            raise StagingError("quantization left %d files, among them %d shards and %s %s; read its output" % (
+            raise StagingError("quantization wrote %d files, among them %d shards and %s %s; read its output" % (
                 len(staged), len(shards), "a" if QUANTIZATION_FILE in staged else "no", QUANTIZATION_FILE))
         return [{"path": path, "size": staged[path].st_size, "sha256": None} for path in staged]
 
-    def _retire(self, paths):
-        """Remove what this role wrote for an earlier manifest and the model no longer has, so that no shard strays."""
+    def _remove_obsolete(self, paths: set[str]) -> None:
+        """Remove files that this role wrote for an earlier manifest, so that no stray shard remains."""
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self.place.model, path))
 
-    def _drop_leftovers(self, paths):
-        """Remove what the client left beside the files; the staging folder is ours alone."""
+    def _drop_leftovers(self, paths: set[str]) -> None:
+        """Remove other files of the client from the staging folder, which nothing else uses."""
         for root, folders, names in os.walk(self.place.staging, topdown=False):
             for name in names:
                 if os.path.relpath(os.path.join(root, name), self.place.staging) not in paths:
                     os.unlink(os.path.join(root, name))
             for name in folders:
-                with contextlib.suppress(OSError):  # It holds files of the model.
+                with contextlib.suppress(OSError):  # It contains files of the model.
                     os.rmdir(os.path.join(root, name))
 
-    def _clear(self):
+    def _clear(self) -> None:
         shutil.rmtree(self.place.staging, ignore_errors=True)
         for path in (self._wanted, self.place.credentials):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
 
-def _settle(path):
-    """A file has to be on the disk before the rename that makes it count, and readable by the service's user."""
+def _sync(path: str) -> None:
+    """Flush a file to the disk before the rename that publishes it, and make it readable for all users."""
     os.chmod(path, 0o644)
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -121,7 +121,7 @@ def check_memory(hardware: Hardware, model: Model, size: int, findings: Findings
 def instance_mounts(
     model_path: str, hardware: Hardware, inputs: Inputs, findings: Findings, between_nodes: bool = False,
 ) -> list[Mount]:
-    """Return the mounts that all instances of a host have in common.
+    """Return the mounts that all instances of a host share.
 
     :param between_nodes: whether the NPUs communicate with those of other nodes.
     """
@@ -192,7 +192,7 @@ def base_environment(release: Release, inputs: Inputs, findings: Findings) -> di
 
 
 def resolve_health_check(inputs: Inputs, findings: Findings) -> HealthCheck | None:
-    """Return what Docker's health checks of all instances have in common, or None if there is to be none."""
+    """Return the settings of the health checks of all instances; None disables them."""
     interval = inputs.integer("serving_health_interval_s", 0, 3600)
     restart = inputs.boolean("serving_restart_hung")
     policy = inputs.text("serving_restart_policy")
@@ -204,8 +204,8 @@ def resolve_health_check(inputs: Inputs, findings: Findings) -> HealthCheck | No
     if restart and policy not in ("always", "unless-stopped"):
         findings.refuse(
             "serving_restart_hung",
-            "serving_restart_hung is true, but with serving_restart_policy %s Docker does not restart a server that "
-            "was ended; set the policy to always or unless-stopped.", policy)
+            "serving_restart_hung is true, but with serving_restart_policy %s Docker does not restart a terminated "
+            "server; set the policy to always or unless-stopped.", policy)
     if not interval:
         return None
     return {

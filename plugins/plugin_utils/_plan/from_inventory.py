@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of a host, resolved on the controller from catalogue and variables, without asking the node.
+"""The plan of a host, resolved on the controller from the catalogue and the inventory without contacting the node.
 
 PRIVATE to the collection. It is resolved once per host and run, and filed; every later task reads it. A plan of another
 run is never used, nor one whose inputs have changed within the run, as where a play includes a role twice.

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Typed access to the inputs of a plan, and the warnings and refusals found while it is resolved.
 
-A bad input is recorded as a refusal and replaced by a harmless value, so that one run reports every mistake.
+A bad input is recorded as a refusal and replaced by a harmless value, so that one run reports all mistakes.
 
 PRIVATE to the plan.
 """

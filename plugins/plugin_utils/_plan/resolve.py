@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Resolve a plan: what is deployed on a host, derived from the catalogue and the inventory alone.
+"""Resolve a plan: derive the deployment on a host from the catalogue and the inventory alone.
 
 ``resolve`` is pure. No node is contacted before its plan is free of refusals.
 
@@ -84,7 +84,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class _Common:
-    """What all instances of a host have in common."""
+    """Parts of the plan that all instances of a host share."""
 
     hardware: Hardware
     model: Model
@@ -122,7 +122,7 @@ def serving_instances(plan: Plan) -> list[Instance]:
 
 
 def no_api_reason(plan: Plan) -> str:
-    """Return why requests are not sent to a host of a group that has no HTTP API."""
+    """Return the reason why no requests are sent to this host of a group: it has no HTTP API."""
     head = cast(Group, plan["group"])["members"][0]["host"]
     return "%s serves for the whole group and is tested there" % head
 
@@ -145,7 +145,7 @@ def _resolve(
 
 
 def _join_hashes(catalogue: Catalogue, plan: Plan, group: Group, members: Members, findings: Findings) -> None:
-    """Make the hash of every member depend on all of them: a group is replaced as a whole or not at all."""
+    """Make the hash of every member depend on all members, because a group is only replaced as a whole."""
     hashes = []
     for member in group["members"]:
         other, found = plan, findings
@@ -324,7 +324,7 @@ def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str
 
 
 def _container_settings(inputs: Inputs, findings: Findings, group: Group | None) -> ContainerSettings:
-    """Return what the containers of the host have in common."""
+    """Return the settings that all containers of the host share."""
     bind, has_key = inputs.text("serving_bind"), bool(inputs.text("serving_api_key"))
     if not bind:
         findings.refuse(
@@ -348,7 +348,7 @@ def _container_settings(inputs: Inputs, findings: Findings, group: Group | None)
         "shm_size": shm_size,
         "privileged": inputs.boolean("serving_privileged"),
         "cap_drop": [str(name) for name in inputs.items("serving_cap_drop")],
-        # A restarted member cannot rejoin a group that continued, or ended, without it.
+        # A restarted member cannot rejoin a group that has continued or stopped without it.
         "restart_policy": "no" if group else policy,
         "log_max_size": inputs.text("serving_log_max_size"),
         "log_max_files": inputs.integer("serving_log_max_files", 1, 1000),
@@ -359,7 +359,7 @@ def _mounts(
     hardware: Hardware, model: Model, patch: Patch | None, check: HealthCheck | None, group: Group | None,
     inputs: Inputs, findings: Findings,
 ) -> list[Mount]:
-    """Return the mounts that all instances of the host have in common."""
+    """Return the mounts that all instances of the host share."""
     found = instance_mounts(model["path"], hardware, inputs, findings, between_nodes=group is not None)
     if patch:
         found.append(bind_mount(patch["host_path"], "file", patch["target"], origin="patch"))

@@ -65,7 +65,7 @@ Members = Mapping[str, Mapping[str, Any]]
 def resolve_group(
     catalogue: Catalogue, release: Release, inputs: Inputs, findings: Findings, host: str | None, members: Members,
 ) -> Group | None:
-    """Return the group that the host belongs to; None if it serves by itself or the group is refused."""
+    """Return the group of the host; None if it serves on its own or the group is refused."""
     topology = inputs.choice("serving_topology", TOPOLOGIES)
     if topology not in GROUPED:
         return None

@@ -4,7 +4,7 @@
 """The types of the catalogue and of a plan (schema ``ascend.vllm/plan/v1``).
 
 A plan describes one deployment on one inventory host. It is plain data: it is registered, printed and passed to modules
-and filters, so a tuple arrives there as a list. A key marked ``NotRequired`` is missing where it does not apply.
+and filters, so a tuple arrives there as a list. A ``NotRequired`` key is missing where it does not apply.
 
 PRIVATE to the collection.
 """
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 OptionKind = Literal["value", "switch", "flag"]
 SourceType = Literal["file", "directory"]
 MountOrigin = Literal["host", "weights", "site", "patch", "health", "secrets"]
+#: First and last port of a range.
 Ports = tuple[int, int]
-"""First and last port of a range."""
 
 
 # The catalogue ----------------------------------------------------------------------------------------------------
@@ -32,15 +32,15 @@ class HardwareProfile(TypedDict):
     name: str
     npus: int
     chips_per_npu: int
+    #: Names that ``npu-smi info`` prints for a chip of this hardware.
     chip_names: list[str]
-    """Names that ``npu-smi info`` prints for a chip of this hardware."""
+    #: HBM of one chip in MB.
     hbm_mb: int
-    """HBM of one chip in MB."""
     architectures: list[str]
+    #: Part of the image tag that names the chip; empty for the 910B, whose tags have none.
     image_suffix: str
-    """Part of the image tag that names the chip; empty for the 910B, whose tags have none."""
+    #: Device files that every container with NPUs needs in addition to its ``/dev/davinciN``.
     shared_devices: list[str]
-    """Device files that every container with NPUs needs besides its ``/dev/davinciN``."""
 
 
 class BadDriver(TypedDict):
@@ -54,10 +54,10 @@ class ReleaseImage(TypedDict):
     """The published images of a release."""
 
     repository: str
+    #: Tag suffixes for other base systems.
     variants: list[str]
-    """Tag suffixes for other base systems."""
+    #: Tag suffixes for other chips than the 910B.
     chips: list[str]
-    """Tag suffixes for other chips than the 910B."""
 
 
 class WeightNz(TypedDict):
@@ -86,10 +86,10 @@ class Conflict(TypedDict):
 
     topologies: list[str]
     option: str
+    #: The value that does not work, or a string that such a value contains.
     value: bool | str
-    """Value that does not work, or a text that it contains."""
+    #: Whether serving_args may set the value anyway.
     left_to_vllm: NotRequired[bool]
-    """Whether a value from serving_args is allowed all the same."""
     reason: str
 
 
@@ -111,8 +111,8 @@ class ReleaseEntry(TypedDict):
     cann: str
     torch: str
     torch_npu: str
+    #: Major version; missing where the release accepts several.
     transformers: NotRequired[int]
-    """Major version; missing where the release accepts several."""
     driver_minimum: str
     driver_recommended: str
     driver_known_bad: list[BadDriver]
@@ -134,13 +134,13 @@ class Hub(TypedDict):
     revision: NotRequired[str]
 
 
-# Functional syntax, since "from" is a keyword.
+#: The recipe of a quantized model: ``from`` is the id of the original model, ``recipe`` a path within the tool.
+#: In functional syntax, because "from" is a keyword.
 Quantize = TypedDict("Quantize", {"from": str, "tool": str, "recipe": str})
-"""How a quantised model is made: ``from`` is the id of the original model, ``recipe`` a path within the tool."""
 
 
 class Sources(TypedDict):
-    """Where the weights of a model can come from."""
+    """The sources of the weights of a model."""
 
     modelscope: NotRequired[Hub]
     huggingface: NotRequired[Hub]
@@ -158,41 +158,41 @@ class ModelEntry(TypedDict):
     """A model, an entry of ``models.yml``."""
 
     name: str
+    #: Name of its folder in weights_path.
     directory: str
-    """Name of its folder in weights_path."""
     architecture: str
     served_name: str
     quantization: str | None
     weights_bytes: int
     weights_bytes_estimated: bool
     sources: Sources
+    #: NPUs (chips) that one instance uses by default.
     npus: int
-    """NPUs (chips) that one instance uses by default."""
     attention_heads: int
+    #: Longest sequence in tokens.
     context_length: int
-    """Longest sequence in tokens."""
+    #: Options of ``vllm serve`` by full name, without dashes.
     arguments: dict[str, Any]
-    """Options of ``vllm serve`` by full name, without dashes."""
     releases: ModelReleases
+    #: Refused topologies, each with the reason.
     unsupported: dict[str, str]
-    """Topologies that are refused, each with the reason."""
+    #: Topologies that cause a warning, each with its text.
     untested: dict[str, str]
-    """Topologies that are warned of, each with the reason."""
 
 
 class Option(TypedDict):
     """An option of a vLLM command; a value follows it unless it is a switch or a flag."""
 
+    #: ``--name`` and ``--no-name`` exist.
     switch: NotRequired[bool]
-    """``--name`` and ``--no-name`` exist."""
+    #: Only ``--name`` exists.
     flag: NotRequired[bool]
-    """Only ``--name`` exists."""
+    #: Belongs to the HTTP server, so ``vllm bench latency`` and ``throughput`` do not have it.
     frontend: NotRequired[bool]
-    """Belongs to the HTTP server, so ``vllm bench latency`` and ``throughput`` do not have it."""
+    #: First vLLM version with the option.
     since: NotRequired[str]
-    """First vLLM version with the option."""
+    #: First vLLM version without it.
     until: NotRequired[str]
-    """First vLLM version without it."""
 
 
 class Catalogue(TypedDict):
@@ -220,12 +220,12 @@ class Hardware(HardwareProfile):
     """The hardware profile of the node, its device files and its driver."""
 
     id: str
+    #: Every N for which the node has a ``/dev/davinciN``, that is ``npus`` times ``chips_per_npu`` numbers from 0.
     npu_devices: list[int]
-    """Each N for which the node has a ``/dev/davinciN``: ``npus`` times ``chips_per_npu`` numbers from 0."""
+    #: Folder of the Ascend driver on the node.
     driver_path: str
-    """Folder of the Ascend driver on the node."""
+    #: File on the node with the version of the installed driver.
     driver_version_file: str
-    """File on the node with the version of the installed driver."""
 
 
 class Release(ReleaseEntry):
@@ -238,33 +238,33 @@ class Model(ModelEntry):
     """The model to serve. ``served_name`` and ``arguments`` are those of the deployment."""
 
     id: str
+    #: Folder on the node with the weights.
     path: str
-    """Folder on the node with the weights."""
+    #: Folder on the node with the original model, for weights_source quantize; None where the model has no recipe.
     quantize_from_path: str | None
-    """Folder on the node with the original model, for weights_source quantize; None where the model has no recipe."""
 
 
 class Image(TypedDict):
     """The image to run."""
 
+    #: ``repository:tag``, the name of the image on the nodes.
     reference: str
-    """``repository:tag``, the name by which the nodes know it."""
     repository: str
     tag: str
+    #: Digest that the image must have (``sha256:…``); None accepts any image with the tag.
     digest: str | None
-    """``sha256:…`` that the image must have; None accepts whatever has the tag."""
+    #: File to load the image from; None pulls it.
     archive: str | None
-    """File to load the image from; None pulls it."""
 
 
 class Patch(TypedDict):
     """An edit of one file of the image, mounted over the original."""
 
     id: str
+    #: The patched file on the node.
     host_path: str
-    """The patched file on the node."""
+    #: The file in the image.
     target: str
-    """The file in the image."""
     pattern: str
     replacement: str
     sha256: str
@@ -276,29 +276,29 @@ class Mount(TypedDict):
 
     source: str
     target: str
+    #: Required type of the source.
     type: SourceType
-    """What the source must be."""
     read_only: bool
+    #: Provider of the source: the driver (host), the inventory (site), or a role of this collection.
     origin: MountOrigin
-    """Who provides the source: the driver (host), the inventory (site), or a role of this collection."""
 
 
 class HealthCheck(TypedDict):
-    """What the health checks of all instances have in common."""
+    """Settings of the health checks of all instances."""
 
+    #: The script of the health check on the node.
     host_path: str
-    """The script of the health check on the node."""
     interval_s: int
+    #: Timeout of one request to the server.
     timeout_s: int
-    """Limit for one answer of the server."""
     retries: int
     start_period_s: int
+    #: Whether the check terminates a hung server, so that Docker restarts it.
     restart: bool
-    """Whether the check ends a hung server, so that Docker restarts it."""
 
 
 class DockerHealthCheck(TypedDict):
-    """The health check of one container as Docker takes it: durations are text with a unit (``30s``)."""
+    """The health check of one container in Docker's terms; durations are strings with a unit (``30s``)."""
 
     test: list[str]
     interval: str
@@ -315,29 +315,29 @@ class HcclPorts(TypedDict):
 
 
 class ContainerSettings(TypedDict):
-    """What the containers of a host have in common, as Docker takes it."""
+    """Settings that all containers of a host share."""
 
+    #: Address that the API listens on.
     bind: str
-    """Address that the API listens on."""
+    #: Size of /dev/shm (``1g``).
     shm_size: str
-    """Size of /dev/shm (``1g``)."""
     privileged: bool
     cap_drop: list[str]
     restart_policy: str
+    #: Size of a log file (``100m``).
     log_max_size: str
-    """Size of a log file (``100m``)."""
     log_max_files: int
 
 
 class Membership(TypedDict, total=False):
-    """What only an instance in a group has."""
+    """Keys that only an instance in a group has."""
 
+    #: IPv4 address for the other members.
     address: str
-    """IPv4 address for the other members."""
+    #: Network interface for the other members; None is looked up on the node by the address.
     interface: str | None
-    """Network interface for the other members; None is looked up on the node by the address."""
+    #: Port of the head for the other members; None on the others.
     group_port: int | None
-    """Port of the head for the other members; None on the others."""
 
 
 class Instance(ContainerSettings, Membership):
@@ -345,28 +345,28 @@ class Instance(ContainerSettings, Membership):
 
     index: int
     name: str
+    #: N of each of its ``/dev/davinciN``.
     npus: list[int]
-    """Each N of its ``/dev/davinciN``."""
+    #: Whether it has an HTTP API; in a group only the head has one.
     serves: bool
-    """Whether it has an HTTP API; in a group only the head has one."""
+    #: Port of the API; None without an API.
     port: int | None
-    """Port of the API; None without an API."""
+    #: URL of the API for clients; None without an API.
     url: str | None
-    """URL of the API for clients; None without an API."""
     devices: list[str]
     mounts: list[Mount]
     environment: dict[str, str]
+    #: None stands for the defaults of HCCL.
     hccl_ports: HcclPorts | None
-    """None stands for the defaults of HCCL."""
+    #: File on the node with the API key; None without a key.
     secrets_path: str | None
-    """File on the node with the API key; None without a key."""
+    #: Program that starts the command in the container; empty if the command is run directly.
     launcher: list[str]
-    """Program that starts the command in the container; empty if the command is run directly."""
     command: list[str]
+    #: None without a health check, and for an instance without an API.
     health: DockerHealthCheck | None
-    """None without a health check, and for an instance without an API."""
+    #: Changes when a running container has to be replaced.
     hash: str
-    """Changes when a running container has to be replaced."""
     labels: dict[str, str]
 
 
@@ -374,10 +374,10 @@ class Member(TypedDict):
     """A host of a group."""
 
     host: str
+    #: IPv4 address by which the other members reach it.
     address: str
-    """IPv4 address by which the other members reach it."""
+    #: Hash of its instance; missing in a refused plan.
     hash: NotRequired[str]
-    """Hash of its instance; missing in a refused plan."""
 
 
 class Group(TypedDict):
@@ -386,42 +386,42 @@ class Group(TypedDict):
     topology: str
     host: str
     rank: int
+    #: Port of the head for the other members.
     port: int
-    """Port of the head for the other members."""
     members: list[Member]
     tensor_parallel_size: NotRequired[int]
+    #: With data parallelism: ranks of the whole group.
     size: NotRequired[int]
-    """With data parallelism: ranks of the whole group."""
+    #: With data parallelism: ranks on this host.
     local: NotRequired[int]
-    """With data parallelism: ranks on this host."""
+    #: With data parallelism: the first rank on this host.
     start: NotRequired[int]
-    """With data parallelism: the first rank on this host."""
 
 
 class Plan(TypedDict):
-    """What is deployed on a host.
+    """The deployment on a host.
 
     Only ``schema``, ``warnings`` and ``refusals`` of a plan with refusals may be used: the parts that could not be
     resolved are None or empty.
     """
 
     schema: str
+    #: Changes with the image name and the hash of any instance; None without instances.
     hash: str | None
-    """Changes with the image name and the hash of any instance; None without instances."""
     hardware: Hardware
     release: Release
     model: Model
     image: Image
+    #: None if the image runs unchanged.
     patch: Patch | None
-    """None where the image runs unchanged."""
+    #: None if every instance serves on its own.
     group: Group | None
-    """None where each instance serves by itself."""
+    #: Unix socket of the Docker engine on the node.
     docker_socket: str
-    """Unix socket of the Docker engine on the node."""
+    #: N of each ``/dev/davinciN`` that the deployment may use (serving_npus).
     npus: list[int]
-    """Numbers N of the ``/dev/davinciN`` that the deployment may use (serving_npus)."""
     health_check: HealthCheck | None
     instances: list[Instance]
     warnings: list[Finding]
+    #: Empty for a plan that can be deployed.
     refusals: list[Finding]
-    """Empty for a plan that can be deployed."""

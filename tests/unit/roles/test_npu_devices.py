@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Roles that use all NPUs of a node take them from the plan, also where an NPU has several chips."""
+"""Roles that use all NPUs of a node take them from the plan, even if an NPU has several chips."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def render(expression, **variables):
     return templar.template(getattr(template, "trust_as_template", str)(expression))
 
 
-def test_diagnostics_ask_every_network_port():
+def test_diagnostics_query_every_network_port():
     (bundle,) = [task["ascend.vllm.diagnostics_bundle"] for task in tasks("diagnostics/tasks/main.yml")
                  if "ascend.vllm.diagnostics_bundle" in task]
     assert render(bundle["npus"], __plan_resolved={"plan": A3}) == list(range(16))
 
 
-def test_quantisation_uses_every_npu():
+def test_quantization_uses_every_npu():
     (whole,) = tasks("weights/tasks/quantize.yml")
     (start,) = [task for task in whole["block"] if "vars" in task and "__weights_npu_devices" in task["vars"]]
     devices = render(start["vars"]["__weights_npu_devices"], __weights_hardware=A3["hardware"])

@@ -34,7 +34,7 @@ def _follow(module, say, job, timeout_s, limit):
     until, said = time.monotonic() + timeout_s, None
     while True:
         left = until - time.monotonic()
-        seen = module("ascend.vllm.ais_bench", state="watched", job=job, wait=max(0, min(WATCH_S, left)))
+        seen = module("ascend.vllm.ais_bench", state="watched", job=job, wait_s=max(0, min(WATCH_S, left)))
         if not seen["running"]:
             return {key: seen[key] for key in GIVEN}
         if left <= 0:

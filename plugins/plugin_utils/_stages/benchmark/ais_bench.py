@@ -72,12 +72,12 @@ def metrics(totals, latencies):
     :param totals: the text of ``performances/<model>/<data set>.json``. :param latencies: that of the ``.csv``.
     """
     found = {}
-    for row in (tables.parse(totals or "") or {"rows": []})["rows"]:
+    for row in tables.performance(totals or ""):
         name, unit, factor = _TOTALS.get(row.get("Common Metric"), (None, None, 1))
         value = _number(row.get("Value", ""), unit)
         if name and row.get("Stage") == "total" and value is not None:
             found[name] = value * factor
-    for row in (tables.parse(latencies or "") or {"rows": []})["rows"]:
+    for row in tables.performance(latencies or ""):
         metric = _LATENCIES.get(row.get("Performance Parameters"))
         for column, cell in row.items():
             percentile = column.lower() if column[:1] == "P" and column[1:].isdigit() else None

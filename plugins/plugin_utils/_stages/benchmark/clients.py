@@ -55,7 +55,7 @@ class ClientsMixin:
         until, said = clock + timeout_s, None
         while True:
             left = until - time.monotonic()
-            seen = self._ask_node(instance, client=client, result=vllm_bench.RESULT, wait=max(0, min(WATCH_S, left)))
+            seen = self._ask_node(instance, client=client, result=vllm_bench.RESULT, wait_s=max(0, min(WATCH_S, left)))
             if not (seen["client"] or {}).get("running") or left <= 0:
                 return seen
             progress = _PROGRESS.findall("\n".join(seen["client"]["log"]))

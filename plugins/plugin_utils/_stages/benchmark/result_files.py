@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read benchmark results: ``vllm bench serve``, ``latency`` and ``throughput`` as text or JSON, and AISBench's tables.
+"""Read results of ``vllm bench serve``, ``latency`` and ``throughput`` as text or JSON.
 
 Numbers are returned as printed, under the printed labels. A result is not a verdict: ``vllm bench`` prints one and
-exits with 0 when no request was answered (0.11.0), and AISBench likewise; the judge decides.
+exits with 0 when no request was answered (0.11.0); the judge decides.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from __future__ import annotations
 import json
 import math
 import re
-
-from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
 
 SERVE, LATENCY, THROUGHPUT, UNKNOWN = "serve", "latency", "throughput", "unknown"
 
@@ -29,10 +27,10 @@ def parse(text):
     """Tell the kind of a result by its form and return its numbers.
 
     :returns: ``{"kind": "serve" | "latency" | "throughput", "metrics": {printed label or key: float}}``;
-        ``{"kind", "rows"}`` of :mod:`ais_bench`; ``{"kind": "unknown", "metrics": {}}`` for anything else.
+        ``{"kind": "unknown", "metrics": {}}`` for anything else.
         Of several runs in one text the last counts. Times are in the unit that the label names.
     """
-    for read in (_json, _serve, _latency, _throughput, tables.parse):
+    for read in (_json, _serve, _latency, _throughput):
         result = read(text)
         if result:
             return result

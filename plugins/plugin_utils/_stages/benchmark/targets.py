@@ -33,9 +33,10 @@ def chosen(plan, inputs):
     """
     url, wanted = inputs["benchmark_balancer_url"], set(inputs["benchmark_targets"])
     if url and not _URL.match(url):
-        raise BadInput("benchmark_balancer_url has to be such as http://10.0.0.9:8080, but is '%s'." % url)
+        raise BadInput(
+            "benchmark_balancer_url must be auto, empty or a URL such as http://10.0.0.9:8080, but is '%s'." % url)
     if BALANCER in wanted and not url:
-        raise BadInput("benchmark_targets has balancer, but benchmark_balancer_url is empty.")
+        raise BadInput("benchmark_targets contains balancer, but there is none to measure; set benchmark_balancer_url.")
     if "auto" in wanted:
         several = len(serving_instances(plan)) > 1
         wanted |= {INSTANCE} | ({NODE} if several else set()) | ({BALANCER} if url else set())

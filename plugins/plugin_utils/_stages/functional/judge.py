@@ -54,7 +54,7 @@ def request(context):
         "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
         "requests": requests(plan["model"]["served_name"], inputs, data_uri(inputs["functional_image"])),
         "api_key": inputs["functional_api_key"],
-        "timeout": inputs["functional_timeout_s"],
+        "timeout_s": inputs["functional_timeout_s"],
     })
 
 

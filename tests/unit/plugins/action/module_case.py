@@ -27,14 +27,15 @@ def accepted(name, arguments):
 
 
 def documented_options(module):
-    """Return the options in the documentation of a module, with those of the fragments that it extends."""
-    documented = yaml.safe_load(module.DOCUMENTATION)
-    names = documented.get("extends_documentation_fragment", [])
-    options = {}
-    for name in [names] if isinstance(names, str) else names:
-        fragment = import_module(f"ansible_collections.ascend.vllm.plugins.doc_fragments.{name[len(COLLECTION):]}")
-        options.update(yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION).get("options", {}))
-    return {**options, **documented.get("options", {})}
+    """Return the documented options of a module with those of its documentation fragments."""
+    documentation = yaml.safe_load(module.DOCUMENTATION)
+    options = dict(documentation.get("options", {}))
+    fragments = documentation.get("extends_documentation_fragment", [])
+    for name in [fragments] if isinstance(fragments, str) else fragments:
+        file, _dot, section = name[len(COLLECTION):].partition(".")
+        fragment = import_module(f"ansible_collections.ascend.vllm.plugins.doc_fragments.{file}").ModuleDocFragment
+        options.update(yaml.safe_load(getattr(fragment, section.upper() or "DOCUMENTATION")).get("options", {}))
+    return options
 
 
 def _spec(options):

@@ -218,6 +218,35 @@ def test_the_balancer_is_measured_once_with_the_load_of_all_instances(stage):
     assert results["node2"]["observed"]["measurements"] == []
 
 
+class Hosts(dict):
+    raw_get = dict.__getitem__
+
+
+@pytest.mark.parametrize(("nodes", "changes", "wanted"), [
+    (["node1", "node2"], {}, ["instance"]),
+    (["node1", "node2"], {"balancer_enabled": True}, ["instance", "balancer"]),
+    (["node1"], {"balancer_enabled": True}, ["instance"]),
+    (["node1"], {"balancer_enabled": True, "benchmark_balancer_url": BALANCER}, ["instance", "balancer"]),
+    (["node1", "node2"], {"balancer_enabled": True, "benchmark_balancer_url": ""}, ["instance"]),
+])
+def test_balancer_of_the_cluster_is_measured_if_all_its_nodes_are_in_the_run(stage, nodes, changes, wanted):
+    hosts = Hosts({name: {"inventory_hostname": name, "ansible_host": address, **changes}
+                   for name, address in (("node1", "192.0.2.11"), ("node2", "192.0.2.12"), ("lb", "192.0.2.9"))})
+    outcome, _result = stage(Node(valid()), step="begin", hosts=nodes, hostvars=hosts,
+                             groups={"npu_nodes": ["node1", "node2"], "balancer": ["lb"]}, **changes)
+    assert outcome["observed"]["wanted"]["targets"] == wanted
+
+
+def test_url_of_the_balancer_is_that_of_its_host(stage):
+    hosts = Hosts({"node1": {"inventory_hostname": "node1"},
+                   "lb": {"inventory_hostname": "lb", "ansible_host": "10.0.0.9"}})
+    node = Node(valid())
+    more = {"hostvars": hosts, "groups": {"npu_nodes": ["node1"], "balancer": ["lb"]}, "balancer_enabled": True}
+    for step in ("begin", "balancer"):
+        stage(node, step=step, **more)
+    assert node.runs == [BALANCER]
+
+
 def test_a_server_of_another_node_that_changed_behind_the_balancer_is_seen(stage):
     _nodes, results = through_the_balancer(stage, restarts=1)
     (check,) = [check for check in results["node1"]["checks"] if check["id"] == "benchmark.same_server"]

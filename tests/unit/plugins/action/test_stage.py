@@ -61,7 +61,7 @@ def test_an_input_that_cannot_be_used_is_a_failed_observation(ask, variables, se
 
 def test_texts_of_the_command_line_reach_the_judge_in_their_types(ask):
     _outcome, _result, (request,) = ask(functional_timeout_s="7", functional_max_tokens="5")
-    assert request["timeout"] == 7.0
+    assert request["timeout_s"] == 7.0
     assert {each["body"]["max_tokens"] for each in request["requests"] if "messages" in each["body"]} == {5}
 
 

@@ -66,7 +66,8 @@ def waited(monkeypatch):
 
         def execute(name, module_args, task_vars):
             assert name == "ascend.vllm.weights_transfer_info"
-            assert accepted(name, module_args) == {"container": "c", "folder": "/f", "done": "/d"}
+            assert accepted(name, module_args) == {
+                "container": "c", "folder": "/f", "done": "/d", "docker_socket": "/var/run/docker.sock"}
             now[0] += poll_s
             answer = next(answers)
             if isinstance(answer, Exception):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HAProxy is asked through a real socket, and set only where that is safe."""
+"""Query HAProxy through a real socket, and change the state of servers only if that is safe."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_servers():
     ("L4CON", "Connection refused", False, "Connection refused"),
     ("SOCKERR", "", False, ""),
 ])
-def test_what_the_watch_tells(state, said, watched, engine):
+def test_state_of_the_watch(state, said, watched, engine):
     balancer = Balancer(node1_8888=["UP", 0])
     balancer.agent = (state, said)
     (server,) = haproxy.servers(balancer.ask)
     assert (server["watched"], server["engine"]) == (watched, engine)
 
 
-def test_the_first_word_of_the_watch_is_waited_for():
+def test_ready_waits_for_the_first_answer_of_the_watch():
     balancer = Balancer(node1_8888=["UP", 0])
     balancer.agent = ("INI", "")
     assert balancer_server.settle(balancer.ask, params("ready"))[1] is False
@@ -115,7 +115,7 @@ def params(state, **changes):
     return dict({"node": "node1", "state": state, "keep_serving": True, "wait_s": 0}, **changes)
 
 
-def test_drain_takes_out_the_node_and_no_other():
+def test_drain_changes_only_the_servers_of_the_node():
     balancer = Balancer(node1_8888=["UP", 0], node1_8889=["DOWN", 0], node11_8888=["UP", 2])
     assert balancer_server.change(balancer.ask, params("drain"))
     assert balancer.commands == ["set server vllm/node1:8888 state drain", "set server vllm/node1:8889 state drain"]
@@ -149,13 +149,13 @@ def test_ready():
     ("drain", {"node1_8888": ["DRAIN", 0], "node2_8888": ["UP", 5]}, True),
     ("drain", {"node2_8888": ["UP", 5]}, True),
     ("ready", {"node1_8888": ["UP", 1], "node1_8889": ["DOWN", 0]}, False),
-    ("ready", {"node2_8888": ["UP", 5]}, False),  # a node that is not known gets no requests
+    ("ready", {"node2_8888": ["UP", 5]}, False),  # an unknown node receives no requests
 ])
-def test_what_is_waited_for(state, servers, settled):
+def test_settle(state, servers, settled):
     assert balancer_server.settle(Balancer(**servers).ask, params(state))[1] is settled
 
 
-def test_a_reload_is_waited_out(monkeypatch):
+def test_settle_survives_a_reload(monkeypatch):
     monkeypatch.setattr(balancer_server.time, "sleep", lambda seconds: None)
     answers = [haproxy.BalancerError("gone"), haproxy.BalancerError("gone")]
     balancer = Balancer(node1_8888=["UP", 0])

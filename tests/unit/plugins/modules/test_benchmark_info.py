@@ -24,7 +24,7 @@ def observe(docker):
 
     def run(**options):
         return benchmark_info.observe({
-            "service": "vllm", "model_path": None, "driver_version_file": None, "client": None, "wait": 0,
+            "service": "vllm", "model_path": None, "driver_version_file": None, "client": None, "wait_s": 0,
             "result": None, "maximum_bytes": 100, "docker_socket": docker.path, **options})
     return run
 
@@ -75,7 +75,7 @@ def test_a_client_that_has_ended_gives_its_result(observe, docker):
 def test_a_client_that_runs_is_waited_for(observe, docker, monkeypatch):
     docker.add("client", log="10/20 [")
     started = time.monotonic()
-    found = observe(client="client", result="/tmp/result.json", wait=0.2)
+    found = observe(client="client", result="/tmp/result.json", wait_s=0.2)
     assert time.monotonic() - started >= 0.2
     assert (found["result"], found["client"]["running"], found["client"]["exit_code"]) == (None, True, None)
 
@@ -83,8 +83,8 @@ def test_a_client_that_runs_is_waited_for(observe, docker, monkeypatch):
         docker.add("client", status="exited")
 
     monkeypatch.setattr(benchmark_info.time, "sleep", ends)
-    assert observe(client="client", wait=60)["client"]["exit_code"] == 0
-    assert observe(client="none", wait=60)["client"] is None
+    assert observe(client="client", wait_s=60)["client"]["exit_code"] == 0
+    assert observe(client="none", wait_s=60)["client"] is None
 
 
 def test_a_result_that_is_too_large_is_an_error(observe, docker):

@@ -37,7 +37,7 @@ def run(tmp_path, monkeypatch, docker):
     monkeypatch.setattr(benchmark_pause, "AnsibleModule", Module)
 
     def run(state, grace=1, check_mode=False):
-        run.options = {"state": state, "service": "service", "client": "client", "grace": grace, "stop_timeout": 1,
+        run.options = {"state": state, "service": "service", "client": "client", "grace_s": grace, "stop_timeout_s": 1,
                        "docker_socket": docker.path}
         Module.check_mode = check_mode
         with pytest.raises(Stop):

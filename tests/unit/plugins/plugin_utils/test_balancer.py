@@ -23,6 +23,12 @@ def test_who_takes_care_of_a_balancer(balancers, host, everyone, present, expect
     assert balancer.managed(balancers, host, everyone, present) == expected
 
 
+@pytest.mark.parametrize(("bind", "url"), [
+    ("0.0.0.0", "http://10.0.0.1:8080"), ("::", "http://10.0.0.1:8080"), ("10.9.9.9", "http://10.9.9.9:8080")])
+def test_url_for_clients(bind, url):
+    assert balancer.url(bind, "10.0.0.1", 8080) == url
+
+
 def plans(**changes):
     return {name: valid(serving_address=address, **changes.get(name, {}))
             for name, address in (("n1", "10.0.0.1"), ("n2", "10.0.0.2"))}

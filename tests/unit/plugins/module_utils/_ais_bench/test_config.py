@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config impo
     render,
     render_performance,
 )
-from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS, sum_of
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import PRESETS
 
 SERVER = {"url": "http://10.0.0.1:8888", "model": "qwen25_vl", "api_key": "k'\"]\\", "concurrency": 4,
           "maximum_tokens": 64}
@@ -65,14 +65,14 @@ def test_own_questions_with_and_without_options(tmp_path):
     assert "options=['A', 'B']" in render(SERVER, choice)
 
 
-def test_the_server_is_written_as_literals_whatever_the_key(tmp_path):
+def test_the_server_is_written_as_literals_with_any_key(tmp_path):
     found = literals(render(SERVER, prepare([own(tmp_path, {"question": "?", "answer": "!"})], str(tmp_path))))
     assert (found["url"], found["model"], found["api_key"]) == (
         ["http://10.0.0.1:8888"], ["qwen25_vl"], [SERVER["api_key"]])
     assert found["path"][-1].endswith("own.jsonl")
 
 
-def test_nothing_is_left_at_the_top_level_that_is_no_configuration(tmp_path):
+def test_the_top_level_has_only_names_of_the_configuration(tmp_path):
     tree = ast.parse(render(SERVER, prepare([subjects(tmp_path, "dev/law_dev.csv", "test/law_test.csv")],
                                             str(tmp_path))))
     assigned = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets}
@@ -83,7 +83,7 @@ def test_nothing_is_left_at_the_top_level_that_is_no_configuration(tmp_path):
     assert imported == deleted == {"mmlu_datasets", "mmlu_summary_groups"}
 
 
-def test_each_data_set_is_scored_in_a_task_of_its_own(tmp_path):
+def test_each_dataset_is_scored_in_a_separate_task(tmp_path):
     text = render(SERVER, prepare([subjects(tmp_path, "dev/law_dev.csv", "test/law_test.csv"),
                                    own(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path)))
     assert text.count("model_dataset_combinations.append(") == 2
@@ -100,7 +100,7 @@ def test_a_subject_that_lacks_a_table_is_named(tmp_path, tables, missing):
         prepare([subjects(tmp_path, *tables)], str(tmp_path))
 
 
-def test_pictures_of_textvqa_are_named_where_they_are(textvqa, tmp_path):
+def test_image_paths_of_textvqa_are_rewritten(textvqa, tmp_path):
     found = prepare([{"name": "textvqa", "path": str(textvqa)}], str(tmp_path))
     question = json.loads((tmp_path / "textvqa_val.jsonl").read_text())
     assert found[0]["file"] == str(tmp_path / "textvqa_val.jsonl")
@@ -108,14 +108,14 @@ def test_pictures_of_textvqa_are_named_where_they_are(textvqa, tmp_path):
     assert (tmp_path / "textvqa_val_annotations.json").read_text() == '{"annotations": []}'
 
 
-def test_a_picture_that_is_missing_is_named(textvqa, tmp_path):
+def test_a_missing_image_is_named(textvqa, tmp_path):
     (textvqa / "train_images" / "1.jpg").unlink()
     with pytest.raises(BadData, match=r"train_images/1\.jpg"):
         prepare([{"name": "textvqa", "path": str(textvqa)}], str(tmp_path))
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_what_is_missing_of_a_known_data_set_is_named(name, tmp_path):
+def test_missing_files_of_a_known_dataset_are_named(name, tmp_path):
     with pytest.raises(BadData, match="%s lacks .*%s" % (name, PRESETS[name].files[0])):
         prepare([{"name": name, "path": str(tmp_path)}], str(tmp_path))
 
@@ -124,15 +124,16 @@ def test_what_is_missing_of_a_known_data_set_is_named(name, tmp_path):
     ("", "the file is empty"), ('{"question": "?"}\n', "line 1 is not"), ("[1]\n", "line 1 is not"),
     ('{"question": "?", "answer": "!"}\n{"answer": 1}\n', "line 2 is not"), ("{broken\n", "cannot be read"),
 ])
-def test_what_is_wrong_with_own_data_is_named(tmp_path, text, sentence):
+def test_errors_in_own_data_are_named(tmp_path, text, sentence):
     path = tmp_path / "own.jsonl"
     path.write_text(text)
     with pytest.raises(BadData, match=sentence):
         prepare([{"name": "own", "path": str(path)}], str(tmp_path))
 
 
-@pytest.mark.parametrize(("path", "sentence"), [("/none.jsonl", "cannot be read"), ("/data/other", "file of your own")])
-def test_own_data_that_are_not_there(path, sentence):
+@pytest.mark.parametrize(("path", "sentence"), [
+    ("/none.jsonl", "cannot be read"), ("/data/other", "has to be a .jsonl file")])
+def test_own_data_that_cannot_be_used(path, sentence):
     with pytest.raises(BadData, match=sentence):
         config.prepare([{"name": "own", "path": path}], "/tmp")
 
@@ -161,14 +162,14 @@ def test_own_prompts_are_repeated_up_to_the_number_of_requests(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", '{"question": "?"}\n', "[1]\n", "{broken\n"])
-def test_what_are_no_prompts_is_named(tmp_path, text):
+def test_malformed_prompts_are_named(tmp_path, text):
     path = tmp_path / "p.jsonl"
     path.write_text(text)
     with pytest.raises(BadData, match="benchmark_dataset_path"):
         prepare_prompts(str(path), 1, str(tmp_path))
 
 
-def test_the_digest_is_of_the_data_and_not_of_their_place(tmp_path, textvqa):
+def test_the_digest_depends_on_the_data_and_not_on_their_path(tmp_path, textvqa):
     first = digest(own(tmp_path, {"question": "?", "answer": "!"}))
     assert first == digest(own(tmp_path, {"question": "?", "answer": "!"}))
     assert first != digest(own(tmp_path, {"question": "?", "answer": "x"}))
@@ -177,8 +178,3 @@ def test_the_digest_is_of_the_data_and_not_of_their_place(tmp_path, textvqa):
     assert whole == digest({"path": str(moved)})
     (moved / "train_images" / "1.jpg").write_text("bigger")
     assert whole != digest({"path": str(moved)})
-
-
-def test_a_data_set_of_parts_has_its_score_in_a_row_of_its_own():
-    assert (sum_of("mmlu"), sum_of("ceval"), sum_of("gsm8k"), sum_of("mine")) == (
-        "mmlu-weighted", "ceval-weighted", "gsm8k", "mine")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node's part of the ping mesh: its rounds, what is tried again and what is given up; and the other hosts."""
+"""The pings of a node in the ping mesh: rounds, retries and skipped pings; TCP connections to other hosts."""
 from __future__ import annotations
 
 import pytest
@@ -47,34 +47,34 @@ NODE2 = {"host": "node2", "npus": {"0": "10.0.0.2", "1": "10.0.1.2"}}
 NODE3 = {"host": "node3", "npus": {"0": "10.0.0.3", "1": "10.0.1.3"}}
 
 
-def test_rounds_keep_their_time():
+def test_rounds_start_on_schedule():
     result, sent = part(lambda *_: 0, [NODE2, None, NODE3])
     assert sent == [(0, "10.0.0.2", 0), (0, "10.0.1.2", 1), (0, "10.0.0.3", 4), (0, "10.0.1.3", 5)]
     assert result["matrix"] == {"0": {"node2": [0, 0], "node3": [0, 0]}}
     assert (result["not_sent"], result["retried"], result["rounds"]) == (0, 0, 6)
 
 
-def test_partial_loss_is_tried_again():
+def test_pings_with_partial_loss_are_retried():
     result, sent = part(lambda npu, address, attempt: 33.33 if attempt == 1 else 0, [NODE2])
     assert result["matrix"] == {"0": {"node2": [0, 0]}}
     assert result["retried"] == 2
     assert len(sent) == 4
 
 
-def test_a_dead_ping_stays_dead_after_a_second_try():
+def test_a_ping_without_reply_is_retried_once():
     result, _sent = part(lambda npu, address, attempt: 100 if address == "10.0.1.2" else 0, [NODE2])
     assert result["matrix"]["0"]["node2"] == [0, 100]
     assert result["retried"] == 1
 
 
-def test_many_dead_pings_are_not_tried_again():
+def test_many_pings_without_reply_are_not_retried():
     partners = [addresses(f"node{n}") for n in range(2, 12)]
     result, sent = part(lambda npu, address, attempt: 100 if address.endswith(".5") else 0, partners, shifts=range(8))
     assert result["retried"] == 0
     assert len(sent) == 80
 
 
-def test_tool_errors_are_kept_with_the_pairs():
+def test_tool_errors_are_returned_with_the_pairs():
     result, _sent = part(lambda *_: (22, "", "Execute failed: Link status is down.\n"), [NODE2], shifts=(1,))
     assert result["matrix"] == {"0": {"node2": [None, ping_loss.ERROR]}}
     assert result["errors"] == {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
@@ -84,7 +84,7 @@ def addresses(host):
     return {"host": host, "npus": {str(npu): f"{host}.{npu}" for npu in range(8)}}
 
 
-def test_a_node_that_does_not_answer_is_given_up_and_the_next_is_met():
+def test_the_rest_of_a_dead_node_is_skipped_and_the_next_node_is_pinged():
     result, sent = part(lambda npu, address, attempt: 100 if address.startswith("node2") else 0,
                         [addresses("node9"), addresses("node2"), addresses("node3")], shifts=range(8))
     assert sum(address.startswith("node2") for _npu, address, _time in sent) == 3 + result["retried"]
@@ -94,7 +94,7 @@ def test_a_node_that_does_not_answer_is_given_up_and_the_next_is_met():
 
 
 @pytest.mark.parametrize("answer", [100, (None, "", "")])
-def test_an_npu_that_nobody_ever_answers_gives_up(answer):
+def test_an_npu_that_never_receives_a_reply_gives_up(answer):
     """Its port is dead, or its tool hangs: six timeouts have to be enough."""
     result, sent = part(lambda *_: answer, [addresses(f"node{n}") for n in range(2, 9)], took_s=10, shifts=range(8))
     assert len(sent) == 6
@@ -102,14 +102,14 @@ def test_an_npu_that_nobody_ever_answers_gives_up(answer):
     assert result["retried"] == 0
 
 
-def test_the_time_limit_leaves_the_rest_untested():
+def test_pings_after_the_time_limit_are_not_sent():
     result, sent = part(lambda *_: 0, [NODE2, NODE3], limit_s=2.5)
     assert len(sent) == 3
     assert result["not_sent"] == 1
     assert result["matrix"]["0"]["node3"] == [0, None]
 
 
-def test_no_address_is_no_ping():
+def test_an_npu_without_an_address_is_not_pinged():
     result, sent = part(lambda *_: 0, [{"host": "node2", "npus": {"1": "10.0.1.2"}}])
     assert [one[1] for one in sent] == ["10.0.1.2"]
     assert result["matrix"] == {"0": {"node2": [None, 0]}}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What npu-smi prints, layout by layout. The texts (npu_smi/) are our own, in the vendor's format."""
+"""Outputs of npu-smi by layout. The texts in npu_smi/ were written for these tests, in the format of the vendor."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import (
-    ParseError,
-    parse_blocks,
-    parse_info,
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import ParseError, parse_blocks, parse_info
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._ascend.npu_smi_listings import (
+    parse_listing,
     parse_mapping,
 )
 
@@ -117,25 +116,25 @@ def test_incomplete_tables(text, complete, chips):
     assert parsed["chips"] == chips
 
 
-def test_an_inner_divider_at_the_end_announces_more_chips():
+def test_an_inner_divider_at_the_end_means_that_chips_are_missing():
     parsed = parse_info("".join(A3_WIDE.splitlines(True)[:9]))
     assert len(parsed["chips"]) == 1
     assert parsed["complete"] is False
 
 
-def test_head_missing_on_a3_still_tells_physical_ids():
+def test_physical_ids_of_a3_without_a_header():
     parsed = parse_info("".join(A3_WIDE.splitlines(True)[6:11]))
     assert [each["phy_id"] for each in parsed["chips"]] == [12, 13]
     assert parsed["complete"] is False
 
 
-def test_head_missing_on_310_does_not_take_the_device_for_a_physical_id():
+def test_the_device_of_310_is_not_a_physical_id_without_a_header():
     parsed = parse_info("".join(DUO.splitlines(True)[6:]))
     assert [each["phy_id"] for each in parsed["chips"]] == [None, None]
     assert [each["hbm_total_mb"] for each in parsed["chips"]] == [None, None]
 
 
-def test_blank_cells_are_found_by_the_place_of_their_header():
+def test_blank_cells_are_found_by_the_position_of_their_header():
     parsed = parse_info(A2.replace("| 93.4        41  ", "|             41  "))
     assert parsed["chips"][0] == dict(A2_CHIPS[0], power_w=None)
     parsed = parse_info(A2.replace("| 0     910B3 ", "| 0           "))
@@ -157,7 +156,8 @@ def test_a_cut_process_row_is_left_out():
     ("root@node:~# npu-smi info\nbash: npu-smi: 未找到命令\n", "bash: npu-smi: 未找到命令", None),
 ])
 def test_errors_of_the_tool(text, message, code):
-    assert parse_info(text) == {"error": {"message": message, "code": code}}
+    assert parse_info(text) == {"error": {"message": message, "code": code}, "tool_version": None,
+                                "driver_version": None, "complete": False, "chips": [], "processes": []}
 
 
 @pytest.mark.parametrize(("text", "line"), [
@@ -219,12 +219,13 @@ FRAME = (("NPU ID", "4"), ("Chip Count", "1"))
     ("Usage: npu-smi info [Options...]\n", "other", []),
 ])
 def test_blocks(text, kind, blocks):
-    assert parse_blocks(text) == {"type": kind, "blocks": blocks}
+    assert parse_blocks(text) == blocks
+    assert parse_listing(text) == {"type": kind, "blocks": blocks}
 
 
 def test_list():
     text = rows(("Total Count", "2"), None, *FRAME, None, ("NPU ID", "5"), ("Chip Count", "1"))
-    assert parse_blocks(text) == {
+    assert parse_listing(text) == {
         "type": "list", "header": {"Total Count": "2"},
         "blocks": [{"NPU ID": "4", "Chip Count": "1"}, {"NPU ID": "5", "Chip Count": "1"}]}
 
@@ -232,9 +233,16 @@ def test_list():
 @pytest.mark.parametrize("message", [
     "This device does not support querying ecc.", "Invalid card id.", "dcmi module initialize failed. ret is -8005"])
 def test_an_answer_that_is_an_error(message):
-    parsed = parse_blocks(message + "\nUsage: npu-smi info <watch|-t type>\n")
+    text = message + "\nUsage: npu-smi info <watch|-t type>\n"
+    assert parse_blocks(text) == []
+    parsed = parse_listing(text)
     assert parsed["error"]["message"] == message
     assert parsed["blocks"] == []
+
+
+def test_empty_text_is_an_error():
+    with pytest.raises(ParseError):
+        parse_blocks("\n")
 
 
 def test_mapping():
@@ -253,8 +261,8 @@ def test_no_mapping(text):
 def test_topo():
     blocks = [{"": "NPU0", "NPU0": "X", "NPU1": "HCCS", "CPU Affinity": "0-23"},
               {"": "NPU1", "NPU0": "HCCS", "NPU1": "X", "CPU Affinity": "24-47,96-119"}]
-    assert parse_blocks(TOPO) == {"type": "topo", "blocks": blocks}
+    assert parse_listing(TOPO) == {"type": "topo", "blocks": blocks}
     blocks[0].pop("CPU Affinity")
-    assert parse_blocks(TOPO.replace("0-23", "")) == {"type": "topo", "blocks": blocks}
+    assert parse_listing(TOPO.replace("0-23", "")) == {"type": "topo", "blocks": blocks}
     with pytest.raises(ParseError):
-        parse_blocks(TOPO.replace("0-23", "0 - 23"))
+        parse_listing(TOPO.replace("0-23", "0 - 23"))

@@ -9,7 +9,8 @@ import json
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend import npu_smi, version_files
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool, npu_smi, version_files
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._ascend.npu_smi_listings import parse_listing
 
 
 def differences(expected, actual, path=""):
@@ -23,10 +24,21 @@ def differences(expected, actual, path=""):
     return [] if expected == actual else ["%s: expected %r, got %r" % (path, expected, actual)]
 
 
+def parse_file(text):
+    """Read a file as the labels have it; the collection itself reads neither rank tables nor files of the toolkit."""
+    if text.startswith("{"):
+        return {"kind": "ranktable", "fields": json.loads(text)}
+    if "address_0=" in text:
+        return dict(hccn_tool.parse_conf(text), kind="hccn_conf")
+    parsed = version_files.parse(text)
+    toolkit = "toolkit" in parsed["fields"].get("package_name", "")
+    return dict(parsed, kind="toolkit_install") if toolkit else parsed
+
+
 @pytest.mark.parametrize(("folder", "parse"), [
     ("npu-smi-info", npu_smi.parse_info),
-    ("npu-smi-other", npu_smi.parse_blocks),
-    ("files", version_files.parse),
+    ("npu-smi-other", parse_listing),
+    ("files", parse_file),
 ])
 def test_every_real_sample(corpus, folder, parse):
     samples = sorted((corpus / folder).glob("*.txt"))

@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import (
-    ParseError,
-    parse_blocks,
-    parse_info,
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import ParseError, parse_info
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._ascend.npu_smi_listings import (
+    parse_listing,
     parse_mapping,
 )
 
@@ -91,7 +90,7 @@ def leaves(value):
 
 
 def printed(leaf, text):
-    """True if a value of a result stands in the text."""
+    """True if a value of a result is in the text."""
     if isinstance(leaf, str):
         return all(part in text for part in leaf.split("\n"))
     return any(float(number) == leaf for number in re.findall(r"-?[0-9]+(?:\.[0-9]+)?", text))
@@ -138,7 +137,7 @@ def test_a_repeated_line_adds_nothing(text):
 @settings(max_examples=400)
 @given(mutated(ANSWERS, MUTATIONS))
 def test_no_damage_makes_the_block_reader_crash_or_invent(text):
-    for parse in (parse_blocks, parse_mapping):
+    for parse in (parse_listing, parse_mapping):
         try:
             parsed = parse(text)
         except ParseError:
@@ -150,7 +149,7 @@ def test_no_damage_makes_the_block_reader_crash_or_invent(text):
 @settings(max_examples=200)
 @given(st.text(max_size=200))
 def test_any_text(text):
-    for parse in (parse_info, parse_blocks, parse_mapping):
+    for parse in (parse_info, parse_listing, parse_mapping):
         try:
             parse(text)
         except ParseError:

@@ -41,8 +41,7 @@ path=/usr/local/Ascend/ascend-toolkit/8.3.RC1/aarch64-linux
     ("/usr/local/Ascend/driver/version.info\n    " + DRIVER.replace("\n", "\n    "), "driver_version",
      {"Version": "25.3.rc1"}),
     (FIRMWARE, "firmware_version", {"Version": "7.8.0.2.212", "package_version": "25.3.rc1"}),
-    (TOOLKIT, "toolkit_install", {"version": "8.3.RC1", "arch": "aarch64"}),
-    (TOOLKIT.replace("toolkit", "nnae"), "other", {"package_name": "Ascend-cann-nnae"}),
+    (TOOLKIT, "other", {"version": "8.3.RC1", "arch": "aarch64"}),
     ("UserName=HwHiAiUser\nUserGroup=HwHiAiUser\nDriver_Install_Type=full\n", "install_info",
      {"Driver_Install_Type": "full"}),
     ("  Ascend-cann-atb : 8.3.RC1\n  commit id : 0a1b\nmindie-sd:2.2.RC1\n", "other",
@@ -53,17 +52,6 @@ def test_kinds(text, kind, some):
     parsed = version_files.parse(text)
     assert parsed["kind"] == kind
     assert {name: parsed["fields"].get(name) for name in some} == some
-
-
-def test_hccn_conf():
-    parsed = version_files.parse("address_0=192.0.2.10\nnetmask_0=255.255.255.0\naddress_11=192.0.2.21\n")
-    assert parsed["kind"] == "hccn_conf"
-    assert parsed["devices"] == {"0": {"address": "192.0.2.10", "netmask": "255.255.255.0"},
-                                 "11": {"address": "192.0.2.21"}}
-
-
-def test_rank_table():
-    assert version_files.parse('{"version": "1.0"}') == {"kind": "ranktable", "fields": {"version": "1.0"}}
 
 
 def test_a_key_with_two_values_is_left_out():

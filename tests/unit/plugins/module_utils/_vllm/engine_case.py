@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server that can hang, for the tests of what looks at engines: its counters stand still, completions wait."""
+"""A server that can hang, for tests of health checks: its counters stop and completions are not answered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A vLLM as far as it is looked at. While it hangs, no completion is answered or counted."""
+    """The metrics and completions of a vLLM. While it hangs, no completion is answered or counted."""
 
     def do_GET(self):
         self.reply('vllm:num_requests_running{engine="0"} %d\nvllm:generation_tokens_total{engine="0"} %d\n' % (
@@ -36,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def hanging_server():
-    """A server with ``running``, ``generated`` and ``hangs`` to set; ``keys`` are those that completions came with."""
+    """Yield a server with settable ``running``, ``generated`` and ``hangs``; ``keys`` are those of the completions."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.running, server.generated, server.hangs, server.keys = 0, 0, False, []
         server.ended, server.daemon_threads = threading.Event(), True

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN, Server
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN, Server, ask_all
 
 ASK = {"endpoint": "/v1/chat/completions", "body": {"model": "m", "messages": []}}
 CARD = {"data": [{"id": "m", "max_model_len": 32}]}
@@ -72,7 +72,7 @@ def test_an_answer(serve):
     assert got == [("/v1/chat/completions", "Bearer secret", ASK["body"])]
 
 
-def test_no_proxy_is_on_the_way(serve, monkeypatch):
+def test_no_proxy_is_used(serve, monkeypatch):
     url, got = serve(200, completion("hello"))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -91,7 +91,7 @@ def test_which_key_a_request_carries(serve, key, header):
     assert got[0][1] == header
 
 
-def test_a_wrong_key_is_another_one(serve):
+def test_a_wrong_key_differs_from_the_given_one(serve):
     url, got = serve(401, {"error": "Unauthorized"})
     answer = Server(url, "secret").ask(dict(ASK, key="wrong"))
     assert got[0][1] not in (None, "Bearer secret")
@@ -106,7 +106,7 @@ def test_a_wrong_key_is_another_one(serve):
     (200, "<html>", "no JSON object: <html>"),
     (200, b"\xff\xfe", "no JSON object: \ufffd\ufffd"),
 ])
-def test_refusals_and_nonsense_are_observed(serve, status, body, error):
+def test_refusals_and_malformed_answers_are_observed(serve, status, body, error):
     url, got = serve(status, body)
     answer = Server(url).ask(ASK)
     assert (answer["status"], answer["error"]) == (status, error)
@@ -124,14 +124,14 @@ def test_a_stream_is_added_up(serve):
 @pytest.mark.parametrize(("body", "error"), [
     (event("cut"), None), (event("x") + 'data: {"error": {"message": "EngineCore died"}}\n\n', "EngineCore died"),
     ("data: {broken\n\n", None)])
-def test_a_stream_that_breaks_off_has_not_ended(serve, body, error):
+def test_an_interrupted_stream_has_not_ended(serve, body, error):
     url, _got = serve(200, body)
     answer = Server(url).ask({"endpoint": "/v1/completions", "body": {"stream": True}})
     assert answer["ended"] is False
     assert answer.get("error") == error
 
 
-def test_models_tell_names_and_the_limit_of_prompts(serve):
+def test_models_return_names_and_the_limit_of_prompts(serve):
     url, got = serve(200, CARD)
     server = Server(url)
     found = server.models()
@@ -152,7 +152,7 @@ def test_a_dead_server_is_an_observation():
     assert "refused" in answer["error"]
 
 
-def test_a_silent_server_costs_the_time_out():
+def test_a_silent_server_causes_a_timeout():
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -160,3 +160,27 @@ def test_a_silent_server_costs_the_time_out():
     assert answer["status"] is None
     assert "timed out" in answer["error"]
     assert answer["latency_s"] < 2
+
+
+def test_a_server_is_sent_its_requests_in_order(serve):
+    url, got = serve(200, CARD)
+    requests = [{"id": name, "endpoint": f"/{name}", "body": {}} for name in ("first", "second")]
+    found = ask_all("node1", Server(url), requests)
+    assert (found["name"], found["url"], found["models"]["models"]) == ("node1", url, ["m"])
+    assert list(found["answers"]) == ["first", "second"]
+    assert [path for path, _key, _body in got] == ["/v1/models", "/first", "/second"]
+
+
+def test_a_dead_server_is_not_sent_more_requests():
+    found = ask_all("node1", Server("http://127.0.0.1:9"), [dict(ASK, id="question")])
+    assert found["models"]["status"] is None
+    assert found["answers"]["question"]["sent"] is False
+
+
+def test_a_request_that_was_not_sent_does_not_stop_the_others(serve):
+    url, got = serve(200, {"data": [{"id": "m"}]})
+    beyond = {"id": "beyond", "endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1}
+    found = ask_all("node1", Server(url), [beyond, dict(ASK, id="question")])
+    assert found["answers"]["beyond"]["sent"] is False
+    assert found["answers"]["question"]["status"] == 200
+    assert len(got) == 2

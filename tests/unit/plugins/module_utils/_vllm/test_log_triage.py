@@ -136,10 +136,10 @@ def test_one_line_names_its_cause(cause, line):
 
 
 @pytest.mark.parametrize(("why", "lines", "first"), [
-    ("time-outs follow the fault, whatever the order", [TASK_TIMEOUT, "err_type=4[fftsplus sdma error]"], "sdma_error"),
+    ("timeouts follow the fault, in any order", [TASK_TIMEOUT, "err_type=4[fftsplus sdma error]"], "sdma_error"),
     ("peers of a dead rank time out", [LINK, HEARTBEAT, OUT_OF_MEMORY], "out_of_memory"),
     ("an error CQE explains the lost heartbeat", [HEARTBEAT, CQE], "roce_cqe_error"),
-    ("errno tells more than the printed guess", ["EJ0003: the port is bound", "bind fail! x, error:99"],
+    ("errno is more specific than the printed guess", ["EJ0003: the port is bound", "bind fail! x, error:99"],
      "bind_address_unavailable"),
     ("the engine's death is a consequence", [DEAD, OUT_OF_MEMORY], "out_of_memory"),
     ("a runtime code hides the cause below it",
@@ -147,28 +147,28 @@ def test_one_line_names_its_cause(cause, line):
      "out_of_memory"),
     ("what follows a stop is a consequence", [STARTED, STOPPED, DEAD], "shutdown_by_signal"),
     ("what leads to a stop is not", [OUT_OF_MEMORY, STOPPED], "out_of_memory"),
-    ("a fall-back is no fault", [OLD_DRIVER, OUT_OF_MEMORY], "out_of_memory"),
+    ("a fallback is not a fault", [OLD_DRIVER, OUT_OF_MEMORY], "out_of_memory"),
     ("a later start overcomes an earlier fault", [OUT_OF_MEMORY, DEAD, STARTED], "startup_ok"),
     ("a start does not hide what follows it", [STARTED, CQE], "roce_cqe_error"),
-    ("a fall-back after the start is told", [STARTED, CUSTOM_OP], "custom_op_missing"),
+    ("a fallback after the start is reported", [STARTED, CUSTOM_OP], "custom_op_missing"),
     ("uvicorn reports a start before it fails to bind", [STARTED, "ERROR:    [Errno 98] error while binding"],
      "port_in_use"),
     ("of two faults the earlier", ["EL0005: The resources are busy.", OUT_OF_MEMORY], "device_busy"),
-    ("a server that begins anew leaves its stop behind", [STARTED, STOPPED, "INFO 11-20 10:01:00 [utils.py:233] "
+    ("the stop before a new start is ignored", [STARTED, STOPPED, "INFO 11-20 10:01:00 [utils.py:233] "
                                                           "non-default args: {}", OUT_OF_MEMORY], "out_of_memory"),
-    ("a dead engine ends the server, which tells why only then",
+    ("a dead engine stops the server, which logs the reason only then",
      [STARTED, DEAD, "INFO:     Shutting down", OUT_OF_MEMORY], "out_of_memory"),
     ("busy devices explain a wrong number of them",
      ["Invalid devId, current device=0, valid devId range is [0, 0)", "EL0005: The resources are busy."],
      "device_busy"),
-    ("a vague word is no cause where a clear one stands",
+    ("a vague message is ignored next to a clear one",
      ["DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)", "ImportError: libascend_hal.so: cannot open shared object"],
      "driver_library_missing"),
-    ("a vague word outranks the time-outs of others", [LINK, "aclrtSetDevice(device_id), error code is 507033"],
+    ("a vague message outranks the timeouts of others", [LINK, "aclrtSetDevice(device_id), error code is 507033"],
      "device_unavailable"),
     ("the health check's stop has a reason", [STARTED, "ascend.vllm health check: the engine hangs (3 failed looks in "
                                               "a row); SIGTERM ends the server", STOPPED, DEAD], "engine_hung"),
-    ("a port of HCCL is no port of the API", ["EI0019: Failed to enable listening.", "Address already in use"],
+    ("a port of HCCL is not a port of the API", ["EI0019: Failed to enable listening.", "Address already in use"],
      "hccl_port_in_use"),
     ("an uncaught exception's code says nothing", ["ModuleNotFoundError: No module named 'x'", "ERR99999 UNKNOWN"],
      "module_missing"),
@@ -211,7 +211,7 @@ INFO 11-20 10:00:00 [importing.py:1] Triton not installed or not compatible; cer
 """
 
 
-def test_scary_words_of_a_healthy_server():
+def test_messages_of_a_healthy_server_that_look_like_errors():
     assert causes(HEALTHY) == ["startup_ok"]
 
 
@@ -221,7 +221,7 @@ def test_tls_switches_that_differ_are_evidence_together():
     assert causes(one, one) == [UNKNOWN]
 
 
-def test_colour_codes_are_no_part_of_the_log():
+def test_colour_codes_are_ignored():
     assert diagnose("\x1b[1;36m(EngineCore pid=1)\x1b[0;0m " + DEAD)[0]["evidence"] == "(EngineCore pid=1) " + DEAD
 
 

@@ -23,8 +23,8 @@ def fill(folder, files):
         os.utime(path, (LONG_AGO, LONG_AGO))
 
 
-def digests(folder, memory, full=False):
-    return weights.digest_files(str(folder), weights.list_model(str(folder)), memory, full, 4)
+def digests(folder, cache, full=False):
+    return weights.digest_files(str(folder), weights.list_model(str(folder)), cache, full, 4)
 
 
 @pytest.fixture
@@ -34,11 +34,11 @@ def model(tmp_path):
     return folder
 
 
-def memory_of(tmp_path):
-    return weights.Memory.of(str(tmp_path / "model"), str(tmp_path / "memory"))
+def cache_of(tmp_path):
+    return weights.DigestCache.of(str(tmp_path / "model"), str(tmp_path / "cache"))
 
 
-def test_hidden_files_and_dangling_links_are_not_of_the_model(model):
+def test_hidden_files_and_dangling_links_are_excluded(model):
     fill(model, {".gitattributes": b"", ".cache/huggingface/x": b"1", "sub/.tmp": b"2"})
     (model / "gone").symlink_to("nowhere")
     (model / "link").symlink_to("a")
@@ -46,23 +46,23 @@ def test_hidden_files_and_dangling_links_are_not_of_the_model(model):
 
 
 def test_digests_are_those_of_sha256sum(model, tmp_path):
-    found = digests(model, memory_of(tmp_path))
+    found = digests(model, cache_of(tmp_path))
     assert found.sha256 == {name: hashlib.sha256((model / name).read_bytes()).hexdigest()
                             for name in ("a", "b", "sub/c")}
     assert found.hashed_bytes == 5 + (3 << 20)
 
 
 def test_an_unchanged_file_is_hashed_once(model, tmp_path):
-    first = digests(model, memory_of(tmp_path))
-    second = digests(model, memory_of(tmp_path))
+    first = digests(model, cache_of(tmp_path))
+    second = digests(model, cache_of(tmp_path))
     assert second.sha256 == first.sha256
     assert second.hashed_bytes == 0
-    assert digests(model, memory_of(tmp_path), full=True).hashed_bytes == first.hashed_bytes
+    assert digests(model, cache_of(tmp_path), full=True).hashed_bytes == first.hashed_bytes
 
 
 @pytest.mark.parametrize("change", ["content", "copy"])
 def test_a_changed_file_is_hashed_again(model, tmp_path, change):
-    digests(model, memory_of(tmp_path))
+    digests(model, cache_of(tmp_path))
     if change == "content":
         (model / "a").write_bytes(b"ALPHA")
     else:
@@ -70,33 +70,33 @@ def test_a_changed_file_is_hashed_again(model, tmp_path, change):
         copy.write_bytes(b"ALPHA")
         os.utime(copy, (LONG_AGO, LONG_AGO))
         copy.replace(model / "a")
-    found = digests(model, memory_of(tmp_path))
+    found = digests(model, cache_of(tmp_path))
     assert found.sha256["a"] == hashlib.sha256(b"ALPHA").hexdigest()
     assert found.hashed_bytes == 5
 
 
-def test_a_file_written_just_now_is_not_remembered(model, tmp_path):
+def test_a_file_written_just_now_is_not_cached(model, tmp_path):
     (model / "a").write_bytes(b"fresh")
-    digests(model, memory_of(tmp_path))
-    assert digests(model, memory_of(tmp_path)).hashed_bytes == 5
+    digests(model, cache_of(tmp_path))
+    assert digests(model, cache_of(tmp_path)).hashed_bytes == 5
 
 
-def test_a_time_stamp_from_the_future_is_remembered(model, tmp_path):
+def test_a_time_stamp_from_the_future_is_cached(model, tmp_path):
     os.utime(model / "sub/c", (4_000_000_000, 4_000_000_000))
-    digests(model, memory_of(tmp_path))
-    assert digests(model, memory_of(tmp_path)).hashed_bytes == 0
+    digests(model, cache_of(tmp_path))
+    assert digests(model, cache_of(tmp_path)).hashed_bytes == 0
 
 
-def test_a_damaged_memory_is_made_again(model, tmp_path):
-    first = digests(model, memory_of(tmp_path))
-    next((tmp_path / "memory").iterdir()).write_bytes(b"{")
-    assert digests(model, memory_of(tmp_path))[:2] == (first.sha256, first.hashed_bytes)
-    assert digests(model, memory_of(tmp_path)).hashed_bytes == 0
+def test_a_damaged_cache_is_replaced(model, tmp_path):
+    first = digests(model, cache_of(tmp_path))
+    next((tmp_path / "cache").iterdir()).write_bytes(b"{")
+    assert digests(model, cache_of(tmp_path))[:2] == (first.sha256, first.hashed_bytes)
+    assert digests(model, cache_of(tmp_path)).hashed_bytes == 0
 
 
-def test_a_proof_does_not_fail_for_want_of_its_memory(model, tmp_path):
-    (tmp_path / "memory").write_bytes(b"a file where the folder should be")
-    assert digests(model, memory_of(tmp_path)).hashed_bytes == 5 + (3 << 20)
+def test_a_cache_that_cannot_be_written_is_ignored(model, tmp_path):
+    (tmp_path / "cache").write_bytes(b"a file where the folder should be")
+    assert digests(model, cache_of(tmp_path)).hashed_bytes == 5 + (3 << 20)
 
 
 @pytest.mark.parametrize(("target", "outside"), [
@@ -109,35 +109,35 @@ def test_links_out_of_the_folder(model, tmp_path, target, outside):
     assert weights.list_outside(str(model), weights.list_model(str(model))) == (["link"] if outside else [])
 
 
-def test_only_one_file_system_has_one_identity(model, tmp_path):
+def test_only_the_same_file_system_has_the_same_identity(model, tmp_path):
     shutil.copytree(model, tmp_path / "copy")
     (tmp_path / "mount").symlink_to(model)
     of = {name: weights.identify(weights.list_model(str(tmp_path / name))) for name in ("model", "mount", "copy")}
     assert of["model"] == of["mount"] != of["copy"]
 
 
-def test_only_a_full_proof_sees_silent_corruption(model, tmp_path):
-    before = digests(model, memory_of(tmp_path))
+def test_only_hashing_all_files_finds_silent_corruption(model, tmp_path):
+    before = digests(model, cache_of(tmp_path))
     with (model / "sub/c").open("r+b") as stream:
         stream.write(b"\1")
     os.utime(model / "sub/c", (LONG_AGO, LONG_AGO))
-    assert digests(model, memory_of(tmp_path)).sha256 == before.sha256
-    assert digests(model, memory_of(tmp_path), full=True).sha256["sub/c"] != before.sha256["sub/c"]
+    assert digests(model, cache_of(tmp_path)).sha256 == before.sha256
+    assert digests(model, cache_of(tmp_path), full=True).sha256["sub/c"] != before.sha256["sub/c"]
 
 
-def test_in_check_mode_nothing_is_kept(model, tmp_path):
-    digests(model, weights.Memory.of(str(model), str(tmp_path / "memory"), keep=False))
-    assert not (tmp_path / "memory").exists()
+def test_a_cache_that_is_only_read_is_not_written(model, tmp_path):
+    digests(model, weights.DigestCache.of(str(model), str(tmp_path / "cache"), write=False))
+    assert not (tmp_path / "cache").exists()
 
 
-def test_the_digest_of_a_model_is_that_of_its_sums():
+def test_the_digest_of_a_model_is_that_of_its_sha256sums():
     sums = {"b": "2" * 64, "a": "1" * 64}
     text = "%s  a\n%s  b\n" % ("1" * 64, "2" * 64)
     assert weights.model_digest(sums) == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_compare_names_what_is_wrong(model, tmp_path):
-    found = digests(model, memory_of(tmp_path)).sha256
+    found = digests(model, cache_of(tmp_path)).sha256
     expected = [
         {"path": "a", "size": 5, "sha256": found["a"]},
         {"path": "b", "size": 1, "sha256": "0" * 64},
@@ -159,7 +159,7 @@ def test_the_git_blob_id(tmp_path):
     assert weights.git_blob_sha1(str(tmp_path / "f")) == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
-def test_write_json_leaves_the_old_file_when_it_fails(tmp_path):
+def test_write_json_keeps_the_old_file_if_it_fails(tmp_path):
     path = tmp_path / "x.json"
     weights.write_json(str(path), {"a": 1})
     with pytest.raises(TypeError):
@@ -169,7 +169,7 @@ def test_write_json_leaves_the_old_file_when_it_fails(tmp_path):
 
 
 def test_model_folder(tmp_path):
-    assert weights.weights(str(tmp_path / "none")) == {"folder": False, "config": False, "shards": 0}
+    assert weights.folder_summary(str(tmp_path / "none")) == {"folder": False, "config": False, "shards": 0}
     for name in ("config.json", "a-1.safetensors", "a-2.safetensors", "a.safetensors.index.json"):
         (tmp_path / name).touch()
-    assert weights.weights(str(tmp_path)) == {"folder": True, "config": True, "shards": 2}
+    assert weights.folder_summary(str(tmp_path)) == {"folder": True, "config": True, "shards": 2}

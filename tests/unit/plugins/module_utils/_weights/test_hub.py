@@ -84,7 +84,7 @@ def test_a_hub_cannot_write_outside_the_folder(source, path):
 
 def test_a_refused_token():
     hub.check_login('{"Code": 200}')
-    with pytest.raises(hub.HubError, match="refused the token in weights_hub_token: invalid access token"):
+    with pytest.raises(hub.HubError, match="rejected the token in weights_hub_token: invalid access token"):
         hub.check_login('{"Code": 10010205010, "Message": "invalid access token"}')
 
 

@@ -35,8 +35,8 @@ def test_a_whole_file_is_described(tmp_path):
 
 
 @pytest.mark.parametrize(("entries", "data", "header", "reason"), [
-    ({"a": entry("F32", [2], 0, 8)}, bytes(7), None, "take 8 bytes and the file holds 7"),
-    ({"a": entry("F32", [2], 0, 8)}, bytes(9), None, "take 8 bytes and the file holds 9"),
+    ({"a": entry("F32", [2], 0, 8)}, bytes(7), None, "take 8 bytes and the file has 7"),
+    ({"a": entry("F32", [2], 0, 8)}, bytes(9), None, "take 8 bytes and the file has 9"),
     ({"a": entry("F32", [3], 0, 8)}, bytes(8), None, "does not fit its offsets 0-8"),
     ({"a": entry("F32", [1], 0, 4), "b": entry("F32", [1], 8, 12)}, bytes(12), None, "starts at byte 8 where 4"),
     ({"a": entry("F32", [1], 0, 4), "b": entry("F32", [1], 0, 4)}, bytes(4), None, "starts at byte 0 where 4"),
@@ -46,7 +46,7 @@ def test_a_whole_file_is_described(tmp_path):
     (None, b"", b"{not json", "not JSON"),
     (None, b"", b"[]", "not a JSON object"),
 ])
-def test_damage_is_told(tmp_path, entries, data, header, reason):
+def test_damage_is_reported(tmp_path, entries, data, header, reason):
     path = write(tmp_path / "m.safetensors", entries, data, header)
     with pytest.raises(SafetensorsError, match=reason):
         read_header(path)
@@ -58,7 +58,7 @@ def test_damage_is_told(tmp_path, entries, data, header, reason):
     (struct.pack("<Q", 100) + b"{}", "header claims 100 bytes and the file has 10"),
     (struct.pack("<Q", 2**63) + b"{}", "header claims"),
 ])
-def test_a_file_cut_in_its_header_is_told(tmp_path, content, reason):
+def test_a_file_truncated_in_its_header_is_reported(tmp_path, content, reason):
     path = tmp_path / "m.safetensors"
     path.write_bytes(content)
     with pytest.raises(SafetensorsError, match=reason):

@@ -21,7 +21,7 @@ FILES = {"config.json": b"{}", "sub/model.safetensors": b"tensors"}
 
 
 class Hub:
-    """ModelScope's list of files; counts how often it was asked."""
+    """The list of files of ModelScope; counts the requests."""
 
     def __init__(self, files=None):
         self.files = dict(FILES if files is None else files)
@@ -43,20 +43,20 @@ class Site:
     def __init__(self, root):
         self.hub = Hub()
         self.model = root / "data" / "model"
-        self.beside = root / "data" / ".ascend-vllm" / "model"
-        self._memory = root / "memory"
+        self.state = root / "data" / ".ascend-vllm" / "model"
+        self._cache = root / "cache"
 
     def staging(self, kind="modelscope", repository="o/m", token=""):
         source = Source(kind, repository, "", "", token)
-        return Staging(str(self.model), source, weights.Memory.of(str(self.model), str(self._memory)), 2)
+        return Staging(str(self.model), source, weights.DigestCache.of(str(self.model), str(self._cache)), 2)
 
     def fetch(self, path, content=None):
-        target = self.beside / "staging" / path
+        target = self.state / "staging" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(self.hub.files[path] if content is None else content)
 
     def stage(self, **options):
-        """What the role does: plan, prepare, let the client fetch, publish."""
+        """Do the same as the role: plan, prepare, download with the client, publish."""
         staging = self.staging(**options)
         work = staging.plan(self.hub)
         if work["changed"]:
@@ -76,26 +76,26 @@ def site(tmp_path):
     return Site(tmp_path)
 
 
-def test_a_model_appears_whole_with_its_manifest(site):
+def test_a_model_is_published_with_its_manifest(site):
     work = site.stage()
     assert work["download"] == sorted(FILES)
     assert work["bytes"] == 9
     assert site.content() == FILES
-    manifest = weights.read_json(str(site.beside / "manifest.json"))
+    manifest = weights.read_json(str(site.state / "manifest.json"))
     assert [entry["sha256_from"] for entry in manifest["files"]] == ["hub", "hub"]
     assert (manifest["source"], manifest["repository"], manifest["revision"]) == ("modelscope", "o/m", "master")
-    assert {path.name for path in site.beside.iterdir()} == {"manifest.json"}
+    assert {path.name for path in site.state.iterdir()} == {"manifest.json"}
     assert stat.S_IMODE(site.model.stat().st_mode) == 0o755
 
 
-def test_a_second_run_asks_nobody_and_changes_nothing(site):
+def test_a_second_run_sends_no_request_and_changes_nothing(site):
     site.stage()
     asked = site.hub.asked
     assert site.stage()["changed"] is False
     assert site.hub.asked == asked
 
 
-def test_what_the_client_leaves_behind_does_not_get_into_the_model(site):
+def test_other_files_of_the_client_are_not_published(site):
     staging = site.staging()
     staging.prepare(staging.plan(site.hub), 0)
     for path in FILES:
@@ -106,7 +106,7 @@ def test_what_the_client_leaves_behind_does_not_get_into_the_model(site):
     assert site.content() == FILES
 
 
-def test_nothing_is_published_before_all_is_there(site):
+def test_an_incomplete_download_is_not_published(site):
     staging = site.staging()
     staging.prepare(staging.plan(site.hub), 0)
     site.fetch("config.json")
@@ -117,7 +117,7 @@ def test_nothing_is_published_before_all_is_there(site):
     assert site.content() == FILES
 
 
-def test_a_damaged_download_is_named_and_fetched_again(site):
+def test_a_damaged_file_is_named_and_downloaded_again(site):
     staging = site.staging()
     staging.prepare(staging.plan(site.hub), 0)
     site.fetch("config.json")
@@ -125,12 +125,12 @@ def test_a_damaged_download_is_named_and_fetched_again(site):
     with pytest.raises(StagingError, match=r"sub/model.safetensors has the SHA-256"):
         staging.publish("now")
     assert not site.model.exists()
-    assert not (site.beside / "staging/sub/model.safetensors").exists()
-    assert (site.beside / "staging/config.json").exists()
+    assert not (site.state / "staging/sub/model.safetensors").exists()
+    assert (site.state / "staging/config.json").exists()
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
-def test_only_what_is_wrong_is_repaired(site, damage):
+def test_only_wrong_files_are_repaired(site, damage):
     site.stage()
     victim, other = site.model / "sub/model.safetensors", site.model / "config.json"
     before = other.stat().st_ino
@@ -145,7 +145,7 @@ def test_only_what_is_wrong_is_repaired(site, damage):
     assert other.stat().st_ino == before
 
 
-def test_a_repair_that_brought_nothing_is_an_error(site):
+def test_a_repair_without_a_download_is_an_error(site):
     site.stage()
     (site.model / "config.json").write_bytes(b"[]")
     staging = site.staging()
@@ -154,7 +154,7 @@ def test_a_repair_that_brought_nothing_is_an_error(site):
         staging.publish("now")
 
 
-def test_a_model_that_is_already_there_is_adopted(site):
+def test_an_existing_model_is_adopted(site):
     for path, content in FILES.items():
         (site.model / path).parent.mkdir(parents=True, exist_ok=True)
         (site.model / path).write_bytes(content)
@@ -172,7 +172,7 @@ def test_another_repository_is_another_model(site):
     assert staging.plan(site.hub)["download"] == ["config.json"]
 
 
-def test_huggingface_blob_ids_are_proven(site, monkeypatch):
+def test_huggingface_blob_ids_are_verified(site, monkeypatch):
     sha = hashlib.sha1(b"blob 2\0{}").hexdigest()
     answer = json.dumps({"sha": "c0ffee", "siblings": [{"rfilename": "config.json", "size": 2, "blobId": sha}]})
     monkeypatch.setattr(site.hub, "get", lambda url: answer)
@@ -187,7 +187,7 @@ def test_huggingface_blob_ids_are_proven(site, monkeypatch):
     assert manifest["files"][0]["sha256_from"] == "staging"
 
 
-def test_a_local_model_gets_a_manifest_of_its_own(site):
+def test_a_local_model_gets_its_own_manifest(site):
     site.model.mkdir(parents=True)
     (site.model / "config.json").write_bytes(b"{}")
     staging = site.staging("local", "")
@@ -197,8 +197,8 @@ def test_a_local_model_gets_a_manifest_of_its_own(site):
     assert staging.plan(None)["changed"] is False
 
 
-def test_a_local_model_that_is_not_there(site):
-    with pytest.raises(StagingError, match=r"weights_source is local and .*/data/model holds no model; copy"):
+def test_a_local_model_that_does_not_exist(site):
+    with pytest.raises(StagingError, match=r"weights_source is local and there is no model in .*/data/model; copy"):
         site.staging("local", "").plan(None)
 
 
@@ -215,20 +215,20 @@ def test_a_password_in_the_address_is_refused_without_repeating_it(site):
     assert "s3cret" not in str(caught.value)
 
 
-def test_too_little_space_is_told_before_anything_is_written(site):
+def test_too_little_space_is_reported_before_anything_is_written(site):
     staging = site.staging()
     work = staging.plan(site.hub)
-    with pytest.raises(StagingError, match=r"GiB free; .*weights_free_space_gib asks for 1048576.0 GiB"):
+    with pytest.raises(StagingError, match=r"GiB free; .*weights_free_space_gib reserves 1048576.0 GiB"):
         staging.prepare(work, 2**50)
-    assert not site.beside.exists()
+    assert not site.state.exists()
 
 
-def test_the_token_is_for_root_alone_and_goes_away(site):
+def test_the_token_is_only_readable_by_root_and_is_removed(site):
     staging = site.staging(token="it's secret")
     work = staging.plan(site.hub)
     assert "secret" not in json.dumps(work)
     staging.prepare(work, 0)
-    credentials = site.beside / "credentials"
+    credentials = site.state / "credentials"
     assert json.loads(credentials.read_text()) == {"MODELSCOPE_API_TOKEN": "it's secret"}
     assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
     for path in FILES:
@@ -237,7 +237,7 @@ def test_the_token_is_for_root_alone_and_goes_away(site):
     assert not credentials.exists()
 
 
-def test_only_a_full_look_sees_that_a_holder_is_damaged(site):
+def test_only_hashing_all_files_finds_a_damaged_model(site):
     site.stage()
     for path in FILES:
         os.utime(site.model / path, (1_600_000_000, 1_600_000_000))
@@ -252,16 +252,16 @@ def test_only_a_full_look_sees_that_a_holder_is_damaged(site):
 @pytest.mark.parametrize("kind", ["modelscope", "local"])
 def test_a_model_from_another_node_needs_no_token(site, tmp_path, kind):
     site.stage()
-    manifest = weights.read_json(str(site.beside / "manifest.json"))
+    manifest = weights.read_json(str(site.state / "manifest.json"))
     other = Site(tmp_path / "other")
     staging = other.staging(kind, token="it's secret")
     staging.prepare(staging.plan(None, manifest=manifest), 0)
-    assert not (other.beside / "credentials").exists()
+    assert not (other.state / "credentials").exists()
 
 
 def test_two_runs_do_not_stage_one_model(site):
     first, second = site.staging(), site.staging()
-    reason = r"another run stages .*\(preparing since 20"
+    reason = r"another run is staging .*\(preparing since 20"
     with hold_lock(first.place, 0, "preparing"), pytest.raises(StagingError, match=reason), \
             hold_lock(second.place, 0.1, "preparing"):
         pytest.fail("both runs hold the lock")
@@ -273,7 +273,7 @@ MADE = {"quant_model_description.json": b"{}", "quant_model_weight_w8a8.safetens
 
 
 def quantize(site, files=None):
-    """What the role does with the source quantize; the tool writes the files."""
+    """Do the same as the role with the source quantize; the tool writes the files."""
     staging = site.staging("quantize", "")
     work = staging.plan(None)
     if work["pending"]:
@@ -284,22 +284,22 @@ def quantize(site, files=None):
     return work
 
 
-def test_what_quantization_leaves_becomes_the_model(site):
+def test_the_files_of_the_quantization_become_the_model(site):
     assert quantize(site)["pending"] is True
     assert site.content() == MADE
-    manifest = weights.read_json(str(site.beside / "manifest.json"))
+    manifest = weights.read_json(str(site.state / "manifest.json"))
     assert {entry["sha256_from"] for entry in manifest["files"]} == {"staging"}
     assert quantize(site)["pending"] is False
 
 
 @pytest.mark.parametrize("missing", sorted(set(MADE) - {"config.json"}))
-def test_a_quantization_that_left_no_model_is_not_published(site, missing):
-    with pytest.raises(StagingError, match="quantization left 2 files, among them"):
+def test_an_incomplete_quantization_is_not_published(site, missing):
+    with pytest.raises(StagingError, match="quantization wrote 2 files, among them"):
         quantize(site, {path: content for path, content in MADE.items() if path != missing})
     assert not site.model.exists()
 
 
-def test_a_damaged_quantized_model_is_made_again_without_stray_shards(site):
+def test_a_damaged_model_is_quantized_again_without_stray_shards(site):
     quantize(site)
     (site.model / "quant_model_weight_w8a8.safetensors").write_bytes(b"SHARD")
     (site.model / "notes.txt").write_bytes(b"not ours")
@@ -308,16 +308,16 @@ def test_a_damaged_quantized_model_is_made_again_without_stray_shards(site):
     assert site.content() == dict(again, **{"notes.txt": b"not ours"})
 
 
-def test_a_model_of_others_is_not_quantized_over(site):
+def test_a_foreign_model_is_not_replaced_by_a_quantized_one(site):
     site.model.mkdir(parents=True)
     (site.model / "config.json").write_bytes(b"{}")
-    with pytest.raises(StagingError, match="holds a model that this role did not quantize"):
+    with pytest.raises(StagingError, match="has a model that this role did not quantize"):
         quantize(site)
 
 
 def test_a_model_from_another_node(site, tmp_path):
     site.stage()
-    manifest = weights.read_json(str(site.beside / "manifest.json"))
+    manifest = weights.read_json(str(site.state / "manifest.json"))
     other = Site(tmp_path / "other")
     staging = other.staging()
     work = staging.plan(None, manifest=manifest)
@@ -330,25 +330,25 @@ def test_a_model_from_another_node(site, tmp_path):
     assert staging.held()["holds"] is True
 
 
-def test_a_node_holds_a_model_only_when_it_is_whole_and_from_this_source(site):
-    assert site.staging().held() == {"holds": False, "files": 0, "manifest": None, "folder": str(site.beside)}
+def test_a_node_holds_a_model_if_it_is_complete_and_from_this_source(site):
+    assert site.staging().held() == {"holds": False, "files": 0, "manifest": None, "folder": str(site.state)}
     site.stage()
     assert site.staging().held()["holds"] is True
     assert site.staging("huggingface").held()["holds"] is False
     assert site.staging("local", "").held()["holds"] is True
     (site.model / "config.json").unlink()
-    assert site.staging().held() == {"holds": False, "files": 1, "manifest": None, "folder": str(site.beside)}
+    assert site.staging().held() == {"holds": False, "files": 1, "manifest": None, "folder": str(site.state)}
 
 
-def test_a_file_of_another_origin_is_not_replaced(site):
+def test_a_foreign_file_is_not_replaced(site):
     site.model.mkdir(parents=True)
     (site.model / "config.json").write_bytes(b"[1]")
-    with pytest.raises(StagingError, match=r"files of another origin: config.json has 3 bytes, expected 2; move them"):
+    with pytest.raises(StagingError, match=r"files from another source: config.json has 3 bytes, expected 2; move"):
         site.stage()
     assert site.content() == {"config.json": b"[1]"}
 
 
-def test_an_adopted_file_is_restored_but_not_retired(site):
+def test_an_adopted_file_is_restored_but_not_removed(site):
     for path, content in FILES.items():
         (site.model / path).parent.mkdir(parents=True, exist_ok=True)
         (site.model / path).write_bytes(content)
@@ -359,7 +359,7 @@ def test_an_adopted_file_is_restored_but_not_retired(site):
     site.hub.files = {"config.json": b"{ }", "new": b"1"}
     source = Source("modelscope", "o/m", "v2", "", "")
     for _again in range(2):  # It was written by the repair, so the next revision may replace it.
-        staging = Staging(str(site.model), source, site.staging()._memory, 2)
+        staging = Staging(str(site.model), source, site.staging()._cache, 2)
         work = staging.plan(site.hub)
         if work["changed"]:
             staging.prepare(work, 0)
@@ -369,7 +369,7 @@ def test_an_adopted_file_is_restored_but_not_retired(site):
     assert site.content() == dict(site.hub.files, **{"sub/model.safetensors": b"tensors"})
 
 
-def test_what_this_role_wrote_goes_with_its_revision(site):
+def test_files_of_another_revision_are_removed_if_the_role_wrote_them(site):
     site.stage()
     del site.hub.files["sub/model.safetensors"]
     staging = site.staging()
@@ -384,7 +384,7 @@ def test_a_model_behind_a_link_is_staged_where_the_link_points(site, tmp_path):
     (disk / "there").mkdir(parents=True)
     site.model.parent.mkdir()
     site.model.symlink_to(disk / "there")
-    site.beside = disk / ".ascend-vllm" / "there"
+    site.state = disk / ".ascend-vllm" / "there"
     site.stage()
     assert site.content() == FILES
     assert site.model.is_symlink()
@@ -392,7 +392,7 @@ def test_a_model_behind_a_link_is_staged_where_the_link_points(site, tmp_path):
     assert site.stage()["changed"] is False
 
 
-def test_links_out_of_the_folder_are_no_model(site, tmp_path):
+def test_links_out_of_the_folder_are_refused(site, tmp_path):
     blobs = tmp_path / "blobs"
     blobs.mkdir()
     (blobs / "1").write_bytes(b"{}")
@@ -424,29 +424,29 @@ def test_a_model_on_a_read_only_mount_is_recorded_on_the_node(read_only, tmp_pat
     assert staging.mark() is None
 
 
-def test_nothing_is_fetched_to_a_read_only_mount(read_only):
+def test_nothing_is_downloaded_to_a_read_only_mount(read_only):
     staging = read_only.staging()
     work = staging.plan(read_only.hub)
     with pytest.raises(StagingError, match=r"is read-only on this node.*weights_source to local"):
         staging.prepare(work, 0)
 
 
-def test_a_mount_of_its_own_is_refused(site, monkeypatch):
+def test_a_mount_point_is_refused(site, monkeypatch):
     staging = site.staging()
     monkeypatch.setattr("os.path.ismount", lambda path: path == str(site.model))
-    with pytest.raises(StagingError, match="is a mount of its own"):
+    with pytest.raises(StagingError, match="is a mount point"):
         staging.prepare(staging.plan(site.hub), 0)
 
 
-def test_a_mark_lies_beside_the_model(site):
+def test_a_mark_is_in_the_state_folder(site):
     site.stage()
     mark = Path(site.staging().mark())
-    assert mark.parent == site.beside
+    assert mark.parent == site.state
 
 
 def test_a_damaged_manifest_is_named(site):
     site.stage()
-    (site.beside / "manifest.json").write_bytes(b"")
+    (site.state / "manifest.json").write_bytes(b"")
     with pytest.raises(StagingError, match=r"manifest.json is damaged .*; remove it"):
         site.staging().plan(site.hub)
 

@@ -92,7 +92,7 @@ def test_models_name_releases_of_the_catalogue(model):
 
 
 @pytest.mark.parametrize("model", CATALOGUE["models"])
-def test_quantised_models_come_from_a_model_of_the_catalogue(model):
+def test_quantized_models_are_made_from_a_model_of_the_catalogue(model):
     quantize = CATALOGUE["models"][model]["sources"].get("quantize")
     assert quantize is None or quantize["from"] in CATALOGUE["models"]
 

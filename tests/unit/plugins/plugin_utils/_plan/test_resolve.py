@@ -136,7 +136,7 @@ def test_hardware_of_the_node(hardware, devices):
     ({"weights_quantize_from": "/bf16"}, "/bf16"),
     ({"plan_model": BF16}, None),
 ])
-def test_original_model_of_a_quantised_one(inputs, path):
+def test_original_model_of_a_quantized_one(inputs, path):
     assert valid(**inputs)["model"]["quantize_from_path"] == path
 
 

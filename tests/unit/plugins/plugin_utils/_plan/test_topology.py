@@ -143,10 +143,10 @@ def test_headless_nodes_have_no_api_server_to_count():
 
 
 @pytest.mark.parametrize(("topology", "release", "arguments", "said"), [
-    ("ray", "v0.11.0rc1", {"async-scheduling": True}, "asynchronous scheduling is an error there; remove it"),
+    ("ray", "v0.11.0rc1", {"async-scheduling": True}, "asynchronous scheduling is an error in this release; remove"),
     ("pipeline", "v0.14.0rc1", {"async_scheduling": True}, "which does not work with serving_topology pipeline"),
-    ("ray", "v0.18.0", {"async-scheduling": True}, "the Ray executor has no asynchronous scheduling"),
-    ("data_parallel", "v0.11.0rc1", FULL_DECODE_ONLY, "FULL_DECODE_ONLY hang"),
+    ("ray", "v0.18.0", {"async-scheduling": True}, "the Ray executor does not support asynchronous scheduling"),
+    ("data_parallel", "v0.11.0rc1", FULL_DECODE_ONLY, "requests with images hang with FULL_DECODE_ONLY"),
     ("data_parallel", "v0.11.0rc2", {"compilation-config": '{"cudagraph_mode":"FULL_DECODE_ONLY"}'}, "request 4393"),
     ("ray", "v0.11.0rc2", {"enable-expert-parallel": True}, "Ray with expert parallelism does not work"),
 ])
@@ -201,7 +201,7 @@ def test_weights_are_spread_over_the_stages_of_a_pipeline():
 
 
 @pytest.mark.parametrize("topology", GROUPED)
-def test_untested_topology_is_warned_of(topology):
+def test_untested_topology_causes_a_warning(topology):
     for found in valid_group(topology, plan_release="v0.18.0").values():
         assert any("leaves this cell empty" in warning["message"] for warning in found["warnings"])
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The traps of the tutorial that the plan takes away, by their number in docs/traps.md."""
+"""The traps of the tutorial that the plan avoids, by their number in docs/traps.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def instance(**inputs):
     return valid(**inputs)["instances"][0]
 
 
-def test_01_tags_begin_with_v():
+def test_01_tags_start_with_v():
     assert valid(plan_release="0.11.0rc1")["image"]["tag"] == "v0.11.0rc1"
 
 
@@ -97,29 +97,29 @@ def test_12_the_npus_of_the_instance_and_no_others():
     assert davinci == ["/dev/davinci4", "/dev/davinci6"]
 
 
-def test_13_hccn_tool_on_demand():
+def test_13_hccn_tool_on_request():
     sources = [mount["source"] for mount in instance(serving_mount_hccn_tool=True)["mounts"]]
     assert {"/usr/local/Ascend/driver/tools/hccn_tool", "/etc/hccn.conf"} <= set(sources)
     assert "/etc/hccn.conf" not in [mount["source"] for mount in instance()["mounts"]]
-    together = valid_group("data_parallel")["node2"]["instances"][0]
-    assert "/etc/hccn.conf" in [mount["source"] for mount in together["mounts"]]
+    member = valid_group("data_parallel")["node2"]["instances"][0]
+    assert "/etc/hccn.conf" in [mount["source"] for mount in member["mounts"]]
 
 
-def test_14_mounts_say_what_their_source_has_to_be():
+def test_14_every_mount_has_the_required_type_of_its_source():
     planned = instance(serving_npu_smi_path="/usr/local/sbin/npu-smi")
     types = {mount["source"]: mount["type"] for mount in planned["mounts"]}
     assert types["/usr/local/sbin/npu-smi"] == "file"
     assert types["/usr/local/Ascend/driver/lib64"] == "directory"
 
 
-def test_15_no_hub_is_asked():
+def test_15_no_hub_is_used():
     environment = instance()["environment"]
     assert environment["HF_HUB_OFFLINE"] == environment["TRANSFORMERS_OFFLINE"] == "1"
     assert "VLLM_USE_MODELSCOPE" not in environment
 
 
 @pytest.mark.parametrize("release", CATALOGUE["releases"])
-def test_16_no_additional_config_that_is_ignored(release):
+def test_16_no_ignored_additional_config(release):
     assert "--additional-config" not in options(valid(plan_release=release))
 
 
@@ -135,7 +135,7 @@ def test_18_no_remote_code(release):
     assert "--trust-remote-code" not in options(valid(plan_release=release))
 
 
-def test_19_the_picture_travels_with_the_question(tmp_path):
+def test_19_the_image_is_part_of_the_request(tmp_path):
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"PNG")
     inputs = {"functional_image": str(picture), "functional_api_key": "", "functional_timeout_s": 9,
@@ -145,7 +145,7 @@ def test_19_the_picture_travels_with_the_question(tmp_path):
     assert "http" not in sent
 
 
-def test_20_an_open_server_is_warned_of_and_a_key_closes_it():
+def test_20_a_server_without_a_key_causes_a_warning():
     assert "serving_api_key" in [warning["id"] for warning in valid()["warnings"]]
     assert instance(serving_api_key="set")["secrets_path"]
     assert instance(serving_bind="192.0.2.11")["command"][4] == "192.0.2.11"
@@ -156,24 +156,24 @@ def test_21_disaggregation_is_refused_by_name():
         serving_topology="prefill_decode")[0]
 
 
-def test_22_weights_that_nobody_publishes():
+def test_22_weights_without_a_public_source():
     sources = valid()["model"]["sources"]
     assert sources["quantize"]["from"] == "qwen2_5_vl_32b_instruct"
     assert not {"modelscope", "huggingface"} & set(sources)
 
 
-def test_23_offline_runs_take_free_npus_or_say_what_they_need():
+def test_23_offline_runs_use_free_npus_or_are_refused():
     resolved = valid(serving_replicas=2)
     paths, in_the_way = offline.devices(resolved, resolved["instances"][0], {"benchmark_offline_stop_service": False})
     assert (paths[:2], in_the_way) == (["/dev/davinci4", "/dev/davinci5"], False)
     full = valid(serving_replicas="auto")
     with pytest.raises(BadInput, match="offline_stop_service to true"):
         offline.devices(full, full["instances"][0], {"benchmark_offline_stop_service": False})
-    together = valid_group("data_parallel")["node1"]
+    group = valid_group("data_parallel")["node1"]
     with pytest.raises(BadInput, match="serving_topology is data_parallel"):
-        offline.devices(together, together["instances"][0], {"benchmark_offline_stop_service": True})
+        offline.devices(group, group["instances"][0], {"benchmark_offline_stop_service": True})
 
 
-def test_every_trap_is_here_by_its_number():
+def test_every_trap_has_a_test():
     numbers = {name[5:7] for name in globals() if name.startswith("test_") and name[5:7].isdigit()}
     assert sorted(numbers) == [f"{number:02}" for number in range(1, 24)]

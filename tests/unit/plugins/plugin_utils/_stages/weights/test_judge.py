@@ -17,7 +17,7 @@ import struct
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files as weights
-from ansible_collections.ascend.vllm.plugins.modules.weights_info import observe
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import observe
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights.judge import CHECKS, judge, request
 
 LONG_AGO = 1_600_000_000
@@ -76,7 +76,7 @@ def model(tmp_path):
 def record(folder):
     """Record the manifest of the folder as it is."""
     stats = weights.list_model(str(folder))
-    sums = weights.digest_files(str(folder), stats, memory(folder)).sha256
+    sums = weights.digest_files(str(folder), stats, cache(folder)).sha256
     files = [{"path": path, "size": stats[path].st_size, "sha256": sums[path], "sha256_from": "hub"} for path in stats]
     weights.write_json(weights.place(str(folder)).manifest,
                        weights.make_manifest("modelscope", "o/m", "master", files, "now"))
@@ -86,12 +86,12 @@ def digest(folder):
     return weights.read_json(weights.place(str(folder)).manifest)["digest"]
 
 
-def memory(folder):
-    return weights.Memory.of(str(folder), str(folder.parent / "memory"))
+def cache(folder):
+    return weights.DigestCache.of(str(folder), str(folder.parent / "cache"))
 
 
 def context(folder, full=False, quantization="ascend", release=None, peers=None, more=None, **inputs):
-    observed = observe(str(folder), full, 2, memory(folder))
+    observed = observe(str(folder), full, 2, cache(folder))
     plan = {"model": {"path": str(folder), "quantization": quantization, "architecture": CONFIG["architectures"][0]},
             "release": dict({"id": "v0.11.0rc1"}, **release or {})}
     observed.update(more or {})

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a run is started, watched and ended; what runs here is a shell script that leaves files as AISBench does."""
+"""Start, watch and remove a run; in place of AISBench a shell script writes the files that AISBench would write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.modules import ais_bench
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import job as ais_bench_job
 
 DONE = """\
 mkdir -p out/1/summary out/1/predictions/model/tmp out/1/logs/infer/model
@@ -33,8 +33,8 @@ sleep 600 & echo $! > child; wait
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Starts a job that runs the lines of a script; what was started is removed."""
-    monkeypatch.setattr(ais_bench, "JOBS", str(tmp_path / "job-"))
+    """Starts a job that runs the lines of a script; the jobs are removed after the test."""
+    monkeypatch.setattr(ais_bench_job, "JOBS", str(tmp_path / "job-"))
     monkeypatch.setenv("https_proxy", "http://proxy:1")
     data = tmp_path / "own.jsonl"
     data.write_text('{"question": "?", "answer": "!"}\n')
@@ -44,7 +44,7 @@ def start(tmp_path, monkeypatch):
         program = tmp_path / "program"
         program.write_text("#!/bin/sh\n" + script)
         program.chmod(0o755)
-        started = ais_bench.start(dict({
+        started = ais_bench_job.start(dict({
             "executable": str(program), "datasets": [{"name": "own", "path": str(data)}], "num_prompts": 0,
             "api_key": "secret", "load": None,
             "server": {"url": "http://h:1", "model": "m", "concurrency": 1, "maximum_tokens": 1}}, **options))
@@ -53,44 +53,44 @@ def start(tmp_path, monkeypatch):
 
     yield run
     for job in filter(None, jobs):
-        ais_bench.remove(job)
+        ais_bench_job.remove(job)
 
 
-def test_a_run_that_ended_gives_rows_counts_and_logs(start, monkeypatch):
+def test_a_finished_run_returns_rows_counts_and_logs(start, monkeypatch):
     monkeypatch.setenv("SCORE", "-")
-    found = ais_bench.watch(start(DONE)["job"], 20)
+    found = ais_bench_job.watch(start(DONE)["job"], 20)
     assert (found["running"], found["exit_code"]) == (False, 3)
     assert found["rows"] == [{"dataset": "own", "version": "1a", "metric": "accuracy", "mode": "gen", "model": "-"}]
     assert found["answers"] == {"own": {"answered": 2, "failed": 1}}
     assert found["log"][-3:] == ["red 1%", "2%", "why it failed"]
 
 
-def test_logs_of_tasks_are_read_when_a_score_is_missing_only(start, monkeypatch):
+def test_logs_of_tasks_are_only_read_if_a_score_is_missing(start, monkeypatch):
     monkeypatch.setenv("SCORE", "50.00")
-    assert "why it failed" not in ais_bench.watch(start(DONE)["job"], 20)["log"]
+    assert "why it failed" not in ais_bench_job.watch(start(DONE)["job"], 20)["log"]
 
 
-def test_no_proxy_is_on_the_way(start, monkeypatch):
+def test_no_proxy_is_used(start, monkeypatch):
     monkeypatch.setenv("SCORE", "1")
     job = start(DONE)["job"]
-    ais_bench.watch(job, 20)
+    ais_bench_job.watch(job, 20)
     with open(os.path.join(job, "log")) as log:
         environment = log.read()
     assert "https_proxy=" not in environment
     assert "no_proxy=*" in environment
 
 
-def test_a_run_is_watched_and_ended_with_all_its_processes(start):
+def test_a_run_is_removed_with_all_its_processes(start):
     job = start(RUNNING)["job"]
     assert os.stat(job).st_mode & 0o077 == 0
     until = time.monotonic() + 20
     while not os.path.exists(os.path.join(job, "child")) and time.monotonic() < until:
         time.sleep(0.05)
-    found = ais_bench.watch(job, 0)
+    found = ais_bench_job.watch(job, 0)
     assert found == {"running": True, "progress": {
         "model/own": {"status": "inferencing", "finish_count": 1, "total_count": 9}}}
-    child = ais_bench.read_number(os.path.join(job, "child"))
-    ais_bench.remove(job)
+    child = ais_bench_job.read_number(os.path.join(job, "child"))
+    ais_bench_job.remove(job)
     assert not os.path.exists(job)
     with pytest.raises(OSError, match="No such process"):
         os.kill(child, 0)
@@ -106,9 +106,9 @@ LOAD = {"requests": 3, "input_tokens": 8, "output_tokens": 2, "request_rate": 0,
         "tokenizer": "/t", "file": "", "warm_up": 1}
 
 
-def test_a_performance_run_gives_its_tables(start):
+def test_a_performance_run_returns_its_tables(start):
     job = start(MEASURED, load=LOAD, datasets=[])["job"]
-    found = ais_bench.watch(job, 20)
+    found = ais_bench_job.watch(job, 20)
     assert found["performance"]["totals"] == '{"Total Requests": {"total": 2}}'
     assert found["performance"]["latencies"].splitlines()[1] == "TTFT,total,1 ms"
     with open(os.path.join(job, "arguments")) as arguments:
@@ -118,13 +118,13 @@ def test_a_performance_run_gives_its_tables(start):
 
 def test_a_performance_run_without_tables(start, monkeypatch):
     monkeypatch.setenv("SCORE", "1")
-    assert ais_bench.watch(start(DONE, load=LOAD, datasets=[])["job"], 20)["performance"] == {
+    assert ais_bench_job.watch(start(DONE, load=LOAD, datasets=[])["job"], 20)["performance"] == {
         "totals": None, "latencies": None}
 
 
-def test_a_run_that_was_killed_has_ended(start):
+def test_a_killed_run_is_not_running(start):
     job = start("kill -9 $PPID; kill -9 $$")["job"]
-    found = ais_bench.watch(job, 20)
+    found = ais_bench_job.watch(job, 20)
     assert (found["running"], found["exit_code"], found["rows"]) == (False, None, [])
 
 
@@ -132,7 +132,7 @@ def test_a_run_that_was_killed_has_ended(start):
     ({"executable": "/none/ais_bench"}, "AISBench is not at /none/ais_bench"),
     ({"datasets": [{"name": "gsm8k", "path": "/none"}]}, "gsm8k lacks train.jsonl"),
 ])
-def test_nothing_is_started_without_program_or_data(start, tmp_path, options, problem):
+def test_nothing_is_started_without_executable_or_data(start, tmp_path, options, problem):
     started = start(DONE, **options)
     assert started["job"] is None
     assert problem in started["problem"]

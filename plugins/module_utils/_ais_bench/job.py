@@ -1,0 +1,243 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run of AISBench in the background: start it, check on it, read its results, remove it.
+
+A job is a private folder with the configuration, the output and the state of the run.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+import time
+from typing import TYPE_CHECKING, cast
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import (
+    BadData,
+    digest,
+    prepare,
+    prepare_prompts,
+    render,
+    render_performance,
+)
+from ansible_collections.ascend.vllm.plugins.module_utils._host import background
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import ServerWithKey
+
+    class AisBenchStart(TypedDict):
+        """A started job; ``job`` is None and ``problem`` has the reason if it could not be started.
+
+        ``data`` is ``{name of the dataset: digest of its files}``.
+        """
+
+        job: str | None
+        problem: str | None
+        data: dict[str, str]
+
+    class TaskProgress(TypedDict):
+        """The progress of a task as AISBench records it."""
+
+        status: str | None
+        finish_count: int | None
+        total_count: int | None
+
+    class AnswerCount(TypedDict):
+        """Requests of a task."""
+
+        answered: int
+        failed: int
+
+    class Performance(TypedDict):
+        """The tables of a performance run as AISBench wrote them: JSON and CSV, None if it wrote none."""
+
+        totals: str | None
+        latencies: str | None
+
+    class AisBenchObservation(TypedDict, total=False):
+        """The state of a job: ``progress`` by task while it is running, all other keys after its end."""
+
+        running: bool
+        progress: dict[str, TaskProgress]
+        exit_code: int | None
+        rows: list[tables.Row]
+        answers: dict[str, AnswerCount]
+        performance: Performance
+        log: list[str]
+
+JOBS = "/var/tmp/ascend-vllm-accuracy-"
+POLL_S = 0.5
+# Tasks at a time: MMLU and C-Eval have more than fifty, and each starts a Python process. AISBench refuses more than
+# 0.8 of the processors.
+WORKERS = max(1, min(4, int(0.8 * (os.cpu_count() or 1))))
+LOG_LINES = 12
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
+_RUN = 'echo $$ > pid; "$@" < /dev/null > log 2>&1; echo $? > exit.new; mv exit.new exit'
+
+
+def start(options: Mapping[str, Any]) -> AisBenchStart:
+    """Write the configuration and start AISBench.
+
+    :param options: options of ``ascend.vllm.ais_bench``.
+    """
+    if not os.access(options["executable"], os.X_OK):
+        return {"job": None, "problem": "AISBench is not at %s; accuracy_install installs it." % options["executable"],
+                "data": {}}
+    folder, prefix = os.path.split(JOBS)
+    job = tempfile.mkdtemp(prefix=prefix, dir=folder)
+    try:
+        text, arguments = _configure(options, job)
+    except BadData as error:
+        shutil.rmtree(job)
+        return {"job": None, "problem": str(error), "data": {}}
+    with open(os.path.join(job, "config.py"), "w") as config:
+        config.write(text)
+    command = [options["executable"], "config.py", "--work-dir", "out", *arguments]
+    # The server belongs to the cluster, so no proxy is used. Nothing is downloaded from a hub.
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    environment.update(NO_PROXY="*", no_proxy="*", TERM="dumb", HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1",
+                       HOME=job, LC_ALL="C.UTF-8")
+    background.start(["/bin/sh", "-c", _RUN, "sh", *command], job, environment)
+    return {"job": job, "problem": None, "data": {dataset["name"]: digest(dataset) for dataset in options["datasets"]}}
+
+
+def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
+    """The text of the configuration and the arguments that go with it; raises `BadData`."""
+    server = cast("ServerWithKey", dict(options["server"], api_key=options["api_key"]))
+    load = options["load"]
+    if load:
+        if load["file"]:
+            load = dict(load, file=prepare_prompts(load["file"], load["requests"], job))
+        return render_performance(server, load), [
+            "--mode", "perf", "--num-prompts", str(load["requests"]), "--num-warmups", str(load["warm_up"])]
+    arguments = ["--merge-ds", "--max-num-workers", str(WORKERS)]
+    if options["num_prompts"]:
+        arguments += ["--num-prompts", str(options["num_prompts"])]
+    return render(server, prepare(options["datasets"], job)), arguments
+
+
+def watch(job: str, wait_s: float) -> AisBenchObservation:
+    """The state of a job, after its end or ``wait_s`` seconds."""
+    until = time.monotonic() + wait_s
+    while _is_running(job) and time.monotonic() < until:
+        time.sleep(POLL_S)
+    if _is_running(job):
+        return {"running": True, "progress": _progress(job)}
+    rows = _read_summary(job)
+    return {"running": False, "exit_code": read_number(os.path.join(job, "exit")), "rows": rows,
+            "answers": _count_answers(job), "performance": _read_performance(job), "log": _read_logs(job, rows)}
+
+
+def remove(job: str) -> bool:
+    """Stop all processes of the job and remove its folder; False if there is no such folder."""
+    if not os.path.isdir(job):
+        return False
+    process = read_number(os.path.join(job, "pid"))
+    if process and not os.path.exists(os.path.join(job, "exit")):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(process, number)
+            except OSError:
+                break
+            time.sleep(1)
+    shutil.rmtree(job, ignore_errors=True)
+    return True
+
+
+def read_number(path: str) -> int | None:
+    """The number in a file; None if there is none."""
+    try:
+        with open(path) as stream:
+            return int(stream.read())
+    except (OSError, ValueError):
+        return None
+
+
+def _is_running(job: str) -> bool:
+    if os.path.exists(os.path.join(job, "exit")):
+        return False
+    process = read_number(os.path.join(job, "pid"))
+    if process is None:
+        return True  # just started
+    try:
+        with open("/proc/%d/stat" % process) as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _progress(job: str) -> dict[str, TaskProgress]:
+    """The progress by task, from those state files that are complete at this moment."""
+    found: dict[str, TaskProgress] = {}
+    for path in glob.glob(os.path.join(job, "out", "*", "status_tmp", "*.json")):
+        try:
+            with open(path) as stream:
+                notes = json.load(stream)
+        except (OSError, ValueError):
+            continue
+        for note in notes if isinstance(notes, list) else [notes]:
+            if isinstance(note, dict) and note.get("task_name"):
+                found[note["task_name"]] = {"status": note.get("status"), "finish_count": note.get("finish_count"),
+                                            "total_count": note.get("total_count")}
+    return found
+
+
+def _read_summary(job: str) -> list[tables.Row]:
+    text = _newest(os.path.join(job, "out", "*", "summary", "summary_*.csv"))
+    return tables.accuracy(text or "")
+
+
+def _read_performance(job: str) -> Performance:
+    """The tables of the only dataset of a performance run."""
+    load = os.path.join(job, "out", "*", "performances", "model", "load.")
+    return {"totals": _newest(load + "json"), "latencies": _newest(load + "csv")}
+
+
+def _newest(pattern: str) -> str | None:
+    """The content of the last file by name, None if there is none."""
+    paths = sorted(glob.glob(pattern))
+    if not paths:
+        return None
+    with open(paths[-1], encoding="utf-8") as stream:
+        return stream.read()
+
+
+def _count_answers(job: str) -> dict[str, AnswerCount]:
+    """Count requests: answered ones are in ``<task>.jsonl``, failed ones in ``<task>_failed.jsonl``."""
+    counts: dict[str, AnswerCount] = {}
+    for path in sorted(glob.glob(os.path.join(job, "out", "*", "predictions", "*", "*.jsonl"))):
+        name, failed = os.path.basename(path)[:-len(".jsonl")], False
+        if name.endswith("_failed"):
+            name, failed = name[:-len("_failed")], True
+        count = counts.setdefault(name, {"answered": 0, "failed": 0})
+        with open(path, encoding="utf-8") as stream:
+            for line in stream:
+                answered = not failed and json.loads(line).get("success", False)
+                count["answered" if answered else "failed"] += 1
+    return counts
+
+
+def _read_logs(job: str, rows: list[tables.Row]) -> list[str]:
+    """The last lines of the log, and of the logs of the tasks if a score is missing."""
+    paths = [os.path.join(job, "log")]
+    if not rows or any(score["score"] is None for score in tables.scores(rows)):
+        paths += sorted(glob.glob(os.path.join(job, "out", "*", "logs", "*", "*", "*.out")))
+    lines: list[str] = []
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                text = _CONTROL.sub("", stream.read().replace("\r", "\n"))
+        except OSError:
+            continue
+        lines += [line for line in text.splitlines() if line.strip()][-LOG_LINES:]
+    return lines

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Observe the model in a folder: its files, their digests, the differences from its manifest, and its content."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import inspect
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import (
+        Config,
+        Index,
+        Quantization,
+        Shard,
+    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import DigestCache, Fault, Manifest
+
+    class ModelFile(TypedDict):
+        """A file in the folder; ``size`` is in bytes, ``sha256`` is None if the manifest does not have the file."""
+
+        path: str
+        size: int
+        sha256: str | None
+
+    class WeightsObservation(TypedDict):
+        """The return values of ``ascend.vllm.weights_info``, see its documentation."""
+
+        path: str
+        real_path: str
+        files: list[ModelFile]
+        bytes: int
+        outside: list[str]
+        identity: str
+        digest: str
+        hashed_bytes: int
+        hashed_s: float
+        manifest: Manifest | None
+        manifest_path: str
+        faults: list[Fault]
+        shards: dict[str, Shard]
+        index: list[Index]
+        config: Config | None
+        tokenizer_class: str | None
+        quantization: Quantization | None
+        content_faults: list[str]
+
+
+def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsObservation:
+    """Observe the model in the folder ``path``.
+
+    :param full: hash every file, even those in the cache.
+    :param workers: how many files are hashed at a time.
+    :raises OSError: if a file cannot be read.
+    :raises ValueError: if the manifest is not JSON.
+    """
+    stats = files.list_model(path)
+    place = files.place(path)
+    manifest: Manifest | None = files.read_json(place.manifest)
+    # Other files than those of the manifest do not belong to the model.
+    listed = {entry["path"] for entry in manifest["files"]} if manifest else set(stats)
+    digests = files.digest_files(
+        path, {name: stats[name] for name in stats if name in listed}, cache, full, workers)
+    content = inspect(path, stats)
+    return {
+        "path": path,
+        "real_path": os.path.realpath(path),
+        "files": [{"path": name, "size": stats[name].st_size, "sha256": digests.sha256.get(name)}
+                  for name in sorted(stats)],
+        "bytes": sum(stat.st_size for stat in stats.values()),
+        "outside": files.list_outside(path, stats),
+        "identity": files.identify(stats),
+        "digest": files.model_digest(digests.sha256),
+        "hashed_bytes": digests.hashed_bytes,
+        "hashed_s": round(digests.seconds, 3),
+        "manifest": manifest,
+        "manifest_path": place.manifest,
+        "faults": files.compare(manifest["files"], stats, digests.sha256) if manifest else [],
+        "shards": content["shards"],
+        "index": content["index"],
+        "config": content["config"],
+        "tokenizer_class": content["tokenizer_class"],
+        "quantization": content["quantization"],
+        "content_faults": content["faults"],
+    }

@@ -1,0 +1,250 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cut a pasted terminal session with ``hccn_tool`` into answers, and parse each with the collection's parser.
+
+Real outputs are published as sessions with prompts, commands, and several queries or devices. The tool does not print
+which device answers, so the text is cut at the lines that only one query prints.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool
+
+TYPED = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "ping", "tls", "speed", "link_stat", "stat",
+         "optical", "fec", "vnic")
+
+
+def parse_session(text: str) -> dict:
+    """Return ``{"queries": [{"query", "device", "result"}]}``, one entry per answer.
+
+    ``query`` is ``other`` for a query that is not in `TYPED`; ``device`` is an int only where the text has it.
+    """
+    answers = [(answer, answer.result()) for answer in _split(text)]
+    answered = {answer.command for answer, result in answers if result is not None}
+    queries = []
+    for answer, result in answers:
+        if result is None and answer.command not in answered and answer.text.strip():
+            result = hccn_tool._error(answer.text.strip().splitlines()[0].strip())
+        if result is not None:
+            queries.append({"query": answer.query, "device": answer.device, "result": result})
+    _name_errors(queries)
+    return {"queries": queries}
+
+
+def without_commands(text: str) -> str:
+    """The text without the lines that hccn_tool did not print: commands and elisions."""
+    lines = hccn_tool.terminal_text.plain(text).split("\n")
+    return "\n".join(line for line in lines if _command(line) is None and not _ELISION.match(line))
+
+
+@dataclass(frozen=True, eq=False)
+class _Command:
+    """The shell command above an output; ``query`` is None if it is not a command of hccn_tool."""
+
+    query: str | None
+    device: int | None
+
+
+@dataclass
+class _Answer:
+    """The lines of one answer, without device prefixes; ``slots`` are the keys that it may have only once."""
+
+    query: str
+    command: _Command | None
+    error: bool = False
+    device: int | None = None
+    lines: list[str] = field(default_factory=list)
+    slots: set = field(default_factory=set)
+    open: bool = True
+
+    def __post_init__(self) -> None:
+        self.device = self.command.device if self.command else None
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def continues(self, body: str) -> bool:
+        """True if a line that several queries could print belongs to this answer."""
+        if self.query == "link":
+            return re.match(r"port [0-9]+\s*:", body) is not None
+        return self.query in _BLOCKS or (self.query == "link_stat" and body.startswith(("+-", "|")))
+
+    def result(self) -> dict | None:
+        """The parsed answer, an error as ``{"error"}``, or None if the lines hold neither."""
+        if self.error:
+            return hccn_tool._error(self.text.strip().splitlines()[0].strip())
+        row = re.search(r"^\s*\|\s*([0-9]{1,4})\s*\|", self.text, re.MULTILINE)
+        if row and self.query in ("speed", "link_stat"):  # Atlas 950
+            self.device = int(row.group(1))
+        try:
+            return hccn_tool.parse(self.query, self.text)
+        except hccn_tool.ParseError:
+            return None
+
+
+_ELISION = re.compile(r"\s*(?:[^:]+:\s*)?(?:\.{3,}|\u2026+)(?:\s+\.{3,})*\s*$")
+_PREFIX = re.compile(r"\s*\[(?:devid|device) ?([0-9]+)\] ?")
+_NAMES_DEVICE = re.compile(r"(?:dev_id:|device )([0-9]+)\b")
+_HCCN_COMMAND = re.compile(r"hccn_tool\s+(?:-i\s+(\S+)|-a)\s+-(\w+)(.*)")
+_PROMPT = re.compile(r"\s*(?:\([\w.-]+\)\s*)?(?:\[?[\w.-]+@[^#$>]*[#$>]|[#$])(?:\s|$)")
+_PROGRAM = re.compile(r"(?:sudo\s+)?(?:cat|pip3?|npu-smi|ls|ifconfig|ip|lspci|lsmod|uname|date|hostname|env)\s+\S")
+_OPTICAL_KEY = (r"present|temperature|[Hh]igh power enable reg|vendor [a-z ]+?|xsfp [a-z ]+?|manufact date code|Vcc"
+                r"(?: (?:High|Low) Thres)?|Temp (?:High|Low) Thres|[TR]xPower (?:High|Low) Thres|Tx Bias[0-9]?"
+                r"|[TR]x (?:Power[0-9]?|Lo[sL] Flag)|(?:Host|Media) SNR Lane[0-9]")
+# (query, line that only this query prints, whether one answer has several such lines); the first match decides. A line
+# that an answer has once (distinguished by the group `key`) starts the next answer if it appears again.
+_SIGNATURES = tuple((query, re.compile(pattern, re.ASCII), many) for query, pattern, many in (
+    ("link", r"link status\s*:\s*(?:UP|DOWN)$", False),
+    ("net_health", r"net health status\s*:", False),
+    ("ip", r"(?P<key>ipaddr|netmask)\s*:", False),
+    ("gateway", r"default gateway\s*:", False),
+    ("netdetect", r"netdetect (?:address|addr)\s*:", False),
+    ("lldp", r"(?P<key>Chassis ID TLV|Port ID TLV|Ifname)\b", False),
+    ("lldp", r"[A-Z][\w ]+ TLV$", True),
+    ("ping", r"(?P<key>device) [0-9]+ (?:PING6? |dev\s+EID )", False),
+    ("ping", r"recv (?:time out )?seq", True),
+    ("ping", r"[0-9]+ (?P<key>packets) transmitted", False),
+    ("tls", r"(?:dev_id:[0-9]+, )?tls switch ?\[", False),
+    ("tls", r"dev_id:[0-9]+, ", True),
+    ("speed", r"Speed:\s*(?:[0-9]+ Mb/s|Unknown!)$", False),
+    ("link_stat", r"(?P<key>current time|link up count|link down count|link change records)\b", False),
+    ("link_stat", r".*\s+LINK (?:UP|DOWN)$", True),
+    ("stat", r"(?P<key>packet statistics|(?:mac|roce|nic)_[a-z0-9_]+)\s*:", False),
+    ("optical", r"(?P<key>optical info|" + _OPTICAL_KEY + r")\s*:", False),
+    ("fec", r"fec mode\s*:", False),
+    ("vnic", r"(?P<key>vnic [a-z ]+?)\s*:", False),
+))
+# Answers that may continue with lines that have no signature.
+_BLOCKS = ("lldp", "ping", "tls", "stat", "optical")
+# Printed below the line with the reason, or alone if nothing more is known.
+_VAGUE_ERROR = re.compile(r"(?:Cmd|Command) execute failed!|Enter \[ hccn_tool -h \]")
+_ERROR_HINTS = (("no ip was preset", "ip"), ("no gateway was preset", "gateway"), ("ptical module", "optical"),
+                ("device health status", "net_health"), ("Certificate has", "tls"))
+
+
+def _split(text: str) -> list[_Answer]:
+    answers: list[_Answer] = []
+    command = None
+    pasted = _HCCN_COMMAND.search(text) is not None
+    for line in hccn_tool.terminal_text.plain(text).split("\n"):
+        line = line.rstrip()
+        current = answers[-1] if answers and answers[-1].open else None
+        started = _command(line)
+        if started is not None:
+            command = started
+            if current:
+                current.open = False
+        elif not line:
+            if current:
+                current.lines.append("")
+        elif not _ELISION.match(line) and not hccn_tool._NOISE.match(line):
+            foreign = pasted if command is None else command.query is None
+            _place(line, answers, current, command, foreign)
+    return [_retyped(answer) for answer in answers]
+
+
+def _command(line: str) -> _Command | None:
+    """The command that a line of a terminal shows, or None if the line is output."""
+    found = _HCCN_COMMAND.findall(line)
+    if len(found) == 1 and "hccn_tool" not in found[0][2]:
+        device, query, rest = found[0]
+        typed = query in TYPED and re.search(r"\s-g\b", rest)
+        return _Command(query if typed else "other", int(device) if re.match(r"[0-9]{1,4}$", device) else None)
+    if found:
+        return _Command("other", None)
+    return _Command(None, None) if _PROMPT.match(line) or _PROGRAM.match(line) else None
+
+
+def _place(line, answers, current, command, foreign) -> None:
+    """Add one line of output to the answer it belongs to, or start the next answer with it.
+
+    ``foreign``: another program may have printed the line, so only lines that hccn_tool alone prints are taken.
+    """
+    prefix = _PREFIX.match(line)
+    content = line[prefix.end():] if prefix else line
+    body = content.strip()
+    query, slot = _signature(body)
+    if query == "speed" and body != content:
+        query, slot = None, None  # the indented line of ethtool in the answer to -status
+    named = prefix or (_NAMES_DEVICE.match(body) if query in ("ping", "tls") else None)
+    device = int(named.group(1)) if named else None
+    error = False
+    if query is None:
+        if body == hccn_tool._DONE and current and current.query != "other":
+            current.open = False
+            return
+        failed = hccn_tool._ERROR.match(body) is not None
+        if current and (current.query == "ping" or (current.continues(body) and not failed)):
+            query = current.query
+        elif foreign:
+            return
+        else:
+            error = failed and not body.startswith("|")
+            query = command.query if command else "other"
+            slot = _slot(body)
+    if error:
+        query = next((hint for words, hint in _ERROR_HINTS if words in body), query)
+    if not _joins(current, query, slot, device, error, body):
+        current = _Answer(query, command, error)
+        answers.append(current)
+    if device is not None:
+        current.device = device
+    current.slots.add(slot)
+    current.lines.append(content)
+    current.open = body != hccn_tool._DONE
+
+
+def _signature(body: str) -> tuple[str | None, str | None]:
+    """(query, slot) of a line that only one query prints, else (None, None); slot None: the line may repeat."""
+    for query, pattern, many in _SIGNATURES:
+        match = pattern.match(body)
+        if match:
+            return query, None if many else match.groupdict().get("key") or query
+    return None, None
+
+
+def _slot(body: str) -> str | None:
+    """The key of a ``key: value`` line, by which a second answer of the same command is recognised."""
+    key, colon, _value = body.partition(":")
+    return key.strip() if colon and not body.startswith("|") else None
+
+
+def _joins(current, query, slot, device, error, body) -> bool:
+    """True if a line belongs to the current answer."""
+    if current is None or (device is not None and current.device not in (None, device)):
+        return False
+    if current.error or error:
+        return current.error and error and _VAGUE_ERROR.match(body) is not None
+    if query == "ping" and slot is None and "packets" in current.slots and body.startswith("recv"):
+        return False
+    return current.query == query and (slot is None or slot not in current.slots)
+
+
+def _retyped(answer: _Answer) -> _Answer:
+    """Correct the query where only all of the lines together show it."""
+    if answer.query == "link" and len([line for line in answer.lines if line.strip()]) > 1:
+        answer.query = "other"  # the port list of an Atlas 950
+    if answer.query == "other" and not answer.error:
+        tables = hccn_tool._tables(answer.lines)
+        if len(tables) == 1 and not hccn_tool._read_fields(answer.lines)["fields"]:
+            columns = set(tables[0][0])
+            if {"Link_Status", "Time_Stamp"} <= columns:
+                answer.query = "link_stat"
+            elif {"Speed", "Cap", "Width"} <= columns:
+                answer.query = "speed"
+    return answer
+
+
+def _name_errors(queries: list[dict]) -> None:
+    """Give errors of unknown origin the query of all the other answers, if those agree."""
+    known = {entry["query"] for entry in queries if "error" not in entry["result"]}
+    if len(known) == 1:
+        query = known.pop()
+        for entry in queries:
+            if entry["query"] == "other" and "error" in entry["result"]:
+                entry["query"] = query

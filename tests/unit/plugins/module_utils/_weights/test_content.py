@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The content of a model: its shards and index, its configuration, and the description of its quantization."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import (
+    QUANTIZATION_FILE,
+    describe_quantization,
+    inspect,
+)
+
+INDEX = "model.safetensors.index.json"
+
+
+def shard(*tensors):
+    """A safetensors file with tensors of one byte."""
+    header = json.dumps({name: {"dtype": "U8", "shape": [1], "data_offsets": [number, number + 1]}
+                         for number, name in enumerate(tensors)}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(len(tensors))
+
+
+def write(folder, **files):
+    for name, content in files.items():
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        (folder / name).write_bytes(data)
+    return inspect(str(folder), sorted(path.name for path in folder.iterdir()))
+
+
+def model(weight_map, total_size=3):
+    return {"a.safetensors": shard("x", "y"), "b.safetensors": shard("z"),
+            INDEX: {"metadata": {"total_size": total_size}, "weight_map": weight_map}}
+
+
+COMPLETE = {"x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors"}
+
+
+def test_a_complete_model(tmp_path):
+    content = write(tmp_path, **model(COMPLETE), **{
+        "config.json": {"architectures": ["Qwen"], "vision_config": {}, "transformers_version": "4.49.0",
+                        "quantization_config": {"quant_method": "ascend"}},
+        "tokenizer_config.json": {"tokenizer_class": "Qwen2Tokenizer"}})
+    assert content["shards"]["a.safetensors"] == {"tensor_bytes": 2, "tensors": 2, "error": None}
+    assert content["index"] == [{"path": INDEX, "shards": ["a.safetensors", "b.safetensors"], "tensors": 3,
+                                 "total_size": 3, "tensor_bytes": 3, "faults": []}]
+    assert content["config"] == {"architectures": ["Qwen"], "vision": True, "quantization_method": "ascend",
+                                 "transformers": "4.49.0"}
+    assert (content["tokenizer_class"], content["quantization"], content["faults"]) == ("Qwen2Tokenizer", None, [])
+
+
+@pytest.mark.parametrize(("weight_map", "fault", "tensor_bytes"), [
+    ({"x": "a.safetensors", "z": "b.safetensors"}, "a.safetensors has 1 tensors that model.safetensors.index.json does "
+     "not assign to it (first: y)", 3),
+    ({**COMPLETE, "w": "b.safetensors"}, "b.safetensors lacks 1 tensors that model.safetensors.index.json assigns to "
+     "it (first: w)", 3),
+    ({**COMPLETE, "w": "c.safetensors"}, "model.safetensors.index.json names the shard c.safetensors, which does not "
+     "exist", None),
+    ({}, "model.safetensors.index.json has no weight_map", None),
+])
+def test_an_index_that_differs_from_the_shards(tmp_path, weight_map, fault, tensor_bytes):
+    (index,) = write(tmp_path, **model(weight_map))["index"]
+    assert index["faults"] == [fault]
+    assert index["tensor_bytes"] == tensor_bytes
+
+
+def test_what_cannot_be_read_is_a_fault(tmp_path):
+    content = write(tmp_path, **{"a.safetensors": b"short", "config.json": b"{", QUANTIZATION_FILE: []})
+    assert content["shards"]["a.safetensors"]["error"].startswith("it has 5 bytes")
+    assert content["config"] is None
+    assert content["faults"][0].startswith("config.json cannot be read: ")
+    assert content["faults"][1] == f"{QUANTIZATION_FILE} is not a JSON object"
+    assert content["quantization"] == {"type": None, "version": None, "types": {}, "prefixes": {}, "mixed": []}
+
+
+def test_the_parts_of_a_fused_layer_have_one_type():
+    description = {"model_quant_type": "W8A8", "version": "1.0.0", "group_size": 0}
+    for number, kinds in enumerate((("W8A8", "W8A8", "W8A8"), ("W8A8", "FLOAT", "W8A8"))):
+        for part, kind in zip(("q_proj", "k_proj", "v_proj"), kinds):
+            description[f"model.layers.{number}.self_attn.{part}.weight"] = kind
+    description["visual.blocks.0.mlp.up_proj.weight"] = "FLOAT"
+    found = describe_quantization(description)
+    assert (found["type"], found["version"]) == ("W8A8", "1.0.0")
+    assert found["types"] == {"W8A8": 5, "FLOAT": 2}
+    assert found["prefixes"] == {"model.layers": 6, "visual": 1}
+    assert found["mixed"] == [
+        "model.layers.1.self_attn: q_proj, k_proj, v_proj have the types FLOAT, W8A8"]
