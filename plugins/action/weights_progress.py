@@ -12,6 +12,9 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.color import ANSIBLE_COLOR
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
+
 # Between two polls, a share of the time that has gone by: many transfers are over soon, and long ones need no haste.
 LEAST_PAUSE_S, MOST_PAUSE_S, SHARE = 0.3, 10, 0.05
 LOST_S = 60
@@ -43,7 +46,7 @@ class ActionModule(ActionBase):
             except AnsibleConnectionFailure as error:
                 if time.monotonic() - answered > LOST_S:
                     # Not as unreachable: then the role could not record it.
-                    lost = f"{task_vars['inventory_hostname']} has not answered for {LOST_S} s: {first_line(error)}"
+                    lost = f"{task_vars['inventory_hostname']} has not answered for {LOST_S} s: {error_line(error)}"
                     return {"failed": True, "msg": lost + "; the next run resumes what it has by then"}
                 found = {"running": True}
             found["seconds"] = round(time.monotonic() - started, 1)
@@ -62,14 +65,9 @@ class ActionModule(ActionBase):
     def _ended(found, container):
         if not found["exit_code"]:
             return found
-        last = (found["output"].splitlines() or ["it printed nothing"])[-1]
+        last = last_line(found["output"]) or "it printed nothing"
         killed = " (killed, as the kernel does for lack of memory)" if found["exit_code"] == KILLED else ""
         return dict(found, failed=True, msg=f"{container} ended with exit code {found['exit_code']}{killed}: {last}")
-
-
-def first_line(error):
-    """The first line of an error's text."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class Meter:

@@ -8,6 +8,7 @@ A stage without a file is ``not_run``; it never counts as passed.
 
 from __future__ import annotations
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 
 SCHEMA = "ascend.vllm/report/v1"
@@ -75,9 +76,7 @@ def table(report):
     header = ["host", *contract.STAGES]
     rows = [[host] + [_MARKS[cells[stage]["status"]] for stage in contract.STAGES]
             for host, cells in report["hosts"].items()]
-    rows.insert(0, header)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return _text.table([header, *rows])
 
 
 def to_markdown(report):

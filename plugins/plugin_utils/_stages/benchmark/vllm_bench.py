@@ -18,6 +18,7 @@ import zlib
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import bind_mount, docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
 
@@ -223,9 +224,9 @@ def client(plan, instance, argv, inputs):
 
     :param instance: the one whose mounts and key the client shares; what it measures is in its arguments.
     """
-    mounts = [(mount["source"], mount["target"]) for mount in instance["mounts"] if mount["origin"] in CLIENT_MOUNTS]
+    mounts = [dict(mount, read_only=True) for mount in instance["mounts"] if mount["origin"] in CLIENT_MOUNTS]
     if inputs["benchmark_dataset_path"]:
-        mounts.append((inputs["benchmark_dataset_path"], DATASET_TARGET))
+        mounts.append(bind_mount(inputs["benchmark_dataset_path"], "file", DATASET_TARGET, origin="site"))
     return {
         "name": client_name(instance),
         "image": inputs["benchmark_client_image"] or plan["image"]["reference"],
@@ -240,8 +241,7 @@ def client(plan, instance, argv, inputs):
         "network_mode": "host",
         "env": CLIENT_ENVIRONMENT,
         "labels": {labels.BENCHMARK_CLIENT: instance["name"]},
-        "mounts": [{"type": "bind", "source": source, "target": target, "read_only": True}
-                   for source, target in mounts],
+        "mounts": docker_mounts(mounts),
         "cap_drop": instance["cap_drop"],
         "security_opts": ["no-new-privileges"],
         "log_driver": "json-file",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces
 
 NAME = "ascend-vllm-hccl-probe"
@@ -125,8 +126,7 @@ def arguments(plan, inputs, group, interfaces, host, sources):
             "PROBE_ITERATIONS": str(inputs["hccl_collective_iterations"]),
         },
         "devices": ["%s:%s:rwm" % (device, device) for device in npus + hardware["shared_devices"]],
-        "mounts": [{"type": "bind", "source": one["source"], "target": one["target"], "read_only": one["read_only"]}
-                   for one in mounts],
+        "mounts": docker_mounts(mounts),
         "network_mode": "host",
         "shm_size": "1g",
         "log_driver": "json-file",

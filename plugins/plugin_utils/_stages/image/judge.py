@@ -13,6 +13,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import 
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 CHECKS = (
     Check("release_architecture", CRITICAL, "The release has images for the node's processor",
@@ -79,7 +80,7 @@ def judge(context):
         _before(checks, context)
         return checks.as_list()
     if context.failure:
-        checks.expect("obtained", False, "the image on the node", "an error", message=_last_line(context.failure))
+        checks.expect("obtained", False, "the image on the node", "an error", message=reason_line(context.failure))
     if checks.expect("present", image is not None, plan["image"]["reference"],
                      image["id"] if image else "no such image"):
         checks.expect("architecture", image["architecture"] == engine["architecture"], engine["architecture"],
@@ -134,10 +135,6 @@ def _free_space(checks, engine, inputs, folder, archive):
         free = folder["free_bytes"] / 2.0**30
         checks.expect("free_space", free >= copy, "%.1f GiB" % copy, "%.1f GiB" % free, subject=folder["path"],
                       message="%s has %.1f GiB free, the copy of the archive takes %.1f" % (folder["path"], free, copy))
-
-
-def _last_line(error):
-    return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "no reason was given")
 
 
 def _versions(checks, probe, release):

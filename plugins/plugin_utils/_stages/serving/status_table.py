@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import deployment
 
 COLUMNS = ("host", "instance", "container", "state", "running", "waiting", "KV cache", "NPUs", "up for", "plan",
@@ -74,6 +75,4 @@ def duration(seconds):
 
 def table(found):
     """Return rows under their heads as lines of plain text."""
-    lines = [list(COLUMNS)] + [list(row) for row in found]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+    return _text.table([COLUMNS, *found])

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import QUANTIZATION_FILE
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import fault_sentence
+from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 CHECKS = (
     Check("staged", CRITICAL, "The model was brought to the node",
@@ -88,7 +92,7 @@ def judge(context):
     plan, observed, inputs = context.plan, context.observed, context.inputs
     if context.failure:
         checks.expect("staged", False, "the whole model in %s" % plan["model"]["path"], "an error",
-                      message=_last_line(context.failure))
+                      message=reason_line(context.failure))
     if context.measured.get("stager"):
         _shared(checks, context)
     if not checks.expect("present", bool(observed.get("files")), "a model in %s" % plan["model"]["path"],
@@ -101,10 +105,6 @@ def judge(context):
     _tokenizer(checks, observed, plan)
     _same_on_all_nodes(checks, context)
     return checks.as_list()
-
-
-def _last_line(error):
-    return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "no reason was given")
 
 
 def _shared(checks, context):
@@ -233,11 +233,7 @@ def _same_on_all_nodes(checks, context):
     own = (context.observed["manifest"] or {}).get("digest")
     if own is None or len(digests) < 2:
         return
-    counts = {}
-    for digest in digests.values():
-        counts[digest] = counts.get(digest, 0) + 1
-    # A tie shows on every host.
-    agreed = [digest for digest in counts if counts[digest] == max(counts.values())]
     others = sorted(host for host in digests if digests[host] != own)
-    checks.expect("same_on_all_nodes", agreed == [own], "the model of most nodes", own,
+    # A tie fails on every host.
+    checks.expect("same_on_all_nodes", majority(Counter(digests.values())) == own, "the model of most nodes", own,
                   message="the model is another than that of %s" % ", ".join(others) if others else None)
