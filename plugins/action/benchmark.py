@@ -336,7 +336,8 @@ class ActionModule(ClientsMixin, StageAction):
 
     def _pause(self, instance, state):
         self.call("ascend.vllm.benchmark_pause", service=instance["name"], client=vllm_bench.client_name(instance),
-                     state=state, grace=self.inputs["benchmark_offline_guard_s"])
+                  state=state, grace_s=self.inputs["benchmark_offline_guard_s"],
+                  docker_socket=self.context.plan["docker_socket"])
 
     def _restore(self, plan, instance):
         """Start the service again and wait until it answers under its name; True when it does."""

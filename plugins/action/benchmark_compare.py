@@ -13,6 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
@@ -44,7 +45,8 @@ class ActionModule(ActionBase):
             table = _figures(rows)
         if not rows:
             raise AnsibleActionFail(f"{args['before']} and {args['after']} have no metric in common.")
-        self._display.display("\n".join([*_aligned(table), "", _verdict(holds, "scores" in before, args)]))
+        lines = [*_text.table(table, right=range(1, 4)), "", _verdict(holds, "scores" in before, args)]
+        self._display.display("\n".join(lines))
         return {"changed": False, "rows": rows, "holds": holds}
 
 
@@ -99,9 +101,3 @@ def _verdict(holds: bool, of_scores: bool, args: Mapping[str, Any]) -> str:
         return f"No score is more than {limit}." if holds else f"A score is more than {limit}."
     limit = f"{args['minimum_ratio']:g} times the first"
     return f"The output throughput is at least {limit}." if holds else f"The output throughput is below {limit}."
-
-
-def _aligned(table: Sequence[Line]) -> list[str]:
-    widths = [max(len(row[column]) for row in table) for column in range(4)]
-    return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:4], widths[1:])),
-                       row[4]]).rstrip() for row in table]

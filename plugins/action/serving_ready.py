@@ -16,7 +16,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import arguments
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import state_arguments
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 # Seconds that one module call may wait, and that a completion may take: the first one after a start is slow.
@@ -36,7 +36,7 @@ class ActionModule(StageAction):
         if self.context.plan["group"]:
             return self._wait_together(GroupNotes(self.records, self.context.plan["group"]))
         for seen, waited, left in self._looks(WINDOW_S):
-            if not seen or seen["settled"] or seen["engine_error"] or self._task.check_mode or left <= 0:
+            if not seen or seen["settled"] or seen["docker_engine_error"] or self._task.check_mode or left <= 0:
                 return {"changed": False, "seconds": waited, "failed_instances": _failed(seen), "ready": _ready(seen)}
         return None
 
@@ -70,9 +70,8 @@ class ActionModule(StageAction):
 
     def _looks(self, window_s):
         """Yield (what is seen or None from a lost node, seconds waited, seconds left) without end."""
-        request = arguments(self.context.plan, self.inputs)
-        request.update(interval_s=min(window_s, self.inputs["serving_ready_interval_s"]), mounts=[], devices=[],
-                       ports=[], weights=None, addresses=False)
+        request = state_arguments(self.context.plan, self.inputs)
+        request.update(interval_s=min(window_s, self.inputs["serving_ready_interval_s"]))
         started = time.monotonic()
         deadline = started + self.inputs["serving_ready_timeout_s"]
         told = {}
@@ -96,7 +95,8 @@ class ActionModule(StageAction):
         for instance in self.context.plan["instances"]:
             self._display.display(f"{self.host} {instance['name']}: stopped with its group")
             stopped = self._execute_module("community.docker.docker_container", module_args={
-                "name": instance["name"], "state": "stopped", "stop_timeout": self.inputs["serving_stop_timeout_s"],
+                "docker_host": "unix://" + self.context.plan["docker_socket"], "name": instance["name"],
+                "state": "stopped", "stop_timeout": self.inputs["serving_stop_timeout_s"],
                 "comparisons": {"*": "ignore"}}, task_vars=self.task_vars)
             changed = changed or bool(stopped.get("changed"))
         return changed

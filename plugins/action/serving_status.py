@@ -8,7 +8,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import status_table
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import arguments
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import state_arguments
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
 
@@ -18,11 +18,10 @@ class ActionModule(StageAction):
     def run(self, tmp=None, task_vars=None):
         """Return the rows of this host, or print those of all."""
         self.begin(tmp, task_vars or {}, stage="serving", show={"type": "list", "elements": "list"},
-                   balancers={"type": "list", "elements": "dict", "default": []})
+                    balancers={"type": "list", "elements": "dict", "default": []})
         if self.args["show"] is not None:
             return self._show(self.args["show"], self.args["balancers"])
-        request = arguments(self.context.plan, self.inputs)
-        request.update(mounts=[], devices=[], ports=[], weights=None, load=True)
+        request = dict(state_arguments(self.context.plan, self.inputs), load=True)
         try:
             seen = self.call("ascend.vllm.serving_info", **request)
         except AnsibleConnectionFailure:

@@ -28,8 +28,9 @@ class ActionModule(ActionBase):
             "timeout_s": {"type": "float", "required": True},
             "devices": {"type": "list", "elements": "int", "default": []},
         })
-        inputs = role_inputs(self._templar, task_vars, "serving", "balancer")
+        inputs = role_inputs(self._templar, task_vars, "serving", "balancer", "plan")
         host = task_vars["inventory_hostname"]
+        self._docker = {"docker_socket": inputs["plan_docker_socket"]}
         outcome, started, told = {"changed": False}, time.monotonic(), None
         while True:
             if args["until"] == "requests_done":
@@ -60,15 +61,15 @@ class ActionModule(ActionBase):
         return outcome
 
     def _containers(self, inputs, task_vars):
-        seen = self._observe("ascend.vllm.serving_info", {"instances": [], "load": True}, task_vars)
-        if seen["engine_error"]:
-            raise AnsibleActionFail(f"{task_vars['inventory_hostname']}: {seen['engine_error']}")
+        seen = self._observe("ascend.vllm.serving_info", {"instances": [], "load": True, **self._docker}, task_vars)
+        if seen["docker_engine_error"]:
+            raise AnsibleActionFail(f"{task_vars['inventory_hostname']}: {seen['docker_engine_error']}")
         return replacement.deployment(seen["containers"], inputs["serving_container_name"])
 
     def _held(self, devices, idle_hbm_mb, task_vars):
         if not devices:
             return []
-        return drain.npus_held(self._observe("ascend.vllm.npu_info", {}, task_vars), devices, idle_hbm_mb)
+        return drain.npus_held(self._observe("ascend.vllm.npu_info", self._docker, task_vars), devices, idle_hbm_mb)
 
     def _observe(self, module, arguments, task_vars):
         seen = self._execute_module(module, module_args=arguments, task_vars=task_vars)

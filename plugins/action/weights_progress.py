@@ -14,6 +14,9 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.color import ANSIBLE_COLOR
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
+
 # The pause between two polls is a share of the elapsed time: many transfers are short, and long ones need few polls.
 MINIMUM_PAUSE_S, MAXIMUM_PAUSE_S, PAUSE_SHARE = 0.3, 10, 0.05
 LOST_S = 60
@@ -32,11 +35,12 @@ class ActionModule(ActionBase):
             "folder": {"type": "path", "required": True},
             "total_bytes": {"type": "int", "default": 0},
             "done": {"type": "str", "default": ""},
+            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "interval_s": {"type": "int", "default": 10},
             "timeout_s": {"type": "int", "default": 86400},
         })
         meter = Meter(task_vars["inventory_hostname"], args["total_bytes"], args["interval_s"], self._display.display)
-        poll = {name: args[name] for name in ("container", "folder", "done")}
+        poll = {name: args[name] for name in ("container", "folder", "done", "docker_socket")}
         started = answered = time.monotonic()
         while True:
             try:
@@ -45,7 +49,7 @@ class ActionModule(ActionBase):
             except AnsibleConnectionFailure as error:
                 if time.monotonic() - answered > LOST_S:
                     # Failed, not unreachable, so that the role can record it.
-                    lost = f"{task_vars['inventory_hostname']} has not responded for {LOST_S} s: {first_line(error)}"
+                    lost = f"{task_vars['inventory_hostname']} has not responded for {LOST_S} s: {error_line(error)}"
                     return {"failed": True, "msg": lost + "; the next run resumes the transfer"}
                 found = {"running": True}
             found["seconds"] = round(time.monotonic() - started, 1)
@@ -64,14 +68,9 @@ class ActionModule(ActionBase):
     def _finished(found: dict[str, Any], container: str) -> dict[str, Any]:
         if not found["exit_code"]:
             return found
-        last = (found["output"].splitlines() or ["it printed nothing"])[-1]
+        last = last_line(found["output"]) or "it printed nothing"
         killed = " (killed, as the kernel does when memory runs out)" if found["exit_code"] == KILLED else ""
         return dict(found, failed=True, msg=f"{container} exited with code {found['exit_code']}{killed}: {last}")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of the text of an error."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class Meter:

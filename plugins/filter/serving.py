@@ -8,6 +8,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import topology
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group, replacement
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import patch as patching
 
@@ -21,12 +22,8 @@ def patched(text, patch):
 
 
 def bind_mounts(instance):
-    """Return the mounts of an instance as community.docker.docker_container takes them.
-
-    A mount of type bind fails when its source does not exist, where a volume would create an empty folder.
-    """
-    return [{"type": "bind", "source": mount["source"], "target": mount["target"], "read_only": mount["read_only"]}
-            for mount in instance["mounts"]]
+    """Return the mounts of an instance as community.docker.docker_container takes them."""
+    return docker_mounts(instance["mounts"])
 
 
 def container_environment(instance, observed):

@@ -137,31 +137,38 @@ completion:
       returned: on error
 """
 
+from typing import TYPE_CHECKING
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.ascend.vllm.plugins.module_utils._host import holders
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer
+
 SOCKET_TIMEOUT_S = 5
 
 
-def complete(params):
+def complete(params: dict[str, Any]) -> Answer:
     """Return the answer to one completion of one token."""
     server = Server(params["url"], params["api_key"], params["timeout_s"])
     return server.ask({"endpoint": "/v1/completions", "body": {
         "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
 
 
-def holder(port):
-    """Return who else than the balancer listens on a port, such as ``process 111 (sshd)``, or None."""
-    found = holders.holders({port})[0].get(port)
+def holder(port: int) -> str | None:
+    """Return which process other than the balancer listens on a port, such as ``process 111 (sshd)``, or None."""
+    found = holders.open_files([port])[0].get(port)
     if found is None or any(unit in found["cgroup"] for unit in haproxy.UNITS):
         return None
-    return "process %s (%s)" % (found["pid"], found["process"]) if found["pid"] else "a process not of this host"
+    return holders.describe_holder({"pid": found["pid"], "process": found["process"], "container": None})
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         "socket": {"type": "path", "default": haproxy.SOCKET},
         "url": {"type": "str"},
@@ -171,7 +178,7 @@ def main():
         "timeout_s": {"type": "float", "default": 20},
     })
     port = module.params["port"]
-    found = {"error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
+    found: dict[str, Any] = {"error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
     try:
         found["servers"] = haproxy.servers(haproxy.asker(module.params["socket"], SOCKET_TIMEOUT_S))
         if module.params["url"]:

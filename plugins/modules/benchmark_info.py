@@ -6,29 +6,33 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: benchmark_info
-short_description: Tell how a benchmark client is doing, what it left, and which service it measured
+short_description: Return how far a benchmark client is, its result, and which service it measured
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Describes the container of the service, and the client's container with the end of its log.
-  - With O(wait) it returns as soon as the client has ended, so that one call watches for a while.
+  - With O(wait_s) it returns as soon as the client has ended, so that one call watches for a while.
   - The result is read out of the client's file system, so nothing is left on the node.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
 options:
   service:
     description: The name of the service's container.
     type: str
     required: true
-  weights:
-    description: The file whose digest stands for the weights, such as their manifest.
+  model_path:
+    description: The folder of the model, whose manifest is read. A link is resolved on the node.
     type: path
-  driver:
+  driver_version_file:
     description: The C(version.info) of the driver.
     type: path
   client:
     description: The name of the client's container.
     type: str
-  wait:
+  wait_s:
     description: Seconds to wait for the client to end.
     type: float
     default: 0
@@ -39,10 +43,6 @@ options:
     description: A larger result is not read.
     type: int
     default: 4194304
-attributes:
-  check_mode:
-    support: full
-    description: Nothing is changed.
 """
 
 EXAMPLES = r"""
@@ -50,21 +50,22 @@ EXAMPLES = r"""
   ascend.vllm.benchmark_info:
     service: vllm-ascend-qwen25-vl
     client: vllm-ascend-qwen25-vl-benchmark
-    wait: 10
+    wait_s: 10
     result: /tmp/ascend-vllm-benchmark.json
 """
 
 RETURN = r"""
 service:
-  description: >-
-    C(id), C(image), C(running), C(started_at), C(restarts) and C(labels) of the container, SHA-256 of the weights' file
-    and of the driver's; null when there is no such container.
+  description:
+    - The container of the service, or null when there is none. Beside its C(id), C(image), C(running), C(started_at),
+      C(restarts) and C(labels) also C(weights) and C(driver), the SHA-256 of the manifest of the model and of the
+      driver's version file; null for a file that is not there.
   type: dict
   returned: success
 client:
-  description: >-
-    C(running), C(exit_code), the end of the C(log), and C(ended_at) in seconds since 1970; null when there is no such
-    container.
+  description:
+    - C(running), C(exit_code), C(error), the end of the C(log), and C(ended_at) in seconds since 1970. Null when there
+      is no such container.
   type: dict
   returned: success
 result:
@@ -73,116 +74,92 @@ result:
   returned: success
 """
 
-import calendar
 import hashlib
-import io
-import json
-import tarfile
 import time
+from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
-LOG_LINES = "60"
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import place
+
+if TYPE_CHECKING:
+    from typing import Any
+
+DOCKER_TIMEOUT_S = 20
+LOG_LINES = 60
 POLL_S = 0.5
 
 
-def ask(module, *arguments):
-    """The output of a docker command, None when it fails."""
-    status, output, _errors = module.run_command([module.get_bin_path("docker", required=True), *arguments])
-    return None if status else output
+def service_of(docker: DockerEngine, name: str, model_path: str | None,
+               driver_version_file: str | None) -> dict[str, Any] | None:
+    """Return what identifies the server: its container, its image, and digests of what it reads; None without one."""
+    found = containers.inspect(docker, name)
+    if found is None:
+        return None
+    return {**{key: found[key] for key in ("id", "image", "running", "started_at", "restarts", "labels")},
+            "weights": digest(place(model_path).manifest) if model_path else None,
+            "driver": digest(driver_version_file) if driver_version_file else None}
 
 
-def describe(module, name):
-    """The container as the engine describes it, None when there is none."""
-    output = ask(module, "inspect", "--type", "container", name)
-    return json.loads(output)[0] if output else None
-
-
-def service_of(module, options):
-    """Who serves: the container, its image, and digests of what it reads."""
-    found = describe(module, options["service"])
-    return found and {
-        "id": found["Id"],
-        "image": found["Image"],
-        "running": found["State"]["Running"],
-        "started_at": found["State"]["StartedAt"],
-        "restarts": found["RestartCount"],
-        "labels": found["Config"]["Labels"] or {},
-        "weights": digest(options["weights"]),
-        "driver": digest(options["driver"]),
-    }
-
-
-def digest(path):
-    """SHA-256 of a small file, None when it is not there."""
+def digest(path: str) -> str | None:
+    """Return the SHA-256 of a small file, None when it is not there."""
     try:
         with open(path, "rb") as stream:
             return hashlib.sha256(stream.read()).hexdigest()
-    except (OSError, TypeError):
+    except OSError:
         return None
 
 
-def client_of(module, name, wait):
-    """The client once it has ended, or after the time that was given for it."""
-    until = time.monotonic() + wait
+def client_of(docker: DockerEngine, name: str, wait_s: float) -> dict[str, Any] | None:
+    """Return the client as soon as it has ended, or when the time is over; None without one."""
+    until = time.monotonic() + wait_s
     while True:
-        found = describe(module, name)
-        if not found or not found["State"]["Running"] or time.monotonic() >= until:
+        found = containers.inspect(docker, name)
+        if found is None:
+            return None
+        if not found["running"] or time.monotonic() >= until:
             break
         time.sleep(POLL_S)
-    if not found:
-        return None
     # A progress bar is one line of many carriage returns.
-    docker = module.get_bin_path("docker", required=True)
-    _status, output, errors = module.run_command([docker, "logs", "--tail", LOG_LINES, name])
-    lines = (output + errors).replace("\r", "\n").splitlines()
+    lines = docker.log(found["id"], LOG_LINES).replace("\r", "\n").splitlines()
     return {
-        "running": found["State"]["Running"],
-        "exit_code": None if found["State"]["Running"] else found["State"]["ExitCode"],
-        "ended_at": None if found["State"]["Running"] else seconds(found["State"]["FinishedAt"]),
-        "error": found["State"]["Error"] or None,
-        "log": [line for line in lines if line.strip()][-int(LOG_LINES):],
+        "running": found["running"],
+        "exit_code": None if found["running"] else found["exit_code"],
+        "ended_at": None if found["running"] else found["finished_s"],
+        "error": found["error"],
+        "log": [line for line in lines if line.strip()][-LOG_LINES:],
     }
 
 
-def seconds(text):
-    """Seconds since 1970 of a time of Docker's, such as 2026-11-25T19:05:22.123456789Z."""
-    whole, _dot, fraction = text.rstrip("Z").partition(".")
-    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float("0." + (fraction or "0"))
-
-
-def read_result(module, name, path, maximum):
-    """One file out of a container that has ended, None when it is not there; a tar stream, so bytes."""
-    docker = module.get_bin_path("docker", required=True)
-    status, stream, _errors = module.run_command([docker, "cp", "%s:%s" % (name, path), "-"], encoding=None)
-    if status:
-        return None
-    with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
-        member = archive.next()
-        if member is None or not member.isfile():
-            return None
-        if member.size > maximum:
-            module.fail_json(msg="The result %s has %d bytes, more than the %d that are read." % (
-                path, member.size, maximum))
-        return archive.extractfile(member).read().decode("utf-8", "replace")
-
-
-def main():
-    module = AnsibleModule(supports_check_mode=True, argument_spec={
-        "service": {"type": "str", "required": True},
-        "weights": {"type": "path"},
-        "driver": {"type": "path"},
-        "client": {"type": "str"},
-        "wait": {"type": "float", "default": 0},
-        "result": {"type": "str"},
-        "maximum_bytes": {"type": "int", "default": 4 * 1024 * 1024},
-    })
-    options = module.params
-    client = client_of(module, options["client"], options["wait"]) if options["client"] else None
+def observe(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the module returns; raises DockerError."""
+    docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
+    client = client_of(docker, options["client"], options["wait_s"]) if options["client"] else None
     result = None
     if client and not client["running"] and options["result"]:
-        result = read_result(module, options["client"], options["result"], options["maximum_bytes"])
-    module.exit_json(changed=False, service=service_of(module, options), client=client, result=result)
+        content = docker.read_file(options["client"], options["result"], options["maximum_bytes"])
+        result = None if content is None else content.decode("utf-8", "replace")
+    service = service_of(docker, options["service"], options["model_path"], options["driver_version_file"])
+    return {"service": service, "client": client, "result": result}
+
+
+def main() -> None:
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "service": {"type": "str", "required": True},
+        "model_path": {"type": "path"},
+        "driver_version_file": {"type": "path"},
+        "client": {"type": "str"},
+        "wait_s": {"type": "float", "default": 0},
+        "result": {"type": "str"},
+        "maximum_bytes": {"type": "int", "default": 4 * 1024 * 1024},
+        "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+    })
+    try:
+        module.exit_json(changed=False, **observe(module.params))
+    except DockerError as error:
+        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,12 @@ author:
 description:
   - Runs the vendor's tools, reads the kernel log, the host's state and the state and logs of this collection's
     containers, each within a time limit and side by side, and packs the texts into one archive on the node.
+  - Containers are taken in every state, also those that have exited and those that an upgrade keeps.
   - Secrets are masked before anything is written.
-  - The logs are triaged; causes come back ranked.
+  - The logs are triaged, and the likely causes returned, the most likely one first.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._docker
 options:
   path:
     description: The archive to write, a C(.tar.gz). Only root can read it.
@@ -24,19 +28,26 @@ options:
     description: How many lines of each container's log are taken, from its end.
     type: int
     default: 5000
-  timeout:
-    description: Seconds that one tool may take.
+  timeout_s:
+    description: Seconds that one tool, and one answer of Docker, may take.
     type: int
     default: 20
   npus:
-    description: The NPUs whose network port is asked for its state.
+    description: The NPUs whose network port is queried, as the numbers N of C(/dev/davinciN).
     type: list
     elements: int
     default: []
+  driver_path:
+    description: Where the driver is installed.
+    type: path
+    default: /usr/local/Ascend/driver
 attributes:
   check_mode:
     support: full
-    description: Everything is collected and triaged, and no archive is written.
+    details:
+      - Everything is collected and triaged, and no archive is written.
+  diff_mode:
+    support: none
 """
 
 EXAMPLES = r"""
@@ -52,7 +63,9 @@ path:
   type: str
   returned: success
 files:
-  description: The files in it, with the exit code of the command that each came from (null for a time-out).
+  description: >-
+    The files in it, with the exit code of the command that each came from; 0 for what was read, null for a time-out and
+    for what could not be read.
   type: dict
   returned: success
 diagnosis:
@@ -74,13 +87,31 @@ import subprocess
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, labels
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
-INSTANCE_LABEL = "ascend.vllm.instance"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypedDict
+
+    # A text and the exit code of its command: 0 for what was read, None where there was no answer.
+    Collected = tuple[str, int | None]
+
+    class Diagnosis(TypedDict):
+        """A likely cause."""
+
+        cause: str
+        evidence: str | None
+        remedy: str
+        source: str  # the file of the bundle that names it
+
 
 COMMANDS = {
     "npu-smi-info.txt": ["npu-smi", "info"],
@@ -92,20 +123,17 @@ COMMANDS = {
     "routes.txt": ["ip", "route"],
     "listeners.txt": ["ss", "-ltnp"],
     "processes.txt": ["ps", "-eo", "pid,ppid,user,stat,etime,rss,comm"],
-    "containers.txt": ["docker", "ps", "--all", "--no-trunc"],
-    "engine.txt": ["docker", "info"],
 }
-FILES = {
-    "driver-version.txt": "/usr/local/Ascend/driver/version.info",
-    "firmware-version.txt": "/usr/local/Ascend/firmware/version.info",
-    "ascend-install.txt": "/etc/ascend_install.info",
-    "hccn-conf.txt": "/etc/hccn.conf",
+# Resources of the Docker API: containers of others are listed too, since they may hold what ours need.
+DOCKER = {
+    "docker-engine.json": "/info",
+    "containers.json": labels.list_query(every_state=True),
 }
 FABRIC = ("link", "net_health", "ip", "gateway", "netdetect", "link_stat")
 
 
-def run(command, timeout):
-    """The output and exit code of a command; the code is None where it was missing or too slow."""
+def run(command: list[str], timeout: float) -> Collected:
+    """Return the output and exit code of a command; the code is None where it was missing or too slow."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False)
         return done.stdout.decode("utf-8", "replace"), done.returncode
@@ -115,56 +143,80 @@ def run(command, timeout):
         return "%s\n" % missing, None
 
 
-def containers(timeout):
-    """The names of this collection's containers, running or not."""
-    ours = ["docker", "ps", "--all", "--filter", "label=" + INSTANCE_LABEL, "--format", "{{.Names}}"]
-    listed, code = run(ours, timeout)
-    return listed.split() if code == 0 else []
-
-
-def known_secrets(inspected):
-    """The values of a container's environment that carry a secret by their name."""
-    names = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+def read(path: str) -> Collected:
+    """Return the text of a file, or why it cannot be read."""
     try:
-        settings = json.loads(inspected)[0]["Config"]["Env"] or []
-    except (ValueError, LookupError, TypeError):
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read(), 0
+    except OSError as missing:
+        return "%s\n" % missing, None
+
+
+def ask(question: Callable[..., Any], *arguments: Any) -> Collected:
+    """Return an answer of Docker as text, or why there is none."""
+    try:
+        found = question(*arguments)
+    except DockerError as error:
+        return "%s\n" % error, None
+    return found if isinstance(found, str) else json.dumps(found, indent=2) + "\n", 0
+
+
+def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
+    """Return what ``docker inspect`` says of this collection's containers, in every state; none without an answer."""
+    try:
+        listed = docker.get(labels.list_query(labels.INSTANCE, every_state=True)) or ()
+        found = [docker.get(containers.inspect_query(each["Id"])) for each in listed]
+    except DockerError:
         return []
-    pairs = [setting.partition("=")[::2] for setting in settings]
-    return [value for name, value in pairs if any(word in name.upper() for word in names)]
+    return [each for each in found if each]
 
 
-def collect(npus, log_lines, timeout):
-    """``{file name: (text, exit code)}``, collected side by side."""
+def sources(docker: DockerEngine, ours: list[dict[str, Any]],
+            options: dict[str, Any]) -> dict[str, Callable[[], Collected]]:
+    """Return ``{file name: function that collects its text}``."""
+    timeout, driver = options["timeout_s"], options["driver_path"]
     commands = dict(COMMANDS)
-    for npu in npus:
+    for npu in options["npus"]:
         for query in FABRIC:
             commands["hccn/%d-%s.txt" % (npu, query)] = ["hccn_tool", "-i", str(npu), "-" + query, "-g"]
-    for name in containers(timeout):
-        commands["container-%s.json" % name] = ["docker", "inspect", name]
-        commands["container-%s.log" % name] = ["docker", "logs", "--tail", str(log_lines), name]
+    files = {
+        "driver-version.txt": os.path.join(driver, "version.info"),
+        "firmware-version.txt": os.path.join(os.path.dirname(driver), "firmware", "version.info"),
+        "ascend-install.txt": "/etc/ascend_install.info",
+        "hccn-conf.txt": "/etc/hccn.conf",
+    }
+    found: dict[str, Callable[[], Collected]] = {}
+    found.update((name, partial(run, command, timeout)) for name, command in commands.items())
+    found.update((name, partial(read, path)) for name, path in files.items())
+    found.update((name, partial(ask, docker.get, resource)) for name, resource in DOCKER.items())
+    for each in ours:
+        file = "container-" + each["Name"].lstrip("/")
+        found[file + ".json"] = partial(ask, docker.get, containers.inspect_query(each["Id"]))
+        found[file + ".log"] = partial(ask, docker.log, each["Id"], options["log_lines"])
+    return found
+
+
+def collect(options: dict[str, Any]) -> dict[str, Collected]:
+    """Return ``{file name: (text, exit code)}``, collected side by side, secrets masked."""
+    docker = DockerEngine(options["docker_socket"], options["timeout_s"])
+    ours = our_containers(docker)
+    wanted = sources(docker, ours, options)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        found = dict(zip(commands, pool.map(lambda command: run(command, timeout), commands.values())))
-    for name, path in FILES.items():
-        try:
-            with open(path, encoding="utf-8", errors="replace") as stream:
-                found[name] = (stream.read(), 0)
-        except OSError as missing:
-            found[name] = ("%s\n" % missing, None)
-    inspections = [text for name, (text, _code) in found.items() if name.endswith(".json")]
-    secrets = [secret for text in inspections for secret in known_secrets(text)]
+        found = dict(zip(wanted, pool.map(lambda source: source(), wanted.values())))
+    secrets = [secret for each in ours for secret in containers.secret_values(each)]
     return {name: (redact(text, secrets), code) for name, (text, code) in found.items()}
 
 
-def triage(found):
-    """What the containers' logs say, ranked per log, without those that say nothing."""
+def triage(found: dict[str, Collected]) -> list[Diagnosis]:
+    """Return what the containers' logs say, ranked per log, without those that name no cause."""
     return [
-        dict(diagnosis, source=name)
+        {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"], "source": name}
         for name, (text, _code) in sorted(found.items()) if name.startswith("container-") and name.endswith(".log")
         for diagnosis in diagnose(text) if diagnosis["cause"] not in ("unknown", "startup_ok")
     ]
 
 
-def pack(path, found, diagnosis):
+def pack(path: str, found: dict[str, Collected], diagnosis: list[Diagnosis]) -> None:
     """Write the archive, readable by its owner only."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     texts = {name: text for name, (text, _code) in found.items()}
@@ -178,23 +230,26 @@ def pack(path, found, diagnosis):
             archive.addfile(entry, io.BytesIO(data))
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "log_lines": {"type": "int", "default": 5000},
-            "timeout": {"type": "int", "default": 20},
+            "timeout_s": {"type": "int", "default": 20},
             "npus": {"type": "list", "elements": "int", "default": []},
+            "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
+            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
         supports_check_mode=True,
     )
-    # hccn_tool is not on root's PATH on a fresh driver installation.
-    os.environ["PATH"] += ":/usr/local/bin:/usr/local/sbin:/usr/local/Ascend/driver/tools"
-    found = collect(module.params["npus"], module.params["log_lines"], module.params["timeout"])
+    options = module.params
+    # On a fresh installation of the driver hccn_tool is not on root's PATH.
+    os.environ["PATH"] += ":/usr/local/bin:/usr/local/sbin:" + os.path.join(options["driver_path"], "tools")
+    found = collect(options)
     diagnosis = triage(found)
     if not module.check_mode:
-        pack(module.params["path"], found, diagnosis)
-    module.exit_json(changed=not module.check_mode, path=module.params["path"], diagnosis=diagnosis,
+        pack(options["path"], found, diagnosis)
+    module.exit_json(changed=not module.check_mode, path=options["path"], diagnosis=diagnosis,
                      files={name: code for name, (_text, code) in found.items()})
 
 

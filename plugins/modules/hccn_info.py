@@ -14,6 +14,10 @@ description:
   - Runs the queries for all NPUs in one call, NPUs side by side and one query at a time for each NPU.
   - Reads C(/etc/hccn.conf) and the IPv4 addresses of the host's interfaces.
   - A query that fails or hangs is an answer too, with the tool's message; the module fails only without C(hccn_tool).
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
 options:
   npus:
     description: The numbers of the NPUs. Left out, those that have a device C(/dev/davinciN).
@@ -38,10 +42,6 @@ options:
     description: A container image to look for on the node. Empty when it does not matter.
     type: str
     default: ""
-attributes:
-  check_mode:
-    support: full
-    description: Nothing is ever changed.
 """
 
 EXAMPLES = r"""
@@ -75,7 +75,7 @@ processes:
   elements: dict
   returned: success
 image_present:
-  description: Whether the node's Docker engine has O(image), or null when that was not asked or cannot be told.
+  description: Whether Docker on the node has O(image), or null when that was not asked or Docker does not answer.
   type: bool
   returned: success
 duration_s:
@@ -87,14 +87,28 @@ duration_s:
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_query, hccn_tool
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import network
 
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnConf
 
-def read_conf(path):
+
+def image_present(docker: DockerEngine, reference: str) -> bool | None:
+    """Return whether Docker has an image, or None when Docker does not answer."""
+    try:
+        return images.inspect(docker, reference) is not None
+    except DockerError:
+        return None
+
+
+def read_conf(path: str) -> tuple[HccnConf | None, str | None]:
     """Return (entries, None) or (None, the reason)."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -103,7 +117,7 @@ def read_conf(path):
         return None, str(error)
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "npus": {"type": "list", "elements": "int"},
@@ -112,6 +126,7 @@ def main():
             "tool": {"type": "path"},
             "conf": {"type": "path", "default": "/etc/hccn.conf"},
             "image": {"type": "str", "default": ""},
+            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
         supports_check_mode=True,
     )
@@ -128,7 +143,8 @@ def main():
     with ThreadPoolExecutor(3) as pool:
         interfaces = pool.submit(network.host_network, run, limit)
         processes = pool.submit(hccn_query.npu_processes, run, module.get_bin_path("npu-smi") or "npu-smi", limit)
-        present = pool.submit(hccn_query.image_present, run, image, limit) if image else None
+        docker = DockerEngine(params["docker_socket"], limit)
+        present = pool.submit(image_present, docker, image) if image else None
         try:
             answers = hccn_query.query_npus(run, tool, npus, params["queries"] or hccn_query.QUERIES, limit)
         except OSError as error:

@@ -6,13 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_info
-short_description: Tell whether a node has an image, what it is, and whether there is room for it
+short_description: Return whether a node has an image, what it is, and whether there is room for it
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Asks the Docker engine of the node for one image and for its own architecture and data folder.
-  - For an image that is needed, the engine can ask the registry for its digest and architectures, without a pull.
+  - For an image that is needed, Docker can ask the registry for its digest and architectures, without a pull.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
 options:
   reference:
     description: The image by the name that the containers use, C(<repository>:<tag>).
@@ -27,17 +31,13 @@ options:
     type: str
     default: ""
   pull:
-    description: V(missing) and V(always) ask the registry when the image is needed. V(never) asks nobody.
+    description: V(missing) and V(always) ask the registry when the image is needed. V(never) does not ask it.
     type: str
     choices: [missing, never, always]
     default: never
   folder:
-    description: A folder for a copy of an archive, whose free space is told.
+    description: A folder for a copy of an archive, whose free space is returned.
     type: path
-attributes:
-  check_mode:
-    support: full
-    description: Only reads.
 """
 
 EXAMPLES = r"""
@@ -48,11 +48,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 source:
-  description: The name by which to pull the image.
+  description: The name to pull the image by.
   type: str
   returned: success
 needed:
-  description: Whether the node lacks the image, or the one that the digest pins, or is to ask for it with C(always).
+  description: Whether the image, or the one that the digest pins, has to be pulled; true with O(pull=always).
   type: bool
   returned: success
 registry:
@@ -67,8 +67,10 @@ image:
   description: C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created), or null when it is not there.
   type: dict
   returned: success
-engine:
-  description: C(version), C(architecture) (as C(uname -m)) and C(data_root) of Docker, and C(free_bytes) below it.
+docker_engine:
+  description:
+    - C(version), C(architecture) (as C(uname -m)), C(data_root), C(storage_driver), C(default_runtime) and C(runtimes)
+      of Docker, and C(free_bytes) below its data folder.
   type: dict
   returned: success
 """
@@ -76,14 +78,26 @@ engine:
 import os
 import pathlib
 import shutil
-import socket
+from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import (
+        DockerEngineWithSpace,
+        FolderFacts,
+        ImageObservation,
+    )
+
+DOCKER_TIMEOUT_S = 30  # the registry may be far away
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "reference": {"type": "str", "required": True},
@@ -91,31 +105,33 @@ def main():
             "mirror": {"type": "str", "default": ""},
             "pull": {"type": "str", "choices": ["missing", "never", "always"], "default": "never"},
             "folder": {"type": "path"},
+            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
         supports_check_mode=True,
     )
-    options = module.params
-    docker = module.get_bin_path("docker")
-    if not docker:
-        module.fail_json(msg="The node has no docker command; install Docker before the image stage.")
     try:
-        engine = images.describe_engine(_ask(module, docker, "info", "--format", "{{json .}}"))
-        engine["free_bytes"] = shutil.disk_usage(engine["data_root"]).free
-        folder = _folder(options["folder"], engine["data_root"]) if options["folder"] else None
-        listed = _ask(module, docker, "image", "ls", "--quiet", "--no-trunc", options["reference"]).split()
-        found = images.describe_image(_ask(module, docker, "image", "inspect", listed[0])) if listed else None
-    except (images.ImageError, OSError) as error:
+        module.exit_json(changed=False, **observe(module.params))
+    except (DockerError, OSError) as error:
         module.fail_json(msg=str(error))
+
+
+def observe(options: dict[str, Any]) -> ImageObservation:
+    """Return what the module returns; raises DockerError, OSError."""
+    docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
+    facts = docker.facts()
+    engine: DockerEngineWithSpace = {**facts, "free_bytes": shutil.disk_usage(facts["data_root"]).free}
+    folder = _folder(options["folder"], engine["data_root"]) if options["folder"] else None
+    found = images.inspect(docker, options["reference"])
     source = images.pull_name(options["reference"], options["digest"], options["mirror"])
     needed = options["pull"] == "always" or not images.holds(found, options["digest"])
     registry = None
     if needed and options["pull"] != "never":
-        registry = images.ask_registry(source, _connect, images.registry_login(_docker_config(), source))
-    module.exit_json(changed=False, reference=options["reference"], source=source, image=found, engine=engine,
-                     needed=needed, registry=registry, folder=folder)
+        registry = images.ask_registry(docker, source, images.registry_login(_docker_config(), source))
+    return {"reference": options["reference"], "source": source, "image": found, "docker_engine": engine,
+            "needed": needed, "registry": registry, "folder": folder}
 
 
-def _folder(path, data_root):
+def _folder(path: str, data_root: str) -> FolderFacts:
     existing = path
     while not os.path.isdir(existing):
         existing = os.path.dirname(existing)
@@ -123,29 +139,14 @@ def _folder(path, data_root):
             "same_disk": os.stat(existing).st_dev == os.stat(data_root).st_dev}
 
 
-def _connect(connection):
-    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    found.settimeout(connection.timeout)
-    found.connect(host.partition("://")[2])
-    return found
-
-
-def _docker_config():
-    """Docker's config.json of the user who pulls, or None."""
+def _docker_config() -> str | None:
+    """Return the content of Docker's config.json of the user who pulls, or None."""
     folder = os.environ.get("DOCKER_CONFIG") or str(pathlib.Path.home() / ".docker")
     try:
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as stream:
             return stream.read()
     except OSError:
         return None
-
-
-def _ask(module, *command):
-    status, output, errors = module.run_command(list(command))
-    if status:
-        raise images.ImageError("%s failed: %s" % (" ".join(command[1:3]), (errors or output).strip()))
-    return output
 
 
 if __name__ == "__main__":

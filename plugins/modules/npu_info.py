@@ -6,15 +6,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: npu_info
-short_description: Tell the state of the Ascend NPUs, their driver and their host
+short_description: Return the state of the Ascend NPUs, their driver and their host
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Returns in one call what C(npu-smi) shows of every chip (table, error codes, ECC counters, board), versions of
-    driver and firmware, device nodes, the container engine, who holds an NPU, and what the host has to offer.
+    driver and firmware, device nodes, the Docker engine, who holds an NPU, and what the host has to offer.
   - The tool's calls run side by side, each within a time limit; one that does not answer is named and not waited for.
   - Nothing is judged and nothing is changed. What cannot be read is null or has an C(error).
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
 options:
   npu_smi:
     description: The program. Left out, it is searched for in C(PATH), C(/usr/local/bin) and C(/usr/local/sbin).
@@ -24,7 +28,7 @@ options:
     type: path
     default: /usr/local/Ascend/driver
   timeout_s:
-    description: Seconds that each call of a tool, and the container engine, may take.
+    description: Seconds that each call of a tool, and each answer of Docker, may take.
     type: float
     default: 5
   workers:
@@ -37,27 +41,19 @@ options:
     elements: path
     default: []
   disk_paths:
-    description: Paths whose free space to tell. They need not be there yet. The engine's own folder is always told.
+    description: Paths whose free space is returned. They need not exist. Docker's data folder is always added.
     type: list
     elements: path
     default: []
-  engine_socket:
-    description: The unix socket of the Docker engine.
-    type: path
-    default: /var/run/docker.sock
   image:
-    description: Reference of an image that the engine may hold already.
+    description: Name of an image that may be on the node already.
     type: str
   kernel_log_minutes:
     description: How far to look back in the kernel's log.
     type: int
     default: 60
-attributes:
-  check_mode:
-    support: full
-    description: The same is returned; the module never changes anything.
 notes:
-  - Without the rights of root neither the engine, the kernel's log nor the processes of others can be seen.
+  - Without the rights of root neither Docker, the kernel's log nor the processes of other users can be read.
 seealso:
   - module: ascend.vllm.hccn_info
 """
@@ -107,12 +103,16 @@ pci:
   type: list
   elements: dict
 holders:
-  description: Who holds which NPU, with C(device), C(pid), C(process), C(memory_mb) and C(container) (with its labels).
+  description:
+    - Who holds which NPU, with C(device) (N of C(/dev/davinciN)), C(pid), C(process), C(memory_mb) and C(container),
+      its C(id), C(name), C(image_name) and C(labels), or null.
   returned: success
   type: list
   elements: dict
-engine:
-  description: The container engine with C(version), C(root), C(runtimes), C(image) and C(containers), or an C(error).
+docker_engine:
+  description:
+    - The Docker engine with C(version), C(architecture), C(data_root), C(storage_driver), C(default_runtime),
+      C(runtimes), C(image) (or null) and its running C(containers), or an C(error).
   returned: success
   type: dict
 system:
@@ -120,7 +120,7 @@ system:
   returned: success
   type: dict
 disks:
-  description: Free and total bytes of the paths asked for and of the engine's folder.
+  description: Free and total bytes of the paths asked for and of Docker's data folder.
   returned: success
   type: list
   elements: dict
@@ -146,14 +146,21 @@ clock:
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend import observation as npu_observation
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine as engine_api
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log, observation
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
-from ansible_collections.ascend.vllm.plugins.module_utils._host import facts
+from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import Chip
 
 ARGUMENTS = {
     "npu_smi": {"type": "path"},
@@ -162,54 +169,58 @@ ARGUMENTS = {
     "workers": {"type": "int", "default": 8},
     "paths": {"type": "list", "elements": "path", "default": []},
     "disk_paths": {"type": "list", "elements": "path", "default": []},
-    "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
+    "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
     "image": {"type": "str"},
     "kernel_log_minutes": {"type": "int", "default": 60},
 }
 
 
-def observe(params, tool):
-    """Everything that the judge of the stage needs to know of this host."""
-    def run_all(commands):
+def observe(params: dict[str, Any], tool: str | None) -> dict[str, Any]:
+    """Return everything that the judge of the stage needs to know of this host."""
+    def run_all(commands: dict[Any, list[str]]) -> dict[Any, tools.Outcome]:
         return tools.run_all(commands, params["timeout_s"], params["workers"])
 
     with ThreadPoolExecutor(max_workers=2) as pool:
-        engine = pool.submit(_engine, params)
-        opened = pool.submit(facts.open_devices, skip=npu_observation.ECHO)
-        observation, outcomes = npu_observation.query(run_all, tool)
-        engine, opened = engine.result(), opened.result()
+        asked = pool.submit(_docker_engine, params)
+        opened = pool.submit(holders.open_files, npus=True, skip=observation.ECHO)
+        npu_smi, outcomes = observation.query(run_all, tool)
+        docker_engine, at_npus = asked.result(), opened.result()[1]
     system, accelerators = facts.system(), facts.accelerators()
+    data_root = [docker_engine["data_root"]] if "data_root" in docker_engine else []
     return {
-        "npu_smi": observation,
+        "npu_smi": npu_smi,
         "tools": [outcome.summary() for outcome in outcomes],
-        "files": {path: npu_observation.version_file(path) for path in _files(params["driver_path"])},
+        "files": {path: observation.version_file(path) for path in _files(params["driver_path"])},
         "device_nodes": facts.device_nodes(),
         "pci": accelerators,
-        "engine": engine,
-        "holders": npu_observation.holders(
-            observation["chips"], observation["processes"], opened, engine.get("containers", []), facts.cgroup),
+        "docker_engine": docker_engine,
+        "holders": holders.npu_holders(
+            at_npus, docker_engine.get("containers", []), npu_smi["chips"], npu_smi["processes"]),
         "system": system,
-        "disks": [facts.disk(path) for path in params["disk_paths"] + ([engine["root"]] if "root" in engine else [])],
+        "disks": [facts.disk(path) for path in params["disk_paths"] + data_root],
         "paths": [facts.describe_path(path) for path in params["paths"]],
         "python": facts.python(),
-        "kernel_log": _kernel_log(params, system, accelerators, observation["chips"]),
+        "kernel_log": _kernel_log(params, system, accelerators, npu_smi["chips"]),
     }
 
 
-def _files(driver):
-    """Version files of the driver and of the firmware beside it, and where the installer wrote what it did."""
+def _files(driver: str) -> tuple[str, ...]:
+    """Return the version files of the driver and of the firmware beside it, and the file that the installer wrote."""
     return (os.path.join(driver, "version.info"), os.path.join(os.path.dirname(driver), "firmware", "version.info"),
             "/etc/ascend_install.info")
 
 
-def _engine(params):
+def _docker_engine(params: dict[str, Any]) -> dict[str, Any]:
+    docker = DockerEngine(params["docker_socket"], params["timeout_s"])
     try:
-        return engine_api.describe(engine_api.getter(params["engine_socket"], params["timeout_s"]), params["image"])
-    except engine_api.EngineError as error:
+        return {**docker.facts(), "image": images.inspect(docker, params["image"]) if params["image"] else None,
+                "containers": containers.find(docker)}
+    except DockerError as error:
         return {"error": str(error)}
 
 
-def _kernel_log(params, system, accelerators, chips):
+def _kernel_log(params: dict[str, Any], system: dict[str, Any], accelerators: list[dict[str, Any]],
+                chips: list[Chip]) -> KernelLog:
     bus_ids = [each["address"] for each in accelerators] + [chip["bus_id"] for chip in chips]
     try:
         records = kernel_log.read()
@@ -219,7 +230,7 @@ def _kernel_log(params, system, accelerators, chips):
             "error": None}
 
 
-def main():
+def main() -> None:
     started = time.time()
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     tool = module.params["npu_smi"] or module.get_bin_path("npu-smi", opt_dirs=["/usr/local/bin", "/usr/local/sbin"])

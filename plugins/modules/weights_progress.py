@@ -16,6 +16,8 @@ description:
     unless the output is not a terminal or C(CI) is set.
   - Fails if the exit code of the container is not 0, with the last line that the container printed.
   - Tolerates a lost connection to the node for up to a minute.
+extends_documentation_fragment:
+  - ascend.vllm._docker
 options:
   container:
     description: The name of the container.

@@ -6,12 +6,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: weights_transfer_info
-short_description: Tell how far a container is that brings a model to a node
+short_description: Return how far a container is that fetches or makes a model
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Looks once at a container and at the folder that it fills. P(ascend.vllm.weights_progress#module) waits with it.
+  - Observes once a container and the folder that it fills. P(ascend.vllm.weights_progress#module) waits with it.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
 options:
   container:
     description: The container's name.
@@ -22,17 +26,13 @@ options:
     type: path
     required: true
   done:
-    description: A file that tells that the task is done while the container goes on.
+    description: A file whose existence means that the transfer is done, though the container still runs.
     type: str
     default: ""
-attributes:
-  check_mode:
-    support: full
-    description: Only reads.
 """
 
 EXAMPLES = r"""
-- name: Look at the hub's client
+- name: Observe the hub's client
   ascend.vllm.weights_transfer_info:
     container: ascend-vllm-download
     folder: /data/.ascend-vllm/model/staging
@@ -40,7 +40,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bytes:
-  description: What the folder holds on the disk.
+  description: The size of the folder on the disk.
   type: int
   returned: success
 running:
@@ -61,42 +61,53 @@ output:
   returned: when it has ended
 """
 
-import json
 import os
+from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import staged_bytes
 
-LINES = "20"
+if TYPE_CHECKING:
+    from typing import Any
+
+DOCKER_TIMEOUT_S = 60  # the disks are busy
+LOG_LINES = 20
 
 
-def main():
+def observe(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the module returns; raises DockerError, also when there is no such container."""
+    docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
+    found = containers.inspect(docker, options["container"])
+    if found is None:
+        raise DockerError("there is no container %s any more" % options["container"])
+    result: dict[str, Any] = {
+        "running": found["running"],
+        "exit_code": found["exit_code"],
+        "done": bool(options["done"]) and os.path.exists(options["done"]),
+        "bytes": staged_bytes(options["folder"]),
+    }
+    if not found["running"]:
+        result["output"] = docker.log(found["id"], LOG_LINES).strip()
+    return result
+
+
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "container": {"type": "str", "required": True},
             "folder": {"type": "path", "required": True},
             "done": {"type": "str", "default": ""},
+            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
         supports_check_mode=True,
     )
-    options = module.params
-    docker = module.get_bin_path("docker", required=True)
-    status, output, errors = module.run_command([docker, "container", "inspect", options["container"]])
-    if status:
-        module.fail_json(msg="The container %s is gone: %s" % (options["container"], errors.strip()))
-    state = json.loads(output)[0]["State"]
-    result = {
-        "changed": False,
-        "running": state["Running"],
-        "exit_code": state["ExitCode"],
-        "done": bool(options["done"]) and os.path.exists(options["done"]),
-        "bytes": staged_bytes(options["folder"]),
-    }
-    if not state["Running"]:
-        _status, output, errors = module.run_command([docker, "logs", "--tail", LINES, options["container"]])
-        result["output"] = (output + errors).strip()
-    module.exit_json(**result)
+    try:
+        module.exit_json(changed=False, **observe(module.params))
+    except DockerError as error:
+        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def check_results(results: Path, hosts: list[str]) -> None:
         assert len(observed["tools"]) == len(QUERIES)
         assert [chip["ecc"] is not None and chip["board"] is not None
                 for chip in observed["npu_smi"]["chips"]] == [True] * len(NPUS)
-        assert observed["engine"]["version"]
+        assert observed["docker_engine"]["version"]
 
 
 def raw(pool: ThreadPoolExecutor, hosts: list[str]) -> float:

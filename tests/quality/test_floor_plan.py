@@ -41,15 +41,6 @@ COVERED_BY = {
     "plugins/action/hccl_collective.py": "molecule/hccl/tests/test_hccl.py",
     "plugins/action/serving_status.py": "tests/unit/plugins/action/test_life_cycle_actions.py",
     "plugins/action/serving_wait.py": "tests/unit/plugins/action/test_life_cycle_actions.py",
-    "plugins/module_utils/_ascend/kernel_log.py": "tests/unit/plugins/modules/test_npu_info_parts.py",
-    "plugins/module_utils/_ascend/observation.py": "tests/unit/plugins/modules/test_npu_info_parts.py",
-    "plugins/module_utils/_docker/engine.py": "tests/unit/plugins/modules/test_npu_info_parts.py",
-    "plugins/module_utils/_host/commands.py": "tests/unit/plugins/modules/test_npu_info_parts.py",
-    "plugins/module_utils/_host/facts.py": "tests/unit/plugins/modules/test_npu_info_parts.py",
-    "plugins/module_utils/_host/holders.py": "tests/unit/plugins/module_utils/_docker/test_containers.py",
-    "plugins/module_utils/_host/network.py": "tests/unit/plugins/module_utils/_docker/test_containers.py",
-    "plugins/module_utils/_vllm/metrics.py": "tests/unit/plugins/plugin_utils/_stages/serving/test_replacement.py",
-    "plugins/module_utils/_vllm/startup.py": "tests/unit/plugins/module_utils/_docker/test_containers.py",
     "plugins/module_utils/_weights/observation.py": "tests/unit/plugins/plugin_utils/_stages/weights/test_judge.py",
     "plugins/module_utils/_weights/preconditions.py": "tests/unit/plugins/module_utils/_weights/test_staging.py",
     "plugins/plugin_utils/_plan/from_inventory.py": "tests/unit/plugins/action/test_plan.py",
@@ -64,12 +55,8 @@ COVERED_BY = {
     "plugins/plugin_utils/_results/run.py": "tests/unit/plugins/action/test_serving_group.py",
     "plugins/plugin_utils/_stages/judging.py": "tests/unit/plugins/plugin_utils/_stages/test_registry.py",
     "plugins/plugin_utils/_stages/stage_action.py": "tests/unit/plugins/action/test_stage.py",
-    "plugins/plugin_utils/_stages/serving/drain.py":
-        "tests/unit/plugins/plugin_utils/_stages/serving/test_replacement.py",
     "plugins/plugin_utils/_stages/serving/group_notes.py": "tests/unit/plugins/action/test_serving_ready.py",
     "plugins/plugin_utils/_stages/serving/patch.py": "tests/unit/test_testbed_catalogue.py",
-    "plugins/plugin_utils/_stages/serving/status_table.py":
-        "tests/unit/plugins/plugin_utils/_stages/serving/test_replacement.py",
 }
 # Test files that test no single file, and what they are about.
 TESTS_OF_SEVERAL_FILES = {

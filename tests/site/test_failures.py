@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import jsonschema
@@ -138,6 +139,26 @@ def test_node_lost_in_a_task_of_docker_is_reported_though_it_was_the_only_one(si
     assert done.returncode == 2
     (finding,) = [each for each in report["findings"] if each["status"] == "failed"]
     assert (finding["host"], finding["id"]) == ("node2", "serving.node_reachable")
+
+
+def test_the_log_of_a_service_that_does_not_start_leads_to_its_cause_on_the_controller(site, tmp_path):
+    service, settings = "vllm-ascend-qwen25-vl", "/usr/local/Ascend/driver/lib64/vllm-light.json"
+    bed("exec", "node2", "docker", "rm", "--force", service)
+    bed("exec", "node2", "sh", "-c", f"echo '{{\"start_error\": \"out_of_memory\"}}' > {settings}")
+    try:
+        done, report = site("--limit", "node2", "-e", "serving_ready_timeout_s=60")
+    finally:
+        bed("exec", "node2", "rm", "--force", settings)
+        bed("exec", "node2", "docker", "rm", "--force", service)
+    assert done.returncode == 2
+    assert statuses(report, "node2")["serving"] == "failed"
+    with tarfile.open(tmp_path / "node2" / "diagnostics.tar.gz") as bundle:
+        texts = {member.name: bundle.extractfile(member).read().decode("utf-8") for member in bundle}
+    assert "out of memory" in texts[f"diagnostics/container-{service}.log"]
+    (found,) = json.loads(texts["diagnostics/diagnosis.json"])[:1]
+    assert (found["cause"], found["source"]) == ("out_of_memory", f"container-{service}.log")
+    assert "out_of_memory" in done.stdout.partition("Name the likely causes")[2]
+    assert len([name for name in texts if name.endswith("-link.txt")]) == 8
 
 
 def test_results_of_an_earlier_run_do_not_pass_for_this_one(site, fault):

@@ -31,3 +31,12 @@ def corpus() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no corpus of real outputs at {folder} (set ASCEND_VLLM_CORPUS)")
     return folder
+
+
+@pytest.fixture
+def docker(tmp_path):
+    """A Docker engine behind a unix socket that obeys its arguments: see fake_docker.py."""
+    from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import FakeDocker
+
+    with FakeDocker(str(tmp_path / "docker.sock")) as running:
+        yield running

@@ -78,11 +78,10 @@ def test_four_instances_of_two_npus_each():
     found = result("serve_again", "node3")
     answered = {check["subject"] for check in found["checks"] if check["id"] == "serving.completion"}
     assert answered == {SERVICE, *(f"{SERVICE}-{number}" for number in (1, 2, 3))}
-    held = {holder["device"]: holder["container"] for holder in found["observed"]["device_holders"]
-            if holder["device"][-1].isdigit()}
+    held = {holder["device"]: holder["container"]["name"] for holder in found["observed"]["device_holders"]}
     assert len(held) == 8
     assert set(held.values()) == answered
-    ports = {holder["port"]: holder["container"] for holder in found["observed"]["port_holders"]}
+    ports = {holder["port"]: holder["container"]["name"] for holder in found["observed"]["port_holders"]}
     assert ports == dict(zip((8888, 8889, 8890, 8891), sorted(answered)))
 
 

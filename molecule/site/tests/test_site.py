@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import jsonschema
@@ -91,6 +94,18 @@ def test_every_request_of_the_benchmark_completed(node):
     figures = {figure["name"]: figure["value"] for figure in result(node, "benchmark")["observed"]["figures"]}
     assert figures
     assert all(value > 0 for value in figures.values())
+
+
+def test_diagnostics_fetches_the_log_of_every_service(tmp_path):
+    subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", RESULTS.parent, "playbooks/diagnostics.yml",
+         "-e", f"diagnostics_path={tmp_path}"], cwd=SCHEMAS.parents[1], check=True, stdout=subprocess.DEVNULL)
+    for node in NODES:
+        with tarfile.open(tmp_path / node / "diagnostics.tar.gz") as bundle:
+            texts = {member.name: bundle.extractfile(member).read().decode("utf-8") for member in bundle}
+        assert "Application startup complete" in texts[f"diagnostics/container-{SERVICE}.log"]
+        assert json.loads(texts[f"diagnostics/container-{SERVICE}.json"])["Name"] == f"/{SERVICE}"
+        assert json.loads(texts["diagnostics/docker-engine.json"])["ServerVersion"]
 
 
 def test_report_tells_the_same():

@@ -13,8 +13,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool, npu_smi
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool, npu_devices, npu_smi
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import first_line
 
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterable, Sequence, TypedDict
@@ -89,7 +90,7 @@ def _interpret(query: str, code: int | None, out: str, err: str) -> HccnAnswer:
     reported = parsed if parsed is not None and "error" in parsed else _parse(query, err)
     if reported is not None and "error" in reported:
         return _error("tool", reported["error"]["message"], code)
-    line = next((line.strip() for line in (err + "\n" + out).splitlines() if line.strip()), None)
+    line = first_line(err + "\n" + out)
     if code != 0:
         return _error("tool", line or "exit status %d without a message" % (code or 0), code)
     return _error("unreadable", line, code) if line else _error("empty", "nothing was printed", code)
@@ -133,7 +134,8 @@ def query_npus(run: Run, tool: str, npus: Sequence[int], queries: Sequence[str],
 
 def device_npus(names: Iterable[str]) -> list[int]:
     """The sorted numbers of the ``davinciN`` among the names of /dev."""
-    return sorted(int(name[7:]) for name in names if name.startswith("davinci") and name[7:].isdigit())
+    numbers = [npu_devices.device_number("/dev/" + name) for name in names]
+    return sorted(number for number in numbers if number is not None)
 
 
 def npu_processes(run: Run, npu_smi_path: str, timeout_s: float) -> list[HccnProcess] | None:
@@ -147,12 +149,3 @@ def npu_processes(run: Run, npu_smi_path: str, timeout_s: float) -> list[HccnPro
         return None
     return [{"npu": process["npu"], "pid": process["pid"], "name": process["name"], "memory_mb": process["memory_mb"]}
             for process in info["processes"]]
-
-
-def image_present(run: Run, reference: str, timeout_s: float) -> bool | None:
-    """True if Docker has the image, None if Docker does not answer."""
-    try:
-        code, _out, err = run(["docker", "image", "inspect", "--format", "{{.Id}}", reference], timeout_s)
-    except OSError:
-        return None
-    return True if code == 0 else False if "no such image" in err.lower() else None

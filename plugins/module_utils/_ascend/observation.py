@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the NPUs of this host: the state of every chip according to npu-smi, and what uses which NPU.
+"""Observe the NPUs of this host: the state of every chip according to npu-smi. PRIVATE to the collection.
 
 Commands are run by an injected ``run_all({key: argv}) -> {key: Outcome}``, see ``_host.commands``.
 """
@@ -14,12 +14,13 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend import npu_smi
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-    from typing import Any, Callable, Iterable, TypedDict
+    from typing import Any, Callable, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import ChipRow, NpuProcess, ToolError
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.version_files import VersionFile
     from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Outcome, OutcomeSummary
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder
 
     RunAll = Callable[[dict[Hashable, list[str]]], dict[Hashable, Outcome]]
 
@@ -46,23 +47,6 @@ if TYPE_CHECKING:
         chips: list[Chip]
         processes: list[NpuProcess]
 
-    class HolderContainer(TypedDict):
-        """The container of a holder."""
-
-        id: str
-        name: str
-        image: str
-        labels: dict[str, str]
-
-    class Holder(TypedDict):
-        """A process or container that uses a device. ``device`` is None if the process table names an unknown chip."""
-
-        device: int | None
-        pid: int | None
-        process: str | None
-        memory_mb: int | None
-        container: HolderContainer | None
-
     class Clock(TypedDict):
         """Start and end of the module call by the clock of the node, in seconds since the epoch."""
 
@@ -77,8 +61,8 @@ if TYPE_CHECKING:
         files: dict[str, VersionFile]
         device_nodes: list[dict[str, Any]]
         pci: list[dict[str, Any]]
-        engine: dict[str, Any]
-        holders: list[Holder]
+        docker_engine: dict[str, Any]
+        holders: list[NpuHolder]
         system: dict[str, Any]
         disks: list[dict[str, Any]]
         paths: list[dict[str, Any]]
@@ -163,52 +147,6 @@ def _codes(block: dict[str, str] | None) -> list[str] | None:
     if block is None or "Error Code" not in block:
         return None
     return [code for code in block["Error Code"].split() if code != "NA"]
-
-
-def holders(chips: Iterable[Chip], processes: Iterable[NpuProcess], opened: Iterable[Any], containers: list[Any],
-            cgroup: Callable[[int], str]) -> list[Holder]:
-    """Find what uses which NPU.
-
-    :param chips: chips of `query`; they map NPU and chip to the device.
-    :param processes: the process table of npu-smi.
-    :param opened: what ``facts.open_devices`` returned.
-    :param containers: the containers of ``engine.describe``.
-    :param cgroup: ``cgroup(pid) -> str``, the control groups of a process.
-    :returns: one entry per device and process, sorted. A container that has the device but no process on it is an
-        entry too, with the pid of its first process.
-    """
-    devices = {(chip["npu"], chip["chip"]): chip["device"] for chip in chips}
-    found: dict[Any, Holder] = {}
-    for process in processes:
-        device = devices.get((process["npu"], process["chip"]))
-        found[(device, process["pid"])] = {
-            "device": device, "pid": process["pid"], "process": process["name"], "memory_mb": process["memory_mb"],
-            "container": None}
-    for each in opened:
-        found.setdefault((each["device"], each["pid"]), {
-            "device": each["device"], "pid": each["pid"], "process": each["process"], "memory_mb": None,
-            "container": None})
-    for holder in found.values():
-        holder["container"] = _container_of(holder["pid"], containers, cgroup)
-    for container in containers:
-        for device in container["devices"]:
-            shown = any(each["device"] == device and each["container"] and each["container"]["id"] == container["id"]
-                        for each in found.values())
-            if not shown:
-                found[(device, container["id"])] = {
-                    "device": device, "pid": container["pid"], "process": None, "memory_mb": None,
-                    "container": _describe_container(container)}
-    return sorted(found.values(), key=lambda each: (each["device"] is None, each["device"] or 0, each["pid"] or 0))
-
-
-def _container_of(pid: int | None, containers: list[Any], cgroup: Callable[[int], str]) -> HolderContainer | None:
-    groups = cgroup(pid) if containers and pid is not None else ""
-    return next((_describe_container(container) for container in containers if container["id"] in groups), None)
-
-
-def _describe_container(container: Any) -> HolderContainer:
-    return {"id": container["id"], "name": container["name"], "image": container["image"],
-            "labels": container["labels"]}
 
 
 def version_file(path: str) -> VersionFile:

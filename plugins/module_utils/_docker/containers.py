@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the container, the log and the sockets of the node say about a service. Pure but for the readers of /proc.
+"""The one reader of ``docker inspect``: what matters of a container, in one shape for all who ask.
 
 PRIVATE to the collection.
 """
@@ -9,120 +9,184 @@ PRIVATE to the collection.
 from __future__ import annotations
 
 import calendar
-import re
+import shlex
 import time
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-# What the engine calls a container whose process is gone; a restarting one waits to be started again.
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number, visible_devices
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
+from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
+
+if TYPE_CHECKING:
+    from typing import Any, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+
+    class ContainerHealth(TypedDict):
+        """The outcome of Docker's health check."""
+
+        status: str  # starting, healthy or unhealthy
+        failures: int  # in a row
+        said: str  # the beginning of what the last check printed
+
+    class ContainerState(TypedDict):
+        """One container, as `read` returns it. Its environment is left out: it may hold secrets."""
+
+        id: str
+        name: str
+        image: str  # the id of the image
+        image_name: str  # the name by which the image was asked for
+        labels: dict[str, str]
+        hash: str | None  # of the planned instance; None where the container is not of this collection
+        secrets: str | None  # tells which API key it was started with, without the key
+        interface: str | None  # that a container of a group was told to use for its traffic
+        status: str  # created, running, paused, restarting, removing, exited or dead
+        running: bool  # whether its process exists, also when it is paused
+        pid: int  # of its first process, 0 without one
+        exit_code: int
+        oom_killed: bool
+        error: str | None  # why it could not be started
+        started_at: str  # as Docker prints it, such as 2026-01-02T03:04:05.678901234Z
+        started_s: float | None  # the same in seconds since the epoch; None: never
+        finished_s: float | None
+        restarts: int
+        health: ContainerHealth | None  # None without a health check
+        restart_policy: str
+        privileged: bool
+        devices: list[int]  # N of each /dev/davinciN that it was given
+        ports: list[int]  # TCP ports of the host that are published
+        # What the options of `vllm serve` say, where the container has them.
+        bind: str
+        port: int | None
+        served_name: str | None
+        shutdown_timeout_s: int
+
+
+# The states of a container whose process is gone; a restarting one waits for its next start.
 ENDED = ("exited", "dead", "restarting")
 
-# Tells which API key a container was started with, without telling the key.
-SECRETS_LABEL = "ascend.vllm.secrets"
+_SIGNALS = {134: ", killed by SIGABRT", 137: ", killed by SIGKILL", 139: ", killed by SIGSEGV",
+            143: ", ended by SIGTERM"}
+_SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
-def container(inspected, label):
-    """Return what matters of ``docker inspect``; ``hash`` is None where the container is not ours."""
-    if inspected is None:
-        return None
-    state, labels = inspected["State"], inspected["Config"].get("Labels") or {}
+def inspect(docker: DockerEngine, name: str) -> ContainerState | None:
+    """Return a container by name or id, or None when there is none; raises DockerError."""
+    inspected = docker.get(inspect_query(name))
+    return read(inspected) if inspected else None
+
+
+def inspect_query(name: str) -> str:
+    """Return the resource that describes one container."""
+    return "/containers/%s/json" % quote(name, safe="")
+
+
+def find(docker: DockerEngine, label: str | None = None, every_state: bool = False) -> list[ContainerState]:
+    """Return containers by name: those that run, or all of them with ``every_state``; raises DockerError.
+
+    :param label: the key of a label that they must have.
+    """
+    listed = docker.get(labels.list_query(label, every_state)) or ()
+    found = [inspect(docker, each["Id"]) for each in listed]
+    # None: removed since it was listed.
+    return sorted((each for each in found if each), key=lambda each: each["name"])
+
+
+def read(inspected: dict[str, Any]) -> ContainerState:
+    """Return what matters of the answer to ``docker inspect``."""
+    config, host, state = inspected["Config"], inspected["HostConfig"], inspected["State"]
+    own, environment = config.get("Labels") or {}, _environment(config)
+    options = _options(config.get("Cmd") or [])
     return {
         "id": inspected["Id"],
+        "name": inspected["Name"].lstrip("/"),
         "image": inspected["Image"],
-        "hash": labels.get(label),
-        "secrets": labels.get(SECRETS_LABEL),
-        "interface": _interface(inspected["Config"].get("Env") or ()),
+        "image_name": config["Image"],
+        "labels": own,
+        "hash": own.get(labels.INSTANCE),
+        "secrets": own.get(labels.SECRETS),
+        "interface": environment.get("GLOO_SOCKET_IFNAME"),
         "status": state["Status"],
+        "running": state["Running"],
+        "pid": state["Pid"],
         "exit_code": state["ExitCode"],
         "oom_killed": state["OOMKilled"],
         "error": state.get("Error") or None,
         "started_at": state["StartedAt"],
-        "restarts": inspected.get("RestartCount", 0),
+        "started_s": seconds(state["StartedAt"]),
+        "finished_s": seconds(state["FinishedAt"]),
+        "restarts": inspected["RestartCount"],
         "health": _health(state.get("Health")),
+        "restart_policy": (host.get("RestartPolicy") or {}).get("Name") or "no",
+        "privileged": bool(host.get("Privileged")),
+        "devices": _devices(host, environment),
+        "ports": _published_ports(inspected.get("NetworkSettings") or {}),
+        "bind": options.get("--host", "0.0.0.0"),
+        "port": _number(options.get("--port")),
+        "served_name": options.get("--served-model-name"),
+        "shutdown_timeout_s": _number(options.get("--shutdown-timeout")) or 0,
     }
 
 
-def _health(health):
-    """Return what Docker's health check says: ``{"status", "failures" in a row, "said"}``; None without one."""
-    if not health or health["Status"] == "none":
-        return None
-    looks = health.get("Log") or ()
-    return {"status": health["Status"], "failures": health.get("FailingStreak", 0),
-            "said": looks[-1].get("Output", "").strip()[:200] if looks else ""}
-
-
-def started(container):
-    """Return when the process of a container was started last, in whole seconds (Unix); None when it never was."""
+def seconds(stamp: str) -> float | None:
+    """Return the seconds since the epoch of a time as Docker prints it; None for its year 1, which means never."""
+    whole, _dot, fraction = stamp.rstrip("Z").partition(".")
     try:
-        return calendar.timegm(time.strptime(container["started_at"][:19], "%Y-%m-%dT%H:%M:%S"))
+        found = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float("0." + (fraction or "0"))
     except ValueError:
         return None
+    return found if found > 0 else None
 
 
-def ending(container):
-    """Return in words how a container ended."""
+def ending(container: ContainerState) -> str:
+    """Return a clause that says how a container ended."""
     code = container["exit_code"]
-    how = ", killed for want of memory" if container["oom_killed"] else {
-        137: ", killed by SIGKILL", 139: ", killed by SIGSEGV", 134: ", killed by SIGABRT", 143: ", ended by SIGTERM",
-    }.get(code, "")
+    how = ", killed because memory ran out" if container["oom_killed"] else _SIGNALS.get(code, "")
     return "the container has ended with exit code %d%s" % (code, how)
 
 
-def containers(listed, inspect):
-    """Return the running containers of a node, those of others too.
+def secret_values(inspected: dict[str, Any]) -> list[str]:
+    """Return the secrets of a container, to mask them in its log: of its environment and of our file of secrets.
 
-    :param listed: the answer to ``GET /containers/json``. :param inspect: ``inspect(id)`` returns what the engine says
-        of one container, or None when it has ended since.
-    :returns: ``[{"id", "name", "devices": [paths on the node], "ports": [published on the node]}]``.
+    :param inspected: the answer to ``docker inspect``.
     """
-    found = []
-    for each in listed:
-        inspected = inspect(each["Id"])
-        if inspected:
-            found.append({
-                "id": each["Id"],
-                "name": inspected["Name"].lstrip("/"),
-                "devices": [device["PathOnHost"] for device in inspected["HostConfig"].get("Devices") or ()],
-                "ports": sorted({port["PublicPort"] for port in each.get("Ports") or () if port.get("PublicPort")}),
-            })
-    return found
+    entries = list(inspected["Config"].get("Env") or ())
+    for mount in inspected.get("Mounts") or ():
+        if mount.get("Destination") == labels.SECRETS_TARGET:
+            entries += shlex.split(read_text(mount["Source"]))
+    pairs = [entry.partition("=") for entry in entries]
+    return [value for name, _equals, value in pairs if any(word in name.upper() for word in _SECRET_NAMES)]
 
 
-def _interface(environment):
-    """Return the network interface that a container of a group was told to use, or None."""
-    return next((entry.partition("=")[2] for entry in environment if entry.startswith("GLOO_SOCKET_IFNAME=")), None)
+def _environment(config: dict[str, Any]) -> dict[str, str]:
+    return {name: value for name, _equals, value in (entry.partition("=") for entry in config.get("Env") or ())}
 
 
-_OPTIONS = {"--host": "bind", "--port": "port", "--served-model-name": "served_name",
-            "--shutdown-timeout": "shutdown_timeout_s"}
-
-_DAVINCI = re.compile(r"/dev/davinci([0-9]+)\Z")
+def _options(words: list[str]) -> dict[str, str]:
+    return {word: value for word, value in zip(words, words[1:]) if word.startswith("--")}
 
 
-def described(inspected, label):
-    """Return what a container of ours was started with.
-
-    :param inspected: of ``docker inspect``.
-    :returns: ``{"name", "id", "image", "image_name", "hash", "status", "restart_policy": str, "started_s": int,
-        "devices": [N of /dev/davinciN], "bind", "port": int|None, "served_name", "shutdown_timeout_s": int}``.
-    """
-    config, host, state = inspected["Config"], inspected["HostConfig"], inspected["State"]
-    devices = [_DAVINCI.match(device["PathOnHost"]) for device in host.get("Devices") or ()]
-    policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
-    found = {
-        "name": inspected["Name"].lstrip("/"), "id": inspected["Id"], "image": inspected["Image"],
-        "image_name": config["Image"], "hash": (config.get("Labels") or {}).get(label), "status": state["Status"],
-        "started_s": _seconds(state["StartedAt"]), "restart_policy": policy,
-        "devices": sorted(int(match.group(1)) for match in devices if match),
-        "bind": "0.0.0.0", "port": None, "served_name": None, "shutdown_timeout_s": 0,
-    }
-    words = config.get("Cmd") or []
-    for word, value in zip(words, words[1:]):
-        if word in _OPTIONS:
-            found[_OPTIONS[word]] = value
-    found["port"] = int(found["port"]) if str(found["port"]).isdigit() else None
-    found["shutdown_timeout_s"] = int(found["shutdown_timeout_s"]) if str(found["shutdown_timeout_s"]).isdigit() else 0
-    return found
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
 
 
-def _seconds(stamp):
-    """Seconds since the epoch of a time of Docker such as 2026-01-02T03:04:05.678Z."""
-    return calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S"))
+def _health(health: dict[str, Any] | None) -> ContainerHealth | None:
+    if not health or health["Status"] == "none":
+        return None
+    checks = health.get("Log") or ()
+    return {"status": health["Status"], "failures": health.get("FailingStreak", 0),
+            "said": checks[-1].get("Output", "").strip()[:200] if checks else ""}
+
+
+def _devices(host: dict[str, Any], environment: dict[str, str]) -> list[int]:
+    numbers = {device_number(device["PathOnHost"]) for device in host.get("Devices") or ()}
+    if "ascend" in (host.get("Runtime") or ""):
+        numbers |= visible_devices(environment.get("ASCEND_VISIBLE_DEVICES", ""))
+    return sorted(number for number in numbers if number is not None)
+
+
+def _published_ports(network: dict[str, Any]) -> list[int]:
+    published = {binding["HostPort"] for port, bindings in (network.get("Ports") or {}).items()
+                 if port.endswith("/tcp") for binding in bindings or ()}
+    return sorted(int(port) for port in published if port.isdigit())

@@ -1,143 +1,225 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask the Docker engine of this host what it is and who was given which NPU. PRIVATE to the collection.
+"""The API of the Docker engine over its unix socket: the only way in which modules of this collection reach Docker.
 
-Reads only. The API on the unix socket needs neither the docker client nor the requests library, which community.docker
-wants and whose absence is something to report.
+PRIVATE to the collection. It needs neither the docker command nor the library requests, which community.docker needs
+and whose absence is something to report. Only the standard library is imported here, so that the text of this file
+also works by itself (see the module benchmark_pause).
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
-import re
 import socket
-from urllib.parse import quote
+import tarfile
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
-_DAVINCI = re.compile(r"/dev/davinci([0-9]{1,3})\Z")
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any, TypedDict
+
+    class DockerEngineFacts(TypedDict):
+        """What `DockerEngine.facts` returns."""
+
+        version: str
+        architecture: str  # as `uname -m` prints it
+        data_root: str
+        storage_driver: str
+        default_runtime: str
+        runtimes: list[str]
 
 
-class EngineError(Exception):
-    """The engine did not answer; the message is one sentence."""
+SOCKET = "/var/run/docker.sock"
+LARGEST_ANSWER_BYTES = 64 << 20
+LARGEST_LOG_BYTES = 64 << 20
+_BLOCK_BYTES = 64 << 10
+
+# Docker's names of processor architectures that the kernel names otherwise.
+KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+class DockerError(Exception):
+    """The Docker engine did not answer, refused, or answered in an unknown form; the message is one sentence."""
+
+
+class _Socket(socket.socket):
+    """A unix socket with a deadline for the whole answer: a plain time limit starts anew with every byte."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._deadline = time.monotonic() + timeout_s
+        self.settimeout(timeout_s)
+
+    def recv_into(self, *arguments: Any, **options: Any) -> int:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("timed out")
+        self.settimeout(left)
+        return super().recv_into(*arguments, **options)
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path, timeout_s):
-        super().__init__("localhost", timeout=timeout_s)
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost")
         self._path = path
+        self._timeout_s = timeout_s
 
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
+    def connect(self) -> None:
+        self.sock = _Socket(self._timeout_s)
         self.sock.connect(self._path)
 
 
-def getter(path, timeout_s):
-    """A function ``get(resource)`` that returns the parsed answer, or None for 404; raises `EngineError`."""
-    def get(resource):
-        connection = _Connection(path, timeout_s)
+class DockerEngine:
+    """The Docker engine behind one unix socket.
+
+    Every method raises `DockerError` when the engine does not answer in time or with an error.
+
+    :param path: of the socket. :param timeout_s: seconds that a whole answer may take.
+    """
+
+    def __init__(self, path: str = SOCKET, timeout_s: float = 20.0) -> None:
+        self.path = path
+        self.timeout_s = timeout_s
+
+    def get(self, resource: str, headers: Mapping[str, str] | None = None) -> Any:
+        """Return the JSON of a resource, or None where there is none (404)."""
+        with self._request("GET", resource, headers) as response:
+            body = _read(response)
+            if response.status == 404:
+                return None
+            self._expect(response, resource, body)
+            return self._json(resource, body)
+
+    def post(self, resource: str, extra_s: float = 0) -> None:
+        """Have something done, such as ``/containers/x/start``; that it is done already (304) is fine.
+
+        :param extra_s: seconds that it may take beside those for the answer.
+        """
+        with self._request("POST", resource, extra_s=extra_s) as response:
+            self._expect(response, resource, _read(response))
+
+    def facts(self) -> DockerEngineFacts:
+        """Return what the engine says of itself."""
+        info = self.get("/info") or {}
         try:
-            connection.request("GET", resource)
-            response = connection.getresponse()
-            body = response.read().decode("utf-8", "replace")
+            return {
+                "version": info["ServerVersion"],
+                "architecture": KERNEL_NAMES.get(info["Architecture"], info["Architecture"]),
+                "data_root": info["DockerRootDir"],
+                "storage_driver": info.get("Driver") or "",
+                "default_runtime": info.get("DefaultRuntime") or "",
+                "runtimes": sorted(info.get("Runtimes") or {}),
+            }
+        except (LookupError, TypeError) as error:
+            raise DockerError("the Docker engine at %s describes itself in an unknown form (%r)" % (
+                self.path, error)) from error
+
+    def log(self, container: str, lines: int, since_s: float | None = None) -> str:
+        """Return the end of a container's log, its two streams in the order of time; empty without such a container.
+
+        :param lines: how many lines at most. :param since_s: the time of the first one, in seconds since the epoch.
+        """
+        parameters = {"stdout": 1, "stderr": 1, "tail": lines}
+        if since_s is not None:
+            parameters["since"] = int(since_s)
+        resource = "/containers/%s/logs?%s" % (quote(container, safe=""), urlencode(parameters))
+        with self._request("GET", resource) as response:
+            if response.status == 404:
+                return ""
+            if response.status != 200:
+                self._expect(response, resource, _read(response))
+            parts: deque[bytes] = deque()
+            size = 0
+            for part in _log_parts(response):
+                parts.append(part)
+                size += len(part)
+                while size > LARGEST_LOG_BYTES and len(parts) > 1:
+                    size -= len(parts.popleft())
+            return b"".join(parts)[-LARGEST_LOG_BYTES:].decode("utf-8", "replace")
+
+    def read_file(self, container: str, path: str, largest_bytes: int) -> bytes | None:
+        """Return a file out of the file system of a container, running or not; None when it is not there.
+
+        :raises DockerError: also for a file of more than ``largest_bytes``.
+        """
+        resource = "/containers/%s/archive?%s" % (quote(container, safe=""), urlencode({"path": path}))
+        with self._request("GET", resource) as response:
+            if response.status == 404:
+                return None
+            if response.status != 200:
+                self._expect(response, resource, _read(response))
+            try:
+                with tarfile.open(fileobj=response, mode="r|") as archive:
+                    member = archive.next()
+                    content = archive.extractfile(member) if member and member.isfile() else None
+                    if member is None or content is None:
+                        return None
+                    if member.size > largest_bytes:
+                        raise DockerError("%s of the container %s has %d bytes, more than the %d that are read" % (
+                            path, container, member.size, largest_bytes))
+                    return content.read()
+            except tarfile.TarError as error:
+                raise DockerError("the Docker engine at %s answers %s with no archive (%s)" % (
+                    self.path, resource, error)) from error
+
+    @contextlib.contextmanager
+    def _request(self, method: str, resource: str, headers: Mapping[str, str] | None = None,
+                 extra_s: float = 0) -> Iterator[http.client.HTTPResponse]:
+        connection = _Connection(self.path, self.timeout_s + extra_s)
+        try:
+            connection.request(method, resource, headers=dict(headers or {}))
+            yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            raise EngineError("the engine at %s does not answer: %s" % (path, error)) from error
+            raise DockerError("the Docker engine at %s does not answer: %s" % (
+                self.path, str(error) or type(error).__name__)) from error
         finally:
             connection.close()
-        if response.status == 404:
-            return None
+
+    def _expect(self, response: http.client.HTTPResponse, resource: str, body: bytes) -> None:
+        """Raise DockerError with the engine's own words for an answer that is an error."""
+        if response.status in (200, 204, 304):
+            return
         try:
-            answer = json.loads(body)
+            said = json.loads(body.decode("utf-8", "replace"))["message"]
+        except (ValueError, LookupError, TypeError):
+            said = body[:200].decode("utf-8", "replace")
+        raise DockerError("the Docker engine at %s answers %s with %d: %s" % (
+            self.path, resource, response.status, said))
+
+    def _json(self, resource: str, body: bytes) -> Any:
+        try:
+            return json.loads(body.decode("utf-8", "replace"))
         except ValueError as error:
-            raise EngineError("the engine at %s answers %s with no JSON" % (path, resource)) from error
-        if response.status != 200:
-            raise EngineError("the engine at %s answers %s with %d: %s" % (
-                path, resource, response.status, answer.get("message", "")))
-        return answer
-    return get
+            raise DockerError("the Docker engine at %s answers %s with no JSON" % (self.path, resource)) from error
 
 
-def log_reader(path, timeout_s):
-    """A function ``read(container, lines, since)`` that returns the last lines of a log, its two streams in order.
+def _read(response: http.client.HTTPResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while size <= LARGEST_ANSWER_BYTES:
+        part = response.read(_BLOCK_BYTES)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        size += len(part)
+    raise DockerError("the Docker engine answers with more than %d MiB" % (LARGEST_ANSWER_BYTES >> 20))
 
-    ``since`` is a time in seconds (Unix) or None. No engine, no container and no log are an empty text.
+
+def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield the payload of each frame of a log: stream (1 or 2), three zeros, four bytes of length, payload.
+
+    The log of a container with a terminal has no frames.
     """
-    def read(container, lines, since=None):
-        connection = _Connection(path, timeout_s)
-        try:
-            connection.request("GET", "/containers/%s/logs?stdout=1&stderr=1&tail=%d%s" % (
-                quote(container, safe=""), lines, "" if since is None else "&since=%d" % since))
-            response = connection.getresponse()
-            body = response.read()
-        except (OSError, http.client.HTTPException):
-            return ""
-        finally:
-            connection.close()
-        return _both_streams(body).decode("utf-8", "replace") if response.status == 200 else ""
-    return read
-
-
-def _both_streams(body):
-    """Take the payload out of the engine's frames: stream (1 or 2), three zeros, four bytes of length."""
-    parts, place = [], 0
-    while len(body) - place >= 8 and body[place] in (1, 2) and not any(body[place + 1:place + 4]):
-        length = int.from_bytes(body[place + 4:place + 8], "big")
-        parts.append(body[place + 8:place + 8 + length])
-        place += 8 + length
-    return b"".join(parts) or body  # a container with a terminal has no frames
-
-
-def describe(get, image=None):
-    """What the engine is, and its running containers that were given NPUs.
-
-    :param get: see `getter`.
-    :param image: reference of an image that may be there already.
-    :returns: ``{"version", "api_version", "root", "storage_driver", "default_runtime": str, "runtimes": [str],
-        "image": {"id", "digests"}|None, "containers": [{"id", "name", "image", "pid", "labels", "privileged",
-        "devices": [N of /dev/davinciN]}]}``.
-    :raises EngineError: if the engine does not answer.
-    """
-    version, info = get("/version"), get("/info")
-    found = get("/images/%s/json" % quote(image, safe="")) if image else None
-    containers = [get("/containers/%s/json" % each["Id"]) for each in get("/containers/json") or ()]
-    return {
-        "version": version["Version"],
-        "api_version": version["ApiVersion"],
-        "root": info["DockerRootDir"],
-        "storage_driver": info["Driver"],
-        "default_runtime": info.get("DefaultRuntime") or "",
-        "runtimes": sorted(info.get("Runtimes") or {}),
-        "image": {"id": found["Id"], "digests": found.get("RepoDigests") or []} if found else None,
-        # None: ended since it was listed.
-        "containers": [_container(each, info.get("DefaultRuntime")) for each in containers if each],
-    }
-
-
-def _container(inspected, default_runtime):
-    host, config = inspected["HostConfig"], inspected["Config"]
-    devices = {match.group(1) for match in (
-        _DAVINCI.match(device["PathOnHost"]) for device in host.get("Devices") or ()) if match}
-    if "ascend" in (host.get("Runtime") or default_runtime or ""):
-        devices |= _visible_devices(config.get("Env") or ())
-    return {
-        "id": inspected["Id"],
-        "name": inspected["Name"].lstrip("/"),
-        "image": config["Image"],
-        "pid": inspected["State"]["Pid"],
-        "labels": config.get("Labels") or {},
-        "privileged": bool(host.get("Privileged")),
-        "devices": sorted(int(device) for device in devices),
-    }
-
-
-def _visible_devices(environment):
-    """Devices that the Ascend Docker Runtime maps: ASCEND_VISIBLE_DEVICES=0,2-4 (or Ascend910-0)."""
-    value = next((each.partition("=")[2] for each in environment if each.startswith("ASCEND_VISIBLE_DEVICES=")), "")
-    devices = set()
-    for part in value.split(","):
-        match = re.match(r"\s*(?:Ascend[0-9A-Za-z]*-)?([0-9]{1,3})(?:-([0-9]{1,3}))?\s*\Z", part)
-        if match:
-            first, last = int(match.group(1)), int(match.group(2) or match.group(1))
-            devices |= {str(number) for number in range(first, last + 1)}
-    return devices
+    header = response.read(8)
+    while len(header) == 8 and header[0] in (1, 2) and not any(header[1:4]):
+        yield response.read(int.from_bytes(header[4:], "big"))
+        header = response.read(8)
+    while header:
+        yield header
+        header = response.read(_BLOCK_BYTES)

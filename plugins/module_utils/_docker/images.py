@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Docker says of an image and of itself, as plain facts."""
+"""Images: what the Docker engine, a registry and an archive say of them, as plain facts. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -9,31 +9,94 @@ import base64
 import hashlib
 import json
 import tarfile
-from http.client import HTTPConnection
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-# The names that Docker gives to what the kernel calls otherwise.
-KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import KERNEL_NAMES, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerEngineFacts
+
+    class ImageFacts(TypedDict):
+        """An image on the node, as `inspect` returns it."""
+
+        id: str
+        digests: list[str]  # <repository>@sha256:…
+        tags: list[str]
+        architecture: str  # as `uname -m` prints it
+        size_bytes: int
+        created: str
+
+    class RegistryFacts(TypedDict):
+        """What `ask_registry` returns."""
+
+        digest: str | None
+        architectures: list[str]  # as `uname -m` prints them
+        error: str | None
+
+    class DockerEngineWithSpace(DockerEngineFacts):
+        """The Docker engine, and the free space in its data folder."""
+
+        free_bytes: int
+
+    class FolderFacts(TypedDict):
+        """The folder for a copy of an archive, and whether it is on the same disk as Docker's data folder."""
+
+        path: str
+        free_bytes: int
+        same_disk: bool
+
+    class ImageObservation(TypedDict):
+        """The return values of ``ascend.vllm.image_info``, see its documentation."""
+
+        reference: str
+        source: str
+        image: ImageFacts | None
+        docker_engine: DockerEngineWithSpace
+        needed: bool
+        registry: RegistryFacts | None
+        folder: FolderFacts | None
+
+    class ArchivedImage(TypedDict):
+        """An image in an archive of ``docker save``."""
+
+        id: str
+        tags: list[str]
+        architecture: str
+
+    class ArchiveObservation(TypedDict):
+        """The return values of ``ascend.vllm.image_archive_info``, see its documentation."""
+
+        path: str
+        size_bytes: int
+        images: list[ArchivedImage]
+
+    class ProbedVersions(TypedDict):
+        """What the probe inside an image printed."""
+
+        architecture: str
+        python: str
+        cann: str | None
+        packages: dict[str, str]
 
 
-REGISTRY_TIMEOUT_S = 30
 _SMALL_BYTES = 4 << 20
 
 
 class ImageError(ValueError):
-    """An answer is not what Docker promises; the message is a sentence."""
+    """An archive or a probe is not what it should be; the message is a sentence."""
 
 
-def describe_image(inspection):
-    """The facts in the answer to ``docker image inspect <one name>``.
-
-    :param inspection: JSON text, a list with one object.
-    :returns: ``{"id", "digests": ["<repository>@sha256:…"], "tags", "architecture" (as uname -m), "size_bytes",
-        "created"}``.
-    :raises ImageError:
-    """
+def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
+    """Return the image of a name on the node, or None when there is none; raises DockerError."""
+    image = docker.get("/images/%s/json" % quote(reference, safe=""))
+    if image is None:
+        return None
     try:
-        image = json.loads(inspection)[0]
         return {
             "id": image["Id"],
             "digests": sorted(image.get("RepoDigests") or ()),
@@ -42,34 +105,13 @@ def describe_image(inspection):
             "size_bytes": image["Size"],
             "created": image["Created"],
         }
-    except (ValueError, LookupError, TypeError) as error:
-        raise ImageError("docker image inspect answered in an unknown form (%r)" % error) from error
+    except (LookupError, TypeError) as error:
+        raise DockerError("the Docker engine describes the image %s in an unknown form (%r)" % (
+            reference, error)) from error
 
 
-def describe_engine(info):
-    """The facts in the answer to ``docker info --format '{{json .}}'``.
-
-    :returns: ``{"version", "architecture" (as uname -m), "data_root"}``.
-    :raises ImageError: also when the engine did not answer.
-    """
-    try:
-        engine = json.loads(info)
-        if engine.get("ServerErrors"):
-            raise ImageError("the Docker engine does not answer: %s" % engine["ServerErrors"][0])
-        architecture = engine["Architecture"]
-        return {
-            "version": engine["ServerVersion"],
-            "architecture": KERNEL_NAMES.get(architecture, architecture),
-            "data_root": engine["DockerRootDir"],
-        }
-    except (ValueError, LookupError, TypeError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError("docker info answered in an unknown form (%r)" % error) from error
-
-
-def holds(image, digest):
-    """Whether an image (of ``describe_image``, or None) is the one that a digest pins; without a pin any is.
+def holds(image: Mapping[str, Any] | None, digest: str | None) -> bool:
+    """Return whether an image (``id``, ``digests``; or None) is the one that a digest pins; without a pin any is.
 
     An image that was loaded from an archive has no digest of a registry; its id is as binding.
     """
@@ -77,38 +119,33 @@ def holds(image, digest):
         not digest or digest in [found.rpartition("@")[2] for found in image["digests"]] + [image["id"]])
 
 
-def ask_registry(name, connect, login=None):
-    """What the registry would give for a name, as the Docker engine finds out without pulling it.
+def ask_registry(docker: DockerEngine, name: str, login: str | None = None) -> RegistryFacts:
+    """Return what a registry has under a name, as the Docker engine finds out without a pull.
 
-    :param connect: ``connect(HTTPConnection) -> connected socket`` to the engine. :param login: of ``registry_login``.
-    :returns: ``{"digest", "architectures" (as uname -m), "error"}``; with an error (the engine's sentence) no more is
-        known.
+    :param login: of `registry_login`. :returns: with ``error`` (one sentence) nothing else is known.
     """
-    connection = HTTPConnection("docker", timeout=REGISTRY_TIMEOUT_S)
     try:
-        connection.sock = connect(connection)
-        headers = {"X-Registry-Auth": login} if login else {}
-        connection.request("GET", "/distribution/%s/json" % quote(name, safe="/:@"), headers=headers)
-        answer = connection.getresponse()
-        content = json.loads(answer.read().decode("utf-8", "replace"))
-        if answer.status != 200:
-            return {"digest": None, "architectures": [], "error": content["message"]}
+        content = docker.get("/distribution/%s/json" % quote(name, safe="/:@"),
+                             {"X-Registry-Auth": login} if login else None)
+        if content is None:
+            return {"digest": None, "architectures": [], "error": "the registry has no %s" % name}
         return {
             "digest": content["Descriptor"]["digest"],
             "architectures": sorted({KERNEL_NAMES.get(entry["architecture"], entry["architecture"])
                                      for entry in content.get("Platforms") or () if entry["architecture"]}),
             "error": None,
         }
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        return {"digest": None, "architectures": [], "error": "the engine could not ask the registry: %s" % error}
-    finally:
-        connection.close()
+    except DockerError as error:
+        return {"digest": None, "architectures": [], "error": str(error)}
+    except (LookupError, TypeError) as error:
+        return {"digest": None, "architectures": [],
+                "error": "the registry's answer has an unknown form (%r)" % error}
 
 
-def registry_login(config, name):
-    """The header by which the engine logs in to the registry of an image, from Docker's ``config.json``, or None.
+def registry_login(config: str | None, name: str) -> str | None:
+    """Return the header with which Docker logs in to the registry of an image, or None.
 
-    :param config: its content, None when there is none. What a credential helper keeps is not known here.
+    :param config: the content of Docker's ``config.json``, None when there is none. Credential helpers are not asked.
     """
     first, separator, _rest = name.partition("/")
     named = separator and _is_host(first)
@@ -125,19 +162,20 @@ def registry_login(config, name):
     return base64.urlsafe_b64encode(json.dumps(dict(fields, serveraddress=first)).encode()).decode()
 
 
-def describe_archive(path):
-    """The images in an archive of ``docker save``, read without unpacking it: ``[{"id", "tags", "architecture"}]``.
+def describe_archive(path: str) -> list[ArchivedImage]:
+    """Return the images in an archive of ``docker save``, which is read without being unpacked.
 
     :raises ImageError: when it is no such archive.
     """
-    small = {}
+    small: dict[str, bytes] = {}
+    images: list[ArchivedImage] = []
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 # Manifest and configurations; the layers are skipped.
-                if member.isfile() and member.size < _SMALL_BYTES:
-                    small[member.name] = archive.extractfile(member).read()
-        images = []
+                content = archive.extractfile(member) if member.isfile() and member.size < _SMALL_BYTES else None
+                if content:
+                    small[member.name] = content.read()
         for entry in json.loads(small["manifest.json"].decode("utf-8")):
             config = small[entry["Config"]]
             architecture = json.loads(config.decode("utf-8"))["architecture"]
@@ -150,38 +188,38 @@ def describe_archive(path):
             path, type(error).__name__, error)) from error
 
 
-def choose_from_archive(images, reference):
-    """The image of the archive that is the planned one: that of its name, or the only one, or None."""
+def choose_from_archive(images: Sequence[ArchivedImage], reference: str) -> ArchivedImage | None:
+    """Return the planned image of an archive: the one with that name, or the only one, or None."""
     named = [image for image in images if reference in image["tags"]]
     return named[0] if named else images[0] if len(images) == 1 else None
 
 
-def describe_probe(output):
-    """The versions that the probe printed inside the image, its last line being JSON, or None for no output.
+def describe_probe(output: str | None) -> ProbedVersions | None:
+    """Return the versions that the probe printed inside the image, as JSON in its last line; None for no output.
 
-    :raises ImageError: when the output holds no such line.
+    :raises ImageError: when the last line is something else.
     """
-    lines = [line for line in (output or "").splitlines() if line.strip()]
-    if not lines:
+    line = last_line(output or "")
+    if line is None:
         return None
     try:
-        found = json.loads(lines[-1])
+        found = json.loads(line)
         return {"architecture": found["architecture"], "python": found["python"], "cann": found["cann"],
                 "packages": dict(found["packages"])}
     except (ValueError, LookupError, TypeError) as error:
-        raise ImageError("the probe in the image printed no versions, but: %.200s" % lines[-1]) from error
+        raise ImageError("the probe in the image printed no versions, but: %.200s" % line) from error
 
 
-def pull_name(reference, digest, mirror):
-    """The name by which the image ``<repository>:<tag>`` is pulled: by digest where pinned, from a mirror where set."""
+def pull_name(reference: str, digest: str, mirror: str) -> str:
+    """Return the name to pull an image ``<repository>:<tag>`` by: with its digest if pinned, from a mirror if set."""
     repository, _separator, tag = reference.rpartition(":")
     first, separator, rest = repository.partition("/")
     if mirror:
-        # The image of Docker Hub names no registry.
+        # The name of an image of Docker Hub has no registry.
         repository = "%s/%s" % (mirror.rstrip("/"), rest if separator and _is_host(first) else repository)
     return "%s@%s" % (repository, digest) if digest else "%s:%s" % (repository, tag)
 
 
-def _is_host(text):
-    """Whether the first part of an image's name is a registry."""
+def _is_host(text: str) -> bool:
+    """Return whether the first part of an image's name is a registry."""
     return "." in text or ":" in text or text == "localhost"

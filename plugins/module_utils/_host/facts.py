@@ -17,6 +17,19 @@ import resource
 import stat
 import sys
 from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Callable, TypedDict
+
+    class WrongSource(TypedDict):
+        """The source of a mount that is not what was planned."""
+
+        source: str
+        expected: str  # file or directory
+        found: str
+
 
 HUAWEI = "0x19e5"
 ACCELERATOR_CLASS = "0x1200"  # processing accelerators; the vendor's network cards are 0x0200
@@ -24,13 +37,13 @@ _TYPES = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISCHR, "c
           (stat.S_ISBLK, "block device"), (stat.S_ISSOCK, "socket"), (stat.S_ISFIFO, "pipe"))
 
 
-def describe_path(path):
-    """What stands at `path`, links followed: ``{"path", "type": str|None, "owner", "group", "mode"}``.
+def describe_path(path: str) -> dict[str, Any]:
+    """Describe what is at `path`, links followed: ``{"path", "type": str|None, "owner", "group", "mode"}``.
 
     ``type`` is ``file``, ``directory``, ``character device`` …, or None if nothing is there; device nodes also have
     ``major`` and ``minor``, links ``target``, and a path that may not be looked at ``error``.
     """
-    found = {"path": path, "type": None}
+    found: dict[str, Any] = {"path": path, "type": None}
     if os.path.islink(path):
         found["target"] = os.readlink(path)
     try:
@@ -48,26 +61,26 @@ def describe_path(path):
     return found
 
 
-def _name(lookup, number):
+def _name(lookup: Callable[[int], Any], number: int) -> str:
     try:
-        return lookup(number)[0]
+        return str(lookup(number)[0])
     except KeyError:
         return str(number)
 
 
-def device_nodes(root="/"):
-    """The NPUs' device nodes, as `describe_path` tells them."""
+def device_nodes(root: str = "/") -> list[dict[str, Any]]:
+    """Return the device nodes of the NPUs, as `describe_path` describes them."""
     paths = glob.glob(os.path.join(root, "dev/davinci[0-9]*")) + [
         os.path.join(root, "dev", name) for name in ("davinci_manager", "devmm_svm", "hisi_hdc")]
     return [describe_path(path) for path in sorted(paths, key=_numbered)]
 
 
-def _numbered(path):
+def _numbered(path: str) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", os.path.basename(path))]
 
 
-def accelerators(root="/"):
-    """Huawei's processing accelerators on the PCI bus: ``[{"address", "device"}]``."""
+def accelerators(root: str = "/") -> list[dict[str, str]]:
+    """Return Huawei's processing accelerators on the PCI bus, each with ``address`` and ``device``."""
     found = []
     for folder in sorted(glob.glob(os.path.join(root, "sys/bus/pci/devices/*"))):
         facts = {name: read_text(os.path.join(folder, name)).strip() for name in ("vendor", "device", "class")}
@@ -76,8 +89,8 @@ def accelerators(root="/"):
     return found
 
 
-def system(root="/"):
-    """Architecture, kernel, operating system and memory; sizes in bytes, ``memlock_bytes`` None for no limit."""
+def system(root: str = "/") -> dict[str, Any]:
+    """Return architecture, kernel, operating system and memory; sizes in bytes, ``memlock_bytes`` None for no limit."""
     release = dict(re.findall(r"^(\w+)=\"?([^\"\n]*)", read_text(os.path.join(root, "etc/os-release")), re.MULTILINE))
     memory = dict(re.findall(r"^(\w+):\s+([0-9]+) kB", read_text(os.path.join(root, "proc/meminfo")), re.MULTILINE))
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
@@ -89,12 +102,12 @@ def system(root="/"):
         "memory_available_bytes": int(memory.get("MemAvailable", 0)) * 1024,
         "shm": disk(os.path.join(root, "dev/shm")),
         "memlock_bytes": None if limit == resource.RLIM_INFINITY else limit,
-        "uptime_s": float((read_text(os.path.join(root, "proc/uptime")).split() or [0])[0]),
+        "uptime_s": float((read_text(os.path.join(root, "proc/uptime")).split() or ["0"])[0]),
     }
 
 
-def disk(path):
-    """Space where `path` is or would be made: ``{"path", "existing", "total_bytes", "free_bytes"}``.
+def disk(path: str) -> dict[str, Any]:
+    """Return the space where `path` is or would be made: ``{"path", "existing", "total_bytes", "free_bytes"}``.
 
     ``existing`` is the nearest folder above that is there; ``free_bytes`` is what any user may still take.
     """
@@ -106,64 +119,23 @@ def disk(path):
             "free_bytes": space.f_bavail * space.f_frsize}
 
 
-def python():
-    """The interpreter that modules run with here, and the version of requests, which community.docker needs.
+def python() -> dict[str, str | None]:
+    """Return the interpreter that runs modules here, and the version of requests, which community.docker needs.
 
     Looked for and not imported, which would take longer than all the rest; None also if one of its parts is missing.
     """
     # Of a half-removed package a folder is left, which has no origin.
     specs = [PathFinder.find_spec(name) for name in ("requests", "urllib3", "idna", "certifi")]
+    files = [spec.origin for spec in specs if spec and spec.origin]
     version = None
-    if all(spec and spec.origin for spec in specs):
-        text = read_text(os.path.join(os.path.dirname(specs[0].origin), "__version__.py"))
+    if len(files) == len(specs):
+        text = read_text(os.path.join(os.path.dirname(files[0]), "__version__.py"))
         version = (re.findall(r"^__version__ = [\"']([^\"']+)", text, re.MULTILINE) or ["unknown"])[0]
     return {"executable": sys.executable, "version": "%d.%d.%d" % sys.version_info[:3], "requests": version}
 
 
-def open_devices(root="/", skip=()):
-    """Who has an NPU open: ``[{"device": N of /dev/davinciN, "pid": int, "process": str}]``.
-
-    :param skip: process names that do not count. Without the rights of root only own processes are seen.
-    """
-    device = os.path.join(root, "dev/davinci")
-    found = []
-    for folder in glob.glob(os.path.join(root, "proc/[0-9]*")):
-        pid, name = int(os.path.basename(folder)), None
-        for number in sorted(_opened(folder, device)):
-            name = name or process_name(pid, root)
-            if name not in skip:
-                found.append({"device": number, "pid": pid, "process": name})
-    return sorted(found, key=lambda each: (each["device"], each["pid"]))
-
-
-def _opened(folder, device):
-    numbers = set()
-    try:
-        links = [os.path.join(folder, "fd", name) for name in os.listdir(os.path.join(folder, "fd"))]
-    except OSError:  # the process has ended, or is not ours to see
-        return numbers
-    for link in links:
-        try:
-            target = os.readlink(link)
-        except OSError:
-            continue
-        if target.startswith(device) and target[len(device):].isdigit():
-            numbers.add(int(target[len(device):]))
-    return numbers
-
-
-def process_name(pid, root="/"):
-    """The kernel's name of a process, of 15 characters at most; empty if it has ended."""
-    return read_text(os.path.join(root, "proc", str(pid), "comm")).strip()
-
-
-def cgroup(pid, root="/"):
-    """The control groups of a process, which name its container; empty if it has ended."""
-    return read_text(os.path.join(root, "proc", str(pid), "cgroup"))
-
-
-def read_text(path):
-    """The text of a file; empty if it cannot be read."""
+def read_text(path: str) -> str:
+    """Return the text of a file; empty if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return stream.read()
@@ -171,9 +143,9 @@ def read_text(path):
         return ""
 
 
-def wrong_sources(mounts):
-    """Return the mounts whose source is not there or not of the planned type: ``[{"source", "expected", "found"}]``."""
-    wrong = []
+def wrong_sources(mounts: Iterable[Mapping[str, str]]) -> list[WrongSource]:
+    """Return the mounts (``source``, ``type``) whose source is not there or not of the planned type."""
+    wrong: list[WrongSource] = []
     for mount in mounts:
         path = mount["source"]
         found = "directory" if os.path.isdir(path) else "file" if os.path.isfile(path) else (

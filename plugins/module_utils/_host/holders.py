@@ -1,83 +1,186 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which processes and containers hold ports and NPUs."""
+"""Which processes and containers hold ports and NPUs of a host. PRIVATE to the collection."""
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
+from typing import TYPE_CHECKING
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
 from ansible_collections.ascend.vllm.plugins.module_utils._host.network import listening
 
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from typing import Any, TypedDict
 
-def holders(ports, devices=(), proc="/proc"):
-    """Return who listens on the given ports and who has the given devices open, of the processes of the node.
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.containers import ContainerState
 
-    :param ports: set of TCP ports. :param devices: paths of character devices; those that are not there have no holder.
-    :returns: ``({port: holder}, {device: [holder]})`` with holder ``{"pid", "process", "cgroup"}``, whose fields are
-        null when it cannot be found (another user's process, when not run as root).
+    class HolderContainer(TypedDict):
+        """The container of a holder."""
+
+        id: str
+        name: str
+        image_name: str
+        labels: dict[str, str]
+
+    class Process(TypedDict):
+        """A process; one of another user can be found, but not named, without the rights of root."""
+
+        pid: int | None
+        process: str | None  # the kernel's name of it, 15 characters at most
+        cgroup: str
+
+    class Holder(TypedDict):
+        """Who holds something."""
+
+        pid: int | None
+        process: str | None  # None: no process was seen, but the container was given it
+        container: HolderContainer | None
+
+    class PortHolder(Holder):
+        """Who holds a TCP port."""
+
+        port: int
+
+    class NpuHolder(Holder):
+        """Who holds an NPU."""
+
+        device: int | None  # N of /dev/davinciN; None where npu-smi names an NPU that its table lacks
+        memory_mb: int | None  # of HBM, where npu-smi tells it
+
+
+def open_files(ports: Collection[int] = (), npus: bool = False, skip: Collection[str] = (),
+               root: str = "/") -> tuple[dict[int, Process], dict[int, list[Process]]]:
+    """Return who listens on the ports and who has NPUs open, of the processes of the host.
+
+    :param npus: whether to look for those that have NPUs open. :param skip: names of processes that do not count.
+    :param root: the folder that stands for ``/``.
+    :returns: ``({port: process}, {N of /dev/davinciN: [process]})``; without the rights of root the processes of other
+        users are not seen, and a port of theirs has a process without pid.
     """
-    tables = [read_text(os.path.join(proc, "net", name)) for name in ("tcp", "tcp6")]
-    inodes = {inode: port for port, inode in listening(tables).items() if port in ports}
-    numbers = {number: path for path, number in ((path, _device_number(path)) for path in devices) if number}
-    at_ports = {port: {"pid": None, "process": None, "cgroup": ""} for port in inodes.values()}
-    at_devices = {}
-    for pid in filter(str.isdigit, os.listdir(proc)) if inodes or numbers else ():
-        sockets, opened = _open_files(os.path.join(proc, pid, "fd"))
-        held, used = sockets & set(inodes), opened & set(numbers)
-        if not held and not used:
+    proc = os.path.join(root, "proc")
+    inodes = {inode: port for port, inode in listening(
+        [read_text(os.path.join(proc, "net", name)) for name in ("tcp", "tcp6")]).items() if port in ports}
+    numbers = _device_numbers(root) if npus else {}
+    at_ports: dict[int, Process] = {port: {"pid": None, "process": None, "cgroup": ""} for port in inodes.values()}
+    at_npus: dict[int, list[Process]] = {}
+    for pid in sorted(int(name) for name in os.listdir(proc) if name.isdigit()) if inodes or npus else ():
+        folder = os.path.join(proc, str(pid))
+        held: set[str] = set()
+        devices: set[int | None] = set()
+        for path, target in _targets(os.path.join(folder, "fd")):
+            if target.startswith("socket:["):
+                held.add(target[8:-1])
+            elif npus and "/davinci" in target:
+                devices.add(_npu(path, target, numbers))
+        opened = sorted(number for number in devices if number is not None)
+        held &= set(inodes)
+        name = read_text(os.path.join(folder, "comm")).strip() if held or opened else ""
+        if name in skip or not (held or opened):
             continue
-        holder = {"pid": int(pid), "process": read_text(os.path.join(proc, pid, "comm")).strip(),
-                  "cgroup": read_text(os.path.join(proc, pid, "cgroup"))}
-        at_ports.update({inodes[inode]: dict(holder) for inode in held})
-        for number in used:
-            at_devices.setdefault(numbers[number], []).append(dict(holder))
-    return at_ports, at_devices
+        process: Process = {"pid": pid, "process": name, "cgroup": read_text(os.path.join(folder, "cgroup"))}
+        at_ports.update((inodes[inode], process) for inode in held)
+        for number in opened:
+            at_npus.setdefault(number, []).append(process)
+    return at_ports, at_npus
 
 
-def named_ports(at_ports, running, ports):
-    """Return the holders of the ports with their container: ``[{"port", "pid", "process", "container"}]``.
+def port_holders(at_ports: Mapping[int, Process], containers: Sequence[ContainerState],
+                 ports: Iterable[int]) -> list[PortHolder]:
+    """Return the holders of the ports.
 
-    A port that a container has published is held even if no process listens: the kernel may forward it.
+    A port that a container publishes is held even if no process listens: the kernel may forward it.
+
+    :param at_ports: of `open_files`. :param containers: those that run.
     """
-    found = []
+    found: list[PortHolder] = []
     for port in ports:
-        publisher = next((each["name"] for each in running if port in each["ports"]), None)
+        publisher = next((each for each in containers if port in each["ports"]), None)
         if port in at_ports or publisher:
-            holder = dict(at_ports.get(port, {"pid": None, "process": None, "cgroup": ""}), port=port)
-            found.append(dict(_named(holder, running), port=port))
-            found[-1]["container"] = found[-1]["container"] or publisher
+            process = at_ports.get(port, {"pid": None, "process": None, "cgroup": ""})
+            container = _container_of(process["cgroup"], containers) or (_brief(publisher) if publisher else None)
+            found.append({"port": port, "pid": process["pid"], "process": process["process"], "container": container})
     return found
 
 
-def named_devices(at_devices, running, devices):
-    """Return the holders of the devices: ``[{"device", "pid", "process", "container"}]``, one of each container.
+def npu_holders(at_npus: Mapping[int, Sequence[Process]], containers: Sequence[ContainerState],
+                chips: Sequence[Mapping[str, Any]] = (), processes: Sequence[Mapping[str, Any]] = (),
+                root: str = "/") -> list[NpuHolder]:
+    """Return who holds which NPU: each process, and each container that was given an NPU and has no process on it.
 
-    A running container that was given a device holds it, whether it has it open or not.
+    :param at_npus: of `open_files`. :param containers: those that run.
+    :param chips: of ``observation.query``, which tell the device of an NPU's chip.
+    :param processes: those of npu-smi, which may see more than the process table and knows their memory.
     """
-    found = []
-    for device in devices:
-        holders = [_named(holder, running) for holder in at_devices.get(device, ())]
-        seen = {holder["container"] for holder in holders}
-        holders += [{"pid": None, "process": None, "container": each["name"]} for each in running
-                    if device in each["devices"] and each["name"] not in seen]
-        told = set()
-        for holder in holders:
-            if holder["container"] not in told or holder["container"] is None:
-                told.add(holder["container"])
-                found.append(dict(holder, device=device))
+    devices = {(chip["npu"], chip["chip"]): chip["device"] for chip in chips}
+    found: list[NpuHolder] = []
+    for process in processes:
+        group = read_text(os.path.join(root, "proc", str(process["pid"]), "cgroup"))
+        found.append({"device": devices.get((process["npu"], process["chip"])), "pid": process["pid"],
+                      "process": process["name"], "memory_mb": process["memory_mb"],
+                      "container": _container_of(group, containers)})
+    seen = {(each["device"], each["pid"]) for each in found}
+    found += [{"device": device, "pid": process["pid"], "process": process["process"], "memory_mb": None,
+               "container": _container_of(process["cgroup"], containers)}
+              for device, opened in at_npus.items() for process in opened if (device, process["pid"]) not in seen]
+    shown = {(each["device"], each["container"]["id"]) for each in found if each["container"]}
+    found += [{"device": device, "pid": container["pid"], "process": None, "memory_mb": None,
+               "container": _brief(container)}
+              for container in containers for device in container["devices"] if (device, container["id"]) not in shown]
+    return sorted(found, key=lambda each: (each["device"] is None, each["device"] or 0, each["pid"] or 0))
+
+
+def describe_holder(holder: Holder | NpuHolder | PortHolder) -> str:
+    """Return who holds something, in words: ``process 7 (python3, 9 MB) in container train (image:tag)``."""
+    container = holder["container"]
+    where = "container %s (%s)" % (container["name"], container["image_name"]) if container else None
+    if holder["process"] is None:
+        return where or "a process not of this host"
+    memory = holder.get("memory_mb")
+    process = "process %s (%s%s)" % (
+        holder["pid"], holder["process"] or "unknown", ", %s MB" % memory if memory is not None else "")
+    return "%s in %s" % (process, where) if where else process
+
+
+def _targets(folder: str) -> Iterable[tuple[str, str]]:
+    """Yield (path, target) of the open files of a process; none of one that has ended or is not ours to see."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(folder, name)
+        try:
+            yield path, os.readlink(path)
+        except OSError:
+            continue
+
+
+def _device_numbers(root: str) -> dict[int, int | None]:
+    """Return ``{the kernel's number of a device: N of /dev/davinciN}``: it is the same in every container."""
+    found = {}
+    for path in glob.glob(os.path.join(root, "dev", "davinci[0-9]*")):
+        number = _kernel_number(path)
+        if number is not None:
+            found[number] = device_number("/dev/" + os.path.basename(path))
     return found
 
 
-def _named(holder, running):
-    container = next((each["name"] for each in running if each["id"] in holder["cgroup"]), None)
-    return {"pid": holder["pid"], "process": holder["process"], "container": container}
+def _npu(path: str, target: str, numbers: Mapping[int, int | None]) -> int | None:
+    """Return N of the NPU that an open file is, by the kernel's number; by its name where the host has no such node."""
+    number = _kernel_number(path)
+    if number is not None and number in numbers:
+        return numbers[number]
+    return device_number("/dev/" + os.path.basename(target))
 
 
-def _device_number(path):
-    """Return the number of a character device, which is the same in every container; None for anything else."""
+def _kernel_number(path: str) -> int | None:
+    """Return the kernel's number of a character device; None for anything else."""
     try:
         status = os.stat(path)
     except OSError:
@@ -85,17 +188,10 @@ def _device_number(path):
     return status.st_rdev if stat.S_ISCHR(status.st_mode) else None
 
 
-def _open_files(folder):
-    """Return the inodes of the sockets and the numbers of the NPUs that a process has open; none when it ended."""
-    inodes, numbers = set(), set()
-    try:
-        for name in os.listdir(folder):
-            path = os.path.join(folder, name)
-            target = os.readlink(path)
-            if target.startswith("socket:["):
-                inodes.add(target[8:-1])
-            elif "/davinci" in target:
-                numbers.add(_device_number(path))
-    except OSError:
-        pass
-    return inodes, numbers
+def _container_of(cgroup: str, containers: Sequence[ContainerState]) -> HolderContainer | None:
+    return next((_brief(each) for each in containers if each["id"] in cgroup), None)
+
+
+def _brief(container: ContainerState) -> HolderContainer:
+    return {"id": container["id"], "name": container["name"], "image_name": container["image_name"],
+            "labels": container["labels"]}

@@ -8,15 +8,30 @@ from __future__ import annotations
 import json
 import os
 import re
+from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Run
+
+    class OutgoingPorts(TypedDict):
+        """The ports ``first`` to ``last``, but for those in the ranges ``reserved``, ``[[first, last]]``."""
+
+        first: int
+        last: int
+        reserved: list[list[int]]
+
 
 _LISTEN = "0A"
 
 _ADDRESS = re.compile(r"^\d+:\s+(\S+)\s+inet\s+(\d+\.\d+\.\d+\.\d+)/", re.MULTILINE)
 
 
-def addresses(text):
+def addresses(text: str) -> list[dict[str, str]]:
     """Return ``[{"interface", "address"}]`` of a node's IPv4 addresses.
 
     :param text: what ``ip -o -4 address show`` prints.
@@ -24,12 +39,12 @@ def addresses(text):
     return [{"interface": name, "address": address} for name, address in _ADDRESS.findall(text)]
 
 
-def listening(tables):
+def listening(tables: Iterable[str]) -> dict[int, str]:
     """Return ``{port: inode}`` of the TCP sockets that listen.
 
     :param tables: the texts of /proc/net/tcp and tcp6.
     """
-    found = {}
+    found: dict[int, str] = {}
     for table in tables:
         for line in table.splitlines()[1:]:
             fields = line.split()
@@ -38,11 +53,8 @@ def listening(tables):
     return found
 
 
-def outgoing_ports(proc="/proc"):
-    """Return the ports that the kernel gives to outgoing connections: ``{"first", "last", "reserved": [[low, high]]}``.
-
-    None where it does not tell.
-    """
+def outgoing_ports(proc: str = "/proc") -> OutgoingPorts | None:
+    """Return the ports that the kernel gives to outgoing connections, or None where it does not say."""
     folder = os.path.join(proc, "sys", "net", "ipv4")
     limits = read_text(os.path.join(folder, "ip_local_port_range")).split()
     if len(limits) != 2:
@@ -54,7 +66,7 @@ def outgoing_ports(proc="/proc"):
     return {"first": int(limits[0]), "last": int(limits[1]), "reserved": reserved}
 
 
-def host_network(run, timeout_s):
+def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
     """Return ``{"interfaces": [{"name", "up", "kind", "addresses": [{"address", "prefix"}]}], "error"}``, IPv4."""
     try:
         code, out, err = run(["ip", "-json", "-details", "-4", "address", "show"], timeout_s)

@@ -17,7 +17,8 @@ _NAME = r"[A-Za-z0-9_.-]*(?:api[_-]?key|token|secret|passw(?:or)?d|credential|au
 # A numeric value is not a secret but a count, such as "max_num_batched_tokens: 50000".
 _ASSIGNED = re.compile(
     r"""(?i)(["']?%s["']?\s*[=:]\s*)(?!\s*\d+\s*(?:[,}\]\s]|$))(?!\s*(?:None|null|True|False)\b)"""
-    r"""("[^"]*"|'[^']*'|[^\s,;}\]]+)""" % _NAME)
+    # A quote at the end is that of a text around it, such as "TOKEN=x" in JSON.
+    r"""(?:(["'])(?:(?!\2)[\s\S])*\2|[^\s,;}\]]+?(?=["']*(?:[\s,;}\]]|$)))""" % _NAME)
 _OPTION = re.compile(r"(?i)(--(?:api-key|hf-token|token|password)(?:=|\s+|[\"']\s*,\s*[\"']))([^\s\"',]+)")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]+")
 _URL = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s:@]+:[^/\s@]+@")
@@ -33,4 +34,5 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     text = _BEARER.sub(r"\g<1>" + MASK, text)
     text = _URL.sub(r"\g<1>" + MASK + "@", text)
     text = _OPTION.sub(r"\g<1>" + MASK, text)
-    return _ASSIGNED.sub(r"\g<1>" + MASK, text)
+    return _ASSIGNED.sub(lambda match: "%s%s%s%s" % (match.group(1), match.group(2) or "", MASK, match.group(2) or ""),
+                         text)

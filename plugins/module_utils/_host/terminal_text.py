@@ -14,3 +14,13 @@ _CONTROL = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[@-Z\\^_])")
 def plain(text: str) -> str:
     """The text without control sequences and byte order mark, with LF line ends."""
     return _CONTROL.sub("", text).replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def first_line(text: str) -> str | None:
+    """Return the first line of a text that is not empty, without the space around it; None when there is none."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), None)
+
+
+def last_line(text: str) -> str | None:
+    """Return the last line of a text that is not empty, without the space around it; None when there is none."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), None)

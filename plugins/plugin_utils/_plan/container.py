@@ -9,8 +9,10 @@ PRIVATE to the plan.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import SECRETS_TARGET
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     DockerHealthCheck,
@@ -41,7 +43,6 @@ OWNED_ENVIRONMENT = {
 }
 
 # The launcher sources this file inside the container, so the key is in no argv and not in `docker inspect`.
-SECRETS_TARGET = "/run/ascend-vllm/secrets.env"
 LAUNCHER = ["/bin/bash", "-c", 'set -a; . "$0" || exit 1; set +a; exec "$@"', SECRETS_TARGET]
 
 # The health check is roles/serving/files/health.py. Its digest is part of the path, so that a changed script changes
@@ -116,6 +117,15 @@ def check_memory(hardware: Hardware, model: Model, size: int, findings: Findings
             "serving_tensor_parallel_size",
             "serving_tensor_parallel_size: the weights of %s need %.1f GiB on each of %d NPUs, but vLLM may use only "
             "%.1f GiB of an NPU (%s); raise it.", model["name"], needed, size, available, hardware["name"])
+
+
+def docker_mounts(mounts: Iterable[Mount]) -> list[dict[str, Any]]:
+    """Return mounts as community.docker.docker_container takes them.
+
+    A mount of type bind fails when its source does not exist, where a volume would create an empty folder.
+    """
+    return [{"type": "bind", "source": mount["source"], "target": mount["target"], "read_only": mount["read_only"]}
+            for mount in mounts]
 
 
 def instance_mounts(

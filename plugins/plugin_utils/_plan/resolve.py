@@ -17,12 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import nearest, release_id
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
     HCCL_DEFAULT_PORTS,
     HEALTH_TARGET,
     LAUNCHER,
-    SECRETS_TARGET,
     base_environment,
     bind_mount,
     check_memory,
@@ -74,7 +75,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
 )
 
 SCHEMA = "ascend.vllm/plan/v1"
-LABEL = "ascend.vllm.instance-hash"
 
 # Left out of the hash of an instance, because they do not reach its container.
 _NOT_HASHED = ("index", "npus", "serves", "url", "hash", "labels")
@@ -136,7 +136,7 @@ def _resolve(
     chosen = _choose(catalogue, inputs, findings)
     if chosen is None:
         missing = dict.fromkeys(
-            ("hash", "hardware", "release", "model", "image", "patch", "group", "health_check"))
+            ("hash", "hardware", "release", "model", "image", "patch", "group", "docker_socket", "health_check"))
         return cast(Plan, {"schema": SCHEMA, **missing, "npus": [], "instances": [], "warnings": [],
                            "refusals": []}), findings
     hardware, release, model = chosen
@@ -162,7 +162,7 @@ def _join_hashes(catalogue: Catalogue, plan: Plan, group: Group, members: Member
         member["hash"] = digest([own, whole])
     (instance,) = plan["instances"]
     instance["hash"] = group["members"][group["rank"]]["hash"]
-    instance["labels"] = {LABEL: instance["hash"]}
+    instance["labels"] = {labels.INSTANCE: instance["hash"]}
 
 
 def digest(value: object) -> str:
@@ -303,12 +303,12 @@ def _deployment(
     for index, own in enumerate(npus_of_instances):
         instance = _instance(index, own, common, inputs, findings)
         instance["hash"] = _instance_hash(instance, image, inputs.text("weights_digest"))
-        instance["labels"] = {LABEL: instance["hash"]}
+        instance["labels"] = {labels.INSTANCE: instance["hash"]}
         instances.append(instance)
     _check_ports(instances, group, findings)
     return {"schema": SCHEMA, "hash": None, "hardware": hardware, "release": release, "model": model, "image": image,
-            "patch": patch, "group": group, "npus": npus, "health_check": check, "instances": instances,
-            "warnings": [], "refusals": []}
+            "patch": patch, "group": group, "docker_socket": inputs.path("plan_docker_socket"), "npus": npus,
+            "health_check": check, "instances": instances, "warnings": [], "refusals": []}
 
 
 def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str:
@@ -391,12 +391,12 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         **common.settings,
         **membership,
         "index": index,
-        "name": name if index == 0 else "%s-%d" % (name, index),
+        "name": labels.instance_name(name, index),
         "npus": npus,
         "serves": serves,
         "port": port if serves else None,
         "url": "http://%s:%d" % (client_address, port) if serves else None,
-        "devices": ["/dev/davinci%d" % npu for npu in npus] + common.hardware["shared_devices"],
+        "devices": [device_path(npu) for npu in npus] + common.hardware["shared_devices"],
         "mounts": list(common.mounts),
         "environment": {**common.environment, **hccl_environment(hccl)},
         "hccl_ports": hccl,
@@ -412,7 +412,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
     if serves and inputs.text("serving_api_key"):
         instance["secrets_path"] = path = inputs.path("serving_state_path") + "/secrets.env"
         instance["launcher"] = launcher + LAUNCHER
-        instance["mounts"].append(bind_mount(path, "file", SECRETS_TARGET, origin="secrets"))
+        instance["mounts"].append(bind_mount(path, "file", labels.SECRETS_TARGET, origin="secrets"))
     return instance
 
 

@@ -416,6 +416,8 @@ class Plan(TypedDict):
     patch: Patch | None
     #: None if every instance serves on its own.
     group: Group | None
+    #: Unix socket of the Docker engine on the node.
+    docker_socket: str
     #: N of each ``/dev/davinciN`` that the deployment may use (serving_npus).
     npus: list[int]
     health_check: HealthCheck | None

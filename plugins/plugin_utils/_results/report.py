@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypedDict, cast
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CheckOutcome, StageResult
 
@@ -145,11 +146,9 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
 
 def table(report: Report) -> list[str]:
     """Return the table of hosts and stages as lines of plain text."""
-    rows = [["host", *contract.STAGES]]
-    rows += [[host, *(_MARKS[cells[stage]["status"]] for stage in contract.STAGES)]
-             for host, cells in report["hosts"].items()]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    rows = [[host, *(_MARKS[cells[stage]["status"]] for stage in contract.STAGES)]
+            for host, cells in report["hosts"].items()]
+    return _text.table([["host", *contract.STAGES], *rows])
 
 
 def to_markdown(report: Report) -> str:

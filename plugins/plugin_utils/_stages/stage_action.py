@@ -25,6 +25,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version impor
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs, validated
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
 
 # What Ansible adds to the return value of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
@@ -72,9 +73,9 @@ class StageAction(ActionBase):
             self.context = replace(self.context, inputs=self.inputs)
             filed = replace(filed, observed={**filed.observed, **observation()})
         except AnsibleConnectionFailure as lost:
-            filed = replace(filed, reachable=False, failure=f"{self.host} is not reachable: {first_line(lost)}")
+            filed = replace(filed, reachable=False, failure=f"{self.host} is not reachable: {error_line(lost)}")
         except (AnsibleActionFail, ValueError) as mistake:
-            filed = replace(filed, failure=first_line(mistake))
+            filed = replace(filed, failure=error_line(mistake))
         return replace(filed, spent_s=round(filed.spent_s + time.monotonic() - self.clock, 3))
 
     def observation(self) -> dict[str, Any]:
@@ -152,8 +153,3 @@ def summary(result: StageResult, failed: list[str]) -> str:
     others = [contract.sentence(check) for check in result["checks"] if check["status"] == contract.WARNED]
     return "%s: %s, %d checks%s" % (
         result["stage"], result["status"], len(result["checks"]), ". " + " | ".join(others) if others else "")
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text that says something."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import time
 
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import place
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files, vllm_bench
 
 WATCH_S = 10
@@ -56,7 +55,7 @@ class ClientsMixin:
         until, said = clock + timeout_s, None
         while True:
             left = until - time.monotonic()
-            seen = self._ask_node(instance, client=client, result=vllm_bench.RESULT, wait=max(0, min(WATCH_S, left)))
+            seen = self._ask_node(instance, client=client, result=vllm_bench.RESULT, wait_s=max(0, min(WATCH_S, left)))
             if not (seen["client"] or {}).get("running") or left <= 0:
                 return seen
             progress = _PROGRESS.findall("\n".join(seen["client"]["log"]))
@@ -67,8 +66,9 @@ class ClientsMixin:
     def _ask_node(self, instance, **more):
         """Ask the node for the service and, where named, the client."""
         return self.call("ascend.vllm.benchmark_info", service=instance["name"],
-                         driver=self.context.plan["hardware"]["driver_version_file"],
-                         weights=place(self.context.plan["model"]["path"]).manifest, **more)
+                         driver_version_file=self.context.plan["hardware"]["driver_version_file"],
+                         model_path=self.context.plan["model"]["path"],
+                         docker_socket=self.context.plan["docker_socket"], **more)
 
     def _file(self, name, ending="json"):
         return self.records.root / self.host / "benchmark" / f"{name}.{ending}"
@@ -77,4 +77,5 @@ class ClientsMixin:
         return str(path.relative_to(self.records.root))
 
     def _container(self, **arguments):
-        return self.call("community.docker.docker_container", **arguments)
+        return self.call("community.docker.docker_container",
+                         docker_host="unix://" + self.context.plan["docker_socket"], **arguments)

@@ -12,6 +12,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.targ
     AIS_BENCH,
     BALANCER,
     differences,
+    unproven,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import complete, identity
 
@@ -113,14 +114,14 @@ def _judge_looks(checks, context):
         looks = {context.host: observed["looks"]}
         looks.update((host, (context.survey or {}).get(host, []))
                      for host in measured["hosts"] if host != context.host)
-        changed = []
+        changed, unknown = [], []
         for host, seen in sorted(looks.items()):
             if len(seen) < 2:
                 changed.append("%s left in the meantime" % host)
             else:
                 changed += ["%s %s" % (host, difference) for difference in differences(seen[0], seen[-1])]
-        checks.expect("same_server", not changed, "nothing changed", "; ".join(changed) or "nothing changed",
-                      subject=measured["name"])
+                unknown += ["%s %s" % (host, digest) for digest in unproven(seen[0], seen[-1])]
+        _judge_same_server(checks, changed, unknown, measured["name"])
 
 
 def _judge_offline(checks, observed, inputs):
@@ -261,7 +262,16 @@ def _judge_identity(checks, before, run):
     """Hold the servers of a run against those before it; returns what the next run is held against."""
     after = run["services"]
     if after:
-        changed = differences({name: before[name] for name in after}, after)
-        checks.expect("same_server", not changed, "nothing changed", "; ".join(changed) or "nothing changed",
-                      subject=run["id"])
+        first = {name: before[name] for name in after}
+        _judge_same_server(checks, differences(first, after), unproven(first, after), run["id"])
     return dict(before, **after)
+
+
+def _judge_same_server(checks, changed, unknown, subject):
+    """A server whose files have no digest is neither the same nor another one."""
+    if unknown and not changed:
+        checks.not_run("same_server", "a digest is not known (%s); playbooks/weights.yml records that of the model, "
+                       "that of the driver is of its version.info" % ", ".join(unknown), subject)
+    else:
+        checks.expect("same_server", not changed, "nothing changed", "; ".join(changed) or "nothing changed",
+                      subject=subject)

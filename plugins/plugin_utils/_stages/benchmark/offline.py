@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options, engine_options
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import hccl_environment
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts, hccl_environment
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
 
@@ -38,7 +39,7 @@ def devices(plan, instance, inputs):
             "benchmark_offline runs one engine on one node, but serving_topology is %s; leave it out." % (
                 plan["group"]["topology"]))
     used = {device for each in plan["instances"] for device in each["devices"]}
-    free = [path for path in ("/dev/davinci%d" % number for number in plan["npus"]) if path not in used]
+    free = [path for path in map(device_path, plan["npus"]) if path not in used]
     if len(free) >= len(instance["npus"]):
         return [*free[:len(instance["npus"])], *plan["hardware"]["shared_devices"]], False
     if inputs["benchmark_offline_stop_service"]:
@@ -96,8 +97,7 @@ def client(plan, instance, paths, argv, inputs):
         devices=["%s:%s:rwm" % (path, path) for path in paths],
         shm_size=instance["shm_size"],
         env=dict(instance["environment"], **hccl_environment(HCCL_PORTS)),
-        mounts=[{"type": "bind", "source": mount["source"], "target": mount["target"], "read_only": mount["read_only"]}
-                for mount in instance["mounts"] if mount["origin"] != "secrets"],
+        mounts=docker_mounts(mount for mount in instance["mounts"] if mount["origin"] != "secrets"),
     )
 
 

@@ -20,6 +20,8 @@ INSTANCE, NODE, BALANCER = "instance", "node", "balancer"
 VLLM, AIS_BENCH = "vllm", "ais_bench"
 
 _URL = re.compile(r"https?://[^/\s]+$")
+# Parts of an identity that are read from files of the node.
+DIGESTS = ("weights", "driver")
 # Throughputs of several clients are what all of them got done between the first start and the last end.
 _COUNTS = ("completed", "failed", "num_prompts", "total_input_tokens", "total_output_tokens")
 
@@ -98,6 +100,12 @@ def serves(instance):
 def look(instances):
     """``{name: identity}`` of the observed instances of a node."""
     return {instance["name"]: identity(instance["service"]) for instance in instances}
+
+
+def unproven(before, after):
+    """``["vllm: weights"]``: the digests that are not known on one side or on both, so that nothing can be compared."""
+    return ["%s: %s" % (name, key) for name, first in sorted(before.items()) for key in DIGESTS
+            if first[key] is None or (after.get(name) or identity(None))[key] is None]
 
 
 def differences(before, after):

@@ -15,20 +15,20 @@ import posixpath
 import struct
 import zlib
 
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import SECRETS_TARGET
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import bind_mount, docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
 
 # In the client's own file system: it is read from there and goes with the container.
 RESULT = "/tmp/ascend-vllm-benchmark.json"
-CLIENT_LABEL = "ascend.vllm.benchmark-client"
 # The client is no engine: it needs the tokenizer, the key, and the driver's libraries that torch_npu is linked with.
 CLIENT_MOUNTS = ("host", "weights", "secrets")
 # The server's key under the name that vllm bench reads, so that it stands in no argument and no `docker inspect`.
-KEY_LAUNCHER = ["/bin/bash", "-c", '. "$0" || exit 1; export OPENAI_API_KEY="$VLLM_API_KEY"; exec "$@"', SECRETS_TARGET]
+KEY_LAUNCHER = ["/bin/bash", "-c", '. "$0" || exit 1; export OPENAI_API_KEY="$VLLM_API_KEY"; exec "$@"',
+                labels.SECRETS_TARGET]
 # aiohttp in the client obeys proxy variables, which an image or a daemon may set; the server is never behind one.
 CLIENT_ENVIRONMENT = {"NO_PROXY": "*", "no_proxy": "*", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
                       "VLLM_NO_USAGE_STATS": "1"}
@@ -224,9 +224,9 @@ def client(plan, instance, argv, inputs):
 
     :param instance: the one whose mounts and key the client shares; what it measures is in its arguments.
     """
-    mounts = [(mount["source"], mount["target"]) for mount in instance["mounts"] if mount["origin"] in CLIENT_MOUNTS]
+    mounts = [dict(mount, read_only=True) for mount in instance["mounts"] if mount["origin"] in CLIENT_MOUNTS]
     if inputs["benchmark_dataset_path"]:
-        mounts.append((inputs["benchmark_dataset_path"], DATASET_TARGET))
+        mounts.append(bind_mount(inputs["benchmark_dataset_path"], "file", DATASET_TARGET, origin="site"))
     return {
         "name": client_name(instance),
         "image": inputs["benchmark_client_image"] or plan["image"]["reference"],
@@ -240,9 +240,8 @@ def client(plan, instance, argv, inputs):
         "restart_policy": "no",
         "network_mode": "host",
         "env": CLIENT_ENVIRONMENT,
-        "labels": {CLIENT_LABEL: instance["name"]},
-        "mounts": [{"type": "bind", "source": source, "target": target, "read_only": True}
-                   for source, target in mounts],
+        "labels": {labels.BENCHMARK_CLIENT: instance["name"]},
+        "mounts": docker_mounts(mounts),
         "cap_drop": instance["cap_drop"],
         "security_opts": ["no-new-privileges"],
         "log_driver": "json-file",
@@ -263,7 +262,7 @@ def identity(service):
         "image": service.get("image"),
         "started_at": service.get("started_at"),
         "restarts": service.get("restarts"),
-        "instance_hash": (service.get("labels") or {}).get(LABEL),
+        "instance_hash": (service.get("labels") or {}).get(labels.INSTANCE),
         "weights": service.get("weights"),
         "driver": service.get("driver"),
     }

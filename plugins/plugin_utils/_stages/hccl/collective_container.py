@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import host_interfaces
 
 NAME = "ascend-vllm-hccl-probe"
@@ -107,8 +109,9 @@ def arguments(plan, inputs, group, interfaces, host, sources):
     mounts = [one for one in plan["instances"][0]["mounts"] if one["origin"] == "host"]
     if not any(one["target"] == "/etc/hccn.conf" for one in mounts):
         mounts.append({"source": "/etc/hccn.conf", "target": "/etc/hccn.conf", "read_only": True})
-    npus = ["/dev/davinci%d" % number for number in hardware["npu_devices"]]
+    npus = [device_path(number) for number in hardware["npu_devices"]]
     return {
+        "docker_host": "unix://" + plan["docker_socket"],
         "name": NAME,
         "image": inputs["hccl_collective_image"] or plan["image"]["reference"],
         "pull": "never",
@@ -123,8 +126,7 @@ def arguments(plan, inputs, group, interfaces, host, sources):
             "PROBE_ITERATIONS": str(inputs["hccl_collective_iterations"]),
         },
         "devices": ["%s:%s:rwm" % (device, device) for device in npus + hardware["shared_devices"]],
-        "mounts": [{"type": "bind", "source": one["source"], "target": one["target"], "read_only": one["read_only"]}
-                   for one in mounts],
+        "mounts": docker_mounts(mounts),
         "network_mode": "host",
         "shm_size": "1g",
         "log_driver": "json-file",

@@ -9,6 +9,7 @@ import ipaddress
 from collections import Counter, defaultdict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import ping_loss
+from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     INFO,
@@ -89,6 +90,7 @@ def request(context):
         "npus": hardware["npu_devices"],
         "timeout_s": inputs["hccl_query_timeout_s"],
         "image": (inputs["hccl_collective_image"] or context.plan["image"]["reference"]) if wants_image else "",
+        "docker_socket": context.plan["docker_socket"],
     }, noted={"wanted_interface": inputs["hccl_interface"]})
 
 
@@ -144,8 +146,8 @@ def survey(peers, inputs):
         "nodes": len(peers), "votes": votes,
         "mesh_size": ping_mesh.size(len(peers), npus, inputs["hccl_ping_full_mesh_max_nodes"],
                                     inputs["hccl_ping_same_rail_only"]),
-        "networks": {npu: judge_ports.majority(counts) for npu, counts in networks.items()},
-        "rails": {npu: judge_ports.majority(counts) for npu, counts in rails.items()},
+        "networks": {npu: majority(counts) for npu, counts in networks.items()},
+        "rails": {npu: majority(counts) for npu, counts in rails.items()},
         "collective": _survey_collective(peers),
     }
 

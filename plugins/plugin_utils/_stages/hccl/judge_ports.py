@@ -10,6 +10,8 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
+
 # Checks of a value that all NPUs of the cluster have to have in common.
 ALIKE = ("speed", "duplex", "mtu", "fec", "tls")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -69,14 +71,6 @@ def count_votes(peers):
                 if value is not None:
                     counts[value] += 1
     return votes
-
-
-def majority(votes):
-    """Return the value that more than any other has, or None when there is no such one. ``votes`` is a Counter."""
-    ranked = votes.most_common(2)
-    if not ranked or (len(ranked) == 2 and ranked[0][1] == ranked[1][1]):
-        return None
-    return ranked[0][0]
 
 
 def neighbours(observed):

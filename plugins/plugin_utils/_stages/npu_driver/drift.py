@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 
 
 def facts(observed):
@@ -13,7 +16,7 @@ def facts(observed):
 
     :param observed: what ``ascend.vllm.npu_info`` returned.
     """
-    npu_smi, system, engine = observed["npu_smi"], observed["system"], observed["engine"]
+    npu_smi, system, engine = observed["npu_smi"], observed["system"], observed["docker_engine"]
     files = {content.get("kind"): content.get("fields", {}) for content in observed["files"].values()}
     firmware = files.get("firmware_version", {})
     chips = npu_smi["chips"]
@@ -44,25 +47,18 @@ def compare(hosts):
     found = []
     for fact in dict.fromkeys(fact for known in hosts.values() for fact in known):
         values = {host: known[fact] for host, known in hosts.items() if fact in known}
-        counts = {}
-        for value in values.values():
-            counts[value] = counts.get(value, 0) + 1
+        counts = Counter(values.values())
         if len(counts) < 2:
             continue
-        most = max(counts.values())
-        leaders = [value for value, count in counts.items() if count == most]
-        majority = leaders[0] if len(leaders) == 1 else None
-        found.append({"fact": fact, "majority": majority, "outliers": {
-            host: value for host, value in sorted(values.items(), key=_by_name) if value != majority}})
+        agreed = majority(counts)
+        found.append({"fact": fact, "majority": agreed, "outliers": {
+            host: value for host, value in sorted(values.items(), key=_by_name) if value != agreed}})
     return found
 
 
 def _counted(values):
     """``8 x 910B3``, or ``7 x 910B3, 1 x 910B4``; None without values."""
-    counts = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return ", ".join("%d x %s" % (count, value) for value, count in sorted(counts.items(), key=str)) or None
+    return ", ".join("%d x %s" % (count, value) for value, count in sorted(Counter(values).items(), key=str)) or None
 
 
 def _by_name(item):

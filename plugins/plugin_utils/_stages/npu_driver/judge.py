@@ -89,7 +89,7 @@ def request(context):
         "timeout_s": inputs["npu_driver_tool_wedged_s"],
         "paths": sources,
         "disk_paths": [plan["model"]["path"]],
-        "engine_socket": inputs["npu_driver_engine_socket"],
+        "docker_socket": plan["docker_socket"],
         "image": plan["image"]["reference"],
         "kernel_log_minutes": inputs["npu_driver_kernel_log_minutes"],
     })

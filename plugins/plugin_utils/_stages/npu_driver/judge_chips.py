@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-# Labels of this collection's containers begin so (plan.LABEL).
-_OURS = "ascend.vllm."
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
+from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
+
 # What npu-smi says when the driver's library cannot work.
 _TOOL_REMEDIES = {
     -8005: "The driver is not ready: reboot after an upgrade of driver or firmware, and run as root or as a member of "
@@ -84,7 +86,7 @@ def _count(checks, npu_smi, wanted):
     message = None
     if len(npu_smi["chips"]) != len(wanted):
         message = "%d of %d NPU chips answer%s%s" % (
-            len(devices), len(wanted), "; missing: " + ", ".join("/dev/davinci%d" % number for number in missing)
+            len(devices), len(wanted), "; missing: " + ", ".join(map(device_path, missing))
             if missing else "", "" if npu_smi["complete"] else "; npu-smi's table was cut")
     checks.expect("npu_count", len(npu_smi["chips"]) == len(wanted), len(wanted), len(npu_smi["chips"]),
                   message=message)
@@ -148,8 +150,8 @@ def _npus_free(checks, context):
             ours.add(container["name"])
             continue
         foreign = True
-        checks.expect("npus_free", False, "free, or held by %s" % planned[holder["device"]], _holder(holder),
-                      subject="npu %d" % holder["device"], message=_holder_message(holder, observed["engine"]))
+        checks.expect("npus_free", False, "free, or held by %s" % planned[holder["device"]], describe_holder(holder),
+                      subject="npu %d" % holder["device"], message=_holder_message(holder, observed["docker_engine"]))
     if not foreign and observed["npu_smi"]["error"]:
         checks.not_run("npus_free", "npu-smi does not tell the processes on the NPUs")
     elif not foreign:
@@ -159,27 +161,17 @@ def _npus_free(checks, context):
 
 
 def _is_ours(container):
-    return any(label.startswith(_OURS) for label in container.get("labels", ()))
+    return any(label.startswith(labels.PREFIX) for label in container.get("labels", ()))
 
 
 def _allowed(holder, allowed):
     return holder["process"] in allowed or (holder["container"] or {}).get("name") in allowed
 
 
-def _holder(holder):
-    process = "pid %s" % holder["pid"]
-    details = [holder["process"], "%d MB" % holder["memory_mb"] if holder["memory_mb"] is not None else None]
-    if any(details):
-        process += " (%s)" % ", ".join(detail for detail in details if detail)
-    container = holder["container"]
-    return "%s in container %s (%s)" % (process, container["name"], container["image"]) if container else process
-
-
 def _holder_message(holder, engine):
     unknown = "; its container is not known, since the engine does not answer" if "error" in engine else ""
-    stale = _is_ours(holder["container"] or {})
-    return "/dev/davinci%d is held by %s%s%s" % (
-        holder["device"], _holder(holder), ", a service of ours that the plan does not have" if stale else "", unknown)
+    stale = ", a service of ours that the plan does not have" if _is_ours(holder["container"] or {}) else ""
+    return "%s is held by %s%s%s" % (device_path(holder["device"]), describe_holder(holder), stale, unknown)
 
 
 def _idle(checks, npu_smi, free, inputs):

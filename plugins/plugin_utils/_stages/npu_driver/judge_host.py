@@ -163,7 +163,7 @@ def _gib(size):
 
 
 def _docker_engine(checks, context):
-    engine, inputs = context.observed["engine"], context.inputs
+    engine, inputs = context.observed["docker_engine"], context.inputs
     if "error" in engine:
         checks.expect("docker_engine", False, "an engine that answers", engine["error"], message=engine["error"])
         checks.not_run("docker_engine_version", "the engine does not answer")
@@ -177,11 +177,11 @@ def _space(checks, context):
     """Room for what is not there yet; what is there is proven by its own stage."""
     observed, plan, inputs = context.observed, context.plan, context.inputs
     disks = {disk["path"]: disk for disk in observed["disks"]}
-    engine, weights = observed["engine"], plan["model"]["path"]
+    engine, weights = observed["docker_engine"], plan["model"]["path"]
     there = {path["path"] for path in observed["paths"] if path["type"]}
     needs = {}
-    if "root" in engine and not engine["image"]:
-        needs[engine["root"]] = inputs["npu_driver_image_space_gib"] * _GIB
+    if "data_root" in engine and not engine["image"]:
+        needs[engine["data_root"]] = inputs["npu_driver_image_space_gib"] * _GIB
     if weights not in there:
         needs[weights] = plan["model"]["weights_bytes"] * 1.05
     faults = {path: "has %s free, %s are needed" % (_gib(disks[path]["free_bytes"]), _gib(need))

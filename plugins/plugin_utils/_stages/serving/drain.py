@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
+
 
 def requests_left(containers):
     """Return a clause for each running container that still has requests, or may have.
@@ -38,15 +40,9 @@ def npus_held(observed, devices, idle_hbm_mb):
         holders = [holder for holder in observed["holders"] if holder["device"] == device]
         memory = "%s MB of HBM in use" % ("unknown" if used.get(device) is None else used[device])
         if holders:
-            clauses.append("NPU %d is held by %s (%s)" % (device, ", ".join(map(_holder, holders)), memory))
+            clauses.append("NPU %d is held by %s (%s)" % (device, ", ".join(map(describe_holder, holders)), memory))
         elif device not in used:
             clauses.append("NPU %d is not shown by npu-smi" % device)
         elif used[device] is None or used[device] > idle_hbm_mb:
             clauses.append("NPU %d is held by nobody that is shown (%s)" % (device, memory))
     return clauses
-
-
-def _holder(holder):
-    process = "process %s (%s)" % (holder["pid"], holder["process"] or "unknown")
-    container = holder["container"]
-    return "%s of container %s" % (process, container["name"]) if container else process

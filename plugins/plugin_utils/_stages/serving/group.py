@@ -64,8 +64,8 @@ def own_state(seen, late):
     """
     if not seen:
         return FAILED, "the node cannot be reached any more"
-    if seen["engine_error"]:
-        return FAILED, seen["engine_error"]
+    if seen["docker_engine_error"]:
+        return FAILED, seen["docker_engine_error"]
     (instance,) = seen["instances"]
     if instance["state"] == "ready":
         return READY, None

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import re
-
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
+from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL, serving_instances
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     FAILED,
@@ -97,7 +98,9 @@ RETURNED = ("containers", "ours", "addresses")
 
 def request(context):
     """What to ask of the node, see `judging.Judge`."""
-    return Request("ascend.vllm.serving_info", arguments(context.plan, context.inputs))
+    if context.phase == ROLLED_BACK:
+        return Request("ascend.vllm.serving_info", state_arguments(context.plan, context.inputs))
+    return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs))
 
 
 def survey(observations, inputs):
@@ -105,16 +108,23 @@ def survey(observations, inputs):
     return {host: dict(observations) for host in observations}
 
 
-def arguments(plan, inputs):
+def state_arguments(plan, inputs):
     """Return the arguments of ``ascend.vllm.serving_info`` for the node of the plan."""
-    mounts = {mount["source"]: mount["type"] for instance in plan["instances"] for mount in instance["mounts"]
-              if mount["origin"] not in _OTHER_MOUNTS}
     return {
         "instances": [{key: instance[key] for key in ("name", "port", "bind")} for instance in plan["instances"]],
-        "label": LABEL,
         "image": plan["image"]["reference"],
         "served_name": plan["model"]["served_name"],
         "api_key": inputs["serving_api_key"],
+        "docker_socket": plan["docker_socket"],
+    }
+
+
+def prerequisites_arguments(plan, inputs):
+    """Return the arguments of ``ascend.vllm.serving_prerequisites_info`` for the node of the plan."""
+    mounts = {mount["source"]: mount["type"] for instance in plan["instances"] for mount in instance["mounts"]
+              if mount["origin"] not in _OTHER_MOUNTS}
+    return {
+        **state_arguments(plan, inputs),
         "mounts": [{"source": source, "type": kind} for source, kind in mounts.items()],
         "devices": sorted({device for instance in plan["instances"] for device in instance["devices"]}),
         "ports": sorted({port for instance in plan["instances"] for _use, ports in _ports(instance) for port in ports}),
@@ -136,16 +146,16 @@ def _ports(instance):
 def judge(context):
     """Return the checks of the stage.
 
-    :param context: ``observed`` is what ``ascend.vllm.serving_info`` returned. After the start ``measured`` has
-        ``waited`` (what ``ascend.vllm.serving_ready`` returned) and ``balancer`` (what ``ascend.vllm.balancer_server``
-        and ``ascend.vllm.balancer_info`` returned in loops over the balancers). In the phase `ROLLED_BACK` the failure
-        is that of the upgrade, and the plan has the previous instances.
+    :param context: ``observed`` is what the module of `request` returned, a ServingObservation; a ServingState in the
+        phase `ROLLED_BACK`, whose failure is that of the upgrade and whose plan has the previous instances. After the
+        start ``measured`` has ``waited`` (what ``ascend.vllm.serving_ready`` returned) and ``balancer`` (what
+        ``ascend.vllm.balancer_server`` and ``ascend.vllm.balancer_info`` returned in loops over the balancers).
     """
     checks = Checks(CHECKS)
     plan, observed = context.plan, context.observed
-    checks.expect("docker_engine", not observed["engine_error"], "an answer", observed["engine_error"] or "it answers",
-                  message=observed["engine_error"])
-    if observed["engine_error"]:
+    error = observed["docker_engine_error"]
+    checks.expect("docker_engine", not error, "an answer", error or "it answers", message=error)
+    if error:
         return checks.as_list()
     if context.phase == ROLLED_BACK:
         _rolled_back(checks, context)
@@ -210,20 +220,20 @@ def _prerequisites(checks, plan, observed):
     _ports_free(checks, plan, observed)
 
 
-def _is_ours(name, plan):
-    """Tell whether a container is an instance of this deployment, of this plan or of an earlier one."""
-    names = [instance["name"] for instance in plan["instances"]]
-    return name in names or bool(name and re.match(re.escape(names[0]) + r"-[0-9]+\Z", name))
+def _is_ours(container, plan):
+    """Return whether a container (or None) is an instance of this deployment, of this plan or of an earlier one."""
+    return container is not None and labels.is_instance(container["name"], plan["instances"][0]["name"])
 
 
 def _devices_free(checks, plan, observed):
     """NPUs are held by whoever has them open or was given them; the devices that all NPUs share are no one's."""
-    npus = {"/dev/davinci%d" % npu: instance["name"] for instance in plan["instances"] for npu in instance["npus"]}
+    npus = {npu: instance["name"] for instance in plan["instances"] for npu in instance["npus"]}
     foreign = [holder for holder in observed["device_holders"]
                if holder["device"] in npus and not _is_ours(holder["container"], plan)]
     for holder in foreign:
-        checks.expect("devices_free", False, "free, or held by " + npus[holder["device"]], _holder(holder),
-                      holder["device"], "%s is held by %s" % (holder["device"], _holder(holder)))
+        path, who = device_path(holder["device"]), describe_holder(holder)
+        checks.expect("devices_free", False, "free, or held by " + npus[holder["device"]], who, path,
+                      "%s is held by %s" % (path, who))
     if not foreign:
         checks.expect("devices_free", True, "free or ours", "free or ours")
 
@@ -237,8 +247,10 @@ def _ports_free(checks, plan, observed):
             check = "hccl_ports_free" if use == "HCCL" else "port_free"
             held = [holders[port] for port in ports if port in holders]
             foreign = next((holder for holder in held if not _is_ours(holder["container"], plan)), None)
-            checks.expect(check, foreign is None, "free or ours", _holder(foreign or (held or [None])[0]),
-                          planned["name"], foreign and "port %d is held by %s" % (foreign["port"], _holder(foreign)))
+            shown = foreign or (held[0] if held else None)
+            checks.expect(check, foreign is None, "free or ours", describe_holder(shown) if shown else "free",
+                          planned["name"],
+                          foreign and "port %d is held by %s" % (foreign["port"], describe_holder(foreign)))
             given = [port for port in ports if outgoing and outgoing["first"] <= port <= outgoing["last"]
                      and not any(low <= port <= high for low, high in outgoing["reserved"])]
             if given:
@@ -273,8 +285,8 @@ def _hindrance(plan, member, observed):
     host = member["host"]
     if observed is None:
         return "%s is not there: it has left this run, or was never in it (--limit)" % host
-    if observed["engine_error"]:
-        return "%s cannot start: %s" % (host, observed["engine_error"])
+    if observed["docker_engine_error"]:
+        return "%s cannot start: %s" % (host, observed["docker_engine_error"])
     found = Checks(CHECKS)
     _prerequisites(found, plan, observed)
     _address, missing = group.interface(dict(member, interface=None), observed["addresses"])
@@ -300,15 +312,6 @@ def _together(checks, context):
     for planned in plan["instances"]:
         _rest(checks, None, planned, "Another node ended the start of the group.")
     return False
-
-
-def _holder(holder):
-    """Return who holds something, in words."""
-    if holder is None:
-        return "free"
-    process = "process %s (%s)" % (holder["pid"], holder["process"]) if holder["pid"] else None
-    container = "container " + holder["container"] if holder["container"] else None
-    return " of ".join(filter(None, (process, container))) or "a process not of this host"
 
 
 def _at_its_worst(seen, waited):

@@ -9,21 +9,12 @@ containers here are as ``ascend.vllm.serving_info`` returns them.
 
 from __future__ import annotations
 
-import re
-
-# Appended to the name of a container that an upgrade keeps until the one that replaces it is verified.
-PREVIOUS = "-previous"
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS, base_name, is_instance
 
 
 def deployment(containers, name):
     """Return those of our containers that belong to the deployment of this container name, previous ones included."""
-    pattern = re.compile(r"%s(-[0-9]+)?(%s)?" % (re.escape(name), re.escape(PREVIOUS)))
-    return [container for container in containers if pattern.fullmatch(container["name"])]
-
-
-def base_name(name):
-    """Return the name that a container had before an upgrade renamed it."""
-    return name[:-len(PREVIOUS)] if name.endswith(PREVIOUS) else name
+    return [container for container in containers if is_instance(base_name(container["name"]), name)]
 
 
 def previous_containers(containers, name):
@@ -39,8 +30,7 @@ def unplanned_containers(names, plan):
     :param names: of all containers on the node that carry our label.
     """
     planned = [instance["name"] for instance in plan["instances"]]
-    numbered = re.compile(re.escape(planned[0]) + r"-[0-9]+")
-    return [name for name in names if numbered.fullmatch(name) and name not in planned]
+    return [name for name in names if is_instance(name, planned[0]) and name not in planned]
 
 
 def replacement_reasons(observed, plan):

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import PREVIOUS, deployment
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import deployment
 
 COLUMNS = ("host", "instance", "container", "state", "running", "waiting", "KV cache", "NPUs", "up for", "plan",
            "image")
@@ -17,8 +19,8 @@ def rows(host, plan, observed, now):
     :param observed: what ``ascend.vllm.serving_info`` returned.
     :param now: seconds since the epoch by the node's clock.
     """
-    if observed["engine_error"]:
-        return [[host, "-", observed["engine_error"]] + [""] * (len(COLUMNS) - 3)]
+    if observed["docker_engine_error"]:
+        return [[host, "-", observed["docker_engine_error"]] + [""] * (len(COLUMNS) - 3)]
     planned = {instance["name"]: instance for instance in plan["instances"]}
     states = {instance["name"]: _state(instance) for instance in observed["instances"]}
     ours = {container["name"]: container for container in deployment(
@@ -73,6 +75,4 @@ def duration(seconds):
 
 def table(found):
     """Return rows under their heads as lines of plain text."""
-    lines = [list(COLUMNS)] + [list(row) for row in found]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+    return _text.table([COLUMNS, *found])

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import QUANTIZATION_FILE
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import fault_sentence
+from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     WARNING,
@@ -18,6 +20,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     Checks,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import Manifest
@@ -111,7 +114,7 @@ def judge(context: Context) -> list[CheckOutcome]:
     plan, observed, inputs = context.plan, cast("WeightsObservation", context.observed), context.inputs
     if context.failure:
         checks.expect("staged", False, "the whole model in %s" % plan["model"]["path"], "an error",
-                      message=_last_line(context.failure))
+                      message=reason_line(context.failure))
     if context.measured.get("stager"):
         _shared(checks, context)
     if not checks.expect("present", bool(observed.get("files")), "a model in %s" % plan["model"]["path"],
@@ -124,10 +127,6 @@ def judge(context: Context) -> list[CheckOutcome]:
     _tokenizer(checks, observed, plan)
     _same_on_all_nodes(checks, observed, context.survey)
     return checks.as_list()
-
-
-def _last_line(error: str) -> str:
-    return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "no reason was given")
 
 
 def _shared(checks: Checks, context: Context) -> None:
@@ -226,8 +225,9 @@ def _quantization(checks: Checks, observed: WeightsObservation, plan: Plan) -> N
             return
         foreign = sorted(prefix for prefix in found["prefixes"]
                          if prefix.startswith(("model.language_model", "model.visual")))
+        vision = observed["config"] is not None and observed["config"]["vision"]
         lacking = [prefix for prefix in ("model.layers", "visual") if prefix not in found["prefixes"]
-                   and (prefix != "visual" or (observed["config"] or {}).get("vision"))]
+                   and (prefix != "visual" or vision)]
         checks.expect("quantization_names", not foreign and not lacking, "model.layers.* and visual.*",
                       ", ".join(sorted(found["prefixes"])))
         checks.expect("quantization_types", not found["mixed"], "one type per fused layer",
@@ -256,11 +256,7 @@ def _same_on_all_nodes(checks: Checks, observed: WeightsObservation, models: Mod
     own = observed["manifest"]["digest"] if observed["manifest"] else None
     if own is None or len(digests) < 2:
         return
-    counts: dict[str, int] = {}
-    for digest in digests.values():
-        counts[digest] = counts.get(digest, 0) + 1
-    # With a tie, the check fails on every host.
-    most_common = [digest for digest in counts if counts[digest] == max(counts.values())]
     others = sorted(host for host in digests if digests[host] != own)
-    checks.expect("same_on_all_nodes", most_common == [own], "the model of most nodes", own,
+    # With a tie, the check fails on every host.
+    checks.expect("same_on_all_nodes", majority(Counter(digests.values())) == own, "the model of most nodes", own,
                   message="the model differs from that of %s" % ", ".join(others) if others else None)

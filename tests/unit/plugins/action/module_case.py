@@ -21,13 +21,14 @@ def accepted(name, arguments):
     """
     assert name.startswith(COLLECTION), f"{name} is not a module of this collection"
     module = import_module(f"ansible_collections.ascend.vllm.plugins.modules.{name[len(COLLECTION):]}")
-    result = ArgumentSpecValidator(_spec(_options(yaml.safe_load(module.DOCUMENTATION)))).validate(arguments)
+    result = ArgumentSpecValidator(_spec(documented_options(module))).validate(arguments)
     assert not result.error_messages, f"{name}: {'; '.join(result.error_messages)}"
     return result.validated_parameters
 
 
-def _options(documentation):
-    """Return the documented options with those of the documentation fragments."""
+def documented_options(module):
+    """Return the documented options of a module with those of its documentation fragments."""
+    documentation = yaml.safe_load(module.DOCUMENTATION)
     options = dict(documentation.get("options", {}))
     fragments = documentation.get("extends_documentation_fragment", [])
     for name in [fragments] if isinstance(fragments, str) else fragments:

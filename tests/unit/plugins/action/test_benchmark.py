@@ -15,7 +15,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action import benchmark
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
 
 VLLM = "vllm-ascend-qwen25-vl"
@@ -28,7 +28,8 @@ class Node:
     def __init__(self, plan, limit_rps=1e9):
         self.plan, self.limit_rps = plan, limit_rps
         self.services = {each["name"]: {"id": each["name"], "image": "sha256:1", "running": True, "started_at": "now",
-                                        "restarts": 0, "labels": {LABEL: each["hash"]}, "weights": "w", "driver": "d"}
+                                        "restarts": 0, "labels": {labels.INSTANCE: each["hash"]}, "weights": "w",
+                                        "driver": "d"}
                          for each in plan["instances"]}
         self.clients, self.calls, self.runs = {}, [], []
         self.before_start = lambda name: None
@@ -124,6 +125,22 @@ def test_one_instance_is_measured_and_its_result_filed(stage, tmp_path):
     assert node.clients == {}
 
 
+def test_paths_of_the_node_are_resolved_on_the_node(stage):
+    node = Node(valid(plan_docker_socket="/run/other.sock", serving_driver_path="/opt/driver"))
+    stage(node)
+    asked = node.named("benchmark_info")[0]
+    assert (asked["model_path"], asked["driver_version_file"], asked["docker_socket"]) == (
+        node.plan["model"]["path"], "/opt/driver/version.info", "/run/other.sock")
+    assert {arguments["docker_host"] for arguments in node.named("docker_container")} == {"unix:///run/other.sock"}
+
+
+def test_without_a_manifest_it_is_not_proven_that_the_server_stayed_the_same(stage):
+    node = Node(valid())
+    node.services[VLLM]["weights"] = None
+    outcome, result = stage(node)
+    assert (outcome["failed"], statuses(result)["same_server"], result["status"]) == (False, "not_run", "not_run")
+
+
 def test_a_text_of_the_command_line_is_a_number(stage):
     node = Node(valid())
     stage(node, benchmark_repeats="3", benchmark_num_prompts="2")
@@ -155,15 +172,9 @@ def test_a_node_with_several_instances_is_measured_at_once_too(stage):
     assert max(started) < min(watched)
 
 
-def test_driver_of_the_plan_is_part_of_the_server(stage):
-    node = Node(valid(serving_driver_path="/opt/driver"))
-    stage(node)
-    assert {arguments["driver"] for arguments in node.named("benchmark_info")} == {"/opt/driver/version.info"}
-
-
 def test_an_instance_that_is_not_the_planned_one_is_not_measured(stage):
     node = Node(valid())
-    node.services[VLLM]["labels"] = {LABEL: "another"}
+    node.services[VLLM]["labels"] = {labels.INSTANCE: "another"}
     outcome, result = stage(node)
     assert outcome["failed"]
     assert (statuses(result), node.runs) == ({"service": "failed"}, [])

@@ -48,7 +48,7 @@ def act(monkeypatch, tmp_path):
 
 
 def running(count, shutdown_timeout_s=0, name=NAME, status="running"):
-    return {"engine_error": None, "containers": [{
+    return {"docker_engine_error": None, "containers": [{
         "name": name, "status": status, "shutdown_timeout_s": shutdown_timeout_s,
         "load": {"running": count, "waiting": 0, "kv_cache_usage": 0.0}}]}
 
@@ -61,7 +61,8 @@ def test_requests_are_waited_for_and_told_once(act):
     assert (result["seconds"], result["left"], len(result["containers"])) == (20, [], 1)
     assert told == [f"node1: {NAME} has 2 requests running and 0 waiting (0 s)"]
     assert warned == []
-    assert requests[0] == ("ascend.vllm.serving_info", {"instances": [], "load": True})
+    assert requests[0] == ("ascend.vllm.serving_info", {
+        "instances": [], "load": True, "docker_socket": "/var/run/docker.sock"})
 
 
 def test_what_is_cut_off_is_said(act):
@@ -87,7 +88,7 @@ def test_check_mode_looks_once(act):
 
 def test_dead_engine_fails(act):
     with pytest.raises(AnsibleActionFail, match="node1: no answer"):
-        act(serving_wait, DONE, {"engine_error": "no answer", "containers": []})
+        act(serving_wait, DONE, {"docker_engine_error": "no answer", "containers": []})
 
 
 def npus(used):

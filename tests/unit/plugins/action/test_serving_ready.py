@@ -22,7 +22,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 def look(state, progress=None, restarts=0, **changes):
     instance = {"name": "vllm-ascend-qwen25-vl", "state": state, "progress": progress, "reason": None,
                 "container": {"restarts": restarts}}
-    return dict({"engine_error": None, "settled": state != "starting", "instances": [instance]}, **changes)
+    return dict({"docker_engine_error": None, "settled": state != "starting", "instances": [instance]}, **changes)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_check_mode_looks_once(wait):
 
 
 def test_dead_engine_is_not_waited_for(wait):
-    result, _requests, _told = wait(look("starting", engine_error="no answer", instances=[]))
+    result, _requests, _told = wait(look("starting", docker_engine_error="no answer", instances=[]))
     assert (result["seconds"], result["ready"]) == (10, False)
 
 

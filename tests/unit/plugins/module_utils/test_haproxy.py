@@ -178,7 +178,7 @@ def test_settle_survives_a_reload(monkeypatch):
     ("", "process 7 (sshd)"),
 ])
 def test_who_else_has_the_port(monkeypatch, cgroup, expected):
-    monkeypatch.setattr(balancer_info.holders, "holders", lambda ports: (
+    monkeypatch.setattr(balancer_info.holders, "open_files", lambda ports: (
         {22: {"pid": 7, "process": "sshd", "cgroup": cgroup}}, {}))
     assert balancer_info.holder(22) == expected
     assert balancer_info.holder(23) is None

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from ansible_collections.ascend.vllm.plugins.modules import npu_info
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import documented_options
 
 TABLE = Path(__file__).parents[1] / "module_utils" / "_ascend" / "npu_smi" / "910b.txt"
 PARAMS = {name: option.get("default") for name, option in npu_info.ARGUMENTS.items()}
@@ -29,24 +30,24 @@ def test_everything_in_one_call(tool, tmp_path):
     (tmp_path / "driver").mkdir()
     (tmp_path / "driver" / "version.info").write_text("Version=25.3.rc1\nascendhal_version=7.35.23\n")
     observed = npu_info.observe(dict(
-        PARAMS, timeout_s=3, driver_path=str(tmp_path / "driver"), engine_socket=str(tmp_path / "none.sock"),
+        PARAMS, timeout_s=3, driver_path=str(tmp_path / "driver"), docker_socket=str(tmp_path / "none.sock"),
         paths=["/dev/null", "/nonexistent"], disk_paths=["/nonexistent/data"]), tool)
     assert [chip["device"] for chip in observed["npu_smi"]["chips"]] == [0, 3]
     assert [call["command"].partition(" ")[2] for call in observed["tools"] if call["timed_out"]] == [
         "info -t ecc -i 3"]
     assert observed["files"][str(tmp_path / "driver/version.info")]["fields"]["Version"] == "25.3.rc1"
     assert "error" in observed["files"][str(tmp_path / "firmware/version.info")]
-    assert "none.sock does not answer" in observed["engine"]["error"]
+    assert "none.sock does not answer" in observed["docker_engine"]["error"]
     assert [path["type"] for path in observed["paths"]] == ["character device", None]
     assert [disk["existing"] for disk in observed["disks"]] == ["/"]
     assert {holder["pid"] for holder in observed["holders"]} >= {48213, 48377}
 
 
 def test_documentation_has_every_key_that_is_returned(tool, tmp_path):
-    observed = npu_info.observe(dict(PARAMS, timeout_s=3, engine_socket=str(tmp_path / "none.sock")), tool)
+    observed = npu_info.observe(dict(PARAMS, timeout_s=3, docker_socket=str(tmp_path / "none.sock")), tool)
     documented = set(yaml.safe_load(npu_info.RETURN))
     assert documented == set(observed) | {"clock"}
-    options = yaml.safe_load(npu_info.DOCUMENTATION)["options"]
+    options = documented_options(npu_info)
     assert {name: option.get("default") for name, option in options.items()} == PARAMS
 
 

@@ -133,10 +133,3 @@ def test_host_network():
     ]}
     old = network_module.host_network(runner((255, "", 'Option "-json" is unknown\n')), 5)
     assert old == {"interfaces": [], "error": 'ip -json address failed: Option "-json" is unknown'}
-
-
-@pytest.mark.parametrize(("answer", "present"), [
-    ((0, "sha256:1\n", ""), True), ((1, "", "Error: No such image: x\n"), False),
-    ((1, "", "Cannot connect to the Docker daemon\n"), None)])
-def test_image_present(answer, present):
-    assert hccn_query.image_present(runner(answer), "x", 5) is present

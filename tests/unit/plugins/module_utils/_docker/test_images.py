@@ -7,42 +7,36 @@ import base64
 import hashlib
 import io
 import json
-import socket
 import tarfile
-import threading
 
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import images as image
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 
 INSPECTION = {"Id": "sha256:1", "RepoDigests": ["quay.io/ascend/vllm-ascend@sha256:2"], "RepoTags": None,
               "Architecture": "arm64", "Size": 10, "Created": "2025-11-10T00:00:00Z"}
 
 
-def test_an_image():
-    assert image.describe_image(json.dumps([INSPECTION])) == {
+def test_an_image(docker):
+    docker.images["quay.io/ascend/vllm-ascend:v1"] = INSPECTION
+    client = DockerEngine(docker.path)
+    assert image.inspect(client, "quay.io/ascend/vllm-ascend:v1") == {
         "id": "sha256:1", "digests": ["quay.io/ascend/vllm-ascend@sha256:2"], "tags": [], "architecture": "aarch64",
         "size_bytes": 10, "created": "2025-11-10T00:00:00Z"}
+    assert image.inspect(client, "other") is None
+    docker.images["odd"] = {"Id": "sha256:1"}
+    with pytest.raises(DockerError, match="the image odd in an unknown form"):
+        image.inspect(client, "odd")
 
 
-def test_an_engine():
-    info = {"ServerVersion": "20.10.24", "Architecture": "x86_64", "DockerRootDir": "/var/lib/docker"}
-    assert image.describe_engine(json.dumps(info)) == {
-        "version": "20.10.24", "architecture": "x86_64", "data_root": "/var/lib/docker"}
-
-
-@pytest.mark.parametrize(("read", "text", "reason"), [
-    (image.describe_image, "[]", "unknown form"),
-    (image.describe_image, "[{}]", "unknown form"),
-    (image.describe_image, "Error", "unknown form"),
-    (image.describe_engine, "{}", "unknown form"),
-    (image.describe_engine, '{"ServerErrors": ["Cannot connect to it"]}', "does not answer: Cannot connect"),
-    (image.describe_probe, "exec format error", "printed no versions, but: exec format error"),
-    (image.describe_probe, '{"python": "3.11"}', "printed no versions"),
+@pytest.mark.parametrize(("text", "reason"), [
+    ("exec format error", "printed no versions, but: exec format error"),
+    ('{"python": "3.11"}', "printed no versions"),
 ])
-def test_another_answer_is_an_error(read, text, reason):
+def test_another_output_of_the_probe_is_an_error(text, reason):
     with pytest.raises(image.ImageError, match=reason):
-        read(text)
+        image.describe_probe(text)
 
 
 def test_the_probe_may_be_preceded_by_other_output():
@@ -74,55 +68,35 @@ def test_what_a_digest_pins(found, digest, expected):
     assert image.holds(found, digest) is expected
 
 
-class Engine:
-    """The end of the engine's socket: it reads one request and gives one answer."""
-
-    def __init__(self, status, body):
-        self._answer = ("HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)).encode()
-        self.request = b""
-
-    def connect(self, _connection):
-        near, far = socket.socketpair()
-
-        def serve():
-            with far:
-                while b"\r\n\r\n" not in self.request:
-                    self.request += far.recv(4096)
-                far.sendall(self._answer)
-
-        threading.Thread(target=serve, daemon=True).start()
-        return near
-
-
 MANIFEST = {"Descriptor": {"digest": "sha256:2"}, "Platforms": [
     {"architecture": "arm64", "os": "linux"}, {"architecture": "amd64", "os": "linux"}, {"architecture": "", "os": ""}]}
 
 
-def test_the_registry_is_asked_through_the_engine():
-    engine = Engine(200, json.dumps(MANIFEST))
-    found = image.ask_registry("10.0.0.1:5000/ascend/vllm-ascend@sha256:2", engine.connect, "bG9naW4=")
+def test_the_registry_is_asked_through_docker(docker):
+    name = "10.0.0.1:5000/ascend/vllm-ascend@sha256:2"
+    docker.answers[f"/distribution/{name}/json"] = 200, MANIFEST
+    found = image.ask_registry(DockerEngine(docker.path), name, "bG9naW4=")
     assert found == {"digest": "sha256:2", "architectures": ["aarch64", "x86_64"], "error": None}
-    assert engine.request.startswith(b"GET /distribution/10.0.0.1:5000/ascend/vllm-ascend@sha256:2/json HTTP/1.1")
-    assert b"X-Registry-Auth: bG9naW4=" in engine.request
+    assert docker.requests == [("GET", f"/distribution/{name}/json")]
+    assert docker.headers["X-Registry-Auth"] == "bG9naW4="
 
 
 @pytest.mark.parametrize(("status", "body", "reason"), [
-    (403, '{"message": "denied: requested access"}', "denied: requested access"),
-    (200, "<html>", "could not ask the registry"),
-    (200, "{}", "could not ask the registry"),
-    (500, "[]", "could not ask the registry"),
+    (403, {"message": "denied: requested access"}, "denied: requested access"),
+    (404, {"message": "manifest unknown"}, "the registry has no a:1"),
+    (200, b"<html>", "no JSON"),
+    (200, {}, "unknown form"),
+    (500, [], "with 500"),
 ])
-def test_a_registry_that_does_not_tell(status, body, reason):
-    found = image.ask_registry("a:1", Engine(status, body).connect)
+def test_a_registry_that_does_not_tell(docker, status, body, reason):
+    docker.answers["/distribution/a:1/json"] = status, body
+    found = image.ask_registry(DockerEngine(docker.path), "a:1")
     assert reason in found["error"]
     assert found["architectures"] == []
 
 
-def test_an_engine_that_is_not_there():
-    def refuse(_connection):
-        raise OSError("No such file or directory")
-
-    assert "No such file" in image.ask_registry("a:1", refuse)["error"]
+def test_a_registry_that_cannot_be_asked(tmp_path):
+    assert "No such file" in image.ask_registry(DockerEngine(str(tmp_path / "none.sock")), "a:1")["error"]
 
 
 def encoded(text):

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import MASK, redact
@@ -17,6 +19,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import MA
     '["--api-key", "s3cret-value"]',
     "Authorization: Bearer s3cret-value",
     "http://user:s3cret-value@proxy.example:3128/",
+    'password="first line\ns3cret-value"',
 ])
 def test_secrets_are_masked(text):
     redacted = redact(text)
@@ -33,6 +36,12 @@ def test_secrets_are_masked(text):
 ])
 def test_other_text_stays(text):
     assert redact(text) == text
+
+
+def test_json_stays_json():
+    text = json.dumps({"Env": ["HF_TOKEN=s3cret", "A=b"], "Labels": {"ascend.vllm.secrets": "1.5", "b": "c"}}, indent=2)
+    assert json.loads(redact(text)) == {
+        "Env": [f"HF_TOKEN={MASK}", "A=b"], "Labels": {"ascend.vllm.secrets": MASK, "b": "c"}}
 
 
 def test_known_values_are_masked_wherever_they_stand():

@@ -166,3 +166,10 @@ def test_write_json_keeps_the_old_file_if_it_fails(tmp_path):
         weights.write_json(str(path), {"a": object()})
     assert weights.read_json(str(path)) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_model_folder(tmp_path):
+    assert weights.folder_summary(str(tmp_path / "none")) == {"folder": False, "config": False, "shards": 0}
+    for name in ("config.json", "a-1.safetensors", "a-2.safetensors", "a.safetensors.index.json"):
+        (tmp_path / name).touch()
+    assert weights.folder_summary(str(tmp_path)) == {"folder": True, "config": True, "shards": 2}

@@ -116,6 +116,12 @@ def test_loopback_is_addressed_as_loopback():
     assert resolved["instances"][0]["url"] == "http://127.0.0.1:8888"
 
 
+def test_docker_socket_of_the_node():
+    assert valid()["docker_socket"] == "/var/run/docker.sock"
+    assert valid(plan_docker_socket="/run/user/1000/docker.sock")["docker_socket"] == "/run/user/1000/docker.sock"
+    assert "plan_docker_socket must be an absolute path" in refusals(plan_docker_socket="unix:///x")[0]
+
+
 @pytest.mark.parametrize(("hardware", "devices"), [("atlas_800_a2", 8), ("atlas_800_a3", 16)])
 def test_hardware_of_the_node(hardware, devices):
     found = valid(plan_release="v0.18.0", plan_hardware=hardware, serving_driver_path="/opt/driver/")["hardware"]

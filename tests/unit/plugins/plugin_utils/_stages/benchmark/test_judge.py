@@ -9,7 +9,7 @@ import copy
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import judge as benchmark
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.targets import serves
@@ -19,7 +19,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.con
 INPUTS = {"benchmark_num_prompts": 10, "benchmark_random_output_len_tokens": 8, "benchmark_slo": {},
           "benchmark_max_cv_percent": 5, "benchmark_minimum_ratio": 0.97, "benchmark_baseline_save": False}
 SERVICE = {"id": "c0ffee", "image": "sha256:1", "running": True, "started_at": "now", "restarts": 0,
-           "labels": {LABEL: "abc"}, "weights": "w", "driver": "d"}
+           "labels": {labels.INSTANCE: "abc"}, "weights": "w", "driver": "d"}
 RUN = {"id": "vllm-serve-1", "kind": "serve", "file": "node1/benchmark/vllm-serve-1.json", "exit_code": 0,
        "seconds": 3.0, "timed_out": False, "log": ["done"], "services": {"vllm": identity(SERVICE)},
        "overlap_percent": None,
@@ -31,16 +31,21 @@ MEASURED = {"name": "vllm", "target": "instance", "tool": "vllm", "hosts": ["nod
             "warm_up": None, "runs": [RUN], "baseline": None, "sweep": None}
 
 
-def judge(change=lambda measured: None, instance=None, peers=None, looks=2, **inputs):
+def checks_of(change=lambda measured: None, instance=None, peers=None, looks=2, **inputs):
     measured = copy.deepcopy(MEASURED)
     change(measured)
     measured["summary"] = analysis.summarise(measured["runs"])
     seen = dict(INSTANCE, **(instance or {}))
     good = serves(seen) and seen["warm_up"]["good"]
-    return {check["id"]: (check["status"], check["actual"]) for check in benchmark.judge(context(
+    return benchmark.judge(context(
         {"model": {"served_name": "qwen25_vl"}}, {
             "instances": [seen], "measurements": [measured] if good else [],
-            "looks": [{"vllm": identity(SERVICE)}] * looks}, dict(INPUTS, **inputs), survey=peers))}
+            "looks": looks if isinstance(looks, list) else [{"vllm": identity(SERVICE)}] * looks},
+        dict(INPUTS, **inputs), survey=peers))
+
+
+def judge(*args, **changes):
+    return {check["id"]: (check["status"], check["actual"]) for check in checks_of(*args, **changes)}
 
 
 def failed(change):
@@ -97,6 +102,29 @@ def test_another_server_afterwards(change):
     assert failed(lambda measured: measured["runs"][0]["services"]["vllm"].update(change)) == ["same_server"]
 
 
+@pytest.mark.parametrize(("before", "after", "verdict"), [
+    ({"weights": None}, {"weights": None}, "not_run"),  # None equals None, and proves nothing
+    ({"weights": None}, {}, "failed"),                  # appeared in between
+    ({"driver": None}, {"driver": None}, "not_run"),
+    ({"driver": None}, {"driver": None, "restarts": 1}, "failed"),
+])
+def test_a_server_whose_files_have_no_digest_is_not_proven_the_same(before, after, verdict):
+    first, last = dict(identity(SERVICE), **before), dict(identity(SERVICE), **after)
+
+    def change(measured):
+        second = dict(RUN, id="vllm-serve-2", services={"vllm": last})
+        measured["runs"] = [dict(RUN, services={"vllm": first}), second]
+
+    found = [check for check in checks_of(change, looks=[{"vllm": first}] * 2) if check["id"] == "same_server"]
+    assert [check["status"] for check in found] == ["not_run", verdict]
+    assert f"vllm: {next(iter(before))}" in found[0]["message"]
+
+
+def test_a_server_behind_a_balancer_whose_files_have_no_digest_is_not_proven_the_same():
+    unknown = {"v": identity(dict(SERVICE, weights=None))}
+    assert judge(behind_a_balancer, peers={"node2": [unknown, unknown]})["same_server"][0] == "not_run"
+
+
 def test_a_server_that_is_gone_afterwards():
     assert failed(lambda measured: measured["runs"][0].update(services={"vllm": identity(None)})) == ["same_server"]
 
@@ -114,7 +142,7 @@ def test_a_warm_up_that_fails_ends_the_measurement(change, actual):
 
 
 @pytest.mark.parametrize("service", [None, dict(SERVICE, running=False), dict(SERVICE, labels={}),
-                                     dict(SERVICE, labels={LABEL: "xyz"})])
+                                     dict(SERVICE, labels={labels.INSTANCE: "xyz"})])
 def test_only_the_planned_instance_is_measured(service):
     found = judge(instance={"service": service})
     assert {name: status for name, (status, _actual) in found.items()} == {"service": "failed"}

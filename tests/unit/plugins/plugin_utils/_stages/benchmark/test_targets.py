@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import targets
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
@@ -70,8 +70,8 @@ def test_one_client_without_a_result_leaves_none():
         "kind": None, "metrics": {}, "overlap_percent": None}
 
 
-SERVICE = {"id": "c", "image": "i", "running": True, "started_at": "now", "restarts": 0, "labels": {LABEL: "h"},
-           "weights": "w", "driver": "d"}
+SERVICE = {"id": "c", "image": "i", "running": True, "started_at": "now", "restarts": 0,
+           "labels": {labels.INSTANCE: "h"}, "weights": "w", "driver": "d"}
 
 
 @pytest.mark.parametrize(("service", "serves"), [(SERVICE, True), (None, False), (dict(SERVICE, running=False), False),

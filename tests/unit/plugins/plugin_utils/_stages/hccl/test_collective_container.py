@@ -22,6 +22,7 @@ INPUTS = {
 }
 PLAN = {
     "hardware": {"npu_devices": [0, 1], "shared_devices": ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]},
+    "docker_socket": "/run/docker.sock",
     "image": {"reference": "registry.example/vllm-ascend:1"},
     "instances": [{"mounts": [
         {"source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True, "origin": "host"},

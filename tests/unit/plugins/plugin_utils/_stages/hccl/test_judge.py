@@ -462,6 +462,7 @@ def test_switched_off():
 def test_arguments():
     plan = valid(plan_release="v0.18.0", plan_hardware="atlas_800_a3")
     arguments = hccl.request(context(plan, inputs=INPUTS)).arguments
-    assert arguments == {"npus": list(range(16)), "timeout_s": 15, "image": plan["image"]["reference"]}
+    assert arguments == {"npus": list(range(16)), "timeout_s": 15, "image": plan["image"]["reference"],
+                         "docker_socket": plan["docker_socket"]}
     off = dict(INPUTS, hccl_collective_policy="never")
     assert hccl.request(context(plan, inputs=off)).arguments["image"] == ""

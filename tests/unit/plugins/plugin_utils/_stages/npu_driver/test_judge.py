@@ -9,7 +9,7 @@ import copy
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import LABEL
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import judge as npu_driver
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver.judge import CHECKS, judge, request
@@ -47,8 +47,9 @@ def healthy():
                          ["/dev/davinci%d" % number for number in range(8)]
                          + ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]],
         "pci": [{"address": "0000:c%d:00.0" % number, "device": "0xd802"} for number in range(8)],
-        "engine": {"version": "26.1.4", "api_version": "1.45", "root": "/var/lib/docker", "storage_driver": "overlay2",
-                   "default_runtime": "runc", "runtimes": ["runc"], "image": None, "containers": []},
+        "docker_engine": {"version": "26.1.4", "architecture": "aarch64", "data_root": "/var/lib/docker",
+                          "storage_driver": "overlay2", "default_runtime": "runc", "runtimes": ["runc"], "image": None,
+                          "containers": []},
         "holders": [],
         "system": {"architecture": "aarch64", "kernel": "5.10.0-182.0.0.95.oe2203sp3.aarch64",
                    "os": {"id": "openEuler", "version": "22.03", "name": "openEuler 22.03 (LTS-SP3)"},
@@ -97,7 +98,7 @@ def holder(device=1, process="python3", container=None, pid=4711, memory=20000):
 
 
 def container(name, labels=None):
-    return {"id": "a" * 64, "name": name, "image": "vllm", "labels": labels or {}}
+    return {"id": "a" * 64, "name": name, "image_name": "vllm", "labels": labels or {}}
 
 
 def test_a_healthy_node_passes_every_check():
@@ -124,9 +125,10 @@ ONE_FAULT = [
     ({CHIP + "ecc|HBM Double Bit Error Count": "1"}, "ecc_errors", "npu 3", "warned", "1 errors"),
     ({"npu_smi|chips|1|aicore_percent": 11}, "npu_idle", "npu 1", "failed", "AICore 11 %, HBM 3390 MB"),
     ({"npu_smi|chips|1|hbm_used_mb": 6145}, "npu_idle", "npu 1", "failed", "AICore 0 %, HBM 6145 MB"),
-    ({"holders": [holder()]}, "npus_free", "npu 1", "failed", "/dev/davinci1 is held by pid 4711 (python3, 20000 MB)"),
+    ({"holders": [holder()]}, "npus_free", "npu 1", "failed",
+     "/dev/davinci1 is held by process 4711 (python3, 20000 MB)"),
     ({"holders": [holder(container=container("other"))]}, "npus_free", "npu 1", "failed", "in container other (vllm)"),
-    ({"holders": [holder(container=container("old", {LABEL: "1"}))]}, "npus_free", "npu 1", "failed",
+    ({"holders": [holder(container=container("old", {labels.INSTANCE: "1"}))]}, "npus_free", "npu 1", "failed",
      "a service of ours that the plan does not have"),
     ({"holders": [holder(container=container(SERVICE))]}, "npus_free", "npu 1", "failed", "in container " + SERVICE),
     ({"npu_smi|driver_version": "24.1.rc3", "files|/usr/local/Ascend/driver/version.info|fields|Version": "24.1.rc3",
@@ -150,8 +152,8 @@ ONE_FAULT = [
     ({"pci": []}, "pci_devices", None, "not_run", "no accelerator"),
     ({"system|architecture": "riscv64"}, "architecture", None, "failed", "aarch64 or x86_64, found riscv64"),
     ({"system|kernel": "4.19.90-89.18.v2401.ky10.aarch64"}, "kernel", None, "warned", "5.10 or newer, found 4.19.90"),
-    ({"engine|version": "18.06.3-ce"}, "docker_engine_version", None, "warned", "18.09 to 28.5.1, found 18.06"),
-    ({"engine|version": "29.0.1"}, "docker_engine_version", None, "warned", "29.0.1"),
+    ({"docker_engine|version": "18.06.3-ce"}, "docker_engine_version", None, "warned", "18.09 to 28.5.1, found 18.06"),
+    ({"docker_engine|version": "29.0.1"}, "docker_engine_version", None, "warned", "29.0.1"),
     ({"python|requests": None}, "python_requests", None, "failed", "/usr/bin/python3 (Python 3.9.9)"),
     ({"system|shm|total_bytes": 2**26}, "shm", None, "warned", "8 GiB, found 0.1 GiB"),
     ({"system|memlock_bytes": 65536}, "memlock", None, "warned", "32 GiB or unlimited, found 0.0 GiB"),
@@ -235,7 +237,7 @@ def test_each_failure_of_the_library_has_its_remedy():
 
 
 def test_an_engine_that_does_not_answer():
-    observed = changed({"engine": {"error": "the engine does not answer: x"}, "holders": [holder()]})
+    observed = changed({"docker_engine": {"error": "the engine does not answer: x"}, "holders": [holder()]})
     checks = judged(observed)
     assert faults(checks) == {("docker_engine", None): "failed", ("docker_engine_version", None): "not_run",
                               ("disk_space", "image"): "not_run", ("npus_free", "npu 1"): "failed"}
@@ -243,9 +245,9 @@ def test_an_engine_that_does_not_answer():
 
 
 def test_our_own_service_may_hold_its_npus_and_use_them():
-    own = container(SERVICE, {LABEL: "0123456789ab"})
+    own = container(SERVICE, {labels.INSTANCE: "0123456789ab"})
     observed = changed({"holders": [holder(0, container=own), holder(1, container=own)],
-                        "engine|image": {"id": "sha256:1", "digests": []}})
+                        "docker_engine|image": {"id": "sha256:1", "digests": []}})
     for number in (0, 1):
         observed["npu_smi"]["chips"][number].update(aicore_percent=98, hbm_used_mb=60000)
     checks = judged(observed)

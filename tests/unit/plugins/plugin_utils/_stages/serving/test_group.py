@@ -70,12 +70,12 @@ def test_another_key_matters_where_it_is_used():
 
 
 def seen(state, reason=None):
-    return {"engine_error": None, "instances": [{"state": state, "reason": reason}]}
+    return {"docker_engine_error": None, "instances": [{"state": state, "reason": reason}]}
 
 
 @pytest.mark.parametrize(("found", "late", "told"), [
     (None, False, ("failed", "the node cannot be reached any more")),
-    ({"engine_error": "no Docker", "instances": []}, False, ("failed", "no Docker")),
+    ({"docker_engine_error": "no Docker", "instances": []}, False, ("failed", "no Docker")),
     (seen("ready"), True, ("ready", None)),
     (seen("starting", "slow"), False, ("starting", "slow")),
     (seen("starting", "slow"), True, ("late", "slow")),

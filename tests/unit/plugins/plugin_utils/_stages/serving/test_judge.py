@@ -33,7 +33,7 @@ def seen(plan, **changes):
 def of_node(plan, observed=None, **changes):
     """What is seen of a node with one instance."""
     return dict({
-        "engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
+        "docker_engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
         "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": [],
         "weights": {"folder": True, "config": True, "shards": 4},
         "outgoing_ports": {"first": 32768, "last": 59999, "reserved": []},
@@ -124,7 +124,7 @@ def test_what_came_back_after_a_crash_passes(plan):
 
 
 NGINX = {"pid": 9, "process": "nginx", "container": None}
-SQUATTER = {"pid": None, "process": None, "container": "squatter"}
+SQUATTER = {"pid": 40, "process": None, "container": {"name": "squatter", "image_name": "x:1"}}
 
 
 @pytest.mark.parametrize(("observed", "changes", "failing"), [
@@ -138,8 +138,8 @@ SQUATTER = {"pid": None, "process": None, "container": "squatter"}
     ({"weights": {"folder": True, "config": False, "shards": 4}}, {}, "weights_present"),
     ({"port_holders": [dict(NGINX, port=8888)]}, {}, "port_free"),
     ({"port_holders": [dict(SQUATTER, port=60015)]}, {}, "hccl_ports_free"),
-    ({"device_holders": [dict(NGINX, device="/dev/davinci1")]}, {}, "devices_free"),
-    ({"device_holders": [dict(SQUATTER, device="/dev/davinci0")]}, {}, "devices_free"),
+    ({"device_holders": [dict(NGINX, device=1)]}, {}, "devices_free"),
+    ({"device_holders": [dict(SQUATTER, device=0)]}, {}, "devices_free"),
 ])
 def test_prerequisites_are_judged_before_anything_is_changed(plan, observed, changes, failing):
     found = statuses(plan, dict(observed, phase="before"), **changes)
@@ -157,22 +157,23 @@ def test_free_name_and_port_pass(plan):
 
 @pytest.mark.parametrize("name", ["vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-3"])
 def test_what_our_own_containers_hold_is_free(plan, name):
-    ours = {"pid": 9, "process": "vllm", "container": name}
-    found = statuses(plan, {"phase": "before", "device_holders": [dict(ours, device="/dev/davinci0")],
+    ours = {"pid": 9, "process": "vllm", "container": {"name": name, "image_name": "x:1"}}
+    found = statuses(plan, {"phase": "before", "device_holders": [dict(ours, device=0)],
                             "port_holders": [dict(ours, port=8888), dict(ours, port=60000)]})
     assert set(found.values()) == {"passed"}
 
 
 def test_shared_devices_and_other_npus_are_nobodys(plan):
-    holders = [dict(NGINX, device="/dev/davinci_manager"), dict(NGINX, device="/dev/davinci7")]
+    holders = [dict(NGINX, device=None), dict(NGINX, device=7)]
     assert statuses(plan, {"phase": "before", "device_holders": holders})["devices_free"] == "passed"
 
 
 def test_holders_are_named(plan):
-    found = judge(plan, {"phase": "before", "port_holders": [dict(NGINX, port=8888, container="web")],
-                         "device_holders": [dict(SQUATTER, device="/dev/davinci0")]})
-    assert found["port_free"][1] == "port 8888 is held by process 9 (nginx) of container web"
-    assert found["devices_free"][1] == "/dev/davinci0 is held by container squatter"
+    web = {"name": "web", "image_name": "x:1"}
+    found = judge(plan, {"phase": "before", "port_holders": [dict(NGINX, port=8888, container=web)],
+                         "device_holders": [dict(SQUATTER, device=0)]})
+    assert found["port_free"][1] == "port 8888 is held by process 9 (nginx) in container web (x:1)"
+    assert found["devices_free"][1] == "/dev/davinci0 is held by container squatter (x:1)"
 
 
 @pytest.mark.parametrize(("outgoing", "status", "said"), [
@@ -190,7 +191,7 @@ def test_ports_that_the_kernel_may_give_away(plan, outgoing, status, said):
 
 def test_replicas_hold_what_is_theirs():
     plan = valid(serving_replicas="auto")
-    arguments = serving.arguments(plan, {"serving_api_key": ""})
+    arguments = serving.prerequisites_arguments(plan, {"serving_api_key": ""})
     assert len(plan["instances"]) == 4
     assert {8888, 8889, 8890, 8891, 60000, 60015, 61016, 61063} <= set(arguments["ports"])
     assert len(arguments["ports"]) == 4 + 4 * 16
@@ -217,7 +218,7 @@ def test_no_health_check_is_never_passed():
 
 
 def test_dead_engine_is_all_there_is_to_say(plan):
-    assert statuses(plan, {"engine_error": "no answer", "instances": []}) == {"docker_engine": "failed"}
+    assert statuses(plan, {"docker_engine_error": "no answer", "instances": []}) == {"docker_engine": "failed"}
 
 
 def test_check_mode_starts_nothing_and_says_so(plan):
@@ -236,7 +237,7 @@ def test_failed_task_fails_the_stage_even_if_the_service_runs(plan):
 
 
 def test_arguments_leave_out_what_the_role_puts_there_itself(plan):
-    arguments = serving.arguments(plan, {"serving_api_key": "k"})
+    arguments = serving.prerequisites_arguments(plan, {"serving_api_key": "k"})
     sources = [mount["source"] for mount in arguments["mounts"]]
     assert arguments["weights"] == "/data/Qwen2.5-VL-32B-Instruct-w8a8"
     assert arguments["weights"] not in sources  # a check of its own looks into it
@@ -338,7 +339,7 @@ def test_group_whose_nodes_are_all_fit_may_start(host):
 @pytest.mark.parametrize(("peer", "own", "said"), [
     (None, {}, "node2 is not there: it has left this run, or was never in it (--limit)"),
     (node("node2", {"image": None}), {}, "node2 cannot start: image_present: expected quay.io"),
-    (node("node2", {"engine_error": "no Docker"}), {}, "node2 cannot start: no Docker"),
+    (node("node2", {"docker_engine_error": "no Docker"}), {}, "node2 cannot start: no Docker"),
     (node("node2", {"addresses": []}), {}, "node2 cannot start: interface: no interface has 192.0.2.12"),
     (node("node2", container={"hash": None}), {}, "node2 cannot start: name_free (vllm-ascend-qwen25-vl)"),
     (node("node2", {"port_holders": [{"port": 60003, "pid": 7, "process": "sshd", "container": None}]}), {},
@@ -353,8 +354,8 @@ def test_group_does_not_start_without_one_of_its_nodes(peer, own, said):
 
 
 def test_port_at_which_the_head_is_found_has_to_be_free():
-    assert 13389 in serving.arguments(GROUP["node1"], {"serving_api_key": ""})["ports"]
-    assert 13389 not in serving.arguments(GROUP["node2"], {"serving_api_key": ""})["ports"]
+    assert 13389 in serving.prerequisites_arguments(GROUP["node1"], {"serving_api_key": ""})["ports"]
+    assert 13389 not in serving.prerequisites_arguments(GROUP["node2"], {"serving_api_key": ""})["ports"]
     taken = {"phase": "before", "port_holders": [{"port": 13389, "pid": 7, "process": "sshd", "container": None}]}
     status, message = of_group("node1", node("node1", taken), {"node2": node("node2")})["port_free"]
     assert (status, message) == ("failed", "port 13389 is held by process 7 (sshd)")

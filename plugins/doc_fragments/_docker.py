@@ -1,0 +1,16 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What all modules document that ask the Docker engine."""
+
+    DOCUMENTATION = r"""
+options:
+  docker_socket:
+    description: The unix socket of the Docker engine on the node. The roles pass the input C(plan_docker_socket).
+    type: path
+    default: /var/run/docker.sock
+"""

@@ -1,0 +1,22 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What the modules document that observe the planned instances."""
+
+    DOCUMENTATION = r"""
+options:
+  image:
+    description: The name of the image. Left out, none is looked for.
+    type: str
+  served_name:
+    description: The name of the model in requests, where there are instances.
+    type: str
+  api_key:
+    description: The key of the service.
+    type: str
+    default: ""
+"""

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""NPUs by the number N of their device node ``/dev/davinciN``. On an A3 each of the two chips of an NPU has one."""
+
+from __future__ import annotations
+
+import re
+
+_PATH = re.compile(r"/dev/davinci([0-9]{1,3})\Z")
+_VISIBLE = re.compile(r"\s*(?:Ascend[0-9A-Za-z]*-)?([0-9]{1,3})(?:-([0-9]{1,3}))?\s*\Z")
+
+
+def device_path(number: int) -> str:
+    """Return the path of the device node with this number."""
+    return "/dev/davinci%d" % number
+
+
+def device_number(path: str) -> int | None:
+    """Return N of ``/dev/davinciN``; None for any other path, such as ``/dev/davinci_manager``."""
+    match = _PATH.match(path)
+    return int(match.group(1)) if match else None
+
+
+def visible_devices(value: str) -> set[int]:
+    """Return the numbers in ``ASCEND_VISIBLE_DEVICES``, by which the Ascend Docker Runtime maps devices.
+
+    :param value: such as ``0,2-4`` or ``Ascend910-0``.
+    """
+    numbers: set[int] = set()
+    for part in value.split(","):
+        match = _VISIBLE.match(part)
+        if match:
+            first, last = int(match.group(1)), int(match.group(2) or match.group(1))
+            numbers.update(range(first, last + 1))
+    return numbers

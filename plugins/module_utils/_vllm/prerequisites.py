@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to hold on a node before a planned container is started there. Nothing is changed.
+
+PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders, network
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import WrongSource
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder, PortHolder
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.network import OutgoingPorts
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import ServingState
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import FolderSummary
+
+    class ServingObservation(ServingState):
+        """What the module serving_prerequisites_info returns: the state, and whether a container can be started."""
+
+        architecture: str  # of the node, as the kernel names it
+        image_architecture: str | None  # None: there is no image
+        weights: FolderSummary | None
+        wrong_sources: list[WrongSource]
+        missing_devices: list[str]
+        port_holders: list[PortHolder]
+        device_holders: list[NpuHolder]  # one for each container, one for each process outside of containers
+        outgoing_ports: OutgoingPorts | None
+        addresses: list[dict[str, str]]  # interface, address
+
+
+def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = "") -> ServingObservation:
+    """Return the state of the planned instances and what their containers need.
+
+    :param params: the options of the module serving_prerequisites_info. :param addresses: what
+        ``ip -o -4 address show`` printed.
+    """
+    found: ServingObservation = {
+        **serving_state.observe(docker, params),
+        "architecture": platform.machine(),
+        "image_architecture": None,
+        "weights": files.folder_summary(params["weights"]) if params["weights"] else None,
+        "wrong_sources": facts.wrong_sources(params["mounts"]),
+        "missing_devices": [path for path in params["devices"] if not os.path.exists(path)],
+        "port_holders": [],
+        "device_holders": [],
+        "outgoing_ports": network.outgoing_ports(),
+        "addresses": network.addresses(addresses),
+    }
+    if found["docker_engine_error"]:
+        return found
+    try:
+        image = images.inspect(docker, params["image"]) if params["image"] else None
+        found["image_architecture"] = image["architecture"] if image else None
+        found["port_holders"], found["device_holders"] = _holders(docker, params["ports"], params["devices"])
+    except DockerError as error:
+        found["docker_engine_error"] = str(error)
+    return found
+
+
+def _holders(docker: DockerEngine, ports: list[int], devices: list[str]) -> tuple[list[PortHolder], list[NpuHolder]]:
+    """Return who holds the ports, and the NPUs among the device nodes."""
+    running = containers.find(docker)
+    npus = {number for number in map(device_number, devices) if number is not None}
+    at_ports, at_npus = holders.open_files(ports, npus=bool(npus))
+    held: dict[tuple[int | None, Any], NpuHolder] = {}
+    for holder in holders.npu_holders(at_npus, running):
+        # Of the processes of one container the first one stands for all.
+        container = holder["container"]
+        if holder["device"] in npus:
+            held.setdefault((holder["device"], container["id"] if container else holder["pid"]), holder)
+    return holders.port_holders(at_ports, running, ports), list(held.values())

@@ -1,0 +1,269 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state of the containers and servers of a node. Nothing is changed. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import time
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, cast
+
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images, labels
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm import metrics, startup
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_ANSWER_BYTES, Server
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.containers import ContainerState
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer, ModelsAnswer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.metrics import Load
+
+    class InstanceState(TypedDict):
+        """One planned instance."""
+
+        name: str
+        state: str  # READY, STARTING, FAILED or MISSING
+        reason: str | None  # None: ready
+        container: ContainerState | None
+        health: Answer | None  # to GET /health; None: not asked
+        models: ModelsAnswer | None
+        completion: Answer | None
+        progress: str | None  # how far a start is
+        causes: list[Diagnosis]  # of a failure
+        log: list[str]  # the end of the log of a failed instance, secrets masked
+
+    class LoadError(TypedDict):
+        """Why the load of a server is not known."""
+
+        error: str
+
+    class DeployedContainer(ContainerState, total=False):
+        """A container of this collection; both additions only where they were asked for."""
+
+        image_digest: str | None
+        load: Load | LoadError | None  # None: it takes no connection
+
+    class ServingState(TypedDict):
+        """What the module serving_info returns."""
+
+        docker_engine_error: str | None  # with one the rest is not known
+        image: str | None  # the id of the planned image on the node
+        ours: list[str]
+        containers: list[DeployedContainer]
+        instances: list[InstanceState]
+        settled: bool  # no instance is still starting
+        now_s: int  # by the clock of the node
+
+
+READY = "ready"
+STARTING = "starting"
+FAILED = "failed"
+MISSING = "missing"
+
+DOCKER_TIMEOUT_S = 20
+COMPLETION_TIMEOUT_S = 20.0
+LOG_LINES = 2000
+SHOWN_LINES = 20
+CAUSES = 3
+STATUS_TIMEOUT_S = 10
+# Docker's health check has waited long enough; an engine that has recovered answers one token at once.
+UNHEALTHY_TIMEOUT_S = 5
+
+INSTANCE_OPTIONS = {
+    "name": {"type": "str", "required": True},
+    "port": {"type": "int"},
+    "bind": {"type": "str", "required": True},
+}
+# What serving_info and serving_prerequisites_info have in common; doc_fragments/_serving_state.py documents it.
+OPTIONS = {
+    "instances": {"type": "list", "elements": "dict", "required": True, "options": INSTANCE_OPTIONS},
+    "image": {"type": "str"},
+    "served_name": {"type": "str"},
+    "api_key": {"type": "str", "default": "", "no_log": True},
+    "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+}
+
+
+class HealthServer(Server):
+    """A server that is asked for its health, too."""
+
+    def health(self) -> Answer:
+        """Return the answer to ``GET /health``, whose body is empty."""
+        answer, _body = self._exchange("/health", None, None)
+        if answer["status"] is not None:
+            answer.pop("error", None)
+        return cast("Answer", answer)
+
+
+class Observer:
+    """Observes instances.
+
+    :param served_name: the name of the model in requests. :param completion_timeout_s: for the completion that proves
+        an instance ready.
+    """
+
+    def __init__(self, docker: DockerEngine, served_name: str | None, api_key: str = "",
+                 completion_timeout_s: float = COMPLETION_TIMEOUT_S) -> None:
+        self.docker = docker
+        self.served_name = served_name
+        self.api_key = api_key
+        self.completion_timeout_s = completion_timeout_s
+
+    def observe(self, instance: Mapping[str, Any]) -> InstanceState:
+        """Return the state of one instance.
+
+        :param instance: ``name``, ``port`` (None: it has no API) and ``bind``; with ``restarts``, how often its
+            container had been restarted when it was observed last, a crash during the start is noticed.
+        """
+        found = containers.inspect(self.docker, instance["name"])
+        seen: InstanceState = {
+            "name": instance["name"], "state": MISSING, "reason": "there is no container of this name",
+            "container": found, "health": None, "models": None, "completion": None, "progress": None, "causes": [],
+            "log": []}
+        if found is None:
+            return seen
+        if found["status"] in containers.ENDED or (found["status"] == "created" and found["error"]):
+            return self._failed(seen, found, found["error"] or containers.ending(found))
+        if found["status"] != "running":
+            return {**seen, "state": STARTING, "reason": "the container is %s" % found["status"]}
+        if instance["port"] is None:
+            return {**seen, "state": READY, "reason": None, "progress": self._progress(found)}
+        seen = self._ask(seen, found, instance)
+        if seen["state"] != STARTING:
+            return seen
+        known = instance.get("restarts")
+        if known is not None and found["restarts"] > known:
+            # What it has answered belongs to a process that has ended.
+            return self._failed({**seen, "health": None}, found, "the container was restarted while it was starting")
+        if _is_unhealthy(found):
+            return self._failed(seen, found, "%s, and Docker calls the container unhealthy" % seen["reason"])
+        return seen
+
+    def _ask(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
+        """Add what the API answers, in the order in which it comes up."""
+        server = HealthServer("http://%s:%d" % (_reachable(instance["bind"]), instance["port"]), self.api_key,
+                              STATUS_TIMEOUT_S)
+        health = server.health()
+        seen = {**seen, "health": health}
+        if health["status"] != 200:
+            return {**seen, "state": STARTING, "reason": "/health does not answer with 200",
+                    "progress": self._progress(found)}
+        models = server.models()
+        seen = {**seen, "models": models}
+        if models["status"] in (401, 403):
+            return {**seen, "state": FAILED, "reason": "the server refuses our API key (%d)" % models["status"]}
+        if models["status"] != 200 or self.served_name not in models["models"]:
+            return self._failed(seen, found, "/v1/models does not name %s" % self.served_name)
+        server.timeout = self.completion_timeout_s
+        if _is_unhealthy(found):
+            server.timeout = min(server.timeout, UNHEALTHY_TIMEOUT_S)
+        completion = server.ask({"endpoint": "/v1/completions", "body": {
+            "model": self.served_name, "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
+        seen = {**seen, "completion": completion}
+        if completion["status"] is None:
+            failed = self._failed(seen, found, "a completion is not answered within %g s" % server.timeout)
+            return {**failed, "state": STARTING}
+        if completion["status"] != 200:
+            return self._failed(seen, found, "a completion is refused")
+        return {**seen, "state": READY, "reason": None}
+
+    def _failed(self, seen: InstanceState, found: ContainerState, reason: str) -> InstanceState:
+        """Add the causes in the log since the last start of the container, otherwise those in the log before."""
+        for since_s in (found["started_s"], None):
+            log = redact(self._log(found, since_s), [self.api_key])
+            causes = diagnose("%s\n%s" % (found["error"] or "", log))[:CAUSES]
+            if causes[0]["cause"] != UNKNOWN:
+                break
+        return {**seen, "state": FAILED, "reason": reason, "causes": causes, "log": log.splitlines()[-SHOWN_LINES:]}
+
+    def _progress(self, found: ContainerState) -> str | None:
+        return startup.progress(self._log(found, found["started_s"]))
+
+    def _log(self, found: ContainerState, since_s: float | None) -> str:
+        try:
+            return self.docker.log(found["id"], LOG_LINES, since_s)
+        except DockerError:
+            return ""  # the state of the instance is known without it
+
+
+def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False, wait_s: float = 0,
+            interval_s: float = 5, completion_timeout_s: float = COMPLETION_TIMEOUT_S) -> ServingState:
+    """Return the state of the planned instances and of all containers of this collection on the node.
+
+    :param params: see OPTIONS; an instance may have ``restarts`` (see `Observer.observe`).
+    :param load: whether running servers are asked for their requests, and images for their digests.
+    :param wait_s: seconds to wait, observing every ``interval_s``, until no instance is starting.
+    """
+    state: ServingState = {"docker_engine_error": None, "image": None, "ours": [], "containers": [], "instances": [],
+                           "settled": True, "now_s": int(time.time())}
+    observer = Observer(docker, params["served_name"], params["api_key"], completion_timeout_s)
+    try:
+        image = images.inspect(docker, params["image"]) if params["image"] else None
+        state["image"] = image["id"] if image else None
+        state["containers"] = deployed_containers(docker, load)
+        state["ours"] = [each["name"] for each in state["containers"]]
+        state["instances"], state["settled"] = wait(observer, params["instances"], wait_s, interval_s)
+    except DockerError as error:
+        state["docker_engine_error"] = str(error)
+    return state
+
+
+def wait(observer: Observer, instances: list[dict[str, Any]], wait_s: float,
+         interval_s: float) -> tuple[list[InstanceState], bool]:
+    """Return the states of the instances, and whether none is starting, as soon as none is or the time is over."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        seen = [observer.observe(instance) for instance in instances]
+        settled = all(instance["state"] != STARTING for instance in seen)
+        if settled or time.monotonic() >= deadline:
+            return seen, settled
+        for instance, found in zip(instances, seen):
+            if instance.get("restarts") is None and found["container"]:
+                instance["restarts"] = found["container"]["restarts"]
+        time.sleep(interval_s)
+
+
+def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContainer]:
+    """Return every container of this collection, running or not, by name; raises DockerError.
+
+    :param load: whether to add ``image_digest`` and ``load``.
+    """
+    found = cast("list[DeployedContainer]", containers.find(docker, labels.INSTANCE, every_state=True))
+    for each in found if load else ():
+        image = images.inspect(docker, each["image"])
+        digests = [digest.rpartition("@")[2] for digest in image["digests"]] if image else []
+        each["image_digest"] = digests[0] if digests else None
+        each["load"] = request_load(each["bind"], each["port"]) if each["status"] == "running" and each["port"] else (
+            None)
+    return found
+
+
+def request_load(bind: str, port: int) -> Load | LoadError | None:
+    """Return what a server has to do (see `metrics.load`), an ``error``, or None where it takes no connection."""
+    connection = HTTPConnection(_reachable(bind), port, timeout=STATUS_TIMEOUT_S)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read(MAX_ANSWER_BYTES).decode("utf-8", "replace")
+    except ConnectionRefusedError:
+        return None
+    except (OSError, HTTPException) as error:
+        return {"error": "/metrics: %s" % (str(error) or type(error).__name__)}
+    finally:
+        connection.close()
+    return metrics.load(text) or {"error": "/metrics has no count of requests"}
+
+
+def _reachable(bind: str) -> str:
+    """Return the address at which a server on this node is asked."""
+    return "127.0.0.1" if bind == "0.0.0.0" else bind
+
+
+def _is_unhealthy(found: ContainerState) -> bool:
+    return found["health"] is not None and found["health"]["status"] == "unhealthy"

@@ -1,0 +1,186 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: serving_prerequisites_info
+short_description: Return what has to hold on a node before the planned service is started, and its state
+version_added: 0.1.0
+author:
+  - the ascend.vllm authors (@ascend-vllm)
+description:
+  - Returns what M(ascend.vllm.serving_info) returns and, in the same round trip, what the planned containers need; the
+    model, the sources of their mounts, device nodes, free ports and NPUs, and addresses.
+  - Nothing is judged and nothing is changed.
+extends_documentation_fragment:
+  - ascend.vllm._attributes
+  - ascend.vllm._attributes.info
+  - ascend.vllm._docker
+  - ascend.vllm._serving_state
+options:
+  instances:
+    description: The instances of the plan.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The name of the container.
+        type: str
+        required: true
+      port:
+        description: The port of the API. An instance without one is ready when its container runs.
+        type: int
+      bind:
+        description: The address that the API listens on.
+        type: str
+        required: true
+  mounts:
+    description: The mounts whose sources are checked, each with C(source) and C(type) (V(file) or V(directory)).
+    type: list
+    elements: dict
+    default: []
+  devices:
+    description: The device nodes that have to be there. The holders of the C(/dev/davinciN) among them are returned.
+    type: list
+    elements: path
+    default: []
+  ports:
+    description: The TCP ports whose holders are returned.
+    type: list
+    elements: int
+    default: []
+  weights:
+    description: The folder of the model.
+    type: path
+  addresses:
+    description: Whether to return the addresses of the node.
+    type: bool
+    default: false
+seealso:
+  - module: ascend.vllm.serving_info
+"""
+
+EXAMPLES = r"""
+- name: See whether the service can be started
+  ascend.vllm.serving_prerequisites_info:
+    instances:
+      - {name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}
+    image: quay.io/ascend/vllm-ascend:v0.11.0rc1
+    served_name: qwen25_vl
+    weights: /data/Qwen2.5-VL-32B-Instruct-w8a8
+    mounts:
+      - {source: /usr/local/dcmi, type: directory}
+    devices: [/dev/davinci0, /dev/davinci1, /dev/davinci_manager]
+    ports: [8888]
+"""
+
+RETURN = r"""
+docker_engine_error:
+  description: Why the Docker engine could not be asked, or null. With an error only facts of the host are known.
+  type: str
+  returned: always
+image:
+  description: The id of O(image) on the node, or null.
+  type: str
+  returned: always
+ours:
+  description: The names of RV(containers).
+  type: list
+  elements: str
+  returned: always
+containers:
+  description: Every container of this collection on the node, as M(ascend.vllm.serving_info) returns it.
+  type: list
+  elements: dict
+  returned: always
+now_s:
+  description: Seconds since the epoch by the clock of the node.
+  type: int
+  returned: always
+instances:
+  description: The state of each instance, as M(ascend.vllm.serving_info) returns it.
+  type: list
+  elements: dict
+  returned: always
+settled:
+  description: Whether no instance is still starting.
+  type: bool
+  returned: always
+architecture:
+  description: The processor architecture of the node, as the kernel names it.
+  type: str
+  returned: always
+image_architecture:
+  description: That of the image, or null when there is no image.
+  type: str
+  returned: always
+weights:
+  description: Whether the model is a C(folder), has its C(config), and how many C(shards) it has; null when not asked.
+  type: dict
+  returned: always
+wrong_sources:
+  description: Mounts whose source is not there or of another type, with C(source), C(expected) and C(found).
+  type: list
+  elements: dict
+  returned: always
+missing_devices:
+  description: Device nodes that are not there.
+  type: list
+  elements: str
+  returned: always
+port_holders:
+  description: Who holds one of O(ports), each with C(port), C(pid), C(process) and C(container) (or null).
+  type: list
+  elements: dict
+  returned: always
+  sample:
+    - port: 8888
+      pid: 4711
+      process: nginx
+      container: {id: 4f2a, name: web, image_name: "nginx:1.27", labels: {}}
+device_holders:
+  description:
+    - Who holds one of the NPUs of O(devices), each with C(device) (N of C(/dev/davinciN)), C(pid), C(process),
+      C(memory_mb) and C(container) (or null). A container that was given an NPU holds it, with or without a process.
+  type: list
+  elements: dict
+  returned: always
+outgoing_ports:
+  description: The ports that the kernel gives to outgoing connections, C(first) to C(last) but those C(reserved).
+  type: dict
+  returned: always
+addresses:
+  description: The IPv4 addresses of the node where they were asked for, each with C(interface) and C(address).
+  type: list
+  elements: dict
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm import prerequisites, serving_state
+
+
+def main() -> None:
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        **serving_state.OPTIONS,
+        "mounts": {"type": "list", "elements": "dict", "default": []},
+        "devices": {"type": "list", "elements": "path", "default": []},
+        "ports": {"type": "list", "elements": "int", "default": []},
+        "weights": {"type": "path"},
+        "addresses": {"type": "bool", "default": False},
+    })
+    params, shown = module.params, ""
+    if params["addresses"]:
+        ip = module.get_bin_path("ip", required=True, opt_dirs=["/sbin", "/usr/sbin"])
+        shown = module.run_command([ip, "-o", "-4", "address", "show"], check_rc=True)[1]
+    docker = DockerEngine(params["docker_socket"], serving_state.DOCKER_TIMEOUT_S)
+    module.exit_json(changed=False, **prerequisites.observe(docker, params, shown))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The value that most members of a cluster agree on. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+def majority(votes: Mapping[_T, int]) -> _T | None:
+    """Return the value with more votes than every other one, or None where there is none.
+
+    :param votes: ``{value: number of those who have it}``.
+    """
+    most = max(votes.values(), default=0)
+    leaders = [value for value, count in votes.items() if count == most]
+    return leaders[0] if len(leaders) == 1 else None

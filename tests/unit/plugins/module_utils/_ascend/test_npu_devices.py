@@ -1,0 +1,24 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""NPUs by the number of their device node."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import npu_devices
+
+
+@pytest.mark.parametrize(("path", "number"), [
+    ("/dev/davinci0", 0), ("/dev/davinci15", 15), ("/dev/davinci_manager", None), ("/dev/davinci", None),
+    ("/dev/davinci1x", None), ("/opt/dev/davinci1", None), ("/dev/davinci1\n", None)])
+def test_number_of_a_device(path, number):
+    assert npu_devices.device_number(path) == number
+    assert number is None or npu_devices.device_path(number) == path
+
+
+@pytest.mark.parametrize(("value", "numbers"), [
+    ("0,2-4", {0, 2, 3, 4}), ("Ascend910-0, Ascend910-7", {0, 7}), ("", set()), ("all", set())])
+def test_visible_devices(value, numbers):
+    assert npu_devices.visible_devices(value) == numbers

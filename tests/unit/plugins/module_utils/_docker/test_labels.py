@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names and labels are the same wherever they are given and looked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
+
+
+def test_planned_instances_carry_label_and_name():
+    plan = valid(serving_replicas=3)
+    assert [instance["labels"] for instance in plan["instances"]] == [
+        {labels.INSTANCE: instance["hash"]} for instance in plan["instances"]]
+    names = [instance["name"] for instance in plan["instances"]]
+    assert names == [labels.instance_name(names[0], index) for index in range(3)]
+    assert all(labels.is_instance(name, names[0]) for name in names)
+
+
+def test_every_label_begins_alike():
+    assert all(label.startswith(labels.PREFIX) for label in (labels.INSTANCE, labels.SECRETS, labels.BENCHMARK_CLIENT))
+
+
+def test_the_role_gives_the_label_of_the_secrets():
+    assert f"'{labels.SECRETS}':" in (ROOT / "roles/serving/tasks/containers.yml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("name", "ours"), [
+    ("a.b", True), ("a.b-1", True), ("a.b-12", True), ("a.b-x", False), ("a.b2", False), ("aXb", False),
+    ("a.b-1-previous", False), ("x-a.b", False), ("a.b\n", False)])
+def test_names_of_a_deployment(name, ours):
+    assert labels.is_instance(name, "a.b") is ours
+
+
+@pytest.mark.parametrize(("name", "base"), [("a", "a"), ("a-1-previous", "a-1"), ("a-previous-1", "a-previous-1")])
+def test_name_before_an_upgrade(name, base):
+    assert labels.base_name(name) == base

@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Facts of a host are read from a folder that stands for its root."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import facts
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder that stands for / of a node."""
+    for name in ("davinci0", "davinci2", "davinci10", "davinci_manager"):
+        path = tmp_path / "dev" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    for address, vendor, device, group in (
+            ("0000:c1:00.0", "0x19e5", "0xd802", "0x120000"), ("0000:05:00.0", "0x19e5", "0x0222", "0x020000"),
+            ("0000:06:00.0", "0x8086", "0x1234", "0x120000")):
+        folder = tmp_path / "sys/bus/pci/devices" / address
+        folder.mkdir(parents=True)
+        for name, value in (("vendor", vendor), ("device", device), ("class", group)):
+            (folder / name).write_text(value + "\n")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text('NAME="openEuler"\nID="openEuler"\nVERSION_ID="22.03"\n'
+                                             'PRETTY_NAME="openEuler 22.03 (LTS-SP4)"\n')
+    for pid, name, group, opened in ((41, "python3", "0::/docker/" + "a" * 64, ["dev/davinci2", "dev/davinci_manager"]),
+                                     (42, "npu-smi", "0::/user.slice", ["dev/davinci0"]), (43, "bash", "", [])):
+        folder = tmp_path / "proc" / str(pid)
+        (folder / "fd").mkdir(parents=True)
+        (folder / "comm").write_text(name + "\n")
+        (folder / "cgroup").write_text(group + "\n")
+        for number, target in enumerate(opened):
+            (folder / "fd" / str(number)).symlink_to(tmp_path / target)
+    (tmp_path / "proc/meminfo").write_text("MemTotal:  1024 kB\nMemAvailable:   512 kB\n")
+    (tmp_path / "proc/uptime").write_text("77.5 10.0\n")
+    (tmp_path / "dev/shm").mkdir()
+    return tmp_path
+
+
+def test_device_nodes_in_order_and_with_their_type(root):
+    nodes = facts.device_nodes(str(root))
+    assert [os.path.basename(node["path"]) for node in nodes] == [
+        "davinci0", "davinci2", "davinci10", "davinci_manager", "devmm_svm", "hisi_hdc"]
+    assert [node["type"] for node in nodes] == ["file"] * 4 + [None] * 2
+
+
+def test_paths(tmp_path):
+    (tmp_path / "file").write_text("x")
+    os.chmod(tmp_path / "file", 0o640)
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    described = {name: facts.describe_path(str(tmp_path / name)) for name in ("file", "link", "dangling", "nothing")}
+    assert (described["file"]["type"], described["file"]["mode"]) == ("file", "0640")
+    assert (described["link"]["type"], described["link"]["target"]) == ("directory", str(tmp_path))
+    assert described["dangling"]["type"] is None
+    assert described["nothing"] == {"path": str(tmp_path / "nothing"), "type": None}
+    null = facts.describe_path("/dev/null")
+    assert (null["type"], null["major"], null["minor"]) == ("character device", 1, 3)
+
+
+def test_only_accelerators_of_the_vendor_count(root):
+    assert facts.accelerators(str(root)) == [{"address": "0000:c1:00.0", "device": "0xd802"}]
+
+
+def test_system(root):
+    system = facts.system(str(root))
+    assert system["os"] == {"id": "openEuler", "version": "22.03", "name": "openEuler 22.03 (LTS-SP4)"}
+    assert (system["memory_bytes"], system["memory_available_bytes"]) == (1048576, 524288)
+    assert system["uptime_s"] == 77.5
+    assert system["shm"]["existing"] == str(root / "dev/shm")
+    assert system["architecture"] == os.uname().machine
+
+
+def test_disk_of_a_path_that_is_yet_to_be_made(tmp_path):
+    space = facts.disk(str(tmp_path / "not" / "there"))
+    assert space["existing"] == str(tmp_path)
+    assert 0 < space["free_bytes"] <= space["total_bytes"]
+
+
+def test_python_tells_whether_requests_is_there(monkeypatch, tmp_path):
+    for name in ("requests", "urllib3", "idna", "certifi"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    (tmp_path / "requests" / "__version__.py").write_text('__title__ = "requests"\n__version__ = "2.28.1"\n')
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert facts.python()["executable"] == sys.executable
+    assert facts.python()["requests"] == "2.28.1"
+    (tmp_path / "urllib3" / "__init__.py").unlink()
+    assert facts.python()["requests"] is None
+    monkeypatch.setattr(sys, "path", [])
+    assert facts.python()["requests"] is None
+
+
+def test_mount_sources(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    mounts = [{"source": str(tmp_path / name), "type": kind} for name, kind in (
+        ("file", "file"), ("folder", "directory"), ("file", "directory"), ("gone", "file"), ("folder", "file"))]
+    assert [(wrong["expected"], wrong["found"]) for wrong in facts.wrong_sources(mounts)] == [
+        ("directory", "file"), ("file", "nothing"), ("file", "directory")]

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ports and addresses of a host."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import network
+
+TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0
+   1: 0100007F:22B9 0100007F:D2F0 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 20 4 30 10 -1
+"""
+TCP6 = """  sl  local_address                         remote_address                        st tx_queue
+   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 0:0 00:0 00000000 0 0 4713 1 0
+"""
+
+
+def test_listening_sockets_only():
+    assert network.listening([TCP, TCP6, ""]) == {8888: "4711", 80: "4713"}
+
+
+@pytest.mark.parametrize(("limits", "reserved", "expected"), [
+    ("32768\t60999\n", "", {"first": 32768, "last": 60999, "reserved": []}),
+    ("32768\t60999\n", "60000-60015,61016\n",
+     {"first": 32768, "last": 60999, "reserved": [[60000, 60015], [61016, 61016]]}),
+    ("", "", None),
+])
+def test_ports_of_outgoing_connections(tmp_path, limits, reserved, expected):
+    folder = tmp_path / "sys/net/ipv4"
+    folder.mkdir(parents=True)
+    (folder / "ip_local_port_range").write_text(limits)
+    (folder / "ip_local_reserved_ports").write_text(reserved)
+    assert network.outgoing_ports(str(tmp_path)) == expected

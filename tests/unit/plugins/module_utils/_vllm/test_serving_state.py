@@ -1,0 +1,250 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An instance is ready, starting, failed or missing, as a real server behind a fake Docker engine shows."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import STARTED_S
+
+OUT_OF_MEMORY = "RuntimeError: NPU out of memory. Tried to allocate 260.00 MiB (NPU 0)"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as `server.replies` says: {path: (status, body)}; a path that is not there hangs."""
+
+    def do_GET(self):
+        if self.path not in self.server.replies:
+            time.sleep(2)
+            return
+        status, body = self.server.replies[self.path]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode() if body is not None else b"")
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.keys.append(self.headers.get("Authorization"))
+        self.do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+HEALTH, MODELS, COMPLETION = "/health", "/v1/models", "/v1/completions"
+WELL = {HEALTH: (200, None), MODELS: (200, {"data": [{"id": "qwen25_vl"}]}),
+        COMPLETION: (200, {"choices": [{"text": "x"}]})}
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.replies, running.keys = dict(WELL), []
+        running.daemon_threads = True
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def look(docker, server):
+    """Returns a function (known=, port=, **container) -> the state of one instance, whose server is `server`.
+
+    ``log`` is of the last life of the container, ``earlier`` what stands before it.
+    """
+    def run(log="", earlier="", known=None, port="", restarts=0, status="running", **changes):
+        docker.add("vllm", log=log, labels={labels.INSTANCE: "h1"}, status=status, **changes)
+        docker.containers["vllm"]["RestartCount"] = restarts
+        docker.logs["vllm"] = [(STARTED_S - 60, line) for line in earlier.splitlines()] + docker.logs["vllm"]
+        observer = serving_state.Observer(DockerEngine(docker.path), "qwen25_vl", "sesame", 0.5)
+        port = server.server_address[1] if port == "" else port
+        return observer.observe({"name": "vllm", "port": port, "bind": "0.0.0.0", "restarts": known})
+    return run
+
+
+def test_ready(look, server):
+    seen = look()
+    assert (seen["state"], seen["reason"], seen["completion"]["status"]) == ("ready", None, 200)
+    assert server.keys == ["Bearer sesame"]
+
+
+@pytest.mark.parametrize(("status", "state"), [("running", "ready"), ("exited", "failed"), ("created", "starting")])
+def test_instance_without_a_port_is_ready_when_its_container_runs(look, server, status, state):
+    seen = look(status=status, port=None)
+    assert (seen["state"], seen["health"]) == (state, None)
+    assert server.keys == []
+
+
+def test_missing(docker):
+    observer = serving_state.Observer(DockerEngine(docker.path), "qwen25_vl")
+    assert observer.observe({"name": "vllm", "port": 1, "bind": "0.0.0.0"})["state"] == "missing"
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"status": "exited", "ExitCode": 3}, "ended with exit code 3"),
+    ({"status": "restarting", "ExitCode": 1}, "ended with exit code 1"),
+    ({"status": "exited", "ExitCode": 137, "OOMKilled": True}, "killed because memory ran out"),
+    ({"status": "exited", "ExitCode": 137}, "exit code 137, killed by SIGKILL"),
+])
+def test_ended_container_fails_at_once_with_the_cause(look, changes, reason):
+    seen = look(log="line\nkey sesame\n" + OUT_OF_MEMORY, **changes)
+    assert seen["state"] == "failed"
+    assert reason in seen["reason"]
+    assert seen["causes"][0]["cause"] == "out_of_memory"
+    assert seen["log"][-1] == OUT_OF_MEMORY
+    assert "sesame" not in json.dumps(seen)
+
+
+@pytest.mark.parametrize(("replies", "state", "reason"), [
+    ({HEALTH: (503, None)}, "starting", "/health"),
+    ({MODELS: (200, {"data": [{"id": "other"}]})}, "failed", "does not name qwen25_vl"),
+    ({MODELS: (401, {"error": "no"})}, "failed", "refuses our API key (401)"),
+    ({COMPLETION: (500, {"error": {"message": "EngineDeadError"}})}, "failed", "refused"),
+])
+def test_answers_of_the_server(look, server, replies, state, reason):
+    server.replies.update(replies)
+    seen = look(log="Loading weights took 3 seconds")
+    assert seen["state"] == state
+    assert reason in seen["reason"]
+
+
+def test_hung_engine_is_not_ready(look, server):
+    del server.replies[COMPLETION]
+    seen = look()
+    assert seen["state"] == "starting"
+    assert "not answered within 0.5 s" in seen["reason"]
+
+
+def test_progress_of_a_start(look, server):
+    server.replies[HEALTH] = (503, None)
+    assert look(log="Loading weights took 3 seconds")["progress"] == "weights loaded"
+
+
+@pytest.mark.parametrize(("restarts", "known", "health", "state"), [
+    (1, 0, 503, "failed"),     # crashed since it was observed last
+    (3, 3, 503, "starting"),   # crashed long ago
+    (3, None, 503, "starting"),
+    (3, 0, 200, "ready"),      # and has come back
+])
+def test_crash_loop_is_seen_between_two_crashes(look, server, restarts, known, health, state):
+    server.replies[HEALTH] = (health, None)
+    assert look(restarts=restarts, known=known)["state"] == state
+
+
+def test_container_that_could_not_be_started_fails_with_what_docker_says(look):
+    said = 'error gathering device information while adding custom device "/dev/davinci9": no such file or directory'
+    seen = look(status="created", ExitCode=128, Error=said)
+    assert (seen["state"], seen["reason"], seen["causes"][0]["cause"]) == ("failed", said, "device_missing")
+    assert look(status="created")["state"] == "starting"
+
+
+def test_unhealthy_container_that_does_not_answer_is_not_waited_for(look, server):
+    del server.replies[COMPLETION]
+    seen = look(health="unhealthy")
+    assert (seen["state"], seen["container"]["health"]["failures"]) == ("failed", 3)
+    assert "unhealthy" in seen["reason"]
+    assert look(health="healthy")["state"] == "starting"  # busy
+
+
+def test_unhealthy_container_that_answers_is_ready(look):
+    assert look(health="unhealthy")["state"] == "ready"
+
+
+def test_cause_is_that_of_the_last_life(look):
+    earlier = "ModuleNotFoundError: No module named 'x'\n"
+    assert look(OUT_OF_MEMORY, earlier, status="exited")["causes"][0]["cause"] == "out_of_memory"
+    assert look("nothing", earlier, status="exited")["causes"][0]["cause"] == "module_missing"
+
+
+def test_crash_between_two_observations_of_one_wait(docker, server, monkeypatch):
+    server.replies[HEALTH] = (503, None)
+    docker.add("vllm", log=OUT_OF_MEMORY)
+    lives = iter([4, 4, 5])
+
+    def sleep(_seconds):
+        docker.containers["vllm"]["RestartCount"] = next(lives)
+
+    sleep(0)
+    monkeypatch.setattr(serving_state.time, "sleep", sleep)
+    instances = [{"name": "vllm", "port": server.server_address[1], "bind": "0.0.0.0", "restarts": None}]
+    observer = serving_state.Observer(DockerEngine(docker.path), "q")
+    (seen,), settled = serving_state.wait(observer, instances, 60, 0)
+    assert settled
+    assert (seen["state"], seen["causes"][0]["cause"], seen["health"]) == ("failed", "out_of_memory", None)
+
+
+def test_an_instance_whose_log_cannot_be_read_has_a_state(docker, look):
+    name = docker.add("vllm")["Id"]
+    docker.answers[f"/containers/{name}/logs"] = 500, {"message": "the log driver cannot read"}
+    seen = look(status="exited", ExitCode=1)
+    assert (seen["state"], seen["log"]) == ("failed", [])
+
+
+METRICS = "vllm:num_requests_running 2.0\nvllm:num_requests_waiting 1.0\n"
+
+
+def add_ours(docker, server, name, status="running"):
+    docker.add(name, labels={labels.INSTANCE: "h1"}, status=status, command=[
+        "vllm", "serve", "--host", "127.0.0.1", "--port", str(server.server_address[1])])
+
+
+def test_containers_are_described_without_asking_their_servers(docker, server):
+    del server.replies[HEALTH]
+    add_ours(docker, server, "vllm")
+    docker.add("of another")
+    (found,) = serving_state.deployed_containers(DockerEngine(docker.path), False)
+    assert (found["name"], found["port"], "load" in found) == ("vllm", server.server_address[1], False)
+
+
+def test_load_of_running_containers(docker, server):
+    server.replies["/metrics"] = (200, METRICS)
+    add_ours(docker, server, "b")
+    add_ours(docker, server, "a", "exited")
+    docker.images["sha256:i1"] = {"Id": "sha256:i1", "RepoDigests": ["quay.io/x@sha256:d1"], "Architecture": "arm64",
+                                  "Size": 1, "Created": "now"}
+    found = serving_state.deployed_containers(DockerEngine(docker.path), True)
+    assert [(each["name"], each["image_digest"]) for each in found] == [("a", "sha256:d1"), ("b", "sha256:d1")]
+    assert found[0]["load"] is None
+    assert found[1]["load"]["error"] == "/metrics has no count of requests"  # JSON text is no metrics
+
+
+def test_load_of_a_server_that_takes_no_connection(server):
+    server.shutdown()
+    server.server_close()
+    assert serving_state.request_load("127.0.0.1", server.server_address[1]) is None
+
+
+def test_load_of_a_hung_server(server, monkeypatch):
+    monkeypatch.setattr(serving_state, "STATUS_TIMEOUT_S", 0.2)
+    assert "timed out" in serving_state.request_load("0.0.0.0", server.server_address[1])["error"]
+
+
+PARAMS = {"image": "vllm:v1", "served_name": "qwen25_vl", "api_key": ""}
+
+
+def test_the_state_of_a_node(docker, server):
+    add_ours(docker, server, "vllm")
+    add_ours(docker, server, "vllm-previous", "exited")
+    docker.images["vllm:v1"] = {"Id": "sha256:i1", "Architecture": "arm64", "Size": 1, "Created": "now"}
+    instances = [{"name": "vllm", "port": server.server_address[1], "bind": "127.0.0.1"}]
+    state = serving_state.observe(DockerEngine(docker.path), dict(PARAMS, instances=instances))
+    assert (state["docker_engine_error"], state["image"], state["settled"]) == (None, "sha256:i1", True)
+    assert state["ours"] == ["vllm", "vllm-previous"]
+    assert [instance["state"] for instance in state["instances"]] == ["ready"]
+    assert abs(state["now_s"] - time.time()) < 60
+
+
+def test_a_dead_docker_engine_is_returned(tmp_path):
+    state = serving_state.observe(DockerEngine(str(tmp_path / "none.sock")), dict(PARAMS, instances=[]))
+    assert "none.sock does not answer" in state["docker_engine_error"]
+    assert (state["image"], state["containers"], state["instances"]) == (None, [], [])

@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Docker and the registry say of the planned image, in one call."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerError
+from ansible_collections.ascend.vllm.plugins.modules import image_info
+
+NAME = "quay.io/ascend/vllm-ascend:v1"
+IMAGE = {"Id": "sha256:1", "RepoDigests": ["quay.io/ascend/vllm-ascend@sha256:2"], "Architecture": "arm64", "Size": 1,
+         "Created": "now"}
+
+
+@pytest.fixture
+def observe(docker):
+    """Returns a function (**options) -> what the module returns."""
+    def run(**options):
+        return image_info.observe({"reference": NAME, "digest": "", "mirror": "", "pull": "missing", "folder": None,
+                                   "docker_socket": docker.path, **options})
+    return run
+
+
+def test_an_image_that_is_there_is_not_asked_for(docker, observe):
+    docker.images[NAME] = IMAGE
+    found = observe(digest="sha256:2")
+    assert (found["needed"], found["registry"], found["image"]["architecture"]) == (False, None, "aarch64")
+    assert found["docker_engine"]["data_root"] == "/"
+    assert found["docker_engine"]["free_bytes"] > 0
+    assert not any("/distribution/" in target for _method, target in docker.requests)
+
+
+@pytest.mark.parametrize(("options", "asked"), [
+    ({}, True), ({"pull": "never"}, False), ({"digest": "sha256:3"}, True), ({"pull": "always"}, True)])
+def test_the_registry_is_asked_for_what_is_needed(docker, observe, options, asked):
+    if options:
+        docker.images[NAME] = IMAGE
+    found = observe(**options)
+    assert found["needed"] is asked
+    assert (found["registry"] is not None) is asked
+    assert any("/distribution/" in target for _method, target in docker.requests) is asked
+
+
+def test_the_folder_of_an_archive_need_not_be_there(observe, tmp_path):
+    folder = str(tmp_path / "not" / "there")
+    found = observe(folder=folder, pull="never")["folder"]
+    assert found["path"] == folder
+    assert found["free_bytes"] > 0
+
+
+def test_without_docker_nothing_is_known(tmp_path, observe):
+    with pytest.raises(DockerError, match="does not answer"):
+        observe(docker_socket=str(tmp_path / "none.sock"))

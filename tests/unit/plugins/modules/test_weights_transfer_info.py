@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a container is, and what it printed at last."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerError
+from ansible_collections.ascend.vllm.plugins.modules import weights_transfer_info
+
+
+@pytest.fixture
+def observe(docker, tmp_path):
+    """Returns a function (done=) -> what the module returns."""
+    (tmp_path / "staging").mkdir()
+    (tmp_path / "staging" / "a").write_bytes(b"x" * 5000)
+
+    def run(done=""):
+        return weights_transfer_info.observe({"container": "fetch", "folder": str(tmp_path / "staging"), "done": done,
+                                              "docker_socket": docker.path})
+    return run
+
+
+def test_a_container_that_runs(docker, observe, tmp_path):
+    docker.add("fetch", log="10 %")
+    assert observe(done=str(tmp_path / "done")) == {"running": True, "exit_code": 0, "done": False, "bytes": 5000}
+    (tmp_path / "done").touch()
+    assert observe(done=str(tmp_path / "done"))["done"]
+
+
+def test_a_container_that_has_ended(docker, observe):
+    docker.add("fetch", status="exited", ExitCode=1, log="\n".join("line %d" % number for number in range(30)))
+    found = observe()
+    assert (found["running"], found["exit_code"]) == (False, 1)
+    assert found["output"].splitlines() == ["line %d" % number for number in range(10, 30)]
+
+
+def test_a_container_that_is_not_there(observe):
+    with pytest.raises(DockerError, match="there is no container fetch any more"):
+        observe()

@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests that are left and NPUs that are held, in clauses that say who holds them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import drain
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.serving.containers_case import (
+    NAME,
+    containers,
+)
+
+
+@pytest.mark.parametrize(("load", "clause"), [
+    ({"running": 2, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has 2 requests running and 1 waiting"),
+    ({"running": 0, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has 0 requests running and 1 waiting"),
+    ({"error": "/metrics: timed out"}, f"{NAME} does not tell its requests (/metrics: timed out)"),
+    ({"running": 0, "waiting": 0, "kv_cache_usage": None}, None),
+    (None, None),
+])
+def test_requests_left(load, clause):
+    assert drain.requests_left(containers(NAME, load=load)) == ([clause] if clause else [])
+
+
+def npus(error=None, holders=(), **used):
+    return {"npu_smi": {"error": error, "chips": [{"device": int(name[1:]), "hbm_used_mb": mb}
+                                                  for name, mb in used.items()]}, "holders": list(holders)}
+
+
+@pytest.mark.parametrize(("seen", "clauses"), [
+    (npus(d0=3400, d1=3500, d2=60000), []),
+    (npus(d0=60000, d1=3500), ["NPU 0 is held by nobody that is shown (60000 MB of HBM in use)"]),
+    (npus(d0=3400), ["NPU 1 is not shown by npu-smi"]),
+    (npus(d0=3400, d1=None), ["NPU 1 is held by nobody that is shown (unknown MB of HBM in use)"]),
+    (npus({"message": "npu-smi info: timed out"}), ["whether the NPUs are free is not known: npu-smi info: timed out"]),
+    (npus(None, [{"device": 1, "pid": 7, "process": "python3", "memory_mb": None,
+                  "container": {"name": "train", "image_name": "t:1"}},
+                 {"device": 4, "pid": 8, "process": "python3", "container": None}], d0=1, d1=9000),
+     ["NPU 1 is held by process 7 (python3) in container train (t:1) (9000 MB of HBM in use)"]),
+])
+def test_npus_held(seen, clauses):
+    assert drain.npus_held(seen, [1, 0], 6144) == clauses

@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table of the status shows each instance as it is, whatever the plan says."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import status_table
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.serving.containers_case import (
+    NAME,
+    as_planned,
+    containers,
+    observed,
+)
+
+
+@pytest.fixture
+def plan():
+    return valid(serving_replicas=2)
+
+
+def test_status_tells_each_instance(plan):
+    there = as_planned(plan)[:1] + containers(NAME + "-previous", status="exited") + containers("other")
+    there[0].update(load={"running": 3, "waiting": 1, "kv_cache_usage": 0.42}, image_digest="sha256:0123456789abcdef")
+    seen = dict(observed(plan, there), instances=[{"name": NAME, "state": "ready"},
+                                                  {"name": NAME + "-1", "state": "missing"}])
+    assert status_table.rows("node1", plan, seen, 100 + 3700) == [
+        ["node1", NAME, "running", "ready", "3", "1", "42 %", "0,1", "1h 1m", "as planned", "sha256:0123456789ab"],
+        ["node1", NAME + "-1", "none", "-", "-", "-", "-", "2,3", "-", "not deployed", "-"],
+        ["node1", NAME + "-previous", "exited", "stopped", "0", "0", "0 %", "0,1", "-", "kept by an upgrade",
+         "sha256:i"]]
+
+
+@pytest.mark.parametrize(("state", "health", "shown"), [
+    ("failed", "unhealthy", "hangs"), ("ready", "unhealthy", "ready"), ("starting", "starting", "starting"),
+    ("failed", None, "failed")])
+def test_status_tells_a_hung_engine(plan, state, health, shown):
+    container = {"status": "running", "health": health and {"status": health}}
+    seen = dict(observed(plan, as_planned(plan)), instances=[{"name": NAME, "state": state, "container": container}])
+    assert status_table.rows("node1", plan, seen, 0)[0][status_table.COLUMNS.index("state")] == shown
+
+
+@pytest.mark.parametrize(("change", "plan_cell"), [
+    ({"hash": "older"}, "drift older"), ({"image": "sha256:j"}, "other image"), ({}, "as planned")])
+def test_status_tells_drift(plan, change, plan_cell):
+    there = as_planned(plan)
+    there[0].update(change)
+    row = status_table.rows("node1", plan, observed(plan, there), 0)[0]
+    assert row[status_table.COLUMNS.index("plan")] == plan_cell
+
+
+def test_status_tells_a_name_that_is_anothers_and_a_dead_engine(plan):
+    seen = dict(observed(plan, []), instances=[{"name": NAME, "state": "ready"}])
+    assert status_table.rows("node1", plan, seen, 0)[0][2] == "another's"
+    (row,) = status_table.rows("node1", plan, {"docker_engine_error": "no answer"}, 0)
+    assert row[:3] == ["node1", "-", "no answer"]
+    lines = status_table.table([row])
+    assert lines[0].split()[:2] == ["host", "instance"]
+    assert lines[1].startswith("node1  -")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [
+    (-5, "0s"), (42, "42s"), (420, "7m"), (18720, "5h 12m"), (273600, "3d 4h")])
+def test_duration(seconds, text):
+    assert status_table.duration(seconds) == text
