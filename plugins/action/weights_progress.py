@@ -44,7 +44,8 @@ class ActionModule(ActionBase):
         started = answered = time.monotonic()
         while True:
             try:
-                found: dict[str, Any] = self._execute_module("ascend.vllm.weights_transfer_info", module_args=poll, task_vars=task_vars)
+                found: dict[str, Any] = self._execute_module(
+                    "ascend.vllm.weights_transfer_info", module_args=poll, task_vars=task_vars)
                 answered = time.monotonic()
             except AnsibleConnectionFailure as error:
                 if time.monotonic() - answered > LOST_S:

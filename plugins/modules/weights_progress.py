@@ -71,9 +71,9 @@ running:
   type: bool
   returned: success
 exit_code:
-  description: The exit code of the container.
+  description: The exit code of the container; 0 while it is running.
   type: int
-  returned: when the container has exited
+  returned: success
 done:
   description: Whether the file O(done) exists.
   type: bool

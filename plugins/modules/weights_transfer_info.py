@@ -6,33 +6,33 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: weights_transfer_info
-short_description: Return how far a container is that fetches or makes a model
+short_description: Observe the progress of a container that stages a model
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Observes once a container and the folder that it fills. P(ascend.vllm.weights_progress#module) waits with it.
+  - Observes a container and the folder that it writes to. P(ascend.vllm.weights_progress#module) polls it.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
   - ascend.vllm._docker
 options:
   container:
-    description: The container's name.
+    description: The name of the container.
     type: str
     required: true
   folder:
-    description: The folder that it fills.
+    description: The folder that the container writes to.
     type: path
     required: true
   done:
-    description: A file whose existence means that the transfer is done, though the container still runs.
+    description: A file that the container creates when its task is done, if it continues to run after that.
     type: str
     default: ""
 """
 
 EXAMPLES = r"""
-- name: Observe the hub's client
+- name: Observe the download client
   ascend.vllm.weights_transfer_info:
     container: ascend-vllm-download
     folder: /data/.ascend-vllm/model/staging
@@ -40,15 +40,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bytes:
-  description: The size of the folder on the disk.
+  description: The size of the folder on the disk, in bytes.
   type: int
   returned: success
 running:
-  description: Whether the container runs.
+  description: Whether the container is running.
   type: bool
   returned: success
 exit_code:
-  description: The exit code of a container that has ended.
+  description: The exit code of the container; 0 while it is running.
   type: int
   returned: success
 done:
@@ -58,7 +58,7 @@ done:
 output:
   description: The last lines that the container printed.
   type: str
-  returned: when it has ended
+  returned: when the container has exited
 """
 
 import os
@@ -73,16 +73,16 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions
 if TYPE_CHECKING:
     from typing import Any
 
-DOCKER_TIMEOUT_S = 60  # the disks are busy
+DOCKER_TIMEOUT_S = 60  # the disks are busy during a transfer
 LOG_LINES = 20
 
 
 def observe(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what the module returns; raises DockerError, also when there is no such container."""
+    """Return the return values of the module; raises DockerError, also if the container does not exist."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     found = containers.inspect(docker, options["container"])
     if found is None:
-        raise DockerError("there is no container %s any more" % options["container"])
+        raise DockerError("the container %s does not exist" % options["container"])
     result: dict[str, Any] = {
         "running": found["running"],
         "exit_code": found["exit_code"],

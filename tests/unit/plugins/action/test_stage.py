@@ -25,7 +25,7 @@ ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 
 @pytest.fixture
 def run_stage(tmp_path):
-    """Return a function (filed, **variables) -> (return value of the stage functional, its result, arguments of modules).
+    """Return a function (filed, **variables) -> (the return value of the stage, its result, arguments of its modules).
 
     :param filed: whether this run has filed a plan.
     """

@@ -38,5 +38,5 @@ def test_a_container_that_has_ended(docker, observe):
 
 
 def test_a_container_that_is_not_there(observe):
-    with pytest.raises(DockerError, match="there is no container fetch any more"):
+    with pytest.raises(DockerError, match="the container fetch does not exist"):
         observe()
