@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stage
-short_description: Judge a stage on the node and record the result
+short_description: Judge the node for a stage and record the result
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
