@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool, npu_devices, npu_smi
-from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, terminal_text
 
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterable, Sequence, TypedDict
@@ -89,7 +89,7 @@ def _interpret(query: str, code: int | None, out: str, err: str) -> HccnAnswer:
     reported = parsed if parsed is not None and "error" in parsed else _parse(query, err)
     if reported is not None and "error" in reported:
         return _error("tool", reported["error"]["message"], code)
-    line = next((line.strip() for line in (err + "\n" + out).splitlines() if line.strip()), None)
+    line = terminal_text.first_line(err + "\n" + out)
     if code != 0:
         return _error("tool", line or "exit status %d without a message" % (code or 0), code)
     return _error("unreadable", line, code) if line else _error("empty", "nothing was printed", code)
