@@ -37,6 +37,6 @@ def test_a_container_that_has_ended(docker, observe):
     assert found["output"].splitlines() == ["line %d" % number for number in range(10, 30)]
 
 
-def test_a_container_that_is_not_there(observe):
-    with pytest.raises(DockerError, match="there is no container fetch any more"):
+def test_a_container_that_does_not_exist(observe):
+    with pytest.raises(DockerError, match="the container fetch does not exist"):
         observe()

@@ -71,9 +71,3 @@ def test_query_without_a_tool():
     observation, outcomes = npu_observation.query(None, None)
     assert observation["error"] == {"message": "npu-smi was not found", "code": None}
     assert outcomes == []
-
-
-def test_version_file(tmp_path):
-    (tmp_path / "version.info").write_text("Version=25.3.rc1\nascendhal_version=7.35.23\n")
-    assert npu_observation.version_file(str(tmp_path / "version.info"))["fields"]["Version"] == "25.3.rc1"
-    assert "No such file" in npu_observation.version_file(str(tmp_path / "none"))["error"]
