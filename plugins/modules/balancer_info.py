@@ -148,13 +148,14 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Se
 if TYPE_CHECKING:
     from typing import Any
 
+    from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import BalancerObservation
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer
 
 SOCKET_TIMEOUT_S = 5
 
 
 def complete(params: dict[str, Any]) -> Answer:
-    """Return the answer to one completion of one token."""
+    """Request a completion of one token."""
     server = Server(params["url"], params["api_key"], params["timeout_s"])
     return server.ask({"endpoint": "/v1/completions", "body": {
         "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
@@ -178,7 +179,8 @@ def main() -> None:
         "timeout_s": {"type": "float", "default": 20},
     })
     port = module.params["port"]
-    found: dict[str, Any] = {"error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
+    found: BalancerObservation = {
+        "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
     try:
         found["servers"] = haproxy.servers(haproxy.asker(module.params["socket"], SOCKET_TIMEOUT_S))
         if module.params["url"]:

@@ -6,80 +6,220 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hccn_info
-short_description: Ask hccn_tool about the network port of every NPU of a node
+short_description: Query hccn_tool for the network ports of the NPUs of a node
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Runs the queries for all NPUs in one call, NPUs side by side and one query at a time for each NPU.
-  - Reads C(/etc/hccn.conf) and the IPv4 addresses of the host's interfaces.
-  - A query that fails or hangs is an answer too, with the tool's message; the module fails only without C(hccn_tool).
+  - Runs the queries for all NPUs in one call, the NPUs in parallel, each with one query at a time.
+  - Reads C(/etc/hccn.conf), the IPv4 addresses of the host, and the processes on the NPUs.
+  - A query that fails or times out is returned with its error. The module only fails if C(hccn_tool) is missing.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
   - ascend.vllm._docker
 options:
   npus:
-    description: The numbers of the NPUs. Left out, those that have a device C(/dev/davinciN).
+    description: The numbers of the NPUs. If not set, all NPUs with a device C(/dev/davinciN).
     type: list
     elements: int
   queries:
-    description: What to ask, by the names of the tool's options. Left out, all that the role judges.
+    description:
+      - The names of the options of C(hccn_tool) that query a value.
+      - If not set, V(link), V(net_health), V(ip), V(gateway), V(netdetect), V(lldp), V(tls), V(status), V(mtu), V(fec),
+        V(optical) and V(link_stat).
     type: list
     elements: str
   timeout_s:
-    description: Seconds that one query may take. An NPU whose query takes longer is asked nothing more.
+    description:
+      - Time limit of one query in seconds. After a timeout, the remaining queries of that NPU are skipped.
     type: float
     default: 15
   tool:
-    description: The path of hccn_tool. Left out, it is looked for in C(PATH) and in the driver's folder.
+    description:
+      - The path of C(hccn_tool). If not set, it is searched for in C(PATH) and in
+        C(/usr/local/Ascend/driver/tools).
     type: path
   conf:
-    description: The path of hccn.conf.
+    description: The path of C(hccn.conf).
     type: path
     default: /etc/hccn.conf
   image:
-    description: A container image to look for on the node. Empty when it does not matter.
+    description: The name of an image to look up on the node. If empty, no image is looked up.
     type: str
     default: ""
+seealso:
+  - module: ascend.vllm.hccn_ping
+  - module: ascend.vllm.npu_info
 """
 
 EXAMPLES = r"""
-- name: Ask for link and address of two NPUs
+- name: Query link and address of two NPUs
   ascend.vllm.hccn_info:
     npus: [0, 1]
     queries: [link, ip]
+  register: ports
+
+- name: Fail if a link is down
+  ansible.builtin.assert:
+    that: ports.npus[item].link.status == 'UP'
+  loop: "{{ ports.npus | list }}"
+
+- name: Run all queries for all NPUs
+  ascend.vllm.hccn_info:
+    timeout_s: 20
 """
 
 RETURN = r"""
 npus:
-  description: By NPU number and query what was answered, or an C(error) with C(kind), C(message) and C(code).
+  description:
+    - The answers by NPU number and query. Values are as printed; a value that was not printed is null or missing.
+    - A query without a format in this list has C(fields).
   type: dict
   returned: success
-  sample: {"0": {"link": {"status": "UP"}, "ip": {"address": "192.0.2.1", "netmask": "255.255.255.0"}}}
+  sample: {"0": {link: {status: UP}, ip: {address: 192.0.2.1, netmask: 255.255.255.0}}}
+  contains:
+    error:
+      description: Why there is no answer.
+      type: dict
+      returned: if the query failed
+      contains:
+        kind:
+          description:
+            - V(timeout), V(tool) (hccn_tool reported an error), V(empty) (no output), V(unreadable) (unknown output) or
+              V(skipped) (an earlier query timed out).
+          type: str
+        message:
+          description: The message.
+          type: str
+        code:
+          description: The exit code of C(hccn_tool), or null.
+          type: int
+    status:
+      description: The status of V(link) or V(net_health).
+      type: str
+    address:
+      description: The address of V(ip), V(gateway) or V(netdetect).
+      type: str
+    netmask:
+      description: The netmask of V(ip).
+      type: str
+    interface:
+      description: The interface of V(gateway).
+      type: str
+    ifname:
+      description: The port of the switch according to V(lldp).
+      type: str
+    tlvs:
+      description: The values of V(lldp), with their title as key.
+      type: dict
+    enabled:
+      description: Whether V(tls) is enabled.
+      type: bool
+    mode:
+      description: The mode of V(fec).
+      type: str
+    present:
+      description: Whether the V(optical) module is present. Its values are keys of the answer, such as C(Tx Power0).
+      type: bool
+    up_count:
+      description: How often the link went up, of V(link_stat).
+      type: int
+    down_count:
+      description: How often the link went down, of V(link_stat).
+      type: int
+    current_time:
+      description: The time of the device, of V(link_stat).
+      type: str
+    events:
+      description: The C(time) and C(status) of the last link changes, of V(link_stat), newest first.
+      type: list
+      elements: dict
+    fields:
+      description: The values of any other query, with the printed key as key.
+      type: dict
+      sample: {Speed: 200000Mb/s, Duplex: Full}
+    tables:
+      description: The tables in the output of any other query, each a list of rows.
+      type: list
+      elements: list
+      returned: if a table was printed
+    lines:
+      description: Other lines in the output of any other query.
+      type: list
+      elements: str
+      returned: if other lines were printed
 conf:
-  description: The entries of hccn.conf as C(fields), C(devices) and C(duplicates), or null.
+  description: The content of C(hccn.conf), or null if it could not be read.
   type: dict
   returned: success
+  contains:
+    fields:
+      description: All values.
+      type: dict
+      sample: {address_0: 192.0.2.1, netmask_0: 255.255.255.0}
+    devices:
+      description: The values by NPU number and name.
+      type: dict
+      sample: {"0": {address: 192.0.2.1, netmask: 255.255.255.0}}
+    duplicates:
+      description: Keys that are set twice to different values, which are not in the other two.
+      type: list
+      elements: str
 conf_error:
-  description: Why C(conf) is null.
+  description: Why C(hccn.conf) could not be read, or null.
   type: str
   returned: success
 host_network:
-  description: The host's interfaces with their IPv4 addresses, or an C(error).
+  description: The IPv4 network of the host.
   type: dict
   returned: success
+  contains:
+    interfaces:
+      description: The interfaces.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: The name.
+          type: str
+        up:
+          description: Whether the interface is up and has a carrier.
+          type: bool
+        kind:
+          description: V(loopback), V(bond), V(bridge) and so on, or null.
+          type: str
+        addresses:
+          description: The addresses, each with C(address) and C(prefix).
+          type: list
+          elements: dict
+    error:
+      description: Why the interfaces could not be read, or null.
+      type: str
 processes:
-  description: What holds an NPU now, or null when npu-smi cannot tell.
+  description: The processes on the NPUs, or null if C(npu-smi) does not show them.
   type: list
   elements: dict
   returned: success
+  contains:
+    npu:
+      description: The number of the NPU.
+      type: int
+    pid:
+      description: The process id.
+      type: int
+    name:
+      description: The name of the process.
+      type: str
+    memory_mb:
+      description: The HBM of the process in MB, or null.
+      type: int
 image_present:
-  description: Whether Docker on the node has O(image), or null when that was not asked or Docker does not answer.
+  description: Whether the node has O(image), or null if Docker does not answer or O(image) is empty.
   type: bool
   returned: success
 duration_s:
-  description: Seconds that all of it took.
+  description: Seconds that the module took.
   type: float
   returned: success
 """
@@ -97,11 +237,12 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import network
 
 if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_query import HccnObservation
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnConf
 
 
 def image_present(docker: DockerEngine, reference: str) -> bool | None:
-    """Return whether Docker has an image, or None when Docker does not answer."""
+    """Return whether Docker has an image, or None if Docker does not answer."""
     try:
         return images.inspect(docker, reference) is not None
     except DockerError:
@@ -109,7 +250,7 @@ def image_present(docker: DockerEngine, reference: str) -> bool | None:
 
 
 def read_conf(path: str) -> tuple[HccnConf | None, str | None]:
-    """Return (entries, None) or (None, the reason)."""
+    """Return (content, None) or (None, error message)."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return hccn_tool.parse_conf(file.read()), None
@@ -139,7 +280,7 @@ def main() -> None:
     npus = params["npus"] if params["npus"] is not None else hccn_query.device_npus(os.listdir("/dev"))
     conf, conf_error = read_conf(params["conf"])
     limit, image = params["timeout_s"], params["image"]
-    # The host is asked while the NPUs take their time.
+    # The host is observed while the queries wait for the NPUs.
     with ThreadPoolExecutor(3) as pool:
         interfaces = pool.submit(network.host_network, run, limit)
         processes = pool.submit(hccn_query.npu_processes, run, module.get_bin_path("npu-smi") or "npu-smi", limit)
@@ -149,10 +290,11 @@ def main() -> None:
             answers = hccn_query.query_npus(run, tool, npus, params["queries"] or hccn_query.QUERIES, limit)
         except OSError as error:
             module.fail_json(msg="%s cannot be run: %s" % (tool, error))
-    module.exit_json(
-        changed=False, npus=answers, conf=conf, conf_error=conf_error, host_network=interfaces.result(),
-        processes=processes.result(), image_present=present.result() if present else None,
-        duration_s=round(time.time() - started, 3))
+    observed: HccnObservation = {
+        "npus": answers, "conf": conf, "conf_error": conf_error, "host_network": interfaces.result(),
+        "processes": processes.result(), "image_present": present.result() if present else None,
+        "duration_s": round(time.time() - started, 3)}
+    module.exit_json(changed=False, **observed)
 
 
 if __name__ == "__main__":

@@ -11,49 +11,52 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Returns in one call what C(npu-smi) shows of every chip (table, error codes, ECC counters, board), versions of
-    driver and firmware, device nodes, the Docker engine, who holds an NPU, and what the host has to offer.
-  - The tool's calls run side by side, each within a time limit; one that does not answer is named and not waited for.
-  - Nothing is judged and nothing is changed. What cannot be read is null or has an C(error).
+  - Returns in one call what C(npu-smi) shows of every chip (table, error codes, ECC counters, board), the versions of
+    driver and firmware, device nodes, the state of Docker, the processes and containers that use NPUs, and properties
+    of the host.
+  - The calls of C(npu-smi) run in parallel, each with a time limit. A call that does not return is abandoned and listed
+    in RV(tools).
+  - The module does not fail if a part cannot be read; the part is null or has an C(error).
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
   - ascend.vllm._docker
 options:
   npu_smi:
-    description: The program. Left out, it is searched for in C(PATH), C(/usr/local/bin) and C(/usr/local/sbin).
+    description:
+      - The path of C(npu-smi). If not set, it is searched for in C(PATH), C(/usr/local/bin) and C(/usr/local/sbin).
     type: path
   driver_path:
-    description: Where the driver is installed.
+    description: The directory in which the driver is installed.
     type: path
     default: /usr/local/Ascend/driver
   timeout_s:
-    description: Seconds that each call of a tool, and each answer of Docker, may take.
+    description: Time limit of each call of C(npu-smi) and each request to Docker in seconds.
     type: float
     default: 5
   workers:
-    description: Calls of the tool that run at a time. They wait for their device rather than for a processor.
+    description: The number of calls of C(npu-smi) at a time. They wait for the device and use little processor time.
     type: int
     default: 8
   paths:
-    description: Paths to describe, such as the sources of a container's mounts.
+    description: Paths to describe, such as the mount sources of a container.
     type: list
     elements: path
     default: []
   disk_paths:
-    description: Paths whose free space is returned. They need not exist. Docker's data folder is always added.
+    description: Paths whose free space is returned. They need not exist. Docker's data directory is always added.
     type: list
     elements: path
     default: []
   image:
-    description: Name of an image that may be on the node already.
+    description: The name of an image to look up on the node.
     type: str
   kernel_log_minutes:
-    description: How far to look back in the kernel's log.
+    description: The age of kernel log records, in minutes, up to which NPU errors are returned.
     type: int
     default: 60
 notes:
-  - Without the rights of root neither Docker, the kernel's log nor the processes of other users can be read.
+  - Docker, the kernel log and the processes of other users can only be read with root privileges.
 seealso:
   - module: ascend.vllm.hccn_info
 """
@@ -63,84 +66,414 @@ EXAMPLES = r"""
   ascend.vllm.npu_info:
   register: npu
 
-- name: Query the NPUs, and where the model is going to be
+- name: Fail if a chip is not healthy
+  ansible.builtin.assert:
+    that:
+      - npu.npu_smi.error is none
+      - npu.npu_smi.chips | rejectattr('health', 'equalto', 'OK') | length == 0
+
+- name: Query the NPUs, the disk of the weights and the sources of two mounts
   ascend.vllm.npu_info:
     disk_paths: [/data]
     paths: [/usr/local/dcmi, /etc/ascend_install.info]
+    image: quay.io/ascend/vllm-ascend:v0.11.0rc1
 """
 
 RETURN = r"""
 npu_smi:
-  description:
-    - What C(npu-smi) shows. C(error) is null or the C(message) and C(code) of its failure.
-    - A chip has the columns of the table, C(device) (N of C(/dev/davinciN)), C(error_codes), C(ecc) and C(board).
+  description: The information of C(npu-smi).
   returned: success
   type: dict
-  sample:
-    path: /usr/local/bin/npu-smi
+  contains:
+    path:
+      description: The path of the tool, or null if it was not found.
+      type: str
     error:
-    driver_version: 25.3.rc1
-    complete: true
-    chips: [{npu: 0, chip: 0, device: 0, name: 910B3, health: OK, temperature_c: 41, hbm_total_mb: 65536}]
-    processes: []
+      description: Why there is no table, or null.
+      type: dict
+      contains:
+        message:
+          description: The message.
+          type: str
+        code:
+          description: The return code of the library, or null.
+          type: int
+    tool_version:
+      description: The version of C(npu-smi), or null.
+      type: str
+    driver_version:
+      description: The version of the loaded driver, or null.
+      type: str
+      sample: 25.3.rc1
+    complete:
+      description: Whether the device table has all its rows.
+      type: bool
+    chips:
+      description: The chips. A value that the product does not have is null.
+      type: list
+      elements: dict
+      contains:
+        npu:
+          description: The number of the NPU.
+          type: int
+        chip:
+          description: The number of the chip on the NPU, or null.
+          type: int
+        phy_id:
+          description: The physical number of the chip; null for products with one chip per NPU.
+          type: int
+        device:
+          description: The N of C(/dev/davinciN).
+          type: int
+        name:
+          description: The name of the chip.
+          type: str
+          sample: 910B3
+        health:
+          description: The health.
+          type: str
+          sample: OK
+        bus_id:
+          description: The PCI address, or null.
+          type: str
+          sample: 0000:C1:00.0
+        power_w:
+          description: The power in watts, or null.
+          type: float
+        temperature_c:
+          description: The temperature in degrees Celsius, or null.
+          type: int
+        hugepages_used:
+          description: The number of huge pages in use, or null.
+          type: int
+        hugepages_total:
+          description: The number of huge pages, or null.
+          type: int
+        aicore_percent:
+          description: The load of the AI cores in percent, or null.
+          type: int
+        memory_used_mb:
+          description: The DDR memory in use in MB, or null.
+          type: int
+        memory_total_mb:
+          description: The DDR memory in MB, or null.
+          type: int
+        hbm_used_mb:
+          description: The HBM in use in MB, or null.
+          type: int
+        hbm_total_mb:
+          description: The HBM in MB, or null.
+          type: int
+        error_codes:
+          description: The error codes of a chip that is not healthy, or null.
+          type: list
+          elements: str
+        error_information:
+          description: The descriptions of the error codes, or null.
+          type: str
+        ecc:
+          description: The ECC counters as printed, or null if they could not be read.
+          type: dict
+          sample: {HBM Double Bit Isolated Pages Count: "0"}
+        board:
+          description: The information about the board as printed, or null if it could not be read.
+          type: dict
+          sample: {Software Version: 25.3.rc1}
+    processes:
+      description: The processes on the NPUs.
+      type: list
+      elements: dict
+      contains:
+        npu:
+          description: The number of the NPU.
+          type: int
+        chip:
+          description: The number of the chip on the NPU, or null.
+          type: int
+        pid:
+          description: The process id.
+          type: int
+        name:
+          description: The name of the process, cut to 15 characters.
+          type: str
+        memory_mb:
+          description: The HBM of the process in MB, or null.
+          type: int
+        pid_in_container:
+          description: The process id in its container, or null.
+          type: int
 tools:
-  description: Every call of a tool with C(command), C(rc), C(duration_s), C(timed_out) and C(error).
+  description: The calls of C(npu-smi).
   returned: success
   type: list
   elements: dict
+  contains:
+    command:
+      description: The command line.
+      type: str
+      sample: /usr/local/bin/npu-smi info
+    rc:
+      description: The exit code, or null if it was not started or timed out.
+      type: int
+    duration_s:
+      description: The duration in seconds.
+      type: float
+    timed_out:
+      description: Whether it timed out.
+      type: bool
+    error:
+      description: Why it was not started or had no result, or null.
+      type: str
 files:
-  description: Version and install files by path, each with C(kind) and C(fields), or an C(error).
+  description: The version and install files of driver and firmware, with their path as key.
   returned: success
   type: dict
+  contains:
+    kind:
+      description: V(driver_version), V(firmware_version), V(install_info) or V(other).
+      type: str
+      returned: if the file could be read
+    fields:
+      description: The values as written.
+      type: dict
+      returned: if the file could be read
+      sample: {Version: 25.3.rc1}
+    error:
+      description: Why the file could not be read.
+      type: str
+      returned: if the file could not be read
 device_nodes:
-  description: C(/dev/davinci*), C(davinci_manager), C(devmm_svm) and C(hisi_hdc) with type, owner, group and mode.
+  description: C(/dev/davinci*), C(davinci_manager), C(devmm_svm) and C(hisi_hdc), with the keys of RV(paths).
   returned: success
   type: list
   elements: dict
 pci:
-  description: Huawei's accelerators on the PCI bus.
+  description: The accelerators of Huawei on the PCI bus.
   returned: success
   type: list
   elements: dict
+  contains:
+    address:
+      description: The PCI address.
+      type: str
+      sample: 0000:c1:00.0
+    device:
+      description: The PCI device id.
+      type: str
+      sample: "0xd802"
 holders:
-  description:
-    - Who holds which NPU, with C(device) (N of C(/dev/davinciN)), C(pid), C(process), C(memory_mb) and C(container),
-      its C(id), C(name), C(image_name) and C(labels), or null.
+  description: The processes and containers that use an NPU.
   returned: success
   type: list
   elements: dict
+  contains:
+    device:
+      description: The N of C(/dev/davinciN), or null if C(npu-smi) names a chip that is not in its table.
+      type: int
+    pid:
+      description: The process id, or null if no process was seen.
+      type: int
+    process:
+      description: The name of the process, or null if no process was seen.
+      type: str
+    memory_mb:
+      description: The HBM of the process in MB, or null if it is not known.
+      type: int
+    container:
+      description: The container of the process, or null.
+      type: dict
+      contains:
+        id:
+          description: The id.
+          type: str
+        name:
+          description: The name.
+          type: str
+        image_name:
+          description: The name of the image.
+          type: str
+        labels:
+          description: The labels.
+          type: dict
 docker_engine:
-  description:
-    - The Docker engine with C(version), C(architecture), C(data_root), C(storage_driver), C(default_runtime),
-      C(runtimes), C(image) (or null) and its running C(containers), or an C(error).
+  description: The state of Docker.
   returned: success
   type: dict
+  contains:
+    error:
+      description: Why Docker did not answer.
+      type: str
+      returned: if Docker did not answer
+    version:
+      description: The version.
+      type: str
+      returned: if Docker answered
+    architecture:
+      description: The processor architecture, as C(uname -m) prints it.
+      type: str
+      returned: if Docker answered
+    data_root:
+      description: The data directory.
+      type: str
+      returned: if Docker answered
+      sample: /var/lib/docker
+    storage_driver:
+      description: The storage driver.
+      type: str
+      returned: if Docker answered
+    default_runtime:
+      description: The default runtime.
+      type: str
+      returned: if Docker answered
+    runtimes:
+      description: The runtimes.
+      type: list
+      elements: str
+      returned: if Docker answered
+      sample: [ascend, runc]
+    image:
+      description: The image O(image) as in RV(ascend.vllm.image_info#module:image), or null.
+      type: dict
+      returned: if Docker answered
+    containers:
+      description: The running containers.
+      type: list
+      elements: dict
+      returned: if Docker answered
 system:
-  description: Architecture, kernel, operating system, memory, C(/dev/shm) and the limit of locked memory.
+  description: Properties of the host.
   returned: success
   type: dict
+  contains:
+    architecture:
+      description: The processor architecture, as C(uname -m) prints it.
+      type: str
+      sample: aarch64
+    kernel:
+      description: The release of the kernel.
+      type: str
+    os:
+      description: C(id), C(version) and C(name) of the operating system; a value is null if it is not known.
+      type: dict
+      sample: {id: openEuler, version: "22.03", name: openEuler 22.03 (LTS-SP4)}
+    memory_bytes:
+      description: The memory in bytes.
+      type: int
+    memory_available_bytes:
+      description: The available memory in bytes.
+      type: int
+    shm:
+      description: The space of C(/dev/shm), with the keys of RV(disks).
+      type: dict
+    memlock_bytes:
+      description: The limit of locked memory in bytes, or null if there is no limit.
+      type: int
+    uptime_s:
+      description: The uptime in seconds.
+      type: float
 disks:
-  description: Free and total bytes of the paths asked for and of Docker's data folder.
+  description: The space at O(disk_paths) and in Docker's data directory.
   returned: success
   type: list
   elements: dict
+  contains:
+    path:
+      description: The path.
+      type: str
+    existing:
+      description: The nearest directory above the path that exists.
+      type: str
+    total_bytes:
+      description: The size of the file system in bytes.
+      type: int
+    free_bytes:
+      description: The space in bytes that is free for unprivileged users.
+      type: int
 paths:
-  description: What stands at the paths asked for; C(type) is null where nothing does.
+  description: The files at O(paths).
   returned: success
   type: list
   elements: dict
+  contains:
+    path:
+      description: The path.
+      type: str
+    type:
+      description: V(file), V(directory), V(character device) and so on, or null if nothing exists at the path.
+      type: str
+    target:
+      description: The target of a symbolic link.
+      type: str
+      returned: for a symbolic link
+    owner:
+      description: The name of the owner.
+      type: str
+      returned: if the path exists
+    group:
+      description: The name of the group.
+      type: str
+      returned: if the path exists
+    mode:
+      description: The permissions.
+      type: str
+      returned: if the path exists
+      sample: "0660"
+    major:
+      description: The major device number.
+      type: int
+      returned: for a device
+    minor:
+      description: The minor device number.
+      type: int
+      returned: for a device
+    error:
+      description: Why the path cannot be read.
+      type: str
+      returned: if the path cannot be read
 python:
-  description: The interpreter, and the version of the C(requests) library or null.
+  description: The Python interpreter of the modules on the node.
   returned: success
   type: dict
+  contains:
+    executable:
+      description: The path.
+      type: str
+    version:
+      description: The version.
+      type: str
+    requests:
+      description: The version of the library requests, which community.docker needs, or null.
+      type: str
 kernel_log:
-  description: C(lines) of NPU errors with C(seconds_ago) and C(text), and C(error) where the log cannot be read.
+  description: The errors of NPUs in the kernel log.
   returned: success
   type: dict
+  contains:
+    lines:
+      description: The newest 50 errors, oldest first.
+      type: list
+      elements: dict
+      contains:
+        seconds_ago:
+          description: The age of the record in seconds.
+          type: int
+        text:
+          description: The text of the record.
+          type: str
+    error:
+      description: Why the log could not be read, or null.
+      type: str
 clock:
-  description: C(started_at) and C(finished_at) of this call by the node's clock, in seconds since the epoch.
+  description: The time of this call by the clock of the node, in seconds since the epoch.
   returned: success
   type: dict
+  contains:
+    started_at:
+      description: The start.
+      type: float
+    finished_at:
+      description: The end.
+      type: float
 """
 
 import os
@@ -150,7 +483,7 @@ from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log, observation
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log, observation, version_files
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
@@ -160,7 +493,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import Chip
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import Chip, NpuObservation
 
 ARGUMENTS = {
     "npu_smi": {"type": "path"},
@@ -175,22 +508,27 @@ ARGUMENTS = {
 }
 
 
-def observe(params: dict[str, Any], tool: str | None) -> dict[str, Any]:
-    """Return everything that the judge of the stage needs to know of this host."""
+def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObservation:
+    """Observe this host.
+
+    :param params: the options of the module.
+    :param tool: path of npu-smi, or None if it was not found.
+    :param started: the start of the call in seconds since the epoch.
+    """
     def run_all(commands: dict[Any, list[str]]) -> dict[Any, tools.Outcome]:
         return tools.run_all(commands, params["timeout_s"], params["workers"])
 
     with ThreadPoolExecutor(max_workers=2) as pool:
-        asked = pool.submit(_docker_engine, params)
-        opened = pool.submit(holders.open_files, npus=True, skip=observation.ECHO)
+        docker = pool.submit(_docker_engine, params)
+        opened = pool.submit(holders.open_files, npus=True, skip=observation.OWN_TOOLS)
         npu_smi, outcomes = observation.query(run_all, tool)
-        docker_engine, at_npus = asked.result(), opened.result()[1]
+        docker_engine, at_npus = docker.result(), opened.result()[1]
     system, accelerators = facts.system(), facts.accelerators()
     data_root = [docker_engine["data_root"]] if "data_root" in docker_engine else []
     return {
         "npu_smi": npu_smi,
         "tools": [outcome.summary() for outcome in outcomes],
-        "files": {path: observation.version_file(path) for path in _files(params["driver_path"])},
+        "files": {path: version_files.read(path) for path in _files(params["driver_path"])},
         "device_nodes": facts.device_nodes(),
         "pci": accelerators,
         "docker_engine": docker_engine,
@@ -201,11 +539,12 @@ def observe(params: dict[str, Any], tool: str | None) -> dict[str, Any]:
         "paths": [facts.describe_path(path) for path in params["paths"]],
         "python": facts.python(),
         "kernel_log": _kernel_log(params, system, accelerators, npu_smi["chips"]),
+        "clock": {"started_at": started, "finished_at": time.time()},
     }
 
 
 def _files(driver: str) -> tuple[str, ...]:
-    """Return the version files of the driver and of the firmware beside it, and the file that the installer wrote."""
+    """Return the version files of the driver and the firmware, and the file that the installer wrote."""
     return (os.path.join(driver, "version.info"), os.path.join(os.path.dirname(driver), "firmware", "version.info"),
             "/etc/ascend_install.info")
 
@@ -236,8 +575,7 @@ def main() -> None:
     tool = module.params["npu_smi"] or module.get_bin_path("npu-smi", opt_dirs=["/usr/local/bin", "/usr/local/sbin"])
     if tool and not os.access(tool, os.X_OK):
         tool = None
-    observed = observe(module.params, tool)
-    module.exit_json(changed=False, clock={"started_at": started, "finished_at": time.time()}, **observed)
+    module.exit_json(changed=False, **observe(module.params, tool, started))
 
 
 if __name__ == "__main__":

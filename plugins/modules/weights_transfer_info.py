@@ -6,12 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: weights_transfer_info
-short_description: Observe the progress of a container that stages a model
+short_description: Return the progress of a container that downloads or quantizes a model
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Observes a container and the folder that it writes to. P(ascend.vllm.weights_progress#module) polls it.
+  - Inspects the container and the folder that it writes to, once.
+  - P(ascend.vllm.weights_progress#module) waits for the end of the container with it.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
@@ -26,21 +27,32 @@ options:
     type: path
     required: true
   done:
-    description: A file that the container creates when its task is done, if it continues to run after that.
+    description: The path of a file that exists as soon as the transfer is complete, even if the container still runs.
     type: str
     default: ""
 """
 
 EXAMPLES = r"""
-- name: Observe the download client
+- name: Inspect the client of the hub
   ascend.vllm.weights_transfer_info:
     container: ascend-vllm-download
     folder: /data/.ascend-vllm/model/staging
+  register: transfer
+
+- name: Show its progress
+  ansible.builtin.debug:
+    msg: "{{ transfer.bytes | human_readable }}{{ '' if transfer.running else ', finished' }}"
+
+- name: Inspect a container that continues after the transfer
+  ascend.vllm.weights_transfer_info:
+    container: ascend-vllm-swarm
+    folder: /data/.ascend-vllm/model/staging
+    done: /data/.ascend-vllm/model/complete
 """
 
 RETURN = r"""
 bytes:
-  description: The size of the folder on the disk, in bytes.
+  description: The size of the folder on the disk in bytes.
   type: int
   returned: success
 running:
@@ -48,17 +60,17 @@ running:
   type: bool
   returned: success
 exit_code:
-  description: The exit code of the container; 0 while it is running.
+  description: The exit code of the container; V(0) while it is running.
   type: int
   returned: success
 done:
-  description: Whether O(done) exists.
+  description: Whether the file O(done) exists.
   type: bool
   returned: success
 output:
-  description: The last lines that the container printed.
+  description: The last lines of the output of the container.
   type: str
-  returned: when the container has exited
+  returned: if the container has ended
 """
 
 import os
@@ -73,17 +85,19 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions
 if TYPE_CHECKING:
     from typing import Any
 
-DOCKER_TIMEOUT_S = 60  # the disks are busy during a transfer
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import TransferObservation
+
+DOCKER_TIMEOUT_S = 60  # Docker is slow while the disks are busy
 LOG_LINES = 20
 
 
-def observe(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the return values of the module; raises DockerError, also if the container does not exist."""
+def observe(options: dict[str, Any]) -> TransferObservation:
+    """Observe the container and its folder; raises DockerError, also if the container does not exist."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     found = containers.inspect(docker, options["container"])
     if found is None:
         raise DockerError("the container %s does not exist" % options["container"])
-    result: dict[str, Any] = {
+    result: TransferObservation = {
         "running": found["running"],
         "exit_code": found["exit_code"],
         "done": bool(options["done"]) and os.path.exists(options["done"]),

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the NPUs of this host: the state of every chip according to npu-smi. PRIVATE to the collection.
+"""Observe the NPUs of this host: the state of every chip according to npu-smi.
 
 Commands are run by an injected ``run_all({key: argv}) -> {key: Outcome}``, see ``_host.commands``.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend import npu_smi, version_files
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import npu_smi
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
         clock: Clock
 
 # Tools that open the devices while they are observed.
-ECHO = ("npu-smi", "hccn_tool")
+OWN_TOOLS = ("npu-smi", "hccn_tool")
 
 
 def query(run_all: RunAll, tool: str | None) -> tuple[NpuSmi, list[Outcome]]:
@@ -147,12 +147,3 @@ def _codes(block: dict[str, str] | None) -> list[str] | None:
     if block is None or "Error Code" not in block:
         return None
     return [code for code in block["Error Code"].split() if code != "NA"]
-
-
-def version_file(path: str) -> VersionFile:
-    """Read and parse a version or install file; ``{"error": str}`` if that fails."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return version_files.parse(stream.read())
-    except (OSError, npu_smi.ParseError) as error:
-        return {"error": str(error)}

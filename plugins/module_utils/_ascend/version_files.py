@@ -58,3 +58,12 @@ def parse(text: str) -> VersionFile:
     fields = {name: value for name, value in fields.items() if name not in ambiguous}
     kind = next((kind for kind, names in _KINDS if all(name in fields for name in names)), "other")
     return {"kind": kind, "fields": fields}
+
+
+def read(path: str) -> VersionFile:
+    """Read and parse a file; ``{"error": str}`` if that fails."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return parse(stream.read())
+    except (OSError, ParseError) as error:
+        return {"error": str(error)}

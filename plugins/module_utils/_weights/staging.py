@@ -75,6 +75,17 @@ if TYPE_CHECKING:
         command: list[str] | None
         environment: dict[str, str] | None
 
+    class _Transfer(TypedDict):
+        bytes: int
+        running: bool
+        exit_code: int
+        done: bool
+
+    class TransferObservation(_Transfer, total=False):
+        """The return values of ``ascend.vllm.weights_transfer_info``; ``output`` is set after the container ended."""
+
+        output: str
+
 LOCAL, QUANTIZE = "local", "quantize"
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a container is, and what it printed at last."""
+"""The state of a container and the end of its output."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def test_a_container_that_has_ended(docker, observe):
     assert found["output"].splitlines() == ["line %d" % number for number in range(10, 30)]
 
 
-def test_a_container_that_is_not_there(observe):
+def test_a_container_that_does_not_exist(observe):
     with pytest.raises(DockerError, match="the container fetch does not exist"):
         observe()

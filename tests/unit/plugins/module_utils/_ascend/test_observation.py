@@ -45,7 +45,7 @@ def test_query_asks_for_the_codes_of_what_is_not_well():
                         "info -t ecc -i 3", "info -t board -i 3"]
 
 
-def test_query_tells_the_chips_of_one_npu_apart():
+def test_query_distinguishes_the_chips_of_one_npu():
     observation, outcomes = npu_observation.query(answers((SAMPLES / "a3_wide.txt").read_text(), {
         "-t ecc -i 6": "\tNPU ID : 6\n\tChip Count : 2\n\n\tHBM Double Bit Error Count : 0\n\tChip ID : 0\n\n"
                        "\tHBM Double Bit Error Count : 9\n\tChip ID : 1\n",
@@ -71,9 +71,3 @@ def test_query_without_a_tool():
     observation, outcomes = npu_observation.query(None, None)
     assert observation["error"] == {"message": "npu-smi was not found", "code": None}
     assert outcomes == []
-
-
-def test_version_file(tmp_path):
-    (tmp_path / "version.info").write_text("Version=25.3.rc1\nascendhal_version=7.35.23\n")
-    assert npu_observation.version_file(str(tmp_path / "version.info"))["fields"]["Version"] == "25.3.rc1"
-    assert "No such file" in npu_observation.version_file(str(tmp_path / "none"))["error"]

@@ -62,3 +62,9 @@ def test_a_key_with_two_values_is_left_out():
 def test_no_file(text):
     with pytest.raises(ParseError):
         version_files.parse(text)
+
+
+def test_read(tmp_path):
+    (tmp_path / "version.info").write_text("Version=25.3.rc1\nascendhal_version=7.35.23\n")
+    assert version_files.read(str(tmp_path / "version.info"))["fields"]["Version"] == "25.3.rc1"
+    assert "No such file" in version_files.read(str(tmp_path / "none"))["error"]

@@ -11,7 +11,7 @@ import stat
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import ECHO
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import OWN_TOOLS
 from ansible_collections.ascend.vllm.plugins.module_utils._host import holders
 
 
@@ -93,7 +93,7 @@ def test_holders_of_npus_are_processes_and_containers_that_were_given_one(root):
     processes = [{"npu": 6, "chip": 1, "pid": 43, "name": "bash", "memory_mb": 7},
                  {"npu": 1, "chip": 0, "pid": 41, "name": "python3", "memory_mb": 9}]
     running = [container("a" * 64, "ours", devices=[2, 5])]
-    at_npus = holders.open_files(npus=True, skip=ECHO, root=str(root))[1]
+    at_npus = holders.open_files(npus=True, skip=OWN_TOOLS, root=str(root))[1]
     ours = {"id": "a" * 64, "name": "ours", "image_name": "vllm:v1", "labels": {"l": "1"}}
     assert holders.npu_holders(at_npus, running, chips, processes, root=str(root)) == [
         {"device": 2, "pid": 41, "process": "python3", "memory_mb": 9, "container": ours},

@@ -180,7 +180,7 @@ def test_ranking(why, lines, first):
 @pytest.mark.parametrize("line", [
     "WARNING 11-20 10:00:00 [x.py:20] Failed to import vllm._C: ModuleNotFoundError: No module named 'x'",
     "(APIServer pid=1) INFO 11-20 10:00:00 [x.py:1] retrying after OutOfMemoryError",
-    "[W1120 10:00:00.000 compiler_depend.ts:1] Warning: EI0006 is only told of",
+    "[W1120 10:00:00.000 compiler_depend.ts:1] Warning: EI0006 is only mentioned",
     "[INFO] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] getting socket times out is set to 120 s, see EI0006",
     "/usr/lib/python3/x.py:1: UserWarning: OutOfMemoryError is deprecated",
     "(APIServer pid=1) INFO:     10.0.0.1:5000 - \"GET /v1/No space left on device HTTP/1.1\" 404 Not Found",
