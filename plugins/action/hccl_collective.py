@@ -44,7 +44,7 @@ class ActionModule(StageAction):
         if step == "resume":
             if not kept.get("waits_for_image"):
                 return dict(NOTHING_DONE)
-            self._file(filed, {**self._observe_again(), "collective": {"runs": []}})
+            self._file(filed, self._observe_again())
             return {"changed": False, "resumed": True, "rounds": []}
         chosen = self._rounds(step)
         if step == "run":

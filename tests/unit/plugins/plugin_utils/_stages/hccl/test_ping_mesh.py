@@ -127,7 +127,7 @@ CASES = [
 @pytest.mark.parametrize(("bad", "nodes", "suspects"), CASES)
 def test_verdict_names_the_suspect(bad, nodes, suspects):
     verdict = ping_mesh.verdict(mesh(nodes, bad))
-    assert [(one["kind"], one["name"], one["direction"]) for one in verdict["suspects"]] == suspects
+    assert [(suspect["kind"], suspect["name"], suspect["direction"]) for suspect in verdict["suspects"]] == suspects
     assert verdict["unexplained"] == 0
     assert verdict["tested"] == nodes * (nodes - 1) * NPUS * NPUS
 
@@ -135,19 +135,20 @@ def test_verdict_names_the_suspect(bad, nodes, suspects):
 def test_an_npu_with_one_working_pair_is_still_a_suspect():
     """Two NPUs with the same address reach themselves when they ping each other."""
     verdict = ping_mesh.verdict(mesh(2, lambda h, n, o, t: n == 3 and t != 3))
-    assert [(one["name"], one["direction"]) for one in verdict["suspects"]] == [
+    assert [(suspect["name"], suspect["direction"]) for suspect in verdict["suspects"]] == [
         ("node1 npu 3", ping_mesh.FROM), ("node2 npu 3", ping_mesh.FROM)]
     given_up = mesh(2, lambda h, n, o, t: n == 3 and t != 3)
     for row in given_up.values():
         for losses in row["3"].values():
             losses[:3], losses[7] = [None] * 3, None
-    assert [one["name"] for one in ping_mesh.verdict(given_up)["suspects"]] == ["node1 npu 3", "node2 npu 3"]
+    assert [suspect["name"] for suspect in ping_mesh.verdict(given_up)["suspects"]] == ["node1 npu 3", "node2 npu 3"]
 
 
 def test_an_npu_that_a_third_node_reaches_is_not_the_suspect():
     same_rail = {f"n{node}": {"0": {f"n{other}": [100 if (node, other) in ((1, 2), (1, 3)) else 0]
                                     for other in range(1, 5) if other != node}} for node in range(1, 5)}
-    assert [one["kind"] for one in ping_mesh.verdict(same_rail)["suspects"]] == ["between nodes", "between nodes"]
+    suspects = ping_mesh.verdict(same_rail)["suspects"]
+    assert [suspect["kind"] for suspect in suspects] == ["between nodes", "between nodes"]
 
 
 def test_other_possible_suspects_are_named():
@@ -156,7 +157,7 @@ def test_other_possible_suspects_are_named():
     assert {host for host, _npu in suspect["members"]} == {"node1", "node2"}
 
 
-def test_other_checks_decide_between_equal_explanations():
+def test_other_checks_decide_between_equally_likely_causes():
     def same_rail(*pair):
         return touches(("node1", 4))(*pair) or touches(("node2", 4))(*pair)
 
@@ -173,7 +174,7 @@ def test_a_switch_is_a_suspect():
                 for npu in range(NPUS)}
     verdict = ping_mesh.verdict(
         mesh(4, lambda h, n, o, t: "leaf-1" in (switches[h, n], switches[o, t])), switches=switches)
-    assert [one["name"] for one in verdict["suspects"]] == ["switch leaf-1"]
+    assert [suspect["name"] for suspect in verdict["suspects"]] == ["switch leaf-1"]
 
 
 def test_losses_without_a_pattern_remain_unexplained():
