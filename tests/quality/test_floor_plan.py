@@ -38,16 +38,13 @@ TYPES_ONLY = ("plugins/plugin_utils/_results/*", "plugins/plugin_utils/_plan/*")
 # Files without a test file at the mirrored path, and the test file that covers them.
 COVERED_BY = {
     "plugins/action/balancer_plan.py": "tests/unit/plugins/action/test_life_cycle_actions.py",
-    "plugins/action/hccl_collective.py": "molecule/hccl/tests/test_hccl.py",
     "plugins/action/serving_status.py": "tests/unit/plugins/action/test_life_cycle_actions.py",
     "plugins/action/serving_wait.py": "tests/unit/plugins/action/test_life_cycle_actions.py",
     "plugins/module_utils/_weights/observation.py": "tests/unit/plugins/plugin_utils/_stages/weights/test_judge.py",
     "plugins/module_utils/_weights/preconditions.py": "tests/unit/plugins/module_utils/_weights/test_staging.py",
     "plugins/plugin_utils/_plan/from_inventory.py": "tests/unit/plugins/action/test_plan.py",
     "plugins/plugin_utils/_results/version.py": "tests/quality/test_collection.py",
-    "plugins/plugin_utils/_stages/accuracy/ais_bench_job.py": "tests/unit/plugins/action/test_accuracy.py",
     "plugins/plugin_utils/_stages/benchmark/clients.py": "tests/unit/plugins/action/test_benchmark.py",
-    "plugins/plugin_utils/_stages/hccl/judge_ports.py": "tests/unit/plugins/plugin_utils/_stages/hccl/test_judge.py",
     "plugins/plugin_utils/_stages/npu_driver/judge_chips.py":
         "tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge.py",
     "plugins/plugin_utils/_stages/npu_driver/judge_host.py":
