@@ -5,8 +5,8 @@
 """Cost of observing, judging and recording the NPU ports of many nodes, compared with raw parallel ssh.
 
 Both run all queries of the stage with hccn_tool for each of eight NPUs, for all NPUs in parallel. The nodes are those
-of a test bed, with real SSH; the vendor's tools are replaced by scripts that print the simulator's answers after a delay
-(real ones wait for their device and do not use the CPU of the controller's machine). Needs root:
+of a test bed, with real SSH; the vendor's tools are replaced by scripts that print the simulator's answers after a
+delay (real ones wait for their device and do not use the CPU of the controller's machine). Needs root:
 
     .venv/bin/python tests/benchmarks/hccl_stage.py [--nodes 16] [--delay 0.15] [--pairs 5] [--keep]
 
@@ -36,9 +36,9 @@ MAX_RATIO_TO_RAW = 2.5
 NPUS = range(8)
 NPU_SMI = "/usr/local/bin/npu-smi"
 
-STAND_IN = """#!/bin/sh
+REPLAY = """#!/bin/sh
 sleep %s
-exec cat "/opt/stand-in/%s"
+exec cat "/opt/answers/%s"
 """
 RAW_COMMAND = (f"for i in {' '.join(map(str, NPUS))}; do "
            f"( for q in {' '.join(QUERIES)}; do {TOOL} -i $i -$q -g; done ) & done; wait")
@@ -71,10 +71,10 @@ def measure(options) -> int:
 def replace_tools(node: str, delay: float) -> None:
     """Record the simulator's answers and replace the tools with scripts that print them."""
     record = (f"for i in {' '.join(map(str, NPUS))}; do for q in {' '.join(QUERIES)}; do "
-              f"{TOOL} -i $i -$q -g > /opt/stand-in/$i-$q; done; done; npu-smi info > /opt/stand-in/info")
-    ssh(node, f"[ -d /opt/stand-in ] || {{ mkdir /opt/stand-in && {record}; }}; rm {TOOL} {NPU_SMI}\n"
-              f"cat > {TOOL} <<'END'\n{STAND_IN % (delay, '$2$3')}END\n"
-              f"cat > {NPU_SMI} <<'END'\n{STAND_IN % (delay, 'info')}END\nchmod 755 {TOOL} {NPU_SMI}")
+              f"{TOOL} -i $i -$q -g > /opt/answers/$i-$q; done; done; npu-smi info > /opt/answers/info")
+    ssh(node, f"[ -d /opt/answers ] || {{ mkdir /opt/answers && {record}; }}; rm {TOOL} {NPU_SMI}\n"
+              f"cat > {TOOL} <<'END'\n{REPLAY % (delay, '$2$3')}END\n"
+              f"cat > {NPU_SMI} <<'END'\n{REPLAY % (delay, 'info')}END\nchmod 755 {TOOL} {NPU_SMI}")
 
 
 def write_play(work: Path) -> Path:

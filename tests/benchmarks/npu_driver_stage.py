@@ -43,7 +43,7 @@ RAW_COMMAND = "\n".join([
     "printf '%s\\n' " + " ".join(f"'{query}'" for query in QUERIES) + " | xargs -P 8 -I{} sh -c 'npu-smi {}'",
     "cat " + " ".join(FILES), "stat " + " ".join(PATHS) + " 2>/dev/null", *OTHERS, "true"])
 
-STAND_IN = """#!/bin/sh
+REPLAY = """#!/bin/sh
 sleep %s
 exec cat "/opt/answers/$(printf %%s "$*" | tr ' ' _)"
 """
@@ -88,7 +88,7 @@ def measure(options) -> int:
 def replace_tool(node: str, delay: float) -> None:
     """Record the simulator's answers and replace npu-smi with a script that prints them."""
     record = " && ".join(f"npu-smi {query} > '/opt/answers/{query.replace(' ', '_')}'" for query in QUERIES)
-    script = STAND_IN % delay
+    script = REPLAY % delay
     ssh(node, f"[ -d /opt/answers ] || {{ mkdir /opt/answers && {record}; }}; "
               f"rm -f /usr/local/bin/npu-smi; cat > /usr/local/bin/npu-smi <<'END'\n{script}END\n"
               "chmod 755 /usr/local/bin/npu-smi")

@@ -158,8 +158,8 @@ class Bed:
         (folder / "model").mkdir(parents=True, exist_ok=True)
         argv = [sys.executable, FILES / "swarm.py", "--wheels", self.wheels, "share", "--folder", folder, "--torrent",
                 self.torrent, "--address", address(node), "--port", str(PORT)]
-        for ally in range(receivers + 1):
-            argv += ["--ally", address(ally)]
+        for peer in range(receivers + 1):
+            argv += ["--ally", address(peer)]
         if node:
             argv += ["--done", self.folder / f"done{node}"]
             for path in self.model.iterdir():

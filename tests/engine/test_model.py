@@ -28,7 +28,7 @@ EACH_LAYOUT = pytest.mark.parametrize("name", LAYOUTS)
 
 def answers(environment: Path, model: Path, *questions: str) -> list[str]:
     """Return the answers to pairs of picture and question."""
-    script = Path(__file__).with_name("ask_model.py")
+    script = Path(__file__).with_name("answer_questions.py")
     command = [environment / "bin/python", "-B", script, ENGINE / "model", model, *questions]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

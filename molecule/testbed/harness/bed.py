@@ -170,7 +170,7 @@ class Bed:
 
 
 def beds() -> list[Bed]:
-    """Return every bed with a folder: up, broken, or with nothing but the sockets of Ansible's connections."""
+    """Return every bed with a folder: up, broken, or with only the sockets of Ansible's connections."""
     return [Bed(entry.name) for entry in sorted((cache() / "beds").glob("*"))]
 
 

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
 
 
 def enter_machine_network() -> None:
-    """Switch to the machine's own network when called inside a bed: the routes of the guard are there."""
+    """Switch to the machine's own network, which has the guard's routes, when called inside a bed."""
     for bed in beds():
         if bed.world.contains(os.getpid()):
             network = f"--net=/proc/{bed.world.keeper.pid}/ns/net"

@@ -27,7 +27,7 @@ DAEMON = {"insecure-registries": [f"{CONTROLLER}:{REGISTRY_PORT}"], "storage-dri
 
 
 def bring_up(bed: Bed, **wanted) -> None:
-    """Bring the bed up with the settings in ``wanted`` (fields of Settings; None: unchanged, or the default)."""
+    """Start the bed with the settings in ``wanted`` (fields of Settings; None: unchanged, or the default)."""
     node_root = images.prepare()
     with bed.lock():
         bed.world.settle()

@@ -44,7 +44,7 @@ class Context(Record):
 
     @property
     def on_node(self) -> bool:
-        """Whether this is a node, not a folder that represents one: only there the network is changed."""
+        """True for a node, False for a folder that represents one: only on a node the network is changed."""
         return os.path.realpath(self.root) == "/"
 
 

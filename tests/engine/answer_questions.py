@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Answer questions with the tiny model in transformers, without vLLM. Runs in the engine environment.
 
-ask_model.py MODEL_CODE_FOLDER MODEL [PICTURE QUESTION]…   prints a JSON list of answers
+answer_questions.py MODEL_CODE_FOLDER MODEL [PICTURE QUESTION]…   prints a JSON list of answers
 """
 
 from __future__ import annotations
