@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo 'make demo       take two simulated Atlas 800 A2 nodes from driver check to report; leaves them up'
 	@echo 'make demo-down  end the demo'
-	@echo 'make test       all set-up and every test but five long scenarios'
+	@echo 'make test       all set-up and every test but six long scenarios'
 	@echo 'make test-all   those too'
 	@echo 'make test-fast  what needs no test bed: seconds'
 	@echo 'make docs       write docs/checks.md'
