@@ -35,7 +35,7 @@ HASH = "ascend.vllm.instance-hash"
 DEPLOYED = EPHEMERAL / "deployed"
 # The whole inventory as it was for the earlier commit, and as it is for the working tree.
 BEFORE = (DEPLOYED / "collection" / "inventories" / "simulated", SCENARIO / "inventories" / "deployed.yml")
-CURRENT = (INVENTORY, SCENARIO / "inventories" / "deployed.yml")
+CURRENT = (INVENTORY, SCENARIO / "inventories" / "current.yml")
 KEY = yaml.safe_load(CURRENT[-1].read_text("utf-8"))["npu_nodes"]["vars"]["serving_api_key"]
 # A release whose plan has another hash for the same inputs says so in its changelog. Set this to True then: status
 # shows the drift, and upgrade.yml replaces every instance without a change of the inventory.
