@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("scenario")
 TESTBED = Path(__file__).parent / "testbed"
 NAME = os.environ["MOLECULE_SCENARIO_NAME"].replace("_", "-")
 CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed").absolute()

@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ("hccl", "npu_driver", "site", "image")  # the longest first
-# Each takes five to fifteen minutes: only `make test-all` runs them.
-LONG = ("weights", "serving_faults", "lifecycle", "topology", "benchmark")
+# Each takes three to fifteen minutes: only `make test-all` runs them.
+LONG = ("weights", "serving_faults", "lifecycle", "topology", "benchmark", "collection_upgrade")
 
 pytestmark = [pytest.mark.bed, pytest.mark.slow]
 
