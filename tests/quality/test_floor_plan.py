@@ -48,10 +48,6 @@ COVERED_BY = {
     "plugins/plugin_utils/_stages/accuracy/ais_bench_job.py": "tests/unit/plugins/action/test_accuracy.py",
     "plugins/plugin_utils/_stages/benchmark/clients.py": "tests/unit/plugins/action/test_benchmark.py",
     "plugins/plugin_utils/_stages/hccl/judge_ports.py": "tests/unit/plugins/plugin_utils/_stages/hccl/test_judge.py",
-    "plugins/plugin_utils/_stages/npu_driver/judge_chips.py":
-        "tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge.py",
-    "plugins/plugin_utils/_stages/npu_driver/judge_host.py":
-        "tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge.py",
     "plugins/plugin_utils/_results/run.py": "tests/unit/plugins/action/test_serving_group.py",
     "plugins/plugin_utils/_stages/judging.py": "tests/unit/plugins/plugin_utils/_stages/test_registry.py",
     "plugins/plugin_utils/_stages/stage_action.py": "tests/unit/plugins/action/test_stage.py",
