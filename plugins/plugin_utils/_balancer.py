@@ -15,7 +15,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import s
 ALL_ADDRESSES = ("0.0.0.0", "::", "*")
 
 
-def url(bind, address, port):
+def url(bind: str, address: str, port: int) -> str:
     """Return the URL of a balancer for clients.
 
     :param bind: the address that it listens on. :param address: the address of its host for clients.

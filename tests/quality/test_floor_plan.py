@@ -45,10 +45,6 @@ COVERED_BY = {
     "plugins/plugin_utils/_plan/from_inventory.py": "tests/unit/plugins/action/test_plan.py",
     "plugins/plugin_utils/_results/version.py": "tests/quality/test_collection.py",
     "plugins/plugin_utils/_stages/benchmark/clients.py": "tests/unit/plugins/action/test_benchmark.py",
-    "plugins/plugin_utils/_stages/npu_driver/judge_chips.py":
-        "tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge.py",
-    "plugins/plugin_utils/_stages/npu_driver/judge_host.py":
-        "tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge.py",
     "plugins/plugin_utils/_results/run.py": "tests/unit/plugins/action/test_serving_group.py",
     "plugins/plugin_utils/_stages/judging.py": "tests/unit/plugins/plugin_utils/_stages/test_registry.py",
     "plugins/plugin_utils/_stages/stage_action.py": "tests/unit/plugins/action/test_stage.py",

@@ -15,6 +15,7 @@ RENAMED: dict[str, str] = {
     "npu_driver.engine_version": "docker_engine_version",
     "npu_driver.isolated_pages_some": "isolated_pages_warning",
     "npu_driver.lease": "npus_free",
+    "npu_driver.tool_wedged": "tool_hung",
     "serving.engine": "docker_engine",
     "serving.engine_goes_on": "engine_progress",
 }
