@@ -165,19 +165,19 @@ def test_health_check_tells_a_hang_from_load(engine, tmp_path):
     with ThreadPoolExecutor(8) as pool:
         statuses = [pool.submit(load, number) for number in range(8)]
         try:
-            wait_for(lambda: look() == (0, "the engine works"), "load", 60)
+            wait_for(lambda: look() == (0, "the engine makes progress"), "load", 60)
             for _ in range(3):
                 time.sleep(LOOKS_S)
-                assert look() == (0, "the engine works")
+                assert look() == (0, "the engine makes progress")
             os.kill(core, signal.SIGSTOP)
             look()
             for _ in range(3):
                 code, said = look()
                 assert code == 1
-                assert "did nothing since the last look" in said
+                assert "made no progress since the last check" in said
             assert engine.ask("/health").status == 200  # which is why it is not what is asked
             os.kill(core, signal.SIGCONT)
-            wait_for(lambda: look() == (0, "the engine works"), "the engine goes on", 60)
+            wait_for(lambda: look() == (0, "the engine makes progress"), "the engine goes on", 60)
         finally:
             over.set()
             os.kill(core, signal.SIGCONT)
