@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge a node with what this run has observed, write the stage's result on the controller, and only then fail."""
+"""Judge an observation of this run, write the result of the stage on the controller, and only then fail."""
 
 from __future__ import annotations
 

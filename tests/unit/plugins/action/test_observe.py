@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An observation is filed, failures included, and the stage that follows judges it without asking the node again."""
+"""An observation is filed, failures included, and the next stage task judges it without another module call."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ OBSERVED = {"path": "/data/model", "files": [], "identity": "1", "_ansible_x": 1
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function (plugin, host, answer) -> the returned value; ``asked`` counts the modules that were run."""
+    """Return a function (plugin, host, answer) -> the return value; ``calls`` are the modules that were called."""
     def run(plugin, host, answer=None, check_mode=False, **args):
         def execute(name, module_args, task_vars):
-            run.asked.append(name)
+            run.calls.append(name)
             accepted(name, module_args)
             if isinstance(answer, Exception):
                 raise answer
@@ -39,12 +39,12 @@ def act(tmp_path):
         return action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": ["node1", "node2"],
                                      "report_path": str(tmp_path)})
 
-    run.asked, run.records = [], Records(tmp_path)
+    run.calls, run.records = [], Records(tmp_path)
     run.result = lambda host: json.loads((tmp_path / host / "weights.json").read_text("utf-8"))
     return run
 
 
-def test_an_observation_is_filed_as_plain_data_of_the_module(act):
+def test_observation_is_filed_as_plain_data_of_the_module(act):
     outcome = act(observe, "node1", OBSERVED)
     assert (outcome["failure"], outcome["reachable"], outcome["observed"]) == (None, True, {})
     filed = act.records.read_observation("node1", "weights")
@@ -52,34 +52,34 @@ def test_an_observation_is_filed_as_plain_data_of_the_module(act):
     assert filed.spent_s >= 0
 
 
-def test_the_stage_judges_what_was_filed_and_asks_nobody(act):
+def test_stage_judges_the_filed_observation(act):
     act(observe, "node1", OBSERVED)
-    outcome = act(stage, "node1", AssertionError("asked again"))
-    assert act.asked == ["ascend.vllm.weights_info"]
+    outcome = act(stage, "node1", AssertionError("called again"))
+    assert act.calls == ["ascend.vllm.weights_info"]
     assert (outcome["status"], act.result("node1")["observed"]["path"]) == ("failed", "/data/model")
 
 
-def test_without_an_observation_of_the_phase_the_stage_asks(act):
+def test_stage_observes_without_an_observation_of_its_phase(act):
     act(observe, "node1", OBSERVED, phase="before")
     act(stage, "node1", OBSERVED)
-    assert act.asked == ["ascend.vllm.weights_info"] * 2
+    assert act.calls == ["ascend.vllm.weights_info"] * 2
 
 
-@pytest.mark.parametrize(("answer", "check", "said"), [
+@pytest.mark.parametrize(("answer", "check", "message"), [
     (AnsibleConnectionFailure("timed out\nmore"), "weights.node_reachable", "node1 is not reachable: timed out"),
     ({"failed": True, "msg": "no python"}, "weights.observation", "ascend.vllm.weights_info failed: no python"),
 ])
-def test_a_failure_is_filed_and_recorded_by_the_stage(act, answer, check, said):
+def test_failure_is_filed_and_recorded_by_the_stage(act, answer, check, message):
     outcome = act(observe, "node1", answer)
     assert "failed" not in outcome
-    assert outcome["failure"] == said
-    outcome = act(stage, "node1", AssertionError("asked again"))
-    assert (outcome["failed"], outcome["reachable"]) == (True, outcome["status"] != "failed" or "python" in said)
+    assert outcome["failure"] == message
+    outcome = act(stage, "node1", AssertionError("called again"))
+    assert (outcome["failed"], outcome["reachable"]) == (True, outcome["status"] != "failed" or "python" in message)
     (found,) = act.result("node1")["checks"]
-    assert (found["id"], found["status"], found["message"]) == (check, "failed", said)
+    assert (found["id"], found["status"], found["message"]) == (check, "failed", message)
 
 
-def test_the_stage_sees_the_other_hosts_that_could_be_observed(act):
+def test_stage_compares_the_hosts_that_were_observed(act):
     manifest = {"digest": "d" * 64, "files": [], "bytes": 0, "source": "hub", "repository": "r", "revision": "1"}
     whole = {**OBSERVED, "files": ["x"], "manifest": manifest, "manifest_path": "/m", "outside": [], "faults": [],
              "digest": "d" * 64, "shards": {}, "index": [], "config": None, "content_faults": [],
@@ -91,8 +91,8 @@ def test_the_stage_sees_the_other_hosts_that_could_be_observed(act):
     assert (check["status"], check["message"]) == ("failed", "the model is another than that of node2")
 
 
-def test_check_mode_files_the_observation_and_no_result(act):
+def test_check_mode_files_the_observation_but_no_result(act):
     act(observe, "node1", OBSERVED, check_mode=True)
-    act(stage, "node1", AssertionError("asked again"), check_mode=True)
+    act(stage, "node1", AssertionError("called again"), check_mode=True)
     assert act.records.read_observation("node1", "weights")
     assert not (act.records.root / "node1" / "weights.json").exists()

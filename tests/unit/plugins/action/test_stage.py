@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong with the inputs of a role is recorded like any failure, and the node is not asked."""
+"""An invalid input of a role is recorded like any failure, and no module is called on the node."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 
 
 @pytest.fixture
-def ask(tmp_path):
-    """Returns a function (filed=, **variables) -> (what the stage functional returned, its result, what the node was
-    asked); ``filed`` tells whether this run has filed a plan.
+def act(tmp_path):
+    """Return a function (filed=, **variables) -> (return value of the stage functional, its result, arguments of the
+    module calls). ``filed`` is whether this run has filed a plan.
     """
     def run(filed=True, **variables):
-        asked = []
+        requests = []
 
         def execute(name, module_args, task_vars):
-            asked.append(module_args)
+            requests.append(module_args)
             return {"servers": []}
 
         variables = {"inventory_hostname": "node1", "report_path": str(tmp_path), "functional_image": ILLUSTRATION,
@@ -44,7 +44,7 @@ def ask(tmp_path):
         action = stage.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module, action._display = execute, Mock(verbosity=0)
         outcome = action.run(task_vars=variables)
-        return outcome, json.loads((tmp_path / "node1" / "functional.json").read_text("utf-8")), asked
+        return outcome, json.loads((tmp_path / "node1" / "functional.json").read_text("utf-8")), requests
     return run
 
 
@@ -52,40 +52,40 @@ def ask(tmp_path):
     ({"functional_image": "/none.png"}, "functional_image has to be a"),
     ({"functional_max_tokens": "many"}, "functional_max_tokens"),
 ])
-def test_an_input_that_cannot_be_used_is_a_failed_observation(ask, variables, sentence):
-    outcome, result, asked = ask(**variables)
-    assert (outcome["failed"], result["status"], asked) == (True, "failed", [])
+def test_invalid_input_is_a_failed_observation(act, variables, sentence):
+    outcome, result, requests = act(**variables)
+    assert (outcome["failed"], result["status"], requests) == (True, "failed", [])
     assert [check["id"] for check in result["checks"]] == ["functional.observation"]
     assert sentence in result["error"]
 
 
-def test_texts_of_the_command_line_reach_the_judge_in_their_types(ask):
-    _outcome, _result, (request,) = ask(functional_timeout_s="7", functional_max_tokens="5")
+def test_inputs_of_the_command_line_have_their_types(act):
+    _outcome, _result, (request,) = act(functional_timeout_s="7", functional_max_tokens="5")
     assert request["timeout_s"] == 7.0
     assert {each["body"]["max_tokens"] for each in request["requests"] if "messages" in each["body"]} == {5}
 
 
-def test_the_plan_is_resolved_where_this_run_has_filed_none(ask, tmp_path):
-    _outcome, result, (request,) = ask(filed=False, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
+def test_plan_is_resolved_if_this_run_has_filed_none(act, tmp_path):
+    _outcome, result, (request,) = act(filed=False, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
     assert [server["url"] for server in request["servers"]] == ["http://192.0.2.11:9000"]
     assert result["plan_hash"] not in (None, PLAN["hash"])
     assert json.loads((tmp_path / "node1" / "plan.json").read_text("utf-8"))["plan"]["hash"] == result["plan_hash"]
 
 
-def test_the_plan_that_was_filed_is_not_resolved_again(ask, monkeypatch):
+def test_filed_plan_is_not_resolved_again(act, monkeypatch):
     monkeypatch.setattr(from_inventory, "resolve", Mock(side_effect=AssertionError("resolved again")))
-    assert ask()[1]["plan_hash"] == PLAN["hash"]
+    assert act()[1]["plan_hash"] == PLAN["hash"]
 
 
 @pytest.mark.parametrize("change", [{"serving_port": 9000}, {"serving_api_key": "sesame"}])
-def test_a_plan_of_other_inputs_is_not_used(ask, tmp_path, change):
-    ask(ansible_host="192.0.2.11", hostvars={})
-    _outcome, result, _requests = ask(filed=False, ansible_host="192.0.2.11", hostvars={}, **change)
+def test_plan_of_other_inputs_is_not_used(act, tmp_path, change):
+    act(ansible_host="192.0.2.11", hostvars={})
+    _outcome, result, _requests = act(filed=False, ansible_host="192.0.2.11", hostvars={}, **change)
     assert result["plan_hash"] != PLAN["hash"]
     assert "sesame" not in (tmp_path / "node1" / "plan.json").read_text("utf-8")
 
 
-def test_a_plan_that_is_refused_asks_nothing(ask, tmp_path):
+def test_refused_plan_calls_no_module(act, tmp_path):
     with pytest.raises(AnsibleActionFail, match="nothing was changed"):
-        ask(filed=False, plan_release="v9.9.9", hostvars={})
+        act(filed=False, plan_release="v9.9.9", hostvars={})
     assert not (tmp_path / "node1").exists()

@@ -153,6 +153,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _stop(self, name, query):
         return self._switch(name, False)
 
+    def _rename(self, name, query):
+        new = query["name"]
+        if new in self.server.containers:
+            return self._answer(409, {"message": f'The container name "/{new}" is already in use'})
+        self.server.containers[new] = dict(self.server.containers.pop(name), Name="/" + new)
+        self.server.logs[new] = self.server.logs.pop(name)
+        return self._answer(204, b"")
+
     def _switch(self, name, running):
         state = self.server.containers[name]["State"]
         if state["Running"] == running:
