@@ -115,7 +115,7 @@ class ActionModule(StageAction):
                     name=instance["name"], state="stopped", stop_timeout=self.inputs["serving_stop_timeout_s"],
                     comparisons={"*": "ignore"})
                 changed = changed or stopped["changed"]
-            except AnsibleActionFail as error:
+            except (AnsibleActionFail, AnsibleConnectionFailure) as error:
                 self._display.warning(f"{self.host} {instance['name']} was not stopped: {error_line(error)}")
         return changed
 

@@ -119,7 +119,7 @@ def wait_in_group(monkeypatch, tmp_path):
             modules.append((name, module_args.get("state")))
             clock[0] += 10
             if name != "ascend.vllm.serving_info":
-                return stopped or {"changed": True}
+                return FakeNode(stopped or {"changed": True}).execute(name, module_args, task_vars)
             if others:
                 notes["node2"].write(*others.pop(0))
             return node.execute(name, module_args, task_vars)
@@ -167,6 +167,11 @@ def test_container_that_cannot_be_stopped_causes_a_warning(wait_in_group):
     assert modules[-1] == STOPPED
     assert wait_in_group.warnings == [
         f"node1 {NAME} was not stopped: community.docker.docker_container failed: no such image"]
+
+
+def test_failed_module_is_the_failure_even_if_the_node_becomes_unreachable(wait_in_group):
+    with pytest.raises(AnsibleActionFail, match="no python"):
+        wait_in_group({"failed": True, "msg": "no python"}, stopped=AnsibleConnectionFailure("timed out"))
 
 
 def test_member_that_was_never_started_fails_the_group_at_once(wait_in_group):
