@@ -18,6 +18,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory i
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import Service
 
 
 class ActionModule(ActionBase):
@@ -51,7 +52,7 @@ class ActionModule(ActionBase):
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
         bind, port = settings["balancer_bind"], settings["balancer_port"]
-        services: list[balancer.Service] = [
+        services: list[Service] = [
             {"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
              "url": balancer.url(bind, inputs[name]["serving_address"], port)} for name in managed]
         hosts = balancers if any(server["host"] == host for server in servers) else []

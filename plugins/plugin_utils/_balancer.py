@@ -36,14 +36,6 @@ class PortInput(TypedDict):
     port: int
 
 
-class Service(TypedDict):
-    """A URL at which clients send requests."""
-
-    name: str
-    served_name: str
-    url: str
-
-
 def url(bind: str, address: str, port: int) -> str:
     """Return the URL of a balancer for clients.
 

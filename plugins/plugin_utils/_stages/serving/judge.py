@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer, ModelsAnswer
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import InstanceState, ServingState
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._balancer import Service
 
     class LoopResult(TypedDict, total=False):
         """Keys that Ansible adds to the result of a loop item on an unreachable host."""
@@ -59,6 +58,14 @@ if TYPE_CHECKING:
 
         #: Inventory name of the balancer, and its service.
         item: tuple[str, Service]
+
+
+class Service(TypedDict):
+    """A URL to which clients send requests: of an instance, or of a balancer."""
+
+    name: str
+    served_name: str
+    url: str
 
 
 class Balancing(TypedDict):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from ansible.errors import AnsibleFilterError
 
@@ -14,10 +16,12 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 FILTERS = FilterModule().filters()
 
 
-def test_patch_that_is_refused_fails_the_filter():
-    patch = {"id": "demo", "target": "/f.py", "pattern": "x", "replacement": "y", "sha256": "0", "patched_sha256": "0"}
-    with pytest.raises(AnsibleFilterError, match="demo"):
-        FILTERS["patched"]("x", patch)
+def test_patched():
+    patch = {"id": "demo", "target": "/f.py", "pattern": "x", "replacement": "y",
+             "sha256": hashlib.sha256(b"x").hexdigest(), "patched_sha256": hashlib.sha256(b"y").hexdigest()}
+    assert FILTERS["patched"]("x", patch) == "y"
+    with pytest.raises(AnsibleFilterError, match="The patch demo is not applied"):
+        FILTERS["patched"]("z", patch)
 
 
 def test_bind_mounts():
