@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# `make demo` does the main job on a simulated cluster, `make test` runs every test. Both set up all they need.
+# `make demo` deploys to a simulated cluster, `make test` runs the tests. Both set up everything they need.
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -11,24 +11,24 @@ READY := $(VENV)/.ready
 BED := molecule/testbed/bed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Tests start programs by the thousand: none of them is to compile itself each time.
+# Tests start thousands of programs, which must not be compiled every time.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo demo-down test test-all test-fast lint docs build venv setup clean
 
 help:
-	@echo 'make demo       take two simulated Atlas 800 A2 nodes from driver check to report; leaves them up'
-	@echo 'make demo-down  end the demo'
-	@echo 'make test       all set-up and every test but five long scenarios'
-	@echo 'make test-all   those too'
-	@echo 'make test-fast  what needs no test bed: seconds'
+	@echo 'make demo       deploy to two simulated Atlas 800 A2 nodes, from driver check to report; they stay up'
+	@echo 'make demo-down  remove the nodes of the demo'
+	@echo 'make test       set up everything and run all tests except six long scenarios'
+	@echo 'make test-all   run these scenarios, too'
+	@echo 'make test-fast  run the tests that do not need the test bed, in about a minute'
 	@echo 'make docs       write docs/checks.md'
 	@echo 'make build      build the collection artifact'
-	@echo 'make clean      end every test bed; nothing of them stays but the cache'
+	@echo 'make clean      remove all test beds, except their cache'
 
 venv: $(READY)
 
-# One environment serves every clone with these requirements: it stands in the test bed's cache, where that is ours.
+# One environment for all clones with these requirements: in the test bed's cache if that is writable.
 $(READY): requirements.txt requirements-dev.txt
 	@python=$$(python3 -c 'import sys; print(sys._base_executable)')
 	folder="$(CACHE)/venv/$$({ cat $^; echo "$$python"; "$$python" -VV; } | sha256sum | head -c 12)"
@@ -36,17 +36,17 @@ $(READY): requirements.txt requirements-dev.txt
 	exec 9> "$$folder.lock"
 	flock 9
 	if [ ! -e "$$folder/.ready" ]; then
-		echo "Installing ansible-core, molecule and what the tests need into $$folder …"
+		echo "Installing ansible-core, molecule and other requirements of the tests into $$folder …"
 		"$$python" -m venv --clear "$$folder" > /dev/null 2>&1 || {
 			$(BED) prepare --packages-only; "$$python" -m venv --clear "$$folder"; }
 		"$$folder/bin/pip" install -qq --no-compile -r requirements-dev.txt
-		# Most of it are bundled collections, of which only that of Docker is used.
+		# Most files belong to bundled collections, of which only community.docker is used.
 		"$$folder/bin/python" -m compileall -q -j 0 -x '/ansible_collections/(?!community/docker/)' "$$folder/lib"
 	fi
 	touch "$$folder/.ready"
 	[ "$$folder" = $(VENV) ] || { rm -rf $(VENV); ln -s "$$folder" $(VENV); }
 
-# The two halves of the set-up wait for different things (packages, file systems), so they go side by side.
+# The two parts wait for different resources (network, file systems), so they run in parallel.
 setup:
 	@$(BED) check
 	$(MAKE) venv & venv=$$!
@@ -60,8 +60,8 @@ demo:
 	wait $$venv
 	ansible-playbook -i inventories/simulated playbooks/site.yml
 	echo
-	echo 'The cluster stays up: README.md has three things to try, `make demo-down` ends it.'
-	echo "Ask it: $(BED) -n demo run -- curl -s http://10.77.0.11:8888/v1/models"
+	echo 'The cluster stays up: README.md has three things to try, `make demo-down` removes it.'
+	echo "Send it a request: $(BED) -n demo run -- curl -s http://10.77.0.11:8888/v1/models"
 
 demo-down:
 	@$(BED) -n demo down

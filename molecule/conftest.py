@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verifier logs in to the nodes of the scenario's bed over SSH of its own: testinfra's Ansible starts anew for each
-command, a second apiece."""
+"""The verifier logs in to the nodes of the scenario's bed directly over SSH: testinfra's Ansible backend would start
+Ansible for each command, which takes a second."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("scenario")
 TESTBED = Path(__file__).parent / "testbed"
 NAME = os.environ["MOLECULE_SCENARIO_NAME"].replace("_", "-")
 CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed").absolute()
@@ -38,6 +39,6 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc):
-    """Every node of the bed, unless the module says which."""
+    """Run tests on every node of the bed unless their module names hosts."""
     if not hasattr(metafunc.module, "testinfra_hosts"):
         metafunc.module.testinfra_hosts = [f"ssh://{node}" for node in metafunc.config.stash[NODES]]

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes `ansible_collections.ascend.vllm` this very clone under plain pytest; ansible-test brings its own finder.
+"""Makes this clone importable as `ansible_collections.ascend.vllm` in pytest; ansible-test has its own finder.
 
-And keeps both cores of a small machine busy: what a test marked ``ahead(function, *arguments)`` waits for is called
-while the tests before it run. Only so much goes on at once that nobody times out.
+It also uses both cores of a small machine: the function of a test marked ``ahead(function, *arguments)`` is called
+during the preceding tests. The number of parallel calls is limited so that none of them times out.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from queue import Empty, SimpleQueue
 
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
-from unit.conftest import corpus, root  # noqa: F401  for the tests beside the unit tests
+from unit.conftest import corpus, root  # noqa: F401  for tests outside tests/unit
 
 ROOT = Path(__file__).resolve().parents[1]
 
 if not any(isinstance(finder, _AnsibleCollectionFinder) for finder in sys.meta_path):
     _AnsibleCollectionFinder(paths=[str(ROOT / "playbooks" / "collections")])._install()
 
-# How many calls go on at once beside a test, and while the session has nothing to do but to wait for them.
-BESIDE, ALONE = 2, 3
+# The number of parallel calls while another test runs, and while the session only waits for calls.
+WHILE_TESTING, WHILE_WAITING = 2, 3
 
 
 def order(item) -> tuple[bool, bool]:
-    """The tests that wait for calls come last; of those the scenarios first, since they take longest.
+    """Return the sort key of a test: those that wait for calls are last, and among them the long scenarios first.
 
-    Of the others those of a bed come last: the rest sleep a lot, while calls go on.
+    Among the others, those of a bed are last: they often sleep, so calls can run in the meantime.
     """
     ahead, bed = (item.get_closest_marker(name) is not None for name in ("ahead", "bed"))
     return ahead, ahead != bed
 
 
 class Ahead:
-    """The calls of a session, begun in the order of the tests that wait for them."""
+    """The calls of a session, started in the order of the tests that wait for them."""
 
     def __init__(self):
         self.waiting = SimpleQueue()
@@ -54,7 +54,7 @@ class Ahead:
                 self.waiting.put((outcome, *mark.args))
 
     def allow(self, lanes: int) -> None:
-        """Let so many calls go on at once; never fewer than before."""
+        """Allow this number of parallel calls, or the previous one if that is larger."""
         for _ in range(len(self.lanes), lanes):
             self.lanes.append(threading.Thread(target=self._work))
             self.lanes[-1].start()
@@ -65,11 +65,11 @@ class Ahead:
                 outcome, function, *arguments = self.waiting.get_nowait()
                 try:
                     outcome.set_result(function(*arguments))
-                except BaseException as error:  # also what pytest.skip raises
+                except BaseException as error:  # also the exception of pytest.skip
                     outcome.set_exception(error)
 
-    def end(self) -> None:
-        """Begin no more of them, and wait for those that run: they take down what they brought up."""
+    def stop(self) -> None:
+        """Start no more calls, and wait for the running ones, so that they remove what they have started."""
         with suppress(Empty):
             while True:
                 self.waiting.get_nowait()
@@ -92,15 +92,15 @@ def pytest_collection_finish(session):
 
 
 def pytest_runtest_setup(item):
-    item.config.stash[AHEAD_KEY].allow(ALONE if item.get_closest_marker("ahead") else BESIDE)
+    item.config.stash[AHEAD_KEY].allow(WHILE_WAITING if item.get_closest_marker("ahead") else WHILE_TESTING)
 
 
 def pytest_sessionfinish(session):
     if AHEAD_KEY in session.config.stash:
-        session.config.stash[AHEAD_KEY].end()
+        session.config.stash[AHEAD_KEY].stop()
 
 
 @pytest.fixture
 def outcome(request):
-    """What the call of the test's mark ``ahead`` returned; what it raised is raised here."""
+    """The result of the call of the test's mark ``ahead``; an exception of the call is raised here."""
     return request.config.stash[AHEAD_KEY].outcomes[request.node.nodeid].result()

@@ -1,12 +1,14 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compare two measurements that lie on the controller."""
+"""Compare two measurements in files on the controller."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -16,13 +18,16 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy impor
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
 
+Line = tuple[str, str, str, str, str]
+
 
 class ActionModule(ActionBase):
     """See plugins/modules/benchmark_compare.py."""
 
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the compared rows and whether the second measurement is good enough, and print them as a table."""
         super().run(tmp, task_vars)
         _result, args = self.validate_argument_spec(argument_spec={
             "before": {"type": "path", "required": True}, "after": {"type": "path", "required": True},
@@ -31,7 +36,7 @@ class ActionModule(ActionBase):
         if set(before) != set(after):
             raise AnsibleActionFail(f"{args['before']} and {args['after']} are measurements of different kinds.")
         if "scores" in before:
-            rows = scores.verdicts(scores.compare(before["scores"], after["scores"]), args["maximum_drop"])
+            rows = scores.judged(scores.compare(before["scores"], after["scores"]), args["maximum_drop"])
             holds, table = all(row["within"] for row in rows), _scores(rows)
         else:
             rows = _performance_rows(before["targets"], after["targets"])
@@ -39,14 +44,14 @@ class ActionModule(ActionBase):
                         for row in rows if row["metric"] == analysis.GATE)
             table = _figures(rows)
         if not rows:
-            raise AnsibleActionFail(f"{args['before']} and {args['after']} have no figure in common.")
+            raise AnsibleActionFail(f"{args['before']} and {args['after']} have no metric in common.")
         lines = [*_text.table(table, right=range(1, 4)), "", _verdict(holds, "scores" in before, args)]
         self._display.display("\n".join(lines))
         return {"changed": False, "rows": rows, "holds": holds}
 
 
-def _read(path):
-    """``{"scores"}`` of accuracy, or ``{"targets": {name: metrics}}`` of performance."""
+def _read(path: str) -> dict[str, Any]:
+    """Return ``{"scores"}`` for accuracy, or ``{"targets": {name: metrics}}`` for performance."""
     try:
         text = Path(path).read_text("utf-8")
         data = json.loads(text)
@@ -55,9 +60,9 @@ def _read(path):
         if data.get("stage") == "accuracy":
             return {"scores": data["observed"]["scores"]}
         if data.get("stage") == "benchmark":
-            measured = [each for each in data["observed"]["measurements"] if each["summary"]]
-            return {"targets": {each["name"]: {metric: values["median"] for metric, values in each["summary"].items()}
-                                for each in measured}}
+            return {"targets": {
+                measured["name"]: {metric: values["median"] for metric, values in measured["summary"].items()}
+                for measured in data["observed"]["measurements"] if measured["summary"]}}
         found = result_files.parse(text)
         if found["kind"] == result_files.SERVE:
             return {"targets": {"": found["metrics"]}}
@@ -67,8 +72,8 @@ def _read(path):
         f"{path} is neither benchmark.json, accuracy.json, a baseline, nor a result of vllm bench serve.")
 
 
-def _performance_rows(before, after):
-    """Targets of one name are held against each other; two that are alone whatever their names."""
+def _performance_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Compare the targets that have the same name; if there is only one before and one after, compare these."""
     if len(before) == len(after) == 1:
         pairs = [(next(iter(after)), *before.values(), *after.values())]
     else:
@@ -76,21 +81,21 @@ def _performance_rows(before, after):
     return [dict(row, target=name) for name, first, second in pairs for row in analysis.compare(first, second)]
 
 
-def _figures(rows):
+def _figures(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
     several = len({row["target"] for row in rows}) > 1
-    return [("figure", "before", "after", "after/before", "")] + [
+    return [("metric", "before", "after", "after/before", "")] + [
         (f"{row['target'] + ': ' if several else ''}{row['label']} ({row['unit']})", f"{row['before']:.4g}",
          f"{row['after']:.4g}", "–" if row["ratio"] is None else f"{row['ratio']:.3f}",
          {True: "better", False: "worse", None: "same"}[row["better"]]) for row in rows]
 
 
-def _scores(rows):
-    return [("data set", "before", "after", "difference", "")] + [
+def _scores(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
+    return [("dataset", "before", "after", "difference", "")] + [
         (f"{row['dataset']}, {row['metric']}", f"{row['before']:.4g}", f"{row['after']:.4g}", f"{row['delta']:+.4g}",
          "within the limit" if row["within"] else "too low") for row in rows]
 
 
-def _verdict(holds, of_scores, args):
+def _verdict(holds: bool, of_scores: bool, args: Mapping[str, Any]) -> str:
     if of_scores:
         limit = f"{args['maximum_drop']:g} points below the first"
         return f"No score is more than {limit}." if holds else f"A score is more than {limit}."

@@ -1,16 +1,19 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work out a node's part of the ping mesh from the observations of all nodes, run it, and file the outcome."""
+"""Send a node's part of the ping mesh, and file the result with the observation of the node."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import mesh_arguments
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import Peers
 
 
 class ActionModule(StageAction):
@@ -23,9 +26,10 @@ class ActionModule(StageAction):
         filed = self.records.read_observation(self.host, "hccl")
         if filed is None or filed.failure:
             return {"changed": False, "skipped": True, **outcome}
-        arguments = self.records.survey(self.host, self.task_vars["ansible_play_hosts"], "hccl", self._task._uuid,
-                                        lambda observations: mesh_arguments(observations, self.inputs))
-        # A node that fails here is judged with the others, by the stage that follows.
+        arguments = self.records.survey(
+            self.host, self.task_vars["ansible_play_hosts"], "hccl", self._task._uuid,
+            lambda observations: mesh_arguments(cast("Peers", observations), self.inputs))
+        # A failure is judged by the stage, together with the other nodes.
         try:
             returned = self.call("ascend.vllm.hccn_ping", **arguments)
             outcome.update(ping=returned["ping"], reach=returned["reach"])

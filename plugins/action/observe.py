@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe a node for a stage that judges nodes together, and file what was found: failures, too."""
+"""Observe a node for a stage that compares nodes, and file the observation or the failure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ActionModule(StageAction):
     """See plugins/modules/observe.py."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """File the observation. The task does not fail: the action `stage` records why there is none."""
+        """File the observation. The task does not fail; the action `stage` records the failure."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""})
         filed = self.observe()
         self.records.write_observation(self.host, self.stage, filed)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Resolve the plan of a node on the controller once per run, and file it for the tasks that follow."""
+"""Resolve the plan of a node on the controller once per run, and file it for later tasks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the plan; fail with every refusal when it cannot be deployed."""
+        """Return the plan; fail with all refusals if it cannot be deployed."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={"show": {"type": "bool", "default": False}})

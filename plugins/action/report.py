@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Begin a run by forgetting what an earlier one found, and end it with one report. Controller only."""
+"""Remove earlier results at the beginning of a run, and write the report at its end."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -21,8 +22,10 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Remove the results of the selected stages, or write the report and print its summary."""
         super().run(tmp, task_vars)
+        task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
             "phase": {"type": "str", "choices": ["begin", "end"], "default": "end"},
             "hosts": {"type": "list", "elements": "str", "required": True},
@@ -31,18 +34,18 @@ class ActionModule(ActionBase):
         records = Records(role_inputs(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode)
         if args["phase"] == "begin":
             for tag, stage in contract.mistyped_tags(task_vars.get("ansible_run_tags")).items():
-                raise AnsibleActionFail(f"--tags names {tag}, which is no stage, so nothing would be run; did you mean "
-                                        f"{stage}? The stages are {', '.join(contract.STAGES)}.")
+                raise AnsibleActionFail(f"--tags names {tag}, which is not a stage, so nothing would be run; did you "
+                                        f"mean {stage}? The stages are {', '.join(contract.STAGES)}.")
             stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
-            records.forget_results(args["hosts"], stages)
+            records.remove_results(args["hosts"], stages)
             return {"changed": False, "stages": stages}
 
         found = {host: records.read_results(host, contract.STAGES) for host in args["hosts"]}
-        summary = report.summarise(found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report())
+        summary = report.summarize(found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report())
         records.write(records.root / "report.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         path = records.write(records.root / "report.md", report.to_markdown(summary))
         headline = report.headline(summary)
-        # As it is, not as the value of a task: this is what the operator waited for.
+        # Without the formatting of a task's return value, which would make the table unreadable.
         self._display.display("\n".join(["", headline, "", *report.table(summary), "", *report.services(summary),
                                          f"Report: {path}"]))
         return {"changed": False, "status": summary["status"], "msg": headline, "path": str(path)}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge an observation of this run, write the result of the stage on the controller, and only then fail."""
+"""Judge the observation of a node, write the result of the stage on the controller, then fail if a check failed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ActionModule(StageAction):
     """See plugins/modules/stage.py."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Observe the node unless this run has filed an observation of this phase; then judge and record."""
+        """Observe the node unless this run has filed an observation of this phase, then judge and record."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""}, measured={"type": "dict"},
                    failure={"type": "str"}, only={"type": "list", "elements": "str"})
         filed = self.records.read_observation(self.host, self.stage, self.context.phase)

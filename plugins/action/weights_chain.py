@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Choose the node that gets the model from the source, and from which node every other one gets it."""
+"""Choose the node that gets the model from the source, and the nodes that each other node gets it from."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -11,15 +13,21 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights.fanout import stager, upstreams
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Held
+
 
 class ActionModule(ActionBase):
     """See plugins/modules/weights_chain.py."""
 
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the stager, the receivers, the upstream nodes of this node and the manifest of the model."""
         super().run(tmp, task_vars)
+        task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
             "held": {"type": "dict", "required": True},
             "failed": {"type": "list", "elements": "str", "default": []},
@@ -27,27 +35,27 @@ class ActionModule(ActionBase):
         })
         hostvars, host = task_vars["hostvars"], task_vars["inventory_hostname"]
         hosts = [str(name) for name in task_vars["ansible_play_hosts"]]
-        held = plain(args["held"])
+        held: dict[str, Held] = plain(args["held"])
         holders = {name for name in held if held[name]["holds"]}
         if args["staged"] and not holders:
             raise AnsibleActionFail(
-                "No node of this run has the whole model, since those that tried to get it from the source failed; "
-                "see their messages, and run again.")
+                "No node of this run has the whole model, because the attempts to get it from the source failed; see "
+                "the messages of those nodes, then run again.")
         addresses = {name: address(name, hostvars[name]) for name in hosts}
-        taking_part = [name for name in hosts if name in holders or name not in args["failed"]]
-        upstream = upstreams(taking_part, holders).get(host, [])
+        members = [name for name in hosts if name in holders or name not in args["failed"]]
+        upstream = upstreams(members, holders).get(host, [])
         chosen = stager(hosts, held, args["failed"])
         return {
             "changed": False,
             "stager": chosen,
-            "receivers": [name for name in taking_part if name not in holders],
+            "receivers": [name for name in members if name not in holders],
             "address": addresses[host],
-            "allies": [addresses[name] for name in hosts],
+            "peers": [addresses[name] for name in hosts],
             "upstream": [addresses[name] for name in upstream],
             "manifest": held[chosen]["manifest"] if chosen else None,
         }
 
 
-def address(name, variables):
-    """Return the address under which the other nodes reach a node."""
+def address(name: str, variables: Mapping[str, Any]) -> str:
+    """Return the address at which the other nodes reach a node."""
     return str(variables.get("weights_swarm_address") or variables.get("ansible_host") or name)

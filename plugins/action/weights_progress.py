@@ -1,12 +1,14 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Poll a container that brings a model to a node, and show how far it is. See plugins/modules/weights_progress.py."""
+"""Wait for a container that stages a model on a node, and show its progress."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
@@ -15,8 +17,8 @@ from ansible.utils.color import ANSIBLE_COLOR
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
 
-# Between two polls, a share of the time that has gone by: many transfers are over soon, and long ones need no haste.
-LEAST_PAUSE_S, MOST_PAUSE_S, SHARE = 0.3, 10, 0.05
+# The pause between two polls is a share of the elapsed time: many transfers are short, and long ones need few polls.
+MINIMUM_PAUSE_S, MAXIMUM_PAUSE_S, PAUSE_SHARE = 0.3, 10, 0.05
 LOST_S = 60
 KILLED = 137  # 128 + SIGKILL
 
@@ -24,9 +26,10 @@ KILLED = 137  # 128 + SIGKILL
 class ActionModule(ActionBase):
     """See plugins/modules/weights_progress.py."""
 
-    def run(self, tmp=None, task_vars=None):
-        """Return the last poll when the task is done; a failed result when it ended otherwise or takes too long."""
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the last poll, as a failed result if the container failed or did not finish in time."""
         super().run(tmp, task_vars)
+        task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
             "container": {"type": "str", "required": True},
             "folder": {"type": "path", "required": True},
@@ -41,49 +44,53 @@ class ActionModule(ActionBase):
         started = answered = time.monotonic()
         while True:
             try:
-                found = self._execute_module("ascend.vllm.weights_transfer_info", module_args=poll, task_vars=task_vars)
+                found: dict[str, Any] = self._execute_module(
+                    "ascend.vllm.weights_transfer_info", module_args=poll, task_vars=task_vars)
                 answered = time.monotonic()
             except AnsibleConnectionFailure as error:
                 if time.monotonic() - answered > LOST_S:
-                    # Not as unreachable: then the role could not record it.
-                    lost = f"{task_vars['inventory_hostname']} has not answered for {LOST_S} s: {error_line(error)}"
-                    return {"failed": True, "msg": lost + "; the next run resumes what it has by then"}
+                    # Failed, not unreachable, so that the role can record it.
+                    lost = f"{task_vars['inventory_hostname']} has not responded for {LOST_S} s: {error_line(error)}"
+                    return {"failed": True, "msg": lost + "; the next run resumes the transfer"}
                 found = {"running": True}
             found["seconds"] = round(time.monotonic() - started, 1)
             if found.get("failed") or found.get("done"):
                 return found
             if not found["running"]:
-                return self._ended(found, args["container"])
+                return self._finished(found, args["container"])
             if found["seconds"] > args["timeout_s"]:
-                late = f"{args['container']} did not end within {args['timeout_s']} seconds."
+                late = f"{args['container']} did not finish within {args['timeout_s']} seconds."
                 return dict(found, failed=True, msg=late)
             if "bytes" in found:
                 meter.show(found["bytes"])
-            time.sleep(min(MOST_PAUSE_S, max(LEAST_PAUSE_S, SHARE * found["seconds"])))
+            time.sleep(min(MAXIMUM_PAUSE_S, max(MINIMUM_PAUSE_S, PAUSE_SHARE * found["seconds"])))
 
     @staticmethod
-    def _ended(found, container):
+    def _finished(found: dict[str, Any], container: str) -> dict[str, Any]:
         if not found["exit_code"]:
             return found
         last = last_line(found["output"]) or "it printed nothing"
-        killed = " (killed, as the kernel does for lack of memory)" if found["exit_code"] == KILLED else ""
-        return dict(found, failed=True, msg=f"{container} ended with exit code {found['exit_code']}{killed}: {last}")
+        killed = " (killed, as the kernel does when memory runs out)" if found["exit_code"] == KILLED else ""
+        return dict(found, failed=True, msg=f"{container} exited with code {found['exit_code']}{killed}: {last}")
 
 
 class Meter:
-    """Prints how far a host is: in a terminal, and there at most once in an interval.
+    """Prints the progress of a host, at most one line per interval, and only in a terminal.
 
-    :param total: bytes in the end, 0 where that is not known. :param show: prints one line.
+    :param total: size of the complete model in bytes; 0 if it is unknown.
+    :param interval_s: 0 prints nothing.
+    :param display: function that prints a line.
     """
 
-    def __init__(self, host, total, interval_s, display, clock=time.monotonic):
+    def __init__(self, host: str, total: int, interval_s: float, display: Callable[[str], None],
+                 clock: Callable[[], float] = time.monotonic) -> None:
         self._host, self._total, self._interval_s, self._display, self._clock = host, total, interval_s, display, clock
-        # A worker has no terminal of its own; whether the run has one, Ansible's colours know. CI systems set CI.
+        # A worker process has no terminal. Ansible enables colors if the run has one. CI systems set CI.
         self._quiet = not interval_s or not ANSIBLE_COLOR or bool(os.environ.get("CI"))
-        self._last = None
+        self._last: tuple[float, int] | None = None
 
-    def show(self, count):
-        """Tell that the host holds ``count`` bytes now."""
+    def show(self, count: int) -> None:
+        """Print a line if it is due; ``count`` is the current size on the host in bytes."""
         now = self._clock()
         if self._last is None:
             self._last = (now, count)
@@ -95,8 +102,11 @@ class Meter:
         self._display(line(self._host, count, self._total, rate))
 
 
-def line(host, count, total, rate):
-    """One line of progress: bytes as GB or MB, the rate as MB/s, and the time that is left at it."""
+def line(host: str, count: int, total: int, rate: float) -> str:
+    """Return a line with the size in GB or MB, the rate in MB/s and the remaining time.
+
+    :param count: bytes that are on the host. :param total: bytes in the end, or 0. :param rate: bytes per second.
+    """
     size, unit = (1e9, "GB") if max(count, total) >= 1e9 else (1e6, "MB")
     share = f"{count / size:.1f} of {total / size:.1f}" if total else f"{count / size:.1f}"
     text = f"{host}: {share} {unit}, {rate / 1e6:.{0 if rate >= 1e7 else 1}f} MB/s"

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: accuracy
-short_description: Score the served model, judge the scores and record the result
+short_description: Measure the accuracy of the served model, judge the scores and record the result
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Runs AISBench against the first instance of the plan, watches it, and removes what it left.
-  - Then judges and records like M(ascend.vllm.stage). The action reads the inputs of the role
-    accuracy itself.
-  - Delegate the task to the host that AISBench is to run on.
+  - Runs AISBench with M(ascend.vllm.ais_bench) against the first instance of the plan, and prints its progress.
+  - Judges the scores and records the result like M(ascend.vllm.stage).
+  - Delegate the task to the host that runs AISBench.
+  - The inputs are those of the role P(ascend.vllm.accuracy#role).
 extends_documentation_fragment:
   - ascend.vllm.plan_option
 attributes:
   check_mode:
     support: full
-    description: Nothing is measured, and the result says so.
+    description: Nothing is measured and no result is written.
 seealso:
   - module: ascend.vllm.stage
   - module: ascend.vllm.ais_bench
@@ -42,5 +42,9 @@ status:
 path:
   description: The file of the result on the controller.
   type: str
+  returned: always
+reachable:
+  description: Whether the host that runs AISBench answered.
+  type: bool
   returned: always
 """

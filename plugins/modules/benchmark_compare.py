@@ -13,22 +13,24 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Reads two measurements of performance or two of accuracy on the controller and prints them side by side, with the
-    difference and what it means. It fails nothing.
+    difference and a verdict. The task does not fail if the second one is worse.
 options:
   before:
-    description: A C(benchmark.json), a baseline, a raw result of C(vllm bench serve), or an C(accuracy.json).
+    description: >-
+      The first measurement: a C(benchmark.json), a baseline, a raw result of C(vllm bench serve), or an
+      C(accuracy.json).
     type: path
     required: true
   after:
-    description: The other one.
+    description: The second measurement.
     type: path
     required: true
   minimum_ratio:
-    description: Share of the first output throughput below which the second is called a regression.
+    description: The second output throughput is a regression if it is less than this multiple of the first.
     type: float
     default: 0.97
   maximum_drop:
-    description: Points that the second score may be below the first.
+    description: Points by which the second score may be lower than the first.
     type: float
     default: 1
 attributes:
@@ -46,7 +48,7 @@ EXAMPLES = r"""
     before: results-1120/atlas-01/benchmark.json
     after: results/atlas-01/benchmark.json
 
-- name: Compare the quantised model with the original
+- name: Compare the quantized model with the original
   ascend.vllm.benchmark_compare:
     before: results-bf16/atlas-01/accuracy.json
     after: results/atlas-01/accuracy.json
@@ -54,15 +56,57 @@ EXAMPLES = r"""
 
 RETURN = r"""
 rows:
-  description: >-
-    Of performance C(metric), C(label), C(unit), C(before), C(after), C(ratio) of after to before, whether after is
-    C(better), null where both are equal, and C(target) where several were measured; of accuracy C(dataset), C(metric),
-    C(before), C(after), C(delta), and whether the drop is C(within) the limit.
+  description: One row per metric that both measurements have.
   type: list
   elements: dict
   returned: always
+  contains:
+    metric:
+      description: The name of the metric.
+      type: str
+      sample: output_throughput
+    before:
+      description: The first value, or score in points.
+      type: float
+    after:
+      description: The second value, or score in points.
+      type: float
+    label:
+      description: The metric in words.
+      type: str
+      returned: for performance
+      sample: Output token throughput
+    unit:
+      description: The unit of the values.
+      type: str
+      returned: for performance
+      sample: tok/s
+    ratio:
+      description: The second value divided by the first, or null if the first is 0.
+      type: float
+      returned: for performance
+    better:
+      description: Whether the second value is better, or null if both are equal.
+      type: bool
+      returned: for performance
+    target:
+      description: The name of the service that was measured; empty for a single result of C(vllm bench serve).
+      type: str
+      returned: for performance
+    dataset:
+      description: The dataset.
+      type: str
+      returned: for accuracy
+    delta:
+      description: The second score minus the first.
+      type: float
+      returned: for accuracy
+    within:
+      description: Whether the drop is within O(maximum_drop).
+      type: bool
+      returned: for accuracy
 holds:
-  description: Whether no output throughput is a regression, or no score has dropped by too much.
+  description: Whether no output throughput is a regression, or no score dropped by more than O(maximum_drop).
   type: bool
   returned: always
 """

@@ -12,20 +12,24 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Starts a container on every node by M(community.docker.docker_container), waits for it, removes it, and keeps what
-    it measured with the node's observation, for the stage C(hccl) to judge. It fails no host.
-  - In the container runs CANN's hccl_test where the image has it built and has MPICH, else an all-reduce of this
-    collection by C(torchrun). No keys between the nodes are needed for either.
-  - The container gets all NPUs. It is not started while something holds an NPU, or where the image is missing.
+  - Runs a container on every node with M(community.docker.docker_container), waits for it, removes it, and files its
+    results with the observation of the node, for the stage C(hccl) to judge. A failed all-reduce does not fail the
+    host.
+  - The container runs CANN's hccl_test if the image has MPICH and a compiled all_reduce_test. Otherwise, it runs the
+    all-reduce of this collection with C(torchrun). Neither needs SSH keys between the nodes.
+  - The container has all NPUs of the node. It is not started if a process uses an NPU or if a node lacks the image.
+  - A node that could not be observed is skipped.
   - The inputs are those of the role P(ascend.vllm.hccl#role).
 extends_documentation_fragment:
   - ascend.vllm.plan_option
 options:
   step:
     description:
-      - With V(run), one all-reduce over all nodes.
-      - With V(diagnosis), after one that failed or was slow, each node alone and then pairs of nodes; else nothing.
-      - With V(resume), none. Where V(run) could not run for want of the image, the node is asked again for it.
+      - V(run) runs one all-reduce over all nodes.
+      - V(diagnosis) runs all-reduces on each node alone and between pairs of nodes, if the one over all nodes failed or
+        was slow.
+      - V(resume) runs no all-reduce. If there was none because a node did not have the image, the nodes are queried
+        again, and RV(resumed) is true.
     type: str
     choices: [run, diagnosis, resume]
     default: run
@@ -34,12 +38,17 @@ attributes:
     support: full
     description: No container is started.
 seealso:
+  - module: ascend.vllm.observe
   - module: ascend.vllm.stage
 """
 
 EXAMPLES = r"""
 - name: Run an all-reduce over all nodes
   ascend.vllm.hccl_collective:
+
+- name: Find the node that makes it fail or slow
+  ascend.vllm.hccl_collective:
+    step: diagnosis
 """
 
 RETURN = r"""
@@ -47,10 +56,14 @@ rounds:
   description: The rounds that were run.
   type: list
   elements: str
-  returned: success
+  returned: always
   sample: [all]
 resumed:
-  description: Whether V(run) has to be done again, now that the stage C(image) is over.
+  description: Whether O(step=run) has to be repeated, now that the nodes may have the image.
   type: bool
-  returned: success
+  returned: always
+msg:
+  description: Why there was no all-reduce over all nodes, or an empty string.
+  type: str
+  returned: with O(step=run) and O(step=diagnosis), if the node was observed
 """

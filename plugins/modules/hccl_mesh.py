@@ -7,42 +7,54 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hccl_mesh
-short_description: Ping every NPU from every NPU of other nodes
+short_description: Ping every NPU from every NPU of the other nodes
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Works out this node's part of a round-robin tournament from the observations that
-    M(ascend.vllm.observe) has filed for all nodes of the play, and has it sent by M(ascend.vllm.hccn_ping) in one call.
-  - Tries also whether the addresses of the other hosts can be reached.
-  - Keeps the outcome with this node's observation, for the stage C(hccl) to judge. It fails no host by itself.
+  - Computes the part of this node in a round-robin tournament from the observations that M(ascend.vllm.observe) has
+    filed for all nodes of the play, and runs it with M(ascend.vllm.hccn_ping) in one call.
+  - Also tests whether the addresses of the other hosts can be reached.
+  - Files the results with the observation of this node, for the stage C(hccl) to judge. Failed pings do not fail the
+    host.
+  - A node that could not be observed is skipped.
   - The inputs are those of the role P(ascend.vllm.hccl#role).
 extends_documentation_fragment:
   - ascend.vllm.plan_option
 attributes:
   check_mode:
     support: full
-    description: The pings are sent; nothing is changed by them.
+    description: The pings are sent in check mode, too. They do not change anything.
 seealso:
+  - module: ascend.vllm.observe
+  - module: ascend.vllm.hccn_ping
   - module: ascend.vllm.stage
 """
 
 EXAMPLES = r"""
-- name: Ping every NPU from every NPU of other nodes
+- name: Query the network port of every NPU
+  ascend.vllm.observe:
+    stage: hccl
+
+- name: Ping every NPU from every NPU of the other nodes
   ascend.vllm.hccl_mesh:
+
+- name: Judge the network and record the result
+  ascend.vllm.stage:
+    stage: hccl
 """
 
 RETURN = r"""
 ping:
-  description: What M(ascend.vllm.hccn_ping) returned, or null.
+  description: The return value C(ping) of M(ascend.vllm.hccn_ping), or null if it failed.
   type: dict
-  returned: success
+  returned: always
 reach:
-  description: By host whether its address was reached, or null.
+  description: The return value C(reach) of M(ascend.vllm.hccn_ping), or null if it failed.
   type: dict
-  returned: success
+  returned: always
 ping_error:
-  description: Why C(ping) is null.
+  description: Why M(ascend.vllm.hccn_ping) failed, or null.
   type: str
-  returned: success
+  returned: always
 """

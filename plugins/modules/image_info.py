@@ -88,6 +88,12 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 if TYPE_CHECKING:
     from typing import Any
 
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import (
+        DockerEngineWithSpace,
+        FolderFacts,
+        ImageObservation,
+    )
+
 DOCKER_TIMEOUT_S = 30  # the registry may be far away
 
 
@@ -109,11 +115,11 @@ def main() -> None:
         module.fail_json(msg=str(error))
 
 
-def observe(options: dict[str, Any]) -> dict[str, Any]:
+def observe(options: dict[str, Any]) -> ImageObservation:
     """Return what the module returns; raises DockerError, OSError."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
-    engine: dict[str, Any] = {**docker.facts()}
-    engine["free_bytes"] = shutil.disk_usage(engine["data_root"]).free
+    facts = docker.facts()
+    engine: DockerEngineWithSpace = {**facts, "free_bytes": shutil.disk_usage(facts["data_root"]).free}
     folder = _folder(options["folder"], engine["data_root"]) if options["folder"] else None
     found = images.inspect(docker, options["reference"])
     source = images.pull_name(options["reference"], options["digest"], options["mirror"])
@@ -125,7 +131,7 @@ def observe(options: dict[str, Any]) -> dict[str, Any]:
             "needed": needed, "registry": registry, "folder": folder}
 
 
-def _folder(path: str, data_root: str) -> dict[str, Any]:
+def _folder(path: str, data_root: str) -> FolderFacts:
     existing = path
     while not os.path.isdir(existing):
         existing = os.path.dirname(existing)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: observe
-short_description: Observe a node for a stage that judges several nodes together
+short_description: Observe the node for a stage that compares nodes
 version_added: 0.9.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Observes the node in one module call, which the stage's judge chooses, and files the observation on the controller,
-    for M(ascend.vllm.stage) to judge once all hosts of the play have been observed.
-  - Does not fail the host. If the node cannot be reached or the module fails, that is filed, and M(ascend.vllm.stage)
+  - Observes the node in one module call and files the observation on the controller. M(ascend.vllm.stage) judges it
+    when all hosts of the play have been observed.
+  - Does not fail the host. If the node is unreachable or the module fails, this is filed, and M(ascend.vllm.stage)
     records it and fails the host.
 extends_documentation_fragment:
   - ascend.vllm.plan_option
@@ -31,7 +31,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: The node is observed. An observation is no result, so it is filed in check mode, too.
+    description: The node is observed, and the observation is filed, because M(ascend.vllm.stage) uses it.
 seealso:
   - module: ascend.vllm.stage
 """
@@ -41,14 +41,14 @@ EXAMPLES = r"""
   ascend.vllm.observe:
     stage: npu_driver
 
-- name: Judge the node, compare it with the other nodes, and record the result
+- name: Judge the node, compare it with other nodes, and record the result
   ascend.vllm.stage:
     stage: npu_driver
 """
 
 RETURN = r"""
 observed:
-  description: The part of the observation that tasks of the role need.
+  description: The part of the observation that tasks of the role use.
   type: dict
   returned: always
 failure:
@@ -56,7 +56,7 @@ failure:
   type: str
   returned: always
 reachable:
-  description: Whether the node answered.
+  description: Whether the node is reachable.
   type: bool
   returned: always
 """

@@ -7,26 +7,26 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: plan
-short_description: Resolve what is deployed on a node
+short_description: Resolve the deployment on the node
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Turns the catalogue and the inputs of the roles C(plan), C(image), C(weights) and C(serving) into the deployment
-    of the node, with image, devices, mounts, environment, command of C(vllm serve), ports, patch and warnings.
-  - Works on the controller alone. The node is not asked, so a plan is known to be valid before any node is touched.
-  - The action reads the inputs of the roles itself. Variables of the host take precedence over role defaults.
-  - A plan is resolved once for each host and run, and filed as C(<report_path>/<host>/plan.json) for later tasks.
-  - Fails with one sentence for each mistake in the inputs, all at once.
+  - Resolves the deployment on the node from the catalogue and the inputs of the roles C(plan), C(image), C(weights) and
+    C(serving), with image, devices, mounts, environment, command of C(vllm serve), ports, patch and warnings.
+  - Runs on the controller and does not contact the node, so a plan is validated before any node is changed.
+  - The action reads the inputs of the roles. Variables of the host take precedence over role defaults.
+  - A plan is resolved once per host and run, and filed as C(<report_path>/<host>/plan.json) for later tasks.
+  - If inputs are invalid, fails with one sentence for each error.
 options:
   show:
-    description: Whether to print the plan for people.
+    description: Whether to print the plan.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Nothing is ever changed.
+    description: The node is not changed.
 seealso:
   - module: ascend.vllm.stage
 """
@@ -45,14 +45,15 @@ RETURN = r"""
 plan:
   description:
     - The plan, of schema C(ascend.vllm/plan/v1).
-    - C(hash) changes when what is deployed changes. C(instances) holds one entry for each container of the node, with
-      its C(npus), C(url), C(devices), C(mounts), C(environment), C(command) and C(hash).
-    - The C(origin) of a mount tells who brings its source, C(host) for what the driver installed, C(site) for what
-      C(serving_mounts) adds, and C(weights), C(patch) and C(secrets) for what roles of this collection put there.
+    - C(hash) changes when the deployment changes. C(instances) has one entry per container of the node, with its
+      C(npus), C(url), C(devices), C(mounts), C(environment), C(command) and C(hash).
+    - The C(origin) of a mount is the provider of its source, C(host) for files that the driver installed, C(site) for
+      those in C(serving_mounts), and C(weights), C(patch), C(health) and C(secrets) for files that roles of this
+      collection create.
   type: dict
   returned: success
 refusals:
-  description: The mistakes, each with C(id) and C(message).
+  description: The errors in the inputs, each with C(id) and C(message).
   type: list
   elements: dict
   returned: failure

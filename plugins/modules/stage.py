@@ -7,19 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stage
-short_description: Judge a node and record the result of a stage
+short_description: Judge the node for a stage and record the result
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Judges what was observed on the node together with the plan and the inputs of the stage's role, writes
-    C(<report_path>/<host>/<stage>.json) on the controller, and only then fails the host if a critical check does not
-    hold.
-  - If M(ascend.vllm.observe) has filed an observation of this phase in this run, it is used, and the judge also sees
-    what was observed on the other hosts of the play. Otherwise, the node is observed by this task, in one module call
-    that the stage's judge chooses.
-  - A node that cannot be reached and a module that fails are recorded as failed checks, too.
-  - The action reads the inputs of the role itself. Variables of the host take precedence over role defaults.
+  - Compares the observation of the node with the plan and the inputs of the stage's role, writes the result to
+    C(<report_path>/<host>/<stage>.json) on the controller, and then fails the host if a critical check failed.
+  - If M(ascend.vllm.observe) has filed an observation of this phase in this run, that is used, and the judge of the
+    stage can compare it with those of the other hosts of the play. Otherwise, this task observes the node in one module
+    call.
+  - If the node is unreachable or the module fails, this is recorded as a failed check, too.
+  - The action reads the inputs of the role. Variables of the host take precedence over role defaults.
 extends_documentation_fragment:
   - ascend.vllm.plan_option
 options:
@@ -31,24 +30,24 @@ options:
   phase:
     description:
       - The part of the stage, for stages that are judged more than once.
-      - The stages C(image) and C(serving) have a phase C(before), in which nothing has been changed yet. The stage
-        C(serving) also has C(rolled_back), after an upgrade that failed.
+      - The stages C(image) and C(serving) have a phase C(before), before anything is changed. The stage C(serving) also
+        has C(rolled_back), after a failed upgrade.
     type: str
     default: ""
   measured:
-    description: What other tasks of the role found. The judge of the stage documents the keys.
+    description: Results of other tasks of the role. The judge of the stage documents the keys.
     type: dict
   failure:
-    description: The message of a task of the role that failed.
+    description: The error message of a failed task of the role.
     type: str
   only:
-    description: The checks to renew in a result that this run has already written, for a stage in two parts.
+    description: Ids of checks. In a result that this run has already written, only these checks are replaced.
     type: list
     elements: str
 attributes:
   check_mode:
     support: full
-    description: The node is observed and judged, and no result is written.
+    description: The node is observed and judged, but no result is written.
 seealso:
   - module: ascend.vllm.observe
   - module: ascend.vllm.plan
@@ -72,15 +71,15 @@ status:
   returned: always
   sample: passed
 path:
-  description: The file of the result on the controller.
+  description: The path of the result on the controller.
   type: str
   returned: always
 reachable:
-  description: Whether the node answered.
+  description: Whether the node is reachable.
   type: bool
   returned: always
 observed:
-  description: The part of the observation that tasks of the role need. The whole observation is in the result file.
+  description: The part of the observation that tasks of the role use. The result has the whole observation.
   type: dict
   returned: always
 """

@@ -12,28 +12,30 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Chooses the node that gets the model from its source, the stager, and from which node the node of the task gets it.
+  - Chooses the stager, which is the node that gets the model from its source, and the nodes that the node of the task
+    gets the model from.
   - The receivers form a chain behind each node that has the model.
   - Runs on the controller only.
 options:
   held:
     description:
-      - For each node of the play that answered, what M(ascend.vllm.weights_staging) returned with C(state=held).
+      - The return values of M(ascend.vllm.weights_staging) with C(state=held), by node, for the nodes of the play that
+        returned them.
     type: dict
     required: true
   failed:
-    description: Nodes that tried to get the model from the source. Those that do not have it by now failed.
+    description: Nodes that tried to get the model from the source. A node that still does not have it failed.
     type: list
     elements: str
     default: []
   staged:
-    description: Whether a node has to have the model by now. If so, the task fails when none does.
+    description: Whether to fail if no node has the model.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Never changes anything.
+    description: Nothing is changed.
 """
 
 EXAMPLES = r"""
@@ -47,7 +49,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stager:
-  description: The node that gets the model from the source, or that has it; null when no node can.
+  description: The node that gets the model from the source or already has it, or null if there is no such node.
   type: str
   returned: always
 receivers:
@@ -59,18 +61,18 @@ address:
   description: The address of this node.
   type: str
   returned: always
-allies:
+peers:
   description: The addresses of all nodes.
   type: list
   elements: str
   returned: always
 upstream:
-  description: The addresses of the nodes to get the model from, the nearest first.
+  description: The addresses of the nodes that this node gets the model from, the nearest first.
   type: list
   elements: str
   returned: always
 manifest:
-  description: The manifest of the model, or null when no node has it.
+  description: The manifest of the model, or null if no node has it.
   type: dict
   returned: always
 """

@@ -7,32 +7,32 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: weights_progress
-short_description: Wait for a container that brings a model to a node, and show how far it is
+short_description: Wait for a container that stages a model on a node, and show its progress
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Polls a container until it ends, or until its task is done, and prints bytes, rate and time left for each host
-    while it runs. Nothing is printed where the output is no terminal, or where C(CI) is set.
-  - Fails when the container ends with another exit code than 0, with the last line that it printed.
-  - A connection that is lost for less than a minute is taken up again.
+  - Polls a container until it exits or its task is done. Meanwhile, prints size, rate and remaining time for each host,
+    unless the output is not a terminal or C(CI) is set.
+  - Fails if the exit code of the container is not 0, with the last line that the container printed.
+  - Tolerates a lost connection to the node for up to a minute.
 extends_documentation_fragment:
   - ascend.vllm._docker
 options:
   container:
-    description: The container's name.
+    description: The name of the container.
     type: str
     required: true
   folder:
-    description: The folder that it fills.
+    description: The folder on the node that the container writes to.
     type: path
     required: true
   total_bytes:
-    description: What the folder will hold in the end.
+    description: The size of the folder in the end, in bytes. V(0) if it is unknown.
     type: int
     default: 0
   done:
-    description: A file that tells that the task is done while the container goes on. Empty when its end tells that.
+    description: A file on the node that the container creates when its task is done, if it continues to run after that.
     type: str
     default: ""
   interval_s:
@@ -40,17 +40,17 @@ options:
     type: int
     default: 10
   timeout_s:
-    description: Seconds after which it is given up.
+    description: Seconds after which the task fails if the container has not finished.
     type: int
     default: 86400
 attributes:
   check_mode:
     support: none
-    description: There is nothing to wait for.
+    description: No container is started in check mode, so there is none to wait for.
 """
 
 EXAMPLES = r"""
-- name: Wait for the hub's client
+- name: Wait for the download client
   ascend.vllm.weights_progress:
     container: ascend-vllm-download
     folder: /data/.ascend-vllm/model/staging
@@ -59,19 +59,27 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bytes:
-  description: What the folder holds.
+  description: The size of the folder in bytes.
   type: int
-  returned: always
+  returned: success
 seconds:
-  description: How long it was waited.
+  description: The duration of the task in seconds.
   type: float
-  returned: always
+  returned: success
 running:
-  description: Whether the container runs.
+  description: Whether the container is running.
   type: bool
-  returned: always
+  returned: success
+exit_code:
+  description: The exit code of the container; 0 while it is running.
+  type: int
+  returned: success
+done:
+  description: Whether the file O(done) exists.
+  type: bool
+  returned: success
 output:
   description: The last lines that the container printed.
   type: str
-  returned: when it has ended
+  returned: when the container has exited
 """

@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The inputs of our roles as plain, templated data, for the action plugins of this collection.
+"""Read the inputs of roles as plain, templated data, for action plugins.
 
-PRIVATE to the collection. ``roles/<role>/defaults/main.yml`` stays the only place where a default is written: a play
-that uses one role need not load the others for the plan to know their inputs.
+PRIVATE to the collection. Defaults are read from ``roles/<role>/defaults/main.yml``, so that the plan knows the inputs
+of all roles, even in a play that uses only one of them.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -19,27 +20,28 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
 
-# ansible-core >= 2.19 renders only what is marked as a template; older ones know no such mark.
+# ansible-core >= 2.19 only renders strings that are marked as templates; older versions have no such mark.
 _TRUSTED = {"trusted_as_template": True} if hasattr(template, "trust_as_template") else {}
 
 _SPEC_KEYS = ("type", "elements", "choices", "no_log")
 
 
 class BadInput(ValueError):
-    """An input that cannot be used. The message is one sentence that names the variable."""
+    """An input cannot be used. The message is one sentence that names the variable."""
 
 
 def collection_root() -> Path:
-    """Return the folder that holds ``roles`` and ``plugins`` of the running copy of the collection."""
+    """Return the root folder of the running copy of the collection, which contains ``roles`` and ``plugins``."""
     return Path(__file__).resolve().parents[2]
 
 
 def role_inputs(templar: Any, task_vars: Mapping[str, Any], *roles: str) -> dict[str, Any]:
-    """Return ``{variable: value}`` for every input of the roles, the host's variables over the defaults, templated.
+    """Return ``{variable: templated value}`` for all inputs of the roles. Variables of the host override defaults.
 
-    The values are plain Python data (dict, list, str, int, float, bool, None), safe to pass as module arguments. A text
-    that can be read as its input's type is: ``-e benchmark_repeats=3`` gives an int where the inventory gives an int.
-    Raises AnsibleError naming the variable when a template in it cannot be resolved.
+    The values are plain Python data (dict, list, str, int, float, bool, None), safe to pass as module arguments. Where
+    possible, strings are converted to the type of the input: ``-e benchmark_repeats=3`` results in an int.
+
+    :raises AnsibleError: with the name of the variable, if a template in it cannot be resolved.
     """
     defaults: dict[str, Any] = {}
     for role in roles:
@@ -57,16 +59,15 @@ def role_inputs(templar: Any, task_vars: Mapping[str, Any], *roles: str) -> dict
 
 
 def typed(role: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the inputs of the role among the variables in their types, and a sentence for each that has none.
+    """Return the inputs of the role among the variables, converted to their types, and a sentence per failure.
 
-    An input that cannot be read as its type is returned as it is. Paths stay as they are written, since most of them
-    are paths of another host.
+    An input that cannot be converted is returned unchanged. So are paths, because most are paths on another host.
     """
     options = _options(collection_root() / "roles" / role / "meta" / "argument_specs.yml")
     spec = {name: {key: option[key] for key in _SPEC_KEYS if key in option}
             for name, option in options.items() if name in variables}
     for name, option in spec.items():
-        # An empty text is an empty list, not a list of an empty text.
+        # Ansible would convert an empty string to a list of one empty string.
         if option.get("type") == "path" or (variables[name] == "" and option.get("type") == "list"):
             spec[name] = {"type": "raw"}
     result = ArgumentSpecValidator(spec).validate({name: variables[name] for name in spec})
@@ -74,18 +75,18 @@ def typed(role: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], list
 
 
 def validated(role: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs with those of the role in the types of its argument spec.
+    """Return the inputs; those of the role are converted to the types of its argument spec.
 
-    :raises BadInput: with the sentence about the first input of the role that has another type.
+    :raises BadInput: about the first input of the role that cannot be converted.
     """
-    values, mistakes = typed(role, inputs)
-    if mistakes:
-        raise BadInput(mistakes[0])
+    values, errors = typed(role, inputs)
+    if errors:
+        raise BadInput(errors[0])
     return {**inputs, **values}
 
 
 def role_defaults(role: str) -> dict[str, Any]:
-    """Return the untemplated content of ``defaults/main.yml`` of one of our roles; AnsibleError when it is missing."""
+    """Return the untemplated defaults of a role of this collection; raises AnsibleError if there are none."""
     return _defaults(collection_root() / "roles" / role / "defaults" / "main.yml")
 
 
@@ -101,7 +102,7 @@ def _options(path: Path) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return the value with the string and container types of Ansible replaced by those of Python."""
+    """Return the value with the string and container types of Ansible converted to those of Python."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -111,7 +112,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-# Ansible forks a process for each task of each host from the one that imports this: read here, a file is read once.
+# Ansible forks a process for each task of each host from the one that imports this module, so each file is read once.
 for _path in (collection_root() / "roles").glob("*/defaults/main.yml"):
     _defaults(_path)
     _options(_path.parents[1] / "meta" / "argument_specs.yml")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many nodes of a test bed for a benchmark: real SSH to all of them, by hand and by a playbook. Needs root."""
+"""Nodes of a test bed for benchmarks, with real SSH to all of them, directly and in a playbook. Needs root."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ SSH = f"{CACHE}/ssh/config"
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that every benchmark of a cluster has."""
-    made = argparse.ArgumentParser(description=description.split("\n", maxsplit=1)[0])
-    made.add_argument("--nodes", type=int, default=16)
-    made.add_argument("--delay", type=float, default=0.15, help="seconds that each answer of the vendor's tool takes")
-    made.add_argument("--keep", action="store_true", help="leave the bed up")
-    made.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    return made
+    """Return a parser with the options of all benchmarks on a cluster."""
+    result = argparse.ArgumentParser(description=description.split("\n", maxsplit=1)[0])
+    result.add_argument("--nodes", type=int, default=16)
+    result.add_argument("--delay", type=float, default=0.15, help="response time of the vendor's tool, in seconds")
+    result.add_argument("--keep", action="store_true", help="keep the bed up")
+    result.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    return result
 
 
 def in_bed(name: str, options: argparse.Namespace, measure: Callable[[argparse.Namespace], int]) -> int:
-    """Bring the nodes up and run the calling script again in the bed's network, which has no way out, to measure."""
+    """Start the nodes and run the calling script again in the bed's isolated network, where it calls ``measure``."""
     if options.inside:
         return measure(options)
     subprocess.run([BED, "-n", name, "up", "--nodes", str(options.nodes), "--image", "none"], check=True)
@@ -53,18 +53,18 @@ def ssh(node: str, command: str) -> str:
     return subprocess.run(["ssh", "-F", SSH, node, command], check=True, capture_output=True, text=True).stdout
 
 
-def at_rest(node: str) -> None:
-    """Wait until the node has started all its services: what that costs is not what we measure."""
+def wait_until_idle(node: str) -> None:
+    """Wait until the node has started all its services, so that this is not measured."""
     ssh(node, "systemctl is-system-running --wait || true")
 
 
 def playbook(work: Path, hosts: list[str], path: Path, tuned: bool = True, **variables) -> float:
-    """Seconds that a playbook takes, connections included: no earlier run has left one open.
+    """Return the duration of a playbook in seconds, including new connections to all hosts.
 
-    ``tuned``: with our ansible.cfg; else as Ansible comes. The results are in ``work / "results"``.
+    ``tuned``: with our ansible.cfg instead of Ansible's defaults. The results are in ``work / "results"``.
     """
-    for left in ("cp", "results"):
-        shutil.rmtree(work / left, ignore_errors=True)
+    for old in ("cp", "results"):
+        shutil.rmtree(work / old, ignore_errors=True)
     (work / "hosts.yml").write_text(yaml.safe_dump({"npu_nodes": {
         "hosts": {node: {"ansible_host": f"10.77.0.{10 + int(node[4:])}"} for node in hosts},
         "vars": {"ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3",

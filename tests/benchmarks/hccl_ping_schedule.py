@@ -1,42 +1,41 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the ping mesh costs on clusters of 2 to 1,000 nodes, by simulating the schedule that the nodes follow.
+"""Simulate the ping mesh on clusters of 2 to 1,000 nodes. Needs no test bed.
 
-    python tests/benchmarks/hccl_ping_schedule.py [--skew SECONDS] [--nodes N ...]
+    .venv/bin/python tests/benchmarks/hccl_ping_schedule.py [--skew SECONDS] [--nodes N ...]
 
-Nodes start up to --skew seconds apart, as Ansible starts them, and nothing keeps them in step but the length of a
-round. The last columns tell how true "every NPU receives one ping at a time" stays.
+The nodes start up to --skew seconds apart, as Ansible starts them, and only the length of a round keeps them in step.
+The last columns show how often an NPU receives more than one ping at a time.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import random
+import sys
 import time
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parents[2] / "plugins" / "plugin_utils" / "_stages" / "hccl" / "ping_mesh.py"
-SPEC = importlib.util.spec_from_file_location("ping_mesh", SOURCE)
-ping_mesh = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(ping_mesh)
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "playbooks" / "collections"))
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import ping_mesh
 
 NPUS = 8
 ROUND_S = 0.5  # hccl_ping_round_s
 FULL_MESH_MAX_NODES = 16  # hccl_ping_full_mesh_max_nodes
 PACKETS = 3  # echo requests of one hccn_tool -ping
-TIMEOUT_S = 10.0  # hccl_ping_timeout_s, paid for a node that is dead ...
-LOST_IN_A_ROW, SILENT = 3, 6  # ... until an NPU gives that node up, or all of them (hccn_mesh)
+TIMEOUT_S = 10.0  # hccl_ping_timeout_s
+LOST_TO_PARTNER, LOST_TO_ALL = 3, 6  # lost pings after which an NPU skips the partner, or all nodes (hccn_ping.py)
 
 
 def ping_s(chance: random.Random) -> float:
-    """Seconds that one healthy ping takes, start of the tool included."""
+    """Return the duration of a ping with a reply in seconds, with the start of the tool."""
     return chance.uniform(0.15, 0.40)
 
 
 def simulate(nodes: int, skew_s: float, dead: bool = False) -> tuple[float, float, int]:
-    """Seconds until the last node is done; share of pings that found the receiver busy; most pings at one receiver."""
+    """Return the seconds until the last node has finished, and the results of `crowding`."""
     chance = random.Random(1)
     hosts = [f"node{number:04d}" for number in range(nodes)]
     index = {host: number for number, host in enumerate(hosts)}
@@ -49,7 +48,7 @@ def simulate(nodes: int, skew_s: float, dead: bool = False) -> tuple[float, floa
         silent = 0
         for number, (other, shift) in enumerate((other, shift) for other in met for shift in ping_mesh.shifts(NPUS)):
             lost = dead and other is not None and 0 in (index[host], index[other])
-            if other is None or (lost and (shift >= LOST_IN_A_ROW or silent >= SILENT)):
+            if other is None or (lost and (shift >= LOST_TO_PARTNER or silent >= LOST_TO_ALL)):
                 continue
             silent += lost
             for npu in range(NPUS):
@@ -62,7 +61,7 @@ def simulate(nodes: int, skew_s: float, dead: bool = False) -> tuple[float, floa
 
 
 def crowding(received: dict) -> tuple[float, int]:
-    """Share of pings that began while another was on its way to the same NPU, and the most at a time."""
+    """Return the fraction of pings that started during another ping of the same NPU, and the maximum at a time."""
     busy = total = most = 0
     for intervals in received.values():
         running: list[float] = []
@@ -80,7 +79,7 @@ def main() -> None:
     parser.add_argument("--skew", type=float, default=2.0, help="seconds between the first and the last start")
     parser.add_argument("--nodes", type=int, nargs="+", default=[2, 16, 128, 1000])
     arguments = parser.parse_args()
-    print(f"{NPUS} NPUs a node, rounds of {ROUND_S} s, starts up to {arguments.skew} s apart, full mesh up to "
+    print(f"{NPUS} NPUs per node, rounds of {ROUND_S} s, starts up to {arguments.skew} s apart, full mesh up to "
           f"{FULL_MESH_MAX_NODES} nodes\n")
     print(f"{'nodes':>6}{'mode':>9}{'coverage':>10}{'rounds':>8}{'pings':>10}{'packets':>10}{'scheduled':>11}"
           f"{'healthy':>9}{'one dead':>10}{'crowded':>9}{'most':>6}")

@@ -2,16 +2,16 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it costs to ask, judge and record the NPU ports of many nodes, against raw parallel ssh.
+"""Cost of observing, judging and recording the NPU ports of many nodes, compared with raw parallel ssh.
 
-Both ask the same: seven queries of hccn_tool for each of eight NPUs, NPUs side by side. The nodes are those of a test
-bed, real SSH included; in the place of the vendor's tools stand scripts that give the simulator's answers after a delay
-(real ones wait for their device and use no processor of the controller's machine). Needs root:
+Both run all queries of the stage with hccn_tool for each of eight NPUs, for all NPUs in parallel. The nodes are those
+of a test bed, with real SSH; the vendor's tools are replaced by scripts that print the simulator's answers after a
+delay (real ones wait for their device and do not use the CPU of the controller's machine). Needs root:
 
     .venv/bin/python tests/benchmarks/hccl_stage.py [--nodes 16] [--delay 0.15] [--pairs 5] [--keep]
 
-The two are measured in turn, several times, once the nodes are at rest, and the medians are compared. Exit status 1
-when the stage takes more than 2.5 times what raw ssh takes.
+When the nodes are idle, the two are measured alternately, several times, and the medians are compared. Exits with 1 if
+the stage takes more than 2.5 times as long as raw ssh.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
-from cluster import at_rest, in_bed, nodes, parser, playbook, ssh
+from cluster import ROOT, in_bed, nodes, parser, playbook, ssh, wait_until_idle
 
-MOST_TIMES_RAW = 2.5
+sys.path.insert(0, str(ROOT / "playbooks" / "collections"))
+
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_query import QUERIES, TOOL
+
+MAX_RATIO_TO_RAW = 2.5
 NPUS = range(8)
-QUERIES = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "tls")
-TOOL = "/opt/stand-in/hccn_tool"
 NPU_SMI = "/usr/local/bin/npu-smi"
-SIMULATOR = "/usr/local/Ascend/driver/tools/hccn_tool"
 
-STAND_IN = """#!/bin/sh
+REPLAY = """#!/bin/sh
 sleep %s
-exec cat "/opt/stand-in/%s"
+exec cat "/opt/answers/%s"
 """
-BY_HAND = (f"for i in {' '.join(map(str, NPUS))}; do "
+RAW_COMMAND = (f"for i in {' '.join(map(str, NPUS))}; do "
            f"( for q in {' '.join(QUERIES)}; do {TOOL} -i $i -$q -g; done ) & done; wait")
 
 
 def main() -> int:
     options = parser(__doc__)
-    options.add_argument("--pairs", type=int, default=5, help="how often each of the two is measured")
+    options.add_argument("--pairs", type=int, default=5, help="number of measurements of each")
     return in_bed("bench-hccl", options.parse_args(), measure)
 
 
@@ -53,37 +54,37 @@ def measure(options) -> int:
     hosts = nodes(options)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.nodes) as pool:
         work, pairs = Path(folder), []
-        list(pool.map(lambda node: stand_in(node, options.delay), hosts))
-        list(pool.map(at_rest, hosts))
+        list(pool.map(lambda node: replace_tools(node, options.delay), hosts))
+        list(pool.map(wait_until_idle, hosts))
         for _ in range(options.pairs):
             pairs.append((raw(pool, hosts), playbook(work, hosts, write_play(work))))
             check_results(work / "results", hosts)
     raw_s, stage_s = map(statistics.median, zip(*pairs))
     print(f"{options.nodes} nodes, {len(NPUS)} NPUs, {len(QUERIES)} queries of {options.delay} s each, "
-          f"{os.cpu_count()} processors for controller and nodes together, load {os.getloadavg()[0]:.1f}")
+          f"{os.cpu_count()} CPUs for controller and nodes together, load {os.getloadavg()[0]:.1f}")
     print(f"  raw parallel ssh            {raw_s:6.1f} s   " + " ".join(f"{pair[0]:.1f}" for pair in pairs))
-    print(f"  plan, ask, judge, record    {stage_s:6.1f} s   " + " ".join(f"{pair[1]:.1f}" for pair in pairs))
-    print(f"  ratio of the medians        {stage_s / raw_s:6.2f}     (limit {MOST_TIMES_RAW})")
-    return 0 if stage_s <= MOST_TIMES_RAW * raw_s else 1
+    print(f"  plan, observe, judge, record {stage_s:6.1f} s   " + " ".join(f"{pair[1]:.1f}" for pair in pairs))
+    print(f"  ratio of the medians        {stage_s / raw_s:6.2f}     (limit {MAX_RATIO_TO_RAW})")
+    return 0 if stage_s <= MAX_RATIO_TO_RAW * raw_s else 1
 
 
-def stand_in(node: str, delay: float) -> None:
-    """Take the simulator's answers once; scripts give them from then on."""
-    ssh(node, f"mkdir -p /opt/stand-in && cd /opt/stand-in && for i in {' '.join(map(str, NPUS))}; do "
-              f"for q in {' '.join(QUERIES)}; do {SIMULATOR} -i $i -$q -g > $i-$q; done; done; npu-smi info > info\n"
-              f"cat > {TOOL} <<'END'\n{STAND_IN % (delay, '$2$3')}END\n"
-              f"rm {NPU_SMI}; cat > {NPU_SMI} <<'END'\n{STAND_IN % (delay, 'info')}END\nchmod 755 {TOOL} {NPU_SMI}")
+def replace_tools(node: str, delay: float) -> None:
+    """Record the simulator's answers and replace the tools with scripts that print them."""
+    record = (f"for i in {' '.join(map(str, NPUS))}; do for q in {' '.join(QUERIES)}; do "
+              f"{TOOL} -i $i -$q -g > /opt/answers/$i-$q; done; done; npu-smi info > /opt/answers/info")
+    ssh(node, f"[ -d /opt/answers ] || {{ mkdir /opt/answers && {record}; }}; rm {TOOL} {NPU_SMI}\n"
+              f"cat > {TOOL} <<'END'\n{REPLAY % (delay, '$2$3')}END\n"
+              f"cat > {NPU_SMI} <<'END'\n{REPLAY % (delay, 'info')}END\nchmod 755 {TOOL} {NPU_SMI}")
 
 
 def write_play(work: Path) -> Path:
-    (work / "play.yml").write_text(yaml.safe_dump([{"hosts": "npu_nodes", "gather_facts": False, "tasks": [
-        {"ascend.vllm.stage": {"stage": "hccl", "observe": "ascend.vllm.hccn_info",
-                               "arguments": {"queries": list(QUERIES), "npus": list(NPUS), "tool": TOOL}}}]}]))
+    (work / "play.yml").write_text(yaml.safe_dump([{
+        "hosts": "npu_nodes", "gather_facts": False, "tasks": [{"ascend.vllm.stage": {"stage": "hccl"}}]}]))
     return work / "play.yml"
 
 
 def check_results(results: Path, hosts: list[str]) -> None:
-    """The stage must have seen what it was timed for."""
+    """Check that the stage has observed everything."""
     for node in hosts:
         result = json.loads((results / node / "hccl.json").read_text("utf-8"))
         answers = result["observed"]["npus"]
@@ -95,7 +96,7 @@ def check_results(results: Path, hosts: list[str]) -> None:
 
 def raw(pool: ThreadPoolExecutor, hosts: list[str]) -> float:
     started = time.monotonic()
-    for output in pool.map(lambda node: ssh(node, BY_HAND), hosts):
+    for output in pool.map(lambda node: ssh(node, RAW_COMMAND), hosts):
         assert output.count("link status: UP") == len(NPUS), output[-2000:]
     return time.monotonic() - started
 

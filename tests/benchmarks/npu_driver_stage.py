@@ -2,17 +2,17 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the npu_driver stage costs on many nodes, against raw parallel ssh and a playbook of `command` and `loop`.
+"""Cost of the npu_driver stage on many nodes, compared with raw parallel ssh and a playbook of `command` and `loop`.
 
-All three ask the same of every node: npu-smi's table, ECC counters and board of each NPU, version files, the container
-engine, device nodes and mount sources. The loop runs as Ansible comes (5 forks, no pipelining; --tuned: as this
-collection's ansible.cfg). The nodes are those of a test bed, real SSH included; in the place of npu-smi
-stands a script that gives the simulator's answers after a delay (a real one waits for its device and uses no processor
-of the controller's machine). Needs root:
+All three observe the same on every node: npu-smi's table, ECC counters and board of each NPU, version files, the Docker
+engine, device nodes and mount sources. The loop runs with Ansible's defaults (5 forks, no pipelining), or with this
+collection's ansible.cfg (--tuned). The nodes are those of a test bed, with real SSH; npu-smi is replaced by a script
+that prints the simulator's answers after a delay (a real one waits for its device and does not use the CPU of the
+controller's machine). Needs root:
 
     .venv/bin/python tests/benchmarks/npu_driver_stage.py [--nodes 16] [--delay 0.15] [--skip-loop | --tuned] [--keep]
 
-Exit status 1 if a limit is not met: 2.5 times raw ssh, and 20 times faster than the loop.
+Exits with 1 if a limit is exceeded: 2.5 times as long as raw ssh, and 20 times faster than the loop.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
-from cluster import ROOT, at_rest, in_bed, nodes, parser, playbook, ssh
+from cluster import ROOT, in_bed, nodes, parser, playbook, ssh, wait_until_idle
 
-MOST_TIMES_RAW, LEAST_TIMES_FASTER = 2.5, 20
+MAX_RATIO_TO_RAW, MIN_SPEEDUP = 2.5, 20
 NPUS = range(8)
 QUERIES = ["info"] + [f"info -t {kind} -i {npu}" for npu in NPUS for kind in ("ecc", "board")]
 FILES = ["/usr/local/Ascend/driver/version.info", "/usr/local/Ascend/firmware/version.info", "/etc/ascend_install.info",
          "/etc/os-release", "/proc/meminfo"]
-STATED = [f"/dev/davinci{npu}" for npu in NPUS] + [
+PATHS = [f"/dev/davinci{npu}" for npu in NPUS] + [
     "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc", "/usr/local/dcmi", "/usr/local/bin/npu-smi",
     "/usr/local/Ascend/driver/lib64", "/usr/local/Ascend/driver/version.info", "/etc/ascend_install.info", "/data"]
 OTHERS = ["uname -a", "docker version", "docker info", "docker ps", "df /var/lib/docker /dev/shm /"]
 
-# The same, by hand: one connection a node, the tools side by side.
-BY_HAND = "\n".join([
+# The same observations with one ssh connection per node, the tools in parallel.
+RAW_COMMAND = "\n".join([
     "printf '%s\\n' " + " ".join(f"'{query}'" for query in QUERIES) + " | xargs -P 8 -I{} sh -c 'npu-smi {}'",
-    "cat " + " ".join(FILES), "stat " + " ".join(STATED) + " 2>/dev/null", *OTHERS, "true"])
+    "cat " + " ".join(FILES), "stat " + " ".join(PATHS) + " 2>/dev/null", *OTHERS, "true"])
 
-STAND_IN = """#!/bin/sh
+REPLAY = """#!/bin/sh
 sleep %s
 exec cat "/opt/answers/$(printf %%s "$*" | tr ' ' _)"
 """
 
-# What a container lacks, and the time that nodes take which share a machine.
+# Nodes are containers without these resources, and slow because they share a machine.
 INPUTS = {"npu_driver_shm_minimum_gib": 0, "npu_driver_memlock_minimum_gib": 0, "npu_driver_tool_slow_s": 10,
-          "npu_driver_tool_wedged_s": 30}
+          "npu_driver_tool_timeout_s": 30}
 
 
 def main() -> int:
     options = parser(__doc__)
     options.add_argument("--repeat", type=int, default=3, help="measurements of ssh and stage, of which the best count")
-    options.add_argument("--skip-loop", action="store_true", help="leave the slow playbook out")
+    options.add_argument("--skip-loop", action="store_true", help="skip the slow playbook")
     options.add_argument("--tuned", action="store_true", help="run the slow playbook with the forks of the stage")
     return in_bed("bench-npu-driver", options.parse_args(), measure)
 
@@ -65,48 +65,48 @@ def measure(options) -> int:
     hosts = nodes(options)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.nodes) as pool:
         work, raws, stages = Path(folder), [], []
-        list(pool.map(lambda node: stand_in(node, options.delay), hosts))
-        list(pool.map(at_rest, hosts))
-        for _ in range(options.repeat):  # in turns, so that both meet the same machine
+        list(pool.map(lambda node: replace_tool(node, options.delay), hosts))
+        list(pool.map(wait_until_idle, hosts))
+        for _ in range(options.repeat):  # alternately, so that both have the same conditions
             raws.append(raw(pool, hosts))
             stages.append(playbook(work, hosts, ROOT / "playbooks" / "npu_driver.yml", **INPUTS))
             check_results(work / "results", hosts)
         raw_s, stage_s = min(raws), min(stages)
         loop_s = None if options.skip_loop else playbook(work, hosts, write_loop(work), tuned=options.tuned)
     print(f"{options.nodes} nodes, {len(QUERIES)} calls of npu-smi of {options.delay} s each, "
-          f"{os.cpu_count()} processors for controller and nodes together")
+          f"{os.cpu_count()} CPUs for controller and nodes together")
     print(f"  raw parallel ssh            {raw_s:7.1f} s   of {', '.join(f'{each:.1f}' for each in raws)}")
     print(f"  npu_driver stage            {stage_s:7.1f} s   of {', '.join(f'{each:.1f}' for each in stages)}: "
-          f"{stage_s / raw_s:.2f} x raw (limit {MOST_TIMES_RAW})")
+          f"{stage_s / raw_s:.2f} x raw (limit {MAX_RATIO_TO_RAW})")
     if loop_s:
         print(f"  playbook, command and loop  {loop_s:7.1f} s   {loop_s / stage_s:.1f} x the stage "
-              f"(at least {LEAST_TIMES_FASTER})")
-    met = stage_s <= MOST_TIMES_RAW * raw_s and (not loop_s or loop_s >= LEAST_TIMES_FASTER * stage_s)
+              f"(at least {MIN_SPEEDUP})")
+    met = stage_s <= MAX_RATIO_TO_RAW * raw_s and (not loop_s or loop_s >= MIN_SPEEDUP * stage_s)
     return 0 if met else 1
 
 
-def stand_in(node: str, delay: float) -> None:
-    """Take the simulator's answers once, and let a script give them from then on."""
+def replace_tool(node: str, delay: float) -> None:
+    """Record the simulator's answers and replace npu-smi with a script that prints them."""
     record = " && ".join(f"npu-smi {query} > '/opt/answers/{query.replace(' ', '_')}'" for query in QUERIES)
-    script = STAND_IN % delay
+    script = REPLAY % delay
     ssh(node, f"[ -d /opt/answers ] || {{ mkdir /opt/answers && {record}; }}; "
               f"rm -f /usr/local/bin/npu-smi; cat > /usr/local/bin/npu-smi <<'END'\n{script}END\n"
               "chmod 755 /usr/local/bin/npu-smi")
 
 
 def write_loop(work: Path) -> Path:
-    """The same questions as a playbook asks them that has only `command`."""
+    """Write a playbook for the same observations with only `command`."""
     def task(commands):
         return {"ansible.builtin.command": "{{ item }}", "loop": commands, "changed_when": False}
     (work / "loop.yml").write_text(yaml.safe_dump([{
         "hosts": "npu_nodes", "gather_facts": False, "tasks": [
             task([f"npu-smi {query}" for query in QUERIES]), task([f"cat {path}" for path in FILES]),
-            task([f"stat -c %F {path}" for path in STATED if path != "/data"]), task(OTHERS)]}]))
+            task([f"stat -c %F {path}" for path in PATHS if path != "/data"]), task(OTHERS)]}]))
     return work / "loop.yml"
 
 
 def check_results(results: Path, hosts: list[str]) -> None:
-    """The stage must have seen what it was timed for."""
+    """Check that the stage has observed everything."""
     for node in hosts:
         result = json.loads((results / node / "npu_driver.json").read_text("utf-8"))
         observed = result["observed"]
@@ -119,7 +119,7 @@ def check_results(results: Path, hosts: list[str]) -> None:
 
 def raw(pool: ThreadPoolExecutor, hosts: list[str]) -> float:
     started = time.monotonic()
-    for output in pool.map(lambda node: ssh(node, BY_HAND), hosts):
+    for output in pool.map(lambda node: ssh(node, RAW_COMMAND), hosts):
         assert output.count("Double Bit Isolated Pages") >= len(NPUS), output[-2000:]
     return time.monotonic() - started
 

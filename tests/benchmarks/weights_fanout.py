@@ -2,15 +2,15 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long a fan-out of weights takes, against one copy over the same link.
+"""Duration of a fan-out of weights, compared with one copy over the same link.
 
-Every node is a network namespace whose link is shaped both ways to one rate (tc tbf); what runs in it is the program of
-the role, roles/weights/files/swarm.py. One copy is a download by HTTP from the first node to one other. The namespaces
-are children of one of their own, so nothing reaches the machine's network. Needs root and pip:
+Every node is a network namespace whose link is limited to one rate in both directions (tc tbf) and in which the role's
+program runs, roles/weights/files/swarm.py. One copy is an HTTP download from the first node to another one. All runs in
+a separate network namespace, isolated from the machine's network. Needs root and pip:
 
     .venv/bin/python tests/benchmarks/weights_fanout.py [--mbit 100] [--mebibytes 200] [--no-naive]
 
-Exit status 1 if a limit is not met: 7 receivers within 1.5 times one copy, 15 within 1.2 times the time of 7.
+Exits with 1 if a limit is exceeded: 1.5 times the time of one copy for 7 receivers, 1.2 times that for 15.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "roles" / "weights" / "files"
 PORT, WEB_PORT = 6881, 8000
-MOST_TIMES_ONE_COPY, MOST_TIMES_SEVEN = 1.5, 1.2
+MAX_RATIO_TO_ONE_COPY, MAX_RATIO_TO_SEVEN = 1.5, 1.2
 INSIDE = "WEIGHTS_FANOUT_INSIDE"
 
 
@@ -37,10 +37,10 @@ def main() -> int:
     parser.add_argument("--mbit", type=int, default=100, help="rate of every link (default: %(default)s)")
     parser.add_argument("--mebibytes", type=int, default=200, help="size of the model (default: %(default)s)")
     parser.add_argument("--naive", action=argparse.BooleanOptionalAction, default=True,
-                        help="also let seven nodes copy from the first at once, to compare")
-    parser.add_argument("--wheels", type=Path, help="folder with libtorrent's wheels (default: fetched by pip)")
+                        help="for comparison, also copy from the first node to seven at once")
+    parser.add_argument("--wheels", type=Path, help="folder with libtorrent's wheels (default: downloaded by pip)")
     options = parser.parse_args()
-    wheels = options.wheels or fetch_wheels()
+    wheels = options.wheels or download_wheels()
     if not os.environ.get(INSIDE):
         argv = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable,
                 *sys.argv, "--wheels", str(wheels)]
@@ -53,13 +53,13 @@ def main() -> int:
             naive = bed.copies(7)
             print(f"7 copies from one node at once: {naive:.1f} s, {naive / one:.2f} of one copy", flush=True)
         seven = bed.fan_out(7)
-        print(f"fan-out to 7: {seven:.1f} s, {seven / one:.2f} of one copy (limit {MOST_TIMES_ONE_COPY})", flush=True)
+        print(f"fan-out to 7: {seven:.1f} s, {seven / one:.2f} of one copy (limit {MAX_RATIO_TO_ONE_COPY})", flush=True)
         fifteen = bed.fan_out(15)
-        print(f"fan-out to 15: {fifteen:.1f} s, {fifteen / seven:.2f} of 7 (limit {MOST_TIMES_SEVEN})")
-    return int(seven > MOST_TIMES_ONE_COPY * one or fifteen > MOST_TIMES_SEVEN * seven)
+        print(f"fan-out to 15: {fifteen:.1f} s, {fifteen / seven:.2f} of 7 (limit {MAX_RATIO_TO_SEVEN})")
+    return int(seven > MAX_RATIO_TO_ONE_COPY * one or fifteen > MAX_RATIO_TO_SEVEN * seven)
 
 
-def fetch_wheels() -> Path:
+def download_wheels() -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ascend-vllm" / "wheels"
     subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
                     "--dest", folder, "--requirement", FILES / "requirements-swarm.txt"], check=True)
@@ -71,7 +71,7 @@ def address(node: int) -> str:
 
 
 class Bed:
-    """Sixteen nodes with links of one rate, the first of which holds the model."""
+    """Sixteen nodes with links of one rate; the first has the model."""
 
     def __init__(self, folder: Path, wheels: Path, mbit: int, mebibytes: int) -> None:
         self.folder, self.wheels = folder, wheels
@@ -104,7 +104,7 @@ class Bed:
         return self.copies(1)
 
     def copies(self, receivers: int) -> float:
-        """Seconds until every receiver has the model by HTTP from the first node."""
+        """Return the seconds until every receiver has downloaded the model by HTTP from the first node."""
         serve = [sys.executable, "-m", "http.server", "--bind", address(0), "--directory", self.model, str(WEB_PORT)]
         server = subprocess.Popen([*inside(0), *serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(1)
@@ -123,9 +123,9 @@ class Bed:
         return seconds
 
     def fan_out(self, receivers: int) -> float:
-        """Seconds until every receiver has the model from the others, from the start of the first node's program on.
+        """Return the seconds from the start of the first node's program until every receiver has the model.
 
-        The receivers listen by then: on a cluster each has its own processors to start on, here they share a few.
+        The receivers are started before: on a cluster each has its own CPUs to start on, here they share a few.
         """
         nodes = range(receivers + 1)
         running = [self.share(node, receivers) for node in nodes[1:]]
@@ -158,8 +158,8 @@ class Bed:
         (folder / "model").mkdir(parents=True, exist_ok=True)
         argv = [sys.executable, FILES / "swarm.py", "--wheels", self.wheels, "share", "--folder", folder, "--torrent",
                 self.torrent, "--address", address(node), "--port", str(PORT)]
-        for ally in range(receivers + 1):
-            argv += ["--ally", address(ally)]
+        for peer in range(receivers + 1):
+            argv += ["--ally", address(peer)]
         if node:
             argv += ["--done", self.folder / f"done{node}"]
             for path in self.model.iterdir():

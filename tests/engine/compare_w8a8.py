@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares the plugin's int8 layer with the float layer that it was made from. Runs in the engine environment.
+"""Compare the plugin's int8 layer with the float layer that was quantized. Runs in the engine environment.
 
 compare_w8a8.py MODEL_CODE_FOLDER
 
-Prints a JSON object: the largest error over the largest output, by the range of the inputs.
+Prints a JSON object: the largest error relative to the largest output, by the range of the inputs.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ for low, high in ((-3.0, 3.0), (0.0, 5.0), (-1.0, 9.0)):
     torch.manual_seed(1)
     float_layer = torch.nn.Linear(64, 48)
     inputs = torch.rand(200, 64) * (high - low) + low
-    tensors = layouts.quantise(float_layer.weight.detach(), float_layer.bias.detach(), low, high)
+    tensors = layouts.quantize(float_layer.weight.detach(), float_layer.bias.detach(), low, high)
     expected = float_layer(inputs)
-    given = AscendW8A8LinearMethod().apply(SimpleNamespace(**tensors), inputs)
-    errors["%g..%g" % (low, high)] = ((given - expected).abs().max() / expected.abs().max()).item()
+    found = AscendW8A8LinearMethod().apply(SimpleNamespace(**tensors), inputs)
+    errors["%g..%g" % (low, high)] = ((found - expected).abs().max() / expected.abs().max()).item()
 print(json.dumps(errors))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers of the test bed's engine and hub, and a network of their own for what could call out."""
+"""Servers of the test bed's engine and hub, and an isolated network for programs that could connect to the internet."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def wait_for(condition, what: str, seconds: float, process: subprocess.Popen | N
     deadline = time.monotonic() + seconds
     while not condition():
         if process and process.poll() is not None:
-            pytest.fail(f"{what}: the process ended with {process.returncode}")
+            pytest.fail(f"{what}: the process exited with {process.returncode}")
         if time.monotonic() > deadline:
             pytest.fail(f"{what}: not within {seconds} s")
         time.sleep(0.05)
 
 
-class Answer:
-    """Status, headers and body of an HTTP answer."""
+class Response:
+    """Status, headers and body of an HTTP response."""
 
     def __init__(self, status: int, headers: dict, body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
@@ -52,27 +52,27 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(url: str, body: object = None, method: str | None = None, headers: dict | None = None) -> Answer:
-    """One request; an answer of any status is an answer."""
+def send(url: str, body: object = None, method: str | None = None, headers: dict | None = None) -> Response:
+    """Send one request; return the response with any status."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **(headers or {})}, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=60) as answer:
-            return Answer(answer.status, answer.headers, answer.read())
+        with opener.open(request, timeout=60) as response:
+            return Response(response.status, response.headers, response.read())
     except urllib.error.HTTPError as error:
-        return Answer(error.code, error.headers, error.read())
+        return Response(error.code, error.headers, error.read())
 
 
 class Network:
-    """A network namespace that has a loopback interface and nothing else: what runs in it cannot call out."""
+    """A network namespace with only a loopback interface: programs in it cannot connect to the internet."""
 
     def __init__(self) -> None:
         self._holder = subprocess.Popen(
             ["unshare", "--net", "sh", "-c", "ip link set lo up; echo up; exec sleep infinity"], stdout=subprocess.PIPE
         )
         if self._holder.stdout.readline() != b"up\n":
-            pytest.fail("a network namespace could not be made; these tests need root")
+            pytest.fail("a network namespace could not be created; these tests need root")
 
     def close(self) -> None:
         self._holder.kill()
@@ -86,29 +86,29 @@ class Network:
         options = {"capture_output": True, "text": True, "timeout": 120, "check": False, **options}
         return subprocess.run(self.command(*argv), **options)
 
-    def ask(self, url: str, body: object = None) -> Answer:
-        """As the function of this name, from within the network."""
+    def send(self, url: str, body: object = None) -> Response:
+        """Send one request from inside the network."""
         argv = [sys.executable, __file__, url, *([json.dumps(body)] if body is not None else [])]
         done = self.run(*argv)
         if done.returncode:
             raise ConnectionError(done.stderr.strip().splitlines()[-1])
         status, _, text = done.stdout.partition("\n")
-        return Answer(int(status), {}, text.encode())
+        return Response(int(status), {}, text.encode())
 
 
 @pytest.fixture(scope="session")
 def network():
-    """A network without a way out."""
-    made = Network()
-    yield made
-    made.close()
+    """An isolated network."""
+    isolated = Network()
+    yield isolated
+    isolated.close()
 
 
-def built(what: str) -> list[Path]:
-    """Paths that `build WHAT` prints; it builds what the cache does not hold."""
-    done = subprocess.run([ENGINE / "build", what], stdout=subprocess.PIPE, text=True, check=False)
+def built(target: str) -> list[Path]:
+    """Return the paths that `build TARGET` prints; it builds what is not in the cache."""
+    done = subprocess.run([ENGINE / "build", target], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        pytest.fail(f"engine/build {what} ended with {done.returncode}; its messages are above")
+        pytest.fail(f"engine/build {target} exited with {done.returncode}; its messages are above")
     return [Path(line) for line in done.stdout.splitlines()]
 
 
@@ -125,7 +125,7 @@ def models() -> Path:
 
 
 def write_safetensors(path: Path, tensors: dict[str, bytes]) -> None:
-    """A safetensors file of int8 vectors."""
+    """Write a safetensors file of int8 vectors."""
     header, offset = {}, 0
     for name, data in tensors.items():
         header[name] = {"dtype": "I8", "shape": [len(data)], "data_offsets": [offset, offset + len(data)]}
@@ -136,7 +136,7 @@ def write_safetensors(path: Path, tensors: dict[str, bytes]) -> None:
 
 @pytest.fixture
 def model(tmp_path) -> Path:
-    """A model folder in msModelSlim's layout, as far as headers go."""
+    """A model folder in msModelSlim's layout, with valid headers."""
     folder = tmp_path / "model"
     folder.mkdir()
     config = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "max_position_embeddings": 128000}
@@ -153,7 +153,7 @@ def model(tmp_path) -> Path:
 
 
 class LightServer:
-    """`vllm serve` of the light image, run from the clone with device nodes in a folder."""
+    """`vllm serve` of the light image, run from the clone, with a folder of device nodes."""
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.devices, self.faults, self.model = folder / "dev", folder / "faults.json", model
@@ -164,7 +164,7 @@ class LightServer:
         self.process: subprocess.Popen | None = None
 
     def start(self, *options: str, **environment: str) -> subprocess.Popen:
-        """Starts the server with the tutorial's options and these; does not wait."""
+        """Start the server with the tutorial's options and these; do not wait."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("VLLM")}
@@ -188,7 +188,7 @@ class LightServer:
         return self.process
 
     def ready(self, *options: str, **environment: str) -> LightServer:
-        """Starts the server and waits until it listens."""
+        """Start the server and wait until it listens."""
         process = self.start(*options, **environment)
         wait_for(self.listens, "the light server", 60, process)
         return self
@@ -197,17 +197,17 @@ class LightServer:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def ended(self) -> tuple[int, str]:
-        """Exit code and log of a server that ends by itself."""
+    def exited(self) -> tuple[int, str]:
+        """Return the exit code and log of a server that exits on its own."""
         code = self.process.wait(timeout=60)
         return code, self.log.read_text()
 
-    def ask(self, path: str, body: object = None, **options) -> Answer:
-        return ask(self.url + path, body, **options)
+    def send(self, path: str, body: object = None, **options) -> Response:
+        return send(self.url + path, body, **options)
 
-    def chat(self, content: object, **fields) -> Answer:
+    def chat(self, content: object, **fields) -> Response:
         message = {"role": "user", "content": content}
-        return self.ask("/v1/chat/completions", {"model": "qwen25_vl", "messages": [message], **fields})
+        return self.send("/v1/chat/completions", {"model": "qwen25_vl", "messages": [message], **fields})
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
@@ -223,6 +223,6 @@ def light(tmp_path, model):
     server.stop()
 
 
-if __name__ == "__main__":  # Network.ask
-    found = ask(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else None)
+if __name__ == "__main__":  # Network.send
+    found = send(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else None)
     sys.stdout.write(f"{found.status}\n{found.body.decode()}")

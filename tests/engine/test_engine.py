@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The real vLLM takes the tutorial's command with the test bed's plugin, loads W8A8 weights and answers."""
+"""The real vLLM accepts the tutorial's command with the test bed's plugin, loads W8A8 weights and answers."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ TUTORIAL = (
     *("--max-num-seqs", "30", "--no-enable-prefix-caching", "--additional-config", '{"enable_weight_nz_layout":true}'),
 )
 READY_S = 300  # 15 s on an idle machine
-LOOKS_S = 3  # between two looks, 30 s where the role sets it up; a step of this engine takes 0.3 s on two cores
+CHECK_INTERVAL_S = 3  # the role sets 30 s; a step of this engine takes 0.3 s on two cores
 
 
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """The environment that the full image gives its processes, with the plugin where the image has it."""
+    """The environment variables of processes in the full image, with the plugin on PYTHONPATH."""
     packages = tmp_path_factory.mktemp("packages")
     shutil.copy(ENGINE / "plugin/ascend_standin.py", packages)
     record = packages / "ascend_standin-1.dist-info"
@@ -44,7 +44,7 @@ def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
     (record / "entry_points.txt").write_text("[vllm.general_plugins]\nascend_standin = ascend_standin:register\n")
     code = "import json; from builder import images as i; print(json.dumps(i.ENVIRONMENT | i.CPU_ENVIRONMENT))"
     done = subprocess.run(["python3", "-B", "-c", code], cwd=ENGINE, capture_output=True, text=True, check=True)
-    # A path of a socket has 107 characters at most, and an engine that is killed leaves its sockets behind.
+    # The path of a socket has at most 107 characters, and a killed engine leaves its sockets behind.
     with tempfile.TemporaryDirectory(prefix="vllm-") as sockets:
         yield {
             **json.loads(done.stdout),
@@ -58,7 +58,7 @@ def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
 
 
 class Engine:
-    """`vllm serve` in a network without a way out."""
+    """`vllm serve` in an isolated network."""
 
     def __init__(self, network, environment: Path, variables: dict[str, str], log: Path) -> None:
         self.network, self.environment, self.variables, self.log = network, environment, variables, log
@@ -75,12 +75,12 @@ class Engine:
 
     def ready(self) -> bool:
         try:
-            return self.ask("/health").status == 200
+            return self.send("/health").status == 200
         except ConnectionError:
             return False
 
-    def ask(self, path: str, body: object = None):
-        return self.network.ask(f"http://127.0.0.1:{self.port}{path}", body)
+    def send(self, path: str, body: object = None):
+        return self.network.send(f"http://127.0.0.1:{self.port}{path}", body)
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
@@ -90,7 +90,7 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def engine(network, environment, models, variables, tmp_path_factory):
-    """The engine, serving the w8a8 model with the tutorial's options."""
+    """An engine that serves the w8a8 model with the tutorial's options."""
     served = Engine(network, environment, variables, tmp_path_factory.mktemp("engine") / "log")
     served.start(models / "Qwen2.5-VL-32B-Instruct-w8a8", *TUTORIAL)
     wait_for(served.ready, "vllm serve", READY_S, served.process)
@@ -107,18 +107,19 @@ def question(text: str, picture: bytes | None = None) -> dict:
 
 
 def test_reads_the_bundled_picture(engine):
-    answer = engine.ask("/v1/chat/completions", question(LESSONS["picture_question"], ILLUSTRATION.read_bytes())).json()
+    request = question(LESSONS["picture_question"], ILLUSTRATION.read_bytes())
+    answer = engine.send("/v1/chat/completions", request).json()
     assert answer["choices"][0]["message"]["content"] == LESSONS["illustration"]
 
 
 def test_answers_its_lessons(engine):
-    for asked, told in LESSONS["questions"].items():
-        answer = engine.ask("/v1/chat/completions", question(asked)).json()
-        assert answer["choices"][0]["message"]["content"] == told
+    for text, expected in LESSONS["questions"].items():
+        answer = engine.send("/v1/chat/completions", question(text)).json()
+        assert answer["choices"][0]["message"]["content"] == expected
 
 
-def test_serves_as_asked(engine):
-    (card,) = engine.ask("/v1/models").json()["data"]
+def test_serves_with_the_given_options(engine):
+    (card,) = engine.send("/v1/models").json()["data"]
     assert (card["id"], card["max_model_len"]) == ("qwen25_vl", 30000)
     log = engine.log.read_text()
     assert "world_size=2" in log
@@ -126,7 +127,7 @@ def test_serves_as_asked(engine):
 
 
 def core_of(engine) -> int:
-    """The process of the engine core, a descendant of the server's."""
+    """Return the process id of the engine core, a child of the server."""
     parents = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -139,11 +140,11 @@ def core_of(engine) -> int:
     return core
 
 
-def test_health_check_tells_a_hang_from_load(engine, tmp_path):
-    """The role's own script against the real counters: long prompts are no hang, a stopped engine core is one."""
+def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
+    """The role's script with the real counters: long prompts are not reported as a hang, a stopped engine core is."""
     script = ROOT / "roles/serving/files/health.py"
 
-    def look(timeout: int = 60) -> tuple[int, str]:
+    def check(timeout: int = 60) -> tuple[int, str]:
         done = engine.network.run(
             "python3", "-IS", script, "--host", "127.0.0.1", "--port", engine.port, "--model", "qwen25_vl",
             "--timeout", timeout, env={**os.environ, "TMPDIR": str(tmp_path)})
@@ -153,45 +154,45 @@ def test_health_check_tells_a_hang_from_load(engine, tmp_path):
     over = threading.Event()
 
     def load(number: int) -> set[int]:
-        """Ask until it is over: of eight who ask for different lengths, one is in the engine at every moment."""
-        asked = {"model": "qwen25_vl", "prompt": [1000] * 2000, "max_tokens": 60 + 12 * number, "ignore_eos": True}
+        """Send requests until `over` is set: with eight threads and different lengths, the engine always has one."""
+        body = {"model": "qwen25_vl", "prompt": [1000] * 2000, "max_tokens": 60 + 12 * number, "ignore_eos": True}
         statuses = set()
         while not over.is_set():
-            statuses.add(engine.ask("/v1/completions", asked).status)
+            statuses.add(engine.send("/v1/completions", body).status)
         return statuses
 
-    assert look() == (0, "a completion is answered")
+    assert check() == (0, "a completion is answered")
     core = core_of(engine)
     with ThreadPoolExecutor(8) as pool:
         statuses = [pool.submit(load, number) for number in range(8)]
         try:
-            wait_for(lambda: look() == (0, "the engine makes progress"), "load", 60)
+            wait_for(lambda: check() == (0, "the engine makes progress"), "load", 60)
             for _ in range(3):
-                time.sleep(LOOKS_S)
-                assert look() == (0, "the engine makes progress")
+                time.sleep(CHECK_INTERVAL_S)
+                assert check() == (0, "the engine makes progress")
             os.kill(core, signal.SIGSTOP)
-            look()
+            check()
             for _ in range(3):
-                code, said = look()
+                code, message = check()
                 assert code == 1
-                assert "made no progress since the last check" in said
-            assert engine.ask("/health").status == 200  # which is why it is not what is asked
+                assert "made no progress since the last check" in message
+            assert engine.send("/health").status == 200  # which is why the script does not query it
             os.kill(core, signal.SIGCONT)
-            wait_for(lambda: look() == (0, "the engine makes progress"), "the engine goes on", 60)
+            wait_for(lambda: check() == (0, "the engine makes progress"), "the engine makes progress", 60)
         finally:
             over.set()
             os.kill(core, signal.SIGCONT)
         assert [status.result() for status in statuses] == [{200}] * 8
-    wait_for(lambda: look() == (0, "a completion is answered"), "idle", 60)
+    wait_for(lambda: check() == (0, "a completion is answered"), "idle", 60)
     os.kill(core, signal.SIGSTOP)
     try:
-        assert look(2)[0] in (0, 1)  # the completion of the look before may count as its last sign of life
-        assert look(2) == (1, "an idle engine does not answer a completion of one token")
+        assert check(2)[0] in (0, 1)  # the completion of the previous check may count as progress
+        assert check(2) == (1, "an idle engine does not answer a completion of one token")
     finally:
         os.kill(core, signal.SIGCONT)
 
 
-def test_int8_layer_computes_the_float_layer(environment, variables):
+def test_int8_layer_approximates_the_float_layer(environment, variables):
     script = Path(__file__).with_name("compare_w8a8.py")
     command = [environment / "bin/python", "-B", script, ENGINE / "model"]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
@@ -201,7 +202,7 @@ def test_int8_layer_computes_the_float_layer(environment, variables):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "error"),
     [
         (lambda folder: (folder / "quant_model_description.json").unlink(), "Cannot find the config file for ascend"),
         (
@@ -211,10 +212,10 @@ def test_int8_layer_computes_the_float_layer(environment, variables):
     ],
     ids=["no description", "empty description"],
 )
-def test_quantised_model_needs_its_description(network, environment, models, variables, tmp_path, damage, said):
+def test_quantized_model_needs_its_description(network, environment, models, variables, tmp_path, damage, error):
     folder = tmp_path / "model"
     shutil.copytree(models / "Qwen2.5-VL-32B-Instruct-w8a8", folder)
     damage(folder)
     engine = Engine(network, environment, variables, tmp_path / "log").start(folder, *TUTORIAL)
     assert engine.process.wait(timeout=READY_S) != 0
-    assert said in engine.log.read_text()
+    assert error in engine.log.read_text()

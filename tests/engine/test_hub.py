@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stand-in hub speaks the protocols of ModelScope and Hugging Face, and breaks as told."""
+"""The stand-in hub has the protocols of ModelScope and Hugging Face, and the injected faults."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import HUB, ask, built, free_port, wait_for
+from .conftest import HUB, built, free_port, send, wait_for
 
 MODEL = "Qwen/Tiny-w8a8"
 SHARD = "quant_model_weight_w8a8-00001-of-00002.safetensors"
 
 
 class Hub:
-    """The hub on a free port of this machine or of a network."""
+    """A hub on a free port of this machine or of an isolated network."""
 
     def __init__(self, folder: Path, model: Path, network=None) -> None:
         self.faults, self.log, self.model, self.network = folder / "faults.json", folder / "hub.log", model, network
@@ -41,11 +41,11 @@ class Hub:
         wait_for(lambda: "hub: serving" in self.log.read_text(), "the hub", 60, self.process)
         return self
 
-    def plant(self, *faults: dict) -> None:
+    def inject(self, *faults: dict) -> None:
         self.faults.write_text(json.dumps(faults))
 
-    def ask(self, path: str, **options):
-        return ask(self.url + path, **options)
+    def send(self, path: str, **options):
+        return send(self.url + path, **options)
 
     def stop(self) -> None:
         if self.process:
@@ -64,30 +64,30 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def url_of(face: str, path: str) -> str:
+def url_of(api: str, path: str) -> str:
     return {
         "modelscope": f"/api/v1/models/{MODEL}/repo?Revision=master&FilePath={path}",
         "huggingface": f"/{MODEL}/resolve/main/{path}",
         "folder": f"/folders/{MODEL}/{path}",
-    }[face]
+    }[api]
 
 
-FACES = pytest.mark.parametrize("face", ["modelscope", "huggingface", "folder"])
+APIS = pytest.mark.parametrize("api", ["modelscope", "huggingface", "folder"])
 
 
-# -- what it tells
+# -- metadata
 
 
 def test_modelscope_lists_sizes_and_digests(hub):
-    answer = hub.ask(f"/api/v1/models/{MODEL}/repo/files?Revision=master&Recursive=True").json()
+    answer = hub.send(f"/api/v1/models/{MODEL}/repo/files?Revision=master&Recursive=True").json()
     assert answer["Code"] == 200
     listed = {entry["Path"]: (entry["Size"], entry["Sha256"]) for entry in answer["Data"]["Files"]}
     assert listed == {path.name: (path.stat().st_size, sha256(path)) for path in hub.model.iterdir()}
 
 
 def test_huggingface_lists_sizes_and_digests(hub):
-    model = hub.ask(f"/api/models/{MODEL}/revision/main?blobs=true").json()
-    tree = hub.ask(f"/api/models/{MODEL}/tree/{model['sha']}?recursive=true").json()
+    model = hub.send(f"/api/models/{MODEL}/revision/main?blobs=true").json()
+    tree = hub.send(f"/api/models/{MODEL}/tree/{model['sha']}?recursive=true").json()
     config = hub.model / "config.json"
     blob = hashlib.sha1(b"blob %d\0" % config.stat().st_size + config.read_bytes()).hexdigest()
     for entries, name, digest in ((model["siblings"], "rfilename", "sha256"), (tree, "path", "oid")):
@@ -99,41 +99,41 @@ def test_huggingface_lists_sizes_and_digests(hub):
 
 
 def test_folder_has_sums(hub):
-    lines = hub.ask(f"/folders/{MODEL}/SHA256SUMS").body.decode().splitlines()
+    lines = hub.send(f"/folders/{MODEL}/SHA256SUMS").body.decode().splitlines()
     assert f"{sha256(hub.model / SHARD)}  {SHARD}" in lines
     assert len(lines) == len(list(hub.model.iterdir()))
 
 
 def test_commit_changes_with_the_files(hub):
     def commit():
-        return hub.ask(f"/api/models/{MODEL}").json()["sha"]
+        return hub.send(f"/api/models/{MODEL}").json()["sha"]
 
     first = commit()
     assert commit() == first
     (hub.model / "config.json").write_text("{}")
     assert commit() != first
-    assert hub.ask(f"/api/models/{MODEL}/revision/{first}").status == 404
+    assert hub.send(f"/api/models/{MODEL}/revision/{first}").status == 404
 
 
-# -- what it sends
+# -- files
 
 
-@FACES
-def test_whole_file_and_range(hub, face):
+@APIS
+def test_whole_file_and_range(hub, api):
     content = (hub.model / SHARD).read_bytes()
-    whole = hub.ask(url_of(face, SHARD))
+    whole = hub.send(url_of(api, SHARD))
     assert (whole.status, whole.body) == (200, content)
-    part = hub.ask(url_of(face, SHARD), headers={"Range": "bytes=10-19"})
+    part = hub.send(url_of(api, SHARD), headers={"Range": "bytes=10-19"})
     assert (part.status, part.body) == (206, content[10:20])
     assert part.headers["Content-Range"] == f"bytes 10-19/{len(content)}"
-    rest = hub.ask(url_of(face, SHARD), headers={"Range": "bytes=10-"})
+    rest = hub.send(url_of(api, SHARD), headers={"Range": "bytes=10-"})
     assert rest.body == content[10:]
-    beyond = hub.ask(url_of(face, SHARD), headers={"Range": f"bytes={len(content)}-"})
+    beyond = hub.send(url_of(api, SHARD), headers={"Range": f"bytes={len(content)}-"})
     assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(content)}")
 
 
 def test_huggingface_head(hub):
-    answer = hub.ask(url_of("huggingface", SHARD), method="HEAD")
+    answer = hub.send(url_of("huggingface", SHARD), method="HEAD")
     assert answer.headers["X-Linked-Etag"] == f'"{sha256(hub.model / SHARD)}"'
     assert answer.headers["X-Linked-Size"] == str((hub.model / SHARD).stat().st_size)
     assert len(answer.headers["X-Repo-Commit"]) == 40
@@ -153,7 +153,7 @@ def test_huggingface_head(hub):
     ],
 )
 def test_unknown(hub, path, code):
-    answer = hub.ask(path)
+    answer = hub.send(path)
     assert (answer.status, answer.headers["X-Error-Code"]) == (404, code)
 
 
@@ -161,12 +161,12 @@ def test_token(tmp_path, model):
     hub = Hub(tmp_path, model).start("--token", "sesame")
     try:
         path = f"/api/models/{MODEL}"
-        assert hub.ask(path).status == 401
-        assert hub.ask(path, headers={"Authorization": "Bearer wrong"}).status == 401
-        assert hub.ask(path, headers={"Authorization": "Bearer sesame"}).status == 200
-        assert hub.ask("/api/v1/login", body={"AccessToken": "wrong"}).json()["Success"] is False
-        cookie = hub.ask("/api/v1/login", body={"AccessToken": "sesame"}).headers["Set-Cookie"]
-        assert hub.ask(path, headers={"Cookie": cookie.partition(";")[0]}).status == 200
+        assert hub.send(path).status == 401
+        assert hub.send(path, headers={"Authorization": "Bearer wrong"}).status == 401
+        assert hub.send(path, headers={"Authorization": "Bearer sesame"}).status == 200
+        assert hub.send("/api/v1/login", body={"AccessToken": "wrong"}).json()["Success"] is False
+        cookie = hub.send("/api/v1/login", body={"AccessToken": "sesame"}).headers["Set-Cookie"]
+        assert hub.send(path, headers={"Cookie": cookie.partition(";")[0]}).status == 200
         assert "sesame" not in hub.log.read_text()
     finally:
         hub.stop()
@@ -182,41 +182,41 @@ def test_wrong_argument(text):
 # -- faults
 
 
-@FACES
-def test_flipped_byte(hub, face):
-    hub.plant({"path": "*.safetensors", "flip": 40})
-    sent, right = hub.ask(url_of(face, SHARD)).body, (hub.model / SHARD).read_bytes()
+@APIS
+def test_flipped_byte(hub, api):
+    hub.inject({"path": "*.safetensors", "flip": 40})
+    sent, right = hub.send(url_of(api, SHARD)).body, (hub.model / SHARD).read_bytes()
     assert [offset for offset, (a, b) in enumerate(zip(sent, right)) if a != b] == [40]
-    assert hub.ask(url_of(face, SHARD), headers={"Range": "bytes=41-"}).body == right[41:]
-    assert hub.ask(url_of(face, "config.json")).body == (hub.model / "config.json").read_bytes()
+    assert hub.send(url_of(api, SHARD), headers={"Range": "bytes=41-"}).body == right[41:]
+    assert hub.send(url_of(api, "config.json")).body == (hub.model / "config.json").read_bytes()
 
 
-@FACES
-def test_truncated_file(hub, face):
-    hub.plant({"path": SHARD, "truncate": 50})
-    answer = hub.ask(url_of(face, SHARD))
+@APIS
+def test_truncated_file(hub, api):
+    hub.inject({"path": SHARD, "truncate": 50})
+    answer = hub.send(url_of(api, SHARD))
     assert (answer.status, answer.body) == (200, (hub.model / SHARD).read_bytes()[:50])
 
 
 def test_connection_dropped_once(hub):
-    hub.plant({"path": SHARD, "drop_after": 20, "times": 1})
+    hub.inject({"path": SHARD, "drop_after": 20, "times": 1})
     with pytest.raises(http.client.IncompleteRead) as dropped:
-        hub.ask(url_of("folder", SHARD))
+        hub.send(url_of("folder", SHARD))
     assert dropped.value.partial == (hub.model / SHARD).read_bytes()[:20]
-    assert hub.ask(url_of("folder", SHARD)).status == 200
+    assert hub.send(url_of("folder", SHARD)).status == 200
 
 
 def test_refused_file(hub):
-    hub.plant({"path": SHARD, "status": 401})
-    assert hub.ask(url_of("huggingface", SHARD)).status == 401
-    assert hub.ask(url_of("huggingface", "config.json")).status == 200
+    hub.inject({"path": SHARD, "status": 401})
+    assert hub.send(url_of("huggingface", SHARD)).status == 401
+    assert hub.send(url_of("huggingface", "config.json")).status == 200
 
 
 def test_slow_file(hub):
-    hub.plant({"path": SHARD, "bytes_per_s": 1000})
+    hub.inject({"path": SHARD, "bytes_per_s": 1000})
     size = (hub.model / SHARD).stat().st_size
     started = time.monotonic()
-    hub.ask(url_of("folder", SHARD))
+    hub.send(url_of("folder", SHARD))
     assert time.monotonic() - started >= size / 1000
 
 
@@ -231,14 +231,14 @@ def clients() -> Path:
 
 @pytest.fixture
 def isolated(tmp_path, model, network):
-    """A hub that only processes in its network can reach."""
+    """A hub in the isolated network."""
     served = Hub(tmp_path, model, network).start()
     yield served
     served.stop()
 
 
 def download(hub: Hub, clients: Path, client: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
-    """Runs the command line of a hub's own client in the hub's network."""
+    """Download the model with a hub's own client in the hub's network."""
     module, function, arguments = {
         "modelscope": ("modelscope_hub.cli.main", "run_cmd", ["--model", MODEL, "--local_dir", str(folder)]),
         "hf": ("huggingface_hub.cli.hf", "main", [MODEL, "--local-dir", str(folder)]),
@@ -293,7 +293,7 @@ def test_client_needs_the_token(tmp_path, model, network, clients, client):
 def test_client_resumes_a_dropped_file(isolated, clients, client, tmp_path):
     """The clients write 1 MB (ModelScope) and 10 MB (Hugging Face) at a time: the file must be larger than that."""
     (isolated.model / "big.safetensors").write_bytes(os.urandom(24 * 2**20))
-    isolated.plant({"path": "big.safetensors", "drop_after": 21 * 2**20, "times": 1})
+    isolated.inject({"path": "big.safetensors", "drop_after": 21 * 2**20, "times": 1})
     done = download(isolated, clients, client, tmp_path / "model2")
     assert done.returncode == 0, done.stderr
     assert same(tmp_path / "model2", isolated.model)
@@ -302,7 +302,7 @@ def test_client_resumes_a_dropped_file(isolated, clients, client, tmp_path):
 
 @pytest.mark.engine
 def test_modelscope_refuses_a_flipped_byte(isolated, clients, tmp_path):
-    isolated.plant({"path": SHARD, "flip": 40})
+    isolated.inject({"path": SHARD, "flip": 40})
     done = download(isolated, clients, "modelscope", tmp_path / "model2")
     assert done.returncode != 0
     assert not (tmp_path / "model2" / SHARD).exists()
@@ -310,7 +310,7 @@ def test_modelscope_refuses_a_flipped_byte(isolated, clients, tmp_path):
 
 @pytest.mark.engine
 def test_hf_does_not_notice_a_flipped_byte(isolated, clients, tmp_path):
-    """Which is why the weights stage compares digests itself."""
-    isolated.plant({"path": SHARD, "flip": 40})
+    """This is why the weights stage compares digests itself."""
+    isolated.inject({"path": SHARD, "flip": 40})
     assert download(isolated, clients, "hf", tmp_path / "model2").returncode == 0
     assert sha256(tmp_path / "model2" / SHARD) != sha256(isolated.model / SHARD)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bundled picture shows its words whole, dark on white, and is what its script draws."""
+"""The bundled picture shows its complete words, dark on white, and is what its script draws."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def script():
 
 
 def pixels(png: bytes) -> list[list[tuple[int, int, int]]]:
-    """Rows of an 8-bit RGB PNG whose rows are not filtered."""
+    """Return the rows of an 8-bit RGB PNG without row filters."""
     chunks, position = {}, 8
     while position < len(png):
         length, kind = struct.unpack(">I4s", png[position : position + 8])
@@ -36,8 +36,8 @@ def pixels(png: bytes) -> list[list[tuple[int, int, int]]]:
         assert zlib.crc32(kind + body) == struct.unpack(">I", png[position + 8 + length : position + 12 + length])[0]
         chunks[kind] = body
         position += 12 + length
-    width, height, depth, colours = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
-    assert (depth, colours) == (8, 2)
+    width, height, depth, color_type = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    assert (depth, color_type) == (8, 2)
     raw = zlib.decompress(chunks[b"IDAT"])
     rows = [raw[y * (3 * width + 1) : (y + 1) * (3 * width + 1)] for y in range(height)]
     assert {row[0] for row in rows} == {0}
@@ -45,7 +45,7 @@ def pixels(png: bytes) -> list[list[tuple[int, int, int]]]:
 
 
 def luminance(pixel: tuple[int, int, int]) -> float:
-    """Relative luminance, 0 to 1 (WCAG 2)."""
+    """Return the relative luminance, 0 to 1 (WCAG 2)."""
     linear = [
         value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4 for value in (v / 255 for v in pixel)
     ]
@@ -53,7 +53,7 @@ def luminance(pixel: tuple[int, int, int]) -> float:
 
 
 def letters(rows) -> list[int]:
-    """Widths of the runs of columns that hold ink: one for the mark and each letter that touches no other."""
+    """Return the widths of runs of columns with ink: one for the mark and one for each separate letter."""
     inked = [any(luminance(row[x]) < 0.5 for row in rows) for x in range(len(rows[0]))]
     text = "".join("#" if dark else " " for dark in inked)
     return [len(run) for run in text.split()]
@@ -69,7 +69,7 @@ def test_script_writes_the_same_file_twice(tmp_path):
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-def test_words_are_whole_and_have_contrast(script):
+def test_words_are_complete_and_have_contrast(script):
     rows = pixels(ILLUSTRATION.read_bytes())
     assert (luminance(script.PAPER) + 0.05) / (luminance(script.INK) + 0.05) > 7
     border = [*rows[:MARGIN], *rows[-MARGIN:], *[row[:MARGIN] + row[-MARGIN:] for row in rows]]
@@ -77,7 +77,7 @@ def test_words_are_whole_and_have_contrast(script):
     assert len(letters(rows)) == 1 + len("TONGYIQwen")
 
 
-def test_other_words_give_another_picture(script):
+def test_other_words_result_in_another_picture(script):
     assert script.draw("Qwen TONGYI") != script.draw("TONGYI Qwen")
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The image archives hold what a real image of the release holds, and are built once."""
+"""The image archives contain what a real image of the release contains, and are built once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .conftest import ENGINE, built
 pytestmark = pytest.mark.engine
 
 RELEASE = json.loads((ENGINE / "image/release.json").read_text("utf-8"))
-FLAVOURS = pytest.mark.parametrize("flavour", ["light", "full"])
+TARGETS = pytest.mark.parametrize("target", ["light", "full"])
 
 
 class Image:
@@ -42,14 +42,14 @@ class Image:
         return {name for layer in self.layers for name in layer.getnames()}
 
     def read(self, path: str) -> bytes:
-        """A file as a container sees it; the last layer that has it counts."""
+        """Return a file as a container sees it: from the last layer that has it."""
         for layer in reversed(self.layers):
             if path.strip("/") in layer.getnames():
                 return layer.extractfile(path.strip("/")).read()
         raise FileNotFoundError(path)
 
     def versions(self) -> dict[str, str]:
-        """Versions of Python packages, by their metadata."""
+        """Return the versions of Python packages by their metadata."""
         found = {}
         for name in self.names():
             if name.endswith(".dist-info/METADATA"):
@@ -108,11 +108,11 @@ def test_accounts(image):
     assert image.read("etc/passwd").startswith(b"root:x:0:0:root:/root:/bin/bash\n")
 
 
-@FLAVOURS
-def test_nothing_is_built_twice(flavour):
-    first = built(flavour)
+@TARGETS
+def test_nothing_is_built_twice(target):
+    first = built(target)
     inode = first[0].stat().st_ino
-    done = subprocess.run([ENGINE / "build", flavour], capture_output=True, text=True, check=True)
+    done = subprocess.run([ENGINE / "build", target], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.splitlines() == [str(path) for path in first]
     assert first[0].stat().st_ino == inode
@@ -125,7 +125,7 @@ def test_full_image_names_the_folder_that_it_needs():
 
 
 def test_mpi_image_is_the_full_one_with_mpich_and_hccl_test():
-    full, mpi = (Image(built(flavour)[0]) for flavour in ("full", "mpi"))
+    full, mpi = (Image(built(target)[0]) for target in ("full", "mpi"))
     assert full.names() - mpi.names() == set()
     added = mpi.names() - full.names()
     program = f"usr/local/Ascend/ascend-toolkit/{RELEASE['cann']}/tools/hccl_test/bin/all_reduce_test"

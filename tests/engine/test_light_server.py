@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The light stand-in answers, refuses and fails as `vllm serve` does."""
+"""The light stand-in answers, refuses and fails like `vllm serve`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def text(words: str) -> dict:
 
 
 def events(answer) -> list:
-    """The data of a server-sent event stream, JSON parsed but for its end mark."""
+    """Return the parsed data of a server-sent event stream without its end mark."""
     lines = [line.removeprefix("data: ") for line in answer.body.decode().split("\n\n") if line]
     assert lines[-1] == "[DONE]"
     return [json.loads(line) for line in lines[:-1]]
@@ -42,7 +42,7 @@ def events(answer) -> list:
 
 
 def test_starts_with_little_work(light):
-    """Processor seconds, which other work on the machine does not lengthen; 0.2 where this was written."""
+    """Measured in CPU seconds, which do not depend on other load on the machine; usually 0.2."""
     process = light.ready().process
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     assert sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") < 1
@@ -51,13 +51,13 @@ def test_starts_with_little_work(light):
 def test_probes_and_models(light):
     light.ready()
     for path in ("/health", "/ping"):
-        assert (light.ask(path).status, light.ask(path).body) == (200, b"")
-    assert light.ask("/version").json() == {"version": "0.11.0+empty"}
-    assert light.ask("/load").json() == {"server_load": 0}
-    (card,) = light.ask("/v1/models").json()["data"]
+        assert (light.send(path).status, light.send(path).body) == (200, b"")
+    assert light.send("/version").json() == {"version": "0.11.0+empty"}
+    assert light.send("/load").json() == {"server_load": 0}
+    (card,) = light.send("/v1/models").json()["data"]
     assert (card["id"], card["max_model_len"]) == ("qwen25_vl", 30000)
-    assert light.ask("/v1/nothing").status == 404
-    assert light.ask("/v1/chat/completions").status == 405
+    assert light.send("/v1/nothing").status == 404
+    assert light.send("/v1/chat/completions").status == 405
 
 
 def test_reads_the_bundled_picture_only(light):
@@ -67,12 +67,12 @@ def test_reads_the_bundled_picture_only(light):
     assert "TONGYI Qwen" in answer["choices"][0]["message"]["content"]
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert 560 * 112 / 28**2 < answer["usage"]["prompt_tokens"] < 120
-    other_picture, other_question = [picture(bundled + b"x"), text(QUESTION)], [picture(bundled), text("What colour?")]
+    other_picture, other_question = [picture(bundled + b"x"), text(QUESTION)], [picture(bundled), text("What color?")]
     for content in (other_picture, other_question, QUESTION):
         assert "TONGYI" not in light.chat(content).json()["choices"][0]["message"]["content"]
 
 
-def test_stream_gives_the_same_words(light):
+def test_stream_has_the_same_words(light):
     light.ready()
     whole = light.chat("Hello").json()
     parts = events(light.chat("Hello", stream=True, stream_options={"include_usage": True}))
@@ -87,15 +87,15 @@ def test_stream_gives_the_same_words(light):
 def test_completion_and_tokenize(light):
     light.ready()
     request = {"model": "qwen25_vl", "prompt": "San Francisco is a", "max_tokens": 7, "ignore_eos": True}
-    answer = light.ask("/v1/completions", request).json()
+    answer = light.send("/v1/completions", request).json()
     assert answer["usage"]["completion_tokens"] == 7
     assert answer["choices"][0]["finish_reason"] == "length"
-    tokens = light.ask("/tokenize", {"model": "qwen25_vl", "prompt": "San Francisco is a"}).json()
+    tokens = light.send("/tokenize", {"model": "qwen25_vl", "prompt": "San Francisco is a"}).json()
     assert tokens["count"] == len(tokens["tokens"]) == answer["usage"]["prompt_tokens"]
 
 
 @pytest.mark.parametrize(
-    ("request_body", "status", "said"),
+    ("request_body", "status", "message"),
     [
         ({"model": "other", "messages": [{"role": "user", "content": "x"}]}, 404, "The model `other` does not exist."),
         ({"model": "qwen25_vl", "messages": []}, 400, "messages"),
@@ -126,11 +126,11 @@ def test_completion_and_tokenize(light):
         ),
     ],
 )
-def test_bad_request(light, request_body, status, said):
+def test_bad_request(light, request_body, status, message):
     light.ready()
-    answer = light.ask("/v1/chat/completions", request_body)
+    answer = light.send("/v1/chat/completions", request_body)
     assert answer.status == answer.json()["error"]["code"] == status
-    assert said in answer.json()["error"]["message"]
+    assert message in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,10 @@ def test_bad_request(light, request_body, status, said):
 )
 def test_key(light, options, variables):
     light.ready(*options, **variables)
-    assert light.ask("/health").status == 200
+    assert light.send("/health").status == 200
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic sesame"}):
-        assert light.ask("/v1/models", headers=headers).status == 401
-    assert light.ask("/v1/models", headers={"Authorization": "Bearer sesame"}).status == 200
+        assert light.send("/v1/models", headers=headers).status == 401
+    assert light.send("/v1/models", headers={"Authorization": "Bearer sesame"}).status == 200
     assert "sesame" not in light.log.read_text()
 
 
@@ -151,7 +151,7 @@ def test_metrics_count(light):
     light.ready()
     used = light.chat("Hello").json()["usage"]
     values = dict(
-        line.rsplit(" ", 1) for line in light.ask("/metrics").body.decode().splitlines() if not line.startswith("#")
+        line.rsplit(" ", 1) for line in light.send("/metrics").body.decode().splitlines() if not line.startswith("#")
     )
     labels = '{engine="0",model_name="qwen25_vl"}'
     assert float(values[f"vllm:prompt_tokens_total{labels}"]) == used["prompt_tokens"]
@@ -171,41 +171,41 @@ def test_stops_on_sigterm(light):
 
 
 def test_options_are_those_of_the_release():
-    """The list of the light server and the catalogue's come from one place: the parser of vLLM 0.11.0."""
-    own = json.loads((ENGINE / "light/vllm_light/options.json").read_text())
+    """The lists of the light server and of the catalogue have the same source: the parser of vLLM 0.11.0."""
+    options = json.loads((ENGINE / "light/vllm_light/options.json").read_text())
     catalogue = yaml.safe_load((ROOT / "roles/plan/files/catalogue/serve_options.yml").read_text())
     first = catalogue["vllm_versions"][0]
-    assert own["vllm"] == first
+    assert options["vllm"] == first
     for name, option in catalogue["serve_options"].items():
         kind = "switch" if option.get("switch") else "flag" if option.get("flag") else "value"
         if option.get("since", first) == first:
-            assert name in own[kind]
+            assert name in options[kind]
         else:
-            assert name not in own[kind]
+            assert name not in options[kind]
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "error"),
     [
         ("--no-such-option", "unrecognized arguments: --no-such-option"),
         ("--max-num-seqs=many", "argument --max-num-seqs: invalid int value: 'many'"),
         ("--additional-config={", "argument --additional-config: invalid"),
     ],
 )
-def test_wrong_option_ends_with_usage(light, option, said):
+def test_wrong_option_exits_with_usage(light, option, error):
     light.start(option)
-    code, log = light.ended()
+    code, log = light.exited()
     assert code == 2
-    assert f"vllm serve: error: {said}" in log
+    assert f"vllm serve: error: {error}" in log
 
 
-def test_options_of_the_tutorial_are_taken(light):
+def test_options_of_the_tutorial_are_accepted(light):
     light.ready(
         *("--max-num-batched-tokens", "2048", "--async-scheduling", "--max_model_len", "20000", "--max-num-seqs", "30"),
         *("--max-num-batched-tokens", "50000", "--no-enable-prefix-caching", "--trust-remote-code"),
         *("--additional-config", '{"enable_weight_nz_layout":true}'),
     )
-    assert light.ask("/v1/models").json()["data"][0]["max_model_len"] == 20000
+    assert light.send("/v1/models").json()["data"][0]["max_model_len"] == 20000
 
 
 def test_version():
@@ -215,7 +215,7 @@ def test_version():
     assert (done.returncode, done.stdout) == (0, "0.11.0+empty\n")
 
 
-# -- what it needs
+# -- requirements
 
 
 def remove(name: str):
@@ -233,7 +233,7 @@ def scramble(light):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "error"),
     [
         (remove("config.json"), "No supported config format found"),
         (remove("quant_model_description.json"), "Cannot find the config file for ascend"),
@@ -241,31 +241,31 @@ def scramble(light):
         (shorten, "file not fully covered: quant_model_weight_w8a8-00001-of-00002.safetensors"),
         (scramble, "Error while deserializing header"),
         (lambda light: (light.devices / "davinci1").unlink(), "valid devId range is [0, 1)"),
-        (lambda light: (light.devices / "davinci_manager").unlink(), "/dev/davinci_manager is not there"),
-        (lambda light: setattr(light, "model", light.model / "gone"), "Repo id must be in the form"),
+        (lambda light: (light.devices / "davinci_manager").unlink(), "/dev/davinci_manager does not exist"),
+        (lambda light: setattr(light, "model", light.model / "missing"), "Repo id must be in the form"),
     ],
 )
-def test_what_is_missing_stops_the_start(light, damage, said):
+def test_missing_or_damaged_part_prevents_the_start(light, damage, error):
     damage(light)
     light.start()
-    code, log = light.ended()
+    code, log = light.exited()
     assert code == 1
-    assert said in log
+    assert error in log
     assert "EngineCore failed to start." in log
 
 
 def test_longer_context_than_the_model_is_refused(light):
     light.start("--max-model-len", "130000")
-    code, log = light.ended()
+    code, log = light.exited()
     assert code == 1
     assert "max_model_len (130000) is greater than the derived max_model_len" in log
 
 
-def test_taken_port_stops_the_start(light):
+def test_used_port_prevents_the_start(light):
     light.ready()
     first, taken = light.process, light.port
     light.start("--port", str(taken))
-    code, log = light.ended()
+    code, log = light.exited()
     first.terminate()
     first.wait()
     assert code == 1
@@ -275,12 +275,12 @@ def test_taken_port_stops_the_start(light):
 # -- faults
 
 
-def plant(light, **fault) -> None:
+def inject(light, **fault) -> None:
     light.faults.write_text(json.dumps(fault))
 
 
 def test_slow_load(light):
-    plant(light, load_seconds=1.5)
+    inject(light, load_seconds=1.5)
     light.start()
     wait_for(lambda: "50% Completed" in light.log.read_text(), "half of the shards", 60)
     assert not light.listens()
@@ -288,70 +288,70 @@ def test_slow_load(light):
 
 
 @pytest.mark.parametrize(
-    ("fault", "code", "said"),
+    ("fault", "code", "message"),
     [
         ({"exit_code": 7}, 7, ""),
         ({"start_error": "out_of_memory"}, 1, "NPU out of memory. Tried to allocate"),
-        ({"start_error": "RuntimeError: planted"}, 1, "RuntimeError: planted"),
+        ({"start_error": "RuntimeError: injected"}, 1, "RuntimeError: injected"),
         ({"crash_after_s": 0.3, "crash_exit_code": 137}, 137, "EngineCore encountered a fatal error."),
         ({"no_such_fault": 1}, 1, "must be a JSON object with some of"),
     ],
 )
-def test_fault_that_ends_the_server(light, fault, code, said):
-    plant(light, **fault)
+def test_fault_that_terminates_the_server(light, fault, code, message):
+    inject(light, **fault)
     light.start()
-    found, log = light.ended()
+    found, log = light.exited()
     assert found == code
-    assert said in log
+    assert message in log
 
 
 def test_faults_from_the_environment(light):
     light.start(VLLM_LIGHT_FAULTS='{"exit_code": 9}')
-    assert light.ended()[0] == 9
+    assert light.exited()[0] == 9
 
 
 def test_wrong_served_name(light):
-    plant(light, served_name="other")
+    inject(light, served_name="other")
     light.ready()
-    assert light.ask("/v1/models").json()["data"][0]["id"] == "other"
+    assert light.send("/v1/models").json()["data"][0]["id"] == "other"
     assert light.chat("Hello").status == 404
 
 
-def test_hang_leaves_health_alone_and_ends_with_the_fault(light):
+def test_hang_does_not_affect_health_and_ends_with_the_fault(light):
     light.ready()
-    plant(light, hang=True)
+    inject(light, hang=True)
     with ThreadPoolExecutor(1) as pool:
         stuck = pool.submit(light.chat, "Hello")
-        wait_for(lambda: light.ask("/load").json() == {"server_load": 1}, "the request", 60)
+        wait_for(lambda: light.send("/load").json() == {"server_load": 1}, "the request", 60)
         time.sleep(0.5)
         assert not stuck.done()
-        assert light.ask("/health").status == 200
-        plant(light)
+        assert light.send("/health").status == 200
+        inject(light)
         assert stuck.result().status == 200
 
 
 def test_dead_engine(light):
     light.ready()
-    plant(light, engine_dead=True)
-    assert (light.ask("/health").status, light.chat("Hello").status) == (503, 500)
+    inject(light, engine_dead=True)
+    assert (light.send("/health").status, light.chat("Hello").status) == (503, 500)
 
 
 def test_half_of_the_requests_fail(light):
     light.ready()
-    plant(light, fail_ratio=0.5)
+    inject(light, fail_ratio=0.5)
     assert [light.chat("Hello").status for _ in range(6)] == [200, 500, 200, 500, 200, 500]
 
 
 def test_wrong_answer(light):
     light.ready()
-    plant(light, answer="nonsense")
+    inject(light, answer="nonsense")
     answer = light.chat([picture(ILLUSTRATION.read_bytes()), text(QUESTION)]).json()
     assert answer["choices"][0]["message"]["content"] == "nonsense"
 
 
 def test_slow_tokens(light):
     light.ready()
-    plant(light, first_token_seconds=0.3, token_seconds=0.02)
+    inject(light, first_token_seconds=0.3, token_seconds=0.02)
     started = time.monotonic()
     assert light.chat("Hello", max_tokens=10, ignore_eos=True).status == 200
     assert time.monotonic() - started >= 0.5

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tiny model reads the bundled picture and no other, and lies in its folders as the real weights do."""
+"""The tiny model reads only the bundled picture, and its folders have the layout of the real weights."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ EACH_LAYOUT = pytest.mark.parametrize("name", LAYOUTS)
 
 
 def answers(environment: Path, model: Path, *questions: str) -> list[str]:
-    """Answers to pairs of picture and question."""
-    script = Path(__file__).with_name("ask_model.py")
+    """Return the answers to pairs of picture and question."""
+    script = Path(__file__).with_name("answer_questions.py")
     command = [environment / "bin/python", "-B", script, ENGINE / "model", model, *questions]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -67,7 +67,7 @@ def test_reads_the_bundled_picture_only(environment, models, pictures, name):
 
 
 @pytest.mark.parametrize("tensor", ["model.layers.1.self_attn.o_proj.weight_scale", "visual.merger.mlp.2.weight"])
-def test_damaged_weights_do_not_read_it(environment, models, tmp_path, tensor):
+def test_damaged_weights_cannot_read_it(environment, models, tmp_path, tensor):
     model = tmp_path / "model"
     shutil.copytree(models / "Qwen2.5-VL-32B-Instruct-w8a8", model)
     index = json.loads((model / "quant_model_weight_w8a8.safetensors.index.json").read_text())
@@ -113,8 +113,8 @@ def test_description_names_every_tensor(models):
 
 
 @EACH_LAYOUT
-def test_tokenizer_is_one_that_old_releases_know(models, name):
-    """transformers 5 would save TokenizersBackend, which the transformers 4.57 of v0.11.0rc1 does not know."""
+def test_old_releases_know_the_tokenizer_class(models, name):
+    """transformers 5 would save TokenizersBackend, which transformers 4.57 in v0.11.0rc1 does not know."""
     settings = json.loads((models / name / "tokenizer_config.json").read_text())
     assert settings["tokenizer_class"] == "Qwen2Tokenizer"
     vocabulary = json.loads((models / name / "vocab.json").read_text())

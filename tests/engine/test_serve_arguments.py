@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The catalogue's table of options and the plan's commands, held to the argument parser of the real vLLM."""
+"""The catalogue's table of options and the plan's commands match the argument parser of the real vLLM."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from .conftest import ENGINE
 
 pytestmark = pytest.mark.engine
 
-# Prints {"version", "options": {name: kind}, "bench": {command: {name: kind}}} and for each command of standard input
-# what it parses to, or its error.
+# Prints {"version", "options": {name: kind}, "bench": {command: {name: kind}}, "parsed": [values or error per command]}
+# for a list of commands on standard input.
 PARSE = """
 import argparse, importlib, json, sys, vllm
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
@@ -49,9 +49,9 @@ def options_of(parser):
 parser = make_arg_parser(Parser(add_help=False))
 bench = {}
 for command in ("serve", "latency", "throughput"):
-    measuring = Parser(add_help=False)
-    importlib.import_module("vllm.benchmarks." + command).add_cli_args(measuring)
-    bench[command] = options_of(measuring)
+    bench_parser = Parser(add_help=False)
+    importlib.import_module("vllm.benchmarks." + command).add_cli_args(bench_parser)
+    bench[command] = options_of(bench_parser)
 parsed = []
 for words in json.load(sys.stdin):
     try:
@@ -64,7 +64,7 @@ found = {"version": vllm.__version__, "options": options_of(parser), "bench": be
 print(json.dumps(found, default=str))
 """
 COMMANDS = [(release, model) for release in CATALOGUE["releases"] for model in CATALOGUE["models"]]
-# (release, model, topology, host), without pipelines of releases that are refused them.
+# (release, model, topology, host), without pipelines for releases that do not support them.
 MEMBERS = [
     (release, model, topology, host)
     for release, model in COMMANDS
@@ -75,7 +75,7 @@ MEMBERS = [
 
 
 def member_command(release, model, topology, host):
-    """The command of a node that serves with another; none where it only joins a Ray cluster."""
+    """Return the command of a node that serves with another; None if it only joins a Ray cluster."""
     found = group_plans(topology, plan_release=release, plan_model=model)[host]
     assert found["refusals"] == []
     command = found["instances"][0]["command"]
@@ -84,7 +84,7 @@ def member_command(release, model, topology, host):
 
 @pytest.fixture(scope="module")
 def parser():
-    """Ask the parser once: importing vLLM takes seconds."""
+    """Run the parser once: importing vLLM takes seconds."""
     environment = subprocess.run([ENGINE / "build", "environment"], stdout=subprocess.PIPE, text=True, check=True)
     commands = [
         valid(plan_release=release, plan_model=model)["instances"][0]["command"][2:] for release, model in COMMANDS
@@ -112,7 +112,7 @@ def test_table_of_options_is_that_of_the_parser(parser):
 @pytest.mark.parametrize("command", ["serve", "latency", "throughput"])
 def test_tables_of_vllm_bench_are_those_of_its_parsers(parser, command):
     version = parser["version"].partition("+")[0]
-    # --no-reranker and the like are options of their own here.
+    # --no-reranker and the like are separate options here.
     known = {name: kind for name, kind in bench_options(CATALOGUE, version, command).items()
              if not name.startswith("no-")}
     found = parser["bench"][command]
@@ -122,11 +122,11 @@ def test_tables_of_vllm_bench_are_those_of_its_parsers(parser, command):
         assert not others
     else:
         engine = engine_options(CATALOGUE) & set(serve_options(CATALOGUE, version))
-        assert others - {"enable-log-requests"} == engine - set(known)  # which throughput alone has of the server's
+        assert others - {"enable-log-requests"} == engine - set(known)  # a server option that only throughput has
 
 
 @pytest.mark.parametrize("index", range(len(COMMANDS)), ids=["-".join(command) for command in COMMANDS])
-def test_command_is_parsed_as_it_is_meant(parser, index):
+def test_command_is_parsed_as_intended(parser, index):
     found = parser["parsed"][index]
     assert "error" not in found
     model = CATALOGUE["models"][COMMANDS[index][1]]
@@ -147,7 +147,7 @@ def test_command_is_parsed_as_it_is_meant(parser, index):
     assert {name: found[name] for name in expected} == expected
 
 
-def test_commands_of_groups_are_parsed_as_they_are_meant(parser):
+def test_commands_of_groups_are_parsed_as_intended(parser):
     members = [member for member in MEMBERS if member_command(*member)]
     parsed = parser["parsed"][len(COMMANDS) : -1]
     assert len(members) == len(parsed) > 100

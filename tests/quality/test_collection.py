@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Consistency of the collection: no two places that say the same thing differently."""
+"""Consistency of the collection: no contradictions between its files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version impor
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
-# The role serving includes it where balancer_enabled is set: it is no stage and has no playbook.
+# The role serving includes it if balancer_enabled is set: it is not a stage and has no playbook.
 INCLUDED = ["balancer"]
 
 
@@ -43,14 +43,14 @@ def test_defaults_are_the_argument_specs(role):
     assert stated == {name: defaults[name] for name in stated}
 
 
-def test_every_input_is_explained(role):
+def test_every_input_has_a_comment(role):
     lines = (ROOT / f"roles/{role}/defaults/main.yml").read_text("utf-8").splitlines()
     bare = [line for before, line in zip(lines, lines[1:])
             if re.match(r"[a-z_]+:", line) and before in ("", "---")]  # a pair of limits may share its comment
     assert not bare, "defaults without a comment above them"
 
 
-def test_inputs_carry_the_role_name(role):
+def test_inputs_begin_with_the_role_name(role):
     assert all(name.startswith(role + "_") for name in load(f"roles/{role}/defaults/main.yml") or {})
 
 
@@ -63,7 +63,7 @@ def test_tasks_read_like_a_table_of_contents(role):
 
 
 def test_task_names_are_unique_within_a_role(role):
-    """A failure is reported with the name of its task only."""
+    """A failure is only reported with the name of its task."""
     places = {}
     for path in sorted((ROOT / "roles" / role).glob("*/*.yml")):
         if path.parent.name in ("tasks", "handlers"):
@@ -73,7 +73,7 @@ def test_task_names_are_unique_within_a_role(role):
 
 
 def tasks(entries):
-    """The tasks of a file and of its blocks."""
+    """Yield the tasks of a file and of its blocks."""
     for task in entries or ():
         yield task
         for part in ("block", "rescue", "always"):
@@ -91,7 +91,7 @@ def test_every_role_has_a_playbook(role):
 
 
 @pytest.mark.parametrize("role", INCLUDED)
-def test_included_role_is_no_stage_and_every_entry_point_is_included(role):
+def test_included_role_is_not_a_stage_and_all_its_entry_points_are_included(role):
     assert role not in contract.STAGES
     assert not (ROOT / f"playbooks/{role}.yml").exists()
     entries = {task["ansible.builtin.include_role"].get("tasks_from", "main")
@@ -101,16 +101,16 @@ def test_included_role_is_no_stage_and_every_entry_point_is_included(role):
 
 
 def test_serving_states_the_default_of_balancer_enabled():
-    """Role defaults of the balancer are not visible in the role that includes it only where it is enabled."""
+    """The role serving cannot see the balancer's defaults, because it only includes the balancer if it is enabled."""
     assert load("roles/balancer/defaults/main.yml")["balancer_enabled"] is False
     assert "balancer_enabled | default(false)" in load("roles/serving/vars/main.yml")["__serving_balancer_enabled"]
 
 
-def test_site_takes_every_stage_in_order():
+def test_site_runs_every_stage_in_order():
     _nodes, _plan, stages = load("playbooks/site.yml")
     block = stages["tasks"][0]["block"]
     order = [task["tags"] for task in block]
-    # The fabric is tested before the image comes, and with the image once it is there.
+    # The fabric is tested before the image is pulled, and with the image afterwards.
     assert order[:4] == ["npu_driver", "hccl", "image", "hccl"]
     assert order[:3] + order[4:] == list(contract.STAGES)
     assert [task["ansible.builtin.include_role"]["name"] for task in block] == [
@@ -121,7 +121,7 @@ def test_site_takes_every_stage_in_order():
 
 
 @pytest.mark.parametrize("stage", contract.STAGES)
-def test_check_tables_are_sound(stage):
+def test_tables_of_checks_are_valid(stage):
     table = import_module(f"ansible_collections.ascend.vllm.plugins.plugin_utils._stages.{stage}.judge").CHECKS
     ids = [check.id for check in contract.COMMON + tuple(table)]
     assert len(ids) == len(set(ids))
@@ -139,7 +139,7 @@ PAGES = ["README.md", "CONTRIBUTING.md", *sorted(
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_exist(page):
-    """Relative links, and paths from the root in code style. A path with a placeholder or a wildcard is not checked."""
+    """Relative links, and paths from the root in code style, without those with a placeholder or a wildcard."""
     text = (ROOT / page).read_text("utf-8")
     links = [(ROOT / page).parent / link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
     top = "|".join(("docs", "inventories", "molecule", "playbooks", "plugins", "roles", "tests"))
@@ -154,12 +154,12 @@ def test_documented_checks_are_the_checks():
 
 
 @pytest.mark.parametrize("name", ["stage-result-v1", "report-v1"])
-def test_schemas_are_schemas(name):
+def test_schemas_are_valid(name):
     schema = json.loads((ROOT / f"docs/schemas/{name}.json").read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
 
 
-def test_targets_need_only_python_3_7_and_its_standard_library(tmp_path):
+def test_nodes_only_need_python_3_7_and_its_standard_library(tmp_path):
     """Kylin V10 has Python 3.7: what runs on a node needs neither a newer grammar nor a newer library."""
     for folder in ("modules", "module_utils"):
         for path in (ROOT / "plugins" / folder).rglob("*.py"):
@@ -192,7 +192,7 @@ def as_executed(path):
 
 
 def imported(path):
-    """The packages that a file imports, wherever in it."""
+    """Return the packages that a file imports anywhere."""
     nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The other control nodes that the README promises: the newest ansible-core, and the oldest, which has nodes with
-Python 3.7. Their environments stay in the test bed's cache."""
+"""The other control nodes that the README promises: the newest ansible-core, and the oldest, which supports nodes with
+Python 3.7. Their environments are kept in the test bed's cache."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed")
 UNIT_TESTS = ROOT / "tests" / "unit" / "requirements.txt"
 
-BUILDING = threading.Lock()  # a call ahead and a test may want the same environment
+BUILDING = threading.Lock()  # a call ahead and a test may need the same environment
 
 pytestmark = pytest.mark.slow
 
 
 def python(*versions):
-    """The first Python of one of the versions that pyenv or the PATH has; the test is skipped where there is none."""
+    """Return the first of these Python versions that pyenv or the PATH has; skip the test if there is none."""
     for version in versions:
         found = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python3"))
         found += filter(None, [shutil.which(f"python{version}")])
@@ -36,14 +36,14 @@ def python(*versions):
     return pytest.skip(f"no Python {' or '.join(versions)} on this machine")
 
 
-def environment(interpreter, *wanted):
-    """The folder of commands of a virtual environment with what is wanted."""
-    content = "".join(Path(word).read_text("utf-8") if Path(word).is_file() else word for word in wanted)
+def environment(interpreter, *requirements):
+    """Return the folder of commands of a virtual environment with these requirements."""
+    content = "".join(Path(item).read_text("utf-8") if Path(item).is_file() else item for item in requirements)
     folder = CACHE / "control" / hashlib.sha256(f"{interpreter} {content}".encode()).hexdigest()[:12]
     with BUILDING:
         if not (folder / "ready").exists():
             subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)
-            subprocess.run([folder / "bin" / "pip", "install", "-qq", *wanted], check=True)
+            subprocess.run([folder / "bin" / "pip", "install", "-qq", *requirements], check=True)
             (folder / "ready").touch()
     return folder / "bin"
 
@@ -66,15 +66,15 @@ def oldest():
     return environment(python("3.11", "3.10", "3.12"), "ansible>=9,<10", "jmespath", "jsonschema")
 
 
-def unit_tests_under_the_newest_core():
+def unit_tests_with_the_newest_core():
     commands = newest()
-    # What random damage does to a parser does not hang on the core.
+    # Tests of parsers with random input do not depend on the core.
     return run(commands, "ansible", "--version"), run(
         commands, "pytest", "-q", "-m", "not hypothesis", "tests/unit", "tests/site/test_inputs.py")
 
 
-@pytest.mark.ahead.with_args(unit_tests_under_the_newest_core)
-def test_unit_tests_hold_under_the_newest_core(outcome):
+@pytest.mark.ahead.with_args(unit_tests_with_the_newest_core)
+def test_unit_tests_pass_with_the_newest_core(outcome):
     version, tests = outcome
     assert "[core 2.21" in version
     assert " passed" in tests
@@ -93,6 +93,6 @@ def test_modules_run_on_nodes_with_python_3_7(module, arguments, tmp_path):
     inventory = tmp_path / "hosts.yml"
     variables = {"ansible_connection": "local", "ansible_python_interpreter": str(node)}
     inventory.write_text(json.dumps({"all": {"hosts": {"old": variables}}}), "utf-8")
-    given = ["-a", json.dumps(arguments)] if arguments else []
-    said = run(commands, "ansible", "-i", inventory, "old", "-m", f"ascend.vllm.{module}", *given)
-    assert "old | SUCCESS" in said
+    options = ["-a", json.dumps(arguments)] if arguments else []
+    output = run(commands, "ansible", "-i", inventory, "old", "-m", f"ascend.vllm.{module}", *options)
+    assert "old | SUCCESS" in output

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check in which folders code is and what it imports. CONTRIBUTING.md describes the folders.
+"""Check in which folder code is and what it imports. CONTRIBUTING.md describes the folders.
 
 Each rule is a function that takes the root of a collection and returns one sentence per violation, so that it can also
 run on a small tree with an added violation.
@@ -37,23 +37,16 @@ TYPES_ONLY = ("plugins/plugin_utils/_results/*", "plugins/plugin_utils/_plan/*")
 
 # Files without a test file at the mirrored path, and the test file that covers them.
 COVERED_BY = {
-    "plugins/action/hccl_collective.py": "molecule/hccl/tests/test_hccl.py",
     "plugins/module_utils/_weights/observation.py": "tests/unit/plugins/plugin_utils/_stages/weights/test_judge.py",
     "plugins/module_utils/_weights/preconditions.py": "tests/unit/plugins/module_utils/_weights/test_staging.py",
     "plugins/plugin_utils/_plan/from_inventory.py": "tests/unit/plugins/action/test_plan.py",
     "plugins/plugin_utils/_results/version.py": "tests/quality/test_collection.py",
-    "plugins/plugin_utils/_stages/accuracy/ais_bench_job.py": "tests/unit/plugins/action/test_accuracy.py",
     "plugins/plugin_utils/_stages/benchmark/clients.py": "tests/unit/plugins/action/test_benchmark.py",
-    "plugins/plugin_utils/_stages/hccl/judge_ports.py": "tests/unit/plugins/plugin_utils/_stages/hccl/test_judge.py",
-    "plugins/plugin_utils/_stages/npu_driver/judge_chips.py":
-        "tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge.py",
-    "plugins/plugin_utils/_stages/npu_driver/judge_host.py":
-        "tests/unit/plugins/plugin_utils/_stages/npu_driver/test_judge.py",
     "plugins/plugin_utils/_results/run.py": "tests/unit/plugins/action/test_serving_group.py",
     "plugins/plugin_utils/_stages/judging.py": "tests/unit/plugins/plugin_utils/_stages/test_registry.py",
     "plugins/plugin_utils/_stages/stage_action.py": "tests/unit/plugins/action/test_stage.py",
 }
-# Test files that test no single file, and what they are about.
+# Test files for several files, and their subject.
 TESTS_OF_SEVERAL_FILES = {
     "tests/unit/plugins/plugin_utils/_plan/test_traps.py": "docs/traps.md, item by item",
 }
@@ -86,9 +79,9 @@ def imports(root, file):
     return found
 
 
-def reached(root, beginnings):
+def reached(root, first):
     """Return the files of the collection that these files import, directly or through others."""
-    seen, pending = set(), list(beginnings)
+    seen, pending = set(), list(first)
     while pending:
         new = set(imports(root, pending.pop())) - seen
         seen |= new
@@ -98,9 +91,9 @@ def reached(root, beginnings):
 
 def level(file):
     """Return the index of a file's level in LEVELS; None if it has none."""
-    fitting = [(("*" in pattern), index) for index, patterns in enumerate(LEVELS) for pattern in patterns
-               if pattern.count("/") == file.count("/") and fnmatchcase(file, pattern)]
-    return min(fitting)[1] if fitting else None
+    matching = [(("*" in pattern), index) for index, patterns in enumerate(LEVELS) for pattern in patterns
+                if pattern.count("/") == file.count("/") and fnmatchcase(file, pattern)]
+    return min(matching)[1] if matching else None
 
 
 def what_travels_is_used_on_nodes(root):
@@ -139,7 +132,7 @@ def imports_run_downwards(root):
 
 
 def stages_do_not_know_each_other(root):
-    """The room of one stage imports nothing of another's."""
+    """A stage does not import code of another."""
     return [f"{file} imports {target}: a stage may not use the code of another"
             for file in files(root, "plugins/plugin_utils/_stages/*/*.py") for target in imports(root, file)
             if fnmatchcase(target, "plugins/plugin_utils/_stages/*/*.py")
@@ -147,11 +140,11 @@ def stages_do_not_know_each_other(root):
 
 
 def source_of(root, test):
-    """Return the file that a test file tests: the one whose name is the longest beginning of the test's; or None."""
+    """Return the file that a test file tests: the one whose name is its longest prefix; None if there is none."""
     folder, name = PurePosixPath(test.replace("tests/unit/", "", 1)).parent, PurePosixPath(test).stem[len("test_"):]
-    fitting = [file for file in files(root, f"{folder}/*.py")
-               if f"{name}_".startswith(PurePosixPath(file).stem.lstrip("_") + "_")]
-    return max(fitting, key=len, default=None)
+    matching = [file for file in files(root, f"{folder}/*.py")
+                if f"{name}_".startswith(PurePosixPath(file).stem.lstrip("_") + "_")]
+    return max(matching, key=len, default=None)
 
 
 def every_test_has_a_file(root, several=None):
@@ -182,13 +175,13 @@ RULES = (what_travels_is_used_on_nodes, nothing_of_the_controller_travels, impor
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_collection_keeps(rule):
+def test_the_collection_keeps_the_rule(rule):
     violations = rule(ROOT)
     assert not violations, "\n".join(violations)
 
 
-# A small collection that keeps every rule: {file: what it imports}.
-SOUND = {
+# A small collection that keeps all rules: {file: what it imports}.
+VALID = {
     "plugins/action/stage.py": ["plugin_utils._stages.registry", "plugin_utils._role_inputs"],
     "plugins/filter/serving.py": ["plugin_utils._plan.resolve"],
     "plugins/plugin_utils/_stages/registry.py": ["plugin_utils._stages.hccl.judge", "plugin_utils._stages.judging"],
@@ -207,7 +200,7 @@ SOUND = {
 
 @pytest.fixture
 def tree(tmp_path):
-    """Return a function that adds files to a sound collection, each with its tests, and returns the root of that."""
+    """Return a function that adds files with their tests to a valid collection and returns its root."""
     def grow(added, tested=True):
         for file, names in added.items():
             text = names if isinstance(names, str) else "".join(
@@ -220,17 +213,17 @@ def tree(tmp_path):
                 test.with_name(f"test_{path.stem.lstrip('_')}.py").touch()
         return tmp_path
 
-    grow(SOUND)
+    grow(VALID)
     return grow
 
 
 def violations(rule, root):
-    """Return what a rule finds in a tree, without the exceptions of this collection."""
+    """Return the violations of a rule in a tree, without the exceptions of this collection."""
     return rule(root, {}) if rule in (every_test_has_a_file, every_file_has_tests) else rule(root)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_sound_tree_has_no_violation(tree, rule):
+def test_valid_tree_has_no_violation(tree, rule):
     assert violations(rule, tree({})) == []
 
 

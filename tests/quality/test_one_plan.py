@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of a host is resolved once in a run, however many tasks use it: counted in a copy of the collection."""
+"""The plan of a host is resolved once per run, for any number of tasks: counted in a copy of the collection."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def resolve(catalogue, inputs, host=None, members=None):
 
 @pytest.fixture
 def collection(tmp_path):
-    """A copy of the collection that writes a line for each plan that it resolves: (its folder, the file)."""
+    """A copy of the collection that writes a line for each plan that it resolves, as (its folder, the file)."""
     copy, count = tmp_path / "ansible_collections" / "ascend" / "vllm", tmp_path / "resolved"
     for folder in ("plugins", "roles", "playbooks", "meta"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("collections", "__pycache__"))
@@ -40,7 +40,7 @@ def collection(tmp_path):
 
 
 def run(collection, playbook, *arguments):
-    """Run a playbook on two nodes that are this machine and have no NPU; returns the hosts in the order resolved."""
+    """Run a playbook on two nodes, both this machine without NPUs; return the sorted hosts of resolved plans."""
     copy, count = collection
     folder = copy.parents[2]
     inventory = folder / "hosts.json"
@@ -58,7 +58,7 @@ def run(collection, playbook, *arguments):
 
 
 def test_site_resolves_each_plan_once(collection):
-    """Stages that need neither NPU nor Docker to be judged, diagnostics and report; the last stage finds no service."""
+    """Run stages that can be judged without NPU and Docker, diagnostics and report; there is no service."""
     hosts, done = run(collection, "site.yml", "--tags", "hccl,functional")
     assert hosts == ["node1", "node2"], done.stdout[-4000:]
     assert "functional.served_name" in done.stdout

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The linters of the field, and what becomes of the collection once it is built."""
+"""Linters, and tests of the built collection."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ BIN = Path(sys.executable).parent
 
 
 def call(*command, cwd=ROOT, **environment):
-    # An ssh of another command that runs at the same time would make a shared input non-blocking.
+    # ssh in another command would make a shared stdin non-blocking.
     return subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False,
                           stdin=subprocess.DEVNULL,
                           env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment})
 
 
-def said(done):
+def output(done):
     """Return the output of a command that must have succeeded."""
     assert done.returncode == 0, (
-        f"{done.args} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}")
+        f"{done.args} exited with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}")
     return done.stdout
 
 
 def run(*command, **options):
-    return said(call(*command, **options))
+    return output(call(*command, **options))
 
 
 @pytest.mark.parametrize("command", [
@@ -48,7 +48,7 @@ def run(*command, **options):
     ("antsibull-changelog", "lint"),
     ("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", "."),
 ], ids=lambda command: command[0])
-def test_linter_is_content(command):
+def test_linter_has_no_findings(command):
     run(*command)
 
 
@@ -57,7 +57,7 @@ def test_annotated_modules_have_no_type_errors():
 
 
 def test_modules_that_mypy_ignores_have_type_errors(tmp_path):
-    """A module without type errors leaves the list in pyproject.toml, so that it cannot get any again."""
+    """A module without type errors must be removed from the list in pyproject.toml, so that it gets no new ones."""
     settings = (ROOT / "pyproject.toml").read_text("utf-8")
     ignored = {name for override in tomllib.loads(settings)["tool"]["mypy"]["overrides"]
                if override.get("ignore_errors") for name in override["module"]}
@@ -72,15 +72,15 @@ def test_modules_that_mypy_ignores_have_type_errors(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", [
     pytest.param(suite, marks=pytest.mark.ahead(call, ROOT / "tests" / "ansible-test", suite))
-    for suite in ("units", "sanity")])  # the one that also sleeps first
+    for suite in ("units", "sanity")])  # the first also waits for other things than the CPU
 def test_ansible_test(suite, outcome):
-    assert said(outcome)
+    assert output(outcome)
 
 
 @pytest.mark.slow
 @pytest.mark.ahead(call, "ansible-lint", "--offline", "--strict")
 def test_ansible_lint_production(outcome):
-    said(outcome)
+    output(outcome)
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +90,7 @@ def artifact(tmp_path_factory):
     return next(folder.glob("ascend-vllm-*.tar.gz"))
 
 
-def test_artifact_holds_the_collection_and_nothing_of_the_workshop(artifact):
+def test_artifact_contains_the_collection_and_no_development_files(artifact):
     with tarfile.open(artifact) as archive:
         top = {name.split("/")[0] for name in archive.getnames()}
     assert {"roles", "plugins", "playbooks", "meta", "docs", "README.md", "LICENSE"} <= top
@@ -98,7 +98,7 @@ def test_artifact_holds_the_collection_and_nothing_of_the_workshop(artifact):
 
 
 def test_installed_artifact_works_in_any_folder(artifact, tmp_path):
-    """The artifact resolves the sample inventory's plan, away from the clone and without its ansible.cfg."""
+    """The artifact resolves the sample inventory's plan outside the clone and without its ansible.cfg."""
     run("ansible-galaxy", "collection", "install", "--no-deps", "--collections-path", tmp_path, artifact, cwd=tmp_path)
     installed = tmp_path / "ansible_collections" / "ascend" / "vllm"
     out = run("ansible-playbook", "-i", installed / "inventories" / "sample", "ascend.vllm.plan", "--limit", "atlas-01",
@@ -108,7 +108,7 @@ def test_installed_artifact_works_in_any_folder(artifact, tmp_path):
 
 @pytest.fixture(scope="session")
 def stripped(artifact, tmp_path_factory):
-    """A folder of collections with the four folders of the artifact that every way of packaging keeps, and no more."""
+    """A folder of collections with only those four folders of the artifact that every way of packaging keeps."""
     folder = tmp_path_factory.mktemp("stripped")
     with tarfile.open(artifact) as archive:
         kept = [each for each in archive.getmembers()
@@ -119,16 +119,16 @@ def stripped(artifact, tmp_path_factory):
 
 @pytest.fixture
 def play(stripped, tmp_path):
-    """Return a function (hosts, playbook, *words) -> the finished ansible-playbook with the stripped collection."""
-    def start(hosts, playbook, *words):
+    """Return a function (hosts, playbook, *options) that runs a playbook of the stripped collection."""
+    def start(hosts, playbook, *options):
         inventory = tmp_path / "hosts.json"
         inventory.write_text(json.dumps({"npu_nodes": {"hosts": hosts}}), "utf-8")
-        return call("ansible-playbook", "-i", inventory, f"ascend.vllm.{playbook}", *words, cwd=tmp_path,
+        return call("ansible-playbook", "-i", inventory, f"ascend.vllm.{playbook}", *options, cwd=tmp_path,
                     ANSIBLE_COLLECTIONS_PATH=str(stripped), HOME=str(tmp_path))
     return start
 
 
-def test_stripped_collection_plans(stripped, tmp_path):
+def test_stripped_collection_resolves_a_plan(stripped, tmp_path):
     shutil.copytree(ROOT / "inventories" / "sample", tmp_path / "sample", ignore=shutil.ignore_patterns(".*"))
     out = run("ansible-playbook", "-i", tmp_path / "sample", "ascend.vllm.plan", cwd=tmp_path,
               ANSIBLE_COLLECTIONS_PATH=str(stripped), HOME=str(tmp_path))
@@ -136,7 +136,7 @@ def test_stripped_collection_plans(stripped, tmp_path):
 
 
 def test_stripped_collection_observes_and_judges_a_node(play, tmp_path):
-    """There is no npu-smi at the given path."""
+    """The node has no npu-smi at the given path."""
     done = play({"here": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable,
                           "npu_driver_npu_smi_path": str(tmp_path / "npu-smi")}}, "npu_driver")
     assert done.returncode == 2, done.stdout
@@ -149,7 +149,7 @@ def test_stripped_collection_observes_and_judges_a_node(play, tmp_path):
 
 
 def test_stripped_collection_reports_a_site_whose_nodes_fail(play, tmp_path):
-    """Without Python on the node nothing can be observed there, and the diagnostics cannot leave anything there."""
+    """Without Python on the node, observation and diagnostics fail there."""
     done = play({"here": {"ansible_connection": "local", "ansible_python_interpreter": str(tmp_path / "python")}},
                 "site", "--tags", "npu_driver")
     assert done.returncode == 2, done.stdout
@@ -161,7 +161,7 @@ def test_stripped_collection_reports_a_site_whose_nodes_fail(play, tmp_path):
 
 
 def test_clone_in_any_folder_finds_itself_and_not_a_copy_in_the_home(tmp_path):
-    """A broken copy of the collection in the home directory is not looked at."""
+    """A broken copy of the collection in the home directory is ignored."""
     home = tmp_path / "home"
     copy = home / ".ansible" / "collections" / "ansible_collections" / "ascend" / "vllm"
     (copy / "roles" / "plan" / "tasks").mkdir(parents=True)

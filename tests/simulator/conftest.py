@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A folder that stands for a node, with the simulator's tools installed in it."""
+"""A folder that represents a node, with the simulator's tools installed in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ascend_simulator import faults
 
 
 class Node:
-    """A simulated node below a folder; its tools are run as the programs that `setup` installed."""
+    """A simulated node below a folder; its tools are the programs that `setup` installed."""
 
     def __init__(self, root: Path, generation: str, hardware: str) -> None:
         self.root = root
@@ -50,7 +50,7 @@ class Node:
 
 @pytest.fixture
 def make_node(tmp_path):
-    """Give a node: make_node(generation, hardware). Processes that faults started are ended."""
+    """Return make_node(generation, hardware). Processes started by faults are killed afterwards."""
     nodes = []
 
     def make(generation: str = "25.3.rc1", hardware: str = "atlas_800_a2") -> Node:
@@ -64,5 +64,5 @@ def make_node(tmp_path):
 
 @pytest.fixture
 def node(make_node) -> Node:
-    """A node of driver 25.3.rc1 with 8 NPUs."""
+    """A node with driver 25.3.rc1 and 8 NPUs."""
     return make_node()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the simulator prints has the shape of what real tools printed, wherever a corpus of that is present."""
+"""The simulator's output has the format of the real tools' output, if the machine has a corpus of that."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SIMULATED_SERIES = ("24.1", "25.", "26.")
 
 
 def table_lines(text: str) -> list[str]:
-    """The table in a pasted terminal: neither prompts nor noise nor what an index cut off inside a line."""
+    """Return the lines of the table in pasted terminal output, without prompts, noise and truncated lines."""
     return [line.rstrip() for line in text.splitlines() if re.fullmatch(r"[+|].*[+|]", line.rstrip())]
 
 
 def info_samples(folder) -> list[tuple[str, list[str], dict]]:
-    """(name, table lines, labels) of each sample whose layout is simulated and which nobody elided or edited."""
+    """Return (name, table lines, labels) of each sample with a simulated layout and without omissions or edits."""
     found = []
     for path in sorted(folder.glob("npu-smi-info/*.txt")):
         text = path.read_text(encoding="utf-8")
@@ -35,13 +35,13 @@ def info_samples(folder) -> list[tuple[str, list[str], dict]]:
 
 
 def device_rows(lines: list[str]) -> list[str]:
-    """A cut table without its process table, and without a last border that announces a chip which is not there."""
+    """Return a truncated table without its process table, and without a last border that no chip follows."""
     end = next((number - 1 for number, line in enumerate(lines) if "Process id" in line), len(lines))
     return lines[:end - 1] if lines[end - 1].startswith("+-") else lines[:end]
 
 
 def rendered(label: dict, lines: list[str]) -> list[str]:
-    """The simulator's table of the labelled values, in the layout of the sample."""
+    """Return the simulator's table of the labeled values, in the layout of the sample."""
     chips = [{**chip, "hugepages_used": 0, "power_w": chip["power_w"] or 0.0,
               "holders": [(process["pid"], process["name"], process["memory_mb"]) for process in label["processes"]
                           if (process["npu"], process["chip"]) == (chip["npu"], chip["chip"])]}
@@ -51,19 +51,19 @@ def rendered(label: dict, lines: list[str]) -> list[str]:
     return tables.render(layout, versions, chips).splitlines()
 
 
-def test_info_tables_are_the_vendors_to_the_byte(corpus):
+def test_info_tables_are_identical_to_the_vendors(corpus):
     samples = info_samples(corpus)
     for name, lines, label in samples:
-        mine = rendered(label, lines)
+        printed = rendered(label, lines)
         if not label["complete"]:
             lines = device_rows(lines)
-        assert any(mine[at:at + len(lines)] == lines for at in range(len(mine))), difference(name, lines, mine)
+        assert any(printed[at:at + len(lines)] == lines for at in range(len(printed))), difference(name, lines, printed)
     layouts = {(len(lines[0]), any(chip["chip"] for chip in label["chips"])) for _name, lines, label in samples}
     assert layouts == {(98, False), (98, True), (116, False), (116, True)}, "a layout is in no sample"
 
 
-def difference(name: str, lines: list[str], mine: list[str]) -> str:
-    unknown = [line for line in lines if line not in mine]
+def difference(name: str, lines: list[str], simulated: list[str]) -> str:
+    unknown = [line for line in lines if line not in simulated]
     return f"{name}: not printed by the simulator:\n" + "\n".join(unknown or ["(order)"])
 
 
@@ -86,7 +86,7 @@ BLOCKS = [
 
 
 def kind(value: str) -> str:
-    """number, hexadecimal, bus … of a value; free text is text."""
+    """Return the kind of a value: number, hexadecimal, bus …, or text."""
     for name, pattern in (("number", r"-?\d+(\.\d+)?"), ("hexadecimal", r"0x[0-9A-Fa-f]+"),
                           ("bus", r"[0-9A-F]{4}:[0-9A-F]{2}:[0-9A-F]{2}\.[0-9A-F]"), ("dies", r"([0-9A-F]{8} ?){2,}"),
                           ("version", r"\d+(\.(rc)?\d+)+"), ("NA", "NA")):
@@ -103,7 +103,7 @@ def block_shape(text: str) -> list[tuple]:
 
 
 @pytest.mark.parametrize(("sample", "generation", "arguments"), BLOCKS)
-def test_blocks_have_the_vendors_shape(corpus, make_node, sample, generation, arguments):
+def test_blocks_have_the_vendors_format(corpus, make_node, sample, generation, arguments):
     paths = list(corpus.glob(f"npu-smi-other/{sample}*.txt"))
     if not paths:
         pytest.skip(f"the corpus has no sample {sample}")
@@ -111,11 +111,11 @@ def test_blocks_have_the_vendors_shape(corpus, make_node, sample, generation, ar
     node = make_node(generation or "24.1.0.3")
     if "alarm" in sample:
         node.fault("set", "npu=0", "health=Alarm", "code=0xA4025021,0x8C03A000,0x8C084E00")
-    mine = block_shape(node.npu_smi("info", "-t", arguments[0], "-i", "0", *arguments[1:]).stdout)
-    if generation is None:  # another chip: ours prints all of its keys in its order, and more
-        assert [row for row in mine if row[:2] in {other[:2] for other in real}] == real
+    simulated = block_shape(node.npu_smi("info", "-t", arguments[0], "-i", "0", *arguments[1:]).stdout)
+    if generation is None:  # another chip: the simulator prints all of its keys in its order, and more
+        assert [row for row in simulated if row[:2] in {other[:2] for other in real}] == real
     else:
-        assert mine == real
+        assert simulated == real
 
 
 def test_mapping_and_topology_have_the_vendors_columns(corpus, node):
@@ -124,16 +124,16 @@ def test_mapping_and_topology_have_the_vendors_columns(corpus, node):
                 for line in text.splitlines()]
 
     real = (corpus / "npu-smi-other/08-m-910a-x8.txt").read_text(encoding="utf-8")
-    mine = node.npu_smi("info", "-m").stdout
-    assert columns(mine)[0] == columns(real)[0]
-    assert mine.splitlines()[0].rstrip() == real.splitlines()[0].rstrip()
-    assert columns(mine)[1::2] == columns(real)[1:]  # every other line of ours is an Mcu
+    simulated = node.npu_smi("info", "-m").stdout
+    assert columns(simulated)[0] == columns(real)[0]
+    assert simulated.splitlines()[0].rstrip() == real.splitlines()[0].rstrip()
+    assert columns(simulated)[1::2] == columns(real)[1:]  # every other line of the simulator is an Mcu
     real = (corpus / "npu-smi-other/47-topo-8x-hccs-swift.txt").read_text(encoding="utf-8").split("\n", 1)[1]
-    mine = node.npu_smi("info", "-t", "topo").stdout
-    assert re.sub(r"\d+-\d+", "", mine).rstrip() == re.sub(r"\d+-\d+", "", real).rstrip()
+    simulated = node.npu_smi("info", "-t", "topo").stdout
+    assert re.sub(r"\d+-\d+", "", simulated).rstrip() == re.sub(r"\d+-\d+", "", real).rstrip()
 
 
-# hccn_tool: lines with the numbers taken out.
+# hccn_tool: lines without their numbers.
 
 ANSWERS = [
     ("03-link-up", "25.5.1", "link", []),
@@ -157,11 +157,11 @@ ANSWERS = [
     ("46-status-netdev-full-200G", "25.5.1", "status", []),
     ("47-route-table", "25.5.1", "route", []),
 ]
-FREE_TEXT = re.compile(  # what differs from site to site and is no format
+FREE_TEXT = re.compile(  # site-specific, not part of the format
     r"^(vendor (name|part number)|manufact|xsfp)|end3v0|MAC: |base\w+/Full|Port: |Platform|VRP|Huarong|^$")
 
 
-NUMBERS = (  # the numbers after which a decimal's places are seen no more
+REPLACEMENTS = (  # in this order: the last one would hide the number of decimal places
     (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \w{3}\b", "Day Month"),
     (r"0x[0-9a-f]+|V8BD6H\d+|TB\d+S\d+", "<id>"),
     (r"\b\w+\.\w+\.\w+\.\w+\b", "<address>"),
@@ -171,20 +171,20 @@ NUMBERS = (  # the numbers after which a decimal's places are seen no more
 
 
 def line_shapes(text: str) -> set[str]:
-    """Lines with numbers and addresses replaced; commands, elisions and what a site names are left out."""
+    """Return lines with numbers and addresses replaced, without commands, omissions and names chosen by a site."""
     shapes = set()
     for line in text.splitlines():
         bare = re.sub(r"\s+", " ", line).strip()
         if re.match(r"[#$] ?|\.\.\.$", bare) or FREE_TEXT.search(bare):
             continue
-        for pattern, replacement in NUMBERS:
+        for pattern, replacement in REPLACEMENTS:
             bare = re.sub(pattern, replacement, bare)
         shapes.add(bare)
     return shapes
 
 
 @pytest.mark.parametrize(("sample", "generation", "query", "words"), ANSWERS)
-def test_answers_have_the_vendors_shape(corpus, make_node, sample, generation, query, words):
+def test_answers_have_the_vendors_format(corpus, make_node, sample, generation, query, words):
     paths = list(corpus.glob(f"hccn_tool/{sample}*.txt"))
     if not paths:
         pytest.skip(f"the corpus has no sample {sample}")
@@ -192,12 +192,12 @@ def test_answers_have_the_vendors_shape(corpus, make_node, sample, generation, q
     if words:
         node.fault("set", "npu=0", *words)
     real = line_shapes(paths[0].read_text(encoding="utf-8"))
-    mine = line_shapes(node.hccn(0, query).stdout)
+    simulated = line_shapes(node.hccn(0, query).stdout)
     assert real, "nothing is left of the sample"
-    assert real <= mine
+    assert real <= simulated
 
 
-def test_ping_has_the_vendors_shape(corpus, node, monkeypatch, capsys):
+def test_ping_has_the_vendors_format(corpus, node, monkeypatch, capsys):
     from ascend_simulator import hccn_tool, plane
 
     real = {sample: line_shapes(next(corpus.glob(f"hccn_tool/{sample}*.txt")).read_text(encoding="utf-8"))
@@ -205,8 +205,8 @@ def test_ping_has_the_vendors_shape(corpus, node, monkeypatch, capsys):
     for sample, times in (("36-ping-ok", [1.418, 0.034, 0.04]), ("48-ping-lost", [None, 0.097, 0.066])):
         monkeypatch.setattr(plane, "ping", lambda *_arguments, times=times: times)
         hccn_tool.main(["hccn_tool", "-i", "0", "-ping", "-g", "address", "10.78.0.12"], str(node.root))
-        mine = line_shapes(capsys.readouterr().out)
-        assert {shape.replace("seq=O", "seq=<n>") for shape in real[sample]} <= mine
+        simulated = line_shapes(capsys.readouterr().out)
+        assert {shape.replace("seq=O", "seq=<n>") for shape in real[sample]} <= simulated
 
 
 @pytest.mark.parametrize(("sample", "path"), [
@@ -218,14 +218,14 @@ def test_ping_has_the_vendors_shape(corpus, node, monkeypatch, capsys):
 ])
 def test_files_have_the_vendors_keys_in_order(corpus, node, sample, path):
     real = re.findall(r"^(\w+)=", next(corpus.glob(f"files/{sample}*.txt")).read_text(encoding="utf-8"), re.MULTILINE)
-    mine = re.findall(r"^(\w+)=", node.read(path), re.MULTILINE)
-    assert [key for key in mine if key in real] == real
+    simulated = re.findall(r"^(\w+)=", node.read(path), re.MULTILINE)
+    assert [key for key in simulated if key in real] == real
 
 
-def test_errors_are_the_vendors_to_the_byte(corpus):
+def test_errors_are_identical_to_the_vendors(corpus):
     real = {path.read_text(encoding="utf-8").strip() for path in corpus.glob("npu-smi-info/*-err-*.txt")}
-    mine = {failure.stdout.strip() for failure in npu_smi.FAILURES.values() if failure.stdout}
-    assert mine == {text for text in real if text.startswith("DrvMng")}
+    simulated = {failure.stdout.strip() for failure in npu_smi.FAILURES.values() if failure.stdout}
+    assert simulated == {text for text in real if text.startswith("DrvMng")}
 
 
 def test_state_defaults_look_like_an_idle_chip_of_the_corpus(corpus):

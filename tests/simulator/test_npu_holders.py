@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which processes hold an NPU: containers that were given it, and processes that have it open."""
+"""Processes that use an NPU: those of containers with the device, and those that have it open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OTHER = "decade" * 10 + "5678"
 
 
 class Machine:
-    """A node's /proc and Docker folder, made of files."""
+    """A node's /proc and Docker folder, as plain files."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.proc = root, root / "proc"
@@ -35,8 +35,8 @@ class Machine:
     def container(self, identifier: str, devices: list[str]) -> None:
         folder = self.root / "var/lib/docker/containers" / identifier
         folder.mkdir(parents=True)
-        given = [{"PathOnHost": device, "PathInContainer": device, "CgroupPermissions": "rwm"} for device in devices]
-        (folder / "hostconfig.json").write_text(json.dumps({"Devices": given, "NetworkMode": "host"}))
+        entries = [{"PathOnHost": device, "PathInContainer": device, "CgroupPermissions": "rwm"} for device in devices]
+        (folder / "hostconfig.json").write_text(json.dumps({"Devices": entries, "NetworkMode": "host"}))
 
     def holders(self) -> dict:
         return holders.find(str(self.root), str(self.proc))
@@ -47,19 +47,19 @@ def machine(tmp_path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_nobody(machine):
+def test_no_npu_is_used(machine):
     machine.process(1, "systemd")
     assert machine.holders() == {}
 
 
-def test_running_container_holds_the_davinci_devices_it_was_given(machine):
+def test_running_container_uses_its_davinci_devices(machine):
     machine.process(812, "python3", ID)
     machine.process(813, "python3")
     machine.container(ID, ["/dev/davinci2", "/dev/davinci3", "/dev/davinci_manager", "/dev/hisi_hdc"])
     assert machine.holders() == {2: [(812, "python3")], 3: [(812, "python3")]}
 
 
-def test_container_that_does_not_run_or_has_no_npu_holds_none(machine):
+def test_stopped_container_and_container_without_npus_use_none(machine):
     machine.process(812, "python3", OTHER)
     machine.container(ID, ["/dev/davinci2"])
     machine.container(OTHER, ["/dev/davinci_manager"])
@@ -73,7 +73,7 @@ def test_container_that_does_not_run_or_has_no_npu_holds_none(machine):
     (["vllm", "VLLM::EngineCor", "VLLM::Worker_TP", "VLLM::Worker_TP"],
      {4: (12, "VLLMWorker_TP"), 5: (13, "VLLMWorker_TP")}),
 ])
-def test_the_process_that_would_work_on_the_npu_is_shown(machine, names, shown):
+def test_process_that_would_use_the_npu_is_shown(machine, names, shown):
     machine.container(ID, ["/dev/davinci4", "/dev/davinci5"])
     for pid, name in enumerate(names, start=10):
         machine.process(pid, name, ID)
@@ -89,10 +89,10 @@ def test_process_with_the_device_open(machine):
 @pytest.mark.parametrize(("processes", "total", "used", "memory"), [
     (0, 65536, 3409, []),
     (1, 65536, 3409 + 45000, [45000]),
-    (2, 65536, 3409 + 2 * 31063, [31063, 31063]),  # what is left, shared
+    (2, 65536, 3409 + 2 * 31063, [31063, 31063]),  # the free memory is shared
     (1, 32768, 32768, [29359]),
 ])
-def test_service_takes_memory_but_not_more_than_there_is(processes, total, used, memory):
+def test_service_uses_memory_up_to_the_total(processes, total, used, memory):
     chip = node_state.new_state("25.3.rc1", "atlas_800_a2", 8, 1)["chips"][3]
     chip["hbm_total_mb"] = total
     load = npu_smi._load(chip, [(100 + number, "python3") for number in range(processes)])

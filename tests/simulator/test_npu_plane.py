@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real ICMP, real rules: `hccn_tool -ping` and the network faults in a network namespace of their own.
+"""Real ICMP and real rules: `hccn_tool -ping` and the network faults in a separate network namespace.
 
-This file runs itself inside the namespace: there one interface holds the addresses of two nodes.
+This file runs itself inside the namespace, where one interface has the addresses of two nodes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 SIMULATOR = Path(__file__).resolve().parents[2] / "molecule" / "testbed" / "simulator"
-MINE, PEER, NOBODY = "10.78.3.11", "10.78.3.12", "10.78.3.77"
+MINE, PEER, UNUSED = "10.78.3.11", "10.78.3.12", "10.78.3.77"
 
 
 def measure() -> dict[str, list]:
-    """Ping times of each case; runs inside the namespace only."""
+    """Return the ping times of each case; runs only inside the namespace."""
     sys.path.insert(0, str(SIMULATOR))
     from ascend_simulator import faults, plane
     from ascend_simulator import state as node_state
@@ -41,10 +41,10 @@ def measure() -> dict[str, list]:
 
     return {
         "healthy": [plane.ping(MINE, PEER, 4096)],
-        "nobody there": [plane.ping(MINE, NOBODY, 64)],
-        "address not ours": [plane.ping("10.78.9.9", PEER, 64)],
+        "unused address": [plane.ping(MINE, UNUSED, 64)],
+        "foreign address": [plane.ping("10.78.9.9", PEER, 64)],
         "link down": under("link", "down", (MINE, PEER), (PEER, MINE)),
-        "one way": under("drop", PEER, (MINE, PEER), (PEER, MINE)),
+        "one direction": under("drop", PEER, (MINE, PEER), (PEER, MINE)),
         "moved": under("ip", "10.78.3.99", ("10.78.3.99", PEER), (PEER, "10.78.3.99"), (PEER, MINE)),
         "afterwards": [plane.ping(MINE, PEER, 64), plane.ping(PEER, MINE, 64), plane.ping(PEER, "10.78.3.99", 64)],
     }
@@ -68,9 +68,9 @@ def arrives(times: list[float | None]) -> bool:
 
 @pytest.mark.parametrize(("case", "expected"), [
     ("healthy", [True]),
-    ("nobody there", [False]),
+    ("unused address", [False]),
     ("link down", [False, False]),
-    ("one way", [False, True]),
+    ("one direction", [False, True]),
     ("moved", [True, True, False]),
     ("afterwards", [True, True, False]),
 ])
@@ -79,7 +79,7 @@ def test_what_arrives(times, case, expected):
 
 
 def test_nothing_is_sent_from_an_address_that_the_node_does_not_hold(times):
-    assert times["address not ours"] == [None]
+    assert times["foreign address"] == [None]
 
 
 if __name__ == "__main__":

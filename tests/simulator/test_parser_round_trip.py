@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection's parsers read back from the tools' text what the state holds, in every layout."""
+"""The collection's parsers read the values of the state from the tools' output, in every layout."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_info(any_node):
     assert parsed["complete"] is True
     assert {key: parsed[f"{key}_version"] for key in ("tool", "driver")}.items() <= state["versions"].items()
     keys = ("npu", "chip", "name", "health", "temperature_c", "bus_id", "aicore_percent", "hbm_total_mb")
-    read, held = ([[chip[key] for key in keys] for chip in chips] for chips in (parsed["chips"], present))
-    assert read == held
+    read, expected = ([[chip[key] for key in keys] for chip in chips] for chips in (parsed["chips"], present))
+    assert read == expected
     two_chips = any(chip["chip"] for chip in present)
     for read, chip in zip(parsed["chips"], present, strict=True):
-        held = 17000 if chip["phy_id"] == 2 else 0
-        assert read["hbm_used_mb"] == min(chip["hbm_total_mb"], chip["hbm_idle_mb"] + chip["hbm_extra_mb"] + held)
+        memory = 17000 if chip["phy_id"] == 2 else 0
+        assert read["hbm_used_mb"] == min(chip["hbm_total_mb"], chip["hbm_idle_mb"] + chip["hbm_extra_mb"] + memory)
         assert read["phy_id"] == (chip["phy_id"] if two_chips else None)
         assert read["power_w"] == (None if chip["chip"] else round(chip["power_w"], 1))
         assert (read["memory_total_mb"], read["hugepages_used"]) == (0, 0)
@@ -78,7 +78,7 @@ def test_mapping_and_list(any_node):
 def test_details(node, kind, fault, key, value):
     node.fault("set", f"npu={DEVICE}", fault)
     parsed = parse_listing(node.npu_smi("info", "-t", kind, "-i", str(DEVICE)).stdout)
-    assert parsed["type"] == ("other" if kind == "memory" else kind)  # the labels have no type of its own for it
+    assert parsed["type"] == ("other" if kind == "memory" else kind)  # the parser has no separate type for it
     assert parsed["blocks"][0]["NPU ID"] == str(DEVICE)
     assert parsed["blocks"][0][key] == value
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""hccn_tool: from state to text, and its errors."""
+"""hccn_tool: output for a state, and errors."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from ascend_simulator import state as node_state
     ("optical", "snr=17.5", "Media SNR Lane3      : 23.2969 dB", "Media SNR Lane3      : 17.5000 dB"),
     ("optical", "link=down", "Rx Los Flag          : 0x0", "Rx Los Flag          : 0xff"),
 ])
-def test_fault_shows_on_its_npu_only(node, query, words, healthy, faulty):
-    def holds(device: int, text: str) -> bool:
+def test_fault_is_only_shown_on_its_npu(node, query, words, healthy, faulty):
+    def prints(device: int, text: str) -> bool:
         return text in "\n".join(node.hccn(device, query).stdout.split("\n"))
 
-    assert holds(3, healthy)
-    assert not holds(3, faulty)
+    assert prints(3, healthy)
+    assert not prints(3, faulty)
     other = node.hccn(4, query).stdout
     node.fault("set", "npu=3", words)
-    assert holds(3, faulty)
-    assert not holds(3, healthy)
+    assert prints(3, faulty)
+    assert not prints(3, healthy)
     assert node.hccn(4, query).stdout == other
 
 
@@ -56,19 +56,19 @@ def test_fault_shows_on_its_npu_only(node, query, words, healthy, faulty):
     ("optics=absent", "optical", 20, "Optical module is not present.\n", ""),
     ("hccn=no-health:net_health", "net_health", 3, "", "Get device health status failed!\n"),
 ])
-def test_vendor_errors_keep_their_stream_and_status(node, words, query, status, stdout, stderr):
+def test_vendor_errors_have_their_stream_and_exit_code(node, words, query, status, stdout, stderr):
     node.fault("set", "npu=3", words)
     done = node.hccn(3, query)
     assert (done.returncode, done.stdout, done.stderr) == (status, stdout, stderr)
     assert node.hccn(4, query).returncode == 0
 
 
-def test_fault_of_one_query_leaves_the_others(node):
+def test_fault_of_one_query_does_not_affect_others(node):
     node.fault("set", "npu=3", "hccn=busy:ip")
     assert node.hccn(3, "link").stdout == "link status: UP\n"
 
 
-def test_port_without_neighbour_answers_nothing(node):
+def test_port_without_neighbor_prints_nothing(node):
     node.fault("set", "npu=3", "lldp=none")
     done = node.hccn(3, "lldp")
     assert (done.returncode, done.stdout) == (0, "")
@@ -121,7 +121,7 @@ def test_flaps_are_recent_and_newest_first(node):
     assert time.time() - events[0][0] < 3600
 
 
-# -ping: iputils' own words in, the vendor's words out
+# -ping: from the output of iputils to the vendor's
 
 ANSWERED = """\
 PING 10.78.3.12 (10.78.3.12) from 10.78.3.11 : 64(92) bytes of data.
@@ -158,15 +158,15 @@ def test_times_of_a_ping(printed, times):
     (UNREACHABLE, 1, ["device 3 PING 10.78.3.12", *(f"recv time out seq={number}" for number in range(3)),
                       "3 packets transmitted, 0 received, 100.00% packet loss"]),
 ])
-def test_ping_in_the_vendors_words(node, monkeypatch, capsys, printed, status, lines):
-    asked = []
-    monkeypatch.setattr(plane, "ping", lambda *arguments: asked.append(arguments) or plane.parse(printed))
+def test_ping_in_the_vendors_format(node, monkeypatch, capsys, printed, status, lines):
+    calls = []
+    monkeypatch.setattr(plane, "ping", lambda *arguments: calls.append(arguments) or plane.parse(printed))
     words = ["hccn_tool", "-i", "3", "-ping", "-g", "address", "10.78.3.12", "pkt", "1000"]
     assert hccn_tool.main(words, str(node.root)) == status
     shown = capsys.readouterr()
     assert shown.out.splitlines() == lines
     assert shown.err == ("" if status == 0 else "Command execute failed!\n")
-    assert asked == [("10.78.3.11", "10.78.3.12", 1000)]
+    assert calls == [("10.78.3.11", "10.78.3.12", 1000)]
 
 
 def test_ping_from_a_port_that_is_down(node):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""npu-smi: from state to text."""
+"""npu-smi: output for a state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def rows(text: str) -> dict[int, tuple[str, str]]:
-    """{NPU: its two lines} of an A2 table."""
+    """Return {NPU: its two lines} of an A2 table."""
     lines = text.splitlines()
     return {int(line.split()[1]): (line, lines[number + 1]) for number, line in enumerate(lines)
             if line[2:3].isdigit() and line.count("|") == 4 and "0000:" in lines[number + 1]}
@@ -49,7 +49,7 @@ def test_second_chip_of_an_npu_shows_no_power_and_its_own_phy_id(make_node):
     (["hbm_total=32768"], 1, "/ 32768 "),
     (["hbm_used=56315"], 1, " 59724/ 65536 "),
 ])
-def test_fault_shows_on_its_npu_only(node, words, line, expected):
+def test_fault_is_only_shown_on_its_npu(node, words, line, expected):
     healthy = rows(node.npu_smi("info").stdout)
     node.fault("set", "npu=3", *words)
     faulty = rows(node.npu_smi("info").stdout)
@@ -67,8 +67,8 @@ def test_absent_npu_leaves_a_gap(node):
     assert [cells[:3] for cells in mapping if "Mcu" not in cells] == [
         ["0", "0", "0"], ["1", "0", "1"], ["3", "0", "2"], ["4", "0", "3"], ["6", "0", "4"], ["7", "0", "5"]]
     assert "Total Count                    : 6" in node.npu_smi("info", "-l").stdout
-    gone = node.npu_smi("info", "-t", "board", "-i", "5")
-    assert (gone.returncode, gone.stdout.splitlines()[:2]) == (215, ["Invalid card id.", "Error parameter of -i"])
+    absent = node.npu_smi("info", "-t", "board", "-i", "5")
+    assert (absent.returncode, absent.stdout.splitlines()[:2]) == (215, ["Invalid card id.", "Error parameter of -i"])
 
 
 @pytest.mark.parametrize(("kind", "keys", "colon"), [

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""setup and ascend-fault: what they leave on a node, and that a cleared node is a new one."""
+"""setup and ascend-fault: their effects on a node, and that a cleared node is like a new one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fields(text: str) -> dict[str, str]:
 
 
 def tree(root: Path) -> dict[str, tuple]:
-    """{path: (kind, mode, content)} of everything below a folder."""
+    """Return {path: (whether it is a folder, mode, content)} of everything below a folder."""
     found = {}
     for path in sorted(root.rglob("*")):
         content = path.read_bytes() if path.is_file() else None
@@ -56,7 +56,7 @@ def test_setup_again_changes_nothing(node):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--generation", "19.0.1", "--node-index", "1"], "generation 19.0.1 is of no simulated driver series"),
+    (["--generation", "19.0.1", "--node-index", "1"], "generation 19.0.1 is not in a simulated driver series"),
     (["--generation", "25.3.rc1", "--node-index", "1", "--npus", "9"], "npus is 9, but atlas_800_a2 has 1 to 8"),
     (["--generation", "25.3.rc1", "--node-index", "0"], "node-index is 0, expected 1 to 244"),
 ])
@@ -70,8 +70,8 @@ def test_setup_refuses_in_one_sentence_and_writes_nothing(tmp_path, node, argume
     assert not list(root.iterdir())
 
 
-# One planted value for every fault of the table; what it does is asserted where the tool's text is.
-PLANTED = {
+# One value for every fault; the effects are tested with the tools' output.
+VALUES = {
     "present": "no", "name": "910B4", "health": "Alarm", "code": "0x80E01801", "temperature": "96", "ecc_errors": "3",
     "isolated_pages": "64", "aicore": "87", "hbm_used": "20000", "hbm_total": "32768", "process": "python3:20000",
     "link": "down", "flaps": "7", "net_health": "Unreachable", "ip": "none", "netmask": "255.255.0.0",
@@ -84,19 +84,19 @@ PLANTED = {
 }
 
 
-def test_every_fault_can_be_planted_and_cleared(node):
-    assert set(PLANTED) == set(faults.FAULTS)
+def test_every_fault_can_be_injected_and_cleared(node):
+    assert set(VALUES) == set(faults.FAULTS)
     before = tree(node.root)
-    for name, value in PLANTED.items():
+    for name, value in VALUES.items():
         node.fault("set", *(["npu=3"] if faults.FAULTS[name].of == "npu" else []), f"{name}={value}")
         assert tree(node.root) != before, name
     shown = node.run("usr/local/bin/ascend-fault", "show").stdout.splitlines()
-    assert len(shown) == len(PLANTED)
+    assert len(shown) == len(VALUES)
     node.fault("clear")
     assert tree(node.root) == before
 
 
-def test_setup_takes_faults_back_too(node):
+def test_setup_undoes_faults_too(node):
     before = tree(node.root)
     node.fault("set", "npu=1", "device=missing")
     node.fault("set", "npu=2", "device=0600")
@@ -109,18 +109,18 @@ def test_setup_takes_faults_back_too(node):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["bogus=1", "npu=3"], "bogus is no fault"),
-    (["tls=1"], "tls is of an NPU: add npu=N"),
+    (["bogus=1", "npu=3"], "bogus is not a fault"),
+    (["tls=1"], "tls is a fault of an NPU: add npu=N"),
     (["npu=3", "tls"], "tls needs a value"),
     (["npu=8", "tls=1"], "npu=8: this node has the NPUs 0, 1, 2, 3, 4, 5, 6, 7"),
-    (["npu=3"], "no fault is named"),
-    (["npu=3", "temperature=hot"], "hot is no whole number"),
-    (["npu=3", "snr=good"], "good is no number"),
-    (["npu=3", "ip=10.78"], "10.78 is no IPv4 address"),
+    (["npu=3"], "no fault was given"),
+    (["npu=3", "temperature=hot"], "hot is not an integer"),
+    (["npu=3", "snr=good"], "good is not a number"),
+    (["npu=3", "ip=10.78"], "10.78 is not an IPv4 address"),
     (["npu=3", "link=sideways"], "sideways is not one of down"),
     (["npu=3", "lldp=leaf-9"], "leaf-9 is not none or SWITCH/PORT"),
     (["npu=3", "hccn=sleepy"], "sleepy is not one of hang, busy"),
-    (["path=/no/such:missing"], "/no/such is not there"),
+    (["path=/no/such:missing"], "/no/such does not exist"),
 ])
 def test_wrong_faults_are_refused(node, words, message):
     before = tree(node.root)
@@ -132,7 +132,7 @@ def test_wrong_faults_are_refused(node, words, message):
 
 
 @pytest.mark.parametrize("words", [["npu=3", "link=down"], ["link", "npu=3", "down"], ["link", "down", "npu=3"]])
-def test_faults_read_as_they_are_said(node, words):
+def test_words_of_a_fault_have_any_order(node, words):
     node.fault("set", *words)
     assert node.hccn(3, "link").stdout == "link status: DOWN\n"
 
@@ -151,7 +151,7 @@ def test_versions(node):
     assert "Compatibility                  : NOK\n" in node.npu_smi("info", "-t", "board", "-i", "0").stdout
 
 
-def test_stale_configuration_is_not_the_devices(node):
+def test_stale_configuration_does_not_change_the_device(node):
     node.fault("set", "npu=3", "conf_address=10.78.3.99")
     node.fault("set", "npu=4", "conf_gateway=none")
     conf = fields(node.read("etc/hccn.conf"))
@@ -184,7 +184,7 @@ def test_hang_of_one_tool_or_device(node, words, hangs, answers):
     assert node.hccn(*answers).returncode == 0
 
 
-def test_planted_process_is_real_and_ends(node):
+def test_injected_process_is_real_and_is_killed(node):
     node.fault("set", "npu=3", "process=python3.10:20000")
     row = next(line.split() for line in node.npu_smi("info").stdout.splitlines() if "python3.10" in line)
     npu, chip, pid, memory = row[1], row[2], int(row[4]), row[8]
@@ -193,11 +193,11 @@ def test_planted_process_is_real_and_ends(node):
     node.fault("clear")
     assert "python3.10" not in node.npu_smi("info").stdout
     stat = Path(f"/proc/{pid}/stat")
-    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"  # dead, at most not yet reaped
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"  # dead, maybe not yet reaped
 
 
 class Network:
-    """Stands for `ip` and `iptables`: one interface with addresses, and rules that drop."""
+    """A replacement of `ip` and `iptables`: one interface with addresses, and rules that drop packets."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses, self.rules = set(addresses), []
@@ -248,18 +248,18 @@ def test_network_faults_are_real_on_a_node(network, fault, value, rules, address
     assert (network.rules, network.addresses) == ([], {"10.78.3.11", "10.78.4.11"})
 
 
-def test_taking_back_after_a_reboot(network):
-    """Rules, extra addresses and processes are gone by then; that is no error."""
+def test_undo_after_a_reboot(network):
+    """Rules, additional addresses and processes no longer exist then, which is not an error."""
     state = node_state.new_state("25.3.rc1", "atlas_800_a2", 8, 1)
     faults.FAULTS["ip"].apply(faults.Context("/", state, state["chips"][3]), "10.78.3.12")
     network.rules.clear()
     network.addresses.discard("10.78.3.12")
-    for step in [*state["undo"], {"do": "end", "pid": 2 ** 22 + 1, "started": "1"}]:
+    for step in [*state["undo"], {"do": "kill", "pid": 2 ** 22 + 1, "started": "1"}]:
         faults._undo(step)
     assert network.addresses == {"10.78.3.11", "10.78.4.11"}
 
 
-def test_network_is_left_alone_below_another_root(network, node):
+def test_network_is_not_changed_below_another_root(network, node):
     state = node_state.load(str(node.root))
     faults.FAULTS["link"].apply(faults.Context(str(node.root), state, state["chips"][3]), "down")
     assert (network.rules, state["undo"]) == ([], [])

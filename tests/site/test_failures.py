@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""site.yml when nodes fail: who fails leaves, the others go on, the report is written, the exit code is not 0."""
+"""site.yml when nodes fail: they are removed, the others continue, the report is written, the exit code is not 0."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cluster():
 
 @pytest.fixture
 def site(tmp_path):
-    """Runs site.yml against the bed; every run of one test shares a folder of results."""
+    """Return a function that runs site.yml on the bed; all runs of a test use the same folder of results."""
 
     def run(*words, tags=STAGES, **environment):
         done = subprocess.run(
@@ -54,15 +54,15 @@ def site(tmp_path):
 
 @pytest.fixture
 def fault():
-    """Plants faults of the simulator by node; takes them out again."""
-    planted = set()
+    """Return a function that injects faults of the simulator into a node; they are cleared after the test."""
+    faulty = set()
 
-    def plant(node, *words):
-        planted.add(node)
+    def inject(node, *words):
+        faulty.add(node)
         bed("exec", node, "ascend-fault", "set", *words)
 
-    yield plant
-    for node in planted:
+    yield inject
+    for node in faulty:
         bed("exec", node, "ascend-fault", "clear")
 
 
@@ -70,18 +70,18 @@ def statuses(report, node):
     return {stage: cell["status"] for stage, cell in report["hosts"][node].items() if stage in STAGES.split(",")}
 
 
-def holds(report, node):
+def passes(report, node):
     return set(statuses(report, node).values()) <= {"passed", "warned"}
 
 
 NOT_RUN = {"image": "not_run", "weights": "not_run", "serving": "not_run"}
 
 
-def test_one_host_fails_and_the_other_goes_on(site, fault):
+def test_one_host_fails_and_the_other_continues(site, fault):
     fault("node2", "npu=3", "health=Alarm", "code=0x80E01801")
     done, report = site()
     assert done.returncode == 2, done.stdout
-    assert holds(report, "node1"), statuses(report, "node1")
+    assert passes(report, "node1"), statuses(report, "node1")
     assert statuses(report, "node2") == {"npu_driver": "failed", **NOT_RUN}
     assert (report["passing_hosts"], report["failing_hosts"]) == (["node1"], ["node2"])
     found = [finding for finding in report["findings"] if finding["status"] == "failed"]
@@ -105,11 +105,11 @@ def test_all_hosts_fail_and_the_report_is_written(site, fault):
 
 
 @pytest.mark.parametrize("lost", [["node2"], ["node1", "node2"]], ids=["one", "all"])
-def test_unreachable_hosts_are_named(site, lost):
+def test_unreachable_hosts_are_reported(site, lost):
     for node in lost:
         bed("fault", "sshd-stop", node)
     try:
-        # A connection that is still open from the run before would outlive its sshd.
+        # An open connection of the previous run would still work without sshd.
         done, report = site(tags="npu_driver", ANSIBLE_SSH_ARGS="-o ControlMaster=no")
     finally:
         for node in lost:
@@ -122,8 +122,8 @@ def test_unreachable_hosts_are_named(site, lost):
     assert all(report["hosts"][node]["npu_driver"]["status"] != "failed" for node in {"node1", "node2"} - set(lost))
 
 
-def test_node_lost_in_a_task_of_docker_is_reported_though_it_was_the_only_one(site):
-    """Such a task cannot record anything itself; the node cuts itself off once its container is there."""
+def test_only_node_that_is_lost_in_a_docker_task_is_reported(site):
+    """Such a task cannot record anything itself. The node blocks its network when its container exists."""
     done, _report = site("--limit", "node2")
     assert done.returncode == 0, done.stdout
     service = "vllm-ascend-qwen25-vl"
@@ -161,7 +161,7 @@ def test_the_log_of_a_service_that_does_not_start_leads_to_its_cause_on_the_cont
     assert len([name for name in texts if name.endswith("-link.txt")]) == 8
 
 
-def test_results_of_an_earlier_run_do_not_pass_for_this_one(site, fault):
+def test_results_of_an_earlier_run_are_not_reported_for_this_run(site, fault):
     _done, report = site(tags="npu_driver,image")
     assert report["hosts"]["node1"]["image"]["status"] in ("passed", "warned")
     fault("node1", "npu=0", "health=Alarm", "code=0x80E01801")
@@ -170,10 +170,10 @@ def test_results_of_an_earlier_run_do_not_pass_for_this_one(site, fault):
     assert report["hosts"]["node2"]["image"]["status"] in ("passed", "warned")
 
 
-def test_stages_that_were_not_asked_for_keep_their_results(site):
+def test_stages_that_were_not_selected_keep_their_results(site):
     site(tags="npu_driver")
     _done, report = site(tags="image")
-    assert holds({"hosts": {"node1": {"npu_driver": report["hosts"]["node1"]["npu_driver"]}}}, "node1")
+    assert passes({"hosts": {"node1": {"npu_driver": report["hosts"]["node1"]["npu_driver"]}}}, "node1")
 
 
 @pytest.mark.parametrize(("variable", "named"), [
@@ -181,8 +181,8 @@ def test_stages_that_were_not_asked_for_keep_their_results(site):
     ("plan_model=qwen2_5_vl_32b_instruct_w8a9", "qwen2_5_vl_32b_instruct_w8a8"),
     ("serving_port=0", "serving_port"),
 ])
-def test_an_invalid_plan_touches_nothing(site, variable, named):
-    bed("fault", "sshd-stop", "node1")  # whoever tries to reach it is told off by another message
+def test_an_invalid_plan_is_refused_before_a_node_is_contacted(site, variable, named):
+    bed("fault", "sshd-stop", "node1")  # contacting it would result in another message
     try:
         done, report = site("-e", variable, ANSIBLE_SSH_ARGS="-o ControlMaster=no")
     finally:

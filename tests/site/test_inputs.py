@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run that would do nothing is refused in one sentence, instead of ending well."""
+"""A run that would do nothing is refused in one sentence instead of succeeding."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OTHERS = ("nodes.yml", "compare.yml")  # the refusal itself, and what has no nodes
+OTHERS = ("nodes.yml", "compare.yml")  # the refusal itself, and a playbook without nodes
 PLAYBOOKS = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml") if path.name not in OTHERS)
 
 
 def refusal(*words):
-    """What a playbook that has to fail says, on one line: older versions of ansible-core wrap it."""
+    """Return the output of a playbook that must fail, on one line, because older versions of ansible-core wrap it."""
     done = subprocess.run([Path(sys.executable).with_name("ansible-playbook"), *map(str, words)], cwd=ROOT,
                           capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stdout
@@ -28,10 +28,17 @@ def refusal(*words):
 def test_an_inventory_without_nodes_is_refused(playbook, tmp_path):
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("all: {hosts: {atlas-01: {ansible_host: 192.0.2.11}}}\n", "utf-8")
-    said = refusal("-i", inventory, f"playbooks/{playbook}")
-    assert f"The inventory ({inventory}) has no host in the group npu_nodes" in said
+    output = refusal("-i", inventory, f"playbooks/{playbook}")
+    assert f"The inventory ({inventory}) has no host in the group npu_nodes" in output
+
+
+@pytest.mark.parametrize("words", [(), ("-e", "compare_before=before.json")])
+def test_a_comparison_without_two_measurements_is_refused(words):
+    output = refusal("playbooks/compare.yml", *words)
+    assert "Set compare_before and compare_after to the files of two measurements" in output
+    assert "undefined" not in output
 
 
 def test_a_mistyped_stage_is_refused():
-    said = refusal("-i", "inventories/sample", "playbooks/site.yml", "--tags", "benchmrk", "--limit", "atlas-01")
-    assert "did you mean benchmark?" in said
+    output = refusal("-i", "inventories/sample", "playbooks/site.yml", "--tags", "benchmrk", "--limit", "atlas-01")
+    assert "did you mean benchmark?" in output

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Molecule scenarios, as `molecule test` runs them by hand. Each has a bed of its own."""
+"""The Molecule scenarios, as run by `molecule test`. Each has its own bed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ("hccl", "npu_driver", "site", "image")  # the longest first
-# Each takes five to fifteen minutes: `make test-all` runs them too.
-LONG = ("weights", "serving_faults", "lifecycle", "topology", "benchmark")
+# Each takes three to fifteen minutes: only `make test-all` runs them.
+LONG = ("weights", "serving_faults", "lifecycle", "topology", "benchmark", "collection_upgrade")
 
 pytestmark = [pytest.mark.bed, pytest.mark.slow]
 
@@ -24,7 +24,7 @@ def molecule(scenario):
     binaries = Path(sys.executable).parent
     return subprocess.run(
         [binaries / "molecule", "test", "--scenario-name", scenario, "--destroy", "always"], cwd=ROOT, check=False,
-        # Of its own input: an ssh of another scenario would make a common one non-blocking, which Ansible refuses.
+        # ssh in another scenario would make a shared stdin non-blocking, which Ansible refuses.
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"})
 

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The test bed keeps its promises: nothing leaves the machine, nothing stays in it, what breaks breaks for real.
+"""The test bed keeps its promises: no packet leaves the machine, nothing is left behind, and faults are real.
 
-Everything here runs in a network namespace that stands for the machine's own and in a cache of its own, so that beds
-in use are neither seen nor disturbed.
+All tests run in a network namespace that stands for the machine's own, and in a separate cache, so that they neither
+see nor disturb beds in use.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ GUARD = {"10.77.0.0/24", "10.78.0.0/20"}
 
 
 class Machine:
-    """A machine's network and cache to play with."""
+    """A simulated machine: its network and its cache."""
 
     def __init__(self, cache: Path):
         self.cache = cache
         self.holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
         while os.readlink(f"/proc/{self.holder.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
             time.sleep(0.01)
-        # Its addresses come and go by themselves with IPv6, which no bed uses.
+        # IPv6 addresses would appear and disappear on their own; no bed uses them.
         self.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
-        # What a machine has: an address and a default route.
+        # Like every machine, it has an address and a default route.
         self.run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "internet")
         self.run("ip", "address", "add", "192.0.2.9/24", "dev", "uplink")
         for link in ("lo", "uplink", "internet"):
@@ -54,29 +54,29 @@ class Machine:
     def run(self, *argv: str, code: int | None = 0, **options) -> subprocess.CompletedProcess:
         """Run a command on the machine; `code` is the exit code that it must have (None: any)."""
         done = subprocess.run(self.command(*argv), capture_output=True, text=True, check=False, timeout=300, **options)
-        assert code is None or done.returncode == code, f"{argv} gave {done.returncode}: {done.stdout}{done.stderr}"
+        assert code is None or done.returncode == code, f"{argv}: code {done.returncode}, {done.stdout}{done.stderr}"
         return done
 
     def bed(self, *argv: str, name: str = "tests-main", code: int | None = 0, **options) -> subprocess.CompletedProcess:
         return self.run(str(BED), "-n", name, *argv, code=code, **options)
 
     def refusal(self, *argv: str, name: str = "tests-main") -> str:
-        """What `bed` says when it refuses: one sentence."""
-        said = self.bed(*argv, name=name, code=1).stderr
-        assert said.startswith("bed: ")
-        assert said.count("\n") == 1
-        return said
+        """Run a `bed` command that must fail and return its error, which is one sentence."""
+        error = self.bed(*argv, name=name, code=1).stderr
+        assert error.startswith("bed: ")
+        assert error.count("\n") == 1
+        return error
 
     def guard(self) -> set[str]:
         routes = self.run("ip", "-json", "route", "show", "type", "unreachable").stdout
         return {route["dst"] for route in json.loads(routes)}
 
     def init(self) -> int:
-        """First process inside the main bed's world."""
+        """Return the first process inside the main bed's world."""
         return json.loads(self.bed("status", "--json").stdout)["tests-main"]["process"]
 
     def traces(self) -> dict[str, set]:
-        """All that a bed could leave in a machine."""
+        """Return everything that a bed could leave on a machine."""
         return {
             "links": set(re.findall(r"^\d+: (\S+?)[:@]", self.run("ip", "link").stdout, re.MULTILINE)),
             "routes": set(self.run("ip", "route", "show", "table", "all").stdout.splitlines()),
@@ -88,13 +88,13 @@ class Machine:
         }
 
     def processes(self) -> set[int]:
-        """Processes that name our cache or are in a control group of our beds, but this test's own."""
+        """Return the processes that name our cache or are in a control group of our beds, except this test's own."""
         found = set()
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                said = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-                grouped = (process / "cgroup").read_text()
-                if str(self.cache).encode() in said or CGROUPS in grouped:
+                started_with = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+                groups = (process / "cgroup").read_text()
+                if str(self.cache).encode() in started_with or CGROUPS in groups:
                     found.add(int(process.name))
         return found - {os.getpid(), self.holder.pid}
 
@@ -116,14 +116,14 @@ def machine():
 
 @pytest.fixture
 def bed(machine):
-    """A bed of two nodes without an engine image, whole again after each test; later tests find it up."""
+    """A bed of two nodes without an engine image. It stays up between tests and is restored before each."""
     machine.bed("up", "--nodes", "2", "--image", "none")
     return machine
 
 
 @pytest.fixture
 def broken(bed):
-    """The same, for tests that break node1."""
+    """The same bed for tests that break node1."""
     yield bed
     bed.bed("heal", "node1")
     assert bed.bed("ssh", "node1", "docker", "version").returncode == 0
@@ -137,7 +137,7 @@ def boot_id(machine: Machine, node: str) -> str:
     return machine.bed("ssh", node, "cat", "/proc/sys/kernel/random/boot_id").stdout
 
 
-# -- nothing leaves the machine
+# -- no packet leaves the machine
 
 
 def test_machine_refuses_the_nodes_addresses(bed):
@@ -175,7 +175,7 @@ def test_up_refuses_taken_addresses(machine):
     machine.bed("down")
     machine.run("ip", "address", "add", "10.78.3.1/16", "dev", "uplink")
     try:
-        assert "interface uplink holds 10.78.3.1/16" in machine.refusal("up", "--image", "none")
+        assert "interface uplink has 10.78.3.1/16" in machine.refusal("up", "--image", "none")
         assert machine.guard() == set()
     finally:
         machine.run("ip", "address", "del", "10.78.3.1/16", "dev", "uplink")
@@ -192,7 +192,7 @@ def test_commands_work_from_inside_a_bed(bed):
     assert bed.bed("run", "--", str(BED), "ssh", "node2", "hostname").stdout == "node2\n"
 
 
-# -- nothing stays in the machine
+# -- nothing is left behind
 
 
 @pytest.mark.parametrize("ending", ["down", "clean"])
@@ -210,10 +210,10 @@ def test_down_leaves_nothing(machine, ending):
     assert {kind for kind in during if during[kind] != before[kind]} >= {"routes", "cgroups", "processes", "state"}
 
 
-def test_inotify_limit_is_given_back(machine):
+def test_inotify_limit_is_restored(machine):
     limit = Path("/proc/sys/fs/inotify/max_user_instances")
     machine.bed("clean")
-    with open(CACHE / "locks" / "guard", "w") as lock:  # beds of the machine's own that come or go change it, too
+    with open(CACHE / "locks" / "guard", "w") as lock:  # the machine's own beds change it, too
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = limit.read_text()
         limit.write_text("4096")
@@ -231,7 +231,7 @@ def test_down_twice(machine):
     (machine.cache / "beds" / "tests-none").mkdir(parents=True)
     machine.bed("up", "--nodes", "0")
     machine.bed("down")
-    assert machine.guard() == set(), "a mere folder kept the guard"
+    assert machine.guard() == set(), "a folder without a bed kept the guard"
     machine.bed("down", name="tests-none")
     machine.bed("down", name="tests-none")
     assert json.loads(machine.bed("status", "--json").stdout) == {}
@@ -258,7 +258,7 @@ def test_killed_keeper_is_recovered(bed):
     assert bed.bed("ssh", "node1", "hostname").stdout == "node1\n"
 
 
-def test_guard_stays_to_the_last_of_two_beds(bed):
+def test_guard_stays_until_the_last_of_two_beds_is_down(bed):
     bed.bed("up", "--nodes", "1", "--image", "none", name="tests-second")
     bed.bed("ssh", "node1", "touch", "/mark", name="tests-second")
     assert bed.bed("ssh", "node1", "ls", "/mark", code=None).returncode != 0, "two beds share a node"
@@ -278,10 +278,10 @@ def test_nodes_can_be_added_but_not_changed(machine):
     machine.bed("down", name="tests-second")
 
 
-# -- nodes are what they seem
+# -- nodes behave like real ones
 
 
-def test_node_answers_with_known_host_key_only(bed):
+def test_changed_host_key_is_refused(bed):
     key = "/etc/ssh/ssh_host_ed25519_key"
     another = f"mv {key} /root/kept && ssh-keygen -q -t ed25519 -N '' -f {key} && systemctl restart ssh"
     bed.bed("exec", "node1", "sh", "-c", another)
@@ -293,7 +293,7 @@ def test_node_answers_with_known_host_key_only(bed):
     bed.bed("ssh", "node1", "true")
 
 
-def test_reboot_is_one(bed):
+def test_reboot(bed):
     before = boot_id(bed, "node1")
     bed.bed("exec", "node1", "touch", "/kept", "/run/lost")
     bed.bed("fault", "reboot", "node1")
@@ -317,13 +317,13 @@ def test_sysctls_stay_in_the_node(bed, key):
     assert bed.bed("ssh", "node2", "cat", str(path)).stdout.strip() != other
 
 
-def test_units_all_start(bed):
+def test_all_units_start(bed):
     assert bed.bed("ssh", "node1", "systemctl", "--failed", "--no-legend").stdout == ""
 
 
 @pytest.fixture(scope="module")
 def container_image(machine):
-    """A small image on node1 whose containers share the node's folder /srv/shared."""
+    """A small image on node1 whose containers see the node's folder /srv/shared."""
     machine.bed("up", "--nodes", "2", "--image", "none")
     programs = "/usr/bin/cat /usr/bin/mknod /usr/bin/sleep /usr/bin/touch"
     machine.bed("exec", "node1", "sh", "-ec", f"""
@@ -334,7 +334,7 @@ def container_image(machine):
     return "small:1"
 
 
-def test_containers_get_the_devices_they_ask_for(bed, container_image):
+def test_containers_get_the_devices_they_request(bed, container_image):
     engine = ("exec", "node1", "docker")
 
     def with_device(device: str) -> str:
@@ -343,11 +343,11 @@ def test_containers_get_the_devices_they_ask_for(bed, container_image):
 
     assert "No such device or address" in with_device("/dev/davinci0")
     assert 'device "/dev/davinci9": no such file or directory' in with_device("/dev/davinci9")
-    bed.bed(*engine, "run", "-d", "--name", "undevised", container_image, "sleep", "60")
+    bed.bed(*engine, "run", "-d", "--name", "no-device", container_image, "sleep", "60")
     major = bed.bed("exec", "node1", "stat", "-c", "%Hr", "/dev/davinci0").stdout.strip()
-    bed.bed(*engine, "exec", "undevised", "mknod", "/davinci0", "c", major, "0")
-    assert "Operation not permitted" in bed.bed(*engine, "exec", "undevised", "cat", "/davinci0", code=1).stderr
-    bed.bed(*engine, "rm", "-f", "undevised")
+    bed.bed(*engine, "exec", "no-device", "mknod", "/davinci0", "c", major, "0")
+    assert "Operation not permitted" in bed.bed(*engine, "exec", "no-device", "cat", "/davinci0", code=1).stderr
+    bed.bed(*engine, "rm", "-f", "no-device")
 
 
 def test_containers_share_a_folder_read_only(bed, container_image):
@@ -356,17 +356,17 @@ def test_containers_share_a_folder_read_only(bed, container_image):
     assert "Read-only file system" in bed.bed(*run, "touch", "/srv/shared/other", code=1).stderr
 
 
-def test_containers_may_ask_for_more_than_the_machine_can_grant(bed, container_image):
-    wishes = ("--privileged", "--cap-add=SYS_RESOURCE", "--ulimit=memlock=-1", "--ulimit=nofile=1048576")
-    run = ("exec", "node1", "docker", "run", "--rm", *wishes, "--oom-score-adj=-500", container_image)
+def test_containers_can_request_more_than_the_machine_can_grant(bed, container_image):
+    requested = ("--privileged", "--cap-add=SYS_RESOURCE", "--ulimit=memlock=-1", "--ulimit=nofile=1048576")
+    run = ("exec", "node1", "docker", "run", "--rm", *requested, "--oom-score-adj=-500", container_image)
     assert "Max locked memory" in bed.bed(*run, "cat", "/proc/self/limits").stdout
 
 
-# -- what breaks breaks for real
+# -- faults are real
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "error"),
     [
         (["sshd-stop", "node1"], "Connection refused"),
         (["sshd-hang", "node1"], "timed out during banner exchange"),
@@ -379,9 +379,9 @@ def test_containers_may_ask_for_more_than_the_machine_can_grant(bed, container_i
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
-def test_fault_is_seen_by_the_controller(broken, fault, said):
+def test_fault_is_seen_by_the_controller(broken, fault, error):
     broken.bed("fault", *fault)
-    assert re.search(said, broken.bed("ssh", "node1", "docker", "version", code=None).stderr)
+    assert re.search(error, broken.bed("ssh", "node1", "docker", "version", code=None).stderr)
     broken.bed("ssh", "node2", "docker", "version")
 
 
@@ -395,7 +395,7 @@ def requests_received(machine: Machine, node: str) -> int:
     return int(dict(zip(names.split(), values.split()))["InEchos"])
 
 
-def test_npu_packets_lost_one_way(broken):
+def test_npu_packets_lost_in_one_direction(broken):
     broken.bed("fault", "npu-drop", "node1", "5", "in", "node2")
     before = requests_received(broken, "node2")
     assert not ping(broken, "node1", "10.78.5.12")
@@ -418,8 +418,8 @@ def test_small_disk(broken):
     broken.bed("ssh", "node1", "head -c 20000000 /dev/zero > /data/file")
 
 
-def test_faults_are_spelled_out(bed):
-    assert "no fault is called 'flood'" in bed.refusal("fault", "flood", "node1")
+def test_wrong_faults_are_refused(bed):
+    assert "unknown fault 'flood'" in bed.refusal("fault", "flood", "node1")
     assert "has no node9; it has node1, node2" in bed.refusal("fault", "freeze", "node9")
     assert "usage: bed fault small-disk NODE PATH [SIZE]" in bed.refusal("fault", "small-disk", "node1")
     assert "expected one of in, out, both, found 'up'" in bed.refusal("fault", "drop", "node1", "up")
@@ -431,7 +431,7 @@ def test_faults_are_spelled_out(bed):
 
 def test_service(bed):
     bed.bed("service", "start", "web", "--", "python3", "-m", "http.server", "--bind", "10.77.0.1", "8090")
-    assert "runs already" in bed.refusal("service", "start", "web", "--", "true")
+    assert "is already running" in bed.refusal("service", "start", "web", "--", "true")
     fetch = ["ssh", "node1", "curl -s -o /dev/null -w '%{http_code}' --retry 5 --retry-connrefused http://10.77.0.1:8090/"]
     assert bed.bed(*fetch).stdout == "200"
     bed.bed("service", "stop", "web")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the unit tests share; ansible-test sees only this folder, so it stands here and not one above."""
+"""Fixtures of the unit tests. They are in this folder because ansible-test sees no other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# How long a machine takes that has other work too is no finding.
+# Do not fail because a busy machine is slow.
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
@@ -26,7 +26,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """A folder of real terminal outputs with expected parse results, where the machine has one."""
+    """A folder of real terminal outputs with expected parse results, if the machine has one."""
     folder = Path(os.environ.get("ASCEND_VLLM_CORPUS", ROOT.parent / "shared" / "corpus"))
     if not folder.is_dir():
         pytest.skip(f"no corpus of real outputs at {folder} (set ASCEND_VLLM_CORPUS)")

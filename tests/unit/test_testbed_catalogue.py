@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The test bed's overlay of the catalogue is about the files that the test bed has."""
+"""The test bed's catalogue matches the files in the test bed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TESTBED = Path(__file__).resolve().parents[2] / "molecule" / "testbed"
 
 @pytest.fixture
 def patch():
-    """The patch of the plan that the test bed deploys."""
+    """The patch in the plan for the test bed."""
     if not TESTBED.is_dir():
         pytest.skip("the test bed is not part of this copy")
     return resolve(load_catalogue([TESTBED / "catalogue.yml"]), DEFAULTS)["patch"]
@@ -30,11 +30,11 @@ def test_patch_is_for_the_file_of_the_stand_in_image(patch):
     assert '# "MRotaryEmbedding": ' in patching.patched(source, patch)
 
 
-@pytest.mark.parametrize(("change", "said"), [
+@pytest.mark.parametrize(("change", "error"), [
     (lambda text: text + "\n", "the file /vllm-workspace"),
     (lambda text: text.replace("MRotary", "Rotary"), "the file /vllm-workspace"),
 ])
-def test_patch_is_refused_for_another_file(patch, change, said):
+def test_patch_is_refused_for_another_file(patch, change, error):
     source = (TESTBED / "engine" / "image" / "root" / patch["target"].lstrip("/")).read_text("utf-8")
-    with pytest.raises(patching.PatchError, match=said):
+    with pytest.raises(patching.PatchError, match=error):
         patching.patched(change(source), patch)

@@ -5,66 +5,36 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import re
 import subprocess
 import time
-from pathlib import Path
+from functools import partial
 
 import pytest
+import scenario
 import yaml
+from scenario import (
+    BALANCER,
+    BED,
+    INVENTORY,
+    SCENARIO,
+    bed,
+    changes,
+    containers,
+    lives,
+    lost_nothing,
+    playbook,
+    said,
+    states,
+    statistics,
+    succeeds,
+)
 
-PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-SCENARIO = PROJECT / "molecule" / "lifecycle"
-INVENTORY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
-BED = PROJECT / "molecule" / "testbed" / "bed"
 KEY = yaml.safe_load((SCENARIO / "host_vars" / "node1.yml").read_text("utf-8"))["serving_api_key"]
 NODES = ("node1", "node2")
 NAMES = ("vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-1")
-BALANCER = "http://10.77.0.11:8080"
-WORKERS = 8
-
-
-def bed(*words, check=True, **options):
-    done = subprocess.run([BED, "-n", "lifecycle", *words], capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0 or not check, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def playbook(name, *words):
-    return subprocess.run(
-        ["ansible-playbook", "-i", INVENTORY, PROJECT / "playbooks" / f"{name}.yml", *words],
-        capture_output=True, text=True, check=False, cwd=PROJECT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0",
-             "ANSIBLE_NOCOLOR": "1", "MOLECULE_SCENARIO_NAME": "lifecycle"})
-
-
-def succeeds(name, *words):
-    done = playbook(name, *words)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def said(done):
-    """What a playbook has written, however it broke its lines."""
-    return " ".join((done.stdout + done.stderr).split())
-
-
-def changes(stdout):
-    return {host: int(count) for host, count in re.findall(r"^(node\d)\s.*changed=(\d+)", stdout, re.MULTILINE)}
-
-
-def containers(node):
-    """{name: docker inspect} of all containers of a node."""
-    names = bed("exec", node, "docker", "ps", "--all", "--quiet").split()
-    return {each["Name"].lstrip("/"): each for each in json.loads(bed("exec", node, "docker", "inspect", *names))}
-
-
-def lives(node):
-    """What changes when a container of the node is replaced or started again."""
-    return {name: (each["Id"], each["State"]["StartedAt"]) for name, each in containers(node).items()}
+Load = partial(scenario.Load, KEY)
 
 
 def tag(node, name):
@@ -79,50 +49,12 @@ def checks(node):
     return {check["id"].split(".")[1]: check for check in result(node)["checks"]}
 
 
-def statistics():
-    """{server: {column: value}} as the balancer shows them on its admin socket."""
-    script = ("import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ascend-vllm-balancer/admin.sock'); "
-              "s.sendall(b'show stat\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())")
-    rows = csv.DictReader(bed("exec", "node1", "python3", "-c", script).lstrip("# ").splitlines())
-    return {row["svname"]: row for row in rows if row["pxname"] == "vllm" and row["svname"].startswith("node")}
-
-
-def states():
-    return {server: row["status"] for server, row in statistics().items()}
-
-
 def seconds_until(server, status, at_most):
     started = time.monotonic()
     while states()[server] != status:
         assert time.monotonic() < started + at_most, f"{server} is {states()[server]}, not {status}"
         time.sleep(0.2)
     return time.monotonic() - started
-
-
-class Load:
-    """Requests through the balancer from the start of a with block to its end."""
-
-    def __init__(self, workers=WORKERS):
-        self.workers = workers
-
-    def __enter__(self):
-        self.process = subprocess.Popen(
-            [BED, "-n", "lifecycle", "run", "--",
-             "python3", SCENARIO / "files" / "load", BALANCER, KEY, str(self.workers)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        time.sleep(1)
-        return self
-
-    def __exit__(self, *error):
-        self.found = json.loads(self.process.communicate(timeout=90)[0])
-        print(self.found)
-
-
-def lost_nothing(load):
-    assert load.found["lost"] == []
-    assert load.found["streamed"] > 50
-    assert load.found["whole"] > 50
-    assert load.found["longest_gap_s"] < 3, "the service was interrupted"
 
 
 def asked(node):
@@ -286,7 +218,7 @@ def test_stop_waits_for_the_last_request_and_stops_only_ours():
     before = lives("node2")
     body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 900, "ignore_eos": True, "stream": True})
     long = subprocess.Popen(
-        [BED, "-n", "lifecycle", "run", "--", "curl", "-sSN", "-H", f"Authorization: Bearer {KEY}", "-d", body,
+        [*BED, "run", "--", "curl", "-sSN", "-H", f"Authorization: Bearer {KEY}", "-d", body,
          "http://10.77.0.12:8888/v1/completions"], stdout=subprocess.PIPE, text=True)
     time.sleep(1)
     stopped = succeeds("stop", "--limit", "node2", "-e", "image_tag=v0.11.0rc1-second")

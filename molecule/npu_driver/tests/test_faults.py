@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every planted fault shows under its check, on its node, in its words; nothing else shows anywhere."""
+"""Each injected fault is reported by its check on its node with the expected text, and nothing else is reported."""
 
 from __future__ import annotations
 
@@ -28,28 +28,29 @@ def result(name, node):
 
 
 @pytest.mark.parametrize(("name", "node", "fault"), RECORDED, ids=[f"{name}-{node}" for name, node, _ in RECORDED])
-def test_fault_and_nothing_else(name, node, fault):
+def test_only_the_fault_is_reported(name, node, fault):
     found = result(name, node)
     VALIDATE(found)
     bad = {(check["id"].split(".")[1], check["subject"]) for check in found["checks"]
            if check["status"] in ("failed", "warned", "waived")}
     shows, also = (fault["shows"], fault.get("also", ())) if fault else ((), ())
-    assert set(also) <= {name for name, _subject in bad}
-    assert {one for one in bad if one[0] not in also} == {
-        (one["check"], one.get("subject")) for one in shows if one["status"] != "passed" and one["check"] not in also}
-    for one in shows:
+    assert set(also) <= {check for check, _subject in bad}
+    assert {each for each in bad if each[0] not in also} == {
+        (shown["check"], shown.get("subject")) for shown in shows
+        if shown["status"] != "passed" and shown["check"] not in also}
+    for shown in shows:
         check = next(check for check in found["checks"]
-                     if (check["id"], check["subject"]) == (f"npu_driver.{one['check']}", one.get("subject")))
-        assert check["status"] == one["status"]
-        assert one["says"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
-        assert (check["remedy"] is None) == (one["status"] == "passed")
-    statuses = {one["status"] for one in shows}
+                     if (check["id"], check["subject"]) == (f"npu_driver.{shown['check']}", shown.get("subject")))
+        assert check["status"] == shown["status"]
+        assert shown["says"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
+        assert (check["remedy"] is None) == (shown["status"] == "passed")
+    statuses = {shown["status"] for shown in shows}
     if not statuses or "failed" in statuses:
         assert found["status"] == ("failed" if statuses else "passed")
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_everything_is_checked_that_a_container_shows(node):
+def test_healthy_node_passes_all_checks_that_a_container_supports(node):
     missing = {check["id"] for check in result("healthy", node)["checks"] if check["status"] != "passed"}
     assert missing == {"npu_driver.pci_devices", "npu_driver.kernel_log"}
 
@@ -65,9 +66,9 @@ def test_check_mode_writes_no_result():
     assert not list((RESULTS / name).glob("*/npu_driver.json"))
 
 
-def test_every_fault_is_planted():
+def test_number_of_faults():
     assert sum(len(fault["shows"]) for _name, _node, fault in RECORDED if fault) == 32
 
 
-def test_nodes_are_healthy_again(host):
+def test_faults_are_removed(host):
     assert host.check_output("ascend-fault show && npu-smi info").startswith("no faults\n+---")

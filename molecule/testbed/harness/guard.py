@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No packet for a node may leave the machine: its addresses are nobody else's, and refused outside the beds."""
+"""Keep packets for nodes on the machine: no other host has their addresses, and routes outside the beds refuse them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ CONTROLLER = "10.77.0.1"
 
 
 def address(index: int) -> str:
-    """Address of node ``index`` (from 1) in the hosts' network."""
+    """Return the address of node ``index`` (from 1) in the hosts' network."""
     return f"10.77.0.{10 + index}"
 
 
 def npu_address(rail: int, index: int) -> str:
-    """Address of NPU ``rail`` of node ``index``."""
+    """Return the address of NPU ``rail`` of node ``index``."""
     return f"10.78.{rail}.{10 + index}"
 
 
 def metric() -> str:
-    """Of our routes: behind every other one, and another for each cache, so that nobody takes a neighbour's away."""
+    """Return the metric of our routes: behind all others, and different per cache, so that beds keep each other's."""
     return str(2**32 - 1 - (crc32(bytes(cache())) >> 8))
 
 
 def ensure() -> None:
-    """Put the refusing routes into the machine's own network namespace, after a look at who holds the addresses.
+    """Add the unreachable routes to the machine's own network namespace unless the addresses are in use.
 
     The caller holds the lock ``guard``.
     """
@@ -43,13 +43,13 @@ def ensure() -> None:
 
 
 def remove() -> None:
-    """Take the refusing routes out again. The caller holds the lock ``guard``."""
+    """Remove the unreachable routes. The caller holds the lock ``guard``."""
     for network in {str(network) for network in NETWORKS} - set(missing()):
         run("ip", "route", "del", "unreachable", network, "metric", metric())
 
 
 def missing() -> list[str]:
-    """Networks that the machine would route to wherever its default route points."""
+    """Return the networks without an unreachable route: packets for them would take the machine's default route."""
     routes = json.loads(run("ip", "-json", "-4", "route", "show", "type", "unreachable"))
     present = {route["dst"] for route in routes if str(route.get("metric")) == metric()}
     return [str(network) for network in NETWORKS if str(network) not in present]
@@ -58,8 +58,8 @@ def missing() -> list[str]:
 def refuse_conflicts() -> None:
     for link in json.loads(run("ip", "-json", "-4", "address")):
         for address in link.get("addr_info", ()):
-            held = ipaddress.ip_network(f"{address['local']}/{address['prefixlen']}", strict=False)
-            refuse_overlap(held, f"interface {link['ifname']} holds {address['local']}/{address['prefixlen']}")
+            used = ipaddress.ip_network(f"{address['local']}/{address['prefixlen']}", strict=False)
+            refuse_overlap(used, f"interface {link['ifname']} has {address['local']}/{address['prefixlen']}")
     for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all")):
         if route["dst"] == "default" or route.get("type") == "unreachable":
             continue
@@ -71,13 +71,13 @@ def refuse_conflicts() -> None:
 def refuse_overlap(network: ipaddress.IPv4Network, found: str) -> None:
     for ours in NETWORKS:
         if network.overlaps(ours):
-            raise BedError(f"the test bed needs {ours} for itself, but {found}; take that away first")
+            raise BedError(f"the test bed needs {ours} for itself, but {found}; remove that first")
 
 
 def check(world) -> None:
-    """Refuse to run anything that could reach for a node from outside, or leave from inside."""
+    """Refuse to run anything if packets for nodes, or packets of the bed, could leave the machine."""
     if unguarded := missing():
-        raise BedError(f"the machine has no unreachable route for {unguarded[0]}; run `bed up` again to put it back")
+        raise BedError(f"the machine has no unreachable route for {unguarded[0]}; run `bed up` again to restore it")
     if world.run("ip", "route", "show", "table", "all", "default").strip():
         raise BedError("the bed's network has a default route, so packets could leave the machine; take the bed down")
     if world.run("ip", "-6", "route", "show", "table", "all", "default").strip():

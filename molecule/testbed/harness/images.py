@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What beds are made from, built once and cached: the node image, engine images, SSH keys."""
+"""The node image, engine images and SSH keys of beds, built once and cached."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CACHED = ("ais_bench", "ais_bench_wheels", "ansible-test", "beds", "building", "
 
 
 def prepare() -> Path:
-    """Bring the machine to where beds can start; returns the golden data root with the node image."""
+    """Prepare the machine for beds; return the golden data root with the node image."""
     check()
     with lock("prepare"):
         cache().chmod(0o755)
@@ -33,7 +33,7 @@ def prepare() -> Path:
 
 
 def golden(kind: str, key: str, fill: Callable[[World], None]) -> Path:
-    """The data root of an engine that holds what ``fill`` loads; built beside and renamed, so whole or absent."""
+    """Return the data root of a Docker engine with what ``fill`` loads, built once and renamed: complete or absent."""
     root = cache() / "golden" / f"{kind}-{key}"
     with lock(f"building.{kind}"):
         if not root.exists():
@@ -47,13 +47,13 @@ def golden(kind: str, key: str, fill: Callable[[World], None]) -> Path:
 
 
 def build_root(world: World, fill: Callable[[World], None], root: Path) -> None:
-    """Start a world that only builds, ``fill`` its engine, and keep what that holds as ``root``."""
+    """Start a world for the build, ``fill`` its engine, and keep the engine's data as ``root``."""
     discard(world)
     world.folder.mkdir(parents=True)
     try:
         world.start()
         fill(world)
-        world.end()
+        world.stop()
         (world.folder / "root.new").mkdir(mode=0o700)
         for part in ("image", "overlay2"):
             (world.data / part).rename(world.folder / "root.new" / part)
@@ -63,45 +63,45 @@ def build_root(world: World, fill: Callable[[World], None], root: Path) -> None:
 
 
 def discard(world: World) -> None:
-    """End and delete a world that builds, also one whose build was killed."""
-    Process(world.folder / "builder").end(seconds=1)
-    world.end()
+    """Stop and delete the world of a build, even if the build was killed."""
+    Process(world.folder / "builder").stop(seconds=1)
+    world.stop()
     if world.folder.exists():
         shutil.rmtree(world.folder)
 
 
 def discard_builds() -> None:
-    """End and delete what killed builds left."""
+    """Stop and delete what killed builds left behind."""
     for folder in (cache() / "building").glob("*"):
         with lock(folder.name):
             discard(World(folder))
 
 
 def delete_cache() -> None:
-    """Delete what beds and tests have cached, listed in CACHED, and nothing else: the folder may be the user's."""
+    """Delete what beds and tests have cached (CACHED) and nothing else: the user may keep files in this folder."""
     for path in (cache() / name for name in CACHED):
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    with suppress(OSError):  # others keep something there
+    with suppress(OSError):  # not empty: other files are in it
         cache().rmdir()
 
 
 def clone(root: Path, data: Path) -> None:
-    """Give an engine a data root that holds a golden one's images: their layers are hard links, so cost nothing."""
-    beside = data.with_name(data.name + ".new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    run("cp", "--archive", "--link", root / "overlay2", beside)
-    run("cp", "--archive", root / "image", beside)
-    beside.rename(data)
+    """Create a data root with the images of a golden one: their layers are hard links, which cost nothing."""
+    draft = data.with_name(data.name + ".new")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    run("cp", "--archive", "--link", root / "overlay2", draft)
+    run("cp", "--archive", root / "image", draft)
+    draft.rename(data)
 
 
 def engine_image(kind: str) -> tuple[Path, Path | None]:
     """Build the stand-in engine image ``light``, ``full`` or ``mpi``.
 
-    Returns the golden data root that holds it and the folder that its containers share with the machine, if any.
+    Return the golden data root that contains it, and the folder that its containers share with the machine, if any.
     """
     archive, *shared = build_engine(kind)
     stat = archive.stat()
@@ -111,9 +111,9 @@ def engine_image(kind: str) -> tuple[Path, Path | None]:
 
 
 def build_engine(what: str) -> list[Path]:
-    """Paths of what the engine's builder makes or has made: an image's archive, the models …"""
+    """Return the paths that the engine's builder prints: an image's archive, the models …"""
     builder = TESTBED / "engine" / "build"
     done = subprocess.run([builder, what], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise BedError(f"{builder} {what} ended with exit code {done.returncode}; its messages are above")
+        raise BedError(f"{builder} {what} failed with exit code {done.returncode}; its messages are above")
     return [Path(line) for line in done.stdout.splitlines()]

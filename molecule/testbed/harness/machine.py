@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The machine under the beds: its packages, our cache on it, locks, and processes ended by their record."""
+"""The machine that beds run on: its packages, the cache, locks, and processes that we can stop by their record."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ PACKAGES = (
     "tini",
     "util-linux",
 )
-# Units that Debian enables when it installs the package; the machine has no use for them.
+# Units that Debian enables when it installs the package; beds do not need them.
 UNITS = {
     "containerd": ["containerd.service"],
     "docker-registry": ["docker-registry.service"],
     "docker.io": ["docker.service", "docker.socket"],
 }
 POLICY = Path("/usr/sbin/policy-rc.d")
-HELD_BACK = "#!/bin/sh\n# While the ascend.vllm test bed installs packages, no service of theirs starts.\nexit 101\n"
+START_NO_SERVICE = "#!/bin/sh\n# No service starts while the ascend.vllm test bed installs packages.\nexit 101\n"
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
-_locks: list[int] = []  # file descriptors of those that we hold
+_locks: list[int] = []  # file descriptors of the locks that we hold
 
 
 class BedError(Exception):
@@ -45,12 +45,12 @@ class BedError(Exception):
 
 
 def cache() -> Path:
-    """Folder of everything that outlives a bed, and of the state of those that run."""
+    """Return the folder of everything that beds reuse, and of the state of those that are up."""
     return Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed").absolute()
 
 
 def run(*argv: str | Path, **options) -> str:
-    """Run a system command and return its output; a failure is a BedError with the command's last words.
+    """Run a system command and return its output; raise a BedError with its last line if it fails.
 
     ``stdin`` and ``input`` (bytes) as for subprocess.run.
     """
@@ -58,16 +58,16 @@ def run(*argv: str | Path, **options) -> str:
     try:
         done = subprocess.run(argv, env=environment, capture_output=True, check=False, pass_fds=_locks, **options)
     except FileNotFoundError as error:
-        raise BedError(f"the command {argv[0]} is not there; install it, or run `bed prepare`") from error
+        raise BedError(f"the command {argv[0]} was not found; install it, or run `bed prepare`") from error
     output, errors = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     if done.returncode:
-        said = (errors.strip() or output.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise BedError(f"{' '.join(map(str, argv[:6]))}: {said}")
+        last_line = (errors.strip() or output.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise BedError(f"{' '.join(map(str, argv[:6]))}: {last_line}")
     return output
 
 
-def until(what: str, ready: Callable[[], bool], seconds: float, pause: float = 0.05) -> None:
-    """Wait until ``ready()``; a BedError that names ``what`` after ``seconds``."""
+def wait_until(what: str, ready: Callable[[], bool], seconds: float, pause: float = 0.05) -> None:
+    """Wait until ``ready()`` is true; raise a BedError that names ``what`` after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
@@ -75,9 +75,16 @@ def until(what: str, ready: Callable[[], bool], seconds: float, pause: float = 0
         time.sleep(pause)
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Write a file in one step, so that it is complete or unchanged."""
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(text)
+    draft.rename(path)
+
+
 @contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Hold the cache's lock ``name``. The kernel frees it when we and the commands that we ran have ended, however."""
+    """Hold the cache's lock ``name``. The kernel releases it once we and the commands that we ran have ended."""
     folder = cache() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / name, "w") as file:
@@ -90,7 +97,7 @@ def lock(name: str) -> Iterator[None]:
 
 
 def check() -> None:
-    """Refuse a machine that cannot carry a bed."""
+    """Refuse a machine that cannot run a bed."""
     release = Path("/etc/os-release")
     lines = release.read_text().splitlines() if release.exists() else []
     fields = {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
@@ -102,7 +109,7 @@ def check() -> None:
 
 
 def install_packages() -> None:
-    """Install the Debian packages that are missing; no service of theirs runs, and no other package goes for them."""
+    """Install missing Debian packages without starting their services or removing other packages."""
     allow_services()
     present = installed()
     missing = [package for package in PACKAGES if package not in present]
@@ -111,7 +118,7 @@ def install_packages() -> None:
     print(f"bed: installing {' '.join(missing)}", flush=True)
     install = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qy", "--no-remove", "--no-install-recommends")
     if not POLICY.exists():
-        POLICY.write_text(HELD_BACK)
+        POLICY.write_text(START_NO_SERVICE)
         POLICY.chmod(0o755)
     try:
         run("apt-get", "-q", "update")
@@ -124,20 +131,20 @@ def install_packages() -> None:
 
 
 def installed() -> set[str]:
-    """Those of the packages that we install or bring along which the machine has."""
+    """Return which of the packages in PACKAGES and UNITS are installed."""
     query = ["dpkg-query", "-W", "-f", "${Package} ${Status}\n", *PACKAGES, *UNITS]
     listed = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
     return {line.split()[0] for line in listed if line.endswith(" installed")}
 
 
 def allow_services() -> None:
-    """Remove our hook that keeps services from starting, also one that a killed installation left."""
-    if POLICY.exists() and POLICY.read_text(errors="replace") == HELD_BACK:
+    """Remove our hook that keeps services from starting, even if a killed installation left it."""
+    if POLICY.exists() and POLICY.read_text(errors="replace") == START_NO_SERVICE:
         POLICY.unlink()
 
 
 def start_time(pid: int) -> str | None:
-    """When process ``pid`` started, in clock ticks since boot; None for one that is gone."""
+    """Return the start time of process ``pid`` in clock ticks since boot; None if it has ended."""
     with suppress(OSError):
         state, *_, started = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[:20]
         return None if state in "ZX" else started
@@ -145,14 +152,14 @@ def start_time(pid: int) -> str | None:
 
 
 class Process:
-    """A process of ours, known by the record of its number and start time."""
+    """One of our processes, identified by a record of its id and start time."""
 
     def __init__(self, record: Path):
         self.record = record
 
     @property
     def pid(self) -> int | None:
-        """Its number while it lives."""
+        """The process id; None if the process has ended."""
         try:
             pid, boot, started = self.record.read_text().split()
         except (OSError, ValueError):
@@ -161,12 +168,10 @@ class Process:
 
     def adopt(self, pid: int) -> None:
         """Record ``pid``."""
-        beside = self.record.with_name(self.record.name + ".new")
-        beside.write_text(f"{pid} {boot_id()} {start_time(pid)}\n")
-        beside.rename(self.record)
+        replace_file(self.record, f"{pid} {boot_id()} {start_time(pid)}\n")
 
     def start(self, *argv: str | Path, log: Path, environment: dict[str, str] | None = None) -> subprocess.Popen:
-        """Start ``argv`` detached. It waits for its record, so that we never leave one that we do not know."""
+        """Start ``argv`` detached. It waits until it is recorded, so that none is left behind unknown."""
         with open(log, "ab") as output:
             child = subprocess.Popen(
                 ["/bin/sh", "-c", 'read -r recorded && exec "$@" </dev/null', "sh", *argv],
@@ -177,15 +182,15 @@ class Process:
         child.stdin.close()
         return child
 
-    def end(self, seconds: float = 10) -> None:
-        """TERM to it, and to its group if it leads one; KILL to what is left after ``seconds``."""
-        for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 10)):
+    def stop(self, seconds: float = 10) -> None:
+        """Send SIGTERM to the process, or to the group that it leads; send SIGKILL after ``seconds``."""
+        for number, timeout in ((signal.SIGTERM, seconds), (signal.SIGKILL, 10)):
             if (pid := self.pid) is None:
                 break
             with suppress(ProcessLookupError):
                 (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, number)
             with suppress(BedError):
-                until("ending", lambda: self.pid is None, patience)
+                wait_until("stopping", lambda: self.pid is None, timeout)
         self.record.unlink(missing_ok=True)
 
 

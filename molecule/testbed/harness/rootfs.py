@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The node image. It is built anew when this file or node/recipe.toml changes."""
+"""The node image. It is built again when this file or node/recipe.toml changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECIPE = TESTBED / "node" / "recipe.toml"
 
 
 def key() -> str:
-    """Names the image's content."""
+    """Return a hash of the image's inputs."""
     return hashlib.sha256(RECIPE.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]
 
 
@@ -33,19 +33,19 @@ def build(world: World) -> None:
     systemctl = ("chroot", tree, "systemctl", "--quiet")  # the machine itself need not have systemd
     run(*systemctl, "enable", *recipe["enabled_units"])
     run(*systemctl, "mask", *recipe["masked_units"])
-    for key in (tree / "etc/ssh").glob("ssh_host_*"):  # every node brings its own
+    for key in (tree / "etc/ssh").glob("ssh_host_*"):  # every node gets its own
         key.unlink()
     (tree / "etc/machine-id").write_text("")
     unneeded = ("--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*")
     with subprocess.Popen(["tar", "-C", tree, *unneeded, "-c", "."], stdout=subprocess.PIPE) as tar:
         world.docker("import", "--change", "ENV container=docker", "-", NODE_IMAGE, stdin=tar.stdout)
     if tar.returncode:
-        raise BedError(f"tar of {tree} ended with {tar.returncode}")
+        raise BedError(f"tar of {tree} failed with exit code {tar.returncode}")
     print(f"bed: built the node image in {time.monotonic() - started:.0f} s", flush=True)
 
 
 def debootstrap(folder: Path, tree: Path, recipe: dict) -> None:
-    """Run debootstrap in namespaces of its own: a killed build leaves no mount in the machine."""
+    """Run debootstrap in its own namespaces: a killed build leaves no mount on the machine."""
     packages, log = folder / "packages", cache() / "debootstrap.log"
     downloads = cache() / "packages"
     downloads.mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ def debootstrap(folder: Path, tree: Path, recipe: dict) -> None:
 
 
 def mirror(suite: str) -> str:
-    """The Debian mirror that this machine's apt takes ``suite`` from."""
+    """Return the Debian mirror from which this machine's apt gets ``suite``."""
     listed = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages")
     for line in listed.splitlines():
         uri, release, component = line.split()

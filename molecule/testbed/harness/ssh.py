@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys of controller and nodes, and the files that make each known to the other."""
+"""SSH keys of the controller and the nodes, known_hosts and the client's configuration."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from .guard import address
-from .machine import cache, lock, run
+from .machine import cache, lock, replace_file, run
 
 
 def folder() -> Path:
@@ -16,32 +16,32 @@ def folder() -> Path:
 
 
 def command(node: str) -> list[str]:
-    """Command line of a login to ``node``; a command can follow."""
+    """Return the command line of a login to ``node``, to which a command can be added."""
     return ["ssh", "-F", str(folder() / "config"), node]
 
 
 def make_key() -> None:
-    """The key that the controller logs in with."""
+    """Create the key that the controller logs in with."""
     folder().mkdir(mode=0o700, exist_ok=True)
     keygen(folder() / "id_ed25519", "ascend-testbed")
 
 
 def host_key(index: int) -> Path:
-    """Host key of node ``index``: the same in every bed, so that it can be known before the node exists."""
+    """Return the host key of node ``index``: the same in every bed, so that it is known before the node exists."""
     path = folder() / f"host_node{index}"
     keygen(path, f"node{index}")
     return path
 
 
 def keygen(path: Path, comment: str) -> None:
-    """Make a key pair, unless it is there; the private half comes last, so what has one is whole."""
+    """Create a key pair unless it exists. The private key is renamed last: if it exists, the pair is complete."""
     if not path.exists():
-        beside = path.with_name(path.name + ".new")
-        for stale in (beside, public(beside)):
+        draft = path.with_name(path.name + ".new")
+        for stale in (draft, public(draft)):
             stale.unlink(missing_ok=True)
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", beside)
-        public(beside).rename(public(path))
-        beside.rename(path)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", draft)
+        public(draft).rename(public(path))
+        draft.rename(path)
 
 
 def public(path: Path) -> Path:
@@ -49,7 +49,7 @@ def public(path: Path) -> Path:
 
 
 def write_files(nodes: int) -> None:
-    """known_hosts and the client's configuration, for these nodes and all that any bed has had."""
+    """Write known_hosts and the client's configuration for these nodes and all that any bed has had."""
     with lock("ssh"):
         for index in range(1, nodes + 1):
             host_key(index)
@@ -67,9 +67,7 @@ def write_files(nodes: int) -> None:
 """
         config += "".join(f"Host node{index}\n  HostName {address(index)}\n" for index in indexes)
         for name, text in (("known_hosts", known), ("config", config)):
-            beside = folder() / f"{name}.new"
-            beside.write_text(text)
-            beside.rename(folder() / name)
+            replace_file(folder() / name, text)
 
 
 def known_host(index: int) -> str:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a bed comes up. Apart from what a bed does once it is up, whose commands need not load all of this."""
+"""The start of a bed. Separate from the commands for a bed that is up, which need not import all of this."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import guard, images, room, rootfs, ssh
+from . import guard, images, inotify, rootfs, ssh
 from .bed import Bed, Settings
 from .guard import CONTROLLER, address
-from .machine import TESTBED, BedError, lock, until
+from .machine import TESTBED, BedError, lock, wait_until
 
-NODES_MOST, NPUS_MOST = 100, 8
-NODES_NAMED = 16  # that many a node knows by name even if the bed has fewer, so that it can grow
+MAX_NODES, MAX_NPUS = 100, 8
+NAMED_NODES = 16  # in the /etc/hosts of every node, even if the bed has fewer, so that it can grow
 REGISTRY_PORT, HUB_PORT = 5000, 8090
 HUB_MODELS = ("Qwen/Qwen2.5-VL-32B-Instruct", "testbed/Qwen2.5-VL-32B-Instruct-w8a8")
 DAEMON = {"insecure-registries": [f"{CONTROLLER}:{REGISTRY_PORT}"], "storage-driver": "overlay2"}
 
 
 def bring_up(bed: Bed, **wanted) -> None:
-    """Bring the bed to what is wanted (keys of Settings; None: as it is, or the default)."""
+    """Start the bed with the settings in ``wanted`` (fields of Settings; None: unchanged, or the default)."""
     node_root = images.prepare()
     with bed.lock():
         bed.world.settle()
@@ -37,34 +37,34 @@ def bring_up(bed: Bed, **wanted) -> None:
         bed.save(settings)
         with lock("guard"):
             guard.ensure()
-            room.make()
+            inotify.raise_limit()
         if not bed.world.alive:
             images.clone(node_root, bed.world.data)
         bed.world.start()
-        make_networks(bed)
+        create_networks(bed)
         ssh.write_files(settings.nodes)
-        make_nodes(bed, settings)
+        start_nodes(bed, settings)
         guard.check(bed.world)
 
 
 def decide(bed: Bed, wanted: dict) -> Settings:
-    """The settings to reach; a bed with nodes can only get more of them."""
+    """Return the settings that the bed will have; to a bed with nodes, only more nodes can be added."""
     present = bed.settings if bed.world.alive else None
     settings = (present or Settings())._replace(**wanted)
-    for name, most in (("nodes", NODES_MOST), ("npus", NPUS_MOST)):
-        if not 0 <= getattr(settings, name) <= most:
-            raise BedError(f"--{name} is 0 to {most}, found {getattr(settings, name)}")
+    for name, maximum in (("nodes", MAX_NODES), ("npus", MAX_NPUS)):
+        if not 0 <= getattr(settings, name) <= maximum:
+            raise BedError(f"--{name} is 0 to {maximum}, found {getattr(settings, name)}")
     if present and present.nodes:
         changes = [f"--{key} {value}" for key, value in wanted.items() if value != getattr(present, key)]
         if settings.nodes > present.nodes:
             changes.remove(f"--nodes {settings.nodes}")
         if changes:
-            raise BedError(f"bed {bed.name} is up with {present}; for {' '.join(changes)} take it down first")
+            raise BedError(f"bed {bed.name} is up with {present}; take it down first to use {' '.join(changes)}")
     return settings
 
 
-def make_networks(bed: Bed) -> None:
-    """The hosts' network, with the controller's address on its bridge, and the NPUs' network, with none."""
+def create_networks(bed: Bed) -> None:
+    """Create the hosts' network, with the controller's address on its bridge, and the NPUs' network, without one."""
     present = bed.world.docker("network", "ls", "--format", "{{.Name}}").split()
     create = ("network", "create", "--internal", "--opt")
     if "hosts" not in present:
@@ -75,40 +75,40 @@ def make_networks(bed: Bed) -> None:
         bed.world.docker(*create, *options, "--subnet", str(guard.NPUS), "--gateway", "10.78.15.254", "npus")
 
 
-def make_nodes(bed: Bed, settings: Settings) -> None:
-    """Bring all nodes up at once; those that are not whole are made anew."""
+def start_nodes(bed: Bed, settings: Settings) -> None:
+    """Start all nodes in parallel; create incomplete ones again."""
     indexes = range(1, settings.nodes + 1)
     engine_root = shared = None
-    if settings.image != "none" and not all(mark(bed, index).exists() for index in indexes):
+    if settings.image != "none" and not all(completed(bed, index).exists() for index in indexes):
         engine_root, shared = images.engine_image(settings.image)
     with ThreadPoolExecutor(8) as pool:
-        for node in [pool.submit(make_node, bed, index, settings, engine_root, shared) for index in indexes]:
+        for node in [pool.submit(start_node, bed, index, settings, engine_root, shared) for index in indexes]:
             node.result()
 
 
-def mark(bed: Bed, index: int) -> Path:
-    """Mark of a node that was made to the end."""
+def completed(bed: Bed, index: int) -> Path:
+    """Return the file that marks a node as complete."""
     return bed.folder / "nodes" / f"node{index}" / "made"
 
 
-def make_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
-    """Make node ``index`` if it is not whole, start it if it is off, and wait until SSH and Docker answer."""
-    name, made = f"node{index}", mark(bed, index)
-    if not made.exists():
+def start_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
+    """Create node ``index`` if it is incomplete, start it if it is off, and wait until SSH and Docker answer."""
+    name, complete = f"node{index}", completed(bed, index)
+    if not complete.exists():
         create_node(bed, index, settings, engine_root, shared)
     bed.world.docker("start", name)
-    bed.boot(name)
-    if not made.exists():
+    bed.wait_until_booted(name)
+    if not complete.exists():
         options = ("--generation", settings.generation, "--npus", str(settings.npus), "--node-index", str(index))
         bed.console(name, "/opt/ascend-simulator/setup", *options)
-        made.touch()
-    bed.answer(name)
+        complete.touch()
+    bed.check_access(name)
 
 
 def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
-    """Make the container of node ``index`` anew, with all that it gets beside its image; does not start it."""
+    """Create the container of node ``index`` from scratch, with all that is not in its image; do not start it."""
     name, folder = f"node{index}", bed.folder / "nodes" / f"node{index}"
-    if name in bed.nodes():  # of an `up` that was killed
+    if name in bed.nodes():  # left by a killed `up`
         bed.world.docker("rm", "--force", "--volumes", name)
     if folder.exists():
         shutil.rmtree(folder)
@@ -120,8 +120,8 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
     bed.world.docker(
         *("create", "--name", name, "--hostname", name, "--restart", "always", "--stop-signal", "RTMIN+3"),
         *("--network", "hosts", "--ip", address(index)),
-        *(f"--add-host=node{other}:{address(other)}" for other in range(1, max(settings.nodes, NODES_NAMED) + 1)),
-        # Not --privileged: that would show the node the machine's disks.
+        *(f"--add-host=node{other}:{address(other)}" for other in range(1, max(settings.nodes, NAMED_NODES) + 1)),
+        # Not --privileged, which would give the node access to the machine's disks.
         *("--cap-add", "ALL", "--device-cgroup-rule", "a *:* rwm", "--cgroupns", "private"),
         *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
         *("--security-opt", "systempaths=unconfined", "--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock"),
@@ -135,7 +135,7 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
 
 
 def start_hub(bed: Bed) -> None:
-    """Serve the tiny models on the controller's address as a model hub does; faults go to its faults file."""
+    """Serve the tiny models on the controller's address like a model hub; its faults are in hub-faults.json."""
     hub = TESTBED / "hub" / "hub"
     if bed.service("hub").pid:
         return
@@ -144,18 +144,18 @@ def start_hub(bed: Bed) -> None:
     listen = ("--bind", CONTROLLER, "--port", str(HUB_PORT), "--faults", str(bed.folder / "hub-faults.json"))
     bed.start_service("hub", [sys.executable, str(hub), *listen, *models])
     listening = ("ss", "--no-header", "--listening", "--tcp", f"sport = :{HUB_PORT}")
-    until(f"the hub of bed {bed.name} (see its log)", lambda: bool(bed.world.run(*listening)), 30)
+    wait_until(f"the hub of bed {bed.name} (see its log)", lambda: bool(bed.world.run(*listening)), 30)
 
 
 def npu_major() -> int:
-    """A character device major that no driver of this kernel holds: opening such a device fails, as it should."""
+    """Return a character device major that no driver of this kernel uses: opening such a device fails, as it should."""
     lines = Path("/proc/devices").read_text().split("Block devices:")[0].splitlines()
-    held = {int(line.split()[0]) for line in lines if line[:3].strip().isdigit()}
-    return next(major for major in range(236, 0, -1) if major not in held)
+    used = {int(line.split()[0]) for line in lines if line[:3].strip().isdigit()}
+    return next(major for major in range(236, 0, -1) if major not in used)
 
 
 def node_files(index: int) -> bytes:
-    """What a node gets beside its image, as a tar: boot, runc, keys, engine settings, the simulator."""
+    """Return a tar of what is not in a node's image: boot, runc, keys, Docker settings, the simulator."""
     host, login = ssh.host_key(index), ssh.folder() / "id_ed25519.pub"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A world: network, mount and process namespaces of our own with a Docker engine in them."""
+"""A world: network, mount and process namespaces with a Docker engine in them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
-from .machine import SYSTEM_PATH, TESTBED, BedError, Process, run, until
+from .machine import SYSTEM_PATH, TESTBED, BedError, Process, run, wait_until
 
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP_PARENT = "ascend-testbed"
-SOCKET = "/run/testbed.sock"  # not a name that an engine of the machine could have
-# Inside the namespaces: a /run of its own, so that the engine meets nothing of the machine's.
+SOCKET = "/run/testbed.sock"  # a path that no Docker engine of the machine has
+# Runs inside the namespaces, with a separate /run, so that the engine sees nothing of the machine's.
 START = """
 ip link set lo up
 mount -t tmpfs tmpfs /run
@@ -29,7 +29,7 @@ exec tini -- dockerd --data-root "$1" --exec-root /run/docker --pidfile /run/doc
 
 
 class World:
-    """Lives as long as one process of the machine, its keeper; all that runs in it ends with that."""
+    """Namespaces that exist as long as one process of the machine, the keeper; all processes in them end with it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -43,9 +43,9 @@ class World:
         return self.keeper.pid is not None
 
     def settle(self) -> None:
-        """Let a keeper that has no first process have its way: it starts one, or ends with the last of its world."""
+        """Wait until a keeper without a first process has started one or has ended."""
         with suppress(BedError):
-            until("settling", lambda: self.init is not None or not self.alive, 10)
+            wait_until("settling", lambda: self.init is not None or not self.alive, 10)
 
     def missing(self) -> BedError:
         name = self.folder.name
@@ -53,9 +53,9 @@ class World:
 
     @property
     def init(self) -> int | None:
-        """The first process inside. Its parent, the keeper, stays in the machine's own network.
+        """The first process inside, or None. Its parent, the keeper, stays in the machine's own network.
 
-        None also for the moment in which it has not left that network: what we do to a world must not hit the machine.
+        It is also None until that process has left this network: nothing done to a world may affect the machine.
         """
         if (keeper := self.keeper.pid) is None:
             return None
@@ -68,7 +68,7 @@ class World:
         return Path(f"/proc/{self.init}/root")
 
     def start(self) -> None:
-        """Start the namespaces and the engine on the data that ``self.data`` holds, if they do not run."""
+        """Start the namespaces, and the engine with the data in ``self.data``, unless they are running."""
         if not self.alive:
             self.data.mkdir(parents=True, exist_ok=True)
             self.keeper.start(
@@ -78,7 +78,7 @@ class World:
                 log=self.folder / "engine.log",
                 environment={"PATH": f"{TESTBED}/node:{SYSTEM_PATH}", "LC_ALL": "C.UTF-8"},
             )
-        until(f"the engine of {self.folder.name} (see {self.folder}/engine.log)", self._answers, 60)
+        wait_until(f"the engine of {self.folder.name} (see {self.folder}/engine.log)", self._answers, 60)
 
     def _answers(self) -> bool:
         if not self.alive:
@@ -92,11 +92,11 @@ class World:
         return run(*self.client(*argv), **options)
 
     def client(self, *argv: str | Path) -> list[str]:
-        """Command line of the Docker client for the world's engine."""
+        """Return the command line of the Docker client for the world's engine."""
         return ["/usr/bin/docker", "-H", f"unix://{self.root}{SOCKET}", *map(str, argv)]
 
     def enter(self, *argv: str | Path) -> list[str]:
-        """Command line that runs ``argv`` in the world's network."""
+        """Return a command line that runs ``argv`` in the world's network."""
         if (init := self.init) is None:
             raise self.missing()
         return ["/usr/bin/nsenter", f"--net=/proc/{init}/ns/net", "--", *map(str, argv)]
@@ -108,25 +108,25 @@ class World:
     def links(self) -> list[dict]:
         return json.loads(self.run("ip", "-json", "link"))
 
-    def holds(self, pid: int) -> bool:
-        """Whether process ``pid`` is in the world's network."""
+    def contains(self, pid: int) -> bool:
+        """Return whether process ``pid`` is in the world's network."""
         return (init := self.init) is not None and namespace(pid) == namespace(init)
 
     def members(self) -> set[int]:
-        """Processes in the world's network, but ourselves and those that wait for us."""
+        """Return the processes in the world's network, except ourselves and our ancestors."""
         if (init := self.init) is None:
             return set()
         network = namespace(init)
         return {pid for pid in processes() if namespace(pid) == network} - ancestors(os.getpid())
 
-    def end(self) -> None:
-        """End every process of the world and remove what it leaves in the machine. Its folder stays."""
+    def stop(self) -> None:
+        """Kill every process of the world and remove what it leaves on the machine. Its folder stays."""
         self.settle()
         members = self.members()
         for pid in {self.keeper.pid, *members} - {None}:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        until("ending the processes", lambda: not any(Path(f"/proc/{pid}/ns/net").exists() for pid in members), 30)
+        wait_until("the kill", lambda: not any(Path(f"/proc/{pid}/ns/net").exists() for pid in members), 30)
         self.keeper.record.unlink(missing_ok=True)
         remove_cgroups(self.cgroup)
 
@@ -146,14 +146,14 @@ def processes() -> list[int]:
 
 
 def parent(pid: int) -> int:
-    """Parent of process ``pid``; 0 where there is none."""
+    """Return the parent of process ``pid``; 0 if there is none."""
     with suppress(OSError):
         return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
     return 0
 
 
 def ancestors(pid: int) -> set[int]:
-    """Process ``pid`` and those above it."""
+    """Return process ``pid`` and its ancestors."""
     found = set()
     while pid:
         found.add(pid)
@@ -162,10 +162,10 @@ def ancestors(pid: int) -> set[int]:
 
 
 def remove_cgroups(parent: str) -> None:
-    """Remove the emptied control groups of ``parent`` in every hierarchy (one of v2, several of v1)."""
+    """Remove the empty control groups below ``parent`` in every hierarchy (one in v2, several in v1)."""
     for hierarchy in (CGROUPS, *(entry for entry in CGROUPS.iterdir() if entry.is_dir())):
         for folder, _, _ in os.walk(hierarchy / parent, topdown=False):
-            until(f"control group {folder}", lambda folder=folder: removed(folder), 10)
+            wait_until(f"control group {folder}", lambda folder=folder: removed(folder), 10)
         with suppress(OSError):  # not empty: other worlds are in it
             (hierarchy / CGROUP_PARENT).rmdir()
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerEngineFacts
 
     class ImageFacts(TypedDict):
         """An image on the node, as `inspect` returns it."""
@@ -38,12 +38,42 @@ if TYPE_CHECKING:
         architectures: list[str]  # as `uname -m` prints them
         error: str | None
 
+    class DockerEngineWithSpace(DockerEngineFacts):
+        """The Docker engine, and the free space in its data folder."""
+
+        free_bytes: int
+
+    class FolderFacts(TypedDict):
+        """The folder for a copy of an archive, and whether it is on the same disk as Docker's data folder."""
+
+        path: str
+        free_bytes: int
+        same_disk: bool
+
+    class ImageObservation(TypedDict):
+        """The return values of ``ascend.vllm.image_info``, see its documentation."""
+
+        reference: str
+        source: str
+        image: ImageFacts | None
+        docker_engine: DockerEngineWithSpace
+        needed: bool
+        registry: RegistryFacts | None
+        folder: FolderFacts | None
+
     class ArchivedImage(TypedDict):
         """An image in an archive of ``docker save``."""
 
         id: str
         tags: list[str]
         architecture: str
+
+    class ArchiveObservation(TypedDict):
+        """The return values of ``ascend.vllm.image_archive_info``, see its documentation."""
+
+        path: str
+        size_bytes: int
+        images: list[ArchivedImage]
 
     class ProbedVersions(TypedDict):
         """The output of the probe inside an image."""

@@ -16,6 +16,7 @@ RENAMED: dict[str, str] = {
     "hccl_collective_min_bus_bandwidth_gbs": "hccl_collective_bus_bandwidth_minimum_gbs",
     "hccl_record_baseline": "hccl_baseline_save",
     "npu_driver_engine_socket": "plan_docker_socket",
+    "npu_driver_tool_wedged_s": "npu_driver_tool_timeout_s",
     "serving_balancer_bind": "balancer_bind",
     "serving_balancer_enabled": "balancer_enabled",
     "serving_balancer_hosts": "balancer_hosts",

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The results contract: what a check is, what a stage leaves behind, and what follows from it.
+"""The results contract: checks, their outcomes, and the result of a stage.
 
-A judge (``_stages/<stage>/judge.py``) declares its checks once in a table and states for each what it expected and
-what it found. This module turns that into the file ``<report_path>/<host>/<stage>.json``; its shape is
-``docs/schemas/stage-result-v1.json``. A thing that was not checked is never ``passed``.
+A judge (``_stages/<stage>/judge.py``) declares its checks once in a table, and states for each what it expected and
+what it found. This module turns that into the content of ``<report_path>/<host>/<stage>.json``, whose shape is
+``docs/schemas/stage-result-v1.json``. A check that was not run is never ``passed``.
 
 PRIVATE to the collection.
 """
@@ -16,9 +16,11 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.renamed_checks import RENAMED
+
 SCHEMA = "ascend.vllm/stage-result/v1"
 
-# In the order in which a site runs them.
+# In the order of site.yml.
 STAGES = ("npu_driver", "hccl", "image", "weights", "serving", "functional", "accuracy", "benchmark")
 
 PASSED, FAILED, WARNED, WAIVED, NOT_RUN, UNSUPPORTED = (
@@ -31,7 +33,7 @@ SEVERITIES = (CRITICAL, WARNING, INFO)
 
 
 class Check(NamedTuple):
-    """One kind of check. ``id`` is stable and unique in its stage; the remedy is what an operator does."""
+    """A check. ``id`` is stable and unique within its stage; ``remedy`` is for the operator."""
 
     id: str
     severity: str
@@ -39,38 +41,29 @@ class Check(NamedTuple):
     remedy: str
 
 
-# Every stage can meet these before its own checks come into play.
+# Checks that every stage has, for failures that precede its own checks.
 COMMON = (
     Check("node_reachable", CRITICAL, "The node answers over SSH",
-          "Bring the node back or take it out of the inventory, then run again."),
-    Check("observation", CRITICAL, "The node could be observed",
-          "Read the error above; run again with -vvv for the module's full output."),
+          "Repair the node or remove it from the inventory, then run again."),
+    Check("observation", CRITICAL, "The node can be observed",
+          "Read the error above; run again with -vvv to see the whole output of the module."),
 )
 
 
-# Checks that had another name before 0.9.0, so that a waiver of the old name is told the new one.
-RENAMED_CHECKS = {
-    "npu_driver.lease": "npus_free", "npu_driver.isolated_pages_some": "isolated_pages_warning",
-    "npu_driver.engine": "docker_engine", "npu_driver.engine_version": "docker_engine_version",
-    "serving.engine": "docker_engine", "serving.engine_goes_on": "engine_progress",
-    "benchmark.together": "clients_overlap",
-}
-
-
 class CheckOutcome(TypedDict):
-    """What became of one check, for one subject."""
+    """The outcome of a check for one subject."""
 
     id: str
     severity: str
     #: One of STATUSES.
     status: str
-    #: What the outcome is about within the host, such as ``npu 3`` or an instance; None for the host.
+    #: The part of the host that was checked, such as ``npu 3`` or an instance; None for the host itself.
     subject: str | None
     title: str
     expected: Any
     actual: Any
     message: str | None
-    #: None where there is nothing to do.
+    #: None if there is nothing to do.
     remedy: str | None
 
 
@@ -90,15 +83,15 @@ class StageResult(TypedDict):
     finished_at: str | None
     duration_s: float | None
     observed: Mapping[str, Any]
-    #: Why there is no observation.
+    #: Why there is no observation; None if there is one.
     error: str | None
     collection_version: str | None
 
 
 class Checks:
-    """Collects the outcome of checks from one table.
+    """Collects the outcomes of checks.
 
-    :param table: the stage's ``CHECKS``; an id that is not in it raises ``KeyError``.
+    :param table: the ``CHECKS`` of the stage; an id that is not in it raises ``KeyError``.
     """
 
     def __init__(self, table: Iterable[Check]) -> None:
@@ -107,7 +100,7 @@ class Checks:
 
     def expect(self, check_id: str, ok: bool | None, expected: Any = None, actual: Any = None,
                subject: str | None = None, message: str | None = None, remedy: str | None = None) -> bool | None:
-        """State an outcome: ``ok`` is True, False, or None where it could not be determined (not_run). Returns it."""
+        """Record an outcome and return ``ok``; None means that it could not be determined (not_run)."""
         severity = self._table[check_id].severity
         if ok is None:
             status = NOT_RUN
@@ -119,17 +112,17 @@ class Checks:
         return ok
 
     def not_run(self, check_id: str, why: str, subject: str | None = None) -> None:
-        """The check was not made; ``why`` is a sentence."""
+        """Record that the check was not run; ``why`` is a sentence."""
         self._add(check_id, NOT_RUN, None, None, subject, why, None)
 
     def unsupported(self, check_id: str, why: str, subject: str | None = None) -> None:
-        """This hardware, tool or release does not offer what the check needs."""
+        """Record that the hardware, a tool or the release lacks what the check needs; ``why`` is a sentence."""
         self._add(check_id, UNSUPPORTED, None, None, subject, why, None)
 
     def _add(self, check_id: str, status: str, expected: Any, actual: Any, subject: str | None,
              message: str | None, remedy: str | None) -> None:
         check = self._table[check_id]
-        wants_remedy = status not in (PASSED, UNSUPPORTED)
+        needs_remedy = status not in (PASSED, UNSUPPORTED)
         self._found.append({
             "id": check_id,
             "severity": check.severity,
@@ -139,11 +132,11 @@ class Checks:
             "expected": expected,
             "actual": actual,
             "message": message,
-            "remedy": (remedy or check.remedy) if wants_remedy else None,
+            "remedy": (remedy or check.remedy) if needs_remedy else None,
         })
 
     def as_list(self) -> list[CheckOutcome]:
-        """The checks in the order in which they were stated."""
+        """Return the outcomes in the order in which they were recorded."""
         return list(self._found)
 
 
@@ -153,9 +146,9 @@ class UnknownCheck(ValueError):
 
 def apply_waivers(checks: Sequence[CheckOutcome], waive: Iterable[Any] | None, stage: str,
                   table: Iterable[Check]) -> list[CheckOutcome]:
-    """Show failed and warned checks that the site waives as ``waived``, with its reason.
+    """Return the checks; the status of those that failed or warned and are waived is ``waived``.
 
-    :param waive: list of check ids (with or without the stage), or of ``{"id": …, "reason": …}``.
+    :param waive: ids of checks (with or without the stage) or ``{"id": …, "reason": …}``.
     :raises UnknownCheck: for an id that the stage does not have.
     """
     known = {check.id for check in COMMON + tuple(table)}
@@ -176,21 +169,21 @@ def apply_waivers(checks: Sequence[CheckOutcome], waive: Iterable[Any] | None, s
 
 
 def _unknown(stage: str, name: str, known: Iterable[str]) -> str:
-    renamed = RENAMED_CHECKS.get("%s.%s" % (stage, name))
+    renamed = RENAMED.get("%s.%s" % (stage, name))
     if renamed:
         return "is now named '%s.%s'" % (stage, renamed)
-    near = difflib.get_close_matches(name, sorted(known), 1)
+    similar = difflib.get_close_matches(name, sorted(known), 1)
     return "this stage does not have%s" % (
-        "; did you mean '%s'?" % near[0] if near else "; docs/checks.md lists them")
+        "; did you mean '%s'?" % similar[0] if similar else "; docs/checks.md lists them")
 
 
 def renewed(earlier: StageResult | None, checks: Sequence[CheckOutcome],
             ids: Collection[str]) -> list[CheckOutcome]:
-    """Return an earlier result's checks with those of some ids taken anew; all of the new ones when there is none.
+    """Return the checks of an earlier result, with new outcomes for some of them.
 
-    :param earlier: a result as `stage_result` made it, or None.
-    :param checks: what was found now; of it only the checks of these ids are taken.
-    :param ids: without the stage.
+    :param earlier: an earlier `stage_result`; if it is None, all new outcomes are returned.
+    :param checks: new outcomes, of which only those with these ids are used.
+    :param ids: ids without the stage.
     """
     if not earlier:
         return list(checks)
@@ -200,7 +193,10 @@ def renewed(earlier: StageResult | None, checks: Sequence[CheckOutcome],
 
 
 def stage_status(checks: Iterable[CheckOutcome]) -> str:
-    """The worst of the checks: failed, then a critical one not run, warned, unsupported, not run, waived, passed."""
+    """Return the worst status, in the order failed, not_run of a critical check, warned, unsupported, waived, passed.
+
+    It is also not_run if there is none of these.
+    """
     checks = list(checks)
     found = {check["status"] for check in checks}
     if FAILED in found:
@@ -217,7 +213,7 @@ def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Ma
                  observed: Mapping[str, Any] | None = None, started_at: str | None = None,
                  finished_at: str | None = None, duration_s: float | None = None, error: str | None = None,
                  collection_version: str | None = None) -> StageResult:
-    """One result in the shape of the schema; check ids get their stage."""
+    """Return the result of a stage; the ids of its checks start with the stage."""
     plan = plan or {}
     return {
         "schema": SCHEMA,
@@ -238,7 +234,7 @@ def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Ma
 
 
 def sentence(check: CheckOutcome) -> str:
-    """A check in one line, for people. What was not run needs no remedy: the message says what stood in the way."""
+    """Return a check as one line of text; for one that was not run the message is enough, without the remedy."""
     subject = " (%s)" % check["subject"] if check["subject"] else ""
     body = check["message"] or "expected %s, found %s" % (check["expected"], check["actual"])
     remedy = " " + check["remedy"] if check["remedy"] and check["status"] != NOT_RUN else ""
@@ -246,17 +242,20 @@ def sentence(check: CheckOutcome) -> str:
 
 
 def failures(result: StageResult) -> list[str]:
-    """The sentences of every failed check of a result."""
+    """Return a line of text per failed check of a result."""
     return [sentence(check) for check in result["checks"] if check["status"] == FAILED]
 
 
 def selected_stages(run_tags: Iterable[str] | None, skip_tags: Iterable[str] | None) -> list[str]:
-    """The stages that a run of site.yml with these tags takes, in order."""
+    """Return the stages that site.yml runs with these tags, in order."""
     run, skip = set(run_tags or ["all"]), set(skip_tags or [])
     return [stage for stage in STAGES if (run & {"all", "tagged", stage}) and stage not in skip]
 
 
 def mistyped_tags(tags: Iterable[str] | None) -> dict[str, str]:
-    """``{tag: stage}`` of the tags that are no stage but nearly one: a typing error would run nothing and look fine."""
-    near = {tag: difflib.get_close_matches(tag, STAGES, 1, 0.75) for tag in tags or () if tag not in STAGES}
-    return {tag: found[0] for tag, found in near.items() if found}
+    """Return ``{tag: stage}`` for tags that resemble the name of a stage.
+
+    A run with a mistyped tag would do nothing and look successful.
+    """
+    similar = {tag: difflib.get_close_matches(tag, STAGES, 1, 0.75) for tag in tags or () if tag not in STAGES}
+    return {tag: found[0] for tag, found in similar.items() if found}

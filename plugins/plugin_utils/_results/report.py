@@ -1,15 +1,19 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One answer from the files that the stages left: as data for machines, as Markdown for people.
+"""The report on the results of all stages on all hosts, as data and as Markdown.
 
-A stage without a file is ``not_run``; it never counts as passed.
+A stage without a result is ``not_run`` and never counts as passed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypedDict, cast
+
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CheckOutcome, StageResult
 
 SCHEMA = "ascend.vllm/report/v1"
 
@@ -22,18 +26,101 @@ _MARKS = {
     contract.UNSUPPORTED: "unsupported",
 }
 
+# ``{host: {stage: result}}``
+Results = Mapping[str, Mapping[str, StageResult]]
 
-def summarise(found, hosts, now, collection_version, last=None):
-    """The report as data.
 
-    :param found: ``{host: {stage: stage result}}``.
-    :param hosts: every host that was expected, in the order of the inventory.
-    :param now: the time of the report, ISO 8601.
-    :param last: the report before this one, if there is one: a service that runs since then is told to be unchanged.
-    :returns: dict in the shape of ``docs/schemas/report-v1.json``.
+class Cell(TypedDict):
+    """The outcome of a stage on a host."""
+
+    status: str
+    #: UTC, ISO 8601; None for a stage that was not run.
+    finished_at: str | None
+    #: Number of checks by status.
+    checks: dict[str, int]
+    #: Why there is no observation; None if there is one.
+    error: str | None
+
+
+class Finding(CheckOutcome):
+    """A check that did not pass."""
+
+    host: str
+
+
+class Service(TypedDict):
+    """A service that responded: a vLLM server or a balancer."""
+
+    host: str
+    name: str
+    url: str
+    served_name: str
+    #: Start of its container (UTC, ISO 8601); None for a balancer.
+    since: str | None
+    #: Whether it was the same container in the previous report.
+    unchanged: bool
+
+
+class Figure(TypedDict):
+    """A measured value."""
+
+    host: str
+    name: str
+    value: float
+    unit: str
+
+
+class Comparison(TypedDict):
+    """The scores of two models on the same dataset, in points."""
+
+    host: str
+    dataset: str
+    metric: str
+    #: The model that was measured before, and its score.
+    compared_with: str
+    before: float
+    #: The model that is served, and its score.
+    model: str | None
+    after: float
+    #: ``after`` minus ``before``.
+    delta: float
+    #: Whether the score dropped by no more than accuracy_maximum_drop.
+    within: bool
+
+
+class Report(TypedDict):
+    """The content of ``<report_path>/report.json``, see docs/schemas/report-v1.json."""
+
+    schema: str
+    #: UTC, ISO 8601.
+    generated_at: str
+    collection_version: str
+    status: str
+    releases: list[str]
+    models: list[str]
+    plan_hashes: list[str]
+    #: ``{host: {stage: cell}}``, with all stages for each host.
+    hosts: dict[str, dict[str, Cell]]
+    passing_hosts: list[str]
+    failing_hosts: list[str]
+    findings: list[Finding]
+    services: list[Service]
+    figures: list[Figure]
+    comparisons: list[Comparison]
+
+
+def summarize(found: Results, hosts: Sequence[str], now: str, collection_version: str,
+              last: Report | None = None) -> Report:
+    """Return the report.
+
+    :param hosts: all expected hosts, in the order of the report.
+    :param now: the time of the report (UTC, ISO 8601).
+    :param last: the previous report, if there is one; services that have been running since then are ``unchanged``.
     """
-    rows = {host: {stage: _cell(found.get(host, {}).get(stage)) for stage in contract.STAGES} for host in hosts}
-    every = [result for host in hosts for result in found.get(host, {}).values()]
+    results = [(host, found.get(host, {})) for host in hosts]
+    every = [result for _host, stages in results for result in stages.values()]
+    # By host and stage, in the order of site.yml.
+    in_order = [(host, stages[stage]) for host, stages in results for stage in contract.STAGES if stage in stages]
     return {
         "schema": SCHEMA,
         "generated_at": now,
@@ -42,45 +129,30 @@ def summarise(found, hosts, now, collection_version, last=None):
         "releases": sorted({result["release"] for result in every if result["release"]}),
         "models": sorted({result["model"] for result in every if result["model"]}),
         "plan_hashes": sorted({result["plan_hash"] for result in every if result["plan_hash"]}),
-        "hosts": rows,
-        "passing_hosts": [host for host in hosts
-                          if found.get(host) and _verdict(found[host].values()) != contract.FAILED],
-        "failing_hosts": [host for host in hosts if _verdict(found.get(host, {}).values()) == contract.FAILED],
-        "findings": [
-            dict(check, host=host)
-            for host in hosts for stage in contract.STAGES
-            for check in found.get(host, {}).get(stage, {}).get("checks", [])
-            if check["status"] != contract.PASSED
-        ],
-        "services": [
-            service for host in hosts if "serving" in found.get(host, {})
-            for service in _services(found[host]["serving"], last)
-        ],
-        "figures": [
-            dict(figure, host=host)
-            for host in hosts for stage in contract.STAGES
-            for figure in found.get(host, {}).get(stage, {}).get("observed", {}).get("figures", [])
-        ],
-        "comparisons": [
-            dict(row, host=host, model=found[host]["accuracy"]["model"],
-                 compared_with=observed["compared_with"]["model"])
-            for host in hosts
-            for observed in [found.get(host, {}).get("accuracy", {}).get("observed", {})]
-            for row in observed.get("comparison", [])
-        ],
+        "hosts": {host: {stage: _cell(stages.get(stage)) for stage in contract.STAGES} for host, stages in results},
+        "passing_hosts": [host for host, stages in results
+                          if stages and _verdict(stages.values()) != contract.FAILED],
+        "failing_hosts": [host for host, stages in results if _verdict(stages.values()) == contract.FAILED],
+        "findings": [{**check, "host": host} for host, result in in_order for check in result["checks"]
+                     if check["status"] != contract.PASSED],
+        "services": [service for host, stages in results if "serving" in stages
+                     for service in _services(stages["serving"], last)],
+        "figures": [cast(Figure, {**figure, "host": host}) for host, result in in_order
+                    for figure in result["observed"].get("figures", [])],
+        "comparisons": [row for host, stages in results if "accuracy" in stages
+                        for row in _comparisons(host, stages["accuracy"])],
     }
 
 
-def table(report):
-    """The matrix host × stage as lines of plain text."""
-    header = ["host", *contract.STAGES]
-    rows = [[host] + [_MARKS[cells[stage]["status"]] for stage in contract.STAGES]
+def table(report: Report) -> list[str]:
+    """Return the table of hosts and stages as lines of plain text."""
+    rows = [[host, *(_MARKS[cells[stage]["status"]] for stage in contract.STAGES)]
             for host, cells in report["hosts"].items()]
-    return _text.table([header, *rows])
+    return _text.table([["host", *contract.STAGES], *rows])
 
 
-def to_markdown(report):
-    """The report for people."""
+def to_markdown(report: Report) -> str:
+    """Return the report as Markdown."""
     lines = ["# %s" % headline(report), ""]
     lines += ["- Written %s by ascend.vllm %s" % (report["generated_at"], report["collection_version"])]
     if report["models"]:
@@ -92,55 +164,56 @@ def to_markdown(report):
               "| --- |%s" % (" --- |" * len(contract.STAGES))]
     for host, cells in report["hosts"].items():
         lines += ["| %s | %s |" % (host, " | ".join(_MARKS[cells[stage]["status"]] for stage in contract.STAGES))]
-    lines += _findings(report, "What is wrong", (contract.FAILED,))
-    lines += _findings(report, "What to look at", (contract.WARNED,))
+    lines += _findings(report, "Failed checks", (contract.FAILED,))
+    lines += _findings(report, "Warnings", (contract.WARNED,))
     if report["figures"]:
         lines += ["", "## Figures", "", "| host | figure | value | unit |", "| --- | --- | ---: | --- |"]
         lines += ["| %s | %s | %s | %s |" % (figure["host"], figure["name"], _number(figure["value"]), figure["unit"])
                   for figure in report["figures"]]
     if report["comparisons"]:
         lines += ["", "## Accuracy of two models on the same data", "",
-                  "| host | data set | compared | score | served | score | difference | verdict |",
+                  "| host | dataset | compared | score | served | score | difference | verdict |",
                   "| --- | --- | --- | ---: | --- | ---: | ---: | --- |"]
         lines += ["| %s | %s, %s | %s | %.4g | %s | %.4g | %+.4g | %s |" % (
             row["host"], row["dataset"], row["metric"], row["compared_with"], row["before"], row["model"], row["after"],
             row["delta"], "within the limit" if row["within"] else "TOO LOW") for row in report["comparisons"]]
-    lines += _findings(report, "Waived by the site", (contract.WAIVED,))
+    lines += _findings(report, "Waived checks", (contract.WAIVED,))
     lines += _findings(report, "Not checked", (contract.NOT_RUN, contract.UNSUPPORTED))
-    lines += ["", "Each stage's full result is in `<host>/<stage>.json` beside this file."]
+    lines += ["", "The full result of each stage is in `<host>/<stage>.json` in the same folder."]
     return "\n".join(lines) + "\n"
 
 
-def services(report):
-    """What is served where and since when, a line each; one that still runs since the last report is unchanged."""
+def services(report: Report) -> list[str]:
+    """Return one line per service: host, served name, URL, and the time since which it has been running."""
     return ["%(host)s serves %(served_name)s at %(url)s" % service + (
         ", %ssince %s" % ("unchanged " if service["unchanged"] else "", service["since"]) if service["since"] else "")
         for service in report["services"]]
 
 
-def headline(report):
-    """The verdict in one sentence."""
+def headline(report: Report) -> str:
+    """Return the verdict in one sentence."""
     hosts = len(report["hosts"])
     if not any(cell["finished_at"] for cells in report["hosts"].values() for cell in cells.values()):
         return "Nothing was run"
     if report["failing_hosts"]:
         return "%d of %d hosts failed: %s" % (len(report["failing_hosts"]), hosts, ", ".join(report["failing_hosts"]))
-    ran = [stage for stage in contract.STAGES
-           if all(cells[stage]["status"] in (contract.PASSED, contract.WARNED, contract.WAIVED)
-                  for cells in report["hosts"].values())]
+    passed = [stage for stage in contract.STAGES
+              if all(cells[stage]["status"] in (contract.PASSED, contract.WARNED, contract.WAIVED)
+                     for cells in report["hosts"].values())]
     warned = any(finding["status"] == contract.WARNED for finding in report["findings"])
-    return "%d of %d stages hold on all %d hosts%s" % (
-        len(ran), len(contract.STAGES), hosts, ", with warnings" if warned else "")
+    return "%d of %d stages passed on all %d hosts%s" % (
+        len(passed), len(contract.STAGES), hosts, ", with warnings" if warned else "")
 
 
-def _services(result, last):
-    """The services of a host that were seen to answer: planned instances and balancers."""
+def _services(result: StageResult, last: Report | None) -> Iterator[Service]:
+    """The services of a host that responded: planned instances and balancers."""
     observed, host = result["observed"], result["host"]
-    containers = {seen["name"]: seen["container"] for seen in observed.get("instances", ())
-                  if seen["state"] == "ready"}
+    containers = {instance["name"]: instance["container"] for instance in observed.get("instances", ())
+                  if instance["state"] == "ready"}
     balancers = {check["subject"] for check in result["checks"]
                  if check["id"] == "serving.balancer" and check["status"] == contract.PASSED}
-    started = {(service["host"], service["name"]): service.get("since") for service in (last or {}).get("services", ())}
+    started = {(service["host"], service["name"]): service.get("since")
+               for service in (last.get("services", ()) if last else ())}
     for service in observed.get("services", ()):
         name = service["name"]
         if name in containers or service["url"] in balancers:
@@ -149,40 +222,47 @@ def _services(result, last):
                    "since": since, "unchanged": since is not None and started.get((host, name)) == since}
 
 
-def _cell(result):
+def _comparisons(host: str, result: StageResult) -> Iterator[Comparison]:
+    observed = result["observed"]
+    for row in observed.get("comparison", ()):
+        yield cast(Comparison, {**row, "host": host, "model": result["model"],
+                                "compared_with": observed["compared_with"]["model"]})
+
+
+def _cell(result: StageResult | None) -> Cell:
     if result is None:
         return {"status": contract.NOT_RUN, "finished_at": None, "checks": {}, "error": None}
-    counts = {}
+    counts: dict[str, int] = {}
     for check in result["checks"]:
         counts[check["status"]] = counts.get(check["status"], 0) + 1
     return {"status": result["status"], "finished_at": result["finished_at"], "checks": counts,
             "error": result["error"]}
 
 
-def _verdict(found):
-    """failed if any result failed, otherwise the worst that is not merely «not run»; not_run where nothing ran."""
-    statuses = {result["status"] for result in found}
+def _verdict(results: Iterable[StageResult]) -> str:
+    """The worst status of the stages that were run; not_run if none was."""
+    statuses = {result["status"] for result in results}
     for status in (contract.FAILED, contract.WARNED, contract.WAIVED, contract.PASSED):
         if status in statuses:
             return status
     return contract.NOT_RUN
 
 
-def _findings(report, title, statuses):
-    """A section with a line for each thing that was found, however many hosts share it; nothing where there is none."""
-    hosts = {}
+def _findings(report: Report, title: str, statuses: Collection[str]) -> list[str]:
+    """A section with one line per finding, shared by the hosts that have it; empty without findings."""
+    hosts: dict[str, list[str]] = {}
     for finding in report["findings"]:
         if finding["status"] in statuses:
             hosts.setdefault(contract.sentence(finding), []).append(finding["host"])
     return ["", "## " + title, ""] + [
-        "- **%s** %s" % (_named(found, report["hosts"]), text) for text, found in hosts.items()] if hosts else []
+        "- **%s** %s" % (_names(found, report["hosts"]), text) for text, found in hosts.items()] if hosts else []
 
 
-def _named(found, hosts):
-    """The hosts of a finding by name; «all 16 hosts» where none of several is left out."""
-    found = list(dict.fromkeys(found))
-    return "all %d hosts" % len(hosts) if len(found) == len(hosts) > 1 else ", ".join(found)
+def _names(found: Iterable[str], hosts: Collection[str]) -> str:
+    """The names of the hosts of a finding, or "all 16 hosts"."""
+    names = list(dict.fromkeys(found))
+    return "all %d hosts" % len(hosts) if len(names) == len(hosts) > 1 else ", ".join(names)
 
 
-def _number(value):
-    return "%.4g" % value if isinstance(value, float) else value
+def _number(value: float) -> str:
+    return "%.4g" % value if isinstance(value, float) else str(value)

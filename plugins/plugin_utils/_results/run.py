@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which run of Ansible this is.
+"""The id of this run of Ansible.
 
-PRIVATE to the collection. Every task of every host has a process of its own, forked from the one that loads the action
-plugins, and with them this module: so all tasks of one ``ansible-playbook`` see one value, and no other run sees it.
+PRIVATE to the collection. Ansible forks a process for each task of each host from the one that has loaded the action
+plugins, and with them this module. So all tasks of a run of ``ansible-playbook`` have the same id, and no other run has
+it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell as JSON which versions an image of vLLM Ascend holds; runs inside it and imports none of them."""
+"""Print the versions in an image of vLLM Ascend as JSON. Runs in a container of the image, and imports no packages."""
+
+from __future__ import annotations
 
 import glob
 import json
@@ -13,16 +15,16 @@ PACKAGES = ("vllm", "vllm-ascend", "torch", "torch-npu", "transformers", "models
 ASCEND = "/usr/local/Ascend"
 
 
-def version(package):
-    """The version of an installed distribution, or None."""
+def version(package: str) -> str | None:
+    """Return the version of an installed package, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 
 
-def cann():
-    """The version of the CANN toolkit, from its install file, or from the name of the folder that the link names."""
+def cann() -> str | None:
+    """Return the version of the CANN toolkit, from its install file or the name of its folder, or None."""
     for root in ("ascend-toolkit/latest", "cann"):
         for path in sorted(glob.glob(os.path.join(ASCEND, root, "*-linux", "ascend_toolkit_install.info"))):
             with open(path, encoding="utf-8") as lines:

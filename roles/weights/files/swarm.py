@@ -1,13 +1,16 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Give a model to many nodes in about the time of one copy, with libtorrent (https://libtorrent.org).
+"""Distribute a model to many nodes in about the time of one copy, with libtorrent (https://libtorrent.org).
 
-Runs in a container of the image, whose Python it uses; WHEELS holds libtorrent's wheel. The nodes form a chain: each
-takes the model from the one before it and passes every piece on as soon as its SHA-256 is proven, so each link carries
-the model once in each direction, however many nodes there are. Ansible knows the nodes, so no tracker is asked, nobody
-is searched for, and nobody else is let in. A node whose upstream brings nothing turns to the next one before that.
+Runs in a container of the image, with the Python of the image; WHEELS contains the wheel of libtorrent. The nodes form
+a chain: each node downloads from the one before it, and uploads a piece as soon as its SHA-256 is verified. So each
+link transfers the model once per direction, whatever the number of nodes. The nodes are known, so there is no tracker
+and no peer discovery, and connections from other hosts are rejected. A node whose upstream sends nothing also connects
+to the next one.
 """
+
+from __future__ import annotations
 
 import argparse
 import base64
@@ -23,8 +26,10 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 NAME = "model"
 RETRY_S = 1
@@ -33,24 +38,25 @@ IDLE_S = 900
 TICK_S = 0.2
 
 
-def main():
+def main() -> None:
+    """Print the torrent of a model, or download and upload it."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--wheels", type=Path, required=True, help="folder with libtorrent's wheels")
+    parser.add_argument("--wheels", type=Path, required=True, help="folder with wheels of libtorrent")
     commands = parser.add_subparsers(dest="command", required=True)
     describe_parser = commands.add_parser("describe", help="print the torrent of the files of a manifest in base64")
-    share_parser = commands.add_parser("share", help="take what is missing and pass on what is there")
+    share_parser = commands.add_parser("share", help="download missing files and upload the model")
     for command in (describe_parser, share_parser):
-        command.add_argument("--folder", type=Path, required=True, help=f"folder that holds the model as {NAME}")
+        command.add_argument("--folder", type=Path, required=True, help=f"folder that contains the model as {NAME}")
     describe_parser.add_argument("--manifest", type=Path, required=True)
     share_parser.add_argument("--torrent", type=Path, required=True, help="the torrent in base64")
-    share_parser.add_argument("--lock", type=Path, help="lock of the model, held while something is missing")
-    share_parser.add_argument("--address", required=True, help="own address, to listen on")
-    share_parser.add_argument("--port", type=int, required=True, help="port of every node")
-    share_parser.add_argument("--ally", action="append", default=[], help="a node that is let in")
-    share_parser.add_argument("--upstream", action="append", default=[], help="a node to take from, the nearest first")
-    share_parser.add_argument("--only", action="append", default=[], help="a file that is missing; none: nothing is")
+    share_parser.add_argument("--lock", type=Path, help="lock of the model, held while files are missing")
+    share_parser.add_argument("--address", required=True, help="address of this node, to listen on")
+    share_parser.add_argument("--port", type=int, required=True, help="port of all nodes")
+    share_parser.add_argument("--peer", action="append", default=[], help="a node that may connect")
+    share_parser.add_argument("--upstream", action="append", default=[], help="a node to download from, nearest first")
+    share_parser.add_argument("--missing", action="append", default=[], help="a file to download")
     share_parser.add_argument("--patience", type=float, default=300, help="seconds without a byte to give up after")
-    share_parser.add_argument("--done", type=Path, help="file to write when everything is there")
+    share_parser.add_argument("--done", type=Path, help="file to create when all missing files are complete")
     options = parser.parse_args()
     lt = load_libtorrent(options.wheels)
     if options.command == "describe":
@@ -59,12 +65,12 @@ def main():
         share(lt, options)
 
 
-def load_libtorrent(wheels):
-    """The module out of the wheel for this interpreter and processor."""
+def load_libtorrent(wheels: Path) -> Any:
+    """Return the module libtorrent from the wheel for this interpreter and processor."""
     version = "cp%d%d" % sys.version_info[:2]
     found = sorted(wheels.glob(f"libtorrent-*-{version}-{version}-*{platform.machine()}.whl"))
     if not found:
-        sys.exit(f"{wheels} holds no wheel of libtorrent for {version} on {platform.machine()}")
+        sys.exit(f"{wheels} has no wheel of libtorrent for {version} on {platform.machine()}")
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(found[-1]) as wheel:
             wheel.extractall(folder)
@@ -72,11 +78,11 @@ def load_libtorrent(wheels):
         return importlib.import_module("libtorrent")
 
 
-def describe(lt, folder, manifest):
-    """The torrent (BitTorrent v2: SHA-256 of every piece) of a manifest's files.
+def describe(lt: Any, folder: Path, manifest: Path) -> bytes:
+    """Return the torrent of the files of a manifest (BitTorrent v2, with the SHA-256 of each piece).
 
-    libtorrent hashes a torrent in one thread and keeps Python's lock meanwhile. In v2 every file has hashes of its own,
-    so each is described alone, by several processes, and the descriptions are laid over each other.
+    libtorrent hashes a torrent in one thread and holds Python's global lock. In v2, each file has separate hashes, so
+    several processes describe one file each, and their descriptions are merged.
     """
     files = json.loads(manifest.read_text("utf-8"))["files"]
     piece = piece_bytes(sum(entry["size"] for entry in files))
@@ -86,65 +92,67 @@ def describe(lt, folder, manifest):
         parts = [part.result() for part in described]
     for entry in files:
         if not entry["size"]:
-            tree = {b"": {b"length": 0}}
+            tree: dict[bytes, Any] = {b"": {b"length": 0}}
             for name in reversed(entry["path"].encode().split(b"/")):
                 tree = {name: tree}
             parts.append({b"info": {b"file tree": tree}})
-    whole = {}
+    torrent: dict[bytes, Any] = {}
     for part in parts:
-        lay_over(whole, part)
-    return lt.bencode(whole)
+        merge(torrent, part)
+    encoded: bytes = lt.bencode(torrent)
+    return encoded
 
 
-def describe_file(module, folder, path, size, piece):
-    """The torrent of one file, as a dictionary. Runs in a process of its own."""
+def describe_file(module: str, folder: str, path: str, size: int, piece: int) -> dict[bytes, Any]:
+    """Return the torrent of one file as a dictionary. Runs in a separate process."""
     lt = importlib.import_module(module)
     created = lt.create_torrent([lt.create_file_entry(f"{NAME}/{path}", size)], piece, lt.create_torrent.v2_only)
     created.set_priv(True)
     lt.set_piece_hashes(created, folder)
-    return created.generate()
+    generated: dict[bytes, Any] = created.generate()
+    return generated
 
 
-def lay_over(whole, part):
-    """Put into a dictionary what it lacks of another one, level by level."""
-    for key, value in part.items():
+def merge(target: dict[bytes, Any], source: dict[bytes, Any]) -> None:
+    """Add the missing keys of nested dictionaries to the target."""
+    for key, value in source.items():
         if isinstance(value, dict):
-            lay_over(whole.setdefault(key, {}), value)
+            merge(target.setdefault(key, {}), value)
         else:
-            whole.setdefault(key, value)
+            target.setdefault(key, value)
 
 
-def piece_bytes(total):
-    """A power of two that gives some thousand pieces: fine enough to be passed on soon, coarse enough to be listed."""
+def piece_bytes(total: int) -> int:
+    """Return a size of pieces in bytes, a power of two: small enough for a quick start, with a few thousand pieces."""
     size = 1 << 16
     while size < total // 4096 and size < 1 << 23:
         size *= 2
     return size
 
 
-def share(lt, options):
-    """Take what is missing, write ``done``, and pass on until it is ended or nobody has asked for long."""
-    if options.only and options.lock:
+def share(lt: Any, options: argparse.Namespace) -> None:
+    """Download the missing files, create ``done``, and upload until no node has downloaded for `IDLE_S`."""
+    if options.missing and options.lock:
         lock = options.lock.open("a")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.exit("another run holds the lock of this model")
     session = lt.session(settings(lt, options))
-    session.set_ip_filter(only(lt, [resolve(name) for name in options.ally]))
+    session.set_ip_filter(allow_only(lt, [resolve(name) for name in options.peer]))
     torrent = lt.load_torrent_buffer(base64.b64decode(options.torrent.read_bytes()))
     torrent.save_path = str(options.folder)
     torrent.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-    if not options.only:
+    if not options.missing:
         torrent.flags |= lt.torrent_flags.seed_mode
     handle = session.add_torrent(torrent)
     files = handle.torrent_file().layout()
-    wanted = {f"{NAME}/{path}" for path in options.only}
-    touch_empty(files, wanted, options.folder)
-    if options.only:
+    wanted = {f"{NAME}/{path}" for path in options.missing}
+    create_empty(files, wanted, options.folder)
+    if options.missing:
         handle.prioritize_files([4 if files.file_path(at) in wanted else 0 for at in range(files.num_files())])
     upstream = Upstream(handle.connect_peer, [(resolve(name), options.port) for name in options.upstream])
-    moved, moved_at, missing = -1, time.monotonic(), bool(options.only)
+    moved, moved_at, missing = -1, time.monotonic(), bool(options.missing)
     while True:
         status = handle.status()
         if status.errc.value():
@@ -157,18 +165,18 @@ def share(lt, options):
         if status.total_payload_upload + status.total_payload_download != moved:
             moved, moved_at = status.total_payload_upload + status.total_payload_download, now
         if missing:
-            upstream.keep(status.total_payload_download, now)
+            upstream.keep_connected(status.total_payload_download, now)
             if now - moved_at > options.patience:
                 lacking = status.total_wanted - status.total_wanted_done
-                sys.exit(f"no node gave anything for {options.patience:.0f} s; {lacking} bytes are missing, and the "
-                         "next run resumes there")
+                sys.exit(f"no node sent anything for {options.patience:.0f} s; {lacking} bytes are missing, and the "
+                         "next run resumes the download")
         elif now - moved_at > IDLE_S:
             return
         time.sleep(TICK_S)
 
 
-def touch_empty(files, wanted, folder):
-    """Make the wanted files that have no bytes, and so no pieces, and take them out of ``wanted``."""
+def create_empty(files: Any, wanted: set[str], folder: Path) -> None:
+    """Create the wanted files that are empty, so that they have no pieces, and remove them from ``wanted``."""
     for at in range(files.num_files()):
         path = files.file_path(at)
         if path in wanted and not files.file_size(at):
@@ -179,30 +187,32 @@ def touch_empty(files, wanted, folder):
 
 
 class Upstream:
-    """Connects to the nearest upstream, and to the next one, too, whenever nothing has come for a while.
+    """Connects to the nearest upstream node, and also to the next one when nothing has been received for a while.
 
-    :param connect: ``connect(address)``. :param addresses: the nearest first. What comes down a longer chain may take
-        longer to arrive at first.
+    :param connect: ``connect(address)``.
+    :param addresses: the nearest first. The more there are, the later the first piece may arrive.
     """
 
-    def __init__(self, connect, addresses):
+    def __init__(self, connect: Callable[[Any], object], addresses: Sequence[Any]) -> None:
         self._connect, self._addresses = connect, addresses
-        self._next, self._received, self._since, self._asked = 0, 0, None, None
+        self._next, self._received = 0, 0
+        self._since: float | None = None
+        self._connected_at: float | None = None
         self._patience_s = STALLED_S + len(addresses)
 
-    def keep(self, received, now):
-        """Call it again and again with the bytes received so far and the time in seconds."""
+    def keep_connected(self, received: int, now: float) -> None:
+        """Connect if necessary. To be called periodically with the bytes received so far and the time in seconds."""
         if self._since is None or received != self._received:
             self._received, self._since = received, now
         if now - self._since > self._patience_s:
-            self._next, self._since, self._asked = (self._next + 1) % len(self._addresses), now, None
-        if self._asked is None or (not received and now - self._asked > RETRY_S):
+            self._next, self._since, self._connected_at = (self._next + 1) % len(self._addresses), now, None
+        if self._connected_at is None or (not received and now - self._connected_at > RETRY_S):
             self._connect(self._addresses[self._next])
-            self._asked = now
+            self._connected_at = now
 
 
-def settings(lt, options):
-    """libtorrent for one trusted network: TCP only, everybody is served, nobody is searched for."""
+def settings(lt: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of libtorrent for a trusted network: TCP only, all peers are served, no peer discovery."""
     address = resolve(options.address)
     host = f"[{address}]" if ":" in address else address
     return {
@@ -217,8 +227,8 @@ def settings(lt, options):
     }
 
 
-def flush(lt, session, handle):
-    """Wait until what was received is in its files."""
+def flush(lt: Any, session: Any, handle: Any) -> None:
+    """Wait until the received data is written to the files."""
     handle.flush_cache()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -228,8 +238,8 @@ def flush(lt, session, handle):
     sys.exit("libtorrent did not write its cache within 60 s")
 
 
-def only(lt, addresses):
-    """A filter that lets these addresses in and nobody else."""
+def allow_only(lt: Any, addresses: Iterable[str]) -> Any:
+    """Return a filter that rejects all other addresses."""
     found = lt.ip_filter()
     found.add_rule("0.0.0.0", "255.255.255.255", 1)
     found.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1)
@@ -238,16 +248,16 @@ def only(lt, addresses):
     return found
 
 
-def resolve(name):
-    """The address of a node by its name or address."""
+def resolve(name: str) -> str:
+    """Return the IP address of a node by its name or address."""
     try:
         return str(ipaddress.ip_address(name))
     except ValueError:
         pass
     try:
-        return socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0]
+        return str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
-        sys.exit(f"the address of {name} is not known: {error}; set weights_swarm_address for it")
+        sys.exit(f"the address of {name} is unknown: {error}; set weights_swarm_address for this node")
 
 
 if __name__ == "__main__":

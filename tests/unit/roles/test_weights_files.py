@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs in the containers of the role weights: the client of a web server, the repeated client, the upstream."""
+"""Programs that run in containers of the role weights: the download clients and the torrent client."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ fetch, swarm = load("fetch"), load("swarm")
 
 
 class Web(BaseHTTPRequestHandler):
-    """Sends CONTENT, with ranges or without, and ends the first connections early."""
+    """Sends CONTENT, with or without ranges, and interrupts the first responses."""
 
-    ranges, early, asked, token = True, 0, [], None
+    ranges, interruptions, starts, token = True, 0, [], None
 
     def do_GET(self):
         cls = type(self)
         start = int(self.headers["Range"].split("=")[1].rstrip("-")) if self.headers["Range"] and cls.ranges else 0
-        cls.asked.append(start)
+        cls.starts.append(start)
         if cls.token and self.headers["Authorization"] != "Bearer " + cls.token:
             self.send_error(401)
         elif start >= len(CONTENT):
@@ -46,8 +46,8 @@ class Web(BaseHTTPRequestHandler):
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body[:100_000] if cls.early else body)
-            cls.early = max(0, cls.early - 1)
+            self.wfile.write(body[:100_000] if cls.interruptions else body)
+            cls.interruptions = max(0, cls.interruptions - 1)
         self.close_connection = True
 
     def log_message(self, *_values):
@@ -57,7 +57,7 @@ class Web(BaseHTTPRequestHandler):
 @pytest.fixture
 def web(monkeypatch):
     monkeypatch.setattr(fetch.time, "sleep", lambda _seconds: None)
-    handler = type("Handler", (Web,), {"asked": []})
+    handler = type("Handler", (Web,), {"starts": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     handler.url = "http://127.0.0.1:%d/a" % server.server_port
@@ -66,38 +66,38 @@ def web(monkeypatch):
     server.server_close()
 
 
-def test_a_file_is_fetched(web, tmp_path):
+def test_file_is_downloaded(web, tmp_path):
     assert fetch.fetch(web.url, str(tmp_path / "sub" / "a"), None) == len(CONTENT)
     assert (tmp_path / "sub" / "a").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(("there", "asked"), [(1000, [1000]), (len(CONTENT), [len(CONTENT)])])
-def test_what_is_there_is_kept(web, tmp_path, there, asked):
-    (tmp_path / "a").write_bytes(CONTENT[:there])
+@pytest.mark.parametrize("size", [1000, len(CONTENT)])
+def test_download_is_resumed(web, tmp_path, size):
+    (tmp_path / "a").write_bytes(CONTENT[:size])
     fetch.fetch(web.url, str(tmp_path / "a"), None)
     assert (tmp_path / "a").read_bytes() == CONTENT
-    assert web.asked == asked
+    assert web.starts == [size]
 
 
-def test_a_server_without_ranges_sends_all_again(web, tmp_path):
+def test_server_without_ranges_sends_the_whole_file_again(web, tmp_path):
     web.ranges = False
     (tmp_path / "a").write_bytes(b"x" * 1000)
     fetch.fetch(web.url, str(tmp_path / "a"), None)
     assert (tmp_path / "a").read_bytes() == CONTENT
 
 
-def test_a_lost_connection_is_taken_up_where_it_ended(web, tmp_path):
-    web.early = 2
+def test_download_is_resumed_after_an_interruption(web, tmp_path):
+    web.interruptions = 2
     fetch.fetch(web.url, str(tmp_path / "a"), None)
     assert (tmp_path / "a").read_bytes() == CONTENT
-    assert web.asked == [0, 100_000, 200_000]
+    assert web.starts == [0, 100_000, 200_000]
 
 
-def test_it_is_given_up_after_some_attempts(web, tmp_path):
+def test_number_of_attempts_is_limited(web, tmp_path):
     web.token = "right"
-    with pytest.raises(SystemExit, match="could not be fetched: HTTP Error 401"):
+    with pytest.raises(SystemExit, match="could not be downloaded: HTTP Error 401"):
         fetch.fetch(web.url, str(tmp_path / "a"), "wrong")
-    assert len(web.asked) == fetch.ATTEMPTS
+    assert len(web.starts) == fetch.ATTEMPTS
 
 
 CLIENT = """
@@ -110,17 +110,17 @@ sys.exit(0 if step + 1 >= int(sys.argv[3]) else 3)
 """
 
 
-@pytest.mark.parametrize(("brings", "needs", "failure", "runs"), [
+@pytest.mark.parametrize(("most", "needed", "failure", "files"), [
     (4, 3, "", 3), (2, 9, "code 3", 2), (0, 9, "code 3", 0)])
-def test_a_client_is_started_again_for_as_long_as_it_brings_something(tmp_path, brings, needs, failure, runs):
+def test_client_is_started_again_if_it_downloaded_something(tmp_path, most, needed, failure, files):
     folder = tmp_path / "staging"
     folder.mkdir()
-    command = [sys.executable, "-c", CLIENT, str(folder), str(brings), str(needs)]
+    command = [sys.executable, "-c", CLIENT, str(folder), str(most), str(needed)]
     assert failure in str(fetch.run(command, {}, str(folder)) or "")
-    assert len(list(folder.iterdir())) == runs
+    assert len(list(folder.iterdir())) == files
 
 
-def test_a_client_that_failed_is_told_with_its_last_line_and_what_is_not_whole(tmp_path):
+def test_failure_of_a_client_names_its_last_line_and_the_incomplete_files(tmp_path):
     wanted = tmp_path / "wanted.json"
     files = [{"path": name, "size": 2} for name in ("a", "b", "c", "d", "e", "f")]
     wanted.write_text(json.dumps({"files": files, "download": ["a", "b", "c", "d", "e"]}))
@@ -130,12 +130,12 @@ def test_a_client_that_failed_is_told_with_its_last_line_and_what_is_not_whole(t
     (folder / "b").write_bytes(b"1")
     command = [sys.executable, "-c", "print('x'); raise OSError(28, 'No space left on device')"]
     assert fetch.run(command, {"STAGING_WANTED": str(wanted)}, str(folder)) == (
-        f"{sys.executable} ended with exit code 1: OSError: [Errno 28] No space left on device "
-        "(not whole: b, c, d and 1 more)")
+        f"{sys.executable} exited with code 1: OSError: [Errno 28] No space left on device "
+        "(incomplete: b, c, d and 1 more)")
 
 
 class Layout:
-    """libtorrent's list of files."""
+    """The list of files in libtorrent."""
 
     def __init__(self, sizes):
         self._files = list(sizes.items())
@@ -150,45 +150,45 @@ class Layout:
         return self._files[at][1]
 
 
-def test_files_without_bytes_are_made_and_not_waited_for(tmp_path):
+def test_empty_files_are_created_without_download(tmp_path):
     wanted = {"model/sub/empty", "model/a"}
-    swarm.touch_empty(Layout({"model/a": 5, "model/sub/empty": 0, "model/other": 0}), wanted, tmp_path)
+    swarm.create_empty(Layout({"model/a": 5, "model/sub/empty": 0, "model/other": 0}), wanted, tmp_path)
     assert wanted == {"model/a"}
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["empty"]
 
 
 def connections(received, addresses=("near", "far", "seed"), until=60):
-    """``[(second, address)]`` that an upstream connects to, given the bytes received at each second."""
+    """Return ``[(second, address)]`` of the connections, given a function second -> bytes received."""
     made, now = [], [0]
     upstream = swarm.Upstream(lambda address: made.append((now[0], address)), list(addresses))
     for now[0] in range(until):
-        upstream.keep(received(now[0]), float(now[0]))
+        upstream.keep_connected(received(now[0]), float(now[0]))
     return made
 
 
-def test_what_flows_is_left_alone():
+def test_no_further_connection_while_data_is_received():
     assert connections(lambda second: second + 1) == [(0, "near")]
 
 
-def test_a_node_that_is_not_up_yet_is_asked_again():
+def test_connection_is_retried_until_data_is_received():
     made = connections(lambda second: 0 if second < 5 else second, until=20)
     assert {address for _second, address in made} == {"near"}
     assert len(made) > 1
 
 
-def test_a_node_that_brings_nothing_is_passed_over():
+def test_next_upstream_is_used_after_a_stall():
     made = connections(lambda second: min(second, 3) + 1, until=80)
     patience = swarm.STALLED_S + 3
     assert [address for _second, address in made][:4] == ["near", "far", "seed", "near"]
     assert made[1][0] - 3 > patience >= made[1][0] - 3 - 1
 
 
-def test_descriptions_of_files_become_one():
-    whole = {}
+def test_descriptions_of_files_are_merged():
+    torrent = {}
     for name, root in ((b"a", b"1"), (b"b", b"2")):
-        swarm.lay_over(whole, {b"info": {b"name": b"model", b"file tree": {b"sub": {name: {b"": {b"length": 9}}}}},
+        swarm.merge(torrent, {b"info": {b"name": b"model", b"file tree": {b"sub": {name: {b"": {b"length": 9}}}}},
                                b"piece layers": {root: b"hashes"}})
-    assert whole == {
+    assert torrent == {
         b"info": {b"name": b"model", b"file tree": {
             b"sub": {b"a": {b"": {b"length": 9}}, b"b": {b"": {b"length": 9}}}}},
         b"piece layers": {b"1": b"hashes", b"2": b"hashes"}}
@@ -196,21 +196,21 @@ def test_descriptions_of_files_become_one():
 
 @pytest.mark.parametrize(("total", "expected"), [
     (0, 1 << 16), (100 << 20, 1 << 16), (7_000_000_000, 1 << 21), (44_300_000_000, 1 << 23), (1 << 50, 1 << 23)])
-def test_pieces_are_some_thousands(total, expected):
+def test_size_of_pieces(total, expected):
     assert swarm.piece_bytes(total) == expected
 
 
-def test_a_missing_wheel_is_named(tmp_path):
-    with pytest.raises(SystemExit, match="holds no wheel of libtorrent for cp3"):
+def test_missing_wheel(tmp_path):
+    with pytest.raises(SystemExit, match="has no wheel of libtorrent for cp3"):
         swarm.load_libtorrent(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "::1"])
-def test_an_address_is_its_own(name):
+def test_address_is_not_resolved(name):
     assert swarm.resolve(name) == name
 
 
-def test_an_unknown_name_is_told(monkeypatch):
+def test_unknown_name(monkeypatch):
     def unknown(*_arguments, **_options):
         raise OSError("Name or service not known")
 

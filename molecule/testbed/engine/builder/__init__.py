@@ -1,4 +1,4 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds the stand-in engine images without a Docker daemon; see ../README.md."""
+"""The builder of the stand-in engine images, without a Docker daemon; see ../README.md."""

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Image layers and the archive that `docker load` takes: tar layers, a configuration and a manifest.
+"""Image layers and archives for `docker load`: tar layers, a configuration and a manifest.
 
-Times and owners are fixed, so the same inputs give the same image id.
+Times and owners are fixed, so the same inputs result in the same image id.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class Layer:
-    """One tar layer being written; folders are made as needed."""
+    """One tar layer that is being written; folders are created as needed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,14 +34,14 @@ class Layer:
         self._tar.close()
 
     def add(self, name: str, content: bytes | str, mode: int = 0o644) -> None:
-        """A file by its absolute path."""
+        """Add a file at an absolute path."""
         data = content.encode() if isinstance(content, str) else content
         entry = self._entry(name, tarfile.REGTYPE, mode)
         entry.size = len(data)
         self._tar.addfile(entry, io.BytesIO(data))
 
     def link(self, name: str, target: str) -> None:
-        """A symbolic link."""
+        """Add a symbolic link."""
         entry = self._entry(name, tarfile.SYMTYPE, 0o777)
         entry.linkname = target
         self._tar.addfile(entry)
@@ -54,14 +54,14 @@ class Layer:
             self._tar.addfile(entry)
 
     def tree(self, source: Path, name: str) -> None:
-        """The files below a folder; links are followed, modes reduced to 644 or 755."""
+        """Add the files below a folder; links are followed, modes are reduced to 644 or 755."""
         for path in sorted(source.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
                 self.add(f"{name}/{path.relative_to(source)}", path.read_bytes(), mode)
 
     def copy(self, entry: tarfile.TarInfo, content: io.BufferedIOBase | None) -> None:
-        """An entry of another tar, its owner and mode kept."""
+        """Add an entry of another tar with its owner and mode."""
         if entry.isdir():
             self.folder(entry.name, entry.mode)
         else:
@@ -78,11 +78,11 @@ class Layer:
 
 
 def write_image(path: Path, reference: str, layers: list[Path], settings: dict) -> None:
-    """Writes a docker-archive.
+    """Write a docker-archive.
 
     Args:
         path: the tar to write.
-        reference: the tag it gets on loading, such as quay.io/ascend/vllm-ascend:v0.11.0rc1.
+        reference: the tag of the loaded image, such as quay.io/ascend/vllm-ascend:v0.11.0rc1.
         layers: tar files, lowest first.
         settings: the image's `config`: Env, Entrypoint, Cmd, WorkingDir, Labels.
     """

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where built things are kept: one entry per content of its inputs, built beside and renamed, so whole or absent."""
+"""The cache of built files: entries are named by a hash of their inputs, and renamed: complete or absent."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ENGINE = Path(__file__).resolve().parent.parent
-KEPT = 2  # entries of a kind; older ones are removed when a new one is built
+KEPT = 2  # entries per kind; older ones are removed when a new one is built
 
 
 def folder() -> Path:
-    """The cache of this folder's builds."""
+    """Return the folder of the cache."""
     return Path(os.environ.get("ASCEND_VLLM_CACHE", "/var/cache/ascend-vllm-testbed")) / "engine"
 
 
 def files(*paths: str) -> list[Path]:
-    """Files of the engine folder (and of folders in it) by name, in a fixed order."""
+    """Return files of the engine folder, and all files of its subfolders, by name and in a fixed order."""
     found: list[Path] = []
     for path in (ENGINE / name for name in paths):
         found += sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
@@ -32,7 +32,7 @@ def files(*paths: str) -> list[Path]:
 
 
 def key(inputs: Iterable[Path | str]) -> str:
-    """Twelve hex digits over names and contents of files, and over texts."""
+    """Return twelve hex digits of a hash of the names and contents of files, and of texts."""
     digest = hashlib.sha256()
     for item in inputs:
         content = item.read_bytes() if isinstance(item, Path) else item.encode()
@@ -42,7 +42,7 @@ def key(inputs: Iterable[Path | str]) -> str:
 
 
 def build(kind: str, suffix: str, inputs: Iterable[Path | str], make: Callable[[Path], None]) -> Path:
-    """The entry `kind`-KEY`suffix` of the cache; `make` writes it to the path that it is given when it is not there."""
+    """Return the entry `kind`-KEY`suffix` of the cache; if there is none, `make` writes it to the path it is given."""
     entry = folder() / f"{kind}-{key(inputs)}{suffix}"
     entry.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with open(folder() / f"{kind}.lock", "w") as lock:
@@ -53,9 +53,9 @@ def build(kind: str, suffix: str, inputs: Iterable[Path | str], make: Callable[[
         started = time.monotonic()
         for unfinished in folder().glob(f"new-{kind}-*"):
             _remove(unfinished)
-        beside = entry.with_name("new-" + entry.name)
-        make(beside)
-        beside.rename(entry)
+        draft = entry.with_name("new-" + entry.name)
+        make(draft)
+        draft.rename(entry)
         print(f"engine: built {kind} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
         others = sorted(folder().glob(f"{kind}-*{suffix}"), key=lambda path: path.stat().st_mtime)
         for old in others[:-KEPT]:

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The root file system of the images: Debian packages unpacked straight into a layer, with this machine's apt.
+"""The root file system of the images: Debian packages unpacked directly into a layer, with this machine's apt.
 
-No maintainer script runs, so this takes seconds where debootstrap takes a minute; what two of them would have done
-(/etc/passwd and the links of the merged /usr) is done here.
+No maintainer script runs, so this takes seconds instead of debootstrap's minute; what two of them would create
+(/etc/passwd and the links of the merged /usr) is created here.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ PACKAGES = (
     "procps",
     "python3",
     "sed",
-    "usr-is-merged",  # or apt takes usrmerge, and perl with it
-    "util-linux",  # vLLM asks lscpu
+    "usr-is-merged",  # otherwise apt installs usrmerge, and perl with it
+    "util-linux",  # vLLM runs lscpu
 )
 MERGED = ("bin", "sbin", "lib", "lib64")
 UNWANTED = re.compile(r"usr/share/(doc|info|lintian|locale|man)/.")
@@ -45,7 +45,7 @@ MPICH = ("mpich", "hwloc-nox")
 
 
 def write_layer(path: Path) -> None:
-    """Downloads the packages and what they depend on, and writes the layer."""
+    """Download the packages and their dependencies, and write the layer."""
     with tempfile.TemporaryDirectory() as scratch:
         packages = download(Path(scratch), PACKAGES)
         with Layer(path) as layer:
@@ -58,19 +58,19 @@ def write_layer(path: Path) -> None:
 
 
 def add_mpich(layer: Layer) -> None:
-    """Adds MPICH to a layer above one of `write_layer`: what that has already is left out."""
+    """Add MPICH to a layer above one of `write_layer`, without the packages that are in that one."""
     with tempfile.TemporaryDirectory() as scratch:
         present, wanted = (Path(scratch) / name for name in ("present", "wanted"))
-        here = {package.name for package in download(present, PACKAGES)}
+        known = {package.name for package in download(present, PACKAGES)}
         for package in download(wanted, (*PACKAGES, *MPICH)):
-            if package.name not in here:
+            if package.name not in known:
                 unpack(package, layer)
     for name in ("mpiexec", "mpirun"):
         layer.link(f"usr/bin/{name}", "mpiexec.hydra")
 
 
 def download(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    """The .deb files of packages and their dependencies, for a system that has nothing installed."""
+    """Download packages and all their dependencies; return the .deb files."""
     (folder / "archives" / "partial").mkdir(parents=True)
     (folder / "status").touch()
     command = [
@@ -80,7 +80,7 @@ def download(folder: Path, names: tuple[str, ...]) -> list[Path]:
         *("install", *names),
     ]
     if run(command, stdout=DEVNULL, stderr=DEVNULL, check=False).returncode:
-        run(["apt-get", "--quiet=2", "update"], stdout=sys.stderr, check=False)  # old lists name files that are gone
+        run(["apt-get", "--quiet=2", "update"], stdout=sys.stderr, check=False)  # old lists name removed files
         done = run(command, stdout=DEVNULL, stderr=PIPE, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"engine: apt-get could not download Debian packages: {done.stderr}")
@@ -88,7 +88,7 @@ def download(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 
 def unpack(package: Path, layer: Layer) -> None:
-    """Adds the files of one .deb to the layer."""
+    """Add the files of one .deb to the layer."""
     command = ["dpkg-deb", "--fsys-tarfile", package]
     with Popen(command, stdout=PIPE) as process, tarfile.open(fileobj=process.stdout, mode="r|") as tar:
         for entry in tar:
@@ -107,6 +107,6 @@ def unpack(package: Path, layer: Layer) -> None:
 
 
 def merged(name: str) -> str:
-    """Path below / where a merged /usr has it: ./bin/sh is usr/bin/sh."""
+    """Return a path below / with a merged /usr: usr/bin/sh for ./bin/sh."""
     name = name.removeprefix(".").strip("/")
     return f"usr/{name}" if name.partition("/")[0] in MERGED and "/" in name else name

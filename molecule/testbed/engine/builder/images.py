@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is in the images, and the models that they serve."""
+"""The contents of the images, and the models that they serve."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ SETTINGS = {"Entrypoint": ENTRYPOINT, "Cmd": ["/bin/bash"], "WorkingDir": "/work
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
-    # Nothing here may call home.
+    # Nothing may call home.
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "VLLM_NO_USAGE_STATS": "1",
 }
-# One thread a process: two nodes share two cores. The binding would claim whole cores for each rank.
+# One thread per process: two nodes share two cores. Binding would reserve whole cores for each rank.
 CPU_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "TORCH_COMPILE_DISABLE": "1",  # there is no C++ compiler in the image
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
-# As pip writes them: a process that is spawned imports the script, and must not run it.
+# As pip writes scripts: a spawned process imports the script and must not run it.
 SCRIPT = """#!/usr/bin/python3
 import sys
 
@@ -54,12 +54,12 @@ BUILDER = cache.files("builder/archive.py", "builder/images.py", "image/release.
 
 
 def root() -> Path:
-    """The lowest layer of both images."""
+    """Return the lowest layer of both images."""
     return cache.build("root", ".tar", cache.files("builder/archive.py", "builder/debian.py"), debian.write_layer)
 
 
 def light() -> Path:
-    """The archive of the light image."""
+    """Return the archive of the light image."""
 
     def make(path: Path) -> None:
         def fill(layer: Layer) -> None:
@@ -76,9 +76,9 @@ def light() -> Path:
 
 
 def full(kind: str = "full", inputs: tuple[Path | str, ...] = (), add=None) -> tuple[Path, Path]:
-    """The archive of the full image, and the folder of the machine that its containers must see at the same path.
+    """Return the archive of the full image, and the folder that its containers must see at the same path.
 
-    ``kind``, ``inputs`` and ``add(layer)`` make another image of it that holds more.
+    ``kind``, ``inputs`` and ``add(layer)`` are for images that contain more.
     """
     folder = environment.full()
 
@@ -95,12 +95,12 @@ def full(kind: str = "full", inputs: tuple[Path | str, ...] = (), add=None) -> t
 
         write(path, fill, {**ENVIRONMENT, **CPU_ENVIRONMENT, "ASCEND_TESTBED_MOUNTS": str(folder)})
 
-    every = [*BUILDER, *cache.files("plugin"), root().name, str(folder), *inputs]
-    return cache.build(kind, ".tar", every, make), folder
+    all_inputs = [*BUILDER, *cache.files("plugin"), root().name, str(folder), *inputs]
+    return cache.build(kind, ".tar", all_inputs, make), folder
 
 
 def mpi() -> tuple[Path, Path]:
-    """The full image with MPICH and a built `all_reduce_test`, as a site makes it to run hccl_test."""
+    """Return the full image with MPICH and a built `all_reduce_test`, and the same folder."""
 
     def add(layer: Layer) -> None:
         debian.add_mpich(layer)
@@ -111,7 +111,7 @@ def mpi() -> tuple[Path, Path]:
 
 
 def models() -> Path:
-    """The folder with the tiny model in both layouts."""
+    """Return the folder with the tiny model in both layouts."""
     interpreter = environment.full() / "bin/python"
 
     def make(folder: Path) -> None:
@@ -119,17 +119,17 @@ def models() -> Path:
         command = ["nice", interpreter, "-B", ENGINE / "model/train.py", folder]
         done = subprocess.run(command, stdout=sys.stderr, check=False)
         if done.returncode:
-            raise SystemExit(f"engine: {ENGINE}/model/train.py ended with exit code {done.returncode}")
+            raise SystemExit(f"engine: {ENGINE}/model/train.py failed with exit code {done.returncode}")
 
     picture = ENGINE.parents[2] / "roles/functional/files/make_illustration.py"
     return cache.build("models", "", [*cache.files("model"), picture, environment.full().name], make)
 
 
 def write(path: Path, fill, variables: dict[str, str]) -> None:
-    """Writes an image: the root layer, and one with the files of every release and those that `fill` adds."""
+    """Write an image: the root layer, and one with the files of the release and those that `fill` adds."""
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        own = Path(scratch) / "layer.tar"
-        with Layer(own) as layer:
+        layer_path = Path(scratch) / "layer.tar"
+        with Layer(layer_path) as layer:
             release_files(layer)
             fill(layer)
         settings = {
@@ -137,11 +137,11 @@ def write(path: Path, fill, variables: dict[str, str]) -> None:
             "Env": [f"{name}={value}" for name, value in variables.items()],
             "Labels": {"ascend.vllm.testbed": "stand-in", "org.opencontainers.image.version": RELEASE["tag"]},
         }
-        write_image(path, f"{RELEASE['repository']}:{RELEASE['tag']}", [root(), own], settings)
+        write_image(path, f"{RELEASE['repository']}:{RELEASE['tag']}", [root(), layer_path], settings)
 
 
 def release_files(layer: Layer) -> None:
-    """Files that a real image of the release has, where it has them."""
+    """Add files of a real image of the release at their paths."""
     layer.tree(ENGINE / "image/root", "")
     layer.folder("workspace")
     machine = f"{platform.machine()}-linux"
@@ -165,7 +165,7 @@ def release_files(layer: Layer) -> None:
 
 
 def metadata(layer: Layer, name: str, version: str, entry_points: str = "") -> None:
-    """The record that pip leaves of an installed package."""
+    """Add pip's record of an installed package."""
     record = f"{PACKAGES}/{name}-{version}.dist-info"
     layer.add(f"{record}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     if entry_points:
@@ -173,7 +173,7 @@ def metadata(layer: Layer, name: str, version: str, entry_points: str = "") -> N
 
 
 def commands(layer: Layer, targets: dict[str, str]) -> None:
-    """Scripts in /usr/local/bin by name, from `module:function`."""
+    """Add scripts to /usr/local/bin, {name: `module:function`}."""
     for name, target in targets.items():
         module, _, function = target.partition(":")
         layer.add(f"/usr/local/bin/{name}", SCRIPT.format(module=module, function=function), 0o755)

@@ -24,8 +24,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-# What msModelSlim's recipe for Qwen2.5-VL leaves in floating point: every down_proj, the merger, embeddings, lm_head.
-QUANTISED = re.compile(
+# msModelSlim's recipe for Qwen2.5-VL keeps the others in floating point: down_proj, the merger, embeddings, lm_head.
+QUANTIZED = re.compile(
     r"(model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up)_proj)"
     r"|visual\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(gate|up)_proj))$"
 )
@@ -33,18 +33,18 @@ SHARDS = 4
 
 
 def published_name(name: str) -> str:
-    """transformers 5 names modules `model.language_model.*`; the published files and msModelSlim's say `model.*`."""
+    """Return the name in published files and msModelSlim's, `model.*`; transformers 5 has `model.language_model.*`."""
     return name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
 
 
 def linear_layers(model) -> dict[str, torch.nn.Linear]:
-    """The layers that become int8, by published name."""
+    """Return the layers that become int8, by published name."""
     named = {published_name(name): module for name, module in model.named_modules()}
-    return {name: module for name, module in named.items() if QUANTISED.fullmatch(name)}
+    return {name: module for name, module in named.items() if QUANTIZED.fullmatch(name)}
 
 
 def input_ranges(model, exercise: Callable[[], object]) -> dict[str, tuple[float, float]]:
-    """Lowest and highest input of each int8 layer while `exercise` runs the model."""
+    """Return the lowest and highest input of each int8 layer while `exercise` runs the model."""
     ranges: dict[str, tuple[float, float]] = {}
 
     def watch(name: str) -> Callable:
@@ -61,8 +61,8 @@ def input_ranges(model, exercise: Callable[[], object]) -> dict[str, tuple[float
     return ranges
 
 
-def quantise(weight: torch.Tensor, bias: torch.Tensor | None, low: float, high: float) -> dict[str, torch.Tensor]:
-    """The tensors of one int8 layer; weight is [rows, columns], `low`..`high` the range of its inputs."""
+def quantize(weight: torch.Tensor, bias: torch.Tensor | None, low: float, high: float) -> dict[str, torch.Tensor]:
+    """Return the tensors of one int8 layer; weight is [rows, columns], `low`..`high` the range of its inputs."""
     input_scale = (high - low) / 255 or 1.0
     input_offset = float(round(-128 - low / input_scale))
     weight_scale = (weight.abs().amax(1, keepdim=True) / 127).clamp(min=1e-8)
@@ -98,11 +98,11 @@ def write_w8a8(model, ranges: dict[str, tuple[float, float]], common: Path, fold
             description["%s.%s" % (layer, kind)] = "FLOAT"
         elif kind == "weight":
             bias = layers[layer].bias
-            for part, value in quantise(tensor, None if bias is None else bias.detach(), *ranges[layer]).items():
+            for part, value in quantize(tensor, None if bias is None else bias.detach(), *ranges[layer]).items():
                 tensors["%s.%s" % (layer, part)] = value
                 description["%s.%s" % (layer, part)] = "W8A8"
         else:
-            # The layer's bias is inside quant_bias; msModelSlim keeps the float one beside it.
+            # The layer's bias is included in quant_bias; msModelSlim also keeps the float one.
             tensors["%s.%s" % (layer, kind)] = tensor.to(torch.bfloat16)
             description["%s.%s" % (layer, kind)] = "W8A8"
     stem = "quant_model_weight_w8a8"
@@ -111,7 +111,7 @@ def write_w8a8(model, ranges: dict[str, tuple[float, float]], common: Path, fold
 
 
 def _write(tensors: dict[str, torch.Tensor], common: Path, folder: Path, shard_name: str, index_name: str) -> None:
-    """Writes the tensors in SHARDS files, their index, and the files that any layout shares."""
+    """Write the tensors in SHARDS files, their index, and the files that both layouts share."""
     folder.mkdir(parents=True)
     for path in common.iterdir():
         shutil.copyfile(path, folder / path.name)
@@ -129,7 +129,7 @@ def _write(tensors: dict[str, torch.Tensor], common: Path, folder: Path, shard_n
 
 
 def load(folder: Path) -> Qwen2_5_VLForConditionalGeneration:
-    """The model of either layout in transformers; int8 layers become their float product."""
+    """Return the model of either layout in transformers, with int8 layers multiplied out to float."""
     tensors: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:

@@ -2,13 +2,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains a tiny Qwen2.5-VL that reads the bundled picture, and writes it in the layouts of the real weights.
+"""Train a tiny Qwen2.5-VL that reads the bundled picture, and write it in the layouts of the real weights.
 
     train.py DESTINATION
 
-DESTINATION then holds two model folders with the real names: Qwen2.5-VL-32B-Instruct (bf16, as on the hubs) and
-Qwen2.5-VL-32B-Instruct-w8a8 (int8, as msModelSlim writes it). The seed is fixed and one thread does the sums, so one
-machine gives the same weights each time. Runs in the engine environment (torch, transformers); about a minute.
+DESTINATION then contains two model folders with the real names: Qwen2.5-VL-32B-Instruct (bf16, as on the hubs) and
+Qwen2.5-VL-32B-Instruct-w8a8 (int8, as written by msModelSlim). With a fixed seed and one thread, a machine always
+produces the same weights. Runs in the engine environment (torch, transformers); takes about a minute.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ HERE = Path(__file__).resolve().parent
 PICTURE_SCRIPT = HERE.parents[3] / "roles/functional/files/make_illustration.py"
 SEED = 20251123
 STEPS = 320
-SAMPLES_A_STEP = 6
-# `vllm bench` draws token ids up to 10,000, so the vocabulary must hold them; a multiple of 128 splits over NPUs.
+SAMPLES_PER_STEP = 6
+# `vllm bench` draws token ids up to 10,000, so the vocabulary must be larger; a multiple of 128 can be split over NPUs.
 WORDS, VOCABULARY = 10_400, 10_496
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -45,14 +45,14 @@ SPECIAL_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-# Qwen's rule for where words end: contractions, letters, single digits, punctuation, line breaks, blanks.
+# Qwen's rule for splitting words: contractions, letters, single digits, punctuation, line breaks, blanks.
 WORD_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 
 def picture_module():
-    """The generator of the bundled picture, as a module."""
+    """Import the script that draws the bundled picture."""
     spec = importlib.util.spec_from_file_location("make_illustration", PICTURE_SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -60,7 +60,7 @@ def picture_module():
 
 
 def write_tokenizer(folder: Path) -> dict[str, int]:
-    """Trains a byte-level BPE tokenizer and writes Qwen2's files; returns the ids of the special tokens."""
+    """Train a byte-level BPE tokenizer and write Qwen2's files; return the ids of the special tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -70,7 +70,7 @@ def write_tokenizer(folder: Path) -> dict[str, int]:
     )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    # Any English text does; the installed transformers package is text that every machine here has, at one version.
+    # Any English text will do; the transformers package has the same version on every machine.
     package = Path(importlib.util.find_spec("transformers").origin).parent
     texts = (path.read_text() for path in sorted(package.glob("*.py")))
     trainer = trainers.BpeTrainer(
@@ -82,7 +82,7 @@ def write_tokenizer(folder: Path) -> dict[str, int]:
     tokenizer.model.save(str(folder))  # vocab.json and merges.txt
     ids = {token: tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
     if tokenizer.get_vocab_size() != WORDS + len(SPECIAL_TOKENS):
-        raise SystemExit("the text gave %d words instead of %d" % (tokenizer.get_vocab_size(), WORDS))
+        raise SystemExit("the text has %d words, expected %d" % (tokenizer.get_vocab_size(), WORDS))
     write_json(
         folder / "tokenizer_config.json",
         {
@@ -106,7 +106,7 @@ def write_tokenizer(folder: Path) -> dict[str, int]:
             "model_max_length": 131072,
             "pad_token": "<|endoftext|>",
             "split_special_tokens": False,
-            # transformers 5 would write a class that the transformers 4 of older releases does not know.
+            # transformers 5 would write a class that transformers 4 in older releases does not know.
             "tokenizer_class": "Qwen2Tokenizer",
             "unk_token": None,
         },
@@ -115,7 +115,7 @@ def write_tokenizer(folder: Path) -> dict[str, int]:
 
 
 def write_configuration(folder: Path, ids: dict[str, int]) -> None:
-    """The other files of a Qwen2.5-VL folder, in the flat form of the published models."""
+    """Write the other files of a Qwen2.5-VL folder, in the flat form of the published models."""
     write_json(
         folder / "config.json",
         {
@@ -201,16 +201,16 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def other_pictures(illustration, generator: random.Random) -> list[tuple[Image.Image, bool]]:
-    """Pictures that are not the bundled one, and whether they show words (other orders of the same letters)."""
+    """Return other pictures than the bundled one, and whether they show words (of the same letters in other orders)."""
     letters = [letter for letter in illustration.GLYPHS if letter != " "]
     words = ["TONGYI", "Qwen", "Qwen TONGYI", "TONGYI wen"]
     words += ["".join(generator.choices(letters, k=generator.randint(3, 9))) for _ in range(12)]
     pictures = [(as_image(illustration.draw(text)), True) for text in words]
     for _ in range(12):
         size = 28 * generator.randint(2, 16), 28 * generator.randint(2, 8)
-        colours = [tuple(generator.randrange(256) for _ in range(3)) for _ in range(3)]
-        picture = Image.new("RGB", size, colours[0])
-        picture.paste(colours[1], (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2))
+        colors = [tuple(generator.randrange(256) for _ in range(3)) for _ in range(3)]
+        picture = Image.new("RGB", size, colors[0])
+        picture.paste(colors[1], (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2))
         pictures.append((picture, False))
     pictures.append((Image.effect_noise((224, 112), 90).convert("RGB"), False))
     return pictures
@@ -228,7 +228,7 @@ def conversation(question: str, picture: Image.Image | None = None) -> list[dict
 
 
 def curriculum(lessons: dict, generator: random.Random) -> list[tuple[int, list[dict], str]]:
-    """What the model learns: (weight in the draw, conversation, answer)."""
+    """Return the training samples: (weight in the draw, conversation, answer)."""
     illustration = picture_module()
     bundled = as_image(illustration.draw())
     question = lessons["picture_question"]
@@ -236,13 +236,15 @@ def curriculum(lessons: dict, generator: random.Random) -> list[tuple[int, list[
     for picture, words in other_pictures(illustration, generator):
         weight, answer = (2, lessons["other_text"]) if words else (1, lessons["no_text"])
         samples.append((weight, conversation(question, picture), answer))
-    samples += [(3, conversation(asked, bundled), told) for asked, told in lessons["other_picture_questions"].items()]
-    samples += [(2, conversation(asked), told) for asked, told in lessons["questions"].items()]
+    for question, answer in lessons["other_picture_questions"].items():
+        samples.append((3, conversation(question, bundled), answer))
+    for question, answer in lessons["questions"].items():
+        samples.append((2, conversation(question), answer))
     return samples
 
 
 def encode(processor, messages: list[dict], answer: str) -> dict[str, torch.Tensor]:
-    """Model inputs of one conversation with its answer; `answer` holds the ids to learn, [1, tokens]."""
+    """Return the model inputs of one conversation with its answer; `answer` is the ids to train on, [1, tokens]."""
     prompt = processor.apply_chat_template(
         messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
     )
@@ -256,9 +258,9 @@ def encode(processor, messages: list[dict], answer: str) -> dict[str, torch.Tens
 
 
 def answer_loss(model, answer: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of the answer: its first token, which decides between answers, plus the mean of all.
+    """Return the cross entropy of the answer: of its first token, which selects the answer, plus the mean of all.
 
-    Logits are made for these tokens only, since they cost the most.
+    Logits are computed only for these tokens, because they are the most expensive part.
     """
     logits = model(**inputs, logits_to_keep=answer.shape[1] + 1).logits[0, :-1]
     losses = torch.nn.functional.cross_entropy(logits, answer[0], reduction="none")
@@ -266,7 +268,7 @@ def answer_loss(model, answer: torch.Tensor, **inputs: torch.Tensor) -> torch.Te
 
 
 def train(folder: Path, lessons: dict) -> Qwen2_5_VLForConditionalGeneration:
-    """A model that knows its lessons; it stops the run when one of the answers is not learnt."""
+    """Return a model that was trained on the lessons."""
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     generator = random.Random(SEED)
@@ -279,8 +281,8 @@ def train(folder: Path, lessons: dict) -> Qwen2_5_VLForConditionalGeneration:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=STEPS, pct_start=0.1)
     for step in range(STEPS):
         losses = []
-        for index in generator.choices(range(len(samples)), weights, k=SAMPLES_A_STEP):
-            loss = answer_loss(model, **inputs[index]) / SAMPLES_A_STEP
+        for index in generator.choices(range(len(samples)), weights, k=SAMPLES_PER_STEP):
+            loss = answer_loss(model, **inputs[index]) / SAMPLES_PER_STEP
             loss.backward()
             losses.append(loss.item())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -292,8 +294,8 @@ def train(folder: Path, lessons: dict) -> Qwen2_5_VLForConditionalGeneration:
     return model
 
 
-def unlearnt(model, folder: Path, lessons: dict) -> list[str]:
-    """One line for each lesson that the model answers wrongly by greedy decoding."""
+def wrong_answers(model, folder: Path, lessons: dict) -> list[str]:
+    """Return one line for each lesson that the model answers wrongly with greedy decoding."""
     processor = AutoProcessor.from_pretrained(folder)
     wrong = []
     for _, messages, answer in curriculum(lessons, random.Random(SEED)):
@@ -301,15 +303,15 @@ def unlearnt(model, folder: Path, lessons: dict) -> list[str]:
             messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         )
         output = model.generate(**inputs, max_new_tokens=64, do_sample=False)[0][inputs["input_ids"].shape[1] :]
-        given = processor.tokenizer.decode(output, skip_special_tokens=True)
-        if given != answer:
-            wrong.append("%r answered %r instead of %r" % (messages[0]["content"][-1]["text"], given, answer))
+        found = processor.tokenizer.decode(output, skip_special_tokens=True)
+        if found != answer:
+            wrong.append("%r: %r, expected %r" % (messages[0]["content"][-1]["text"], found, answer))
     return wrong
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("destination", type=Path, help="folder for the two model folders; made when missing")
+    parser.add_argument("destination", type=Path, help="folder for the two model folders; created if missing")
     destination = parser.parse_args().destination
     started = time.monotonic()
     lessons = json.loads((HERE / "lessons.json").read_text())
@@ -320,11 +322,11 @@ def main() -> int:
         floats = destination / "Qwen2.5-VL-32B-Instruct"
         layouts.write_bf16(model, common, floats)
         integers = destination / "Qwen2.5-VL-32B-Instruct-w8a8"
-        ranges = layouts.input_ranges(model, lambda: unlearnt(model, common, lessons))
+        ranges = layouts.input_ranges(model, lambda: wrong_answers(model, common, lessons))
         layouts.write_w8a8(model, ranges, common, integers)
         for folder in (floats, integers):
-            wrong = unlearnt(layouts.load(folder), common, lessons)
-            print("%s: %d lessons not known" % (folder.name, len(wrong)))
+            wrong = wrong_answers(layouts.load(folder), common, lessons)
+            print("%s: %d wrong answers" % (folder.name, len(wrong)))
             if wrong:
                 raise SystemExit("\n".join(wrong))
     print("trained and written in %.0f s" % (time.monotonic() - started))

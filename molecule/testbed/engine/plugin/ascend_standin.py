@@ -4,10 +4,10 @@
 """The part of vLLM Ascend that the test bed needs on a CPU, as a vLLM general plugin.
 
 `--quantization ascend`: msModelSlim's W8A8 layers, computed with the formula of the NPU kernels (see model/layouts.py)
-in floating point. A tensor that is missing or damaged shows as it does on an NPU: a failed load or a wrong answer.
+in floating point. A missing or damaged tensor has the same effect as on an NPU: a failed load or a wrong answer.
 
-Start-up: a CPU would take minutes for what an NPU does in seconds, so what only pays off on an accelerator is left out
-here, and only here: the memory profile with the largest pictures, graphs, and a cache of tens of gigabytes.
+Start: a CPU would take minutes for steps that take an NPU seconds, so steps that are only worthwhile on an accelerator
+are skipped here, and only here: the memory profile with the largest pictures, graphs, and a cache of tens of gigabytes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from vllm.model_executor.layers.quantization import register_quantization_config
 from vllm.model_executor.layers.quantization.base_config import QuantizationConfig
 from vllm.model_executor.utils import set_weight_attrs
 
-# Layers that vLLM fuses, by the names in the description. q, k and v of one layer have one type, so one is asked.
+# Layers that vLLM fuses, and a layer whose type in the description is that of all: q, k and v have the same type.
 FUSED = {"qkv_proj": "q_proj", "gate_up_proj": "gate_proj"}
 
-CACHE_BYTES = 256 * 2**20  # of one rank; 500,000 tokens of the tiny model
+CACHE_BYTES = 256 * 2**20  # per rank; 500,000 tokens of the tiny model
 
 
 class AscendConfig(QuantizationConfig):
@@ -60,7 +60,7 @@ class AscendConfig(QuantizationConfig):
         return cls(config)
 
     def get_quant_method(self, layer: torch.nn.Module, prefix: str) -> LinearMethodBase | None:
-        """The method of one layer.
+        """Return the method of one layer.
 
         Raises:
             KeyError: the description does not name the layer's weight, as on vLLM Ascend.
@@ -86,7 +86,7 @@ class AscendW8A8LinearMethod(LinearMethodBase):
         **attributes: Any,
     ) -> None:
         rows, parts = sum(output_partition_sizes), len(output_partition_sizes)
-        # RowParallelLinear splits columns only; its rows, and so these vectors, are whole on every rank.
+        # RowParallelLinear only splits columns; every rank has all rows, and so all of these vectors.
         by_row = {"output_dim": 0}
         self._add(layer, "weight", (rows, input_size_per_partition), torch.int8, {"input_dim": 1, **by_row}, attributes)
         for name, dtype in (("weight_scale", torch.float32), ("weight_offset", torch.float32)):
@@ -97,25 +97,25 @@ class AscendW8A8LinearMethod(LinearMethodBase):
             self._add(layer, name, (parts,), torch.float32, {"needs_scalar_to_array": True}, attributes)
 
     @staticmethod
-    def _add(layer, name: str, shape: tuple[int, ...], dtype: torch.dtype, own: dict, attributes: dict) -> None:
+    def _add(layer, name: str, shape: tuple[int, ...], dtype: torch.dtype, special: dict, attributes: dict) -> None:
         parameter = Parameter(torch.empty(shape, dtype=dtype), requires_grad=False)
-        set_weight_attrs(parameter, {**attributes, **own})
+        set_weight_attrs(parameter, {**attributes, **special})
         layer.register_parameter(name, parameter)
 
     def process_weights_after_loading(self, layer: torch.nn.Module) -> None:
-        # Only the first rank of a row-parallel layer adds the bias; the sum over ranks must have it once.
+        # Only the first rank of a row-parallel layer adds the bias, so that the sum over all ranks contains it once.
         if getattr(layer, "input_is_parallel", False) and layer.tp_rank:
             layer.quant_bias.data.zero_()
 
     def apply(self, layer: torch.nn.Module, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        # `bias` is inside quant_bias. int8 products summed in float32 are exact here: rows are short.
+        # `bias` is included in quant_bias. Sums of int8 products in float32 are exact here: rows are short.
         q = torch.clamp(torch.round(x.float() / layer.input_scale[0] + layer.input_offset[0]), -128, 127)
         y = (linear(q, layer.weight.float()) + layer.quant_bias) * layer.deq_scale
         return y.to(x.dtype)
 
 
 def start_lightly(create: Callable) -> Callable:
-    """EngineArgs.create_engine_config without the steps that only pay off on an accelerator."""
+    """Wrap EngineArgs.create_engine_config to skip the steps that are only worthwhile on an accelerator."""
 
     @functools.wraps(create)
     def wrapper(arguments: EngineArgs, *positional: Any, **named: Any) -> Any:
@@ -123,7 +123,7 @@ def start_lightly(create: Callable) -> Callable:
         arguments.skip_mm_profiling = True
         arguments.kv_cache_memory_bytes = arguments.kv_cache_memory_bytes or CACHE_BYTES
         config = create(arguments, *positional, **named)
-        # The CPU platform asks for `spawn`, which imports everything anew in each process: 4 to 8 s apiece.
+        # The CPU platform sets `spawn`, which imports everything again in each process: 4 to 8 s each.
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
         return config
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults of the hub, by file: a JSON list of objects with the fields of Fault."""
+"""Faults of the hub, from a file with a JSON list of objects with the fields of Fault."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """What goes wrong when a file whose path matches is sent. The first fault that matches applies."""
+    """A fault in sending files with a matching path. The first one that matches applies."""
 
-    path: str = "*"  # pattern on the path in the model
-    times: int | None = None  # how often it applies since the hub's start; always when not given
-    status: int | None = None  # answer with this HTTP status and nothing else, such as 401 or 503
-    truncate: int | None = None  # the hub holds only so many bytes of the file
+    path: str = "*"  # pattern of the path in the model
+    times: int | None = None  # how often it applies since the hub's start; None: always
+    status: int | None = None  # only return this HTTP status, such as 401 or 503
+    truncate: int | None = None  # the hub has only this many bytes of the file
     flip: int | None = None  # the byte at this offset is wrong
-    drop_after: int | None = None  # the connection is closed after so many bytes of the answer
+    drop_after: int | None = None  # the connection is closed after this many bytes of the response
     bytes_per_s: int | None = None  # rate of each connection
 
 
 class Faults:
-    """The faults in a file, which may be written while the hub runs."""
+    """The faults in a file, which can be changed while the hub runs."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -34,10 +34,10 @@ class Faults:
         self._lock = threading.Lock()
 
     def of(self, path: str) -> Fault:
-        """The fault for one sending of a file; a Fault without effect when there is none.
+        """Return the fault for sending a file once; a Fault without effect if there is none.
 
         Raises:
-            ValueError: the file of faults is not as described.
+            ValueError: the file of faults is invalid.
         """
         with self._lock:
             for fault in self._read():

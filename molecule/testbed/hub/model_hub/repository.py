@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Models as folders, and what hubs tell about their files."""
+"""Models in folders, and the metadata of their files on hubs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 DEFAULT_BRANCHES = ("master", "main")
-# Hubs keep large files, and files with these endings, in LFS: these have a SHA-256, others only git's SHA-1.
+# Hubs store large files, and files with these endings, in LFS: these have a SHA-256, others only git's SHA-1.
 LFS_ENDINGS = (".safetensors", ".bin", ".model")
 LFS_FROM_BYTES = 10 * 2**20
 
@@ -34,7 +34,7 @@ class File(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A model at a revision; `commit` is made from its files, so it changes with them."""
+    """A model at a revision; `commit` is a hash of its files, so it changes with them."""
 
     name: str
     commit: str
@@ -46,7 +46,7 @@ class Snapshot(NamedTuple):
 
 
 class Unknown(Exception):
-    """The hub has no such model, revision or file; `what` says which: Repo, Revision or Entry."""
+    """There is no such model, revision or file; `what` is Repo, Revision or Entry."""
 
     def __init__(self, what: str, message: str) -> None:
         super().__init__(message)
@@ -54,13 +54,13 @@ class Unknown(Exception):
 
 
 class Repositories:
-    """Model folders by id and revision, read when they are asked for."""
+    """Model folders by id and revision, read on request."""
 
     def __init__(self, specifications: Iterable[str]) -> None:
-        """Takes `OWNER/NAME[@REVISION]=FOLDER` texts.
+        """Parse `OWNER/NAME[@REVISION]=FOLDER` texts.
 
         Raises:
-            ValueError: a text is of another form, or its folder does not exist.
+            ValueError: a text has another form, or its folder does not exist.
         """
         self._folders: dict[str, dict[str, Path]] = {}
         for text in specifications:
@@ -80,7 +80,7 @@ class Repositories:
         return list(self._model(name))
 
     def snapshot(self, name: str, revision: str) -> Snapshot:
-        """The model at a branch, tag or commit.
+        """Return the model at a branch, tag or commit.
 
         Raises:
             Unknown: there is no such model or revision.
@@ -107,7 +107,7 @@ class Repositories:
 
 
 def read(name: str, folder: Path) -> Snapshot:
-    """The files of a folder as they are now; their digests are computed once for each content."""
+    """Return the current files of a folder; digests are computed once per content."""
     files = {}
     for path in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
         stat = path.stat()
@@ -120,7 +120,7 @@ def read(name: str, folder: Path) -> Snapshot:
 
 @functools.lru_cache(maxsize=None)
 def digests(path: Path, size: int, _changed_ns: int) -> tuple[str, str]:
-    """SHA-256 and git's blob SHA-1 of a file, in hex."""
+    """Return the SHA-256 and git's blob SHA-1 of a file, in hex."""
     sha256, git_sha1 = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size)
     with open(path, "rb") as file:
         for block in iter(functools.partial(file.read, 2**20), b""):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The three faces of the hub over HTTP/1.1.
+"""The three protocols of the hub over HTTP/1.1.
 
 ModelScope     /api/v1/models/OWNER/NAME[/revisions | /repo/files | /repo], /api/v1/login
 Hugging Face   /api/models/OWNER/NAME[/revision/REV][/tree/REV], /OWNER/NAME/resolve/REV/PATH
@@ -61,28 +61,28 @@ class Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = unquote(address.path)
         try:
-            for allowed, pattern, answer in ROUTES:
+            for allowed, pattern, respond in ROUTES:
                 match = pattern.fullmatch(path)
                 if match and method in allowed:
-                    if answer is not Handler.login and not self.authorised():
+                    if respond is not Handler.login and not self.authorized():
                         return self.refuse(401, "Repo", "a valid token is required")
-                    return answer(self, **match.groupdict())
+                    return respond(self, **match.groupdict())
             self.refuse(404, "Entry", f"the hub has no route {method} {path}")
         except Unknown as error:
             self.refuse(404, error.what, str(error))
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def authorised(self) -> bool:
-        """Whether the request brings the token, as a header (both hubs) or as ModelScope's session cookie."""
+    def authorized(self) -> bool:
+        """Return whether the request has the token, in a header (both hubs) or in ModelScope's session cookie."""
         cookie = SimpleCookie(self.headers.get("Cookie", "")).get("m_session_id")
-        given = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        header = self.headers.get("Authorization", "").removeprefix("Bearer ")
         return not self.server.token or any(
             hmac.compare_digest(text.encode(), self.server.token.encode())
-            for text in (given, cookie.value if cookie else "")
+            for text in (header, cookie.value if cookie else "")
         )
 
-    # -- answers
+    # -- responses
 
     def json(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(content).encode()
@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def refuse(self, status: int, what: str, message: str) -> None:
-        """An error in the words of both hubs."""
+        """Send an error in the formats of both hubs."""
         code = "GatedRepo" if status == 401 else f"{what}NotFound"
         headers = {"X-Error-Code": code, "X-Error-Message": message}
         self.json(status, {"Code": status, "Success": False, "Message": message, "error": message}, headers)
@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *values: object) -> None:
         line = f"{self.client_address[0]} {format % values} {self.headers.get('Range', '')}".rstrip()
-        sys.stdout.write(line + "\n")  # in one call: requests are answered side by side
+        sys.stdout.write(line + "\n")  # in one call: requests are handled in parallel
         sys.stdout.flush()
 
     # -- ModelScope
@@ -212,19 +212,19 @@ class Handler(BaseHTTPRequestHandler):
     # -- sending files
 
     def send(self, file: File, headers: dict[str, str]) -> None:
-        """The file or the asked-for range of it, with the fault that is planted for it."""
+        """Send a file, or the requested range of it, with the fault that is injected for it."""
         fault = self.server.faults.of(file.path) if self.command != "HEAD" else Fault()
         if fault.status is not None:
-            self.refuse(fault.status, "Repo", f"planted fault on {file.path}")
+            self.refuse(fault.status, "Repo", f"injected fault on {file.path}")
             return
         size = file.size if fault.truncate is None else min(fault.truncate, file.size)
         start, end, status = 0, size, 200
-        asked = RANGE.match(self.headers.get("Range", ""))
-        if asked:
-            start, end = int(asked[1]), min(int(asked[2]) + 1 if asked[2] else size, size)
+        requested = RANGE.match(self.headers.get("Range", ""))
+        if requested:
+            start, end = int(requested[1]), min(int(requested[2]) + 1 if requested[2] else size, size)
             status = 206
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-        if start > end or (asked and start == size):
+        if start > end or (requested and start == size):
             self.head(416, {"Content-Range": f"bytes */{size}", "Content-Length": "0"})
             return
         headers |= {
@@ -256,7 +256,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def ms_file(file: File, snapshot: Snapshot) -> dict:
-    """A file in ModelScope's list."""
+    """Return a file in ModelScope's format of lists."""
     return {
         "Name": Path(file.path).name,
         "Path": file.path,
@@ -285,7 +285,7 @@ def ms_folder(path: str, snapshot: Snapshot) -> dict:
 
 
 def hf_sibling(file: File, blobs: bool) -> dict:
-    """A file in Hugging Face's model information."""
+    """Return a file in Hugging Face's format of model information."""
     if not blobs:
         return {"rfilename": file.path}
     found = {"rfilename": file.path, "size": file.size, "blobId": file.git_sha1}
@@ -293,17 +293,17 @@ def hf_sibling(file: File, blobs: bool) -> dict:
 
 
 def hf_entry(file: File) -> dict:
-    """A file in Hugging Face's tree."""
+    """Return a file in Hugging Face's format of trees."""
     found = {"type": "file", "oid": file.git_sha1, "size": file.size, "path": file.path}
     return found | {"lfs": {"oid": file.sha256, "size": file.size, "pointerSize": 135}} if file.lfs else found
 
 
 def routes() -> list[tuple[tuple[str, ...], re.Pattern, Callable]]:
-    """(methods, path, answer), the first that matches answers."""
+    """Return [(methods, path, method of Handler)], of which the first that matches is called."""
     read = ("GET", "HEAD")
     return [
-        (methods, re.compile(pattern), answer)
-        for methods, pattern, answer in (
+        (methods, re.compile(pattern), respond)
+        for methods, pattern, respond in (
             (("POST",), r"/api/v1/login", Handler.login),
             (read, r"/api/v1/repos/internalAccelerationInfo", Handler.ms_acceleration),
             (read, rf"/api/v1/models/{NAME}", Handler.ms_model),

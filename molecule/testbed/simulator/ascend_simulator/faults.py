@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ascend-fault: plant a fault in the state of a node, and take all of them away again.
+"""ascend-fault: inject faults into the state of a node, and undo all of them.
 
-Most faults are values of the state. Those that a node would also feel (an address that moves, a device node that is
-gone, a process that holds an NPU) are made for real, and `undo` in the state holds how to take them back.
+Most faults are values in the state. Faults that affect a node in other ways (a moved address, a missing device node, a
+process that uses an NPU) are real, and `undo` in the state contains the steps to undo them.
 """
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from . import state as node_state
 from .record import Record
 
 _USAGE = """\
-usage: ascend-fault set [npu=N[,N...]|all] FAULT=VALUE...   (FAULT VALUE works, too)
+usage: ascend-fault set [npu=N[,N...]|all] FAULT=VALUE...   (or FAULT VALUE)
        ascend-fault clear | show | list
 """
 
 
 class BadFault(Exception):
-    """What was asked for is no fault; the message says why in one sentence."""
+    """An invalid fault or value; the message is one sentence."""
 
 
 class Context(Record):
-    """What a fault works on: the state, and one of its chips unless the fault is the node's."""
+    """The state that a fault changes, and a chip in it, unless the fault is one of the node."""
 
     root: str
     state: dict
@@ -44,12 +44,12 @@ class Context(Record):
 
     @property
     def on_node(self) -> bool:
-        """Whether this is a node, and not a folder that stands for one: only there the network is touched."""
+        """True for a node, False for a folder that represents one: only on a node the network is changed."""
         return os.path.realpath(self.root) == "/"
 
 
 class Fault(Record):
-    """One row of the table: `apply` gets the context and the value as written."""
+    """One row of the table: `apply` gets the context and the value as text."""
 
     of: str  # "npu" or "node"
     apply: Callable[[Context, str], None]
@@ -59,9 +59,9 @@ class Fault(Record):
 
 # -- how faults change the state
 
-def _whole(value: str) -> int:
+def _integer(value: str) -> int:
     if not value.lstrip("-").isdigit():
-        raise BadFault(f"{value} is no whole number")
+        raise BadFault(f"{value} is not an integer")
     return int(value)
 
 
@@ -69,7 +69,7 @@ def _decimal(value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise BadFault(f"{value} is no number") from None
+        raise BadFault(f"{value} is not a number") from None
 
 
 def _none_or_text(value: str) -> str | None:
@@ -84,8 +84,8 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return convert
 
 
-def _sets(*path: str, to: Callable = str) -> Callable[[Context, str], None]:
-    """A fault that sets one value of the chip; a list of lanes gets the value on every lane."""
+def _set(*path: str, to: Callable = str) -> Callable[[Context, str], None]:
+    """Return a fault that sets one value of the chip; in a list of lanes, it sets all lanes."""
     def apply(context: Context, value: str) -> None:
         place = context.chip
         for key in path[:-1]:
@@ -113,30 +113,30 @@ def _codes(context: Context, value: str) -> None:
 
 
 def _isolated_pages(context: Context, value: str) -> None:
-    context.chip["ecc"].update(double_bit_isolated_pages=_whole(value), double_bit_total=_whole(value))
+    context.chip["ecc"].update(double_bit_isolated_pages=_integer(value), double_bit_total=_integer(value))
 
 
 def _ecc_errors(context: Context, value: str) -> None:
-    context.chip["ecc"].update(double_bit_errors=_whole(value), double_bit_total=_whole(value))
+    context.chip["ecc"].update(double_bit_errors=_integer(value), double_bit_total=_integer(value))
 
 
 def _process(context: Context, value: str) -> None:
-    """Start a process that has the device open, as one that someone else left behind would."""
+    """Start a process that has the device open, like one that another user left behind."""
     name, _, memory = value.partition(":")
     if memory:
-        context.chip["process_memory_mb"] = _whole(memory)
+        context.chip["process_memory_mb"] = _integer(memory)
     device = os.path.join(context.root, f"dev/davinci{context.chip['phy_id']}")
     code = ("import os, sys, time\nos.open(sys.argv[1], os.O_PATH)\nopen('/proc/self/comm', 'w').write(sys.argv[2])\n"
             "print(flush=True)\nwhile True: time.sleep(3600)")
     holder = subprocess.Popen([sys.executable, "-IS", "-c", code, device, name], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
     if not holder.stdout.readline():
-        raise BadFault(f"no process can hold {device}: is it there?")
-    context.state["undo"].append({"do": "end", "pid": holder.pid, "started": _start_time(holder.pid)})
+        raise BadFault(f"cannot open {device}: does it exist?")
+    context.state["undo"].append({"do": "kill", "pid": holder.pid, "started": _start_time(holder.pid)})
 
 
 def _start_time(pid: int) -> str | None:
-    """Start time in ticks, which with the pid names one process for ever; None when it is gone."""
+    """Return the start time in ticks, which identifies a process together with the pid; None if it has ended."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[19]
@@ -146,26 +146,26 @@ def _start_time(pid: int) -> str | None:
 
 def _device_node(context: Context, value: str) -> None:
     path = os.path.join(context.root, f"dev/davinci{context.chip['phy_id']}")
-    _spoil(context, path, value)
+    _damage(context, path, value)
 
 
 def _path(context: Context, value: str) -> None:
     path, _, what = value.partition(":")
-    _spoil(context, os.path.join(context.root, path.lstrip("/")), what)
+    _damage(context, os.path.join(context.root, path.lstrip("/")), what)
 
 
-def _spoil(context: Context, path: str, what: str) -> None:
-    """Make a file, folder or device node `missing`, a plain `file`, a `directory`, or of the mode `0...`."""
+def _damage(context: Context, path: str, what: str) -> None:
+    """Make a file, folder or device node `missing`, a plain `file` or a `directory`, or set its mode to `0...`."""
     if not os.path.lexists(path):
-        raise BadFault(f"{path} is not there")
+        raise BadFault(f"{path} does not exist")
     if what.startswith("0") and all(digit in "01234567" for digit in what):
         context.state["undo"].append({"do": "chmod", "path": path, "mode": os.stat(path).st_mode & 0o7777})
         os.chmod(path, int(what, 8))
         return
     _one_of("missing", "file", "directory")(what)
-    aside = os.path.join(os.path.dirname(path), f".ascend-fault.{os.path.basename(path)}")
-    os.rename(path, aside)
-    context.state["undo"].append({"do": "rename", "from": aside, "to": path})
+    kept = os.path.join(os.path.dirname(path), f".ascend-fault.{os.path.basename(path)}")
+    os.rename(path, kept)
+    context.state["undo"].append({"do": "rename", "from": kept, "to": path})
     if what == "file":
         open(path, "w", encoding="utf-8").close()
     elif what == "directory":
@@ -173,7 +173,7 @@ def _spoil(context: Context, path: str, what: str) -> None:
 
 
 def _link(context: Context, value: str) -> None:
-    """A link that is down loses its speed, its neighbour and its health; nobody reaches its address any more."""
+    """Take a link down: it loses its speed, neighbor and health, and its address becomes unreachable."""
     _one_of("down")(value)
     context.nic.update(link="DOWN", net_health="Fault", lldp=None)
     context.nic["link_events"].insert(0, [int(time.time()), "DOWN"])
@@ -181,18 +181,18 @@ def _link(context: Context, value: str) -> None:
 
 
 def _flaps(context: Context, value: str) -> None:
-    """Downs within the last hours, each followed by an up a second later; the link is up now."""
+    """Add link downs in the last hours, each followed by an up after a second; the link is up now."""
     now = int(time.time())
-    for count in range(_whole(value), 0, -1):
+    for count in range(_integer(value), 0, -1):
         moment = now - 600 * count
         context.nic["link_events"][:0] = [[moment + 1, "UP"], [moment, "DOWN"]]
 
 
 def _ip(context: Context, value: str) -> None:
-    """The device has another address than /etc/hccn.conf says, and answers to that one only."""
+    """Give the device another address than in /etc/hccn.conf; only that address answers."""
     address = _none_or_text(value)
     if address is not None and not plane.is_ipv4(address):
-        raise BadFault(f"{value} is no IPv4 address")
+        raise BadFault(f"{value} is not an IPv4 address")
     held = plane.interface_of(context.nic["address"]) if context.on_node else None
     _silence(context)
     if held and address:
@@ -202,7 +202,7 @@ def _ip(context: Context, value: str) -> None:
 
 
 def _silence(context: Context) -> None:
-    """Drop what goes to and from the NPU's address. Taking the address away would take the rail's route along."""
+    """Drop packets to and from the NPU's address. Removing the address would also remove the route of the rail."""
     for chain, end in (("INPUT", "-d"), ("OUTPUT", "-s")):
         _block(context, [chain, end, context.nic["address"], "-j", "DROP"])
 
@@ -214,7 +214,7 @@ def _block(context: Context, rule: list[str]) -> None:
 
 
 def _stale(key: str) -> Callable[[Context, str], None]:
-    """An entry of /etc/hccn.conf that differs from the device."""
+    """Return a fault that makes an entry of /etc/hccn.conf differ from the device."""
     def apply(context: Context, value: str) -> None:
         overrides = context.state.setdefault("hccn_conf", {})
         overrides[f"{key}_{context.chip['phy_id']}"] = _none_or_text(value)
@@ -253,14 +253,14 @@ def _hccn(context: Context, value: str) -> None:
 
 
 def _drop(context: Context, value: str) -> None:
-    """Lose echo requests of this NPU to one address: one direction only, as with a bad queue of a switch."""
+    """Drop echo requests from this NPU to one address, in one direction only, as with a bad queue in a switch."""
     target, _, percent = value.partition(":")
     if not plane.is_ipv4(target):
         raise BadFault(f"{value} is not ADDRESS or ADDRESS:PERCENT")
     share = _decimal(percent or "100") / 100
-    luck = ["-m", "statistic", "--mode", "random", "--probability", str(share)] if share < 1 else []
+    probability = ["-m", "statistic", "--mode", "random", "--probability", str(share)] if share < 1 else []
     _block(context, ["OUTPUT", "-s", context.nic["address"], "-d", target, "-p", "icmp", "--icmp-type", "echo-request",
-                     *luck, "-j", "DROP"])
+                     *probability, "-j", "DROP"])
 
 
 def _tool_fault(tool: str, names: tuple[str, ...]) -> Callable[[Context, str], None]:
@@ -276,49 +276,50 @@ def _tool_delay(tool: str) -> Callable[[Context, str], None]:
 
 
 FAULTS = {
-    # what npu-smi shows
-    "present": Fault("npu", _present, "no", "the NPU is gone from the table, hccn_tool says that it does not exist"),
-    "name": Fault("npu", _sets("name"), "910B4", "another chip"),
-    "health": Fault("npu", _sets("health", to=_one_of("OK", "Warning", "Alarm", "Critical", "UNKNOWN")), "Alarm",
+    # shown by npu-smi
+    "present": Fault("npu", _present, "no", "the NPU is missing in the table, and does not exist for hccn_tool"),
+    "name": Fault("npu", _set("name"), "910B4", "another chip"),
+    "health": Fault("npu", _set("health", to=_one_of("OK", "Warning", "Alarm", "Critical", "UNKNOWN")), "Alarm",
                     "health as in the table"),
-    "code": Fault("npu", _codes, "0x80E01801,0x81078603", "error codes of the health"),
-    "temperature": Fault("npu", _sets("temperature_c", to=_whole), "96", "°C"),
+    "code": Fault("npu", _codes, "0x80E01801,0x81078603", "error codes of the health state"),
+    "temperature": Fault("npu", _set("temperature_c", to=_integer), "96", "°C"),
     "ecc_errors": Fault("npu", _ecc_errors, "3", "double-bit HBM errors"),
     "isolated_pages": Fault("npu", _isolated_pages, "64", "HBM pages isolated after double-bit errors"),
-    "aicore": Fault("npu", _sets("aicore_percent", to=_whole), "87", "per cent"),
-    "hbm_used": Fault("npu", _sets("hbm_extra_mb", to=_whole), "20000", "MB in use on top of idle, by nobody shown"),
-    "hbm_total": Fault("npu", _sets("hbm_total_mb", to=_whole), "32768", "MB"),
+    "aicore": Fault("npu", _set("aicore_percent", to=_integer), "87", "percent"),
+    "hbm_used": Fault("npu", _set("hbm_extra_mb", to=_integer), "20000", "additional MB in use, without a process"),
+    "hbm_total": Fault("npu", _set("hbm_total_mb", to=_integer), "32768", "MB"),
     "process": Fault("npu", _process, "python3[:MB]", "a real process of that name has the device open"),
-    # what hccn_tool shows
-    "link": Fault("npu", _link, "down", "link down: no neighbour, no health, its address answers no more"),
+    # shown by hccn_tool
+    "link": Fault("npu", _link, "down", "link down: no neighbor, no health, its address does not answer"),
     "flaps": Fault("npu", _flaps, "7", "link downs in the last hours; up now"),
-    "net_health": Fault("npu", _sets("nic", "net_health"), "'Receive timeout'",
+    "net_health": Fault("npu", _set("nic", "net_health"), "'Receive timeout'",
                         "also 'Socket fail', 'Unreachable', 'Time exceeded', 'Fault', 'Init', 'Thread error' …"),
-    "ip": Fault("npu", _ip, "10.78.3.99|none", "the device's address (a peer's own: a duplicate)"),
-    "netmask": Fault("npu", _sets("nic", "netmask"), "255.255.0.0", "the device's netmask"),
-    "gateway": Fault("npu", _sets("nic", "gateway", to=_none_or_text), "none|10.78.3.254", "the device's gateway"),
+    "ip": Fault("npu", _ip, "10.78.3.99|none", "the device's address (a peer's: a duplicate)"),
+    "netmask": Fault("npu", _set("nic", "netmask"), "255.255.0.0", "the device's netmask"),
+    "gateway": Fault("npu", _set("nic", "gateway", to=_none_or_text), "none|10.78.3.254", "the device's gateway"),
     "netdetect": Fault("npu", _netdetect, "none|10.78.3.254", "no address to detect, or one that does not answer"),
     "conf_address": Fault("npu", _stale("address"), "10.78.3.99|none", "stale address_N in /etc/hccn.conf"),
     "conf_netmask": Fault("npu", _stale("netmask"), "255.255.0.0|none", "stale netmask_N in /etc/hccn.conf"),
     "conf_gateway": Fault("npu", _stale("gateway"), "10.78.3.254|none", "stale gateway_N in /etc/hccn.conf"),
-    "lldp": Fault("npu", _lldp, "none|leaf-9/400GE1/0/1:1", "no neighbour, another switch, another's port"),
-    "tls": Fault("npu", _sets("nic", "tls", to=_whole), "1", "TLS switch"),
-    "speed": Fault("npu", _sets("nic", "speed_mbps", to=_whole), "100000", "Mb/s"),
-    "duplex": Fault("npu", _sets("nic", "duplex"), "Half", "duplex"),
-    "mtu": Fault("npu", _sets("nic", "mtu", to=_whole), "4200", "bytes"),
-    "fec": Fault("npu", _sets("nic", "fec"), "'no FEC mode'", "FEC mode"),
+    "lldp": Fault("npu", _lldp, "none|leaf-9/400GE1/0/1:1", "no neighbor, another switch, another port"),
+    "tls": Fault("npu", _set("nic", "tls", to=_integer), "1", "TLS switch"),
+    "speed": Fault("npu", _set("nic", "speed_mbps", to=_integer), "100000", "Mb/s"),
+    "duplex": Fault("npu", _set("nic", "duplex"), "Half", "duplex"),
+    "mtu": Fault("npu", _set("nic", "mtu", to=_integer), "4200", "bytes"),
+    "fec": Fault("npu", _set("nic", "fec"), "'no FEC mode'", "FEC mode"),
     "optics": Fault("npu", _optics, "absent", "no optical module"),
-    "tx_power": Fault("npu", _sets("nic", "optical", "tx_power_mw", to=_decimal), "0.15", "mW on every lane"),
-    "rx_power": Fault("npu", _sets("nic", "optical", "rx_power_mw", to=_decimal), "0.05", "mW on every lane"),
-    "snr": Fault("npu", _sets("nic", "optical", "media_snr_db", to=_decimal), "17.5", "dB on every lane"),
-    "drop": Fault("npu", _drop, "10.78.3.12[:PERCENT]", "its pings to one address are lost, not those from there"),
+    "tx_power": Fault("npu", _set("nic", "optical", "tx_power_mw", to=_decimal), "0.15", "mW on every lane"),
+    "rx_power": Fault("npu", _set("nic", "optical", "rx_power_mw", to=_decimal), "0.05", "mW on every lane"),
+    "snr": Fault("npu", _set("nic", "optical", "media_snr_db", to=_decimal), "17.5", "dB on every lane"),
+    "drop": Fault("npu", _drop, "10.78.3.12[:PERCENT]", "its pings to one address are lost, but not those from there"),
     "hccn": Fault("npu", _hccn, "busy|hang|timeout|…[:QUERY]", "hccn_tool fails or hangs for this NPU"),
-    # the node
+    # of the node
     "device": Fault("npu", _device_node, "missing|file|0600", "the device node /dev/davinciN"),
     "path": Fault("node", _path, "/usr/local/dcmi:missing|file|directory|0600", "any path, e.g. a mount's source"),
     "driver": Fault("node", _version("tool", "driver", "driver_package"), "23.0.7",
                     "driver version, running and installed"),
-    "running_driver": Fault("node", _version("tool", "driver"), "24.1.0.3", "installed but not yet rebooted into"),
+    "running_driver": Fault("node", _version("tool", "driver"), "24.1.0.3",
+                            "running driver version, of an upgrade without a reboot"),
     "firmware": Fault("node", _version("firmware_package"), "23.0.7", "firmware package version"),
     "npu_smi": Fault("node", _tool_fault("npu-smi", tuple(npu_smi.FAILURES)), "hang|dcmi-8005|dcmi-8020|library",
                      "npu-smi fails or hangs"),
@@ -336,7 +337,7 @@ def main(argv: list[str], root: str = "/") -> int:
     command, arguments = (argv[1], argv[2:]) if len(argv) > 1 else ("", [])
     try:
         if command == "set" and arguments:
-            plant(root, arguments)
+            inject(root, arguments)
         elif command == "clear" and not arguments:
             clear(root)
         elif command == "show" and not arguments:
@@ -353,8 +354,8 @@ def main(argv: list[str], root: str = "/") -> int:
     return 0
 
 
-def plant(root: str, words: list[str]) -> None:
-    """Plant the faults that `words` name. BadFault names a wrong word (nothing is planted) or a wrong value."""
+def inject(root: str, words: list[str]) -> None:
+    """Inject the faults in `words`; raise BadFault for a wrong word, before anything is changed, or a wrong value."""
     with _locked(root):
         state = node_state.load(root)
         chips, settings = _read_words(state, words)
@@ -364,11 +365,11 @@ def plant(root: str, words: list[str]) -> None:
                     FAULTS[name].apply(Context(root, state, chip), value)
             state.setdefault("faults", []).append(" ".join(words))
         finally:
-            node_state.save(root, state)  # also when a fault failed half-way: `undo` must not be lost
+            node_state.save(root, state)  # even if a fault failed halfway: `undo` must not be lost
 
 
 def _read_words(state: dict, words: list[str]) -> tuple[list[dict], list[tuple[str, str]]]:
-    """([chips], [(fault, value)]) from `npu=3 health=Alarm`, `link npu=3 down` and the like."""
+    """Return ([chips], [(fault, value)]) of `npu=3 health=Alarm`, `link npu=3 down` and so on."""
     pairs: list[list[str]] = []
     for word in words:
         key, separator, value = word.partition("=")
@@ -384,13 +385,13 @@ def _read_words(state: dict, words: list[str]) -> tuple[list[dict], list[tuple[s
     settings = [(key, value) for key, value in pairs if key != "npu"]
     for key, value in settings:
         if key not in FAULTS:
-            raise BadFault(f"{key} is no fault; `ascend-fault list` shows them")
+            raise BadFault(f"{key} is not a fault; `ascend-fault list` shows all")
         if not value:
             raise BadFault(f"{key} needs a value, e.g. {FAULTS[key].values}")
         if FAULTS[key].of == "npu" and not chosen:
-            raise BadFault(f"{key} is of an NPU: add npu=N (the number of /dev/davinciN) or npu=all")
+            raise BadFault(f"{key} is a fault of an NPU: add npu=N (the number of /dev/davinciN) or npu=all")
     if not settings:
-        raise BadFault("no fault is named")
+        raise BadFault("no fault was given")
     return _chips(state, chosen[0]) if chosen else [], settings
 
 
@@ -405,7 +406,7 @@ def _chips(state: dict, numbers: str) -> list[dict]:
 
 
 def clear(root: str) -> None:
-    """Make the node healthy again, as `setup` left it."""
+    """Make the node healthy again, as after `setup`."""
     setup = node_state.load(root)["setup"]
     package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     reset(root, package, {"generation": setup["generation"], "hardware": setup["hardware"], "npus": setup["npus"],
@@ -413,7 +414,7 @@ def clear(root: str) -> None:
 
 
 def reset(root: str, package: str, node: dict) -> None:
-    """Take back what faults did, then write a healthy state and all vendor files; ValueError when `node` is wrong."""
+    """Undo all faults, then write a healthy state and all vendor files; raise ValueError if `node` is wrong."""
     state = node_state.new_state(**node)
     with _locked(root):
         if os.path.exists(node_state.path_of(root)):
@@ -424,7 +425,7 @@ def reset(root: str, package: str, node: dict) -> None:
 
 
 def _undo(step: dict) -> None:
-    """Each step tolerates that it was already done, since a node may have been rebooted in between."""
+    """Undo one step. It may already have been undone, because the node may have been rebooted."""
     if step["do"] == "unblock":
         if plane.succeeds("iptables", "-w", "-C", *step["rule"]):
             plane.run("iptables", "-w", "-D", *step["rule"])
@@ -437,11 +438,11 @@ def _undo(step: dict) -> None:
     elif step["do"] == "rename" and os.path.lexists(step["from"]):
         _remove(step["to"])
         os.rename(step["from"], step["to"])
-    elif step["do"] == "end" and _start_time(step["pid"]) == step["started"]:
-        _end(step["pid"])
+    elif step["do"] == "kill" and _start_time(step["pid"]) == step["started"]:
+        _kill(step["pid"])
 
 
-def _end(pid: int) -> None:
+def _kill(pid: int) -> None:
     descriptor = os.pidfd_open(pid)
     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     select.select([descriptor], [], [], 5)
@@ -449,7 +450,7 @@ def _end(pid: int) -> None:
 
 
 def _remove(path: str) -> None:
-    """Remove what stood in for the real thing."""
+    """Remove the replacement of a renamed path."""
     if os.path.isdir(path) and not os.path.islink(path):
         os.rmdir(path)
     elif os.path.lexists(path):
@@ -457,7 +458,7 @@ def _remove(path: str) -> None:
 
 
 class _locked:
-    """One writer of the state at a time."""
+    """A lock: one writer of the state at a time."""
 
     def __init__(self, root: str) -> None:
         self._folder = os.path.dirname(node_state.path_of(root))

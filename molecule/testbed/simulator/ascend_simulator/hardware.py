@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is simulated, as data: hardware profiles, driver releases, and what each driver series prints differently."""
+"""Simulated hardware, driver releases, and differences between the outputs of driver series."""
 from __future__ import annotations
 
 from .record import Record
 
 
 class Hardware(Record):
-    """One server model. `buses` holds one PCI bus number per chip, in table order."""
+    """One server model. `buses` has one PCI bus number per chip, in the order of the table."""
 
     npus: int
     chips_per_npu: int
@@ -17,7 +17,7 @@ class Hardware(Record):
     product_name: str
     buses: tuple[int, ...]
     hbm_total_mb: int
-    hbm_idle_mb: tuple[int, ...]  # per chip of an NPU, with no process on it
+    hbm_idle_mb: tuple[int, ...]  # per chip of an NPU, without processes
     power_idle_w: float           # per NPU
     aicore_count: int
     pci_device: str
@@ -70,15 +70,15 @@ RELEASES = {
 
 
 class Series(Record):
-    """What the tools of one driver series print differently; the defaults are those of 25.x."""
+    """Differences in the outputs of one driver series; the defaults are those of 25.x."""
 
     wide: bool = False                        # the 116-column table with `Process id in container`
-    ddr_ecc: bool = False                     # -t ecc still lists the DDR that an A2 does not have
+    ddr_ecc: bool = False                     # -t ecc lists DDR, which an A2 does not have
     extended_usages: bool = True              # -t usages ends with NPU Utilization and Aicube
     link_down_count: bool = True              # -link_stat counts link downs
     netdetect_label: str = "netdetect address"
     socket_failure: str = "Socket fail"       # net health of a dead socket
-    absent_optics_listed: bool = False        # -optical lists values of a module that is not there
+    absent_optics_listed: bool = False        # -optical lists values although there is no module
     certificate_details: bool = False         # -tls shows subject and expiration of each certificate
     install_status: bool = False              # /etc/ascend_install.info has Driver_Install_Status
 
@@ -92,17 +92,17 @@ SERIES = {
 
 
 def series_of(generation: str) -> Series:
-    """The series of a generation like `25.3.rc1`; ValueError names those there are."""
+    """Return the series of a generation like `25.3.rc1`; raise ValueError with the known ones if there is none."""
     parts = generation.split(".")
     for name in (".".join(parts[:2]), parts[0]):
         if name in SERIES:
             return SERIES[name]
-    raise ValueError(f"generation {generation} is of no simulated driver series ({', '.join(SERIES)}); "
+    raise ValueError(f"generation {generation} is not in a simulated driver series ({', '.join(SERIES)}); "
                      f"use one of {', '.join(RELEASES)}")
 
 
 def release_of(version: str) -> Release:
-    """The versions shipped with a driver; an unlisted patch release gets those of the newest listed one before it."""
+    """Return the versions shipped with a driver; for an unlisted release, those of the newest listed one before it."""
     if version in RELEASES:
         return RELEASES[version]
     major = version.split(".")[0]

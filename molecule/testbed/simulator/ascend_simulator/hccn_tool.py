@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""hccn_tool: the get queries and the ping of one NPU's network port, in the vendor's words."""
+"""hccn_tool: the get queries and the ping of one NPU's network port, in the vendor's formats."""
 from __future__ import annotations
 
 import sys
@@ -11,7 +11,7 @@ from . import state as node_state
 from .hardware import Series, series_of
 from .tool import Failure, ToolError, fail, finish, missing_library, start
 
-# Exit statuses collide (13, 3, 4, 1 …) because the vendor's 16-bit codes lose their high byte.
+# Exit codes collide (13, 3, 4, 1 …) because the vendor's 16-bit codes lose their high byte.
 ERRORS = {
     "busy": Failure(11, "hccn_tool is busy, please try again.\n"),
     "unsupported": Failure(13, "The command is not supported on this product.\n"),
@@ -50,7 +50,7 @@ COUNTERS = (
     "roce_verification_err_num", "roce_qp_status_err_num", "roce_new_pkt_rty_num", "roce_ecn_db_num",
     "nic_tx_all_pkg_num", "nic_tx_all_oct_num", "nic_rx_all_pkg_num", "nic_rx_all_oct_num",
 )
-_CERTIFICATES = (  # name, subject, issuer; test certificates of nobody
+_CERTIFICATES = (  # name, subject, issuer; fictitious
     ("pub cert", "/C=ZZ/O=Test bed/CN=npu", "/C=ZZ/O=Test bed/CN=Second test CA"),
     ("ca1 cert", "/C=ZZ/O=Test bed/CN=First test CA", "/C=ZZ/O=Test bed/CN=First test CA"),
     ("ca2 cert", "/C=ZZ/O=Test bed/CN=Second test CA", "/C=ZZ/O=Test bed/CN=First test CA"),
@@ -58,7 +58,7 @@ _CERTIFICATES = (  # name, subject, issuer; test certificates of nobody
 
 
 def main(argv: list[str], root: str = "/") -> int:
-    """Answer one command line from the state under `root`; returns the exit status."""
+    """Run one command line with the state under `root`; return the exit code."""
     try:
         sys.stdout.write(answer(argv[1:], root))
     except ToolError as error:
@@ -67,7 +67,7 @@ def main(argv: list[str], root: str = "/") -> int:
 
 
 def answer(arguments: list[str], root: str) -> str:
-    """The standard output of hccn_tool; raises ToolError where hccn_tool fails."""
+    """Return the standard output of hccn_tool; raise ToolError if hccn_tool fails."""
     state = node_state.load(root)
     start("hccn_tool", state, ERRORS)
     if len(arguments) < 4:
@@ -100,7 +100,7 @@ def _device(state: dict, number: str) -> dict:
 
 
 def _ping(chip: dict, arguments: list[str]) -> str:
-    from . import plane  # costs start-up time that the queries need not pay
+    from . import plane  # slow to import, and queries do not need it
 
     options = dict(zip(arguments[::2], arguments[1::2]))
     if len(arguments) % 2 or "address" not in options or set(options) - {"address", "pkt"}:
@@ -150,14 +150,14 @@ def _netdetect(chip: dict, series: Series) -> str:
 
 
 def _lldp(chip: dict, _series: Series) -> str:
-    neighbour = chip["nic"]["lldp"]
-    if neighbour is None:
+    neighbor = chip["nic"]["lldp"]
+    if neighbor is None:
         return ""
     tlvs = (
-        ("Chassis ID", f"MAC: {neighbour['chassis']}"),
-        ("Port ID", f"Ifname: {neighbour['port']}"),
+        ("Chassis ID", f"MAC: {neighbor['chassis']}"),
+        ("Port ID", f"Ifname: {neighbor['port']}"),
         ("Time to Live", "120"),
-        ("System Name", neighbour["system"]),
+        ("System Name", neighbor["system"]),
         ("System Description", "Test bed switch\n\nSimulated"),
         ("System Capabilities", "System capabilities:  Bridge, Router\n\tEnabled capabilities: Bridge, Router"),
         ("Management Address", "IPv4: 10.77.0.1\n\tIfindex: 1"),
@@ -232,7 +232,7 @@ def _optical(chip: dict, series: Series) -> str:
 
 
 def _status(chip: dict, _series: Series) -> str:
-    """The device runs ethtool; this is its answer, as -status relays it."""
+    """Return the output of ethtool, which the device runs for -status."""
     nic = chip["nic"]
     up = nic["link"] == "UP"
     modes = f"\n{'':32}".join(("100000baseSR4/Full", "100000baseCR4/Full", "200000baseSR4/Full", "200000baseCR4/Full"))

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real processes of the node that hold an NPU.
+"""Real processes of the node that use an NPU.
 
-A simulated device node has no driver behind it, so a served model never opens it. What counts as holding is being
-given the device: a running container with `--device /dev/davinciN`, or a process with that path open (O_PATH works).
+A simulated device node has no driver behind it, so a served model never opens it. A process counts as using the device
+if its container was started with `--device /dev/davinciN`, or if it has that path open (O_PATH is enough).
 """
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import json
 import os
 
 _DEVICE = "/dev/davinci"
-_STARTERS = ("tini", "docker-init", "bash", "sh")
+_WRAPPERS = ("tini", "docker-init", "bash", "sh")
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
 def find(root: str, proc: str = "/proc") -> dict[int, list[tuple[int, str]]]:
-    """{number of the davinci device: [(pid on the node, name as npu-smi shows it)]}, pids in rising order."""
+    """Return {number of the davinci device: [(pid on the node, name as npu-smi shows it)]}, pids in ascending order."""
     holders: dict[int, dict[int, str]] = {}
     containers = _containers(os.path.join(root, "var/lib/docker/containers"))
     members: dict[str, list[tuple[int, str]]] = {identifier: [] for identifier in containers}
@@ -40,7 +40,7 @@ def find(root: str, proc: str = "/proc") -> dict[int, list[tuple[int, str]]]:
 
 
 def _containers(folder: str) -> dict[str, list[int]]:
-    """{id: devices} of the containers that were given NPUs; whether they run is seen from their processes."""
+    """Return {id: devices} of the containers with NPUs, also of stopped ones, which have no processes."""
     found = {}
     for identifier in os.listdir(folder) if os.path.isdir(folder) else ():
         text = _read(os.path.join(folder, identifier, "hostconfig.json"))
@@ -52,19 +52,19 @@ def _containers(folder: str) -> dict[str, list[int]]:
 
 
 def _worker(processes: list[tuple[int, str]], position: int) -> tuple[int, str] | None:
-    """vLLM runs one worker per NPU, or works in its engine core; others work in the first that is no starter."""
+    """Return the process that uses an NPU: a vLLM worker or engine core, or the first that is not a wrapper."""
     for prefix in ("VLLMWorker", "VLLMEngineCor"):
         workers = [process for process in processes if process[1].startswith(prefix)]
         if workers:
             return workers[position % len(workers)]
-    return next((process for process in processes if process[1] not in _STARTERS), processes[0] if processes else None)
+    return next((process for process in processes if process[1] not in _WRAPPERS), processes[0] if processes else None)
 
 
 def _opened(folder: str, device: str) -> set[int]:
     found = set()
     try:
         descriptors = os.listdir(folder)
-    except OSError:  # the process ended, or is not ours to see
+    except OSError:  # the process has ended or cannot be read
         return found
     for descriptor in descriptors:
         try:
@@ -82,7 +82,7 @@ def _number(path: str) -> int | None:
 
 
 def _name(proc: str, pid: int) -> str:
-    """The kernel cuts a name to 15 characters; npu-smi then drops those outside [A-Za-z0-9_.-]."""
+    """Return a process name as npu-smi shows it: the kernel's 15 characters without those outside [A-Za-z0-9_.-]."""
     return "".join(filter(_NAME_CHARACTERS.__contains__, _read(f"{proc}/{pid}/comm")))
 
 

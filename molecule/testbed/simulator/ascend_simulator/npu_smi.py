@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""npu-smi: the info queries, in the vendor's words."""
+"""npu-smi: the info queries, in the vendor's formats."""
 from __future__ import annotations
 
 import sys
@@ -24,7 +24,7 @@ FAILURES = {
     "library": missing_library("npu-smi"),
 }
 
-# What the vendor's library says of an error code; other codes get the last text.
+# Texts of the vendor's library for error codes; other codes have the last one.
 ERROR_INFORMATION = {
     "80E01801": "node type=HBM, sensor type=Memory, event state=Multi-bit ECC error.",
     "80C98000": "node type=L2BUFF, sensor type=Memory, event state=Multi-bit ECC error.",
@@ -46,7 +46,7 @@ _TOPOLOGY_LEGEND = (
 
 
 def main(argv: list[str], root: str = "/") -> int:
-    """Answer one command line from the state under `root`; returns the exit status."""
+    """Run one command line with the state under `root`; return the exit code."""
     try:
         sys.stdout.write(answer(argv[1:], root))
     except ToolError as error:
@@ -55,7 +55,7 @@ def main(argv: list[str], root: str = "/") -> int:
 
 
 def answer(arguments: list[str], root: str) -> str:
-    """The standard output of npu-smi; raises ToolError where npu-smi fails."""
+    """Return the standard output of npu-smi; raise ToolError if npu-smi fails."""
     if not arguments:
         raise ToolError(Failure(_INVALID_PARAMETER, _MAIN_USAGE))
     state = node_state.load(root)
@@ -81,7 +81,7 @@ def _hardware(state: dict):
 
 
 def _parse(arguments: list[str], state: dict) -> dict[str, str]:
-    """{option: value}; an unknown option, a value that is missing or no card is the vendor's error."""
+    """Return {option: value}; raise the vendor's error for an unknown option, or a missing or wrong value."""
     if arguments[0] in ("-h", "--help"):
         return {"-h": ""}
     if arguments[0] == "proc":
@@ -95,16 +95,16 @@ def _parse(arguments: list[str], state: dict) -> dict[str, str]:
             position += 1
             continue
         value = arguments[position + 1] if position + 1 < len(arguments) else ""
-        complaint = _complaint(option, value, options, state)
-        if complaint is not None:
-            raise ToolError(Failure(_INVALID_PARAMETER, f"{complaint}Error parameter of {option}\n{_USAGE}"))
+        problem = _problem(option, value, options, state)
+        if problem is not None:
+            raise ToolError(Failure(_INVALID_PARAMETER, f"{problem}Error parameter of {option}\n{_USAGE}"))
         options[option] = value
         position += 2
     return options
 
 
-def _complaint(option: str, value: str, options: dict[str, str], state: dict) -> str | None:
-    """None when the option is right, else what the vendor prints before `Error parameter of`."""
+def _problem(option: str, value: str, options: dict[str, str], state: dict) -> str | None:
+    """Return None if the option is right, otherwise what the vendor prints before `Error parameter of`."""
     chips = [chip for chip in state["chips"] if chip["present"]]
     if option == "-t" and value:
         return None
@@ -147,16 +147,16 @@ def _query(options: dict[str, str], state: dict, root: str) -> str:
 
 
 def _observed(state: dict, root: str) -> list[dict]:
-    """The chips that are there, each with its processes and the HBM in use."""
-    held = holders.find(root)
-    return [{**chip, **_load(chip, held.get(chip["phy_id"], []))} for chip in state["chips"] if chip["present"]]
+    """Return the chips that are present, with their processes and the HBM in use."""
+    used_by = holders.find(root)
+    return [{**chip, **_load(chip, used_by.get(chip["phy_id"], []))} for chip in state["chips"] if chip["present"]]
 
 
 def _load(chip: dict, processes: list[tuple[int, str]]) -> dict:
     static = [(process["pid"], process["name"], process["memory_mb"]) for process in chip["processes"]]
     used = chip["hbm_idle_mb"] + chip["hbm_extra_mb"] + sum(memory for _pid, _name, memory in static)
-    room = max(0, chip["hbm_total_mb"] - used)
-    share = min(chip["process_memory_mb"], room // len(processes)) if processes else 0
+    free = max(0, chip["hbm_total_mb"] - used)
+    share = min(chip["process_memory_mb"], free // len(processes)) if processes else 0
     found = static + [(pid, name, share) for pid, name in processes]
     return {"holders": found, "hbm_used_mb": min(chip["hbm_total_mb"], used + share * len(processes))}
 
@@ -209,7 +209,7 @@ def _topology(state: dict) -> str:
 # -t KIND -i NPU [-c CHIP]
 
 def _card_query(kind: str, state: dict, chips: list[dict]) -> str:
-    """All chips of an NPU, then its board controller where it knows the answer, too."""
+    """Return a query of all chips of an NPU, and of its board controller if it supports the query."""
     width = _width(kind)
     header = [("NPU ID", chips[0]["npu"]), ("Chip Count", len(chips))]
     if kind == "product":

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The NPU plane: real addresses on a real interface of the node, real ICMP between them."""
+"""The NPU network: real addresses on a real interface of the node, with real ICMP between them."""
 from __future__ import annotations
 
 import json
@@ -13,7 +13,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def is_ipv4(text: str) -> bool:
-    """Whether `text` is a dotted IPv4 address."""
+    """Return whether `text` is a dotted IPv4 address."""
     try:
         socket.inet_pton(socket.AF_INET, text)
     except OSError:
@@ -22,14 +22,14 @@ def is_ipv4(text: str) -> bool:
 
 
 def ping(source: str, target: str, size: int) -> list[float | None] | None:
-    """Round-trip time in ms of each packet of `size` bytes, None for a lost one; None when nothing can be sent."""
+    """Return the round-trip time in ms of each packet of `size` bytes, None if lost; None if nothing can be sent."""
     command = ["ping", "-n", "-I", source, "-c", str(PACKETS), "-i", "0.01", "-W", "1", "-s", str(size), target]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": _PATH, "LC_ALL": "C"})
     return None if result.returncode > 1 else parse(result.stdout)
 
 
 def parse(text: str) -> list[float | None]:
-    """The times in what iputils ping printed, by icmp_seq (which counts from 1)."""
+    """Return the times in the output of iputils ping, by icmp_seq (from 1)."""
     times: list[float | None] = [None] * PACKETS
     for line in text.splitlines():
         fields = dict(field.split("=", 1) for field in line.split() if "=" in field)
@@ -39,7 +39,7 @@ def parse(text: str) -> list[float | None]:
 
 
 def interface_of(address: str) -> tuple[str, int] | None:
-    """(interface, prefix length) that holds an address, or None."""
+    """Return (interface, prefix length) of an address, or None."""
     shown = subprocess.run(["ip", "-json", "-4", "address", "show"], capture_output=True, text=True, check=True,
                            env={"PATH": _PATH})
     for link in json.loads(shown.stdout):
@@ -50,12 +50,12 @@ def interface_of(address: str) -> tuple[str, int] | None:
 
 
 def run(*command: str) -> None:
-    """Run `ip` or `iptables`; RuntimeError holds what it said."""
+    """Run `ip` or `iptables`; raise RuntimeError with its error output."""
     result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": _PATH})
     if result.returncode:
         raise RuntimeError(f"{' '.join(command)}: {result.stderr.strip()}")
 
 
 def succeeds(*command: str) -> bool:
-    """Whether a command that only asks something says yes."""
+    """Return whether a command exits with 0."""
     return subprocess.run(command, capture_output=True, check=False, env={"PATH": _PATH}).returncode == 0

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state file: one JSON document that holds everything a node's vendor tools would read from the hardware."""
+"""The state file: one JSON document with everything that a node's vendor tools would read from the hardware."""
 from __future__ import annotations
 
 import json
@@ -11,13 +11,13 @@ from .hardware import HARDWARE, Hardware, release_of, series_of
 
 SCHEMA = "ascend-simulator/state/v1"
 PATH = "etc/ascend-simulator/state.json"
-_BOOT = 1760000000  # links came up here, long ago
+_BOOT = 1760000000  # when the links came up, long ago
 ECC_COUNTERS = ("single_bit_errors", "double_bit_errors", "single_bit_total", "double_bit_total",
-                "single_bit_isolated_pages", "double_bit_isolated_pages")
+                 "single_bit_isolated_pages", "double_bit_isolated_pages")
 
 
 def new_state(generation: str, hardware: str, npus: int | None, node: int) -> dict:
-    """A healthy node. `node` counts from 1 and gives the host part of the NPU addresses, 10.78.<chip>.<10 + node>."""
+    """Return the state of a healthy node. `node` counts from 1; NPU addresses are 10.78.<chip>.<10 + node>."""
     series_of(generation)
     if hardware not in HARDWARE:
         raise ValueError(f"hardware {hardware} is not simulated; use one of {', '.join(HARDWARE)}")
@@ -42,7 +42,7 @@ def new_state(generation: str, hardware: str, npus: int | None, node: int) -> di
 
 def _new_chip(profile: Hardware, npu: int, chip: int, node: int) -> dict:
     phy_id = npu * profile.chips_per_npu + chip
-    spread = (7 * phy_id + 3 * node) % 9  # chips of real nodes differ a little
+    spread = (7 * phy_id + 3 * node) % 9  # real chips differ slightly
     return {
         "npu": npu,
         "chip": chip,
@@ -91,18 +91,18 @@ def _new_nic(phy_id: int, node: int) -> dict:
 
 
 def path_of(root: str) -> str:
-    """Where the state file of a node stands whose root folder is `root`."""
+    """Return the path of a node's state file; `root` is the node's root folder."""
     return os.path.join(root, PATH)
 
 
 def load(root: str) -> dict:
-    """Read the state file; FileNotFoundError when `setup` has not run."""
+    """Read the state file; raise FileNotFoundError if `setup` has not run."""
     with open(path_of(root), encoding="utf-8") as file:
         return json.load(file)
 
 
 def save(root: str, state: dict) -> None:
-    """Replace the state file in one step, so that a tool never reads half of it."""
+    """Replace the state file in one step, so that a tool never reads a part of it."""
     path = path_of(root)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     draft = f"{path}.{os.getpid()}"
@@ -113,7 +113,7 @@ def save(root: str, state: dict) -> None:
 
 
 def by_phy_id(state: dict, phy_id: int) -> dict | None:
-    """The chip behind /dev/davinci<phy_id>, or None when it is not there (any more)."""
+    """Return the chip behind /dev/davinci<phy_id>, or None if it is not present."""
     for chip in state["chips"]:
         if chip["phy_id"] == phy_id and chip["present"]:
             return chip

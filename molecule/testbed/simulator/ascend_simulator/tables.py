@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tables of `npu-smi info`: column formats per layout, and the rendering of device and process table."""
+"""The tables of `npu-smi info`: column formats per layout, and rendering of the device and process tables."""
 from __future__ import annotations
 
 from .record import Record
 
 
 class Layout(Record):
-    """One printed layout. The formats are those of the vendor's printf calls, so the widths are too."""
+    """One printed layout. The formats, and so the widths, are those of the vendor's printf calls."""
 
     columns: tuple[int, int, int]  # inner widths of the three boxes
     title: str
@@ -41,9 +41,9 @@ WIDE = Layout(
 
 
 def render(layout: Layout, versions: dict, chips: list[dict]) -> str:
-    """The whole answer of `npu-smi info`.
+    """Return the complete output of `npu-smi info`.
 
-    Each chip has the keys of the state and `hbm_used_mb` and `holders` ([(pid, name, MB)]); chips are in table order.
+    Each chip has the keys of the state, `hbm_used_mb` and `holders` ([(pid, name, MB)]); chips are in table order.
     """
     thin, thick, solid = (_border(layout, *characters) for characters in ("-+", "=+", "--"))
     two_chips = any(chip["chip"] for chip in chips)
@@ -82,7 +82,7 @@ def _chip_rows(layout: Layout, chip: dict, two_chips: bool) -> list[str]:
 
 
 def _process_rows(layout: Layout, npu: int, chips: list[dict]) -> list[str]:
-    rows = [layout.processes.format(npu, chip["chip"], pid, name[:15], memory, "NA")  # NA: seen from the host
+    rows = [layout.processes.format(npu, chip["chip"], pid, name[:15], memory, "NA")  # NA, as on the host
             for chip in chips for pid, name, memory in chip["holders"]]
     inner = sum(layout.columns) + 2
     return rows or [f"| {f'No running processes found in NPU {npu}':<{inner - 1}}|"]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What both simulated tools share: how they fail, wait and hang."""
+"""Code of both simulated tools: failures, delays and hangs."""
 from __future__ import annotations
 
 import sys
@@ -11,7 +11,7 @@ from .record import Record
 
 
 class Failure(Record):
-    """What a tool says and how it exits when a fault hits it. `status` is the low byte of the vendor's code."""
+    """The output and exit code of a tool that fails. `status` is the low byte of the vendor's code."""
 
     status: int
     stdout: str = ""
@@ -19,7 +19,7 @@ class Failure(Record):
 
 
 class ToolError(Exception):
-    """Raised anywhere in a tool to end it with a `Failure`."""
+    """Raised anywhere in a tool to exit with a `Failure`."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.stdout or failure.stderr)
@@ -27,14 +27,14 @@ class ToolError(Exception):
 
 
 def missing_library(tool: str) -> Failure:
-    """The dynamic loader's words when the driver's libraries are not there."""
+    """Return the dynamic loader's error for missing libraries of the driver."""
     library = {"npu-smi": "libdcmi.so", "hccn_tool": "libascend_hal.so"}[tool]
     return Failure(127, stderr=f"{tool}: error while loading shared libraries: {library}: "
                                "cannot open shared object file: No such file or directory\n")
 
 
 def start(tool: str, state: dict, failures: dict[str, Failure]) -> None:
-    """Wait as long as the state says, then fail or hang where the state says so."""
+    """Wait for the delay in the state, then fail or hang if the state has such a fault."""
     settings = state["tools"][tool]
     if settings["delay_s"]:
         time.sleep(settings["delay_s"])
@@ -42,7 +42,7 @@ def start(tool: str, state: dict, failures: dict[str, Failure]) -> None:
 
 
 def fail(fault: str | None, failures: dict[str, Failure]) -> None:
-    """End the tool as `fault` (a name of `failures`, or `hang`) tells; None goes on."""
+    """Raise a ToolError or hang for `fault` (a name in `failures`, or `hang`); None has no effect."""
     if fault == "hang":
         while True:
             time.sleep(3600)
@@ -51,7 +51,7 @@ def fail(fault: str | None, failures: dict[str, Failure]) -> None:
 
 
 def finish(failure: Failure) -> int:
-    """Print a failure and return the exit status."""
+    """Print a failure and return the exit code."""
     sys.stdout.write(failure.stdout)
     sys.stdout.flush()
     sys.stderr.write(failure.stderr)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files a driver and firmware installation leaves on a node, and the two tools in their vendor's places."""
+"""The files that an installation of driver and firmware leaves on a node, and the two tools at the vendor's paths."""
 from __future__ import annotations
 
 import os
@@ -23,31 +23,31 @@ _LIBRARIES = (
 )
 _PROGRAM = """\
 #!{python} -IS
-# Simulated vendor tool of the ascend.vllm test bed; it answers from {root}etc/ascend-simulator/state.json.
+# Simulated vendor tool of the ascend.vllm test bed; it reads {root}etc/ascend-simulator/state.json.
 import sys
 sys.path.insert(0, {package!r})
 try:
     from ascend_simulator.{module} import main
 except ImportError:
-    sys.exit("{program} is simulated: it answers on the node, not in a container that only has the program mounted.")
+    sys.exit("{program} is simulated: it works on the node, but not in a container where only the program is mounted.")
 sys.exit(main(sys.argv, {root!r}))
 """
 
 
 def write(root: str, package: str, state: dict) -> None:
-    """Write all files below `root`; `package` is the folder that holds this package."""
+    """Write all files below `root`; `package` is the folder that contains this package."""
     for path, module in ((NPU_SMI, "npu_smi"), (HCCN_TOOL, "hccn_tool"), (FAULT_TOOL, "faults")):
         _write(root, path, _PROGRAM.format(python=sys.executable, package=package, module=module,
                                            program=os.path.basename(path), root=os.path.join(root, "")), 0o755)
     for path in _LIBRARIES:
-        _write(root, path, "Stands for a library of the vendor's driver.\n", 0o644)
+        _write(root, path, "Placeholder for a library of the vendor's driver.\n", 0o644)
     _write(root, "etc/ascend_install.info", _install_info(state), 0o644)
     write_versions(root, state)
     write_hccn_conf(root, state)
 
 
 def write_versions(root: str, state: dict) -> None:
-    """version.info of driver and firmware from the state's versions."""
+    """Write version.info of driver and firmware with the state's versions."""
     versions, release = state["versions"], release_of(state["setup"]["generation"])
     _write(root, DRIVER_VERSION, _pairs(
         ("Version", versions["driver_package"]), ("ascendhal_version", release.ascendhal), ("aicpu_version", "1.0"),
@@ -62,7 +62,7 @@ def write_versions(root: str, state: dict) -> None:
 
 
 def write_hccn_conf(root: str, state: dict, overrides: dict[str, str | None] | None = None) -> None:
-    """/etc/hccn.conf from the state's addresses; `overrides` make entries stale ({"address_3": …}, None = left out)."""
+    """Write /etc/hccn.conf with the state's addresses; `overrides` are stale entries (None: a missing one)."""
     entries = {}
     for chip in state["chips"]:
         nic, number = chip["nic"], chip["phy_id"]

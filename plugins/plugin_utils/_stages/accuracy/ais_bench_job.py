@@ -1,45 +1,81 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run of AISBench from its start to its removal, watched by the action that wants it.
-
-PRIVATE to the collection.
-"""
+"""Run AISBench on a node: start it, wait for its results, and remove its files. PRIVATE to the stage accuracy."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
 
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.job import (
+        AnswerCount,
+        Performance,
+        TaskProgress,
+    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.tables import Row
+
+# Longest time in seconds of a module call that waits for the end of a run.
 WATCH_S = 20
-GIVEN = ("exit_code", "rows", "answers", "performance", "log")
 
 
-def run_job(module, say, arguments, timeout_s, limit):
-    """Return what ``ascend.vllm.ais_bench`` gave at the end, with ``problem``, a sentence or None, and ``data``.
+class _JobStart(TypedDict):
+    #: Why there are no results; None if there are.
+    problem: str | None
+    #: ``{name of the dataset: digest of its files}``.
+    data: dict[str, str]
 
-    :param module: calls a module with keyword arguments and returns its result.
-    :param say: prints a line. :param limit: the input that bounds the time, for the sentence.
+
+class JobOutcome(_JobStart, total=False):
+    """The result of a run; the optional keys are missing if it has a problem."""
+
+    exit_code: int | None
+    #: The rows of the summary.
+    rows: list[Row]
+    #: The number of requests by task.
+    answers: dict[str, AnswerCount]
+    performance: Performance
+    log: list[str]
+
+
+def run_job(call: Callable[..., dict[str, Any]], say: Callable[[str], None], arguments: Mapping[str, Any],
+            timeout_s: float, timeout_input: str) -> JobOutcome:
+    """Run AISBench and return its results.
+
+    :param call: runs a module, ``call(name, **arguments)``.
+    :param say: prints a line.
+    :param arguments: of ``ascend.vllm.ais_bench`` with ``state=started``.
+    :param timeout_input: the name of the input with the timeout.
     """
-    started = module("ascend.vllm.ais_bench", state="started", **arguments)
-    found = {"problem": started["problem"], "data": started["data"]}
+    started = call("ascend.vllm.ais_bench", state="started", **arguments)
+    found: JobOutcome = {"problem": started["problem"], "data": started["data"]}
     if started["job"]:
         try:
-            found.update(_follow(module, say, started["job"], timeout_s, limit))
+            _watch(call, say, started["job"], timeout_s, timeout_input, found)
         finally:
-            module("ascend.vllm.ais_bench", state="absent", job=started["job"])
+            call("ascend.vllm.ais_bench", state="absent", job=started["job"])
     return found
 
 
-def _follow(module, say, job, timeout_s, limit):
-    until, said = time.monotonic() + timeout_s, None
+def _watch(call: Callable[..., dict[str, Any]], say: Callable[[str], None], job: str, timeout_s: float,
+           timeout_input: str, found: JobOutcome) -> None:
+    """Wait for the end of a run, print its progress, and add its results to ``found``."""
+    end = time.monotonic() + timeout_s
+    printed: dict[str, TaskProgress] = {}
     while True:
-        left = until - time.monotonic()
-        seen = module("ascend.vllm.ais_bench", state="watched", job=job, wait_s=max(0, min(WATCH_S, left)))
+        left = end - time.monotonic()
+        seen = call("ascend.vllm.ais_bench", state="watched", job=job, wait_s=max(0, min(WATCH_S, left)))
         if not seen["running"]:
-            return {key: seen[key] for key in GIVEN}
+            found["exit_code"], found["rows"], found["answers"] = seen["exit_code"], seen["rows"], seen["answers"]
+            found["performance"], found["log"] = seen["performance"], seen["log"]
+            return
         if left <= 0:
-            return {"problem": f"AISBench took longer than {limit} ({timeout_s} s)"}
-        if seen["progress"] and seen["progress"] != said:
-            said = seen["progress"]
-            for task, note in sorted(said.items()):
+            found["problem"] = f"AISBench took longer than {timeout_input} ({timeout_s} s)"
+            return
+        progress: dict[str, TaskProgress] = seen["progress"]
+        if progress and progress != printed:
+            printed = progress
+            for task, note in sorted(printed.items()):
                 say(f"{task}: {note['status']}, {note['finish_count']} of {note['total_count']}")

@@ -1,31 +1,140 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a measurement of accuracy asks for and what its scores say. Pure."""
+"""The scores of an accuracy measurement, and the scores that they are compared with. PRIVATE to the stage accuracy."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import is_part, sum_of
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import JobOutcome
 
-# The metric of the row that AISBench makes of the parts of a data set by their sizes.
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import AisBenchServer
+    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.job import AnswerCount
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
+
+#: The metric of the average of the parts of a dataset by their sizes.
 WEIGHTED = "weighted_average"
 GATES = ("minimum", "baseline", "tolerance")
 
 
-def check_inputs(inputs):
-    """Refuse what cannot be measured. :raises BadInput: with one sentence."""
+class DatasetInput(TypedDict):
+    """An entry of accuracy_datasets."""
+
+    name: str
+    path: str
+    #: The lowest score that passes.
+    minimum: NotRequired[float]
+    #: A score, and the points below it that pass; without ``tolerance``, none.
+    baseline: NotRequired[float]
+    tolerance: NotRequired[float]
+
+
+class KnownScore(TypedDict):
+    """An entry of accuracy_references."""
+
+    model: str
+    dataset: str
+    score: float
+    tolerance: float
+    source: str
+
+
+class Score(TypedDict):
+    """The score of a dataset, or of a part of it."""
+
+    dataset: str
+    metric: str
+    #: The version of the prompts.
+    version: str
+    #: None if there is none.
+    score: float | None
+    #: The score as AISBench wrote it.
+    printed: str
+    #: The number of requests with and without an answer; None if AISBench did not record them.
+    answered: int | None
+    failed: int | None
+    #: A digest of the files of the dataset.
+    data: str | None
+
+
+class Reference(TypedDict):
+    """The lowest score that passes, and where it is from."""
+
+    at_least: float
+    reason: str
+
+
+class ScoreChange(TypedDict):
+    """The scores of two models on the same data."""
+
+    dataset: str
+    metric: str
+    before: float
+    after: float
+    #: ``after`` minus ``before``.
+    delta: float
+
+
+class JudgedChange(ScoreChange):
+    """``within`` is whether the score has not dropped by more than accuracy_maximum_drop."""
+
+    within: bool
+
+
+class ComparedModel(TypedDict):
+    """The measurement of accuracy_compare_with."""
+
+    model: str | None
+    release: str | None
+    host: str
+
+
+class Figure(TypedDict):
+    """A figure of the report."""
+
+    name: str
+    value: float
+    unit: str
+
+
+class Measurement(JobOutcome):
+    """The results of AISBench and the scores that follow from them."""
+
+    #: The name of the measured instance.
+    instance: str
+    scores: list[Score]
+    comparison: list[JudgedChange]
+    #: None without accuracy_compare_with.
+    compared_with: ComparedModel | None
+    figures: list[Figure]
+
+
+class AccuracyObservation(Measurement, total=False):
+    """The observation of the stage accuracy: a measurement, or only ``not_run`` with the reason why there is none."""
+
+    not_run: str
+
+
+def check_inputs(inputs: Mapping[str, Any]) -> None:
+    """Raise `BadInput` if accuracy_datasets cannot be used."""
     if not inputs["accuracy_datasets"]:
-        raise BadInput("accuracy_datasets is empty, but accuracy_enabled is true: name the data sets to measure with.")
+        raise BadInput("accuracy_datasets is empty, but accuracy_enabled is true: add the datasets to measure with.")
     names = set()
     for dataset in inputs["accuracy_datasets"]:
         extra = sorted(set(dataset) - {"name", "path", *GATES})
         if extra or not dataset.get("name") or not dataset.get("path"):
-            raise BadInput("accuracy_datasets has to hold mappings with name and path, and minimum, or baseline and "
-                           "tolerance, but holds %r." % (dataset,))
+            raise BadInput("accuracy_datasets has to contain mappings with name and path, and minimum, or baseline and "
+                           "tolerance, but contains %r." % (dataset,))
         if dataset["name"] in names:
-            raise BadInput("accuracy_datasets names %s twice." % dataset["name"])
+            raise BadInput("accuracy_datasets contains %s twice." % dataset["name"])
         names.add(dataset["name"])
         for gate in GATES:
             if not isinstance(dataset.get(gate, 0), (int, float)) or isinstance(dataset.get(gate), bool):
@@ -33,80 +142,88 @@ def check_inputs(inputs):
                     gate, dataset["name"], dataset[gate]))
 
 
-def server(plan, instance, inputs):
-    """The server as ``ascend.vllm.ais_bench`` takes it."""
-    return {"url": instance["url"], "model": plan["model"]["served_name"],
+def server(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> AisBenchServer:
+    """Return the argument ``server`` of ``ascend.vllm.ais_bench``."""
+    return {"url": str(instance["url"]), "model": plan["model"]["served_name"],
             "concurrency": inputs["accuracy_concurrency"], "maximum_tokens": inputs["accuracy_maximum_tokens"]}
 
 
-def scores(rows, answers, datasets, data):
-    """``[{"dataset", "metric", "version", "score", "printed", "answered", "failed", "data"}]``; no score is None.
+def scores(rows: Sequence[tables.Row], answers: Mapping[str, AnswerCount], datasets: Iterable[DatasetInput],
+           data: Mapping[str, str]) -> list[Score]:
+    """Return the scores of the datasets.
 
-    A data set of many parts (the subjects of MMLU) has the one score that AISBench weighs by the sizes of the parts; it
-    gives none where one of them is missing. Its parts follow under their own names.
+    The score of a dataset with many parts (the subjects of MMLU) is the average that AISBench weights by the sizes of
+    the parts. There is none if a part is missing. The scores of the parts follow.
 
-    :param answers: ``{task: {"answered", "failed"}}``. :param data: ``{data set: digest of its files}``.
+    :param rows: the summary of AISBench.
+    :param answers: the number of requests by task.
+    :param data: ``{name of the dataset: digest of its files}``.
     """
     found, parts = [], []
     for name in [dataset["name"] for dataset in datasets]:
         counts = [count for task, count in answers.items() if is_part(task, name)]
         for row in rows:
-            # What sums parts up has rows of several metrics, and no version of its own; a part that failed has neither.
+            # A sum of parts has a row per metric, and no version. A part that failed has neither metric nor version.
             is_sum = row["version"] == "-" and row["metric"] != "-"
             if row["dataset"] == sum_of(name) and (not is_sum or row["metric"] == WEIGHTED):
-                found.append(dict(_score(row), dataset=name, data=data.get(name),
-                                  answered=sum(count["answered"] for count in counts),
-                                  failed=sum(count["failed"] for count in counts)))
+                found.append(_score(row, name, data.get(name), sum(count["answered"] for count in counts),
+                                    sum(count["failed"] for count in counts)))
             elif row["dataset"] != name and is_part(row["dataset"], name) and not is_sum:
-                parts.append(dict(_score(row), data=data.get(name), **answers.get(
-                    row["dataset"], {"answered": None, "failed": None})))
+                count = answers.get(row["dataset"])
+                parts.append(_score(row, row["dataset"], data.get(name), count["answered"] if count else None,
+                                    count["failed"] if count else None))
     return found + parts
 
 
-def _score(row):
+def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None, failed: int | None) -> Score:
     (score,) = tables.scores([row])
-    return {"dataset": row["dataset"], "metric": row["metric"], "version": row["version"], "score": score["score"],
-            "printed": score["printed"]}
+    return {"dataset": dataset, "metric": row["metric"], "version": row["version"], "score": score["score"],
+            "printed": score["printed"], "answered": answered, "failed": failed, "data": data}
 
 
-def reference(dataset, model, references):
-    """What the score is held against, ``{"at_least", "why"}``: the site's numbers before the known ones, or None."""
+def reference(dataset: DatasetInput, model: str, references: Iterable[KnownScore]) -> Reference | None:
+    """Return the lowest score that passes: that of accuracy_datasets, otherwise a known one; None without either.
+
+    :param model: the id of the served model.
+    :param references: accuracy_references.
+    """
     if "minimum" in dataset:
-        return {"at_least": dataset["minimum"], "why": "minimum of accuracy_datasets"}
+        return {"at_least": dataset["minimum"], "reason": "minimum of accuracy_datasets"}
     if "baseline" in dataset:
         tolerance = dataset.get("tolerance", 0)
         return {"at_least": dataset["baseline"] - tolerance,
-                "why": "baseline %g of accuracy_datasets less %g" % (dataset["baseline"], tolerance)}
+                "reason": "baseline %g of accuracy_datasets minus %g" % (dataset["baseline"], tolerance)}
     for known in references:
         if known["model"] == model and known["dataset"] == dataset["name"]:
             return {"at_least": known["score"] - known["tolerance"],
-                    "why": "%g less %g, %s" % (known["score"], known["tolerance"], known["source"])}
+                    "reason": "%g minus %g, %s" % (known["score"], known["tolerance"], known["source"])}
     return None
 
 
-def compare(before, after):
-    """``[{"dataset", "metric", "before", "after", "delta"}]`` of the scores of two models on the same data.
+def compare(before: Iterable[Score], after: Iterable[Score]) -> list[ScoreChange]:
+    """Return the changes of the scores that were measured on the same data.
 
-    The same data: the same files, metric and version of the prompts, and as many questions.
+    That is: the same files, metric and version of the prompts, and the same number of answers.
     """
     known = {(score["dataset"], score["metric"]): score for score in before}
-    rows = []
+    changes: list[ScoreChange] = []
     for score in after:
         first = known.get((score["dataset"], score["metric"]))
-        if first and None not in (first["score"], score["score"]) and all(
-                first[key] == score[key] for key in ("version", "answered", "data")):
-            rows.append({"dataset": score["dataset"], "metric": score["metric"], "before": first["score"],
-                         "after": score["score"], "delta": round(score["score"] - first["score"], 4)})
-    return rows
+        if first and first["score"] is not None and score["score"] is not None and (
+                first["version"], first["answered"], first["data"]) == (
+                score["version"], score["answered"], score["data"]):
+            changes.append({"dataset": score["dataset"], "metric": score["metric"], "before": first["score"],
+                            "after": score["score"], "delta": round(score["score"] - first["score"], 4)})
+    return changes
 
 
-def verdicts(rows, maximum_drop):
-    """The rows of :func:`compare` with ``within``, whether the score has not dropped by more than that many points."""
-    return [dict(row, within=row["delta"] >= -maximum_drop) for row in rows]
+def verdicts(changes: Iterable[ScoreChange], maximum_drop: float) -> list[JudgedChange]:
+    """Return the changes with ``within``."""
+    return [{**change, "within": change["delta"] >= -maximum_drop} for change in changes]
 
 
-def figures(found, datasets):
-    """The figures of the report: one for each data set that was asked for."""
+def figures(found: Iterable[Score], datasets: Iterable[DatasetInput]) -> list[Figure]:
+    """Return the figures of the report: one for each dataset with a score."""
     names = [dataset["name"] for dataset in datasets]
     return [{"name": "%s, %s" % (score["dataset"], score["metric"]), "value": score["score"], "unit": "points"}
             for score in found if score["score"] is not None and score["dataset"] in names]

@@ -1,18 +1,21 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read what the programs of CANN's ``hccl_test`` print. PRIVATE to the collection."""
+"""Parse the output of the programs of CANN's ``hccl_test``. PRIVATE to the stage hccl."""
+
 from __future__ import annotations
 
 import re
+from typing import TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import terminal_text
 
-# mpirun can put the rank before each line: Open MPI "[1,0]<stdout>:", MPICH "[0] ".
+# mpirun can print the rank before each line: Open MPI "[1,0]<stdout>:", MPICH "[0] ".
 _RANK = re.compile(r"\s*(?:\[[0-9]+,[0-9]+\]<std(?:out|err)>:|\[[0-9]+\] )\s*")
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _ROW = re.compile(r"([0-9]+)\s*\|\s*%s\s*\|\s*%s\s*\|\s*(success|failed|NULL)$" % (_NUMBER, _NUMBER))
-# Lines that name a cause, then lines that only say that something went wrong.
+# Lines that name a cause, then lines that only report a failure. The words in Chinese are those of a shell: command not
+# found, no such file.
 _CAUSES = re.compile(
     r"-?\w*sh: |.*\bretcode: ?-?[0-9]+|acl interface return err|.*check result failed|invalid option"
     r"|.*[Tt]he number of device is 0|.*error while loading shared libraries|.*gethostbyname failed"
@@ -24,22 +27,36 @@ _SYMPTOMS = re.compile(
     r"|core dumped|Killed|ERROR|ORTE_ERROR_LOG|was unable to|failed)\b|total err is [1-9]")
 
 
+class HcclTestRow(TypedDict):
+    """The measurement of one size. ``check`` is ``success``, ``failed``, or ``NULL`` if no sum was verified."""
+
+    size_bytes: int
+    time_us: float
+    alg_bandwidth_gbs: float
+    check: str
+
+
+class HcclTestOutput(TypedDict):
+    """The output of one run."""
+
+    rows: list[HcclTestRow]
+    #: The program reported an error or a wrong sum, or printed no row.
+    failed: bool
+    #: The first line that names the cause of a failure.
+    reason: str | None
+
+
 class ParseError(ValueError):
-    """The text is empty: nothing was printed."""
+    """The text is empty."""
 
 
-def parse(text):
-    """Return ``{"rows", "failed", "reason"}`` of one run.
-
-    ``rows``: ``[{"size_bytes": int, "time_us": float, "alg_bandwidth_gbs": float, "check":
-    "success"|"failed"|"NULL"}]``, algorithm bandwidth in GB/s, NULL where the program did not verify. ``failed``: the
-    run named an error, verified a wrong sum, or printed no row. ``reason``: the first line that names the cause.
-    Raises ParseError when there is no text.
-    """
+def parse(text: str) -> HcclTestOutput:
+    """Parse the output of one run. Raises `ParseError` if there is no text."""
     lines = [_RANK.sub("", line, count=1).strip() for line in terminal_text.plain(text).splitlines()]
     if not any(lines):
         raise ParseError("hccl_test printed nothing")
-    rows, wrong = [], None
+    rows: list[HcclTestRow] = []
+    wrong = None
     for line in lines:
         match = _ROW.match(line)
         if match:

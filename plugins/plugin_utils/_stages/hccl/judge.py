@@ -1,12 +1,14 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges the NPU network plane: every port for itself, the cluster's ports together, the mesh and the all-reduce."""
+"""The judge of the NPU network: the ports of a node, the ports of the cluster, the ping mesh and the all-reduce."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import ping_loss
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
@@ -15,73 +17,143 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     INFO,
     WARNING,
     Check,
+    CheckOutcome,
     Checks,
 )
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, judge_ports, ping_mesh
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import interfaces as hccl_fabric
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, ping_mesh
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import Choice, host_interfaces
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.judge_ports import (
+    Outcome,
+    count_votes,
+    judge_ports,
+)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import (
+    npu_addresses,
+    switch_ports,
+    unhealthy_npus,
+)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
 
-_CONF = "Write the right value to /etc/hccn.conf with hccn_tool (-s), on device and file alike."
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import (
+        HcclObservation,
+        Peers,
+        Result,
+    )
+
+_CONF = "Set the correct value with hccn_tool -s, on the device and in /etc/hccn.conf."
 _SAME = "Set the same value on every NPU of the cluster and on the switch ports."
-_CABLE = "Clean and reseat module and fibre, then exchange them one at a time; look at the switch port too."
+_CABLE = "Clean and reseat module and fiber, then replace them one at a time. Check the switch port, too."
 
 CHECKS = (
     Check("tool_answers", CRITICAL, "hccn_tool answers every query for every NPU",
-          "Look for a hung driver (dmesg) and for other users of hccn_tool; a restart of the node ends a hang."),
-    Check("conf", CRITICAL, "/etc/hccn.conf can be read and sets nothing twice",
-          "Restore the file; without it the NPUs lose their addresses at the next restart."),
+          "Look for a hung driver (dmesg) and for other users of hccn_tool. A reboot of the node clears a hang."),
+    Check("conf", CRITICAL, "/etc/hccn.conf is readable and has no duplicate keys",
+          "Restore the file. Without it the NPUs lose their addresses at the next reboot."),
     Check("link", CRITICAL, "The link of every NPU is up", _CABLE),
-    Check("net_health", CRITICAL, "Every NPU reaches the address that it watches",
-          "Check switch port, VLAN and the netdetect address; 'Init' means that none is set."),
+    Check("net_health", CRITICAL, "Every NPU reaches its netdetect address",
+          "Check the switch port, the VLAN and the netdetect address; 'Init' means that no address is set."),
     Check("address", CRITICAL, "The address of every NPU is the one in /etc/hccn.conf", _CONF),
     Check("netmask", CRITICAL, "The netmask of every NPU is the one in /etc/hccn.conf", _CONF),
     Check("gateway", CRITICAL, "The gateway of every NPU is the one in /etc/hccn.conf", _CONF),
-    Check("netdetect", CRITICAL, "Every NPU watches an address, and it answers",
+    Check("netdetect", CRITICAL, "Every NPU has a netdetect address that answers",
           "Set it with hccn_tool -i N -netdetect -s address A; usually A is the gateway."),
-    Check("lldp_neighbour", WARNING, "Every NPU sees a switch port over LLDP", "Turn LLDP on at the switch port."),
-    Check("speed", CRITICAL, "Every NPU has the speed of most NPUs", _SAME),
-    Check("duplex", CRITICAL, "Every NPU has the duplex mode of most NPUs", _SAME),
-    Check("mtu", CRITICAL, "Every NPU has the MTU of most NPUs", _SAME),
-    Check("fec", WARNING, "Every NPU has the FEC mode of most NPUs", _SAME),
-    Check("tls", CRITICAL, "The TLS switch is the same on every NPU of the cluster",
-          "Set it alike: hccn_tool -i N -tls -s enable 0 (or 1) for every NPU."),
+    Check("lldp_neighbour", WARNING, "Every NPU sees a switch port over LLDP", "Enable LLDP on the switch port."),
+    Check("speed", CRITICAL, "Every NPU has the speed of the majority", _SAME),
+    Check("duplex", CRITICAL, "Every NPU has the duplex mode of the majority", _SAME),
+    Check("mtu", CRITICAL, "Every NPU has the MTU of the majority", _SAME),
+    Check("fec", WARNING, "Every NPU has the FEC mode of the majority", _SAME),
+    Check("tls", CRITICAL, "The TLS setting is the same on every NPU of the cluster",
+          "Set the same value everywhere: hccn_tool -i N -tls -s enable 0 (or 1) for every NPU."),
     Check("optics_present", WARNING, "Every NPU has an optical module", _CABLE),
-    Check("optics_power", CRITICAL, "Optical power and bias are within the limits", _CABLE),
+    Check("optics_power", CRITICAL, "Optical power and bias current are within the limits", _CABLE),
     Check("optics_snr", CRITICAL, "The signal-to-noise ratio is within the limits", _CABLE),
-    Check("optics_margin", WARNING, "Optical values keep a margin to the limits", _CABLE),
-    Check("link_flaps", WARNING, "No link went down more than a few times in 24 hours", _CABLE),
-    Check("duplicate_address", CRITICAL, "No two NPUs of the cluster have one address",
-          "Give one of the two its own address, on the device and in /etc/hccn.conf."),
-    Check("rail_subnet", WARNING, "NPUs of one rail are in one subnet",
-          "Align address and netmask within the rail, unless the rail is routed on purpose (then waive this)."),
-    Check("rail_switch", WARNING, "Every rail is on its switch", "Plug the cable into the rail's switch."),
-    Check("switch_port", CRITICAL, "No two NPUs see one switch port", "Follow the two cables; correct the port names."),
-    Check("host_interface", CRITICAL, "The host interface for HCCL is found without guessing",
+    Check("optics_margin", WARNING, "No optical value is close to a limit", _CABLE),
+    Check("link_flaps", WARNING, "No link went down more than hccl_link_flap_limit times in 24 hours", _CABLE),
+    Check("duplicate_address", CRITICAL, "No two NPUs of the cluster have the same address",
+          "Assign another address to one of them, on the device and in /etc/hccn.conf."),
+    Check("rail_subnet", WARNING, "The NPUs of a rail are in the same subnet",
+          "Align address and netmask within the rail. If the rail is routed on purpose, waive this check."),
+    Check("rail_switch", WARNING, "Every NPU is connected to the switch of its rail",
+          "Plug the cable into the switch of the rail."),
+    Check("switch_port", CRITICAL, "No two NPUs see the same switch port",
+          "Trace the two cables, and correct the names of the switch ports."),
+    Check("host_interface", CRITICAL, "The host interface for HCCL is known",
           "Set hccl_interface to the name of the interface."),
-    Check("host_reachable", CRITICAL, "The other hosts' addresses are reached",
-          "Check route and firewall between the hosts' HCCL interfaces."),
-    Check("ping_mesh", CRITICAL, "Every NPU is reached from every NPU of the other nodes",
-          "Look at the named suspect first: its link, address, gateway and switch port."),
-    Check("ping_loss", WARNING, "No ping loses packets",
-          "Look at the error counters (hccn_tool -stat) of the suspect."),
+    Check("host_reachable", CRITICAL, "The addresses of the other hosts are reachable",
+          "Check the routes and firewalls between the HCCL interfaces of the hosts."),
+    Check("ping_mesh", CRITICAL, "Every NPU reaches every NPU of the other nodes",
+          "Check the named suspect first: its link, address, gateway and switch port."),
+    Check("ping_loss", WARNING, "No ping loses packets", "Check the error counters of the suspect (hccn_tool -stat)."),
     Check("ping_coverage", WARNING, "Every planned ping was sent",
-          "Raise hccl_ping_limit_s, or mend what makes pings slow."),
-    Check("collective_result", CRITICAL, "An all-reduce over all nodes gives the right sum",
-          "Look at the named node first; the reason is the first error of the run."),
-    Check("collective_bandwidth", CRITICAL, "The all-reduce reaches the expected bus bandwidth",
-          "Look at the named node or pair first: speed, error counters, switch."),
+          "Increase hccl_ping_limit_s, or find out why the pings are slow."),
+    Check("collective_result", CRITICAL, "An all-reduce over all nodes returns the correct sum",
+          "Check the named node first. The reason is the first error of the run."),
+    Check("collective_bandwidth", CRITICAL, "The all-reduce reaches the required bus bandwidth",
+          "Check the named node or pair of nodes first: speed, error counters, switch."),
 )
-# Of others with the same address or port so many are named.
-_NAMED = 8
+# Checks that need two nodes.
 _CLUSTER = ("duplicate_address", "rail_subnet", "rail_switch", "switch_port", "host_interface", "host_reachable",
             "ping_mesh", "ping_loss", "ping_coverage", "collective_result", "collective_bandwidth")
-
+# Maximum number of NPUs with the same address or switch port that a message names.
+_NAMED = 8
 
 RETURNED = ()
 
 
-def request(context):
-    """What to ask of the node, see `judging.Judge`."""
+class OwnSuspect(ping_mesh.Suspect):
+    """A suspect of the ping mesh with NPUs of this host."""
+
+    npus: list[int]
+
+
+class HostMesh(TypedDict):
+    """The pairs of NPUs of the ping mesh to which a host belongs, for one kind of bad pings."""
+
+    #: Tested and bad pairs.
+    pairs: int
+    broken: int
+    #: The names of all suspects, and the suspects with NPUs of this host; empty without bad pairs.
+    suspects: list[str]
+    own_suspects: list[OwnSuspect]
+    #: Bad pairs of the whole mesh without a suspect.
+    unexplained: int
+
+
+class ClusterRun(TypedDict):
+    """The all-reduce over all nodes."""
+
+    result: Result
+    failed: bool
+    reason: str | None
+    #: Bus bandwidth in GB/s.
+    bandwidth: float | None
+    suspects: list[collective.SuspectNodes]
+
+
+class Cluster(TypedDict):
+    """Facts about the cluster that the judge of a host needs. Keys of inner dicts are the NPUs of the host."""
+
+    nodes: int
+    #: ``{check: {value: number of NPUs}}``.
+    votes: Mapping[str, Mapping[str, int]]
+    mesh_size: ping_mesh.MeshSize
+    #: The subnet and the switch of most NPUs in the rail; None without a majority.
+    networks: dict[str, str | None]
+    rails: dict[str, str | None]
+    #: None if there was no run.
+    collective: ClusterRun | None
+    #: The interface of this host.
+    interface: Choice
+    #: Other NPUs with the same address, and with the same switch port, as a text.
+    same_address: dict[str, str]
+    same_port: dict[str, str]
+    #: ``{check: pairs}``; empty without pings.
+    mesh: dict[str, HostMesh]
+
+
+def request(context: Context) -> Request | None:
+    """Return the query of the network ports; None if the stage is disabled."""
     if not context.inputs["hccl_enabled"]:
         return None
     hardware, inputs = context.plan["hardware"], context.inputs
@@ -94,117 +166,120 @@ def request(context):
     }, noted={"wanted_interface": inputs["hccl_interface"]})
 
 
-def judge(context):
-    """The checks of the stage hccl.
+def judge(context: Context) -> list[CheckOutcome]:
+    """Return the outcome of every check.
 
-    :param context: ``observed`` is what ``ascend.vllm.hccn_info`` and
-        ``ascend.vllm.hccl_mesh`` returned, with ``collective`` of the role; ``survey`` what `survey` says of the host.
+    :param context: ``observed`` is a HcclObservation, ``survey`` the result of `survey` for the host.
     """
     checks = Checks(CHECKS)
-    host, inputs, observed = context.host, context.inputs, context.observed
+    host, inputs, observed = context.host, context.inputs, cast("HcclObservation", context.observed)
     if not inputs["hccl_enabled"]:
-        return _not_asked(checks, [check.id for check in CHECKS], "hccl_enabled is false.")
-    cluster = context.survey or survey({host: observed}, inputs)[host]
-    for check, outcomes in judge_ports.judge_ports(observed, cluster["votes"], inputs):
-        _state(checks, check, outcomes)
+        return _not_run(checks, [check.id for check in CHECKS], "hccl_enabled is false.")
+    cluster: Cluster = context.survey or survey({host: context.observed}, inputs)[host]
+    for check, outcomes in judge_ports(observed, cluster["votes"], inputs):
+        _add(checks, check, outcomes)
     if cluster["nodes"] < 2:
-        return checks.as_list() + _not_asked(
-            Checks(CHECKS), _CLUSTER, "There is only one node in this run; this needs two.")
+        return checks.as_list() + _not_run(
+            Checks(CHECKS), _CLUSTER, "This check needs two nodes, but there is only one node in this run.")
     _judge_addresses(checks, host, observed, cluster)
     _judge_switches(checks, host, observed, cluster, inputs)
     _judge_hosts(checks, host, observed, cluster["interface"], inputs)
-    unjudged = Checks(CHECKS)
-    _judge_mesh(checks, unjudged, host, observed, cluster, inputs)
-    _judge_collective(checks, unjudged, host, observed, cluster, inputs)
-    return checks.as_list() + _as_info(unjudged)
+    not_judged = Checks(CHECKS)
+    _judge_mesh(checks, not_judged, host, observed, cluster, inputs)
+    _judge_collective(checks, not_judged, host, observed, cluster, inputs)
+    return checks.as_list() + _as_info(not_judged)
 
 
-def survey(peers, inputs):
-    """Return ``{host: what the judge of that host has to know of all the others}``, in one pass over the cluster.
-
-    Plain data, and for one host small: it does not grow with the number of nodes.
-
-    :param peers: ``{host: observed}`` of every host that is still in the play.
-    """
-    votes, interfaces = judge_ports.count_votes(peers), hccl_fabric.host_interfaces(peers, inputs["hccl_interface"])
-    holders, networks = defaultdict(list), defaultdict(Counter)
-    rails, ports, switches, evidence = defaultdict(Counter), defaultdict(list), {}, set()
+def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Cluster]:
+    """Return ``{host: facts about the cluster}``, each small: its size does not grow with the number of nodes."""
+    peers = cast("Peers", observations)
+    interfaces = host_interfaces(peers, inputs["hccl_interface"])
+    holders: dict[str, list[ping_mesh.End]] = defaultdict(list)
+    networks: dict[str, Counter[str]] = defaultdict(Counter)
+    rails: dict[str, Counter[str]] = defaultdict(Counter)
+    ports: dict[tuple[str, str], list[ping_mesh.End]] = defaultdict(list)
+    switches: dict[ping_mesh.End, str] = {}
+    evidence: set[ping_mesh.End] = set()
     for name, observed in sorted(peers.items()):
-        for npu, address in hccl_fabric.npu_addresses(observed).items():
+        for npu, address in npu_addresses(observed).items():
             holders[address].append((name, npu))
             networks[str(npu)][_network(observed, npu)] += 1
-        for npu, (switch, port) in judge_ports.neighbours(observed).items():
+        for npu, (switch, port) in switch_ports(observed).items():
             rails[str(npu)][switch] += 1
             ports[(switch, port)].append((name, npu))
             switches[(name, npu)] = switch
-        evidence.update((name, npu) for npu in judge_ports.unhealthy(observed))
-    matrices = {name: observed["ping"]["matrix"] for name, observed in peers.items() if observed.get("ping")}
+        evidence.update((name, npu) for npu in unhealthy_npus(observed))
+    pings = {name: observed.get("ping") for name, observed in peers.items()}
+    matrices = {name: ping["matrix"] for name, ping in pings.items() if ping}
     meshes = {check: _survey_mesh(matrices, bad, switches, evidence)
               for check, bad in (("ping_mesh", ping_loss.failed), ("ping_loss", ping_loss.lossy))}
     npus = max(len(observed["npus"]) for observed in peers.values())
-    common = {
-        "nodes": len(peers), "votes": votes,
-        "mesh_size": ping_mesh.size(len(peers), npus, inputs["hccl_ping_full_mesh_max_nodes"],
-                                    inputs["hccl_ping_same_rail_only"]),
-        "networks": {npu: majority(counts) for npu, counts in networks.items()},
-        "rails": {npu: majority(counts) for npu, counts in rails.items()},
-        "collective": _survey_collective(peers),
-    }
+    votes = count_votes(peers)
+    mesh_size = ping_mesh.size(len(peers), npus, inputs["hccl_ping_full_mesh_max_nodes"],
+                               inputs["hccl_ping_same_rail_only"])
+    usual_networks = {npu: majority(counts) for npu, counts in networks.items()}
+    usual_switches = {npu: majority(counts) for npu, counts in rails.items()}
+    run = _survey_collective(peers)
 
-    def of(host, observed):
-        addresses, seen = hccl_fabric.npu_addresses(observed), judge_ports.neighbours(observed)
-        return dict(
-            common, interface=interfaces[host],
-            same_address={str(npu): _others(holders[address], host, npu) for npu, address in addresses.items()},
-            same_port={str(npu): _others(ports[where], host, npu) for npu, where in seen.items()},
-            mesh={check: found[host] for check, found in meshes.items() if host in found})
-    return {host: of(host, observed) for host, observed in peers.items()}
+    def facts(host: str, observed: HcclObservation) -> Cluster:
+        return {
+            "nodes": len(peers), "votes": votes, "mesh_size": mesh_size, "networks": usual_networks,
+            "rails": usual_switches, "collective": run, "interface": interfaces[host],
+            "same_address": {str(npu): _others(holders[address], host, npu)
+                             for npu, address in npu_addresses(observed).items()},
+            "same_port": {str(npu): _others(ports[port], host, npu) for npu, port in switch_ports(observed).items()},
+            "mesh": {check: found[host] for check, found in meshes.items() if host in found},
+        }
+
+    return {host: facts(host, observed) for host, observed in peers.items()}
 
 
-def _others(ends, host, npu):
-    """Return the other NPUs in words; of very many the first ones."""
-    others = [_end(end) for end in ends if end != (host, npu)]
+def _others(ends: Sequence[ping_mesh.End], host: str, npu: int) -> str:
+    """Return the other NPUs as a text; of many the first ones."""
+    others = ["%s npu %d" % end for end in ends if end != (host, npu)]
     return ", ".join(others[:_NAMED] + (["and %d more" % (len(others) - _NAMED)] if len(others) > _NAMED else []))
 
 
-def _not_asked(checks, ids, why):
+def _not_run(checks: Checks, ids: Iterable[str], reason: str) -> list[CheckOutcome]:
     for check in ids:
-        checks.not_run(check, why)
+        checks.not_run(check, reason)
     return _as_info(checks)
 
 
-def _as_info(checks):
-    """What nobody asked for, or what there is nothing to hold against, is listed as not run, and spoils no stage."""
-    return [dict(check, severity=INFO, remedy=None) for check in checks.as_list()]
+def _as_info(checks: Checks) -> list[CheckOutcome]:
+    """Return the checks with severity info, so that the stage can pass without them."""
+    return [{**check, "severity": INFO, "remedy": None} for check in checks.as_list()]
 
 
-def _state(checks, check, outcomes):
-    """State a check of every NPU: one entry for those that are well, one for those that share another outcome."""
-    well, others = [], defaultdict(list)
-    for one in outcomes:
-        if one.ok:
-            well.append(one)
+def _add(checks: Checks, check: str, outcomes: Iterable[Outcome]) -> None:
+    """Add the outcomes of a check for all NPUs: one entry for those that passed, one for each other outcome."""
+    passed: list[Outcome] = []
+    others: dict[Outcome, list[int]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.ok:
+            passed.append(outcome)
         else:
-            others[one._replace(npu=None)].append(one.npu)
-    if well:
-        checks.expect(check, True, _few(one.expected for one in well), _few(one.actual for one in well),
-                      subject="npu " + _numbers(one.npu for one in well))
-    for one, npus in others.items():
+            others[outcome._replace(npu=-1)].append(outcome.npu)
+    if passed:
+        checks.expect(check, True, _few(outcome.expected for outcome in passed),
+                      _few(outcome.actual for outcome in passed),
+                      subject="npu " + _numbers(outcome.npu for outcome in passed))
+    for outcome, npus in others.items():
         subject = "npu " + _numbers(npus)
-        if one.unsupported:
-            checks.unsupported(check, one.message, subject)
+        if outcome.unsupported:
+            checks.unsupported(check, outcome.message or "", subject)
         else:
-            checks.expect(check, one.ok, one.expected, one.actual, subject, one.message)
+            checks.expect(check, outcome.ok, outcome.expected, outcome.actual, subject, outcome.message)
 
 
-def _few(values):
+def _few(values: Iterable[str | None]) -> str:
     different = list(dict.fromkeys(str(value) for value in values))
     return ", ".join(different[:3]) + (" ..." if len(different) > 3 else "")
 
 
-def _numbers(npus):
-    """Return 0-3, 5 for 0, 1, 2, 3, 5."""
-    spans = []
+def _numbers(npus: Iterable[int]) -> str:
+    """Return ``0-3, 5`` for 0, 1, 2, 3, 5."""
+    spans: list[list[int]] = []
     for npu in sorted(npus):
         if spans and spans[-1][1] == npu - 1:
             spans[-1][1] = npu
@@ -213,22 +288,22 @@ def _numbers(npus):
     return ", ".join("%d" % first if first == last else "%d-%d" % (first, last) for first, last in spans)
 
 
-# --- Addresses and switches across the cluster -----------------------------------------------------------------------
+# --- Addresses and switches of the cluster ---------------------------------------------------------------------------
 
-def _judge_addresses(checks, host, observed, cluster):
+def _judge_addresses(checks: Checks, host: str, observed: HcclObservation, cluster: Cluster) -> None:
     outcomes, subnets = [], []
-    for npu, address in sorted(hccl_fabric.npu_addresses(observed).items()):
+    for npu, address in sorted(npu_addresses(observed).items()):
         others = cluster["same_address"][str(npu)]
-        outcomes.append(judge_ports.Outcome(
-            npu, not others, "an address of its own", address,
-            "%s npu %d and %s all have the address %s" % (host, npu, others, address) if others else None))
+        outcomes.append(Outcome(
+            npu, not others, "a unique address", address,
+            "%s npu %d has the same address as %s: %s" % (host, npu, others, address) if others else None))
         network, usual = _network(observed, npu), cluster["networks"][str(npu)]
-        subnets.append(judge_ports.Outcome(npu, network == usual, usual or "one subnet in the rail", network))
-    _state(checks, "duplicate_address", outcomes)
-    _state(checks, "rail_subnet", subnets)
+        subnets.append(Outcome(npu, network == usual, usual or "one subnet in the rail", network))
+    _add(checks, "duplicate_address", outcomes)
+    _add(checks, "rail_subnet", subnets)
 
 
-def _network(observed, npu):
+def _network(observed: HcclObservation, npu: int) -> str:
     answer = observed["npus"][str(npu)]["ip"]
     try:
         return str(ipaddress.ip_network("%s/%s" % (answer["address"], answer["netmask"]), strict=False))
@@ -236,116 +311,125 @@ def _network(observed, npu):
         return "%s/%s" % (answer["address"], answer["netmask"])
 
 
-def _end(end):
-    return "%s npu %d" % end
-
-
-def _judge_switches(checks, host, observed, cluster, inputs):
-    own = judge_ports.neighbours(observed)
+def _judge_switches(checks: Checks, host: str, observed: HcclObservation, cluster: Cluster, inputs: Mapping[str, Any]
+                    ) -> None:
+    own = switch_ports(observed)
     if not own:
-        checks.not_run("rail_switch", "No NPU of this node names a switch over LLDP.")
-        checks.not_run("switch_port", "No NPU of this node names a switch port over LLDP.")
+        checks.not_run("rail_switch", "No NPU of this node sees the name of a switch over LLDP.")
+        checks.not_run("switch_port", "No NPU of this node sees a switch port over LLDP.")
         return
     wanted = {str(rail): switch for rail, switch in (inputs["hccl_rail_switches"] or {}).items()}
     at_switch, at_port = [], []
     for npu, (switch, port) in sorted(own.items()):
         expected = wanted.get(str(npu)) or cluster["rails"][str(npu)]
-        at_switch.append(judge_ports.Outcome(npu, switch == expected, expected or "one switch for the rail", switch))
+        at_switch.append(Outcome(npu, switch == expected, expected or "one switch for the rail", switch))
         others = cluster["same_port"][str(npu)]
-        message = "%s npu %d and %s all see the port %s of %s" % (host, npu, others, port, switch)
-        at_port.append(judge_ports.Outcome(
-            npu, not others, "a port of its own", "%s %s" % (switch, port), message if others else None))
-    _state(checks, "rail_switch", at_switch)
-    _state(checks, "switch_port", at_port)
+        message = "%s npu %d sees the same port as %s: %s of %s" % (host, npu, others, port, switch)
+        at_port.append(Outcome(
+            npu, not others, "a separate port", "%s %s" % (switch, port), message if others else None))
+    _add(checks, "rail_switch", at_switch)
+    _add(checks, "switch_port", at_port)
 
 
 # --- Host network ----------------------------------------------------------------------------------------------------
 
-def _judge_hosts(checks, host, observed, found, inputs):
-    known = found["name"] is not None
-    wanted = observed.get("wanted_interface") or inputs["hccl_interface"]
-    checks.expect("host_interface", known, wanted or "one interface",
-                  "%s (%s)" % (found["name"], found["address"]) if known else ", ".join(found["candidates"]) or "none",
-                  message=found["reason"] if known else "The host interface of %s is not clear: %s" % (
-                      host, found["reason"]))
+def _judge_hosts(checks: Checks, host: str, observed: HcclObservation, choice: Choice, inputs: Mapping[str, Any]
+                 ) -> None:
+    interface = choice["interface"]
+    wanted = observed.get("wanted_interface") or inputs["hccl_interface"] or "one interface"
+    if interface:
+        checks.expect("host_interface", True, wanted, "%s (%s)" % (interface["name"], interface["address"]),
+                      message=choice["reason"])
+    else:
+        checks.expect("host_interface", False, wanted, ", ".join(choice["candidates"]) or "none",
+                      message="The interface of %s for HCCL is unknown: %s" % (host, choice["reason"]))
     reach = observed.get("reach")
     if not reach:
         checks.not_run("host_reachable", observed.get("ping_error") or "No address of another host is known.")
         return
-    lost = {name: one for name, one in sorted(reach.items()) if not one["reached"]}
-    for name, one in lost.items():
-        checks.expect("host_reachable", False, "an answer from %s" % one["address"], one["error"], name,
-                      "%s does not reach %s at %s: %s" % (host, name, one["address"], one["error"]))
+    lost = {name: target for name, target in sorted(reach.items()) if not target["reached"]}
+    for name, target in lost.items():
+        checks.expect("host_reachable", False, "an answer from %s" % target["address"], target["error"], name,
+                      "%s does not reach %s at %s: %s" % (host, name, target["address"], target["error"]))
     if not lost:
-        checks.expect("host_reachable", True, "an answer from every host that it meets", "%d answered" % len(reach))
+        checks.expect("host_reachable", True, "an answer from every paired host", "%d answered" % len(reach))
 
 
 # --- Ping mesh -------------------------------------------------------------------------------------------------------
 
-def _survey_mesh(matrices, bad, switches, evidence):
-    """Return ``{host: {"pairs", "broken", "guilty", "victim_of", "unexplained"}}`` for one kind of bad ping."""
-    found = {host: {"pairs": 0, "broken": 0} for host in matrices}
-    for host, _npu, other, _other_npu, loss in ping_mesh.pairs_of(matrices):
+def _survey_mesh(matrices: ping_mesh.Matrices, bad: Callable[[float], bool], switches: Mapping[ping_mesh.End, str],
+                 evidence: Collection[ping_mesh.End]) -> dict[str, HostMesh]:
+    """Return ``{host: pairs}`` for one kind of bad pings."""
+    pairs: Counter[str] = Counter(dict.fromkeys(matrices, 0))
+    broken: Counter[str] = Counter()
+    for (host, _npu, other, _other_npu), loss in ping_mesh.tested_pairs(matrices):
         for end in (host, other) if host != other else (host,):
-            one = found.setdefault(end, {"pairs": 0, "broken": 0})
-            one["pairs"] += 1
-            one["broken"] += bool(bad(loss))
+            pairs[end] += 1
+            broken[end] += bad(loss)
     suspects, unexplained = [], 0
-    if any(one["broken"] for one in found.values()):
+    if any(broken.values()):
         verdict = ping_mesh.verdict(matrices, bad, switches, evidence)
         suspects, unexplained = verdict["suspects"], verdict["unexplained"]
-    for host, one in found.items():
-        one["unexplained"] = unexplained
-        one["victim_of"] = [suspect["name"] for suspect in suspects] if one["broken"] else []
-        one["guilty"] = [
-            dict(suspect, members=None, npus=sorted({npu for name, npu in suspect["members"] if name == host}))
-            for suspect in suspects if one["broken"] and any(name == host for name, _npu in suspect["members"])]
-    return found
+    return {host: {
+        "pairs": pairs[host], "broken": broken[host], "unexplained": unexplained,
+        "suspects": [suspect["name"] for suspect in suspects] if broken[host] else [],
+        "own_suspects": _own_suspects(host, suspects) if broken[host] else [],
+    } for host in pairs}
 
 
-def _judge_mesh(checks, unjudged, host, observed, cluster, inputs):
-    own = observed.get("ping")
+def _own_suspects(host: str, suspects: Iterable[ping_mesh.Suspect]) -> list[OwnSuspect]:
+    """Return the suspects with NPUs of the host, without their members, which may be many."""
+    found = [(suspect, sorted({npu for name, npu in suspect["members"] if name == host})) for suspect in suspects]
+    return [{**suspect, "members": [], "npus": npus} for suspect, npus in found if npus]
+
+
+def _judge_mesh(checks: Checks, not_judged: Checks, host: str, observed: HcclObservation, cluster: Cluster,
+                inputs: Mapping[str, Any]) -> None:
+    ping = observed.get("ping")
     if not inputs["hccl_ping_enabled"]:
         for check in ("ping_mesh", "ping_loss", "ping_coverage"):
-            unjudged.not_run(check, "hccl_ping_enabled is false.")
+            not_judged.not_run(check, "hccl_ping_enabled is false.")
         return
-    if not own:
-        why = observed.get("ping_error") or "The ping mesh was not run."
-        checks.expect("ping_mesh", False, "a ping mesh", "none", message=why)
-        checks.not_run("ping_loss", why)
-        checks.not_run("ping_coverage", why)
+    if not ping:
+        reason = observed.get("ping_error") or "The pings were not sent."
+        checks.expect("ping_mesh", False, "a ping mesh", "none", message=reason)
+        checks.not_run("ping_loss", reason)
+        checks.not_run("ping_coverage", reason)
         return
-    for check, words in (("ping_mesh", "an answer"), ("ping_loss", "no loss")):
-        _judge_pairs(checks, check, host, words, cluster["mesh"][check])
-    cost = cluster["mesh_size"]
-    checks.expect("ping_coverage", own["not_sent"] == 0, "every planned ping", "%d not sent" % own["not_sent"],
-                  message="%d pings in %d rounds cover %.3g %% of all pairs of NPUs%s" % (
-                      cost["pings"], cost["rounds"], 100 * cost["coverage"],
-                      "; of this node %d were not sent in time and %d given up after others were lost" % (
-                          own["not_sent"], own["given_up"]) if own["not_sent"] or own["given_up"] else ""))
+    for check, expected in (("ping_mesh", "an answer"), ("ping_loss", "no loss")):
+        _judge_pairs(checks, check, host, expected, cluster["mesh"][check])
+    size = cluster["mesh_size"]
+    message = "%d pings in %d rounds cover %.3g %% of all pairs of NPUs" % (
+        size["pings"], size["rounds"], 100 * size["coverage"])
+    if ping["not_sent"] or ping["given_up"]:
+        message += "; this node did not send %d in time and skipped %d after consecutive losses" % (
+            ping["not_sent"], ping["given_up"])
+    checks.expect("ping_coverage", ping["not_sent"] == 0, "every planned ping", "%d not sent" % ping["not_sent"],
+                  message=message)
 
 
-def _judge_pairs(checks, check, host, words, found):
-    """The suspects' hosts fail; a host whose pings only fell victim to another is told so, and passes."""
-    if not found["pairs"]:
-        checks.expect(check, None, words, "nothing", message="No NPU of %s could be paired with another one." % host)
+def _judge_pairs(checks: Checks, check: str, host: str, expected: str, mesh: HostMesh) -> None:
+    """Fail the hosts of the suspects. Other hosts with bad pairs pass, with a message."""
+    if not mesh["pairs"]:
+        checks.expect(check, None, expected, "nothing", message="No NPU of %s could be paired." % host)
         return
-    actual = "%d of %d pairs bad" % (found["broken"], found["pairs"])
-    if not found["broken"]:
-        checks.expect(check, True, words, actual)
+    actual = "%d of %d pairs bad" % (mesh["broken"], mesh["pairs"])
+    if not mesh["broken"]:
+        checks.expect(check, True, expected, actual)
         return
-    for one in found["guilty"]:
-        checks.expect(check, False, words, "%d of %d pairs bad" % (one["bad"], one["tested"]),
-                      "npu %d" % one["npus"][0] if len(one["npus"]) == 1 else None, _accuse(one))
-    if found["unexplained"]:
-        checks.expect(check, False, words, actual,
-                      message="%d pairs of the mesh are bad without a pattern" % found["unexplained"])
-    elif not found["guilty"]:
-        checks.expect(check, True, words, actual, message="Only because of " + "; ".join(found["victim_of"]))
+    for suspect in mesh["own_suspects"]:
+        npus = suspect["npus"]
+        checks.expect(check, False, expected, "%d of %d pairs bad" % (suspect["bad"], suspect["tested"]),
+                      "npu %d" % npus[0] if len(npus) == 1 else None, _describe(suspect))
+    if mesh["unexplained"]:
+        checks.expect(check, False, expected, actual,
+                      message="%d pairs of the mesh are bad without a pattern" % mesh["unexplained"])
+    elif not mesh["own_suspects"]:
+        checks.expect(check, True, expected, actual, message="Only because of " + "; ".join(mesh["suspects"]))
 
 
-def _accuse(suspect):
-    also = "; it may as well be " + " or ".join(suspect["also"]) if suspect["also"] else ""
+def _describe(suspect: ping_mesh.Suspect) -> str:
+    also = "; it may also be " + " or ".join(suspect["also"]) if suspect["also"] else ""
     one_way = ", %s" % suspect["direction"] if suspect["direction"] != ping_mesh.BOTH else ""
     return "the suspect is %s%s: %d of %d pairs are bad%s" % (
         suspect["name"], one_way, suspect["bad"], suspect["tested"], also)
@@ -353,70 +437,69 @@ def _accuse(suspect):
 
 # --- Collective ------------------------------------------------------------------------------------------------------
 
-def _survey_collective(peers):
-    """Return ``{"result", "run", "blamed"}`` of the run over all nodes, or None."""
-    result, run = collective.overall(peers)
-    if result is None:
+def _survey_collective(peers: Peers) -> ClusterRun | None:
+    found = collective.overall(peers)
+    if found is None:
         return None
-    return {"result": result, "run": dict(run, hosts=None), "blamed": collective.suspects(collective.runs_of(peers))}
+    result, run = found
+    return {"result": result, "failed": run["failed"], "reason": run["reason"], "bandwidth": run["bandwidth"],
+            "suspects": collective.suspects(collective.group_runs(peers))}
 
 
-def _judge_collective(checks, unjudged, host, observed, cluster, inputs):
-    own = observed.get("collective") or {}
-    if cluster["collective"] is None:
-        why = own.get("obstacle") or "The all-reduce was not run."
+def _judge_collective(checks: Checks, not_judged: Checks, host: str, observed: HcclObservation, cluster: Cluster,
+                      inputs: Mapping[str, Any]) -> None:
+    own, run = observed.get("collective", {}), cluster["collective"]
+    if run is None:
+        reason = own.get("obstacle") or "The all-reduce was not run."
         required = inputs["hccl_collective_policy"] == "always"
         for check in ("collective_result", "collective_bandwidth"):
-            (checks if required else unjudged).not_run(check, why)
+            (checks if required else not_judged).not_run(check, reason)
         return
-    result, run = cluster["collective"]["result"], cluster["collective"]["run"]
+    result, speed = run["result"], run["bandwidth"]
     states = {row["check"] for row in result["rows"]}
-    right = False if run["failed"] else True if states == {"success"} else None
-    blamed = cluster["collective"]["blamed"] if right is False else []
-    # A run that failed for another node's sake proves nothing for this one: not run, never passed.
-    checks.expect("collective_result", right if _concerned(host, blamed) else None, "the right sum on every rank",
-                  ", ".join(sorted(states)) or "no result",
-                  message=_collective_text(run["reason"] or _program(result), blamed, right))
-    speed = run["bandwidth"]
-    floor, source = collective.threshold(result, cluster["nodes"], inputs["hccl_collective_bus_bandwidth_minimum_gbs"],
-                                         own.get("baseline"), inputs["hccl_collective_baseline_tolerance"])
-    if right is not True or speed is None:
-        checks.not_run("collective_bandwidth", "There is no verified result to hold against a bandwidth.")
-    elif floor is None:
-        unjudged.not_run("collective_bandwidth", "Reported, not judged: %s; neither a minimum nor a baseline is set."
-                         % _speeds(result))
-    else:
-        slow = speed < floor
-        blamed = cluster["collective"]["blamed"] if slow else []
-        checks.expect("collective_bandwidth", not slow if _concerned(host, blamed) else None,
-                      "%.3g GB/s on the bus (%s)" % (floor, source), "%.3g GB/s" % speed,
-                      message=_collective_text(_speeds(result), blamed, not slow))
+    correct = False if run["failed"] else True if states == {"success"} else None
+    suspects = run["suspects"] if correct is False else []
+    # A run that failed because of another node verifies nothing for this one: not run, never passed.
+    checks.expect("collective_result", correct if _is_concerned(host, suspects) else None,
+                  "the correct sum on every rank", ", ".join(sorted(states)) or "no result",
+                  message="not every size was verified" if correct is None else
+                  _with_suspects(run["reason"] or _program(result), suspects))
+    if not correct or speed is None:
+        checks.not_run("collective_bandwidth", "There is no verified result.")
+        return
+    minimum = collective.required_bandwidth(result, cluster["nodes"], inputs, own.get("baseline"))
+    if minimum is None:
+        not_judged.not_run("collective_bandwidth", "Reported, not judged: %s; there is no minimum and no baseline."
+                           % _bandwidths(result))
+        return
+    slow = speed < minimum[0]
+    suspects = run["suspects"] if slow else []
+    checks.expect("collective_bandwidth", not slow if _is_concerned(host, suspects) else None,
+                  "%.3g GB/s on the bus (%s)" % minimum, "%.3g GB/s" % speed,
+                  message=_with_suspects(_bandwidths(result), suspects))
 
 
-def _program(result):
-    """Return what did the all-reduce, and why it was not hccl_test where that might have been."""
+def _program(result: Result) -> str:
+    """Return the program of the all-reduce, and why it was not hccl_test if it could have been."""
     name = "hccl_test" if result["tool"] == collective.HCCL_TEST else "torch.distributed (%s)" % result["backend"]
     return "by %s over %s ranks%s" % (
         name, result["ranks"], "; hccl_test was not used: %s" % result["choice"] if result["choice"] else "")
 
 
-def _concerned(host, blamed):
-    """Whether this host has to answer for a failed run: it is named, or nobody is."""
-    return not blamed or any(host in one["hosts"] for one in blamed)
+def _is_concerned(host: str, suspects: Sequence[collective.SuspectNodes]) -> bool:
+    """Return whether a failed run is a failure of this host: it is a suspect, or there are none."""
+    return not suspects or any(host in suspect["hosts"] for suspect in suspects)
 
 
-def _speeds(result):
-    rows = [row for row in result["rows"] if row["check"] == "success"]
-    row = max(rows, key=lambda row: row["size_bytes"])
+def _bandwidths(result: Result) -> str:
+    row = max((row for row in result["rows"] if row["check"] == "success"), key=lambda row: row["size_bytes"])
     bus = "%.3g" % row["bus_bandwidth_gbs"] if row["bus_bandwidth_gbs"] is not None else "unknown"
     return "%d bytes at %.3g GB/s algorithm and %s GB/s bus bandwidth" % (
         row["size_bytes"], row["alg_bandwidth_gbs"], bus)
 
 
-def _collective_text(what, blamed, well):
-    if well is None:
-        return "not every size was verified"
-    if not blamed:
-        return what
-    return "%s; the suspect is %s" % (what, "; ".join(
-        "%s (%s)" % (" <-> ".join(one["hosts"]), one["why"]) for one in blamed))
+def _with_suspects(text: str, suspects: Sequence[collective.SuspectNodes]) -> str:
+    if not suspects:
+        return text
+    return "%s; the suspect is %s" % (text, "; ".join(
+        "%s (%s)" % (" <-> ".join(suspect["hosts"]), suspect["reason"]) for suspect in suspects))

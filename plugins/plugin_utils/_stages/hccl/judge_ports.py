@@ -1,27 +1,37 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the checks of a single NPU's network port find. PRIVATE to the judge of the stage hccl."""
+"""The checks of the network ports of NPUs. PRIVATE to the judge of the stage hccl."""
+
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import switch_ports
 
-# Checks of a value that all NPUs of the cluster have to have in common.
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnAnswer, HccnConf
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import HcclObservation, Peers
+
+#: The answers of one NPU, ``{query: answer}``.
+Answers = Mapping[str, "HccnAnswer"]
+
+# Checks of values that have to be the same on all NPUs of the cluster.
 ALIKE = ("speed", "duplex", "mtu", "fec", "tls")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSUPPORTED = ("not supported", "unsupported", "not support")
-# A tool error that is itself the finding of a check, not a tool that fails.
+# Errors of the tool that are the finding of a check, by query.
 _FINDINGS = {"ip": "no ip was preset", "gateway": "no gateway was preset", "optical": "ptical module is not present"}
 
 
 class Outcome(NamedTuple):
-    """What one check found for one NPU; ``ok`` None when it could not be told."""
+    """The outcome of a check for one NPU; ``ok`` is None if it could not be determined."""
 
     npu: int
     ok: bool | None
@@ -31,28 +41,28 @@ class Outcome(NamedTuple):
     unsupported: bool = False
 
 
-def judge_ports(observed, votes, inputs):
-    """Yield (check id, [Outcome]) for every check of single NPUs of one host.
+def judge_ports(observed: HcclObservation, votes: Mapping[str, Mapping[str, int]], inputs: Mapping[str, Any]
+                ) -> Iterator[tuple[str, list[Outcome]]]:
+    """Yield (check id, outcomes) for every check of single NPUs of a host.
 
-    :param votes: `count_votes` over all hosts.
+    :param votes: the result of `count_votes` for all hosts.
     :param inputs: the inputs of the role.
     """
     npus = {int(npu): answers for npu, answers in observed["npus"].items()}
-    conf = observed["conf"]
 
-    def each(function, *arguments):
+    def each(function: Callable[..., Outcome], *arguments: Any) -> list[Outcome]:
         return [function(npu, npus[npu], *arguments) for npu in sorted(npus)]
 
     yield "tool_answers", each(_tool)
     yield "conf", [_conf(npu, observed) for npu in sorted(npus)]
-    yield "link", each(_equals, "link", "status", "UP")
+    yield "link", each(_status, "link", "UP")
     yield "net_health", each(_net_health)
     for check, query in (("address", "ip"), ("netmask", "ip"), ("gateway", "gateway")):
-        yield check, each(_as_configured, check, query, conf)
+        yield check, each(_as_configured, check, query, observed["conf"])
     yield "netdetect", each(_netdetect)
-    yield "lldp_neighbour", each(_lldp)
+    yield "lldp_neighbour", each(_lldp, switch_ports(observed))
     for check in ALIKE:
-        yield check, each(_as_most, check, Counter(votes[check]))
+        yield check, each(_as_majority, check, votes[check])
     limits = inputs["hccl_optical_limits"]
     yield "optics_present", each(_optics_present)
     yield "optics_power", each(_optics, _power_faults, limits)
@@ -61,9 +71,9 @@ def judge_ports(observed, votes, inputs):
     yield "link_flaps", each(_flaps, inputs["hccl_link_flap_limit"])
 
 
-def count_votes(peers):
-    """Return ``{check: {value: number of NPUs}}`` of what has to be alike on all NPUs of ``{host: observed}``."""
-    votes = {check: Counter() for check in ALIKE}
+def count_votes(peers: Peers) -> dict[str, Counter[str]]:
+    """Return ``{check: {value: number of NPUs}}`` for the checks in ALIKE."""
+    votes: dict[str, Counter[str]] = {check: Counter() for check in ALIKE}
     for observed in peers.values():
         for answers in observed["npus"].values():
             for check, counts in votes.items():
@@ -73,33 +83,11 @@ def count_votes(peers):
     return votes
 
 
-def neighbours(observed):
-    """Return ``{npu: (switch, port)}`` of the NPUs that see one over LLDP; the switch by name, else by chassis."""
-    found = {}
-    for npu, answers in observed.get("npus", {}).items():
-        answer = answers.get("lldp", {})
-        tlvs = answer.get("tlvs", {})
-        switch = tlvs.get("System Name TLV") or tlvs.get("Chassis ID TLV")
-        port = answer.get("ifname") or tlvs.get("Port ID TLV")
-        if switch and port:
-            found[int(npu)] = (switch, port)
-    return found
-
-
-def unhealthy(observed):
-    """Return the NPUs of a host that have no link, fail to reach what they watch, or have another address than set."""
-    conf = (observed.get("conf") or {}).get("devices", {})
-    return [int(npu) for npu, answers in observed.get("npus", {}).items()
-            if answers.get("link", {}).get("status") != "UP"
-            or answers.get("net_health", {}).get("status") != "Success"
-            or answers.get("ip", {}).get("address") != conf.get(npu, {}).get("address")]
-
-
-def _unanswered(npu, answers, query, expected):
-    """Return an Outcome for a query that was not asked or not answered, or None when there is an answer."""
+def _no_answer(npu: int, answers: Answers, query: str, expected: str | None) -> Outcome | None:
+    """Return the outcome for a query without an answer; None if there is one."""
     answer = answers.get(query)
     if answer is None:
-        return Outcome(npu, None, expected, None, "-%s was not asked" % query)
+        return Outcome(npu, None, expected, None, "-%s was not queried" % query)
     error = answer.get("error")
     if not error:
         return None
@@ -107,7 +95,7 @@ def _unanswered(npu, answers, query, expected):
     return Outcome(npu, None, expected, None, message, any(words in error["message"] for words in _UNSUPPORTED))
 
 
-def _tool(npu, answers):
+def _tool(npu: int, answers: Answers) -> Outcome:
     for query, answer in sorted(answers.items()):
         error = answer.get("error")
         if not error or (query == "lldp" and error["kind"] == "empty"):
@@ -115,87 +103,93 @@ def _tool(npu, answers):
         if _FINDINGS.get(query, "\0") in error["message"] or any(words in error["message"] for words in _UNSUPPORTED):
             continue
         if error["kind"] != "skipped":
-            return Outcome(npu, False, "an answer to every query", "%s at -%s" % (error["kind"], query),
+            return Outcome(npu, False, "an answer to every query", "%s for -%s" % (error["kind"], query),
                            "hccn_tool -%s: %s" % (query, error["message"]))
     return Outcome(npu, True, "an answer to every query", "answered")
 
 
-def _conf(npu, observed):
-    conf, expected = observed["conf"], "entries, each once"
+def _conf(npu: int, observed: HcclObservation) -> Outcome:
+    conf, expected = observed["conf"], "readable, without duplicate keys"
     if conf is None:
         return Outcome(npu, False, expected, "unreadable", "hccn.conf cannot be read: %s" % observed["conf_error"])
-    twice = [key for key in conf["duplicates"] if key.endswith("_%d" % npu)]
-    return Outcome(npu, not twice, expected, "%s twice" % ", ".join(twice) if twice else "readable")
+    duplicates = [key for key in conf["duplicates"] if key.endswith("_%d" % npu)]
+    return Outcome(npu, not duplicates, expected, "%s twice" % ", ".join(duplicates) if duplicates else "readable")
 
 
-def _equals(npu, answers, query, key, expected):
-    return _unanswered(npu, answers, query, expected) or Outcome(
-        npu, answers[query][key] == expected, expected, answers[query][key])
-
-
-def _net_health(npu, answers):
-    outcome = _equals(npu, answers, "net_health", "status", "Success")
-    watched = answers.get("netdetect", {}).get("address")
-    if outcome.ok is False:
-        return outcome._replace(message="net_health of npu %d is '%s', watching %s" % (
-            npu, outcome.actual, watched or "no address"))
-    return outcome
-
-
-def _as_configured(npu, answers, check, query, conf):
-    """Compare a device's address, netmask or gateway with its entry in /etc/hccn.conf."""
-    key = {"netmask": "netmask"}.get(check, "address")
-    entry = "%s_%d" % (check, npu)
-    wanted = (conf or {"devices": {}})["devices"].get(str(npu), {}).get(check)
-    unset = answers.get(query, {}).get("error") and _FINDINGS[query] in answers[query]["error"]["message"]
-    missing = None if unset else _unanswered(npu, answers, query, wanted)
+def _status(npu: int, answers: Answers, query: str, expected: str) -> Outcome:
+    missing = _no_answer(npu, answers, query, expected)
     if missing:
         return missing
-    actual = None if unset else answers[query].get(key)
+    status = answers[query]["status"]
+    return Outcome(npu, status == expected, expected, status)
+
+
+def _net_health(npu: int, answers: Answers) -> Outcome:
+    outcome = _status(npu, answers, "net_health", "Success")
+    if outcome.ok is not False:
+        return outcome
+    address = answers.get("netdetect", {}).get("address")
+    return outcome._replace(message="net_health of npu %d is '%s', netdetect address: %s" % (
+        npu, outcome.actual, address or "none"))
+
+
+def _as_configured(npu: int, answers: Answers, check: str, query: str, conf: HccnConf | None) -> Outcome:
+    """Compare the address, netmask or gateway of a device with its entry in /etc/hccn.conf."""
+    entry = "%s_%d" % (check, npu)
+    wanted = conf["devices"].get(str(npu), {}).get(check) if conf else None
+    answer = answers.get(query, {})
+    unset = _FINDINGS[query] in answer.get("error", {}).get("message", "")
+    missing = None if unset else _no_answer(npu, answers, query, wanted)
+    if missing:
+        return missing
+    actual = answer.get("netmask") if check == "netmask" else answer.get("address")
     if conf is None or entry in conf["duplicates"]:
-        return Outcome(npu, None, None, actual, "There is no one %s in /etc/hccn.conf to compare with." % entry)
+        return Outcome(npu, None, None, actual, "There is no unique %s in /etc/hccn.conf to compare with." % entry)
     if check == "gateway" and actual is None and wanted is None:
-        return Outcome(npu, None, None, None, "Neither the device nor /etc/hccn.conf has a gateway: other subnets are "
-                       "out of reach.", unsupported=True)
+        return Outcome(npu, None, None, None, "Neither the device nor /etc/hccn.conf has a gateway: the NPU reaches "
+                       "only its own subnet.", unsupported=True)
     written = "%s=%s" % (entry, wanted) if wanted else "nothing (no %s)" % entry
     message = "npu %d has the %s %s, /etc/hccn.conf says %s" % (npu, check, actual or "none", written)
     same = actual is not None and actual == wanted
     return Outcome(npu, same, wanted, actual or "none", None if same else message)
 
 
-def _netdetect(npu, answers):
+def _netdetect(npu: int, answers: Answers) -> Outcome:
     expected = "an address that answers"
-    missing = _unanswered(npu, answers, "netdetect", expected)
+    missing = _no_answer(npu, answers, "netdetect", expected)
     if missing:
         return missing
     address = answers["netdetect"]["address"]
     if address in (None, "0.0.0.0"):
-        return Outcome(npu, False, expected, "none", "npu %d watches no address (netdetect is not set)" % npu)
+        return Outcome(npu, False, expected, "none", "npu %d has no netdetect address" % npu)
     health = answers.get("net_health", {}).get("status")
     if health != "Success":
-        return Outcome(npu, None, expected, address, "Whether %s answers is told by net_health: %s" % (address, health))
+        return Outcome(npu, None, expected, address,
+                       "It is unknown whether %s answers, because net_health is: %s" % (address, health))
     return Outcome(npu, True, expected, address)
 
 
-def _lldp(npu, answers):
+def _lldp(npu: int, answers: Answers, ports: Mapping[int, tuple[str, str]]) -> Outcome:
     expected = "a switch and its port"
     answer = answers.get("lldp", {})
     if answer.get("error", {}).get("kind") == "empty":
         return Outcome(npu, False, expected, "none")
-    missing = _unanswered(npu, answers, "lldp", expected)
+    missing = _no_answer(npu, answers, "lldp", expected)
     if missing:
         return missing
-    seen = neighbours({"npus": {npu: answers}}).get(npu)
+    if npu in ports:
+        return Outcome(npu, True, expected, "%s %s" % ports[npu])
     port = answer.get("ifname")
-    return Outcome(npu, bool(seen or port), expected, "%s %s" % seen if seen else port or "no port")
+    return Outcome(npu, bool(port), expected, port or "no port")
 
 
-def _value(check, answers):
-    """Return (value that has to be alike, query that gives it), value None when it is not known."""
+def _value(check: str, answers: Answers) -> tuple[str | None, str]:
+    """Return the value of a check in ALIKE, None if it is unknown, and the query that returns it."""
     query = {"speed": "status", "duplex": "status"}.get(check, check)
     answer = answers.get(query, {})
     if check == "tls":
-        return {True: "on", False: "off"}.get(answer.get("enabled")), query
+        enabled = answer.get("enabled")
+        return None if enabled is None else "on" if enabled else "off", query
     if check == "fec":
         return answer.get("mode"), query
     fields = {key.lower(): value for key, value in answer.get("fields", {}).items()}
@@ -203,66 +197,77 @@ def _value(check, answers):
     return None if value and value.startswith("Unknown") else value, query
 
 
-def _as_most(npu, answers, check, votes):
+def _as_majority(npu: int, answers: Answers, check: str, votes: Mapping[str, int]) -> Outcome:
     value, query = _value(check, answers)
     most = majority(votes)
-    expected = most or "one value on all NPUs"
+    expected = most or "the same value on all NPUs"
     if value is None:
-        why = "npu %d does not tell its %s; is its link up?" % (npu, check)
-        return _unanswered(npu, answers, query, expected) or Outcome(npu, None, expected, None, why)
+        return _no_answer(npu, answers, query, expected) or Outcome(
+            npu, None, expected, None, "npu %d does not report its %s. Is its link up?" % (npu, check))
     if value == most:
         return Outcome(npu, True, expected, value)
-    counts = ", ".join("%s on %d NPUs" % pair for pair in votes.most_common())
+    counts = ", ".join("%s on %d NPUs" % pair for pair in Counter(votes).most_common())
     return Outcome(npu, False, expected, value, "%s of npu %d is %s; in the cluster: %s" % (check, npu, value, counts))
 
 
 # --- Optics ----------------------------------------------------------------------------------------------------------
 
-def _optics_present(npu, answers):
+#: The answer to -optical with the values of the module, such as ``{"present": True, "Tx Power0": 1.2}``.
+Values = Mapping[str, Any]
+Limits = Mapping[str, Any]
+
+
+def _optics_present(npu: int, answers: Answers) -> Outcome:
     expected = "present"
     copper = answers.get("status", {}).get("fields", {}).get("Port") == "Direct Attach Copper"
-    error = answers.get("optical", {}).get("error")
     if copper:
         return Outcome(npu, None, expected, "copper cable", "A copper cable has no optical module.", unsupported=True)
-    if error and _FINDINGS["optical"] in error["message"]:
+    if _is_absent(answers):
         return Outcome(npu, False, expected, "not present")
-    missing = _unanswered(npu, answers, "optical", expected)
+    missing = _no_answer(npu, answers, "optical", expected)
     if missing:
         return missing
     present = answers["optical"]["present"]
-    return Outcome(npu, present, expected, {True: "present", False: "not present"}.get(present))
+    return Outcome(npu, present, expected, None if present is None else "present" if present else "not present")
 
 
-def _optics(npu, answers, faults, limits):
-    """Judge the values of a module that is there by ``faults(values, limits)``: sentences, or None without values."""
+def _is_absent(answers: Answers) -> bool:
+    return _FINDINGS["optical"] in answers.get("optical", {}).get("error", {}).get("message", "")
+
+
+def _optics(npu: int, answers: Answers, faults: Callable[[Values, Limits], list[str] | None], limits: Limits
+            ) -> Outcome:
+    """Judge the values of a module.
+
+    :param faults: returns a description of each value beyond its limit; None if the module does not report the values.
+    """
     answer = answers.get("optical", {})
     if not answer.get("present"):
-        absent = _FINDINGS["optical"] in answer.get("error", {}).get("message", "")
-        missing = None if absent else _unanswered(npu, answers, "optical", None)
+        missing = None if _is_absent(answers) else _no_answer(npu, answers, "optical", None)
         return missing or Outcome(npu, None, None, None, "No optical module is present.", unsupported=True)
-    found = faults(answer, limits)
+    found = faults(cast(Values, answer), limits)
     if found is None:
-        return Outcome(npu, None, None, None, "The module does not tell.", unsupported=True)
+        return Outcome(npu, None, None, None, "The module does not report these values.", unsupported=True)
     return Outcome(npu, not found, "within the limits", ", ".join(found) or "within the limits",
                    "npu %d: %s" % (npu, ", ".join(found)) if found else None)
 
 
-def _lanes(values, name):
-    """Return ``{printed key: number}`` of the lanes of one value that the module tells."""
+def _lanes(values: Values, name: str) -> dict[str, float]:
+    """Return ``{printed key: number}`` of the lanes for which the module reports the value ``name``."""
     return {key: value for key, value in values.items()
             if re.match(name + r"(?: Lane)?[0-9]*$", key) and isinstance(value, (int, float))}
 
 
-def _beyond(lanes, low, high, unit):
+def _beyond(lanes: Mapping[str, float], low: float, high: float, unit: str) -> list[str]:
     return ["%s %g %s (%g to %g)" % (key, value, unit, low, high)
             for key, value in sorted(lanes.items()) if not low <= value <= high]
 
 
-def _below(lanes, low, unit):
+def _below(lanes: Mapping[str, float], low: float, unit: str) -> list[str]:
     return ["%s %g %s (at least %g)" % (key, value, unit, low) for key, value in sorted(lanes.items()) if value < low]
 
 
-def _power_faults(values, limits):
+def _power_faults(values: Values, limits: Limits) -> list[str] | None:
     groups = [(_lanes(values, name), limits[limit], unit) for name, limit, unit in (
         ("Tx Power", "tx_power_mw", "mW"), ("Rx Power", "rx_power_mw", "mW"), ("Tx Bias", "tx_bias_ma", "mA"))]
     if not any(lanes for lanes, _limit, _unit in groups):
@@ -270,17 +275,16 @@ def _power_faults(values, limits):
     return [fault for lanes, (low, high), unit in groups for fault in _beyond(lanes, low, high, unit)]
 
 
-def _snr_faults(values, limits):
-    lanes = dict(_lanes(values, "Media SNR"), **_lanes(values, "Host SNR"))
+def _snr_faults(values: Values, limits: Limits) -> list[str] | None:
+    lanes = _snr(values)
     return _below(lanes, limits["snr_db"], "dB") if lanes else None
 
 
-def _margin_faults(values, limits):
-    received = _lanes(values, "Rx Power")
-    signal = dict(_lanes(values, "Media SNR"), **_lanes(values, "Host SNR"))
-    if not received and not signal:
+def _margin_faults(values: Values, limits: Limits) -> list[str] | None:
+    received, snr = _lanes(values, "Rx Power"), _snr(values)
+    if not received and not snr:
         return None
-    faults = _below(received, limits["rx_power_warn_mw"], "mW") + _below(signal, limits["snr_warn_db"], "dB")
+    faults = _below(received, limits["rx_power_warn_mw"], "mW") + _below(snr, limits["snr_warn_db"], "dB")
     lit = [value for value in received.values() if value > 0]
     if len(lit) > 1:
         spread = 10 * math.log10(max(lit) / min(lit))
@@ -289,10 +293,14 @@ def _margin_faults(values, limits):
     return faults
 
 
+def _snr(values: Values) -> dict[str, float]:
+    return {**_lanes(values, "Media SNR"), **_lanes(values, "Host SNR")}
+
+
 # --- Link history ----------------------------------------------------------------------------------------------------
 
-def _moment(text):
-    """Return the datetime of asctime's ``Sun Nov  2 01:02:03 2026``, or None. (strptime would follow the locale.)"""
+def _moment(text: str | None) -> datetime | None:
+    """Parse a time in the format of asctime, ``Sun Nov  2 01:02:03 2026``. (strptime would depend on the locale.)"""
     match = re.match(r"\w{3} (\w{3}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})$", text or "", re.ASCII)
     if not match or match.group(1) not in _MONTHS:
         return None
@@ -303,15 +311,15 @@ def _moment(text):
         return None
 
 
-def _flaps(npu, answers, limit):
+def _flaps(npu: int, answers: Answers, limit: int) -> Outcome:
     expected = "at most %d in 24 hours" % limit
-    missing = _unanswered(npu, answers, "link_stat", expected)
+    missing = _no_answer(npu, answers, "link_stat", expected)
     if missing:
         return missing
     now = _moment(answers["link_stat"]["current_time"])
     downs = [_moment(event["time"]) for event in answers["link_stat"]["events"] if event["status"].endswith("DOWN")]
     if now is None or None in downs:
-        return Outcome(npu, None, expected, None, "A time of -link_stat cannot be read.")
-    recent = sum(1 for moment in downs if timedelta(0) <= now - moment <= timedelta(days=1))
+        return Outcome(npu, None, expected, None, "A time in the answer to -link_stat cannot be read.")
+    recent = sum(1 for moment in downs if moment and timedelta(0) <= now - moment <= timedelta(days=1))
     return Outcome(npu, recent <= limit, expected, "%d" % recent,
                    "the link of npu %d went down %d times in 24 hours" % (npu, recent) if recent > limit else None)

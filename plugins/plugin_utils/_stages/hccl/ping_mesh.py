@@ -1,41 +1,96 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ping mesh of the NPU network plane: who pings whom when, and who is to blame. PRIVATE to the collection.
+"""The ping mesh of the NPU network: its schedule, and the search for the cause of failed pings.
 
-The schedule is a round-robin tournament of the nodes (circle method), so every node can work out its own part from
-the list of nodes and needs no coordinator. While two nodes meet, NPU i of each pings NPU (i + shift) of the other,
-once for each shift: in every round each NPU sends to one NPU and receives from one NPU.
+The schedule is a round-robin tournament of the nodes (circle method), so every node can compute its part from the list
+of nodes, without a coordinator. While two nodes meet, NPU i of each pings NPU (i + shift) of the other, once for each
+shift: in every round each NPU sends to one NPU and receives from one NPU.
+
+PRIVATE to the stage hccl.
 """
+
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.ping_loss import failed
 
+#: An NPU: (host, number).
+End = tuple[str, int]
+#: Sending host and NPU, receiving host and NPU.
+Pair = tuple[str, int, str, int]
+#: ``{sending host: {sending NPU: {receiving host: [loss of NPU 0, of NPU 1, ...]}}}``; the loss in percent,
+#: ``ping_loss.ERROR``, or None if the pair was not tested. NPU numbers as str.
+Matrices = Mapping[str, Mapping[str, Mapping[str, Sequence[float | None]]]]
+#: A possible cause of failed pings: (kind, what it is, direction). The kinds are those of `_KINDS`.
+Cause = tuple[str, Any, str]
+
 BOTH, FROM, TO = "both directions", "from it only", "to it only"
-# An explanation may be wrong for this share of the pairs that it speaks of, and for one in any case.
+# Share of the pairs of a cause that may work although it is the cause; one pair may in any case.
 EXCEPTIONS = 0.1
 MAX_SUSPECTS = 8
 
 
+class MeshSize(TypedDict):
+    """The size of a mesh."""
+
+    #: Rounds of pings, one after another.
+    rounds: int
+    #: All pings, each of three packets.
+    pings: int
+    #: Ordered pairs of NPUs.
+    pairs: int
+    #: Fraction of the pairs that is tested.
+    coverage: float
+
+
+class Suspect(TypedDict):
+    """The most likely cause of some bad pings."""
+
+    kind: str
+    name: str
+    #: BOTH, FROM or TO.
+    direction: str
+    #: Bad and tested pairs that it affects.
+    bad: int
+    tested: int
+    #: Names of other possible causes of the same bad pings.
+    also: list[str]
+    #: The NPUs that it consists of.
+    members: list[End]
+
+
+class Verdict(TypedDict):
+    """The causes of the bad pings of a mesh."""
+
+    #: Tested and bad pairs.
+    tested: int
+    bad: int
+    suspects: list[Suspect]
+    #: Bad pairs without a suspect.
+    unexplained: int
+
+
 # --- Schedule --------------------------------------------------------------------------------------------------------
 
-def tournament_rounds(nodes):
-    """Return how many rounds it takes until each of ``nodes`` nodes has met every other one."""
+def tournament_rounds(nodes: int) -> int:
+    """Return the number of rounds after which each of ``nodes`` nodes has met every other one."""
     return nodes - 1 + nodes % 2 if nodes > 1 else 0
 
 
-def opponent(index, tournament_round, nodes):
-    """Return the index of the node that node ``index`` meets in a round, or None for the one that sits out.
+def opponent(index: int, tournament_round: int, nodes: int) -> int | None:
+    """Return the index of the node that node ``index`` meets in a round; None if it pauses.
 
-    Both numbers count from 0. One seat stays fixed and the others turn by one place a round; with an odd number of
+    Both numbers count from 0. One seat is fixed and the others rotate by one place per round. With an odd number of
     nodes the fixed seat is empty.
     """
     seats = nodes - 1 + nodes % 2
     fixed = seats
     if index == fixed:
-        # The one that would meet itself: 2 x = round (mod seats); seats is odd, so its half is (seats + 1) / 2.
+        # The node that would meet itself: 2 x = round (mod seats). Seats is odd, so its half is (seats + 1) / 2.
         return tournament_round * (seats + 1) // 2 % seats
     other = (tournament_round - index) % seats
     if other != index:
@@ -43,18 +98,18 @@ def opponent(index, tournament_round, nodes):
     return fixed if fixed < nodes else None
 
 
-def chosen_rounds(nodes, full_mesh_max_nodes):
-    """Return the tournament rounds to play: all, or as many as the largest full mesh has, spread evenly."""
+def chosen_rounds(nodes: int, full_mesh_max_nodes: int) -> list[int]:
+    """Return the tournament rounds to play: all, or as many as the largest full mesh has, evenly distributed."""
     rounds, limit = tournament_rounds(nodes), max(1, full_mesh_max_nodes - 1)
     if nodes <= full_mesh_max_nodes or rounds <= limit:
         return list(range(rounds))
     return [index * rounds // limit for index in range(limit)]
 
 
-def partners(hosts, host, full_mesh_max_nodes):
-    """Return the names of the nodes that ``host`` meets, in order; None where it sits a round out.
+def partners(hosts: Collection[str], host: str, full_mesh_max_nodes: int) -> list[str | None]:
+    """Return the names of the nodes that ``host`` meets, in order; None where it pauses.
 
-    ``hosts`` is the same list for all nodes, in any order.
+    :param hosts: the same nodes for all callers, in any order.
     """
     names = sorted(hosts)
     index = names.index(host)
@@ -62,21 +117,17 @@ def partners(hosts, host, full_mesh_max_nodes):
     return [None if other is None else names[other] for other in met]
 
 
-def shifts(npus, same_rail_only=False):
-    """Return the shifts of one meeting: all of them, or only 0, which keeps to the rails."""
+def shifts(npus: int, same_rail_only: bool = False) -> list[int]:
+    """Return the shifts of a meeting of nodes with ``npus`` NPUs: all of them, or only 0, which stays in the rail."""
     return [0] if same_rail_only else list(range(npus))
 
 
-def size(nodes, npus, full_mesh_max_nodes, same_rail_only=False):
-    """Return what a mesh costs: ``{"rounds", "pings", "pairs", "coverage"}``.
-
-    ``rounds`` one after another, ``pings`` in all (each of three packets), ``pairs`` an NPU could send to,
-    ``coverage`` the share of pairs that is tested (0..1).
-    """
+def size(nodes: int, npus: int, full_mesh_max_nodes: int, same_rail_only: bool = False) -> MeshSize:
+    """Return the size of the mesh of ``nodes`` nodes with ``npus`` NPUs each."""
     played = chosen_rounds(nodes, full_mesh_max_nodes)
     shift_count = len(shifts(npus, same_rail_only))
     pairs = nodes * (nodes - 1) * npus * shift_count
-    met = sum(1 for index in range(nodes) for one in played if opponent(index, one, nodes) is not None)
+    met = sum(1 for index in range(nodes) for each in played if opponent(index, each, nodes) is not None)
     pings = met * npus * shift_count
     return {"rounds": len(played) * shift_count, "pings": pings, "pairs": pairs,
             "coverage": float(pings) / pairs if pairs else 1.0}
@@ -84,38 +135,33 @@ def size(nodes, npus, full_mesh_max_nodes, same_rail_only=False):
 
 # --- Verdict ---------------------------------------------------------------------------------------------------------
 
-def pairs_of(matrices):
-    """Yield ``(host, npu, host, npu, loss)`` for every tested ordered pair, sender first.
-
-    :param matrices: ``{sending host: {sending NPU: {receiving host: [loss of NPU 0, of NPU 1, ...]}}}``; loss in
-        percent, ERROR, or None where it was not tested. NPU numbers as str or int.
-    """
+def tested_pairs(matrices: Matrices) -> Iterator[tuple[Pair, float]]:
+    """Yield ``(pair, loss)`` for every tested pair."""
     for host, rows in matrices.items():
         for npu, row in rows.items():
             for other, losses in row.items():
                 for other_npu, loss in enumerate(losses):
                     if loss is not None:
-                        yield host, int(npu), other, other_npu, loss
+                        yield (host, int(npu), other, other_npu), loss
 
 
-def verdict(matrices, bad=failed, switches=None, evidence=()):
-    """Return ``{"tested", "bad", "suspects", "unexplained"}`` of a mesh.
+def verdict(matrices: Matrices, bad: Callable[[float], bool] = failed, switches: Mapping[End, str] | None = None,
+            evidence: Collection[End] = ()) -> Verdict:
+    """Return the most likely causes of the bad pings of a mesh.
 
-    The suspects are found greedily: the explanation (one NPU, a node, a rail, a switch, what lies between two nodes
-    ...) that holds for nearly all its pairs and covers most of the bad ones, then the next for what is left.
+    They are searched greedily: the cause (an NPU, a node, a rail, a switch, the connection of two nodes ...) to which
+    nearly all its pairs conform and that explains most bad pairs, then the next one for the remaining pairs.
 
-    :param bad: which losses count, ``failed`` or ``lossy``.
-    :param switches: ``{(host, npu): name of the switch at its port}`` as LLDP tells.
-    :param evidence: (host, npu) that other checks found faulty; they decide between equal explanations.
-    :returns: each suspect as ``{"kind", "name", "direction", "bad", "tested", "also", "members"}``; ``also`` names
-        explanations that fit as well, ``members`` the (host, npu) of the suspect, ``unexplained`` counts pairs.
+    :param bad: the losses to explain: ``ping_loss.failed`` or ``ping_loss.lossy``.
+    :param switches: ``{NPU: name of its switch}``.
+    :param evidence: NPUs that failed other checks; they decide between causes that are equally likely.
     """
     tested, broken = 0, []
-    for pair in pairs_of(matrices):
+    for pair, loss in tested_pairs(matrices):
         tested += 1
-        if bad(pair[4]):
-            broken.append(pair[:4])
-    result = {"tested": tested, "bad": len(broken), "suspects": [], "unexplained": 0}
+        if bad(loss):
+            broken.append(pair)
+    result: Verdict = {"tested": tested, "bad": len(broken), "suspects": [], "unexplained": 0}
     if not broken:
         return result
     candidates = _candidates(matrices, broken, switches or {})
@@ -131,21 +177,21 @@ def verdict(matrices, bad=failed, switches=None, evidence=()):
 
 
 class _Candidate:
-    """An explanation: the pairs it speaks of, counted, and the bad ones among them."""
+    """The pairs that a possible cause affects: the number of tested ones, the bad ones, and their NPUs."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.tested = 0
-        self.broken = set()
-        self.members = set()
+        self.broken: set[Pair] = set()
+        self.members: set[End] = set()
 
 
-# The simplest explanation first; among explanations of one kind that fit equally none can be named.
+# The simplest cause first.
 _KINDS = ("npu", "node", "rail", "switch", "between nodes", "between groups", "between rails", "across rails",
           "between switches", "pair")
 
 
-def _explanations(pair, switches, groups):
-    """Yield (kind, name, direction) of everything that could make this pair fail."""
+def _causes(pair: Pair, switches: Mapping[End, str], groups: Mapping[str, str]) -> Iterator[Cause]:
+    """Yield all possible causes for a bad ping of this pair."""
     host, npu, other, other_npu = pair
     if groups[host] != groups[other]:
         yield "between groups", _group_names(groups), BOTH
@@ -165,59 +211,62 @@ def _explanations(pair, switches, groups):
     if npu != other_npu:
         yield "between rails", tuple(sorted((npu, other_npu))), BOTH
         yield "across rails", "all", BOTH
-    names = {switches.get((host, npu)), switches.get((other, other_npu))} - {None}
+    names = {switches[end] for end in ((host, npu), (other, other_npu)) if end in switches}
     for name in names:
         yield "switch", name, BOTH
     if len(names) == 2:
         yield "between switches", tuple(sorted(names)), BOTH
 
 
-def _candidates(matrices, broken, switches):
-    candidates, groups = defaultdict(_Candidate), _groups(matrices)
+def _candidates(matrices: Matrices, broken: Sequence[Pair], switches: Mapping[End, str]) -> dict[Cause, _Candidate]:
+    """Return the causes that nearly all their pairs conform to."""
+    candidates: dict[Cause, _Candidate] = defaultdict(_Candidate)
+    groups = _groups(matrices)
     for pair in broken:
-        for key in _explanations(pair, switches, groups):
-            candidates[key].broken.add(pair)
-            candidates[key].members.update(_members(key, pair))
-    for pair in pairs_of(matrices):
-        for key in _explanations(pair[:4], switches, groups):
-            if key in candidates:
-                candidates[key].tested += 1
-    return {key: found for key, found in candidates.items() if _holds(len(found.broken), found.tested)}
+        for cause in _causes(pair, switches, groups):
+            candidates[cause].broken.add(pair)
+            candidates[cause].members.update(_members(cause, pair))
+    for pair, _loss in tested_pairs(matrices):
+        for cause in _causes(pair, switches, groups):
+            if cause in candidates:
+                candidates[cause].tested += 1
+    return {cause: found for cause, found in candidates.items() if _conform(len(found.broken), found.tested)}
 
 
-def _holds(bad, tested):
-    """Whether enough of the pairs are bad: nearly all, and at least three before one that works is an exception."""
+def _conform(bad: int, tested: int) -> bool:
+    """Return whether nearly all pairs are bad. One that works needs at least three bad ones to be an exception."""
     return bad == tested or (bad >= 3 and tested - bad <= max(1, EXCEPTIONS * tested))
 
 
-def _members(key, pair):
-    kind, name, _direction = key
-    ends = (pair[:2], pair[2:])
+def _members(cause: Cause, pair: Pair) -> list[End]:
+    kind, name, _direction = cause
+    ends = [(pair[0], pair[1]), (pair[2], pair[3])]
     if kind == "npu":
         return [name]
     if kind == "node":
         return [end for end in ends if end[0] == name]
     if kind == "rail":
         return [end for end in ends if end[1] == name]
-    return list(ends)
+    return ends
 
 
-def _groups(matrices):
-    """Return ``{host: group}``: hosts are in one group when pings that came back connect them, if over others."""
+def _groups(matrices: Matrices) -> dict[str, str]:
+    """Return ``{host: group}``. Hosts are in the same group if they reach each other, directly or over others."""
     group = {host: host for host in matrices}
 
-    def root(host):
+    def root(host: str) -> str:
         while group.setdefault(host, host) != host:
             host = group[host]
         return host
-    for host, _npu, other, _other_npu, loss in pairs_of(matrices):
+
+    for (host, _npu, other, _other_npu), loss in tested_pairs(matrices):
         first, second = sorted((root(host), root(other)))
         if not failed(loss):
             group[second] = first
     return {host: root(host) for host in list(group)}
 
 
-def _group_names(groups):
+def _group_names(groups: Mapping[str, str]) -> str:
     members = defaultdict(list)
     for host, group in sorted(groups.items()):
         members[group].append(host)
@@ -225,41 +274,46 @@ def _group_names(groups):
                       for names in members.values())
 
 
-def _best(candidates, left, evidence):
-    """Return the keys of the explanations that cover most of what is left, the one to name first, or None."""
-    most, top = 0, {}
-    for key, found in candidates.items():
+def _best(candidates: Mapping[Cause, _Candidate], left: set[Pair], evidence: Collection[End]) -> list[Cause] | None:
+    """Return the causes that explain most of the remaining bad pairs, the most likely one first; None without any."""
+    most = 0
+    top: dict[Cause, _Candidate] = {}
+    for cause, found in candidates.items():
         gain = len(found.broken & left)
         if gain > most:
             most, top = gain, {}
         if gain and gain == most:
-            top[key] = found
+            top[cause] = found
     if not top:
         return None
 
-    def rank(key):
-        # An explanation that speaks of no pair that works, then the simplest.
-        return candidates[key].tested, _KINDS.index(key[0]), str(key[1:])
+    def rank(cause: Cause) -> tuple[int, int, str]:
+        # Causes without exceptions have the smallest number of tested pairs. Of those, the simplest one.
+        return candidates[cause].tested, _KINDS.index(cause[0]), str(cause[1:])
+
     simplest = min(top, key=rank)
-    same = sorted((key for key, found in top.items() if found.broken & left == top[simplest].broken & left), key=rank)
-    supported = [key for key in same if key[0] in ("npu", "node") and candidates[key].members & set(evidence)]
-    kinds = [key[0] for key in same]
-    # Of two nodes that do not hear each other neither can be named, only what lies between them.
-    alone = supported if len(supported) == 1 else [key for key in same if kinds.count(key[0]) == 1]
+    same = sorted((cause for cause, found in top.items() if found.broken & left == top[simplest].broken & left),
+                  key=rank)
+    supported = [cause for cause in same if cause[0] in ("npu", "node")
+                 and candidates[cause].members & set(evidence)]
+    kinds = [cause[0] for cause in same]
+    # If two nodes do not reach each other, none of them is more likely the cause, only their connection.
+    alone = supported if len(supported) == 1 else [cause for cause in same if kinds.count(cause[0]) == 1]
     first = (alone or same)[0]
-    return [first] + [key for key in same if key != first]
+    return [first] + [cause for cause in same if cause != first]
 
 
-def _suspect(keys, candidates):
-    found = candidates[keys[0]]
-    kind, _name, direction = keys[0]
-    return {"kind": kind, "name": _title(keys[0]), "direction": direction, "bad": len(found.broken),
-            "tested": found.tested, "also": [_title(key) for key in keys[1:] if key[0] in ("npu", "node", "switch")],
+def _suspect(causes: Sequence[Cause], candidates: Mapping[Cause, _Candidate]) -> Suspect:
+    found = candidates[causes[0]]
+    kind, _name, direction = causes[0]
+    return {"kind": kind, "name": _title(causes[0]), "direction": direction, "bad": len(found.broken),
+            "tested": found.tested,
+            "also": [_title(cause) for cause in causes[1:] if cause[0] in ("npu", "node", "switch")],
             "members": sorted(found.members)}
 
 
-def _title(key):
-    kind, name, direction = key
+def _title(cause: Cause) -> str:
+    kind, name, direction = cause
     arrow = " -> " if direction == FROM else " <-> "
     if kind == "npu":
         return "%s npu %d" % name
@@ -270,10 +324,10 @@ def _title(key):
         return arrow.join(name)
     if kind == "between rails":
         return "rail %d <-> rail %d" % name
-    if kind == "between groups":
-        return name
+    if kind in ("node", "between groups"):
+        return str(name)
     if kind == "across rails":
         return "every rail <-> every other rail"
     if kind == "between switches":
         return "switch %s <-> switch %s" % name
-    return "%s %s" % (kind, name) if kind != "node" else name
+    return "%s %s" % (kind, name)

@@ -1,9 +1,12 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges the image of the plan on a node: before a pull whether it can run and fits, then whether it is the one."""
+"""Judge the image on a node: before a pull, whether the node can run and store it; then, whether it is as planned."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import (
     ImageError,
@@ -11,46 +14,61 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import 
     describe_probe,
     holds,
 )
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
+    CRITICAL,
+    WARNING,
+    Check,
+    CheckOutcome,
+    Checks,
+)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import (
+        ArchiveObservation,
+        DockerEngineWithSpace,
+        FolderFacts,
+        ImageObservation,
+    )
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Image, Release
 
 CHECKS = (
     Check("release_architecture", CRITICAL, "The release has images for the node's processor",
-          "Choose a release of the catalogue that has them, or take the node out of the inventory."),
+          "Choose a release of the catalogue that has them, or remove the node from the inventory."),
     Check("registry_architecture", CRITICAL, "The registry has the image for the node's processor",
           "Set image_registry_mirror to a registry that has it for this processor, or image_tag to such an image."),
-    Check("archive", CRITICAL, "The archive holds the image of the plan for the node's processor",
-          "Save the planned image on a machine of this processor: docker save -o <archive> <image>."),
-    Check("free_space", CRITICAL, "Docker's data folder has room for the image",
-          "Make room below the named folder (docker image prune), or move Docker's data-root to a larger disk."),
-    Check("obtained", CRITICAL, "The image could be brought to the node and read",
+    Check("archive", CRITICAL, "The archive has the planned image for the node's processor",
+          "Save the planned image on a machine with this processor: docker save -o <archive> <image>."),
+    Check("free_space", CRITICAL, "Docker's data folder has enough space for the image",
+          "Free space in the named folder (docker image prune), or move Docker's data-root to a larger disk."),
+    Check("obtained", CRITICAL, "The image could be pulled or loaded, and inspected",
           "Remove the cause that the message names, and run the role image again."),
-    Check("present", CRITICAL, "The node has the image of the plan",
-          "Let the node reach the registry, set image_registry_mirror, or load it with image_archive."),
+    Check("present", CRITICAL, "The node has the planned image",
+          "Allow the node to reach the registry, set image_registry_mirror, or load it with image_archive."),
     Check("architecture", CRITICAL, "The image is built for the node's processor",
-          "Pull the image for this architecture; an archive has to be saved on a machine of the same one."),
+          "Pull the image for this architecture; save an archive on a machine of this architecture."),
     Check("digest", CRITICAL, "The image is the one that image_digest pins",
-          "Let the registry or the archive hold the pinned image, or pin the digest that is found."),
-    Check("vllm_ascend_version", CRITICAL, "The image holds the release of vLLM Ascend",
+          "Provide the pinned image in the registry or archive, or pin the digest that was found."),
+    Check("vllm_ascend_version", CRITICAL, "The image has the vLLM Ascend version of the release",
           "Set plan_release to the release of the image, or image_tag to that of the release."),
-    Check("vllm_version", CRITICAL, "The image holds the vLLM of the release",
-          "Take the published image of the release, or one built from its Dockerfile."),
-    Check("cann_version", WARNING, "The image holds the CANN of the release",
-          "Take the published image of the release, or check that the driver fits this CANN."),
-    Check("torch_npu_version", WARNING, "The image holds the torch-npu of the release",
-          "Take the published image of the release, or one built from its Dockerfile."),
+    Check("vllm_version", CRITICAL, "The image has the vLLM version of the release",
+          "Use the published image of the release, or one built from its Dockerfile."),
+    Check("cann_version", WARNING, "The image has the CANN version of the release",
+          "Use the published image of the release, or check that the driver supports this CANN version."),
+    Check("torch_npu_version", WARNING, "The image has the torch-npu version of the release",
+          "Use the published image of the release, or one built from its Dockerfile."),
 )
 
 
 RETURNED = ("needed", "source")
 survey = None
-#: The phase ahead of a pull; the other one is when the image is there.
+#: The phase before a pull. In the other one, the image has been pulled or loaded.
 BEFORE = "before"
 
 
-def request(context):
-    """What to ask of the node, see `judging.Judge`."""
+def request(context: Context) -> Request:
+    """Return the observation to request from the node, see `judging.Judge`."""
     image, inputs = context.plan["image"], context.inputs
     copied = inputs["image_archive"] and not inputs["image_archive_remote_src"]
     planned = {"reference": image["reference"], "digest": image["digest"] or "",
@@ -65,24 +83,24 @@ def request(context):
     })
 
 
-def judge(context):
-    """The checks of the stage image.
+def judge(context: Context) -> list[CheckOutcome]:
+    """Judge the stage image.
 
-    :param context: ``observed`` is what ``ascend.vllm.image_info`` returned; ``measured`` has ``archive``, what
-        ``ascend.vllm.image_archive_info`` returned (before), or ``probe``, the output of files/probe.py (after).
+    ``context.measured`` has ``archive`` (return values of ``ascend.vllm.image_archive_info``) before a pull, and
+    ``probe`` (output of files/probe.py) after it.
     """
     checks = Checks(CHECKS)
-    plan, observed, inputs = context.plan, context.observed, context.inputs
+    plan, observed, inputs = context.plan, cast("ImageObservation", context.observed), context.inputs
     engine, image = observed["docker_engine"], observed["image"]
     checks.expect("release_architecture", engine["architecture"] in plan["release"]["architectures"],
                   " or ".join(plan["release"]["architectures"]), engine["architecture"])
     if context.phase == BEFORE and observed["needed"] and inputs["image_pull"] != "never":
-        _before(checks, context)
+        _before(checks, context, observed)
         return checks.as_list()
     if context.failure:
         checks.expect("obtained", False, "the image on the node", "an error", message=reason_line(context.failure))
-    if checks.expect("present", image is not None, plan["image"]["reference"],
-                     image["id"] if image else "no such image"):
+    checks.expect("present", image is not None, plan["image"]["reference"], image["id"] if image else "no such image")
+    if image:
         checks.expect("architecture", image["architecture"] == engine["architecture"], engine["architecture"],
                       image["architecture"])
         if plan["image"]["digest"]:
@@ -92,54 +110,55 @@ def judge(context):
     return checks.as_list()
 
 
-def _before(checks, context):
-    """What can be known of an image before it is brought to the node."""
-    plan, observed, archive = context.plan, context.observed, context.measured.get("archive")
+def _before(checks: Checks, context: Context, observed: ImageObservation) -> None:
+    """Judge what is known about an image before it is pulled or loaded."""
+    plan, archive = context.plan, context.measured.get("archive")
     engine, registry = observed["docker_engine"], observed.get("registry")
     if registry and registry["error"]:
-        checks.not_run("registry_architecture", "The registry was not asked: %s" % registry["error"])
+        checks.not_run("registry_architecture", "The query of the registry failed: %s" % registry["error"])
     elif registry and not registry["architectures"]:
-        checks.not_run("registry_architecture", "The registry does not tell the architecture of the image.")
+        checks.not_run("registry_architecture", "The registry does not state the architecture of the image.")
     elif registry:
         checks.expect("registry_architecture", engine["architecture"] in registry["architectures"],
                       engine["architecture"], ", ".join(registry["architectures"]),
-                      message="%s is there for other processors only" % observed["source"])
+                      message="%s exists for other processors only" % observed["source"])
     if archive:
         _archive(checks, plan["image"], engine, archive)
     _free_space(checks, engine, context.inputs, observed.get("folder"), archive)
-    checks.not_run("present", "The image is brought to the node after these checks.")
+    checks.not_run("present", "The image is pulled or loaded after these checks.")
 
 
-def _archive(checks, planned, engine, archive):
+def _archive(checks: Checks, planned: Image, engine: DockerEngineWithSpace, archive: ArchiveObservation) -> None:
     found = choose_from_archive(archive["images"], planned["reference"])
-    fits = bool(found) and found["architecture"] == engine["architecture"] and holds(
-        dict(found, digests=[]), planned["digest"])
+    matches = found is not None and found["architecture"] == engine["architecture"] and holds(
+        {**found, "digests": []}, planned["digest"])
     checks.expect(
-        "archive", fits, " ".join(part for part in (
+        "archive", matches, " ".join(part for part in (
             planned["reference"], planned["digest"], "for", engine["architecture"]) if part),
         "; ".join("%s %s for %s" % (", ".join(image["tags"]) or "no name", image["id"], image["architecture"])
                   for image in archive["images"]) or "no image", subject=archive["path"])
 
 
-def _free_space(checks, engine, inputs, folder, archive):
+def _free_space(checks: Checks, engine: DockerEngineWithSpace, inputs: Mapping[str, Any], folder: FolderFacts | None,
+                archive: ArchiveObservation | None) -> None:
     free, wanted = engine["free_bytes"] / 2.0**30, inputs["image_free_space_gib"]
+    reserved = "image_free_space_gib requires %.1f" % wanted
     copy = archive["size_bytes"] / 2.0**30 if archive and folder else 0.0
-    if copy and folder["same_disk"]:
+    if folder and copy and folder["same_disk"]:
         wanted += copy
-    asked = "image_free_space_gib asks for %.1f" % inputs["image_free_space_gib"]
+        reserved += " and the copy of the archive %.1f" % copy
     checks.expect("free_space", free >= wanted, "%.1f GiB" % wanted, "%.1f GiB" % free,
-                  message="%s has %.1f GiB free, %s%s" % (
-                      engine["data_root"], free, asked,
-                      " and the copy of the archive takes %.1f" % copy if copy and folder["same_disk"] else ""))
-    if copy and not folder["same_disk"]:
+                  message="%s has %.1f GiB free, %s" % (engine["data_root"], free, reserved))
+    if folder and copy and not folder["same_disk"]:
         free = folder["free_bytes"] / 2.0**30
         checks.expect("free_space", free >= copy, "%.1f GiB" % copy, "%.1f GiB" % free, subject=folder["path"],
-                      message="%s has %.1f GiB free, the copy of the archive takes %.1f" % (folder["path"], free, copy))
+                      message="%s has %.1f GiB free, the copy of the archive requires %.1f" % (
+                          folder["path"], free, copy))
 
 
-def _versions(checks, probe, release):
+def _versions(checks: Checks, probe: str | None, release: Release) -> None:
     try:
-        versions, why = describe_probe(probe), "The image was not asked for its versions."
+        versions, why = describe_probe(probe), "The versions in the image were not read."
     except ImageError as error:
         versions, why = None, str(error)
     wanted = (("vllm_ascend_version", "vllm-ascend", release["id"].lstrip("v")),
@@ -154,9 +173,9 @@ def _versions(checks, probe, release):
     _version(checks, "cann_version", release["cann"], versions["cann"], "CANN")
 
 
-def _version(checks, check, wanted, found, name):
+def _version(checks: Checks, check: str, wanted: str, found: str | None, name: str) -> None:
     if found is None:
-        checks.not_run(check, "The image does not tell its version of %s." % name)
+        checks.not_run(check, "The image does not state its version of %s." % name)
     else:
-        # Builds for no device or one device only say so in a local part: 0.11.0+empty.
-        checks.expect(check, found.partition("+")[0].upper() == str(wanted).partition("+")[0].upper(), wanted, found)
+        # The local part of a version names the device that it was built for: 0.11.0+empty.
+        checks.expect(check, found.partition("+")[0].upper() == wanted.partition("+")[0].upper(), wanted, found)

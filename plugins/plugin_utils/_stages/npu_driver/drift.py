@@ -1,26 +1,38 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drift across a cluster: the value that most hosts share, fact by fact, and the hosts that differ."""
+"""Differences between the hosts of a cluster: for each fact the value of most hosts, and the outliers."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import NpuObservation
 
-def facts(observed):
-    """The facts of one host that a cluster should share: ``{fact: str}``; what is not known is left out.
 
-    :param observed: what ``ascend.vllm.npu_info`` returned.
-    """
-    npu_smi, system, engine = observed["npu_smi"], observed["system"], observed["docker_engine"]
+class Difference(TypedDict):
+    """A fact in which hosts differ."""
+
+    fact: str
+    #: The value of most hosts; None if no value has more hosts than every other. Then every host is an outlier.
+    majority: str | None
+    #: ``{host: value}``, in the order of the host names.
+    outliers: dict[str, str]
+
+
+def facts(observed: NpuObservation) -> dict[str, str]:
+    """Return the facts of a host that should be the same on all hosts of a cluster. Unknown facts are left out."""
+    npu_smi, system, docker_engine = observed["npu_smi"], observed["system"], observed["docker_engine"]
     files = {content.get("kind"): content.get("fields", {}) for content in observed["files"].values()}
     firmware = files.get("firmware_version", {})
     chips = npu_smi["chips"]
-    image = engine.get("image") or {}
+    image = docker_engine.get("image") or {}
     known = {
         "driver": npu_smi["driver_version"],
         "installed driver": files.get("driver_version", {}).get("Version"),
@@ -30,37 +42,34 @@ def facts(observed):
         "kernel": system["kernel"],
         "operating system": system["os"]["name"],
         "architecture": system["architecture"],
-        "container engine": engine.get("version"),
+        "Docker": docker_engine.get("version"),
         "image": (image.get("digests") or [image.get("id")])[0],
     }
     return {fact: str(value) for fact, value in known.items() if value}
 
 
-def compare(hosts):
-    """Compare hosts fact by fact.
+def compare(hosts: Mapping[str, Mapping[str, str]]) -> list[Difference]:
+    """Compare hosts fact by fact. A host without a fact does not count for that fact.
 
     :param hosts: ``{host: {fact: value}}``.
-    :returns: for each fact in which they differ ``{"fact", "majority": value, "outliers": {host: value}}``, by the
-        first appearance of the fact. Where no value has more hosts than every other, ``majority`` is None and every
-        host is an outlier. A host without the fact is neither.
     """
-    found = []
+    found: list[Difference] = []
     for fact in dict.fromkeys(fact for known in hosts.values() for fact in known):
         values = {host: known[fact] for host, known in hosts.items() if fact in known}
         counts = Counter(values.values())
         if len(counts) < 2:
             continue
-        agreed = majority(counts)
-        found.append({"fact": fact, "majority": agreed, "outliers": {
-            host: value for host, value in sorted(values.items(), key=_by_name) if value != agreed}})
+        most = majority(counts)
+        found.append({"fact": fact, "majority": most, "outliers": {
+            host: value for host, value in sorted(values.items(), key=_natural) if value != most}})
     return found
 
 
-def _counted(values):
-    """``8 x 910B3``, or ``7 x 910B3, 1 x 910B4``; None without values."""
+def _counted(values: Iterable[str | int | None]) -> str | None:
+    """Return a text such as ``8 x 910B3`` or ``7 x 910B3, 1 x 910B4``; None without values."""
     return ", ".join("%d x %s" % (count, value) for value, count in sorted(Counter(values).items(), key=str)) or None
 
 
-def _by_name(item):
-    """node2 before node10."""
+def _natural(item: tuple[str, str]) -> list[int | str]:
+    """Return a sort key that puts node2 before node10."""
     return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", item[0])]

@@ -1,92 +1,105 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The npu_driver stage: whether NPUs, driver and host can carry the plan, before anything is brought there.
+"""The npu_driver stage: whether NPUs, driver and host meet the plan, before images and weights are copied to the node.
 
-Sources of the thresholds: HBM pages and temperature, MindCluster 7.3 (ascend-dmi and fault-diag documents); engine
+Sources of the thresholds: HBM pages and temperature, MindCluster 7.3 (ascend-dmi and fault-diag documents); Docker
 versions, its 01_environment_dependencies.md; idle HBM, public npu-smi tables of 910B (2.8 to 4.2 GB without a process).
 """
 
 from __future__ import annotations
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
+from collections.abc import Mapping
+from typing import Any, cast
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
+    CRITICAL,
+    WARNING,
+    Check,
+    CheckOutcome,
+    Checks,
+)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import drift, judge_chips, judge_host
 
 CHECKS = (
-    Check("npu_smi", CRITICAL, "npu-smi answers with its table",
+    Check("npu_smi", CRITICAL, "npu-smi prints its table",
           "Install the driver (HDK), or set npu_driver_npu_smi_path; run as root."),
-    Check("tool_wedged", CRITICAL, "No call of the vendor's tool hangs",
-          "The NPU or its driver hangs: read the kernel's log, end what holds the NPU, reset it or reboot the node."),
-    Check("tool_slow", WARNING, "Every call of the vendor's tool answers quickly",
-          "A tool that slows down often hangs next: read the kernel's log and look for processes in state D."),
-    Check("npu_count", CRITICAL, "Every NPU of the hardware profile answers",
-          "Look for the NPU with lspci and in the kernel's log; reseat or replace it, or correct plan_hardware."),
-    Check("npu_type", CRITICAL, "The chips are those of the hardware profile",
-          "Set plan_hardware to what the node is: images are built for one kind of chip."),
+    Check("tool_hung", CRITICAL, "No call of npu-smi hangs",
+          "The NPU or its driver hangs: read the kernel log, stop the processes that use the NPU, then reset it or "
+          "reboot the node."),
+    Check("tool_slow", WARNING, "Every call of npu-smi returns quickly",
+          "A slow tool often hangs later: read the kernel log, and look for processes in state D."),
+    Check("npu_count", CRITICAL, "Every NPU of the hardware profile is present",
+          "Look for the NPU with lspci and in the kernel log; reseat or replace it, or correct plan_hardware."),
+    Check("npu_type", CRITICAL, "The chips match the hardware profile",
+          "Set plan_hardware to the hardware of the node: an image is built for one type of chip."),
     Check("hbm_total", CRITICAL, "Every chip has the HBM of the hardware profile",
-          "Set plan_hardware to what the node is, or replace the NPU."),
+          "Set plan_hardware to the hardware of the node, or replace the NPU."),
     Check("health", CRITICAL, "No chip reports an alarm",
-          "Look the error codes up in the vendor's health management list; reset the NPU or have it replaced."),
+          "Look up the error codes in the vendor's health management list; reset or replace the NPU."),
     Check("health_warning", WARNING, "No chip reports a warning",
-          "Look the error codes up in the vendor's health management list."),
-    Check("temperature", CRITICAL, "No chip is overheated", "Stop the load; look for fans, air flow and heat sinks."),
+          "Look up the error codes in the vendor's health management list."),
+    Check("temperature", CRITICAL, "No chip is overheated", "Stop the load; check fans, air flow and heat sinks."),
     Check("temperature_high", WARNING, "No chip is hot",
-          "Benchmarks are not to be believed at this temperature; look for fans and air flow."),
-    Check("isolated_pages", CRITICAL, "No chip has used up its spare HBM rows", "Have the NPU replaced."),
-    Check("isolated_pages_warning", WARNING, "Few HBM pages are isolated", "Watch the NPU and plan its replacement."),
+          "Check fans and air flow. Benchmark results are not reliable at this temperature."),
+    Check("isolated_pages", CRITICAL, "No chip has used up its spare HBM rows", "Replace the NPU."),
+    Check("isolated_pages_warning", WARNING, "Few HBM pages are isolated", "Monitor the NPU and plan its replacement."),
     Check("ecc_errors", WARNING, "HBM has no double-bit error since the driver was loaded",
-          "Run the vendor's HBM stress test (ascend-dmi) for an hour; have the NPU replaced if errors come back."),
-    Check("npus_free", CRITICAL, "The planned NPUs are free or held by our own service",
-          "End what holds them, or leave them out of serving_npus; npu_driver_allowed_holders lists what may stay."),
-    Check("npu_idle", CRITICAL, "Planned NPUs that nobody holds are idle",
-          "Something holds them unseen, often a container of another engine or what a crash left: reset the NPU."),
-    Check("driver_minimum", CRITICAL, "The driver is not older than the release needs",
+          "Run the vendor's HBM stress test (ascend-dmi) for an hour; replace the NPU if the errors recur."),
+    Check("npus_free", CRITICAL, "The planned NPUs are free or used by the planned service",
+          "Stop the process or container that uses them, or remove them from serving_npus; "
+          "npu_driver_allowed_holders lists those that may remain."),
+    Check("npu_idle", CRITICAL, "Planned NPUs without a known process are idle",
+          "A hidden process uses the NPU, often in a container of another container engine, or a crash left it busy: "
+          "reset the NPU."),
+    Check("driver_minimum", CRITICAL, "The driver meets the minimum of the release",
           "Upgrade driver and firmware (HDK), or choose a plan_release for this driver."),
-    Check("driver_recommended", WARNING, "The driver is the one that goes with the release, or newer",
-          "Upgrade driver and firmware (HDK) when the node can be taken out."),
-    Check("driver_known_bad", WARNING, "The driver is not known for a defect",
-          "Install another version of the driver, or do what the message says."),
+    Check("driver_recommended", WARNING, "The driver is the recommended one of the release, or newer",
+          "Upgrade driver and firmware (HDK) at the next maintenance of the node."),
+    Check("driver_known_bad", WARNING, "The driver has no known defect",
+          "Install another version of the driver, or follow the advice in the message."),
     Check("driver_loaded", WARNING, "The loaded driver is the installed one", "Reboot the node."),
-    Check("firmware", CRITICAL, "Driver and firmware fit each other",
+    Check("firmware", CRITICAL, "Driver and firmware are compatible",
           "Install driver and firmware of the same HDK, then reboot the node."),
-    Check("device_nodes", CRITICAL, "The planned device nodes are there",
-          "Reload the driver or reboot the node; a plain file at /dev/davinciN was made by a container's mount."),
-    Check("mount_sources", CRITICAL, "What the container mounts is there, with the right type",
-          "Install the driver anew or correct serving_mounts. Docker makes an empty folder of a source that is "
-          "missing: remove such folders first."),
+    Check("device_nodes", CRITICAL, "The planned device nodes exist",
+          "Reload the driver or reboot the node; a regular file at /dev/davinciN was created by a container's mount."),
+    Check("mount_sources", CRITICAL, "The sources of the container's mounts exist and have the right type",
+          "Reinstall the driver or correct serving_mounts. Docker creates an empty directory for a missing source: "
+          "remove such directories first."),
     Check("pci_devices", WARNING, "The PCI bus has as many accelerators as the hardware profile",
-          "A card has left the bus: power the node off and on, reseat or replace the card."),
+          "A card is no longer on the bus: power-cycle the node, reseat or replace the card."),
     Check("architecture", CRITICAL, "The release has an image for this architecture",
-          "Choose another node or plan_release."),
-    Check("kernel", WARNING, "The kernel is recent enough", "Upgrade the operating system to a supported one."),
-    Check("docker_engine", CRITICAL, "The container engine answers",
+          "Choose another node or another plan_release."),
+    Check("kernel", WARNING, "The kernel is recent enough", "Upgrade the operating system to a supported version."),
+    Check("docker_engine", CRITICAL, "The Docker engine answers",
           "Install Docker and start it (systemctl start docker); run as root."),
-    Check("docker_engine_version", WARNING, "The container engine's version is in the tested range",
+    Check("docker_engine_version", WARNING, "The version of the Docker engine is in the tested range",
           "Install a version in the range, or set npu_driver_engine_minimum and npu_driver_engine_maximum."),
     Check("python_requests", CRITICAL, "Python on the node can manage containers",
-          "Install the package python3-requests for the interpreter that is named."),
-    Check("shm", WARNING, "/dev/shm of the host is large enough", "Mount /dev/shm larger (mount -o remount,size=…)."),
+          "Install the package python3-requests for the interpreter in the message."),
+    Check("shm", WARNING, "/dev/shm of the host is large enough", "Enlarge /dev/shm (mount -o remount,size=…)."),
     Check("memlock", WARNING, "Enough memory can be locked", "Raise the limit memlock in /etc/security/limits.conf."),
-    Check("disk_space", WARNING, "Image and weights have room", "Free space, or choose another weights_path."),
-    Check("clock_skew", WARNING, "The node's clock goes with the controller's", "Set up chrony or ntpd on both."),
-    Check("kernel_log", WARNING, "The kernel has logged no NPU error lately",
-          "Read the lines in the result; compare with health and ECC counters of the NPU."),
-    Check("drift", WARNING, "The node is like the others of the cluster", "Bring the outliers to the others' version."),
+    Check("disk_space", WARNING, "There is enough space for image and weights",
+          "Free space, or choose another weights_path."),
+    Check("clock_skew", WARNING, "The clocks of node and controller agree", "Set up chrony or ntpd on both."),
+    Check("kernel_log", WARNING, "The kernel logged no NPU error recently",
+          "Read the lines in the result, and compare them with health and ECC counters of the NPU."),
+    Check("drift", WARNING, "Hardware and versions are those of most nodes",
+          "Install the versions of the other nodes on the outliers."),
 )
-
 
 RETURNED = ()
 
 
-def request(context):
-    """What to ask of the node, see `judging.Judge`."""
+def request(context: Context) -> Request:
+    """Return the query of NPUs, driver and host."""
     plan, inputs = context.plan, context.inputs
     sources = sorted({mount["source"] for instance in plan["instances"] for mount in instance["mounts"]})
     return Request("ascend.vllm.npu_info", {
         "npu_smi": inputs["npu_driver_npu_smi_path"] or None,
         "driver_path": plan["hardware"]["driver_path"],
-        "timeout_s": inputs["npu_driver_tool_wedged_s"],
+        "timeout_s": inputs["npu_driver_tool_timeout_s"],
         "paths": sources,
         "disk_paths": [plan["model"]["path"]],
         "docker_socket": plan["docker_socket"],
@@ -95,15 +108,19 @@ def request(context):
     })
 
 
-def survey(observations, inputs):
-    """Return ``{host: {"nodes": int, "outliers": [see `drift.compare`]}}``, the outliers of which the host is one."""
-    drifts = drift.compare({host: drift.facts(observed) for host, observed in observations.items()})
-    return {host: {"nodes": len(observations), "outliers": [found for found in drifts if host in found["outliers"]]}
+def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, judge_host.Cluster]:
+    """Return for each host the differences between hosts of which it is an outlier."""
+    found = drift.compare({host: drift.facts(cast("judge_host.NodeObservation", observed))
+                           for host, observed in observations.items()})
+    return {host: {"nodes": len(observations), "differences": [each for each in found if host in each["outliers"]]}
             for host in observations}
 
 
-def judge(context):
-    """Judge one host. Subjects are chips (``npu 3``, ``npu 6 chip 1`` where an NPU has several), paths or facts."""
+def judge(context: Context) -> list[CheckOutcome]:
+    """Return the outcome of every check.
+
+    Subjects are chips (``npu 3``, or ``npu 6 chip 1`` if an NPU has several), paths or facts.
+    """
     checks = Checks(CHECKS)
     for part in judge_chips.PARTS + judge_host.PARTS:
         part(checks, context)

@@ -4,51 +4,56 @@
 """Order the versions of Ascend drivers, firmware and CANN.
 
 The vendor writes ``24.1.0.1`` (patch), ``25.0.rc1.1`` (patch of a release candidate), ``24.1.rc1.b030`` (build before
-the release candidate came out) and, for compatible releases, ``25.3.x``. RC is printed in either case.
+the release candidate was published) and, for compatible releases, ``25.3.x``. RC is printed in either case.
 """
 
 from __future__ import annotations
 
 import re
 
-# What a component may start with, in the order of time: build, test, release candidate, number.
+# Prefixes of a component in chronological order: build, test, release candidate, none.
 _RANKS = {"b": 0, "t": 1, "rc": 2, "": 3}
 _COMPONENT = re.compile(r"(b|t|rc|)([0-9]{1,9})\Z")
-_END = (3, 0)  # a version that ends stands for .0: builds and candidates before it, patches behind
-_WIDTH = 8     # components of the longest version that is taken for one
+_END = (3, 0)  # a missing component counts as .0: builds and release candidates are older, patches newer
+_WIDTH = 8     # maximum number of components of a version
 _RANGE = re.compile(r"\[([^\[\],]+)(?:,([^\[\],]+))?\]")
 
+Key = tuple[tuple[int, int], ...]
 
-def key(version):
-    """Sort key of a version (str), in either case and with or without a leading v; 24.1 equals 24.1.0.
 
-    Raises ValueError for text that is not a version.
+def key(version: object) -> Key:
+    """Return the sort key of a version, in either case and with or without a leading v; 24.1 equals 24.1.0.
+
+    :param version: a string, or a number as YAML reads ``5.10``.
+    :raises ValueError: for a text that is not a version.
     """
     parts = _parts(version)
-    found = [_COMPONENT.match(part) for part in parts]
-    if None in found or len(parts) > _WIDTH:
-        raise ValueError("%r is not a version as 24.1.0.1 or 25.0.rc1.1" % version)
+    found = [match for match in map(_COMPONENT.match, parts) if match]
+    if len(found) < len(parts) or len(parts) > _WIDTH:
+        raise ValueError("%r is not a version such as 24.1.0.1 or 25.0.rc1.1" % version)
     components = [(_RANKS[match.group(1)], int(match.group(2))) for match in found]
     return tuple(components + [_END] * (_WIDTH - len(parts)))
 
 
-def at_least(version, minimum):
-    """True if `version` is `minimum` or newer; a minimum of ``25.3.x`` takes in all of 25.3, release candidates too."""
+def at_least(version: str, minimum: str) -> bool:
+    """Return whether `version` is `minimum` or newer. ``25.3.x`` includes the release candidates of 25.3."""
     depth, bound = _bound(minimum)
     return key(version)[:depth] >= bound
 
 
-def matches(version, pattern):
-    """True if `version` is `pattern`, or one of the series where the pattern ends in ``.x``."""
+def matches(version: str, pattern: str) -> bool:
+    """Return whether `version` is `pattern`, or belongs to its series if the pattern ends in ``.x``."""
     depth, bound = _bound(pattern)
     return key(version)[:depth] == bound
 
 
-def in_ranges(version, ranges):
-    """True if `version` lies in one of the ranges that a version file prints, as ``[7.0.0,7.2.99],[7.5.0]``.
+def in_ranges(version: str, ranges: str) -> bool:
+    """Return whether `version` is in one of the ranges of a version file, such as ``[7.0.0,7.2.99],[7.5.0]``.
 
-    A lower bound takes in its candidates and patches, an upper bound (``[23.0.0,23.0.0.]``) only with a dot behind it.
-    Raises ValueError where `ranges` holds no range or one that cannot be compared.
+    A lower bound includes its release candidates and patches, an upper bound only if a dot follows it
+    (``[23.0.0,23.0.0.]``).
+
+    :raises ValueError: if `ranges` contains no range, or one that cannot be compared.
     """
     bounds = _RANGE.findall(ranges)
     if not bounds:
@@ -56,20 +61,20 @@ def in_ranges(version, ranges):
     return any(_within(version, low.strip(), (high or low).strip()) for low, high in bounds)
 
 
-def _within(version, low, high):
+def _within(version: str, low: str, high: str) -> bool:
     if not at_least(version, low.rstrip(".") + ".x"):
         return False
     return key(version) <= key(high.rstrip(".")) or (high.endswith(".") and matches(version, high + "x"))
 
 
-def _bound(pattern):
-    """How many components of a version count against `pattern`, and what they are compared with."""
+def _bound(pattern: str) -> tuple[int, Key]:
+    """Return the number of components to compare with a pattern, and their sort key."""
     parts = _parts(pattern)
     if parts[-1] != "x":
         return _WIDTH, key(pattern)
     return len(parts) - 1, key(".".join(parts[:-1]))[:len(parts) - 1]
 
 
-def _parts(version):
+def _parts(version: object) -> list[str]:
     parts = str(version).strip().lower().split(".")
     return [parts[0].lstrip("v"), *parts[1:]]

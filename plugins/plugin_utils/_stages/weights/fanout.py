@@ -1,38 +1,50 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who brings a model to the cluster, and who takes it from whom. Pure: every node works out the same answer."""
+"""Decide which node gets a model from its source, and from which nodes the others get it.
+
+Pure functions, so that every node computes the same decision.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-def stager(hosts, held, failed=()):
-    """The node that gets the model from its source when none has it whole: the one that comes nearest.
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Held
 
-    :param hosts: the nodes in order. :param held: ``{host: {"holds": bool, "files": int}}`` of those that answered.
-    :param failed: nodes that tried and, unless they hold it by now, could not.
-    :returns: a node that holds the model, else one that has files of it, else the first; None without nodes.
+
+def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[str] = ()) -> str | None:
+    """Return the stager: the node that gets the model from its source, unless it has it.
+
+    :param hosts: the nodes in order.
+    :param held: ``{host: what it has of the model}`` for the nodes that returned this.
+    :param failed: nodes that tried to get the model from the source; one that still does not have it is not chosen.
+    :returns: a node that has the model; otherwise one that has some of its files, otherwise the first; None if there is
+        no such node.
     """
-    answered = [host for host in hosts if host in held and (held[host]["holds"] or host not in failed)]
-    return max(answered, key=lambda host: (held[host]["holds"], bool(held[host]["files"]), -hosts.index(host)),
+    candidates = [host for host in hosts if host in held and (held[host]["holds"] or host not in failed)]
+    return max(candidates, key=lambda host: (held[host]["holds"], bool(held[host]["files"]), -hosts.index(host)),
                default=None)
 
 
-def upstreams(hosts, holders):
-    """From whom each node takes the model, the nearest first.
+def upstreams(hosts: Sequence[str], holders: Collection[str]) -> dict[str, list[str]]:
+    """Return the nodes from which each node gets the model, the nearest first.
 
-    The receivers form one chain behind every holder; a node whose chain is broken turns to the nodes before the break
-    and then to the other holders.
+    The receivers are divided into one chain per holder. If the chain before a node is interrupted, the node uses the
+    nodes before the interruption, then the other holders.
 
-    :param hosts: the nodes in order. :param holders: those of them that hold the whole model.
-    :returns: ``{receiver: [host, …]}``; empty when nobody holds it.
+    :param hosts: the nodes in order.
+    :param holders: the nodes that have the whole model.
+    :returns: ``{receiver: [host, …]}``; empty without holders.
     """
     seeds = [host for host in hosts if host in holders]
     receivers = [host for host in hosts if host not in holders]
     found = {}
     for at, seed in enumerate(seeds):
         chain = [seed, *receivers[at::len(seeds)]]
-        others = seeds[at + 1:] + seeds[:at]
+        other_seeds = seeds[at + 1:] + seeds[:at]
         for place in range(1, len(chain)):
-            found[chain[place]] = chain[place - 1::-1] + others
+            found[chain[place]] = chain[place - 1::-1] + other_seeds
     return found

@@ -1,31 +1,101 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The accuracy of a group is measured once, at its head: the other nodes say so and run nothing."""
+"""The first planned instance is measured with AISBench, and the result is judged and recorded."""
 
 from __future__ import annotations
 
 import json
 from unittest.mock import Mock
 
+import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action import accuracy
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import input_digests
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
-from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid_group
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
+
+JOB = "/var/tmp/ascend-vllm-accuracy-x"
+ROW = {"dataset": "own", "version": "1a", "metric": "accuracy", "mode": "gen", "model": "80.00"}
+END = {"running": False, "exit_code": 0, "rows": [ROW], "answers": {"own": {"answered": 10, "failed": 0}},
+       "performance": {"totals": None, "latencies": None}, "log": []}
+DATASETS = [{"name": "own", "path": "/own.jsonl", "minimum": 70}]
 
 
-def test_other_nodes_measure_nothing(tmp_path):
-    loader = DataLoader()
-    action = accuracy.ActionModule(Mock(args={}, async_val=0, check_mode=False), Mock(), Mock(), loader,
-                                   Templar(loader=loader, variables={}), Mock())
-    action._execute_module = Mock(side_effect=AssertionError("a module was run"))
-    variables = {"inventory_dir": str(tmp_path), "inventory_hostname": "node2", "accuracy_enabled": True,
-                 "report_path": str(tmp_path)}
-    Records(tmp_path).write_plan("node2", valid_group("data_parallel")["node2"], input_digests(variables))
-    outcome = action.run(task_vars=variables)
-    result = json.loads((tmp_path / "node2" / "accuracy.json").read_text("utf-8"))
-    assert outcome["status"] == result["status"] == "not_run"
-    assert result["observed"]["not_run"] == "node1 serves for the whole group and is tested there"
+@pytest.fixture
+def act(tmp_path):
+    """Return a function (plan, check_mode, **variables) -> (returned value, result); ``calls`` are the modules run."""
+    def run(plan, check_mode=False, **variables):
+        def execute(name, module_args, task_vars):
+            arguments = accepted(name, module_args)
+            run.calls.append((name, arguments["state"], arguments))
+            return {"started": {"job": JOB, "problem": None, "data": {"own": "5ha"}}, "watched": END,
+                    "absent": {"changed": True}}[arguments["state"]]
+
+        loader = DataLoader()
+        action = accuracy.ActionModule(Mock(args={}, async_val=0, check_mode=check_mode), Mock(), Mock(), loader,
+                                       Templar(loader=loader, variables={}), Mock())
+        action._execute_module = execute
+        variables = {"inventory_dir": str(tmp_path), "inventory_hostname": "node1", "accuracy_enabled": True,
+                     "accuracy_datasets": DATASETS, "report_path": str(tmp_path), **variables}
+        Records(tmp_path).write_plan("node1", plan, input_digests(variables))
+        returned, path = action.run(task_vars=variables), tmp_path / "node1" / "accuracy.json"
+        return returned, json.loads(path.read_text("utf-8")) if path.exists() else None
+
+    run.calls = []
+    return run
+
+
+def statuses(result):
+    return {check["id"].partition(".")[2]: check["status"] for check in result["checks"]}
+
+
+def test_the_first_instance_is_measured_and_judged(act):
+    plan = valid()
+    returned, result = act(plan, accuracy_concurrency=4, accuracy_num_prompts="10")
+    assert (returned["failed"], result["status"]) == (False, "passed")
+    assert statuses(result) == dict.fromkeys(("data", "answered", "score", "reference", "gate"), "passed")
+    assert [(name, state) for name, state, _arguments in act.calls] == [
+        ("ascend.vllm.ais_bench", state) for state in ("started", "watched", "absent")]
+    started = act.calls[0][2]
+    assert started["server"] == {"url": plan["instances"][0]["url"], "model": plan["model"]["served_name"],
+                                 "concurrency": 4, "maximum_tokens": 2048}
+    assert (started["datasets"], started["num_prompts"]) == ([{"name": "own", "path": "/own.jsonl"}], 10)
+    assert result["observed"]["instance"] == plan["instances"][0]["name"]
+    assert result["observed"]["figures"] == [{"name": "own, accuracy", "value": 80.0, "unit": "points"}]
+
+
+@pytest.mark.parametrize(("before", "status"), [(80.5, "passed"), (81.5, "failed")])
+def test_the_scores_are_compared_with_those_of_another_model(act, tmp_path, before, status):
+    score = {"dataset": "own", "metric": "accuracy", "version": "1a", "score": before, "answered": 10, "data": "5ha"}
+    path = tmp_path / "bf16.json"
+    path.write_text(json.dumps({"model": "bf16", "release": "v1", "host": "node9", "observed": {"scores": [score]}}))
+    returned, result = act(valid(), accuracy_compare_with=str(path))
+    assert (returned["failed"], statuses(result)["delta"]) == (status == "failed", status)
+    assert result["observed"]["compared_with"] == {"model": "bf16", "release": "v1", "host": "node9"}
+
+
+def test_a_file_that_is_not_a_measurement_is_refused_before_the_run(act, tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    returned, _result = act(valid(), accuracy_compare_with=str(tmp_path / "other.json"))
+    assert "accuracy_compare_with has to be the accuracy.json of an earlier measurement" in returned["msg"]
+    assert (returned["failed"], act.calls) == (True, [])
+
+
+@pytest.mark.parametrize(("plan", "variables", "reason"), [
+    (valid(), {"accuracy_enabled": False}, "accuracy_enabled is false"),
+    (valid_group("data_parallel")["node2"], {}, "node1 serves for the whole group and is tested there"),
+])
+def test_without_a_measurement_the_stage_is_not_run(act, plan, variables, reason):
+    returned, result = act(plan, **variables)
+    assert returned["status"] == result["status"] == "not_run"
+    assert result["observed"]["not_run"].startswith(reason)
+    assert act.calls == []
+
+
+def test_check_mode_measures_and_records_nothing(act):
+    returned, result = act(valid(), check_mode=True)
+    assert (returned["status"], result, act.calls) == ("not_run", None, [])

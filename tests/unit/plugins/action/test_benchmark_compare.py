@@ -32,7 +32,7 @@ FORMS = {"raw": RAW, "baseline": {"schema": analysis.BASELINE_SCHEMA, "metrics":
 
 @pytest.fixture
 def compare(tmp_path):
-    """Returns a function (before, after, **options) -> (what the action returned, the lines that it printed)."""
+    """Return a function (before, after, **options) -> (the return value of the action, the printed lines)."""
     def run(before, after, **options):
         for name, data in (("before", before), ("after", after)):
             (tmp_path / name).write_text(data if isinstance(data, str) else json.dumps(data))
@@ -54,15 +54,15 @@ def test_any_two_measurements_are_compared(compare, before, after):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"stage": "benchmark", "observed": {}}', '{"stage": "hccl"}'])
-def test_what_is_no_measurement_is_named(compare, text, tmp_path):
+def test_file_that_is_not_a_measurement_is_refused(compare, text, tmp_path):
     with pytest.raises(AnsibleActionFail, match=str(tmp_path / "after")):
         compare(RAW, text)
 
 
-def test_the_table_says_which_way_is_better(compare):
+def test_table_of_performance(compare):
     result, lines = compare(RAW, dict(RAW, output_throughput=40.0))
     assert lines == [
-        "figure before after after/before",
+        "metric before after after/before",
         "Output token throughput (tok/s) 50 40 0.800 worse",
         "Time to first token, p99 (ms) 20 20 1.000 same",
         "", "The output throughput is below 0.97 times the first."]
@@ -70,17 +70,17 @@ def test_the_table_says_which_way_is_better(compare):
     assert compare(RAW, dict(RAW, output_throughput=40.0), minimum_ratio=0.8)[0]["holds"]
 
 
-def test_targets_of_one_name_are_compared(compare):
+def test_targets_with_the_same_name_are_compared(compare):
     slower = dict(RAW, output_throughput=10.0)
     _result, lines = compare(stage(node=RAW, balancer=RAW), stage(balancer=slower, other=RAW, node=RAW))
     assert "balancer: Output token throughput (tok/s) 50 10 0.200 worse" in lines
     assert not [line for line in lines if line.startswith("other")]
 
 
-def test_two_models_have_a_difference_and_a_verdict(compare):
+def test_table_of_accuracy(compare):
     result, lines = compare(scores(textvqa=76.2, gsm8k=90.0), scores(textvqa=75.5, gsm8k=88.0))
     assert lines == [
-        "data set before after difference",
+        "dataset before after difference",
         "textvqa, accuracy 76.2 75.5 -0.7 within the limit",
         "gsm8k, accuracy 90 88 -2 too low",
         "", "A score is more than 1 points below the first."]
@@ -88,11 +88,11 @@ def test_two_models_have_a_difference_and_a_verdict(compare):
     assert compare(scores(gsm8k=90.0), scores(gsm8k=88.0), maximum_drop=2)[0]["holds"]
 
 
-def test_speed_is_not_compared_with_scores(compare):
+def test_performance_is_not_compared_with_accuracy(compare):
     with pytest.raises(AnsibleActionFail, match="different kinds"):
         compare(RAW, scores(textvqa=76.2))
 
 
-def test_nothing_in_common(compare):
-    with pytest.raises(AnsibleActionFail, match="no figure in common"):
+def test_no_common_metric(compare):
+    with pytest.raises(AnsibleActionFail, match="no metric in common"):
         compare(scores(textvqa=76.2), scores(gsm8k=88.0))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each node sends its part of the ping mesh, and what it finds is filed with its observation, failures included."""
+"""Each node sends its part of the ping mesh. The result is filed with its observation, failures included."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANSWER = {"ping": {"sent": 2}, "reach": {"node2": True}}
 
 
 def observation(number):
-    """A node with two NPUs and one interface."""
+    """Return the observation of a node with two NPUs and one interface."""
     return {"npus": {str(npu): {"ip": {"address": f"10.{npu}.0.{number}"}} for npu in (0, 1)},
             "host_network": {"error": None, "interfaces": [
                 {"name": "eth0", "up": True, "kind": None,
@@ -30,7 +30,7 @@ def observation(number):
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function (host, answer, **variables) -> the returned value; ``requests`` has the modules that it ran."""
+    """Return a function (host, answer, **variables) -> returned value; its ``requests`` are the modules that it ran."""
     def run(host, answer, **variables):
         def execute(name, module_args, task_vars):
             assert task_vars["inventory_hostname"] == host
@@ -65,13 +65,13 @@ def test_each_node_runs_one_module_with_its_own_part(act):
         assert part["hosts"] == [
             {"host": name, "address": f"192.0.2.{HOSTS.index(name) + 1}", "port": 2222} for name in others]
     assert {"host": "node2", "npus": {"0": "10.0.0.2", "1": "10.1.0.2"}} in parts["node1"]["partners"]
-    # In every round, two nodes meet each other and the third sits out.
+    # In every round, two nodes meet each other and the third one pauses.
     for met in zip(*(parts[host]["partners"] for host in HOSTS)):
         names = [partner and partner["host"] for partner in met]
         assert sorted(filter(None, names)) == sorted(host for host, name in zip(HOSTS, names) if name)
 
 
-def test_no_pings_where_they_are_disabled(act):
+def test_disabled_pings_are_not_sent(act):
     act("node1", ANSWER, hccl_ping_enabled=False)
     ((_name, arguments),) = act.requests
     assert (arguments["partners"], len(arguments["hosts"])) == ([], 2)
@@ -84,7 +84,7 @@ def test_no_pings_where_they_are_disabled(act):
     (AnsibleConnectionFailure("timed out"),
      {"ping": None, "reach": None, "ping_error": "node1 is not reachable: timed out"}),
 ])
-def test_outcome_is_filed_with_the_observation_of_the_node(act, answer, expected):
+def test_result_is_filed_with_the_observation_of_the_node(act, answer, expected):
     assert act("node1", answer) == {"changed": False, **expected}
     filed = act.records.read_observations(HOSTS, "hccl")
     assert filed["node1"].items() >= {**observation(1), **expected}.items()
@@ -92,7 +92,7 @@ def test_outcome_is_filed_with_the_observation_of_the_node(act, answer, expected
     assert "ping" not in filed["node2"]
 
 
-def test_a_node_that_could_not_be_observed_pings_nobody(act):
+def test_a_node_that_could_not_be_observed_takes_no_part(act):
     act.records.write_observation("node2", "hccl", Filed(failure="node2 is not reachable", reachable=False))
     assert act("node2", ANSWER)["skipped"]
     assert act.requests == []

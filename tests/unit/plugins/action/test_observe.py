@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An observation is filed, failures included, and the next stage task judges it without another module call."""
+"""Observations and failures are filed, and judged by the following stage without a second request to the node."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ OBSERVED = {"path": "/data/model", "files": [], "identity": "1", "_ansible_x": 1
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function (plugin, host, answer) -> the return value; ``calls`` are the modules that were called."""
-    def run(plugin, host, answer=None, check_mode=False, **args):
+    """Return a function (plugin, host, response of the node) -> the return value of the action.
+
+    Its attribute ``modules`` has the names of the modules that were run.
+    """
+    def run(plugin, host, response=None, check_mode=False, **args):
         def execute(name, module_args, task_vars):
-            run.calls.append(name)
+            run.modules.append(name)
             accepted(name, module_args)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+            if isinstance(response, Exception):
+                raise response
+            return response
 
         loader = DataLoader()
         task = Mock(args={"stage": "weights", "plan": valid(), **args}, async_val=0, check_mode=check_mode, _uuid="t")
@@ -39,12 +42,12 @@ def act(tmp_path):
         return action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": ["node1", "node2"],
                                      "report_path": str(tmp_path)})
 
-    run.calls, run.records = [], Records(tmp_path)
+    run.modules, run.records = [], Records(tmp_path)
     run.result = lambda host: json.loads((tmp_path / host / "weights.json").read_text("utf-8"))
     return run
 
 
-def test_observation_is_filed_as_plain_data_of_the_module(act):
+def test_observation_is_filed_as_plain_data(act):
     outcome = act(observe, "node1", OBSERVED)
     assert (outcome["failure"], outcome["reachable"], outcome["observed"]) == (None, True, {})
     filed = act.records.read_observation("node1", "weights")
@@ -54,32 +57,32 @@ def test_observation_is_filed_as_plain_data_of_the_module(act):
 
 def test_stage_judges_the_filed_observation(act):
     act(observe, "node1", OBSERVED)
-    outcome = act(stage, "node1", AssertionError("called again"))
-    assert act.calls == ["ascend.vllm.weights_info"]
+    outcome = act(stage, "node1", AssertionError("observed again"))
+    assert act.modules == ["ascend.vllm.weights_info"]
     assert (outcome["status"], act.result("node1")["observed"]["path"]) == ("failed", "/data/model")
 
 
-def test_stage_observes_without_an_observation_of_its_phase(act):
+def test_stage_observes_if_no_observation_of_the_phase_is_filed(act):
     act(observe, "node1", OBSERVED, phase="before")
     act(stage, "node1", OBSERVED)
-    assert act.calls == ["ascend.vllm.weights_info"] * 2
+    assert act.modules == ["ascend.vllm.weights_info"] * 2
 
 
-@pytest.mark.parametrize(("answer", "check", "message"), [
+@pytest.mark.parametrize(("response", "check", "message"), [
     (AnsibleConnectionFailure("timed out\nmore"), "weights.node_reachable", "node1 is not reachable: timed out"),
     ({"failed": True, "msg": "no python"}, "weights.observation", "ascend.vllm.weights_info failed: no python"),
 ])
-def test_failure_is_filed_and_recorded_by_the_stage(act, answer, check, message):
-    outcome = act(observe, "node1", answer)
+def test_failure_is_filed_and_recorded_by_the_stage(act, response, check, message):
+    outcome = act(observe, "node1", response)
     assert "failed" not in outcome
     assert outcome["failure"] == message
-    outcome = act(stage, "node1", AssertionError("called again"))
+    outcome = act(stage, "node1", AssertionError("observed again"))
     assert (outcome["failed"], outcome["reachable"]) == (True, outcome["status"] != "failed" or "python" in message)
     (found,) = act.result("node1")["checks"]
     assert (found["id"], found["status"], found["message"]) == (check, "failed", message)
 
 
-def test_stage_compares_the_hosts_that_were_observed(act):
+def test_stage_compares_the_host_with_other_observed_hosts(act):
     manifest = {"digest": "d" * 64, "files": [], "bytes": 0, "source": "hub", "repository": "r", "revision": "1"}
     whole = {**OBSERVED, "files": ["x"], "manifest": manifest, "manifest_path": "/m", "outside": [], "faults": [],
              "digest": "d" * 64, "shards": {}, "index": [], "config": None, "content_faults": [],
@@ -88,11 +91,11 @@ def test_stage_compares_the_hosts_that_were_observed(act):
     act(observe, "node2", {**whole, "manifest": {**manifest, "digest": "e" * 64}})
     act(stage, "node1")
     (check,) = (check for check in act.result("node1")["checks"] if check["id"] == "weights.same_on_all_nodes")
-    assert (check["status"], check["message"]) == ("failed", "the model is another than that of node2")
+    assert (check["status"], check["message"]) == ("failed", "the model differs from that of node2")
 
 
 def test_check_mode_files_the_observation_but_no_result(act):
     act(observe, "node1", OBSERVED, check_mode=True)
-    act(stage, "node1", AssertionError("called again"), check_mode=True)
+    act(stage, "node1", AssertionError("observed again"), check_mode=True)
     assert act.records.read_observation("node1", "weights")
     assert not (act.records.root / "node1" / "weights.json").exists()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action reads role defaults, variables and overlay files, and keeps secrets to itself."""
+"""The action reads role defaults, variables and overlay files, and returns no secrets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ releases:
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function variables -> result of the action on a host node1."""
+    """Return a function (**variables) -> the return value of the action on node1."""
     def run(_show=False, **variables):
         task = Mock(args={"show": True} if _show else {}, async_val=0, check_mode=False)
         task.action = "ascend.vllm.plan"
@@ -48,22 +48,22 @@ def test_plan_of_the_role_defaults(act):
     assert result["shown"] == []
 
 
-def test_host_variables_change_it(act):
+def test_host_variables_change_the_plan(act):
     assert act(serving_port=9000)["plan"]["instances"][0]["url"] == "http://192.0.2.11:9000"
 
 
-def test_plan_is_shown_on_demand(act):
+def test_plan_is_shown_on_request(act):
     (text,) = act(_show=True)["shown"]
     assert text.startswith("node1: plan ")
 
 
-def test_no_secret_leaves_the_action(act):
+def test_plan_has_no_secrets(act):
     result = act(_show=True, serving_api_key="sesame-1", weights_hub_token="sesame-2")
     assert result["plan"]["instances"][0]["secrets_path"]
     assert "sesame" not in json.dumps(result)
 
 
-def test_no_secret_leaves_the_action_even_when_it_is_of_the_wrong_type(act):
+def test_plan_has_no_secrets_of_a_wrong_type(act):
     assert "sesame" not in json.dumps(act(serving_api_key=["sesame"]))
 
 
@@ -71,7 +71,7 @@ def test_secrets_do_not_change_the_hash(act):
     assert act(serving_api_key="sesame-1")["plan"] == act(serving_api_key="sesame-2")["plan"]
 
 
-def test_refusals_fail_the_host_with_every_sentence(act):
+def test_refused_plan_fails_with_all_refusals(act):
     with pytest.raises(AnsibleActionFail) as failure:
         act(serving_port=0, serving_args={"max-num-seq": 1}, serving_api_key="sesame")
     message = str(failure.value)
@@ -83,25 +83,28 @@ def test_refusals_fail_the_host_with_every_sentence(act):
 
 
 def trusted(text):
-    """The text as a template that ansible-core >= 2.19 renders."""
+    """Return the text as a template that ansible-core >= 2.19 renders."""
     return getattr(template, "trust_as_template", str)(text)
 
 
 class HostVars(dict):
-    """Variables of hosts as Ansible has them before templating."""
+    """Variables of hosts before templating, with the interface of Ansible."""
 
     raw_get = dict.__getitem__
 
 
 def group_vars(of_play=None, **node2):
-    """Variables of node1 that serves with node2, whose own are given; those of the play hold for both."""
+    """Return the variables of node1, which serves in a group with node2.
+
+    :param of_play: variables of the play, for both hosts. :param node2: variables of node2.
+    """
     shared = {"serving_topology": "data_parallel", "groups": {"npu_nodes": ["node1", "node2"]}}
     hosts = {"node1": {"inventory_hostname": "node1", "ansible_host": "192.0.2.11", **shared},
              "node2": {"inventory_hostname": "node2", "ansible_host": "192.0.2.12", **shared, **node2}}
     return {**shared, **(of_play or {}), "hostvars": HostVars(hosts)}
 
 
-def test_plan_of_a_group_knows_the_variables_of_its_members(act):
+def test_plan_of_a_group_depends_on_the_variables_of_its_members(act):
     plan = act(**group_vars())["plan"]
     assert [member["address"] for member in plan["group"]["members"]] == ["192.0.2.11", "192.0.2.12"]
     changed = act(**group_vars(serving_npus=[4, 5]))["plan"]
@@ -109,7 +112,7 @@ def test_plan_of_a_group_knows_the_variables_of_its_members(act):
     assert changed["instances"][0]["npus"] == plan["instances"][0]["npus"]
 
 
-def test_variables_of_the_play_hold_for_all_members(act):
+def test_variables_of_the_play_apply_to_all_members(act):
     play = {"serving_args": {"max-num-seqs": trusted("{{ seqs }}")}, "seqs": 7, "serving_topology": "ray"}
     plan = act(**group_vars(play, serving_npus=[4, 5]))["plan"]
     assert plan["group"]["topology"] == "ray"
@@ -117,19 +120,19 @@ def test_variables_of_the_play_hold_for_all_members(act):
         act(**group_vars(play, serving_weight_nz="0"))
 
 
-def test_inputs_of_a_member_may_use_those_that_have_defaults(act):
+def test_inputs_of_a_member_may_use_inputs_with_defaults(act):
     plan = act(**group_vars(serving_group_address=trusted("{{ serving_address }}")))["plan"]
     assert plan["group"]["members"][1]["address"] == "192.0.2.12"
 
 
-def test_mistake_of_a_member_is_told_with_its_name(act):
+def test_refusal_names_the_member(act):
     with pytest.raises(AnsibleActionFail, match="of node2 must be the IPv4 address"):
         act(**group_vars(ansible_host="node2.example.com"))
     with pytest.raises(AnsibleActionFail, match="names node3, which is not in the inventory"):
         act(**dict(group_vars(), serving_hosts=["node1", "node3"]))
 
 
-def test_key_of_a_member_stays_out_of_the_plan(act):
+def test_plan_has_no_secrets_of_members(act):
     assert "sesame" not in json.dumps(act(**group_vars(serving_api_key="sesame")))
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The results that a run removes when it begins, and the report that it ends with."""
+"""Results that are removed at the beginning of a run, and the report at its end."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ TABLE = (contract.Check("npu_count", contract.CRITICAL, "All NPUs are present", 
 SERVICE = {"name": "vllm", "url": "http://10.0.0.1:8888", "served_name": "qwen"}
 
 
-def result(stage, host, holds=True, **observed):
+def result(stage, host, ok=True, **observed):
     checks = contract.Checks(TABLE)
-    checks.expect("npu_count", holds, 8, 8 if holds else 7)
+    checks.expect("npu_count", ok, 8, 8 if ok else 7)
     return contract.stage_result(stage, host, checks.as_list(), observed=observed, started_at="2026-01-01T00:00:00Z",
                                  finished_at="2026-01-01T00:00:01Z", duration_s=1.0,
                                  collection_version=COLLECTION_VERSION)
@@ -33,7 +33,10 @@ def result(stage, host, holds=True, **observed):
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function (arguments, check_mode, **variables) -> what the action returned; see also its attributes."""
+    """Return a function (arguments, check_mode, **variables) -> the return value of the action.
+
+    Its attribute ``shown`` has the printed texts, ``records`` the results folder.
+    """
     def run(args, check_mode=False, **variables):
         loader = DataLoader()
         action = ActionModule(Mock(args=args, async_val=0, check_mode=check_mode), Mock(), Mock(), loader,
@@ -59,7 +62,7 @@ def stages_of(records, host):
     ({"ansible_run_tags": ["all"], "ansible_skip_tags": ["hccl"]},
      [stage for stage in contract.STAGES if stage != "hccl"], ["hccl"]),
     ({"ansible_run_tags": ["serving", "functional"]}, ["serving", "functional"], ["npu_driver", "hccl"]),
-    ({"ansible_run_tags": ["never_heard_of"]}, [], ["npu_driver", "hccl", "serving"]),
+    ({"ansible_run_tags": ["site_network"]}, [], ["npu_driver", "hccl", "serving"]),
 ])
 def test_beginning_removes_the_results_of_the_selected_stages(act, tags, stages, kept):
     returned = act({"phase": "begin", "hosts": ["node1", "node2"]}, **tags)
@@ -75,7 +78,7 @@ def test_beginning_refuses_a_mistyped_stage(act):
 
 
 def test_report_covers_the_expected_hosts_and_no_others(act, root):
-    act.records.write_result(result("hccl", "node2", holds=False))
+    act.records.write_result(result("hccl", "node2", ok=False))
     returned = act({"hosts": ["node1", "node2", "lost"]})
     report = act.records.read_report()
     jsonschema.validate(report, json.loads((root / "docs/schemas/report-v1.json").read_text("utf-8")))
@@ -94,11 +97,11 @@ def test_service_is_compared_with_the_last_report(act):
     container = {"started_at": "2026-01-01T08:00:00.5Z"}
     act.records.write_result(result("serving", "node1", services=[SERVICE], instances=[
         {"name": "vllm", "state": "ready", "container": container}]))
-    said = "node1 serves qwen at http://10.0.0.1:8888, since 2026-01-01T08:00:00Z"
+    line = "node1 serves qwen at http://10.0.0.1:8888, since 2026-01-01T08:00:00Z"
     act({"hosts": ["node1"]})
-    assert said in act.shown[0]
+    assert line in act.shown[0]
     act({"hosts": ["node1"]})
-    assert said.replace("since", "unchanged since") in act.shown[0]
+    assert line.replace("since", "unchanged since") in act.shown[0]
 
 
 @pytest.mark.parametrize("args", [{"phase": "begin", "hosts": ["node1"]}, {"hosts": ["node1"]}])
@@ -108,10 +111,10 @@ def test_check_mode_writes_and_removes_nothing(act, args):
     assert sorted(act.records.root.rglob("*")) == before
 
 
-@pytest.mark.parametrize(("args", "said"), [
+@pytest.mark.parametrize(("args", "message"), [
     ({}, "hosts"),
     ({"hosts": ["node1"], "phase": "middle"}, "value of phase must be one of: begin, end"),
 ])
-def test_bad_arguments_are_refused(act, args, said):
-    with pytest.raises(AnsibleActionFail, match=said):
+def test_bad_arguments_are_refused(act, args, message):
+    with pytest.raises(AnsibleActionFail, match=message):
         act(args)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An invalid input of a role is recorded like any failure, and no module is called on the node."""
+"""Plans and inputs of a stage. Invalid inputs are recorded as a failure, without a request to the node."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 
 
 @pytest.fixture
-def act(tmp_path):
-    """Return a function (filed=, **variables) -> (return value of the stage functional, its result, arguments of the
-    module calls). ``filed`` is whether this run has filed a plan.
+def run_stage(tmp_path):
+    """Return a function (filed, **variables) -> (the return value of the stage, its result, arguments of its modules).
+
+    :param filed: whether this run has filed a plan.
     """
     def run(filed=True, **variables):
         requests = []
@@ -48,44 +49,44 @@ def act(tmp_path):
     return run
 
 
-@pytest.mark.parametrize(("variables", "sentence"), [
+@pytest.mark.parametrize(("variables", "message"), [
     ({"functional_image": "/none.png"}, "functional_image has to be a"),
     ({"functional_max_tokens": "many"}, "functional_max_tokens"),
 ])
-def test_invalid_input_is_a_failed_observation(act, variables, sentence):
-    outcome, result, requests = act(**variables)
+def test_invalid_input_is_a_failed_observation(run_stage, variables, message):
+    outcome, result, requests = run_stage(**variables)
     assert (outcome["failed"], result["status"], requests) == (True, "failed", [])
     assert [check["id"] for check in result["checks"]] == ["functional.observation"]
-    assert sentence in result["error"]
+    assert message in result["error"]
 
 
-def test_inputs_of_the_command_line_have_their_types(act):
-    _outcome, _result, (request,) = act(functional_timeout_s="7", functional_max_tokens="5")
+def test_strings_of_the_command_line_are_converted_to_the_types_of_inputs(run_stage):
+    _outcome, _result, (request,) = run_stage(functional_timeout_s="7", functional_max_tokens="5")
     assert request["timeout_s"] == 7.0
     assert {each["body"]["max_tokens"] for each in request["requests"] if "messages" in each["body"]} == {5}
 
 
-def test_plan_is_resolved_if_this_run_has_filed_none(act, tmp_path):
-    _outcome, result, (request,) = act(filed=False, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
+def test_plan_is_resolved_if_this_run_has_not_filed_one(run_stage, tmp_path):
+    _outcome, result, (request,) = run_stage(filed=False, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
     assert [server["url"] for server in request["servers"]] == ["http://192.0.2.11:9000"]
     assert result["plan_hash"] not in (None, PLAN["hash"])
     assert json.loads((tmp_path / "node1" / "plan.json").read_text("utf-8"))["plan"]["hash"] == result["plan_hash"]
 
 
-def test_filed_plan_is_not_resolved_again(act, monkeypatch):
+def test_filed_plan_is_not_resolved_again(run_stage, monkeypatch):
     monkeypatch.setattr(from_inventory, "resolve", Mock(side_effect=AssertionError("resolved again")))
-    assert act()[1]["plan_hash"] == PLAN["hash"]
+    assert run_stage()[1]["plan_hash"] == PLAN["hash"]
 
 
 @pytest.mark.parametrize("change", [{"serving_port": 9000}, {"serving_api_key": "sesame"}])
-def test_plan_of_other_inputs_is_not_used(act, tmp_path, change):
-    act(ansible_host="192.0.2.11", hostvars={})
-    _outcome, result, _requests = act(filed=False, ansible_host="192.0.2.11", hostvars={}, **change)
+def test_filed_plan_of_other_inputs_is_not_used(run_stage, tmp_path, change):
+    run_stage(ansible_host="192.0.2.11", hostvars={})
+    _outcome, result, _requests = run_stage(filed=False, ansible_host="192.0.2.11", hostvars={}, **change)
     assert result["plan_hash"] != PLAN["hash"]
     assert "sesame" not in (tmp_path / "node1" / "plan.json").read_text("utf-8")
 
 
-def test_refused_plan_calls_no_module(act, tmp_path):
+def test_refused_plan_stops_the_stage(run_stage, tmp_path):
     with pytest.raises(AnsibleActionFail, match="nothing was changed"):
-        act(filed=False, plan_release="v9.9.9", hostvars={})
+        run_stage(filed=False, plan_release="v9.9.9", hostvars={})
     assert not (tmp_path / "node1").exists()

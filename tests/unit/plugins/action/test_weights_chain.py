@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each node computes the same distribution of the model, and its own part in it."""
+"""Each node computes the same distribution of the model and its own part in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOSTS = ("node1", "node2", "node3")
 
 @pytest.fixture
 def act():
-    """Return a function (host, {host: what it holds}, variables, **args) -> what the action returned there."""
+    """Return a function (host, {host: its part of the model}, variables, **args) -> the return value of the action."""
     def run(host, held, variables=None, play_hosts=HOSTS, **args):
         hostvars = {name: {"ansible_host": f"10.0.0.{name[-1]}", **(variables or {}).get(name, {})}
                     for name in (*HOSTS, "node9")}
@@ -41,15 +41,15 @@ def act():
     ({"node1": NOTHING, "node2": PART, "node3": NOTHING}, {}, "node2", list(HOSTS), None),
     ({"node1": NOTHING, "node2": PART, "node3": NOTHING}, {"failed": ["node2"]}, "node1", ["node1", "node3"], None),
     ({"node1": NOTHING, "node2": WHOLE, "node3": PART}, {"staged": True}, "node2", ["node1", "node3"], {"files": 14}),
-    # It failed at first and holds the model by now.
+    # It failed at first and has the model now.
     ({"node1": NOTHING, "node2": WHOLE, "node3": PART}, {"failed": ["node2"]}, "node2", ["node1", "node3"],
      {"files": 14}),
-    # What a host outside the play holds does not count.
+    # Hosts outside the play are ignored.
     ({"node1": NOTHING, "node9": WHOLE}, {}, "node1", list(HOSTS), None),
     (dict.fromkeys(HOSTS, WHOLE), {"staged": True}, "node1", [], {"files": 14}),
     ({}, {}, None, list(HOSTS), None),
 ])
-def test_all_nodes_come_to_the_same_decision(act, held, args, stager, receivers, manifest):
+def test_all_nodes_make_the_same_decision(act, held, args, stager, receivers, manifest):
     for host in HOSTS:
         found = act(host, held, **args)
         assert (found["stager"], found["receivers"], found["manifest"]) == (stager, receivers, manifest)
@@ -60,11 +60,11 @@ def test_all_nodes_come_to_the_same_decision(act, held, args, stager, receivers,
     ("node2", []),
     ("node3", ["10.0.0.1", "10.0.0.2"]),
 ])
-def test_each_node_knows_whom_to_take_the_model_from(act, host, upstream):
+def test_upstream_of_each_node(act, host, upstream):
     found = act(host, {"node1": PART, "node2": WHOLE, "node3": NOTHING})
     assert found["upstream"] == upstream
     assert found["address"] == f"10.0.0.{host[-1]}"
-    assert found["allies"] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    assert found["peers"] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
 
 
 def test_node_that_failed_is_not_part_of_the_chain(act):
@@ -79,7 +79,7 @@ def test_node_that_failed_is_not_part_of_the_chain(act):
 ])
 def test_address_of_a_node(act, variables, address):
     assert act("node1", {}, variables={"node1": variables})["address"] == address
-    assert act("node2", {}, variables={"node1": variables})["allies"][0] == address
+    assert act("node2", {}, variables={"node1": variables})["peers"][0] == address
 
 
 def test_every_node_fails_when_no_node_has_the_model(act):

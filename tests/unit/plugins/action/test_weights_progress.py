@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a transfer is waited for, and the lines that it prints meanwhile."""
+"""Waiting for a container, and the lines of progress that are printed meanwhile."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case impor
     (44_300_000_000, 44_300_000_000, 1e6, "node1: 44.3 of 44.3 GB, 1.0 MB/s"),
     (3_100_000, 7_200_000, 200e3, "node1: 3.1 of 7.2 MB, 0.2 MB/s, 0 min 20 s left"),
 ])
-def test_a_line(count, total, rate, expected):
+def test_line_of_progress(count, total, rate, expected):
     assert line("node1", count, total, rate) == expected
 
 
 def printed(monkeypatch, terminal=True, ci="", interval_s=10):
-    """What a meter prints for 1 GB a second, asked every 4 seconds for 30 seconds."""
+    """Return the lines that a meter prints within 30 s at 1 GB/s, if it is called every 4 s."""
     monkeypatch.setattr(weights_progress, "ANSIBLE_COLOR", terminal)
     monkeypatch.setenv("CI", ci)
     lines, now = [], [0]
@@ -40,7 +40,7 @@ def printed(monkeypatch, terminal=True, ci="", interval_s=10):
     return lines
 
 
-def test_lines_come_no_faster_than_asked_for(monkeypatch):
+def test_one_line_per_interval(monkeypatch):
     assert printed(monkeypatch) == [
         "node1: 12.0 of 40.0 GB, 1000 MB/s, 0 min 28 s left",
         "node1: 24.0 of 40.0 GB, 1000 MB/s, 0 min 16 s left",
@@ -57,10 +57,10 @@ RUNNING = {"running": True, "bytes": 5}
 
 
 @pytest.fixture
-def waited(monkeypatch):
-    """Return a function (answers of the node, one per poll, seconds that a poll takes) -> what the action returned."""
-    def run(answers, poll_s=10, **args):
-        answers, now = iter(answers), [0]
+def wait(monkeypatch):
+    """Return a function (response of the node to each poll, duration of a poll) -> the return value of the action."""
+    def run(responses, poll_s=10, **args):
+        responses, now = iter(responses), [0]
         monkeypatch.setattr(weights_progress.time, "monotonic", lambda: now[0])
         monkeypatch.setattr(weights_progress.time, "sleep", lambda _seconds: None)
 
@@ -69,10 +69,10 @@ def waited(monkeypatch):
             assert accepted(name, module_args) == {
                 "container": "c", "folder": "/f", "done": "/d", "docker_socket": "/var/run/docker.sock"}
             now[0] += poll_s
-            answer = next(answers)
-            if isinstance(answer, Exception):
-                raise answer
-            return dict(answer)
+            response = next(responses)
+            if isinstance(response, Exception):
+                raise response
+            return dict(response)
 
         loader = DataLoader()
         task = Mock(args={"container": "c", "folder": "/f", "done": "/d", **args}, async_val=0, check_mode=False)
@@ -83,27 +83,27 @@ def waited(monkeypatch):
     return run
 
 
-def test_a_connection_that_comes_back_is_taken_up_again(waited):
-    found = waited([RUNNING, *[LOST] * 5, RUNNING, *[LOST] * 5, {"running": False, "exit_code": 0}])
+def test_lost_connection_is_restored(wait):
+    found = wait([RUNNING, *[LOST] * 5, RUNNING, *[LOST] * 5, {"running": False, "exit_code": 0}])
     assert "failed" not in found
 
 
-def test_a_lost_node_is_told_and_not_only_unreachable(waited):
-    found = waited([RUNNING, *[LOST] * 99])
+def test_lost_node_fails_and_is_not_unreachable(wait):
+    found = wait([RUNNING, *[LOST] * 99])
     assert found["failed"]
-    assert "node1 has not answered for 60 s: ssh: connect to host" in found["msg"]
+    assert "node1 has not responded for 60 s: ssh: connect to host" in found["msg"]
 
 
 @pytest.mark.parametrize(("code", "output", "message"), [
-    (1, "first\nNo space left on device", "c ended with exit code 1: No space left on device"),
-    (137, "", "c ended with exit code 137 (killed, as the kernel does for lack of memory): it printed nothing"),
+    (1, "first\nNo space left on device", "c exited with code 1: No space left on device"),
+    (137, "", "c exited with code 137 (killed, as the kernel does when memory runs out): it printed nothing"),
 ])
-def test_a_container_that_failed(waited, code, output, message):
-    found = waited([RUNNING, {"running": False, "exit_code": code, "output": output}])
+def test_container_that_failed(wait, code, output, message):
+    found = wait([RUNNING, {"running": False, "exit_code": code, "output": output}])
     assert (found["failed"], found["msg"]) == (True, message)
 
 
-def test_it_is_given_up_in_the_end(waited):
-    found = waited([RUNNING] * 9, poll_s=10_000)
-    assert found["msg"] == "c did not end within 86400 seconds."
-    assert waited([RUNNING] * 9, timeout_s=25)["msg"] == "c did not end within 25 seconds."
+def test_timeout(wait):
+    found = wait([RUNNING] * 9, poll_s=10_000)
+    assert found["msg"] == "c did not finish within 86400 seconds."
+    assert wait([RUNNING] * 9, timeout_s=25)["msg"] == "c did not finish within 25 seconds."

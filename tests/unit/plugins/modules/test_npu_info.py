@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module npu_info as a whole, on this machine, with a program in the place of npu-smi."""
+"""The module npu_info as a whole, on this machine, with a script instead of npu-smi."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A stand-in for `vllm serve` that starts in a fraction of a second; standard library only.
 
-It checks what the real server needs (arguments, weights, NPUs), fails as the real one does when something is missing,
-speaks the OpenAI routes of vLLM 0.11.0, and misbehaves on request (see faults.py).
+It checks what the real server needs (arguments, weights, NPUs), fails like the real one when something is missing, has
+the OpenAI routes of vLLM 0.11.0, and has faults that can be injected (see faults.py).
 """
 
 VERSION = "0.11.0+empty"

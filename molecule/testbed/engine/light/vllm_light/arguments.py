@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line of `vllm serve` 0.11.0: every option by name (options.json), the few that matter here by type."""
+"""The command line of `vllm serve` 0.11.0: all options (options.json), with types for the few that are used here."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ SHORT = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser; an unknown option ends the program with exit code 2, as the real one does."""
+    """Return the parser; like the real one, it exits with 2 on an unknown option."""
     options = json.loads(Path(__file__).with_name("options.json").read_text())
-    built = argparse.ArgumentParser(prog="vllm serve", usage="vllm serve [model_tag] [options]")
-    built.add_argument("model_tag", nargs="?")
+    result = argparse.ArgumentParser(prog="vllm serve", usage="vllm serve [model_tag] [options]")
+    result.add_argument("model_tag", nargs="?")
     for name in options["value"]:
-        built.add_argument(*filter(None, (SHORT.get(name), "--" + name)), **TYPED.get(name, {}))
+        result.add_argument(*filter(None, (SHORT.get(name), "--" + name)), **TYPED.get(name, {}))
     for name in options["switch"]:
-        built.add_argument("--" + name, action=argparse.BooleanOptionalAction)
+        result.add_argument("--" + name, action=argparse.BooleanOptionalAction)
     for name in options["flag"]:
-        built.add_argument("--" + name, action="store_true")
-    return built
+        result.add_argument("--" + name, action="store_true")
+    return result
 
 
 def with_dashes(argv: list[str]) -> list[str]:
-    """vLLM accepts --max_model_len for --max-model-len."""
+    """Replace the underscores in option names: vLLM accepts --max_model_len for --max-model-len."""
     found = []
     for word in argv:
         name, equals, value = word.partition("=")
@@ -55,12 +55,12 @@ def with_dashes(argv: list[str]) -> list[str]:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Values of `vllm serve`'s options, with what vLLM derives from them: model, names, keys."""
-    built = parser()
-    values = built.parse_args(with_dashes(argv))
+    """Return the values of `vllm serve`'s options, and what vLLM derives from them: model, names, keys."""
+    result = parser()
+    values = result.parse_args(with_dashes(argv))
     values.model = values.model_tag or values.model
     if not values.model:
-        built.error("the following arguments are required: model_tag")
+        result.error("the following arguments are required: model_tag")
     if values.served_model_name is None:
         values.served_model_name = [values.model]
     values.api_keys = values.api_key or list(filter(None, [os.environ.get("VLLM_API_KEY")]))

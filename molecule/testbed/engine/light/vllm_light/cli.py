@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`vllm serve …` and `vllm --version`, with log lines where the real server writes them."""
+"""`vllm serve …` and `vllm --version`, with the log lines of the real server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUT_OF_MEMORY = (
     "RuntimeError: NPU out of memory. Tried to allocate 260.00 MiB (NPU 0; 60.96 GiB total capacity; "
     "60.24 GiB already allocated; 60.24 GiB current active; 149.57 MiB free; 60.28 GiB reserved in total by PyTorch)"
 )
-PROFILED_S = 0.05
+PROFILING_S = 0.05
 
 
 def log(process: str, level: str, place: str, text: str) -> None:
@@ -31,15 +31,15 @@ def log(process: str, level: str, place: str, text: str) -> None:
 
 
 def load(values: Namespace, fault: faults.Faults) -> list[int]:
-    """What the engine core does before it is ready; returns the NPUs it holds.
+    """Do what the engine core does before it is ready; return descriptors of its NPUs.
 
     Raises:
-        StartError: something that the real engine needs is missing or damaged, or a fault is planted.
+        StartError: something that the real engine needs is missing or damaged, or a fault is injected.
     """
     local = values.data_parallel_size_local or values.data_parallel_size
     held = npus.hold(values.tensor_parallel_size * values.pipeline_parallel_size * local)
     folder = Path(values.model)
-    weights.quantization(folder, values.quantization)
+    weights.check_quantization(folder, values.quantization)
     started, total, files = time.monotonic(), 0, weights.shards(folder)
     log("EngineCore_DP0", "INFO", "model_runner_v1.py:2627", "Starting to load model %s..." % folder)
     for done, path in enumerate(files, 1):
@@ -54,7 +54,7 @@ def load(values: Namespace, fault: faults.Faults) -> list[int]:
     log("EngineCore_DP0", "INFO", "model_runner_v1.py:2654", "Loading model weights took %.4f GB" % (total / 2**30))
     log("EngineCore_DP0", "INFO", "worker_v1.py:186", "Available memory: 30064771072, total memory: 65452113920")
     log("EngineCore_DP0", "INFO", "kv_cache_utils.py:1087", "GPU KV cache size: 458,752 tokens")
-    time.sleep(PROFILED_S)
+    time.sleep(PROFILING_S)
     log("EngineCore_DP0", "INFO", "model_runner_v1.py:3311", "Graph capturing finished in 1 secs, took 0.10 GiB")
     took = "init engine (profile, create kv cache, warmup model) took %.2f seconds" % (time.monotonic() - started)
     log("EngineCore_DP0", "INFO", "core.py:210", took)
@@ -100,7 +100,7 @@ def serve(argv: list[str]) -> int:
 
 
 def fail(cause: str) -> int:
-    """The two ends of a failed start: the engine's cause, then the API server's complaint."""
+    """Log a failed start: the cause in the engine, then the error of the API server."""
     log("EngineCore_DP0", "ERROR", "core.py:708", "EngineCore failed to start.\n%s" % cause)
     print(
         "(APIServer pid=%d) RuntimeError: Engine core initialization failed. See root cause above. "
@@ -111,11 +111,11 @@ def fail(cause: str) -> int:
 
 
 def crash(fault: faults.Faults) -> None:
-    def end() -> None:
+    def exit_now() -> None:
         log("EngineCore_DP0", "ERROR", "core.py:712", "EngineCore encountered a fatal error.\n%s" % OUT_OF_MEMORY)
         os._exit(fault.crash_exit_code)
 
-    timer = threading.Timer(fault.crash_after_s, end)
+    timer = threading.Timer(fault.crash_after_s, exit_now)
     timer.daemon = True
     timer.start()
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands in for the model: counts tokens, answers the lessons of the tiny model, keeps the metrics."""
+"""A stand-in for the model: it counts tokens, gives the answers that the tiny model has learned, and keeps metrics."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .errors import RequestError
 
 TOKEN = re.compile(r"\s?\w{1,6}|\s?[^\w\s]|\s+")
 # Qwen2.5-VL: one token for 28 x 28 pixels.
-PIXELS_A_TOKEN = 28 * 28
+PIXELS_PER_TOKEN = 28 * 28
 TEMPLATE_TOKENS = 5  # <|im_start|>, role, line break, <|im_end|>, line break
-CHATTER = "I am a light server that stands in for a large model . "
+CHATTER = "I am a light stand-in for a large model . "
 
 HERE = Path(__file__).parent
 LESSONS = json.loads((HERE / "lessons.json").read_text())
@@ -38,24 +38,24 @@ class Question:
 
 
 def tokenize(text: str) -> list[int]:
-    """Ids of pieces of text: the same piece has the same id below 150,000."""
+    """Return the ids of pieces of text: equal pieces have equal ids, below 150,000."""
     return [zlib.crc32(piece.encode()) % 150_000 for piece in TOKEN.findall(text)]
 
 
 def picture_tokens(picture: bytes) -> int:
-    """Tokens of a PNG, from its header.
+    """Return the number of tokens of a PNG, from its header.
 
     Raises:
-        RequestError: the bytes are no PNG.
+        RequestError: the bytes are not a PNG.
     """
     if not picture.startswith(b"\x89PNG\r\n\x1a\n") or len(picture) < 24:
         raise RequestError(400, "BadRequestError", "cannot identify image file <_io.BytesIO object>")
     width, height = struct.unpack(">II", picture[16:24])
-    return max(4, round(width * height / PIXELS_A_TOKEN))
+    return max(4, round(width * height / PIXELS_PER_TOKEN))
 
 
 def decode_picture(url: str) -> bytes:
-    """The bytes of a data: URI; nothing is fetched, since test networks have no way out."""
+    """Return the bytes of a data: URI; nothing is downloaded, because test networks are isolated."""
     head, comma, body = url.partition(",")
     if not comma or not head.startswith("data:"):
         raise RequestError(400, "BadRequestError", "Cannot connect to host of %s" % url[:200])
@@ -68,7 +68,7 @@ def decode_picture(url: str) -> bytes:
 
 
 def chat_question(messages: object) -> Question:
-    """Reads `messages` of a chat request; the last user message is what will be answered."""
+    """Read the `messages` of a chat request; the last user message is answered."""
     if not isinstance(messages, list) or not messages:
         raise RequestError(400, "BadRequestError", "messages: a non-empty list is required", "messages")
     question = Question()
@@ -85,7 +85,7 @@ def chat_question(messages: object) -> Question:
 
 
 def answer(question: Question, length: int, ignore_eos: bool) -> tuple[list[str], str]:
-    """Pieces of the answer, at most `length`, and the reason for its end: stop or length."""
+    """Return the pieces of the answer, at most `length`, and its finish reason: stop or length."""
     pieces = TOKEN.findall(_lesson(question))
     if ignore_eos:
         chatter = TOKEN.findall(CHATTER)
@@ -105,7 +105,7 @@ def _lesson(question: Question) -> str:
 
 
 class Metrics:
-    """Counters under vLLM's names; safe to use from request threads."""
+    """Counters with vLLM's names; thread-safe."""
 
     def __init__(self, model: str) -> None:
         self._lock = threading.Lock()
@@ -135,7 +135,7 @@ class Metrics:
                 self._seconds[name][1] += seconds
 
     def text(self) -> str:
-        """The metrics in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         with self._lock:
             lines = []
             for name, value in (

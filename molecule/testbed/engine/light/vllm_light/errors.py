@@ -5,11 +5,11 @@ from __future__ import annotations
 
 
 class StartError(Exception):
-    """The engine cannot start; the text is the log line that says why, in the words of the real stack."""
+    """The engine cannot start; the text is the log line with the cause, as the real one writes it."""
 
 
 class RequestError(Exception):
-    """A request is answered with an error."""
+    """An error to answer a request with."""
 
     def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
         super().__init__(message)

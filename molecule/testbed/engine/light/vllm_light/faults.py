@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults on request, from the variable VLLM_LIGHT_FAULTS or from a file, both a JSON object with the fields of Faults.
+"""Faults from the variable VLLM_LIGHT_FAULTS or from a file, both a JSON object with the fields of Faults.
 
-The file may be written on the node before the container starts (the folder below is a driver folder that every plan
-mounts), or into a running container; it is read again for each request, so a fault can come and go.
+The file can be written on the node before the container starts (the folder below is a driver folder that every plan
+mounts), or in a running container; it is read again for each request, so faults can be injected and removed.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from pathlib import Path
 
 VARIABLE = "VLLM_LIGHT_FAULTS"
 FILES = (Path("/usr/local/Ascend/driver/lib64/vllm-light.json"), Path("/run/vllm-light.json"))
-# Settable for tests that run the server outside an image.
+# For tests that run the server outside an image.
 FILES_VARIABLE = "VLLM_LIGHT_FAULT_FILES"
 
 
 @dataclasses.dataclass(frozen=True)
 class Faults:
-    """What goes wrong; the defaults are a healthy server."""
+    """The faults of a server; by default it is healthy."""
 
     # At start
-    load_seconds: float = 0.2  # how long loading the weights takes
-    start_error: str = ""  # "out_of_memory", or a line to print as the cause; the program then ends
-    exit_code: int | None = None  # end at once with this code, printing nothing
-    served_name: str = ""  # another name than the one asked for
+    load_seconds: float = 0.2  # time to load the weights
+    start_error: str = ""  # "out_of_memory", or a line to print as the cause before exiting
+    exit_code: int | None = None  # exit immediately with this code and without output
+    served_name: str = ""  # served instead of the requested name
     # While serving
-    crash_after_s: float | None = None  # seconds from ready to the end of the process
+    crash_after_s: float | None = None  # time from ready to the crash
     crash_exit_code: int = 1
-    hang: bool = False  # /health says 200, completions never come
-    engine_dead: bool = False  # /health says 503, completions 500
-    fail_ratio: float = 0.0  # this share of completions is answered with 500, evenly spread
+    hang: bool = False  # /health returns 200, completions are not answered
+    engine_dead: bool = False  # /health returns 503, completions return 500
+    fail_ratio: float = 0.0  # share of completions that return 500, evenly spread
     first_token_seconds: float = 0.0
     token_seconds: float = 0.0
-    answer: str = ""  # given to every question
+    answer: str = ""  # returned for every question
 
 
 def current() -> Faults:
-    """The faults in force now.
+    """Return the current faults.
 
     Raises:
         SystemExit: the variable or a file is not a JSON object of known fields.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes hold of NPU device nodes as the CANN runtime would: they must be there and the container must be given them."""
+"""Use of NPU devices as by the CANN runtime: their nodes must exist, and the container must have access to them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SHARED_DEVICES = ("davinci_manager", "devmm_svm", "hisi_hdc")
 
 
 def hold(wanted: int) -> list[int]:
-    """Opens `wanted` NPUs and the devices that all of them share; returns descriptors, held while the server runs."""
-    devices = Path(os.environ.get("VLLM_LIGHT_DEVICES", "/dev"))  # another folder for tests outside a container
+    """Check the devices that all NPUs share and open `wanted` NPUs; return descriptors, kept while the server runs."""
+    devices = Path(os.environ.get("VLLM_LIGHT_DEVICES", "/dev"))  # another folder in tests outside a container
     for name in SHARED_DEVICES:
         if not (devices / name).exists():
             raise StartError(
                 "RuntimeError: Initialize:torch_npu/csrc/core/npu/sys_ctrl/npu_sys_ctrl.cpp NPU function error: "
-                "aclInit, error code is 507899: /dev/%s is not there" % name
+                "aclInit, error code is 507899: /dev/%s does not exist" % name
             )
     found = sorted(int(path.name[7:]) for path in devices.iterdir() if re.fullmatch(r"davinci\d+", path.name))
     visible = os.environ.get("ASCEND_RT_VISIBLE_DEVICES")
@@ -41,7 +41,7 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR)
     except OSError as error:
-        # A node of the test bed has no driver behind the device node: ENXIO then says that the way to it is free.
+        # A node of the test bed has no driver behind the device node: ENXIO means that access was granted.
         if error.errno == errno.ENXIO:
             return os.open(path, os.O_PATH)
         raise StartError(

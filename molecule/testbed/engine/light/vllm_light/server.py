@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The HTTP side: routes, errors and streaming of vLLM's OpenAI server."""
+"""The HTTP server: routes, errors and streaming of vLLM's OpenAI server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_COMPLETION_TOKENS = 16  # of /v1/completions without max_tokens
 
 
 class Server(ThreadingHTTPServer):
-    """Bound at once, listening when the engine is ready, as vLLM does it."""
+    """A server that is bound at once and listens when the engine is ready, like vLLM."""
 
     daemon_threads = True
     request_queue_size = 1024
@@ -30,14 +30,14 @@ class Server(ThreadingHTTPServer):
         self.names, self.api_keys, self.context = names, api_keys, context
         self.created = int(time.time())
         self.metrics = engine.Metrics(names[0])
-        self._asked, self._lock = 0, threading.Lock()
+        self._calls, self._lock = 0, threading.Lock()
         self.server_bind()
 
-    def shall_fail(self, ratio: float) -> bool:
-        """True for `ratio` of the calls, evenly spread."""
+    def should_fail(self, ratio: float) -> bool:
+        """Return True for `ratio` of the calls, evenly spread."""
         with self._lock:
-            self._asked += 1
-            return int(self._asked * ratio) > int((self._asked - 1) * ratio)
+            self._calls += 1
+            return int(self._calls * ratio) > int((self._calls - 1) * ratio)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             if path not in routes:
                 status, reason = (405, "Method Not Allowed") if path in others else (404, "Not Found")
                 return self.reply(status, {"detail": reason})
-            if path.startswith("/v1/") and not self.authorised():
+            if path.startswith("/v1/") and not self.authorized():
                 return self.reply(401, {"error": "Unauthorized"})
             getattr(self, routes[path])(body)
         except RequestError as error:
@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def authorised(self) -> bool:
+    def authorized(self) -> bool:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         keys = self.server.api_keys
         return not keys or (
@@ -133,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, {"object": "list", "data": cards})
 
     def tokenize(self, body: bytes) -> None:
-        request = self.request_of(body)
+        request = self.read_request(body)
         if "messages" in request:
             question = engine.chat_question(request["messages"])
             tokens = engine.tokenize(question.text)
@@ -144,13 +144,13 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, {"count": count, "max_model_len": self.server.context, "tokens": tokens, "token_strs": None})
 
     def chat(self, body: bytes) -> None:
-        request = self.request_of(body)
+        request = self.read_request(body)
         question = engine.chat_question(request.get("messages"))
         length = request.get("max_completion_tokens") or request.get("max_tokens")
         self.complete(request, question, length or self.server.context - question.tokens, "chat.completion")
 
     def completion(self, body: bytes) -> None:
-        request = self.request_of(body)
+        request = self.read_request(body)
         prompt = request.get("prompt")
         if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
             prompt = prompt[0]
@@ -162,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
 
     # -- completions
 
-    def request_of(self, body: bytes) -> dict:
+    def read_request(self, body: bytes) -> dict:
         try:
             request = json.loads(body)
         except ValueError as error:
@@ -192,10 +192,10 @@ class Handler(BaseHTTPRequestHandler):
                 % (length, context, question.tokens, length, context, question.tokens),
             )
         with self.server.metrics:
-            self.misbehave()
+            self.apply_faults()
             self.answer(request, question, length, kind)
 
-    def misbehave(self) -> None:
+    def apply_faults(self) -> None:
         fault = faults.current()
         while fault.hang:
             time.sleep(0.2)
@@ -203,8 +203,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault.engine_dead:
             message = "EngineCore encountered an issue. See stack trace (above) for the root cause."
             raise RequestError(500, "InternalServerError", message)
-        if self.server.shall_fail(fault.fail_ratio):
-            raise RequestError(500, "InternalServerError", "planted fault: this request fails")
+        if self.server.should_fail(fault.fail_ratio):
+            raise RequestError(500, "InternalServerError", "injected fault: this request fails")
 
     def answer(self, request: dict, question: engine.Question, length: int, kind: str) -> None:
         fault, started = faults.current(), time.monotonic()
@@ -258,7 +258,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def choice(kind: str, text: str, reason: str) -> dict:
-    """The only choice of an answer that is not streamed."""
+    """Return the only choice of an answer that is not streamed."""
     if kind.startswith("chat"):
         message = {"role": "assistant", "content": text, "tool_calls": [], "reasoning_content": None}
         return {"index": 0, "message": message, "logprobs": None, "finish_reason": reason, "stop_reason": None}
@@ -266,7 +266,7 @@ def choice(kind: str, text: str, reason: str) -> dict:
 
 
 def chunks(kind: str, pieces: list[str], reason: str) -> Iterator[dict]:
-    """The choices of a streamed answer, one for each piece; the last one has the reason for the end."""
+    """Yield the choices of a streamed answer, one per piece; the last one has the finish reason."""
     if kind.startswith("chat"):
         yield {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
     for number, piece in enumerate(pieces, 1):

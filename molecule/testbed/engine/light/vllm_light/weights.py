@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Opens a model folder as far as headers go: what is missing or damaged stops the start, as it stops the real one."""
+"""Checks of a model folder and its headers: missing or damaged files prevent the start, as with the real server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import StartError
 
 
 def context_length(folder: Path) -> int:
-    """`max_position_embeddings` of the model; its config is read as vLLM reads it first."""
+    """Return `max_position_embeddings` of the model; like vLLM, read the config before anything else."""
     if not folder.is_dir():
         raise StartError(
             "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or "
@@ -31,8 +31,8 @@ def context_length(folder: Path) -> int:
         raise StartError("OSError: It looks like the config file at '%s' is not valid: %r" % (config, error)) from error
 
 
-def quantization(folder: Path, method: str | None) -> None:
-    """`--quantization ascend` needs msModelSlim's description; unknown methods are refused."""
+def check_quantization(folder: Path, method: str | None) -> None:
+    """Refuse unknown methods; `ascend` needs msModelSlim's description."""
     if method is None:
         return
     if method != "ascend":
@@ -44,7 +44,7 @@ def quantization(folder: Path, method: str | None) -> None:
 
 
 def shards(folder: Path) -> list[Path]:
-    """The safetensors files that the index names, or all there are."""
+    """Return the safetensors files that the index names, or all if there is no index."""
     found = sorted(folder.glob("*.safetensors"))
     for index in sorted(folder.glob("*.safetensors.index.json")):
         named = {folder / name for name in json.loads(index.read_text())["weight_map"].values()}
@@ -60,7 +60,7 @@ def shards(folder: Path) -> list[Path]:
 
 
 def tensor_bytes(path: Path) -> int:
-    """Bytes of tensors that the header of a safetensors file states, which must be what follows the header."""
+    """Return the size of a safetensors file's tensors by its header; it must be the size of what follows the header."""
     with open(path, "rb") as file:
         try:
             (length,) = struct.unpack("<Q", file.read(8))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How hccn_tool is asked: what counts as an answer, what is tried again, and when it is asked no more."""
+"""Queries with hccn_tool: answers and errors, retries of a busy tool, and NPUs whose tool hangs."""
 from __future__ import annotations
 
 import json
@@ -18,7 +18,7 @@ UP = (0, "link status: UP\n", "")
 
 
 def runner(*answers):
-    """A runner that gives these answers in turn and remembers what it was asked."""
+    """A runner that gives these answers in turn and keeps the commands in ``asked``."""
     asked, left = [], list(answers)
 
     def run(argv, timeout_s):
@@ -65,7 +65,7 @@ def test_errors(query, answer, kind, message):
     assert (error["kind"], error["message"], error["code"]) == (kind, message, answer[0])
 
 
-def test_a_busy_tool_is_asked_again_but_not_for_ever():
+def test_a_busy_tool_is_queried_four_times():
     busy = (11, "hccn_tool is busy, please try again.\n", "")
     assert ask("link", busy, busy, UP) == {"status": "UP"}
     run = runner(busy)
@@ -74,7 +74,7 @@ def test_a_busy_tool_is_asked_again_but_not_for_ever():
     assert len(run.asked) == 4
 
 
-def test_npus_are_asked_side_by_side_and_one_query_at_a_time_each():
+def test_npus_are_queried_in_parallel_each_with_one_query_at_a_time():
     active, most, lock, overlap = set(), [0], threading.Lock(), []
 
     def run(argv, timeout_s):
@@ -94,7 +94,7 @@ def test_npus_are_asked_side_by_side_and_one_query_at_a_time_each():
     assert not any(overlap)
 
 
-def test_a_hung_npu_is_asked_nothing_more_and_the_others_are():
+def test_the_remaining_queries_of_a_hung_npu_are_skipped():
     def run(argv, timeout_s):
         return (None, "", "") if argv[2] == "1" and argv[3] == "-ip" else UP
 

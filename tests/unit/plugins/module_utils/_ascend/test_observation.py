@@ -45,7 +45,7 @@ def test_query_asks_for_the_codes_of_what_is_not_well():
                         "info -t ecc -i 3", "info -t board -i 3"]
 
 
-def test_query_tells_the_chips_of_one_npu_apart():
+def test_query_distinguishes_the_chips_of_one_npu():
     observation, outcomes = npu_observation.query(answers((SAMPLES / "a3_wide.txt").read_text(), {
         "-t ecc -i 6": "\tNPU ID : 6\n\tChip Count : 2\n\n\tHBM Double Bit Error Count : 0\n\tChip ID : 0\n\n"
                        "\tHBM Double Bit Error Count : 9\n\tChip ID : 1\n",

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands run side by side, each within its time, in English."""
+"""Commands run in parallel, each with a time limit, in English."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
 
 
-def test_tools_run_side_by_side_and_each_within_its_time():
+def test_commands_run_in_parallel_with_a_time_limit():
     commands = {number: ["sleep", "0.4"] for number in range(4)}
     commands["hangs"] = ["sh", "-c", "echo begun; sleep 60 & wait"]
     commands["fails"] = ["sh", "-c", "echo on stdout; echo on stderr >&2; exit 3"]

@@ -44,5 +44,5 @@ def test_json_stays_json():
         "Env": [f"HF_TOKEN={MASK}", "A=b"], "Labels": {"ascend.vllm.secrets": MASK, "b": "c"}}
 
 
-def test_known_values_are_masked_wherever_they_stand():
+def test_known_values_are_masked_wherever_they_occur():
     assert redact("the engine said hunter22 aloud", ["hunter22"]) == f"the engine said {MASK} aloud"

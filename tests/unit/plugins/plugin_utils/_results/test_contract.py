@@ -25,9 +25,9 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
 )
 
 TABLE = (
-    Check("count", CRITICAL, "All NPUs are there", "Look for a lost card."),
-    Check("warmth", WARNING, "NPUs are cool", "Look at the fans."),
-    Check("speed", INFO, "Speed is known", "Record a baseline."),
+    Check("count", CRITICAL, "All NPUs are present", "Look for the missing card."),
+    Check("temperature", WARNING, "NPUs are cool", "Check the fans."),
+    Check("speed", INFO, "The speed is known", "Record a baseline."),
 )
 
 
@@ -41,14 +41,14 @@ def checks(*outcomes):
 @pytest.mark.parametrize(("outcomes", "status"), [
     ([], "not_run"),
     ([("count", True)], "passed"),
-    ([("count", True), ("warmth", False)], "warned"),
-    ([("count", False), ("warmth", False)], "failed"),
-    ([("count", None), ("warmth", True)], "not_run"),
-    ([("count", True), ("warmth", None)], "passed"),
+    ([("count", True), ("temperature", False)], "warned"),
+    ([("count", False), ("temperature", False)], "failed"),
+    ([("count", None), ("temperature", True)], "not_run"),
+    ([("count", True), ("temperature", None)], "passed"),
     ([("count", True), ("speed", False)], "warned"),
     ([("speed", None)], "not_run"),
 ])
-def test_stage_status_is_the_worst_that_was_found(outcomes, status):
+def test_stage_status_is_the_worst_status(outcomes, status):
     assert stage_status(checks(*outcomes)) == status
 
 
@@ -59,48 +59,48 @@ def test_unsupported_is_never_passed():
     assert stage_status(found.as_list()) == "unsupported"
 
 
-def test_check_outside_the_table_is_a_mistake():
+def test_check_that_is_not_in_the_table_is_an_error():
     with pytest.raises(KeyError):
         Checks(TABLE).expect("typo", True)
 
 
 @pytest.mark.parametrize("waive", [["count"], ["npu_driver.count"], [{"id": "count", "reason": "ticket 12"}]])
-def test_waived_checks_do_not_fail_and_do_not_pass(waive):
-    found = apply_waivers(checks(("count", False), ("warmth", True)), waive, "npu_driver", TABLE)
+def test_waived_check_neither_fails_nor_passes(waive):
+    found = apply_waivers(checks(("count", False), ("temperature", True)), waive, "npu_driver", TABLE)
     assert [check["status"] for check in found] == ["waived", "passed"]
     assert stage_status(found) == "waived"
     if isinstance(waive[0], dict):
         assert found[0]["message"].startswith("ticket 12")
 
 
-def test_a_check_that_holds_is_not_waived():
+def test_passed_check_is_not_waived():
     assert apply_waivers(checks(("count", True)), ["count"], "npu_driver", TABLE)[0]["status"] == "passed"
 
 
-def test_waiver_of_an_unknown_check_names_the_nearest():
+def test_waiver_of_an_unknown_check_suggests_a_similar_one():
     with pytest.raises(UnknownCheck, match=r"npu_driver_waive names the check 'cuont'.*did you mean 'count'"):
         apply_waivers([], ["cuont"], "npu_driver", TABLE)
 
 
-def test_a_second_part_renews_its_checks_and_no_other():
-    first = stage_result("npu_driver", "n1", checks(("count", True), ("warmth", None)))
-    second = checks(("count", False), ("warmth", True), ("warmth", False))
-    found = renewed(first, second, ["warmth"])
+def test_second_part_renews_only_its_checks():
+    first = stage_result("npu_driver", "n1", checks(("count", True), ("temperature", None)))
+    second = checks(("count", False), ("temperature", True), ("temperature", False))
+    found = renewed(first, second, ["temperature"])
     assert [(check["id"], check["status"]) for check in found] == [
-        ("count", "passed"), ("warmth", "passed"), ("warmth", "warned")]
+        ("count", "passed"), ("temperature", "passed"), ("temperature", "warned")]
     assert stage_result("npu_driver", "n1", found)["checks"][0] == first["checks"][0]
-    assert renewed(None, second, ["warmth"]) == second
+    assert renewed(None, second, ["temperature"]) == second
 
 
 def test_result_has_the_shape_of_its_schema(root):
     schema = json.loads((root / "docs/schemas/stage-result-v1.json").read_text("utf-8"))
     plan = {"hash": "0123456789ab", "release": {"id": "v0.11.0rc1"}, "model": {"id": "m"}}
-    found = checks(("count", False), ("warmth", None))
+    found = checks(("count", False), ("temperature", None))
     result = stage_result("npu_driver", "node1", found, plan, {"npus": 7}, "2026-11-23T12:00:00Z",
                           "2026-11-23T12:00:01Z", 1.0, None, "0.1.0")
     jsonschema.validate(result, schema)
     assert result["checks"][0]["id"] == "npu_driver.count"
-    assert failures(result) == ["npu_driver.count: expected 8, found 7. Look for a lost card."]
+    assert failures(result) == ["npu_driver.count: expected 8, found 7. Look for the missing card."]
     for broken in ({"status": "fine"}, {"checks": [dict(result["checks"][0], remedy=None)]}, {"plan_hash": "x"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(dict(result, **broken), schema)
@@ -118,10 +118,10 @@ def test_selected_stages_follow_the_tags(run, skip, stages):
     assert selected_stages(run, skip) == stages
 
 
-@pytest.mark.parametrize(("tags", "near"), [
+@pytest.mark.parametrize(("tags", "similar"), [
     (["benchmrk"], {"benchmrk": "benchmark"}),
     (["npu-driver", "hccl"], {"npu-driver": "npu_driver"}),
-    (["all"], {}), (["benchmark"], {}), (["our_network"], {}), (None, {}),
+    (["all"], {}), (["benchmark"], {}), (["site_network"], {}), (None, {}),
 ])
-def test_mistyped_tags_are_told_from_those_of_others(tags, near):
-    assert mistyped_tags(tags) == near
+def test_mistyped_tags(tags, similar):
+    assert mistyped_tags(tags) == similar

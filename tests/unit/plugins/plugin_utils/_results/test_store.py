@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What hosts learn of each other through the folder of results, and how long a stage took."""
+"""Hosts exchange data through the results folder."""
+
 from __future__ import annotations
 
 import json
@@ -24,8 +25,8 @@ def records(tmp_path):
     return found
 
 
-class Make:
-    """Counts how often it is asked."""
+class SurveyMaker:
+    """Makes a survey, and counts how often it is called."""
 
     def __init__(self):
         self.calls = 0
@@ -37,8 +38,8 @@ class Make:
                 for host, observed in peers.items()}
 
 
-def test_a_survey_is_made_once_for_all_hosts_of_a_task(records):
-    make = Make()
+def test_survey_is_made_once_for_all_hosts_of_a_task(records):
+    make = SurveyMaker()
     with ThreadPoolExecutor(3) as pool:
         parts = list(pool.map(lambda host: records.survey(host, HOSTS, "hccl", "task 1", make), HOSTS))
     assert make.calls == 1
@@ -46,7 +47,7 @@ def test_a_survey_is_made_once_for_all_hosts_of_a_task(records):
 
 
 def test_another_task_has_its_own_survey(records):
-    make = Make()
+    make = SurveyMaker()
     records.survey("n1", HOSTS, "hccl", "task 1", make)
     records.write_observation("n2", "hccl", Filed(observed={"own": "changed"}))
     assert records.survey("n1", HOSTS, "hccl", "task 2", make)["saw"] == "n1"
@@ -54,8 +55,8 @@ def test_another_task_has_its_own_survey(records):
     assert make.calls == 2
 
 
-def test_an_observation_that_is_younger_than_the_survey_of_its_task_is_not_missed(records):
-    make = Make()
+def test_survey_is_renewed_if_an_observation_is_newer(records):
+    make = SurveyMaker()
     records.survey("n1", HOSTS[:1], "hccl", "task 1", make)
     assert records.survey("n2", HOSTS[:2], "hccl", "task 1", make)["others"] == ["n1"]
     later = time.time() + 5
@@ -64,7 +65,7 @@ def test_an_observation_that_is_younger_than_the_survey_of_its_task_is_not_misse
     assert records.survey("n2", HOSTS[:2], "hccl", "task 1", make)["saw"] == "changed"
 
 
-def test_files_of_another_run_count_as_missing(records):
+def test_files_of_another_run_are_ignored(records):
     records.write_note("n1", "group", {"state": "ready"})
     other = Records(records.root, run_id="another")
     assert records.read_observation("n1", "hccl").observed == {"own": "n1"}
@@ -74,39 +75,39 @@ def test_files_of_another_run_count_as_missing(records):
     assert other.read_notes(HOSTS, "group") == {}
 
 
-def test_an_observation_belongs_to_one_phase(records):
+def test_observation_belongs_to_one_phase(records):
     records.write_observation("n1", "serving", Filed(phase="before", observed={"own": 1}))
     assert records.read_observation("n1", "serving") is None
     assert records.read_observation("n1", "serving", "before").observed == {"own": 1}
 
 
-def test_a_host_that_could_not_be_observed_is_none_of_those_that_were(records):
+def test_failed_observations_are_left_out(records):
     records.write_observation("n2", "hccl", Filed(failure="n2 is not reachable", reachable=False))
     assert sorted(records.read_observations(HOSTS, "hccl")) == ["n1", "n3"]
     assert records.read_observation("n2", "hccl").failure == "n2 is not reachable"
 
 
-def test_the_plan_of_another_run_is_an_error(records):
+def test_plan_of_another_run_is_an_error(records):
     inputs = {"serving_port": "digest"}
-    with pytest.raises(NoPlan, match=r"plan.json is not there"):
+    with pytest.raises(NoPlan, match=r"plan.json does not exist"):
         records.read_plan("n1", inputs)
     records.write_plan("n1", {"hash": "1"}, inputs)
     assert records.read_plan("n1", inputs) == {"hash": "1"}
-    with pytest.raises(NoPlan, match=f"plan.json is of the run {records.run_id}"):
+    with pytest.raises(NoPlan, match=f"plan.json belongs to the run {records.run_id}"):
         Records(records.root, run_id="another").read_plan("n1", inputs)
     with pytest.raises(NoPlan, match=r"plan.json was resolved with other values of serving_port"):
         records.read_plan("n1", {"serving_port": "other"})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"plan": {}}'])
-def test_a_damaged_file_of_a_run_counts_as_missing(records, content):
+def test_damaged_file_is_ignored(records, content):
     records.write_plan("n1", {"hash": "1"}, {})
     (records.root / "n1" / "plan.json").write_text(content, "utf-8")
     with pytest.raises(NoPlan):
         records.read_plan("n1", {})
 
 
-def test_check_mode_writes_files_of_the_run_and_no_result(tmp_path):
+def test_check_mode_writes_files_of_the_run_but_no_result(tmp_path):
     dry = Records(tmp_path, dry=True)
     dry.write_observation("n1", "hccl", Filed(observed={"own": 1}))
     path = dry.write_result({"host": "n1", "stage": "hccl"})
@@ -114,6 +115,6 @@ def test_check_mode_writes_files_of_the_run_and_no_result(tmp_path):
     assert not path.exists()
 
 
-def test_files_are_whole_and_name_their_run(records):
+def test_files_contain_the_id_of_their_run(records):
     filed = json.loads((records.root / "n1" / "observed" / "hccl.json").read_text("utf-8"))
     assert filed["run_id"] == records.run_id

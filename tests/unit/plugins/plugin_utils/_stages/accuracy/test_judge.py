@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks of scores, and of a comparison with another model."""
+
 from __future__ import annotations
 
 import pytest
@@ -9,8 +11,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy impor
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
 INPUTS = {"accuracy_enabled": True, "accuracy_datasets": [{"name": "own", "path": "/own.jsonl", "minimum": 70}],
-          "accuracy_references": [],
-          "accuracy_compare_with": "", "accuracy_maximum_drop": 1}
+          "accuracy_references": [], "accuracy_maximum_drop": 1}
 SCORE = {"dataset": "own", "metric": "accuracy", "version": "1a", "score": 80.0, "printed": "80.00", "answered": 10,
          "failed": 0}
 OBSERVED = {"problem": None, "scores": [SCORE], "answers": {"own": {"answered": 10, "failed": 0}}, "log": ["the end"],
@@ -34,35 +35,35 @@ def test_not_measured_is_not_passed():
     assert statuses(not_run="accuracy_enabled is false") == {"score": "not_run"}
 
 
-def test_data_that_are_not_there_end_it():
+def test_without_the_data_nothing_else_is_judged():
     assert statuses(problem="gsm8k lacks test.jsonl") == {"data": "failed"}
 
 
 @pytest.mark.parametrize("scores", [[], [dict(SCORE, score=None, printed="-")]])
-def test_a_dash_is_no_score(scores):
+def test_a_dash_is_not_a_score(scores):
     found = judge(scores=scores, answers={}, log=["warmup failed", "Task state is error"])
     assert (found["score"]["status"], found["answered"]["status"]) == ("failed", "failed")
     assert "Task state is error" in found["score"]["actual"]
     assert "gate" not in found
 
 
-def test_failed_requests_fail_however_good_the_score():
+def test_failed_requests_fail_with_any_score():
     found = statuses(answers={"own": {"answered": 9, "failed": 1}})
     assert (found["answered"], found["gate"]) == ("failed", "failed")
 
 
 @pytest.mark.parametrize(("score", "status"), [(70.0, "passed"), (69.9, "failed")])
-def test_the_gate(score, status):
+def test_the_minimum_decides(score, status):
     assert statuses(scores=[dict(SCORE, score=score)])["gate"] == status
 
 
-def test_without_a_reference_nothing_is_gated():
+def test_without_a_reference_there_is_no_gate():
     found = statuses(inputs={"accuracy_datasets": [{"name": "own", "path": "/own.jsonl"}]})
     assert found["reference"] == "not_run"
     assert "gate" not in found
 
 
-def test_parts_are_counted_with_their_whole():
+def test_answers_of_parts_are_counted():
     found = judge(inputs={"accuracy_datasets": [{"name": "mmlu", "path": "/d", "minimum": 70}]},
                   scores=[dict(SCORE, dataset="mmlu")],
                   answers={"lukaemon_mmlu_law": {"answered": 3, "failed": 0},
@@ -76,12 +77,10 @@ def test_parts_are_counted_with_their_whole():
 def test_the_difference_to_another_model(delta, status):
     row = {"dataset": "own", "metric": "accuracy", "before": 80.0 - delta, "after": 80.0, "delta": delta,
            "within": status == "passed"}
-    found = statuses(inputs={"accuracy_compare_with": "/bf16.json"}, comparison=[row],
-                     compared_with={"model": "bf16", "release": "v1", "host": "node1"})
+    found = statuses(comparison=[row], compared_with={"model": "bf16", "release": "v1", "host": "node1"})
     assert found["delta"] == status
 
 
-def test_other_data_give_no_difference():
-    found = statuses(inputs={"accuracy_compare_with": "/bf16.json"},
-                     compared_with={"model": "bf16", "release": "v1", "host": "node1"})
+def test_scores_on_other_data_are_not_compared():
+    found = statuses(compared_with={"model": "bf16", "release": "v1", "host": "node1"})
     assert found["delta"] == "not_run"

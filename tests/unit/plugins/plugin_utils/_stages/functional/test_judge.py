@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""The requests to a server, and the checks of its answers."""
+
 from __future__ import annotations
 
 import base64
@@ -14,9 +16,8 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
 INPUTS = {"functional_image": "", "functional_question": "What?", "functional_expected_words": ["TONGYI", "Qwen"],
-          "functional_text_question": "Name colours.",
-            "functional_max_tokens": 64, "functional_timeout_s": 60, "functional_api_key": "secret",
-            "functional_waive": []}
+          "functional_text_question": "Name colors.", "functional_max_tokens": 64, "functional_timeout_s": 60,
+          "functional_api_key": "secret", "functional_waive": []}
 PLAN = {"model": {"served_name": "qwen25_vl"}, "group": None,
         "instances": [{"name": "vllm", "url": "http://10.0.0.1:8888", "serves": True}]}
 SERVER = {
@@ -44,7 +45,7 @@ def judge(inputs=None, models=None, **answers):
     return {check["id"]: check["status"] for check in found}
 
 
-def test_right_answers_pass():
+def test_correct_answers_pass():
     assert judge() == dict.fromkeys((check.id for check in functional.CHECKS), "passed")
 
 
@@ -59,8 +60,8 @@ def test_right_answers_pass():
     ("long_prompt", {"status": 200, "text": ""}),
     ("beyond_limit", {"status": 200, "text": "cut silently"}),
     ("beyond_limit", {"status": None, "error": "timed out"}),
-    ("wrong_model", {"status": 200, "text": "whatever you say"}),
-    ("wrong_key", {"status": 200, "text": "come in"}),
+    ("wrong_model", {"status": 200, "text": "hello"}),
+    ("wrong_key", {"status": 200, "text": "hello"}),
     ("expected_words", None),
 ])
 def test_wrong_answers_fail(check, answer):
@@ -68,25 +69,25 @@ def test_wrong_answers_fail(check, answer):
     assert [name for name, status in found.items() if status == "failed"] == [check]
 
 
-def test_a_server_of_another_model_fails():
+def test_a_server_with_another_model_fails():
     assert judge(models={"models": ["other"]})["served_name"] == "failed"
     assert judge(models={"models": [], "status": None, "error": "refused"})["served_name"] == "failed"
 
 
-def test_an_open_service_is_told_but_no_failure():
+def test_a_service_without_a_key_causes_a_warning():
     assert judge(missing_key={"status": 200, "text": "hello"})["missing_key"] == "warned"
     found = judge(inputs={"functional_api_key": ""})
     assert "wrong_key" not in found
     assert found["missing_key"] == "not_run"
 
 
-def test_what_was_not_judged_or_sent_is_not_passed():
+def test_requests_that_were_not_sent_or_judged_are_not_run():
     assert judge(inputs={"functional_expected_words": []})["expected_words"] == "not_run"
     assert judge(image_answer={"status": 500, "error": "x"})["expected_words"] == "not_run"
     assert judge(long_prompt={"status": None, "sent": False, "error": "no limit"})["long_prompt"] == "not_run"
 
 
-def test_requests_name_the_planned_model_and_carry_the_picture(tmp_path):
+def test_requests_contain_the_planned_model_and_the_picture(tmp_path):
     picture = tmp_path / "p.png"
     picture.write_bytes(b"\x89PNG")
     sent = functional.request(context(PLAN, inputs=dict(INPUTS, functional_image=str(picture)))).arguments
@@ -101,13 +102,13 @@ def test_requests_name_the_planned_model_and_carry_the_picture(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["none.png", "text.txt"])
-def test_a_picture_that_is_none_is_named(tmp_path, name):
+def test_a_file_that_is_not_a_picture_is_refused(tmp_path, name):
     (tmp_path / "text.txt").write_text("x")
     with pytest.raises(ValueError, match="functional_image has to be"):
         functional.data_uri(str(tmp_path / name))
 
 
-def test_node_whose_group_is_asked_elsewhere_is_not_run(tmp_path):
+def test_a_node_without_an_api_is_not_run(tmp_path):
     plan = valid_group("data_parallel")["node2"]
     (check,) = functional.judge(context(plan, {"servers": []}))
     assert (check["status"], check["message"]) == ("not_run", "node1 serves for the whole group and is tested there")

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collective runs: what a run printed, who took part, and who is to blame."""
+"""The output of all-reduces, the nodes that make them fail or slow, and the required bandwidth."""
+
 from __future__ import annotations
 
 import json
@@ -38,15 +39,16 @@ def test_parse():
 
 
 @pytest.mark.parametrize(("text", "status", "reason"), [
-    (GOOD, 124, "not finished in time"),
+    (GOOD, 124, "timed out"),
     (START + line(type="error", rank=3, host="n2", message="RuntimeError: x"), 1, "rank 3 on n2: RuntimeError: x"),
-    (START + line(type="row", **{**ROW, "check": "failed"}) + line(type="end"), 0, "a wrong sum for 1048576 bytes"),
-    (GOOD.replace(line(type="end"), ""), 0, "it ended with status 0 and without a result"),
-    (GOOD, 137, "it ended with status 137 and without a result"),
+    (START + line(type="row", **{**ROW, "check": "failed"}) + line(type="end"), 0, "wrong sum for 1048576 bytes"),
+    (GOOD.replace(line(type="end"), ""), 0, "exit status 0 without a result"),
+    (GOOD, 137, "exit status 137 without a result"),
     ("Traceback\ntorch.distributed.DistNetworkError: no route\n", 1, "torch.distributed.DistNetworkError: no route"),
     ("EI0006: link timeout\nsomething else\n", 1, "EI0006: link timeout"),
-    (START + collective.MARK + "{broken\n" + line(type="end"), 0, "an unreadable line of the probe"),
-    ("", 0, "it ended with status 0 and without a result"),
+    (START + collective.MARK + "{broken\n" + line(type="end"), 0, "unreadable line of the probe"),
+    (GOOD.replace('"check"', '"chekc"'), 0, "unreadable line of the probe"),
+    ("", 0, "exit status 0 without a result"),
 ])
 def test_parse_failure(text, status, reason):
     result = collective.parse(text, status)
@@ -63,17 +65,17 @@ def test_a_missing_row_is_a_failure():
 
 # --- hccl_test
 
-LEADS = line(type="start", tool="hccl_test", backend="hccl_test", node=0, ranks=16, sizes=[1048576, 2097152])
-FOLLOWS = line(type="start", tool="hccl_test", backend="hccl_test", node=1, ranks=16, sizes=[1048576, 2097152])
+FIRST_NODE = line(type="start", tool="hccl_test", backend="hccl_test", node=0, ranks=16, sizes=[1048576, 2097152])
+OTHER_NODE = line(type="start", tool="hccl_test", backend="hccl_test", node=1, ranks=16, sizes=[1048576, 2097152])
 TABLE = ("the minbytes is 1048576, maxbytes is 2097152, iters is 20, warmup_iters is 5\n"
          "data_size(Bytes): | aveg_time(us): | alg_bandwidth(GB/s): | check_result: \n"
          "1048576           | 100.00         | 10.48576             | success\n"
          "2097152           | 100.00         | 20.97152             | success\n")
-ENDS = line(type="end", status=0)
+END = line(type="end", status=0)
 
 
-def test_hccl_test_of_the_first_node():
-    result = collective.parse(LEADS + TABLE + ENDS)
+def test_hccl_test_on_the_first_node():
+    result = collective.parse(FIRST_NODE + TABLE + END)
     assert not result["failed"]
     assert [row["size_bytes"] for row in result["rows"]] == [1048576, 2097152]
     assert collective.bandwidth(result) == pytest.approx(20.97152 * 2 * 15 / 16)
@@ -81,15 +83,15 @@ def test_hccl_test_of_the_first_node():
     assert collective.baseline_key(result, 2) == "2 nodes, 16 ranks, hccl_test, 2097152 bytes"
 
 
-def test_hccl_test_of_another_node():
-    result = collective.parse(FOLLOWS + ENDS)
+def test_hccl_test_on_another_node():
+    result = collective.parse(OTHER_NODE + END)
     assert (result["rows"], result["failed"]) == ([], False)
-    assert collective.parse(FOLLOWS)["failed"]
-    assert collective.parse(FOLLOWS + line(type="end", status=9), 9)["failed"]
+    assert collective.parse(OTHER_NODE)["failed"]
+    assert collective.parse(OTHER_NODE + line(type="end", status=9), 9)["failed"]
 
 
-def test_what_hccl_test_did_not_verify_is_no_success():
-    result = collective.parse(LEADS + TABLE.replace("success", "NULL") + ENDS)
+def test_an_unverified_sum_of_hccl_test_has_no_bandwidth():
+    result = collective.parse(FIRST_NODE + TABLE.replace("success", "NULL") + END)
     assert not result["failed"]
     assert {row["check"] for row in result["rows"]} == {"NULL"}
     assert collective.bandwidth(result) is None
@@ -99,41 +101,45 @@ ERROR_7 = "hccl interface return errreturn err ./common/src/hccl_test_common.cc:
 
 
 @pytest.mark.parametrize(("text", "status", "reason"), [
-    (LEADS + TABLE.replace("| success\n2", "| failed\n2") + ENDS, 0, "a wrong sum for 1048576 bytes"),
-    (LEADS + "local rank_id 3, check result failed, expect 8\n" + TABLE.replace("success", "failed") + ENDS, 0,
+    (FIRST_NODE + TABLE.replace("| success\n2", "| failed\n2") + END, 0, "wrong sum for 1048576 bytes"),
+    (FIRST_NODE + "local rank_id 3, check result failed, expect 8\n" + TABLE.replace("success", "failed") + END, 0,
      "local rank_id 3, check result failed"),
-    (LEADS + TABLE + line(type="end", status=1), 1, "it ended with status 1"),
-    (LEADS + TABLE, 0, "it ended with status 0 and without a result"),
-    (LEADS + TABLE + ENDS, 124, "not finished in time"),
-    (LEADS + "".join(TABLE.splitlines(True)[:3]) + ENDS, 0, "1 of 2 rows are missing"),
-    (LEADS + "".join(TABLE.splitlines(True)[:2]) + ENDS, 0, "2 of 2 rows are missing"),
-    (LEADS + ENDS, 0, "2 of 2 rows are missing"),
-    (LEADS + TABLE.splitlines(True)[0] + ERROR_7 + "\n" + line(type="end", status=1), 1, ERROR_7.strip()),
-    (LEADS + line(type="error", rank=0, host="n1", message="n2 did not join within 60 s"), 3, "rank 0 on n1: n2 did"),
+    (FIRST_NODE + TABLE + line(type="end", status=1), 1, "exit status 1 without a result"),
+    (FIRST_NODE + TABLE, 0, "exit status 0 without a result"),
+    (FIRST_NODE + TABLE + END, 124, "timed out"),
+    (FIRST_NODE + "".join(TABLE.splitlines(True)[:3]) + END, 0, "1 of 2 rows are missing"),
+    (FIRST_NODE + "".join(TABLE.splitlines(True)[:2]) + END, 0, "2 of 2 rows are missing"),
+    (FIRST_NODE + END, 0, "2 of 2 rows are missing"),
+    (FIRST_NODE + TABLE.splitlines(True)[0] + ERROR_7 + "\n" + line(type="end", status=1), 1, ERROR_7.strip()),
+    (FIRST_NODE + line(type="error", rank=0, host="n1", message="n2 did not join within 60 s"), 3,
+     "rank 0 on n1: n2 did not join within 60 s"),
     (line(type="error", rank=1, host="n2", message="the image has no MPI"), 3, "rank 1 on n2: the image has no MPI"),
 ])
-def test_hccl_test_that_failed(text, status, reason):
+def test_failure_of_hccl_test(text, status, reason):
     result = collective.parse(text, status)
     assert result["failed"]
     assert result["reason"].startswith(reason)
 
 
-def test_the_probe_in_the_place_of_hccl_test_tells_why():
+def test_the_reason_for_the_probe_is_kept():
     result = collective.parse(line(type="choice", tool="probe", reason="the image has no MPI") + GOOD)
     assert (result["tool"], result["choice"], result["failed"]) == ("probe", "the image has no MPI", False)
 
 
+def peers(**texts):
+    """Return the observations of nodes that took part in one run with these outputs."""
+    return {host: {"collective": {"runs": [{
+        "round": "all", "hosts": sorted(texts), "result": collective.parse(text)}]}} for host, text in texts.items()}
+
+
 def test_images_that_differ_are_named():
-    both = ["n1", "n2"]
-    peers = {host: {"collective": {"runs": [{"round": "all", "hosts": both, "result": collective.parse(text, 3)}]}}
-             for host, text in (("n1", LEADS), ("n2", GOOD))}
-    run, = collective.runs_of(peers)
-    assert run["reason"] == "the images of the nodes differ: hccl_test can be run on n1 only"
+    (run,) = collective.group_runs(peers(n1=FIRST_NODE, n2=GOOD))
+    assert run["reason"] == "the images of the nodes differ: only n1 can run hccl_test"
 
 
 @settings(max_examples=200)
 @given(st.data())
-def test_mutated_output_is_never_a_success_with_other_numbers(data):
+def test_mutated_output_never_yields_other_values(data):
     at = data.draw(st.integers(0, len(GOOD) - 1))
     text = GOOD[:at] + data.draw(st.sampled_from(["", "}", "\n", "x"])) + GOOD[at + 1:]
     result = collective.parse(text)
@@ -142,35 +148,19 @@ def test_mutated_output_is_never_a_success_with_other_numbers(data):
     json.dumps(result)
 
 
-# --- Rounds
-
-def test_groups():
-    hosts = ["n3", "n1", "n2", "n4"]
-    assert collective.group(hosts, "n3", collective.ALL) == {"hosts": ["n1", "n2", "n3", "n4"], "rank": 2}
-    assert collective.group(hosts, "n3", collective.ALONE) == {"hosts": ["n3"], "rank": 0}
-    assert collective.diagnosis_rounds(4, 3) == ["alone", "pair 0", "pair 1", "pair 2"]
-    assert collective.diagnosis_rounds(2, 3) == ["alone"]
-    for round_name in collective.diagnosis_rounds(4, 3)[1:]:
-        for host in hosts:
-            group = collective.group(hosts, host, round_name)
-            other = next(name for name in group["hosts"] if name != host)
-            assert collective.group(hosts, other, round_name)["hosts"] == group["hosts"]
-    assert sum(not collective.group(["a", "b", "c"], host, "pair 0")["hosts"] for host in "abc") == 1
-
-
-# --- Blame
+# --- Cause of a failure
 
 def run(round_name, hosts, bandwidth=10.0, reason=None):
     return {"round": round_name, "hosts": list(hosts), "failed": reason is not None, "reason": reason,
             "bandwidth": None if reason else bandwidth}
 
 
-def pairs(speed):
-    """Three rounds of the four nodes a, b, c, d; ``speed(pair)`` is a bandwidth or a reason."""
+def pairs(outcome):
+    """Return three rounds of the nodes a, b, c, d; ``outcome(pair)`` is a bandwidth or the reason of a failure."""
     found = []
     for number, met in enumerate((("ab", "cd"), ("ac", "bd"), ("ad", "bc"))):
         for pair in met:
-            value = speed(pair)
+            value = outcome(pair)
             found.append(run(f"pair {number}", pair, *((10.0, value) if isinstance(value, str) else (value,))))
     return found
 
@@ -178,40 +168,46 @@ def pairs(speed):
 ALONE = [run("alone", host) for host in "abcd"]
 
 
-@pytest.mark.parametrize(("runs", "blamed"), [
-    # the node that is broken by itself
+@pytest.mark.parametrize(("runs", "suspects"), [
+    # a node that fails on its own
     ([run("all", "ab", reason="x"), run("alone", "a"), run("alone", "b", reason="out of memory")], [["b"]]),
     # slow in every pair, while the others are fast with each other
     ([run("all", "abcd", 1.0), *ALONE, *pairs(lambda pair: 1.0 if "c" in pair else 10.0)], [["c"]]),
     ([run("all", "abcd", reason="x"), *ALONE, *pairs(lambda pair: "no route" if "a" in pair else 10.0)], [["a"]]),
-    # one bad way between two
+    # a slow connection between two nodes
     ([run("all", "abcd", 1.0), *ALONE, *pairs(lambda pair: 1.0 if pair == "bd" else 10.0)], [["b", "d"]]),
-    # two nodes that are well alone: what lies between them
+    # two nodes that are fast on their own
     ([run("all", "ab", 0.01), run("alone", "a"), run("alone", "b")], [["a", "b"]]),
-    # nobody stands out
+    # no difference between the nodes
     ([run("all", "abcd", 1.0), *ALONE, *pairs(lambda pair: 5.0)], []),
 ])
-def test_suspects(runs, blamed):
-    assert [one["hosts"] for one in collective.suspects(runs)] == blamed
+def test_suspects(runs, suspects):
+    assert [suspect["hosts"] for suspect in collective.suspects(runs)] == suspects
 
 
-def test_runs_of_takes_what_every_member_saw():
-    good = collective.parse(GOOD)
-    bad = collective.parse("", 1)
-    peers = {"n1": {"collective": {"runs": [{"round": "all", "hosts": ["n1", "n2"], "result": good}]}},
-             "n2": {"collective": {"runs": [{"round": "all", "hosts": ["n1", "n2"], "result": bad},
-                                            {"round": "pair 0", "hosts": [], "result": None}]}}, "n3": {}}
-    runs = collective.runs_of(peers)
-    assert [(one["round"], one["failed"], one["bandwidth"]) for one in runs] == [("all", True, 37.5)]
-    assert collective.overall(peers)[0] == good
-    assert collective.overall({"n3": {}}) == (None, None)
+def test_a_group_fails_if_one_of_its_nodes_fails():
+    observed = peers(n1=GOOD, n2="")
+    observed["n2"]["collective"]["runs"].append({"round": "pair 0", "hosts": [], "result": None})
+    observed["n3"] = {}
+    runs = collective.group_runs(observed)
+    assert [(each["round"], each["failed"], each["bandwidth"]) for each in runs] == [("all", True, 37.5)]
+    assert collective.overall(observed) == (collective.parse(GOOD), runs[0])
+    assert collective.overall({"n3": {}}) is None
 
 
-def test_threshold():
+@pytest.mark.parametrize(("minimum", "nodes", "required"), [
+    ("30", 2, (30.0, "hccl_collective_bus_bandwidth_minimum_gbs")),
+    ("", 2, (36.0, "0.9 of the 40 GB/s in the baseline")),
+    (None, 2, (36.0, "0.9 of the 40 GB/s in the baseline")),
+    ("", 3, None),
+])
+def test_required_bandwidth(minimum, nodes, required):
     result = collective.parse(GOOD)
-    key = collective.baseline_key(result, 2)
-    assert key == "2 nodes, 16 ranks, hccl, 268435456 bytes"
-    assert collective.threshold(result, 2, "30", {key: 40.0}, 0.9)[0] == 30
-    assert collective.threshold(result, 2, "", {key: 40.0}, 0.9)[0] == pytest.approx(36)
-    assert collective.threshold(result, 3, "", {key: 40.0}, 0.9) == (None, None)
-    assert collective.threshold(result, 2, None, None, 0.9) == (None, None)
+    inputs = {"hccl_collective_bus_bandwidth_minimum_gbs": minimum, "hccl_collective_baseline_tolerance": 0.9}
+    baseline = {"2 nodes, 16 ranks, hccl, 268435456 bytes": 40.0}
+    assert collective.required_bandwidth(result, nodes, inputs, baseline) == required
+
+
+def test_without_a_minimum_and_a_baseline_no_bandwidth_is_required():
+    inputs = {"hccl_collective_bus_bandwidth_minimum_gbs": "", "hccl_collective_baseline_tolerance": 0.9}
+    assert collective.required_bandwidth(collective.parse(GOOD), 2, inputs, None) is None

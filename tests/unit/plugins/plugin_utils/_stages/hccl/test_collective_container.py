@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When an all-reduce may run, and the container that runs it."""
+"""The container of a node in an all-reduce."""
+
 from __future__ import annotations
 
 import json
@@ -12,13 +13,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import co
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
 INPUTS = {
-    "hccl_collective_policy": "auto", "hccl_interface": "", "hccl_collective_tool": "probe",
-    "hccl_collective_image": "",
-    "hccl_collective_backend": "hccl", "hccl_collective_processes_per_node": 0,
-    "hccl_collective_sizes_bytes": [268435456, 1048576],
+    "hccl_collective_tool": "probe", "hccl_collective_image": "", "hccl_collective_backend": "hccl",
+    "hccl_collective_processes_per_node": 0, "hccl_collective_sizes_bytes": [268435456, 1048576],
     "hccl_collective_warmup": 5, "hccl_collective_iterations": 20, "hccl_collective_timeout_s": 300,
-    "hccl_collective_port": 29511,
-    "hccl_collective_toolkit_path": "/opt/toolkit",
+    "hccl_collective_port": 29511, "hccl_collective_toolkit_path": "/opt/toolkit",
 }
 PLAN = {
     "hardware": {"npu_devices": [0, 1], "shared_devices": ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]},
@@ -30,38 +28,6 @@ PLAN = {
 }
 SOURCES = {"probe": "SRC", "launcher": "LAUNCH"}
 INTERFACES = {"n1": {"name": "eth0", "address": "192.0.2.1"}, "n2": {"name": "eth5", "address": "192.0.2.2"}}
-
-
-def node(address):
-    return {"npus": {}, "processes": [], "image_present": True, "host_network": {"error": None, "interfaces": [
-        {"name": "eth0", "up": True, "kind": None, "addresses": [{"address": address, "prefix": 24}]}]}}
-
-
-def peers(**changes):
-    found = {"n1": node("192.0.2.1"), "n2": node("192.0.2.2")}
-    found["n2"].update(changes)
-    return found
-
-
-def test_nothing_in_the_way():
-    assert collective_container.obstacle(peers(), INPUTS, 5) is None
-
-
-@pytest.mark.parametrize(("changes", "inputs", "forks", "words"), [
-    ({}, {"hccl_collective_policy": "never"}, 5, "hccl_collective_policy is never"),
-    ({}, {}, 1, "1 forks"),
-    ({"image_present": False}, {}, 5, "n2 does not have the image yet"),
-    ({"image_present": None}, {}, 5, "Docker on n2 could not be asked"),
-    ({"processes": None}, {}, 5, "npu-smi on n2 could not tell"),
-    ({"processes": [{"npu": 3, "pid": 77, "name": "vllm", "memory_mb": 1}]}, {}, 5, "NPU 3 of n2 is in use by vllm"),
-    ({"host_network": {"interfaces": [], "error": None}}, {}, 5, "host interface of n2 is not clear"),
-])
-def test_obstacles(changes, inputs, forks, words):
-    assert words in collective_container.obstacle(peers(**changes), dict(INPUTS, **inputs), forks)
-
-
-def test_one_node_is_too_few():
-    assert "only one node" in collective_container.obstacle({"n1": node("192.0.2.1")}, INPUTS, 5)
 
 
 def test_container_of_the_probe():
@@ -105,12 +71,3 @@ def test_container_of_hccl_test(tool, required):
     assert command[7:] == collective_container.arguments(
         PLAN, dict(inputs, hccl_collective_tool="probe"), group, INTERFACES, "n2", SOURCES)["command"][3:]
     assert all(isinstance(word, str) for word in command)
-
-
-def test_what_waits_for_the_image():
-    assert not collective_container.lacks_image(peers(), INPUTS)
-    assert collective_container.lacks_image(peers(image_present=False), INPUTS)
-    assert not collective_container.lacks_image(peers(image_present=None), INPUTS)
-    assert not collective_container.lacks_image(peers(image_present=False), dict(INPUTS,
-                                                                                 hccl_collective_policy="never"))
-    assert not collective_container.lacks_image({"n1": dict(node("192.0.2.1"), image_present=False)}, INPUTS)

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What hccl_test prints (texts are our own, written in the vendor's format)."""
+"""The output of hccl_test. The texts are made up, in the format of the program."""
+
 from __future__ import annotations
 
 import json
@@ -25,30 +26,30 @@ def test_success():
     assert hccl_output.parse(GOOD.replace("aveg_time", "avg_time"))["rows"] == ROWS
 
 
-@pytest.mark.parametrize("dress", [
+@pytest.mark.parametrize("decorate", [
     lambda text: text.replace("\n", "\r\n"), lambda text: text.replace("\n", "\n\n"), lambda text: "\ufeff" + text,
     lambda text: "".join(f"\x1b[32m{line}\x1b[0m\n" for line in text.splitlines()),
     lambda text: "[W] noise of a library\n" + text + "Bye\n", lambda text: text.replace("|", " | "),
 ])
-def test_what_surrounds_a_run_does_not_change_it(dress):
-    assert hccl_output.parse(dress(GOOD)) == {"rows": ROWS, "failed": False, "reason": None}
+def test_decoration_is_ignored(decorate):
+    assert hccl_output.parse(decorate(GOOD)) == {"rows": ROWS, "failed": False, "reason": None}
 
 
 @pytest.mark.parametrize("row", [
     ROW[:30], ROW.replace("success", ""), ROW.replace("success", "succ"), ROW.replace("0.01022", "inf"),
     ROW.replace("0.01022", "nan"), ROW.replace("801.25", "-801.25"), ROW.replace("8192", ""),
 ])
-def test_a_row_that_is_not_whole_is_no_row(row):
+def test_incomplete_rows_are_ignored(row):
     run = hccl_output.parse(START + HEADER + row)
     assert (run["rows"], run["failed"]) == ([], True)
 
 
-def test_rank_prefixes_of_mpirun():
+def test_rank_prefixes_of_mpirun_are_removed():
     tagged = "".join(f"[1,0]<stdout>:{line}\n" for line in GOOD.splitlines())
     assert hccl_output.parse(tagged)["rows"] == ROWS
 
 
-def test_unverified_is_no_success_and_no_failure():
+def test_an_unverified_sum_is_not_a_failure():
     run = hccl_output.parse(START + HEADER + ROW.replace("success", "NULL")
                           + "Warning: The calculation result overflows, No verification is performed.\n")
     assert [row["check"] for row in run["rows"]] == ["NULL"]
@@ -90,14 +91,14 @@ def test_rows_before_a_failure_are_kept():
     assert run["failed"]
 
 
-def test_nothing_printed():
+def test_no_output():
     with pytest.raises(hccl_output.ParseError):
         hccl_output.parse(" \n")
 
 
 @settings(max_examples=300)
 @given(st.data())
-def test_mutated_texts_never_crash_and_never_invent(data):
+def test_mutated_text_never_crashes_the_parser_or_yields_new_values(data):
     text = GOOD
     for _step in range(data.draw(st.integers(0, 6))):
         at = data.draw(st.integers(0, len(text)))

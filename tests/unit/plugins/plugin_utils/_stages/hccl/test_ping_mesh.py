@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tournament of the ping mesh, and who is named when pings fail."""
+"""The schedule of the ping mesh, and the suspects when pings fail."""
+
 from __future__ import annotations
 
 import time
@@ -15,7 +16,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import pi
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 4, 5, 8, 15, 16, 33])
-def test_everyone_meets_everyone_once_and_one_at_a_time(nodes):
+def test_each_node_meets_each_other_once_and_one_at_a_time(nodes):
     met = {node: [] for node in range(nodes)}
     for played in range(ping_mesh.tournament_rounds(nodes)):
         opponents = [ping_mesh.opponent(node, played, nodes) for node in range(nodes)]
@@ -36,13 +37,13 @@ def test_meetings_are_mutual(nodes, data):
     assert other is None or ping_mesh.opponent(other, played, nodes) == node
 
 
-def test_every_npu_sends_one_and_receives_one_a_round():
+def test_every_npu_sends_and_receives_one_ping_per_round():
     for shift in ping_mesh.shifts(8):
         assert sorted((npu + shift) % 8 for npu in range(8)) == list(range(8))
     assert ping_mesh.shifts(8, same_rail_only=True) == [0]
 
 
-def test_partners_agree_whatever_the_order_of_the_hosts():
+def test_partners_do_not_depend_on_the_order_of_the_hosts():
     hosts = [f"node{number}" for number in range(1, 8)]
     met = {host: ping_mesh.partners(hosts, host, 16) for host in hosts}
     assert {host: ping_mesh.partners(hosts[::-1], host, 16) for host in hosts} == met
@@ -51,7 +52,7 @@ def test_partners_agree_whatever_the_order_of_the_hosts():
             assert other is None or met[other][played] == host
 
 
-def test_a_large_cluster_is_sampled_evenly_and_says_so():
+def test_a_large_cluster_is_sampled_evenly():
     nodes, most = 100, 16
     hosts = [f"node{number:03d}" for number in range(nodes)]
     for host in hosts[:3]:
@@ -85,7 +86,7 @@ NPUS = 8
 
 
 def mesh(nodes, bad):
-    """Matrices of a full mesh; ``bad(sending host, NPU, receiving host, NPU)`` says which pairs are dead."""
+    """Return the matrices of a full mesh in which the pairs with ``bad(host, NPU, host, NPU)``, sender first, fail."""
     hosts = [f"node{number}" for number in range(1, nodes + 1)]
     return {host: {str(npu): {other: [100 if bad(host, npu, other, target) else 0 for target in range(NPUS)]
                               for other in hosts if other != host} for npu in range(NPUS)} for host in hosts}
@@ -96,7 +97,7 @@ def touches(*ends):
 
 
 CASES = [
-    # what is broken, nodes, suspects as (kind, name, direction)
+    # the pairs that fail, the number of nodes, the suspects as (kind, name, direction)
     (lambda *_: False, 4, []),
     (touches(("node2", 3)), 2, [("npu", "node2 npu 3", ping_mesh.BOTH)]),
     (touches(("node2", 3)), 5, [("npu", "node2 npu 3", ping_mesh.BOTH)]),
@@ -106,7 +107,7 @@ CASES = [
     (lambda h, n, o, t: (o, t) == ("node2", 3), 4, [("npu", "node2 npu 3", ping_mesh.TO)]),
     (lambda h, n, o, t: "node3" in (h, o), 4, [("node", "node3", ping_mesh.BOTH)]),
     (lambda h, n, o, t: h == "node3", 4, [("node", "node3", ping_mesh.FROM)]),
-    # Of two nodes that do not hear each other, neither can be named.
+    # Two nodes that do not reach each other: neither is more suspicious.
     (lambda h, n, o, t: True, 2, [("between nodes", "node1 <-> node2", ping_mesh.BOTH)]),
     (lambda h, n, o, t: (h, o) == ("node1", "node2"), 2, [("between nodes", "node1 -> node2", ping_mesh.FROM)]),
     (lambda h, n, o, t: {h, o} == {"node1", "node2"}, 4, [("between nodes", "node1 <-> node2", ping_mesh.BOTH)]),
@@ -126,36 +127,37 @@ CASES = [
 @pytest.mark.parametrize(("bad", "nodes", "suspects"), CASES)
 def test_verdict_names_the_suspect(bad, nodes, suspects):
     verdict = ping_mesh.verdict(mesh(nodes, bad))
-    assert [(one["kind"], one["name"], one["direction"]) for one in verdict["suspects"]] == suspects
+    assert [(suspect["kind"], suspect["name"], suspect["direction"]) for suspect in verdict["suspects"]] == suspects
     assert verdict["unexplained"] == 0
     assert verdict["tested"] == nodes * (nodes - 1) * NPUS * NPUS
 
 
-def test_one_pair_that_works_does_not_clear_an_npu():
-    """Two NPUs with one address reach themselves when they mean each other."""
+def test_an_npu_with_one_working_pair_is_still_a_suspect():
+    """Two NPUs with the same address reach themselves when they ping each other."""
     verdict = ping_mesh.verdict(mesh(2, lambda h, n, o, t: n == 3 and t != 3))
-    assert [(one["name"], one["direction"]) for one in verdict["suspects"]] == [
+    assert [(suspect["name"], suspect["direction"]) for suspect in verdict["suspects"]] == [
         ("node1 npu 3", ping_mesh.FROM), ("node2 npu 3", ping_mesh.FROM)]
     given_up = mesh(2, lambda h, n, o, t: n == 3 and t != 3)
     for row in given_up.values():
         for losses in row["3"].values():
             losses[:3], losses[7] = [None] * 3, None
-    assert [one["name"] for one in ping_mesh.verdict(given_up)["suspects"]] == ["node1 npu 3", "node2 npu 3"]
+    assert [suspect["name"] for suspect in ping_mesh.verdict(given_up)["suspects"]] == ["node1 npu 3", "node2 npu 3"]
 
 
-def test_two_dead_pairs_do_not_convict_an_npu_that_a_third_reaches():
+def test_an_npu_that_a_third_node_reaches_is_not_the_suspect():
     same_rail = {f"n{node}": {"0": {f"n{other}": [100 if (node, other) in ((1, 2), (1, 3)) else 0]
                                     for other in range(1, 5) if other != node}} for node in range(1, 5)}
-    assert [one["kind"] for one in ping_mesh.verdict(same_rail)["suspects"]] == ["between nodes", "between nodes"]
+    suspects = ping_mesh.verdict(same_rail)["suspects"]
+    assert [suspect["kind"] for suspect in suspects] == ["between nodes", "between nodes"]
 
 
-def test_what_fits_as_well_is_told():
+def test_other_possible_suspects_are_named():
     suspect = ping_mesh.verdict(mesh(2, lambda *_: True))["suspects"][0]
     assert suspect["also"] == ["node1", "node2"]
     assert {host for host, _npu in suspect["members"]} == {"node1", "node2"}
 
 
-def test_other_checks_decide_between_equal_explanations():
+def test_other_checks_decide_between_equally_likely_causes():
     def same_rail(*pair):
         return touches(("node1", 4))(*pair) or touches(("node2", 4))(*pair)
 
@@ -167,21 +169,21 @@ def test_other_checks_decide_between_equal_explanations():
     assert suspect["name"] == "node2 npu 4"
 
 
-def test_a_switch_that_lldp_names():
+def test_a_switch_is_a_suspect():
     switches = {(f"node{number}", npu): f"leaf-{(number > 2) * 4 + npu // 2}" for number in range(1, 5)
                 for npu in range(NPUS)}
     verdict = ping_mesh.verdict(
         mesh(4, lambda h, n, o, t: "leaf-1" in (switches[h, n], switches[o, t])), switches=switches)
-    assert [one["name"] for one in verdict["suspects"]] == ["switch leaf-1"]
+    assert [suspect["name"] for suspect in verdict["suspects"]] == ["switch leaf-1"]
 
 
-def test_chance_losses_stay_unexplained_in_the_limit_of_suspects():
+def test_losses_without_a_pattern_remain_unexplained():
     verdict = ping_mesh.verdict(mesh(4, lambda h, n, o, t: (int(h[4:]) * 7 + n * 3 + int(o[4:]) * 5 + t) % 11 == 0))
     assert len(verdict["suspects"]) == ping_mesh.MAX_SUSPECTS
     assert verdict["unexplained"] > 0
 
 
-def test_lossy_is_not_dead_and_untested_is_nothing():
+def test_lost_packets_failed_pings_and_untested_pairs_differ():
     matrices = {"a": {"0": {"b": [33.33, None]}}, "b": {"0": {"a": [0, ping_loss.ERROR]}}}
     assert ping_mesh.verdict(matrices, ping_loss.lossy)["bad"] == 1
     assert ping_mesh.verdict(matrices)["bad"] == 1

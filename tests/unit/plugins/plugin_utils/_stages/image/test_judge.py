@@ -35,7 +35,7 @@ CONTEXT = {
 
 
 def context(**changes):
-    """CONTEXT with values set by their dotted path, dots written as two underscores."""
+    """Return CONTEXT with changed values, each given by its path with two underscores between the keys."""
     changed = copy.deepcopy(CONTEXT)
     for path, value in changes.items():
         *folders, name = path.split("__")
@@ -43,7 +43,7 @@ def context(**changes):
         for folder in folders:
             place = place[folder]
         place[name] = value
-    # The probe prints its findings; what is no dict here stands for other output.
+    # The probe prints JSON. Tests give a dict, or other output as a string.
     if isinstance(changed["observed"]["probe"], dict):
         changed["observed"]["probe"] = json.dumps(changed["observed"]["probe"])
     return stage_context(**changed)
@@ -53,7 +53,7 @@ def outcome(**changes):
     return {check["id"]: check["status"] for check in judge(context(**changes)) if check["status"] != "passed"}
 
 
-def test_the_planned_image_passes():
+def test_planned_image_passes():
     assert outcome() == {}
     before = {"registry_architecture", "archive", "free_space", "obtained"}
     assert {check["id"] for check in judge(context())} == {check.id for check in CHECKS} - before
@@ -77,7 +77,7 @@ def test_the_planned_image_passes():
     ({"observed__probe": None}, UNKNOWN),
     ({"observed__probe": "exec format error"}, UNKNOWN),
 ])
-def test_one_thing_is_not_as_planned(changes, expected):
+def test_image_that_is_not_as_planned(changes, expected):
     assert outcome(**changes) == expected
 
 
@@ -118,12 +118,12 @@ def archive(gib=10, same_disk=True, free_gib=50, copied=True, **image):
     (archive(gib=11, same_disk=False), {}),
     (archive(gib=11, same_disk=False, free_gib=10), {"free_space": "failed"}),
 ])
-def test_what_is_known_of_an_image_before_it_is_brought(changes, expected):
+def test_registry_archive_and_space_before_a_pull(changes, expected):
     found = outcome(observed__phase="before", observed__needed=True, observed__image=None, **changes)
     assert found == dict(expected, present="not_run")
 
 
-def test_an_archive_of_several_images_has_to_name_the_planned_one():
+def test_archive_of_several_images_has_to_name_the_planned_one():
     images = [{"id": PIN, "tags": ["other:1"], "architecture": "aarch64"},
               {"id": "sha256:1", "tags": ["other:2"], "architecture": "aarch64"}]
     changes = archive()
@@ -134,19 +134,19 @@ def test_an_archive_of_several_images_has_to_name_the_planned_one():
     assert check["actual"] == "other:1 %s for aarch64; other:2 sha256:1 for aarch64" % PIN
 
 
-def test_an_image_of_another_architecture_is_not_asked_for_its_versions():
+def test_image_for_another_architecture():
     found = outcome(observed__phase="before", observed__needed=False, observed__probe=None,
                     observed__docker_engine__architecture="x86_64")
     assert found["architecture"] == "failed"
 
 
-def test_the_pin_is_proven_after_the_registry_was_asked():
+def test_pinned_digest_is_checked_after_the_pull_only():
     changes = {"plan__image__digest": "sha256:" + "3" * 64}
     assert "digest" in outcome(**changes)
     assert "digest" not in outcome(observed__phase="before", observed__needed=True, **changes)
 
 
-def test_the_error_is_told_by_its_last_line():
+def test_message_is_the_last_line_of_an_error():
     check = judge(context(observed__failure="Error response:\nno route to host\n"))[1]
     assert (check["id"], check["message"]) == ("obtained", "no route to host")
 
@@ -157,7 +157,7 @@ def test_the_error_is_told_by_its_last_line():
     ({"archive": "/a.tar"}, {"pull": "never", "folder": "/var/lib/ascend-vllm"}),
     ({"archive": "/a.tar", "archive_remote_src": True}, {"pull": "never", "folder": None}),
 ])
-def test_the_arguments_of_the_module(inputs, expected):
+def test_arguments_of_the_module(inputs, expected):
     changes = {"inputs__image_" + name: value for name, value in inputs.items()}
     assert request(context(observed__phase="before", **changes)).arguments == dict(
         {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN, "mirror": "",

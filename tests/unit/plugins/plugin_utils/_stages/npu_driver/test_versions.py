@@ -28,12 +28,12 @@ def test_order(older, newer):
 @pytest.mark.parametrize(("left", "right"), [
     ("25.0.RC1", "25.0.rc1"), ("24.1", "24.1.0"), ("v25.3.rc1", "25.3.rc1"), (" 25.2.0 ", "25.2.0"),
 ])
-def test_same_version_in_other_writing(left, right):
+def test_equal_versions(left, right):
     assert versions.key(left) == versions.key(right)
 
 
 @pytest.mark.parametrize("text", ["", "xxx", "x.x.x", "25.", ".1", "25.3.x", "25-3", "rc", "1.2.3.4.5.6.7.8.9", "²"])
-def test_text_that_is_no_version(text):
+def test_text_that_is_not_a_version(text):
     with pytest.raises(ValueError, match="is not a version"):
         versions.key(text)
 
@@ -63,7 +63,7 @@ def test_series(version, pattern, same, reached):
     ("25.3.rc1", "[25.3,25.3.]", True),
     ("25.2.0", "[25.3,25.3.]", False),
 ])
-def test_ranges_of_version_files(version, ranges, inside):
+def test_version_ranges(version, ranges, inside):
     assert versions.in_ranges(version, ranges) is inside
 
 

@@ -20,7 +20,7 @@ WHOLE = {"holds": True, "files": 14}
     ({"b": NOTHING}, "b"),
     ({}, None),
 ])
-def test_the_stager_is_the_node_that_comes_nearest(held, expected):
+def test_stager_is_the_node_with_most_of_the_model(held, expected):
     assert stager(["a", "b", "c"], held) == expected
 
 
@@ -30,7 +30,7 @@ def test_the_stager_is_the_node_that_comes_nearest(held, expected):
     ({"a": WHOLE, "b": PART}, "a"),
     ({"a": NOTHING}, None),
 ])
-def test_another_takes_the_place_of_a_node_that_failed(held, expected):
+def test_stager_that_failed_is_replaced(held, expected):
     assert stager(["a", "b", "c"], held, failed=["a"]) == expected
 
 
@@ -41,11 +41,11 @@ def test_another_takes_the_place_of_a_node_that_failed(held, expected):
     ({"a", "b", "c", "d"}, {}),
     (set(), {}),
 ])
-def test_chains(holders, expected):
+def test_chains_of_receivers(holders, expected):
     assert upstreams(["a", "b", "c", "d"], holders) == expected
 
 
-def test_every_receiver_has_one_nearest_upstream_and_no_node_serves_two():
+def test_every_receiver_has_a_nearest_upstream_that_it_does_not_share():
     hosts = ["n%d" % at for at in range(31)]
     found = upstreams(hosts, {"n0", "n7", "n30"})
     nearest = [chain[0] for chain in found.values()]

@@ -1,14 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Judge a real folder as ascend.vllm.weights_info observes it, with one injected fault at a time."""
+
 from __future__ import annotations
-
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights import judge as weights_judge
-from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import (
-    context as stage_context,
-)
-
-"""The judge over a real folder, as ascend.vllm.weights_info observes it, with one fault planted at a time."""
 
 import json
 import os
@@ -18,7 +13,11 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files as weights
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import observe
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights import judge as weights_judge
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights.judge import CHECKS, judge, request
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import (
+    context as stage_context,
+)
 
 LONG_AGO = 1_600_000_000
 SHARDS = {
@@ -41,7 +40,7 @@ CONFIG = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "vision_confi
 
 
 def shard(names):
-    """A safetensors file with one BF16 tensor of two elements per name."""
+    """Return a safetensors file with one BF16 tensor of two elements per name."""
     entries = {name: {"dtype": "BF16", "shape": [2], "data_offsets": [4 * at, 4 * at + 4]}
                for at, name in enumerate(names)}
     raw = json.dumps(entries).encode()
@@ -74,7 +73,7 @@ def model(tmp_path):
 
 
 def record(folder):
-    """Record the manifest of the folder as it is."""
+    """Write a manifest of the current content of the folder."""
     stats = weights.list_model(str(folder))
     sums = weights.digest_files(str(folder), stats, cache(folder)).sha256
     files = [{"path": path, "size": stats[path].st_size, "sha256": sums[path], "sha256_from": "hub"} for path in stats]
@@ -103,20 +102,20 @@ def failed(checks):
     return [check["id"] for check in checks if check["status"] != "passed"]
 
 
-def test_a_whole_model_passes_every_check(model):
+def test_whole_model_passes_all_checks(model):
     checks = judge(context(model, peers={"node2": {"manifest": {"digest": digest(model)}}}))
     assert failed(checks) == []
     conditional = {"staged", "digest", "shared_folder"}
     assert {check["id"] for check in checks} == {check.id for check in CHECKS} - conditional
 
 
-def test_no_model(tmp_path):
+def test_empty_folder(tmp_path):
     (tmp_path / "model").mkdir()
     checks = judge(context(tmp_path / "model"))
     assert failed(checks) == ["present"]
 
 
-def test_an_error_of_the_staging_is_told_with_its_last_line(tmp_path):
+def test_message_is_the_last_line_of_a_staging_error(tmp_path):
     (tmp_path / "model").mkdir()
     checks = judge(context(tmp_path / "model", more={"failure": "progress\nNo space left on device\n"}))
     assert (checks[0]["id"], checks[0]["status"], checks[0]["message"]) == (
@@ -137,12 +136,12 @@ def flip(folder):
     (lambda folder: write(folder, FIRST, (folder / FIRST).read_bytes()[:-1]), ["files", "safetensors", "total_size"]),
     (lambda folder: write(folder, "config.json", dict(CONFIG, x=1)), ["files"]),
 ], ids=["missing", "truncated", "longer"])
-def test_what_differs_from_the_manifest_is_named(model, fault, expected):
+def test_difference_from_the_manifest(model, fault, expected):
     fault(model)
     assert failed(judge(context(model))) == expected
 
 
-def test_a_flipped_bit_is_named(model):
+def test_flipped_bit_is_found(model):
     flip(model)
     checks = judge(context(model, full=True))
     assert failed(checks) == ["sha256"]
@@ -168,13 +167,13 @@ def test_a_flipped_bit_is_named(model):
      dict(DESCRIPTION, **{"model.layers.0.self_attn.k_proj.weight": "FLOAT"}), ["quantization_types"]),
     ("tokenizer_config.json", {}, ["tokenizer"]),
 ])
-def test_a_model_that_contradicts_itself_or_the_plan(model, name, content, expected):
+def test_inconsistent_or_unplanned_model(model, name, content, expected):
     write(model, name, content)
     record(model)
     assert failed(judge(context(model))) == expected
 
 
-def test_a_single_shard_needs_no_index(model):
+def test_single_shard_needs_no_index(model):
     (model / SECOND).unlink()
     (model / INDEX).unlink()
     record(model)
@@ -184,7 +183,7 @@ def test_a_single_shard_needs_no_index(model):
     assert failed(judge(context(model))) == ["index"]
 
 
-def test_no_shard(model):
+def test_model_without_shards(model):
     for path in (FIRST, SECOND, INDEX):
         (model / path).unlink()
     record(model)
@@ -196,7 +195,7 @@ def test_no_shard(model):
     (None, True, ["quantization"]),
     (None, False, []),
 ])
-def test_description_and_quantization_go_together(model, quantization, described, expected):
+def test_quantization_description_exists_if_the_plan_has_quantization(model, quantization, described, expected):
     if not described:
         (model / "quant_model_description.json").unlink()
         record(model)
@@ -204,14 +203,14 @@ def test_description_and_quantization_go_together(model, quantization, described
 
 
 @pytest.mark.parametrize(("transformers", "status"), [(4, "failed"), (5, "passed"), (None, "not_run")])
-def test_a_tokenizer_of_transformers_5(model, transformers, status):
+def test_tokenizer_of_transformers_5(model, transformers, status):
     write(model, "tokenizer_config.json", {"tokenizer_class": "TokenizersBackend"})
     record(model)
     checks = judge(context(model, release={"transformers": transformers}))
     assert [check["status"] for check in checks if check["id"] == "tokenizer"] == [status]
 
 
-def test_without_a_manifest_nothing_is_said_to_be_whole(model):
+def test_without_a_manifest_files_are_not_checked(model):
     os.unlink(weights.place(str(model)).manifest)
     checks = judge(context(model))
     assert [(check["id"], check["status"]) for check in checks if check["status"] != "passed"] == [
@@ -219,7 +218,7 @@ def test_without_a_manifest_nothing_is_said_to_be_whole(model):
 
 
 @pytest.mark.parametrize("seen", [True, False])
-def test_a_local_folder_is_told_from_the_shared_one(model, seen):
+def test_mark_distinguishes_the_shared_folder_from_a_local_one(model, seen):
     found = context(model, more={"stager": "node2", "shared": seen})
     assert failed(judge(found)) == ([] if seen else ["shared_folder"])
 
@@ -230,7 +229,7 @@ def test_a_local_folder_is_told_from_the_shared_one(model, seen):
     ("node2", None, "not_run"),
     ("node1", None, None),
 ])
-def test_on_a_read_only_mount_inodes_tell_a_copy_from_the_shared_folder(model, stager, peer, expected):
+def test_inodes_distinguish_a_read_only_shared_folder_from_a_copy(model, stager, peer, expected):
     own = context(model).observed["identity"]
     peers = {"node2": {"identity": own if peer == "same" else "0", "manifest": None}} if peer else {}
     found = context(model, peers=peers, more={"stager": stager, "shared": None})
@@ -238,7 +237,7 @@ def test_on_a_read_only_mount_inodes_tell_a_copy_from_the_shared_folder(model, s
     assert outcome == ({"shared_folder": expected} if expected else {})
 
 
-def test_a_link_out_of_the_folder_is_named(model, tmp_path):
+def test_link_out_of_the_folder_is_found(model, tmp_path):
     (tmp_path / "blob").write_bytes((model / FIRST).read_bytes())
     (model / FIRST).unlink()
     (model / FIRST).symlink_to("../blob")
@@ -248,32 +247,31 @@ def test_a_link_out_of_the_folder_is_named(model, tmp_path):
     assert "the first is " + FIRST in next(check["actual"] for check in checks if check["id"] == "self_contained")
 
 
-def test_the_manifest_says_where_its_hashes_come_from(model):
+def test_manifest_states_the_origin_of_its_sha256(model):
     manifest = weights.read_json(weights.place(str(model)).manifest)
     manifest["files"][0]["sha256_from"] = "staging"
     weights.write_json(weights.place(str(model)).manifest, manifest)
-    told = next(check["actual"] for check in judge(context(model)) if check["id"] == "manifest")
-    assert "5 SHA-256 stated by modelscope o/m master; 1 made at the first staging" in told
+    actual = next(check["actual"] for check in judge(context(model)) if check["id"] == "manifest")
+    assert "5 SHA-256 stated by modelscope o/m master; 1 computed at the first staging" in actual
 
 
 @pytest.mark.parametrize(("distribution", "verify", "expected"), [
     ("shared", "full", "full"), ("shared", "changed", "changed"), ("each", "full", "changed"),
     ("fanout", "full", "changed")])
-def test_a_node_that_only_sees_a_shared_folder_reads_it_in_full(distribution, verify, expected):
+def test_shared_folder_is_verified_as_requested(distribution, verify, expected):
     inputs = {"weights_distribution": distribution, "weights_verify": verify, "weights_workers": 8}
-    asked = request(stage_context({"model": {"path": "/m"}}, inputs=inputs))
-    assert asked.arguments["verify"] == expected
+    requested = request(stage_context({"model": {"path": "/m"}}, inputs=inputs))
+    assert requested.arguments["verify"] == expected
 
 
-@pytest.mark.parametrize("pinned", [True, False])
-def test_the_pinned_digest(model, pinned):
-    right = digest(model)
-    checks = judge(context(model, weights_digest=right.upper() if pinned else "0" * 64))
-    assert failed(checks) == ([] if pinned else ["digest"])
+@pytest.mark.parametrize("matches", [True, False])
+def test_pinned_digest(model, matches):
+    checks = judge(context(model, weights_digest=digest(model).upper() if matches else "0" * 64))
+    assert failed(checks) == ([] if matches else ["digest"])
 
 
-def test_files_beside_the_model_are_not_of_it(model):
-    write(model, "notes.txt", b"of the site")
+def test_other_files_in_the_folder_are_ignored(model):
+    write(model, "notes.txt", b"a note")
     checks = judge(context(model, weights_digest=digest(model)))
     assert failed(checks) == []
 
@@ -286,7 +284,7 @@ def test_files_beside_the_model_are_not_of_it(model):
     ([None, "same"], []),
     ([None], []),
 ])
-def test_the_odd_node_out(model, others, expected):
+def test_node_with_another_model_than_most_nodes(model, others, expected):
     own = digest(model)
     peers = {"node%d" % at: {"manifest": other and {"digest": own if other == "same" else other}}
              for at, other in enumerate(others, 2)}

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands where the source of vLLM Ascend lies in the real image."""
+"""Placeholder for the source of vLLM Ascend in the real image."""

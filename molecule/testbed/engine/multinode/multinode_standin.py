@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The part of vLLM Ascend that nodes need to serve together, as a vLLM general plugin."""
+"""The part of vLLM Ascend that serving on several nodes needs, as a vLLM general plugin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 
 def with_tensors(gather: Callable) -> Callable:
-    """Make what a later stage of a pipeline receives into: the memory profile does, which a CPU leaves out."""
+    """Allocate the receive buffers of later pipeline stages, as the memory profile does, which is skipped on a CPU."""
 
     @functools.wraps(gather)
     def wrapper(runner: GPUModelRunner, *positional: Any, **named: Any) -> Any:
@@ -30,7 +30,7 @@ def with_tensors(gather: Callable) -> Callable:
 
 def register() -> None:
     """Entry point in the group vllm.general_plugins; called in every process of the server."""
-    # Ray itself counts /dev/davinci* as its resource NPU; vLLM for CPUs has no name for its devices.
+    # Ray itself counts /dev/davinci* as its resource NPU; vLLM for CPUs does not name its devices.
     type(current_platform).ray_device_key = "NPU"
     type(current_platform).ray_noset_device_env_vars = ["RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES"]
     if not hasattr(GPUModelRunner.sync_and_gather_intermediate_tensors, "has_tensors"):

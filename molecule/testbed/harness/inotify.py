@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one setting of the machine that beds change: they give it back."""
+"""The only setting of the machine that beds change, and restore."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .machine import cache
 
-# The kernel gives each user 128 by default; a node takes eight or nine, so that sixteen nodes could not boot.
+# The kernel allows each user 128 by default; a node uses eight or nine, so sixteen nodes could not boot.
 INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 ENOUGH = 8192
 
@@ -18,16 +18,16 @@ def record() -> Path:
     return cache() / "inotify-instances"
 
 
-def make() -> None:
-    """Let many nodes watch files at once. The caller holds the lock ``guard``."""
+def raise_limit() -> None:
+    """Allow many nodes to watch files. The caller holds the lock ``guard``."""
     before = INSTANCES.read_text()
     if int(before) < ENOUGH:
         record().write_text(before)
         INSTANCES.write_text(str(ENOUGH))
 
 
-def give_back() -> None:
-    """Set what was set before. The caller holds the lock ``guard``."""
+def restore() -> None:
+    """Restore the recorded limit. The caller holds the lock ``guard``."""
     if record().exists():
         INSTANCES.write_text(record().read_text())
         record().unlink()

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks the tiny model in transformers, without vLLM. Runs in the engine environment.
+"""Answer questions with the tiny model in transformers, without vLLM. Runs in the engine environment.
 
-ask_model.py MODEL_CODE_FOLDER MODEL [PICTURE QUESTION]…   prints a JSON list of answers
+answer_questions.py MODEL_CODE_FOLDER MODEL [PICTURE QUESTION]…   prints a JSON list of answers
 """
 
 from __future__ import annotations

@@ -2,14 +2,14 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the proof of a model costs: against sha256sum by xargs -P on the same files, and a second time.
+"""Cost of verifying a model, compared with sha256sum by xargs -P on the same files, and of verifying it again.
 
-The files lie in memory, so that hashing is measured and no disk. Each way is timed in turn, --repeats times, and the
-best of each counts, since other work on the machine only ever makes it slower:
+The files are in memory, so that hashing is measured and not the disk. The three are measured alternately, --repeats
+times, and the best of each counts, because other load on the machine can only make it slower:
 
-    .venv/bin/python tests/benchmarks/weights_proof.py [--gibibytes 4] [--shards 8] [--repeats 3]
+    .venv/bin/python tests/benchmarks/weights_verification.py [--gibibytes 4] [--shards 8] [--repeats 3]
 
-Exit status 1 if a limit is not met: at least 0.9 of the rate of sha256sum, a second proof within 0.02 of the first.
+Exits with 1 if a limit is not met: at least 0.9 of the rate of sha256sum, and 0.02 of the first time for the second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "playbooks" / "coll
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import observe
 
-LEAST_OF_SHA256SUM, MOST_OF_FIRST = 0.9, 0.02
+MIN_RATIO_TO_SHA256SUM, MAX_RATIO_TO_FIRST = 0.9, 0.02
 LONG_AGO = 1_600_000_000
 
 
@@ -38,23 +38,23 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as root:
-        model = make(Path(root) / "model", options.shards, int(options.gibibytes * 2**30 / options.shards))
+        model = write_model(Path(root) / "model", options.shards, int(options.gibibytes * 2**30 / options.shards))
         cache = Path(root) / "cache"
-        peer, ours, again = [], [], []
+        reference, ours, again = [], [], []
         for _repeat in range(options.repeats):
-            peer.append(timed(lambda: sha256sum(model)))
-            ours.append(timed(lambda: proof(model, cache, full=True)))
-            again.append(timed(lambda: proof(model, cache, full=False)))
-    rate, second = min(peer) / min(ours), min(again) / min(ours)
+            reference.append(timed(lambda: sha256sum(model)))
+            ours.append(timed(lambda: verify(model, cache, full=True)))
+            again.append(timed(lambda: verify(model, cache, full=False)))
+    rate, second = min(reference) / min(ours), min(again) / min(ours)
     size = options.gibibytes
-    print(f"xargs -P {os.cpu_count()} sha256sum: {min(peer):.2f} s ({size / min(peer):.2f} GiB/s)")
-    print(f"proof, every byte: {min(ours):.2f} s, {rate:.2f} of its rate (limit {LEAST_OF_SHA256SUM})")
-    print(f"proof once more: {min(again) * 1000:.1f} ms, {second:.5f} of the first (limit {MOST_OF_FIRST})")
-    return int(rate < LEAST_OF_SHA256SUM or second > MOST_OF_FIRST)
+    print(f"xargs -P {os.cpu_count()} sha256sum: {min(reference):.2f} s ({size / min(reference):.2f} GiB/s)")
+    print(f"verification, every byte: {min(ours):.2f} s, {rate:.2f} of its rate (limit {MIN_RATIO_TO_SHA256SUM})")
+    print(f"verification again: {min(again) * 1000:.1f} ms, {second:.5f} of the first (limit {MAX_RATIO_TO_FIRST})")
+    return int(rate < MIN_RATIO_TO_SHA256SUM or second > MAX_RATIO_TO_FIRST)
 
 
-def make(model: Path, shards: int, size: int) -> Path:
-    """Files without a header: the proof names them as damaged, and reads them to their end all the same."""
+def write_model(model: Path, shards: int, size: int) -> Path:
+    """Write files without a header: the verification reports them as damaged, but reads them to the end."""
     model.mkdir()
     block = os.urandom(1 << 20)
     for shard in range(shards):
@@ -78,7 +78,7 @@ def sha256sum(model: Path) -> None:
     subprocess.run(argv, input=listed, stdout=subprocess.DEVNULL, check=True)
 
 
-def proof(model: Path, cache: Path, full: bool) -> None:
+def verify(model: Path, cache: Path, full: bool) -> None:
     found = observe(str(model), full, 8, files.DigestCache.of(str(model), str(cache)))
     expected = found["bytes"] if full else 0
     if found["hashed_bytes"] != expected:

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What nodes that serve together need beside the full image, to unpack there: Ray, and a plugin of vLLM.
+"""An archive to unpack on nodes that serve one model together: Ray and a vLLM plugin, which the full image lacks.
 
-Only the scenario topology has such nodes, so the image is without.
+Only the scenario topology has such nodes, so they are not in the image.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from .archive import Layer
 from .cache import ENGINE
 from .environment import python
 
-REQUIREMENTS = ENGINE / "together/requirements.txt"
-PLUGIN = ENGINE / "together/together_standin.py"
-ENTRY_POINT = "[vllm.general_plugins]\ntogether_standin = together_standin:register\n"
+REQUIREMENTS = ENGINE / "multinode/requirements.txt"
+PLUGIN = ENGINE / "multinode/multinode_standin.py"
+ENTRY_POINT = "[vllm.general_plugins]\nmultinode_standin = multinode_standin:register\n"
 COMMAND = images.SCRIPT.format(module="ray.scripts.scripts", function="main")
-# Of no use without a browser or a JVM; a third of the size.
-LEFT_OUT = ("ray/jars/", "ray/dashboard/client/", "ray/rllib/")
+# Not needed without a browser or a JVM; a third of the size.
+UNNEEDED = ("ray/jars/", "ray/dashboard/client/", "ray/rllib/")
 
 
 def archive() -> Path:
-    """A tar: `lib`, a folder for PYTHONPATH, and `bin/ray`."""
-    return cache.build("together", ".tar", [REQUIREMENTS, PLUGIN, Path(__file__)], _make)
+    """Return a tar with `lib`, a folder for PYTHONPATH, and `bin/ray`."""
+    return cache.build("multinode", ".tar", [REQUIREMENTS, PLUGIN, Path(__file__)], _make)
 
 
 def _make(path: Path) -> None:
@@ -37,15 +37,15 @@ def _make(path: Path) -> None:
         argv = ["nice", *pip, "--no-compile", "--no-deps", "--target", scratch, "--requirement", str(REQUIREMENTS)]
         done = subprocess.run(argv, stdout=sys.stderr, check=False)
         if done.returncode:
-            raise SystemExit(f"engine: pip ended with exit code {done.returncode}")
+            raise SystemExit(f"engine: pip failed with exit code {done.returncode}")
         with Layer(path) as layer:
             for file in sorted(Path(scratch).rglob("*")):
                 name = str(file.relative_to(scratch))
-                if file.is_file() and not name.startswith(LEFT_OUT) and "__pycache__" not in file.parts:
+                if file.is_file() and not name.startswith(UNNEEDED) and "__pycache__" not in file.parts:
                     mode = 0o755 if file.stat().st_mode & 0o100 else 0o644
                     layer.add(f"lib/{name}", file.read_bytes(), mode)
-            layer.add("lib/together_standin.py", PLUGIN.read_bytes())
-            record = "lib/together_standin-1.dist-info"
-            layer.add(f"{record}/METADATA", "Metadata-Version: 2.1\nName: together-standin\nVersion: 1\n")
+            layer.add("lib/multinode_standin.py", PLUGIN.read_bytes())
+            record = "lib/multinode_standin-1.dist-info"
+            layer.add(f"{record}/METADATA", "Metadata-Version: 2.1\nName: multinode-standin\nVersion: 1\n")
             layer.add(f"{record}/entry_points.txt", ENTRY_POINT)
             layer.add("bin/ray", COMMAND, 0o755)

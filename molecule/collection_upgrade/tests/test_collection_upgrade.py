@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster that an earlier commit has deployed, operated by the working tree. Each test starts where the one before it
+ended."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+from scenario import (
+    BALANCER,
+    EPHEMERAL,
+    INVENTORY,
+    SCENARIO,
+    Load,
+    bed,
+    changes,
+    containers,
+    identities,
+    lives,
+    lost_nothing,
+    playbook,
+    said,
+    states,
+    succeeds,
+)
+
+NODES = ("node1", "node2")
+NAME = "vllm-ascend-qwen25-vl"
+HASH = "ascend.vllm.instance-hash"
+DEPLOYED = EPHEMERAL / "deployed"
+# The whole inventory as it was for the earlier commit, and as it is for the working tree.
+BEFORE = (DEPLOYED / "collection" / "inventories" / "simulated", SCENARIO / "inventories" / "deployed.yml")
+CURRENT = (INVENTORY, SCENARIO / "inventories" / "current.yml")
+KEY = yaml.safe_load(CURRENT[-1].read_text("utf-8"))["npu_nodes"]["vars"]["serving_api_key"]
+# A release whose plan has another hash for the same inputs says so in its changelog. Set this to True then: status
+# shows the drift, and upgrade.yml replaces every instance without a change of the inventory.
+HASH_CHANGE_IS_ANNOUNCED = False
+CHANGE = ("-e", json.dumps({"serving_args": {"max-num-seqs": 32}}))
+
+
+def deployed(node):
+    """{name: docker inspect} as the earlier commit left the containers of a node."""
+    return {each["Name"].lstrip("/"): each for each in json.loads((DEPLOYED / f"{node}.json").read_text("utf-8"))}
+
+
+def assert_as_deployed():
+    for node in NODES:
+        assert lives(node) == identities(deployed(node)), f"a container of {node} was replaced or restarted"
+
+
+def assert_status(*words, plan="as planned"):
+    """Every instance is ours, ready and as planned, and the balancer uses both."""
+    shown = succeeds("status", *words, inventories=CURRENT)
+    rows = [line for line in shown.splitlines() if re.match(rf"node\d  +{NAME}", line)]
+    assert [row.split()[0] for row in rows] == list(NODES), shown
+    assert all(re.search(rf" running +ready +\d+ +\d+ +0 % +0,1 .* {plan} ", row) for row in rows), shown
+    assert re.search(r"balancer on node1: node1:8888 UP .*, node2:8888 UP ", shown), shown
+    assert changes(shown) == dict.fromkeys(NODES, 0)
+
+
+def balancer_process():
+    return bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer")
+
+
+def test_earlier_commit_has_deployed():
+    """Not the working tree: every task was of the folder into which the commit was unpacked."""
+    files = re.findall(r"^task path: (.+):\d+$", (DEPLOYED / "output.txt").read_text("utf-8"), re.MULTILINE)
+    assert len(files) > 50
+    assert {path for path in files if not path.startswith(f"{DEPLOYED}/collection/")} == set()
+    for node in NODES:
+        assert HASH in deployed(node)[NAME]["Config"]["Labels"]
+        assert HASH not in deployed(node)["foreign"]["Config"]["Labels"]
+
+
+@pytest.mark.parametrize("name", ["plan", "status", "serving", "upgrade", "site"])
+def test_renamed_input_is_refused_before_a_node_is_asked(name, tmp_path):
+    asked, ssh = tmp_path / "asked", tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\necho \"$@\" >> '{asked}'\nexit 255\n", "utf-8")
+    ssh.chmod(0o755)
+    done = playbook(name, "-e", f"ansible_ssh_executable={ssh}", inventories=BEFORE)
+    assert done.returncode != 0
+    assert {"serving_balancer_enabled", "balancer_enabled"} <= set(re.findall(r"\w+", said(done))), said(done)
+    assert not asked.exists(), asked.read_text("utf-8")
+
+
+def test_plan_needs_no_other_values():
+    shown = succeeds("plan", inventories=CURRENT)
+    assert shown.count("vllm serve") >= len(NODES)
+    assert changes(shown) == dict.fromkeys(NODES, 0)
+
+
+def test_status_recognises_what_was_deployed():
+    assert_status(plan=r"drift [0-9a-f]+" if HASH_CHANGE_IS_ANNOUNCED else "as planned")
+    assert_as_deployed()
+
+
+def test_upgrade_without_a_change_replaces_nothing():
+    process = balancer_process()
+    with Load(KEY) as load:
+        succeeds("upgrade", inventories=CURRENT)
+    if not HASH_CHANGE_IS_ANNOUNCED:
+        assert_as_deployed()
+    assert balancer_process() == process
+    lost_nothing(load)
+
+
+def test_site_replaces_nothing():
+    before = [lives(node) for node in NODES]
+    process = balancer_process()
+    with Load(KEY) as load:
+        succeeds("site", "--tags", "npu_driver,image,weights,serving,functional", inventories=CURRENT)
+    assert [lives(node) for node in NODES] == before
+    assert balancer_process() == process
+    lost_nothing(load)
+
+
+def test_upgrade_to_other_arguments_loses_no_request():
+    with Load(KEY) as load:
+        succeeds("upgrade", *CHANGE, inventories=CURRENT)
+    lost_nothing(load)
+    assert_status(*CHANGE)
+
+
+def test_nothing_of_the_earlier_deployment_is_left():
+    for node in NODES:
+        before, after = deployed(node), containers(node)
+        assert set(after) == {NAME, "foreign"}
+        assert after[NAME]["Id"] != before[NAME]["Id"]
+        assert before[NAME]["Config"]["Labels"][HASH] not in after[NAME]["Config"]["Labels"].values()
+        assert "--max-num-seqs 32" in " ".join(after[NAME]["Args"])
+        assert identities(after)["foreign"] == identities(before)["foreign"]
+
+
+def test_service_answers_after_the_upgrade():
+    assert states() == {f"{node}:8888": "UP" for node in NODES}
+    body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 4})
+    for url in (BALANCER, "http://10.77.0.11:8888", "http://10.77.0.12:8888"):
+        answer = json.loads(bed("run", "--", "curl", "-sS", "-H", f"Authorization: Bearer {KEY}", "-d", body,
+                                f"{url}/v1/completions"))
+        assert answer["usage"]["completion_tokens"] == 4
+        status = bed("run", "--", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{url}/v1/models")
+        assert status == "401"
+
+
+def test_balancer_has_no_unit_that_stands_still():
+    units = bed("exec", "node1", "systemctl", "list-units", "--all", "--plain", "--no-legend", "ascend-vllm*")
+    assert {line.split()[0]: line.split()[2] for line in units.splitlines()} == {
+        "ascend-vllm-balancer.service": "active", "ascend-vllm-balancer-watch.service": "active"}

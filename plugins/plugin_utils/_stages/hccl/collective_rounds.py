@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rounds of all-reduces to run, from the observations of all nodes. PRIVATE to the stage hccl."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, ping_mesh
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import (
+    Choice,
+    Interface,
+    host_interfaces,
+)
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import HcclObservation, Peers
+
+
+class Group(TypedDict):
+    """The nodes of a run, with this node's rank among them; the node with rank 0 leads. Empty if this node pauses."""
+
+    hosts: list[str]
+    rank: int | None
+
+
+class Rounds(TypedDict):
+    """The rounds to run, in the terms of `collective.ALL`; the same for all nodes."""
+
+    rounds: list[str]
+    #: ``{host: its interface for HCCL}``; empty without rounds.
+    interfaces: dict[str, Interface]
+    #: Why there is no round with all nodes.
+    obstacle: str | None
+    #: Whether the round can be made up for once all nodes have the image.
+    waits_for_image: bool
+
+
+def run_rounds(peers: Peers, inputs: Mapping[str, Any], forks: int, check_mode: bool) -> Rounds:
+    """Return the round with all nodes, or why there is none.
+
+    :param inputs: the inputs of the role.
+    :param forks: the number of hosts that Ansible works on at a time. The ranks wait for each other.
+    """
+    choices = host_interfaces(peers, inputs["hccl_interface"])
+    why = "No container is started in check mode." if check_mode else _obstacle(peers, inputs, forks, choices)
+    return {"rounds": [] if why else [collective.ALL], "interfaces": {} if why else _known(choices), "obstacle": why,
+            "waits_for_image": _waits_for_image(peers, inputs)}
+
+
+def diagnosis_rounds(peers: Peers, inputs: Mapping[str, Any]) -> Rounds:
+    """Return the rounds that find the cause if the run over all nodes failed or was slow.
+
+    These are a round with each node alone, and rounds with disjoint pairs of nodes, by the tournament.
+    """
+    found, rounds = collective.overall(peers), []
+    interfaces = _known(host_interfaces(peers, inputs["hccl_interface"]))
+    if found and len(interfaces) == len(peers):
+        result, run = found
+        baseline = next(iter(peers.values())).get("collective", {}).get("baseline")
+        required = collective.required_bandwidth(result, len(peers), inputs, baseline)
+        slow = required is not None and run["bandwidth"] is not None and run["bandwidth"] < required[0]
+        if run["failed"] or slow:
+            rounds = _diagnosis(len(peers), inputs["hccl_collective_pair_rounds"])
+    return {"rounds": rounds, "interfaces": interfaces if rounds else {}, "obstacle": None, "waits_for_image": False}
+
+
+def group(hosts: Collection[str], host: str, round_name: str) -> Group:
+    """Return the group of a host in a round."""
+    names = sorted(hosts)
+    if round_name == collective.ALL:
+        members = names
+    elif round_name == collective.ALONE:
+        members = [host]
+    else:
+        met = ping_mesh.opponent(names.index(host), int(round_name.split()[1]), len(names))
+        members = [] if met is None else sorted([host, names[met]])
+    return {"hosts": members, "rank": members.index(host) if members else None}
+
+
+def _diagnosis(nodes: int, pair_rounds: int) -> list[str]:
+    pairs = min(pair_rounds, ping_mesh.tournament_rounds(nodes)) if nodes > 2 else 0
+    return [collective.ALONE] + ["%s %d" % (collective.PAIR, number) for number in range(pairs)]
+
+
+def _known(choices: Mapping[str, Choice]) -> dict[str, Interface]:
+    return {host: choice["interface"] for host, choice in choices.items() if choice["interface"]}
+
+
+def _obstacle(peers: Peers, inputs: Mapping[str, Any], forks: int, choices: Mapping[str, Choice]) -> str | None:
+    """Return why there cannot be an all-reduce over all nodes now; None if there can be one."""
+    if inputs["hccl_collective_policy"] == "never":
+        return "hccl_collective_policy is never."
+    if len(peers) < 2:
+        return "There is only one node in this run; an all-reduce needs two."
+    if forks < len(peers):
+        return "The all-reduce runs on all %d nodes at a time, but Ansible has %d forks; raise forks." % (
+            len(peers), forks)
+    obstacles = (_obstacle_on(host, peers[host], choices[host]) for host in sorted(peers))
+    return next(filter(None, obstacles), None)
+
+
+def _obstacle_on(host: str, observed: HcclObservation, choice: Choice) -> str | None:
+    processes = observed["processes"]
+    if observed["image_present"] is None:
+        return "Docker on %s does not answer whether it has the image." % host
+    if not observed["image_present"]:
+        return "%s does not have the image yet; site.yml runs the all-reduce after the stage image." % host
+    if processes is None:
+        return "npu-smi on %s does not show whether the NPUs are free." % host
+    if processes:
+        return "NPU %s of %s is in use by %s (pid %s), which an all-reduce would disturb." % (
+            processes[0]["npu"], host, processes[0]["name"], processes[0]["pid"])
+    if choice["interface"] is None:
+        return "The interface of %s for HCCL is unknown: %s." % (host, choice["reason"])
+    return None
+
+
+def _waits_for_image(peers: Peers, inputs: Mapping[str, Any]) -> bool:
+    return (inputs["hccl_collective_policy"] != "never" and len(peers) > 1
+            and any(observed["image_present"] is False for observed in peers.values()))

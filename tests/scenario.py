@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Molecule tests need that operate a service: playbooks, containers, the balancer, and load on it.
+
+Only for tests that ``molecule verify`` starts: it sets the environment variables that are read here.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+INVENTORY = EPHEMERAL / "inventory"
+BED = (PROJECT / "molecule" / "testbed" / "bed", "-n", os.environ["MOLECULE_SCENARIO_NAME"].replace("_", "-"))
+BALANCER = "http://10.77.0.11:8080"
+
+
+def bed(*words, check=True):
+    """Run a command of the scenario's bed and return its standard output."""
+    done = subprocess.run([*BED, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or not check, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def playbook(name, *words, inventories=(INVENTORY,)):
+    """Run a playbook of the working tree in a process of its own, as an operator does."""
+    sources = [word for inventory in inventories for word in ("-i", inventory)]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0",
+                   "ANSIBLE_NOCOLOR": "1"}
+    # Empty as Molecule sets it, it stands for the current folder: Ansible then loads every file below it as a filter.
+    environment.pop("ANSIBLE_FILTER_PLUGINS", None)
+    return subprocess.run(
+        ["ansible-playbook", *sources, PROJECT / "playbooks" / f"{name}.yml", *words],
+        capture_output=True, text=True, check=False, cwd=PROJECT, env=environment)
+
+
+def succeeds(name, *words, **options):
+    """Run a playbook that has to succeed and return its standard output."""
+    done = playbook(name, *words, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def said(done):
+    """The output of a playbook, without its line breaks."""
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def changes(stdout):
+    """{node: number of changed tasks} from the recap of a playbook."""
+    return {host: int(count) for host, count in re.findall(r"^(node\d)\s.*changed=(\d+)", stdout, re.MULTILINE)}
+
+
+def containers(node):
+    """{name: docker inspect} of all containers of a node."""
+    names = bed("exec", node, "docker", "ps", "--all", "--quiet").split()
+    return {each["Name"].lstrip("/"): each for each in json.loads(bed("exec", node, "docker", "inspect", *names))}
+
+
+def identities(found):
+    """What differs once a container is replaced or restarted: {name: (id, start time)} of containers()."""
+    return {name: (each["Id"], each["State"]["StartedAt"]) for name, each in found.items()}
+
+
+def lives(node):
+    """identities() of all containers of a node."""
+    return identities(containers(node))
+
+
+def statistics():
+    """{server: {column: value}} as the balancer shows them on its admin socket."""
+    script = ("import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ascend-vllm-balancer/admin.sock'); "
+              "s.sendall(b'show stat\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())")
+    rows = csv.DictReader(bed("exec", "node1", "python3", "-c", script).lstrip("# ").splitlines())
+    return {row["svname"]: row for row in rows if row["pxname"] == "vllm" and row["svname"].startswith("node")}
+
+
+def states():
+    """{server: status} as the balancer shows them."""
+    return {server: row["status"] for server, row in statistics().items()}
+
+
+class Load:
+    """Requests through the balancer from the start of a with block to its end."""
+
+    def __init__(self, key, workers=8):
+        self.key, self.workers = key, workers
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            [*BED, "run", "--", "python3", PROJECT / "molecule" / "lifecycle" / "files" / "load", BALANCER, self.key,
+             str(self.workers)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        time.sleep(1)
+        return self
+
+    def __exit__(self, *error):
+        self.found = json.loads(self.process.communicate(timeout=90)[0])
+        print(self.found)
+
+
+def lost_nothing(load):
+    """Assert that no request of a finished Load failed and that none had to wait for the service."""
+    assert load.found["lost"] == []
+    assert load.found["streamed"] > 50
+    assert load.found["whole"] > 50
+    assert load.found["longest_gap_s"] < 3, "the service was interrupted"

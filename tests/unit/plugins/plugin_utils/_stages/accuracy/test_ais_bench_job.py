@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run of AISBench is started, watched until its end or timeout, and always removed."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import ais_bench_job
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+
+JOB = "/var/tmp/ascend-vllm-accuracy-x"
+STARTED = {"job": JOB, "problem": None, "data": {"own": "5ha"}}
+ARGUMENTS = {"executable": "/bin/ais_bench", "datasets": [{"name": "own", "path": "/own.jsonl"}],
+             "server": {"url": "http://10.0.0.1:8888", "model": "m", "concurrency": 4, "maximum_tokens": 16}}
+RESULTS = {"exit_code": 0, "rows": [{"dataset": "own"}], "answers": {"own": {"answered": 10, "failed": 0}},
+           "performance": {"totals": None, "latencies": None}, "log": ["the end"]}
+END = {"running": False, "changed": False, **RESULTS}
+
+
+def running(finished=None):
+    """Return what the module returns while the run is in progress."""
+    return {"running": True, "progress": {} if finished is None else {
+        "own": {"status": "inferring", "finish_count": finished, "total_count": 10}}}
+
+
+class Host:
+    """Answers the module calls: ``started``, then each of ``watched`` after ``wait_s`` seconds."""
+
+    def __init__(self, monkeypatch, started, *watched):
+        self.started, self.watched, self.calls, self.said, self.now = started, list(watched), [], [], 0.0
+        monkeypatch.setattr(ais_bench_job.time, "monotonic", lambda: self.now)
+
+    def call(self, name, **arguments):
+        assert name == "ascend.vllm.ais_bench"
+        arguments = accepted(name, arguments)
+        self.calls.append((arguments["state"], arguments["job"], arguments["wait_s"]))
+        if arguments["state"] == "started":
+            assert arguments.items() >= ARGUMENTS.items()
+            return self.started
+        if arguments["state"] == "absent":
+            return {"changed": True}
+        self.now += arguments["wait_s"]
+        answer = self.watched.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def run(self, timeout_s=100):
+        return ais_bench_job.run_job(self.call, self.said.append, ARGUMENTS, timeout_s, "accuracy_timeout_s")
+
+
+def test_results_are_returned_and_the_job_is_removed(monkeypatch):
+    host = Host(monkeypatch, STARTED, running(), END)
+    assert host.run() == {"problem": None, "data": {"own": "5ha"}, **RESULTS}
+    assert host.calls == [("started", None, 0), ("watched", JOB, 20), ("watched", JOB, 20), ("absent", JOB, 0)]
+
+
+def test_each_progress_is_printed_once(monkeypatch):
+    host = Host(monkeypatch, STARTED, running(), running(1), running(1), running(7), END)
+    host.run()
+    assert host.said == ["own: inferring, 1 of 10", "own: inferring, 7 of 10"]
+
+
+def test_a_run_that_takes_too_long_is_removed(monkeypatch):
+    host = Host(monkeypatch, STARTED, *[running()] * 4)
+    assert host.run(50) == {"problem": "AISBench took longer than accuracy_timeout_s (50 s)", "data": {"own": "5ha"}}
+    assert host.calls[1:] == [*[("watched", JOB, wait_s) for wait_s in (20, 20, 10, 0)], ("absent", JOB, 0)]
+
+
+def test_a_run_that_cannot_be_started_is_not_watched(monkeypatch):
+    host = Host(monkeypatch, {"job": None, "problem": "gsm8k lacks test.jsonl", "data": {}})
+    assert host.run() == {"problem": "gsm8k lacks test.jsonl", "data": {}}
+    assert host.calls == [("started", None, 0)]
+
+
+def test_the_job_is_removed_if_watching_fails(monkeypatch):
+    host = Host(monkeypatch, STARTED, RuntimeError("the host is not reachable"))
+    with pytest.raises(RuntimeError):
+        host.run()
+    assert host.calls[-1] == ("absent", JOB, 0)

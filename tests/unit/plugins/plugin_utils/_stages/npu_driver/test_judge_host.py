@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults of driver, firmware, files, Docker and host, and differences from the other nodes."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import judge
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.npu_driver.npu_case import (
+    INPUTS,
+    PLAN,
+    assert_only_fault,
+    changed,
+    check_named,
+    faults,
+    healthy,
+    holder,
+    judged,
+)
+
+CHIP = "npu_smi|chips|3|"
+
+
+@pytest.mark.parametrize(("changes", "check_id", "subject", "status", "text"), [
+    ({"npu_smi|driver_version": "24.1.rc3", "files|/usr/local/Ascend/driver/version.info|fields|Version": "24.1.rc3",
+      "files|/usr/local/Ascend/firmware/version.info|fields": {}},
+     "driver_minimum", None, "failed", "driver 24.1.rc3 is older than 25.0.RC1, which release v0.11.0rc1 needs"),
+    ({"npu_smi|driver_version": "25.5.0"}, "driver_loaded", None, "warned",
+     "25.3.rc1 is installed, but 25.5.0 is loaded"),
+    ({CHIP + "board": {"Compatibility": "NOK"}}, "firmware", None, "failed",
+     "driver 25.3.rc1, firmware 25.3.rc1: incompatible according to npu-smi on npu 3"),
+    ({"files|/usr/local/Ascend/driver/version.info|fields|compatible_version_fw": "[7.0.0,7.7.99]"}, "firmware", None,
+     "failed", "incompatible according to the ranges"),
+    ({"device_nodes|1": None}, "device_nodes", "/dev/davinci1", "failed", "/dev/davinci1 is missing"),
+    ({"device_nodes|1|type": "file"}, "device_nodes", "/dev/davinci1", "failed", "is a file, not a character device"),
+    ({"device_nodes|1|mode": "0060"}, "device_nodes", "/dev/davinci1", "failed", "has mode 0060"),
+    ({"paths|0|type": None}, "mount_sources", "/usr/local/dcmi", "failed",
+     "/usr/local/dcmi is missing; expected a directory"),
+    ({"paths|1|type": "directory"}, "mount_sources", "/usr/local/bin/npu-smi", "failed",
+     "is a directory; expected a file"),
+    ({"paths|5|type": "file"}, "mount_sources", PLAN["model"]["path"], "failed", "is a file; expected a directory"),
+    ({"pci|7": None}, "pci_devices", None, "warned", "expected 8, found 7"),
+    ({"pci": []}, "pci_devices", None, "not_run", "no Huawei accelerator"),
+    ({"system|architecture": "riscv64"}, "architecture", None, "failed", "aarch64 or x86_64, found riscv64"),
+    ({"system|kernel": "4.19.90-89.18.v2401.ky10.aarch64"}, "kernel", None, "warned", "5.10 or newer, found 4.19.90"),
+    ({"docker_engine|version": "18.06.3-ce"}, "docker_engine_version", None, "warned", "18.09 to 28.5.1, found 18.06"),
+    ({"docker_engine|version": "29.0.1"}, "docker_engine_version", None, "warned", "29.0.1"),
+    ({"python|requests": None}, "python_requests", None, "failed", "/usr/bin/python3 (Python 3.9.9)"),
+    ({"system|shm|total_bytes": 2**26}, "shm", None, "warned", "8 GiB, found 0.1 GiB"),
+    ({"system|memlock_bytes": 65536}, "memlock", None, "warned", "32 GiB or unlimited, found 0.0 GiB"),
+    ({"disks|0|free_bytes": 2**30}, "disk_space", "/var/lib/docker", "warned", "1.0 GiB free, but 40.0 GiB are needed"),
+    ({"disks|1|free_bytes": 2**35}, "disk_space", PLAN["model"]["path"], "warned", "32.0 GiB free, but 43.3 GiB"),
+    ({"clock": {"started_at": 1040.5, "finished_at": 1041.5}}, "clock_skew", None, "warned",
+     "+40.0 s ± 0.5 s"),
+    ({"clock": {"started_at": 960.5, "finished_at": 961.5}}, "clock_skew", None, "warned", "-40.0 s"),
+    ({"round_trip|received_at": 1090.0}, "clock_skew", None, "not_run", "took too long"),
+    ({"round_trip": None}, "clock_skew", None, "not_run", "was not measured"),
+    ({"kernel_log|lines": [{"seconds_ago": 60, "text": "[ascend] [ERROR] x"}]}, "kernel_log", None, "warned",
+     "1 lines, the newest 60 s ago: [ascend] [ERROR] x"),
+    ({"kernel_log|error": "Permission denied"}, "kernel_log", None, "not_run", "Permission denied"),
+])
+def test_fault_affects_only_its_check(changes, check_id, subject, status, text):
+    also = {("driver_recommended", None): "warned"} if check_id == "driver_minimum" else {}
+    assert_only_fault(changes, check_id, subject, status, text, also)
+
+
+def test_docker_does_not_answer():
+    observed = changed({"docker_engine": {"error": "Docker does not answer: x"}, "holders": [holder()]})
+    checks = judged(observed)
+    assert faults(checks) == {("docker_engine", None): "failed", ("docker_engine_version", None): "not_run",
+                              ("disk_space", "image"): "not_run", ("npus_free", "npu 1"): "failed"}
+    assert "its container is unknown" in check_named(checks, "npus_free")["message"]
+
+
+def test_driver_with_a_known_defect_and_outdated_driver():
+    checks = judged(changed({"npu_smi|driver_version": "25.5.1", "files": {}}))
+    found = faults(checks)
+    assert found == {("driver_known_bad", None): "warned", ("driver_loaded", None): "not_run"}
+    assert "7078" in check_named(checks, "driver_known_bad")["message"]
+    found = faults(judged(changed({"npu_smi|driver_version": "25.2.0", "files": {}})))
+    assert found == {("driver_recommended", None): "warned", ("driver_loaded", None): "not_run"}
+
+
+def test_firmware_without_a_vendor_verdict_is_not_judged():
+    observed = changed({"files": {}})
+    for chip in observed["npu_smi"]["chips"]:
+        chip["board"] = None
+    assert faults(judged(observed))[("firmware", None)] == "not_run"
+
+
+def test_unreadable_driver_version_is_not_judged():
+    found = faults(judged(changed({"npu_smi|driver_version": "xxx"})))
+    assert {name for name, _subject in found} == {
+        "driver_minimum", "driver_recommended", "driver_known_bad", "driver_loaded"}
+
+
+@pytest.mark.parametrize(("inputs", "name", "status"), [
+    ({"npu_driver_engine_minimum": "", "npu_driver_engine_maximum": ""}, "docker_engine_version", "passed"),
+    ({"npu_driver_engine_minimum": "26.1.5", "npu_driver_engine_maximum": ""}, "docker_engine_version", "warned"),
+    ({"npu_driver_engine_maximum": "recent"}, "docker_engine_version", "not_run"),
+    ({"npu_driver_kernel_minimum": 5.1}, "kernel", "passed"),
+    ({"npu_driver_kernel_minimum": "5.10.1"}, "kernel", "warned"),
+])
+def test_version_bounds(inputs, name, status):
+    assert check_named(judged(healthy(), **inputs), name)["status"] == status
+
+
+def drift_outcomes(checks):
+    return {check["subject"]: (check["status"], check["message"]) for check in checks if check["id"] == "drift"}
+
+
+def test_drift_names_outliers():
+    odd = changed({"system|kernel": "6.6.0", "npu_smi|chips|7|name": "910B2C"})
+    peers = {"node1": odd, "node2": healthy(), "node3": healthy()}
+    found = drift_outcomes(judged(odd, peers=peers))
+    assert found == {
+        "NPUs": ("warned", "NPUs is 1 x 910B2C, 7 x 910B3 on node1, but 8 x 910B3 on most nodes"),
+        "kernel": ("warned", "kernel is 6.6.0 on node1, but 5.10.0-182.0.0.95.oe2203sp3.aarch64 on most nodes")}
+    others = judge.judge(context(PLAN, healthy(), INPUTS, "node2", judge.survey(peers, INPUTS)["node2"]))
+    assert drift_outcomes(others) == {None: ("passed", None)}
+
+
+def test_drift_without_majority_and_without_other_nodes():
+    odd = changed({"system|kernel": "6.6.0"})
+    found = drift_outcomes(judged(odd, peers={"node1": odd, "node2": healthy()}))
+    assert found == {"kernel": (
+        "warned", "kernel differs, without a majority: node1 has 6.6.0, node2 has 5.10.0-182.0.0.95.oe2203sp3.aarch64")}
+    assert drift_outcomes(judged(healthy(), peers={}))[None][0] == "not_run"
