@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
         if set(before) != set(after):
             raise AnsibleActionFail(f"{args['before']} and {args['after']} are measurements of different kinds.")
         if "scores" in before:
-            rows = scores.judged(scores.compare(before["scores"], after["scores"]), args["maximum_drop"])
+            rows = scores.verdicts(scores.compare(before["scores"], after["scores"]), args["maximum_drop"])
             holds, table = all(row["within"] for row in rows), _scores(rows)
         else:
             rows = _performance_rows(before["targets"], after["targets"])
