@@ -183,8 +183,8 @@ def engine_on(node):
 
 
 def test_head_with_a_long_queue_keeps_receiving_requests():
-    """Three checks without progress, one per second, would be a hang. A completion waits longer in the queue, so it does
-    not show the health of an engine.
+    """Three checks without progress, one per second, would be a hang. A completion waits longer in the queue, so it is
+    not a measure of health.
     """
     before = int(state()["lastchg"])
     with ThreadPoolExecutor(41) as pool:
