@@ -9,6 +9,7 @@ PRIVATE to the collection.
 from __future__ import annotations
 
 import calendar
+import re
 import shlex
 import time
 from typing import TYPE_CHECKING
@@ -69,6 +70,8 @@ ENDED = ("exited", "dead", "restarting")
 _SIGNALS = {134: ", killed by SIGABRT", 137: ", killed by SIGKILL", 139: ", killed by SIGSEGV",
             143: ", terminated by SIGTERM"}
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+# A switch or a count, such as TOKENIZERS_PARALLELISM=false; masking it would spoil every text in which it occurs.
+_NO_SECRET = re.compile(r"(?i)(?:true|false|none|null|on|off|yes|no|auto|[\d.]*)$")
 
 
 def inspect(docker: DockerEngine, name: str) -> ContainerState | None:
@@ -151,12 +154,12 @@ def secret_values(inspected: dict[str, Any]) -> list[str]:
 
     :param inspected: the output of ``docker inspect``.
     """
-    entries = list(inspected["Config"].get("Env") or ())
+    secrets = [value for name, value in _environment(inspected["Config"]).items()
+               if any(word in name.upper() for word in _SECRET_NAMES) and not _NO_SECRET.match(value)]
     for mount in inspected.get("Mounts") or ():
         if mount.get("Destination") == labels.SECRETS_TARGET:
-            entries += shlex.split(read_text(mount["Source"]))
-    pairs = [entry.partition("=") for entry in entries]
-    return [value for name, _equals, value in pairs if any(word in name.upper() for word in _SECRET_NAMES)]
+            secrets += [word.partition("=")[2] for word in shlex.split(read_text(mount["Source"]))]
+    return secrets
 
 
 def _environment(config: dict[str, Any]) -> dict[str, str]:
