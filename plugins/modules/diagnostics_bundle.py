@@ -98,18 +98,17 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage impor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypedDict
+    from typing import Any
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
 
     # A text and the exit code of its command: 0 if it was read, None without an answer.
     Collected = tuple[str, int | None]
 
-    class Diagnosis(TypedDict):
-        """A likely cause."""
+    class SourcedDiagnosis(Diagnosis):
+        """A cause and the file of the bundle in which it was found."""
 
-        cause: str
-        evidence: str | None
-        remedy: str
-        source: str  # the file in the bundle with the evidence
+        source: str
 
 
 COMMANDS = {
@@ -206,7 +205,7 @@ def collect(options: dict[str, Any]) -> dict[str, Collected]:
     return {name: (redact(text, secrets), code) for name, (text, code) in found.items()}
 
 
-def triage(found: dict[str, Collected]) -> list[Diagnosis]:
+def triage(found: dict[str, Collected]) -> list[SourcedDiagnosis]:
     """Return the causes in the logs of the containers, ranked per log."""
     return [
         {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"], "source": name}
@@ -215,7 +214,7 @@ def triage(found: dict[str, Collected]) -> list[Diagnosis]:
     ]
 
 
-def pack(path: str, found: dict[str, Collected], diagnosis: list[Diagnosis]) -> None:
+def pack(path: str, found: dict[str, Collected], diagnosis: list[SourcedDiagnosis]) -> None:
     """Write the archive, readable by its owner only."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     texts = {name: text for name, (text, _code) in found.items()}

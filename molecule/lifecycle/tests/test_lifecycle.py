@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A service lives: each test goes on where the one before it ended, as the days of a cluster do."""
+"""The life cycle of a service. Each test starts with the state in which the previous one left the cluster."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def seconds_until(server, status, at_most):
     return time.monotonic() - started
 
 
-def asked(node):
-    """Requests that the instances of a node have answered."""
+def answered_requests(node):
+    """Return the number of requests that the instances of a node have answered."""
     metrics = bed("exec", node, "curl", "-fsS", "http://127.0.0.1:8888/metrics", "http://127.0.0.1:8889/metrics")
     return sum(float(value) for value in re.findall(r'request_success_total\{[^}]*"length"[^}]*\} (\S+)', metrics))
 
@@ -75,14 +75,14 @@ def test_balancer_serves_with_the_key_and_all_instances():
     assert refused == "401"
 
 
-def test_haproxy_of_the_system_is_left_alone():
+def test_haproxy_of_the_system_is_not_touched():
     assert bed("exec", "node1", "systemctl", "is-active", "haproxy", "ascend-vllm-balancer",
                "ascend-vllm-balancer-watch").split() == ["active"] * 3
     assert bed("exec", "node1", "dpkg", "--verify", "haproxy") == ""
     assert "ascend-vllm-balancer" not in bed("exec", "node2", "systemctl", "list-unit-files", "ascend*", check=False)
 
 
-def test_key_is_for_the_balancer_only():
+def test_only_the_balancer_can_read_the_key():
     files = [f"/etc/ascend-vllm/{name}" for name in ("key.cfg", "watch.json", "balancer.cfg")]
     found = bed("exec", "node1", "stat", "-c", "%a %U %G", *files)
     assert found.splitlines() == ["640 root haproxy", "640 root haproxy", "644 root root"]
@@ -93,7 +93,7 @@ def test_key_is_for_the_balancer_only():
     assert json.dumps(KEY)[1:-1] not in shown
 
 
-def test_again_changes_nothing():
+def test_second_run_changes_nothing():
     before = [lives(node) for node in NODES]
     assert changes(succeeds("serving")) == dict.fromkeys(NODES, 0)
     assert [lives(node) for node in NODES] == before
@@ -108,45 +108,46 @@ def test_status_shows_every_instance_and_changes_nothing():
     assert changes(shown) == dict.fromkeys(NODES, 0)
 
 
-def test_hung_engine_is_taken_out_and_comes_back():
-    """The watch of this scenario looks every second, and three looks have to fail. Meanwhile /health says 200."""
+def test_hung_engine_receives_no_requests_until_it_recovers():
+    """The watch of this scenario checks every second, and three checks have to fail. /health still answers with 200."""
     fault = ["exec", "node2", "docker", "exec", NAMES[0], "sh", "-c"]
-    with Load() as stuck:  # what it asks the hung engine waits until that goes on
+    with Load() as stuck:  # its requests to the hung engine wait until the engine recovers
         bed(*fault, "echo '{\"hang\": true}' > /run/vllm-light.json")
-        out = seconds_until("node2:8888", "DOWN (agent)", 20)
+        detected = seconds_until("node2:8888", "DOWN (agent)", 20)
         assert bed("exec", "node2", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
                    "http://127.0.0.1:8888/health") == "200"
         with Load() as load:
             time.sleep(3)
         shown = succeeds("status")
         bed(*fault, "rm /run/vllm-light.json")
-        back = seconds_until("node2:8888", "UP", 20)
-    print(f"out after {out:.1f} s, back after {back:.1f} s")
+        recovered = seconds_until("node2:8888", "UP", 20)
+    print(f"detected after {detected:.1f} s, recovered after {recovered:.1f} s")
     assert load.found["lost"] == []
     assert load.found["whole"] > 8
     assert load.found["longest_s"] < 3, "a request was sent to the hung engine"
     lost_nothing(stuck)
-    assert stuck.found["longest_s"] > out, "no request was on the hung engine"
+    assert stuck.found["longest_s"] > detected, "no request was on the hung engine"
     assert "node2:8888 DOWN" in shown
     assert "engine down (" in shown
-    assert "checks in a row failed" in bed("exec", "node1", "journalctl", "--no-pager", "--unit=ascend-vllm-balancer")
+    journal = bed("exec", "node1", "journalctl", "--no-pager", "--unit=ascend-vllm-balancer")
+    assert "consecutive checks failed" in journal
 
 
-def test_busy_engine_is_not_taken_for_a_hung_one():
-    changes = {server: row["lastchg"] for server, row in statistics().items()}
+def test_busy_engine_is_not_hung():
+    before = {server: row["lastchg"] for server, row in statistics().items()}
     with Load(workers=96) as load:
         time.sleep(8)
         found = statistics()
     assert load.found["lost"] == []
     assert load.found["whole"] > 96
     assert {row["status"] for row in found.values()} == {"UP"}
-    assert all(int(row["lastchg"]) >= int(changes[server]) + 7 for server, row in statistics().items()), "it was out"
+    assert all(int(row["lastchg"]) >= int(before[server]) + 7 for server, row in statistics().items())
 
 
-def test_without_its_watch_the_balancer_goes_on():
+def test_balancer_works_without_its_watch():
     bed("exec", "node1", "systemctl", "stop", "ascend-vllm-balancer-watch")
     with Load() as load:
-        time.sleep(5)  # HAProxy asks every two seconds
+        time.sleep(5)  # HAProxy queries it every two seconds
         found = statistics().values()
     lost_nothing(load)
     assert {(row["status"], row["agent_status"]) for row in found} == {("UP", "L4CON")}
@@ -163,7 +164,7 @@ def test_changed_configuration_loses_no_request():
     assert bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer") == pid
 
 
-def test_port_that_is_taken_is_refused_and_the_balancer_goes_on():
+def test_port_in_use_is_refused_and_the_balancer_keeps_running():
     with Load() as load:
         done = playbook("serving", "-e", "balancer_port=22")
     assert done.returncode != 0
@@ -183,27 +184,27 @@ def test_rolling_upgrade_loses_no_request():
         assert set(after) == {*NAMES, "foreign"}
         assert all(after[name][0] != before[node][name][0] for name in NAMES)
         assert {tag(node, name) for name in NAMES} == {"-second"}
-        assert asked(node) > 10
+        assert answered_requests(node) > 10
     assert set(states().values()) == {"UP"}
 
 
-def test_same_upgrade_again_touches_nothing():
+def test_same_upgrade_again_changes_nothing():
     before = [lives(node) for node in NODES]
     assert changes(succeeds("upgrade", "-e", "image_tag=v0.11.0rc1-second")) == dict.fromkeys(NODES, 0)
     assert [lives(node) for node in NODES] == before
 
 
-@pytest.mark.parametrize(("variant", "why"), [("broken", "out_of_memory"), ("lying", "functional.expected_words")])
-def test_upgrade_that_cannot_be_verified_is_rolled_back(variant, why):
+@pytest.mark.parametrize(("variant", "reason"), [("broken", "out_of_memory"), ("lying", "functional.expected_words")])
+def test_upgrade_that_cannot_be_verified_is_rolled_back(variant, reason):
     before = {node: lives(node) for node in NODES}
     with Load() as load:
         # The restart policy is that of the new service only.
         done = playbook("upgrade", "-e", f"image_tag=v0.11.0rc1-{variant}", "-e", "serving_restart_policy=on-failure")
     assert done.returncode != 0
     assert f"the previous service (image {containers('node1')[NAMES[0]]['Image'][:19]}) serves again" in said(done)
-    assert why in said(done)
+    assert reason in said(done)
     lost_nothing(load)
-    # The very containers of before are back on the one node, and the other was not touched.
+    # The same containers as before run again on the one node, and the other was not touched.
     assert {name: life[0] for name, life in lives("node1").items()} == {
         name: life[0] for name, life in before["node1"].items()}
     assert {each["HostConfig"]["RestartPolicy"]["Name"] for name, each in containers("node1").items()
@@ -211,10 +212,10 @@ def test_upgrade_that_cannot_be_verified_is_rolled_back(variant, why):
     assert lives("node2") == before["node2"]
     assert set(states().values()) == {"UP"}
     assert checks("node1")["upgrade"]["status"] == "failed"
-    assert why in checks("node1")["upgrade"]["message"]
+    assert reason in checks("node1")["upgrade"]["message"]
 
 
-def test_stop_waits_for_the_last_request_and_stops_only_ours():
+def test_stop_waits_for_the_last_request_and_stops_only_our_containers():
     before = lives("node2")
     body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 900, "ignore_eos": True, "stream": True})
     long = subprocess.Popen(
@@ -228,11 +229,11 @@ def test_stop_waits_for_the_last_request_and_stops_only_ours():
     assert answer.rstrip().endswith("[DONE]")
     after = containers("node2")
     assert {name: after[name]["State"]["Status"] for name in NAMES} == dict.fromkeys(NAMES, "exited")
-    assert lives("node2") == before  # stopped, not removed; and nothing else was started anew
+    assert lives("node2") == before  # stopped, not removed, and no other container was restarted
     assert after["foreign"]["State"]["Status"] == "running"
 
 
-def test_last_node_is_not_taken_out():
+def test_last_node_is_not_drained():
     before = lives("node1")
     done = playbook("restart", "--limit", "node1", "-e", "image_tag=v0.11.0rc1-second")
     assert done.returncode != 0
@@ -240,9 +241,9 @@ def test_last_node_is_not_taken_out():
     assert lives("node1") == before
 
 
-def test_status_shows_what_is_stopped_and_what_differs():
+def test_status_shows_stopped_containers_and_drift():
     lines = [line for line in succeeds("status").splitlines() if re.match(r"node\d  +vllm", line)]
-    assert sum(" drift " in line for line in lines) == 4  # the inventory itself does not name the second image
+    assert sum(" drift " in line for line in lines) == 4  # the inventory does not have the tag of the second image
     assert sum("exited" in line for line in lines) == 2
 
 
@@ -251,11 +252,11 @@ def test_npu_that_stays_busy_is_named():
     done = playbook("stop", "--limit", "node2", "-e", "serving_npu_free_timeout_s=1")
     bed("exec", "node2", "ascend-fault", "clear")
     assert done.returncode != 0
-    assert "NPU 2 is held by nobody that is shown" in said(done)
+    assert "NPU 2 is not free, but no process on it is shown" in said(done)
     assert "NPU 0" not in said(done)
 
 
-def test_serving_starts_what_was_stopped():
+def test_serving_starts_stopped_containers():
     before = {name: life[0] for name, life in lives("node2").items()}
     succeeds("serving", "--limit", "node2", "-e", "image_tag=v0.11.0rc1-second")
     assert {name: life[0] for name, life in lives("node2").items()} == before
@@ -272,20 +273,20 @@ def test_restart_loses_no_request():
         assert all(after[name][1] != before[node][name][1] for name in NAMES)
 
 
-def back(before):
-    """Whether the containers of node2 run again, and the balancer uses them."""
+def has_rebooted(before):
+    """Return whether the containers of node2 were started again, and the balancer uses them."""
     found = bed("exec", "node2", "docker", "inspect", "--format", "{{.State.StartedAt}}", *NAMES, check=False).split()
     return len(found) == 2 and not set(found) & before and set(states().values()) == {"UP"}
 
 
-def test_reboot_brings_the_service_back():
+def test_service_starts_after_a_reboot():
     before = {started for _id, started in lives("node2").values()}
     bed("fault", "reboot", "node2")
     deadline = time.monotonic() + 90
-    while not back(before) and time.monotonic() < deadline:
+    while not has_rebooted(before) and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert back(before)
+    assert has_rebooted(before)
     with Load() as load:
         time.sleep(2)
     assert load.found["lost"] == []
-    assert asked("node2") > 5
+    assert answered_requests("node2") > 5

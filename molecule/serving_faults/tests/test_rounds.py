@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every planted fault shows under its check, on its node, in its words; all other nodes serve. The key is nowhere."""
+"""Every injected fault fails its check on its node, and all other nodes serve. The API key is shown nowhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def result(name, node):
 
 
 @pytest.mark.parametrize(("name", "node", "fault"), CASES, ids=[f"{name}-{node}" for name, node, _ in CASES])
-def test_fault_and_nothing_else(name, node, fault):
+def test_only_the_injected_fault_is_found(name, node, fault):
     found = result(name, node)
     VALIDATE(found)
     failed = {check["id"].split(".")[1]: check for check in found["checks"] if check["status"] == "failed"}
@@ -42,19 +42,19 @@ def test_fault_and_nothing_else(name, node, fault):
         return
     assert set(failed) == {fault["check"], *fault.get("also", ())}
     check = failed[fault["check"]]
-    assert fault["says"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
+    assert fault["message"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
     assert check["remedy"]
     assert found["status"] == "failed"
 
 
-def test_node_that_fails_before_the_start_starts_nothing():
+def test_node_that_fails_before_the_start_has_no_container():
     for name, node in (("port_and_npu_taken", "node1"), ("port_and_npu_taken", "node2")):
         (instance,) = result(name, node)["observed"]["instances"]
         assert instance["state"] == "missing"
 
 
 @pytest.mark.parametrize("node", ["node1", "node2"])
-def test_service_goes_on_when_what_shall_replace_it_does_not_fit(node):
+def test_running_service_is_not_touched_if_it_cannot_be_replaced(node):
     name = "model_missing_and_image_of_another_processor"
     before, after = (result(each, node)["observed"]["instances"] for each in (name + "-before", name))
     assert after[0]["state"] == "ready"
@@ -62,15 +62,15 @@ def test_service_goes_on_when_what_shall_replace_it_does_not_fit(node):
         assert after[0]["container"][fact] == before[0]["container"][fact]
 
 
-def test_failed_start_is_seen_in_seconds():
-    """The node's part of the round, with the removal and the start of its container."""
+def test_failed_start_is_detected_within_seconds():
+    """The time includes the removal and the start of the container."""
     for node in ("node1", "node2"):
         assert result("out_of_memory_and_crash_loop", node)["observed"]["waited"]["seconds"] < 20
 
 
-def test_what_came_back_was_restarted_once():
+def test_killed_and_hung_servers_were_restarted_once():
     for node in ("node1", "node2"):
-        (instance,) = result("killed_engine_and_hung_engine_come_back", node)["observed"]["instances"]
+        (instance,) = result("killed_engine_and_hung_engine_restart", node)["observed"]["instances"]
         assert (instance["state"], instance["container"]["restarts"]) == ("ready", 1)
 
 
@@ -86,14 +86,14 @@ def test_four_instances_of_two_npus_each():
 
 
 def on(node, command):
-    """(exit code, output) of a command of the node's shell; through Ansible each would take a second."""
+    """Return (exit code, output) of a shell command on the node; with Ansible, each would take a second."""
     done = subprocess.run([BED, "-n", "serving-faults", "exec", node, "sh", "-c", command + " 2>&1"],
                           stdout=subprocess.PIPE, text=True, check=False)
     return done.returncode, done.stdout
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_key_is_in_a_file_for_root_alone(node):
+def test_key_is_in_a_file_of_root(node):
     assert on(node, "stat -c '%a %U' /var/lib/ascend-vllm/secrets.env") == (0, "600 root\n")
 
 
@@ -101,23 +101,23 @@ def test_key_is_in_a_file_for_root_alone(node):
 @pytest.mark.parametrize("command", [
     f"docker inspect {SERVICE}", f"docker logs {SERVICE}", f"docker top {SERVICE}", "ps axww",
     "journalctl --no-pager", "grep -raE . /var/lib/ascend-vllm/health"])
-def test_key_is_nowhere_on_the_node(node, command):
+def test_key_is_not_shown_on_the_node(node, command):
     code, shown = on(node, command)
     assert code == 0
     assert shown
     assert FAULTS["api_key"] not in shown
 
 
-def test_key_is_in_no_result():
+def test_key_is_not_in_results():
     files = [path for path in RESULTS.rglob("*") if path.is_file()]
     assert len(files) > len(CASES) / 2
     assert not [path for path in files if FAULTS["api_key"] in path.read_text("utf-8")]
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_key_is_wanted(node):
-    ask = "curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1:8888/v1/models"
-    assert on(node, ask) == (0, "401")
-    # Read there: a key in this command would stand in the journal, where the test above looks for it.
-    with_key = f'. /var/lib/ascend-vllm/secrets.env; {ask} --header "Authorization: Bearer $VLLM_API_KEY"'
+def test_key_is_required(node):
+    request = "curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1:8888/v1/models"
+    assert on(node, request) == (0, "401")
+    # Read on the node: a key in this command would be in the journal, which the test above searches.
+    with_key = f'. /var/lib/ascend-vllm/secrets.env; {request} --header "Authorization: Bearer $VLLM_API_KEY"'
     assert on(node, with_key) == (0, "200")

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each round left: the stages' results on the controller, and the containers as they stood afterwards. At last the
-group that still serves behind the balancer is loaded, and its engine made to hang.
+"""The results of each round on the controller, and the containers after it. The last tests put load on the group that
+still serves behind the balancer, and make its engine hang.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def log(name, node):
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_member_that_died_is_named_on_every_node_and_nothing_is_left_running(node):
+def test_member_that_was_killed_is_named_on_every_node_and_no_container_runs(node):
     assert result("dies", node, "serving")["status"] == "failed"
-    said = checks("dies", node, "serving")["group"]["message"]
-    assert said == "node2: the container has ended with exit code 137, killed by SIGKILL; the group was stopped"
+    message = checks("dies", node, "serving")["group"]["message"]
+    assert message == "node2: the container exited with exit code 137, killed by SIGKILL; the group was stopped"
     assert not container("dies", node)["State"]["Running"]
 
 
-def test_only_the_member_that_died_is_blamed():
+def test_only_the_member_that_was_killed_fails_as_an_instance():
     assert checks("dies", "node2", "serving")["running"]["status"] == "failed"
     head = checks("dies", "node1", "serving")
     assert {head[step]["status"] for step in ("up_to_date", "running", "health", "completion")} == {"not_run"}
@@ -65,7 +65,7 @@ def test_group_serves(name, node):
     assert ("completion" in by_id) is (node == "node1")
     assert [service["url"] for service in found["observed"]["services"]] == (
         [BALANCER, "http://10.77.0.11:8888"] if node == "node1" else [])
-    # node3 is no node: it only has the balancer, and the head is all that gets requests from it.
+    # node3 has only the balancer, which sends requests to the head.
     assert [(check["subject"], check["status"]) for check in found["checks"] if check["id"] == "serving.balancer_server"
             ] == ([("node1:8888 on node3", "passed")] if node == "node1" else [])
     assert ("balancer" in by_id) is (node == "node1")
@@ -73,7 +73,7 @@ def test_group_serves(name, node):
 
 @pytest.mark.parametrize("node", NODES)
 @pytest.mark.parametrize("stage", ["npu_driver", "hccl", "image", "weights", "serving", "functional", "benchmark"])
-def test_site_takes_a_group_through_every_stage(node, stage):
+def test_site_runs_every_stage_for_a_group(node, stage):
     found = result("data_parallel", node, stage)
     assert found["status"] in ("passed", "warned", "waived", *(["not_run"] if node == "node2" else [])), found["checks"]
     left_to_the_head = [check for check in found["checks"] if "for the whole group" in (check["message"] or "")]
@@ -87,7 +87,7 @@ def test_report_names_the_services_of_the_group():
 
 
 @pytest.mark.parametrize("name", ["data_parallel", "pipeline"])
-def test_the_model_read_the_picture_and_only_the_head_was_asked(name):
+def test_model_reads_the_picture_on_the_head_only(name):
     answer = checks(name, "node1", "functional")["expected_words"]
     assert answer["status"] == "passed"
     assert "TONGYI" in json.dumps(answer["actual"])
@@ -98,7 +98,7 @@ def test_the_model_read_the_picture_and_only_the_head_was_asked(name):
 
 @pytest.mark.parametrize("name", [*SERVING, "ray"])
 @pytest.mark.parametrize(("node", "address"), [("node1", "10.77.0.11"), ("node2", "10.77.0.12")])
-def test_members_know_their_addresses_and_interface(name, node, address):
+def test_environment_has_address_and_interface_of_the_member(name, node, address):
     found = dict(entry.partition("=")[::2] for entry in container(name, node)["Config"]["Env"])
     assert found["HCCL_IF_IP"] == found["VLLM_HOST_IP"] == address
     assert (found["GLOO_SOCKET_IFNAME"], found["HCCL_SOCKET_IFNAME"]) == ("eth0", "=eth0")
@@ -106,7 +106,7 @@ def test_members_know_their_addresses_and_interface(name, node, address):
 
 
 @pytest.mark.parametrize("name", ["data_parallel", "pipeline", "ray"])
-def test_head_is_started_first_and_all_of_them_anew(name):
+def test_all_members_are_replaced_and_the_head_is_started_first(name):
     head, other = (container(name, node) for node in NODES)
     assert head["State"]["StartedAt"] < other["State"]["StartedAt"]
     before = {"ray": "dies", "pipeline": "ray", "data_parallel": "pipeline"}[name]
@@ -130,7 +130,7 @@ def test_pipeline_spans_both_nodes():
 
 
 def test_ray_cluster_has_both_nodes():
-    """Each node has one NPU to give, so workers for two stages are there only with both."""
+    """Each node provides one NPU, so there are workers for two stages only with both nodes."""
     assert "Ray runtime started" in log("ray", "node2")
     head = log("ray", "node1")
     assert "Connected to Ray cluster" in head
@@ -138,9 +138,9 @@ def test_ray_cluster_has_both_nodes():
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_engine_that_ends_on_the_head_is_named_too(node):
-    said = checks("ray", node, "serving")["group"]["message"]
-    assert said == "node1: the container has ended with exit code 1; the group was stopped"
+def test_engine_that_exits_on_the_head_is_named(node):
+    message = checks("ray", node, "serving")["group"]["message"]
+    assert message == "node1: the container exited with exit code 1; the group was stopped"
     assert not container("ray", node)["State"]["Running"]
 
 
@@ -151,7 +151,7 @@ def bed(*words):
 
 
 def state():
-    """What the balancer has of the head: the columns of HAProxy's statistics."""
+    """Return the head's columns in the statistics of the balancer."""
     script = ("import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ascend-vllm-balancer/admin.sock'); "
               "s.sendall(b'show stat\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())")
     rows = csv.DictReader(bed("exec", "node3", "python3", "-c", script).lstrip("# ").splitlines())
@@ -167,8 +167,8 @@ def seconds_until(status, at_most):
     return time.monotonic() - started
 
 
-def ask(tokens):
-    """(HTTP status, seconds) of a completion through the balancer."""
+def complete(tokens):
+    """Return (HTTP status, seconds) of a completion through the balancer."""
     body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": tokens, "ignore_eos": True})
     status, seconds = bed("run", "--", "curl", "-s", "-o", "/dev/null", "-m", "120", "-w", "%{http_code} %{time_total}",
                           "-d", body, "-H", "Content-Type: application/json", f"{BALANCER}/v1/completions").split()
@@ -176,46 +176,46 @@ def ask(tokens):
 
 
 def engine_on(node):
-    """The process of vLLM's engine core."""
+    """Return the pid of vLLM's engine core."""
     found = [line.split() for line in bed("exec", node, "ps", "-eo", "pid=,args=").splitlines()]
     (pid,) = [pid for pid, *words in found if words[0].startswith("VLLM::EngineCore")]
     return pid
 
 
-def test_head_whose_queue_is_long_is_not_taken_out():
-    """Three looks of a second without a sign of life would do it. One token more waits longer than that in the queue: a
-    completion is no measure of health.
+def test_head_with_a_long_queue_keeps_receiving_requests():
+    """Three checks without progress, one per second, would be a hang. A completion waits longer in the queue, so it is
+    not a measure of health.
     """
     before = int(state()["lastchg"])
     with ThreadPoolExecutor(41) as pool:
-        asked = [pool.submit(ask, 400) for _request in range(40)]
+        pending = [pool.submit(complete, 400) for _request in range(40)]
         time.sleep(2)
-        last, seconds = pool.submit(ask, 1).result()
-        found = [one.result() for one in asked]
+        last, seconds = pool.submit(complete, 1).result()
+        found = [one.result() for one in pending]
     print(f"one token took {seconds} s, the others {min(found)[1]} to {max(found)[1]} s")
     assert {status for status, _seconds in found} == {200} == {last}
     assert seconds > 4
     assert state()["status"] == "UP"
-    assert int(state()["lastchg"]) >= before + int(seconds), "it was out"
+    assert int(state()["lastchg"]) >= before + int(seconds), "its status changed"
 
 
-def test_engine_that_hangs_is_taken_out_and_comes_back():
-    """vLLM's own engine core, stopped as a hung kernel stops it. /health of its API server goes on to say 200."""
+def test_hung_engine_receives_no_requests_until_it_recovers():
+    """vLLM's engine core is stopped, as by a hung kernel. /health of its API server still answers with 200."""
     pid = engine_on("node1")
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(ask, 300) for _request in range(8)]
+        pending = [pool.submit(complete, 300) for _request in range(8)]
         time.sleep(1)
         bed("exec", "node1", "kill", "-STOP", pid)
-        out = seconds_until("DOWN (agent)", 20)
+        detected = seconds_until("DOWN (agent)", 20)
         health = bed("exec", "node1", "curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}",
                      "http://127.0.0.1:8888/health")
-        refused = ask(1)
+        refused = complete(1)
         bed("exec", "node1", "kill", "-CONT", pid)
-        back = seconds_until("UP", 20)
-        found = [one.result()[0] for one in asked]
-    print(f"out after {out:.1f} s, back after {back:.1f} s")
+        recovered = seconds_until("UP", 20)
+        found = [one.result()[0] for one in pending]
+    print(f"detected after {detected:.1f} s, recovered after {recovered:.1f} s")
     assert health == "200"
-    assert refused[0] == 503, "nobody else could have answered"
+    assert refused[0] == 503, "there is no other server"
     assert refused[1] < 5
-    assert found == [200] * 8, "what the engine had been sent is answered when it goes on"
-    assert ask(1)[0] == 200
+    assert found == [200] * 8, "requests on the engine are answered when it recovers"
+    assert complete(1)[0] == 200

@@ -136,8 +136,8 @@ CHECKS = (
           "Another server answers on this port, or the served name was changed manually: run playbooks/serving.yml."),
     Check("completion", CRITICAL, "A completion is answered", _LOG),
     Check("engine_progress", CRITICAL, "Docker's health check finds that the engine makes progress",
-          "Collect the state of the engine (playbooks/diagnostics.yml), then restart the container; "
-          "serving_restart_hung does so automatically."),
+          "Collect the state of the engine (playbooks/diagnostics.yml), then restart the container. With "
+          "serving_restart_hung it is restarted automatically."),
     Check("balancer", CRITICAL, "A completion through the balancer is answered",
           "Read its journal on its host (journalctl -u ascend-vllm-balancer)."),
     Check("balancer_server", CRITICAL, "The balancer sends requests to the instance",
