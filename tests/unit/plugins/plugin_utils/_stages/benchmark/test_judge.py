@@ -229,7 +229,8 @@ def test_objective(limit, throughputs, verdict):
 
 
 @pytest.mark.parametrize(("before", "throughputs", "verdict"), [
-    (100.0, (97.0,), "passed"), (100.0, (96.9,), "failed"), (100.0, (50.0, 150.0), "not_run")])
+    (100.0, (97.0,), "passed"), (100.0, (96.9,), "failed"), (100.0, (50.0, 150.0), "not_run"),
+    (0.0, (97.0,), "not_run")])
 def test_baseline(before, throughputs, verdict):
     def change(measured):
         repeated(*throughputs)(measured)
