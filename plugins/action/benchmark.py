@@ -1,18 +1,20 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure what the plan serves, then judge and record like any other stage.
+"""Measure the performance of the planned instances, then judge and record it like any other stage.
 
-What to run next can depend on what the last run gave, so one action drives the runs; each client is a container that
-community.docker starts and removes, and is watched while it runs. What more than one host or another host than the node
-takes part in (a balancer, AISBench) are steps before; their observations are kept and judged with the others.
+The next run can depend on the result of the last one, so one action controls all runs. Measurements that involve
+several hosts, or a host other than the node (a balancer, AISBench), are earlier steps, whose observations are stored
+and judged with the others.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from ansible.errors import AnsibleActionFail
 
@@ -29,325 +31,385 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
     ais_bench,
     offline,
     result_files,
+    statistics,
     targets,
     vllm_bench,
 )
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.clients import WATCH_S, ClientsMixin
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.clients import WATCH_S, Client, ClientRunner
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import (
+    BaselineComparison,
+    BaselineKey,
+    BenchmarkObservation,
+    MeasuredPoint,
+    Measurement,
+    ObservedInstance,
+    OfflineRun,
+    PlannedRun,
+    Run,
+    Steps,
+    SweepPoint,
+    SweepResult,
+    WarmUp,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import ServiceContainer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import ChatServer
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Instance
+
+    #: Executes a planned run with the load of some inputs.
+    Send = Callable[[Mapping[str, Any], PlannedRun], Run]
 
 RESTORE_POLL_S = 5
 
 
-STEPS = ("begin", "ais_bench", "balancer", "look", "measure")
-
-
-class ActionModule(ClientsMixin, StageAction):
+class ActionModule(StageAction):
     """See plugins/modules/benchmark.py."""
 
-    def run(self, tmp=None, task_vars=None):
-        """Take one step: the last one, measure, judges and records; a step that fails is recorded at once."""
+    #: Set by `_prepare`.
+    catalogue: Catalogue
+    clients: ClientRunner
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Execute one step. The last step, and a step that fails, judge and record the observation."""
+        steps = {"begin": self._observe_services, "ais_bench": self._measure_with_ais_bench,
+                 "balancer": self._measure_balancer, "observe": self._observe_services, "measure": self._measure}
         self.begin(tmp, task_vars or {}, stage="benchmark",
-                   step={"type": "str", "choices": list(STEPS), "default": STEPS[-1]})
-        self._baselines = []
+                   step={"type": "str", "choices": list(steps), "default": "measure"})
         step = self.args["step"]
         filed = self.records.read_observation(self.host, "benchmark")
         if step == "begin" or filed is None:
-            filed = Filed(started_at=timestamp(), observed={"looks": [], "measurements": []})
+            filed = Filed(started_at=timestamp(), observed={
+                "snapshots": [], "measurements": [],
+                "serving": [instance["name"] for instance in serving_instances(self.context.plan)]})
             self.records.write_observation(self.host, "benchmark", filed)
-        filed = self.add_to(filed, lambda: self._step(step, filed.observed))
+        observed = cast(BenchmarkObservation, filed.observed)
+
+        def execute() -> dict[str, Any]:
+            observed["wanted"] = self._prepare()
+            if not self._task.check_mode:
+                steps[step](observed)
+            elif step != "begin":
+                observed["not_run"] = "nothing is measured in check mode"
+            return dict(observed)
+
+        filed = self.add_to(filed, execute)
         if step != "measure" and not filed.failure:
             self.records.write_observation(self.host, "benchmark", filed)
             return {"changed": False, "observed": self.returned(filed.observed)}
         outcome = self.judge_and_record(filed, surveyed=not filed.failure)
-        # A baseline is kept only of numbers that have been judged good.
-        if outcome["status"] in (contract.PASSED, contract.WARNED):
-            for path, baseline in self._baselines:
-                self.records.write(path, json.dumps(baseline, indent=2, sort_keys=True) + "\n")
+        if self.inputs["benchmark_baseline_save"] and outcome["status"] in (contract.PASSED, contract.WARNED):
+            self._save_baselines(observed)
         return outcome
 
-    def _step(self, step, kept):
-        """Return what is observed once the step is taken; ``kept`` is what earlier steps have observed."""
+    def _prepare(self) -> Steps:
+        """Set what all steps need, refuse invalid inputs, and return the steps before the node's own."""
         plan = self.context.plan
-        self._catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
-        self._known = bench_options(self._catalogue, plan["release"]["vllm"], "serve")
-        self.inputs = {**self.inputs, "benchmark_balancer_url": self._balancer_url()}
-        wanted = self._wanted(plan, self.inputs)
-        if step == "begin":
-            looks = [] if self._task.check_mode else [targets.look(self._instances())]
-            return {"wanted": wanted, "looks": looks, "measurements": [],
-                    "serving": [each["name"] for each in serving_instances(plan)]}
-        if self._task.check_mode:
-            return {"instances": [], "measurements": [], "looks": [],
-                    "not_run": "in check mode nothing is measured"}
-        getattr(self, "_" + step)(kept)
-        return kept
-
-    def _wanted(self, plan, inputs):
-        """Refuse what would fail only later, and tell which steps there are before the node's own."""
+        self.catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
+        self.clients = ClientRunner(self.call, self.say, self.records, self.host, plan)
+        self.inputs = inputs = {**self.inputs, "benchmark_balancer_url": self._balancer_url()}
         try:
             vllm_bench.check_inputs(inputs)
             offline.check_inputs(inputs)
             chosen = targets.chosen(plan, inputs)
             if targets.VLLM in inputs["benchmark_tools"]:
-                self._command(plan["instances"][0]["url"], inputs, {"id": "x", "seed": 0, "target": "x"})
+                self._command(plan["instances"][0]["url"] or "", inputs,
+                              {"id": "check", "repeat": 1, "seed": 0, "target": "check"})
             if targets.AIS_BENCH in inputs["benchmark_tools"]:
                 ais_bench.check_inputs(inputs)
             if inputs["benchmark_offline"]:
                 offline.devices(plan, plan["instances"][0], inputs)
         except BadInput as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
-        real = not self._task.check_mode
-        return {"targets": chosen, "ais_bench": real and targets.AIS_BENCH in inputs["benchmark_tools"],
-                "balancer": real and targets.BALANCER in chosen}
+        measured = not self._task.check_mode
+        return {"targets": chosen, "ais_bench": measured and targets.AIS_BENCH in inputs["benchmark_tools"],
+                "balancer": measured and targets.BALANCER in chosen}
 
-    def _balancer_url(self):
+    def _balancer_url(self) -> str:
         """Return the URL of the balancer to measure, empty for none.
 
         With auto it is the balancer of this cluster, unless some nodes behind it are not in the play: the load is that
         of the instances in the play.
         """
-        if self.inputs["benchmark_balancer_url"] != "auto":
-            return self.inputs["benchmark_balancer_url"]
+        url: str = self.inputs["benchmark_balancer_url"]
+        if url != "auto":
+            return url
         inputs = role_inputs(self._templar, self.task_vars, "balancer")
         if not inputs["balancer_enabled"] or set(inputs["balancer_nodes"]) - set(self.task_vars["ansible_play_hosts"]):
             return ""
         host = HostInputs(self._templar, self.task_vars, ("serving",))[inputs["balancer_hosts"][0]]
         return balancer.url(inputs["balancer_bind"], host["serving_address"], inputs["balancer_port"])
 
-    # --- the steps: each adds to what is kept ------------------------------------------------------------------------
+    # --- steps: each adds to the observation --------------------------------------------------------------------------
 
-    def _look(self, kept):
-        kept["looks"].append(targets.look(self._instances()))
+    def _observe_services(self, observed: BenchmarkObservation) -> None:
+        observed["snapshots"].append(targets.snapshot(self._instances()))
 
-    def _ais_bench(self, kept):
-        """AISBench against every instance, or through the balancer; on the host that the task is delegated to."""
-        where = role_inputs(self._templar, self.task_vars, "accuracy")
-        wanted = kept["wanted"]["targets"]
-        addresses = [(instance["name"], targets.INSTANCE, instance["url"], 1, [self.host])
-                     for instance in serving_instances(self.context.plan) if targets.INSTANCE in wanted]
-        if targets.BALANCER in wanted and self._is_first():
-            addresses.append(("balancer", targets.BALANCER, self.inputs["benchmark_balancer_url"], *self._behind()))
-        for name, target, url, count, hosts in addresses:
-            inputs = targets.times(self.inputs, count)
-            measured = targets.measurement(f"{name}, AISBench", target, targets.AIS_BENCH, [url], count, hosts,
+    def _measure_with_ais_bench(self, observed: BenchmarkObservation) -> None:
+        """Measure every instance, or the balancer, with AISBench on the host that the task is delegated to."""
+        executable = role_inputs(self._templar, self.task_vars, "accuracy")["accuracy_executable"]
+        wanted = observed["wanted"]["targets"]
+        measurements = []
+        if targets.INSTANCE in wanted:
+            measurements += [(each["name"], targets.INSTANCE, each["url"] or "", 1, [self.host])
+                             for each in serving_instances(self.context.plan)]
+        if targets.BALANCER in wanted and self._is_first_host():
+            measurements.append(("balancer", targets.BALANCER, self.inputs["benchmark_balancer_url"],
+                                 *self._all_instances()))
+        for name, target, url, instances, hosts in measurements:
+            measured = targets.measurement(f"{name}, AISBench", target, targets.AIS_BENCH, [url], instances, hosts,
                                            self.inputs)
-            measured["runs"] = [self._run_ais_bench(where, url, inputs, run)
-                                for run in vllm_bench.runs(f"{name}-ais_bench", self.inputs)]
-            kept["measurements"].append(measured)
+            inputs = targets.times(self.inputs, instances)
+            measured["runs"] = [self._run_ais_bench(executable, url, inputs, run)
+                                for run in vllm_bench.runs(f"{name}-ais_bench", target, self.inputs)]
+            observed["measurements"].append(measured)
 
-    def _balancer(self, kept):
-        """What is behind the balancer is measured once, from the first host of the play."""
-        if not self._is_first() or targets.VLLM not in self.inputs["benchmark_tools"]:
+    def _measure_balancer(self, observed: BenchmarkObservation) -> None:
+        """Measure through the balancer, on the first host of the play only."""
+        if not self._is_first_host() or targets.VLLM not in self.inputs["benchmark_tools"]:
             return
-        url, (count, hosts) = self.inputs["benchmark_balancer_url"], self._behind()
-        measured = targets.measurement("balancer", targets.BALANCER, targets.VLLM, [url], count, hosts, self.inputs)
-        measured["warm_up"] = self._warm_up("balancer", url)
-        if measured["warm_up"]["good"]:
-            self._fill(measured, lambda inputs, run: self._run([(self.context.plan["instances"][0], url)],
-                                                                 targets.times(inputs, count), run))
-        kept["measurements"].append(measured)
+        url, (instances, hosts) = self.inputs["benchmark_balancer_url"], self._all_instances()
+        measured = targets.measurement("balancer", targets.BALANCER, targets.VLLM, [url], instances, hosts, self.inputs)
+        measured["warm_up"] = warm_up = self._warm_up("balancer", url)
+        if warm_up["good"]:
+            self._repeat(measured, lambda inputs, run: self._run([(self.context.plan["instances"][0], url)],
+                                                                 targets.times(inputs, instances), run))
+        observed["measurements"].append(measured)
 
-    def _measure(self, kept):
-        """The instances of this node, by themselves and together, and offline; then what is to be said of all runs."""
+    def _measure(self, observed: BenchmarkObservation) -> None:
+        """Measure the instances of this node one at a time, together, and offline; then summarize all measurements."""
         plan, inputs = self.context.plan, self.inputs
-        kept["instances"] = instances = self._instances()
-        kept["looks"].append(targets.look(instances))
+        observed["instances"] = instances = self._instances()
+        observed["snapshots"].append(targets.snapshot(instances))
         if not serving_instances(plan):
-            kept["not_run"] = no_api_reason(plan)
-        for instance in instances:
+            observed["not_run"] = no_api_reason(plan)
+        ready = []
+        for planned, instance in zip(plan["instances"], instances):
             if targets.serves(instance):
-                instance["warm_up"] = self._warm_up(instance["name"], instance["url"])
-        ready = [each for each, seen in zip(plan["instances"], instances) if (seen["warm_up"] or {}).get("good")]
+                instance["warm_up"] = warm_up = self._warm_up(instance["name"], instance["url"] or "")
+                if warm_up["good"]:
+                    ready.append(planned)
         chosen = targets.chosen(plan, inputs) if targets.VLLM in inputs["benchmark_tools"] else []
         groups = [(each["name"], targets.INSTANCE, [each]) for each in ready if targets.INSTANCE in chosen]
         if targets.NODE in chosen and ready and len(ready) == len(serving_instances(plan)):
             groups.append(("node", targets.NODE, ready))
         for name, target, members in groups:
-            addresses = [(each, each["url"]) for each in members]
-            measured = targets.measurement(name, target, targets.VLLM, [url for _each, url in addresses], len(members),
-                                           [self.host], inputs)
-            self._fill(measured, lambda point, run, to=addresses: self._run(to, point, run))
-            kept["measurements"].append(measured)
-        for measured in kept["measurements"]:
-            measured["summary"] = analysis.summarise(measured["runs"])
-            if measured["runs"] and instances[0]["service"]:
-                measured["baseline"] = self._compare(measured, instances[0]["service"])
-        kept.update(offline=[], restored=None)
+            addresses = [(each, each["url"] or "") for each in members]
+            measured = targets.measurement(name, target, targets.VLLM, [url for _instance, url in addresses],
+                                           len(members), [self.host], inputs)
+            self._repeat(measured, self._sender(addresses))
+            observed["measurements"].append(measured)
+        service = instances[0]["service"]
+        for measured in observed["measurements"]:
+            measured["summary"] = statistics.summarize(measured["runs"])
+            if measured["runs"] and service and not inputs["benchmark_baseline_save"]:
+                measured["baseline"] = self._compare(measured, service)
+        observed["offline"], observed["restored"] = [], None
         if inputs["benchmark_offline"]:
-            kept["offline"], kept["restored"] = self._offline(plan, plan["instances"][0])
-        kept["figures"] = vllm_bench.figures(kept["measurements"]) + offline.figures(kept["offline"])
+            observed["offline"], observed["restored"] = self._offline(plan["instances"][0])
+        observed["figures"] = vllm_bench.figures(observed["measurements"]) + offline.figures(observed["offline"])
 
-    # --- one target --------------------------------------------------------------------------------------------------
+    # --- one target ---------------------------------------------------------------------------------------------------
 
-    def _fill(self, measured, send):
-        """The repeats, and the search for the highest load when they were answered in full."""
-        measured["runs"] = [send(self.inputs, dict(run, target=measured["target"]))
-                            for run in vllm_bench.runs(f"{measured['name']}-serve", self.inputs)]
+    def _sender(self, addresses: Sequence[tuple[Instance, str]]) -> Send:
+        return lambda inputs, run: self._run(addresses, inputs, run)
+
+    def _repeat(self, measured: Measurement, send: Send) -> None:
+        """Execute the repeats, and the sweep if all requests were answered."""
+        measured["runs"] = [send(self.inputs, run) for run in vllm_bench.runs(
+            f"{measured['name']}-serve", measured["target"], self.inputs)]
         if self.inputs["benchmark_sweep"] != "none" and all(
                 vllm_bench.complete(run, self.inputs, measured["num_prompts"]) for run in measured["runs"]):
             measured["sweep"] = self._sweep(measured, send)
 
-    def _instances(self):
-        """The planned instances with the containers that are there now."""
-        return [{**{key: instance[key] for key in ("name", "url", "serves", "hash")}, "warm_up": None,
-                 "service": self._ask_node(instance)["service"]} for instance in self.context.plan["instances"]]
+    def _instances(self) -> list[ObservedInstance]:
+        return [{"name": instance["name"], "url": instance["url"], "serves": instance["serves"],
+                 "hash": instance["hash"], "warm_up": None, "service": self.clients.service(instance)}
+                for instance in self.context.plan["instances"]]
 
-    def _warm_up(self, name, url):
-        (asked,) = self.call("ascend.vllm.chat_info", servers=[{"name": name, "url": url}],
-                             requests=vllm_bench.warm_up(self.context.plan, self.inputs),
-                             api_key=self.inputs["benchmark_api_key"],
-                             timeout_s=self.inputs["benchmark_ready_timeout_s"])["servers"]
-        answers, models = list(asked["answers"].values()), asked["models"]
+    def _warm_up(self, name: str, url: str) -> WarmUp:
+        server = self._chat(name, url, self.inputs["benchmark_ready_timeout_s"],
+                            requests=vllm_bench.warm_up(self.context.plan, self.inputs))
+        answers, models = list(server["answers"].values()), server["models"]
         answered = sum(answer["status"] == 200 for answer in answers)
-        named = self.context.plan["model"]["served_name"] in (models.get("models") or [])
         return {"models": models.get("models") or models.get("error"), "sent": len(answers), "answered": answered,
-                "good": named and answered == len(answers),
+                "good": self._is_served(server) and answered == len(answers),
                 "errors": sorted({answer["error"] for answer in answers if answer.get("error")})}
 
-    def _compare(self, measured, service):
-        """The comparison with the baseline of this deployment, None where there is none; or note what is to be kept."""
-        key = analysis.baseline_key(self.context.plan, measured, service, self.inputs)
-        path = Path(self.inputs["benchmark_baseline_path"]) / analysis.baseline_name(key)
-        if self.inputs["benchmark_baseline_save"]:
-            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            self._baselines.append((path, analysis.baseline(key, measured["summary"], self.host, now)))
-            return None
+    def _chat(self, name: str, url: str, timeout_s: float, **arguments: Any) -> ChatServer:
+        (server,) = self.call("ascend.vllm.chat_info", servers=[{"name": name, "url": url}],
+                              api_key=self.inputs["benchmark_api_key"], timeout_s=timeout_s, **arguments)["servers"]
+        return cast("ChatServer", server)
+
+    def _is_served(self, server: ChatServer) -> bool:
+        return self.context.plan["model"]["served_name"] in (server["models"].get("models") or [])
+
+    def _baseline(self, measured: Measurement, service: ServiceContainer) -> tuple[Path, BaselineKey]:
+        key = statistics.baseline_key(self.context.plan, measured, service, self.inputs)
+        return Path(self.inputs["benchmark_baseline_path"]) / statistics.baseline_name(key), key
+
+    def _compare(self, measured: Measurement, service: ServiceContainer) -> BaselineComparison | None:
+        """Compare a measurement with its baseline; None if there is none."""
+        path, _key = self._baseline(measured, service)
         if not path.exists():
             return None
-        kept = json.loads(path.read_text("utf-8"))
-        medians = {metric: values["median"] for metric, values in measured["summary"].items()}
-        return {"file": path.name, "recorded_at": kept["recorded_at"], "host": kept["host"],
-                "rows": analysis.compare(kept["metrics"], medians)}
+        saved = json.loads(path.read_text("utf-8"))
+        return {"file": path.name, "recorded_at": saved["recorded_at"], "host": saved["host"],
+                "rows": statistics.compare(saved["metrics"], statistics.medians(measured["summary"]))}
 
-    def _sweep(self, measured, send):
-        """Search the highest load that meets the objective. Points are kept, so an interrupted search goes on."""
-        inputs, wanted = self.inputs, measured["num_prompts"]
+    def _save_baselines(self, observed: BenchmarkObservation) -> None:
+        service = observed["instances"][0]["service"] if observed.get("instances") else None
+        for measured in observed["measurements"]:
+            if measured["runs"] and service:
+                path, key = self._baseline(measured, service)
+                baseline = statistics.baseline(key, measured["summary"], self.host, timestamp())
+                self.records.write(path, json.dumps(baseline, indent=2, sort_keys=True) + "\n")
+
+    def _sweep(self, measured: Measurement, send: Send) -> SweepResult:
+        """Search for the highest load that meets the objective.
+
+        Every measured point is saved, so an interrupted search continues with the next point.
+        """
+        inputs, requests = self.inputs, measured["num_prompts"]
         variable, search = inputs["benchmark_sweep"], vllm_bench.sweep(inputs)
         server = measured["runs"][-1]["services"]
-        key = dict(analysis.workload(inputs), sweep=variable, server=server)
-        path = self._file(f"{measured['name']}-sweep")
-        kept = json.loads(path.read_text("utf-8")) if inputs["benchmark_sweep_resume"] and path.exists() else {}
-        points = kept["points"] if kept.get("key") == json.loads(json.dumps(key)) else []
+        key = {**statistics.workload(inputs), "sweep": variable, "server": server}
+        path = self.clients.path(f"{measured['name']}-sweep")
+        saved = json.loads(path.read_text("utf-8")) if inputs["benchmark_sweep_resume"] and path.exists() else {}
+        points: list[MeasuredPoint] = saved["points"] if saved.get("key") == json.loads(json.dumps(key)) else []
         while True:
-            met = {point["value"]: not point["missed"] for point in self._judged(points, wanted)}
-            value = analysis.next_point(search, met)
-            if value is None:
+            judged = self._judged(points, requests)
+            met = {point["value"]: not point["missed"] for point in judged}
+            value = statistics.next_point(search, met)
+            if value is None or (points and not self._is_comparable(points[-1]["run"], measured)):
                 break
-            run = {"id": f"{measured['name']}-{variable}-{value:g}", "repeat": 1, "seed": inputs["benchmark_seed"],
-                   "target": measured["target"]}
-            outcome = send(vllm_bench.at_point(inputs, value), run)
-            points.append({"value": value, "run": outcome})
-            if outcome["kind"] != result_files.SERVE or outcome["services"] != server:
-                break
-            self.records.write(path, json.dumps({"key": key, "points": points}, indent=2) + "\n")
-        judged = self._judged(points, wanted)
-        best, failing = analysis.bracket(search, {point["value"]: not point["missed"] for point in judged})
+            run = send(vllm_bench.at_point(inputs, value), {
+                "id": f"{measured['name']}-{variable}-{value:g}", "repeat": 1, "seed": inputs["benchmark_seed"],
+                "target": measured["target"]})
+            points.append({"value": value, "run": run})
+            if self._is_comparable(run, measured):
+                self.clients.write(path, json.dumps({"key": key, "points": points}, indent=2) + "\n")
+        best, failing = statistics.bracket(met)
         return {"variable": variable, "objective": inputs["benchmark_slo"], "points": judged, "best": best,
                 "failing": failing}
 
-    def _judged(self, points, wanted):
-        """The points with what each missed; requests that were not answered miss every objective."""
-        return [dict(point, missed=analysis.missed(self.inputs["benchmark_slo"], point["run"]["metrics"])
-                     or ({} if vllm_bench.complete(point["run"], self.inputs, wanted) else {"completed": None}))
-                for point in points]
+    @staticmethod
+    def _is_comparable(run: Run, measured: Measurement) -> bool:
+        """Return whether a run of a sweep has a result of the same server as the measurement."""
+        return run["kind"] == result_files.SERVE and run["services"] == measured["runs"][-1]["services"]
 
-    def _is_first(self):
-        return self.task_vars["ansible_play_hosts"][0] == self.host
+    def _judged(self, points: Sequence[MeasuredPoint], requests: int) -> list[SweepPoint]:
+        """Return the points with the metrics that miss the objective. A request without an answer is a miss, too."""
+        found: list[SweepPoint] = []
+        for point in points:
+            missed = statistics.missed(self.inputs["benchmark_slo"], point["run"]["metrics"])
+            if not missed and not vllm_bench.complete(point["run"], self.inputs, requests):
+                missed = {"completed": None}
+            found.append({"value": point["value"], "run": point["run"], "missed": missed})
+        return found
 
-    def _behind(self):
-        """How many instances the nodes of the play had at the beginning, and the nodes."""
+    def _is_first_host(self) -> bool:
+        return bool(self.task_vars["ansible_play_hosts"][0] == self.host)
+
+    def _all_instances(self) -> tuple[int, list[str]]:
+        """Return the number of instances with an API on the nodes of the play, and the nodes."""
         observed = self.records.read_observations(self.task_vars["ansible_play_hosts"], "benchmark")
-        return sum(len(seen["serving"]) for seen in observed.values()), sorted(observed)
+        return sum(len(each["serving"]) for each in observed.values()), sorted(observed)
 
-    # --- one run -----------------------------------------------------------------------------------------------------
+    # --- one run ------------------------------------------------------------------------------------------------------
 
-    def _run(self, addresses, inputs, run):
-        """Clients side by side, one to an address, from their start to their removal.
+    def _run(self, addresses: Sequence[tuple[Instance, str]], inputs: Mapping[str, Any], run: PlannedRun) -> Run:
+        """Run one client per address, concurrently.
 
-        :param addresses: ``[(instance whose mounts and key the client shares, URL)]``.
+        :param addresses: ``[(instance whose mounts and key the client uses, URL)]``.
         """
-        self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {inputs['benchmark_request_rate']}/s"
-                  + (f" to each of {len(addresses)} instances" if len(addresses) > 1 else ""))
         several = len(addresses) > 1
+        self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {inputs['benchmark_request_rate']}/s"
+                 + (f" to each of {len(addresses)} instances" if several else ""))
         clients = []
         for instance, url in addresses:
-            argv = self._command(url, inputs, run)
-            name = f"{run['id']}-{instance['name']}" if several else run["id"]
-            client = vllm_bench.client(self.context.plan, instance, argv, inputs)
-            clients.append((instance, name, client, {"command": argv}))
-        found = self._clients(clients, inputs["benchmark_timeout_s"])
-        services = {name: vllm_bench.identity(service)
-                    for each in found for name, service in each.pop("services").items()}
-        if several:
-            return dict(run, clients=found, services=services, file=None, **targets.merged(found))
-        return dict(run, services=services, overlap_percent=None, **found[0])
+            command = self._command(url, inputs, run)
+            clients.append(Client(instance, f"{run['id']}-{instance['name']}" if several else run["id"], command,
+                                  vllm_bench.client(self.context.plan, instance, command, inputs)))
+        found = self.clients.run(clients, inputs["benchmark_timeout_s"])
+        services = {client.instance["name"]: identity for client, (_run, identity) in zip(clients, found)}
+        runs = [client_run for client_run, _identity in found]
+        if not several:
+            return cast(Run, {**run, **runs[0], "services": services, "overlap_percent": None})
+        kind, metrics, overlap = targets.merged(runs)
+        return {**run, "kind": kind, "metrics": metrics, "file": None, "services": services,
+                "overlap_percent": overlap, "clients": runs}
 
-    def _run_ais_bench(self, where, url, inputs, run):
-        """One run of AISBench, under the names of the other tool."""
+    def _run_ais_bench(self, executable: str, url: str, inputs: Mapping[str, Any], run: PlannedRun) -> Run:
         self.say(f"{run['id']}: {inputs['benchmark_num_prompts']} requests at {inputs['benchmark_request_rate']}/s, "
                  "AISBench")
-        clock = time.monotonic()
-        given = run_job(self.call, self.say, {
-            "api_key": inputs["benchmark_api_key"], "executable": where["accuracy_executable"],
+        started = time.monotonic()
+        outcome = run_job(self.call, self.say, {
+            "api_key": inputs["benchmark_api_key"], "executable": executable,
             "server": ais_bench.server(self.context.plan, url, inputs),
             "load": ais_bench.load(self.context.plan, inputs)}, inputs["benchmark_timeout_s"], "benchmark_timeout_s")
-        tables = given.get("performance") or {"totals": None, "latencies": None}
+        tables = outcome.get("performance") or {"totals": None, "latencies": None}
         metrics = ais_bench.metrics(tables["totals"], tables["latencies"])
-        path = None
-        for ending, text in (("json", tables["totals"]), ("csv", tables["latencies"])):
+        file = None
+        for extension, text in (("json", tables["totals"]), ("csv", tables["latencies"])):
             if text is not None:
-                path = self.records.write(self._file(run["id"], ending), text)
-        return dict(run, kind=result_files.SERVE if set(metrics) >= ais_bench.NEEDED else None,
-                    metrics=metrics, services={}, overlap_percent=None, seconds=round(time.monotonic() - clock, 1),
-                    exit_code=given.get("exit_code"), timed_out=False, file=self._shown(path) if path else None,
-                    log=[given["problem"]] if given["problem"] else given.get("log", [])[-20:])
+                file = self.clients.write(self.clients.path(run["id"], extension), text)
+        return cast(Run, {
+            **run, "kind": result_files.SERVE if set(metrics) >= ais_bench.NEEDED else None, "metrics": metrics,
+            "services": {}, "overlap_percent": None, "seconds": round(time.monotonic() - started, 1),
+            "exit_code": outcome.get("exit_code"), "timed_out": False, "file": file,
+            "log": [outcome["problem"]] if outcome["problem"] else outcome.get("log", [])[-20:]})
 
-    def _command(self, url, inputs, run):
-        return vllm_bench.command(self._known, self.context.plan, url, inputs, run)
+    def _command(self, url: str, inputs: Mapping[str, Any], run: PlannedRun) -> list[str]:
+        plan = self.context.plan
+        known = bench_options(self.catalogue, plan["release"]["vllm"], "serve")
+        return vllm_bench.command(known, plan, url, inputs, run)
 
-    def _offline(self, plan, instance):
-        """Runs that load the model themselves, on free NPUs or on those of the service, which then is brought back.
+    # --- offline runs -------------------------------------------------------------------------------------------------
 
-        Whatever goes wrong in between is part of what was observed, and the service is started again.
+    def _offline(self, instance: Instance) -> tuple[list[OfflineRun], bool | None]:
+        """Run clients that load the model, and return their runs and whether the service answers again.
+
+        If they need the NPUs of the instance, its service is stopped, and started again even if a run fails.
         """
-        inputs = self.inputs
-        paths, in_the_way = offline.devices(plan, instance, inputs)
-        runs, restored = [], None
-        if in_the_way:
+        paths, must_stop = offline.devices(self.context.plan, instance, self.inputs)
+        restored = None
+        if must_stop:
             self.say(f"{instance['name']} is stopped for offline runs")
             self._pause(instance, "paused")
         try:
-            for kind in inputs["benchmark_offline"]:
-                argv = offline.command(self._catalogue, plan, instance, inputs, kind)
-                run = {"id": f"{instance['name']}-{kind}", "wanted": kind, "command": argv}
-                self.say(f"{run['id']}: loads the model")
-                client = offline.client(plan, instance, paths, argv, inputs)
-                try:
-                    (found,) = self._clients([(instance, run["id"], client, run)], inputs["benchmark_timeout_s"])
-                except AnsibleActionFail as failure:
-                    found = dict(run, kind=None, metrics={}, exit_code=None, timed_out=False, log=[str(failure)])
-                found.pop("services", None)
-                runs.append(found)
+            runs = [self._run_offline(instance, paths, kind) for kind in self.inputs["benchmark_offline"]]
         finally:
-            if in_the_way:
-                restored = self._restore(plan, instance)
+            if must_stop:
+                restored = self._restore(instance)
         return runs, restored
 
-    def _pause(self, instance, state):
+    def _run_offline(self, instance: Instance, paths: Sequence[str], kind: str) -> OfflineRun:
+        plan, inputs = self.context.plan, self.inputs
+        command = offline.command(self.catalogue, plan, instance, inputs, kind)
+        name = f"{instance['name']}-{kind}"
+        self.say(f"{name}: loads the model")
+        client = Client(instance, name, command, offline.client(plan, instance, paths, command, inputs))
+        try:
+            ((run, _identity),) = self.clients.run([client], inputs["benchmark_timeout_s"])
+        except AnsibleActionFail as failure:
+            return {"id": name, "wanted": kind, "command": command, "kind": None, "metrics": {}, "file": None,
+                    "seconds": 0.0, "exit_code": None, "timed_out": False, "log": [str(failure)]}
+        return {**run, "id": name, "wanted": kind}
+
+    def _pause(self, instance: Instance, state: str) -> None:
         self.call("ascend.vllm.benchmark_pause", service=instance["name"], client=vllm_bench.client_name(instance),
                   state=state, grace_s=self.inputs["benchmark_offline_guard_s"],
                   docker_socket=self.context.plan["docker_socket"])
 
-    def _restore(self, plan, instance):
-        """Start the service again and wait until it answers under its name; True when it does."""
+    def _restore(self, instance: Instance) -> bool:
+        """Start the service, and return whether it answers under the planned name before the timeout."""
         self.say(f"{instance['name']} is started again")
         self._pause(instance, "resumed")
-        until = time.monotonic() + self.inputs["benchmark_restore_timeout_s"]
-        while time.monotonic() < until:
-            asked = self.call("ascend.vllm.chat_info", servers=[{"name": instance["name"], "url": instance["url"]}],
-                                 api_key=self.inputs["benchmark_api_key"], timeout_s=WATCH_S)["servers"][0]
-            if plan["model"]["served_name"] in (asked["models"].get("models") or []):
+        end = time.monotonic() + self.inputs["benchmark_restore_timeout_s"]
+        while time.monotonic() < end:
+            if self._is_served(self._chat(instance["name"], instance["url"] or "", WATCH_S)):
                 return True
             time.sleep(RESTORE_POLL_S)
         return False

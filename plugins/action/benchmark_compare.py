@@ -15,8 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files, statistics
 
 Line = tuple[str, str, str, str, str]
 
@@ -41,7 +40,7 @@ class ActionModule(ActionBase):
         else:
             rows = _performance_rows(before["targets"], after["targets"])
             holds = all(row["ratio"] is None or row["ratio"] >= args["minimum_ratio"]
-                        for row in rows if row["metric"] == analysis.GATE)
+                        for row in rows if row["metric"] == statistics.GATE)
             table = _figures(rows)
         if not rows:
             raise AnsibleActionFail(f"{args['before']} and {args['after']} have no metric in common.")
@@ -55,7 +54,7 @@ def _read(path: str) -> dict[str, Any]:
     try:
         text = Path(path).read_text("utf-8")
         data = json.loads(text)
-        if data.get("schema") == analysis.BASELINE_SCHEMA:
+        if data.get("schema") == statistics.BASELINE_SCHEMA:
             return {"targets": {"": data["metrics"]}}
         if data.get("stage") == "accuracy":
             return {"scores": data["observed"]["scores"]}
@@ -78,7 +77,7 @@ def _performance_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> li
         pairs = [(next(iter(after)), *before.values(), *after.values())]
     else:
         pairs = [(name, before[name], after[name]) for name in before if name in after]
-    return [dict(row, target=name) for name, first, second in pairs for row in analysis.compare(first, second)]
+    return [dict(row, target=name) for name, first, second in pairs for row in statistics.compare(first, second)]
 
 
 def _figures(rows: Sequence[Mapping[str, Any]]) -> list[Line]:

@@ -7,34 +7,34 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: benchmark
-short_description: Measure the planned instances, judge the numbers and record the result
+short_description: Measure the planned instances, judge the results and record them
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Warms every instance of the plan up, runs C(vllm bench serve) against it in a container without NPUs, watches it,
-    and files the raw results in C(<report_path>/<host>/benchmark/).
-  - Then judges and records like M(ascend.vllm.stage). The action reads the inputs of the role benchmark itself.
-  - Measurements that involve several hosts, or another host than the node, are steps of their own. Their observations
-    are filed and judged with the others in O(step=measure).
+  - Sends warm-up requests to every instance of the plan, measures it with C(vllm bench serve) in a container without
+    NPUs, and writes the raw results to C(<report_path>/<host>/benchmark/).
+  - Then judges and records the results like M(ascend.vllm.stage). The inputs are those of the role
+    P(ascend.vllm.benchmark#role).
+  - Measurements that involve several hosts, or a host other than the node, are separate steps. Their observations are
+    stored, and judged with all others in O(step=measure).
 extends_documentation_fragment:
   - ascend.vllm.plan_option
 options:
   step:
     description:
-      - C(begin) refuses inputs that cannot be measured and looks at the services. It has to come first.
-      - C(ais_bench) runs AISBench against the instances or the balancer. Delegate the task to the host where it is to
-        run.
-      - C(balancer) measures, from the first host of the play, what is behind the balancer.
-      - C(look) looks at the services again.
-      - C(measure) measures the instances of the node, judges all that was measured, and records it.
+      - C(begin) validates the inputs and observes the services. It has to be the first step.
+      - C(ais_bench) measures the instances or the balancer with AISBench. Delegate the task to the host of AISBench.
+      - C(balancer) measures through the balancer, from the first host of the play.
+      - C(observe) observes the services again.
+      - C(measure) measures the instances of the node, judges all measurements, and records the result.
     type: str
-    choices: [begin, ais_bench, balancer, look, measure]
+    choices: [begin, ais_bench, balancer, observe, measure]
     default: measure
 attributes:
   check_mode:
     support: full
-    description: Nothing is measured, and the result says so.
+    description: Nothing is measured; the checks are not run.
 requirements:
   - community.docker on the controller, Docker on the node
 seealso:
@@ -43,7 +43,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at what is asked for and at the services
+- name: Validate the inputs and observe the services
   ascend.vllm.benchmark:
     step: begin
 
@@ -53,21 +53,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: The status of the stage, the worst of its checks.
+  description: Status of the stage, which is the worst status of its checks.
   type: str
   returned: with O(step=measure)
   sample: passed
 path:
-  description: The file of the result on the controller.
+  description: Path of the result on the controller.
   type: str
   returned: with O(step=measure)
 observed:
-  description: The part of the observation that tasks of the role need.
+  description: The part of the observation that the tasks of the role need.
   type: dict
   returned: always
   contains:
     wanted:
-      description: The targets to measure, and whether the steps C(ais_bench) and C(balancer) have something to do.
+      description: The targets to measure, and whether the steps C(ais_bench) and C(balancer) are needed.
       type: dict
       returned: success
 """

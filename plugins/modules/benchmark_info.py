@@ -6,41 +6,41 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: benchmark_info
-short_description: Return how far a benchmark client is, its result, and which service it measured
+short_description: Return the progress and the result of a benchmark client, and the service that it measures
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Describes the container of the service, and the client's container with the end of its log.
-  - With O(wait_s) it returns as soon as the client has ended, so that one call watches for a while.
-  - The result is read out of the client's file system, so nothing is left on the node.
+  - Describes the container of the service, and the container of the client with the end of its log.
+  - With O(wait_s), the module returns as soon as the client has exited.
+  - The result is read from the file system of the client, so no file is left on the node.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
   - ascend.vllm._docker
 options:
   service:
-    description: The name of the service's container.
+    description: Name of the container of the service.
     type: str
     required: true
   model_path:
-    description: The folder of the model, whose manifest is read. A link is resolved on the node.
+    description: Folder of the model, for the digest of its manifest. Links are resolved on the node.
     type: path
   driver_version_file:
-    description: The C(version.info) of the driver.
+    description: The C(version.info) file of the driver.
     type: path
   client:
-    description: The name of the client's container.
+    description: Name of the container of the client.
     type: str
   wait_s:
-    description: Seconds to wait for the client to end.
+    description: Maximum time in seconds to wait for the client to exit.
     type: float
     default: 0
   result:
-    description: The file that the client writes, as seen in its container. Read when the client has ended.
+    description: Path of the result in the container of the client. It is read after the client has exited.
     type: str
   maximum_bytes:
-    description: A larger result is not read.
+    description: Maximum size of the result. The module fails if the result is larger.
     type: int
     default: 4194304
 """
@@ -56,93 +56,65 @@ EXAMPLES = r"""
 
 RETURN = r"""
 service:
-  description:
-    - The container of the service, or null when there is none. Beside its C(id), C(image), C(running), C(started_at),
-      C(restarts) and C(labels) also C(weights) and C(driver), the SHA-256 of the manifest of the model and of the
-      driver's version file; null for a file that is not there.
+  description: The container of the service, or null if it does not exist.
   type: dict
   returned: success
+  contains:
+    id:
+      description: ID of the container.
+      type: str
+    image:
+      description: ID of its image.
+      type: str
+    running:
+      description: Whether it is running.
+      type: bool
+    started_at:
+      description: Its start, as Docker prints it.
+      type: str
+    restarts:
+      description: Number of automatic restarts.
+      type: int
+    labels:
+      description: Its labels.
+      type: dict
+    weights:
+      description: SHA-256 of the manifest of the model; null if the model has none.
+      type: str
+    driver:
+      description: SHA-256 of the version file of the driver; null if there is none.
+      type: str
 client:
-  description:
-    - C(running), C(exit_code), C(error), the end of the C(log), and C(ended_at) in seconds since 1970. Null when there
-      is no such container.
+  description: The container of the client, or null if it does not exist.
   type: dict
   returned: success
+  contains:
+    running:
+      description: Whether it is running.
+      type: bool
+    exit_code:
+      description: Its exit code; null while it is running.
+      type: int
+    ended_at:
+      description: Its end in seconds since 1970; null while it is running.
+      type: float
+    error:
+      description: Why it could not be started; null otherwise.
+      type: str
+    log:
+      description: The last lines of its log.
+      type: list
+      elements: str
 result:
-  description: The text of the result; null while the client runs or when it left none.
+  description: Text of the result; null while the client is running, and if it wrote no result.
   type: str
   returned: success
 """
 
-import hashlib
-import time
-from typing import TYPE_CHECKING
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers
-from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import place
-
-if TYPE_CHECKING:
-    from typing import Any
-
-DOCKER_TIMEOUT_S = 20
-LOG_LINES = 60
-POLL_S = 0.5
-
-
-def service_of(docker: DockerEngine, name: str, model_path: str | None,
-               driver_version_file: str | None) -> dict[str, Any] | None:
-    """Return what identifies the server: its container, its image, and digests of what it reads; None without one."""
-    found = containers.inspect(docker, name)
-    if found is None:
-        return None
-    return {**{key: found[key] for key in ("id", "image", "running", "started_at", "restarts", "labels")},
-            "weights": digest(place(model_path).manifest) if model_path else None,
-            "driver": digest(driver_version_file) if driver_version_file else None}
-
-
-def digest(path: str) -> str | None:
-    """Return the SHA-256 of a small file, None when it is not there."""
-    try:
-        with open(path, "rb") as stream:
-            return hashlib.sha256(stream.read()).hexdigest()
-    except OSError:
-        return None
-
-
-def client_of(docker: DockerEngine, name: str, wait_s: float) -> dict[str, Any] | None:
-    """Return the client as soon as it has ended, or when the time is over; None without one."""
-    until = time.monotonic() + wait_s
-    while True:
-        found = containers.inspect(docker, name)
-        if found is None:
-            return None
-        if not found["running"] or time.monotonic() >= until:
-            break
-        time.sleep(POLL_S)
-    # A progress bar is one line of many carriage returns.
-    lines = docker.log(found["id"], LOG_LINES).replace("\r", "\n").splitlines()
-    return {
-        "running": found["running"],
-        "exit_code": None if found["running"] else found["exit_code"],
-        "ended_at": None if found["running"] else found["finished_s"],
-        "error": found["error"],
-        "log": [line for line in lines if line.strip()][-LOG_LINES:],
-    }
-
-
-def observe(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what the module returns; raises DockerError."""
-    docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
-    client = client_of(docker, options["client"], options["wait_s"]) if options["client"] else None
-    result = None
-    if client and not client["running"] and options["result"]:
-        content = docker.read_file(options["client"], options["result"], options["maximum_bytes"])
-        result = None if content is None else content.decode("utf-8", "replace")
-    service = service_of(docker, options["service"], options["model_path"], options["driver_version_file"])
-    return {"service": service, "client": client, "result": result}
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import observe
 
 
 def main() -> None:

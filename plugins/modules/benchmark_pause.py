@@ -6,43 +6,43 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: benchmark_pause
-short_description: Stop a service for an offline benchmark, and make sure that it is started again
+short_description: Stop a service for an offline benchmark, and ensure that it is started again
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Stops the container of the service and leaves a guard process on the node, which starts it again when no client of
-    the benchmark has run for a while. So the service comes back even when the controller or the connection is lost.
+  - Stops the container of the service and starts a guard process on the node, which restarts the service after
+    O(grace_s) without a running client. Therefore the service is restored even if the controller is lost.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._docker
 options:
   state:
-    description: C(paused) stops the service, C(resumed) starts it again and ends the guard.
+    description: C(paused) stops the service, C(resumed) starts it again and stops the guard.
     type: str
     choices: [paused, resumed]
     required: true
   service:
-    description: The name of the service's container.
+    description: Name of the container of the service.
     type: str
     required: true
   client:
-    description: The name of the client's container.
+    description: Name of the container of the client.
     type: str
     required: true
   grace_s:
-    description: Seconds without a running client after which the guard starts the service.
+    description: Time in seconds without a running client after which the guard starts the service.
     type: int
     default: 120
   stop_timeout_s:
-    description: Seconds that the service has to end before it is killed.
+    description: Timeout for the service to stop, in seconds. Then it is killed.
     type: int
     default: 60
 attributes:
   check_mode:
     support: full
     details:
-      - Nothing is stopped or started.
+      - Neither the service nor the guard is stopped or started.
   diff_mode:
     support: none
 """
@@ -57,7 +57,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 running:
-  description: Whether the service runs now.
+  description: Whether the service is running.
   type: bool
   returned: success
 """
@@ -77,9 +77,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 DOCKER_TIMEOUT_S = 60
-# The folder of the guard, which is on duty as long as its file is there. Not in /tmp, which may be emptied.
+# Prefix of the folder of a guard. The guard exits once the file on-duty in it is removed. Not in /tmp, which may be
+# cleaned while the guard is running.
 GUARDS = "/var/tmp/ascend-vllm-guard-"
-# Runs beside docker_engine.py, a copy of _docker/engine.py: the files of a module are removed when it ends.
+# Imports docker_engine.py, a copy of _docker/engine.py, because the files of a module are removed when it exits.
 GUARD = """\
 import os, sys, time
 from docker_engine import DockerEngine, DockerError
@@ -95,13 +96,13 @@ while os.path.exists("on-duty"):
             docker.post("/containers/%s/start" % service)
             os.remove("on-duty")
     except (DockerError, OSError):
-        idle_s += pause_s  # it is tried again: Docker itself may be away for a moment
+        idle_s += pause_s  # retried: Docker may be restarting
 """
 PAUSE_S = 5
 
 
 def is_running(docker: engine.DockerEngine, name: str) -> bool:
-    """Return whether a container runs; raises DockerError, also when there is none."""
+    """Return whether a container is running; raises DockerError, also if there is no such container."""
     found = containers.inspect(docker, name)
     if found is None:
         raise engine.DockerError("there is no container %s" % name)
@@ -109,7 +110,7 @@ def is_running(docker: engine.DockerEngine, name: str) -> bool:
 
 
 def start_guard(options: dict[str, Any], folder: str) -> None:
-    """Put a guard on duty before anything is stopped."""
+    """Start the guard."""
     shutil.rmtree(folder, ignore_errors=True)
     os.mkdir(folder, 0o700)
     for name, text in (("guard.py", GUARD), ("docker_engine.py", inspect.getsource(engine)),
@@ -122,13 +123,13 @@ def start_guard(options: dict[str, Any], folder: str) -> None:
 
 
 def pause(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> None:
-    """Stop the service, which the guard starts again if nobody else does."""
+    """Stop the service, after starting the guard."""
     start_guard(options, folder)
     docker.post("/containers/%s/stop?t=%d" % (options["service"], options["stop_timeout_s"]), options["stop_timeout_s"])
 
 
 def resume(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> None:
-    """Start the service and end the guard."""
+    """Start the service and stop the guard."""
     docker.post("/containers/%s/start" % options["service"])
     shutil.rmtree(folder, ignore_errors=True)
 

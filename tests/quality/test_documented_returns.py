@@ -20,6 +20,7 @@ ROOMS = ROOT / "plugins" / "module_utils"
 RETURNED = {
     "balancer_info": ("_haproxy.py", "BalancerObservation"),
     "balancer_server": ("_haproxy.py", "NodeState"),
+    "benchmark_info": ("_vllm/benchmark.py", "BenchmarkObservation"),
     "chat_info": ("_vllm/client.py", "ChatObservation"),
     "hccn_info": ("_ascend/hccn_query.py", "HccnObservation"),
     "hccn_ping": ("_ascend/hccn_ping.py", "PingObservation"),

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every lie is caught by its check and by no other; the numbers of an honest run are there."""
+"""Faults fail the expected checks and no others; runs without faults have plausible results."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def statuses(name, role):
 
 
 @pytest.mark.parametrize(("name", "role", "failed"), JUDGED, ids=[f"{name}-{role}" for name, role, _ in JUDGED])
-def test_each_lie_fails_its_checks_and_no_other(name, role, failed):
+def test_only_the_expected_checks_fail(name, role, failed):
     found = result(name, role)
     VALIDATE(found)
     ids = {status: {check["id"].split(".")[1] for check in found["checks"] if check["status"] == status}
            for status in ("failed", "not_run")}
     assert ids["failed"] == set(failed)
     if not failed:
-        # On a busy machine two clients may start so far apart that their sum says nothing: that is told, not hidden.
+        # On a busy machine, two clients may start so far apart that their total is inconclusive.
         assert found["status"] == ("not_run" if "clients_overlap" in ids["not_run"] else "passed")
 
 
@@ -56,7 +56,7 @@ def raw(name, path):
     return json.loads((HOME / "rounds" / name / path).read_text("utf-8"))
 
 
-def test_numbers_of_the_real_vllm():
+def test_metrics_of_the_real_vllm():
     run = measured("real_vllm")[SERVICE]["runs"][0]
     found = raw("real_vllm", run["file"])
     assert (found["completed"], found["num_prompts"], found["target"]) == (8, 8, "instance")
@@ -65,25 +65,25 @@ def test_numbers_of_the_real_vllm():
     assert figures[f"Output token throughput ({SERVICE})"] > 0
 
 
-def test_numbers_of_the_real_aisbench():
-    """It measures the same server with the same load, so its numbers have the same names and are not far away."""
+def test_metrics_of_the_real_ais_bench():
+    """AISBench measures the same server with the same load, so its metrics are similar."""
     run = measured("real_vllm")[f"{SERVICE}, AISBench"]["runs"][0]
     assert raw("real_vllm", run["file"].replace(".csv", ".json"))["Success Requests"]["total"] == 8
     metrics = run["metrics"]
     assert (metrics["completed"], metrics["failed"], metrics["total_output_tokens"]) == (8, 0, 8 * 16)
-    own = measured("real_vllm")[SERVICE]["runs"][0]["metrics"]
+    vllm = measured("real_vllm")[SERVICE]["runs"][0]["metrics"]
     assert 0 < metrics["median_ttft_ms"] < metrics["p99_e2el_ms"]
-    assert 0.1 < metrics["output_throughput"] / own["output_throughput"] < 10
+    assert 0.1 < metrics["output_throughput"] / vllm["output_throughput"] < 10
 
 
 def test_two_instances_at_once_and_behind_a_balancer():
-    found = measured("side_by_side")
+    found = measured("two_instances")
     node, balancer = (found[name]["runs"][0] for name in ("node", "balancer"))
-    assert [raw("side_by_side", client["file"])["completed"] for client in node["clients"]] == [40, 40]
+    assert [raw("two_instances", client["file"])["completed"] for client in node["clients"]] == [40, 40]
     assert (node["metrics"]["completed"], balancer["metrics"]["completed"]) == (80, 80)
-    assert raw("side_by_side", balancer["file"])["request_rate"] == 4
+    assert raw("two_instances", balancer["file"])["request_rate"] == 4
     assert node["overlap_percent"] > 0
-    assert statuses("side_by_side", "benchmark")["clients_overlap"] == (
+    assert statuses("two_instances", "benchmark")["clients_overlap"] == (
         "passed" if node["overlap_percent"] >= 80 else "not_run")
 
 
@@ -91,15 +91,15 @@ def scores(name):
     return {each["dataset"]: each for each in result(name, "accuracy")["observed"]["scores"]}
 
 
-def test_score_of_the_real_aisbench():
+def test_score_of_the_real_ais_bench():
     score = scores("real_vllm")["tiny"]
     assert (score["answered"], score["failed"]) == (3, 0)
     assert score["score"] == pytest.approx(200 / 3, abs=0.01)
 
 
 @pytest.mark.parametrize(("name", "answered"), [("gsm8k", 4), ("textvqa", 3)])
-def test_known_data_sets_are_answered_by_the_real_vllm(name, answered):
-    """Pictures of textvqa among them; what the tiny model says to these questions nobody has taught it."""
+def test_real_vllm_answers_known_datasets(name, answered):
+    """The answers, some to images of textvqa, have any score: the tiny model is not trained."""
     score = scores("real_vllm")[name]
     assert (score["answered"], score["failed"]) == (answered, 0)
     assert 0 <= score["score"] <= 100
@@ -108,24 +108,24 @@ def test_known_data_sets_are_answered_by_the_real_vllm(name, answered):
 @pytest.mark.parametrize(("name", "answered", "expected"), [
     ("gsm8k", 4, 75), ("textvqa", 3, 200 / 3), ("mmlu", 57, 100 * (1 - 100 / 14042)),
     ("ceval", 52, 100 * (1 - 49 / 1346))])
-def test_every_kind_of_data_set_is_scored_to_the_end(name, answered, expected):
-    """Of MMLU and C-Eval the answer to one subject is wrong, which weighs as much as the subject has questions."""
-    score = scores("data_sets")[name]
+def test_every_kind_of_dataset_has_its_score(name, answered, expected):
+    """In MMLU and C-Eval, one subject has a wrong answer, whose weight is the number of its questions."""
+    score = scores("datasets")[name]
     assert (score["answered"], score["failed"]) == (answered, 0)
     assert score["score"] == pytest.approx(expected, abs=0.01)
-    figures = {figure["name"]: figure["value"] for figure in result("data_sets", "accuracy")["observed"]["figures"]}
+    figures = {figure["name"]: figure["value"] for figure in result("datasets", "accuracy")["observed"]["figures"]}
     assert figures[f"{name}, {score['metric']}"] == score["score"]
 
 
-def test_the_score_of_a_server_that_answers_nothing_is_none():
-    """What AISBench, which exits with 0, writes in its summary."""
+def test_server_that_answers_nothing_has_no_score():
+    """AISBench exits with 0, and writes a dash in its summary."""
     observed, score = result("every_request_fails", "accuracy")["observed"], scores("every_request_fails")["tiny"]
     assert (observed["exit_code"], score["printed"], score["score"], score["answered"]) == (0, "-", None, 0)
     assert observed["figures"] == []
 
 
-def test_bf16_and_w8a8_stand_in_one_table(tmp_path):
-    """The w8a8 model that answers nonsense is held against the BF16 model's score on the same data."""
+def test_report_compares_bf16_and_w8a8(tmp_path):
+    """The w8a8 model with wrong answers is compared with the BF16 model on the same data."""
     folder = shutil.copytree(HOME / "rounds" / "every_answer_is_wrong", tmp_path / "results")
     subprocess.run(measuring("report.yml", report_path=folder), cwd=PROJECT, capture_output=True, check=False)
     model = "qwen2_5_vl_32b_instruct"
@@ -133,27 +133,27 @@ def test_bf16_and_w8a8_stand_in_one_table(tmp_path):
     assert row in (folder / "report.md").read_text("utf-8").splitlines()
 
 
-def test_where_data_belong_is_said():
+def test_message_names_missing_data():
     (check,) = [check for check in result("data_missing", "accuracy")["checks"] if check["status"] == "failed"]
     assert f"ceval lacks dev, val, test below {HOME / 'data' / 'gsm8k'}" in check["actual"]
 
 
 @pytest.mark.parametrize("name", [SERVICE, f"{SERVICE}, AISBench"])
-def test_own_prompts_of_both_tools(name):
-    """Three prompts, each of them sent more than once."""
-    metrics = measured("own_prompts")[name]["runs"][0]["metrics"]
+def test_custom_prompts_with_both_tools(name):
+    """There are three prompts, so some are repeated."""
+    metrics = measured("custom_prompts")[name]["runs"][0]["metrics"]
     assert (metrics["completed"], metrics["total_output_tokens"]) == (8, 8 * 16)
     assert 0 < metrics["total_input_tokens"] < 8 * 64  # not the random text of the other rounds
 
 
-def test_pictures_are_sent_with_the_text():
-    metrics = measured("pictures")[SERVICE]["runs"][0]["metrics"]
+def test_images_are_sent_with_the_text():
+    metrics = measured("images")[SERVICE]["runs"][0]["metrics"]
     assert metrics["completed"] == 4
-    command = " ".join(measured("pictures")[SERVICE]["runs"][0]["command"])
+    command = " ".join(measured("images")[SERVICE]["runs"][0]["command"])
     assert "--random-mm-bucket-config {(84, 112, 1): 1.0}" in command
 
 
-def test_offline_runs_of_the_real_vllm_while_the_service_was_stopped():
+def test_offline_runs_of_the_real_vllm():
     found = result("offline", "benchmark")
     latency, throughput = (run["metrics"] for run in found["observed"]["offline"])
     assert latency["avg_latency"] > 0
@@ -162,53 +162,53 @@ def test_offline_runs_of_the_real_vllm_while_the_service_was_stopped():
     assert len(raw("offline", found["observed"]["offline"][0]["file"])["latencies"]) == 2
     assert (found["observed"]["restored"], statuses("offline", "benchmark")["restored"]) == (True, "passed")
     assert {figure["name"] for figure in found["observed"]["figures"]} == {
-        "Latency of a batch, mean", "Latency of a batch, p99", "Offline request throughput", "Offline token throughput"}
-    before, after = (result(name, "benchmark")["observed"]["looks"][0][SERVICE] for name in ("offline", "pictures"))
+        "Batch latency, mean", "Batch latency, p99", "Offline request throughput", "Offline token throughput"}
+    before, after = (result(name, "benchmark")["observed"]["snapshots"][0][SERVICE] for name in ("offline", "images"))
     assert [key for key in before if before[key] != after[key]] == ["started_at"]
 
 
-def test_a_service_that_was_stopped_for_a_run_that_failed_is_back():
+def test_service_is_restored_after_a_failed_offline_run():
     observed = result("offline_run_fails", "benchmark")["observed"]
     assert observed["restored"] is True
     assert observed["offline"][0]["exit_code"] == 2
     assert statuses("offline_run_fails", "benchmark")["restored"] == "passed"
 
 
-def test_good_runs_are_kept_as_baselines_and_bad_ones_are_not():
-    kept = [json.loads(path.read_text("utf-8")) for path in (HOME / "baselines").glob("*.json")]
+def test_only_valid_runs_are_saved_as_baselines():
+    baselines = [json.loads(path.read_text("utf-8")) for path in (HOME / "baselines").glob("*.json")]
     medians = {each["tool"]: each["summary"]["output_throughput"]["median"] for each in measured("real_vllm").values()}
-    assert {each["key"]["tool"]: each["metrics"]["output_throughput"] for each in kept} == medians
-    assert len(kept) == 2
+    assert {each["key"]["tool"]: each["metrics"]["output_throughput"] for each in baselines} == medians
+    assert len(baselines) == 2
 
 
-def test_a_sweep_ends_at_its_maximum_when_that_meets_the_objective():
+def test_sweep_ends_at_a_maximum_that_meets_the_objective():
     sweep = measured("real_vllm")[SERVICE]["sweep"]
     assert ([point["value"] for point in sweep["points"]], sweep["best"]) == ([16], 16)
 
 
-def test_every_request_of_a_healthy_server_has_its_latency():
+def test_latencies_of_a_healthy_server():
     answers = result("real_vllm", "functional")["observed"]["servers"][0]["answers"]
     assert all(answer["latency_s"] > 0 for answer in answers.values())
     assert answers["streaming"]["time_to_first_token_s"] > 0
     assert answers["long_prompt"]["prompt_tokens"] > 29000
 
 
-def test_a_wrong_key_and_none_are_refused():
+def test_wrong_and_missing_keys_are_refused():
     found = statuses("real_vllm", "functional")
     assert (found["wrong_key"], found["missing_key"]) == ("passed", "passed")
     assert not [path for path in (HOME / "rounds").rglob("*") if path.is_file() and b"sesame" in path.read_bytes()]
 
 
-def test_clients_are_gone(host):
+def test_clients_are_removed(host):
     assert host.check_output("docker ps --all --quiet --filter label=ascend.vllm.benchmark-client") == ""
 
 
-def test_aisbench_left_nothing():
+def test_files_of_ais_bench_are_removed():
     assert list(Path("/var/tmp").glob("ascend-vllm-accuracy-*")) == []
 
 
 def containers(host):
-    """Every container with its start, and how often it was started again."""
+    """Return name, start and number of restarts of every container."""
     names = host.check_output("docker ps --all --quiet --no-trunc").split()
     found = json.loads(host.check_output("docker inspect %s" % " ".join(names)))
     return {each["Id"]: (each["Name"], each["State"]["StartedAt"], each["RestartCount"]) for each in found}
@@ -219,17 +219,17 @@ def files(folder):
 
 
 def measuring(playbook, *words, **given):
-    """The command line of a playbook that measures the service of this scenario."""
+    """Return the command line of a playbook with the inputs of this scenario."""
     given.update(benchmark_client_image="localhost/vllm-client:full", serving_api_key="sesame-of-the-scenario")
     return [Path(sys.executable).with_name("ansible-playbook"), "-i", HOME / "inventory", f"playbooks/{playbook}",
             *words, "--limit", "node1", "-e", json.dumps(given, default=str)]
 
 
 @pytest.mark.parametrize("words", [["site.yml", "--tags", "benchmark"], ["benchmark.yml"]], ids=["site", "playbook"])
-def test_a_running_service_is_measured_again_and_nothing_else_is_touched(host, words, tmp_path):
-    folder = shutil.copytree(HOME / "rounds" / "real_vllm", tmp_path / "results")  # with those of other stages
+def test_measuring_again_changes_nothing_else(host, words, tmp_path):
+    folder = shutil.copytree(HOME / "rounds" / "real_vllm", tmp_path / "results")  # with results of other stages
     host.check_output("echo '{}' > /usr/local/Ascend/driver/lib64/vllm-light.json && docker start %s" % SERVICE)
-    before, kept = containers(host), files(folder)
+    before, earlier = containers(host), files(folder)
     playbook, *others = words
     done = subprocess.run(
         measuring(playbook, *others, report_path=folder, benchmark_num_prompts="3", benchmark_repeats="2",
@@ -238,17 +238,17 @@ def test_a_running_service_is_measured_again_and_nothing_else_is_touched(host, w
     assert done.returncode == 0, done.stdout + done.stderr
     assert containers(host) == before
     after = files(folder)
-    changed = {name for name in {*kept, *after} if kept.get(name) != after.get(name)}
+    changed = {name for name in {*earlier, *after} if earlier.get(name) != after.get(name)}
     assert {name for name in changed if not name.startswith(("node1/benchmark", "node1/observed/benchmark"))} <= {
         "report.json", "report.md"}
-    made, last = json.loads(after["node1/benchmark.json"]), json.loads(kept["node1/benchmark.json"])
+    made, last = json.loads(after["node1/benchmark.json"]), json.loads(earlier["node1/benchmark.json"])
     assert made["finished_at"] > last["finished_at"]
     assert made["plan_hash"] == last["plan_hash"] == result("real_vllm", "serving")["plan_hash"]
-    assert len(made["observed"]["measurements"][0]["runs"]) == 2  # a text of the command line
+    assert len(made["observed"]["measurements"][0]["runs"]) == 2  # benchmark_repeats is a string here
 
 
 def descendants(process):
-    """The process and all below it."""
+    """Return the process and its descendants."""
     found = [process]
     for parent in found:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -256,28 +256,28 @@ def descendants(process):
     return found
 
 
-def look_at(host, name):
-    """What Docker tells of a container; None when there is none."""
-    asked = host.run(f"docker inspect {name}")
-    return None if asked.rc else json.loads(asked.stdout)[0]
+def inspected(host, name):
+    """Return a container as Docker describes it, or None."""
+    done = host.run(f"docker inspect {name}")
+    return None if done.rc else json.loads(done.stdout)[0]
 
 
 def running(host, name):
-    return bool(look_at(host, name)) and look_at(host, name)["State"]["Running"]
+    return bool(inspected(host, name)) and inspected(host, name)["State"]["Running"]
 
 
 def wait_for(condition, seconds):
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
         time.sleep(0.5)
     return condition()
 
 
-def test_a_service_comes_back_when_the_controller_is_killed_in_an_offline_run(host, tmp_path):
-    """The client of the real vLLM goes on without its controller; once it is gone the node starts the service."""
+def test_guard_restores_the_service_after_the_controller_is_killed(host, tmp_path):
+    """The client continues without the controller. After the client is removed, the node starts the service."""
     client = f"{SERVICE}-benchmark"
     host.check_output(f"docker start {SERVICE}")
-    before = look_at(host, SERVICE)["Id"]
+    before = inspected(host, SERVICE)["Id"]
     with (tmp_path / "log").open("wb") as log:
         controller = subprocess.Popen(
             measuring("benchmark.yml", report_path=tmp_path / "results", benchmark_tools=[], serving_npus=[0, 1],
@@ -293,5 +293,5 @@ def test_a_service_comes_back_when_the_controller_is_killed_in_an_offline_run(ho
     assert not running(host, SERVICE)
     host.check_output(f"docker rm --force {client}")
     assert wait_for(lambda: running(host, SERVICE), 30)
-    assert look_at(host, SERVICE)["Id"] == before
+    assert inspected(host, SERVICE)["Id"] == before
     assert wait_for(lambda: host.run("curl --fail http://127.0.0.1:8888/health").rc == 0, 30)

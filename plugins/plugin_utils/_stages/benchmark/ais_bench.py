@@ -1,25 +1,33 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""AISBench's performance mode: what it is asked for, and its tables under the names of ``vllm bench serve``. Pure.
+"""AISBench's performance mode: its load, and its metrics under the names of ``vllm bench serve``. Pure.
 
-So both tools are judged by one judge. AISBench always speaks the chat endpoint and streams.
+Therefore both tools have the same judge. AISBench always uses the chat endpoint with streaming.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import Metrics
 
-# AISBench takes eight statistics, four of which are always asked for, and whole percentiles only.
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import AisBenchLoad, AisBenchServer
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+
+# AISBench accepts eight statistics, of which four are always requested, and only whole percentiles.
 _PERCENTILES = 4
 _WARM_UP = 1
-# Without these a run has no result.
+# Metrics without which a run has no result.
 NEEDED = frozenset(("num_prompts", "completed", "failed", "total_output_tokens", "output_throughput"))
 _LATENCIES = {"TTFT": "ttft", "TPOT": "tpot", "ITL": "itl", "E2EL": "e2el"}
 _STATISTICS = {"Average": "mean", "Median": "median"}
-# label of AISBench: (name of vllm bench serve, unit that it has to be printed in, factor)
-_TOTALS = {
+# {label of AISBench: (name of vllm bench serve, required unit, factor)}
+_TOTALS: dict[str, tuple[str, str | None, float]] = {
     "Benchmark Duration": ("duration", "ms", 0.001),
     "Total Requests": ("num_prompts", None, 1),
     "Success Requests": ("completed", None, 1),
@@ -32,20 +40,23 @@ _TOTALS = {
 }
 
 
-def check_inputs(inputs):
-    """Refuse what AISBench cannot measure. :raises BadInput: with one sentence."""
+def check_inputs(inputs: Mapping[str, Any]) -> None:
+    """Refuse inputs that AISBench does not support.
+
+    :raises BadInput:
+    """
     if inputs["benchmark_dataset"] == "random-mm":
-        raise BadInput("benchmark_tools has ais_bench, which has no random pictures; set benchmark_dataset to random "
-                       "or custom, or leave it to vllm.")
-    odd = ["%g" % value for value in inputs["benchmark_percentiles"] if value != int(value) or not 1 <= value <= 99]
-    if odd or len(inputs["benchmark_percentiles"]) > _PERCENTILES:
-        raise BadInput("benchmark_tools has ais_bench, which takes at most %d whole percentiles from 1 to 99, but "
-                       "benchmark_percentiles has %s." % (
-                           _PERCENTILES, ", ".join("%g" % value for value in inputs["benchmark_percentiles"])))
+        raise BadInput("benchmark_tools contains ais_bench, which does not generate random images; set "
+                       "benchmark_dataset to random or custom, or remove ais_bench.")
+    percentiles = inputs["benchmark_percentiles"]
+    if len(percentiles) > _PERCENTILES or any(value != int(value) or not 1 <= value <= 99 for value in percentiles):
+        raise BadInput("benchmark_tools contains ais_bench, which accepts at most %d whole percentiles from 1 to 99, "
+                       "but benchmark_percentiles is %s." % (
+                           _PERCENTILES, ", ".join("%g" % value for value in percentiles)))
 
 
-def load(plan, inputs):
-    """The load as ``ascend.vllm.ais_bench`` takes it; a rate of 0 sends all at once."""
+def load(plan: Plan, inputs: Mapping[str, Any]) -> AisBenchLoad:
+    """Return the option ``load`` of ``ascend.vllm.ais_bench``."""
     rate = str(inputs["benchmark_request_rate"])
     return {
         "requests": inputs["benchmark_num_prompts"], "request_rate": 0 if rate == "inf" else float(rate),
@@ -59,26 +70,27 @@ def load(plan, inputs):
     }
 
 
-def server(plan, url, inputs):
-    """The server as ``ascend.vllm.ais_bench`` takes it; without a limit every request may be under way at once."""
+def server(plan: Plan, url: str, inputs: Mapping[str, Any]) -> AisBenchServer:
+    """Return the option ``server`` of ``ascend.vllm.ais_bench``. Without a limit, all requests may be concurrent."""
     return {"url": url, "model": plan["model"]["served_name"],
             "concurrency": inputs["benchmark_max_concurrency"] or inputs["benchmark_num_prompts"],
             "maximum_tokens": inputs["benchmark_random_output_len_tokens"]}
 
 
-def metrics(totals, latencies):
-    """The numbers of one run under the names of ``vllm bench serve``; what is no number in its unit is left out.
+def metrics(totals: str | None, latencies: str | None) -> Metrics:
+    """Return the metrics of a run, without those that are not numbers in the required unit.
 
-    :param totals: the text of ``performances/<model>/<data set>.json``. :param latencies: that of the ``.csv``.
+    :param totals: the text of ``performances/<model>/<dataset>.json``.
+    :param latencies: the text of ``performances/<model>/<dataset>.csv``.
     """
     found = {}
     for row in tables.performance(totals or ""):
-        name, unit, factor = _TOTALS.get(row.get("Common Metric"), (None, None, 1))
+        name, unit, factor = _TOTALS.get(row.get("Common Metric", ""), ("", None, 1))
         value = _number(row.get("Value", ""), unit)
         if name and row.get("Stage") == "total" and value is not None:
             found[name] = value * factor
     for row in tables.performance(latencies or ""):
-        metric = _LATENCIES.get(row.get("Performance Parameters"))
+        metric = _LATENCIES.get(row.get("Performance Parameters", ""))
         for column, cell in row.items():
             percentile = column.lower() if column[:1] == "P" and column[1:].isdigit() else None
             statistic = _STATISTICS.get(column, percentile)
@@ -88,7 +100,7 @@ def metrics(totals, latencies):
     return found
 
 
-def _number(cell, unit):
+def _number(cell: str, unit: str | None) -> float | None:
     try:
         value, printed = tables.number(cell)
     except ValueError:

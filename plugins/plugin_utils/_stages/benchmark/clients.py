@@ -1,81 +1,120 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The clients of a benchmark: containers that are started, watched and removed, and what they leave.
-
-PRIVATE to the collection.
-"""
+"""Containers of benchmark clients: start them, wait for their results, and remove them. PRIVATE to the stage."""
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files, vllm_bench
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import ClientRun, Identity
 
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import (
+        BenchmarkObservation,
+        ServiceContainer,
+    )
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
+
+# Longest time in seconds of a module call that waits for the end of a client.
 WATCH_S = 10
 _PROGRESS = re.compile(r"(\d+)/(\d+) \[")
 
 
-class ClientsMixin:
-    """For a `StageAction`."""
+class Client(NamedTuple):
+    """A client to run."""
 
-    def _clients(self, clients, timeout_s):
-        """Client containers from their start to their removal, and what each left.
+    #: The instance that it measures or whose container it uses.
+    instance: Instance
+    #: Name of the file for its result, without extension.
+    name: str
+    command: list[str]
+    #: Arguments of ``community.docker.docker_container``.
+    container: dict[str, Any]
 
-        :param clients: ``[(instance, name of the result, container's arguments, what is known of the run)]``.
-        """
-        clock, found = time.monotonic(), []
+
+class ClientRunner:
+    """Runs clients on a node and writes their results.
+
+    :param call: runs a module on the node, ``call(name, **arguments)``.
+    :param say: prints a line.
+    """
+
+    def __init__(self, call: Callable[..., dict[str, Any]], say: Callable[[str], None], records: Records, host: str,
+                 plan: Plan) -> None:
+        self._call = call
+        self._say = say
+        self._records = records
+        self._host = host
+        self._plan = plan
+
+    def run(self, clients: Sequence[Client], timeout_s: float) -> list[tuple[ClientRun, Identity]]:
+        """Run clients concurrently. Return each run, and the identity of its service afterwards."""
+        started, found = time.monotonic(), []
         try:
-            for _instance, _name, client, _run in clients:
-                self._container(**client)
-            for instance, name, client, run in clients:
-                found.append(dict(run, **self._given(instance, name, client, timeout_s, clock)))
+            for client in clients:
+                self._container(**client.container)
+            for client in clients:
+                found.append(self._result(client, started, timeout_s))
         finally:
-            for _instance, _name, client, _run in clients:
-                self._container(name=client["name"], state="absent", force_kill=True)
+            for client in clients:
+                self._container(name=client.container["name"], state="absent", force_kill=True)
         return found
 
-    def _given(self, instance, name, client, timeout_s, clock):
-        """What one client gave when it ended or its time was up."""
-        seen = self._watch(instance, client["name"], timeout_s, clock, name)
-        ended = seen["client"] or {}
-        given = {"seconds": round(time.monotonic() - clock, 1), "services": {instance["name"]: seen["service"]},
-                 "exit_code": ended.get("exit_code"), "ended_at": ended.get("ended_at"),
-                 "timed_out": bool(ended.get("running")), "log": ended.get("log", [])[-20:], "kind": None,
-                 "metrics": {}, "file": None}
+    def service(self, instance: Instance) -> ServiceContainer | None:
+        """Return the container of an instance."""
+        return self._observe(instance)["service"]
+
+    def path(self, name: str, extension: str = "json") -> Path:
+        """Return the path for a result of this host."""
+        return self._records.root / self._host / "benchmark" / f"{name}.{extension}"
+
+    def write(self, path: Path, text: str) -> str:
+        """Write a result, and return its path relative to the folder of results."""
+        return str(self._records.write(path, text).relative_to(self._records.root))
+
+    def _result(self, client: Client, started: float, timeout_s: float) -> tuple[ClientRun, Identity]:
+        seen = self._wait(client, started, timeout_s)
+        container = seen["client"]
+        run: ClientRun = {
+            "command": client.command, "seconds": round(time.monotonic() - started, 1),
+            "exit_code": container["exit_code"] if container else None,
+            "ended_at": container["ended_at"] if container else None,
+            "timed_out": container["running"] if container else False,
+            "log": container["log"][-20:] if container else [], "kind": None, "metrics": {}, "file": None}
         if seen["result"] is not None:
             parsed = result_files.parse(seen["result"])
-            path = self.records.write(self._file(name), seen["result"])
-            given.update(kind=parsed["kind"], metrics=parsed.get("metrics", {}), file=self._shown(path))
-        return given
+            run["kind"], run["metrics"] = parsed["kind"], parsed["metrics"]
+            run["file"] = self.write(self.path(client.name), seen["result"])
+        return run, vllm_bench.identity(seen["service"])
 
-    def _watch(self, instance, client, timeout_s, clock, name):
-        """Follow the client until it ends or its time is up, and say how far it is."""
-        until, said = clock + timeout_s, None
+    def _wait(self, client: Client, started: float, timeout_s: float) -> BenchmarkObservation:
+        """Wait for the end of a client or its timeout, and print its progress."""
+        printed = None
         while True:
-            left = until - time.monotonic()
-            seen = self._ask_node(instance, client=client, result=vllm_bench.RESULT, wait_s=max(0, min(WATCH_S, left)))
-            if not (seen["client"] or {}).get("running") or left <= 0:
+            left = started + timeout_s - time.monotonic()
+            seen = self._observe(client.instance, client=client.container["name"], result=vllm_bench.RESULT,
+                                 wait_s=max(0, min(WATCH_S, left)))
+            container = seen["client"]
+            if container is None or not container["running"] or left <= 0:
                 return seen
-            progress = _PROGRESS.findall("\n".join(seen["client"]["log"]))
-            if progress and progress[-1] != said:
-                said = progress[-1]
-                self.say(f"{name}: {said[0]} of {said[1]} requests")
+            progress = _PROGRESS.findall("\n".join(container["log"]))
+            if progress and progress[-1] != printed:
+                printed = progress[-1]
+                self._say(f"{client.name}: {printed[0]} of {printed[1]} requests")
 
-    def _ask_node(self, instance, **more):
-        """Ask the node for the service and, where named, the client."""
-        return self.call("ascend.vllm.benchmark_info", service=instance["name"],
-                         driver_version_file=self.context.plan["hardware"]["driver_version_file"],
-                         model_path=self.context.plan["model"]["path"],
-                         docker_socket=self.context.plan["docker_socket"], **more)
+    def _observe(self, instance: Instance, **arguments: Any) -> BenchmarkObservation:
+        return cast("BenchmarkObservation", self._call(
+            "ascend.vllm.benchmark_info", service=instance["name"],
+            driver_version_file=self._plan["hardware"]["driver_version_file"],
+            model_path=self._plan["model"]["path"], docker_socket=self._plan["docker_socket"], **arguments))
 
-    def _file(self, name, ending="json"):
-        return self.records.root / self.host / "benchmark" / f"{name}.{ending}"
-
-    def _shown(self, path):
-        return str(path.relative_to(self.records.root))
-
-    def _container(self, **arguments):
-        return self.call("community.docker.docker_container",
-                         docker_host="unix://" + self.context.plan["docker_socket"], **arguments)
+    def _container(self, **arguments: Any) -> None:
+        self._call("community.docker.docker_container", docker_host="unix://" + self._plan["docker_socket"],
+                   **arguments)

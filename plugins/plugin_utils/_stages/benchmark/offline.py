@@ -1,42 +1,52 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vllm bench latency`` and ``throughput``: they load the model themselves, so they need NPUs of their own. Pure."""
+"""``vllm bench latency`` and ``throughput``: they load the model, so they need NPUs without a service. Pure."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options, engine_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts, hccl_environment
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import Figure, Outcome
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, HcclPorts, Instance, Plan
 
 KINDS = ("latency", "throughput")
-# Beside the ports that the plan gives away, so that a service may run on the other NPUs meanwhile.
-HCCL_PORTS = {"host": (62000, 62015), "npu": (18000, 18015)}
+# Ports that no plan uses, because a service may be running on other NPUs.
+HCCL_PORTS: HcclPorts = {"host": (62000, 62015), "npu": (18000, 18015)}
 
 
-def check_inputs(inputs):
-    """Refuse what cannot be run. :raises BadInput: with one sentence."""
+def check_inputs(inputs: Mapping[str, Any]) -> None:
+    """Refuse invalid inputs.
+
+    :raises BadInput:
+    """
     unknown = sorted(set(inputs["benchmark_offline"]) - set(KINDS))
     if unknown:
-        raise BadInput("benchmark_offline has to hold %s, but holds %s." % (
+        raise BadInput("benchmark_offline may only contain %s, but contains %s." % (
             " and ".join(KINDS), ", ".join(unknown)))
     if inputs["benchmark_offline_guard_s"] < 1:
-        raise BadInput("benchmark_offline_guard_s has to be at least 1, but is %s." % (
+        raise BadInput("benchmark_offline_guard_s must be at least 1, but is %s." % (
             inputs["benchmark_offline_guard_s"]))
 
 
-def devices(plan, instance, inputs):
-    """The NPUs for a run: those of ``serving_npus`` that no planned instance has; or the instance's own, which then has
-    to be stopped for it.
+def devices(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> tuple[list[str], bool]:
+    """Return the device paths for a run, and whether the instance must be stopped for it.
 
-    :returns: ``(device paths, whether the instance has to be stopped)``.
-    :raises BadInput: when no NPUs are free and the service may not be stopped.
+    The NPUs are those of ``serving_npus`` that no planned instance uses, or else those of the instance.
+
+    :raises BadInput: if there are not enough free NPUs and the service must not be stopped.
     """
     if plan["group"]:
         raise BadInput(
-            "benchmark_offline runs one engine on one node, but serving_topology is %s; leave it out." % (
+            "benchmark_offline measures one engine on one node, but serving_topology is %s; make it empty." % (
                 plan["group"]["topology"]))
     used = {device for each in plan["instances"] for device in each["devices"]}
     free = [path for path in map(device_path, plan["npus"]) if path not in used]
@@ -45,15 +55,15 @@ def devices(plan, instance, inputs):
     if inputs["benchmark_offline_stop_service"]:
         return instance["devices"], True
     raise BadInput(
-        "benchmark_offline needs %d NPUs, but the plan leaves %d; plan fewer instances, or set "
-        "benchmark_offline_stop_service to true: it stops %s for the run and starts it again." % (
+        "benchmark_offline needs %d NPUs, but only %d are free; plan fewer instances, or set "
+        "benchmark_offline_stop_service to true, which stops %s for the run and starts it again." % (
             len(instance["npus"]), len(free), instance["name"]))
 
 
-def command(catalogue, plan, instance, inputs, kind):
-    """The argument vector: the engine as it serves, and the load.
+def command(catalogue: Catalogue, plan: Plan, instance: Instance, inputs: Mapping[str, Any], kind: str) -> list[str]:
+    """Return the command line: the engine options of the instance, and the load.
 
-    :raises BadInput: when the release has no such measurement.
+    :raises BadInput: if the release has no such measurement.
     """
     load = {"input-len": inputs["benchmark_random_input_len_tokens"],
             "output-len": inputs["benchmark_random_output_len_tokens"], "output-json": vllm_bench.RESULT}
@@ -69,7 +79,7 @@ def command(catalogue, plan, instance, inputs, kind):
     if missing:
         raise BadInput("vllm bench %s of release %s has no option %s, which this measurement needs." % (
             kind, plan["release"]["id"], ", ".join(missing)))
-    # Where there are both names, the default of these wins over what the others were given.
+    # In a release with both names, the default of the longer name overrides the value of the shorter one.
     load.update({"random-" + name: load[name] for name in ("input-len", "output-len", "prefix-len")
                  if name in load and "random-" + name in known})
     argv = ["vllm", "bench", kind, "--model", plan["model"]["path"]]
@@ -78,8 +88,8 @@ def command(catalogue, plan, instance, inputs, kind):
                                                       for word in ("--" + name, str(value)))]
 
 
-def _engine_arguments(catalogue, options):
-    """The options of ``vllm serve`` that an engine takes too, each with its value."""
+def _engine_arguments(catalogue: Catalogue, options: Iterable[str]) -> list[str]:
+    """Return the engine options among those of ``vllm serve``, with their values."""
     engine = engine_options(catalogue)
     kept, keeps = [], True
     for word in options:
@@ -90,23 +100,28 @@ def _engine_arguments(catalogue, options):
     return kept
 
 
-def client(plan, instance, paths, argv, inputs):
-    """Arguments of ``community.docker.docker_container``: the instance's own container, but for what it runs."""
-    return dict(
-        vllm_bench.client(plan, dict(instance, secrets_path=None), argv, inputs),
-        devices=["%s:%s:rwm" % (path, path) for path in paths],
-        shm_size=instance["shm_size"],
-        env=dict(instance["environment"], **hccl_environment(HCCL_PORTS)),
-        mounts=docker_mounts(mount for mount in instance["mounts"] if mount["origin"] != "secrets"),
-    )
+def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str],
+           inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``community.docker.docker_container`` for a client with NPUs and without an API key.
+
+    :param instance: the instance whose environment and mounts the client uses.
+    :param paths: the devices.
+    """
+    return {
+        **vllm_bench.client(plan, instance, argv, inputs, with_key=False),
+        "devices": ["%s:%s:rwm" % (path, path) for path in paths],
+        "shm_size": instance["shm_size"],
+        "env": {**instance["environment"], **hccl_environment(HCCL_PORTS)},
+        "mounts": docker_mounts(mount for mount in instance["mounts"] if mount["origin"] != "secrets"),
+    }
 
 
-def figures(runs):
-    """The figures of the report, ``[{"name", "value", "unit"}]``."""
-    found = []
+def figures(runs: Iterable[Outcome]) -> list[Figure]:
+    """Return the results for the report."""
+    found: list[Figure] = []
     for run in runs:
-        for metric, label, unit in (("avg_latency", "Latency of a batch, mean", "s"),
-                                    ("percentiles.99", "Latency of a batch, p99", "s"),
+        for metric, label, unit in (("avg_latency", "Batch latency, mean", "s"),
+                                    ("percentiles.99", "Batch latency, p99", "s"),
                                     ("requests_per_second", "Offline request throughput", "req/s"),
                                     ("tokens_per_second", "Offline token throughput", "tok/s")):
             if metric in run["metrics"]:

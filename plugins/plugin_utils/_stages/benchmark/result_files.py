@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read results of ``vllm bench serve``, ``latency`` and ``throughput`` as text or JSON.
+"""Parse results of ``vllm bench serve``, ``latency`` and ``throughput``, as text or JSON.
 
-Numbers are returned as printed, under the printed labels. A result is not a verdict: ``vllm bench`` prints one and
-exits with 0 when no request was answered (0.11.0); the judge decides.
+Numbers are returned as printed, under the printed labels. A result does not mean success: ``vllm bench`` prints one and
+exits with 0 even if no request was answered (0.11.0).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 SERVE, LATENCY, THROUGHPUT, UNKNOWN = "serve", "latency", "throughput", "unknown"
 
@@ -23,13 +25,17 @@ _THROUGHPUT_CELL = re.compile(r"(\d+(?:\.\d+)?) +([a-z ]+/s)$")
 _THROUGHPUT_TOTAL = re.compile(r"(Total num [a-z ]+ tokens): +(\d+)$")
 
 
-def parse(text):
-    """Tell the kind of a result by its form and return its numbers.
+class Result(TypedDict):
+    """A parsed result."""
 
-    :returns: ``{"kind": "serve" | "latency" | "throughput", "metrics": {printed label or key: float}}``;
-        ``{"kind": "unknown", "metrics": {}}`` for anything else.
-        Of several runs in one text the last counts. Times are in the unit that the label names.
-    """
+    #: ``serve``, ``latency``, ``throughput`` or ``unknown``.
+    kind: str
+    #: ``{printed label or JSON key: number}``; a label names the unit.
+    metrics: dict[str, float]
+
+
+def parse(text: str) -> Result:
+    """Return the kind and the numbers of a result; of the last one if the text contains several."""
     for read in (_json, _serve, _latency, _throughput):
         result = read(text)
         if result:
@@ -37,9 +43,9 @@ def parse(text):
     return {"kind": UNKNOWN, "metrics": {}}
 
 
-def flatten(data, prefix=""):
-    """The finite numbers of nested objects under dotted keys; texts, lists, null and booleans are no metrics."""
-    metrics = {}
+def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Return the finite numbers in nested objects by dotted keys, without texts, lists, null and booleans."""
+    metrics: dict[str, float] = {}
     for key, value in data.items():
         if isinstance(value, dict):
             metrics.update(flatten(value, "%s%s." % (prefix, key)))
@@ -53,10 +59,10 @@ def flatten(data, prefix=""):
     return metrics
 
 
-def _json(text):
+def _json(text: str) -> Result | None:
     if not text.lstrip().startswith("{"):
         return None
-    # With --append-result a file has a line for each run.
+    # With --append-result, a file has one line per run.
     for part in (text, text.rstrip().rsplit("\n", 1)[-1]):
         try:
             data = json.loads(part)
@@ -67,7 +73,7 @@ def _json(text):
     return None
 
 
-def _kind_of(data):
+def _kind_of(data: Mapping[str, Any]) -> str | None:
     for kind, keys in ((SERVE, {"completed", "num_prompts"}), (LATENCY, {"avg_latency"}),
                        (THROUGHPUT, {"elapsed_time", "requests_per_second"})):
         if keys <= set(data):
@@ -75,7 +81,7 @@ def _kind_of(data):
     return None
 
 
-def _serve(text):
+def _serve(text: str) -> Result | None:
     blocks = _SERVE_TITLE.split(text)
     if len(blocks) < 2:
         return None
@@ -89,7 +95,7 @@ def _serve(text):
     return {"kind": SERVE, "metrics": metrics} if metrics else None
 
 
-def _latency(text):
+def _latency(text: str) -> Result | None:
     metrics = {}
     for line in map(str.strip, text.splitlines()):
         match = _LATENCY_LINE.match(line)
@@ -98,8 +104,8 @@ def _latency(text):
     return {"kind": LATENCY, "metrics": metrics} if metrics else None
 
 
-def _throughput(text):
-    metrics = {}
+def _throughput(text: str) -> Result | None:
+    metrics: dict[str, float] = {}
     for line in map(str.strip, text.splitlines()):
         match = _THROUGHPUT_LINE.match(line)
         total = _THROUGHPUT_TOTAL.match(line)

@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What follows from the numbers of several runs: spread, baselines, comparisons, and the next point of a sweep. Pure.
-
-Metrics have the names of ``vllm bench serve``; times are in milliseconds, throughputs per second.
-"""
+"""Statistics over several runs: spread, baselines, comparisons, and the next point of a sweep. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +10,27 @@ import json
 import math
 import re
 import statistics
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import (
+    Baseline,
+    BaselineKey,
+    Change,
+    Measurement,
+    Metrics,
+    Missed,
+    Outcome,
+    Spread,
+)
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import ServiceContainer
 
 BASELINE_SCHEMA = "ascend.vllm/benchmark-baseline/v1"
 
-# metric: (label, unit, whether more is better). In the order of reports.
+# {metric: (label, unit, whether more is better)}, in the order of reports.
 METRICS = {
     "request_throughput": ("Request throughput", "req/s", True),
     "output_throughput": ("Output token throughput", "tok/s", True),
@@ -28,10 +41,10 @@ METRICS = {
     "p99_tpot_ms": ("Time per output token, p99", "ms", False),
     "p99_e2el_ms": ("End-to-end latency, p99", "ms", False),
 }
-# What a regression is judged by (the gate of vLLM Ascend's own nightly tests).
+# The metric of a regression, as in the nightly tests of vLLM Ascend.
 GATE = "output_throughput"
 
-# The inputs that make two measurements comparable.
+# The inputs that have to be the same in two measurements that are compared.
 WORKLOAD = (
     "benchmark_dataset", "benchmark_dataset_path", "benchmark_num_prompts", "benchmark_request_rate",
     "benchmark_max_concurrency", "benchmark_random_input_len_tokens", "benchmark_random_output_len_tokens",
@@ -41,12 +54,12 @@ WORKLOAD = (
 _SLO_METRIC = re.compile(r"(?:mean|median|p(\d+(?:\.\d+)?))_(?:ttft|tpot|itl|e2el)_ms$")
 
 
-def summarise(runs):
-    """``{metric: {"median", "minimum", "maximum", "cv_percent"}}`` of throughputs and latencies over the runs.
+def summarize(runs: Collection[Outcome]) -> dict[str, Spread]:
+    """Return ``{metric: spread}`` of throughputs and latencies.
 
-    The coefficient of variation is the sample's standard deviation over its mean; None for a single run.
+    The coefficient of variation is the sample standard deviation divided by the mean.
     """
-    found = {}
+    found: dict[str, Spread] = {}
     measured = {metric for run in runs for metric in run["metrics"] if metric.endswith(("_throughput", "_ms"))}
     for metric in sorted(measured):
         values = [run["metrics"][metric] for run in runs if metric in run["metrics"]]
@@ -57,22 +70,27 @@ def summarise(runs):
     return found
 
 
-def bad_slo(slo, percentiles):
-    """The sentence on what is wrong with ``{metric: milliseconds}``, None when nothing is."""
+def medians(summary: Mapping[str, Spread]) -> Metrics:
+    """Return ``{metric: median}``."""
+    return {metric: spread["median"] for metric, spread in summary.items()}
+
+
+def bad_slo(slo: Mapping[str, Any], percentiles: Iterable[float]) -> str | None:
+    """Return a sentence about the first mistake in ``{metric: milliseconds}``; None without a mistake."""
     for metric, limit in slo.items():
         match = _SLO_METRIC.match(metric)
         if not match:
-            return ("benchmark_slo names '%s'; give such as p99_ttft_ms: mean, median or p<percentile> of ttft, tpot, "
-                    "itl or e2el." % metric)
+            return ("benchmark_slo has the unknown metric '%s'; use mean, median or p<percentile> of ttft, tpot, itl "
+                    "or e2el, such as p99_ttft_ms." % metric)
         if match.group(1) and float(match.group(1)) not in [float(percentile) for percentile in percentiles]:
-            return "benchmark_slo names %s, but benchmark_percentiles lacks %s." % (metric, match.group(1))
+            return "benchmark_slo has %s, but benchmark_percentiles does not contain %s." % (metric, match.group(1))
         if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0:
-            return "benchmark_slo: %s has to be a number of milliseconds above 0, but is %r." % (metric, limit)
+            return "benchmark_slo: %s must be a number of milliseconds above 0, but is %r." % (metric, limit)
     return None
 
 
-def missed(slo, metrics):
-    """The parts of the objective that the metrics miss, as ``{metric: value}``; a value that is not there is a miss."""
+def missed(slo: Mapping[str, float], metrics: Metrics) -> Missed:
+    """Return ``{metric: value}`` of the metrics that are above their limit, or missing."""
     return {metric: metrics.get(metric) for metric, limit in slo.items()
             if metrics.get(metric) is None or metrics[metric] > limit}
 
@@ -80,13 +98,14 @@ def missed(slo, metrics):
 # --- baselines -------------------------------------------------------------------------------------------------------
 
 
-def workload(inputs):
-    """The inputs of `WORKLOAD` as baselines and sweeps keep them, by the names that they have had since 0.1.0."""
+def workload(inputs: Mapping[str, Any]) -> dict[str, object]:
+    """Return the inputs of `WORKLOAD` by the names that baselines and sweeps have used since 0.1.0."""
     return {name[len("benchmark_"):]: inputs[name] for name in WORKLOAD}
 
 
-def baseline_key(plan, measured, service, inputs):
-    """What a baseline holds for: model, release, image, driver, topology, what was measured with what, and workload."""
+def baseline_key(plan: Plan, measured: Measurement, service: ServiceContainer,
+                 inputs: Mapping[str, Any]) -> BaselineKey:
+    """Return the key of the baseline that a measurement is compared with."""
     return {
         "model": plan["model"]["id"],
         "release": plan["release"]["id"],
@@ -101,24 +120,21 @@ def baseline_key(plan, measured, service, inputs):
     }
 
 
-def baseline_name(key):
-    """The file name of the baseline of a key."""
+def baseline_name(key: BaselineKey) -> str:
+    """Return the file name of the baseline with a key."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode("utf-8")).hexdigest()
     return "%s-%s-%s.json" % (key["model"], key["release"], digest[:12])
 
 
-def baseline(key, summary, host, recorded_at):
-    """The baseline to keep."""
+def baseline(key: BaselineKey, summary: Mapping[str, Spread], host: str, recorded_at: str) -> Baseline:
+    """Return the content of a baseline file."""
     return {"schema": BASELINE_SCHEMA, "key": key, "host": host, "recorded_at": recorded_at,
-            "metrics": {metric: values["median"] for metric, values in summary.items()}}
+            "metrics": medians(summary)}
 
 
-def compare(before, after):
-    """``[{"metric", "label", "unit", "before", "after", "ratio", "better"}]`` of ``{metric: value}`` twice.
-
-    ``ratio`` is after / before; ``better`` tells the direction, None where both are equal.
-    """
-    rows = []
+def compare(before: Metrics, after: Metrics) -> list[Change]:
+    """Compare the metrics of `METRICS` that both measurements have."""
+    rows: list[Change] = []
     for metric, (label, unit, more_is_better) in METRICS.items():
         if metric in before and metric in after:
             first, second = before[metric], after[metric]
@@ -134,46 +150,43 @@ def compare(before, after):
 
 
 class Sweep(NamedTuple):
-    """A search for the highest value that meets an objective.
-
-    :param whole: whether only whole numbers are tried. :param tolerance: the search ends when the lowest value that
-        fails is at most this share above the highest that meets.
-    """
+    """A search for the highest value that meets an objective."""
 
     minimum: float
     maximum: float
+    #: The search ends if the lowest value that fails is at most this share above the highest value that passes.
     tolerance: float
+    #: Whether values are integers.
     whole: bool
 
 
-def next_point(sweep, points):
-    """The value to measure next, None when the search is over.
+def next_point(sweep: Sweep, points: Mapping[float, bool]) -> float | None:
+    """Return the next value to measure; None at the end of the search.
 
-    The maximum comes first: when it meets, one run was enough. Then the interval is halved, geometrically, since rates
-    span orders of magnitude; the minimum is measured only when everything above it fails.
+    The first value is the maximum: if it passes, one run is enough. Then the interval is bisected geometrically,
+    because rates span orders of magnitude. The minimum is only measured if all values above it fail.
 
-    :param points: ``{value: whether it met the objective}`` of what has been measured.
+    :param points: ``{measured value: whether it meets the objective}``.
     """
-    low, high = bracket(sweep, points)
+    low, high = bracket(points)
     if high is None:
         return None if low == sweep.maximum else sweep.maximum
     floor = sweep.minimum if low is None else low
     if high <= floor:
         return None
     if high > floor * (1 + sweep.tolerance) and not (sweep.whole and high - floor <= 1):
-        middle = _tried(sweep, math.sqrt(floor * high))
+        mean = math.sqrt(floor * high)
+        middle = round(mean) if sweep.whole else float("%.3g" % mean)
         if floor < middle < high:
             return middle
     return sweep.minimum if low is None and sweep.minimum not in points else None
 
 
-def bracket(sweep, points):
-    """``(highest value that met, lowest that failed)``; a value that met above a failed one does not count."""
-    failed = [value for value, met in points.items() if not met]
-    high = min(failed) if failed else None
-    met = [value for value, met in points.items() if met and (high is None or value < high)]
-    return (max(met) if met else None), high
+def bracket(points: Mapping[float, bool]) -> tuple[float | None, float | None]:
+    """Return ``(highest value that passes, lowest value that fails)``.
 
-
-def _tried(sweep, value):
-    return round(value) if sweep.whole else float("%.3g" % value)
+    A value that passes above one that fails does not count.
+    """
+    high = min((value for value, passes in points.items() if not passes), default=None)
+    low = max((value for value, passes in points.items() if passes and (high is None or value < high)), default=None)
+    return low, high

@@ -206,10 +206,10 @@ def _gib(size: float) -> str:
 def _docker_engine(checks: Checks, context: Context) -> None:
     engine = _observed(context)["docker_engine"]
     if "error" in engine:
-        checks.expect("docker_engine", False, "an answer of Docker", engine["error"], message=engine["error"])
+        checks.expect("docker_engine", False, "an answer from Docker", engine["error"], message=engine["error"])
         checks.not_run("docker_engine_version", "Docker does not answer")
         return
-    checks.expect("docker_engine", True, "an answer of Docker", "Docker %s" % engine["version"])
+    checks.expect("docker_engine", True, "an answer from Docker", "Docker %s" % engine["version"])
     _version_range(checks, "docker_engine_version", engine["version"], context.inputs,
                    "npu_driver_engine_minimum", "npu_driver_engine_maximum")
 
@@ -229,7 +229,7 @@ def _space(checks: Checks, context: Context) -> None:
               if disks[path]["free_bytes"] < need else None for path, need in needs.items()}
     if "error" in engine:
         checks.not_run("disk_space", "the data directory of Docker is unknown", subject="image")
-    _expect_none(checks, "disk_space", faults, "enough for a missing image and missing weights")
+    _expect_none(checks, "disk_space", faults, "enough for image and weights")
 
 
 def _clock(checks: Checks, context: Context) -> None:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is run against what, and what becomes of a run that goes wrong: with a node that is told how to answer."""
+"""The measured targets, and failures during a measurement, with a simulated node."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BALANCER = "http://10.0.0.9:8080"
 
 
 class Node:
-    """Answers like the modules do. ``limit_rps``: requests per second above which its latency objective is missed."""
+    """Returns what the modules return. ``limit_rps``: requests per second above which the latency is too high."""
 
     def __init__(self, plan, limit_rps=1e9):
         self.plan, self.limit_rps = plan, limit_rps
@@ -89,23 +89,22 @@ class Node:
 
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
-    """Returns a function (node, step, **variables) -> (what the action returned, what it filed)."""
+    """Return a function (node, step, **variables) that returns the result of the action and the recorded result."""
     monkeypatch.setattr(benchmark, "RESTORE_POLL_S", 0)
-    said = []
+    tasks = []
 
     def run(node, step="measure", host="node1", hosts=("node1",), **variables):
-        task = Mock(args={"plan": node.plan, "step": step}, async_val=0, check_mode=False, _uuid=f"{step} {len(said)}")
+        task = Mock(args={"plan": node.plan, "step": step}, async_val=0, check_mode=False, _uuid=f"{step} {len(tasks)}")
         loader = DataLoader()
         action = benchmark.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
         action._execute_module, action._display = node, Mock(verbosity=0)
         values = {"report_path": str(tmp_path / "results"), "benchmark_baseline_path": str(tmp_path / "baselines"),
                   "benchmark_num_prompts": 4, "plan_catalogue": [], **variables}
         outcome = action.run(task_vars={"inventory_hostname": host, "ansible_play_hosts": list(hosts), **values})
-        said.extend(call.args[0] for call in action._display.display.call_args_list)
+        tasks.append(action)
         path = tmp_path / "results" / host / "benchmark.json"
         return outcome, json.loads(path.read_text("utf-8")) if path.exists() else None
 
-    run.said = said
     return run
 
 
@@ -114,7 +113,7 @@ def statuses(result, name=None):
             if name is None or check["subject"] == name}
 
 
-def test_one_instance_is_measured_and_its_result_filed(stage, tmp_path):
+def test_one_instance_is_measured_and_recorded(stage, tmp_path):
     node = Node(valid())
     outcome, result = stage(node)
     assert (outcome["failed"], result["status"]) == (False, "passed")
@@ -125,29 +124,20 @@ def test_one_instance_is_measured_and_its_result_filed(stage, tmp_path):
     assert node.clients == {}
 
 
-def test_paths_of_the_node_are_resolved_on_the_node(stage):
-    node = Node(valid(plan_docker_socket="/run/other.sock", serving_driver_path="/opt/driver"))
-    stage(node)
-    asked = node.named("benchmark_info")[0]
-    assert (asked["model_path"], asked["driver_version_file"], asked["docker_socket"]) == (
-        node.plan["model"]["path"], "/opt/driver/version.info", "/run/other.sock")
-    assert {arguments["docker_host"] for arguments in node.named("docker_container")} == {"unix:///run/other.sock"}
-
-
-def test_without_a_manifest_it_is_not_proven_that_the_server_stayed_the_same(stage):
+def test_server_without_a_manifest_is_not_judged(stage):
     node = Node(valid())
     node.services[VLLM]["weights"] = None
     outcome, result = stage(node)
     assert (outcome["failed"], statuses(result)["same_server"], result["status"]) == (False, "not_run", "not_run")
 
 
-def test_a_text_of_the_command_line_is_a_number(stage):
+def test_inputs_from_the_command_line_are_converted(stage):
     node = Node(valid())
     stage(node, benchmark_repeats="3", benchmark_num_prompts="2")
     assert len(node.runs) == 3
 
 
-def test_bad_input_is_recorded_and_nothing_is_asked_of_the_node(stage):
+def test_bad_input_is_recorded_without_a_module_call(stage):
     node = Node(valid())
     outcome, result = stage(node, step="begin", benchmark_args={"no-such": 1})
     assert outcome["failed"]
@@ -156,7 +146,7 @@ def test_bad_input_is_recorded_and_nothing_is_asked_of_the_node(stage):
     assert node.calls == []
 
 
-def test_a_node_with_several_instances_is_measured_at_once_too(stage):
+def test_several_instances_are_also_measured_together(stage):
     node = Node(valid(serving_replicas=2))
     _outcome, result = stage(node)
     measured = {each["name"]: each for each in result["observed"]["measurements"]}
@@ -172,7 +162,7 @@ def test_a_node_with_several_instances_is_measured_at_once_too(stage):
     assert max(started) < min(watched)
 
 
-def test_an_instance_that_is_not_the_planned_one_is_not_measured(stage):
+def test_unplanned_instance_is_not_measured(stage):
     node = Node(valid())
     node.services[VLLM]["labels"] = {labels.INSTANCE: "another"}
     outcome, result = stage(node)
@@ -180,7 +170,7 @@ def test_an_instance_that_is_not_the_planned_one_is_not_measured(stage):
     assert (statuses(result), node.runs) == ({"service": "failed"}, [])
 
 
-def test_an_instance_without_an_api_of_its_own_is_looked_at_and_not_asked(stage):
+def test_instance_without_an_api_is_not_measured(stage):
     plan = valid(serving_replicas=2)
     plan["instances"][1]["serves"] = False
     node = Node(plan)
@@ -189,7 +179,7 @@ def test_an_instance_without_an_api_of_its_own_is_looked_at_and_not_asked(stage)
     assert statuses(result, VLLM + "-1") == {"service": "passed"}
 
 
-def test_a_group_is_measured_at_its_head_only(stage):
+def test_group_is_measured_at_its_head_only(stage):
     node = Node(valid_group("data_parallel")["node2"])
     _outcome, result = stage(node, host="node2")
     assert node.runs == []
@@ -200,7 +190,7 @@ def test_a_group_is_measured_at_its_head_only(stage):
 def through_the_balancer(stage, restarts=0):
     nodes = {"node1": Node(valid()), "node2": Node(valid(serving_replicas=2))}
     common = {"hosts": list(nodes), "benchmark_balancer_url": BALANCER, "benchmark_targets": ["balancer"]}
-    for step in ("begin", "balancer", "look"):
+    for step in ("begin", "balancer", "observe"):
         for host, node in nodes.items():
             stage(node, step=step, host=host, **common)
         if step == "balancer":
@@ -208,7 +198,7 @@ def through_the_balancer(stage, restarts=0):
     return nodes, {host: stage(node, host=host, **common)[1] for host, node in nodes.items()}
 
 
-def test_the_balancer_is_measured_once_with_the_load_of_all_instances(stage):
+def test_balancer_is_measured_once_with_the_load_of_all_instances(stage):
     nodes, results = through_the_balancer(stage)
     assert (nodes["node1"].runs, nodes["node2"].runs) == ([BALANCER], [])
     (measured,) = results["node1"]["observed"]["measurements"]
@@ -247,7 +237,7 @@ def test_url_of_the_balancer_is_that_of_its_host(stage):
     assert node.runs == [BALANCER]
 
 
-def test_a_server_of_another_node_that_changed_behind_the_balancer_is_seen(stage):
+def test_changed_server_on_another_node_is_reported(stage):
     _nodes, results = through_the_balancer(stage, restarts=1)
     (check,) = [check for check in results["node1"]["checks"] if check["id"] == "benchmark.same_server"]
     assert (check["status"], check["actual"]) == ("failed", f"node2 {VLLM}: restarts 0 → 1")
@@ -257,8 +247,8 @@ SWEEP = {"benchmark_sweep": "request_rate", "benchmark_slo": {"p99_ttft_ms": 100
          "benchmark_sweep_tolerance_percent": 10, "benchmark_request_rate": 1}
 
 
-def test_a_killed_sweep_goes_on_where_it_was(stage):
-    def dies(_name):
+def test_killed_sweep_continues(stage):
+    def kill(_name):
         if len(node.runs) == 4:
             raise KeyboardInterrupt
 
@@ -268,10 +258,10 @@ def test_a_killed_sweep_goes_on_where_it_was(stage):
     found = result["observed"]["measurements"][0]["sweep"]["best"]
     assert points[0] == 16
     assert 5 / 1.1 <= found <= 5
-    assert len(points) <= 8  # 0.25 to 16 within 10 %: log2(log(64) / log(1.1)) and the maximum
+    assert len(points) <= 8  # from 0.25 to 16 with 10 %: log2(log(64) / log(1.1)), and the maximum
 
     node = Node(valid(), limit_rps=5.0)
-    node.before_start = dies
+    node.before_start = kill
     with pytest.raises(KeyboardInterrupt):
         stage(node, benchmark_sweep_resume=False, **SWEEP)
     killed_after = len(node.runs) - 1
@@ -281,27 +271,27 @@ def test_a_killed_sweep_goes_on_where_it_was(stage):
     assert result["observed"]["measurements"][0]["sweep"]["best"] == found
 
 
-def test_points_of_another_server_are_not_taken_over(stage):
+def test_points_of_another_server_are_not_reused(stage):
     node = Node(valid(), limit_rps=5.0)
     stage(node, **SWEEP)
-    again = len(node.runs)
+    first = len(node.runs)
     node.runs = []
     stage(node, **SWEEP)
-    assert len(node.runs) == 1  # only the measurement itself
+    assert len(node.runs) == 1  # without the sweep
     node.services[VLLM]["started_at"], node.runs = "later", []
     stage(node, **SWEEP)
-    assert len(node.runs) == again
+    assert len(node.runs) == first
 
 
 OFFLINE = {"benchmark_offline": ["latency", "throughput"], "benchmark_offline_stop_service": True}
 
 
 def full_node():
-    """A node on which the plan leaves no NPU."""
+    """Return a node without a free NPU."""
     return Node(valid(serving_replicas=4))
 
 
-def test_a_service_in_the_way_is_stopped_and_started_again(stage):
+def test_service_is_stopped_for_an_offline_run_and_started_again(stage):
     node = full_node()
     _outcome, result = stage(node, benchmark_targets=["instance"], **OFFLINE)
     assert [arguments["state"] for arguments in node.named("benchmark_pause")] == ["paused", "resumed"]
@@ -309,7 +299,7 @@ def test_a_service_in_the_way_is_stopped_and_started_again(stage):
     assert node.services[VLLM]["running"]
 
 
-def test_a_service_is_started_again_when_a_run_fails_in_between(stage):
+def test_service_is_started_again_after_a_failed_run(stage):
     def fails(name):
         if name.endswith("-benchmark") and not node.services[VLLM]["running"]:
             raise benchmark.AnsibleActionFail("no space left on device")
@@ -321,10 +311,10 @@ def test_a_service_is_started_again_when_a_run_fails_in_between(stage):
     assert node.services[VLLM]["running"]
     assert statuses(result)["restored"] == "passed"
     assert [check["actual"] for check in result["checks"] if check["id"] == "benchmark.offline"] == [
-        "none, exit code None; its log ends: no space left on device"] * 2
+        "none, exit code None; end of the log: no space left on device"] * 2
 
 
-def test_a_service_is_started_again_when_somebody_interrupts(stage):
+def test_service_is_started_again_after_an_interrupt(stage):
     def interrupted(_name):
         if not node.services[VLLM]["running"]:
             raise KeyboardInterrupt
@@ -336,7 +326,7 @@ def test_a_service_is_started_again_when_somebody_interrupts(stage):
     assert node.services[VLLM]["running"]
 
 
-def test_without_leave_the_service_is_not_stopped(stage):
+def test_service_is_not_stopped_by_default(stage):
     node = full_node()
     outcome, result = stage(node, benchmark_offline=["latency"])
     assert outcome["failed"]
@@ -344,29 +334,29 @@ def test_without_leave_the_service_is_not_stopped(stage):
     assert (node.runs, node.named("benchmark_pause")) == ([], [])
 
 
-def test_only_good_numbers_become_a_baseline(stage, tmp_path):
+def test_only_valid_results_become_a_baseline(stage, tmp_path):
     node = Node(valid())
-    honest = node.docker_container
+    valid_results = node.docker_container
 
-    def lying(**arguments):
-        honest(**arguments)
+    def half_completed(**arguments):
+        valid_results(**arguments)
         for result in node.clients.values():
             result["completed"] /= 2
         return {}
 
-    node.docker_container = lying
+    node.docker_container = half_completed
     outcome, _result = stage(node, benchmark_baseline_save=True)
     assert outcome["failed"]
     assert not (tmp_path / "baselines").exists()
-    node.docker_container = honest
+    node.docker_container = valid_results
     stage(node, benchmark_baseline_save=True)
-    (kept,) = (tmp_path / "baselines").iterdir()
-    assert json.loads(kept.read_text())["key"]["target"] == "instance"
+    (baseline,) = (tmp_path / "baselines").iterdir()
+    assert json.loads(baseline.read_text())["key"]["target"] == "instance"
     _outcome, result = stage(node)
     assert statuses(result)["regression"] == "passed"
 
 
-def test_ais_bench_measures_with_the_same_names(stage):
+def test_ais_bench_has_the_same_metrics(stage):
     class WithAisBench(Node):
         def ais_bench(self, state, load=None, server=None, **_others):
             if state == "started":
@@ -393,13 +383,8 @@ def test_ais_bench_measures_with_the_same_names(stage):
     assert statuses(result, f"{VLLM}, AISBench")["same_server"] == "passed"
 
 
-def test_a_node_that_is_lost_is_named(stage):
+def test_unreachable_node(stage):
     node = Node(valid())
     node.lost = True
     outcome, result = stage(node)
     assert (outcome["reachable"], statuses(result)) == (False, {"node_reachable": "failed"})
-
-
-def test_progress_is_told(stage):
-    stage(Node(valid()))
-    assert any("4 requests at 1/s" in line for line in stage.said)

@@ -10,7 +10,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action import benchmark_compare
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics
 
 RAW = {"num_prompts": 2, "completed": 2, "output_throughput": 50.0, "p99_ttft_ms": 20.0}
 
@@ -27,7 +27,7 @@ def scores(**found):
         for name, score in found.items()]}}
 
 
-FORMS = {"raw": RAW, "baseline": {"schema": analysis.BASELINE_SCHEMA, "metrics": RAW}, "stage": stage(vllm=RAW)}
+FORMS = {"raw": RAW, "baseline": {"schema": statistics.BASELINE_SCHEMA, "metrics": RAW}, "stage": stage(vllm=RAW)}
 
 
 @pytest.fixture

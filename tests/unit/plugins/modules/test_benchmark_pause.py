@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stopped service comes back by itself when nobody brings it back: the guard is a process of its own."""
+"""A guard process restores a stopped service, independently of the controller."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ansible_collections.ascend.vllm.plugins.modules import benchmark_pause
 
 
 class Stop(Exception):
-    """What exit_json and fail_json end a module with."""
+    """Raised by exit_json and fail_json."""
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, docker):
-    """Returns a function (state, **options) -> what the module returned; `run.guard` is the folder of the guard."""
+    """Return a function (state, **options) that returns the result of the module; `run.guard` is the guard's folder."""
     docker.add("service")
     monkeypatch.setattr(benchmark_pause, "GUARDS", str(tmp_path / "guard-"))
 
@@ -60,7 +60,7 @@ def running(docker, name="service"):
     return docker.containers[name]["State"]["Running"]
 
 
-def test_a_service_is_stopped_and_started_again(run, docker):
+def test_service_is_stopped_and_started_again(run, docker):
     assert run("paused", grace=60) == {"changed": True, "running": False}
     assert ("POST", "/containers/service/stop?t=1") in docker.requests
     assert (run.guard / "on-duty").exists()
@@ -69,13 +69,13 @@ def test_a_service_is_stopped_and_started_again(run, docker):
     assert run("resumed") == {"changed": False, "running": True}
 
 
-def test_a_service_that_nobody_brings_back_comes_back(run, docker):
+def test_guard_starts_the_service(run, docker):
     run("paused")
     assert wait_for(lambda: running(docker))
     assert wait_for(lambda: not (run.guard / "on-duty").exists())
 
 
-def test_not_while_the_client_runs(run, docker):
+def test_guard_waits_for_the_client(run, docker):
     docker.add("client")
     run("paused")
     time.sleep(2.5)
@@ -84,7 +84,7 @@ def test_not_while_the_client_runs(run, docker):
     assert wait_for(lambda: running(docker))
 
 
-def test_the_guard_does_not_give_up(run, docker):
+def test_guard_retries(run, docker):
     docker.broken.add("service")
     run("paused")
     assert wait_for(lambda: docker.requests.count(("POST", "/containers/service/start")) > 1)
@@ -93,7 +93,7 @@ def test_the_guard_does_not_give_up(run, docker):
     assert wait_for(lambda: running(docker))
 
 
-def test_a_resumed_service_has_no_guard(run, docker):
+def test_resumed_service_has_no_guard(run, docker):
     run("paused", grace=1)
     run("resumed")
     docker.containers["service"]["State"].update(Running=False, Status="exited")
@@ -101,11 +101,11 @@ def test_a_resumed_service_has_no_guard(run, docker):
     assert not running(docker)
 
 
-def test_check_mode_stops_nothing(run):
+def test_check_mode_changes_nothing(run):
     assert run("paused", check_mode=True) == {"changed": True, "running": True}
     assert not run.guard.exists()
 
 
-def test_a_service_that_is_not_there_is_an_error(run, docker):
+def test_missing_service_is_an_error(run, docker):
     del docker.containers["service"]
     assert run("paused") == {"msg": "there is no container service"}

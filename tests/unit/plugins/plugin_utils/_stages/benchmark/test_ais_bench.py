@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""AISBench's performance tables (3.1, as it wrote them) under the names of vllm bench serve."""
+"""Performance tables of AISBench 3.1 under the names of vllm bench serve."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ OutputTokenThroughput,total,74.0 token/s,62.1 token/s,89.1 token/s,69.2 token/s,
 """
 INPUTS = {"benchmark_dataset": "random", "benchmark_dataset_path": "", "benchmark_percentiles": [50.0, 99.0],
           "benchmark_num_prompts": 6, "benchmark_request_rate": 2,
-            "benchmark_max_concurrency": 0, "benchmark_random_input_len_tokens": 8,
-            "benchmark_random_output_len_tokens": 3, "benchmark_warmup_prompts": 2,
-            "benchmark_ais_bench_tokenizer": ""}
+          "benchmark_max_concurrency": 0, "benchmark_random_input_len_tokens": 8,
+          "benchmark_random_output_len_tokens": 3, "benchmark_warmup_prompts": 2,
+          "benchmark_ais_bench_tokenizer": ""}
 PLAN = {"model": {"path": "/data/model", "served_name": "m"}}
 
 
-def test_the_names_of_vllm_bench():
+def test_metrics_have_the_names_of_vllm_bench():
     found = ais_bench.metrics(json.dumps(TOTALS), LATENCIES)
     assert {name: found[name] for name in ("num_prompts", "completed", "failed", "total_output_tokens",
                                            "total_input_tokens", "request_throughput", "output_throughput",
@@ -52,7 +52,7 @@ def test_the_names_of_vllm_bench():
 @pytest.mark.parametrize(("label", "cell"), [
     ("Output Token Throughput", "-"), ("Output Token Throughput", "133.3"), ("Output Token Throughput", "133.3 req/s"),
     ("Benchmark Duration", "2.0 s"), ("Success Requests", "")])
-def test_what_is_no_number_in_its_unit_is_no_metric(label, cell):
+def test_cell_without_a_number_in_the_required_unit_is_ignored(label, cell):
     whole = ais_bench.metrics(json.dumps(TOTALS), LATENCIES)
     found = ais_bench.metrics(json.dumps(dict(TOTALS, **{label: {"total": cell}})), LATENCIES)
     assert len(found) == len(whole) - 1
@@ -63,7 +63,7 @@ def test_no_tables_no_metrics(totals, latencies):
     assert ais_bench.metrics(totals, latencies) == {}
 
 
-def test_another_stage_is_not_the_whole():
+def test_only_the_stage_total_counts():
     totals = {"Total Requests": {"stable": 6}, "Benchmark Duration": {}}
     assert ais_bench.metrics(json.dumps(totals), "") == {}
 
@@ -79,6 +79,6 @@ def test_load_and_server():
 
 @pytest.mark.parametrize(("name", "value"), [
     ("dataset", "random-mm"), ("percentiles", [99.9]), ("percentiles", [0]), ("percentiles", [10, 50, 75, 90, 99])])
-def test_what_ais_bench_has_not_is_refused(name, value):
+def test_unsupported_inputs_are_refused(name, value):
     with pytest.raises(BadInput, match="benchmark_" + name):
         ais_bench.check_inputs(dict(INPUTS, **{"benchmark_" + name: value}))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every lie that a benchmark can tell, and that it is caught."""
+"""Invalid results are detected, each by its check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import judge as benchmark
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.targets import serves
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
@@ -31,16 +31,21 @@ MEASURED = {"name": "vllm", "target": "instance", "tool": "vllm", "hosts": ["nod
             "warm_up": None, "runs": [RUN], "baseline": None, "sweep": None}
 
 
-def checks_of(change=lambda measured: None, instance=None, peers=None, looks=2, **inputs):
+def checks_of(change=lambda measured: None, instance=None, peers=None, snapshots=2, **inputs):
+    """Return the outcomes of a valid measurement with changes.
+
+    :param change: changes the measurement. :param instance: changes of the observed instance.
+    :param peers: snapshots of the other hosts. :param snapshots: those of this host, or how many equal ones.
+    """
     measured = copy.deepcopy(MEASURED)
     change(measured)
-    measured["summary"] = analysis.summarise(measured["runs"])
-    seen = dict(INSTANCE, **(instance or {}))
-    good = serves(seen) and seen["warm_up"]["good"]
+    measured["summary"] = statistics.summarize(measured["runs"])
+    observed = dict(INSTANCE, **(instance or {}))
+    good = serves(observed) and observed["warm_up"]["good"]
     return benchmark.judge(context(
         {"model": {"served_name": "qwen25_vl"}}, {
-            "instances": [seen], "measurements": [measured] if good else [],
-            "looks": looks if isinstance(looks, list) else [{"vllm": identity(SERVICE)}] * looks},
+            "instances": [observed], "measurements": [measured] if good else [],
+            "snapshots": snapshots if isinstance(snapshots, list) else [{"vllm": identity(SERVICE)}] * snapshots},
         dict(INPUTS, **inputs), survey=peers))
 
 
@@ -52,13 +57,13 @@ def failed(change):
     return [name for name, (status, _actual) in judge(change).items() if status == "failed"]
 
 
-def test_an_honest_run_passes():
+def test_valid_run_passes():
     found = {name: status for name, (status, _actual) in judge().items()}
     assert found.pop("baseline") == "not_run"
     assert found == dict.fromkeys(("service", "warm_up", "client", "completed", "tokens", "same_server"), "passed")
 
 
-def test_a_result_without_a_count_of_failures_as_of_0_11():
+def test_result_of_0_11_has_no_failed_count():
     assert failed(lambda measured: measured["runs"][0]["metrics"].pop("failed")) == []
 
 
@@ -72,24 +77,24 @@ def test_wrong_counts(check, change):
     assert failed(lambda measured: measured["runs"][0]["metrics"].update(change)) == [check]
 
 
-def test_a_result_without_a_throughput_is_not_judged_further():
+def test_result_without_a_throughput_is_not_judged_further():
     found = judge(lambda measured: measured["runs"][0]["metrics"].pop("output_throughput"),
                   benchmark_slo={"p99_ttft_ms": 60})
     assert not {"objective", "baseline"} & set(found)
 
 
-def test_exit_code_0_with_nothing_answered():
-    lie = {"completed": 0.0, "failed": 0.0, "total_output_tokens": 0.0}
-    assert failed(lambda measured: measured["runs"][0]["metrics"].update(lie)) == ["completed", "tokens"]
+def test_exit_code_0_without_an_answered_request():
+    counts = {"completed": 0.0, "failed": 0.0, "total_output_tokens": 0.0}
+    assert failed(lambda measured: measured["runs"][0]["metrics"].update(counts)) == ["completed", "tokens"]
 
 
 @pytest.mark.parametrize(("change", "actual"), [
-    ({"kind": None, "metrics": {}, "exit_code": 1, "log": ["a", "Error: b"]}, "1; its log ends: a / Error: b"),
+    ({"kind": None, "metrics": {}, "exit_code": 1, "log": ["a", "Error: b"]}, "1; end of the log: a / Error: b"),
     ({"kind": None, "metrics": {}, "exit_code": 0, "log": []}, "exit code 0"),
     ({"kind": None, "metrics": {}, "exit_code": None, "timed_out": True}, "none after 3.0 s"),
     ({"kind": "unknown", "metrics": {}}, "none, exit code 0"),
 ])
-def test_a_client_without_a_result(change, actual):
+def test_client_without_a_result(change, actual):
     found = judge(lambda measured: measured["runs"][0].update(change))
     assert found["client"][0] == "failed"
     assert actual in found["client"][1]
@@ -98,34 +103,34 @@ def test_a_client_without_a_result(change, actual):
 
 @pytest.mark.parametrize("change", [{"container": "other"}, {"restarts": 1}, {"started_at": "later"},
                                     {"image": "sha256:2"}, {"weights": "v"}, {"driver": "e"}])
-def test_another_server_afterwards(change):
+def test_changed_server(change):
     assert failed(lambda measured: measured["runs"][0]["services"]["vllm"].update(change)) == ["same_server"]
 
 
 @pytest.mark.parametrize(("before", "after", "verdict"), [
-    ({"weights": None}, {"weights": None}, "not_run"),  # None equals None, and proves nothing
-    ({"weights": None}, {}, "failed"),                  # appeared in between
+    ({"weights": None}, {"weights": None}, "not_run"),  # unknown digests cannot be compared
+    ({"weights": None}, {}, "failed"),                  # the digest appeared during the run
     ({"driver": None}, {"driver": None}, "not_run"),
     ({"driver": None}, {"driver": None, "restarts": 1}, "failed"),
 ])
-def test_a_server_whose_files_have_no_digest_is_not_proven_the_same(before, after, verdict):
+def test_server_without_digests_is_not_judged(before, after, verdict):
     first, last = dict(identity(SERVICE), **before), dict(identity(SERVICE), **after)
 
     def change(measured):
         second = dict(RUN, id="vllm-serve-2", services={"vllm": last})
         measured["runs"] = [dict(RUN, services={"vllm": first}), second]
 
-    found = [check for check in checks_of(change, looks=[{"vllm": first}] * 2) if check["id"] == "same_server"]
+    found = [check for check in checks_of(change, snapshots=[{"vllm": first}] * 2) if check["id"] == "same_server"]
     assert [check["status"] for check in found] == ["not_run", verdict]
     assert f"vllm: {next(iter(before))}" in found[0]["message"]
 
 
-def test_a_server_behind_a_balancer_whose_files_have_no_digest_is_not_proven_the_same():
+def test_server_behind_a_balancer_without_digests_is_not_judged():
     unknown = {"v": identity(dict(SERVICE, weights=None))}
     assert judge(behind_a_balancer, peers={"node2": [unknown, unknown]})["same_server"][0] == "not_run"
 
 
-def test_a_server_that_is_gone_afterwards():
+def test_removed_server():
     assert failed(lambda measured: measured["runs"][0].update(services={"vllm": identity(None)})) == ["same_server"]
 
 
@@ -134,7 +139,7 @@ def test_a_server_that_is_gone_afterwards():
     ({"models": None, "answered": 0, "errors": ["refused"]}, "refused"),
     ({"answered": 1, "errors": ["boom"]}, "1 of 2 answered, boom"),
 ])
-def test_a_warm_up_that_fails_ends_the_measurement(change, actual):
+def test_failed_warm_up_prevents_the_measurement(change, actual):
     found = judge(instance={"warm_up": dict(WARM_UP, good=False, **change)})
     assert set(found) == {"service", "warm_up"}
     assert found["warm_up"][0] == "failed"
@@ -152,43 +157,43 @@ def behind_a_balancer(measured):
     measured.update(name="balancer", target="balancer", hosts=["node1", "node2"], warm_up=WARM_UP)
 
 
-HERE, GONE = {"v": identity(SERVICE)}, {"v": identity(dict(SERVICE, restarts=1))}
+SAME, RESTARTED = {"v": identity(SERVICE)}, {"v": identity(dict(SERVICE, restarts=1))}
 
 
 @pytest.mark.parametrize(("peers", "verdict", "actual"), [
-    ({"node2": [HERE, HERE]}, "passed", "nothing changed"),
-    ({"node2": [HERE, GONE]}, "failed", "node2 v: restarts 0 → 1"),
-    ({"node2": [HERE, {}]}, "failed", "node2 v: container c0ffee → None"),
-    ({"node2": [HERE]}, "failed", "node2 left in the meantime"),
-    ({}, "failed", "node2 left in the meantime"),
+    ({"node2": [SAME, SAME]}, "passed", "nothing changed"),
+    ({"node2": [SAME, RESTARTED]}, "failed", "node2 v: restarts 0 → 1"),
+    ({"node2": [SAME, {}]}, "failed", "node2 v: container c0ffee → None"),
+    ({"node2": [SAME]}, "failed", "node2 failed during the measurement"),
+    ({}, "failed", "node2 failed during the measurement"),
 ])
-def test_servers_behind_a_balancer_are_the_same_on_every_node(peers, verdict, actual):
+def test_servers_behind_a_balancer_must_not_change_on_any_node(peers, verdict, actual):
     found = judge(behind_a_balancer, peers=peers)
     assert (found["same_server"][0], found["completed"][0]) == (verdict, "passed")
     assert actual in found["same_server"][1]
 
 
-def test_a_balancer_that_does_not_pass_the_warm_up_on():
+def test_balancer_fails_the_warm_up():
     def change(measured):
         behind_a_balancer(measured)
         measured.update(warm_up=dict(WARM_UP, good=False, answered=0, models=["other"]), runs=[])
 
-    assert judge(change, peers={"node2": [HERE, HERE]})["warm_up"] == (
+    assert judge(change, peers={"node2": [SAME, SAME]})["warm_up"] == (
         "failed", "0 of 2 answered, served names: ['other']")
 
 
-def test_what_another_host_measured_is_of_the_same_server():
+def test_server_that_another_host_measured():
     def by_ais_bench(measured):
         measured.update(tool="ais_bench")
         measured["runs"][0]["services"] = {}
 
     assert judge(by_ais_bench)["same_server"][0] == "passed"
-    assert judge(by_ais_bench, looks=1)["same_server"][0] == "failed"
+    assert judge(by_ais_bench, snapshots=1)["same_server"][0] == "failed"
 
 
 @pytest.mark.parametrize(("overlap", "verdict", "objective"), [
     (95.0, "passed", "passed"), (40.0, "not_run", "not_run")])
-def test_clients_of_a_node_that_did_not_run_side_by_side(overlap, verdict, objective):
+def test_overlap_of_the_clients_of_a_node(overlap, verdict, objective):
     found = judge(lambda measured: measured["runs"][0].update(overlap_percent=overlap),
                   benchmark_slo={"p99_ttft_ms": 60})
     assert (status(found, "clients_overlap"), status(found, "objective")) == (verdict, objective)
@@ -197,7 +202,7 @@ def test_clients_of_a_node_that_did_not_run_side_by_side(overlap, verdict, objec
 def test_one_of_several_clients_without_a_result():
     clients = [dict(RUN), dict(RUN, kind=None, metrics={}, exit_code=1, log=["Error: b"])]
     found = judge(lambda measured: measured["runs"][0].update(clients=clients, kind=None, metrics={}))
-    assert found["client"] == ("failed", "none, exit code 1; its log ends: Error: b")
+    assert found["client"] == ("failed", "none, exit code 1; end of the log: Error: b")
 
 
 def repeated(*throughputs):
@@ -211,7 +216,7 @@ def status(found, name):
     return found.get(name, (None,))[0]
 
 
-def test_repeats_that_agree_pass_and_noise_is_inconclusive():
+def test_noise_is_inconclusive():
     assert status(judge(repeated(100.0, 101.0, 99.0)), "noise") == "passed"
     assert status(judge(repeated(100.0, 150.0, 60.0)), "noise") == "not_run"
 
@@ -219,24 +224,25 @@ def test_repeats_that_agree_pass_and_noise_is_inconclusive():
 @pytest.mark.parametrize(("limit", "throughputs", "verdict"), [
     (60, (100.0,), "passed"), (40, (100.0,), "failed"), (60, (100.0, 200.0), "not_run"),
     (40, (100.0, 200.0), "not_run")])
-def test_the_objective(limit, throughputs, verdict):
+def test_objective(limit, throughputs, verdict):
     assert status(judge(repeated(*throughputs), benchmark_slo={"p99_ttft_ms": limit}), "objective") == verdict
 
 
 @pytest.mark.parametrize(("before", "throughputs", "verdict"), [
-    (100.0, (97.0,), "passed"), (100.0, (96.9,), "failed"), (100.0, (50.0, 150.0), "not_run")])
-def test_the_baseline(before, throughputs, verdict):
+    (100.0, (97.0,), "passed"), (100.0, (96.9,), "failed"), (100.0, (50.0, 150.0), "not_run"),
+    (0.0, (97.0,), "not_run")])
+def test_baseline(before, throughputs, verdict):
     def change(measured):
         repeated(*throughputs)(measured)
         medians = {"output_throughput": sorted(throughputs)[0]}
-        measured["baseline"] = {"file": "b.json", "recorded_at": "then", "rows": analysis.compare(
+        measured["baseline"] = {"file": "b.json", "recorded_at": "then", "rows": statistics.compare(
             {"output_throughput": before}, medians)}
 
     found = judge(change)
     assert (status(found, "baseline"), status(found, "regression")) == ("passed", verdict)
 
 
-def test_numbers_of_a_broken_run_are_not_judged():
+def test_metrics_of_a_failed_run_are_not_judged():
     broken = {"completed": 9.0, "failed": 1.0}
     found = judge(lambda measured: measured["runs"][0]["metrics"].update(broken), benchmark_slo={"p99_ttft_ms": 60})
     assert not {"objective", "baseline", "regression"} & set(found)
@@ -244,7 +250,7 @@ def test_numbers_of_a_broken_run_are_not_judged():
 
 @pytest.mark.parametrize(("best", "kind", "verdict"), [(4, "serve", "passed"), (None, "serve", "failed"),
                                                        (4, None, "not_run")])
-def test_the_sweep(best, kind, verdict):
+def test_sweep(best, kind, verdict):
     point = {"value": 4, "missed": {} if best else {"p99_ttft_ms": 90.0}, "run": dict(RUN, kind=kind)}
     sweep = {"variable": "request_rate", "objective": {"p99_ttft_ms": 60}, "points": [point], "best": best}
     assert status(judge(lambda measured: measured.update(sweep=sweep)), "sweep") == verdict
@@ -264,7 +270,7 @@ def throughput(requests, tokens):
     (dict(OFFLINE, timed_out=True, kind=None), "failed"),
     (throughput(10, 10 * (32 + 8)), "passed"), (throughput(10, 10 * (31 + 8)), "passed"),
     (throughput(9, 10 * (32 + 8)), "failed"),
-    (throughput(10, 10 * (1024 + 128)), "failed"),  # defaults of vllm bench throughput from 0.14 on
+    (throughput(10, 10 * (1024 + 128)), "failed"),  # defaults of vllm bench throughput since 0.14
 ])
 def test_offline_runs(run, verdict):
     found = benchmark.judge(context({}, {"offline": [run]}, dict(INPUTS, benchmark_random_input_len_tokens=32)))
@@ -272,12 +278,12 @@ def test_offline_runs(run, verdict):
 
 
 @pytest.mark.parametrize(("restored", "verdict"), [(True, "passed"), (False, "failed")])
-def test_a_service_that_was_stopped_has_to_be_back(restored, verdict):
+def test_stopped_service_must_be_restored(restored, verdict):
     found = benchmark.judge(context(
         {}, {"offline": [], "restored": restored}, dict(INPUTS, benchmark_restore_timeout_s=5)))
     assert [(check["id"], check["status"]) for check in found] == [("restored", verdict)]
 
 
-def test_check_mode_passes_nothing():
+def test_nothing_is_judged_in_check_mode():
     found = benchmark.judge(context({}, {"not_run": "check mode"}, INPUTS))
     assert [(check["id"], check["status"]) for check in found] == [("completed", "not_run")]

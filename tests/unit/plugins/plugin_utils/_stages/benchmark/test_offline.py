@@ -11,11 +11,10 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 
 SHARED = ["/dev/davinci_manager"]
 INPUTS = {"benchmark_offline": ["latency"], "benchmark_offline_stop_service": False, "benchmark_seed": 3,
-          "benchmark_random_input_len_tokens": 32,
-            "benchmark_random_output_len_tokens": 16, "benchmark_offline_batch_size": 4,
-            "benchmark_offline_warmup_iterations": 1,
-            "benchmark_offline_iterations": 2, "benchmark_offline_guard_s": 120, "benchmark_num_prompts": 7,
-            "benchmark_client_image": "", "benchmark_dataset_path": ""}
+          "benchmark_random_input_len_tokens": 32, "benchmark_random_output_len_tokens": 16,
+          "benchmark_offline_batch_size": 4, "benchmark_offline_warmup_iterations": 1,
+          "benchmark_offline_iterations": 2, "benchmark_offline_guard_s": 120, "benchmark_num_prompts": 7,
+          "benchmark_client_image": "", "benchmark_dataset_path": ""}
 INSTANCE = {
     "name": "vllm", "url": "http://10.0.0.1:8888", "npus": [0, 1], "cap_drop": [], "secrets_path": "/s.env",
     "devices": ["/dev/davinci0", "/dev/davinci1", *SHARED], "shm_size": "1g", "environment": {"HCCL_X": "1"},
@@ -34,24 +33,24 @@ def plan(npus=range(8)):
             "image": {"reference": "image"}}
 
 
-def test_free_npus_are_taken_and_the_service_goes_on():
+def test_free_npus_are_used_without_stopping_the_service():
     assert offline.devices(plan(), INSTANCE, INPUTS) == (
         ["/dev/davinci2", "/dev/davinci3", *SHARED], False)
 
 
-def test_npus_that_the_site_keeps_for_others_are_not_taken():
+def test_npus_outside_serving_npus_are_not_used():
     paths, _stopped = offline.devices(plan([0, 1, 5, 6]), INSTANCE, INPUTS)
     assert paths == ["/dev/davinci5", "/dev/davinci6", *SHARED]
 
 
-def test_without_free_npus_the_service_is_stopped_only_when_that_is_asked_for():
+def test_service_is_only_stopped_if_that_is_allowed():
     with pytest.raises(BadInput, match="benchmark_offline_stop_service"):
         offline.devices(plan([0, 1, 5]), INSTANCE, INPUTS)
     assert offline.devices(plan([0, 1, 5]), INSTANCE, dict(INPUTS, benchmark_offline_stop_service=True)) == (
         INSTANCE["devices"], True)
 
 
-def test_the_engine_is_the_one_that_serves():
+def test_engine_options_are_those_of_the_service():
     argv = offline.command(CATALOGUE, plan(), INSTANCE, INPUTS, "latency")
     assert argv[:5] == ["vllm", "bench", "latency", "--model", "/data/model"]
     engine = "--tensor-parallel-size 2 --quantization ascend --async-scheduling --max-num-seqs 30"
@@ -60,8 +59,8 @@ def test_the_engine_is_the_one_that_serves():
     assert argv[argv.index("--batch-size") + 1] == "4"
 
 
-def test_newer_releases_are_told_the_lengths_under_both_names():
-    """From 0.14 on the default of --random-input-len wins over --input-len."""
+def test_newer_releases_get_the_lengths_by_both_names():
+    """Since 0.14, the default of --random-input-len overrides --input-len."""
     newer = dict(plan(), release={"id": "v0.18.0", "vllm": "0.18.0"})
     argv = offline.command(CATALOGUE, newer, INSTANCE, INPUTS, "throughput")
     assert [argv[argv.index(name) + 1] for name in (
@@ -70,20 +69,20 @@ def test_newer_releases_are_told_the_lengths_under_both_names():
     assert "--random-input-len" not in offline.command(CATALOGUE, newer, INSTANCE, INPUTS, "latency")
 
 
-def test_throughput_takes_the_load_of_the_benchmark():
+def test_throughput_has_the_load_of_the_benchmark():
     argv = offline.command(CATALOGUE, plan(), INSTANCE, INPUTS, "throughput")
     assert " ".join(argv).endswith("--dataset-name random --num-prompts 7 --random-range-ratio 0 --prefix-len 0")
     assert argv[argv.index("--input-len") + 1] == "32"
     assert "--num-iters" not in argv
 
 
-def test_a_release_without_the_measurement_is_refused():
+def test_release_without_the_measurement_is_refused():
     catalogue = dict(CATALOGUE, bench_options=dict(CATALOGUE["bench_options"], latency={"input-len": {}}))
     with pytest.raises(BadInput, match=r"bench latency of release v0\.11\.0rc1 has no option batch-size"):
         offline.command(catalogue, plan(), INSTANCE, INPUTS, "latency")
 
 
-def test_the_container_is_that_of_the_service_without_its_key():
+def test_container_is_like_that_of_the_service_without_the_key():
     found = offline.client(plan(), INSTANCE, ["/dev/davinci2"], ["vllm"], INPUTS)
     assert found["devices"] == ["/dev/davinci2:/dev/davinci2:rwm"]
     assert [mount["source"] for mount in found["mounts"]] == ["host", "weights", "patch"]
@@ -93,7 +92,7 @@ def test_the_container_is_that_of_the_service_without_its_key():
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(BadInput, match="benchmark_offline has to hold latency and throughput"):
+    with pytest.raises(BadInput, match="benchmark_offline may only contain latency and throughput"):
         offline.check_inputs(dict(INPUTS, benchmark_offline=["startup"]))
 
 

@@ -26,12 +26,12 @@ P99 TTFT (ms):                           12.75
 Trailing note:                           7
 """
 
-def test_of_appended_results_the_last_counts():
+def test_last_of_several_appended_results_counts():
     lines = "".join(json.dumps({"completed": count, "num_prompts": 4}) + "\n" for count in (1, 3))
     assert parse(lines) == {"kind": "serve", "metrics": {"completed": 3.0, "num_prompts": 4.0}}
 
 
-# What newer versions add beside the keys of 0.11.0 (0.23.0: failed, rtfx; 0.33.0: latencies, probes, null where off).
+# Keys that versions after 0.11.0 add (0.23.0: failed, rtfx; 0.33.0: latencies, probes, null where off).
 NEWER = {
     "completed": 4, "num_prompts": 4, "failed": 0, "request_rate": "inf", "request_goodput": None, "rtfx": 0.0,
     "latencies": [0.1], "queue_times": None, "server_ttfts": [0.1], "probe_p99_ttft_ms": 5.5, "probe_enabled": False,
@@ -40,20 +40,20 @@ NEWER = {
 }
 
 
-def test_what_newer_versions_add():
+def test_keys_of_newer_versions():
     assert parse(json.dumps(NEWER)) == {"kind": "serve", "metrics": {
         "completed": 4.0, "num_prompts": 4.0, "failed": 0.0, "rtfx": 0.0, "probe_p99_ttft_ms": 5.5,
         "diffusion_stats.committed_throughput": 2.5, "p99_client_queue_time_ms": 0.25,
         "p99.9_e2el_including_client_queue_ms": 9.0}}
 
 
-def test_serve_text_counts_only_the_block():
+def test_only_the_result_block_is_read():
     assert parse(SERVE) == {"kind": "serve", "metrics": {
         "Successful requests": 3.0, "Failed requests": 1.0, "Benchmark duration (s)": 2.5,
         "Output token throughput (tok/s)": 48.0, "P99 TTFT (ms)": 12.75}}
 
 
-def test_of_two_runs_the_last_counts():
+def test_last_of_two_printed_results_counts():
     assert parse(SERVE + SERVE.replace("48.00", "50.00"))["metrics"]["Output token throughput (tok/s)"] == 50.0
 
 
@@ -87,7 +87,7 @@ FRAGMENTS = (
 
 
 @given(st.text() | st.lists(st.sampled_from(FRAGMENTS)).map("\n".join))
-def test_any_text_is_read(text):
+def test_any_text_is_accepted(text):
     result = parse(text)
     assert all(isinstance(value, float) for value in result["metrics"].values())
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import Sweep, bracket, next_point
 
 
@@ -18,36 +18,36 @@ def run(**metrics):
 
 
 def test_spread_over_repeats():
-    assert analysis.summarise([run(output_throughput=90.0), run(output_throughput=100.0), run(output_throughput=110.0),
-                               run()]) == {
+    runs = [*(run(output_throughput=value) for value in (90.0, 100.0, 110.0)), run()]
+    assert statistics.summarize(runs) == {
         "output_throughput": {"median": 100.0, "minimum": 90.0, "maximum": 110.0, "cv_percent": 10.0}}
 
 
 def test_one_run_has_no_spread():
-    assert analysis.summarise([run(p99_ttft_ms=5.0)])["p99_ttft_ms"]["cv_percent"] is None
+    assert statistics.summarize([run(p99_ttft_ms=5.0)])["p99_ttft_ms"]["cv_percent"] is None
 
 
-@pytest.mark.parametrize(("slo", "sentence"), [
+@pytest.mark.parametrize(("slo", "mistake"), [
     ({"p99_ttft_ms": 100, "mean_tpot_ms": 5.5, "p99.9_e2el_ms": 1}, None),
-    ({"ttft": 100}, "names 'ttft'"),
-    ({"p95_ttft_ms": 100}, "lacks 95"),
+    ({"ttft": 100}, "unknown metric 'ttft'"),
+    ({"p95_ttft_ms": 100}, "does not contain 95"),
     ({"p99_ttft_ms": 0}, "above 0"),
     ({"p99_ttft_ms": "fast"}, "above 0"),
     ({"p99_ttft_ms": True}, "above 0"),
 ])
-def test_objectives(slo, sentence):
-    found = analysis.bad_slo(slo, [50, 99, 99.9])
-    assert found is None if sentence is None else sentence in found
+def test_mistakes_in_an_objective(slo, mistake):
+    found = statistics.bad_slo(slo, [50, 99, 99.9])
+    assert found is None if mistake is None else mistake in found
 
 
-def test_what_is_not_measured_is_missed():
-    assert analysis.missed({"p99_ttft_ms": 10, "p99_tpot_ms": 10, "p99_e2el_ms": 10},
+def test_metric_without_a_value_is_missed():
+    assert statistics.missed({"p99_ttft_ms": 10, "p99_tpot_ms": 10, "p99_e2el_ms": 10},
                            {"p99_ttft_ms": 10.0, "p99_tpot_ms": 10.1}) == {"p99_tpot_ms": 10.1, "p99_e2el_ms": None}
 
 
 PLAN = {"model": {"id": "m"}, "release": {"id": "v1"}, "hardware": {"id": "a2"}, "instances": [{"npus": [0, 1]}]}
 MEASURED = {"target": "instance", "tool": "vllm", "instances": 1}
-INPUTS = dict.fromkeys(analysis.WORKLOAD, 1)
+INPUTS = dict.fromkeys(statistics.WORKLOAD, 1)
 
 
 @pytest.mark.parametrize("change", [
@@ -55,16 +55,16 @@ INPUTS = dict.fromkeys(analysis.WORKLOAD, 1)
     {"measured": dict(MEASURED, target="node")}, {"measured": dict(MEASURED, instances=2)},
     {"measured": dict(MEASURED, tool="ais_bench")}, {"service": {"image": "i", "driver": "e"}},
     {"service": {"image": "j", "driver": "d"}}, {"inputs": dict(INPUTS, benchmark_num_prompts=2)}])
-def test_a_baseline_holds_for_one_deployment_and_workload(change):
-    same = {"plan": PLAN, "measured": MEASURED, "service": {"image": "i", "driver": "d"},
-            "inputs": INPUTS}
-    names = {analysis.baseline_name(analysis.baseline_key(**arguments)) for arguments in (same, dict(same, **change))}
+def test_baseline_belongs_to_one_deployment_and_workload(change):
+    same = {"plan": PLAN, "measured": MEASURED, "service": {"image": "i", "driver": "d"}, "inputs": INPUTS}
+    names = {statistics.baseline_name(statistics.baseline_key(**arguments))
+             for arguments in (same, dict(same, **change))}
     assert len(names) == 2
     assert all(name.startswith("m-v") and name.endswith(".json") for name in names)
 
 
-def test_comparison_knows_which_way_is_better():
-    rows = analysis.compare({"output_throughput": 100., "p99_ttft_ms": 10., "median_tpot_ms": 1., "p99_tpot_ms": 0.},
+def test_comparison_shows_which_value_is_better():
+    rows = statistics.compare({"output_throughput": 100., "p99_ttft_ms": 10., "median_tpot_ms": 1., "p99_tpot_ms": 0.},
                             {"output_throughput": 97., "p99_ttft_ms": 9., "median_tpot_ms": 1., "p99_tpot_ms": 1.})
     assert [(row["metric"], row["ratio"], row["better"]) for row in rows] == [
         ("output_throughput", 0.97, False), ("p99_ttft_ms", 0.9, True), ("median_tpot_ms", 1.0, None),
@@ -72,7 +72,7 @@ def test_comparison_knows_which_way_is_better():
 
 
 def search(sweep, limit, points=None):
-    """Drive a search against a server that meets up to ``limit``."""
+    """Search with a server that passes up to ``limit``, and return the measured points."""
     points = dict(points or {})
     while True:
         value = next_point(sweep, points)
@@ -86,43 +86,43 @@ def search(sweep, limit, points=None):
 RATES = Sweep(0.5, 32, 0.1, False)
 
 
-def test_one_run_when_the_maximum_meets():
+def test_one_run_if_the_maximum_passes():
     assert search(RATES, 100) == {32: True}
 
 
-def test_nothing_meets():
-    assert bracket(RATES, search(RATES, 0.1)) == (None, 0.5)
+def test_no_value_passes():
+    assert bracket(search(RATES, 0.1)) == (None, 0.5)
 
 
-def test_the_highest_rate_within_the_tolerance_in_few_runs():
+def test_few_runs_find_the_highest_rate():
     points = search(RATES, 7.3)
-    low, high = bracket(RATES, points)
+    low, high = bracket(points)
     assert low <= 7.3 < high
     assert high <= low * 1.1 * 1.01
     assert len(points) <= 1 + math.ceil(math.log2(math.log(64) / math.log(1.1)))
 
 
-def test_concurrency_is_whole_and_exact_where_the_tolerance_allows_no_less():
-    assert bracket(None, search(Sweep(1, 256, 0.0, True), 37)) == (37, 38)
+def test_concurrency_without_tolerance_is_exact():
+    assert bracket(search(Sweep(1, 256, 0.0, True), 37)) == (37, 38)
 
 
-def test_a_search_goes_on_where_it_was_interrupted():
+def test_interrupted_search_continues():
     whole = search(RATES, 7.3)
     part = dict(list(whole.items())[:3])
     assert search(RATES, 7.3, part) == whole
 
 
-def test_a_lucky_run_above_a_failed_one_does_not_count():
-    assert bracket(RATES, {4: True, 8: False, 16: True, 32: False}) == (4, 8)
+def test_value_that_passes_above_one_that_fails_does_not_count():
+    assert bracket({4: True, 8: False, 16: True, 32: False}) == (4, 8)
 
 
 @given(st.floats(0.01, 50), st.floats(1.01, 1000), st.floats(0, 1), st.booleans(), st.floats(0.001, 1e5))
-def test_every_search_ends_with_the_answer(minimum, span, tolerance, whole, limit):
+def test_every_search_finds_the_highest_value(minimum, span, tolerance, whole, limit):
     sweep = Sweep(minimum, minimum * span, tolerance, whole)
     if whole:
         sweep = Sweep(math.ceil(minimum), math.ceil(minimum) + math.ceil(span), tolerance, True)
     points = search(sweep, limit)
     assert len(points) <= 60
-    low, high = bracket(sweep, points)
+    low, high = bracket(points)
     assert (low is None) == (limit < sweep.minimum)
     assert (high is None) == (limit >= sweep.maximum)

@@ -26,13 +26,13 @@ def test_targets(wanted, url, instances, found):
 
 
 @pytest.mark.parametrize(("wanted", "url"), [(["balancer"], ""), (["auto"], "10.0.0.9:8080"), (["auto"], URL + "/v1")])
-def test_a_balancer_needs_an_address(wanted, url):
+def test_balancer_needs_a_url(wanted, url):
     with pytest.raises(BadInput, match="benchmark_balancer_url"):
         targets.chosen({"instances": [{"serves": True}]}, {"benchmark_targets": wanted, "benchmark_balancer_url": url})
 
 
 @pytest.mark.parametrize(("rate", "found"), [(1, "4"), ("0.5", "2"), ("inf", "inf")])
-def test_every_instance_gets_the_load(rate, found):
+def test_load_is_multiplied_by_the_instances(rate, found):
     inputs = targets.times({"benchmark_num_prompts": 10, "benchmark_request_rate": rate,
                             "benchmark_max_concurrency": 2}, 4)
     assert inputs == {"benchmark_num_prompts": 40, "benchmark_request_rate": found, "benchmark_max_concurrency": 8}
@@ -44,30 +44,28 @@ def client(ended_at, duration, **metrics):
         "total_output_tokens": 50.0, "p99_ttft_ms": 5.0, "output_throughput": 1e9}, **metrics)}
 
 
-def test_clients_side_by_side_are_one_run():
-    found = targets.merged([client(110.0, 10.0), client(112.0, 10.0, p99_ttft_ms=9.0, completed=9.0)])
-    assert (found["kind"], found["overlap_percent"]) == ("serve", 66.7)
-    metrics = found["metrics"]
+def test_concurrent_clients_are_one_run():
+    kind, metrics, overlap = targets.merged([client(110.0, 10.0), client(112.0, 10.0, p99_ttft_ms=9.0, completed=9.0)])
+    assert (kind, overlap) == ("serve", 66.7)
     assert {name: metrics[name] for name in ("completed", "num_prompts", "p99_ttft_ms", "duration")} == {
         "completed": 19, "num_prompts": 20, "p99_ttft_ms": 9, "duration": 12}
     assert metrics["output_throughput"] == pytest.approx(100 / 12)
     assert metrics["total_token_throughput"] == pytest.approx(300 / 12)
-    assert "failed" not in metrics  # vLLM 0.11 has no such count
+    assert "failed" not in metrics  # not in results of vLLM 0.11
 
 
-def test_clients_one_after_the_other_do_not_add_up():
-    found = targets.merged([client(110.0, 10.0), client(120.0, 10.0)])
-    assert found["overlap_percent"] == 0
-    assert found["metrics"]["output_throughput"] == pytest.approx(100 / 20)
+def test_consecutive_clients_have_no_higher_throughput():
+    _kind, metrics, overlap = targets.merged([client(110.0, 10.0), client(120.0, 10.0)])
+    assert overlap == 0
+    assert metrics["output_throughput"] == pytest.approx(100 / 20)
 
 
-def test_failures_are_added_where_they_are_counted():
-    assert targets.merged([client(1.0, 1.0, failed=2.0), client(1.0, 1.0, failed=0.0)])["metrics"]["failed"] == 2
+def test_failed_requests_are_added():
+    assert targets.merged([client(1.0, 1.0, failed=2.0), client(1.0, 1.0, failed=0.0)])[1]["failed"] == 2
 
 
-def test_one_client_without_a_result_leaves_none():
-    assert targets.merged([client(1.0, 1.0), {"kind": None, "metrics": {}}]) == {
-        "kind": None, "metrics": {}, "overlap_percent": None}
+def test_run_has_no_result_if_one_client_has_none():
+    assert targets.merged([client(1.0, 1.0), {"kind": None, "metrics": {}}]) == (None, {}, None)
 
 
 SERVICE = {"id": "c", "image": "i", "running": True, "started_at": "now", "restarts": 0,
@@ -81,8 +79,8 @@ def test_only_the_planned_container_serves(service, serves):
     assert targets.serves({"service": service, "hash": "h", "serves": False}) is False
 
 
-def test_differences_are_named():
-    before = targets.look([{"name": "a", "service": SERVICE}, {"name": "b", "service": SERVICE}])
+def test_differences_between_snapshots():
+    before = targets.snapshot([{"name": "a", "service": SERVICE}, {"name": "b", "service": SERVICE}])
     after = {"a": identity(dict(SERVICE, restarts=1)), "b": identity(SERVICE)}
     assert targets.differences(before, before) == []
     assert targets.differences(before, after) == ["a: restarts 0 → 1"]

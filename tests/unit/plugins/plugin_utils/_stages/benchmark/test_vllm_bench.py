@@ -11,8 +11,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics as analysis
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import vllm_bench
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics, vllm_bench
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import CATALOGUE
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import defaults
 
@@ -35,7 +34,7 @@ def options(known=KNOWN, **inputs):
     return {name: value for name, value in zip(argv, argv[1:]) if name.startswith("--")}
 
 
-def test_the_default_is_the_tutorials_measurement_against_the_planned_address():
+def test_default_is_the_measurement_of_the_tutorial():
     found = options()
     assert {name: found["--" + name] for name in ("base-url", "model", "served-model-name", "num-prompts",
                                                   "request-rate", "random-input-len", "temperature", "seed")} == {
@@ -54,7 +53,7 @@ def test_every_release_has_the_options(release, dataset):
     assert {name[2:] for name in found} <= set(known) | {"metadata"}
 
 
-def test_prompts_of_the_sites_own_are_sent_as_they_are():
+def test_custom_prompts_are_sent_without_a_template():
     for version, skip in (("0.11.0", "--custom-skip-chat-template"), ("0.12.0", "--skip-chat-template")):
         found = options(bench_options(CATALOGUE, version, "serve"), benchmark_dataset="custom",
                         benchmark_dataset_path="/d/p.jsonl")
@@ -63,12 +62,12 @@ def test_prompts_of_the_sites_own_are_sent_as_they_are():
         assert "--random-input-len" not in found
 
 
-def test_the_warm_up_of_the_client_is_off_where_it_has_one():
+def test_warm_up_of_the_client_is_disabled():
     assert "--num-warmups" not in options()
     assert options(bench_options(CATALOGUE, "0.23.0", "serve"))["--num-warmups"] == "0"
 
 
-def test_more_options_are_added():
+def test_benchmark_args_are_added():
     found = options(benchmark_args={"goodput": ["ttft:100", "tpot:20"], "top-p": 0.9, "disable-tqdm": True,
                                     "no-stream": False})
     assert (found["--goodput"], found["--top-p"]) == ("ttft:100", "0.9")
@@ -77,38 +76,38 @@ def test_more_options_are_added():
 
 
 @pytest.mark.parametrize(("args", "sentence"), [
-    ({"num-prompts": 3}, "which another input of the role decides"),
-    ({"metadata": "a=b"}, "which another input of the role decides"),
+    ({"num-prompts": 3}, "which another input of the role controls"),
+    ({"metadata": "a=b"}, "which another input of the role controls"),
     ({"num-warmups": 3}, r"release v0\.11\.0rc1 has no option num-warmups"),
-    ({"max-concurency": 3}, "the nearest is max-concurrency"),
+    ({"max-concurency": 3}, "did you mean max-concurrency"),
     ({"disable-tqdm": "yes"}, "disable-tqdm is a switch"),
-    ({"top-p": True}, "top-p takes a value"),
+    ({"top-p": True}, "top-p needs a value"),
 ])
-def test_options_that_cannot_be_given_are_refused(args, sentence):
+def test_invalid_benchmark_args_are_refused(args, sentence):
     with pytest.raises(BadInput, match=sentence):
         options(benchmark_args=args)
 
 
-def test_a_release_without_an_option_that_is_needed_is_refused():
+def test_release_without_a_required_option_is_refused():
     with pytest.raises(BadInput, match="no option base-url"):
         options({name: kind for name, kind in KNOWN.items() if name != "base-url"})
 
 
-def test_pictures_go_to_the_chat_endpoint():
+def test_images_are_sent_to_the_chat_endpoint():
     found = options(benchmark_dataset="random-mm", benchmark_max_concurrency=4)
     assert (found["--backend"], found["--endpoint"]) == ("openai-chat", "/v1/chat/completions")
     assert found["--random-mm-bucket-config"] == "{(720, 1280, 1): 1.0}"
     assert found["--max-concurrency"] == "4"
 
 
-def test_no_option_is_given_twice():
+def test_no_option_is_repeated():
     names = [word for word in vllm_bench.command(KNOWN, PLAN, "http://a:1", dict(INPUTS,
                                                                                  benchmark_dataset="random-mm"), RUN)
              if word.startswith("--")]
     assert len(names) == len(set(names))
 
 
-def test_the_client_gets_no_npu_and_nothing_to_write():
+def test_client_has_no_npu_and_only_read_only_mounts():
     found = vllm_bench.client(PLAN, INSTANCE, ["vllm"], INPUTS)
     assert not {"devices", "privileged", "shm_size"} & set(found)
     assert [mount["source"] for mount in found["mounts"]] == ["/usr/local/dcmi", "/data/model"]
@@ -117,7 +116,7 @@ def test_the_client_gets_no_npu_and_nothing_to_write():
     assert found["command"] == ["vllm"]
 
 
-def test_a_file_of_prompts_is_shown_to_the_client():
+def test_file_of_prompts_is_mounted():
     found = vllm_bench.client(PLAN, INSTANCE, ["vllm"], dict(INPUTS, benchmark_dataset_path="/d/p.jsonl",
                                                              benchmark_client_image="mine"))
     assert found["mounts"][-1] == {"type": "bind", "source": "/d/p.jsonl", "target": vllm_bench.DATASET_TARGET,
@@ -125,7 +124,7 @@ def test_a_file_of_prompts_is_shown_to_the_client():
     assert found["image"] == "mine"
 
 
-def test_the_key_comes_from_the_secrets_file_and_stands_nowhere():
+def test_key_is_read_from_the_secrets_file_only():
     secret = {"source": "/var/lib/x.env", "target": "/run/x.env", "read_only": True, "origin": "secrets"}
     instance = dict(INSTANCE, secrets_path="/var/lib/x.env", mounts=[secret])
     found = vllm_bench.client(PLAN, instance, ["vllm", "bench"], INPUTS)
@@ -140,7 +139,7 @@ def test_the_key_comes_from_the_secrets_file_and_stands_nowhere():
     ("num_prompts", 0), ("repeats", 0), ("request_rate", "fast"), ("request_rate", 0),
     ("request_rate", "-1"), ("request_rate", "nan"), ("random_input_len_tokens", 0), ("slo", {"p42_ttft_ms": 1}),
     ("sweep", "fast"), ("sweep", "request_rate"), ("sweep_minimum", 16), ("sweep_minimum", 0)])
-def test_bad_input_is_named(name, value):
+def test_message_names_the_bad_input(name, value):
     inputs = dict(INPUTS, **{"benchmark_" + name: value})
     if name == "sweep_minimum":
         inputs.update(benchmark_sweep="request_rate", benchmark_slo={"p99_ttft_ms": 1})
@@ -150,26 +149,26 @@ def test_bad_input_is_named(name, value):
         vllm_bench.check_inputs(inputs)
 
 
-def test_warm_up_has_the_measured_shape():
+def test_warm_up_requests_are_like_those_of_the_measurement():
     (text,) = vllm_bench.warm_up(PLAN, dict(INPUTS, benchmark_warmup_prompts=1, benchmark_random_input_len_tokens=5))
     assert (text["endpoint"], len(text["body"]["prompt"]), text["body"]["max_tokens"]) == ("/v1/completions", 5, 128)
-    (pictures,) = vllm_bench.warm_up(PLAN, dict(INPUTS, benchmark_warmup_prompts=1, benchmark_dataset="random-mm",
+    (images,) = vllm_bench.warm_up(PLAN, dict(INPUTS, benchmark_warmup_prompts=1, benchmark_dataset="random-mm",
                                                 benchmark_images_per_request=2,
                                                 benchmark_image_width_px=3, benchmark_image_height_px=2))
-    first, *others = pictures["body"]["messages"][0]["content"]
-    assert (pictures["endpoint"], first["type"], len(others)) == ("/v1/chat/completions", "text", 2)
-    picture = base64.b64decode(others[0]["image_url"]["url"].partition(",")[2])
-    assert struct.unpack(">II", picture[16:24]) == (3, 2)
-    assert len(zlib.decompress(picture[picture.index(b"IDAT") + 4:-16])) == 4 * 2
+    first, *others = images["body"]["messages"][0]["content"]
+    assert (images["endpoint"], first["type"], len(others)) == ("/v1/chat/completions", "text", 2)
+    image = base64.b64decode(others[0]["image_url"]["url"].partition(",")[2])
+    assert struct.unpack(">II", image[16:24]) == (3, 2)
+    assert len(zlib.decompress(image[image.index(b"IDAT") + 4:-16])) == 4 * 2
 
 
 @pytest.mark.parametrize("rate", [1, "inf", 0.5, "12"])
-def test_good_rates(rate):
+def test_valid_rates(rate):
     vllm_bench.check_inputs(dict(INPUTS, benchmark_request_rate=rate))
 
 
 def test_repeats_differ_in_seed_and_id():
-    found = vllm_bench.runs("vllm-serve", dict(INPUTS, benchmark_repeats=3, benchmark_seed=5))
+    found = vllm_bench.runs("vllm-serve", "instance", dict(INPUTS, benchmark_repeats=3, benchmark_seed=5))
     assert [run["seed"] for run in found] == [5, 6, 7]
     assert len({run["id"] for run in found}) == 3
 
@@ -177,7 +176,7 @@ def test_repeats_differ_in_seed_and_id():
 def test_figures_are_medians_per_instance():
     def instance(name, *values):
         runs = [{"metrics": {"request_throughput": value}} for value in values]
-        return {"name": name, "summary": analysis.summarise(runs), "sweep": None}
+        return {"name": name, "summary": statistics.summarize(runs), "sweep": None}
 
     assert vllm_bench.figures([instance("a", 1, 5, 2)]) == [
         {"name": "Request throughput", "value": 2, "unit": "req/s"}]
@@ -185,13 +184,13 @@ def test_figures_are_medians_per_instance():
         "Request throughput (a)", "Request throughput (b)"]
 
 
-def test_what_a_sweep_found_is_a_figure():
+def test_result_of_a_sweep_is_a_figure():
     sweep = {"variable": "request_rate", "best": 4.5}
     assert vllm_bench.figures([{"name": "a", "summary": {}, "sweep": sweep}]) == [
         {"name": "Highest request rate within the objective", "value": 4.5, "unit": "req/s"}]
 
 
-def test_a_bound_on_concurrency_makes_all_requests_ready_at_once():
+def test_sweep_of_the_concurrency_sends_all_requests_at_once():
     assert vllm_bench.at_point(dict(INPUTS, benchmark_sweep="max_concurrency"), 8)["benchmark_request_rate"] == "inf"
     assert vllm_bench.at_point(dict(INPUTS, benchmark_sweep="request_rate"), 8)["benchmark_request_rate"] == 8
     assert vllm_bench.sweep(dict(INPUTS, benchmark_sweep="max_concurrency", benchmark_sweep_minimum=1.0)).whole

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client is watched until it ends, and the service is told by what it reads, on the node."""
+"""The observation of a benchmark client and of the service that it measures."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm import benchmark
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import place
-from ansible_collections.ascend.vllm.plugins.modules import benchmark_info
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import STARTED
 
 
 @pytest.fixture
 def observe(docker):
-    """Returns a function (**options) -> what the module returns."""
+    """Return a function (**options) that observes; there is a service named vllm."""
     docker.add("vllm", labels={labels.INSTANCE: "h1"})
 
     def run(**options):
-        return benchmark_info.observe({
+        return benchmark.observe({
             "service": "vllm", "model_path": None, "driver_version_file": None, "client": None, "wait_s": 0,
             "result": None, "maximum_bytes": 100, "docker_socket": docker.path, **options})
     return run
@@ -33,7 +33,7 @@ def sha256(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_the_service(observe, docker):
+def test_service(observe, docker):
     service = observe()["service"]
     assert service == {
         "id": docker.containers["vllm"]["Id"], "image": "sha256:i1", "running": True, "started_at": STARTED,
@@ -41,8 +41,8 @@ def test_the_service(observe, docker):
     assert observe(service="none")["service"] is None
 
 
-def test_a_link_to_the_model_is_resolved_on_the_node(observe, tmp_path):
-    """The manifest lies beside the folder that the link points to."""
+def test_link_to_the_model_is_resolved(observe, tmp_path):
+    """The path of the manifest depends on the folder that the link points to."""
     model = tmp_path / "store" / "model"
     model.mkdir(parents=True)
     manifest = tmp_path / "store" / ".ascend-vllm" / "model" / "manifest.json"
@@ -55,14 +55,14 @@ def test_a_link_to_the_model_is_resolved_on_the_node(observe, tmp_path):
     assert observe(model_path=str(tmp_path / "none"))["service"]["weights"] is None
 
 
-def test_the_driver_is_told_by_its_version_file(observe, tmp_path):
+def test_driver_is_the_digest_of_its_version_file(observe, tmp_path):
     (tmp_path / "version.info").write_text("Version=25.3.rc1")
     path = str(tmp_path / "version.info")
     assert observe(driver_version_file=path)["service"]["driver"] == sha256("Version=25.3.rc1")
     assert observe(driver_version_file=path + "x")["service"]["driver"] is None
 
 
-def test_a_client_that_has_ended_gives_its_result(observe, docker):
+def test_exited_client_has_a_result(observe, docker):
     docker.add("client", status="exited", ExitCode=3, log="50%|##\r100%|####\ntwo")
     docker.files[("client", "/tmp/result.json")] = b'{"completed": 1}'
     found = observe(client="client", result="/tmp/result.json")
@@ -72,22 +72,22 @@ def test_a_client_that_has_ended_gives_its_result(observe, docker):
     assert observe(client="client", result="/tmp/none.json")["result"] is None
 
 
-def test_a_client_that_runs_is_waited_for(observe, docker, monkeypatch):
+def test_running_client_is_waited_for(observe, docker, monkeypatch):
     docker.add("client", log="10/20 [")
     started = time.monotonic()
     found = observe(client="client", result="/tmp/result.json", wait_s=0.2)
     assert time.monotonic() - started >= 0.2
     assert (found["result"], found["client"]["running"], found["client"]["exit_code"]) == (None, True, None)
 
-    def ends(_seconds):
+    def client_exits(_seconds):
         docker.add("client", status="exited")
 
-    monkeypatch.setattr(benchmark_info.time, "sleep", ends)
+    monkeypatch.setattr(benchmark.time, "sleep", client_exits)
     assert observe(client="client", wait_s=60)["client"]["exit_code"] == 0
     assert observe(client="none", wait_s=60)["client"] is None
 
 
-def test_a_result_that_is_too_large_is_an_error(observe, docker):
+def test_result_above_the_maximum_size_is_an_error(observe, docker):
     docker.add("client", status="exited")
     docker.files[("client", "/tmp/result.json")] = b"x" * 101
     with pytest.raises(DockerError, match="101 bytes, more than the 100"):

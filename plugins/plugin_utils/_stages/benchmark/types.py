@@ -1,0 +1,262 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The observation of the stage benchmark, from one run of a client to the result of a host. PRIVATE to the stage.
+
+Metrics have the names of ``vllm bench``: ``_ms`` are milliseconds, throughputs are per second, ``duration`` and
+``avg_latency`` are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import ServiceContainer
+
+Metrics = dict[str, float]
+#: Values of metrics that miss their limits; None for a metric without a value.
+Missed = dict[str, "float | None"]
+
+
+class Identity(TypedDict):
+    """Properties of a service that must not change during a measurement; None where they are unknown."""
+
+    #: The id of the container.
+    container: str | None
+    #: The id of the image.
+    image: str | None
+    started_at: str | None
+    restarts: int | None
+    instance_hash: str | None
+    #: SHA-256 of the manifest of the model, and of the version file of the driver.
+    weights: str | None
+    driver: str | None
+
+
+#: The identities of the instances of a node by their names.
+Snapshot = dict[str, Identity]
+
+
+class PlannedRun(TypedDict):
+    """A run that has not started."""
+
+    id: str
+    #: Number of the repeat, from 1.
+    repeat: int
+    seed: int
+    #: ``instance``, ``node`` or ``balancer``.
+    target: str
+
+
+class Outcome(TypedDict):
+    """The result of a run."""
+
+    #: See `result_files`; None without a result.
+    kind: str | None
+    metrics: Metrics
+    #: Path of the raw result, relative to the folder of results.
+    file: str | None
+
+
+class ClientRun(Outcome):
+    """A run of one client."""
+
+    #: Time until its end or its timeout.
+    seconds: float
+    exit_code: int | None
+    timed_out: bool
+    #: The last lines of its log.
+    log: list[str]
+    command: NotRequired[list[str]]
+    #: Seconds since the epoch.
+    ended_at: NotRequired[float | None]
+
+
+class Run(PlannedRun, Outcome):
+    """A run against a target. If one client sent all requests, the keys of its ClientRun are included."""
+
+    #: Identities after the run; empty if they are not observed for each run.
+    services: Snapshot
+    #: Share of the time in which all clients were running; None with one client.
+    overlap_percent: float | None
+    clients: NotRequired[list[ClientRun]]
+
+
+class OfflineRun(ClientRun):
+    """A run of ``vllm bench latency`` or ``throughput``."""
+
+    id: str
+    #: The expected kind of the result.
+    wanted: str
+
+
+class Spread(TypedDict):
+    """A metric over the repeats."""
+
+    median: float
+    minimum: float
+    maximum: float
+    #: Coefficient of variation; None for a single run.
+    cv_percent: float | None
+
+
+class Change(TypedDict):
+    """A metric before and after."""
+
+    metric: str
+    label: str
+    unit: str
+    before: float
+    after: float
+    #: ``after / before``; None if ``before`` is 0.
+    ratio: float | None
+    #: None if both are equal.
+    better: bool | None
+
+
+class BaselineKey(TypedDict):
+    """The properties that two measurements must share to be compared."""
+
+    model: str
+    release: str
+    hardware: str
+    #: NPUs of an instance.
+    npus: int
+    target: str
+    #: Number of measured instances.
+    instances: int
+    tool: str
+    image: str
+    driver: str | None
+    #: Inputs, see `statistics.workload`.
+    workload: dict[str, object]
+
+
+class Baseline(TypedDict):
+    """The content of a baseline file."""
+
+    schema: str
+    key: BaselineKey
+    host: str
+    #: UTC, ISO 8601.
+    recorded_at: str
+    #: Medians.
+    metrics: Metrics
+
+
+class BaselineComparison(TypedDict):
+    """A measurement compared with its baseline."""
+
+    #: Name of the file.
+    file: str
+    recorded_at: str
+    host: str
+    rows: list[Change]
+
+
+class MeasuredPoint(TypedDict):
+    """A measured load of a sweep: requests per second, or concurrent requests."""
+
+    value: float
+    run: Run
+
+
+class SweepPoint(MeasuredPoint):
+    """A measured load with the metrics that miss the objective."""
+
+    missed: Missed
+
+
+class SweepResult(TypedDict):
+    """The search for the highest load that meets the objective."""
+
+    #: ``request_rate`` or ``max_concurrency``.
+    variable: str
+    #: ``{metric: limit in milliseconds}``.
+    objective: dict[str, float]
+    points: list[SweepPoint]
+    #: Highest load that meets the objective, and lowest that misses it.
+    best: float | None
+    failing: float | None
+
+
+class WarmUp(TypedDict):
+    """The answers to the requests before a measurement."""
+
+    #: Served names, or the error of the query.
+    models: list[str] | str | None
+    sent: int
+    answered: int
+    #: Whether all were answered, and the planned name is served.
+    good: bool
+    errors: list[str]
+
+
+class ObservedInstance(TypedDict):
+    """A planned instance and its container."""
+
+    name: str
+    url: str | None
+    serves: bool
+    hash: str
+    warm_up: WarmUp | None
+    #: None without a container.
+    service: ServiceContainer | None
+
+
+class Measurement(TypedDict):
+    """The measurement of a target."""
+
+    name: str
+    target: str
+    #: ``vllm`` or ``ais_bench``.
+    tool: str
+    #: Where the requests are sent.
+    urls: list[str]
+    #: Number of instances behind these URLs, and their hosts.
+    instances: int
+    hosts: list[str]
+    #: Requests of a run.
+    num_prompts: int
+    warm_up: WarmUp | None
+    runs: list[Run]
+    summary: dict[str, Spread]
+    baseline: BaselineComparison | None
+    sweep: SweepResult | None
+
+
+class Steps(TypedDict):
+    """Targets to measure, and whether the steps before the node's own measurement are needed."""
+
+    targets: list[str]
+    ais_bench: bool
+    balancer: bool
+
+
+class Figure(TypedDict):
+    """A value for the report."""
+
+    name: str
+    value: float
+    unit: str
+
+
+class BenchmarkObservation(TypedDict):
+    """The observation of a host, filled step by step."""
+
+    wanted: Steps
+    #: Identities of the instances at the beginning, after each step that needs them, and before the last step.
+    snapshots: list[Snapshot]
+    #: Names of the instances with an API.
+    serving: list[str]
+    measurements: list[Measurement]
+    instances: NotRequired[list[ObservedInstance]]
+    #: Why nothing is measured.
+    not_run: NotRequired[str]
+    offline: NotRequired[list[OfflineRun]]
+    #: Whether the service that was stopped for offline runs answers again; None if it was not stopped.
+    restored: NotRequired[bool | None]
+    figures: NotRequired[list[Figure]]
