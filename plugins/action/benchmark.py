@@ -22,7 +22,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import HostInputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput, role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
@@ -51,15 +51,15 @@ class ActionModule(ClientsMixin, StageAction):
                    step={"type": "str", "choices": list(STEPS), "default": STEPS[-1]})
         self._baselines = []
         step = self.args["step"]
-        filed = self.records.read_observation(self.host, "benchmark")
-        if step == "begin" or filed is None:
-            filed = Filed(started_at=timestamp(), observed={"looks": [], "measurements": []})
-            self.records.write_observation(self.host, "benchmark", filed)
-        filed = self.add_to(filed, lambda: self._step(step, filed.observed))
-        if step != "measure" and not filed.failure:
-            self.records.write_observation(self.host, "benchmark", filed)
-            return {"changed": False, "observed": self.returned(filed.observed)}
-        outcome = self.judge_and_record(filed, surveyed=not filed.failure)
+        record = self.records.read_observation(self.host, "benchmark")
+        if step == "begin" or record is None:
+            record = ObservationRecord(started_at=timestamp(), observed={"looks": [], "measurements": []})
+            self.records.write_observation(self.host, "benchmark", record)
+        record = self.add_to(record, lambda: self._step(step, record.observed))
+        if step != "measure" and not record.failure:
+            self.records.write_observation(self.host, "benchmark", record)
+            return {"changed": False, "observed": self.returned(record.observed)}
+        outcome = self.judge_and_record(record, surveyed=not record.failure)
         # A baseline is kept only of numbers that have been judged good.
         if outcome["status"] in (contract.PASSED, contract.WARNED):
             for path, baseline in self._baselines:

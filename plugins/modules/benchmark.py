@@ -13,10 +13,10 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Warms every instance of the plan up, runs C(vllm bench serve) against it in a container without NPUs, watches it,
-    and files the raw results in C(<report_path>/<host>/benchmark/).
-  - Then judges and records like M(ascend.vllm.stage). The action reads the inputs of the role benchmark itself.
+    and saves the raw results in C(<report_path>/<host>/benchmark/).
+  - Then judges and records like M(ascend.vllm.stage). The action reads the inputs of the benchmark role itself.
   - Measurements that involve several hosts, or another host than the node, are steps of their own. Their observations
-    are filed and judged with the others in O(step=measure).
+    are saved and judged with the others in O(step=measure).
 extends_documentation_fragment:
   - ascend.vllm.plan_option
 options:

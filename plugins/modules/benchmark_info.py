@@ -82,7 +82,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import place
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import model_paths
 
 if TYPE_CHECKING:
     from typing import Any
@@ -99,7 +99,7 @@ def service_of(docker: DockerEngine, name: str, model_path: str | None,
     if found is None:
         return None
     return {**{key: found[key] for key in ("id", "image", "running", "started_at", "restarts", "labels")},
-            "weights": digest(place(model_path).manifest) if model_path else None,
+            "weights": digest(model_paths(model_path).manifest) if model_path else None,
             "driver": digest(driver_version_file) if driver_version_file else None}
 
 

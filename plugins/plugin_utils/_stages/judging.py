@@ -25,7 +25,7 @@ class Request(NamedTuple):
 
     module: str
     arguments: dict[str, Any]
-    #: What is filed with the answer for those who judge several hosts together.
+    #: Saved with the answer, for judges that compare several hosts.
     noted: Mapping[str, Any] = MappingProxyType({})
 
 

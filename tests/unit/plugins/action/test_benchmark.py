@@ -89,7 +89,7 @@ class Node:
 
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
-    """Returns a function (node, step, **variables) -> (what the action returned, what it filed)."""
+    """Returns a function (node, step, **variables) -> (what the action returned, the result that it saved)."""
     monkeypatch.setattr(benchmark, "RESTORE_POLL_S", 0)
     said = []
 
@@ -114,7 +114,7 @@ def statuses(result, name=None):
             if name is None or check["subject"] == name}
 
 
-def test_one_instance_is_measured_and_its_result_filed(stage, tmp_path):
+def test_one_instance_is_measured_and_its_result_saved(stage, tmp_path):
     node = Node(valid())
     outcome, result = stage(node)
     assert (outcome["failed"], result["status"]) == (False, "passed")

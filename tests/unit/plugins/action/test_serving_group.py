@@ -14,7 +14,7 @@ from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.serving_group import ActionModule
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid_group
 
 PLAN = valid_group("data_parallel", serving_api_key="set")
@@ -27,7 +27,7 @@ def act(tmp_path):
         (instance,) = PLAN[host]["instances"]
         running = {"hash": instance["hash"], "status": "running", "image": "sha256:1", "interface": "eth0",
                    "secrets": "key-1", **container}
-        Records(tmp_path).write_observation(host, "serving", Filed("before", {
+        Records(tmp_path).write_observation(host, "serving", ObservationRecord("before", {
             "image": "sha256:1", "instances": [{"container": running}],
             "addresses": [{"interface": "eth0", "address": instance["address"]}]}))
 
