@@ -24,7 +24,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import HostInputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput, role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
@@ -78,13 +78,13 @@ class ActionModule(StageAction):
         self.begin(tmp, task_vars or {}, stage="benchmark",
                    step={"type": "str", "choices": list(steps), "default": "measure"})
         step = self.args["step"]
-        filed = self.records.read_observation(self.host, "benchmark")
-        if step == "begin" or filed is None:
-            filed = Filed(started_at=timestamp(), observed={
+        record = self.records.read_observation(self.host, "benchmark")
+        if step == "begin" or record is None:
+            record = ObservationRecord(started_at=timestamp(), observed={
                 "snapshots": [], "measurements": [],
                 "serving": [instance["name"] for instance in serving_instances(self.context.plan)]})
-            self.records.write_observation(self.host, "benchmark", filed)
-        observed = cast(BenchmarkObservation, filed.observed)
+            self.records.write_observation(self.host, "benchmark", record)
+        observed = cast(BenchmarkObservation, record.observed)
 
         def execute() -> dict[str, Any]:
             observed["wanted"] = self._prepare()
@@ -94,11 +94,11 @@ class ActionModule(StageAction):
                 observed["not_run"] = "nothing is measured in check mode"
             return dict(observed)
 
-        filed = self.add_to(filed, execute)
-        if step != "measure" and not filed.failure:
-            self.records.write_observation(self.host, "benchmark", filed)
-            return {"changed": False, "observed": self.returned(filed.observed)}
-        outcome = self.judge_and_record(filed, surveyed=not filed.failure)
+        record = self.add_to(record, execute)
+        if step != "measure" and not record.failure:
+            self.records.write_observation(self.host, "benchmark", record)
+            return {"changed": False, "observed": self.returned(record.observed)}
+        outcome = self.judge_and_record(record, surveyed=not record.failure)
         if self.inputs["benchmark_baseline_save"] and outcome["status"] in (contract.PASSED, contract.WARNED):
             self._save_baselines(observed)
         return outcome

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run rounds of all-reduces in containers, and file their results with the observation of the node."""
+"""Run rounds of all-reduces in containers, and save their results with the observation of the node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root, plain
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import (
     collective,
@@ -37,14 +37,14 @@ class ActionModule(StageAction):
         self.begin(tmp, task_vars or {}, stage="hccl",
                    step={"type": "str", "choices": ["run", "diagnosis", "resume"], "default": "run"})
         step, inputs = self.args["step"], self.inputs
-        filed = self.records.read_observation(self.host, "hccl")
-        if filed is None or filed.failure:
+        record = self.records.read_observation(self.host, "hccl")
+        if record is None or record.failure:
             return dict(NOTHING_DONE)
-        kept = cast("Collective", filed.observed.get("collective") or {"runs": []})
+        kept = cast("Collective", record.observed.get("collective") or {"runs": []})
         if step == "resume":
             if not kept.get("waits_for_image"):
                 return dict(NOTHING_DONE)
-            self._file(filed, self._observe_again())
+            self._save(record, self._observe_again())
             return {"changed": False, "resumed": True, "rounds": []}
         chosen = self._rounds(step)
         if step == "run":
@@ -53,13 +53,13 @@ class ActionModule(StageAction):
         baseline = Path(inputs["hccl_baseline_path"])
         kept["baseline"] = _read(baseline)
         if inputs["hccl_baseline_save"] and step == "run" and chosen["rounds"]:
-            kept["baseline"] = _save(baseline, kept["runs"][0], self.host)
-        self._file(filed, {"collective": kept})
+            kept["baseline"] = _save_baseline(baseline, kept["runs"][0], self.host)
+        self._save(record, {"collective": kept})
         return {"changed": False, "skipped": not chosen["rounds"], "resumed": False, "rounds": chosen["rounds"],
                 "msg": kept.get("obstacle") or ""}
 
-    def _file(self, filed: Filed, observed: dict[str, Any]) -> None:
-        self.records.write_observation(self.host, "hccl", self.add_to(filed, lambda: observed))
+    def _save(self, record: ObservationRecord, observed: dict[str, Any]) -> None:
+        self.records.write_observation(self.host, "hccl", self.add_to(record, lambda: observed))
 
     def _observe_again(self) -> dict[str, Any]:
         """Return the parts of the observation that change when the image is installed or an NPU is used."""
@@ -112,7 +112,7 @@ def _read(path: Path) -> dict[str, float]:
     return baseline
 
 
-def _save(path: Path, run: Run, host: str) -> dict[str, float]:
+def _save_baseline(path: Path, run: Run, host: str) -> dict[str, float]:
     """Add the bandwidth of a run to the baseline if this host leads the run; return the baseline."""
     baseline, result = _read(path), run["result"]
     bandwidth = None if result is None or result["failed"] else collective.bandwidth(result)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Send a node's part of the ping mesh, and file the result with the observation of the node."""
+"""Send a node's part of the ping mesh, and save the result with the observation of the node."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ActionModule(StageAction):
         """Ping the partners of this node, unless the node could not be observed."""
         self.begin(tmp, task_vars or {}, stage="hccl")
         outcome: dict[str, Any] = {"ping": None, "reach": None, "ping_error": None}
-        filed = self.records.read_observation(self.host, "hccl")
-        if filed is None or filed.failure:
+        record = self.records.read_observation(self.host, "hccl")
+        if record is None or record.failure:
             return {"changed": False, "skipped": True, **outcome}
         arguments = self.records.survey(
             self.host, self.task_vars["ansible_play_hosts"], "hccl", self._task._uuid,
@@ -37,5 +37,5 @@ class ActionModule(StageAction):
             outcome["ping_error"] = f"{self.host} is not reachable: {failure}"
         except AnsibleActionFail as failure:
             outcome["ping_error"] = str(failure)
-        self.records.write_observation(self.host, "hccl", self.add_to(filed, lambda: outcome))
+        self.records.write_observation(self.host, "hccl", self.add_to(record, lambda: outcome))
         return {"changed": False, **outcome}

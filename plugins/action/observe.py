@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe a node for a stage that compares nodes, and file the observation or the failure."""
+"""Observe a node for a stage that compares nodes, and save the observation or the failure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class ActionModule(StageAction):
     """See plugins/modules/observe.py."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """File the observation. The task does not fail; the action `stage` records the failure."""
+        """Save the observation. The task does not fail; the action `stage` records the failure."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""})
-        filed = self.observe()
-        self.records.write_observation(self.host, self.stage, filed)
-        return {"changed": False, "observed": self.returned(filed.observed), "failure": filed.failure,
-                "reachable": filed.reachable}
+        record = self.observe()
+        self.records.write_observation(self.host, self.stage, record)
+        return {"changed": False, "observed": self.returned(record.observed), "failure": record.failure,
+                "reachable": record.reachable}

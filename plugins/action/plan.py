@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Resolve the plan of a node on the controller once per run, and file it for later tasks."""
+"""Resolve the plan of a node on the controller once per run, and save it for later tasks."""
 
 from __future__ import annotations
 

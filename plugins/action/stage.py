@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge the observation of a node, write the result of the stage on the controller, then fail if a check failed."""
+"""Judge a node's observation, write the stage result on the controller, then fail if a check failed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class ActionModule(StageAction):
     """See plugins/modules/stage.py."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Observe the node unless this run has filed an observation of this phase, then judge and record."""
+        """Observe the node unless this run has already saved an observation for this phase; then judge and record."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""}, measured={"type": "dict"},
                    failure={"type": "str"}, only={"type": "list", "elements": "str"})
-        filed = self.records.read_observation(self.host, self.stage, self.context.phase)
-        surveyed = filed is not None and not filed.failure
-        return self.judge_and_record(filed or self.observe(), surveyed, self.args["only"])
+        record = self.records.read_observation(self.host, self.stage, self.context.phase)
+        surveyed = record is not None and not record.failure
+        return self.judge_and_record(record or self.observe(), surveyed, self.args["only"])

@@ -14,7 +14,7 @@ options:
   plan:
     description:
       - The plan of the node, if it is not the one that the inventory asks for, as when an upgrade is rolled back.
-      - By default, the plan that this run has filed is used. It is resolved if there is none yet, or if inputs have
+      - By default, the plan that this run has saved is used. It is resolved if there is none yet, or if inputs have
         changed since.
     type: dict
 """

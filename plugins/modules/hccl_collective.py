@@ -13,7 +13,7 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Runs a container on every node with M(community.docker.docker_container), waits for it, removes it, and files its
-    results with the observation of the node, for the stage C(hccl) to judge. A failed all-reduce does not fail the
+    results with the observation of the node, for the C(hccl) stage to judge. A failed all-reduce does not fail the
     host.
   - The container runs CANN's hccl_test if the image has MPICH and a compiled all_reduce_test. Otherwise, it runs the
     all-reduce of this collection with C(torchrun). Neither needs SSH keys between the nodes.

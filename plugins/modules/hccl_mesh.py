@@ -13,9 +13,9 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Computes the part of this node in a round-robin tournament from the observations that M(ascend.vllm.observe) has
-    filed for all nodes of the play, and runs it with M(ascend.vllm.hccn_ping) in one call.
+    saved for all nodes of the play, and runs it with M(ascend.vllm.hccn_ping) in one call.
   - Also tests whether the addresses of the other hosts can be reached.
-  - Files the results with the observation of this node, for the stage C(hccl) to judge. Failed pings do not fail the
+  - Saves the results with the observation of this node, for the C(hccl) stage to judge. Failed pings do not fail the
     host.
   - A node that could not be observed is skipped.
   - The inputs are those of the role P(ascend.vllm.hccl#role).

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_archive_info
-short_description: List the images in an archive of docker save
+short_description: List the images in a docker save archive
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)

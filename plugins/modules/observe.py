@@ -12,10 +12,10 @@ version_added: 0.9.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Observes the node in one module call and files the observation on the controller. M(ascend.vllm.stage) judges it
+  - Observes the node in one module call and saves the observation on the controller. M(ascend.vllm.stage) judges it
     when all hosts of the play have been observed.
-  - Does not fail the host. If the node is unreachable or the module fails, this is filed, and M(ascend.vllm.stage)
-    records it and fails the host.
+  - Does not fail the host. If the node is unreachable or the module fails, the failure is saved, and
+    M(ascend.vllm.stage) records it and fails the host.
 extends_documentation_fragment:
   - ascend.vllm.plan_option
 options:
@@ -31,7 +31,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: The node is observed, and the observation is filed, because M(ascend.vllm.stage) uses it.
+    description: The node is observed, and the observation is saved, because M(ascend.vllm.stage) uses it.
 seealso:
   - module: ascend.vllm.stage
 """

@@ -16,7 +16,7 @@ description:
     C(serving), with image, devices, mounts, environment, command of C(vllm serve), ports, patch and warnings.
   - Runs on the controller and does not contact the node, so a plan is validated before any node is changed.
   - The action reads the inputs of the roles. Variables of the host take precedence over role defaults.
-  - A plan is resolved once per host and run, and filed as C(<report_path>/<host>/plan.json) for later tasks.
+  - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
   - If inputs are invalid, fails with one sentence for each error.
 options:
   show:

@@ -14,7 +14,7 @@ author:
 description:
   - Compares the observation of the node with the plan and the inputs of the stage's role, writes the result to
     C(<report_path>/<host>/<stage>.json) on the controller, and then fails the host if a critical check failed.
-  - If M(ascend.vllm.observe) has filed an observation of this phase in this run, that is used, and the judge of the
+  - If M(ascend.vllm.observe) has saved an observation for this phase in this run, it is used, and the judge of the
     stage can compare it with those of the other hosts of the play. Otherwise, this task observes the node in one module
     call.
   - If the node is unreachable or the module fails, this is recorded as a failed check, too.
@@ -30,7 +30,7 @@ options:
   phase:
     description:
       - The part of the stage, for stages that are judged more than once.
-      - The stages C(image) and C(serving) have a phase C(before), before anything is changed. The stage C(serving) also
+      - The stages C(image) and C(serving) have a phase C(before), before anything is changed. The C(serving) stage also
         has C(rolled_back), after a failed upgrade.
     type: str
     default: ""

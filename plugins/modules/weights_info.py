@@ -84,7 +84,7 @@ outside:
   elements: str
   returned: success
 identity:
-  description: A SHA-256 of names, sizes, time stamps and inodes; equal on all nodes that mount the same file system.
+  description: A SHA-256 of names, sizes, timestamps and inodes; equal on all nodes that mount the same file system.
   type: str
   returned: success
 digest:

@@ -177,7 +177,7 @@ manifest:
       type: list
       elements: dict
 mark:
-  description: The path of the mark, or null on a read-only mount and in check mode.
+  description: The path of the marker file, or null on a read-only mount and in check mode.
   type: str
   returned: with O(state=marked)
 holds:
@@ -310,7 +310,7 @@ def _prepare(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     work = plan()
     # A complete model needs no lock, and may be on a file system that this node mounts read-only.
     if work["changed"] and not module.check_mode:
-        with hold_lock(staging.place, options["lock_wait_s"], "preparing"):
+        with hold_lock(staging.paths, options["lock_wait_s"], "preparing"):
             work = plan()
             if work["changed"]:
                 staging.prepare(work, options["free_space_gib"] * 2**30)
@@ -320,13 +320,13 @@ def _prepare(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
 def _publish(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     if module.check_mode:
         return {"changed": True, "manifest": None}
-    with hold_lock(staging.place, module.params["lock_wait_s"], "publishing"):
+    with hold_lock(staging.paths, module.params["lock_wait_s"], "publishing"):
         manifest = staging.publish(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     return {"changed": True, "manifest": manifest}
 
 
 def _mark(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
-    return {"changed": False, "mark": None if module.check_mode else staging.mark()}
+    return {"changed": False, "mark": None if module.check_mode else staging.create_marker()}
 
 
 STATES = {"held": _held, "prepared": _prepare, "marked": _mark, "published": _publish}

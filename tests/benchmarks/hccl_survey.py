@@ -25,7 +25,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "playbooks" / "collections"))
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import (
     collective_rounds,
     interfaces,
@@ -89,7 +89,7 @@ def measure(nodes: int, fault: bool) -> tuple[float, float, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         records = Records(folder)
         for number, name in enumerate(names):
-            records.write_observation(name, "hccl", Filed(observed=observation(names, number, fault)))
+            records.write_observation(name, "hccl", ObservationRecord(observed=observation(names, number, fault)))
         surveys = own = 0.0
         failed = 0
         for purpose, make in (("mesh", lambda peers: interfaces.mesh_arguments(peers, INPUTS)), ("run", rounds),

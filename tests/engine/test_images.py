@@ -93,7 +93,7 @@ def test_file_to_patch(image):
     compile(patched, patch["target"], "exec")
 
 
-def test_nothing_calls_home(image):
+def test_telemetry_is_disabled(image):
     assert image.environment["VLLM_NO_USAGE_STATS"] == image.environment["DO_NOT_TRACK"] == "1"
 
 

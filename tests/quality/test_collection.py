@@ -22,7 +22,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version impor
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
-# The role serving includes it if balancer_enabled is set: it is not a stage and has no playbook.
+# The serving role includes it if balancer_enabled is set: it is not a stage and has no playbook.
 INCLUDED = ["balancer"]
 
 
@@ -101,7 +101,7 @@ def test_included_role_is_not_a_stage_and_all_its_entry_points_are_included(role
 
 
 def test_serving_states_the_default_of_balancer_enabled():
-    """The role serving cannot see the balancer's defaults, because it only includes the balancer if it is enabled."""
+    """The serving role cannot see the balancer's defaults, because it only includes the balancer if it is enabled."""
     assert load("roles/balancer/defaults/main.yml")["balancer_enabled"] is False
     assert "balancer_enabled | default(false)" in load("roles/serving/vars/main.yml")["__serving_balancer_enabled"]
 

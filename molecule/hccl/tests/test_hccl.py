@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every injected fault fails its check, on its node and NPU, with its message. All other checks pass."""
+"""Every injected fault fails the expected check, on the expected node and NPU, with the expected message."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def check_of(found, short_id):
 
 
 @pytest.mark.parametrize(("name", "node"), CASES)
-def test_only_the_checks_of_the_fault_do_not_pass(name, node):
-    wanted = next(each for each in ROUNDS if each["name"] == name)["nodes"].get(node, {})
+def test_only_the_expected_checks_do_not_pass(name, node):
+    outcome = next(each for each in ROUNDS if each["name"] == name)["nodes"].get(node, {})
     found = result(name, node)
     jsonschema.validate(found, json.loads((PROJECT / "docs/schemas/stage-result-v1.json").read_text("utf-8")))
     for status in ("failed", "warned", "not_run"):
-        expected = {(f"hccl.{entry['check']}", entry.get("subject")) for entry in wanted.get(status, [])}
+        expected = {(f"hccl.{entry['check']}", entry.get("subject")) for entry in outcome.get(status, [])}
         assert {(check["id"], check["subject"]) for check in found["checks"]
                 if check["status"] == status and check["severity"] != "info"} == expected, status
-    for entry in [*wanted.get("failed", []), *(entry for entry in wanted.get("not_run", []) if "says" in entry)]:
+    for entry in [*outcome.get("failed", []), *(entry for entry in outcome.get("not_run", []) if "says" in entry)]:
         check = next(check for check in found["checks"]
                      if (check["id"], check["subject"]) == (f"hccl.{entry['check']}", entry.get("subject")))
         assert entry["says"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
         assert check["remedy"]
-    assert found["status"] == next((status for status in ("failed", "not_run") if status in wanted), "passed")
+    assert found["status"] == next((status for status in ("failed", "not_run") if status in outcome), "passed")
     assert len(found["checks"]) == len({(check["id"], check["subject"]) for check in found["checks"]})
 
 
-def test_the_mesh_covers_all_pairs():
+def test_the_ping_mesh_covers_all_pairs():
     observed = result("healthy", "node1")["observed"]
     losses = [loss for row in observed["ping"]["matrix"].values() for loss in row["node2"]]
     assert losses == [0] * 64
@@ -61,20 +61,21 @@ def test_the_all_reduce_ran_over_both_nodes_and_was_verified():
     assert baseline == {"2 nodes, 2 ranks, gloo, 8388608 bytes": run["result"]["rows"][-1]["bus_bandwidth_gbs"]}
 
 
-def test_a_slow_run_is_followed_by_each_node_alone():
+def test_a_slow_run_is_followed_by_a_run_on_each_node_alone():
     runs = result("slow_link", "node2")["observed"]["collective"]["runs"]
     assert [(run["round"], run["hosts"]) for run in runs] == [("all", ["node1", "node2"]), ("alone", ["node2"])]
     assert not runs[1]["result"]["failed"]
 
 
 def test_hccl_test_ran_over_both_nodes():
-    run, = result("late_image", "node1")["observed"]["collective"]["runs"]
+    run, = result("image_installed_later", "node1")["observed"]["collective"]["runs"]
     assert (run["hosts"], run["result"]["tool"]) == (["node1", "node2"], "hccl_test")
     assert [(row["size_bytes"], row["check"]) for row in run["result"]["rows"]] == [
         (size << 20, "success") for size in (1, 2, 4, 8)]
     # With two ranks both bandwidths are the same.
     assert all(row["bus_bandwidth_gbs"] == row["alg_bandwidth_gbs"] > 0 for row in run["result"]["rows"])
-    assert check_of(result("late_image", "node2"), "collective_result")["message"] == "by hccl_test over 2 ranks"
+    check = check_of(result("image_installed_later", "node2"), "collective_result")
+    assert check["message"] == "by hccl_test over 2 ranks"
 
 
 def test_the_probe_runs_if_hccl_test_is_not_built():
@@ -86,8 +87,8 @@ def test_the_probe_runs_if_hccl_test_is_not_built():
 
 
 @pytest.mark.parametrize("node", ["node1", "node2"])
-def test_a_late_image_completes_the_result(node):
-    first, complete = result("late_image", node, "before-image"), result("late_image", node)
+def test_the_result_is_completed_when_the_image_is_installed_later(node):
+    first, complete = (result("image_installed_later", node, part) for part in ("before-image", "hccl"))
     assert first["status"] == "not_run"
     assert check_of(first, "collective_result")["message"].startswith("node2 does not have the image yet")
     collective = {"hccl.collective_result", "hccl.collective_bandwidth"}
@@ -97,11 +98,11 @@ def test_a_late_image_completes_the_result(node):
     assert complete["duration_s"] > first["duration_s"]
 
 
-def test_nothing_is_repeated_if_the_image_was_installed():
+def test_nothing_is_repeated_if_the_image_was_already_installed():
     assert result("healthy", "node1") == result("healthy", "node1", "before-image")
 
 
 def test_nothing_is_left_on_the_nodes(host):
-    left = ("ascend-fault show; docker ps --all --quiet; docker images --quiet testbed/kept; "
-            "ls /usr/local/Ascend/driver/lib64/*.fault 2>/dev/null; tc qdisc show dev eth0 | grep tbf || true")
-    assert host.check_output(left) == "no faults"
+    command = ("ascend-fault show; docker ps --all --quiet; docker images --quiet testbed/kept; "
+               "ls /usr/local/Ascend/driver/lib64/*.fault 2>/dev/null; tc qdisc show dev eth0 | grep tbf || true")
+    assert host.check_output(command) == "no faults"

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         folder: FolderFacts | None
 
     class ArchivedImage(TypedDict):
-        """An image in an archive of ``docker save``."""
+        """An image in a ``docker save`` archive."""
 
         id: str
         tags: list[str]
@@ -184,7 +184,7 @@ def describe_archive(path: str) -> list[ArchivedImage]:
                            "architecture": KERNEL_NAMES.get(architecture, architecture)})
         return images
     except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise ImageError("%s is not a complete archive of docker save (%s: %s)" % (
+        raise ImageError("%s is not a complete docker save archive (%s: %s)" % (
             path, type(error).__name__, error)) from error
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import place
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import model_paths
 
 if TYPE_CHECKING:
     from typing import Any, TypedDict
@@ -72,7 +72,7 @@ def _service(docker: DockerEngine, name: str, model_path: str | None,
         return None
     return {"id": found["id"], "image": found["image"], "running": found["running"],
             "started_at": found["started_at"], "restarts": found["restarts"], "labels": found["labels"],
-            "weights": _digest(place(model_path).manifest) if model_path else None,
+            "weights": _digest(model_paths(model_path).manifest) if model_path else None,
             "driver": _digest(driver_version_file) if driver_version_file else None}
 
 

@@ -289,7 +289,7 @@ CAUSES = (
           (r"\[Errno 98\]", r"EADDRINUSE", r"\baddress already in use\b", r"port is already allocated",
            r"OSError: .*\bport \d+ is (?:already )?in use")),
     Cause("architecture_unsupported", FAULT,
-          "The image is built for another processor: pull it for the architecture of the node.",
+          "The image is built for another architecture: pull the one for the node's architecture.",
           (r"exec format error", r"does not match the (detected )?host platform",
            r"no matching manifest for linux/", r"cannot execute binary file", r"Illegal instruction")),
     # --- Docker ------------------------------------------------------------------------------------------------------

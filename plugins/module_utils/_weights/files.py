@@ -83,11 +83,11 @@ STATE_FOLDER = "/var/lib/ascend-vllm"
 DIGEST_CACHE = STATE_FOLDER + "/digests"
 
 _BLOCK_BYTES = 1 << 20
-# A file that was written so recently may change again without a new time stamp (NFS counts in whole seconds).
+# A file that was written so recently may change again without a new timestamp (NFS counts in whole seconds).
 _SETTLED_S = 2
 
 
-class Place(NamedTuple):
+class ModelPaths(NamedTuple):
     """The paths of a model and of what belongs to it."""
 
     model: str
@@ -97,7 +97,7 @@ class Place(NamedTuple):
     credentials: str
 
 
-def place(folder: str) -> Place:
+def model_paths(folder: str) -> ModelPaths:
     """The paths for the model in ``folder``, all on the file system of the folder, so that a rename is atomic.
 
     Symbolic links are followed. For a model on a read-only mount, the state folder is in `STATE_FOLDER`.
@@ -107,7 +107,7 @@ def place(folder: str) -> Place:
     state = os.path.join(parent, ".ascend-vllm", name)
     if read_only(parent) and not os.path.exists(os.path.join(state, "manifest.json")):
         state = os.path.join(STATE_FOLDER, "weights", _short(folder))
-    return Place(folder, os.path.join(state, "staging"), os.path.join(state, "manifest.json"),
+    return ModelPaths(folder, os.path.join(state, "staging"), os.path.join(state, "manifest.json"),
                  os.path.join(state, "lock"), os.path.join(state, "credentials"))
 
 
@@ -148,7 +148,7 @@ def list_outside(folder: str, paths: Iterable[str]) -> list[str]:
 
 
 def identify(stats: Mapping[str, os.stat_result]) -> str:
-    """A SHA-256 of names, sizes, time stamps and inodes of ``{path: os.stat_result}``.
+    """A SHA-256 of names, sizes, timestamps and inodes of ``{path: os.stat_result}``.
 
     It is equal on nodes that mount the same file system, and differs for a copy, which has other inodes.
     """
@@ -184,7 +184,7 @@ class DigestCache:
 
     def put(self, stat: os.stat_result, digest: str) -> None:
         """Store the digest of a file with the state ``stat``."""
-        # A time stamp in the future (the clock was set back) is not reused by a later change either.
+        # A timestamp in the future (the clock was set back) is not reused by a later change either.
         if abs(time.time() - stat.st_mtime) > _SETTLED_S:
             self._digests[_identity(stat)] = digest
             self._dirty = True

@@ -61,8 +61,8 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
     :raises ValueError: if the manifest is not JSON.
     """
     stats = files.list_model(path)
-    place = files.place(path)
-    manifest: Manifest | None = files.read_json(place.manifest)
+    paths = files.model_paths(path)
+    manifest: Manifest | None = files.read_json(paths.manifest)
     # Other files than those of the manifest do not belong to the model.
     listed = {entry["path"] for entry in manifest["files"]} if manifest else set(stats)
     digests = files.digest_files(
@@ -80,7 +80,7 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
         "hashed_bytes": digests.hashed_bytes,
         "hashed_s": round(digests.seconds, 3),
         "manifest": manifest,
-        "manifest_path": place.manifest,
+        "manifest_path": paths.manifest,
         "faults": files.compare(manifest["files"], stats, digests.sha256) if manifest else [],
         "shards": content["shards"],
         "index": content["index"],

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Fault,
         Manifest,
         ManifestFile,
-        Place,
+        ModelPaths,
         WantedFile,
     )
 
@@ -33,17 +33,17 @@ class StagingError(Exception):
 
 
 @contextlib.contextmanager
-def hold_lock(place: Place, wait_s: float, action: str) -> Iterator[None]:
+def hold_lock(paths: ModelPaths, wait_s: float, action: str) -> Iterator[None]:
     """Hold the lock of a model.
 
     :param action: what the run does meanwhile; it is part of the error message of other runs.
     :raises StagingError: if another run holds the lock for more than ``wait_s`` seconds.
     """
     try:
-        os.makedirs(os.path.dirname(place.lock), exist_ok=True)
-        stream = open(place.lock, "a+", encoding="utf-8")  # noqa: SIM115 (only errors of open are handled)
+        os.makedirs(os.path.dirname(paths.lock), exist_ok=True)
+        stream = open(paths.lock, "a+", encoding="utf-8")  # noqa: SIM115 (only errors of open are handled)
     except OSError as error:
-        raise StagingError("%s cannot be written: %s" % (os.path.dirname(place.lock), error.strerror)) from error
+        raise StagingError("%s cannot be written: %s" % (os.path.dirname(paths.lock), error.strerror)) from error
     with stream:
         deadline = time.monotonic() + wait_s
         while not _try_lock(stream):
@@ -51,7 +51,7 @@ def hold_lock(place: Place, wait_s: float, action: str) -> Iterator[None]:
                 stream.seek(0)
                 raise StagingError(
                     "another run is staging %s (%s); wait for it to end, or set weights_lock_wait_s" % (
-                        place.model, stream.read().strip() or "unknown since when"))
+                        paths.model, stream.read().strip() or "unknown since when"))
             time.sleep(0.5)
         stream.truncate(0)
         stream.write("%s since %s\n" % (action, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())))
@@ -59,26 +59,26 @@ def hold_lock(place: Place, wait_s: float, action: str) -> Iterator[None]:
         yield
 
 
-def need_one_file_system(place: Place) -> None:
+def need_one_file_system(paths: ModelPaths) -> None:
     """Raise StagingError if the staged model cannot be moved to its folder by a rename."""
-    parent = os.path.dirname(place.model)
+    parent = os.path.dirname(paths.model)
     if files.read_only(parent):
         raise StagingError(
             "%s is read-only on this node, so no model can be staged there; mount it writable on the node that stages "
             "the model, or set weights_source to local" % parent)
-    if os.path.ismount(place.model):
+    if os.path.ismount(paths.model):
         raise StagingError(
             "%s is a mount point, so a staged model cannot be moved there by a rename; mount it at "
-            "%s, or set weights_path to a folder below the mount point" % (place.model, parent))
+            "%s, or set weights_path to a folder below the mount point" % (paths.model, parent))
 
 
-def need_space(place: Place, needed: int, reserved: float) -> None:
+def need_space(paths: ModelPaths, needed: int, reserved: float) -> None:
     """Raise StagingError if there is no space for ``needed`` bytes and ``reserved`` bytes more."""
-    existing = place.staging
+    existing = paths.staging
     while not os.path.isdir(existing):
         existing = os.path.dirname(existing)
     free = shutil.disk_usage(existing).free
-    staged = staged_bytes(place.staging)
+    staged = staged_bytes(paths.staging)
     if free + staged < needed + reserved:
         raise StagingError(
             "%s has %.1f GiB free; the model needs %.1f GiB more, and weights_free_space_gib reserves %.1f GiB; free "
@@ -86,7 +86,7 @@ def need_space(place: Place, needed: int, reserved: float) -> None:
                 existing, free / 2**30, max(0, needed - staged) / 2**30, reserved / 2**30))
 
 
-def need_own_files(place: Place, faults: Iterable[Fault], wanted: Iterable[WantedFile | ManifestFile],
+def need_own_files(paths: ModelPaths, faults: Iterable[Fault], wanted: Iterable[WantedFile | ManifestFile],
                    recorded: Manifest | None, source: str) -> None:
     """Raise StagingError if a file would be replaced that the role neither wrote nor restores to its recorded content.
 
@@ -105,7 +105,7 @@ def need_own_files(place: Place, faults: Iterable[Fault], wanted: Iterable[Wante
         raise StagingError(
             "%s has files from another source: %s%s; move them away to get those of %s, or set weights_source to local "
             "to serve the present files" % (
-                place.model, "; ".join(foreign[:3]),
+                paths.model, "; ".join(foreign[:3]),
                 " and %d more" % (len(foreign) - 3) if len(foreign) > 3 else "", source))
 
 

@@ -113,7 +113,7 @@ class Staging:
     """
 
     def __init__(self, folder: str, source: Source, cache: DigestCache, workers: int) -> None:
-        self.place = weights.place(folder)
+        self.paths = weights.model_paths(folder)
         self.source = source
         self._cache = cache
         self._workers = workers
@@ -122,9 +122,9 @@ class Staging:
         """Check whether the node has the whole model according to its own manifest."""
         recorded = self._recorded()
         holds = recorded is not None and self._is_from_source(recorded) and not self._faults(
-            recorded["files"], self.place.model, full)[0]
-        return {"holds": holds, "files": len(weights.list_model(self.place.model)),
-                "manifest": recorded if holds else None, "folder": os.path.dirname(self.place.manifest)}
+            recorded["files"], self.paths.model, full)[0]
+        return {"holds": holds, "files": len(weights.list_model(self.paths.model)),
+                "manifest": recorded if holds else None, "folder": os.path.dirname(self.paths.manifest)}
 
     def plan(self, web: Web, full: bool = False, manifest: Manifest | None = None) -> Work:
         """Determine what has to be done, without writing anything.
@@ -146,40 +146,40 @@ class Staging:
         else:
             wanted = recorded if recorded and self._is_from_source(recorded) else self._ask(web)
         files = wanted["files"] or []
-        faults, hashed_bytes = self._faults(files, self.place.model, full)
-        preconditions.need_own_files(self.place, faults, files, recorded, self.source.kind)
+        faults, hashed_bytes = self._faults(files, self.paths.model, full)
+        preconditions.need_own_files(self.paths, faults, files, recorded, self.source.kind)
         wrong = {fault["path"] for fault in faults}
         needed = [entry for entry in files if entry["path"] in wrong]
         return self._work(wanted, needed, hashed_bytes, bool(needed) or wanted is not recorded, fetch=not manifest)
 
     def _adopt(self, recorded: Manifest | None, full: bool) -> Work:
         """The work for a model that an administrator copied to its folder."""
-        stats = weights.list_model(self.place.model)
+        stats = weights.list_model(self.paths.model)
         if not stats:
             raise StagingError(
                 "weights_source is local and there is no model in %s; copy the model there, or set weights_source to "
-                "modelscope, huggingface or http" % self.place.model)
-        outside = weights.list_outside(self.place.model, stats)
+                "modelscope, huggingface or http" % self.paths.model)
+        outside = weights.list_outside(self.paths.model, stats)
         if outside:
             raise StagingError(
                 "%s in %s and %d other files are links out of the folder, and the container only sees the folder; copy "
-                "the model with its links resolved (cp -rL)" % (outside[0], self.place.model, len(outside) - 1))
+                "the model with its links resolved (cp -rL)" % (outside[0], self.paths.model, len(outside) - 1))
         listed = {entry["path"] for entry in recorded["files"]} if recorded else set(stats)
         digests = weights.digest_files(
-            self.place.model, {path: stats[path] for path in stats if path in listed}, self._cache, full,
+            self.paths.model, {path: stats[path] for path in stats if path in listed}, self._cache, full,
             self._workers)
         return self._work(recorded, [], digests.hashed_bytes, recorded is None)
 
     def _make(self, recorded: Manifest | None, full: bool) -> Work:
         """The work for a model that is quantized on this node."""
         if recorded and self._is_from_source(recorded):
-            faults, hashed_bytes = self._faults(recorded["files"], self.place.model, full)
+            faults, hashed_bytes = self._faults(recorded["files"], self.paths.model, full)
             if not faults:
                 return self._work(recorded, [], hashed_bytes, False)
-        elif weights.list_model(self.place.model):
+        elif weights.list_model(self.paths.model):
             raise StagingError(
                 "weights_source is quantize and %s has a model that this role did not quantize; set weights_source "
-                "to local to serve it, or move it away" % self.place.model)
+                "to local to serve it, or move it away" % self.paths.model)
         # Only the tool knows which files it will write.
         work = self._work({"revision": None, "files": None}, [], 0, True)
         work["bytes"], work["environment"] = self.source.bytes, self._environment()
@@ -192,16 +192,16 @@ class Staging:
                 os.unlink(self._wanted)
             return
         if work["download"] or work["wanted"]["files"] is None:
-            preconditions.need_one_file_system(self.place)
-            preconditions.need_space(self.place, work["bytes"], free_space_bytes)
-        os.makedirs(self.place.staging, exist_ok=True)
+            preconditions.need_one_file_system(self.paths)
+            preconditions.need_space(self.paths, work["bytes"], free_space_bytes)
+        os.makedirs(self.paths.staging, exist_ok=True)
         weights.write_json(self._wanted, dict(work["wanted"], download=work["download"]))
         # Only the hub's client needs the token; a download from another node does not.
         if self.source.token and work["command"]:
             variable = hub.TOKEN_VARIABLES[self.source.kind]
-            weights.write_json(self.place.credentials, {variable: self.source.token}, 0o600)
-        elif os.path.exists(self.place.credentials):
-            os.unlink(self.place.credentials)
+            weights.write_json(self.paths.credentials, {variable: self.source.token}, 0o600)
+        elif os.path.exists(self.paths.credentials):
+            os.unlink(self.paths.credentials)
 
     def publish(self, now: str) -> Manifest:
         """Verify the download, move it to the folder of the model and record the manifest.
@@ -220,12 +220,12 @@ class Staging:
             files = wanted["files"] or []
             written |= self._move_staged(files)
             self._remove_obsolete(written - {entry["path"] for entry in files})
-            stats = weights.list_model(self.place.model)
+            stats = weights.list_model(self.paths.model)
         else:
-            stats = weights.list_model(self.place.model)
+            stats = weights.list_model(self.paths.model)
             files = [{"path": path, "sha256": None} for path in stats]
         digests = weights.digest_files(
-            self.place.model, {entry["path"]: stats[entry["path"]] for entry in files}, self._cache, False,
+            self.paths.model, {entry["path"]: stats[entry["path"]] for entry in files}, self._cache, False,
             self._workers)
         manifest = weights.make_manifest(
             self.source.kind, self.source.repository, wanted["revision"] if wanted else self.source.revision,
@@ -234,15 +234,15 @@ class Staging:
                   "hub" if entry["sha256"] else "staging"),
               "written": entry["path"] in written} for entry in files], now)
         manifest["asked"] = self._asked()
-        weights.write_json(self.place.manifest, manifest)
+        weights.write_json(self.paths.manifest, manifest)
         if wanted:
             self._clear()
         return manifest
 
-    def mark(self) -> str | None:
-        """Create a mark next to the model and return its path; None on a read-only mount, where this is impossible."""
-        folder = os.path.dirname(self.place.manifest)
-        if not folder.startswith(os.path.dirname(self.place.model) + os.sep) or weights.read_only(folder):
+    def create_marker(self) -> str | None:
+        """Create a marker file next to the model and return its path; return None on a read-only mount."""
+        folder = os.path.dirname(self.paths.manifest)
+        if not folder.startswith(os.path.dirname(self.paths.model) + os.sep) or weights.read_only(folder):
             return None
         handle, path = tempfile.mkstemp(dir=folder, prefix="mark-")
         os.close(handle)
@@ -250,14 +250,14 @@ class Staging:
 
     @property
     def _wanted(self) -> str:
-        return os.path.join(os.path.dirname(self.place.manifest), "wanted.json")
+        return os.path.join(os.path.dirname(self.paths.manifest), "wanted.json")
 
     def _recorded(self) -> Manifest | None:
         try:
-            return cast("Manifest | None", weights.read_json(self.place.manifest))
+            return cast("Manifest | None", weights.read_json(self.paths.manifest))
         except ValueError as error:
             raise StagingError("%s is damaged (%s); remove it, and the model is compared with its source again" % (
-                self.place.manifest, error)) from error
+                self.paths.manifest, error)) from error
 
     def _asked(self) -> dict[str, str | None]:
         return {"source": self.source.kind, "repository": self.source.repository or None,
@@ -311,53 +311,53 @@ class Staging:
             "download": paths,
             "bytes": sum(entry["size"] for entry in needed),
             "hashed_bytes": hashed_bytes,
-            "folder": os.path.dirname(self.place.manifest),
+            "folder": os.path.dirname(self.paths.manifest),
             "command": None,
             "environment": None,
         }
         if wanted and paths and fetch:
             work["command"] = hub.download_command(
                 self.source.kind, self.source.endpoint, self.source.repository, wanted["revision"] or "", paths,
-                self.place.staging, self._workers)
+                self.paths.staging, self._workers)
             work["environment"] = dict(hub.download_environment(self.source.kind, self.source.endpoint),
                                        **self._environment())
         return work
 
     def _environment(self) -> dict[str, str]:
-        return {"STAGING_FOLDER": self.place.staging, "STAGING_LOCK": self.place.lock,
-                "STAGING_WANTED": self._wanted, "STAGING_CREDENTIALS": self.place.credentials}
+        return {"STAGING_FOLDER": self.paths.staging, "STAGING_LOCK": self.paths.lock,
+                "STAGING_WANTED": self._wanted, "STAGING_CREDENTIALS": self.paths.credentials}
 
     def _move_staged(self, wanted: Sequence[WantedFile | ManifestFile]) -> set[str]:
         """Move the download to the folder of the model: as a whole if the folder does not exist, else file by file.
 
         :returns: the paths that were moved.
         """
-        staged = weights.list_model(self.place.staging)
+        staged = weights.list_model(self.paths.staging)
         fresh = [entry for entry in wanted if entry["path"] in staged]
         others = [entry for entry in wanted if entry["path"] not in staged]
-        damaged, _hashed = self._faults(fresh, self.place.staging)
+        damaged, _hashed = self._faults(fresh, self.paths.staging)
         for fault in damaged:
-            os.unlink(os.path.join(self.place.staging, fault["path"]))
-        lacking, _hashed = self._faults(others, self.place.model)
+            os.unlink(os.path.join(self.paths.staging, fault["path"]))
+        lacking, _hashed = self._faults(others, self.paths.model)
         if damaged or lacking:
             raise StagingError("%s was not downloaded completely (%s); run again to download these files" % (
-                self.place.model, "; ".join(weights.fault_sentence(fault) for fault in damaged + lacking)))
+                self.paths.model, "; ".join(weights.fault_sentence(fault) for fault in damaged + lacking)))
         for entry in fresh:
-            _sync(os.path.join(self.place.staging, entry["path"]))
-        if os.path.isdir(self.place.model):
+            _sync(os.path.join(self.paths.staging, entry["path"]))
+        if os.path.isdir(self.paths.model):
             for entry in fresh:
-                target = os.path.join(self.place.model, entry["path"])
+                target = os.path.join(self.paths.model, entry["path"])
                 os.makedirs(os.path.dirname(target), exist_ok=True)
-                os.replace(os.path.join(self.place.staging, entry["path"]), target)
+                os.replace(os.path.join(self.paths.staging, entry["path"]), target)
         else:
             self._drop_leftovers({entry["path"] for entry in fresh})
-            os.chmod(self.place.staging, 0o755)
-            os.rename(self.place.staging, self.place.model)
+            os.chmod(self.paths.staging, 0o755)
+            os.rename(self.paths.staging, self.paths.model)
         return {entry["path"] for entry in fresh}
 
     def _quantized(self) -> list[WantedFile]:
         """The files that the quantization wrote."""
-        staged = weights.list_model(self.place.staging)
+        staged = weights.list_model(self.paths.staging)
         shards = [path for path in staged if path.endswith(SHARD_SUFFIX)]
         if not shards or QUANTIZATION_FILE not in staged:
             raise StagingError("quantization wrote %d files, among them %d shards and %s %s; read its output" % (
@@ -368,21 +368,21 @@ class Staging:
         """Remove files that this role wrote for an earlier manifest, so that no stray shard remains."""
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(self.place.model, path))
+                os.unlink(os.path.join(self.paths.model, path))
 
     def _drop_leftovers(self, paths: set[str]) -> None:
         """Remove other files of the client from the staging folder, which nothing else uses."""
-        for root, folders, names in os.walk(self.place.staging, topdown=False):
+        for root, folders, names in os.walk(self.paths.staging, topdown=False):
             for name in names:
-                if os.path.relpath(os.path.join(root, name), self.place.staging) not in paths:
+                if os.path.relpath(os.path.join(root, name), self.paths.staging) not in paths:
                     os.unlink(os.path.join(root, name))
             for name in folders:
                 with contextlib.suppress(OSError):  # It contains files of the model.
                     os.rmdir(os.path.join(root, name))
 
     def _clear(self) -> None:
-        shutil.rmtree(self.place.staging, ignore_errors=True)
-        for path in (self._wanted, self.place.credentials):
+        shutil.rmtree(self.paths.staging, ignore_errors=True)
+        for path in (self._wanted, self.paths.credentials):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 

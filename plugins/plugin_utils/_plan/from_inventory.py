@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan of a host, resolved on the controller from the catalogue and the inventory without contacting the node.
 
-PRIVATE to the collection. It is resolved once per host and run, and filed; later tasks read it. A plan of another run
+PRIVATE to the collection. It is resolved once per host and run, and saved; later tasks read it. A plan of another run
 is never used, and neither is one whose inputs have changed during the run, such as when a role is included twice.
 """
 
@@ -25,14 +25,14 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_defaults, role_inputs
 
 ROLES = ("plan", "image", "weights", "serving")
-# The plan is registered, printed and filed, so it contains only whether a secret is set.
+# The plan is registered, printed and saved, so it contains only whether a secret is set.
 SECRETS = ("serving_api_key", "weights_hub_token")
 
 
 def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
     """Return ``{input of the plan: digest of its value before templating}``, the same for a task of any role.
 
-    The digest of a secret depends only on whether it is set, because digests are filed.
+    The digest of a secret depends only on whether it is set, because digests are saved.
     """
     found = {}
     for role in ROLES:
@@ -45,7 +45,7 @@ def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Plans:
-    """The plans of hosts in this run: read if they are filed, otherwise resolved from the inventory and filed.
+    """The plans of hosts in this run: read if they are saved, otherwise resolved from the inventory and saved.
 
     :param templar: of the action. :param task_vars: of its task.
     """

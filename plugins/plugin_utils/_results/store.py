@@ -31,11 +31,11 @@ OBSERVED = "observed"
 
 
 class NoPlan(Exception):
-    """This run has not filed a plan of the host from these inputs; the message is one sentence."""
+    """This run has not saved a plan of the host from these inputs; the message is one sentence."""
 
 
 @dataclass
-class Filed:
+class ObservationRecord:
     """The observation of a host for a stage."""
 
     #: The part of the stage; see the judge of the stage.
@@ -102,35 +102,35 @@ class Records:
         return self._write_of_run(self.root / host / "plan.json", {"plan": plan, "inputs": inputs})
 
     def read_plan(self, host: str, inputs: Mapping[str, str]) -> Plan:
-        """Return the plan of a host that this run has filed from the same inputs, see `write_plan`.
+        """Return the plan of a host that this run has saved from the same inputs, see `write_plan`.
 
         :raises NoPlan: if there is none, for example because the plan belongs to another run.
         """
         path = self.root / host / "plan.json"
-        filed, found = self._read_of_run(path)
-        if filed is None:
+        saved, found = self._read_of_run(path)
+        if saved is None:
             raise NoPlan(f"{path} belongs to the run {found}." if found else f"{path} does not exist.")
-        changed = sorted(name for name in inputs if inputs[name] != filed["inputs"].get(name))
+        changed = sorted(name for name in inputs if inputs[name] != saved["inputs"].get(name))
         if changed:
             raise NoPlan(f"{path} was resolved with other values of {', '.join(changed)}.")
-        plan: Plan = filed["plan"]
+        plan: Plan = saved["plan"]
         return plan
 
-    def write_observation(self, host: str, stage: str, filed: Filed) -> Path:
+    def write_observation(self, host: str, stage: str, record: ObservationRecord) -> Path:
         """Write the observation of a host for the tasks that judge it."""
-        return self._write_of_run(self._observed(host, stage), asdict(filed))
+        return self._write_of_run(self._observed(host, stage), asdict(record))
 
-    def read_observation(self, host: str, stage: str, phase: str = "") -> Filed | None:
-        """Return the observation that this run has filed for a host in a phase of a stage, or None."""
-        filed = self._read_of_run(self._observed(host, stage))[0]
-        if filed is None or filed["phase"] != phase:
+    def read_observation(self, host: str, stage: str, phase: str = "") -> ObservationRecord | None:
+        """Return the observation that this run has saved for a host in a phase of a stage, or None."""
+        saved = self._read_of_run(self._observed(host, stage))[0]
+        if saved is None or saved["phase"] != phase:
             return None
-        return Filed(**{name: value for name, value in filed.items() if name != "run_id"})
+        return ObservationRecord(**{name: value for name, value in saved.items() if name != "run_id"})
 
     def read_observations(self, hosts: Iterable[str], stage: str, phase: str = "") -> dict[str, dict[str, Any]]:
         """Return ``{host: observed}`` for those of the hosts that this run has observed without a failure."""
-        filed = {host: self.read_observation(host, stage, phase) for host in hosts}
-        return {host: found.observed for host, found in filed.items() if found and not found.failure}
+        records = {host: self.read_observation(host, stage, phase) for host in hosts}
+        return {host: record.observed for host, record in records.items() if record and not record.failure}
 
     def survey(self, host: str, hosts: Iterable[str], stage: str, purpose: str,
                make: Callable[[dict[str, dict[str, Any]]], dict[str, Any]], phase: str = "") -> Any:
@@ -161,8 +161,8 @@ class Records:
 
     def read_notes(self, hosts: Iterable[str], name: str) -> dict[str, dict[str, Any]]:
         """Return ``{host: note}`` for those of the hosts that have written this note in this run."""
-        filed = {host: self._read_of_run(self.root / host / OBSERVED / f"{name}.note.json")[0] for host in hosts}
-        return {host: found["note"] for host, found in filed.items() if found}
+        notes = {host: self._read_of_run(self.root / host / OBSERVED / f"{name}.note.json")[0] for host in hosts}
+        return {host: found["note"] for host, found in notes.items() if found}
 
     def _observed(self, host: str, stage: str) -> Path:
         return self.root / host / OBSERVED / f"{stage}.json"
@@ -173,11 +173,11 @@ class Records:
     def _read_of_run(self, path: Path) -> tuple[dict[str, Any] | None, str | None]:
         """Return (the content of the file if it belongs to this run, the id of the run that it belongs to)."""
         try:
-            filed = json.loads(path.read_text("utf-8"))
+            content = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError):
             return None, None
-        found = filed.get("run_id") if isinstance(filed, dict) else None
-        return (filed if found == self.run_id else None), found
+        found = content.get("run_id") if isinstance(content, dict) else None
+        return (content if found == self.run_id else None), found
 
 
 def timestamp(seconds: float | None = None) -> str:

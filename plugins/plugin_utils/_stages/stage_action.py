@@ -19,7 +19,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs, validated
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
@@ -60,22 +60,22 @@ class StageAction(ActionBase):
             forks=int(task_vars.get("ansible_forks", 5)),
             play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
 
-    def observe(self) -> Filed:
+    def observe(self) -> ObservationRecord:
         """Observe the node; an unreachable node and a module that fails are findings, too."""
-        filed = Filed(phase=self.context.phase, started_at=timestamp())
-        return self.add_to(filed, self.observation)
+        record = ObservationRecord(phase=self.context.phase, started_at=timestamp())
+        return self.add_to(record, self.observation)
 
-    def add_to(self, filed: Filed, observation: Callable[[], dict[str, Any]]) -> Filed:
-        """Return what was filed with another observation merged over it, or with the reason why there is none."""
+    def add_to(self, record: ObservationRecord, observation: Callable[[], dict[str, Any]]) -> ObservationRecord:
+        """Return the record with another observation merged over it, or with the reason why there is none."""
         try:
             self.inputs = validated(self.stage, self.inputs)
             self.context = replace(self.context, inputs=self.inputs)
-            filed = replace(filed, observed={**filed.observed, **observation()})
+            record = replace(record, observed={**record.observed, **observation()})
         except AnsibleConnectionFailure as lost:
-            filed = replace(filed, reachable=False, failure=f"{self.host} is not reachable: {error_line(lost)}")
+            record = replace(record, reachable=False, failure=f"{self.host} is not reachable: {error_line(lost)}")
         except (AnsibleActionFail, ValueError) as mistake:
-            filed = replace(filed, failure=error_line(mistake))
-        return replace(filed, spent_s=round(filed.spent_s + time.monotonic() - self.clock, 3))
+            record = replace(record, failure=error_line(mistake))
+        return replace(record, spent_s=round(record.spent_s + time.monotonic() - self.clock, 3))
 
     def observation(self) -> dict[str, Any]:
         """Return the return values of the module that the judge requests."""
@@ -96,35 +96,36 @@ class StageAction(ActionBase):
             raise AnsibleActionFail(f"{module} failed: {returned.get('msg') or returned}")
         return returned
 
-    def judge_and_record(self, filed: Filed, surveyed: bool = False, only: list[str] | None = None) -> dict[str, Any]:
+    def judge_and_record(self, record: ObservationRecord, surveyed: bool = False,
+                         only: list[str] | None = None) -> dict[str, Any]:
         """Judge, write the result of the stage, and return that of the task, which fails if a critical check failed.
 
         :param surveyed: whether all hosts were observed before, so that the judge may compare them.
         :param only: the checks to renew in a result that this run has already written.
         """
         clock, result_checks = time.monotonic(), contract.Checks(self.judge.CHECKS)
-        if filed.failure:
-            check = "observation" if filed.reachable else "node_reachable"
-            wanted = "an observation of the node" if filed.reachable else "an answer over SSH"
-            result_checks.expect(check, False, wanted, "none", message=filed.failure)
+        if record.failure:
+            check = "observation" if record.reachable else "node_reachable"
+            wanted = "an observation of the node" if record.reachable else "an answer over SSH"
+            result_checks.expect(check, False, wanted, "none", message=record.failure)
             found = result_checks.as_list()
         else:
-            found = self.judge.judge(replace(self.context, observed=filed.observed,
+            found = self.judge.judge(replace(self.context, observed=record.observed,
                                              survey=self._survey() if surveyed else None))
         try:
             found = contract.apply_waivers(found, self.inputs.get(f"{self.stage}_waive"), self.stage, self.judge.CHECKS)
         except contract.UnknownCheck as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
-        if only and not filed.failure:
+        if only and not record.failure:
             found = contract.renewed(self.records.read_results(self.host, [self.stage]).get(self.stage), found, only)
         result = contract.stage_result(
-            self.stage, self.host, found, self.context.plan, {**filed.observed, **self.context.measured},
-            filed.started_at, timestamp(), round(filed.spent_s + time.monotonic() - clock, 3), filed.failure,
+            self.stage, self.host, found, self.context.plan, {**record.observed, **self.context.measured},
+            record.started_at, timestamp(), round(record.spent_s + time.monotonic() - clock, 3), record.failure,
             COLLECTION_VERSION)
         path = self.records.write_result(result)
         failed = contract.failures(result)
         return {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
-                "reachable": filed.reachable, "observed": self.returned(filed.observed),
+                "reachable": record.reachable, "observed": self.returned(record.observed),
                 "msg": summary(result, failed)}
 
     def returned(self, observed: Observation) -> dict[str, Any]:

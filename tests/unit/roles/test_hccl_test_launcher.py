@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The launcher of hccl_test on two loopback addresses, with scripts instead of Hydra.
 
-The scenario `hccl` runs it with the real MPICH.
+The `hccl` scenario runs it with the real MPICH.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that run in containers of the role weights: the download clients and the torrent client."""
+"""Programs that run in containers of the weights role: the download clients and the torrent client."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Image layers and archives for `docker load`: tar layers, a configuration and a manifest.
+"""Write image layers (tar files), and image archives for `docker load`.
 
-Times and owners are fixed, so the same inputs result in the same image id.
+Timestamps and owners are fixed, so the same inputs result in the same image id.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import platform
 import tarfile
 from pathlib import Path
 
-CREATED = "2025-11-10T00:00:00Z"  # the day of v0.11.0rc1
+CREATED = "2025-11-10T00:00:00Z"  # the release date of v0.11.0rc1
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class Layer:
-    """One tar layer that is being written; folders are created as needed."""
+    """A layer that is being written to a tar file; parent folders are added as needed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class Layer:
         self._tar.close()
 
     def add(self, name: str, content: bytes | str, mode: int = 0o644) -> None:
-        """Add a file at an absolute path."""
+        """Add a file; ``name`` is its path in the image."""
         data = content.encode() if isinstance(content, str) else content
         entry = self._entry(name, tarfile.REGTYPE, mode)
         entry.size = len(data)
@@ -54,14 +54,14 @@ class Layer:
             self._tar.addfile(entry)
 
     def tree(self, source: Path, name: str) -> None:
-        """Add the files below a folder; links are followed, modes are reduced to 644 or 755."""
+        """Add all files in a folder; links are followed, and modes become 644 or 755."""
         for path in sorted(source.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
                 self.add(f"{name}/{path.relative_to(source)}", path.read_bytes(), mode)
 
     def copy(self, entry: tarfile.TarInfo, content: io.BufferedIOBase | None) -> None:
-        """Add an entry of another tar with its owner and mode."""
+        """Add an entry of another tar, with its original owner and mode."""
         if entry.isdir():
             self.folder(entry.name, entry.mode)
         else:
@@ -78,12 +78,12 @@ class Layer:
 
 
 def write_image(path: Path, reference: str, layers: list[Path], settings: dict) -> None:
-    """Write a docker-archive.
+    """Write an archive that `docker load` accepts.
 
     Args:
         path: the tar to write.
         reference: the tag of the loaded image, such as quay.io/ascend/vllm-ascend:v0.11.0rc1.
-        layers: tar files, lowest first.
+        layers: tar files, the base layer first.
         settings: the image's `config`: Env, Entrypoint, Cmd, WorkingDir, Labels.
     """
     digests = [_sha256(layer) for layer in layers]

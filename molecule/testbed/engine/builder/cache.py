@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ENGINE = Path(__file__).resolve().parent.parent
-KEPT = 2  # entries per kind; older ones are removed when a new one is built
+KEPT_ENTRIES = 2  # per kind; older ones are removed when a new one is built
 
 
 def folder() -> Path:
@@ -24,7 +24,7 @@ def folder() -> Path:
 
 
 def files(*paths: str) -> list[Path]:
-    """Return files of the engine folder, and all files of its subfolders, by name and in a fixed order."""
+    """Return the named files of the engine folder, and all files in the named subfolders, in a fixed order."""
     found: list[Path] = []
     for path in (ENGINE / name for name in paths):
         found += sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
@@ -32,7 +32,7 @@ def files(*paths: str) -> list[Path]:
 
 
 def key(inputs: Iterable[Path | str]) -> str:
-    """Return twelve hex digits of a hash of the names and contents of files, and of texts."""
+    """Return twelve hex digits of a hash of the inputs: names and contents of files, and strings."""
     digest = hashlib.sha256()
     for item in inputs:
         content = item.read_bytes() if isinstance(item, Path) else item.encode()
@@ -42,7 +42,7 @@ def key(inputs: Iterable[Path | str]) -> str:
 
 
 def build(kind: str, suffix: str, inputs: Iterable[Path | str], make: Callable[[Path], None]) -> Path:
-    """Return the entry `kind`-KEY`suffix` of the cache; if there is none, `make` writes it to the path it is given."""
+    """Return the cache entry `<kind>-<key><suffix>`. If it does not exist, `make` is called with the path to write."""
     entry = folder() / f"{kind}-{key(inputs)}{suffix}"
     entry.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with open(folder() / f"{kind}.lock", "w") as lock:
@@ -53,12 +53,12 @@ def build(kind: str, suffix: str, inputs: Iterable[Path | str], make: Callable[[
         started = time.monotonic()
         for unfinished in folder().glob(f"new-{kind}-*"):
             _remove(unfinished)
-        draft = entry.with_name("new-" + entry.name)
-        make(draft)
-        draft.rename(entry)
+        temporary = entry.with_name("new-" + entry.name)
+        make(temporary)
+        temporary.rename(entry)
         print(f"engine: built {kind} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-        others = sorted(folder().glob(f"{kind}-*{suffix}"), key=lambda path: path.stat().st_mtime)
-        for old in others[:-KEPT]:
+        entries = sorted(folder().glob(f"{kind}-*{suffix}"), key=lambda path: path.stat().st_mtime)
+        for old in entries[:-KEPT_ENTRIES]:
             _remove(old)
     return entry
 

@@ -28,7 +28,7 @@ SETTINGS = {"Entrypoint": ENTRYPOINT, "Cmd": ["/bin/bash"], "WorkingDir": "/work
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
-    # Nothing may call home.
+    # Telemetry and usage reports are disabled.
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -40,7 +40,7 @@ CPU_ENVIRONMENT = {
     "TORCH_COMPILE_DISABLE": "1",  # there is no C++ compiler in the image
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
-# As pip writes scripts: a spawned process imports the script and must not run it.
+# Like the scripts that pip generates. Spawned processes import the script, and must not run its function.
 SCRIPT = """#!/usr/bin/python3
 import sys
 
@@ -54,7 +54,7 @@ BUILDER = cache.files("builder/archive.py", "builder/images.py", "image/release.
 
 
 def root() -> Path:
-    """Return the lowest layer of both images."""
+    """Return the base layer of all images."""
     return cache.build("root", ".tar", cache.files("builder/archive.py", "builder/debian.py"), debian.write_layer)
 
 
@@ -76,9 +76,9 @@ def light() -> Path:
 
 
 def full(kind: str = "full", inputs: tuple[Path | str, ...] = (), add=None) -> tuple[Path, Path]:
-    """Return the archive of the full image, and the folder that its containers must see at the same path.
+    """Return the archive of the full image, and the folder to mount in its containers at the same path.
 
-    ``kind``, ``inputs`` and ``add(layer)`` are for images that contain more.
+    ``kind``, ``inputs`` and ``add(layer)`` are for images that extend it.
     """
     folder = environment.full()
 
@@ -100,7 +100,7 @@ def full(kind: str = "full", inputs: tuple[Path | str, ...] = (), add=None) -> t
 
 
 def mpi() -> tuple[Path, Path]:
-    """Return the full image with MPICH and a built `all_reduce_test`, and the same folder."""
+    """Return the archive of the full image with MPICH and `all_reduce_test` added, and the folder of `full`."""
 
     def add(layer: Layer) -> None:
         debian.add_mpich(layer)
@@ -121,12 +121,12 @@ def models() -> Path:
         if done.returncode:
             raise SystemExit(f"engine: {ENGINE}/model/train.py failed with exit code {done.returncode}")
 
-    picture = ENGINE.parents[2] / "roles/functional/files/make_illustration.py"
-    return cache.build("models", "", [*cache.files("model"), picture, environment.full().name], make)
+    illustration = ENGINE.parents[2] / "roles/functional/files/make_illustration.py"
+    return cache.build("models", "", [*cache.files("model"), illustration, environment.full().name], make)
 
 
 def write(path: Path, fill, variables: dict[str, str]) -> None:
-    """Write an image: the root layer, and one with the files of the release and those that `fill` adds."""
+    """Write an image of two layers: the root layer, and one with the release files and those that `fill` adds."""
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         layer_path = Path(scratch) / "layer.tar"
         with Layer(layer_path) as layer:
@@ -141,7 +141,7 @@ def write(path: Path, fill, variables: dict[str, str]) -> None:
 
 
 def release_files(layer: Layer) -> None:
-    """Add files of a real image of the release at their paths."""
+    """Add stand-ins for files of a real image of this release, at the same paths."""
     layer.tree(ENGINE / "image/root", "")
     layer.folder("workspace")
     machine = f"{platform.machine()}-linux"
@@ -165,15 +165,15 @@ def release_files(layer: Layer) -> None:
 
 
 def metadata(layer: Layer, name: str, version: str, entry_points: str = "") -> None:
-    """Add pip's record of an installed package."""
-    record = f"{PACKAGES}/{name}-{version}.dist-info"
-    layer.add(f"{record}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    """Add the metadata that pip writes for an installed package."""
+    dist_info = f"{PACKAGES}/{name}-{version}.dist-info"
+    layer.add(f"{dist_info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     if entry_points:
-        layer.add(f"{record}/entry_points.txt", entry_points)
+        layer.add(f"{dist_info}/entry_points.txt", entry_points)
 
 
 def commands(layer: Layer, targets: dict[str, str]) -> None:
-    """Add scripts to /usr/local/bin, {name: `module:function`}."""
+    """Add scripts to /usr/local/bin; ``targets`` is ``{name: module:function}``."""
     for name, target in targets.items():
         module, _, function = target.partition(":")
         layer.add(f"/usr/local/bin/{name}", SCRIPT.format(module=module, function=function), 0o755)

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An archive to unpack on nodes that serve one model together: Ray and a vLLM plugin, which the full image lacks.
+"""Build an archive to unpack on nodes that serve one model together: Ray and a vLLM plugin.
 
-Only the scenario topology has such nodes, so they are not in the image.
+The full image does not contain them, because only the topology scenario has such nodes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ REQUIREMENTS = ENGINE / "multinode/requirements.txt"
 PLUGIN = ENGINE / "multinode/multinode_standin.py"
 ENTRY_POINT = "[vllm.general_plugins]\nmultinode_standin = multinode_standin:register\n"
 COMMAND = images.SCRIPT.format(module="ray.scripts.scripts", function="main")
-# Not needed without a browser or a JVM; a third of the size.
+# Only used with a browser or a JVM; a third of the total size.
 UNNEEDED = ("ray/jars/", "ray/dashboard/client/", "ray/rllib/")
 
 
 def archive() -> Path:
-    """Return a tar with `lib`, a folder for PYTHONPATH, and `bin/ray`."""
+    """Return a tar with `lib`, a folder to add to PYTHONPATH, and `bin/ray`."""
     return cache.build("multinode", ".tar", [REQUIREMENTS, PLUGIN, Path(__file__)], _make)
 
 
@@ -45,7 +45,7 @@ def _make(path: Path) -> None:
                     mode = 0o755 if file.stat().st_mode & 0o100 else 0o644
                     layer.add(f"lib/{name}", file.read_bytes(), mode)
             layer.add("lib/multinode_standin.py", PLUGIN.read_bytes())
-            record = "lib/multinode_standin-1.dist-info"
-            layer.add(f"{record}/METADATA", "Metadata-Version: 2.1\nName: multinode-standin\nVersion: 1\n")
-            layer.add(f"{record}/entry_points.txt", ENTRY_POINT)
+            dist_info = "lib/multinode_standin-1.dist-info"
+            layer.add(f"{dist_info}/METADATA", "Metadata-Version: 2.1\nName: multinode-standin\nVersion: 1\n")
+            layer.add(f"{dist_info}/entry_points.txt", ENTRY_POINT)
             layer.add("bin/ray", COMMAND, 0o755)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run AISBench on a node: start it, wait for its results, and remove its files. PRIVATE to the stage accuracy."""
+"""Run AISBench on a node: start it, wait for its results, and remove its files. PRIVATE to the accuracy stage."""
 
 from __future__ import annotations
 

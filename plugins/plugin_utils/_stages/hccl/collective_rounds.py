@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rounds of all-reduces to run, from the observations of all nodes. PRIVATE to the stage hccl."""
+"""The rounds of all-reduces to run, from the observations of all nodes. PRIVATE to the hccl stage."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _obstacle_on(host: str, observed: HcclObservation, choice: Choice) -> str | 
     if observed["image_present"] is None:
         return "Docker on %s does not answer whether it has the image." % host
     if not observed["image_present"]:
-        return "%s does not have the image yet; site.yml runs the all-reduce after the stage image." % host
+        return "%s does not have the image yet; site.yml runs the all-reduce after the image stage." % host
     if processes is None:
         return "npu-smi on %s does not show whether the NPUs are free." % host
     if processes:

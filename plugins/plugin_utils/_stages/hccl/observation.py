@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The observation of a node in the stage hccl: its type, and values that several files read from it.
+"""The observation of a node in the hccl stage: its type, and values that several files read from it.
 
 PRIVATE to the stage.
 """

@@ -7,7 +7,7 @@ The schedule is a round-robin tournament of the nodes (circle method), so every 
 of nodes, without a coordinator. While two nodes meet, NPU i of each pings NPU (i + shift) of the other, once for each
 shift: in every round each NPU sends to one NPU and receives from one NPU.
 
-PRIVATE to the stage hccl.
+PRIVATE to the hccl stage.
 """
 
 from __future__ import annotations

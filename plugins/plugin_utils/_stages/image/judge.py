@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Image, Release
 
 CHECKS = (
-    Check("release_architecture", CRITICAL, "The release has images for the node's processor",
+    Check("release_architecture", CRITICAL, "The release has images for the node's architecture",
           "Choose a release of the catalogue that has them, or remove the node from the inventory."),
-    Check("registry_architecture", CRITICAL, "The registry has the image for the node's processor",
-          "Set image_registry_mirror to a registry that has it for this processor, or image_tag to such an image."),
-    Check("archive", CRITICAL, "The archive has the planned image for the node's processor",
-          "Save the planned image on a machine with this processor: docker save -o <archive> <image>."),
+    Check("registry_architecture", CRITICAL, "The registry has the image for the node's architecture",
+          "Set image_registry_mirror to a registry that has it for this architecture, or image_tag to such an image."),
+    Check("archive", CRITICAL, "The archive has the planned image for the node's architecture",
+          "Save the planned image on a machine of this architecture: docker save -o <archive> <image>."),
     Check("free_space", CRITICAL, "Docker's data folder has enough space for the image",
           "Free space in the named folder (docker image prune), or move Docker's data-root to a larger disk."),
     Check("obtained", CRITICAL, "The image could be pulled or loaded, and inspected",
-          "Remove the cause that the message names, and run the role image again."),
+          "Remove the cause that the message names, and run the image role again."),
     Check("present", CRITICAL, "The node has the planned image",
           "Allow the node to reach the registry, set image_registry_mirror, or load it with image_archive."),
-    Check("architecture", CRITICAL, "The image is built for the node's processor",
+    Check("architecture", CRITICAL, "The image is built for the node's architecture",
           "Pull the image for this architecture; save an archive on a machine of this architecture."),
     Check("digest", CRITICAL, "The image is the one that image_digest pins",
           "Provide the pinned image in the registry or archive, or pin the digest that was found."),
@@ -84,7 +84,7 @@ def request(context: Context) -> Request:
 
 
 def judge(context: Context) -> list[CheckOutcome]:
-    """Judge the stage image.
+    """Judge the image stage.
 
     ``context.measured`` has ``archive`` (return values of ``ascend.vllm.image_archive_info``) before a pull, and
     ``probe`` (output of files/probe.py) after it.
@@ -121,7 +121,7 @@ def _before(checks: Checks, context: Context, observed: ImageObservation) -> Non
     elif registry:
         checks.expect("registry_architecture", engine["architecture"] in registry["architectures"],
                       engine["architecture"], ", ".join(registry["architectures"]),
-                      message="%s exists for other processors only" % observed["source"])
+                      message="%s exists only for other architectures" % observed["source"])
     if archive:
         _archive(checks, plan["image"], engine, archive)
     _free_space(checks, engine, context.inputs, observed.get("folder"), archive)

@@ -33,11 +33,11 @@ CHECKS = (
     Check("present", CRITICAL, "The folder of the model contains a model",
           "Set weights_source to the source of the model, or copy the model to weights_path."),
     Check("manifest", CRITICAL, "The model has a manifest of its files",
-          "Run the role weights once; it gets the manifest from the hub, or computes it from the files."),
+          "Run the weights role once; it gets the manifest from the hub, or computes it from the files."),
     Check("files", CRITICAL, "Every file of the manifest exists and has its size",
-          "Run the role weights again: it repairs the named files. With weights_source local, copy them again."),
+          "Run the weights role again: it repairs the named files. With weights_source local, copy them again."),
     Check("sha256", CRITICAL, "Every file has the SHA-256 of the manifest",
-          "Run the role weights again: it repairs the named files. With weights_source local, copy them again, or "
+          "Run the weights role again: it repairs the named files. With weights_source local, copy them again, or "
           "remove the manifest if you have replaced the model."),
     Check("digest", CRITICAL, "The model is the one that weights_digest pins",
           "Stage the pinned model, or set weights_digest to the digest of this one."),
@@ -105,10 +105,10 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
 
 
 def judge(context: Context) -> list[CheckOutcome]:
-    """Judge the stage weights.
+    """Judge the weights stage.
 
     With weights_distribution shared, ``context.measured`` has ``stager`` (the node that writes to the folder) and
-    ``shared`` (whether its mark is visible on this node; None if it could not create a mark).
+    ``shared`` (whether its marker file is visible on this node; None if it could not create one).
     """
     checks = Checks(CHECKS)
     plan, observed, inputs = context.plan, cast("WeightsObservation", context.observed), context.inputs
@@ -136,7 +136,7 @@ def _shared(checks: Checks, context: Context) -> None:
     if same is None and stager == context.host:
         same = True
     if same is None and stager in identities:
-        # A copy has the same names, sizes and content, and may have the same time stamps, but not the same inodes.
+        # A copy has the same names, sizes and content, and may have the same timestamps, but not the same inodes.
         same = bool(own) and own == identities[stager]
     if same is None:
         checks.not_run("shared_folder", "The content of the folder on %s is unknown." % stager)
@@ -153,8 +153,8 @@ def _origin(manifest: Manifest | None) -> str:
     computed = len(manifest["files"]) - stated
     source = " ".join(part for part in (manifest["source"], manifest["repository"], manifest["revision"]) if part)
     return "digest %s, %s" % (manifest["digest"], "; ".join(part for part in (
-        "%d SHA-256 stated by %s" % (stated, source) if stated else "",
-        "%d computed at the first staging from %s" % (computed, source) if computed else "") if part))
+        "%d SHA-256 from %s" % (stated, source) if stated else "",
+        "%d computed when first staged from %s" % (computed, source) if computed else "") if part))
 
 
 def _files(checks: Checks, observed: WeightsObservation, inputs: Mapping[str, Any]) -> None:

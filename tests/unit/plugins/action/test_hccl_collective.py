@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All nodes run the same rounds of all-reduces, and the results are filed with their observations."""
+"""All nodes run the same rounds of all-reduces, and the results are saved with their observations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.hccl_collective import ActionModule
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.collective import MARK
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.collective_container import NAME
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
@@ -57,7 +57,7 @@ class Cluster:
         self.folder, self.records = folder, Records(folder)
         self.uuids, self.answers, self.info, self.containers, self.requests = count(), {}, {}, [], []
         for host in HOSTS:
-            self.records.write_observation(host, "hccl", Filed(observed=observation(host)))
+            self.records.write_observation(host, "hccl", ObservationRecord(observed=observation(host)))
 
     def task(self, step="run", hosts=HOSTS, check_mode=False, **variables):
         """Run a task on all hosts; return ``{host: returned value}``."""
@@ -136,7 +136,7 @@ def test_sources_of_the_programs_are_arguments_of_the_container(cluster, monkeyp
     ({}, {"check_mode": True}, "No container is started in check mode"),
 ])
 def test_an_obstacle_on_one_node_prevents_the_run_on_all(cluster, change, variables, obstacle):
-    cluster.records.write_observation("node2", "hccl", Filed(observed={**observation("node2"), **change}))
+    cluster.records.write_observation("node2", "hccl", ObservationRecord(observed={**observation("node2"), **change}))
     for host, returned in cluster.task(**variables).items():
         assert (returned["skipped"], returned["rounds"]) == (True, [])
         assert obstacle in returned["msg"]
@@ -150,7 +150,7 @@ def test_an_obstacle_on_one_node_prevents_the_run_on_all(cluster, change, variab
     ({"failed": True, "msg": "no such image"}, "the container could not be run on node2: no such image"),
     (AnsibleConnectionFailure("timed out"), "RuntimeError: node2 is not reachable: timed out"),
 ])
-def test_a_failure_is_filed_and_the_host_does_not_fail(cluster, answer, reason):
+def test_a_failure_is_saved_and_the_host_does_not_fail(cluster, answer, reason):
     cluster.answers["node2", 3] = answer
     returned = cluster.task()
     assert not any(each.get("failed") for each in returned.values())
@@ -159,7 +159,8 @@ def test_a_failure_is_filed_and_the_host_does_not_fail(cluster, answer, reason):
 
 
 def test_a_node_that_could_not_be_observed_takes_no_part(cluster):
-    cluster.records.write_observation("node2", "hccl", Filed(failure="node2 is not reachable", reachable=False))
+    unreachable = ObservationRecord(failure="node2 is not reachable", reachable=False)
+    cluster.records.write_observation("node2", "hccl", unreachable)
     assert cluster.task()["node2"] == SKIPPED
     assert cluster.containers == [("node1", 2, 0, "192.0.2.1"), ("node3", 2, 1, "192.0.2.1")]
     assert cluster.runs("node1") == [("all", ["node1", "node3"], None)]
@@ -210,7 +211,7 @@ INFO = {"npus": {}, "conf": None, "conf_error": None, "host_network": {}, "proce
 
 
 def without_image(cluster):
-    cluster.records.write_observation("node2", "hccl", Filed(observed={
+    cluster.records.write_observation("node2", "hccl", ObservationRecord(observed={
         **observation("node2"), "image_present": False}))
     cluster.task()
     cluster.info = dict.fromkeys(HOSTS, INFO)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each node sends its part of the ping mesh. The result is filed with its observation, failures included."""
+"""Each node sends its part of the ping mesh. The result is saved with its observation, failures included."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.hccl_mesh import ActionModule
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
 
 HOSTS = ["node1", "node2", "node3"]
@@ -48,7 +48,7 @@ def act(tmp_path):
 
     run.records, run.requests = Records(tmp_path), []
     for number, host in enumerate(HOSTS, 1):
-        run.records.write_observation(host, "hccl", Filed(observed=observation(number)))
+        run.records.write_observation(host, "hccl", ObservationRecord(observed=observation(number)))
     return run
 
 
@@ -84,16 +84,16 @@ def test_disabled_pings_are_not_sent(act):
     (AnsibleConnectionFailure("timed out"),
      {"ping": None, "reach": None, "ping_error": "node1 is not reachable: timed out"}),
 ])
-def test_result_is_filed_with_the_observation_of_the_node(act, answer, expected):
+def test_result_is_saved_with_the_observation_of_the_node(act, answer, expected):
     assert act("node1", answer) == {"changed": False, **expected}
-    filed = act.records.read_observations(HOSTS, "hccl")
-    assert filed["node1"].items() >= {**observation(1), **expected}.items()
-    assert filed["node2"].items() >= observation(2).items()
-    assert "ping" not in filed["node2"]
+    observed = act.records.read_observations(HOSTS, "hccl")
+    assert observed["node1"].items() >= {**observation(1), **expected}.items()
+    assert observed["node2"].items() >= observation(2).items()
+    assert "ping" not in observed["node2"]
 
 
 def test_a_node_that_could_not_be_observed_takes_no_part(act):
-    act.records.write_observation("node2", "hccl", Filed(failure="node2 is not reachable", reachable=False))
+    act.records.write_observation("node2", "hccl", ObservationRecord(failure="node2 is not reachable", reachable=False))
     assert act("node2", ANSWER)["skipped"]
     assert act.requests == []
     act("node1", ANSWER)

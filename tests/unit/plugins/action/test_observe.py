@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observations and failures are filed, and judged by the following stage without a second request to the node."""
+"""Observations and failures are saved, and judged by the following stage without a second request to the node."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ def act(tmp_path):
     return run
 
 
-def test_observation_is_filed_as_plain_data(act):
+def test_observation_is_saved_as_plain_data(act):
     outcome = act(observe, "node1", OBSERVED)
     assert (outcome["failure"], outcome["reachable"], outcome["observed"]) == (None, True, {})
-    filed = act.records.read_observation("node1", "weights")
-    assert sorted(filed.observed) == ["files", "identity", "path", "round_trip"]
-    assert filed.spent_s >= 0
+    record = act.records.read_observation("node1", "weights")
+    assert sorted(record.observed) == ["files", "identity", "path", "round_trip"]
+    assert record.spent_s >= 0
 
 
-def test_stage_judges_the_filed_observation(act):
+def test_stage_judges_the_saved_observation(act):
     act(observe, "node1", OBSERVED)
     outcome = act(stage, "node1", AssertionError("observed again"))
     assert act.modules == ["ascend.vllm.weights_info"]
     assert (outcome["status"], act.result("node1")["observed"]["path"]) == ("failed", "/data/model")
 
 
-def test_stage_observes_if_no_observation_of_the_phase_is_filed(act):
+def test_stage_observes_if_no_observation_of_the_phase_is_saved(act):
     act(observe, "node1", OBSERVED, phase="before")
     act(stage, "node1", OBSERVED)
     assert act.modules == ["ascend.vllm.weights_info"] * 2
@@ -72,7 +72,7 @@ def test_stage_observes_if_no_observation_of_the_phase_is_filed(act):
     (AnsibleConnectionFailure("timed out\nmore"), "weights.node_reachable", "node1 is not reachable: timed out"),
     ({"failed": True, "msg": "no python"}, "weights.observation", "ascend.vllm.weights_info failed: no python"),
 ])
-def test_failure_is_filed_and_recorded_by_the_stage(act, response, check, message):
+def test_failure_is_saved_and_recorded_by_the_stage(act, response, check, message):
     outcome = act(observe, "node1", response)
     assert "failed" not in outcome
     assert outcome["failure"] == message

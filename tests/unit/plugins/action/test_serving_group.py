@@ -10,7 +10,7 @@ from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.action import serving_group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import displayed, new_action
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid_group
 
@@ -27,7 +27,7 @@ def act(tmp_path):
         (instance,) = PLAN[host]["instances"]
         container = {"hash": instance["hash"], "status": "running", "image": "sha256:1", "interface": "eth0",
                      "secrets": "key-1", **changes}
-        Records(tmp_path).write_observation(host, "serving", Filed("before", {
+        Records(tmp_path).write_observation(host, "serving", ObservationRecord("before", {
             "image": "sha256:1", "instances": [{"container": container}],
             "addresses": [{"interface": "eth0", "address": instance["address"]}]}))
 

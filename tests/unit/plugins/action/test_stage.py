@@ -25,11 +25,11 @@ ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 
 @pytest.fixture
 def run_stage(tmp_path):
-    """Return a function (filed, **variables) -> (the return value of the stage, its result, arguments of its modules).
+    """Return a function (saved, **variables) -> (the return value of the stage, its result, arguments of its modules).
 
-    :param filed: whether this run has filed a plan.
+    :param saved: whether this run has saved a plan.
     """
-    def run(filed=True, **variables):
+    def run(saved=True, **variables):
         requests = []
 
         def execute(name, module_args, task_vars):
@@ -38,7 +38,7 @@ def run_stage(tmp_path):
 
         variables = {"inventory_hostname": "node1", "report_path": str(tmp_path), "functional_image": ILLUSTRATION,
                      **variables}
-        if filed:
+        if saved:
             Records(tmp_path).write_plan("node1", PLAN, input_digests(variables))
         task = Mock(args={"stage": "functional"}, async_val=0, check_mode=False)
         loader = DataLoader()
@@ -66,27 +66,27 @@ def test_strings_of_the_command_line_are_converted_to_the_types_of_inputs(run_st
     assert {each["body"]["max_tokens"] for each in request["requests"] if "messages" in each["body"]} == {5}
 
 
-def test_plan_is_resolved_if_this_run_has_not_filed_one(run_stage, tmp_path):
-    _outcome, result, (request,) = run_stage(filed=False, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
+def test_plan_is_resolved_if_this_run_has_not_saved_one(run_stage, tmp_path):
+    _outcome, result, (request,) = run_stage(saved=False, ansible_host="192.0.2.11", serving_port=9000, hostvars={})
     assert [server["url"] for server in request["servers"]] == ["http://192.0.2.11:9000"]
     assert result["plan_hash"] not in (None, PLAN["hash"])
     assert json.loads((tmp_path / "node1" / "plan.json").read_text("utf-8"))["plan"]["hash"] == result["plan_hash"]
 
 
-def test_filed_plan_is_not_resolved_again(run_stage, monkeypatch):
+def test_saved_plan_is_not_resolved_again(run_stage, monkeypatch):
     monkeypatch.setattr(from_inventory, "resolve", Mock(side_effect=AssertionError("resolved again")))
     assert run_stage()[1]["plan_hash"] == PLAN["hash"]
 
 
 @pytest.mark.parametrize("change", [{"serving_port": 9000}, {"serving_api_key": "sesame"}])
-def test_filed_plan_of_other_inputs_is_not_used(run_stage, tmp_path, change):
+def test_saved_plan_of_other_inputs_is_not_used(run_stage, tmp_path, change):
     run_stage(ansible_host="192.0.2.11", hostvars={})
-    _outcome, result, _requests = run_stage(filed=False, ansible_host="192.0.2.11", hostvars={}, **change)
+    _outcome, result, _requests = run_stage(saved=False, ansible_host="192.0.2.11", hostvars={}, **change)
     assert result["plan_hash"] != PLAN["hash"]
     assert "sesame" not in (tmp_path / "node1" / "plan.json").read_text("utf-8")
 
 
 def test_refused_plan_stops_the_stage(run_stage, tmp_path):
     with pytest.raises(AnsibleActionFail, match="nothing was changed"):
-        run_stage(filed=False, plan_release="v9.9.9", hostvars={})
+        run_stage(saved=False, plan_release="v9.9.9", hostvars={})
     assert not (tmp_path / "node1").exists()

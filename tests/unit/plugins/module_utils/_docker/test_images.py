@@ -151,7 +151,7 @@ def test_damaged_archive_is_an_error(tmp_path, damage):
     save(path, [(["q/a:1"], "arm64")], "w:gz" if damage == "truncated" else "w", manifest=damage != "no_manifest")
     if damage != "no_manifest":
         path.write_bytes(path.read_bytes()[:-200] if damage == "truncated" else b"not an archive")
-    with pytest.raises(image.ImageError, match=r"a\.tar is not a complete archive of docker save"):
+    with pytest.raises(image.ImageError, match=r"a\.tar is not a complete docker save archive"):
         image.describe_archive(str(path))
 
 

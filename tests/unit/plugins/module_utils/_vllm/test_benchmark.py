@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import benchmark
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import place
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import model_paths
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import STARTED
 
 
@@ -49,7 +49,7 @@ def test_link_to_the_model_is_resolved(observe, tmp_path):
     manifest.parent.mkdir(parents=True)
     manifest.write_text("{}")
     (tmp_path / "linked").symlink_to(model)
-    assert place(str(model)).manifest == str(manifest)
+    assert model_paths(str(model)).manifest == str(manifest)
     for path in (model, tmp_path / "linked"):
         assert observe(model_path=str(path))["service"]["weights"] == sha256("{}")
     assert observe(model_path=str(tmp_path / "none"))["service"]["weights"] is None

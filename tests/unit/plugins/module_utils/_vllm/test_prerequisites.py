@@ -35,7 +35,7 @@ def test_all_prerequisites_are_missing(observe, tmp_path):
     assert (found["port_holders"], found["device_holders"], found["addresses"]) == ([], [], [])
 
 
-def test_an_image_for_another_processor(docker, observe):
+def test_an_image_for_another_architecture(docker, observe):
     docker.images["vllm:v1"] = {"Id": "sha256:i1", "Architecture": "arm64", "Size": 1, "Created": "now"}
     found = observe()
     assert (found["image"], found["image_architecture"]) == ("sha256:i1", "aarch64")

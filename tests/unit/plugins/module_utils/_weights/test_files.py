@@ -15,7 +15,7 @@ LONG_AGO = 1_600_000_000
 
 
 def fill(folder, files):
-    """Files with content, old enough for their time stamp to be trusted."""
+    """Files with content, old enough for their timestamp to be trusted."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def test_a_file_written_just_now_is_not_cached(model, tmp_path):
     assert digests(model, cache_of(tmp_path)).hashed_bytes == 5
 
 
-def test_a_time_stamp_from_the_future_is_cached(model, tmp_path):
+def test_a_timestamp_from_the_future_is_cached(model, tmp_path):
     os.utime(model / "sub/c", (4_000_000_000, 4_000_000_000))
     digests(model, cache_of(tmp_path))
     assert digests(model, cache_of(tmp_path)).hashed_bytes == 0

@@ -262,11 +262,11 @@ def test_a_model_from_another_node_needs_no_token(site, tmp_path, kind):
 def test_two_runs_do_not_stage_one_model(site):
     first, second = site.staging(), site.staging()
     reason = r"another run is staging .*\(preparing since 20"
-    with hold_lock(first.place, 0, "preparing"), pytest.raises(StagingError, match=reason), \
-            hold_lock(second.place, 0.1, "preparing"):
+    with hold_lock(first.paths, 0, "preparing"), pytest.raises(StagingError, match=reason), \
+            hold_lock(second.paths, 0.1, "preparing"):
         pytest.fail("both runs hold the lock")
-    with hold_lock(second.place, 0, "preparing"):
-        assert Path(second.place.lock).read_text().startswith("preparing since")
+    with hold_lock(second.paths, 0, "preparing"):
+        assert Path(second.paths.lock).read_text().startswith("preparing since")
 
 
 MADE = {"quant_model_description.json": b"{}", "quant_model_weight_w8a8.safetensors": b"shard", "config.json": b"{}"}
@@ -416,12 +416,12 @@ def read_only(site, monkeypatch, tmp_path):
 def test_a_model_on_a_read_only_mount_is_recorded_on_the_node(read_only, tmp_path):
     staging = read_only.staging("local", "")
     staging.prepare(staging.plan(None), 0)
-    with hold_lock(staging.place, 0, "publishing"):
+    with hold_lock(staging.paths, 0, "publishing"):
         staging.publish("now")
     assert read_only.staging("local", "").plan(None)["changed"] is False
     assert {path.name for path in read_only.model.parent.iterdir()} == {"model"}
-    assert staging.place.manifest.startswith(str(tmp_path / "state"))
-    assert staging.mark() is None
+    assert staging.paths.manifest.startswith(str(tmp_path / "state"))
+    assert staging.create_marker() is None
 
 
 def test_nothing_is_downloaded_to_a_read_only_mount(read_only):
@@ -438,10 +438,10 @@ def test_a_mount_point_is_refused(site, monkeypatch):
         staging.prepare(staging.plan(site.hub), 0)
 
 
-def test_a_mark_is_in_the_state_folder(site):
+def test_marker_file_is_in_the_state_folder(site):
     site.stage()
-    mark = Path(site.staging().mark())
-    assert mark.parent == site.state
+    marker = Path(site.staging().create_marker())
+    assert marker.parent == site.state
 
 
 def test_a_damaged_manifest_is_named(site):

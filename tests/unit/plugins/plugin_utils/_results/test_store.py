@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, NoPlan, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import NoPlan, ObservationRecord, Records
 
 HOSTS = ["n1", "n2", "n3"]
 
@@ -21,7 +21,7 @@ HOSTS = ["n1", "n2", "n3"]
 def records(tmp_path):
     found = Records(tmp_path / "results")
     for host in HOSTS:
-        found.write_observation(host, "hccl", Filed(observed={"own": host}))
+        found.write_observation(host, "hccl", ObservationRecord(observed={"own": host}))
     return found
 
 
@@ -49,7 +49,7 @@ def test_survey_is_made_once_for_all_hosts_of_a_task(records):
 def test_another_task_has_its_own_survey(records):
     make = SurveyMaker()
     records.survey("n1", HOSTS, "hccl", "task 1", make)
-    records.write_observation("n2", "hccl", Filed(observed={"own": "changed"}))
+    records.write_observation("n2", "hccl", ObservationRecord(observed={"own": "changed"}))
     assert records.survey("n1", HOSTS, "hccl", "task 2", make)["saw"] == "n1"
     assert records.survey("n2", HOSTS, "hccl", "task 2", make)["saw"] == "changed"
     assert make.calls == 2
@@ -60,7 +60,7 @@ def test_survey_is_renewed_if_an_observation_is_newer(records):
     records.survey("n1", HOSTS[:1], "hccl", "task 1", make)
     assert records.survey("n2", HOSTS[:2], "hccl", "task 1", make)["others"] == ["n1"]
     later = time.time() + 5
-    records.write_observation("n2", "hccl", Filed(observed={"own": "changed"}))
+    records.write_observation("n2", "hccl", ObservationRecord(observed={"own": "changed"}))
     os.utime(records.root / "n2/observed/hccl.json", (later, later))
     assert records.survey("n2", HOSTS[:2], "hccl", "task 1", make)["saw"] == "changed"
 
@@ -76,13 +76,13 @@ def test_files_of_another_run_are_ignored(records):
 
 
 def test_observation_belongs_to_one_phase(records):
-    records.write_observation("n1", "serving", Filed(phase="before", observed={"own": 1}))
+    records.write_observation("n1", "serving", ObservationRecord(phase="before", observed={"own": 1}))
     assert records.read_observation("n1", "serving") is None
     assert records.read_observation("n1", "serving", "before").observed == {"own": 1}
 
 
 def test_failed_observations_are_left_out(records):
-    records.write_observation("n2", "hccl", Filed(failure="n2 is not reachable", reachable=False))
+    records.write_observation("n2", "hccl", ObservationRecord(failure="n2 is not reachable", reachable=False))
     assert sorted(records.read_observations(HOSTS, "hccl")) == ["n1", "n3"]
     assert records.read_observation("n2", "hccl").failure == "n2 is not reachable"
 
@@ -109,12 +109,12 @@ def test_damaged_file_is_ignored(records, content):
 
 def test_check_mode_writes_files_of_the_run_but_no_result(tmp_path):
     dry = Records(tmp_path, dry=True)
-    dry.write_observation("n1", "hccl", Filed(observed={"own": 1}))
+    dry.write_observation("n1", "hccl", ObservationRecord(observed={"own": 1}))
     path = dry.write_result({"host": "n1", "stage": "hccl"})
     assert dry.read_observation("n1", "hccl").observed == {"own": 1}
     assert not path.exists()
 
 
 def test_files_contain_the_id_of_their_run(records):
-    filed = json.loads((records.root / "n1" / "observed" / "hccl.json").read_text("utf-8"))
-    assert filed["run_id"] == records.run_id
+    saved = json.loads((records.root / "n1" / "observed" / "hccl.json").read_text("utf-8"))
+    assert saved["run_id"] == records.run_id

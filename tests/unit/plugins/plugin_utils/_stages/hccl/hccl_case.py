@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A healthy cluster in the stage hccl, and its judge."""
+"""A healthy cluster in the hccl stage, and its judge."""
 
 from __future__ import annotations
 

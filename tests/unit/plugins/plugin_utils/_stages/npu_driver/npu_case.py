@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observations of a node, and their outcomes, for the tests of the stage npu_driver."""
+"""Observations of a node, and their outcomes, for the tests of the npu_driver stage."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge a real folder as ascend.vllm.weights_info observes it, with one injected fault at a time."""
+"""Judge what ascend.vllm.weights_info observes in a real model folder, with one injected fault at a time."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ CONFIG = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "vision_confi
 
 def shard(names):
     """Return a safetensors file with one BF16 tensor of two elements per name."""
-    entries = {name: {"dtype": "BF16", "shape": [2], "data_offsets": [4 * at, 4 * at + 4]}
-               for at, name in enumerate(names)}
+    entries = {name: {"dtype": "BF16", "shape": [2], "data_offsets": [4 * i, 4 * i + 4]}
+               for i, name in enumerate(names)}
     raw = json.dumps(entries).encode()
     return struct.pack("<Q", len(raw)) + raw + bytes(range(4 * len(names)))
 
@@ -68,43 +68,43 @@ def model(tmp_path):
     write(folder, "quant_model_description.json", DESCRIPTION)
     write(folder, "config.json", CONFIG)
     write(folder, "tokenizer_config.json", {"tokenizer_class": "Qwen2Tokenizer"})
-    record(folder)
+    write_manifest(folder)
     return folder
 
 
-def record(folder):
+def write_manifest(folder):
     """Write a manifest of the current content of the folder."""
     stats = weights.list_model(str(folder))
-    sums = weights.digest_files(str(folder), stats, cache(folder)).sha256
+    sums = weights.digest_files(str(folder), stats, digest_cache(folder)).sha256
     files = [{"path": path, "size": stats[path].st_size, "sha256": sums[path], "sha256_from": "hub"} for path in stats]
-    weights.write_json(weights.place(str(folder)).manifest,
+    weights.write_json(weights.model_paths(str(folder)).manifest,
                        weights.make_manifest("modelscope", "o/m", "master", files, "now"))
 
 
 def digest(folder):
-    return weights.read_json(weights.place(str(folder)).manifest)["digest"]
+    return weights.read_json(weights.model_paths(str(folder)).manifest)["digest"]
 
 
-def cache(folder):
+def digest_cache(folder):
     return weights.DigestCache.of(str(folder), str(folder.parent / "cache"))
 
 
-def context(folder, full=False, quantization="ascend", release=None, peers=None, more=None, **inputs):
-    observed = observe(str(folder), full, 2, cache(folder))
+def context(folder, full=False, quantization="ascend", release=None, peers=None, extra=None, **inputs):
+    observed = observe(str(folder), full, 2, digest_cache(folder))
     plan = {"model": {"path": str(folder), "quantization": quantization, "architecture": CONFIG["architectures"][0]},
             "release": dict({"id": "v0.11.0rc1"}, **release or {})}
-    observed.update(more or {})
+    observed.update(extra or {})
     survey = weights_judge.survey({**(peers or {}), "node1": observed}, {})["node1"] if peers is not None else None
     return stage_context(plan, observed, {"weights_digest": "", **inputs}, survey=survey)
 
 
-def failed(checks):
+def not_passed(checks):
     return [check["id"] for check in checks if check["status"] != "passed"]
 
 
-def test_whole_model_passes_all_checks(model):
+def test_complete_model_passes_all_checks(model):
     checks = judge(context(model, peers={"node2": {"manifest": {"digest": digest(model)}}}))
-    assert failed(checks) == []
+    assert not_passed(checks) == []
     conditional = {"staged", "digest", "shared_folder"}
     assert {check["id"] for check in checks} == {check.id for check in CHECKS} - conditional
 
@@ -112,12 +112,12 @@ def test_whole_model_passes_all_checks(model):
 def test_empty_folder(tmp_path):
     (tmp_path / "model").mkdir()
     checks = judge(context(tmp_path / "model"))
-    assert failed(checks) == ["present"]
+    assert not_passed(checks) == ["present"]
 
 
 def test_message_is_the_last_line_of_a_staging_error(tmp_path):
     (tmp_path / "model").mkdir()
-    checks = judge(context(tmp_path / "model", more={"failure": "progress\nNo space left on device\n"}))
+    checks = judge(context(tmp_path / "model", extra={"failure": "progress\nNo space left on device\n"}))
     assert (checks[0]["id"], checks[0]["status"], checks[0]["message"]) == (
         "staged", "failed", "No space left on device")
 
@@ -135,16 +135,16 @@ def flip(folder):
     (lambda folder: (folder / SECOND).unlink(), ["files", "index", "total_size"]),
     (lambda folder: write(folder, FIRST, (folder / FIRST).read_bytes()[:-1]), ["files", "safetensors", "total_size"]),
     (lambda folder: write(folder, "config.json", dict(CONFIG, x=1)), ["files"]),
-], ids=["missing", "truncated", "longer"])
+], ids=["missing", "truncated", "too long"])
 def test_difference_from_the_manifest(model, fault, expected):
     fault(model)
-    assert failed(judge(context(model))) == expected
+    assert not_passed(judge(context(model))) == expected
 
 
 def test_flipped_bit_is_found(model):
     flip(model)
     checks = judge(context(model, full=True))
-    assert failed(checks) == ["sha256"]
+    assert not_passed(checks) == ["sha256"]
     assert FIRST in [check["message"].split()[0] for check in checks if check["status"] == "failed"]
 
 
@@ -167,27 +167,27 @@ def test_flipped_bit_is_found(model):
      dict(DESCRIPTION, **{"model.layers.0.self_attn.k_proj.weight": "FLOAT"}), ["quantization_types"]),
     ("tokenizer_config.json", {}, ["tokenizer"]),
 ])
-def test_inconsistent_or_unplanned_model(model, name, content, expected):
+def test_model_that_is_inconsistent_or_not_the_planned_one(model, name, content, expected):
     write(model, name, content)
-    record(model)
-    assert failed(judge(context(model))) == expected
+    write_manifest(model)
+    assert not_passed(judge(context(model))) == expected
 
 
 def test_single_shard_needs_no_index(model):
     (model / SECOND).unlink()
     (model / INDEX).unlink()
-    record(model)
-    assert failed(judge(context(model))) == []
+    write_manifest(model)
+    assert not_passed(judge(context(model))) == []
     write(model, SECOND, shard(SHARDS[SECOND]))
-    record(model)
-    assert failed(judge(context(model))) == ["index"]
+    write_manifest(model)
+    assert not_passed(judge(context(model))) == ["index"]
 
 
 def test_model_without_shards(model):
     for path in (FIRST, SECOND, INDEX):
         (model / path).unlink()
-    record(model)
-    assert failed(judge(context(model))) == ["safetensors"]
+    write_manifest(model)
+    assert not_passed(judge(context(model))) == ["safetensors"]
 
 
 @pytest.mark.parametrize(("quantization", "described", "expected"), [
@@ -198,29 +198,29 @@ def test_model_without_shards(model):
 def test_quantization_description_exists_if_the_plan_has_quantization(model, quantization, described, expected):
     if not described:
         (model / "quant_model_description.json").unlink()
-        record(model)
-    assert failed(judge(context(model, quantization=quantization))) == expected
+        write_manifest(model)
+    assert not_passed(judge(context(model, quantization=quantization))) == expected
 
 
 @pytest.mark.parametrize(("transformers", "status"), [(4, "failed"), (5, "passed"), (None, "not_run")])
 def test_tokenizer_of_transformers_5(model, transformers, status):
     write(model, "tokenizer_config.json", {"tokenizer_class": "TokenizersBackend"})
-    record(model)
+    write_manifest(model)
     checks = judge(context(model, release={"transformers": transformers}))
     assert [check["status"] for check in checks if check["id"] == "tokenizer"] == [status]
 
 
-def test_without_a_manifest_files_are_not_checked(model):
-    os.unlink(weights.place(str(model)).manifest)
+def test_files_are_not_checked_without_a_manifest(model):
+    os.unlink(weights.model_paths(str(model)).manifest)
     checks = judge(context(model))
     assert [(check["id"], check["status"]) for check in checks if check["status"] != "passed"] == [
         ("manifest", "failed"), ("files", "not_run"), ("sha256", "not_run")]
 
 
 @pytest.mark.parametrize("seen", [True, False])
-def test_mark_distinguishes_the_shared_folder_from_a_local_one(model, seen):
-    found = context(model, more={"stager": "node2", "shared": seen})
-    assert failed(judge(found)) == ([] if seen else ["shared_folder"])
+def test_marker_file_distinguishes_the_shared_folder_from_a_local_one(model, seen):
+    found = context(model, extra={"stager": "node2", "shared": seen})
+    assert not_passed(judge(found)) == ([] if seen else ["shared_folder"])
 
 
 @pytest.mark.parametrize(("stager", "peer", "expected"), [
@@ -232,27 +232,27 @@ def test_mark_distinguishes_the_shared_folder_from_a_local_one(model, seen):
 def test_inodes_distinguish_a_read_only_shared_folder_from_a_copy(model, stager, peer, expected):
     own = context(model).observed["identity"]
     peers = {"node2": {"identity": own if peer == "same" else "0", "manifest": None}} if peer else {}
-    found = context(model, peers=peers, more={"stager": stager, "shared": None})
+    found = context(model, peers=peers, extra={"stager": stager, "shared": None})
     outcome = {check["id"]: check["status"] for check in judge(found) if check["status"] != "passed"}
     assert outcome == ({"shared_folder": expected} if expected else {})
 
 
-def test_link_out_of_the_folder_is_found(model, tmp_path):
+def test_link_to_a_file_outside_the_folder_is_found(model, tmp_path):
     (tmp_path / "blob").write_bytes((model / FIRST).read_bytes())
     (model / FIRST).unlink()
     (model / FIRST).symlink_to("../blob")
-    record(model)
+    write_manifest(model)
     checks = judge(context(model))
-    assert failed(checks) == ["self_contained"]
+    assert not_passed(checks) == ["self_contained"]
     assert "the first is " + FIRST in next(check["actual"] for check in checks if check["id"] == "self_contained")
 
 
 def test_manifest_states_the_origin_of_its_sha256(model):
-    manifest = weights.read_json(weights.place(str(model)).manifest)
+    manifest = weights.read_json(weights.model_paths(str(model)).manifest)
     manifest["files"][0]["sha256_from"] = "staging"
-    weights.write_json(weights.place(str(model)).manifest, manifest)
+    weights.write_json(weights.model_paths(str(model)).manifest, manifest)
     actual = next(check["actual"] for check in judge(context(model)) if check["id"] == "manifest")
-    assert "5 SHA-256 stated by modelscope o/m master; 1 computed at the first staging" in actual
+    assert "5 SHA-256 from modelscope o/m master; 1 computed when first staged" in actual
 
 
 @pytest.mark.parametrize(("distribution", "verify", "expected"), [
@@ -267,13 +267,13 @@ def test_shared_folder_is_verified_as_requested(distribution, verify, expected):
 @pytest.mark.parametrize("matches", [True, False])
 def test_pinned_digest(model, matches):
     checks = judge(context(model, weights_digest=digest(model).upper() if matches else "0" * 64))
-    assert failed(checks) == ([] if matches else ["digest"])
+    assert not_passed(checks) == ([] if matches else ["digest"])
 
 
 def test_other_files_in_the_folder_are_ignored(model):
     write(model, "notes.txt", b"a note")
     checks = judge(context(model, weights_digest=digest(model)))
-    assert failed(checks) == []
+    assert not_passed(checks) == []
 
 
 @pytest.mark.parametrize(("others", "expected"), [
@@ -284,8 +284,8 @@ def test_other_files_in_the_folder_are_ignored(model):
     ([None, "same"], []),
     ([None], []),
 ])
-def test_node_with_another_model_than_most_nodes(model, others, expected):
+def test_node_whose_model_differs_from_most_nodes(model, others, expected):
     own = digest(model)
-    peers = {"node%d" % at: {"manifest": other and {"digest": own if other == "same" else other}}
-             for at, other in enumerate(others, 2)}
-    assert failed(judge(context(model, peers=peers))) == expected
+    peers = {"node%d" % i: {"manifest": other and {"digest": own if other == "same" else other}}
+             for i, other in enumerate(others, 2)}
+    assert not_passed(judge(context(model, peers=peers))) == expected

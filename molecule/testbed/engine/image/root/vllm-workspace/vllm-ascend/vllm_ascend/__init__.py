@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Placeholder for the source of vLLM Ascend in the real image."""
+"""Placeholder for the vLLM Ascend source code that the real image contains."""
