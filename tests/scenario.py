@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Molecule tests need that operate a service: playbooks, containers, the balancer, and load on it.
+"""Helpers of Molecule tests that operate a service: playbooks, containers, the balancer, and load on it.
 
 Only for tests that ``molecule verify`` starts: it sets the environment variables that are read here.
 """
@@ -32,7 +32,7 @@ def bed(*words, check=True):
 
 
 def playbook(name, *words, inventories=(INVENTORY,)):
-    """Run a playbook of the working tree in a process of its own, as an operator does."""
+    """Run a playbook of the working tree in a separate process, as an operator does."""
     sources = [word for inventory in inventories for word in ("-i", inventory)]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0",
                    "ANSIBLE_NOCOLOR": "1"}
@@ -67,7 +67,7 @@ def containers(node):
 
 
 def identities(found):
-    """What differs once a container is replaced or restarted: {name: (id, start time)} of containers()."""
+    """Return {name: (id, start time)} of containers(): other values mean that it was replaced or restarted."""
     return {name: (each["Id"], each["State"]["StartedAt"]) for name, each in found.items()}
 
 

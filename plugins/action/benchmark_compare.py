@@ -35,7 +35,8 @@ class ActionModule(ActionBase):
         if set(before) != set(after):
             raise AnsibleActionFail(f"{args['before']} and {args['after']} are measurements of different kinds.")
         if "scores" in before:
-            rows = scores.verdicts(scores.compare(before["scores"], after["scores"]), args["maximum_drop"])
+            changes = scores.compare(before["scores"], after["scores"])
+            rows: Sequence[Mapping[str, Any]] = scores.verdicts(changes, args["maximum_drop"])
             holds, table = all(row["within"] for row in rows), _scores(rows)
         else:
             rows = _performance_rows(before["targets"], after["targets"])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge a node's observation, write the stage result on the controller, then fail if a check failed."""
+"""Judge the observation of a node, write the stage result on the controller, then fail if a check failed."""
 
 from __future__ import annotations
 

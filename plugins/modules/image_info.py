@@ -12,7 +12,7 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Asks the Docker engine of the node for one image and for its own architecture and data folder.
-  - For an image that is needed, Docker can ask the registry for its digest and architectures, without a pull.
+  - For an image that is needed, Docker can query the registry for its digest and architectures, without a pull.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
@@ -27,11 +27,11 @@ options:
     type: str
     default: ""
   mirror:
-    description: The registry to pull from in the place of the image's own.
+    description: The registry to pull from instead of the one in the image's name.
     type: str
     default: ""
   pull:
-    description: V(missing) and V(always) ask the registry when the image is needed. V(never) does not ask it.
+    description: V(missing) and V(always) query the registry when the image is needed. V(never) does not ask it.
     type: str
     choices: [missing, never, always]
     default: never
@@ -56,7 +56,7 @@ needed:
   type: bool
   returned: success
 registry:
-  description: C(digest), C(architectures) and C(error) of what the registry would give, or null when it was not asked.
+  description: C(digest), C(architectures) and C(error) of what the registry would give, or null when it was not queried.
   type: dict
   returned: success
 folder:
@@ -64,7 +64,7 @@ folder:
   type: dict
   returned: success
 image:
-  description: C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created), or null when it is not there.
+  description: C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created), or null when it does not exist.
   type: dict
   returned: success
 docker_engine:

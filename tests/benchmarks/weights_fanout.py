@@ -159,7 +159,7 @@ class Bed:
         argv = [sys.executable, FILES / "swarm.py", "--wheels", self.wheels, "share", "--folder", folder, "--torrent",
                 self.torrent, "--address", address(node), "--port", str(PORT)]
         for peer in range(receivers + 1):
-            argv += ["--ally", address(peer)]
+            argv += ["--peer", address(peer)]
         if node:
             argv += ["--done", self.folder / f"done{node}"]
             for path in self.model.iterdir():

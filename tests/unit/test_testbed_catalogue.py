@@ -25,7 +25,7 @@ def patch():
     return resolve(load_catalogue([TESTBED / "catalogue.yml"]), DEFAULTS)["patch"]
 
 
-def test_patch_is_for_the_file_of_the_stand_in_image(patch):
+def test_patch_is_for_the_file_of_the_simulated_image(patch):
     source = (TESTBED / "engine" / "image" / "root" / patch["target"].lstrip("/")).read_text("utf-8")
     assert '# "MRotaryEmbedding": ' in patching.patched(source, patch)
 

@@ -78,7 +78,7 @@ def test_earlier_commit_has_deployed():
 
 
 @pytest.mark.parametrize("name", ["plan", "status", "serving", "upgrade", "site"])
-def test_renamed_input_is_refused_before_a_node_is_asked(name, tmp_path):
+def test_renamed_input_is_refused_before_a_node_is_contacted(name, tmp_path):
     asked, ssh = tmp_path / "asked", tmp_path / "ssh"
     ssh.write_text(f"#!/bin/sh\necho \"$@\" >> '{asked}'\nexit 255\n", "utf-8")
     ssh.chmod(0o755)
@@ -147,7 +147,7 @@ def test_service_answers_after_the_upgrade():
         assert status == "401"
 
 
-def test_balancer_has_no_unit_that_stands_still():
+def test_balancer_has_no_failed_unit():
     units = bed("exec", "node1", "systemctl", "list-units", "--all", "--plain", "--no-legend", "ascend-vllm*")
     assert {line.split()[0]: line.split()[2] for line in units.splitlines()} == {
         "ascend-vllm-balancer.service": "active", "ascend-vllm-balancer-watch.service": "active"}

@@ -40,8 +40,8 @@ _TYPES = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISCHR, "c
 def describe_path(path: str) -> dict[str, Any]:
     """Describe what is at `path`, links followed: ``{"path", "type": str|None, "owner", "group", "mode"}``.
 
-    ``type`` is ``file``, ``directory``, ``character device`` …, or None if nothing is there; device nodes also have
-    ``major`` and ``minor``, links ``target``, and a path that may not be looked at ``error``.
+    ``type`` is ``file``, ``directory``, ``character device`` …, or None if the path does not exist; device nodes also have
+    ``major`` and ``minor``, links ``target``, and a path that cannot be read ``error``.
     """
     found: dict[str, Any] = {"path": path, "type": None}
     if os.path.islink(path):
@@ -109,7 +109,7 @@ def system(root: str = "/") -> dict[str, Any]:
 def disk(path: str) -> dict[str, Any]:
     """Return the space where `path` is or would be made: ``{"path", "existing", "total_bytes", "free_bytes"}``.
 
-    ``existing`` is the nearest folder above that is there; ``free_bytes`` is what any user may still take.
+    ``existing`` is the nearest existing folder above it; ``free_bytes`` is what any user may still take.
     """
     existing = os.path.abspath(path)
     while not os.path.exists(existing):

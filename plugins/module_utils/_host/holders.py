@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which processes and containers hold ports and NPUs of a host. PRIVATE to the collection."""
+"""Find the processes and containers that hold ports and NPUs of a host. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
         labels: dict[str, str]
 
     class Process(TypedDict):
-        """A process; one of another user can be found, but not named, without the rights of root."""
+        """A process; one of another user can be found, but not named, without root privileges."""
 
         pid: int | None
         process: str | None  # the kernel's name of it, 15 characters at most
         cgroup: str
 
     class Holder(TypedDict):
-        """Who holds something."""
+        """The process or container that holds something."""
 
         pid: int | None
         process: str | None  # None: no process was seen, but the container was given it
         container: HolderContainer | None
 
     class PortHolder(Holder):
-        """Who holds a TCP port."""
+        """The holder of a TCP port."""
 
         port: int
 
     class NpuHolder(Holder):
-        """Who holds an NPU."""
+        """The holder of an NPU."""
 
         device: int | None  # N of /dev/davinciN; None where npu-smi names an NPU that its table lacks
-        memory_mb: int | None  # of HBM, where npu-smi tells it
+        memory_mb: int | None  # of HBM, where npu-smi reports it
 
 
 def open_files(ports: Collection[int] = (), npus: bool = False, skip: Collection[str] = (),
@@ -60,8 +60,8 @@ def open_files(ports: Collection[int] = (), npus: bool = False, skip: Collection
 
     :param npus: whether to look for those that have NPUs open. :param skip: names of processes that do not count.
     :param root: the folder that stands for ``/``.
-    :returns: ``({port: process}, {N of /dev/davinciN: [process]})``; without the rights of root the processes of other
-        users are not seen, and a port of theirs has a process without pid.
+    :returns: ``({port: process}, {N of /dev/davinciN: [process]})``; without root privileges the processes of other
+        users are not seen, and the holder of their port has no pid.
     """
     proc = os.path.join(root, "proc")
     inodes = {inode: port for port, inode in listening(
@@ -114,7 +114,7 @@ def npu_holders(at_npus: Mapping[int, Sequence[Process]], containers: Sequence[C
     """Return who holds which NPU: each process, and each container that was given an NPU and has no process on it.
 
     :param at_npus: of `open_files`. :param containers: those that run.
-    :param chips: of ``observation.query``, which tell the device of an NPU's chip.
+    :param chips: of ``observation.query``, which map an NPU's chip to its device.
     :param processes: those of npu-smi, which may see more than the process table and knows their memory.
     """
     devices = {(chip["npu"], chip["chip"]): chip["device"] for chip in chips}

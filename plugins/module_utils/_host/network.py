@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         address: str
 
     class OutgoingPorts(TypedDict):
-        """The ports ``first`` to ``last``, but for those in the ranges ``reserved``, ``[[first, last]]``."""
+        """The ports ``first`` to ``last``, except those in the ranges ``reserved``, ``[[first, last]]``."""
 
         first: int
         last: int

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Docker and the registry say of the planned image, in one call."""
+"""The answers of Docker and the registry about the planned image, in one call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def observe(docker):
     return run
 
 
-def test_an_image_that_is_there_is_not_asked_for(docker, observe):
+def test_a_present_image_is_not_looked_up(docker, observe):
     docker.images[NAME] = IMAGE
     found = observe(digest="sha256:2")
     assert (found["needed"], found["registry"], found["image"]["architecture"]) == (False, None, "aarch64")
@@ -33,15 +33,15 @@ def test_an_image_that_is_there_is_not_asked_for(docker, observe):
     assert not any("/distribution/" in target for _method, target in docker.requests)
 
 
-@pytest.mark.parametrize(("options", "asked"), [
+@pytest.mark.parametrize(("options", "queried"), [
     ({}, True), ({"pull": "never"}, False), ({"digest": "sha256:3"}, True), ({"pull": "always"}, True)])
-def test_the_registry_is_asked_for_what_is_needed(docker, observe, options, asked):
+def test_the_registry_is_queried_for_a_needed_image(docker, observe, options, queried):
     if options:
         docker.images[NAME] = IMAGE
     found = observe(**options)
-    assert found["needed"] is asked
-    assert (found["registry"] is not None) is asked
-    assert any("/distribution/" in target for _method, target in docker.requests) is asked
+    assert found["needed"] is queried
+    assert (found["registry"] is not None) is queried
+    assert any("/distribution/" in target for _method, target in docker.requests) is queried
 
 
 def test_the_folder_of_an_archive_need_not_be_there(observe, tmp_path):

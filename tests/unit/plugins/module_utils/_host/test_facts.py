@@ -78,13 +78,13 @@ def test_system(root):
     assert system["architecture"] == os.uname().machine
 
 
-def test_disk_of_a_path_that_is_yet_to_be_made(tmp_path):
+def test_disk_of_a_path_that_does_not_exist(tmp_path):
     space = facts.disk(str(tmp_path / "not" / "there"))
     assert space["existing"] == str(tmp_path)
     assert 0 < space["free_bytes"] <= space["total_bytes"]
 
 
-def test_python_tells_whether_requests_is_there(monkeypatch, tmp_path):
+def test_python_reports_whether_requests_is_installed(monkeypatch, tmp_path):
     for name in ("requests", "urllib3", "idna", "certifi"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()

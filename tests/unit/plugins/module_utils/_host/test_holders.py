@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who holds a port or an NPU: processes, containers, and containers that were given an NPU and do not use it."""
+"""The holders of a port or an NPU: processes, containers, and containers that were given an NPU and do not use it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_processes_that_have_an_npu_open(root):
     assert holders.open_files(root=str(root)) == ({}, {})
 
 
-def test_an_npu_in_a_container_is_told_by_the_number_of_the_device(tmp_path):
+def test_an_npu_in_a_container_is_identified_by_the_device_number(tmp_path):
     """Whatever its name is in the container."""
     (tmp_path / "dev").mkdir()
     try:
