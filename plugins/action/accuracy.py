@@ -57,7 +57,7 @@ class ActionModule(StageAction):
             outcome.get("rows", []), outcome.get("answers", {}), inputs["accuracy_datasets"], outcome["data"])
         changes = scores.compare(compared[1], found) if compared else []
         return {**outcome, "instance": instance["name"], "scores": found,
-                "comparison": scores.judged(changes, inputs["accuracy_maximum_drop"]),
+                "comparison": scores.verdicts(changes, inputs["accuracy_maximum_drop"]),
                 "compared_with": compared[0] if compared else None,
                 "figures": scores.figures(found, inputs["accuracy_datasets"])}
 

@@ -8,13 +8,17 @@ That includes nodes outside the play: a run of one node (--limit, serial) must n
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import Service
 
 
 class ActionModule(ActionBase):
@@ -22,43 +26,50 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the balancers, their servers and which of the balancers this host manages."""
         super().run(tmp, task_vars)
-        host, hostvars = task_vars["inventory_hostname"], task_vars["hostvars"]
+        task_vars = task_vars or {}
+        host = task_vars["inventory_hostname"]
         settings = role_inputs(self._templar, task_vars, "balancer", "report")
         plans_of_run = Plans(self._templar, task_vars, Records(settings["report_path"]))
         inputs = plans_of_run.inputs
         balancers, nodes = settings["balancer_hosts"], settings["balancer_nodes"]
-        for variable, names in (("balancer_hosts", balancers), ("balancer_nodes", nodes)):
-            unknown = [name for name in names if name not in hostvars]
-            if unknown or not names:
-                raise AnsibleActionFail(f"{variable} must name hosts of the inventory, but on {host} it names "
-                                        f"{', '.join(unknown) or 'none'}; correct it.")
+        for variable in ("balancer_hosts", "balancer_nodes"):
+            _require_hosts(variable, settings[variable], task_vars)
         managed = balancer.managed(
             balancers, host, task_vars["ansible_play_hosts_all"], task_vars["ansible_play_hosts"])
-        plans = {name: self._plan(plans_of_run, name) for name in nodes if managed or name == host}
+        plans = {name: _plan(plans_of_run, name) for name in nodes if managed or name == host}
         servers = balancer.servers(plans)
         names = ["balancer_port"]
         if settings["balancer_watch_interval_s"]:
             names.append("balancer_watch_port")
-        ports = [{"name": name, "port": settings[name]} for name in names]
+        ports: list[balancer.PortInput] = [{"name": name, "port": settings[name]} for name in names]
         sentences = balancer.problems(balancers, ports, servers, plans)
         if len({inputs[name]["serving_api_key"] for name in plans}) > 1:
-            sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which "
-                             "to send; set the same key on all of them.")
+            sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which one to "
+                             "send; set the same key on all of them.")
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
         bind, port = settings["balancer_bind"], settings["balancer_port"]
-        services = [{"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
-                     "url": balancer.url(bind, inputs[name]["serving_address"], port)} for name in managed]
+        services: list[Service] = [
+            {"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
+             "url": balancer.url(bind, inputs[name]["serving_address"], port)} for name in managed]
         hosts = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
                 "ports": ports}
 
-    @staticmethod
-    def _plan(plans, host):
-        try:
-            return plans[host]
-        except AnsibleActionFail as refused:
-            raise AnsibleActionFail(f"The balancer was not set up. {refused}") from refused
+
+def _require_hosts(variable: str, names: list[str], task_vars: dict[str, Any]) -> None:
+    unknown = [name for name in names if name not in task_vars["hostvars"]]
+    if unknown or not names:
+        raise AnsibleActionFail(
+            f"{variable} must name hosts of the inventory, but on {task_vars['inventory_hostname']} it names "
+            f"{', '.join(unknown) or 'none'}; correct it.")
+
+
+def _plan(plans: Plans, host: str) -> Plan:
+    try:
+        return plans[host]
+    except AnsibleActionFail as refused:
+        raise AnsibleActionFail(f"The balancer was not set up. {refused}") from refused

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -16,6 +16,10 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import result_files, statistics
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import Metrics, TargetChange
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.scores import JudgedChange
 
 Line = tuple[str, str, str, str, str]
 
@@ -34,14 +38,15 @@ class ActionModule(ActionBase):
         before, after = _read(args["before"]), _read(args["after"])
         if set(before) != set(after):
             raise AnsibleActionFail(f"{args['before']} and {args['after']} are measurements of different kinds.")
+        rows: Sequence[JudgedChange | TargetChange]
         if "scores" in before:
-            rows = scores.judged(scores.compare(before["scores"], after["scores"]), args["maximum_drop"])
-            holds, table = all(row["within"] for row in rows), _scores(rows)
+            rows = changes = scores.verdicts(scores.compare(before["scores"], after["scores"]), args["maximum_drop"])
+            holds, table = all(change["within"] for change in changes), _scores(changes)
         else:
-            rows = _performance_rows(before["targets"], after["targets"])
+            rows = metrics = _performance_rows(before["targets"], after["targets"])
             holds = all(row["ratio"] is None or row["ratio"] >= args["minimum_ratio"]
-                        for row in rows if row["metric"] == statistics.GATE)
-            table = _figures(rows)
+                        for row in metrics if row["metric"] == statistics.GATE)
+            table = _figures(metrics)
         if not rows:
             raise AnsibleActionFail(f"{args['before']} and {args['after']} have no metric in common.")
         lines = [*_text.table(table, right=range(1, 4)), "", _verdict(holds, "scores" in before, args)]
@@ -71,16 +76,17 @@ def _read(path: str) -> dict[str, Any]:
         f"{path} is neither benchmark.json, accuracy.json, a baseline, nor a result of vllm bench serve.")
 
 
-def _performance_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _performance_rows(before: Mapping[str, Metrics], after: Mapping[str, Metrics]) -> list[TargetChange]:
     """Compare the targets that have the same name; if there is only one before and one after, compare these."""
     if len(before) == len(after) == 1:
-        pairs = [(next(iter(after)), *before.values(), *after.values())]
+        ((_name, first),), ((name, second),) = before.items(), after.items()
+        pairs = [(name, first, second)]
     else:
         pairs = [(name, before[name], after[name]) for name in before if name in after]
-    return [dict(row, target=name) for name, first, second in pairs for row in statistics.compare(first, second)]
+    return [{**row, "target": name} for name, first, second in pairs for row in statistics.compare(first, second)]
 
 
-def _figures(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
+def _figures(rows: Sequence[TargetChange]) -> list[Line]:
     several = len({row["target"] for row in rows}) > 1
     return [("metric", "before", "after", "after/before", "")] + [
         (f"{row['target'] + ': ' if several else ''}{row['label']} ({row['unit']})", f"{row['before']:.4g}",
@@ -88,7 +94,7 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
          {True: "better", False: "worse", None: "same"}[row["better"]]) for row in rows]
 
 
-def _scores(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
+def _scores(rows: Sequence[JudgedChange]) -> list[Line]:
     return [("dataset", "before", "after", "difference", "")] + [
         (f"{row['dataset']}, {row['metric']}", f"{row['before']:.4g}", f"{row['after']:.4g}", f"{row['delta']:+.4g}",
          "within the limit" if row["within"] else "too low") for row in rows]

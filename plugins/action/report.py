@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         records = Records(role_inputs(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode)
         if args["phase"] == "begin":
             for tag, stage in contract.mistyped_tags(task_vars.get("ansible_run_tags")).items():
-                raise AnsibleActionFail(f"--tags names {tag}, which is not a stage, so it would run nothing; did you "
+                raise AnsibleActionFail(f"--tags names {tag}, which is not a stage, so nothing would be run; did you "
                                         f"mean {stage}? The stages are {', '.join(contract.STAGES)}.")
             stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
             records.remove_results(args["hosts"], stages)

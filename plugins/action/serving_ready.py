@@ -4,25 +4,34 @@
 """Wait for the planned service of a node, and print its progress.
 
 A start takes minutes: many short module calls instead of one long one keep the SSH connection alive and the operator
-informed. The nodes of a group are waited for in parallel, each by a worker of its own that informs the others.
+informed. The nodes of a group are waited for in parallel, each by its own worker, which informs the others.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, cast
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import state_arguments
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import Waited, state_arguments
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
 
-# Seconds that one module call may wait, and that a completion may take: the first one after a start is slow.
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import InstanceState, ServingState
+
+    # The state, or None of an unreachable node; seconds waited, and seconds until the timeout.
+    Observed = tuple[ServingState | None, int, float]
+
+# Seconds that one module call may wait, and timeout of a completion: the first one after a start is slow.
 WINDOW_S = 15
 COMPLETION_S = 60
-# In a group the others have to hear soon of a node that failed; a node that says nothing is not waited for much longer.
+# In a group the others must be informed soon of a failure; a member without news is not waited for much longer.
 GROUP_WINDOW_S = 5
 GRACE_S = 60
 
@@ -30,89 +39,102 @@ GRACE_S = 60
 class ActionModule(StageAction):
     """See plugins/modules/serving_ready.py."""
 
-    def run(self, tmp=None, task_vars=None):
-        """Return the seconds waited and what failed; what follows from it is the stage's to say."""
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the seconds waited and the failures; the stage judges them."""
         self.begin(tmp, task_vars or {}, stage="serving")
-        if self.context.plan["group"]:
-            return self._wait_together(GroupNotes(self.records, self.context.plan["group"]))
-        for seen, waited, left in self._looks(WINDOW_S):
-            if not seen or seen["settled"] or seen["docker_engine_error"] or self._task.check_mode or left <= 0:
-                return {"changed": False, "seconds": waited, "failed_instances": _failed(seen), "ready": _ready(seen)}
-        return None
+        own = self.context.plan["group"]
+        return dict(self._wait_for_group(own) if own else self._wait())
 
-    def _wait_together(self, notes):
-        """Wait until all nodes of the group are ready; where one of them ended it, stop what runs of it here."""
+    def _wait(self) -> Waited:
+        observations = self._observations(WINDOW_S)
+        seen, seconds, left = next(observations)
+        while not (seen is None or seen["settled"] or seen["docker_engine_error"] or left <= 0
+                   or self.context.check_mode):
+            seen, seconds, left = next(observations)
+        return {"changed": False, "seconds": seconds, "failed_instances": _failed(seen), "ready": _is_ready(seen)}
+
+    def _wait_for_group(self, own: Group) -> Waited:
+        """Wait until all nodes of the group are ready; if one of them fails, stop the containers of this node."""
+        notes = GroupNotes(self.records, own)
         try:
-            seen, waited, ended = self._watch(notes)
+            seen, seconds, failed = self._watch(own, notes)
         except AnsibleError as error:
-            notes.tell(group.FAILED, str(error))
+            notes.write(group.FAILED, str(error))
             self._stop()
             raise
-        broken = any(member["state"] == group.FAILED for member in ended)
+        broken = any(member["state"] == group.FAILED for member in failed)
         changed = broken and seen is not None and self._stop()
-        return {"changed": changed, "seconds": waited, "failed_instances": _failed(seen), "ended": ended,
-                "ready": _ready(seen) and not ended}
+        return {"changed": changed, "seconds": seconds, "failed_instances": _failed(seen), "failed_members": failed,
+                "ready": _is_ready(seen) and not failed}
 
-    def _watch(self, notes):
-        """Return (what was seen last, seconds waited, the members that ended the group)."""
-        missing = notes.read()[1]  # all that are still in the run have told that they are started
-        for seen, waited, left in self._looks(GROUP_WINDOW_S):
-            state, reason = group.own_state(seen, left <= 0)
-            notes.tell(state, reason)
-            settled, ended = group.verdict(self.context.plan["group"], notes.read()[0], missing, left < -GRACE_S)
-            if self._task.check_mode:
-                return seen, waited, []
-            if settled:
-                return seen, waited, ended
-            if state == group.READY:  # the module returned at once
+    def _watch(self, own: Group, notes: GroupNotes) -> tuple[ServingState | None, int, list[group.FailedMember]]:
+        """Return the last state of this node, the seconds waited, and the members that failed."""
+        missing = notes.read()[1]  # the members in this run have reported that they are started
+        observations = self._observations(GROUP_WINDOW_S)
+        while True:
+            seen, seconds, left = next(observations)
+            note = group.own_state(seen, left <= 0)
+            notes.write(note["state"], note["reason"])
+            over, failed = group.outcome(own, notes.read()[0], missing, left < -GRACE_S)
+            if self.context.check_mode:
+                return seen, seconds, []
+            if over:
+                return seen, seconds, failed
+            if note["state"] == group.READY:  # the module returned at once
                 time.sleep(GROUP_WINDOW_S)
-        return None
 
-    def _looks(self, window_s):
-        """Yield (what is seen or None from a lost node, seconds waited, seconds left) without end."""
+    def _observations(self, window_s: float) -> Iterator[Observed]:
+        """Observe the node again and again, and print its progress."""
         request = state_arguments(self.context.plan, self.inputs)
         request.update(interval_s=min(window_s, self.inputs["serving_ready_interval_s"]))
         started = time.monotonic()
         deadline = started + self.inputs["serving_ready_timeout_s"]
-        told = {}
+        shown: dict[str, str] = {}
         while True:
             remaining = max(1.0, deadline - time.monotonic())
             request.update(wait_s=min(window_s, remaining), completion_timeout_s=min(COMPLETION_S, remaining))
             try:
-                seen = self.call("ascend.vllm.serving_info", **request)
+                seen = cast("ServingState", self.call("ascend.vllm.serving_info", **request))
             except AnsibleConnectionFailure:
                 seen = None
-            waited = round(time.monotonic() - started)
-            if seen:
-                self._tell(seen["instances"], told, waited, self.host)
-            yield seen, waited, deadline - time.monotonic()
-            for instance, found in zip(request["instances"], seen["instances"]):
+            seconds = round(time.monotonic() - started)
+            instances = seen["instances"] if seen else []
+            self._show_progress(instances, shown, seconds)
+            yield seen, seconds, deadline - time.monotonic()
+            for instance, found in zip(request["instances"], instances):
                 instance["restarts"] = found["container"]["restarts"] if found["container"] else 0
 
-    def _stop(self):
-        """Stop the containers of this node: they wait for one that will not come. Return whether any was running."""
+    def _stop(self) -> bool:
+        """Stop the containers of this node, which would wait for a member in vain; return whether one was running."""
         changed = False
         for instance in self.context.plan["instances"]:
             self._display.display(f"{self.host} {instance['name']}: stopped with its group")
-            stopped = self._execute_module("community.docker.docker_container", module_args={
-                "docker_host": "unix://" + self.context.plan["docker_socket"], "name": instance["name"],
-                "state": "stopped", "stop_timeout": self.inputs["serving_stop_timeout_s"],
-                "comparisons": {"*": "ignore"}}, task_vars=self.task_vars)
-            changed = changed or bool(stopped.get("changed"))
+            try:
+                stopped = self.call(
+                    "community.docker.docker_container", docker_host="unix://" + self.context.plan["docker_socket"],
+                    name=instance["name"], state="stopped", stop_timeout=self.inputs["serving_stop_timeout_s"],
+                    comparisons={"*": "ignore"})
+                changed = changed or stopped["changed"]
+            except (AnsibleActionFail, AnsibleConnectionFailure) as error:
+                self._display.warning(f"{self.host} {instance['name']} was not stopped: {error_line(error)}")
         return changed
 
-    def _tell(self, instances, told, waited, host):
-        """Print each step of a start once."""
+    def _show_progress(self, instances: Iterable[InstanceState], shown: dict[str, str], seconds: int) -> None:
+        """Print the progress of each instance once per step.
+
+        :param shown: the last step of each instance, updated.
+        """
         for instance in instances:
             step = instance["progress"]
-            if step and told.get(instance["name"]) != step:
-                told[instance["name"]] = step
-                self._display.display(f"{host} {instance['name']}: {step} ({waited} s)")
+            if step and shown.get(instance["name"]) != step:
+                shown[instance["name"]] = step
+                self._display.display(f"{self.host} {instance['name']}: {step} ({seconds} s)")
 
 
-def _failed(seen):
-    return [instance for instance in plain(seen["instances"]) if instance["state"] == "failed"] if seen else []
+def _failed(seen: ServingState | None) -> list[InstanceState]:
+    return [instance for instance in seen["instances"] if instance["state"] == "failed"] if seen else []
 
 
-def _ready(seen):
-    return bool(seen and seen["instances"]) and all(instance["state"] == "ready" for instance in seen["instances"])
+def _is_ready(seen: ServingState | None) -> bool:
+    instances = seen["instances"] if seen else []
+    return bool(instances) and all(instance["state"] == "ready" for instance in instances)

@@ -1,9 +1,12 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at the service of a node in one module call, and print what all nodes told in one table."""
+"""Query the service of a node in one module call, and print the rows of all nodes as one table."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
 
 from ansible.errors import AnsibleConnectionFailure
 
@@ -11,41 +14,48 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import state_arguments
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import BalancerObservation, BalancerServer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import ServingState
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import LoopResult
+
+    class BalancerStatus(BalancerObservation, LoopResult):
+        """The return values of ``ascend.vllm.balancer_info`` on one balancer."""
+
+        #: Inventory name of the balancer.
+        item: str
+
 
 class ActionModule(StageAction):
     """See plugins/modules/serving_status.py."""
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the rows of this host, or print those of all."""
         self.begin(tmp, task_vars or {}, stage="serving", show={"type": "list", "elements": "list"},
-                    balancers={"type": "list", "elements": "dict", "default": []})
+                   balancers={"type": "list", "elements": "dict", "default": []})
         if self.args["show"] is not None:
             return self._show(self.args["show"], self.args["balancers"])
-        request = dict(state_arguments(self.context.plan, self.inputs), load=True)
+        request = state_arguments(self.context.plan, self.inputs)
         try:
-            seen = self.call("ascend.vllm.serving_info", **request)
+            seen = cast("ServingState", self.call("ascend.vllm.serving_info", **request, load=True))
+            rows = status_table.rows(self.host, self.context.plan, seen)
         except AnsibleConnectionFailure:
-            return {"changed": False, "rows": [self._remark(self.host, "not reachable")]}
-        return {"changed": False, "rows": status_table.rows(self.host, self.context.plan, seen, seen["now_s"])}
+            rows = [status_table.Row(self.host, "-", "not reachable")]
+        return {"changed": False, "rows": [list(row) for row in rows]}
 
-    def _show(self, rows, balancers):
+    def _show(self, rows: list[list[str]], balancers: Iterable[BalancerStatus]) -> dict[str, Any]:
         lines = status_table.table(rows)
         for balancer in balancers:
-            states = ", ".join(map(self._server, balancer.get("servers", ())))
-            said = "not reachable" if balancer.get("unreachable") else balancer["error"] or states or "no servers"
-            lines += ["", f"balancer on {balancer['item']}: {said}"]
+            servers = ", ".join(map(_server, balancer.get("servers", ())))
+            state = "not reachable" if balancer.get("unreachable") else balancer["error"] or servers or "no servers"
+            lines += ["", f"balancer on {balancer['item']}: {state}"]
         self._display.display("\n".join(["", *lines, ""]))
         return {"changed": False, "rows": rows, "lines": lines}
 
-    @staticmethod
-    def _server(server):
-        notes = [f"{server['sessions']} requests", server["check"] or "no check yet"]
-        if server["engine"]:
-            notes.append(f"engine {server['engine']}" if server["watched"] else f"no watch: {server['engine']}")
-        if server["taken_out"]:
-            notes.insert(0, "taken out")
-        return f"{server['name']} {server['status']} ({', '.join(notes)})"
 
-    @staticmethod
-    def _remark(host, text):
-        return [host, "-", text] + [""] * (len(status_table.COLUMNS) - 3)
+def _server(server: BalancerServer) -> str:
+    notes = ["disabled"] if server["disabled"] else []
+    notes += [f"{server['sessions']} requests", server["check"] or "no check yet"]
+    if server["engine"]:
+        notes.append(f"engine {server['engine']}" if server["watched"] else f"no watch: {server['engine']}")
+    return f"{server['name']} {server['status']} ({', '.join(notes)})"

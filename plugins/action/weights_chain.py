@@ -39,8 +39,8 @@ class ActionModule(ActionBase):
         holders = {name for name in held if held[name]["holds"]}
         if args["staged"] and not holders:
             raise AnsibleActionFail(
-                "No node of this run has the whole model, because those that tried to get it from the source failed "
-                "(see their messages); run again.")
+                "No node of this run has the whole model, because the attempts to get it from the source failed; see "
+                "the messages of those nodes, then run again.")
         addresses = {name: address(name, hostvars[name]) for name in hosts}
         members = [name for name in hosts if name in holders or name not in args["failed"]]
         upstream = upstreams(members, holders).get(host, [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What all modules document that ask the Docker engine."""
+    """The option of modules that use the Docker engine."""
 
     DOCUMENTATION = r"""
 options:

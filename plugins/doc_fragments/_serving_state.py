@@ -5,12 +5,12 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What the modules document that observe the planned instances."""
+    """Common options of the modules that observe the planned instances."""
 
     DOCUMENTATION = r"""
 options:
   image:
-    description: The name of the image. Left out, none is looked for.
+    description: The name of the image. If not set, RV(image) is null.
     type: str
   served_name:
     description: The name of the model in requests, where there are instances.

@@ -1,19 +1,27 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters for the roles serving and weights."""
+"""Filters of the roles serving and weights."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import topology
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Patch
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group, replacement
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import patch as patching
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import NO_REASON
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
 
 
-def patched(text, patch):
+def patched(text: str, patch: Patch) -> str:
     """Return the text of a file with the patch of the plan applied."""
     try:
         return patching.patched(text, patch)
@@ -21,38 +29,38 @@ def patched(text, patch):
         raise AnsibleFilterError(str(error)) from error
 
 
-def bind_mounts(instance):
-    """Return the mounts of an instance as community.docker.docker_container takes them."""
+def bind_mounts(instance: Instance) -> list[dict[str, Any]]:
+    """Return the mounts of an instance for community.docker.docker_container."""
     return docker_mounts(instance["mounts"])
 
 
-def container_environment(instance, observed):
+def container_environment(instance: Instance, observed: ServingObservation) -> dict[str, str]:
     """Return the environment of the container of an instance.
 
     In a group it names the network interface that was found on the node or set with serving_interface.
     """
     if "address" not in instance:
         return instance["environment"]
-    name, missing = group.interface(instance, observed["addresses"])
-    if missing:
+    name, missing = group.interface(instance["address"], instance["interface"], observed["addresses"])
+    if name is None:
         raise AnsibleFilterError(missing)
     return dict(instance["environment"], **topology.interface_environment(name))
 
 
-def failure_message(result):
-    """Return the message of a failed task: of a loop the messages of the items that failed.
+def failure_message(result: Mapping[str, Any]) -> str:
+    """Return the message of a failed task, and of a loop the messages of the items that failed.
 
     :param result: ``ansible_failed_result`` of a rescue.
     """
     items = [item for item in result.get("results", ()) if item.get("failed") or item.get("unreachable")]
-    return " ".join(str(each["msg"]) for each in items or [result] if each.get("msg")) or "no reason was given"
+    return " ".join(str(each["msg"]) for each in items or [result] if each.get("msg")) or NO_REASON
 
 
 class FilterModule:
     """The filters by name."""
 
-    def filters(self):
-        """Return them."""
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return ``{name: function}``."""
         return {"bind_mounts": bind_mounts, "container_environment": container_environment,
                 "failure_message": failure_message, "patched": patched,
                 "plan_of_running": replacement.plan_of_running,

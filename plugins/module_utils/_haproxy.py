@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         """The information of HAProxy from the watch for hung engines.
 
         ``watched`` says whether the watch answers, None if there is none. ``engine`` is the last state that it
-        reported, such as ``up``, or `NOT_ASKED`.
+        reported, such as ``up``, or `NOT_CHECKED`.
         """
 
         watched: bool | None
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     class BalancerServer(AgentState):
         """A vLLM instance as a server of the backend.
 
-        ``status`` is UP, DRAIN (finishes its requests), MAINT or DOWN. ``taken_out`` is true after an operator has set
+        ``status`` is UP, DRAIN (finishes its requests), MAINT or DOWN. ``disabled`` is true after an operator has set
         DRAIN or MAINT, which the status of a server that is DOWN does not show. ``sessions`` counts requests in
         progress, ``check`` is the result of the last health check, such as ``L7OK/200``.
         """
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         name: str
         host: str
         status: str
-        taken_out: bool
+        disabled: bool
         sessions: int
         check: str
 
@@ -69,7 +69,7 @@ SOCKET = "/run/ascend-vllm-balancer/admin.sock"
 UP, DRAIN, MAINT, DOWN = "UP", "DRAIN", "MAINT", "DOWN"
 
 # State of an engine before the first answer of the watch.
-NOT_ASKED = "not asked yet"
+NOT_CHECKED = "not checked yet"
 
 _MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
@@ -117,7 +117,7 @@ def servers(ask: Ask, backend: str = BACKEND) -> list[BalancerServer]:
         raise BalancerError("the balancer returned no statistics: %s" % text.strip()[:200])
     # Columns, below a line with the version: # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state …
     fields = [line.split() for line in states.splitlines() if line[:1].isdigit()]
-    taken_out = {row[3] for row in fields if len(row) > 6 and row[6] != "0"}
+    disabled = {row[3] for row in fields if len(row) > 6 and row[6] != "0"}
     found: list[BalancerServer] = []
     for row in csv.DictReader(text[2:].splitlines()):
         if row["pxname"] == backend and row["svname"] not in ("BACKEND", "FRONTEND"):
@@ -125,7 +125,7 @@ def servers(ask: Ask, backend: str = BACKEND) -> list[BalancerServer]:
             code = row.get("check_code") or ""
             found.append({
                 "name": row["svname"], "host": host_of(row["svname"]), "status": status(row["status"]),
-                "taken_out": row["svname"] in taken_out, "sessions": int(row["scur"] or 0),
+                "disabled": row["svname"] in disabled, "sessions": int(row["scur"] or 0),
                 "check": result + ("/" + code if code else ""),
                 **engine((row.get("agent_status") or "").lstrip("* "), row.get("last_agt") or "")})
     return found
@@ -136,7 +136,7 @@ def engine(state: str, message: str) -> AgentState:
     if not state:
         return {"watched": None, "engine": ""}
     if state == "INI":
-        return {"watched": True, "engine": NOT_ASKED}
+        return {"watched": True, "engine": NOT_CHECKED}
     return {"watched": state.startswith("L7") or state == "CHECKED", "engine": message.rpartition("via agent : ")[2]}
 
 

@@ -82,7 +82,7 @@ servers:
     status:
       description: V(UP), V(DRAIN), V(MAINT) or V(DOWN). With V(DRAIN) a server only finishes its requests.
       type: str
-    taken_out:
+    disabled:
       description: Whether an operator has set V(DRAIN) or V(MAINT), which the status of a server that is down hides.
       type: bool
     sessions:
@@ -157,7 +157,7 @@ SOCKET_TIMEOUT_S = 5
 def complete(params: dict[str, Any]) -> Answer:
     """Request a completion of one token."""
     server = Server(params["url"], params["api_key"], params["timeout_s"])
-    return server.ask({"endpoint": "/v1/completions", "body": {
+    return server.send({"endpoint": "/v1/completions", "body": {
         "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
 
 

@@ -92,7 +92,7 @@ servers:
     status:
       description: V(UP), V(DRAIN), V(MAINT) or V(DOWN). With V(DRAIN) a server only finishes its requests.
       type: str
-    taken_out:
+    disabled:
       description: Whether an operator has set V(DRAIN) or V(MAINT), which the status of a server that is down hides.
       type: bool
     sessions:
@@ -142,7 +142,7 @@ def change(ask: Ask, params: Mapping[str, Any], dry: bool = False) -> bool:
     """Set the state of the servers of the node; returns True if one had another state. ``dry`` changes nothing."""
     servers = haproxy.servers(ask)
     own = [server for server in servers if server["host"] == params["node"]]
-    pending = [server for server in own if server["taken_out"] == (params["state"] == "ready")]
+    pending = [server for server in own if server["disabled"] == (params["state"] == "ready")]
     if params["state"] == "drain":
         others = [server for server in servers if server["host"] != params["node"] and server["status"] == haproxy.UP]
         if pending and params["keep_serving"] and not others:
@@ -163,7 +163,7 @@ def settle(ask: Ask, params: Mapping[str, Any]) -> tuple[list[BalancerServer], b
             if params["state"] == "drain":
                 settled = not any(server["sessions"] for server in own)
             else:
-                settled = bool(own) and all(server["status"] == haproxy.UP and server["engine"] != haproxy.NOT_ASKED
+                settled = bool(own) and all(server["status"] == haproxy.UP and server["engine"] != haproxy.NOT_CHECKED
                                             for server in own)
         except haproxy.BalancerError:  # it may be reloading
             if time.monotonic() >= deadline:

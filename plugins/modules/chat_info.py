@@ -184,7 +184,7 @@ servers:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server, ask_all
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server, send_all
 
 REQUEST = {
     "id": {"type": "str", "required": True},
@@ -205,7 +205,7 @@ def main() -> None:
     })
     options = module.params
     module.exit_json(changed=False, servers=[
-        ask_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"]), options["requests"])
+        send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"]), options["requests"])
         for entry in options["servers"]])
 
 

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: diagnostics_bundle
-short_description: Collect what explains a failure on a node, and name its cause
+short_description: Collect data about a failure on a node, and find its cause
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Runs the vendor's tools, reads the kernel log, the host's state and the state and logs of this collection's
-    containers, each within a time limit and side by side, and packs the texts into one archive on the node.
-  - Containers are taken in every state, also those that have exited and those that an upgrade keeps.
+  - Collects the output of the vendor's tools, the kernel log, the state of the host, and the state and logs of this
+    collection's containers in parallel, each with a timeout, and packs them into one archive on the node.
+  - Includes containers in any state, also those that have exited and those that an upgrade keeps.
   - Secrets are masked before anything is written.
-  - The logs are triaged, and the likely causes returned, the most likely one first.
+  - The logs are triaged, and the likely causes are returned, the most likely one first.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._docker
@@ -25,11 +25,11 @@ options:
     type: path
     required: true
   log_lines:
-    description: How many lines of each container's log are taken, from its end.
+    description: Maximum number of lines from the end of each container's log.
     type: int
     default: 5000
   timeout_s:
-    description: Seconds that one tool, and one answer of Docker, may take.
+    description: Timeout of each tool and of each answer of Docker, in seconds.
     type: int
     default: 20
   npus:
@@ -38,7 +38,7 @@ options:
     elements: int
     default: []
   driver_path:
-    description: Where the driver is installed.
+    description: The directory in which the driver is installed.
     type: path
     default: /usr/local/Ascend/driver
 attributes:
@@ -51,7 +51,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Collect what explains the failure
+- name: Collect data about the failure
   ascend.vllm.diagnostics_bundle:
     path: /var/lib/ascend-vllm/diagnostics.tar.gz
     npus: [0, 1, 2, 3, 4, 5, 6, 7]
@@ -64,12 +64,11 @@ path:
   returned: success
 files:
   description: >-
-    The files in it, with the exit code of the command that each came from; 0 for what was read, null for a time-out and
-    for what could not be read.
+    The files in it, each with the exit code of its command, 0 if it was read, or null if that failed or timed out.
   type: dict
   returned: success
 diagnosis:
-  description: The likely causes, best first, each with its evidence and a remedy.
+  description: The likely causes, the most likely one first, each with its evidence and a remedy.
   type: list
   elements: dict
   returned: success
@@ -101,7 +100,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypedDict
 
-    # A text and the exit code of its command: 0 for what was read, None where there was no answer.
+    # A text and the exit code of its command: 0 if it was read, None without an answer.
     Collected = tuple[str, int | None]
 
     class Diagnosis(TypedDict):
@@ -110,7 +109,7 @@ if TYPE_CHECKING:
         cause: str
         evidence: str | None
         remedy: str
-        source: str  # the file of the bundle that names it
+        source: str  # the file in the bundle with the evidence
 
 
 COMMANDS = {
@@ -124,7 +123,7 @@ COMMANDS = {
     "listeners.txt": ["ss", "-ltnp"],
     "processes.txt": ["ps", "-eo", "pid,ppid,user,stat,etime,rss,comm"],
 }
-# Resources of the Docker API: containers of others are listed too, since they may hold what ours need.
+# Resources of the Docker API. All containers are listed, since others may hold NPUs and ports.
 DOCKER = {
     "docker-engine.json": "/info",
     "containers.json": labels.list_query(every_state=True),
@@ -144,7 +143,7 @@ def run(command: list[str], timeout: float) -> Collected:
 
 
 def read(path: str) -> Collected:
-    """Return the text of a file, or why it cannot be read."""
+    """Return the text of a file, or the reason why it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return stream.read(), 0
@@ -152,17 +151,17 @@ def read(path: str) -> Collected:
         return "%s\n" % missing, None
 
 
-def ask(question: Callable[..., Any], *arguments: Any) -> Collected:
-    """Return an answer of Docker as text, or why there is none."""
+def query(request: Callable[..., Any], *arguments: Any) -> Collected:
+    """Return an answer of Docker as text, or the reason why there is none."""
     try:
-        found = question(*arguments)
+        found = request(*arguments)
     except DockerError as error:
         return "%s\n" % error, None
     return found if isinstance(found, str) else json.dumps(found, indent=2) + "\n", 0
 
 
 def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
-    """Return what ``docker inspect`` says of this collection's containers, in every state; none without an answer."""
+    """Return the output of ``docker inspect`` for our containers in any state; empty if Docker does not answer."""
     try:
         listed = docker.get(labels.list_query(labels.INSTANCE, every_state=True)) or ()
         found = [docker.get(containers.inspect_query(each["Id"])) for each in listed]
@@ -177,8 +176,8 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]],
     timeout, driver = options["timeout_s"], options["driver_path"]
     commands = dict(COMMANDS)
     for npu in options["npus"]:
-        for query in FABRIC:
-            commands["hccn/%d-%s.txt" % (npu, query)] = ["hccn_tool", "-i", str(npu), "-" + query, "-g"]
+        for item in FABRIC:
+            commands["hccn/%d-%s.txt" % (npu, item)] = ["hccn_tool", "-i", str(npu), "-" + item, "-g"]
     files = {
         "driver-version.txt": os.path.join(driver, "version.info"),
         "firmware-version.txt": os.path.join(os.path.dirname(driver), "firmware", "version.info"),
@@ -188,16 +187,16 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]],
     found: dict[str, Callable[[], Collected]] = {}
     found.update((name, partial(run, command, timeout)) for name, command in commands.items())
     found.update((name, partial(read, path)) for name, path in files.items())
-    found.update((name, partial(ask, docker.get, resource)) for name, resource in DOCKER.items())
+    found.update((name, partial(query, docker.get, resource)) for name, resource in DOCKER.items())
     for each in ours:
         file = "container-" + each["Name"].lstrip("/")
-        found[file + ".json"] = partial(ask, docker.get, containers.inspect_query(each["Id"]))
-        found[file + ".log"] = partial(ask, docker.log, each["Id"], options["log_lines"])
+        found[file + ".json"] = partial(query, docker.get, containers.inspect_query(each["Id"]))
+        found[file + ".log"] = partial(query, docker.log, each["Id"], options["log_lines"])
     return found
 
 
 def collect(options: dict[str, Any]) -> dict[str, Collected]:
-    """Return ``{file name: (text, exit code)}``, collected side by side, secrets masked."""
+    """Return ``{file name: (text, exit code)}``, collected in parallel, with secrets masked."""
     docker = DockerEngine(options["docker_socket"], options["timeout_s"])
     ours = our_containers(docker)
     wanted = sources(docker, ours, options)
@@ -208,7 +207,7 @@ def collect(options: dict[str, Any]) -> dict[str, Collected]:
 
 
 def triage(found: dict[str, Collected]) -> list[Diagnosis]:
-    """Return what the containers' logs say, ranked per log, without those that name no cause."""
+    """Return the causes in the logs of the containers, ranked per log."""
     return [
         {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"], "source": name}
         for name, (text, _code) in sorted(found.items()) if name.startswith("container-") and name.endswith(".log")

@@ -126,7 +126,7 @@ def observe(options: dict[str, Any]) -> ImageObservation:
     needed = options["pull"] == "always" or not images.holds(found, options["digest"])
     registry = None
     if needed and options["pull"] != "never":
-        registry = images.ask_registry(docker, source, images.registry_login(_docker_config(), source))
+        registry = images.query_registry(docker, source, images.registry_login(_docker_config(), source))
     return {"reference": options["reference"], "source": source, "image": found, "docker_engine": engine,
             "needed": needed, "registry": registry, "folder": folder}
 

@@ -7,28 +7,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: serving_group
-short_description: Bring the nodes that serve together to one decision
+short_description: Decide whether a group of nodes is restarted
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Each node of a group tells the others how far it is, and learns whether the group has to be started again. It does
-    when one of its containers is missing, has ended or is out of date, and never otherwise.
-  - Works on the controller alone, through files below C(report_path). Every node of the group has to run the same tasks
-    in step, as with the strategy C(linear).
+  - Each node of a group reports its state to the others, and all of them get the same decision. The group is restarted
+    if a container of any node is missing, has exited or is out of date, and never otherwise.
+  - Runs only on the controller, and exchanges files below C(report_path). All nodes of the group have to run the same
+    tasks at the same time, as with the strategy C(linear).
 extends_documentation_fragment:
   - ascend.vllm.plan_option
 options:
   state:
     description:
-      - V(prepared) tells whether the container of the node is as planned.
-      - V(decided) returns what follows for all of them. It fails when a node did not come as far as V(prepared).
-      - V(started) tells that the container of the node was started, or did not have to be.
+      - V(prepared) reports whether the container of the node is as planned.
+      - V(decided) returns the decision. It fails if a node has not reported V(prepared).
+      - V(started) reports that the container of the node was started, or did not have to be.
     type: str
     choices: [prepared, decided, started]
     required: true
   secrets:
-    description: With V(prepared), the mark of the API key that the container should have been started with.
+    description: With V(prepared), the value of the label C(ascend.vllm.secrets) that the container should have.
     type: str
     default: ""
 attributes:
@@ -41,7 +41,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Decide whether the group is started again as a whole
+- name: Decide whether the group is restarted
   ascend.vllm.serving_group:
     state: decided
   register: __serving_group
@@ -53,7 +53,7 @@ current:
   type: bool
   returned: with C(state=decided)
 reasons:
-  description: Why the group is started again, for each node that is not as planned.
+  description: The reason to restart the group for each node that does not run as planned.
   type: dict
   returned: with C(state=decided)
 """

@@ -12,8 +12,8 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Observes the container, the API and the log of every instance, and all containers of this collection on the node.
-  - With O(wait_s) it observes again until every instance has either answered a completion or failed.
-  - Nothing is changed. A container that has ended and a server that does not answer are returned, not raised.
+  - With O(wait_s) it observes repeatedly until every instance has either answered a completion or failed.
+  - Nothing is changed. The module does not fail if a container has exited or a server does not answer.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
@@ -38,14 +38,14 @@ options:
         type: str
         required: true
       restarts:
-        description: Restarts of the container as last seen. More of them while it is starting are a crash.
+        description: Restarts of the container when it was observed last. More of them during a start are a crash.
         type: int
   load:
-    description: Whether running servers are asked for their requests, and images for their digests.
+    description: Whether to return the requests of running servers and the digests of images.
     type: bool
     default: false
   wait_s:
-    description: Seconds to wait for every instance to be ready or to have failed.
+    description: Seconds to wait until every instance is ready or has failed.
     type: float
     default: 0
   interval_s:
@@ -53,7 +53,7 @@ options:
     type: float
     default: 5
   completion_timeout_s:
-    description: Seconds that the completion may take that proves an instance ready.
+    description: Timeout of the completion with which an instance becomes ready, in seconds.
     type: float
     default: 20
 attributes:
@@ -65,7 +65,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See whether the service answers
+- name: Check whether the service answers
   ascend.vllm.serving_info:
     instances:
       - {name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}
@@ -75,7 +75,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 docker_engine_error:
-  description: Why the Docker engine could not be asked, or null. With an error the rest is not known.
+  description: Why the Docker engine did not answer, or null. With an error the rest is not known.
   type: str
   returned: always
 image:
@@ -89,23 +89,23 @@ ours:
   returned: always
 containers:
   description:
-    - Every container of this collection on the node, in every state, also those that an upgrade keeps, by name.
+    - Every container of this collection on the node in any state, also those that an upgrade keeps, sorted by name.
     - C(devices) are the numbers N of C(/dev/davinciN), C(hash) is that of the planned instance. C(bind), C(port),
-      C(served_name) and C(shutdown_timeout_s) are what the options of C(vllm serve) say.
-    - With O(load) also C(image_digest) and C(load), which is null where no connection is taken, and otherwise
-      C(running), C(waiting) and C(kv_cache_usage), or an C(error).
+      C(served_name) and C(shutdown_timeout_s) are read from the options of C(vllm serve).
+    - With O(load) also C(image_digest) and C(load), which is null if the server accepts no connection, and otherwise
+      has C(running), C(waiting) and C(kv_cache_usage), or an C(error).
   type: list
   elements: dict
   returned: always
 now_s:
-  description: Seconds since the epoch by the clock of the node.
+  description: The time of the node, in seconds since the epoch.
   type: int
   returned: always
 instances:
   description:
     - For each instance its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason), C(container)
       (as in RV(containers), or null), C(health), C(models), C(completion) and C(progress).
-    - A failed one has C(causes), named by its log, and C(log), the last lines of it.
+    - A failed instance has C(causes) that were found in its log, and C(log), its last lines.
   type: list
   elements: dict
   returned: always

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: serving_prerequisites_info
-short_description: Return what has to hold on a node before the planned service is started, and its state
+short_description: Return the prerequisites of the planned service on a node, and its state
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Returns what M(ascend.vllm.serving_info) returns and, in the same round trip, what the planned containers need; the
-    model, the sources of their mounts, device nodes, free ports and NPUs, and addresses.
+  - Returns the return values of M(ascend.vllm.serving_info) and, in the same round trip, the prerequisites of the
+    planned containers, namely the model, mount sources, device nodes, ports, NPUs and addresses.
   - Nothing is judged and nothing is changed.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -43,7 +43,7 @@ options:
     elements: dict
     default: []
   devices:
-    description: The device nodes that have to be there. The holders of the C(/dev/davinciN) among them are returned.
+    description: The required device nodes. The holders of the C(/dev/davinciN) among them are returned.
     type: list
     elements: path
     default: []
@@ -64,7 +64,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See whether the service can be started
+- name: Check whether the service can be started
   ascend.vllm.serving_prerequisites_info:
     instances:
       - {name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}
@@ -79,7 +79,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 docker_engine_error:
-  description: Why the Docker engine could not be asked, or null. With an error only facts of the host are known.
+  description: Why the Docker engine did not answer, or null. With an error only facts of the host are known.
   type: str
   returned: always
 image:
@@ -97,7 +97,7 @@ containers:
   elements: dict
   returned: always
 now_s:
-  description: Seconds since the epoch by the clock of the node.
+  description: The time of the node, in seconds since the epoch.
   type: int
   returned: always
 instances:
@@ -110,29 +110,29 @@ settled:
   type: bool
   returned: always
 architecture:
-  description: The processor architecture of the node, as the kernel names it.
+  description: The processor architecture of the node, as C(uname -m) prints it.
   type: str
   returned: always
 image_architecture:
-  description: That of the image, or null when there is no image.
+  description: The processor architecture of the image, or null without an image.
   type: str
   returned: always
 weights:
-  description: Whether the model is a C(folder), has its C(config), and how many C(shards) it has; null when not asked.
+  description: Whether the model has its C(folder) and C(config), and how many C(shards), or null without O(weights).
   type: dict
   returned: always
 wrong_sources:
-  description: Mounts whose source is not there or of another type, with C(source), C(expected) and C(found).
+  description: Mounts whose source is missing or has another type, with C(source), C(expected) and C(found).
   type: list
   elements: dict
   returned: always
 missing_devices:
-  description: Device nodes that are not there.
+  description: Missing device nodes.
   type: list
   elements: str
   returned: always
 port_holders:
-  description: Who holds one of O(ports), each with C(port), C(pid), C(process) and C(container) (or null).
+  description: The holders of O(ports), each with C(port), C(pid), C(process) and C(container) (or null).
   type: list
   elements: dict
   returned: always
@@ -143,17 +143,17 @@ port_holders:
       container: {id: 4f2a, name: web, image_name: "nginx:1.27", labels: {}}
 device_holders:
   description:
-    - Who holds one of the NPUs of O(devices), each with C(device) (N of C(/dev/davinciN)), C(pid), C(process),
-      C(memory_mb) and C(container) (or null). A container that was given an NPU holds it, with or without a process.
+    - The holders of the NPUs among O(devices), each with C(device) (N of C(/dev/davinciN)), C(pid), C(process),
+      C(memory_mb) and C(container) (or null). A container with an NPU holds it even if no process uses it.
   type: list
   elements: dict
   returned: always
 outgoing_ports:
-  description: The ports that the kernel gives to outgoing connections, C(first) to C(last) but those C(reserved).
+  description: The ports that the kernel uses for outgoing connections, C(first) to C(last) except those C(reserved).
   type: dict
   returned: always
 addresses:
-  description: The IPv4 addresses of the node where they were asked for, each with C(interface) and C(address).
+  description: With O(addresses), the IPv4 addresses of the node, each with C(interface) and C(address).
   type: list
   elements: dict
   returned: always

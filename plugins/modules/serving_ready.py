@@ -12,18 +12,18 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Looks at every instance of the plan with M(ascend.vllm.serving_info) until each of them answers a completion, one
-    of them has failed and none is starting any more, or C(serving_ready_timeout_s) is over.
-  - In a group the head answers for all, and every node is waited for. When one of them fails, is lost or left before
-    it was started, the containers of the group are stopped, since they would wait for it in vain.
-  - Prints how far a start is, as the server's log tells it.
-  - Does not fail the host, which M(ascend.vllm.stage) does after it has recorded what was found.
+  - Observes every instance of the plan with M(ascend.vllm.serving_info) until each of them has answered a completion or
+    failed, or until C(serving_ready_timeout_s).
+  - In a group, where only the head answers, every node is waited for. If one of them fails, becomes unreachable or left
+    the run before it was started, the containers of the group are stopped, because they would wait for it in vain.
+  - Prints the progress of the start, which is read from the log of the server.
+  - Does not fail the host. M(ascend.vllm.stage) does so after it has recorded the result.
 extends_documentation_fragment:
   - ascend.vllm.plan_option
 attributes:
   check_mode:
     support: full
-    description: One look is taken, and nothing is waited for or stopped.
+    description: The service is observed once. Nothing is waited for or stopped.
 seealso:
   - module: ascend.vllm.serving_info
   - module: ascend.vllm.stage
@@ -36,16 +36,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-ended:
-  description: The nodes that ended the start, each with C(host), C(state) (V(failed) or V(late)) and C(reason).
-  type: list
-  elements: dict
-  returned: in a group
 failed_instances:
   description: The instances that failed, as M(ascend.vllm.serving_info) returns them.
   type: list
   elements: dict
   returned: always
+failed_members:
+  description: The nodes that failed or were late, each with C(host), C(state) (V(failed) or V(late)) and C(reason).
+  type: list
+  elements: dict
+  returned: in a group
 ready:
   description: Whether all instances are ready, in a group those of all nodes.
   type: bool

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: serving_status
-short_description: Show what the service of each node does
+short_description: Show the state of the service on each node
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - One call of M(ascend.vllm.serving_info) looks at the node. With O(show) the rows of all nodes are
-    printed as one table.
-  - Tells for each instance the state of its container, whether it answers, its requests running and waiting, how full
-    its KV cache is, its NPUs, how long it is up, whether it is what the plan says, and its image.
-  - A node that cannot be reached has a row that says so. Nothing is changed.
+  - Queries the node with one call of M(ascend.vllm.serving_info). With O(show), prints the rows of all nodes as one
+    table.
+  - For each instance it shows the states of its container and server, its running and waiting requests, KV cache usage,
+    NPUs, uptime, differences from the plan, and its image.
+  - An unreachable node has a row, too. Nothing is changed.
 extends_documentation_fragment:
   - ascend.vllm.plan_option
 options:
@@ -25,25 +25,25 @@ options:
     type: list
     elements: list
   balancers:
-    description: What M(ascend.vllm.balancer_info) returned in a loop over the balancers.
+    description: The results of M(ascend.vllm.balancer_info) in a loop over the balancers.
     type: list
     elements: dict
     default: []
 attributes:
   check_mode:
     support: full
-    description: The same is shown; the module never changes anything.
+    description: Nothing is ever changed.
 """
 
 EXAMPLES = r"""
-- name: Look at the service
+- name: Query the service
   ascend.vllm.serving_status:
   register: __serving_status
 """
 
 RETURN = r"""
 rows:
-  description: A list of texts for each instance.
+  description: The cells of each instance.
   type: list
   elements: list
   returned: always

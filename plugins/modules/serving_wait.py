@@ -7,19 +7,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: serving_wait
-short_description: Wait until the service of a node has nothing to do, or until its NPUs are free
+short_description: Wait until the service of a node has no requests, or until its NPUs are free
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - With V(requests_done) every running container of the deployment is asked for its requests until none is running or
-    waiting. When the time is over it warns of those that are cut off and does not fail.
-  - Without a balancer, servers that finish their requests by themselves (C(--shutdown-timeout)) are not waited for.
-  - With V(npus_free) the NPUs are looked at until no process is on them and their HBM is free. When the time is over
-    it fails and names each NPU with its holder.
+  - With V(requests_done), waits until no running container of the deployment has requests. After O(timeout_s) it does
+    not fail, but warns that the remaining requests are aborted.
+  - Without a balancer, servers that finish their requests when they are stopped (C(--shutdown-timeout)) are not waited
+    for.
+  - With V(npus_free), waits until no process uses the NPUs and their HBM is free. After O(timeout_s) it fails with a
+    message that names each NPU and its holder.
+extends_documentation_fragment:
+  - ascend.vllm.plan_option
 options:
   until:
-    description: What is waited for.
+    description: What to wait for.
     type: str
     choices: [requests_done, npus_free]
     required: true
@@ -35,7 +38,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: One look is taken and nothing is waited for.
+    description: The service or the NPUs are observed once. Nothing is waited for.
 seealso:
   - module: ascend.vllm.serving_info
   - module: ascend.vllm.npu_info
@@ -56,7 +59,7 @@ containers:
   elements: dict
   returned: with V(requests_done)
 left:
-  description: What was still to wait for, a clause each.
+  description: A clause for each server that has requests left, or for each NPU that is not free.
   type: list
   elements: str
   returned: always

@@ -5,14 +5,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypedDict, cast
 from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 
-# Addresses to listen on that stand for all addresses of a host.
+# Values of a bind address that include all addresses of a host.
 ALL_ADDRESSES = ("0.0.0.0", "::", "*")
+
+
+class PlannedServer(TypedDict):
+    """An instance behind the balancer."""
+
+    name: str
+    #: Inventory name of its node.
+    host: str
+    address: str
+    port: int
+    served_name: str
+
+
+class PortInput(TypedDict):
+    """An input that sets a port of the balancer."""
+
+    name: str
+    port: int
 
 
 def url(bind: str, address: str, port: int) -> str:
@@ -23,37 +44,39 @@ def url(bind: str, address: str, port: int) -> str:
     return "http://%s:%d" % (address if bind in ALL_ADDRESSES else bind, port)
 
 
-def managed(balancers, host, everyone, present):
+def managed(balancers: Sequence[str], host: str, play_hosts_all: Collection[str],
+            play_hosts: Sequence[str]) -> list[str]:
     """Return the balancers that this host of a play manages.
 
     A balancer in the play manages itself; one outside the play is managed by the first host that has not failed.
 
     :param balancers: names of the hosts that run a balancer.
-    :param everyone: all hosts of the play. :param present: those that have not failed.
+    :param play_hosts_all: all hosts of the play. :param play_hosts: those that have not failed.
     """
     return [balancer for balancer in balancers
-            if balancer == host or (balancer not in everyone and host == present[0])]
+            if balancer == host or (balancer not in play_hosts_all and host == play_hosts[0])]
 
 
-def servers(plans):
-    """Return the instances that take requests, ``[{"name", "host", "address", "port", "served_name"}]``.
+def servers(plans: Mapping[str, Plan]) -> list[PlannedServer]:
+    """Return the instances that receive requests, in a group only that of the head.
 
-    :param plans: ``{host: plan}``. Of nodes that serve together only the head answers.
+    :param plans: ``{host: plan}``.
     """
-    found = []
+    found: list[PlannedServer] = []
     for host, plan in plans.items():
         for instance in serving_instances(plan):
-            found.append({"name": haproxy.server_name(host, instance["port"]), "host": host,
-                          "address": urlsplit(instance["url"]).hostname, "port": instance["port"],
+            port = cast(int, instance["port"])
+            found.append({"name": haproxy.server_name(host, port), "host": host,
+                          "address": urlsplit(instance["url"] or "").hostname or "", "port": port,
                           "served_name": plan["model"]["served_name"]})
     return found
 
 
-def problems(balancers, ports, found, plans):
+def problems(balancers: Sequence[str], ports: Sequence[PortInput], found: Sequence[PlannedServer],
+             plans: Mapping[str, Plan]) -> list[str]:
     """Return a sentence for each reason why these servers cannot be put behind these balancers.
 
-    :param ports: ``[{"name": input, "port": number}]`` of a balancer.
-    :param found: the servers, as `servers` returns them. :param plans: ``{host: plan}``.
+    :param ports: of a balancer. :param found: as `servers` returns them. :param plans: ``{host: plan}``.
     """
     sentences = []
     names = sorted({server["served_name"] for server in found})
@@ -66,7 +89,7 @@ def problems(balancers, ports, found, plans):
             sentences.append("serving_bind of %s is %s, which the balancer on %s cannot reach; set it to an address "
                              "that it can reach." % (server["host"], server["address"], ", ".join(balancers)))
     for balancer in balancers:
-        for instance in plans.get(balancer, {"instances": []})["instances"]:
+        for instance in plans[balancer]["instances"] if balancer in plans else ():
             first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else (
                 container.HCCL_DEFAULT_PORTS)
             sentences.extend("%s is %d, which instance %s on %s uses too; choose another port." % (

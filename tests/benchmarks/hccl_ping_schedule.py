@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cost of the ping mesh on clusters of 2 to 1,000 nodes, by simulation of the schedule that the nodes follow.
+"""Simulate the ping mesh on clusters of 2 to 1,000 nodes. Needs no test bed.
 
-    python tests/benchmarks/hccl_ping_schedule.py [--skew SECONDS] [--nodes N ...]
+    .venv/bin/python tests/benchmarks/hccl_ping_schedule.py [--skew SECONDS] [--nodes N ...]
 
-Nodes start up to --skew seconds apart, as Ansible starts them, and are synchronized only by the length of a round. The
-last columns show to what extent "every NPU receives one ping at a time" remains true.
+The nodes start up to --skew seconds apart, as Ansible starts them, and only the length of a round keeps them in step.
+The last columns show how often an NPU receives more than one ping at a time.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ NPUS = 8
 ROUND_S = 0.5  # hccl_ping_round_s
 FULL_MESH_MAX_NODES = 16  # hccl_ping_full_mesh_max_nodes
 PACKETS = 3  # echo requests of one hccn_tool -ping
-TIMEOUT_S = 10.0  # hccl_ping_timeout_s, spent on a dead node ...
-CONSECUTIVE_LOST, SILENT = 3, 6  # ... until one NPU, or all of them, give up on that node (hccn_mesh)
+TIMEOUT_S = 10.0  # hccl_ping_timeout_s
+LOST_TO_PARTNER, LOST_TO_ALL = 3, 6  # lost pings after which an NPU skips the partner, or all nodes (hccn_ping.py)
 
 
-def ping_s(generator: random.Random) -> float:
-    """Return the duration of one healthy ping in seconds, including the start of the tool."""
-    return generator.uniform(0.15, 0.40)
+def ping_s(chance: random.Random) -> float:
+    """Return the duration of a ping with a reply in seconds, with the start of the tool."""
+    return chance.uniform(0.15, 0.40)
 
 
 def simulate(nodes: int, skew_s: float, dead: bool = False) -> tuple[float, float, int]:
-    """Return (seconds until the last node is done, share of pings to a busy receiver, most pings at one receiver)."""
-    generator = random.Random(1)
+    """Return the seconds until the last node has finished, and the results of `crowding`."""
+    chance = random.Random(1)
     hosts = [f"node{number:04d}" for number in range(nodes)]
     index = {host: number for number, host in enumerate(hosts)}
     received: dict[tuple[int, int], list[tuple[float, float]]] = {}
     end = 0.0
     for host in hosts:
-        start = generator.uniform(0, skew_s)
-        peers = ping_mesh.partners(hosts, host, FULL_MESH_MAX_NODES)
+        start = chance.uniform(0, skew_s)
+        met = ping_mesh.partners(hosts, host, FULL_MESH_MAX_NODES)
         free = [start] * NPUS
         silent = 0
-        for number, (other, shift) in enumerate((other, shift) for other in peers for shift in ping_mesh.shifts(NPUS)):
+        for number, (other, shift) in enumerate((other, shift) for other in met for shift in ping_mesh.shifts(NPUS)):
             lost = dead and other is not None and 0 in (index[host], index[other])
-            if other is None or (lost and (shift >= CONSECUTIVE_LOST or silent >= SILENT)):
+            if other is None or (lost and (shift >= LOST_TO_PARTNER or silent >= LOST_TO_ALL)):
                 continue
             silent += lost
             for npu in range(NPUS):
                 begin = max(free[npu], start + number * ROUND_S)
-                free[npu] = begin + (TIMEOUT_S if lost else ping_s(generator))
+                free[npu] = begin + (TIMEOUT_S if lost else ping_s(chance))
                 received.setdefault((index[other], (npu + shift) % NPUS), []).append((begin, free[npu]))
         end = max(end, *free)
     share, most = crowding(received)
@@ -61,7 +61,7 @@ def simulate(nodes: int, skew_s: float, dead: bool = False) -> tuple[float, floa
 
 
 def crowding(received: dict) -> tuple[float, int]:
-    """Return the share of pings that began during another to the same NPU, and the most pings at a time."""
+    """Return the fraction of pings that started during another ping of the same NPU, and the maximum at a time."""
     busy = total = most = 0
     for intervals in received.values():
         running: list[float] = []

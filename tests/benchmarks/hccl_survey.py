@@ -1,14 +1,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cost on the controller of judging the NPU ports of all nodes in clusters of up to 1,000. Does not need a test bed.
+"""Measure the CPU time of judging the NPU ports of clusters of up to 1,000 nodes. Needs no test bed.
 
     .venv/bin/python tests/benchmarks/hccl_survey.py [--nodes N ...] [--fault]
 
-The observations of all nodes are in a folder of results, as the stage stores them after the ping mesh. The benchmark
-measures what the tasks "ping", "run an all-reduce" and "judge" do for all hosts, one after another in one process: the
-survey by the first host, then each host's own part. The last column is the calculated cost if each host read all
-observations.
+A results directory contains the observations of all nodes after the ping mesh. The time is that of the tasks "ping",
+"run an all-reduce" and "judge" for all hosts, one after another in one process: the survey by the first host, then the
+part of each host. The last column is the computed time if each host read all observations.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ sys.path.insert(0, str(ROOT / "playbooks" / "collections"))
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Filed, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import (
-    collective_container,
+    collective_rounds,
     interfaces,
     judge,
     ping_mesh,
@@ -40,7 +39,7 @@ INPUTS = yaml.safe_load((ROOT / "roles/hccl/defaults/main.yml").read_text("utf-8
 
 
 def answers(node: int, npu: int) -> dict:
-    """Return the results of the queries of one NPU."""
+    """Return the answers of an NPU."""
     address = f"10.{npu}.{node // 250}.{1 + node % 250}"
     return {
         "link": {"status": "UP"}, "net_health": {"status": "Success"}, "tls": {"enabled": False},
@@ -59,9 +58,9 @@ def answers(node: int, npu: int) -> dict:
 
 def observation(names: list[str], node: int, fault: bool) -> dict:
     npus = {str(npu): answers(node, npu) for npu in range(NPUS)}
-    partners = ping_mesh.partners(names, names[node], INPUTS["hccl_ping_full_mesh_max_nodes"])
-    matrix = {str(npu): {other: [0] * NPUS for other in partners if other} for npu in range(NPUS)}
-    if fault:  # nothing reaches or leaves NPU 3 of the first node
+    met = ping_mesh.partners(names, names[node], INPUTS["hccl_ping_full_mesh_max_nodes"])
+    matrix = {str(npu): {other: [0] * NPUS for other in met if other} for npu in range(NPUS)}
+    if fault:  # no ping to or from NPU 3 of the first node has a reply
         for npu, row in matrix.items():
             for other, losses in row.items():
                 for target in range(NPUS):
@@ -76,17 +75,16 @@ def observation(names: list[str], node: int, fault: bool) -> dict:
             {"address": f"192.168.{node // 250}.{1 + node % 250}", "prefix": 16}]}]},
         "ping": {"matrix": matrix, "errors": {}, "not_sent": 0, "given_up": 0, "retried": 0, "rounds": 120,
                  "duration_s": 60.0},
-        "reach": {other: {"address": "192.168.0.1", "reached": True, "error": None} for other in partners if other},
+        "reach": {other: {"address": "192.168.0.1", "reached": True, "error": None} for other in met if other},
     }
 
 
-def obstacles(peers: dict) -> dict:
-    why = collective_container.obstacle(peers, INPUTS, len(peers))
-    return {host: {"obstacle": why} for host in peers}
+def rounds(peers: dict) -> dict:
+    return dict.fromkeys(peers, collective_rounds.run_rounds(peers, INPUTS, len(peers), False))
 
 
 def measure(nodes: int, fault: bool) -> tuple[float, float, float, float]:
-    """Return (seconds of the surveys, of all hosts' parts, of one host that reads all, size of a part in KB)."""
+    """Return the seconds of the surveys, of the parts of all hosts, of reading all, and the size of a part in KB."""
     names = [f"node{number:04d}" for number in range(nodes)]
     with tempfile.TemporaryDirectory() as folder:
         records = Records(folder)
@@ -94,7 +92,7 @@ def measure(nodes: int, fault: bool) -> tuple[float, float, float, float]:
             records.write_observation(name, "hccl", Filed(observed=observation(names, number, fault)))
         surveys = own = 0.0
         failed = 0
-        for purpose, make in (("mesh", lambda peers: interfaces.mesh_arguments(peers, INPUTS)), ("run", obstacles),
+        for purpose, make in (("mesh", lambda peers: interfaces.mesh_arguments(peers, INPUTS)), ("run", rounds),
                               ("judge", lambda peers: judge.survey(peers, INPUTS))):
             begin = time.perf_counter()
             records.survey(names[0], names, "hccl", purpose, make)
@@ -102,8 +100,8 @@ def measure(nodes: int, fault: bool) -> tuple[float, float, float, float]:
             for name in names:
                 part = records.survey(name, names, "hccl", purpose, make)
                 if purpose == "judge":
-                    checks = judge.judge(Context(host=name, plan={}, inputs=INPUTS, survey=part,
-                                                 observed=records.read_observation(name, "hccl").observed))
+                    observed = records.read_observation(name, "hccl").observed
+                    checks = judge.judge(Context(name, {}, INPUTS, observed, survey=part))
                     failed += sum(check["status"] == "failed" for check in checks)
             own += time.perf_counter() - surveyed
             surveys += surveyed - begin
@@ -116,14 +114,14 @@ def measure(nodes: int, fault: bool) -> tuple[float, float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nodes", type=int, nargs="+", default=[16, 125, 250, 500, 1000])
-    parser.add_argument("--fault", action="store_true", help="one NPU is unreachable for all its partners")
+    parser.add_argument("--fault", action="store_true", help="one NPU replies to no ping")
     arguments = parser.parse_args()
-    print(f"{'nodes':>6}{'three surveys':>15}{'own parts':>11}{'all':>9}{'per node':>9}{'own part':>10}"
+    print(f"{'nodes':>6}{'three surveys':>15}{'parts':>11}{'all':>9}{'per node':>11}{'a part':>9}"
           f"{'if each read all':>18}")
     for nodes in arguments.nodes:
         surveys, own, reading, size = measure(nodes, arguments.fault)
         total = surveys + own
-        print(f"{nodes:>6}{surveys:>13.2f} s{own:>9.2f} s{total:>7.2f} s{1000 * total / nodes:>6.1f} ms{size:>7.1f} KB"
+        print(f"{nodes:>6}{surveys:>13.2f} s{own:>9.2f} s{total:>7.2f} s{1000 * total / nodes:>8.1f} ms{size:>6.1f} KB"
               f"{3 * reading * nodes:>16.0f} s")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 

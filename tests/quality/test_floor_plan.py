@@ -37,9 +37,6 @@ TYPES_ONLY = ("plugins/plugin_utils/_results/*", "plugins/plugin_utils/_plan/*")
 
 # Files without a test file at the mirrored path, and the test file that covers them.
 COVERED_BY = {
-    "plugins/action/balancer_plan.py": "tests/unit/plugins/action/test_life_cycle_actions.py",
-    "plugins/action/serving_status.py": "tests/unit/plugins/action/test_life_cycle_actions.py",
-    "plugins/action/serving_wait.py": "tests/unit/plugins/action/test_life_cycle_actions.py",
     "plugins/module_utils/_weights/observation.py": "tests/unit/plugins/plugin_utils/_stages/weights/test_judge.py",
     "plugins/module_utils/_weights/preconditions.py": "tests/unit/plugins/module_utils/_weights/test_staging.py",
     "plugins/plugin_utils/_plan/from_inventory.py": "tests/unit/plugins/action/test_plan.py",
@@ -47,12 +44,9 @@ COVERED_BY = {
     "plugins/plugin_utils/_results/run.py": "tests/unit/plugins/action/test_serving_group.py",
     "plugins/plugin_utils/_stages/judging.py": "tests/unit/plugins/plugin_utils/_stages/test_registry.py",
     "plugins/plugin_utils/_stages/stage_action.py": "tests/unit/plugins/action/test_stage.py",
-    "plugins/plugin_utils/_stages/serving/group_notes.py": "tests/unit/plugins/action/test_serving_ready.py",
-    "plugins/plugin_utils/_stages/serving/patch.py": "tests/unit/test_testbed_catalogue.py",
 }
 # Test files for several files, and their subject.
 TESTS_OF_SEVERAL_FILES = {
-    "tests/unit/plugins/action/test_life_cycle_actions.py": "the actions behind stop, restart, upgrade and status",
     "tests/unit/plugins/plugin_utils/_plan/test_traps.py": "docs/traps.md, item by item",
 }
 

@@ -97,4 +97,4 @@ def test_service_uses_memory_up_to_the_total(processes, total, used, memory):
     chip["hbm_total_mb"] = total
     load = npu_smi._load(chip, [(100 + number, "python3") for number in range(processes)])
     assert load["hbm_used_mb"] == used
-    assert [held[2] for held in load["holders"]] == memory
+    assert [holder[2] for holder in load["holders"]] == memory

@@ -32,6 +32,13 @@ def test_an_inventory_without_nodes_is_refused(playbook, tmp_path):
     assert f"The inventory ({inventory}) has no host in the group npu_nodes" in output
 
 
+@pytest.mark.parametrize("words", [(), ("-e", "compare_before=before.json")])
+def test_a_comparison_without_two_measurements_is_refused(words):
+    output = refusal("playbooks/compare.yml", *words)
+    assert "Set compare_before and compare_after to the files of two measurements" in output
+    assert "undefined" not in output
+
+
 def test_a_mistyped_stage_is_refused():
     output = refusal("-i", "inventories/sample", "playbooks/site.yml", "--tags", "benchmrk", "--limit", "atlas-01")
     assert "did you mean benchmark?" in output

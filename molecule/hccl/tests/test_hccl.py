@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every planted fault shows under its check, on its node and NPU, in its words; nothing else shows anywhere."""
+"""Every injected fault fails its check, on its node and NPU, with its message. All other checks pass."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def check_of(found, short_id):
 
 
 @pytest.mark.parametrize(("name", "node"), CASES)
-def test_each_fault_and_nothing_else(name, node):
+def test_only_the_checks_of_the_fault_do_not_pass(name, node):
     wanted = next(each for each in ROUNDS if each["name"] == name)["nodes"].get(node, {})
     found = result(name, node)
     jsonschema.validate(found, json.loads((PROJECT / "docs/schemas/stage-result-v1.json").read_text("utf-8")))
     for status in ("failed", "warned", "not_run"):
-        expected = {(f"hccl.{one['check']}", one.get("subject")) for one in wanted.get(status, [])}
+        expected = {(f"hccl.{entry['check']}", entry.get("subject")) for entry in wanted.get(status, [])}
         assert {(check["id"], check["subject"]) for check in found["checks"]
                 if check["status"] == status and check["severity"] != "info"} == expected, status
-    for one in [*wanted.get("failed", []), *(one for one in wanted.get("not_run", []) if "says" in one)]:
+    for entry in [*wanted.get("failed", []), *(entry for entry in wanted.get("not_run", []) if "says" in entry)]:
         check = next(check for check in found["checks"]
-                     if (check["id"], check["subject"]) == (f"hccl.{one['check']}", one.get("subject")))
-        assert one["says"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
+                     if (check["id"], check["subject"]) == (f"hccl.{entry['check']}", entry.get("subject")))
+        assert entry["says"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
         assert check["remedy"]
     assert found["status"] == next((status for status in ("failed", "not_run") if status in wanted), "passed")
     assert len(found["checks"]) == len({(check["id"], check["subject"]) for check in found["checks"]})
 
 
-def test_the_mesh_covers_every_pair():
+def test_the_mesh_covers_all_pairs():
     observed = result("healthy", "node1")["observed"]
     losses = [loss for row in observed["ping"]["matrix"].values() for loss in row["node2"]]
     assert losses == [0] * 64
@@ -77,7 +77,7 @@ def test_hccl_test_ran_over_both_nodes():
     assert check_of(result("late_image", "node2"), "collective_result")["message"] == "by hccl_test over 2 ranks"
 
 
-def test_the_probe_runs_where_hccl_test_is_not_built():
+def test_the_probe_runs_if_hccl_test_is_not_built():
     found = result("healthy", "node1")
     assert found["observed"]["collective"]["runs"][0]["result"]["tool"] == "probe"
     assert check_of(found, "collective_result")["message"] == (
@@ -87,18 +87,18 @@ def test_the_probe_runs_where_hccl_test_is_not_built():
 
 @pytest.mark.parametrize("node", ["node1", "node2"])
 def test_a_late_image_completes_the_result(node):
-    first, whole = result("late_image", node, "first-part"), result("late_image", node)
+    first, complete = result("late_image", node, "before-image"), result("late_image", node)
     assert first["status"] == "not_run"
     assert check_of(first, "collective_result")["message"].startswith("node2 does not have the image yet")
     collective = {"hccl.collective_result", "hccl.collective_bandwidth"}
-    assert [check for check in whole["checks"] if check["id"] not in collective] == [
+    assert [check for check in complete["checks"] if check["id"] not in collective] == [
         check for check in first["checks"] if check["id"] not in collective]
-    assert whole["started_at"] == first["started_at"] < whole["finished_at"]
-    assert whole["duration_s"] > first["duration_s"]
+    assert complete["started_at"] == first["started_at"] < complete["finished_at"]
+    assert complete["duration_s"] > first["duration_s"]
 
 
-def test_nothing_is_done_again_where_the_image_was_there():
-    assert result("healthy", "node1") == result("healthy", "node1", "first-part")
+def test_nothing_is_repeated_if_the_image_was_installed():
+    assert result("healthy", "node1") == result("healthy", "node1", "before-image")
 
 
 def test_nothing_is_left_on_the_nodes(host):

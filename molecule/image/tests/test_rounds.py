@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every round came out as faults.yml says, on both nodes."""
+"""Every round has the outcome in faults.yml on both nodes."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_round(name, node, expected):
               for check in found["checks"] if check["status"] in ("failed", "warned")}
     assert list(failed) == [f"image.{check}" for check in expected.get("checks", ())]
     if failed:
-        assert expected["says"] in next(iter(failed.values()))
+        assert expected["message"] in next(iter(failed.values()))
     else:
         assert {check["status"] for check in found["checks"]} == {"passed"}
 
 
-def test_the_versions_are_those_inside():
-    versions = {check["id"]: check["actual"] for check in result("there", "node1")["checks"]}
+def test_versions_are_those_in_the_image():
+    versions = {check["id"]: check["actual"] for check in result("present", "node1")["checks"]}
     release = json.loads((PROJECT / "molecule/testbed/engine/image/release.json").read_text("utf-8"))
     assert versions["image.vllm_version"] == release["vllm"]
     assert versions["image.vllm_ascend_version"] == release["vllm_ascend"]
@@ -45,16 +45,16 @@ def test_the_versions_are_those_inside():
     assert versions["image.cann_version"] == release["cann"]
 
 
-def test_every_way_brings_the_same_image():
-    ways = ("there", "pulled_by_digest_from_a_mirror", "asked_again", "loaded_from_an_archive")
-    assert len({result(way, node)["observed"]["image"]["id"] for way in ways for node in ("node1", "node2")}) == 1
+def test_pulls_and_archives_result_in_the_same_image():
+    rounds = ("present", "pulled_by_digest_from_a_mirror", "pulled_again", "loaded_from_an_archive")
+    assert len({result(name, node)["observed"]["image"]["id"] for name in rounds for node in ("node1", "node2")}) == 1
 
 
-def test_nothing_is_left_behind(host):
+def test_no_containers_and_archives_are_left(host):
     assert host.check_output("docker ps --all --quiet") == ""
-    ours = "-path '/var/lib/ascend-vllm/*' '(' -name '*.tar' -o -name .ansible ')'"
-    assert host.check_output("find /var/lib -maxdepth 2 " + ours) == ""
+    archives = "-path '/var/lib/ascend-vllm/*' '(' -name '*.tar' -o -name .ansible ')'"
+    assert host.check_output("find /var/lib -maxdepth 2 " + archives) == ""
 
 
-def test_what_is_not_ours_is_left_alone(host):
+def test_archive_of_the_site_is_not_removed(host):
     assert host.file("/root/vllm-ascend.tar").exists == (host.backend.get_hostname() == "node1")

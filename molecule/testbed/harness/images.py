@@ -33,7 +33,7 @@ def prepare() -> Path:
 
 
 def golden(kind: str, key: str, fill: Callable[[World], None]) -> Path:
-    """Return the data root of a Docker engine with what ``fill`` loads, built once and renamed: complete or absent."""
+    """Return the data root of a Docker engine with what ``fill`` loads. It is built once and renamed when complete."""
     root = cache() / "golden" / f"{kind}-{key}"
     with lock(f"building.{kind}"):
         if not root.exists():

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every round came out as faults.yml says, on every node, in the result files and on the nodes' disks."""
+"""Every round has the outcome in faults.yml on every node, in the results and on the disks."""
 
 from __future__ import annotations
 
@@ -34,58 +34,58 @@ def test_round(name, node, expected):
               if check["status"] in ("failed", "warned")}
     if "check" in expected:
         assert set(failed) == {f"weights.{check}" for check in (expected["check"], *expected.get("also", ()))}
-        assert expected["says"].replace("{{ model }}", MODEL) in failed[f"weights.{expected['check']}"]
+        assert expected["message"].replace("{{ model }}", MODEL) in failed[f"weights.{expected['check']}"]
     else:
         assert failed == {}
         assert found["observed"]["fetched"] == expected.get("fetched", [])
         assert found["observed"]["faults"] == []
-        assert {path["path"] for path in found["observed"]["files"]} >= set(expected.get("kept", ()))
+        assert {file["path"] for file in found["observed"]["files"]} >= set(expected.get("kept", ()))
 
 
-def test_all_sources_brought_the_same_model():
+def test_all_sources_have_the_same_model():
     found = [result("first_staging", node) for node in NODES]
     assert len({each["observed"]["digest"] for each in found}) == 1
     assert {check["status"] for each in found for check in each["checks"]} == {"passed"}
 
 
 @pytest.mark.parametrize(("name", "node"), [("resumed", "node3"), ("shared", "node1")])
-def test_an_unchanged_model_is_not_read_again(name, node):
+def test_unchanged_model_is_not_hashed_again(name, node):
     observed = result(name, node)["observed"]
     assert observed["hashed_bytes"] == observed["staging_hashed_bytes"] == 0
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_a_full_proof_reads_everything(node):
+def test_full_verification_hashes_all_files(node):
     observed = result("damage_is_repaired", node)["observed"]
     assert observed["staging_hashed_bytes"] > 5_000_000
 
 
-def test_a_run_in_a_terminal_shows_how_far_it_is():
+def test_run_in_a_terminal_shows_its_progress():
     shown = (RESULTS.parent / ".killed").read_text("utf-8")
     assert re.search(r"node1: \d\.\d of 7\.\d MB, \d\.\d MB/s, 0 min \d+ s left", shown)
 
 
-def test_nobody_saw_the_token(host):
+def test_token_is_not_visible(host):
     if host.backend.get_hostname() == "node3":
         assert host.file("/run/spied").content_string == ""
     assert "s3cret-token" not in host.check_output("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; docker ps -a --no-trunc")
     assert not any(b"s3cret-token" in path.read_bytes() for path in RESULTS.rglob("*.json"))
 
 
-def test_models_are_passed_on_in_the_network_of_the_cluster_only(host):
+def test_torrent_client_listens_in_the_network_of_the_cluster_only(host):
     if host.backend.get_hostname() == "node3":
         listened = host.file("/run/listened").content_string.splitlines()
-        # An address%interface is bound to that interface besides.
+        # An address may be followed by %interface.
         assert {line.split()[4].rpartition(":")[0].partition("%")[0] for line in listened} == {"10.77.0.13"}
 
 
-def test_nothing_is_left_behind(host):
+def test_no_containers_and_temporary_files_are_left(host):
     assert host.check_output("docker ps --all --quiet") == ""
-    beside = host.file("/data/.ascend-vllm/Qwen2.5-VL-32B-Instruct-w8a8")
-    assert set(beside.listdir()) <= {"staging", "wanted.json", "lock", "manifest.json"}
+    state_folder = host.file("/data/.ascend-vllm/Qwen2.5-VL-32B-Instruct-w8a8")
+    assert set(state_folder.listdir()) <= {"staging", "wanted.json", "lock", "manifest.json"}
     assert host.socket("tcp://6881").is_listening is False
 
 
-def test_the_quantized_model_is_in_its_place(host):
-    there = host.file("/srv/models/Qwen2.5-VL-32B-Instruct-w8a8/quant_model_description.json").exists
-    assert there == (host.backend.get_hostname() == "node1")
+def test_quantized_model_is_published(host):
+    published = host.file("/srv/models/Qwen2.5-VL-32B-Instruct-w8a8/quant_model_description.json").exists
+    assert published == (host.backend.get_hostname() == "node1")

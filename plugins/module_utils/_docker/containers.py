@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one reader of ``docker inspect``: what matters of a container, in one shape for all who ask.
+"""The only reader of ``docker inspect``: the relevant parts of a container, in one shape.
 
 PRIVATE to the collection.
 """
@@ -9,6 +9,7 @@ PRIVATE to the collection.
 from __future__ import annotations
 
 import calendar
+import re
 import shlex
 import time
 from typing import TYPE_CHECKING
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
         """The outcome of Docker's health check."""
 
         status: str  # starting, healthy or unhealthy
-        failures: int  # in a row
-        said: str  # the beginning of what the last check printed
+        failures: int  # consecutive ones
+        output: str  # of the last check, its beginning
 
     class ContainerState(TypedDict):
         """One container, as `read` returns it. Its environment is left out: it may hold secrets."""
@@ -36,11 +37,11 @@ if TYPE_CHECKING:
         id: str
         name: str
         image: str  # the id of the image
-        image_name: str  # the name by which the image was asked for
+        image_name: str  # the name from which the container was created
         labels: dict[str, str]
         hash: str | None  # of the planned instance; None where the container is not of this collection
-        secrets: str | None  # tells which API key it was started with, without the key
-        interface: str | None  # that a container of a group was told to use for its traffic
+        secrets: str | None  # identifies the API key that it was started with, without containing it
+        interface: str | None  # that a container of a group uses for its traffic
         status: str  # created, running, paused, restarting, removing, exited or dead
         running: bool  # whether its process exists, also when it is paused
         pid: int  # of its first process, 0 without one
@@ -54,21 +55,23 @@ if TYPE_CHECKING:
         health: ContainerHealth | None  # None without a health check
         restart_policy: str
         privileged: bool
-        devices: list[int]  # N of each /dev/davinciN that it was given
+        devices: list[int]  # N of each /dev/davinciN in it
         ports: list[int]  # TCP ports of the host that are published
-        # What the options of `vllm serve` say, where the container has them.
+        # From the options of `vllm serve`, where the container has them.
         bind: str
         port: int | None
         served_name: str | None
         shutdown_timeout_s: int
 
 
-# The states of a container whose process is gone; a restarting one waits for its next start.
+# States of a container whose process has exited; a restarting one waits for its next start.
 ENDED = ("exited", "dead", "restarting")
 
 _SIGNALS = {134: ", killed by SIGABRT", 137: ", killed by SIGKILL", 139: ", killed by SIGSEGV",
-            143: ", ended by SIGTERM"}
+            143: ", terminated by SIGTERM"}
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+# A switch or a count, such as TOKENIZERS_PARALLELISM=false; masking it would spoil every text in which it occurs.
+_NO_SECRET = re.compile(r"(?i)(?:true|false|none|null|on|off|yes|no|auto|[\d.]*)$")
 
 
 def inspect(docker: DockerEngine, name: str) -> ContainerState | None:
@@ -83,7 +86,7 @@ def inspect_query(name: str) -> str:
 
 
 def find(docker: DockerEngine, label: str | None = None, every_state: bool = False) -> list[ContainerState]:
-    """Return containers by name: those that run, or all of them with ``every_state``; raises DockerError.
+    """Return containers, sorted by name: the running ones, or all of them with ``every_state``; raises DockerError.
 
     :param label: the key of a label that they must have.
     """
@@ -94,7 +97,7 @@ def find(docker: DockerEngine, label: str | None = None, every_state: bool = Fal
 
 
 def read(inspected: dict[str, Any]) -> ContainerState:
-    """Return what matters of the answer to ``docker inspect``."""
+    """Return the relevant parts of the output of ``docker inspect``."""
     config, host, state = inspected["Config"], inspected["HostConfig"], inspected["State"]
     own, environment = config.get("Labels") or {}, _environment(config)
     options = _options(config.get("Cmd") or [])
@@ -139,24 +142,24 @@ def seconds(stamp: str) -> float | None:
     return found if found > 0 else None
 
 
-def ending(container: ContainerState) -> str:
-    """Return a clause that says how a container ended."""
+def exit_reason(container: ContainerState) -> str:
+    """Return a clause about how a container exited."""
     code = container["exit_code"]
     how = ", killed because memory ran out" if container["oom_killed"] else _SIGNALS.get(code, "")
-    return "the container has ended with exit code %d%s" % (code, how)
+    return "the container exited with exit code %d%s" % (code, how)
 
 
 def secret_values(inspected: dict[str, Any]) -> list[str]:
-    """Return the secrets of a container, to mask them in its log: of its environment and of our file of secrets.
+    """Return the secrets in the environment of a container and in its secrets file, to mask them in its log.
 
-    :param inspected: the answer to ``docker inspect``.
+    :param inspected: the output of ``docker inspect``.
     """
-    entries = list(inspected["Config"].get("Env") or ())
+    secrets = [value for name, value in _environment(inspected["Config"]).items()
+               if any(word in name.upper() for word in _SECRET_NAMES) and not _NO_SECRET.match(value)]
     for mount in inspected.get("Mounts") or ():
         if mount.get("Destination") == labels.SECRETS_TARGET:
-            entries += shlex.split(read_text(mount["Source"]))
-    pairs = [entry.partition("=") for entry in entries]
-    return [value for name, _equals, value in pairs if any(word in name.upper() for word in _SECRET_NAMES)]
+            secrets += [word.partition("=")[2] for word in shlex.split(read_text(mount["Source"]))]
+    return secrets
 
 
 def _environment(config: dict[str, Any]) -> dict[str, str]:
@@ -176,7 +179,7 @@ def _health(health: dict[str, Any] | None) -> ContainerHealth | None:
         return None
     checks = health.get("Log") or ()
     return {"status": health["Status"], "failures": health.get("FailingStreak", 0),
-            "said": checks[-1].get("Output", "").strip()[:200] if checks else ""}
+            "output": checks[-1].get("Output", "").strip()[:200] if checks else ""}
 
 
 def _devices(host: dict[str, Any], environment: dict[str, str]) -> list[int]:

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The API of the Docker engine over its unix socket: the only way in which modules of this collection reach Docker.
+"""The API of the Docker engine over its unix socket: the only way for modules of this collection to reach Docker.
 
 PRIVATE to the collection. It needs neither the docker command nor the library requests, which community.docker needs
-and whose absence is something to report. Only the standard library is imported here, so that the text of this file
-also works by itself (see the module benchmark_pause).
+and which may be missing on a node that is observed. Only the standard library is imported here, because a copy of this
+file also runs on its own (see the module benchmark_pause).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     class DockerEngineFacts(TypedDict):
-        """What `DockerEngine.facts` returns."""
+        """The return value of `DockerEngine.facts`."""
 
         version: str
         architecture: str  # as `uname -m` prints it
@@ -49,7 +49,7 @@ class DockerError(Exception):
 
 
 class _Socket(socket.socket):
-    """A unix socket with a deadline for the whole answer: a plain time limit starts anew with every byte."""
+    """A unix socket with a deadline for the whole answer; a plain timeout restarts with every byte."""
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -80,7 +80,7 @@ class DockerEngine:
 
     Every method raises `DockerError` when the engine does not answer in time or with an error.
 
-    :param path: of the socket. :param timeout_s: seconds that a whole answer may take.
+    :param path: of the socket. :param timeout_s: timeout of a whole answer.
     """
 
     def __init__(self, path: str = SOCKET, timeout_s: float = 20.0) -> None:
@@ -88,7 +88,7 @@ class DockerEngine:
         self.timeout_s = timeout_s
 
     def get(self, resource: str, headers: Mapping[str, str] | None = None) -> Any:
-        """Return the JSON of a resource, or None where there is none (404)."""
+        """Return the JSON of a resource, or None if it does not exist (404)."""
         with self._request("GET", resource, headers) as response:
             body = _read(response)
             if response.status == 404:
@@ -97,15 +97,15 @@ class DockerEngine:
             return self._json(resource, body)
 
     def post(self, resource: str, extra_s: float = 0) -> None:
-        """Have something done, such as ``/containers/x/start``; that it is done already (304) is fine.
+        """Request a change, such as ``/containers/x/start``; no error if there is nothing to change (304).
 
-        :param extra_s: seconds that it may take beside those for the answer.
+        :param extra_s: timeout of the change itself, in addition to that of an answer.
         """
         with self._request("POST", resource, extra_s=extra_s) as response:
             self._expect(response, resource, _read(response))
 
     def facts(self) -> DockerEngineFacts:
-        """Return what the engine says of itself."""
+        """Return properties of the engine."""
         info = self.get("/info") or {}
         try:
             return {
@@ -117,13 +117,13 @@ class DockerEngine:
                 "runtimes": sorted(info.get("Runtimes") or {}),
             }
         except (LookupError, TypeError) as error:
-            raise DockerError("the Docker engine at %s describes itself in an unknown form (%r)" % (
+            raise DockerError("the Docker engine at %s returns its properties in an unknown form (%r)" % (
                 self.path, error)) from error
 
     def log(self, container: str, lines: int, since_s: float | None = None) -> str:
-        """Return the end of a container's log, its two streams in the order of time; empty without such a container.
+        """Return the end of a container's log, both streams in chronological order; empty without such a container.
 
-        :param lines: how many lines at most. :param since_s: the time of the first one, in seconds since the epoch.
+        :param lines: maximum number of lines. :param since_s: the earliest time, in seconds since the epoch.
         """
         parameters = {"stdout": 1, "stderr": 1, "tail": lines}
         if since_s is not None:
@@ -144,7 +144,7 @@ class DockerEngine:
             return b"".join(parts)[-LARGEST_LOG_BYTES:].decode("utf-8", "replace")
 
     def read_file(self, container: str, path: str, largest_bytes: int) -> bytes | None:
-        """Return a file out of the file system of a container, running or not; None when it is not there.
+        """Return a file from the file system of a container, running or not; None if it does not exist.
 
         :raises DockerError: also for a file of more than ``largest_bytes``.
         """
@@ -161,11 +161,11 @@ class DockerEngine:
                     if member is None or content is None:
                         return None
                     if member.size > largest_bytes:
-                        raise DockerError("%s of the container %s has %d bytes, more than the %d that are read" % (
+                        raise DockerError("%s in the container %s has %d bytes, more than the %d allowed" % (
                             path, container, member.size, largest_bytes))
                     return content.read()
             except tarfile.TarError as error:
-                raise DockerError("the Docker engine at %s answers %s with no archive (%s)" % (
+                raise DockerError("the Docker engine at %s does not answer %s with an archive (%s)" % (
                     self.path, resource, error)) from error
 
     @contextlib.contextmanager
@@ -182,21 +182,21 @@ class DockerEngine:
             connection.close()
 
     def _expect(self, response: http.client.HTTPResponse, resource: str, body: bytes) -> None:
-        """Raise DockerError with the engine's own words for an answer that is an error."""
+        """Raise DockerError with the engine's message if the answer is an error."""
         if response.status in (200, 204, 304):
             return
         try:
-            said = json.loads(body.decode("utf-8", "replace"))["message"]
+            message = json.loads(body.decode("utf-8", "replace"))["message"]
         except (ValueError, LookupError, TypeError):
-            said = body[:200].decode("utf-8", "replace")
+            message = body[:200].decode("utf-8", "replace")
         raise DockerError("the Docker engine at %s answers %s with %d: %s" % (
-            self.path, resource, response.status, said))
+            self.path, resource, response.status, message))
 
     def _json(self, resource: str, body: bytes) -> Any:
         try:
             return json.loads(body.decode("utf-8", "replace"))
         except ValueError as error:
-            raise DockerError("the Docker engine at %s answers %s with no JSON" % (self.path, resource)) from error
+            raise DockerError("the Docker engine at %s does not answer %s with JSON" % (self.path, resource)) from error
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:

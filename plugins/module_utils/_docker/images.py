@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images: what the Docker engine, a registry and an archive say of them, as plain facts. PRIVATE to the collection."""
+"""Facts about images: on the node, in a registry and in an archive. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         created: str
 
     class RegistryFacts(TypedDict):
-        """What `ask_registry` returns."""
+        """The return value of `query_registry`."""
 
         digest: str | None
         architectures: list[str]  # as `uname -m` prints them
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
         images: list[ArchivedImage]
 
     class ProbedVersions(TypedDict):
-        """What the probe inside an image printed."""
+        """The output of the probe inside an image."""
 
         architecture: str
         python: str
@@ -88,11 +88,11 @@ _SMALL_BYTES = 4 << 20
 
 
 class ImageError(ValueError):
-    """An archive or a probe is not what it should be; the message is a sentence."""
+    """An archive or the output of a probe cannot be read; the message is a sentence."""
 
 
 def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
-    """Return the image of a name on the node, or None when there is none; raises DockerError."""
+    """Return the image with a name on the node, or None if there is none; raises DockerError."""
     image = docker.get("/images/%s/json" % quote(reference, safe=""))
     if image is None:
         return None
@@ -106,21 +106,21 @@ def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
             "created": image["Created"],
         }
     except (LookupError, TypeError) as error:
-        raise DockerError("the Docker engine describes the image %s in an unknown form (%r)" % (
+        raise DockerError("the Docker engine returns the image %s in an unknown form (%r)" % (
             reference, error)) from error
 
 
 def holds(image: Mapping[str, Any] | None, digest: str | None) -> bool:
-    """Return whether an image (``id``, ``digests``; or None) is the one that a digest pins; without a pin any is.
+    """Return whether an image (``id``, ``digests``; or None) has the pinned digest; without a pin, any image has.
 
-    An image that was loaded from an archive has no digest of a registry; its id is as binding.
+    An image that was loaded from an archive has no digest of a registry, so its id may be pinned, too.
     """
     return image is not None and (
         not digest or digest in [found.rpartition("@")[2] for found in image["digests"]] + [image["id"]])
 
 
-def ask_registry(docker: DockerEngine, name: str, login: str | None = None) -> RegistryFacts:
-    """Return what a registry has under a name, as the Docker engine finds out without a pull.
+def query_registry(docker: DockerEngine, name: str, login: str | None = None) -> RegistryFacts:
+    """Return the image with a name in a registry; the Docker engine queries the registry without a pull.
 
     :param login: of `registry_login`. :returns: with ``error`` (one sentence) nothing else is known.
     """
@@ -143,9 +143,9 @@ def ask_registry(docker: DockerEngine, name: str, login: str | None = None) -> R
 
 
 def registry_login(config: str | None, name: str) -> str | None:
-    """Return the header with which Docker logs in to the registry of an image, or None.
+    """Return the header that logs Docker in to the registry of an image, or None.
 
-    :param config: the content of Docker's ``config.json``, None when there is none. Credential helpers are not asked.
+    :param config: the content of Docker's ``config.json``, or None. Credential helpers are not used.
     """
     first, separator, _rest = name.partition("/")
     named = separator and _is_host(first)
@@ -163,9 +163,9 @@ def registry_login(config: str | None, name: str) -> str | None:
 
 
 def describe_archive(path: str) -> list[ArchivedImage]:
-    """Return the images in an archive of ``docker save``, which is read without being unpacked.
+    """Return the images in an archive of ``docker save``, which is not unpacked.
 
-    :raises ImageError: when it is no such archive.
+    :raises ImageError: if it is not such an archive.
     """
     small: dict[str, bytes] = {}
     images: list[ArchivedImage] = []
@@ -184,20 +184,20 @@ def describe_archive(path: str) -> list[ArchivedImage]:
                            "architecture": KERNEL_NAMES.get(architecture, architecture)})
         return images
     except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise ImageError("%s is no whole archive of docker save (%s: %s)" % (
+        raise ImageError("%s is not a complete archive of docker save (%s: %s)" % (
             path, type(error).__name__, error)) from error
 
 
 def choose_from_archive(images: Sequence[ArchivedImage], reference: str) -> ArchivedImage | None:
-    """Return the planned image of an archive: the one with that name, or the only one, or None."""
+    """Return the planned image in an archive: the image with that name, or the only one, or None."""
     named = [image for image in images if reference in image["tags"]]
     return named[0] if named else images[0] if len(images) == 1 else None
 
 
 def describe_probe(output: str | None) -> ProbedVersions | None:
-    """Return the versions that the probe printed inside the image, as JSON in its last line; None for no output.
+    """Return the versions that the probe printed in the image, as JSON in its last line; None without output.
 
-    :raises ImageError: when the last line is something else.
+    :raises ImageError: if the last line is something else.
     """
     line = last_line(output or "")
     if line is None:
@@ -207,7 +207,7 @@ def describe_probe(output: str | None) -> ProbedVersions | None:
         return {"architecture": found["architecture"], "python": found["python"], "cann": found["cann"],
                 "packages": dict(found["packages"])}
     except (ValueError, LookupError, TypeError) as error:
-        raise ImageError("the probe in the image printed no versions, but: %.200s" % line) from error
+        raise ImageError("the probe in the image did not print versions, but: %.200s" % line) from error
 
 
 def pull_name(reference: str, digest: str, mirror: str) -> str:

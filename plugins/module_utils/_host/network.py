@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Run
 
+    class Address(TypedDict):
+        """An IPv4 address of an interface."""
+
+        interface: str
+        address: str
+
     class OutgoingPorts(TypedDict):
         """The ports ``first`` to ``last``, but for those in the ranges ``reserved``, ``[[first, last]]``."""
 
@@ -31,7 +37,7 @@ _LISTEN = "0A"
 _ADDRESS = re.compile(r"^\d+:\s+(\S+)\s+inet\s+(\d+\.\d+\.\d+\.\d+)/", re.MULTILINE)
 
 
-def addresses(text: str) -> list[dict[str, str]]:
+def addresses(text: str) -> list[Address]:
     """Return ``[{"interface", "address"}]`` of a node's IPv4 addresses.
 
     :param text: what ``ip -o -4 address show`` prints.

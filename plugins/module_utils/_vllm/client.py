@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         body: dict[str, Any]
 
     class ChatRequest(_Request, total=False):
-        """A request, see `Server.ask`. ``id`` is the name of the answer in the result of ``ascend.vllm.chat_info``."""
+        """A request, see `Server.send`. ``id`` is the name of the answer in the result of ``ascend.vllm.chat_info``."""
 
         id: str
         key: str
@@ -110,7 +110,7 @@ class Server:
         return cast("ModelsAnswer", dict(
             answer, models=[card.get("id") for card in cards], max_model_len=self.limit))
 
-    def ask(self, request: ChatRequest) -> Answer:
+    def send(self, request: ChatRequest) -> Answer:
         """Send one request.
 
         :param request: ``{"endpoint", "body", "key": "given" | "wrong" | "none", "prompt_tokens_over_limit": int}``;
@@ -154,10 +154,10 @@ class Server:
         return answer, reply
 
 
-def ask_all(name: str, server: Server, requests: Iterable[ChatRequest]) -> ChatServer:
+def send_all(name: str, server: Server, requests: Iterable[ChatRequest]) -> ChatServer:
     """Send ``GET /v1/models`` and then all requests to one server.
 
-    After a request without a response no more are sent, since each of them would take until the time limit.
+    After a request without a response no more are sent, since each of them would time out.
     """
     models = server.models()
     answers: dict[str, Answer] = {}
@@ -167,7 +167,7 @@ def ask_all(name: str, server: Server, requests: Iterable[ChatRequest]) -> ChatS
             answers[request["id"]] = {"status": None, "sent": False,
                                       "error": "not sent, since the server did not answer"}
             continue
-        answer = server.ask(request)
+        answer = server.send(request)
         answers[request["id"]] = answer
         silent = answer["status"] is None and answer.get("sent", True)
     return {"name": name, "url": server.url, "models": models, "answers": answers}

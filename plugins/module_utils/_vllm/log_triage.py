@@ -369,7 +369,7 @@ def _any_of(causes: Iterable[Cause], *others: str) -> Pattern[str]:
 
 # Printed once when a server starts, in every version.
 _STARTED = re.compile(r"\bnon-default args: |vLLM API server version ")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 # Log levels of vLLM, uvicorn, plog, torch and Python's warnings for errors that were handled. Lines with such a level
 # are not a fault.
 _HANDLED = re.compile(
@@ -399,7 +399,7 @@ def diagnose(text: str) -> list[Diagnosis]:
         TLS switch differs between devices), None for ``unknown``.
     """
     for_all, for_mild = _filters()
-    lines = [(number, line) for number, line in enumerate(_COLOUR.sub("", text).splitlines())
+    lines = [(number, line) for number, line in enumerate(_COLOR.sub("", text).splitlines())
              if (for_mild if _HANDLED.search(line) else for_all).search(line.lower())]
     ranked = _rank(_find(lines, _last_start(lines)))
     if not ranked:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to hold on a node before a planned container is started there. Nothing is changed.
+"""The prerequisites of the planned containers on a node. Nothing is changed.
 
 PRIVATE to the collection.
 """
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import WrongSource
     from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder, PortHolder
-    from ansible_collections.ascend.vllm.plugins.module_utils._host.network import OutgoingPorts
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.network import Address, OutgoingPorts
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import ServingState
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import FolderSummary
 
     class ServingObservation(ServingState):
-        """What the module serving_prerequisites_info returns: the state, and whether a container can be started."""
+        """The return values of serving_prerequisites_info: the state, and the prerequisites of a start."""
 
-        architecture: str  # of the node, as the kernel names it
-        image_architecture: str | None  # None: there is no image
+        architecture: str  # of the node, as the kernel prints it
+        image_architecture: str | None  # None without an image
         weights: FolderSummary | None
         wrong_sources: list[WrongSource]
         missing_devices: list[str]
         port_holders: list[PortHolder]
-        device_holders: list[NpuHolder]  # one for each container, one for each process outside of containers
+        device_holders: list[NpuHolder]  # one per container, and one per process outside containers
         outgoing_ports: OutgoingPorts | None
-        addresses: list[dict[str, str]]  # interface, address
+        addresses: list[Address]
 
 
 def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = "") -> ServingObservation:
-    """Return the state of the planned instances and what their containers need.
+    """Return the state of the planned instances and the prerequisites of their containers.
 
-    :param params: the options of the module serving_prerequisites_info. :param addresses: what
-        ``ip -o -4 address show`` printed.
+    :param params: the options of the module serving_prerequisites_info.
+    :param addresses: the output of ``ip -o -4 address show``.
     """
     found: ServingObservation = {
         **serving_state.observe(docker, params),
@@ -73,13 +73,13 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = ""
 
 
 def _holders(docker: DockerEngine, ports: list[int], devices: list[str]) -> tuple[list[PortHolder], list[NpuHolder]]:
-    """Return who holds the ports, and the NPUs among the device nodes."""
+    """Return the holders of the ports, and of the NPUs among the device files."""
     running = containers.find(docker)
     npus = {number for number in map(device_number, devices) if number is not None}
     at_ports, at_npus = holders.open_files(ports, npus=bool(npus))
     held: dict[tuple[int | None, Any], NpuHolder] = {}
     for holder in holders.npu_holders(at_npus, running):
-        # Of the processes of one container the first one stands for all.
+        # Only the first process of each container is returned.
         container = holder["container"]
         if holder["device"] in npus:
             held.setdefault((holder["device"], container["id"] if container else holder["pid"]), holder)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state of the containers and servers of a node. Nothing is changed. PRIVATE to the collection."""
+"""The state of the containers and servers on a node. Nothing is changed. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ if TYPE_CHECKING:
 
         name: str
         state: str  # READY, STARTING, FAILED or MISSING
-        reason: str | None  # None: ready
+        reason: str | None  # None if it is ready
         container: ContainerState | None
-        health: Answer | None  # to GET /health; None: not asked
+        health: Answer | None  # to GET /health; None if it was not sent
         models: ModelsAnswer | None
         completion: Answer | None
-        progress: str | None  # how far a start is
+        progress: str | None  # of a start
         causes: list[Diagnosis]  # of a failure
         log: list[str]  # the end of the log of a failed instance, secrets masked
 
     class LoadError(TypedDict):
-        """Why the load of a server is not known."""
+        """The reason why the load of a server is not known."""
 
         error: str
 
     class DeployedContainer(ContainerState, total=False):
-        """A container of this collection; both additions only where they were asked for."""
+        """A container of this collection; its digest and load only if they were queried."""
 
         image_digest: str | None
-        load: Load | LoadError | None  # None: it takes no connection
+        load: Load | LoadError | None  # None if it accepts no connection
 
     class ServingState(TypedDict):
-        """What the module serving_info returns."""
+        """The return values of serving_info."""
 
-        docker_engine_error: str | None  # with one the rest is not known
+        docker_engine_error: str | None  # with an error the rest is not known
         image: str | None  # the id of the planned image on the node
         ours: list[str]
         containers: list[DeployedContainer]
         instances: list[InstanceState]
         settled: bool  # no instance is still starting
-        now_s: int  # by the clock of the node
+        now_s: int  # of the clock of the node
 
 
 READY = "ready"
@@ -73,7 +73,7 @@ LOG_LINES = 2000
 SHOWN_LINES = 20
 CAUSES = 3
 STATUS_TIMEOUT_S = 10
-# Docker's health check has waited long enough; an engine that has recovered answers one token at once.
+# Docker's health check has already waited; an engine that has recovered answers one token at once.
 UNHEALTHY_TIMEOUT_S = 5
 
 INSTANCE_OPTIONS = {
@@ -81,7 +81,7 @@ INSTANCE_OPTIONS = {
     "port": {"type": "int"},
     "bind": {"type": "str", "required": True},
 }
-# What serving_info and serving_prerequisites_info have in common; doc_fragments/_serving_state.py documents it.
+# The common options of serving_info and serving_prerequisites_info, documented in doc_fragments/_serving_state.py.
 OPTIONS = {
     "instances": {"type": "list", "elements": "dict", "required": True, "options": INSTANCE_OPTIONS},
     "image": {"type": "str"},
@@ -92,7 +92,7 @@ OPTIONS = {
 
 
 class HealthServer(Server):
-    """A server that is asked for its health, too."""
+    """A server with ``GET /health``."""
 
     def health(self) -> Answer:
         """Return the answer to ``GET /health``, whose body is empty."""
@@ -105,8 +105,8 @@ class HealthServer(Server):
 class Observer:
     """Observes instances.
 
-    :param served_name: the name of the model in requests. :param completion_timeout_s: for the completion that proves
-        an instance ready.
+    :param served_name: the name of the model in requests.
+    :param completion_timeout_s: timeout of the completion with which an instance becomes ready.
     """
 
     def __init__(self, docker: DockerEngine, served_name: str | None, api_key: str = "",
@@ -119,8 +119,8 @@ class Observer:
     def observe(self, instance: Mapping[str, Any]) -> InstanceState:
         """Return the state of one instance.
 
-        :param instance: ``name``, ``port`` (None: it has no API) and ``bind``; with ``restarts``, how often its
-            container had been restarted when it was observed last, a crash during the start is noticed.
+        :param instance: ``name``, ``port`` (None without an API) and ``bind``; with ``restarts``, the number of
+            restarts of its container when it was observed last, a crash during the start is detected.
         """
         found = containers.inspect(self.docker, instance["name"])
         seen: InstanceState = {
@@ -130,24 +130,24 @@ class Observer:
         if found is None:
             return seen
         if found["status"] in containers.ENDED or (found["status"] == "created" and found["error"]):
-            return self._failed(seen, found, found["error"] or containers.ending(found))
+            return self._failed(seen, found, found["error"] or containers.exit_reason(found))
         if found["status"] != "running":
             return {**seen, "state": STARTING, "reason": "the container is %s" % found["status"]}
         if instance["port"] is None:
             return {**seen, "state": READY, "reason": None, "progress": self._progress(found)}
-        seen = self._ask(seen, found, instance)
+        seen = self._query(seen, found, instance)
         if seen["state"] != STARTING:
             return seen
         known = instance.get("restarts")
         if known is not None and found["restarts"] > known:
-            # What it has answered belongs to a process that has ended.
+            # The answers are of a process that has exited.
             return self._failed({**seen, "health": None}, found, "the container was restarted while it was starting")
         if _is_unhealthy(found):
-            return self._failed(seen, found, "%s, and Docker calls the container unhealthy" % seen["reason"])
+            return self._failed(seen, found, "%s, and Docker reports the container as unhealthy" % seen["reason"])
         return seen
 
-    def _ask(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
-        """Add what the API answers, in the order in which it comes up."""
+    def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
+        """Add the answers of the API, in the order in which they become available."""
         server = HealthServer("http://%s:%d" % (_reachable(instance["bind"]), instance["port"]), self.api_key,
                               STATUS_TIMEOUT_S)
         health = server.health()
@@ -160,11 +160,11 @@ class Observer:
         if models["status"] in (401, 403):
             return {**seen, "state": FAILED, "reason": "the server refuses our API key (%d)" % models["status"]}
         if models["status"] != 200 or self.served_name not in models["models"]:
-            return self._failed(seen, found, "/v1/models does not name %s" % self.served_name)
+            return self._failed(seen, found, "/v1/models does not list %s" % self.served_name)
         server.timeout = self.completion_timeout_s
         if _is_unhealthy(found):
             server.timeout = min(server.timeout, UNHEALTHY_TIMEOUT_S)
-        completion = server.ask({"endpoint": "/v1/completions", "body": {
+        completion = server.send({"endpoint": "/v1/completions", "body": {
             "model": self.served_name, "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
         seen = {**seen, "completion": completion}
         if completion["status"] is None:
@@ -198,7 +198,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False,
     """Return the state of the planned instances and of all containers of this collection on the node.
 
     :param params: see OPTIONS; an instance may have ``restarts`` (see `Observer.observe`).
-    :param load: whether running servers are asked for their requests, and images for their digests.
+    :param load: whether the requests of running servers and the digests of images are queried.
     :param wait_s: seconds to wait, observing every ``interval_s``, until no instance is starting.
     """
     state: ServingState = {"docker_engine_error": None, "image": None, "ours": [], "containers": [], "instances": [],
@@ -217,7 +217,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False,
 
 def wait(observer: Observer, instances: list[dict[str, Any]], wait_s: float,
          interval_s: float) -> tuple[list[InstanceState], bool]:
-    """Return the states of the instances, and whether none is starting, as soon as none is or the time is over."""
+    """Return the states of the instances and whether none is starting, as soon as none is, or after ``wait_s``."""
     deadline = time.monotonic() + wait_s
     while True:
         seen = [observer.observe(instance) for instance in instances]
@@ -231,7 +231,7 @@ def wait(observer: Observer, instances: list[dict[str, Any]], wait_s: float,
 
 
 def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContainer]:
-    """Return every container of this collection, running or not, by name; raises DockerError.
+    """Return every container of this collection, running or not, sorted by name; raises DockerError.
 
     :param load: whether to add ``image_digest`` and ``load``.
     """
@@ -246,7 +246,7 @@ def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContai
 
 
 def request_load(bind: str, port: int) -> Load | LoadError | None:
-    """Return what a server has to do (see `metrics.load`), an ``error``, or None where it takes no connection."""
+    """Return the load of a server (see `metrics.load`), an ``error``, or None if it accepts no connection."""
     connection = HTTPConnection(_reachable(bind), port, timeout=STATUS_TIMEOUT_S)
     try:
         connection.request("GET", "/metrics")
@@ -257,11 +257,11 @@ def request_load(bind: str, port: int) -> Load | LoadError | None:
         return {"error": "/metrics: %s" % (str(error) or type(error).__name__)}
     finally:
         connection.close()
-    return metrics.load(text) or {"error": "/metrics has no count of requests"}
+    return metrics.load(text) or {"error": "/metrics does not contain the number of requests"}
 
 
 def _reachable(bind: str) -> str:
-    """Return the address at which a server on this node is asked."""
+    """Return the address for requests to a server on this node."""
     return "127.0.0.1" if bind == "0.0.0.0" else bind
 
 

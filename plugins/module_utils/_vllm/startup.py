@@ -15,7 +15,7 @@ _STAGES = (
     (re.compile(r"Available (?:KV cache )?memory:|\bKV cache size"), "KV cache sized"),
     (re.compile(r"Capturing (?:CUDA|ACL|NPU)? ?graphs?.*?(\d+)%"), "capturing graphs, %s %%"),
     (re.compile(r"Graph capturing finished"), "graphs captured"),
-    (re.compile(r"init engine .* took"), "engine initialised"),
+    (re.compile(r"init engine .* took"), "engine initialized"),
     (re.compile(r"Application startup complete"), "API server started"),
 )
 

@@ -45,9 +45,9 @@ OWNED_ENVIRONMENT = {
 # The launcher sources this file inside the container, so the key is in no argv and not in `docker inspect`.
 LAUNCHER = ["/bin/bash", "-c", 'set -a; . "$0" || exit 1; set +a; exec "$@"', SECRETS_TARGET]
 
-# The health check is roles/serving/files/health.py. Its digest is part of the path, so that a changed script changes
-# the plan.
-HEALTH_DIGEST = "02e71bccf18a"
+# Version of the health check, roles/serving/files/health.py. It is part of the path on the node, so a new version
+# changes the plan and running containers are replaced, which otherwise keep the old script until they are restarted.
+HEALTH_VERSION = "02e71bccf18a"
 HEALTH_TARGET = "/run/ascend-vllm/health.py"
 
 # Ports reserved for the HCCL of one instance; the vendor asks for at least one per process on an NPU.
@@ -219,7 +219,7 @@ def resolve_health_check(inputs: Inputs, findings: Findings) -> HealthCheck | No
     if not interval:
         return None
     return {
-        "host_path": "%s/health/%s/health.py" % (inputs.path("serving_state_path"), HEALTH_DIGEST),
+        "host_path": "%s/health/%s/health.py" % (inputs.path("serving_state_path"), HEALTH_VERSION),
         "interval_s": interval,
         "timeout_s": inputs.integer("serving_health_timeout_s", 1, 3600),
         "retries": inputs.integer("serving_health_retries", 1, 1000),

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan of a host, resolved on the controller from the catalogue and the inventory without contacting the node.
 
-PRIVATE to the collection. It is resolved once per host and run, and filed; every later task reads it. A plan of another
-run is never used, nor one whose inputs have changed within the run, as where a play includes a role twice.
+PRIVATE to the collection. It is resolved once per host and run, and filed; later tasks read it. A plan of another run
+is never used, and neither is one whose inputs have changed during the run, such as when a role is included twice.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_defaults, role_inputs
 
 ROLES = ("plan", "image", "weights", "serving")
-# The plan is registered, printed and filed: it may know that there is a secret, never which.
+# The plan is registered, printed and filed, so it contains only whether a secret is set.
 SECRETS = ("serving_api_key", "weights_hub_token")
 
 
 def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
     """Return ``{input of the plan: digest of its value before templating}``, the same for a task of any role.
 
-    Of secrets only whether there is one: the digests are filed.
+    The digest of a secret depends only on whether it is set, because digests are filed.
     """
     found = {}
     for role in ROLES:
@@ -45,9 +45,9 @@ def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Plans:
-    """The plans of hosts in this run: read where they are filed, otherwise resolved from the inventory and filed.
+    """The plans of hosts in this run: read if they are filed, otherwise resolved from the inventory and filed.
 
-    :param templar: of the action. :param task_vars: of the action's task.
+    :param templar: of the action. :param task_vars: of its task.
     """
 
     def __init__(self, templar: Any, task_vars: Mapping[str, Any], records: Records) -> None:
@@ -56,7 +56,7 @@ class Plans:
         self._records = records
 
     def __getitem__(self, host: str) -> Plan:
-        """Return the plan of a host; AnsibleActionFail with every refusal when it cannot be deployed."""
+        """Return the plan of a host; AnsibleActionFail with every refusal if it cannot be deployed."""
         digests = input_digests(self.inputs.variables(host))
         try:
             return self._records.read_plan(host, digests)
@@ -79,7 +79,7 @@ class Plans:
         return plan
 
     def _members(self, host: str) -> list[str]:
-        """The hosts of the inventory that serve together with this one, itself included."""
+        """Return the hosts of the inventory in the group of this one, including itself."""
         named = self.inputs[host]["serving_hosts"]
         if self.inputs[host]["serving_topology"] not in GROUPED or not isinstance(named, list):
             return []
@@ -90,9 +90,9 @@ class Plans:
 
 
 class HostInputs(dict[str, dict[str, Any]]):
-    """``{host: inputs}`` of roles, read when they are asked for.
+    """``{host: inputs}`` of roles, read on demand.
 
-    The task's host has its own variables; another one those of the inventory and what the play sets for all hosts.
+    Another host than that of the task has its variables of the inventory and those that the play sets for all hosts.
     """
 
     def __init__(self, templar: Any, task_vars: Mapping[str, Any], roles: tuple[str, ...] = ROLES) -> None:
@@ -116,6 +116,6 @@ class HostInputs(dict[str, dict[str, Any]]):
 
 
 def shared_variables(task_vars: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the play, the role or the task sets for all hosts, which is not among the variables of one host."""
+    """Return the variables that the play, the role or the task sets for all hosts."""
     mine = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
     return {name: value for name, value in task_vars.items() if name not in mine or mine[name] != value}

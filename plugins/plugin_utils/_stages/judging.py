@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a judge is: the module ``judge`` in the room of each stage.
+"""The interface of judges, the modules ``judge`` in the folders of the stages.
 
-PRIVATE to the collection. Judges are pure: they are given everything in a `Context` and ask nobody.
+PRIVATE to the collection. Judges are pure: a `Context` contains all that they need.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from typing import Any, NamedTuple, Protocol
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Check, CheckOutcome
 
-# What a module returned, as plain data. The type of each is stated beside the code that fills it, in module_utils.
+# The return values of a module, as plain data. Their types are in module_utils, with the code that fills them.
 Observation = Mapping[str, Any]
 
 
 class Request(NamedTuple):
-    """What is asked of the node: a module of this collection, and its arguments."""
+    """A module of this collection to call on the node, and its arguments."""
 
     module: str
     arguments: dict[str, Any]
-    #: What is filed with the answer for those who judge several hosts together.
+    #: Data to file with the return values, for judges that compare hosts.
     noted: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Context:
-    """All that is known of one host when its stage is judged."""
+    """All that is known about one host when its stage is judged."""
 
     host: str
     plan: Plan
     #: The inputs of the stage's role by their full names, each in the type of its argument spec.
     inputs: Mapping[str, Any]
-    #: What the module of `Request` returned; empty where nothing was asked.
+    #: Return values of the module of `Request`; empty without a request.
     observed: Observation = field(default_factory=dict)
-    #: What other tasks of the role found, under names of the stage's own.
+    #: Findings of other tasks of the role, under names that the stage defines.
     measured: Mapping[str, Any] = field(default_factory=dict)
-    #: Which part of the stage is judged, for stages that are judged more than once; see the stage's judge.
+    #: Part of the stage, for stages that are judged more than once; see the stage's judge.
     phase: str = ""
-    #: Why a task of the role failed, if one did.
+    #: Reason why a task of the role failed, if one did.
     failure: str | None = None
-    #: What ``survey`` found about this host among the others; None where the stage was not observed on all hosts first.
+    #: Result of ``survey`` for this host; None if the stage was not observed on all hosts before.
     survey: Any = None
     check_mode: bool = False
-    #: On how many hosts Ansible works at once, and how many are left in the play.
+    #: Number of hosts that Ansible works on at a time, and of hosts that are left in the play.
     forks: int = 5
     play_hosts: int = 1
 
@@ -65,20 +65,20 @@ class Judge(Protocol):
 
     @property
     def RETURNED(self) -> Sequence[str]:
-        """Keys of the observation that the role needs; the action returns these and no others."""
+        """Keys of the observation that the role needs; the action returns only these."""
 
     @property
     def survey(self) -> Survey | None:
-        """Return what the judge of each host needs to know about the others, or None if hosts are judged one by one.
+        """Return a function that compares all hosts, or None if each host is judged on its own.
 
-        ``survey({host: observation}, inputs)`` returns ``{host: plain data}``, found in one pass over the cluster.
+        ``survey({host: observation}, inputs)`` returns ``{host: plain data}`` for the judge of each host.
         """
 
     def request(self, context: Context) -> Request | None:
-        """Return what to ask of the node; None where there is nothing to ask.
+        """Return the request to the node, or None.
 
         :param context: without an observation.
-        :raises ValueError: for an input that cannot be used; the message is one sentence.
+        :raises ValueError: for an invalid input; the message is one sentence.
         """
 
     def judge(self, context: Context) -> list[CheckOutcome]:

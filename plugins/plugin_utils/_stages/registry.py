@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The judge of each stage.
 
-PRIVATE to the collection. Imported by the process from which Ansible forks one for each task of each host.
+PRIVATE to the collection. Imported once, by the process from which Ansible forks one per task and host.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the actions of stages have in common: observe a node, judge it, write the result, and only then fail.
+"""The base class of the actions of stages: observe a node, judge it, write the result, and only then fail.
 
-PRIVATE to the collection. One task does the whole round, so a stage costs one SSH round trip and no delegated task per
-host.
+PRIVATE to the collection. One task does all of it, so a stage costs one SSH round trip and no delegated task per host.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
 
-# What Ansible adds to the return value of every module.
+# Keys that Ansible adds to the return values of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
 
 
 class StageAction(ActionBase):
-    """The parts of a stage, for one host. `begin` comes first; the others build on what it has set."""
+    """The parts of a stage, for one host. `begin` must be called first."""
 
     def begin(self, tmp: Any, task_vars: dict[str, Any], stage: str | None = None, **options: dict[str, Any]) -> None:
         """Read the task's options, the role's inputs and the plan.
 
-        :param stage: the stage of an action that serves one only; otherwise it is an option.
+        :param stage: the stage, if the action belongs to only one; otherwise it is an option.
         :param options: argument specs of the action's other options.
         """
         super().run(tmp, task_vars)
@@ -62,12 +61,12 @@ class StageAction(ActionBase):
             play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
 
     def observe(self) -> Filed:
-        """Ask the node; a node that cannot be reached and a module that fails are findings too."""
+        """Observe the node; an unreachable node and a module that fails are findings, too."""
         filed = Filed(phase=self.context.phase, started_at=timestamp())
         return self.add_to(filed, self.observation)
 
     def add_to(self, filed: Filed, observation: Callable[[], dict[str, Any]]) -> Filed:
-        """Return what was filed with a further observation laid over it, or with the reason why there is none."""
+        """Return what was filed with another observation merged over it, or with the reason why there is none."""
         try:
             self.inputs = validated(self.stage, self.inputs)
             self.context = replace(self.context, inputs=self.inputs)
@@ -79,7 +78,7 @@ class StageAction(ActionBase):
         return replace(filed, spent_s=round(filed.spent_s + time.monotonic() - self.clock, 3))
 
     def observation(self) -> dict[str, Any]:
-        """Return what the node's module returned to the request of the judge."""
+        """Return the return values of the module that the judge requests."""
         request = self.judge.request(self.context)
         if request is None:
             return {}
@@ -90,7 +89,7 @@ class StageAction(ActionBase):
         return {**observed, **request.noted, "round_trip": {"sent_at": sent_at, "received_at": time.time()}}
 
     def call(self, module: str, **arguments: Any) -> dict[str, Any]:
-        """Return what a module returned on the node, as plain data; AnsibleActionFail when it failed."""
+        """Return the return values of a module on the node, as plain data; AnsibleActionFail if it failed."""
         returned: dict[str, Any] = plain(
             self._execute_module(module, module_args=arguments, task_vars=self.task_vars))
         if returned.get("failed"):
@@ -98,10 +97,10 @@ class StageAction(ActionBase):
         return returned
 
     def judge_and_record(self, filed: Filed, surveyed: bool = False, only: list[str] | None = None) -> dict[str, Any]:
-        """Judge, write the result of the stage, and return what the task returns; failed when a critical check is.
+        """Judge, write the result of the stage, and return that of the task, which fails if a critical check failed.
 
-        :param surveyed: whether all hosts were observed before, so that the judge may look at the others.
-        :param only: the checks to renew in a result that this run has already left.
+        :param surveyed: whether all hosts were observed before, so that the judge may compare them.
+        :param only: the checks to renew in a result that this run has already written.
         """
         clock, result_checks = time.monotonic(), contract.Checks(self.judge.CHECKS)
         if filed.failure:
@@ -129,7 +128,7 @@ class StageAction(ActionBase):
                 "msg": summary(result, failed)}
 
     def returned(self, observed: Observation) -> dict[str, Any]:
-        """The part of an observation that the role needs."""
+        """Return the part of an observation that the role needs."""
         return {key: observed[key] for key in self.judge.RETURNED if key in observed}
 
     def say(self, text: str) -> None:
@@ -146,7 +145,7 @@ class StageAction(ActionBase):
 
 
 def summary(result: StageResult, failed: list[str]) -> str:
-    """One line about a result: what failed, otherwise what is to be looked at."""
+    """Return one line about a result: the failed checks, otherwise the warnings."""
     if failed:
         return "%d of %d checks failed on %s. %s" % (
             len(failed), len(result["checks"]), result["host"], " | ".join(failed))

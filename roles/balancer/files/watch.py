@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reports hung engines to HAProxy. Runs on the balancer's host without root; Python >= 3.7, standard library only.
+"""Report hung engines to HAProxy. Runs on the balancer's host without root; Python >= 3.7, standard library only.
 
-A hung engine still passes the health checks of HAProxy. So this program checks every engine as the health check of its
-container does (health.py), but over the network. HAProxy queries it by server name (agent-check); the answer is ``up``,
-``down`` with the reason, or nothing before the first check. When the program does not run, no server state changes.
-HAProxy itself detects a server that does not answer at all.
+A hung engine still passes the health checks of HAProxy. So this program checks every engine in the same way as the
+health check of its container (health.py), but over the network. HAProxy queries it by server name (agent-check); the
+answer is ``up``, ``down`` with the reason, or nothing before the first check. When the program does not run, no server
+state changes. HAProxy itself detects a server that does not answer at all.
 """
 
 from __future__ import annotations
@@ -41,39 +41,39 @@ class Api(health.Api):
 
 
 class Engine:
-    """The engines of one server and their state, which a file keeps over a restart of the watch."""
+    """The engines of one server and their state, which a file keeps across restarts of the watch."""
 
     def __init__(self, server, options, folder):
         self.api = Api(server["address"], server["port"], options["interval_s"], options["api_key"])
         self.model, self.retries = server["served_name"], options["retries"]
         self.path = os.path.join(folder, server["name"] + ".json")
-        self.state = health.recall(self.path, server["name"])
+        self.state = health.read_state(self.path, server["name"])
 
     def check(self):
         """Check the engines once."""
         try:
-            _healthy, reason = health.look(self.api, self.model, self.state)
+            _healthy, reason = health.check(self.api, self.model, self.state)
         except NoAnswer:
             return
-        self.state["why"] = reason
-        health.keep(self.path, self.state)
+        self.state["reason"] = reason
+        health.write_state(self.path, self.state)
 
     def answer(self):
         """Return the answer for HAProxy, see "agent-check" in its configuration manual; None before the first check."""
-        if "why" not in self.state:
+        if "reason" not in self.state:
             return None
         if self.state["failures"] < self.retries:
             return "up"
-        return "down #%d checks in a row failed, the last one: %s" % (self.state["failures"], self.state["why"])
+        return "down #%d consecutive checks failed, the last one: %s" % (self.state["failures"], self.state["reason"])
 
 
 def watch(engine, interval_s):
-    """Check the engines of a server forever. On an error the whole program exits, so that systemd restarts it."""
+    """Check the engines of a server repeatedly. On an error the whole program exits, so that systemd restarts it."""
     try:
         while True:
-            begun = time.monotonic()
+            started = time.monotonic()
             engine.check()
-            time.sleep(max(0, begun + interval_s - time.monotonic()))
+            time.sleep(max(0, started + interval_s - time.monotonic()))
     except Exception:  # pylint: disable=broad-except
         traceback.print_exc()
         os._exit(1)

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws illustration.png, the picture of the functional stage: the words "TONGYI Qwen" beside a plain mark.
+"""Draw illustration.png, the picture of the functional stage: a ring and the words "TONGYI Qwen".
 
-Standard library only, and the same pixels on every machine: a test proves that the picture in the repository is this
-script's work (the bytes may differ where another zlib compresses them).
+Needs only the standard library. The pixels are the same on every machine, and a test compares them with the picture in
+the repository; the bytes may differ with another version of zlib.
 
     make_illustration.py [--text "TONGYI Qwen"] [--output illustration.png]
 """
@@ -27,13 +27,13 @@ BASELINE, LEFT = 78.0, 104.0
 
 
 def arc(x: float, y: float, rx: float, ry: float, start: int, end: int) -> list[tuple[float, float]]:
-    """Points of an elliptic arc around (x, y); degrees, clockwise from three o'clock (y points down)."""
+    """Return points of an elliptic arc around (x, y); degrees, clockwise from three o'clock (y points down)."""
     steps = range(start, end + 1, 10)
     return [(x + rx * math.cos(math.radians(a)), y + ry * math.sin(math.radians(a))) for a in steps]
 
 
 # Letter: (advance width, pen strokes), in cap heights; y = 0 is the top of a capital and y = 1 the baseline.
-GLYPHS = {
+GLYPHS: dict[str, tuple[float, list[list[tuple[float, float]]]]] = {
     " ": (0.30, []),
     "T": (0.76, [[(0, 0), (0.76, 0)], [(0.38, 0), (0.38, 1)]]),
     "O": (0.92, [arc(0.46, 0.5, 0.46, 0.5, 0, 360)]),
@@ -49,7 +49,7 @@ GLYPHS = {
 
 
 def segments(text: str) -> list[tuple[float, float, float, float]]:
-    """The pen strokes of `text` as line segments in pixels."""
+    """Return the pen strokes of a text as line segments in pixels."""
     found, left = [], LEFT
     for letter in text:
         advance, strokes = GLYPHS[letter]
@@ -61,7 +61,7 @@ def segments(text: str) -> list[tuple[float, float, float, float]]:
 
 
 def distance(x: float, y: float, segment: tuple[float, float, float, float]) -> float:
-    """Distance in pixels from (x, y) to a line segment."""
+    """Return the distance in pixels from (x, y) to a line segment."""
     ax, ay, bx, by = segment
     dx, dy = bx - ax, by - ay
     along = ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy)
@@ -69,14 +69,15 @@ def distance(x: float, y: float, segment: tuple[float, float, float, float]) -> 
     return math.hypot(x - ax - along * dx, y - ay - along * dy)
 
 
-def mix(background: tuple[int, int, int], colour: tuple[int, int, int], share: float) -> tuple[int, int, int]:
-    return tuple(round(b + (c - b) * share) for b, c in zip(background, colour))
+def mix(background: tuple[int, int, int], color: tuple[int, int, int], share: float) -> tuple[int, int, int]:
+    red, green, blue = (round(b + (c - b) * share) for b, c in zip(background, color))
+    return red, green, blue
 
 
 def draw(text: str = TEXT) -> list[list[tuple[int, int, int]]]:
-    """Rows of (red, green, blue) pixels, HEIGHT x WIDTH."""
+    """Return rows of (red, green, blue) pixels, HEIGHT x WIDTH."""
     rows = [[PAPER] * WIDTH for _row in range(HEIGHT)]
-    for y in range(HEIGHT):  # the mark: a ring with softened edges
+    for y in range(HEIGHT):  # a ring with soft edges
         for x in range(int(LEFT)):
             edge = 9.0 - abs(math.hypot(x - 52, y - 56) - 26)
             if edge > 0:
@@ -93,7 +94,7 @@ def draw(text: str = TEXT) -> list[list[tuple[int, int, int]]]:
 
 
 def png(rows: list[list[tuple[int, int, int]]]) -> bytes:
-    """The rows as an 8-bit RGB PNG file."""
+    """Return the content of an 8-bit RGB PNG file."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

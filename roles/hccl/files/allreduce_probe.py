@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure and verify all-reduce of fp32 over all ranks; started by torchrun on every node.
+"""Measure and verify an all-reduce of fp32 over all ranks; torchrun starts this on every node.
 
-Rank 0 of each node prints the rows as JSON lines after a mark. Inputs by environment: PROBE_BACKEND (hccl or gloo),
-PROBE_SIZES (bytes, comma-separated), PROBE_WARMUP, PROBE_ITERATIONS, PROBE_TIMEOUT_S.
+The first rank of each node prints records as lines with MARK and JSON. Environment variables: PROBE_BACKEND (hccl or
+gloo), PROBE_SIZES (bytes, comma-separated), PROBE_WARMUP, PROBE_ITERATIONS, PROBE_TIMEOUT_S.
 """
+
 from __future__ import annotations
 
 import datetime
@@ -14,17 +15,18 @@ import os
 import socket
 import sys
 import time
+from typing import Any
 
 MARK = "ASCEND-VLLM-PROBE "
-# Elements and factors are 1..7, so sums stay below 49 x ranks: exact in fp32 (2^24) for 340,000 ranks.
+# Elements and factors are 1 to 7, so a sum is at most 49 x ranks, which is exact in fp32 (2^24) for 340,000 ranks.
 PATTERN = 7
 
 
-def say(**record):
+def say(**record: Any) -> None:
     print(MARK + json.dumps(record), flush=True)
 
 
-def main():
+def main() -> None:
     import torch
     import torch.distributed as dist
 
@@ -32,7 +34,7 @@ def main():
     local_rank, rank, ranks = (int(os.environ[name]) for name in ("LOCAL_RANK", "RANK", "WORLD_SIZE"))
     device, synchronize = torch.device("cpu"), torch.cpu.synchronize
     if backend == "hccl":
-        import torch_npu  # noqa: F401  registers the device and the backend
+        import torch_npu  # noqa: F401  (registers the device and the backend)
 
         torch.npu.set_device(local_rank)
         device, synchronize = torch.device("npu", local_rank), torch.npu.synchronize
@@ -43,7 +45,7 @@ def main():
 
     warmup, iterations = int(os.environ["PROBE_WARMUP"]), int(os.environ["PROBE_ITERATIONS"])
     for size in sizes:
-        right = verified(torch, dist, device, size, rank, ranks)
+        correct = verified(torch, dist, device, size, rank, ranks)
         data = torch.zeros(size // 4, dtype=torch.float32, device=device)
         for _warm in range(warmup):
             dist.all_reduce(data)
@@ -53,8 +55,9 @@ def main():
         for _run in range(iterations):
             dist.all_reduce(data)
         synchronize()
-        # The slowest rank decides how long the collective took; one wrong rank makes the sum wrong.
-        outcome = torch.tensor([time.perf_counter() - begin, 0.0 if right else 1.0], dtype=torch.float32, device=device)
+        # The time of the slowest rank counts, and every rank has to have the correct sum.
+        outcome = torch.tensor([time.perf_counter() - begin, 0.0 if correct else 1.0], dtype=torch.float32,
+                               device=device)
         dist.all_reduce(outcome, op=dist.ReduceOp.MAX)
         if local_rank == 0:
             seconds = float(outcome[0]) / iterations
@@ -68,8 +71,8 @@ def main():
     dist.destroy_process_group()
 
 
-def verified(torch, dist, device, size, rank, ranks):
-    """Return whether every element of one all-reduce is the exact sum; elements differ so that a mix-up shows."""
+def verified(torch: Any, dist: Any, device: Any, size: int, rank: int, ranks: int) -> bool:
+    """Return whether every element of an all-reduce is the exact sum. Elements differ, so that their order counts."""
     position = torch.arange(size // 4, device=device) % PATTERN + 1
     data = (position * (rank % PATTERN + 1)).to(torch.float32)
     dist.all_reduce(data)

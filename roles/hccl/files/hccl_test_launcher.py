@@ -1,15 +1,16 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run CANN's all_reduce_test over the containers of all nodes, without keys between them.
+"""Run CANN's all_reduce_test over the containers of all nodes, without SSH keys between them.
 
-Started alike in the container of every node. Hydra, the process manager of MPICH, can leave the start of its proxies to
-others (``-launcher manual``): the first node runs mpiexec and hands each of the others the arguments of its proxy over
-TCP. An image without MPICH or without the built program gets the probe instead, and a line that says why.
+This is started in the container of every node. Hydra, the process manager of MPICH, can leave the start of its proxies
+to others (``-launcher manual``): the first node runs mpiexec, and sends the arguments of its proxy to each other node
+over TCP. In an image without MPICH or all_reduce_test, the probe is run instead, after a record with the reason.
 
-Arguments: a job as JSON ({"required", "toolkit", "addresses", "names", "node", "port", "processes", "sizes",
-"options"}), then the command of the probe. Lines of ours begin with a mark; all others are mpiexec's.
+Arguments: a job as JSON, then the command of the probe. Records are lines with MARK and JSON. All other lines are those
+of mpiexec.
 """
+
 from __future__ import annotations
 
 import json
@@ -22,32 +23,56 @@ import subprocess
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, Iterable, TypedDict
+
+    class Job(TypedDict):
+        """The part of a node in a run; the nodes in order, the first one leads."""
+
+        #: Whether the run fails if hccl_test is not available.
+        required: bool
+        #: Folder of the CANN toolkit; empty for the default.
+        toolkit: str
+        addresses: list[str]
+        names: list[str]
+        #: Index of this node.
+        node: int
+        #: TCP port of the first node.
+        port: int
+        #: Ranks per node.
+        processes: int
+        #: Sizes in bytes that all_reduce_test measures.
+        sizes: list[int]
+        #: Options of all_reduce_test.
+        options: list[str]
 
 MARK = "ASCEND-VLLM-PROBE "
 MPIEXEC = ("mpiexec.hydra", "mpiexec", "mpirun", "/usr/local/mpich/bin/mpiexec")
 TOOLKITS = ("/usr/local/Ascend/ascend-toolkit/latest", "/usr/local/Ascend/cann")
 PROXY = "hydra_pmi_proxy"
-# Seconds that the nodes wait for each other: Ansible starts their containers within a few.
+# Seconds to wait for the other nodes. Ansible starts all containers within a few seconds.
 JOIN_S = 60
-# Seconds that mpiexec gets to end when the proxy of a node has ended.
+# Seconds until mpiexec is killed after the proxy of a node has exited.
 GRACE_S = 5
-# Exit status of a node that could not take part, and of the first one when mpiexec went on without a node.
+# Exit status of a node that could not take part, and of the first node if mpiexec continued without a node.
 NO_PART, LEFT = 3, 4
 
 
-class Unfit(Exception):
-    """Why hccl_test cannot be run from this image."""
+class Unavailable(Exception):
+    """hccl_test cannot be run from this image; the message is the reason."""
 
 
-class Broken(Exception):
-    """Why the nodes did not come together."""
+class StartFailed(Exception):
+    """The nodes could not start a common run; the message is the reason."""
 
 
-def say(**record):
+def say(**record: Any) -> None:
     print(MARK + json.dumps(record), flush=True)
 
 
-def output(*argv):
+def output(*argv: str) -> str:
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               timeout=20, check=False)
@@ -56,32 +81,32 @@ def output(*argv):
     return done.stdout.decode("utf-8", "replace")
 
 
-# --- What the image has ----------------------------------------------------------------------------------------------
+# --- The image -------------------------------------------------------------------------------------------------------
 
-def find_mpiexec():
-    """Return the path of MPICH's mpiexec; Unfit where there is none."""
+def find_mpiexec() -> str:
+    """Return the path of MPICH's mpiexec. Raises Unavailable if there is none."""
     found = [path for path in map(shutil.which, MPIEXEC) if path]
     for path in found:
         if "HYDRA" in output(path, "--version"):
             return path
     if found:
-        raise Unfit("%s is not MPICH's; other MPIs need keys between the nodes" % found[0])
-    raise Unfit("the image has no MPI")
+        raise Unavailable("%s is not from MPICH; other MPIs need SSH keys between the nodes" % found[0])
+    raise Unavailable("the image has no MPI")
 
 
-def find_program(toolkit):
-    """Return (folder of hccl_test, its all_reduce_test); Unfit where it is not built or lacks a library."""
+def find_program(toolkit: str) -> tuple[str, str]:
+    """Return (folder of the toolkit, path of all_reduce_test). Raises Unavailable if it is not compiled."""
     known = (os.environ.get("ASCEND_TOOLKIT_HOME"), os.environ.get("ASCEND_HOME_PATH"), *TOOLKITS)
     roots = [toolkit] if toolkit else [path for path in known if path]
     for root in roots:
         program = os.path.join(root, "tools", "hccl_test", "bin", "all_reduce_test")
         if os.access(program, os.X_OK):
             return root, program
-    raise Unfit("all_reduce_test is not built in %s/tools/hccl_test" % roots[0])
+    raise Unavailable("all_reduce_test is not built in %s/tools/hccl_test" % roots[0])
 
 
-def prepare(toolkit):
-    """Return (mpiexec, all_reduce_test), and let processes find the libraries of both."""
+def prepare(toolkit: str) -> tuple[str, str]:
+    """Return the paths of mpiexec and all_reduce_test, and set LD_LIBRARY_PATH for the libraries of both."""
     mpiexec = find_mpiexec()
     root, program = find_program(toolkit)
     prefix = os.path.dirname(os.path.dirname(os.path.realpath(mpiexec)))
@@ -90,102 +115,111 @@ def prepare(toolkit):
     needed = output("ldd", program)
     missing = [line.split()[0] for line in needed.splitlines() if line.rstrip().endswith("not found")]
     if missing:
-        raise Unfit("all_reduce_test lacks %s" % ", ".join(missing))
+        raise Unavailable("all_reduce_test needs %s, which the image does not have" % ", ".join(missing))
     if "libmpi.so.40" in needed:
-        raise Unfit("all_reduce_test is built with Open MPI; other MPIs than MPICH need keys between the nodes")
+        raise Unavailable("all_reduce_test is built with Open MPI, which needs SSH keys between the nodes")
     return mpiexec, program
 
 
 # --- The first node --------------------------------------------------------------------------------------------------
 
 class Leader:
-    """Runs mpiexec, gives each node the arguments of its proxy, and passes on what the ranks print."""
+    """Runs mpiexec, sends each node the arguments of its proxy, and prints the output of the ranks."""
 
-    def __init__(self, job, mpiexec, program):
-        self.job, self.nodes = job, []
+    def __init__(self, job: Job, mpiexec: str, program: str) -> None:
+        self.job = job
+        self.nodes: list[socket.socket] = []
         count = job["processes"] * len(job["addresses"])
-        # Every rank has the environment of its own container (-genvnone): interfaces and paths differ between nodes.
+        # -genvnone: interfaces and paths differ between nodes, so every rank has the environment of its container.
         self.mpiexec = subprocess.Popen(
             [mpiexec, "-launcher", "manual", "-genvnone", "-hosts", ",".join(job["addresses"]), "-ppn",
              str(job["processes"]), "-n", str(count), program, *job["options"]],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+        self.lines: Iterable[str] = self.mpiexec.stdout or ()
 
-    def run(self):
+    def run(self) -> int:
+        """Run all_reduce_test; return the exit status of mpiexec, or LEFT."""
         try:
             commands = self.commands()
-            pump = threading.Thread(target=self.pass_on, daemon=True)
+            pump = threading.Thread(target=self.print_lines, daemon=True)
             pump.start()
             with listen(self.job) as server:
                 proxy = start_proxy(commands[0], self.job)
-                self.hand_out(server, commands)
+                self.send(server, commands)
             status = self.wait(proxy)
-            self.end()
+            self.kill()
             pump.join(10)
             return status
         finally:
-            self.end()
+            self.kill()
 
-    def end(self):
-        # It answers no gentler signal while it waits for proxies.
+    def kill(self) -> None:
+        # While mpiexec waits for proxies, it ignores other signals.
         if self.mpiexec.poll() is None:
             self.mpiexec.kill()
 
-    def wait(self, proxy):
-        """Return mpiexec's exit status, or LEFT when it goes on without a node: a rank that failed may leave others
-        waiting for ever, and its proxy tells nothing of that. Nodes hold their connection as long as their proxy runs.
+    def wait(self, proxy: subprocess.Popen[bytes]) -> int:
+        """Return the exit status of mpiexec, or LEFT if it continues without a node.
+
+        After a rank failed, others may wait for it indefinitely, and its proxy does not report it. Each node keeps its
+        connection open until its proxy exits.
         """
-        while self.mpiexec.poll() is None:
-            gone = select.select(self.nodes, [], [], 0.2)[0]
-            if gone or proxy.poll() is not None:
+        while True:
+            status = self.mpiexec.poll()
+            if status is not None:
+                return status
+            closed = select.select(self.nodes, [], [], 0.2)[0]
+            if closed or proxy.poll() is not None:
                 try:
                     return self.mpiexec.wait(GRACE_S)
                 except subprocess.TimeoutExpired:
                     return LEFT
-        return self.mpiexec.returncode
 
-    def commands(self):
+    def commands(self) -> list[list[str]]:
         """Return the arguments of each node's proxy, in the order of the nodes."""
         commands = []
-        for line in self.mpiexec.stdout:
+        for line in self.lines:
             if line.startswith("HYDRA_LAUNCH: "):
                 words = shlex.split(line)
                 at = next((at for at, word in enumerate(words) if os.path.basename(word) == PROXY), None)
                 if at is None:
-                    raise Broken("mpiexec wants to start something else than %s: %s" % (PROXY, line.strip()))
+                    raise StartFailed("mpiexec wants to start another program than %s: %s" % (PROXY, line.strip()))
                 commands.append(words[at:])
             elif line.startswith("HYDRA_LAUNCH_END"):
                 break
             else:
                 print(line, end="", flush=True)
         if len(commands) != len(self.job["addresses"]):
-            raise Broken("mpiexec named %d proxies for %d nodes" % (len(commands), len(self.job["addresses"])))
+            raise StartFailed("mpiexec wants to start %d proxies for %d nodes" % (
+                len(commands), len(self.job["addresses"])))
         return commands
 
-    def pass_on(self):
-        for line in self.mpiexec.stdout:
+    def print_lines(self) -> None:
+        for line in self.lines:
             print(line, end="", flush=True)
 
-    def hand_out(self, server, commands):
-        waiting, until = set(range(1, len(commands))), time.monotonic() + JOIN_S
-        while waiting:
-            server.settimeout(max(0.1, until - time.monotonic()))
+    def send(self, server: socket.socket, commands: list[list[str]]) -> None:
+        """Send the arguments of its proxy to each other node that connects."""
+        missing, end = set(range(1, len(commands))), time.monotonic() + JOIN_S
+        while missing:
+            server.settimeout(max(0.1, end - time.monotonic()))
             try:
                 connection, peer = server.accept()
             except socket.timeout:
-                names = ", ".join(self.job["names"][node] for node in sorted(waiting))
-                raise Broken("%s did not join within %d s" % (names, JOIN_S)) from None
-            node = next((node for node in waiting if self.job["addresses"][node] == peer[0]), None)
+                names = ", ".join(self.job["names"][node] for node in sorted(missing))
+                raise StartFailed("%s did not join within %d s" % (names, JOIN_S)) from None
+            node = next((node for node in missing if self.job["addresses"][node] == peer[0]), None)
             if node is None:
                 connection.close()
             else:
                 connection.sendall(json.dumps(commands[node]).encode() + b"\n")
                 self.nodes.append(connection)
-                waiting.remove(node)
+                missing.remove(node)
             if self.mpiexec.poll() is not None:
-                raise Broken("mpiexec ended with status %d before all nodes had joined" % self.mpiexec.returncode)
+                raise StartFailed("mpiexec exited with %d before all nodes had joined" % self.mpiexec.returncode)
 
 
-def listen(job):
+def listen(job: Job) -> socket.socket:
     server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     server.bind((job["addresses"][0], job["port"]))
@@ -195,9 +229,9 @@ def listen(job):
 
 # --- The other nodes -------------------------------------------------------------------------------------------------
 
-def follow(job):
-    """Ask the first node for the arguments of this node's proxy, and run it."""
-    first, own, until = job["addresses"][0], job["addresses"][job["node"]], time.monotonic() + JOIN_S
+def follow(job: Job) -> int:
+    """Receive the arguments of this node's proxy from the first node, and run it; return its exit status."""
+    first, own, end = job["addresses"][0], job["addresses"][job["node"]], time.monotonic() + JOIN_S
     while True:
         try:
             with socket.create_connection((first, job["port"]), 5, (own, 0)) as connection:
@@ -206,30 +240,30 @@ def follow(job):
                     command = json.loads(stream.readline())
                 return start_proxy(command, job).wait()
         except (OSError, ValueError) as error:
-            if time.monotonic() > until:
-                raise Broken("%s gave no part of the run within %d s: %s" % (
+            if time.monotonic() > end:
+                raise StartFailed("%s did not send the command of the run within %d s: %s" % (
                     job["names"][0], JOIN_S, error)) from error
             time.sleep(0.5)
 
 
-def start_proxy(command, job):
-    """Start the proxy of this container's own MPICH with arguments that mpiexec made.
+def start_proxy(command: list[str], job: Job) -> subprocess.Popen[bytes]:
+    """Start the proxy of the MPICH in this container, with the arguments of mpiexec.
 
-    mpiexec names its host by a name that other nodes need not know: the address is put in its place.
+    These contain the name of the first host, which other nodes may be unable to resolve. Its address replaces it.
     """
     program = command[0] if os.access(command[0], os.X_OK) else shutil.which(PROXY)
     if os.path.basename(command[0]) != PROXY or not program:
-        raise Broken("%s is not in the image of %s" % (command[0], job["names"][job["node"]]))
+        raise StartFailed("%s is not in the image of %s" % (command[0], job["names"][job["node"]]))
     arguments = list(command[1:])
     at = arguments.index("--control-port") + 1
     arguments[at] = "%s:%s" % (job["addresses"][0], arguments[at].rpartition(":")[2])
     return subprocess.Popen([program, *arguments], stdin=subprocess.DEVNULL)
 
 
-def main(job, probe):
+def main(job: Job, probe: list[str]) -> int:
     try:
         mpiexec, program = prepare(job["toolkit"])
-    except Unfit as reason:
+    except Unavailable as reason:
         if not job["required"]:
             say(type="choice", tool="probe", reason=str(reason))
             os.execvp(probe[0], probe)
@@ -239,7 +273,7 @@ def main(job, probe):
         ranks=job["processes"] * len(job["addresses"]))
     try:
         status = follow(job) if job["node"] else Leader(job, mpiexec, program).run()
-    except (Broken, OSError) as error:
+    except (StartFailed, OSError) as error:
         say(type="error", rank=job["node"], host=job["names"][job["node"]], message=str(error))
         return NO_PART
     say(type="end", status=status)

@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells Docker whether the engine of this container goes on. Runs inside it; Python >= 3.7, standard library only.
+"""Docker's health check of a vLLM container. Runs inside it; Python >= 3.7, standard library only.
 
-A hung engine still answers /health. So the engine's own counters are read: work that is there and does not go on since
-the last look is a failure, and an engine without work is asked for one token. Load is never taken for a hang: whatever
-moved is a sign of life, however slow, and only a row of failures makes Docker say unhealthy.
+A hung engine still answers /health. So this program reads the engine's own counters: pending requests without progress
+since the last check are a failure, and an idle engine is sent a completion of one token. Load is never taken for a
+hang: any change of a counter is progress, however slow, and Docker reports a container as unhealthy only after several
+consecutive failures.
 """
 
 from __future__ import annotations
@@ -23,104 +24,108 @@ import tempfile
 SECRETS = "/run/ascend-vllm/secrets.env"
 STATE = os.path.join(tempfile.gettempdir(), "ascend-vllm-health.json")
 
-# Told by the engine, not by the API server in front of it: the latter counts on while the engine hangs. The share of
-# the KV cache moves with every part of a long prompt, before its first token is counted.
+# Metrics of the engine, not of the API server in front of it, whose counters still increase while the engine hangs. The
+# usage of the KV cache changes with every chunk of a long prompt, before its first token is counted.
 PENDING = ("num_requests_running", "num_requests_waiting")
-SIGNS = ("generation_tokens_total", "prompt_tokens_total", "iteration_tokens_total_count", "kv_cache_usage_perc")
+PROGRESS = ("generation_tokens_total", "prompt_tokens_total", "iteration_tokens_total_count", "kv_cache_usage_perc")
 _SAMPLE = re.compile(r"^vllm:(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _ENGINE = re.compile(r'(?:^|,)engine="([^"]*)"')
 
-# Looks between asking the server to end and ending it.
-PATIENCE = 2
+# Checks between SIGTERM and SIGKILL.
+CHECKS_BEFORE_KILL = 2
 
 
 def engines(text):
-    """Return ``{engine: {"pending": requests, "signs": [numbers]}}`` of the text that /metrics answers."""
+    """Return ``{engine: {"pending": requests, "progress": [numbers]}}`` for the text of /metrics."""
     found = {}
     for name, labels, value in _SAMPLE.findall(text):
-        if name in PENDING + SIGNS:
+        if name in PENDING + PROGRESS:
             named = _ENGINE.search(labels)
-            engine = found.setdefault(named.group(1) if named else "0", {"pending": 0.0, "signs": [0.0] * len(SIGNS)})
+            engine = found.setdefault(named.group(1) if named else "0",
+                                      {"pending": 0.0, "progress": [0.0] * len(PROGRESS)})
             if name in PENDING:
                 engine["pending"] += float(value)
             else:
-                engine["signs"][SIGNS.index(name)] += float(value)
+                engine["progress"][PROGRESS.index(name)] += float(value)
     return found
 
 
-def stuck(before, now):
-    """Return the engines that had and have work, and none of whose signs has moved."""
+def hung_engines(before, now):
+    """Return the names of the engines with pending requests in both checks and no progress between them."""
     return sorted(name for name, engine in now.items() if engine["pending"] and name in before
-                  and before[name]["pending"] and before[name]["signs"] == engine["signs"])
+                  and before[name]["pending"] and before[name]["progress"] == engine["progress"])
 
 
-def moved(before, now):
-    """Tell whether any engine shows another sign than before; one that was not seen before says nothing."""
-    return any(name in before and before[name]["signs"] != engine["signs"] for name, engine in now.items())
+def has_progress(before, now):
+    """Return whether any engine made progress; an engine that is missing in ``before`` does not count."""
+    return any(name in before and before[name]["progress"] != engine["progress"] for name, engine in now.items())
 
 
 def is_idle(before, now):
-    """Tell whether the engines have neither work nor done any since the last look: then one has to be asked."""
-    return not any(engine["pending"] for engine in now.values()) and not moved(before, now)
+    """Return whether the engines have no requests and made no progress since the last check."""
+    return not any(engine["pending"] for engine in now.values()) and not has_progress(before, now)
 
 
 def decide(before, now, completion=None, after=None):
-    """Return (goes on, why) from two looks, and what became of a completion where the engines were idle.
+    """Return (healthy, reason) from two checks and, if the engines were idle, the completion.
 
-    :param before: the engines at the last look of this life of the container; empty at the first.
-    :param now: the engines at this look; None when /metrics did not answer.
-    :param completion: HTTP status of the completion, None when it was not asked for or not answered.
+    :param before: the engines in the last check of this server; empty in the first check.
+    :param now: the engines in this check; None if /metrics was not answered.
+    :param completion: HTTP status of the completion; None if none was sent or answered.
     :param after: the engines after a completion that was not answered.
     """
     if now is None:
         return False, "the API server does not answer"
     if not now:
-        return True, "the API server answers; the engine keeps no metrics to judge it by"
-    hung = stuck(before, now)
+        return True, "the API server answers; there are no metrics of an engine"
+    hung = hung_engines(before, now)
     if hung:
-        return False, "engine %s has %d requests and did nothing since the last look" % (
+        return False, "engine %s has %d requests and made no progress since the last check" % (
             ", ".join(hung), sum(now[name]["pending"] for name in hung))
     if not is_idle(before, now):
-        return True, "the engine works"
+        return True, "the engine makes progress"
     if completion is None:
-        # Load that came meanwhile may keep a completion waiting, but not the counters.
-        if after and moved(now, after):
-            return True, "the engine works"
+        # Requests that arrived meanwhile may delay a completion, but then the counters change.
+        if after and has_progress(now, after):
+            return True, "the engine makes progress"
         return False, "an idle engine does not answer a completion of one token"
     if completion >= 500:
         return False, "a completion is answered with %d" % completion
     return True, "a completion is answered" if completion == 200 else (
-        "the API server refuses a completion with %d; the engine was not asked" % completion)
+        "the API server refuses a completion with %d, so the engine was not checked" % completion)
 
 
-def action(state, restart_after):
-    """Return the signal that the failures call for, or None; a server that was never ready is never touched.
+def signal_to_send(state, restart_after):
+    """Return the signal for a hung server, or None; a server that was never ready gets none.
 
-    :param state: ``{"ready": bool, "failures": failed looks in a row, with this one}``.
-    :param restart_after: failed looks after which a server is ended, for Docker to start it again; 0 for never.
+    :param state: ``{"ready": bool, "failures": consecutive failed checks, including this one}``.
+    :param restart_after: failed checks after which the server is terminated, so that Docker restarts it; 0 for never.
     """
     if not restart_after or not state["ready"] or state["failures"] < restart_after:
         return None
-    return signal.SIGTERM if state["failures"] < restart_after + PATIENCE else signal.SIGKILL
+    return signal.SIGTERM if state["failures"] < restart_after + CHECKS_BEFORE_KILL else signal.SIGKILL
 
 
 class Api:
-    """The server in this container. No answer in time is None."""
+    """An API server. Its methods return None if there is no answer in time.
+
+    :param timeout: of one answer, in seconds.
+    """
 
     def __init__(self, host, port, timeout, key):
         self.host, self.port, self.timeout, self.key = host, port, timeout, key
 
     def metrics(self):
         """Return the engines, or None."""
-        answer = self._ask("GET", "/metrics")
+        answer = self._send("GET", "/metrics")
         return engines(answer[1]) if answer and answer[0] == 200 else None
 
     def complete(self, model):
         """Return the HTTP status of a completion of one token, or None."""
-        answer = self._ask("POST", "/v1/completions", {"model": model, "prompt": "Hello", "max_tokens": 1})
+        answer = self._send("POST", "/v1/completions", {"model": model, "prompt": "Hello", "max_tokens": 1})
         return answer and answer[0]
 
-    def _ask(self, method, path, body=None):
+    def _send(self, method, path, body=None):
         headers = {"Content-Type": "application/json"}
         if self.key and body:
             headers["Authorization"] = "Bearer " + self.key
@@ -136,7 +141,7 @@ class Api:
 
 
 def api_key(path=SECRETS):
-    """Return the key from the file that the server read it from, or None."""
+    """Return the API key from the file from which the server reads it, or None."""
     try:
         with open(path, encoding="utf-8") as file:
             words = shlex.split(file.read())
@@ -145,75 +150,78 @@ def api_key(path=SECRETS):
     return next((word.partition("=")[2] for word in words if word.startswith("VLLM_API_KEY=")), None)
 
 
-def life(stat="/proc/1/stat"):
-    """Return when the first process of this container started: what was seen before that belongs to another server."""
+def start_time(stat="/proc/1/stat"):
+    """Return the start time of the first process of this container, which changes when the server is restarted."""
     with open(stat, encoding="utf-8", errors="replace") as file:
         return file.read().rpartition(")")[2].split()[19]
 
 
-def recall(path, born):
-    """Return the state of the last look in this life."""
+def read_state(path, server):
+    """Return the state after the last check of a server; an empty one if the file is missing or of another server.
+
+    :param server: text that identifies a server.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             state = json.load(file)
-        if state["life"] == born:
+        if state["server"] == server:
             return state
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return {"life": born, "ready": False, "failures": 0, "engines": {}}
+    return {"server": server, "ready": False, "failures": 0, "engines": {}}
 
 
-def keep(path, state):
-    """Write the state, whole or not at all."""
+def write_state(path, state):
+    """Write the state atomically."""
     with open(path + ".new", "w", encoding="utf-8") as file:
         json.dump(state, file)
     os.replace(path + ".new", path)
 
 
-def look(api, model, state):
-    """Return (goes on, why) and bring the state up to date."""
+def check(api, model, state):
+    """Check the engines once, update the state, and return (healthy, reason)."""
     now = api.metrics()
     completion = after = None
     if now and is_idle(state["engines"], now):
         completion = api.complete(model)
         after = api.metrics() if completion is None else None
-    well, why = decide(state["engines"], now, completion, after)
+    healthy, reason = decide(state["engines"], now, completion, after)
     state["engines"] = after or now or state["engines"]
-    state["ready"] = state["ready"] or well
-    state["failures"] = 0 if well else state["failures"] + 1
-    return well, why
+    state["ready"] = state["ready"] or healthy
+    state["failures"] = 0 if healthy else state["failures"] + 1
+    return healthy, reason
 
 
-def end(number, state):
-    """End the server; its log says why, since a health check's own words are not kept."""
-    words = "ascend.vllm health check: the engine hangs (%d failed looks in a row); %s ends the server\n" % (
+def terminate(number, state):
+    """Send a signal to the server, and write the reason to its log, since Docker does not keep that of a check."""
+    line = "ascend.vllm health check: the engine hangs (%d consecutive failed checks); sending %s to the server\n" % (
         state["failures"], signal.Signals(number).name)
     try:
         with open("/proc/1/fd/1", "w", encoding="utf-8") as log:
-            log.write(words)
+            log.write(line)
     except OSError:
         pass
-    # The first process hands SIGTERM on and cannot be killed from here; all others can.
+    # The first process forwards SIGTERM, and cannot be killed from inside the container; all others can.
     os.kill(1 if number == signal.SIGTERM else -1, number)
 
 
 def main(argv):
-    """Print one sentence; 0 when the engine goes on, 1 otherwise."""
+    """Print the reason; return 0 if the engines are healthy, otherwise 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--timeout", type=float, required=True, help="seconds for each answer")
-    parser.add_argument("--restart-after", type=int, default=0, help="failed looks in a row; 0: never")
+    parser.add_argument("--timeout", type=float, required=True, help="timeout of one answer, in seconds")
+    parser.add_argument("--restart-after", type=int, default=0, help="consecutive failed checks; 0 for never")
     options = parser.parse_args(argv)
-    state = recall(STATE, life())
-    well, why = look(Api(options.host, options.port, options.timeout, api_key()), options.model, state)
-    keep(STATE, state)
-    print(why)
-    number = action(state, options.restart_after)
+    state = read_state(STATE, start_time())
+    healthy, reason = check(Api(options.host, options.port, options.timeout, api_key()), options.model, state)
+    write_state(STATE, state)
+    print(reason)
+    number = signal_to_send(state, options.restart_after)
     if number:
-        end(number, state)
-    return 0 if well else 1
+        terminate(number, state)
+    return 0 if healthy else 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The watch beside the balancer reports a hung engine, but neither load nor a server that does not answer."""
+"""The watch reports a hung engine to the balancer, but neither load nor a server that does not answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engin
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 
 FILES = ROOT / "roles/balancer/files"
-HEALTH = ROOT / "roles/serving/files"  # where health.py is: on a host it lies beside watch.py
+HEALTH = ROOT / "roles/serving/files"  # with health.py, which the role copies into the folder of watch.py
 TEMPLATES = ROOT / "roles/balancer/templates"
 
 
@@ -67,14 +67,14 @@ def test_nothing_is_reported_before_the_first_check(watch, server, tmp_path):
     assert server.keys == ["Bearer sesame"]
 
 
-def test_idle_engine_that_hangs_is_reported_after_the_retries_and_comes_back(watch, server, tmp_path):
+def test_idle_engine_that_hangs_is_reported_after_the_retries_until_it_recovers(watch, server, tmp_path):
     engine = engine_of(watch, server, tmp_path)
     check(engine, 2)
     server.hangs = True
     assert check(engine, 2) == "up"
     # HAProxy reads the word up to the space, and logs what follows #.
     assert check(engine, 1) == (
-        "down #3 checks in a row failed, the last one: an idle engine does not answer a completion of one token")
+        "down #3 consecutive checks failed, the last one: an idle engine does not answer a completion of one token")
     server.hangs = False
     assert check(engine, 1) == "up"
 
@@ -83,12 +83,12 @@ def test_busy_engine_that_hangs_is_reported_without_a_request_to_it(watch, serve
     server.running, server.generated = 5, 100
     engine = engine_of(watch, server, tmp_path)
     assert check(engine, 3) == "up"
-    assert "engine 0 has 5 requests and did nothing" in check(engine, 1)
-    assert engine.answer().startswith("down #3 checks in a row failed")
+    assert "engine 0 has 5 requests and made no progress" in check(engine, 1)
+    assert engine.answer().startswith("down #3 consecutive checks failed")
     assert server.keys == []
 
 
-def test_load_is_no_hang_however_long_requests_wait(watch, server, tmp_path):
+def test_load_is_not_a_hang_however_long_requests_wait(watch, server, tmp_path):
     """One more token between two checks is enough; a completion of one token would wait behind all others."""
     engine = engine_of(watch, server, tmp_path)
     server.running, server.hangs = 5000, True
@@ -115,33 +115,33 @@ def test_state_survives_a_restart_of_the_watch(watch, server, tmp_path):
 
 
 def test_watch_exits_on_an_error(watch, monkeypatch, capsys):
-    ended = []
-    monkeypatch.setattr(os, "_exit", ended.append)
+    exits = []
+    monkeypatch.setattr(os, "_exit", exits.append)
     watch.watch(None, 1)
-    assert ended == [1]
+    assert exits == [1]
     assert "AttributeError" in capsys.readouterr().err
 
 
-def ask(port, name):
+def query(port, name):
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall(name.encode() + b"\n")
         return b"".join(iter(lambda: connection.recv(4096), b"")).decode()
 
 
 def wait_for(port, name, word):
-    deadline, said = time.monotonic() + 20, None
+    deadline, answer = time.monotonic() + 20, None
     while time.monotonic() < deadline:
         try:
-            said = ask(port, name)
+            answer = query(port, name)
         except ConnectionRefusedError:  # not started yet
             pass
-        if said is not None and said.startswith(word):
-            return said
+        if answer is not None and answer.startswith(word):
+            return answer
         time.sleep(0.05)
-    pytest.fail(f"{name} is {said!r} after 20 s, not {word}")
+    pytest.fail(f"{name} is {answer!r} after 20 s, not {word}")
 
 
-def test_the_program_from_up_to_down_to_up(server, tmp_path):
+def test_program_reports_up_then_down_then_up(server, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -154,9 +154,9 @@ def test_the_program_from_up_to_down_to_up(server, tmp_path):
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert wait_for(port, name, "up") == "up\n"
-        assert ask(port, "n1:1") == ""
+        assert query(port, "n1:1") == ""
         server.hangs = True
-        assert wait_for(port, name, "down").startswith("down #3 checks in a row failed")
+        assert wait_for(port, name, "down").startswith("down #3 consecutive checks failed")
         server.hangs = False
         wait_for(port, name, "up")
     finally:
@@ -190,6 +190,6 @@ def test_balancer_without_a_watch_has_no_agent_checks():
     assert not [line for line in lines if "agent" in line]
 
 
-def test_watch_reads_what_the_role_writes():
+def test_watch_reads_the_file_that_the_role_writes():
     found = json.loads(rendered("watch.json.j2"))
     assert found == options(8079, [8888, 8889], interval_s=10.0, api_key='a%20$b"c')

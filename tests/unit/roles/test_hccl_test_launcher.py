@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The launcher of hccl_test on two "nodes", which are two loopback addresses, with scripts in the place of Hydra.
+"""The launcher of hccl_test on two loopback addresses, with scripts instead of Hydra.
 
 The scenario `hccl` runs it with the real MPICH.
 """
+
 from __future__ import annotations
 
 import json
@@ -19,7 +20,7 @@ import pytest
 SOURCE = (Path(__file__).resolve().parents[3] / "roles/hccl/files/hccl_test_launcher.py").read_text("utf-8")
 MARK = "ASCEND-VLLM-PROBE "
 
-# Waits for its proxies, as Hydra does, and prints what each says; RC is its exit status.
+# Waits for its proxies, as Hydra does, and prints what each of them sends; RC is its exit status.
 MPIEXEC = """#!%s
 import os, socket, sys
 if "--version" in sys.argv:
@@ -51,7 +52,7 @@ with socket.create_connection((host, int(port))) as connection:
 
 @pytest.fixture
 def image(tmp_path):
-    """A folder with programs and a toolkit, as in an image; returns the environment of its containers."""
+    """Create the programs and the toolkit of an image; return the environment of its containers."""
     programs = tmp_path / "bin"
     target = tmp_path / "toolkit/tools/hccl_test/bin/all_reduce_test"
     for path, text in ((programs / "mpiexec.hydra", MPIEXEC % (sys.executable, programs / "hydra_pmi_proxy")),
@@ -63,9 +64,9 @@ def image(tmp_path):
 
 
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
 
 
 def start(node, port, environment, required=False, join_s=20, nodes=2):
@@ -79,18 +80,18 @@ def start(node, port, environment, required=False, join_s=20, nodes=2):
 
 
 def outcome(process):
-    """(exit status, our records, other lines)."""
+    """Return (exit status, records, other lines)."""
     text = process.communicate(timeout=60)[0].splitlines()
     return (process.returncode, [json.loads(line[len(MARK):]) for line in text if line.startswith(MARK)],
             [line for line in text if not line.startswith(MARK)])
 
 
-def test_two_nodes_without_keys(image):
+def test_two_nodes(image):
     port = free_port()
     second, first = start(1, port, image), start(0, port, image)
     program = os.path.join(image["ASCEND_TOOLKIT_HOME"], "tools/hccl_test/bin/all_reduce_test")
     status, records, lines = outcome(first)
-    # Each proxy has the environment of its own container.
+    # Each proxy has the environment of its container.
     assert lines == [f"a rank says {node} 192.0.2.{node} with -n 4 {program} -b 8" for node in (0, 1)]
     assert (status, [record["type"] for record in records]) == (0, ["start", "end"])
     assert (records[0]["ranks"], records[0]["sizes"]) == (4, [8])
@@ -101,27 +102,27 @@ def test_one_node(image):
     assert outcome(start(0, free_port(), image, nodes=1))[0] == 0
 
 
-def test_a_failure_of_mpiexec_is_ours(image):
+def test_exit_status_of_mpiexec_is_returned(image):
     port = free_port()
     second, first = start(1, port, image), start(0, port, {**image, "RC": "7"})
     assert outcome(first)[0] == 7
     second.communicate(timeout=60)
 
 
-def test_a_node_that_does_not_come_is_named(image):
+def test_a_missing_node_is_named(image):
     status, records, _lines = outcome(start(0, free_port(), image, join_s=1))
     assert status == 3
     assert records[-1]["message"] == "n2 did not join within 1 s"
 
 
-def test_a_first_node_that_does_not_come_is_named(image):
+def test_a_missing_first_node_is_named(image):
     status, records, _lines = outcome(start(1, free_port(), image, join_s=1))
     assert status == 3
-    assert records[-1]["message"].startswith("n1 gave no part of the run within 1 s")
+    assert records[-1]["message"].startswith("n1 did not send the command of the run within 1 s")
 
 
 @pytest.mark.parametrize("dead", [0, 1])
-def test_mpiexec_that_waits_for_a_dead_node_is_ended(image, dead):
+def test_mpiexec_that_waits_for_a_dead_node_is_killed(image, dead):
     port = free_port()
     environments = [{**image, "DIES": "1"} if node == dead else image for node in (0, 1)]
     second, first = start(1, port, environments[1]), start(0, port, environments[0])
@@ -132,10 +133,10 @@ def test_mpiexec_that_waits_for_a_dead_node_is_ended(image, dead):
 
 @pytest.mark.parametrize(("change", "reason"), [
     (lambda image: {**image, "PATH": "/nowhere"}, "the image has no MPI"),
-    (lambda image: {**image, "FLAVOUR": "mpiexec (OpenRTE) 4.1.5"}, "is not MPICH's; other MPIs need keys"),
+    (lambda image: {**image, "FLAVOUR": "mpiexec (OpenRTE) 4.1.5"}, "is not from MPICH; other MPIs need SSH keys"),
     (lambda image: {**image, "ASCEND_TOOLKIT_HOME": "/nowhere"}, "all_reduce_test is not built in /nowhere"),
 ])
-def test_an_image_without_it_runs_the_probe_and_says_why(image, change, reason):
+def test_without_hccl_test_the_probe_is_run_with_a_reason(image, change, reason):
     status, records, lines = outcome(start(0, free_port(), change(image)))
     assert (status, lines) == (0, ["the probe"])
     assert (records[0]["type"], records[0]["tool"]) == ("choice", "probe")

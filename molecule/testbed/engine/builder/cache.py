@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cache of built files: entries are named by a hash of their inputs, and renamed: complete or absent."""
+"""The cache of built files. Entries are named by a hash of their inputs and renamed when they are complete."""
 
 from __future__ import annotations
 

@@ -193,10 +193,10 @@ def _ip(context: Context, value: str) -> None:
     address = _none_or_text(value)
     if address is not None and not plane.is_ipv4(address):
         raise BadFault(f"{value} is not an IPv4 address")
-    held = plane.interface_of(context.nic["address"]) if context.on_node else None
+    interface = plane.interface_of(context.nic["address"]) if context.on_node else None
     _silence(context)
-    if held and address:
-        plane.run("ip", "address", "replace", f"{address}/{held[1]}", "dev", held[0])
+    if interface and address:
+        plane.run("ip", "address", "replace", f"{address}/{interface[1]}", "dev", interface[0])
         context.state["undo"].append({"do": "release", "address": address})
     context.nic["address"] = address
 
@@ -430,9 +430,9 @@ def _undo(step: dict) -> None:
         if plane.succeeds("iptables", "-w", "-C", *step["rule"]):
             plane.run("iptables", "-w", "-D", *step["rule"])
     elif step["do"] == "release":
-        held = plane.interface_of(step["address"])
-        if held:
-            plane.run("ip", "address", "delete", f"{step['address']}/{held[1]}", "dev", held[0])
+        interface = plane.interface_of(step["address"])
+        if interface:
+            plane.run("ip", "address", "delete", f"{step['address']}/{interface[1]}", "dev", interface[0])
     elif step["do"] == "chmod" and os.path.exists(step["path"]):
         os.chmod(step["path"], step["mode"])
     elif step["do"] == "rename" and os.path.lexists(step["from"]):

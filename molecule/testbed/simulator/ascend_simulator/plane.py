@@ -43,9 +43,9 @@ def interface_of(address: str) -> tuple[str, int] | None:
     shown = subprocess.run(["ip", "-json", "-4", "address", "show"], capture_output=True, text=True, check=True,
                            env={"PATH": _PATH})
     for link in json.loads(shown.stdout):
-        for held in link["addr_info"]:
-            if held["local"] == address:
-                return link["ifname"], held["prefixlen"]
+        for entry in link["addr_info"]:
+            if entry["local"] == address:
+                return link["ifname"], entry["prefixlen"]
     return None
 
 

@@ -217,7 +217,7 @@ def compare(before: Iterable[Score], after: Iterable[Score]) -> list[ScoreChange
     return changes
 
 
-def judged(changes: Iterable[ScoreChange], maximum_drop: float) -> list[JudgedChange]:
+def verdicts(changes: Iterable[ScoreChange], maximum_drop: float) -> list[JudgedChange]:
     """Return the changes with ``within``."""
     return [{**change, "within": change["delta"] >= -maximum_drop} for change in changes]
 

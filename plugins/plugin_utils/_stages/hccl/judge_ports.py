@@ -109,7 +109,7 @@ def _tool(npu: int, answers: Answers) -> Outcome:
 
 
 def _conf(npu: int, observed: HcclObservation) -> Outcome:
-    conf, expected = observed["conf"], "no duplicate keys"
+    conf, expected = observed["conf"], "readable, without duplicate keys"
     if conf is None:
         return Outcome(npu, False, expected, "unreadable", "hccn.conf cannot be read: %s" % observed["conf_error"])
     duplicates = [key for key in conf["duplicates"] if key.endswith("_%d" % npu)]

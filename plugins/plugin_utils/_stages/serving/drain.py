@@ -1,36 +1,44 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a drained service has requests left, and whether its NPUs are free."""
+"""The requests that a drained service still has, and the holders of its NPUs. Pure. PRIVATE to the collection."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
+
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import NpuObservation
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import DeployedContainer, LoadError
 
-def requests_left(containers):
-    """Return a clause for each running container that still has requests, or may have.
 
-    :param containers: with ``load``: see `load`; None where no connection is taken, so nobody waits for an answer;
-        ``{"error"}`` where the server does not tell.
+def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
+    """Return a clause for each container that has requests, or may have.
+
+    :param containers: running ones with their load. A server that accepts no connection has no requests.
     """
     clauses = []
     for container in containers:
-        doing = container["load"] or {"running": 0, "waiting": 0}
-        if "error" in doing:
-            clauses.append("%s does not tell its requests (%s)" % (container["name"], doing["error"]))
-        elif doing["running"] + doing["waiting"]:
+        load = container["load"]
+        if load is None:
+            continue
+        if "error" in load:
+            clauses.append("the requests of %s are not known (%s)" % (
+                container["name"], cast("LoadError", load)["error"]))
+        elif load["running"] + load["waiting"]:
             clauses.append("%s has %d requests running and %d waiting" % (
-                container["name"], doing["running"], doing["waiting"]))
+                container["name"], load["running"], load["waiting"]))
     return clauses
 
 
-def npus_held(observed, devices, idle_hbm_mb):
-    """Return a clause for each NPU of ``devices`` that is not free, naming who holds it.
+def npus_held(observed: NpuObservation, devices: Iterable[int], idle_hbm_mb: float) -> list[str]:
+    """Return a clause for each NPU that is not free, with its holders.
 
-    :param observed: what ``ascend.vllm.npu_info`` returned.
     :param devices: numbers N of /dev/davinciN.
-    :param idle_hbm_mb: MB of HBM that an idle chip may have in use.
+    :param idle_hbm_mb: MB of HBM that a free NPU may have in use.
     """
     if observed["npu_smi"]["error"]:
         return ["whether the NPUs are free is not known: %s" % observed["npu_smi"]["error"]["message"]]
@@ -38,11 +46,12 @@ def npus_held(observed, devices, idle_hbm_mb):
     clauses = []
     for device in sorted(devices):
         holders = [holder for holder in observed["holders"] if holder["device"] == device]
-        memory = "%s MB of HBM in use" % ("unknown" if used.get(device) is None else used[device])
+        used_mb = used.get(device)
+        memory = "%s MB of HBM in use" % ("unknown" if used_mb is None else used_mb)
         if holders:
             clauses.append("NPU %d is held by %s (%s)" % (device, ", ".join(map(describe_holder, holders)), memory))
         elif device not in used:
             clauses.append("NPU %d is not shown by npu-smi" % device)
-        elif used[device] is None or used[device] > idle_hbm_mb:
-            clauses.append("NPU %d is held by nobody that is shown (%s)" % (device, memory))
+        elif used_mb is None or used_mb > idle_hbm_mb:
+            clauses.append("NPU %d is not free, but no process on it is shown (%s)" % (device, memory))
     return clauses

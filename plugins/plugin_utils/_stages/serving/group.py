@@ -1,93 +1,110 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the nodes of one group have to know of each other to start, run and end together. Pure.
-
-PRIVATE to the collection.
-"""
+"""The decisions of the nodes of a group, which start and stop together. Pure. PRIVATE to the collection."""
 
 from __future__ import annotations
 
-# How far a node is, as it tells the others: before the start, started, and what came of it.
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Plan
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.network import Address
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import ServingState
+
+#: The states that a member reports to the others: before the start, after it, and while it is waited for.
 PREPARED, STARTED, STARTING, READY, FAILED, LATE = "prepared", "started", "starting", "ready", "failed", "late"
-ENDS = (FAILED, LATE)
 
 
-def interface(instance, addresses):
-    """Return (name, None) of the network interface of an instance of a group, or (None, why there is none).
+class Note(TypedDict):
+    """The state that a member reports, and the reason for it."""
 
-    :param addresses: ``[{"interface", "address"}]`` of the node.
+    state: str
+    reason: str | None
+
+
+class FailedMember(Note):
+    """A member that is `FAILED` or `LATE`."""
+
+    host: str
+
+
+def interface(address: str, wanted: str | None, addresses: Sequence[Address]) -> tuple[str | None, str | None]:
+    """Return (name, None) of the interface that has the address, or (None, reason) if there is none.
+
+    :param wanted: the name that it has to have, if not None. :param addresses: of the node.
     """
-    holding = [entry["interface"] for entry in addresses if entry["address"] == instance["address"]]
-    wanted = instance["interface"]
-    if holding and wanted in (None, holding[0]):
-        return holding[0], None
-    there = ", ".join("%(interface)s (%(address)s)" % entry for entry in addresses) or "none"
+    names = [entry["interface"] for entry in addresses if entry["address"] == address]
+    if names and wanted in (None, names[0]):
+        return names[0], None
+    existing = ", ".join("%(interface)s (%(address)s)" % entry for entry in addresses) or "none"
     if wanted is None:
-        return None, "no interface has %s; there are %s" % (instance["address"], there)
-    return None, "serving_interface is %s, which does not have %s; there are %s" % (wanted, instance["address"], there)
+        return None, "no interface has %s; the node has %s" % (address, existing)
+    return None, "serving_interface is %s, which does not have %s; the node has %s" % (wanted, address, existing)
 
 
-def out_of_date(plan, observed, secrets):
-    """Return why the group has to be started again, as far as this node knows, or None.
+def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> str | None:
+    """Return why this node requires that the group is restarted, or None.
 
-    :param observed: what ``ascend.vllm.serving_info`` saw before anything was changed.
-    :param secrets: the mark of the API key that the container should have been started with.
+    :param observed: from before anything was changed.
+    :param secrets: the value of the label `labels.SECRETS` that the container should have.
     """
     (instance,), (seen,) = plan["instances"], observed["instances"]
     container = seen["container"]
     if container is None:
         return "has no container"
     if container["hash"] != instance["hash"]:
-        return "runs an older plan"
+        return "runs another plan"
     if container["status"] != "running":
         return "has a container that is %s" % container["status"]
     if container["image"] != observed["image"]:
         return "runs another image of this name"
-    if container["interface"] != interface(instance, observed["addresses"])[0]:
+    if container["interface"] != interface(instance["address"], instance["interface"], observed["addresses"])[0]:
         return "uses the interface %s" % container["interface"]
     if instance["secrets_path"] and container["secrets"] != secrets:
         return "was started with another API key"
     return None
 
 
-def others(group):
-    """Return the names of the other members of a group."""
-    return [member["host"] for member in group["members"] if member["host"] != group["host"]]
+def own_state(seen: ServingState | None, late: bool) -> Note:
+    """Return the state of a member of which this is the host.
 
-
-def own_state(seen, late):
-    """Return (state, reason) that a member tells of itself.
-
-    :param seen: what ``ascend.vllm.serving_info`` returned, None when the node cannot be reached any more.
-    :param late: whether its time is over.
+    :param seen: None if the node is no longer reachable. :param late: whether it has had its time.
     """
     if not seen:
-        return FAILED, "the node cannot be reached any more"
+        return {"state": FAILED, "reason": "the node is no longer reachable"}
     if seen["docker_engine_error"]:
-        return FAILED, seen["docker_engine_error"]
+        return {"state": FAILED, "reason": seen["docker_engine_error"]}
     (instance,) = seen["instances"]
     if instance["state"] == "ready":
-        return READY, None
+        return {"state": READY, "reason": None}
     if instance["state"] != "starting":
-        return FAILED, instance["reason"]
-    return LATE if late else STARTING, instance["reason"]
+        return {"state": FAILED, "reason": instance["reason"]}
+    return {"state": LATE if late else STARTING, "reason": instance["reason"]}
 
 
-def verdict(group, notes, missing=(), over=False):
-    """Return (whether the group is settled, ``[{"host", "state", "reason"}]`` of the members that ended it).
+def outcome(group: Group, notes: Mapping[str, Note], missing: Collection[str] = (),
+            timed_out: bool = False) -> tuple[bool, list[FailedMember]]:
+    """Return whether waiting for the group is over, and the members that failed or were late.
 
-    It is settled when one has failed or run out of time, or when all are ready.
+    It is over when a member has failed or is late, or when all are ready.
 
-    :param notes: ``{host: {"state", "reason"}}``, the last that each member told.
-    :param missing: the members that left the run before they were started; their notes are of an earlier one.
-    :param over: whether nothing is waited for any more: who is not ready then is late.
+    :param notes: ``{host: its last note}``.
+    :param missing: members that left the run before they were started; their notes are older.
+    :param timed_out: whether to stop waiting: members that are not ready are late then.
     """
-    gone = {"state": FAILED, "reason": "it left the run before it was started"}
-    told = [dict(host=host, **{key: (gone if host in missing else notes[host])[key] for key in ("state", "reason")})
-            for host in (member["host"] for member in group["members"])]
-    ended = [member for member in told if member["state"] in ENDS]
-    waiting = [member for member in told if member["state"] != READY]
-    if over and not ended:
-        ended = [dict(member, state=LATE, reason=member["reason"] or "it told nothing more") for member in waiting]
-    return bool(ended) or not waiting, ended
+    left: Note = {"state": FAILED, "reason": "it left the run before it was started"}
+    members: list[FailedMember] = []
+    for member in group["members"]:
+        host = member["host"]
+        note = left if host in missing else notes[host]
+        members.append({"host": host, "state": note["state"], "reason": note["reason"]})
+    failed = [member for member in members if member["state"] in (FAILED, LATE)]
+    waiting = [member for member in members if member["state"] != READY]
+    if timed_out and not failed:
+        failed = [{**member, "state": LATE, "reason": member["reason"] or "it reported nothing more"}
+                  for member in waiting]
+    return bool(failed) or not waiting, failed

@@ -1,43 +1,48 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the members of a group tell each other during a run: a file a host, on the controller.
-
-PRIVATE to the collection.
-"""
+"""The notes of the members of a group during a run: one file per host, on the controller. PRIVATE to the collection."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import cast
+
 from ansible.errors import AnsibleActionFail
 
-NOTES = "serving_group"
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group import Note
+
+NAME = "serving_group"
 
 
 class GroupNotes:
-    """Writes the notes of one member of a group and reads those of all members, of this run only.
+    """Writes the note of one member of a group and reads the notes of all, of this run only.
 
-    :param records: of the run. :param group: of the plan.
+    :param group: of the plan of the member.
     """
 
-    def __init__(self, records, group):
-        self._records, self._group = records, group
+    def __init__(self, records: Records, group: Group) -> None:
+        self._records, self._host = records, group["host"]
         self._hosts = [member["host"] for member in group["members"]]
 
-    def tell(self, state, reason=None, **more):
-        """Tell the others how far this member is."""
-        self._records.write_note(self._group["host"], NOTES, dict(more, state=state, reason=reason))
+    def write(self, state: str, reason: str | None = None) -> None:
+        """Report the state of this member to the others."""
+        note: Note = {"state": state, "reason": reason}
+        self._records.write_note(self._host, NAME, note)
 
-    def read(self, states=None):
-        """Return (``{host: note}`` of the members that told something, the others); of the states only, when given."""
-        notes = self._records.read_notes(self._hosts, NOTES)
+    def read(self, states: Collection[str] = ()) -> tuple[dict[str, Note], list[str]]:
+        """Return ``{host: note}`` and the hosts without a note; with ``states``, also those in another state."""
+        notes = cast("dict[str, Note]", self._records.read_notes(self._hosts, NAME))
         return notes, [host for host in self._hosts
                        if host not in notes or (states and notes[host]["state"] not in states)]
 
-    def expect(self, *states):
-        """Return the notes of all members; fail, naming those that did not come so far."""
-        notes, missing = self.read(states)
+    def require(self, state: str) -> dict[str, Note]:
+        """Return the notes of all members; AnsibleActionFail naming those that are not in this state."""
+        notes, missing = self.read([state])
         if missing:
             raise AnsibleActionFail(
-                f"{', '.join(missing)} left the run before its part of the group was {states[0]}, so the group is not "
-                "started; the report says why it left.")
+                f"{', '.join(missing)} left the run before its part of the group was {state}, so the group is not "
+                "started; the report contains the reason.")
         return notes

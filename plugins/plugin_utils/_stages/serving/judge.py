@@ -1,117 +1,190 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges the service of a node: before the start whether it can run, then whether it runs as planned and answers."""
+"""The judge of the stage serving: whether the service can be started, and whether it runs as planned and answers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Instance, Member, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     FAILED,
     WARNING,
     Check,
+    CheckOutcome,
     Checks,
     sentence,
 )
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import is_ours
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.containers import ContainerState
+    from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import (
+        BalancerObservation,
+        BalancerServer,
+        NodeState,
+    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer, ModelsAnswer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import InstanceState, ServingState
+
+    class LoopResult(TypedDict, total=False):
+        """Keys that Ansible adds to the result of a loop item on an unreachable host."""
+
+        unreachable: bool
+        msg: str
+
+    class BalancerServers(NodeState, LoopResult):
+        """The return values of ``ascend.vllm.balancer_server`` on one balancer."""
+
+        #: Inventory name of the balancer.
+        item: str
+
+    class BalancerCompletion(BalancerObservation, LoopResult):
+        """The return values of ``ascend.vllm.balancer_info`` on one balancer that this host manages."""
+
+        #: Inventory name of the balancer, and its service.
+        item: tuple[str, Service]
+
+
+class Service(TypedDict):
+    """A URL to which clients send requests: of an instance, or of a balancer."""
+
+    name: str
+    served_name: str
+    url: str
+
+
+class Balancing(TypedDict):
+    """The servers of this node on all balancers, and the completions through those that this host manages."""
+
+    servers: list[BalancerServers]
+    completions: list[BalancerCompletion]
+
+
+class Waited(TypedDict):
+    """The return values of ``ascend.vllm.serving_ready``."""
+
+    changed: bool
+    #: Duration in seconds.
+    seconds: int
+    failed_instances: list[InstanceState]
+    ready: bool
+    #: Only in a group.
+    failed_members: NotRequired[list[group.FailedMember]]
+
+
+class Measured(TypedDict, total=False):
+    """The findings of other tasks of the role after the start. ``balancer`` is empty without a balancer."""
+
+    waited: Waited
+    balancer: Balancing
+    services: list[Service]
+
 
 _LOG = "Read the container's log (docker logs); playbooks/diagnostics.yml collects and triages it."
 
 CHECKS = (
     Check("docker_engine", CRITICAL, "The Docker engine answers", "Start Docker on the node (systemctl start docker)."),
     Check("image_present", CRITICAL, "The node has the image of the plan",
-          "Bring the image to the node with playbooks/image.yml."),
-    Check("image_architecture", CRITICAL, "The image is for the processor of the node",
-          "Bring the image of the node's architecture with playbooks/image.yml (image_tag, image_archive)."),
+          "Pull or load the image with playbooks/image.yml."),
+    Check("image_architecture", CRITICAL, "The image is built for the processor of the node",
+          "Pull or load the image for the node's architecture with playbooks/image.yml (image_tag, image_archive)."),
     Check("weights_present", CRITICAL, "The model is on the node", "Stage it with playbooks/weights.yml, or correct "
           "weights_path."),
-    Check("mount_sources", CRITICAL, "What the container mounts is there and of the right type",
-          "Install the driver or correct the path; Docker would make an empty folder in its place."),
-    Check("devices", CRITICAL, "The NPU device nodes are there",
-          "Load the driver (npu-smi info has to list the NPUs), or leave the NPU out with serving_npus."),
-    Check("devices_free", CRITICAL, "Nobody else holds the planned NPUs",
+    Check("mount_sources", CRITICAL, "The mount sources exist and have the right type",
+          "Install the driver, or correct the path."),
+    Check("devices", CRITICAL, "The device nodes of the NPUs exist",
+          "Load the driver (npu-smi info must list the NPUs), or exclude the NPU with serving_npus."),
+    Check("devices_free", CRITICAL, "No other process or container holds the planned NPUs",
           "Stop the process or container that the message names, or plan other NPUs with serving_npus."),
-    Check("name_free", CRITICAL, "The container name is free or held by our own container",
-          "Remove or rename the container that holds the name, or set serving_container_name."),
-    Check("port_free", CRITICAL, "The port is free or held by our own container",
-          "End the process that listens there, or set serving_port."),
-    Check("hccl_ports_free", CRITICAL, "The host ports of HCCL are free or held by our own container",
-          "End the process that listens there, or set serving_hccl_port_base."),
-    Check("ports_reserved", WARNING, "No planned port is one that the kernel gives to outgoing connections",
-          "Reserve them (sysctl net.ipv4.ip_local_reserved_ports), or plan others (serving_hccl_port_base)."),
-    Check("interface", CRITICAL, "The node has the address that the nodes it serves with know it by",
-          "Set serving_group_address to an address of the node, and serving_interface where it is not found alone."),
-    Check("group", CRITICAL, "All nodes that serve together are there",
-          "Remove the cause on the node that is named, and run playbooks/serving.yml for all of them."),
-    Check("up_to_date", CRITICAL, "The container runs what the plan says",
-          "Run playbooks/serving.yml again; it replaces what is out of date."),
-    Check("start", CRITICAL, "Patch, secrets and containers could be brought to the node",
-          "Remove the cause that the message names, and run playbooks/serving.yml again."),
+    Check("name_free", CRITICAL, "The container name is free, or held by our own container",
+          "Remove or rename the container with this name, or set serving_container_name."),
+    Check("port_free", CRITICAL, "The port is free, or held by our own container",
+          "Stop the process that listens on it, or set serving_port."),
+    Check("hccl_ports_free", CRITICAL, "The host ports of HCCL are free, or held by our own container",
+          "Stop the process that listens on them, or set serving_hccl_port_base."),
+    Check("ports_reserved", WARNING, "No planned port is in the kernel's range for outgoing connections",
+          "Reserve the ports (sysctl net.ipv4.ip_local_reserved_ports), or plan others (serving_hccl_port_base)."),
+    Check("interface", CRITICAL, "The node has the address by which the other nodes of its group reach it",
+          "Set serving_group_address to an address of the node, and serving_interface if it has another interface."),
+    Check("group", CRITICAL, "All nodes of the group can start, and become ready",
+          "Remove the cause on the named node, and run playbooks/serving.yml for all nodes of the group."),
+    Check("up_to_date", CRITICAL, "The container was started from the current plan",
+          "Run playbooks/serving.yml again; it replaces outdated containers."),
+    Check("start", CRITICAL, "Patch, API key and containers could be set up",
+          "Remove the cause in the message, and run playbooks/serving.yml again."),
     Check("running", CRITICAL, "The container runs and has not crashed", _LOG),
     Check("health", CRITICAL, "/health answers with 200",
-          "Give a slow start more time with serving_ready_timeout_s. " + _LOG),
+          "If the start is slow, increase serving_ready_timeout_s. " + _LOG),
     Check("key_accepted", CRITICAL, "The server accepts our API key",
           "The server was started with another key: run playbooks/serving.yml with the right serving_api_key."),
-    Check("served_name", CRITICAL, "/v1/models names the planned model",
-          "Something else answers on this port, or serving_served_model_name was changed by hand: start it again."),
+    Check("served_name", CRITICAL, "/v1/models lists the planned model",
+          "Another server answers on this port, or the served name was changed manually: run playbooks/serving.yml."),
     Check("completion", CRITICAL, "A completion is answered", _LOG),
-    Check("engine_progress", CRITICAL, "Docker's health check sees the engine go on",
-          "Keep what the engine says (playbooks/diagnostics.yml), then restart the container; with "
-          "serving_restart_hung it restarts by itself."),
+    Check("engine_progress", CRITICAL, "Docker's health check finds that the engine makes progress",
+          "Collect the state of the engine (playbooks/diagnostics.yml), then restart the container; "
+          "serving_restart_hung does so automatically."),
     Check("balancer", CRITICAL, "A completion through the balancer is answered",
           "Read its journal on its host (journalctl -u ascend-vllm-balancer)."),
-    Check("balancer_server", CRITICAL, "The balancer gives requests to the instance",
-          "See from the balancer's host that the instance's port can be reached; playbooks/status.yml shows what the "
-          "balancer's health check found."),
-    Check("balancer_watch", WARNING, "The balancer is told when an engine hangs",
+    Check("balancer_server", CRITICAL, "The balancer sends requests to the instance",
+          "Check on the balancer's host that it can reach the port of the instance; playbooks/status.yml shows the "
+          "result of the balancer's health check."),
+    Check("balancer_watch", WARNING, "The watch for hung engines answers the balancer",
           "Read the journal of the watch on the balancer's host (journalctl -u ascend-vllm-balancer-watch)."),
-    Check("upgrade", CRITICAL, "An upgrade was verified, or not asked for",
-          "Remove the cause that the message names, and run playbooks/upgrade.yml again."),
+    Check("upgrade", CRITICAL, "An upgrade was verified",
+          "Remove the cause in the message, and run playbooks/upgrade.yml again."),
     Check("api_key", WARNING, "Clients have to send an API key",
           "Set serving_api_key from a vault, or listen on a protected address with serving_bind."),
-    Check("plan_warnings", WARNING, "The plan has nothing to warn of",
-          "Choose another release, or waive this check once it is known."),
+    Check("plan_warnings", WARNING, "The plan has no warnings",
+          "Choose another release, or waive this check after reading the warnings."),
 )
 
-# Of these the judge says by itself what there is to say.
-_SAID_ELSEWHERE = ("serving_api_key",)
-# What the triage of a log says when it does not know, or when the server had started well.
+# Warnings of the plan that other checks report.
+_REPORTED_WARNINGS = ("serving_api_key",)
+# Results of the log triage that are not the cause of a failure.
 _NO_CAUSES = (UNKNOWN, "startup_ok")
-# Put there by the role itself after the first look, or looked into by a check of its own.
-_OTHER_MOUNTS = ("patch", "secrets", "health", "weights")
+# Mounts that the role itself provides later, and the weights, which have another check.
+_UNCHECKED_MOUNTS = ("patch", "secrets", "health", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
+_CHECK_MODE = "In check mode nothing is started."
 
 
-#: The phases of the stage: before anything is started, and after an upgrade was taken back; the other one is when the
-#: service has been started.
+#: The phases of the stage: before the start, and after an upgrade was rolled back; without a phase, after the start.
 BEFORE, ROLLED_BACK = "before", "rolled_back"
 RETURNED = ("containers", "ours", "addresses")
 
 
-def request(context):
-    """What to ask of the node, see `judging.Judge`."""
+def request(context: Context) -> Request:
+    """Return the request to the node, see `judging.Judge`."""
     if context.phase == ROLLED_BACK:
         return Request("ascend.vllm.serving_info", state_arguments(context.plan, context.inputs))
     return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs))
 
 
-def survey(observations, inputs):
-    """Return ``{host: {host: observation}}``: the nodes of a group have to know whether each of them can start."""
+def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``{host: {host: observation}}``: each node of a group has to know whether the others can start."""
     return {host: dict(observations) for host in observations}
 
 
-def state_arguments(plan, inputs):
+def state_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``ascend.vllm.serving_info`` for the node of the plan."""
     return {
-        "instances": [{key: instance[key] for key in ("name", "port", "bind")} for instance in plan["instances"]],
+        "instances": [{"name": instance["name"], "port": instance["port"], "bind": instance["bind"]}
+                      for instance in plan["instances"]],
         "image": plan["image"]["reference"],
         "served_name": plan["model"]["served_name"],
         "api_key": inputs["serving_api_key"],
@@ -119,10 +192,10 @@ def state_arguments(plan, inputs):
     }
 
 
-def prerequisites_arguments(plan, inputs):
+def prerequisites_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``ascend.vllm.serving_prerequisites_info`` for the node of the plan."""
     mounts = {mount["source"]: mount["type"] for instance in plan["instances"] for mount in instance["mounts"]
-              if mount["origin"] not in _OTHER_MOUNTS}
+              if mount["origin"] not in _UNCHECKED_MOUNTS}
     return {
         **state_arguments(plan, inputs),
         "mounts": [{"source": source, "type": kind} for source, kind in mounts.items()],
@@ -133,50 +206,50 @@ def prerequisites_arguments(plan, inputs):
     }
 
 
-def _ports(instance):
-    """Yield (use, range of ports) of what an instance listens on at the host."""
+def _ports(instance: Instance) -> Iterator[tuple[str, range]]:
+    """Yield (use, range) for the host ports of an instance."""
     if instance["port"] is not None:
         yield "the API", range(instance["port"], instance["port"] + 1)
-    if instance.get("group_port"):
-        yield "the nodes that serve with it", range(instance["group_port"], instance["group_port"] + 1)
+    group_port = instance.get("group_port")
+    if group_port:
+        yield "the other nodes of the group", range(group_port, group_port + 1)
     first, last = instance["hccl_ports"]["host"] if instance["hccl_ports"] else HCCL_DEFAULT_PORTS
     yield "HCCL", range(first, last + 1)
 
 
-def judge(context):
+def judge(context: Context) -> list[CheckOutcome]:
     """Return the checks of the stage.
 
-    :param context: ``observed`` is what the module of `request` returned, a ServingObservation; a ServingState in the
-        phase `ROLLED_BACK`, whose failure is that of the upgrade and whose plan has the previous instances. After the
-        start ``measured`` has ``waited`` (what ``ascend.vllm.serving_ready`` returned) and ``balancer`` (what
-        ``ascend.vllm.balancer_server`` and ``ascend.vllm.balancer_info`` returned in loops over the balancers).
+    :param context: ``observed`` is a `ServingObservation`, and in the phase `ROLLED_BACK` a `ServingState`; then the
+        failure is that of the upgrade, and the plan has the previous instances. ``measured`` is `Measured`.
     """
     checks = Checks(CHECKS)
-    plan, observed = context.plan, context.observed
+    plan, observed = context.plan, cast("ServingObservation", context.observed)
+    measured = cast(Measured, context.measured)
     error = observed["docker_engine_error"]
-    checks.expect("docker_engine", not error, "an answer", error or "it answers", message=error)
+    checks.expect("docker_engine", not error, "an answer", error or "an answer", message=error)
     if error:
         return checks.as_list()
     if context.phase == ROLLED_BACK:
-        _rolled_back(checks, context)
+        _rolled_back(checks, observed, context.failure)
         return checks.as_list()
     _prerequisites(checks, plan, observed)
     if context.phase == BEFORE:
         if plan["group"]:
-            _members(checks, context)
+            _members(checks, context, plan["group"], observed)
         return checks.as_list()
     if context.failure:
-        checks.expect("start", False, "every step done", "a step failed", message=_triaged(context.failure))
-    if plan["group"] and not _together(checks, context):
+        checks.expect("start", False, "every step succeeds", "a step failed", message=_triaged(context.failure))
+    if plan["group"] and not _group(checks, context, plan["group"], measured.get("waited")):
         return checks.as_list()
     for planned, seen in zip(plan["instances"], observed["instances"]):
-        _instance(checks, planned, _at_its_worst(seen, context.measured.get("waited")), context)
-    if context.measured.get("balancer"):
-        _balancer(checks, plan, context.host, *context.measured["balancer"])
+        _instance(checks, planned, _worst_state(seen, measured.get("waited")), context)
+    if measured.get("balancer"):
+        _balancer(checks, plan, context.host, measured["balancer"])
     for planned in serving_instances(plan):
         checks.expect("api_key", bool(planned["secrets_path"]) or planned["bind"].startswith("127."), "a key",
                       "a key" if planned["secrets_path"] else "none, listening on " + planned["bind"], planned["name"])
-    warnings = [warning for warning in plan["warnings"] if warning["id"] not in _SAID_ELSEWHERE]
+    warnings = [warning for warning in plan["warnings"] if warning["id"] not in _REPORTED_WARNINGS]
     for warning in warnings:
         checks.expect("plan_warnings", False, subject=warning["id"], message=warning["message"])
     if not warnings:
@@ -184,22 +257,25 @@ def judge(context):
     return checks.as_list()
 
 
-def _triaged(error):
-    """Return what a task said, with the cause that it names."""
+def _triaged(error: str) -> str:
+    """Return the message of a failed task, with the cause that the triage finds in it."""
     cause = diagnose(error)[0]
     return error if cause["cause"] in _NO_CAUSES else "%s; cause %s: %s" % (
         error.rstrip(". \n"), cause["cause"], cause["remedy"])
 
 
-def _prerequisites(checks, plan, observed):
-    """What has to hold before a container is touched, and still does afterwards."""
+def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> None:
+    """Judge the prerequisites of a start, which also hold afterwards."""
     checks.expect("image_present", bool(observed["image"]), plan["image"]["reference"],
                   observed["image"] or "no such image")
-    fits = observed["image_architecture"] == observed["architecture"] if observed["image"] else None
-    checks.expect("image_architecture", fits, observed["architecture"], observed["image_architecture"], message={
-        False: "the image is for %s, the node is %s" % (observed["image_architecture"], observed["architecture"]),
-        None: "There is no image."}.get(fits))
-    weights = observed["weights"]
+    if observed["image"]:
+        fits = observed["image_architecture"] == observed["architecture"]
+        checks.expect("image_architecture", fits, observed["architecture"], observed["image_architecture"],
+                      message=None if fits else "the image is for %s, the node is %s" % (
+                          observed["image_architecture"], observed["architecture"]))
+    else:
+        checks.not_run("image_architecture", "There is no image.")
+    weights = observed["weights"] or {"folder": False, "config": False, "shards": 0}
     checks.expect("weights_present", weights["config"] and weights["shards"] > 0, "config.json and weights",
                   "no such folder" if not weights["folder"] else "%s config.json, %d files of weights" % (
                       "a" if weights["config"] else "no", weights["shards"]), plan["model"]["path"])
@@ -207,38 +283,33 @@ def _prerequisites(checks, plan, observed):
     for source in wrong:
         checks.expect("mount_sources", False, "a " + source["expected"], source["found"], source["source"])
     if not wrong:
-        checks.expect("mount_sources", True, "all there", "all there")
+        checks.expect("mount_sources", True, "all of them", "all of them")
     missing = observed["missing_devices"]
-    checks.expect("devices", not missing, "all there", "missing: " + ", ".join(missing) if missing else "all there")
+    checks.expect("devices", not missing, "all of them", "missing: " + ", ".join(missing) if missing else "all of them")
     _devices_free(checks, plan, observed)
     for seen in observed["instances"]:
         container = seen["container"]
         ours = container is None or container["hash"] is not None
-        found = "free" if container is None else "ours" if ours else "another's"
+        found = "free" if container is None else "ours" if ours else "not ours"
         checks.expect("name_free", ours, "free or ours", found, seen["name"],
-                      None if ours else "a container of this name is there that we did not start")
+                      None if ours else "another container has this name")
     _ports_free(checks, plan, observed)
 
 
-def _is_ours(container, plan):
-    """Return whether a container (or None) is an instance of this deployment, of this plan or of an earlier one."""
-    return container is not None and labels.is_instance(container["name"], plan["instances"][0]["name"])
-
-
-def _devices_free(checks, plan, observed):
-    """NPUs are held by whoever has them open or was given them; the devices that all NPUs share are no one's."""
+def _devices_free(checks: Checks, plan: Plan, observed: ServingObservation) -> None:
+    """Judge the holders of the planned NPUs; the device files that all NPUs share do not count."""
     npus = {npu: instance["name"] for instance in plan["instances"] for npu in instance["npus"]}
-    foreign = [holder for holder in observed["device_holders"]
-               if holder["device"] in npus and not _is_ours(holder["container"], plan)]
-    for holder in foreign:
-        path, who = device_path(holder["device"]), describe_holder(holder)
-        checks.expect("devices_free", False, "free, or held by " + npus[holder["device"]], who, path,
-                      "%s is held by %s" % (path, who))
+    foreign = [(holder["device"], describe_holder(holder)) for holder in observed["device_holders"]
+               if holder["device"] in npus and not is_ours(holder["container"], plan)]
+    for device, holder in foreign:
+        path = device_path(device)
+        checks.expect("devices_free", False, "free, or held by " + npus[device], holder, path,
+                      "%s is held by %s" % (path, holder))
     if not foreign:
         checks.expect("devices_free", True, "free or ours", "free or ours")
 
 
-def _ports_free(checks, plan, observed):
+def _ports_free(checks: Checks, plan: Plan, observed: ServingObservation) -> None:
     holders = {holder["port"]: holder for holder in observed["port_holders"]}
     outgoing = observed["outgoing_ports"]
     overlaps = []
@@ -246,177 +317,195 @@ def _ports_free(checks, plan, observed):
         for use, ports in _ports(planned):
             check = "hccl_ports_free" if use == "HCCL" else "port_free"
             held = [holders[port] for port in ports if port in holders]
-            foreign = next((holder for holder in held if not _is_ours(holder["container"], plan)), None)
+            foreign = next((holder for holder in held if not is_ours(holder["container"], plan)), None)
             shown = foreign or (held[0] if held else None)
-            checks.expect(check, foreign is None, "free or ours", describe_holder(shown) if shown else "free",
-                          planned["name"],
-                          foreign and "port %d is held by %s" % (foreign["port"], describe_holder(foreign)))
-            given = [port for port in ports if outgoing and outgoing["first"] <= port <= outgoing["last"]
-                     and not any(low <= port <= high for low, high in outgoing["reserved"])]
-            if given:
+            checks.expect(
+                check, foreign is None, "free or ours", describe_holder(shown) if shown else "free", planned["name"],
+                "port %d is held by %s" % (foreign["port"], describe_holder(foreign)) if foreign else None)
+            inside = [port for port in ports if outgoing and outgoing["first"] <= port <= outgoing["last"]
+                      and not any(low <= port <= high for low, high in outgoing["reserved"])]
+            if inside:
                 overlaps.append("%s of %s (%s)" % (use, planned["name"], "-".join(
-                    str(port) for port in sorted({given[0], given[-1]}))))
+                    str(port) for port in sorted({inside[0], inside[-1]}))))
     if outgoing is None:
-        checks.not_run("ports_reserved", "The kernel does not tell which ports it gives to outgoing connections.")
+        checks.not_run("ports_reserved", "The kernel does not show its range for outgoing connections.")
         return
     checks.expect("ports_reserved", not overlaps, "none", ", ".join(overlaps) or "none", message=(
-        "the kernel gives ports %d-%d to outgoing connections, and with them those for %s: one may be taken when the "
-        "service starts" % (outgoing["first"], outgoing["last"], ", ".join(overlaps))) if overlaps else None)
+        "the kernel uses ports %d-%d for outgoing connections, including those for %s: one of them may be in use when "
+        "the service starts" % (outgoing["first"], outgoing["last"], ", ".join(overlaps))) if overlaps else None)
 
 
-def _members(checks, context):
-    """Refuse a group of which a node cannot start: the others would wait for it in vain."""
-    plan, observed, peers, why = context.plan, context.observed, context.survey or {}, None
+def _members(checks: Checks, context: Context, own: Group, observed: ServingObservation) -> None:
+    """Refuse a group if one of its nodes cannot start: the others would wait for it in vain."""
+    plan, obstacle = context.plan, None
+    peers: Mapping[str, ServingObservation] = context.survey or {}
     if context.forks < context.play_hosts:
-        why = "Ansible works on %d hosts at once, but all %d of this run have to be watched together; raise forks" % (
+        obstacle = "forks is %d, but all %d hosts of this run have to be watched at the same time; increase it" % (
             context.forks, context.play_hosts)
-    for member in plan["group"]["members"]:
-        if member["host"] == plan["group"]["host"]:
+    for member in own["members"]:
+        if member["host"] == own["host"]:
             (instance,) = plan["instances"]
-            found, missing = group.interface(instance, observed["addresses"])
+            found, missing = group.interface(instance["address"], instance["interface"], observed["addresses"])
             checks.expect("interface", not missing, instance["address"], found, instance["name"], missing)
         else:
-            why = why or _hindrance(plan, member, peers.get(member["host"]))
-    checks.expect("group", why is None, "all of them", "all of them" if why is None else "not all", None, why)
+            obstacle = obstacle or _obstacle(plan, member, peers.get(member["host"]))
+    checks.expect("group", obstacle is None, "all of them", "all of them" if obstacle is None else "not all", None,
+                  obstacle)
 
 
-def _hindrance(plan, member, observed):
+def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None) -> str | None:
     """Return why a member of the group cannot start, or None."""
     host = member["host"]
     if observed is None:
-        return "%s is not there: it has left this run, or was never in it (--limit)" % host
+        return "%s is not in this run: it has failed before, or --limit excludes it" % host
     if observed["docker_engine_error"]:
         return "%s cannot start: %s" % (host, observed["docker_engine_error"])
     found = Checks(CHECKS)
     _prerequisites(found, plan, observed)
-    _address, missing = group.interface(dict(member, interface=None), observed["addresses"])
+    missing = group.interface(member["address"], None, observed["addresses"])[1]
     found.expect("interface", not missing, message=missing)
-    failed = next((check for check in found.as_list() if check["status"] == FAILED), None)
-    return failed and "%s cannot start: %s" % (host, sentence(dict(failed, remedy=None)).rstrip("."))
+    for check in found.as_list():
+        if check["status"] == FAILED:
+            return "%s cannot start: %s" % (host, sentence({**check, "remedy": None}).rstrip("."))
+    return None
 
 
-def _together(checks, context):
-    """State whether the group came up; False where another node ended it, and this one is only a part of that."""
-    plan = context.plan
-    if context.check_mode or "waited" not in context.measured:
-        checks.not_run("group", "In check mode nothing is started." if context.check_mode else
-                       "The group was not waited for.")
+def _group(checks: Checks, context: Context, own: Group, waited: Waited | None) -> bool:
+    """Judge whether the group became ready; return False if it failed on other nodes only."""
+    if context.check_mode or waited is None:
+        checks.not_run("group", _CHECK_MODE if context.check_mode else "The group was not waited for.")
         return True
-    ended = context.measured["waited"]["ended"]
-    said = "; ".join("%(host)s: %(reason)s" % member for member in ended)
-    if any(member["state"] == group.FAILED for member in ended):
-        said += "; the group was stopped"
-    checks.expect("group", not ended, "all of them ready", said or "all of them ready", None, said or None)
-    if not ended or plan["group"]["host"] in [member["host"] for member in ended]:
+    failed = waited["failed_members"]
+    message = "; ".join("%(host)s: %(reason)s" % member for member in failed)
+    if any(member["state"] == group.FAILED for member in failed):
+        message += "; the group was stopped"
+    checks.expect("group", not failed, "all of them ready", message or "all of them ready", None, message or None)
+    if not failed or own["host"] in [member["host"] for member in failed]:
         return True
-    for planned in plan["instances"]:
-        _rest(checks, None, planned, "Another node ended the start of the group.")
+    for planned in context.plan["instances"]:
+        _not_reached(checks, None, planned, "The start of the group failed on another node.")
     return False
 
 
-def _at_its_worst(seen, waited):
-    """Return the state in which waiting ended where that was a failure: a crash loop looks alive between crashes."""
-    for failed in (waited or {}).get("failed_instances", ()):
+def _worst_state(seen: InstanceState, waited: Waited | None) -> InstanceState:
+    """Return the state in which waiting failed, if it did: a crash loop looks alive between two crashes."""
+    for failed in waited["failed_instances"] if waited else ():
         if failed["name"] == seen["name"] and seen["state"] != "ready":
             return failed
     return seen
 
 
-def _instance(checks, planned, seen, context):
-    """Judge one instance; what was not reached is not run."""
+def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: Context) -> None:
+    """Judge one instance; steps that were not reached are not run."""
     plan, name, container = context.plan, planned["name"], seen["container"]
     if container is None or container["hash"] != planned["hash"]:
-        found = "no container" if container is None else "an older plan (%s)" % container["hash"]
-        why = "In check mode nothing is started." if context.check_mode else None
-        checks.expect("up_to_date", None if why else False, planned["hash"], found, name, why)
-        return _rest(checks, "up_to_date", planned, "The planned container does not run.")
+        found = "no container" if container is None else "another plan (%s)" % container["hash"]
+        checks.expect("up_to_date", None if context.check_mode else False, planned["hash"], found, name,
+                      _CHECK_MODE if context.check_mode else None)
+        _not_reached(checks, "up_to_date", planned, "The planned container does not run.")
+        return
     checks.expect("up_to_date", True, planned["hash"], container["hash"], name)
 
     healthy = seen["health"] is not None and seen["health"]["status"] == 200
-    # One that has failed before it was healthy has crashed, also when it was seen between two crashes.
+    # An instance that failed before it was healthy has crashed, even if its container is running again.
     alive = seen["state"] in ("ready", "starting") or healthy
-    checks.expect("running", alive, "running", container["status"], name, None if alive else _why(seen))
+    checks.expect("running", alive, "running", container["status"], name, None if alive else _failure_reason(seen))
     if not alive:
-        return _rest(checks, "running", planned, "The container does not run.")
+        _not_reached(checks, "running", planned, "The container does not run.")
+        return
     if not planned["serves"]:
-        return None
-    _engine_progress(checks, planned, seen, plan)
-    checks.expect("health", healthy, 200, _answer(seen["health"]), name,
-                  None if healthy else _late(seen, context.measured))
+        return
+    _engine_progress(checks, planned, seen, container, plan)
+    checks.expect("health", healthy, 200, _shown(seen["health"]), name,
+                  None if healthy else _timeout_reason(seen, cast(Measured, context.measured).get("waited")))
     if not healthy:
-        return _rest(checks, "health", planned, "/health does not answer with 200.")
-    refused = seen["models"]["status"] in (401, 403)
+        _not_reached(checks, "health", planned, "/health does not answer with 200.")
+        return
+    models: ModelsAnswer = seen["models"] or {"status": None}
+    refused = models["status"] in (401, 403)
     checks.expect("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
-                  "refused with %s" % seen["models"]["status"] if refused else "accepted", name,
+                  "refused with %s" % models["status"] if refused else "accepted", name,
                   seen["reason"] if refused else None)
     if refused:
-        return _rest(checks, "key_accepted", planned, "The server refuses our API key.")
-    named = seen["state"] == "ready" or seen["completion"] is not None
-    checks.expect("served_name", named, plan["model"]["served_name"],
-                  ", ".join(map(str, seen["models"]["models"])) or _answer(seen["models"]), name)
-    if not named:
-        return _rest(checks, "served_name", planned, "The model is not served under the planned name.")
+        _not_reached(checks, "key_accepted", planned, "The server refuses our API key.")
+        return
+    listed = seen["state"] == "ready" or seen["completion"] is not None
+    checks.expect("served_name", listed, plan["model"]["served_name"],
+                  ", ".join(map(str, models.get("models", ()))) or _shown(models), name)
+    if not listed:
+        _not_reached(checks, "served_name", planned, "The model is not served under the planned name.")
+        return
     answered = seen["state"] == "ready"
-    checks.expect("completion", answered, 200, _answer(seen["completion"]), name, None if answered else _why(seen))
-    return None
+    checks.expect("completion", answered, 200, _shown(seen["completion"]), name,
+                  None if answered else _failure_reason(seen))
 
 
-def _engine_progress(checks, planned, seen, plan):
-    """What Docker's health check has seen since the last look; an answered completion says more."""
-    health = seen["container"].get("health")
+def _engine_progress(checks: Checks, planned: Instance, seen: InstanceState, container: ContainerState,
+                     plan: Plan) -> None:
+    """Judge the last result of Docker's health check; an answered completion is newer."""
+    health = container["health"]
     if plan["health_check"] is None:
         checks.unsupported("engine_progress", "There is no health check (serving_health_interval_s is 0).",
                            planned["name"])
         return
-    if planned["health"] is None:  # it has no API to ask
+    if planned["health"] is None:  # no API to check
         return
     if health is None:
-        checks.not_run("engine_progress", "Docker does not tell of a health check.", planned["name"])
+        checks.not_run("engine_progress", "Docker does not report a health check.", planned["name"])
         return
-    hangs = health["status"] == "unhealthy" and seen["state"] != "ready"
-    checks.expect("engine_progress", not hangs, "healthy", health["status"], planned["name"],
-                  "%d looks in a row failed, at last: %s" % (health["failures"], health["said"]) if hangs else None)
+    hung = health["status"] == "unhealthy" and seen["state"] != "ready"
+    checks.expect("engine_progress", not hung, "healthy", health["status"], planned["name"],
+                  "%d consecutive health checks failed, the last one: %s" % (
+                      health["failures"], health["output"]) if hung else None)
 
 
-def _balancer(checks, plan, host, servers, fronts):
+def _balancer(checks: Checks, plan: Plan, host: str, balancing: Balancing) -> None:
     """Judge whether each balancer uses each instance of the node, and whether those that this host manages answer."""
-    for asked in servers["results"]:
-        states = {server["name"]: server for server in asked.get("servers", ())}
+    for balancer in balancing["servers"]:
+        servers = {server["name"]: server for server in balancer.get("servers", ())}
+        error = balancer["msg"] if balancer.get("unreachable") else balancer.get("error")
         for planned in serving_instances(plan):
-            name = server_name(host, planned["port"])
-            server = states.get(name, {"status": "not known to it", "check": "", "watched": None, "engine": ""})
-            error = asked["msg"] if asked.get("unreachable") else asked.get("error")
-            subject, engine = "%s on %s" % (name, asked["item"]), server["engine"]
-            found = " ".join(filter(None, (server["status"], server["check"], engine and "engine " + engine)))
-            checks.expect("balancer_server", not error and server["status"] == UP, UP, error or found, subject)
-            if server["watched"] is not None:
-                checks.expect("balancer_watch", server["watched"], "an answer", engine, subject,
-                              None if server["watched"] else "the watch for hung engines does not answer: %s" % engine)
-            elif name in states:
-                checks.unsupported("balancer_watch", "There is none (balancer_watch_interval_s is 0).", subject)
-    for front in fronts["results"]:
+            name = server_name(host, cast(int, planned["port"]))
+            subject = "%s on %s" % (name, balancer["item"])
+            if name in servers:
+                _balancer_server(checks, servers[name], error, subject)
+            else:
+                checks.expect("balancer_server", False, UP, error or "no such server", subject)
+    for front in balancing["completions"]:
         error = front["msg"] if front.get("unreachable") else front.get("error")
-        answer = front.get("completion") or {"status": None}
-        checks.expect("balancer", not error and answer["status"] == 200, 200,
-                      error or _answer(answer), front["item"][1]["url"])
+        answer: Answer = front.get("completion") or {"status": None}
+        checks.expect("balancer", not error and answer["status"] == 200, 200, error or _shown(answer),
+                      front["item"][1]["url"])
 
 
-def _rolled_back(checks, context):
-    """Say why an upgrade was taken back, and whether the previous service answers again."""
-    why, seen = (context.failure or "no reason was given").rstrip("."), context.observed["instances"]
+def _balancer_server(checks: Checks, server: BalancerServer, error: str | None, subject: str) -> None:
+    engine = server["engine"]
+    found = " ".join(filter(None, (server["status"], server["check"], engine and "engine " + engine)))
+    checks.expect("balancer_server", not error and server["status"] == UP, UP, error or found, subject)
+    if server["watched"] is None:
+        checks.unsupported("balancer_watch", "There is no watch (balancer_watch_interval_s is 0).", subject)
+        return
+    checks.expect("balancer_watch", server["watched"], "an answer", engine, subject,
+                  None if server["watched"] else "the watch for hung engines does not answer: %s" % engine)
+
+
+def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) -> None:
+    """Report why an upgrade was rolled back, and whether the previous service answers again."""
+    reason, seen = (failure or "no reason was given").rstrip("."), observed["instances"]
     failing = ["%s: %s" % (instance["name"], instance["reason"]) for instance in seen if instance["state"] != "ready"]
     if not seen:
-        after = "there was no previous service to come back to"
+        after = "there was no previous service"
     elif failing:
         after = "the previous service does not answer either (%s)" % "; ".join(failing)
     else:
-        after = "the previous service (image %s) serves again" % seen[0]["container"]["image"][:19]
-    checks.expect("upgrade", False, "the new service, verified", "it was taken back",
-                  message="%s; the new one was not verified: %s" % (after, why))
+        after = "the previous service (image %s) serves again" % cast("ContainerState", seen[0]["container"])[
+            "image"][:19]
+    checks.expect("upgrade", False, "the new service, verified", "a rollback",
+                  message="%s; the new one was not verified: %s" % (after, reason))
 
 
-def _rest(checks, last, planned, why):
-    """The steps after the last one (None: all of them) are not run; an instance without an API has but two."""
+def _not_reached(checks: Checks, last: str | None, planned: Instance, why: str) -> None:
+    """Record the steps after the last one (None: all steps) as not run; an instance without an API has only two."""
     steps = _STEPS if planned["serves"] else _STEPS[:2]
     for step in steps[steps.index(last) + 1 if last else 0:]:
         checks.not_run(step, why, planned["name"])
@@ -424,22 +513,22 @@ def _rest(checks, last, planned, why):
         checks.not_run("engine_progress", why, planned["name"])
 
 
-def _why(seen):
-    """Return the reason of a failure with the cause that the log names."""
+def _failure_reason(seen: InstanceState) -> str:
+    """Return the reason of a failure with the cause in the log."""
     cause = next((cause for cause in seen["causes"] if cause["cause"] not in _NO_CAUSES), None)
     if cause:
         return "%s; cause %s: %s. %s" % (
-            seen["reason"], cause["cause"], cause["evidence"].rstrip("."), cause["remedy"])
+            seen["reason"], cause["cause"], (cause["evidence"] or "").rstrip("."), cause["remedy"])
     return "%s; its last line: %s" % (seen["reason"], seen["log"][-1] if seen["log"] else "none")
 
 
-def _late(seen, measured):
-    waited = measured.get("waited") or {}
+def _timeout_reason(seen: InstanceState, waited: Waited | None) -> str:
     return "after %s s the server is still starting%s" % (
-        waited.get("seconds", 0), " (%s)" % seen["progress"] if seen["progress"] else "")
+        waited["seconds"] if waited else 0, " (%s)" % seen["progress"] if seen["progress"] else "")
 
 
-def _answer(answer):
+def _shown(answer: Answer | ModelsAnswer | None) -> Any:
+    """Return the status of an answer, or its error."""
     if answer is None:
-        return "not asked"
+        return "not sent"
     return answer["status"] if answer["status"] is not None else answer.get("error")

@@ -1,45 +1,96 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decides what stopping, upgrading and rolling back a service does to its containers. Pure. PRIVATE to the collection.
+"""The steps of an upgrade and of a rollback, derived from the containers on a node. Pure. PRIVATE to the collection.
 
-A *running* container is described by what it was started with, not by the plan: the plan may be a newer one. All
-containers here are as ``ascend.vllm.serving_info`` returns them.
+A *running* container is described by the options that it was started with, because the plan may be newer. Containers
+are those that ``ascend.vllm.serving_info`` returns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS, base_name, is_instance
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import HolderContainer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import DeployedContainer, ServingState
+
+#: The old and the new name of a container, in functional syntax because "from" is a keyword.
+Rename = TypedDict("Rename", {"from": str, "to": str})
 
 
-def deployment(containers, name):
-    """Return those of our containers that belong to the deployment of this container name, previous ones included."""
+class UpgradeSteps(TypedDict):
+    """The steps of an upgrade before it starts new containers."""
+
+    #: Names of containers.
+    remove: list[str]
+    rename: list[Rename]
+
+
+class PreviousContainer(TypedDict):
+    """A container to start again, by its name from before the upgrade."""
+
+    name: str
+    restart_policy: str
+
+
+class RollbackSteps(UpgradeSteps):
+    """The steps of a rollback, in this order."""
+
+    start: list[PreviousContainer]
+
+
+class RunningPlan(TypedDict, total=False):
+    """The part of a plan that describes running containers; ``image`` and ``model`` are missing without instances."""
+
+    #: The keys of an instance that are needed to wait for it and to judge it.
+    instances: list[dict[str, Any]]
+    #: ``{"reference": id of the image}``
+    image: dict[str, str]
+    #: ``{"served_name": name}``
+    model: dict[str, str | None]
+
+
+def deployment_name(plan: Plan) -> str:
+    """Return the name of the deployment: that of its first container."""
+    return plan["instances"][0]["name"]
+
+
+def is_ours(container: HolderContainer | None, plan: Plan) -> bool:
+    """Return whether a container is an instance of this deployment, of this plan or of another one."""
+    return container is not None and is_instance(container["name"], deployment_name(plan))
+
+
+def deployment(containers: Iterable[DeployedContainer], plan: Plan) -> list[DeployedContainer]:
+    """Return the containers of this deployment, including previous ones.
+
+    Other deployments on the node have another serving_container_name and are not touched.
+    """
+    name = deployment_name(plan)
     return [container for container in containers if is_instance(base_name(container["name"]), name)]
 
 
-def previous_containers(containers, name):
-    """Return those of the deployment that an upgrade has stopped and renamed."""
-    return [container for container in deployment(containers, name) if container["name"].endswith(PREVIOUS)]
+def previous_containers(containers: Iterable[DeployedContainer], plan: Plan) -> list[DeployedContainer]:
+    """Return the containers of this deployment that an upgrade has stopped and renamed."""
+    return [container for container in deployment(containers, plan) if container["name"].endswith(PREVIOUS)]
 
 
-def unplanned_containers(names, plan):
-    """Return the names of those of our containers that are instances of this deployment but no longer planned.
+def unplanned_containers(names: Iterable[str], plan: Plan) -> list[str]:
+    """Return the names of containers that are instances of this deployment, but no longer planned.
 
-    Other deployments on the node have another serving_container_name and are left alone.
-
-    :param names: of all containers on the node that carry our label.
+    :param names: of all containers on the node that have our label.
     """
     planned = [instance["name"] for instance in plan["instances"]]
     return [name for name in names if is_instance(name, planned[0]) and name not in planned]
 
 
-def replacement_reasons(observed, plan):
-    """Return a clause for each reason to replace the running service; empty where everything runs as planned.
-
-    :param observed: what ``ascend.vllm.serving_info`` returned.
-    """
-    ours = deployment(observed["containers"], plan["instances"][0]["name"])
-    running = {container["name"]: container for container in ours}
+def replacement_reasons(observed: ServingState, plan: Plan) -> list[str]:
+    """Return a clause for each reason to replace the running service; empty if everything runs as planned."""
+    running = {container["name"]: container for container in deployment(observed["containers"], plan)}
     planned = {instance["name"]: instance for instance in plan["instances"]}
     reasons = []
     for name, instance in planned.items():
@@ -56,65 +107,63 @@ def replacement_reasons(observed, plan):
                       if name not in planned and not name.endswith(PREVIOUS)]
 
 
-def upgrade_steps(containers, name):
+def upgrade_steps(containers: Iterable[DeployedContainer], plan: Plan) -> UpgradeSteps:
     """Return which containers an upgrade removes and renames before it starts new ones.
 
-    :returns: ``{"remove": [name], "rename": [name]}``. A container beside a previous one was never verified (its
-        upgrade was interrupted) and is removed; the others are renamed, and so become the previous ones.
+    A container with a previous one was never verified, because its upgrade was interrupted, and is removed. The others
+    are renamed and become the previous ones.
     """
-    names = [container["name"] for container in deployment(containers, name)]
+    names = [container["name"] for container in deployment(containers, plan)]
     current = [each for each in names if not each.endswith(PREVIOUS)]
     unverified = [each for each in current if each + PREVIOUS in names]
-    return {"remove": unverified, "rename": [each for each in current if each not in unverified]}
+    return {"remove": unverified,
+            "rename": [{"from": each, "to": each + PREVIOUS} for each in current if each not in unverified]}
 
 
-def rollback_steps(now, before, name, planned_policy):
-    """Return how to get back to the containers from before an upgrade, which may have failed at any point.
+def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedContainer], plan: Plan) -> RollbackSteps:
+    """Return the steps back to the containers from before an upgrade, which may have failed at any point.
 
-    :param now, before: containers. ``before`` has the restart policies from before the upgrade stopped them.
-    :param planned_policy: restart policy for containers whose own one is lost, since they were stopped before.
-    :returns: ``{"remove": [name], "rename": [name], "start": [{"name", "restart_policy"}]}``; ``rename`` and ``start``
-        have the names from before the upgrade.
+    :param before: the containers with their restart policies from before the upgrade stopped them. A container that was
+        stopped earlier has lost its policy and gets the planned one.
     """
-    names = [container["name"] for container in deployment(now, name)]
-    kept = [base_name(each) for each in names if each.endswith(PREVIOUS)]
+    names = [container["name"] for container in deployment(now, plan)]
+    previous = [base_name(each) for each in names if each.endswith(PREVIOUS)]
     current = [each for each in names if not each.endswith(PREVIOUS)]
-    policies = {}
-    for container in deployment(before, name):
+    policies: dict[str, str] = {}
+    for container in deployment(before, plan):
         base = base_name(container["name"])
-        # Of a pair that an interrupted upgrade left, the previous one is started.
+        # If an interrupted upgrade left two containers, the previous one is started.
         if base not in policies or container["name"] != base:
-            policies[base] = _restart_policy(container, planned_policy)
+            policies[base] = _restart_policy(container, plan)
     return {
-        "remove": [each for each in current if each in kept or each not in policies],
-        "rename": kept,
+        "remove": [each for each in current if each in previous or each not in policies],
+        "rename": [{"from": each + PREVIOUS, "to": each} for each in previous],
         "start": [{"name": each, "restart_policy": policy} for each, policy in policies.items()
-                  if each in kept or each in current],
+                  if each in previous or each in current],
     }
 
 
-def _restart_policy(container, planned_policy):
-    """Return the container's own restart policy; stopping a container (tasks/stop.yml) replaces it by ``no``."""
+def _restart_policy(container: DeployedContainer, plan: Plan) -> str:
+    """Return the container's own restart policy; stopping a container (tasks/stop.yml) replaces it with ``no``."""
     stopped = container["status"] != "running" and container["restart_policy"] == "no"
-    return planned_policy if stopped else container["restart_policy"]
+    return plan["instances"][0]["restart_policy"] if stopped else container["restart_policy"]
 
 
-def plan_of_running(containers, names, address):
+def plan_of_running(containers: Sequence[DeployedContainer], names: Collection[str], address: str) -> RunningPlan:
     """Return the part of a plan that describes running containers, as far as waiting for them needs it.
 
-    :param names: of the containers to describe, as they were before an upgrade renamed them.
+    :param names: of the containers to describe, from before an upgrade renamed them.
     :param address: of the node.
-    :returns: ``{"instances", "image": {"reference"}, "model": {"served_name"}}``, or ``{"instances": []}`` when none of
-        them has a port.
+    :returns: only empty ``instances`` if none of the containers has a port.
     """
-    found = [dict(container, name=base_name(container["name"])) for container in containers]
-    found = [container for container in found if container["name"] in names and container["port"]]
+    found = [(base_name(container["name"]), container) for container in containers]
+    found = [(name, container) for name, container in found if name in names and container["port"]]
     if not found:
         return {"instances": []}
     return {
-        "instances": [dict({key: container[key] for key in ("name", "port", "bind", "hash")}, mounts=[], devices=[],
-                           hccl_ports=None, serves=True, url="http://%s:%d" % (address, container["port"]))
-                      for container in found],
-        "image": {"reference": found[0]["image"]},
-        "model": {"served_name": found[0]["served_name"]},
+        "instances": [{"name": name, "port": container["port"], "bind": container["bind"], "hash": container["hash"],
+                       "mounts": [], "devices": [], "hccl_ports": None, "serves": True,
+                       "url": "http://%s:%d" % (address, container["port"] or 0)} for name, container in found],
+        "image": {"reference": found[0][1]["image"]},
+        "model": {"served_name": found[0][1]["served_name"]},
     }

@@ -1,69 +1,106 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table that ``playbooks/status.yml`` prints."""
+"""The table of ``playbooks/status.yml``. Pure. PRIVATE to the collection."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import deployment
 
-COLUMNS = ("host", "instance", "container", "state", "running", "waiting", "KV cache", "NPUs", "up for", "plan",
-           "image")
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import (
+        DeployedContainer,
+        InstanceState,
+        ServingState,
+    )
 
 
-def rows(host, plan, observed, now):
-    """Return a row of texts for each instance of the host, as COLUMNS names them.
+class Row(NamedTuple):
+    """The cells of one instance; a dash if there is no value."""
 
-    :param observed: what ``ascend.vllm.serving_info`` returned.
-    :param now: seconds since the epoch by the node's clock.
+    host: str
+    instance: str
+    #: Status of the container, or the reason why there is no more information.
+    container: str
+    state: str = ""
+    running: str = ""
+    waiting: str = ""
+    kv_cache: str = ""
+    npus: str = ""
+    up_for: str = ""
+    plan: str = ""
+    image: str = ""
+
+
+HEADER = Row("host", "instance", "container", "state", "running", "waiting", "KV cache", "NPUs", "up for", "plan",
+             "image")
+
+
+def rows(host: str, plan: Plan, observed: ServingState) -> list[Row]:
+    """Return a row for each instance of the host, planned or not.
+
+    :param observed: with the load of the containers.
     """
     if observed["docker_engine_error"]:
-        return [[host, "-", observed["docker_engine_error"]] + [""] * (len(COLUMNS) - 3)]
+        return [Row(host, "-", observed["docker_engine_error"])]
     planned = {instance["name"]: instance for instance in plan["instances"]}
     states = {instance["name"]: _state(instance) for instance in observed["instances"]}
-    ours = {container["name"]: container for container in deployment(
-        observed["containers"], plan["instances"][0]["name"])}
-    return [_row(host, name, planned.get(name), ours.get(name), states.get(name), observed, now)
-            for name in list(planned) + [name for name in ours if name not in planned]]
+    ours = {container["name"]: container for container in deployment(observed["containers"], plan)}
+    found = []
+    for name in [*planned, *(name for name in ours if name not in planned)]:
+        if name in ours:
+            found.append(_row(host, ours[name], planned.get(name), states.get(name), observed))
+        else:
+            container = "none" if states.get(name, "missing") == "missing" else "not ours"
+            found.append(Row(host, name, container, "-", "-", "-", "-", _numbers(planned[name]["npus"]), "-",
+                             "not deployed", "-"))
+    return found
 
 
-def _row(host, name, instance, container, state, observed, now):
-    if container is None:
-        taken = state != "missing" and state is not None
-        return [host, name, "another's" if taken else "none", "-", "-", "-", "-", _numbers(instance["npus"]), "-",
-                "not deployed", "-"]
-    if instance is None:
-        plan = "kept by an upgrade" if name.endswith(PREVIOUS) else "no longer planned"
-    elif container["hash"] == instance["hash"] and container["image"] == observed["image"]:
-        plan = "as planned"
-    else:
-        plan = "other image" if container["hash"] == instance["hash"] else "drift %s" % container["hash"]
-    doing = container.get("load") or {}
-    usage = doing.get("kv_cache_usage")
+def _row(host: str, container: DeployedContainer, instance: Instance | None, state: str | None,
+         observed: ServingState) -> Row:
+    load = cast("Mapping[str, Any]", container.get("load") or {})
+    usage = load.get("kv_cache_usage")
     running = container["status"] == "running"
-    return [
-        host, name, container["status"], (state or "-") if running else "stopped",
-        str(doing.get("running", "-")), str(doing.get("waiting", "-")),
-        "-" if usage is None else "%.0f %%" % (100 * usage), _numbers(container["devices"]),
-        duration(now - container["started_s"]) if running else "-", plan,
-        (container.get("image_digest") or container["image"])[:19]]
+    return Row(
+        host=host, instance=container["name"], container=container["status"],
+        state=(state or "-") if running else "stopped",
+        running=str(load.get("running", "-")), waiting=str(load.get("waiting", "-")),
+        kv_cache="-" if usage is None else "%.0f %%" % (100 * usage), npus=_numbers(container["devices"]),
+        up_for=duration(observed["now_s"] - (container["started_s"] or 0)) if running else "-",
+        plan=_plan(container, instance, observed["image"]),
+        image=(container.get("image_digest") or container["image"])[:19])
 
 
-def _state(instance):
-    """Return the state of an instance; one that Docker's health check has given up on hangs, unless it answered."""
-    container = instance.get("container") or {}
-    unhealthy = (container.get("health") or {}).get("status") == "unhealthy" and container["status"] == "running"
-    return "hangs" if unhealthy and instance["state"] != "ready" else instance["state"]
+def _plan(container: DeployedContainer, instance: Instance | None, image: str | None) -> str:
+    """Return how a container differs from the plan."""
+    if instance is None:
+        return "kept by an upgrade" if container["name"].endswith(PREVIOUS) else "no longer planned"
+    if container["hash"] != instance["hash"]:
+        return "drift %s" % container["hash"]
+    return "as planned" if container["image"] == image else "other image"
 
 
-def _numbers(devices):
+def _state(instance: InstanceState) -> str:
+    """Return the state of an instance; it is hung if it does not answer and Docker reports it as unhealthy."""
+    container = instance["container"]
+    unhealthy = (container is not None and container["status"] == "running" and container["health"] is not None
+                 and container["health"]["status"] == "unhealthy")
+    return "hung" if unhealthy and instance["state"] != "ready" else instance["state"]
+
+
+def _numbers(devices: Iterable[int]) -> str:
     return ",".join(map(str, devices)) or "-"
 
 
-def duration(seconds):
-    """``3d 4h``, ``5h 12m``, ``7m``, ``42s``."""
+def duration(seconds: float) -> str:
+    """Return a duration as ``3d 4h``, ``5h 12m``, ``7m`` or ``42s``."""
     seconds = max(0, int(seconds))
     days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
     if days:
@@ -73,6 +110,9 @@ def duration(seconds):
     return "%dm" % minutes if minutes else "%ds" % seconds
 
 
-def table(found):
-    """Return rows under their heads as lines of plain text."""
-    return _text.table([COLUMNS, *found])
+def table(found: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a text table with a header.
+
+    :param found: the cells of each `Row`.
+    """
+    return _text.table([HEADER, *found])

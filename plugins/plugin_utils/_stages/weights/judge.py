@@ -88,7 +88,7 @@ def request(context: Context) -> Request:
     inputs = context.inputs
     return Request("ascend.vllm.weights_info", {
         "path": context.plan["model"]["path"],
-        # A node that staged the model has already hashed all files. One that only mounts a shared folder has not.
+        # A node that staged the model has already hashed it as requested. One that only mounts a shared folder has not.
         "verify": inputs["weights_verify"] if inputs["weights_distribution"] == "shared" else "changed",
         "workers": inputs["weights_workers"],
     })
@@ -139,7 +139,7 @@ def _shared(checks: Checks, context: Context) -> None:
         # A copy has the same names, sizes and content, and may have the same time stamps, but not the same inodes.
         same = bool(own) and own == identities[stager]
     if same is None:
-        checks.not_run("shared_folder", "The folder on %s is not known." % stager)
+        checks.not_run("shared_folder", "The content of the folder on %s is unknown." % stager)
     else:
         checks.expect("shared_folder", same, "the folder of %s at %s" % (stager, context.plan["model"]["path"]),
                       "the same" if same else "another folder")

@@ -1,99 +1,97 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting ends with the service, with its failure or with the time; each step is told once."""
+"""Waiting ends when the service is ready, fails or times out; each step is displayed once."""
 
 from __future__ import annotations
 
-import copy
-from unittest.mock import Mock
-
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action import serving_ready
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import (
+    FakeNode,
+    displayed,
+    new_action,
+    warnings,
+)
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
 
+NAME = "vllm-ascend-qwen25-vl"
 
-def look(state, progress=None, restarts=0, **changes):
-    instance = {"name": "vllm-ascend-qwen25-vl", "state": state, "progress": progress, "reason": None,
-                "container": {"restarts": restarts}}
+
+def seen(state, progress=None, restarts=0, **changes):
+    """Return what serving_info returns for one instance."""
+    instance = {"name": NAME, "state": state, "progress": progress, "reason": None, "container": {"restarts": restarts}}
     return dict({"docker_engine_error": None, "settled": state != "starting", "instances": [instance]}, **changes)
 
 
 @pytest.fixture
 def wait(monkeypatch):
-    """Return a function looks -> (result, requests, told), with a clock that goes on 10 s at each look."""
-    def run(*looks, check_mode=False, **variables):
-        clock, requests, pending = [0.0], [], list(looks)
+    """Return a function (answers of serving_info, variables) -> (result, arguments of the calls, lines).
+
+    Each call takes 10 s.
+    """
+    def run(*answers, check_mode=False, **variables):
+        clock, node = [0.0], FakeNode(*answers)
         monkeypatch.setattr(serving_ready.time, "monotonic", lambda: clock[0])
 
         def execute(name, module_args, task_vars):
-            requests.append(copy.deepcopy(module_args))
             clock[0] += 10
-            answer = pending.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+            return node.execute(name, module_args, task_vars)
 
-        loader = DataLoader()
-        task = Mock(args={"plan": valid()}, async_val=0, check_mode=check_mode)
-        action = serving_ready.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
-        action._execute_module, action._display = execute, Mock()
+        action = new_action(serving_ready, {"plan": valid()}, execute, check_mode)
         result = action.run(task_vars={"inventory_hostname": "node1", "inventory_dir": "/site", **variables})
-        assert not pending
-        return result, requests, [call.args[0] for call in action._display.display.call_args_list]
+        assert node.answers == []
+        return result, [arguments for _module, arguments in node.requests], displayed(action)
     return run
 
 
 def test_ready_at_once(wait):
-    result, requests, told = wait(look("ready"), serving_api_key="k")
+    result, requests, lines = wait(seen("ready"), serving_api_key="k")
     assert result == {"changed": False, "seconds": 10, "failed_instances": [], "ready": True}
     assert requests[0]["api_key"] == "k"
-    assert told == []
+    assert lines == []
 
 
-def test_each_step_is_told_once(wait):
-    result, _requests, told = wait(look("starting", "loading weights, 40 %"), look("starting", "loading weights, 40 %"),
-                                   look("starting", "KV cache sized"), look("ready"))
+def test_each_step_is_displayed_once(wait):
+    loading = seen("starting", "loading weights, 40 %")
+    result, _requests, lines = wait(loading, loading, seen("starting", "KV cache sized"), seen("ready"))
     assert result["seconds"] == 40
-    assert told == ["node1 vllm-ascend-qwen25-vl: loading weights, 40 % (10 s)",
-                    "node1 vllm-ascend-qwen25-vl: KV cache sized (30 s)"]
+    assert lines == [f"node1 {NAME}: loading weights, 40 % (10 s)", f"node1 {NAME}: KV cache sized (30 s)"]
 
 
-def test_failure_ends_the_wait(wait):
-    result, _requests, _told = wait(look("starting"), look("failed"))
+def test_waiting_ends_with_a_failure(wait):
+    result, _requests, _lines = wait(seen("starting"), seen("failed"))
     assert [instance["state"] for instance in result["failed_instances"]] == ["failed"]
     assert not result["ready"]
 
 
-def test_restarts_seen_are_known_at_the_next_look(wait):
-    _result, requests, _told = wait(look("starting", restarts=3), look("ready"))
+def test_number_of_restarts_is_passed_to_the_next_call(wait):
+    _result, requests, _lines = wait(seen("starting", restarts=3), seen("ready"))
     assert [request["instances"][0].get("restarts") for request in requests] == [None, 3]
 
 
-def test_time_is_over(wait):
-    result, requests, _told = wait(look("starting"), look("starting"), serving_ready_timeout_s=20)
+def test_timeout(wait):
+    result, requests, _lines = wait(seen("starting"), seen("starting"), serving_ready_timeout_s=20)
     assert result == {"changed": False, "seconds": 20, "failed_instances": [], "ready": False}
     assert [request["wait_s"] for request in requests] == [15, 10]
     assert [request["completion_timeout_s"] for request in requests] == [20, 10]
 
 
-def test_check_mode_looks_once(wait):
-    assert wait(look("starting"), check_mode=True)[0]["seconds"] == 10
+def test_check_mode_observes_once(wait):
+    assert wait(seen("starting"), check_mode=True)[0]["seconds"] == 10
 
 
-def test_dead_engine_is_not_waited_for(wait):
-    result, _requests, _told = wait(look("starting", docker_engine_error="no answer", instances=[]))
+def test_docker_engine_that_does_not_answer_is_not_waited_for(wait):
+    result, _requests, _lines = wait(seen("starting", docker_engine_error="no answer", instances=[]))
     assert (result["seconds"], result["ready"]) == (10, False)
 
 
-def test_lost_node_is_left_to_the_stage(wait):
-    result, _requests, _told = wait(look("starting"), AnsibleConnectionFailure("gone"))
+def test_unreachable_node_is_left_to_the_stage(wait):
+    result, _requests, _lines = wait(seen("starting"), AnsibleConnectionFailure("timed out"))
     assert (result["failed_instances"], result["ready"]) == ([], False)
 
 
@@ -103,101 +101,111 @@ def test_failed_module_fails(wait):
 
 
 @pytest.fixture
-def together(monkeypatch, tmp_path):
-    """Return a function (looks of node1, what node2 tells at each of them) -> (result, modules, what node1 told)."""
-    def run(*looks, other=(), began=("node1", "node2"), check_mode=False, **variables):
-        group = valid_group("data_parallel")["node1"]["group"]
-        records, clock, pending = Records(tmp_path), [0.0], list(looks)
-        told, modules = [], []
-        notes = {host: GroupNotes(records, dict(group, host=host)) for host in ("node1", "node2")}
-        for host in began:
-            notes[host].tell("started")
+def wait_in_group(monkeypatch, tmp_path):
+    """Return a function (answers of serving_info on node1, notes of node2 during each call) -> (result,
+    [(module, state)], last note of node1). ``run.warnings`` are those of the last call.
+    """
+    def run(*answers, other=(), started=("node1", "node2"), stopped=None, check_mode=False, **variables):
+        plan = valid_group("data_parallel")["node1"]
+        records, clock, node, others = Records(tmp_path), [0.0], FakeNode(*answers), list(other)
+        notes = {host: GroupNotes(records, dict(plan["group"], host=host)) for host in ("node1", "node2")}
+        for host in started:
+            notes[host].write("started")
         monkeypatch.setattr(serving_ready.time, "monotonic", lambda: clock[0])
         monkeypatch.setattr(serving_ready.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
-        others = list(other)
+        modules = []
 
         def execute(name, module_args, task_vars):
             modules.append((name, module_args.get("state")))
             clock[0] += 10
             if name != "ascend.vllm.serving_info":
-                return {"changed": True}
+                return FakeNode(stopped or {"changed": True}).execute(name, module_args, task_vars)
             if others:
-                notes["node2"].tell(*others.pop(0))
-            answer = pending.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+                notes["node2"].write(*others.pop(0))
+            return node.execute(name, module_args, task_vars)
 
-        loader = DataLoader()
-        task = Mock(args={"plan": valid_group("data_parallel")["node1"]}, async_val=0, check_mode=check_mode)
-        action = serving_ready.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
-        action._execute_module, action._display = execute, Mock()
+        action = new_action(serving_ready, {"plan": plan}, execute, check_mode)
         result = action.run(task_vars={"inventory_hostname": "node1", "inventory_dir": str(tmp_path),
                                        "report_path": str(tmp_path), **variables})
-        assert not pending
-        told = notes["node1"].read()[0]["node1"]
-        return result, modules, (told["state"], told["reason"])
+        assert node.answers == []
+        run.warnings = warnings(action)
+        note = notes["node1"].read()[0]["node1"]
+        return result, modules, (note["state"], note["reason"])
     return run
 
 
 STOPPED = ("community.docker.docker_container", "stopped")
 
 
-def test_group_is_ready_when_all_are(together):
-    result, modules, told = together(look("starting"), look("ready"), look("ready"),
-                                     other=[("starting",), ("starting",), ("ready",)])
-    assert (result["ended"], result["changed"], result["ready"], told) == ([], False, True, ("ready", None))
+def test_group_is_ready_when_all_members_are(wait_in_group):
+    result, modules, note = wait_in_group(seen("starting"), seen("ready"), seen("ready"),
+                                          other=[("starting",), ("starting",), ("ready",)])
+    assert (result["failed_members"], result["changed"], result["ready"], note) == ([], False, True, ("ready", None))
     assert STOPPED not in modules
 
 
-def test_dead_member_is_named_and_the_rest_is_stopped(together):
-    result, modules, _told = together(look("starting"), look("starting"),
-                                      other=[("starting",), ("failed", "exit code 137")])
-    assert result["ended"] == [{"host": "node2", "state": "failed", "reason": "exit code 137"}]
+def test_other_member_that_failed_is_named_and_this_one_is_stopped(wait_in_group):
+    result, modules, _note = wait_in_group(seen("starting"), seen("starting"),
+                                           other=[("starting",), ("failed", "exit code 137")])
+    assert result["failed_members"] == [{"host": "node2", "state": "failed", "reason": "exit code 137"}]
     assert modules[-1] == STOPPED
     assert result["changed"]
 
 
-def test_own_failure_is_told_and_cleared_away(together):
-    result, modules, told = together(look("failed"), other=[("starting",)])
-    assert [member["host"] for member in result["ended"]] == ["node1"]
-    assert told[0] == "failed"
+def test_own_failure_is_reported_and_the_container_is_stopped(wait_in_group):
+    result, modules, note = wait_in_group(seen("failed"), other=[("starting",)])
+    assert [member["host"] for member in result["failed_members"]] == ["node1"]
+    assert note[0] == "failed"
     assert [instance["state"] for instance in result["failed_instances"]] == ["failed"]
     assert modules[-1] == STOPPED
 
 
-def test_member_that_was_never_started_ends_the_group_at_once(together):
-    result, modules, _told = together(look("starting"), began=("node1",))
-    assert [member["host"] for member in result["ended"]] == ["node2"]
+def test_container_that_cannot_be_stopped_causes_a_warning(wait_in_group):
+    result, modules, _note = wait_in_group(seen("missing"), other=[("starting",)],
+                                           stopped={"failed": True, "msg": "no such image"})
+    assert ([member["host"] for member in result["failed_members"]], result["changed"]) == (["node1"], False)
+    assert modules[-1] == STOPPED
+    assert wait_in_group.warnings == [
+        f"node1 {NAME} was not stopped: community.docker.docker_container failed: no such image"]
+
+
+def test_failed_module_is_the_failure_even_if_the_node_becomes_unreachable(wait_in_group):
+    with pytest.raises(AnsibleActionFail, match="no python"):
+        wait_in_group({"failed": True, "msg": "no python"}, stopped=AnsibleConnectionFailure("timed out"))
+
+
+def test_member_that_was_never_started_fails_the_group_at_once(wait_in_group):
+    result, modules, _note = wait_in_group(seen("starting"), started=("node1",))
+    assert [member["host"] for member in result["failed_members"]] == ["node2"]
     assert modules == [("ascend.vllm.serving_info", None), STOPPED]
 
 
-def test_lost_node_is_told_to_the_others(together):
-    result, modules, told = together(AnsibleConnectionFailure("gone"), other=[("starting",)])
-    assert told == ("failed", "the node cannot be reached any more")
-    assert [member["host"] for member in result["ended"]] == ["node1"]
+def test_unreachable_node_is_reported_to_the_others(wait_in_group):
+    result, modules, note = wait_in_group(AnsibleConnectionFailure("timed out"), other=[("starting",)])
+    assert note == ("failed", "the node is no longer reachable")
+    assert [member["host"] for member in result["failed_members"]] == ["node1"]
     assert STOPPED not in modules
 
 
-def test_late_group_is_left_running(together):
-    result, modules, told = together(look("starting"), other=[("ready",)], serving_ready_timeout_s=5)
-    assert (told[0], [member["state"] for member in result["ended"]]) == ("late", ["late"])
+def test_group_that_is_late_is_not_stopped(wait_in_group):
+    result, modules, note = wait_in_group(seen("starting"), other=[("ready",)], serving_ready_timeout_s=5)
+    assert (note[0], [member["state"] for member in result["failed_members"]]) == ("late", ["late"])
     assert STOPPED not in modules
 
 
-def test_silent_member_is_not_waited_for_without_end(together):
-    result, _modules, _told = together(*[look("ready")] * 5, serving_ready_timeout_s=5)
-    assert [(member["host"], member["state"]) for member in result["ended"]] == [("node2", "late")]
+def test_member_without_news_is_waited_for_up_to_the_timeout(wait_in_group):
+    result, _modules, _note = wait_in_group(*[seen("ready")] * 5, serving_ready_timeout_s=5)
+    assert [(member["host"], member["state"]) for member in result["failed_members"]] == [("node2", "late")]
     assert not result["ready"]
 
 
-def test_check_mode_stops_nothing(together):
-    result, modules, _told = together(look("missing", settled=True), check_mode=True)
-    assert (result["ended"], modules) == ([], [("ascend.vllm.serving_info", None)])
+def test_check_mode_stops_nothing(wait_in_group):
+    result, modules, _note = wait_in_group(seen("missing", settled=True), check_mode=True)
+    assert (result["failed_members"], modules) == ([], [("ascend.vllm.serving_info", None)])
 
 
-def test_module_that_breaks_is_told_to_the_others(together, tmp_path):
+def test_failed_module_is_reported_to_the_others(wait_in_group, tmp_path):
     with pytest.raises(AnsibleActionFail, match="no python"):
-        together({"failed": True, "msg": "no python"})
+        wait_in_group({"failed": True, "msg": "no python"})
     note = Records(tmp_path).read_notes(["node1"], "serving_group")["node1"]
     assert (note["state"], "no python" in note["reason"]) == ("failed", True)

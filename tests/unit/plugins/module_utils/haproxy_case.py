@@ -13,7 +13,7 @@ class Balancer:
 
     def __init__(self, **servers):
         self.servers = {name.replace("_", ":"): state for name, state in servers.items()}
-        self.taken_out = {name for name, (status, _sessions) in self.servers.items() if status in ("DRAIN", "MAINT")}
+        self.disabled = {name for name, (status, _sessions) in self.servers.items() if status in ("DRAIN", "MAINT")}
         self.commands, self.agent = [], ("L7OK", "via agent : up")
 
     def ask(self, command):
@@ -24,13 +24,13 @@ class Balancer:
                                      "vllm,BACKEND,0,3,UP,,,,,"]) + "\n\n"
         if command == "show servers state vllm":
             return "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state\n" + "".join(
-                "3 vllm 1 %s 10.0.0.1 2 %d 1\n" % (name, 8 * (name in self.taken_out)) for name in self.servers)
+                "3 vllm 1 %s 10.0.0.1 2 %d 1\n" % (name, 8 * (name in self.disabled)) for name in self.servers)
         self.commands.append(command)
         _set, _server, target, _state, state = command.split(" ")
         name = target.partition("/")[2]
         if name not in self.servers:
             return "No such server.\n"
-        (self.taken_out.add if state == "drain" else self.taken_out.discard)(name)
+        (self.disabled.add if state == "drain" else self.disabled.discard)(name)
         if self.servers[name][0] != "DOWN":
             self.servers[name][0] = {"drain": "DRAIN", "ready": "UP"}[state]
         return "\n"

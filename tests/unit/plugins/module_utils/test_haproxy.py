@@ -17,24 +17,24 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils.haproxy_cas
 def test_servers():
     balancer = Balancer(**{"node1_8888": ["UP 1/3", 4], "node-2.a_8888": ["DOWN", 0]})
     assert haproxy.servers(balancer.ask) == [
-        {"name": "node1:8888", "host": "node1", "status": "UP", "taken_out": False, "sessions": 4, "check": "L7OK/200",
+        {"name": "node1:8888", "host": "node1", "status": "UP", "disabled": False, "sessions": 4, "check": "L7OK/200",
          "watched": True, "engine": "up"},
-        {"name": "node-2.a:8888", "host": "node-2.a", "status": "DOWN", "taken_out": False, "sessions": 0,
+        {"name": "node-2.a:8888", "host": "node-2.a", "status": "DOWN", "disabled": False, "sessions": 0,
          "check": "L7OK/200", "watched": True, "engine": "up"}]
 
 
-@pytest.mark.parametrize(("state", "said", "watched", "engine"), [  # as HAProxy 2.6 shows them
+@pytest.mark.parametrize(("state", "message", "watched", "engine"), [  # as HAProxy 2.6 shows them
     ("", "", None, ""),
-    ("INI", "", True, "not asked yet"),
+    ("INI", "", True, "not checked yet"),
     ("* L7OK", "via agent : up", True, "up"),
-    ("L7STS", "via agent : down (3 looks in a row failed)", True, "down (3 looks in a row failed)"),
+    ("L7STS", "via agent : down (3 consecutive checks failed)", True, "down (3 consecutive checks failed)"),
     ("L7RSP", "TCPCHK got an empty response at step 2", True, "TCPCHK got an empty response at step 2"),
     ("L4CON", "Connection refused", False, "Connection refused"),
     ("SOCKERR", "", False, ""),
 ])
-def test_state_of_the_watch(state, said, watched, engine):
+def test_state_of_the_watch(state, message, watched, engine):
     balancer = Balancer(node1_8888=["UP", 0])
-    balancer.agent = (state, said)
+    balancer.agent = (state, message)
     (server,) = haproxy.servers(balancer.ask)
     assert (server["watched"], server["engine"]) == (watched, engine)
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a planned container to the cause of its failure: Docker is asked for the label that the plan gives."""
+"""From a planned container to the cause of its failure: containers are found by the label in the plan."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NAME = "vllm-ascend-qwen25-vl"
 
 
 class Stop(Exception):
-    """What exit_json ends a module with."""
+    """The end of a module."""
 
 
 @pytest.fixture
 def bundle(docker, tmp_path, monkeypatch):
-    """Returns a function (**options) -> (what the module returned, {file in the archive: text})."""
+    """Return a function (**options) -> (return values of the module, {file in the archive: text})."""
     path = tmp_path / "diagnostics.tar.gz"
     monkeypatch.setattr(diagnostics_bundle, "COMMANDS", {"memory.txt": ["echo", "memory"]})
 
@@ -57,10 +57,10 @@ def add(docker, instance, name=None, **changes):
                command=instance["command"], **changes)
 
 
-def test_the_log_of_a_planned_container_leads_to_a_diagnosis(docker, bundle):
+def test_log_of_a_planned_container_leads_to_a_diagnosis(docker, bundle):
     (instance,) = valid()["instances"]
     add(docker, instance, status="exited", ExitCode=1, log="line\n" + OUT_OF_MEMORY)
-    docker.add("of another", log=OUT_OF_MEMORY, labels={"ascend.vllm.instance": "x"})
+    docker.add("other", log=OUT_OF_MEMORY, labels={"ascend.vllm.instance": "x"})
     result, texts = bundle()
     (found,) = result["diagnosis"]
     assert (found["cause"], found["source"], found["evidence"]) == (
@@ -68,11 +68,11 @@ def test_the_log_of_a_planned_container_leads_to_a_diagnosis(docker, bundle):
     assert found["remedy"]
     assert OUT_OF_MEMORY in texts[f"container-{NAME}.log"]
     assert json.loads(texts[f"container-{NAME}.json"])["Name"] == f"/{NAME}"
-    assert "container-of another.log" not in texts
+    assert "container-other.log" not in texts
     assert json.loads(texts["diagnosis.json"]) == result["diagnosis"]
 
 
-def test_containers_are_taken_in_every_state(docker, bundle):
+def test_containers_in_any_state_are_included(docker, bundle):
     first, second = valid(serving_replicas=2)["instances"]
     add(docker, first, log="Application startup complete.")
     add(docker, second, status="exited", log="ModuleNotFoundError: No module named 'x'")
@@ -85,7 +85,7 @@ def test_containers_are_taken_in_every_state(docker, bundle):
     assert {result["files"][f"container-{name}.log"] for name in names} == {0}
 
 
-def test_secrets_do_not_leave_the_node(docker, bundle, tmp_path):
+def test_secrets_are_masked(docker, bundle, tmp_path):
     secrets = tmp_path / "secrets.env"
     secrets.write_text("VLLM_API_KEY='sesame open'\n")
     (instance,) = valid()["instances"]
@@ -97,14 +97,14 @@ def test_secrets_do_not_leave_the_node(docker, bundle, tmp_path):
         assert not [name for name, text in texts.items() if secret in text]
 
 
-def test_the_end_of_a_log_is_taken(docker, bundle):
+def test_end_of_a_log_is_included(docker, bundle):
     (instance,) = valid()["instances"]
     add(docker, instance, log="\n".join("line %d" % number for number in range(10)))
     _result, texts = bundle(log_lines=2)
     assert texts[f"container-{NAME}.log"] == "line 8\nline 9\n"
 
 
-def test_without_docker_the_rest_is_collected(bundle, tmp_path):
+def test_rest_is_collected_without_docker(bundle, tmp_path):
     (tmp_path / "driver").mkdir()
     (tmp_path / "driver" / "version.info").write_text("Version=25.3.rc1\n")
     result, texts = bundle(docker_socket=str(tmp_path / "none.sock"))
@@ -115,7 +115,7 @@ def test_without_docker_the_rest_is_collected(bundle, tmp_path):
     assert (result["diagnosis"], result["files"]["docker-engine.json"], result["files"]["memory.txt"]) == ([], None, 0)
 
 
-def test_network_ports_are_queried_by_npu(bundle):
+def test_network_ports_are_queried_per_npu(bundle):
     result, _texts = bundle(npus=[0, 15])
     assert {name for name in result["files"] if name.startswith("hccn/")} == {
         f"hccn/{npu}-{query}.txt" for npu in (0, 15) for query in diagnostics_bundle.FABRIC}

@@ -11,16 +11,16 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as ba
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
 
-@pytest.mark.parametrize(("balancers", "host", "everyone", "present", "expected"), [
+@pytest.mark.parametrize(("balancers", "host", "play_hosts_all", "play_hosts", "expected"), [
     (["n1"], "n1", ["n1", "n2"], ["n1", "n2"], ["n1"]),
     (["n1"], "n2", ["n1", "n2"], ["n1", "n2"], []),
-    (["n1"], "n2", ["n1", "n2"], ["n2"], []),         # it is in the play and has failed: nobody else touches it
+    (["n1"], "n2", ["n1", "n2"], ["n2"], []),         # it is in the play and has failed: no other host manages it
     (["n1"], "n2", ["n2", "n3"], ["n2", "n3"], ["n1"]),
     (["lb1", "lb2"], "n2", ["n1", "n2"], ["n2"], ["lb1", "lb2"]),
     (["lb1"], "n2", ["n1", "n2"], ["n1", "n2"], []),
 ])
-def test_who_takes_care_of_a_balancer(balancers, host, everyone, present, expected):
-    assert balancer.managed(balancers, host, everyone, present) == expected
+def test_managed(balancers, host, play_hosts_all, play_hosts, expected):
+    assert balancer.managed(balancers, host, play_hosts_all, play_hosts) == expected
 
 
 @pytest.mark.parametrize(("bind", "url"), [
@@ -34,14 +34,14 @@ def plans(**changes):
             for name, address in (("n1", "10.0.0.1"), ("n2", "10.0.0.2"))}
 
 
-def test_every_instance_of_every_node_with_an_api():
+def test_servers_are_the_instances_with_an_api():
     found = plans(n2={"serving_replicas": 2})
-    found["n1"]["instances"].append(dict(found["n1"]["instances"][0], serves=False))  # follows another node's instance
+    found["n1"]["instances"].append(dict(found["n1"]["instances"][0], serves=False))  # without an API
     assert [(each["name"], each["address"], each["port"]) for each in balancer.servers(found)] == [
         ("n1:8888", "10.0.0.1", 8888), ("n2:8888", "10.0.0.2", 8888), ("n2:8889", "10.0.0.2", 8889)]
 
 
-@pytest.mark.parametrize(("changes", "port", "said"), [
+@pytest.mark.parametrize(("changes", "port", "message"), [
     ({}, 8080, None),
     ({}, 8888, "balancer_port is 8888, which instance vllm-ascend-qwen25-vl on n1 uses too"),
     ({}, 60003, "balancer_port is 60003"),
@@ -51,9 +51,9 @@ def test_every_instance_of_every_node_with_an_api():
     ({"n2": {"serving_served_model_name": "other"}}, 8080, "serve different models (other, qwen25_vl)"),
     ({"n2": {"serving_bind": "127.0.0.1"}}, 8080, "serving_bind of n2 is 127.0.0.1, which the balancer on n1"),
 ])
-def test_what_cannot_be_balanced_is_said(changes, port, said):
+def test_problems(changes, port, message):
     found = plans(**changes)
     ports = [{"name": "balancer_port", "port": port}, {"name": "balancer_watch_port", "port": 8079}]
     sentences = balancer.problems(["n1"], ports, balancer.servers(found), found)
-    assert len(sentences) == bool(said)
-    assert said is None or said in sentences[0]
+    assert len(sentences) == bool(message)
+    assert message is None or message in sentences[0]

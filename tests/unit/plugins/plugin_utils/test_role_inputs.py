@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Role defaults and host variables become one templated set of plain values."""
+"""Role defaults and host variables are merged, templated and converted to plain data."""
+
 from __future__ import annotations
 
 import json
@@ -24,14 +25,14 @@ demo_raw: !unsafe "{{ not_a_template }}"
 
 
 def trusted(value):
-    """Mark a host variable as Ansible does when it comes from an inventory file."""
+    """Mark a host variable as a template, like Ansible does for those in inventory files."""
     trust = getattr(template, "trust_as_template", None)
     return trust(value) if trust and isinstance(value, str) else value
 
 
 @pytest.fixture
 def resolve(tmp_path, monkeypatch):
-    """Return a function (task_vars, defaults) -> inputs of a role `demo` in a collection of its own."""
+    """Return a function (task_vars, defaults) -> inputs of a role `demo` in a temporary collection."""
     monkeypatch.setattr(role_inputs, "collection_root", lambda: tmp_path)
     path = tmp_path / "roles" / "demo" / "defaults" / "main.yml"
     path.parent.mkdir(parents=True)
@@ -64,17 +65,17 @@ def test_defaults_are_templated_and_plain(resolve):
         "demo_raw": "{{ not_a_template }}",
     }
     assert json.loads(json.dumps(result)) == result
-    assert result["demo_url"].__class__ is str  # not one of the types by which Ansible marks strings
+    assert result["demo_url"].__class__ is str  # not a type that Ansible uses to mark strings
 
 
-def test_host_variables_win_and_reach_other_defaults(resolve):
-    result = resolve({"demo_port": "{{ base + 1 }}", "base": 9000, "other": "not ours"})
+def test_host_variables_override_defaults_and_are_used_in_others(resolve):
+    result = resolve({"demo_port": "{{ base + 1 }}", "base": 9000, "other": "of another role"})
     assert int(result["demo_port"]) == 9001  # a string before ansible-core 2.19
     assert result["demo_url"] == "http://127.0.0.1:9001"
     assert "other" not in result
 
 
-def test_undefined_names_the_variable(resolve):
+def test_undefined_variable_in_a_default(resolve):
     with pytest.raises(AnsibleError, match="demo_url cannot be resolved"):
         resolve({}, 'demo_url: "{{ nowhere }}"')
 
@@ -86,7 +87,7 @@ def test_missing_role_is_an_error(resolve):
 
 @pytest.mark.parametrize(("name", "text", "value"), [
     ("demo_port", "80", 80), ("demo_port", "eighty", "eighty"), ("demo_hosts", "a,b", ["a", "b"]),
-    ("demo_hosts", "", ""), ("demo_folder", "~/there", "~/there"), ("demo_free", "5", "5")])
-def test_texts_of_the_command_line_get_the_type_of_the_input(resolve, name, text, value):
+    ("demo_hosts", "", ""), ("demo_folder", "~/folder", "~/folder"), ("demo_free", "5", "5")])
+def test_strings_of_the_command_line_are_converted_to_the_type_of_the_input(resolve, name, text, value):
     defaults = "demo_port: 1\ndemo_hosts: []\ndemo_folder: /\ndemo_free: x\n"
     assert resolve({name: text}, defaults)[name] == value

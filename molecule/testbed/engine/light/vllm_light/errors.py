@@ -9,7 +9,7 @@ class StartError(Exception):
 
 
 class RequestError(Exception):
-    """An error to answer a request with."""
+    """An error response to a request."""
 
     def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
         super().__init__(message)

@@ -133,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, {"object": "list", "data": cards})
 
     def tokenize(self, body: bytes) -> None:
-        request = self.parse_request(body)
+        request = self.read_request(body)
         if "messages" in request:
             question = engine.chat_question(request["messages"])
             tokens = engine.tokenize(question.text)
@@ -144,13 +144,13 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, {"count": count, "max_model_len": self.server.context, "tokens": tokens, "token_strs": None})
 
     def chat(self, body: bytes) -> None:
-        request = self.parse_request(body)
+        request = self.read_request(body)
         question = engine.chat_question(request.get("messages"))
         length = request.get("max_completion_tokens") or request.get("max_tokens")
         self.complete(request, question, length or self.server.context - question.tokens, "chat.completion")
 
     def completion(self, body: bytes) -> None:
-        request = self.parse_request(body)
+        request = self.read_request(body)
         prompt = request.get("prompt")
         if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
             prompt = prompt[0]
@@ -162,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
 
     # -- completions
 
-    def parse_request(self, body: bytes) -> dict:
+    def read_request(self, body: bytes) -> dict:
         try:
             request = json.loads(body)
         except ValueError as error:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Docker engine in the process of the test, behind a real unix socket.
 
-It obeys the arguments of a request as Docker does: a label filter has to be the exact key (or ``key=value``), a list
-without ``all`` has running containers only, a log has ``tail`` and ``since``.
+It applies the parameters of a request as Docker does: a label filter is an exact key (or ``key=value``), a list without
+``all`` has running containers only, a log has ``tail`` and ``since``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NEVER = "0001-01-01T00:00:00Z"
 
 def inspected(name, status="running", labels=None, command=(), environment=(), devices=(), runtime="runc", ports=(),
               health=None, **state):
-    """What Docker says of a container; ``state`` are changes of its State, such as ExitCode."""
+    """Return the output of ``docker inspect``; ``state`` are changes of its State, such as ExitCode."""
     running = status in ("running", "paused", "restarting")
     found = {
         "Id": (name.encode().hex() + 64 * "0")[:64], "Name": "/" + name, "Image": "sha256:i1", "RestartCount": 0,
@@ -41,13 +41,13 @@ def inspected(name, status="running", labels=None, command=(), environment=(), d
                   "FinishedAt": NEVER if running or status == "created" else FINISHED, **state}}
     if health:
         found["State"]["Health"] = {"Status": health, "FailingStreak": 3, "Log": [
-            {"Output": "first"}, {"Output": "an idle engine is silent\n"}]}
+            {"Output": "first"}, {"Output": "the engine is silent\n"}]}
     return found
 
 
 class FakeDocker(socketserver.ThreadingUnixStreamServer):
-    """``containers``: {name: what docker inspect says}; ``logs``: {name: [(seconds since the epoch, line)]}; ``files``:
-    {(name, path): bytes}; ``images``: {name: what docker image inspect says}; ``answers``: {path: (status, body)} of
+    """``containers``: {name: output of docker inspect}; ``logs``: {name: [(seconds since the epoch, line)]}; ``files``:
+    {(name, path): bytes}; ``images``: {name: output of docker image inspect}; ``answers``: {path: (status, body)} of
     any other resource; ``broken``: names of containers that cannot be started; ``requests``: [(method, target)].
     """
 
@@ -72,17 +72,17 @@ class FakeDocker(socketserver.ThreadingUnixStreamServer):
         self.server_close()
 
     def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client may have read enough
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client may close the connection early
             super().handle_error(request, client_address)
 
     def add(self, name, log="", **changes):
-        """Add a container; see `inspected`. Its log is written when it starts."""
+        """Add a container, see `inspected`. All lines of its log have the time of its start."""
         self.containers[name] = inspected(name, **changes)
         self.logs[name] = [(STARTED_S, line) for line in log.splitlines()]
         return self.containers[name]
 
     def find(self, name):
-        """The name of a container by name or id, or None."""
+        """Return the name of a container by name or id, or None."""
         return next((known for known, each in self.containers.items() if name in (known, each["Id"])), None)
 
 
@@ -152,6 +152,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _stop(self, name, query):
         return self._switch(name, False)
+
+    def _rename(self, name, query):
+        new = query["name"]
+        if new in self.server.containers:
+            return self._answer(409, {"message": f'The container name "/{new}" is already in use'})
+        self.server.containers[new] = dict(self.server.containers.pop(name), Name="/" + new)
+        self.server.logs[new] = self.server.logs.pop(name)
+        return self._answer(204, b"")
 
     def _switch(self, name, running):
         state = self.server.containers[name]["State"]

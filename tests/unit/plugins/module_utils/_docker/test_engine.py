@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Docker is asked within a time for the whole answer, and its answers are read up to a size."""
+"""A request to Docker has a timeout for the whole answer, and an answer a size limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 
 @pytest.fixture
 def serve(tmp_path):
-    """Returns a function (parts, pause_s) -> path of a socket that answers with these bytes, one after the other."""
+    """Return a function (parts, pause_s) -> path of a socket that sends these bytes part by part."""
     listeners = []
 
     def run(parts, pause_s=0.0):
@@ -48,49 +48,49 @@ def http(body, status="200 OK"):
     return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status.encode(), len(body), body)
 
 
-def test_an_answer_and_none(docker):
+def test_get(docker):
     docker.answers["/x"] = 200, {"a": [1]}
     assert DockerEngine(docker.path).get("/x") == {"a": [1]}
     assert DockerEngine(docker.path).get("/y") is None
 
 
 @pytest.mark.parametrize("answer", [
-    [b"H"] * 50,                                                                  # its head drips
-    [b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", *[b"1"] * 50],             # its body drips
+    [b"H"] * 50,                                                                  # a slow header
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", *[b"1"] * 50],             # a slow body
     [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\n1\r\n"] * 50],
 ])
-def test_the_time_is_for_the_whole_answer(serve, answer):
+def test_timeout_applies_to_the_whole_answer(serve, answer):
     started = time.monotonic()
     with pytest.raises(DockerError, match="does not answer: timed out"):
         DockerEngine(serve(answer, 0.05), timeout_s=0.3).get("/x")
     assert time.monotonic() - started < 1.5
 
 
-def test_the_time_of_a_log_is_for_the_whole_log(serve):
+def test_timeout_applies_to_the_whole_log(serve):
     frame = b"\x01\0\0\0\0\0\0\1x"
     log = [b"HTTP/1.1 200 OK\r\n\r\n", *[frame] * 50]
     with pytest.raises(DockerError, match="timed out"):
         DockerEngine(serve(log, 0.05), timeout_s=0.3).log("c", 10)
 
 
-@pytest.mark.parametrize(("answer", "said"), [
-    (http(b"<html>"), "answers /x with no JSON"),
+@pytest.mark.parametrize(("answer", "message"), [
+    (http(b"<html>"), "does not answer /x with JSON"),
     (http(b'{"message": "no such filter"}', "400 Bad Request"), "answers /x with 400: no such filter"),
     (http(b"<html>", "500 Error"), "answers /x with 500: <html>"),
     (b"", "does not answer"),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1", "does not answer"),
 ])
-def test_another_answer_is_an_error(serve, answer, said):
-    with pytest.raises(DockerError, match=said):
+def test_malformed_answer_is_an_error(serve, answer, message):
+    with pytest.raises(DockerError, match=message):
         DockerEngine(serve([answer])).get("/x")
 
 
-def test_no_engine_at_all(tmp_path):
+def test_missing_socket(tmp_path):
     with pytest.raises(DockerError, match=r"the Docker engine at .*none.sock does not answer: .*No such file"):
         DockerEngine(str(tmp_path / "none.sock")).get("/x")
 
 
-def test_an_answer_of_any_size_is_not_read(serve, monkeypatch):
+def test_answer_above_the_size_limit_is_an_error(serve, monkeypatch):
     monkeypatch.setattr(engine, "LARGEST_ANSWER_BYTES", 3 << 20)
     with pytest.raises(DockerError, match="more than 3 MiB"):
         DockerEngine(serve([http(b" " * (3 << 20) + b"1")])).get("/x")
@@ -112,7 +112,7 @@ def test_start_and_stop(docker):
     docker.broken.add("broken")
     client = DockerEngine(docker.path)
     client.post("/containers/c/stop?t=7")
-    client.post("/containers/c/stop?t=7")  # done already
+    client.post("/containers/c/stop?t=7")  # already stopped
     assert docker.containers["c"]["State"]["Status"] == "exited"
     client.post("/containers/c/start")
     assert docker.containers["c"]["State"]["Status"] == "running"
@@ -122,7 +122,7 @@ def test_start_and_stop(docker):
         client.post("/containers/none/start")
 
 
-def test_a_log_has_both_streams_in_the_order_of_time(docker):
+def test_log_has_both_streams_in_chronological_order(docker):
     docker.add("c", log="one\ntwo\nthree")
     docker.logs["c"].append((2e9, "four"))
     client = DockerEngine(docker.path)
@@ -132,28 +132,28 @@ def test_a_log_has_both_streams_in_the_order_of_time(docker):
     assert client.log("none", 100) == ""
 
 
-def test_the_log_of_a_terminal_has_no_frames(serve):
+def test_log_of_a_terminal_has_no_frames(serve):
     assert DockerEngine(serve([http(b"plain text\n")])).log("c", 10) == "plain text\n"
 
 
-def test_of_a_log_without_end_the_end_is_kept(docker, serve, monkeypatch):
+def test_end_of_a_huge_log_is_kept(docker, serve, monkeypatch):
     monkeypatch.setattr(engine, "LARGEST_LOG_BYTES", 20)
     docker.add("c", log="\n".join("line %d" % number for number in range(100)))
     assert DockerEngine(docker.path).log("c", 100) == "line 98\nline 99\n"
     assert DockerEngine(serve([http(b"x" * 100000 + b"the end")])).log("c", 100) == "x" * 13 + "the end"
 
 
-def test_a_file_of_a_container(docker):
+def test_file_in_a_container(docker):
     docker.add("c", status="exited")
     docker.files[("c", "/tmp/result.json")] = b"{}" * 10
     client = DockerEngine(docker.path)
     assert client.read_file("c", "/tmp/result.json", 20) == b"{}" * 10
     assert client.read_file("c", "/tmp/none.json", 20) is None
     assert client.read_file("none", "/tmp/result.json", 20) is None
-    with pytest.raises(DockerError, match=r"/tmp/result.json of the container c has 20 bytes, more than the 19"):
+    with pytest.raises(DockerError, match=r"/tmp/result.json in the container c has 20 bytes, more than the 19"):
         client.read_file("c", "/tmp/result.json", 19)
 
 
-def test_what_is_no_archive_is_an_error(serve):
-    with pytest.raises(DockerError, match="no archive"):
+def test_answer_that_is_not_an_archive_is_an_error(serve):
+    with pytest.raises(DockerError, match="with an archive"):
         DockerEngine(serve([http(b"gibberish" * 100)])).read_file("c", "/x", 10)

@@ -18,7 +18,7 @@ INSPECTION = {"Id": "sha256:1", "RepoDigests": ["quay.io/ascend/vllm-ascend@sha2
               "Architecture": "arm64", "Size": 10, "Created": "2025-11-10T00:00:00Z"}
 
 
-def test_an_image(docker):
+def test_inspect(docker):
     docker.images["quay.io/ascend/vllm-ascend:v1"] = INSPECTION
     client = DockerEngine(docker.path)
     assert image.inspect(client, "quay.io/ascend/vllm-ascend:v1") == {
@@ -30,16 +30,16 @@ def test_an_image(docker):
         image.inspect(client, "odd")
 
 
-@pytest.mark.parametrize(("text", "reason"), [
-    ("exec format error", "printed no versions, but: exec format error"),
-    ('{"python": "3.11"}', "printed no versions"),
+@pytest.mark.parametrize(("text", "message"), [
+    ("exec format error", "did not print versions, but: exec format error"),
+    ('{"python": "3.11"}', "did not print versions"),
 ])
-def test_another_output_of_the_probe_is_an_error(text, reason):
-    with pytest.raises(image.ImageError, match=reason):
+def test_malformed_output_of_the_probe_is_an_error(text, message):
+    with pytest.raises(image.ImageError, match=message):
         image.describe_probe(text)
 
 
-def test_the_probe_may_be_preceded_by_other_output():
+def test_output_before_that_of_the_probe_is_ignored():
     versions = {"architecture": "aarch64", "python": "3.11.13", "cann": "8.3.RC1", "packages": {"vllm": "0.11.0+empty"}}
     assert image.describe_probe("WARNING: x\n" + json.dumps(versions) + "\n") == versions
     assert image.describe_probe("") is None
@@ -53,7 +53,7 @@ def test_the_probe_may_be_preceded_by_other_output():
     ("ascend/vllm-ascend:v1", "", "10.0.0.1:5000", "10.0.0.1:5000/ascend/vllm-ascend:v1"),
     ("10.0.0.9:5000/vllm-ascend:v1", "", "10.0.0.1:5000", "10.0.0.1:5000/vllm-ascend:v1"),
 ])
-def test_the_name_to_pull_by(reference, digest, mirror, name):
+def test_pull_name(reference, digest, mirror, name):
     assert image.pull_name(reference, digest, mirror) == name
 
 
@@ -64,7 +64,7 @@ def test_the_name_to_pull_by(reference, digest, mirror, name):
     ({"id": "sha256:1", "digests": ["q/a@sha256:2"]}, "sha256:2", True),
     ({"id": "sha256:1", "digests": ["q/a@sha256:2"]}, "sha256:3", False),
 ])
-def test_what_a_digest_pins(found, digest, expected):
+def test_pinned_digest(found, digest, expected):
     assert image.holds(found, digest) is expected
 
 
@@ -72,31 +72,31 @@ MANIFEST = {"Descriptor": {"digest": "sha256:2"}, "Platforms": [
     {"architecture": "arm64", "os": "linux"}, {"architecture": "amd64", "os": "linux"}, {"architecture": "", "os": ""}]}
 
 
-def test_the_registry_is_asked_through_docker(docker):
+def test_registry_is_queried_through_docker(docker):
     name = "10.0.0.1:5000/ascend/vllm-ascend@sha256:2"
     docker.answers[f"/distribution/{name}/json"] = 200, MANIFEST
-    found = image.ask_registry(DockerEngine(docker.path), name, "bG9naW4=")
+    found = image.query_registry(DockerEngine(docker.path), name, "bG9naW4=")
     assert found == {"digest": "sha256:2", "architectures": ["aarch64", "x86_64"], "error": None}
     assert docker.requests == [("GET", f"/distribution/{name}/json")]
     assert docker.headers["X-Registry-Auth"] == "bG9naW4="
 
 
-@pytest.mark.parametrize(("status", "body", "reason"), [
+@pytest.mark.parametrize(("status", "body", "message"), [
     (403, {"message": "denied: requested access"}, "denied: requested access"),
     (404, {"message": "manifest unknown"}, "the registry has no a:1"),
-    (200, b"<html>", "no JSON"),
+    (200, b"<html>", "with JSON"),
     (200, {}, "unknown form"),
     (500, [], "with 500"),
 ])
-def test_a_registry_that_does_not_tell(docker, status, body, reason):
+def test_error_of_a_registry(docker, status, body, message):
     docker.answers["/distribution/a:1/json"] = status, body
-    found = image.ask_registry(DockerEngine(docker.path), "a:1")
-    assert reason in found["error"]
+    found = image.query_registry(DockerEngine(docker.path), "a:1")
+    assert message in found["error"]
     assert found["architectures"] == []
 
 
-def test_a_registry_that_cannot_be_asked(tmp_path):
-    assert "No such file" in image.ask_registry(DockerEngine(str(tmp_path / "none.sock")), "a:1")["error"]
+def test_registry_without_a_docker_engine(tmp_path):
+    assert "No such file" in image.query_registry(DockerEngine(str(tmp_path / "none.sock")), "a:1")["error"]
 
 
 def encoded(text):
@@ -113,13 +113,13 @@ def encoded(text):
     (json.dumps({"auths": {"r:5000": {"identitytoken": "t"}}}), "r:5000/a:1",
      {"identitytoken": "t", "serveraddress": "r:5000"}),
 ])
-def test_the_login_of_a_registry(config, name, expected):
+def test_login_of_a_registry(config, name, expected):
     found = image.registry_login(config, name)
     assert (json.loads(base64.urlsafe_b64decode(found)) if found else None) == expected
 
 
 def save(path, images, mode="w", manifest=True):
-    """An archive as ``docker save`` writes it, its manifest last."""
+    """Write an archive as ``docker save`` does, with the manifest last."""
     with tarfile.open(path, mode) as archive:
         def add(name, content):
             member = tarfile.TarInfo(name)
@@ -138,26 +138,26 @@ def save(path, images, mode="w", manifest=True):
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
-def test_what_an_archive_holds(tmp_path, mode):
+def test_images_in_an_archive(tmp_path, mode):
     save(tmp_path / "a.tar", [(["q/a:1"], "arm64"), (None, "amd64")], mode)
     found = image.describe_archive(str(tmp_path / "a.tar"))
     assert [(entry["tags"], entry["architecture"]) for entry in found] == [(["q/a:1"], "aarch64"), ([], "x86_64")]
     assert len(found[0]["id"]) == len("sha256:") + 64
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "no_manifest"])
-def test_a_damaged_archive_is_named(tmp_path, damage):
+@pytest.mark.parametrize("damage", ["truncated", "text", "no_manifest"])
+def test_damaged_archive_is_an_error(tmp_path, damage):
     path = tmp_path / "a.tar"
-    save(path, [(["q/a:1"], "arm64")], "w:gz" if damage == "cut" else "w", manifest=damage != "no_manifest")
+    save(path, [(["q/a:1"], "arm64")], "w:gz" if damage == "truncated" else "w", manifest=damage != "no_manifest")
     if damage != "no_manifest":
-        path.write_bytes(path.read_bytes()[:-200] if damage == "cut" else b"no archive")
-    with pytest.raises(image.ImageError, match=r"a\.tar is no whole archive of docker save"):
+        path.write_bytes(path.read_bytes()[:-200] if damage == "truncated" else b"not an archive")
+    with pytest.raises(image.ImageError, match=r"a\.tar is not a complete archive of docker save"):
         image.describe_archive(str(path))
 
 
 @pytest.mark.parametrize(("tags", "expected"), [
     ([["q/a:1"]], 0), ([["q/a:2"]], 0), ([[]], 0), ([["x:1"], ["q/a:1"]], 1), ([["x:1"], ["x:2"]], None), ([], None)])
-def test_the_planned_image_of_an_archive(tags, expected):
+def test_planned_image_in_an_archive(tags, expected):
     images = [{"tags": names} for names in tags]
     found = image.choose_from_archive(images, "q/a:1")
     assert found is (None if expected is None else images[expected])

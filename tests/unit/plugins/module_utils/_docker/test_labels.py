@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names and labels are the same wherever they are given and looked for."""
+"""Names and labels are the same where they are set and where they are searched for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
 
 
-def test_planned_instances_carry_label_and_name():
+def test_label_and_name_of_planned_instances():
     plan = valid(serving_replicas=3)
     assert [instance["labels"] for instance in plan["instances"]] == [
         {labels.INSTANCE: instance["hash"]} for instance in plan["instances"]]
@@ -20,11 +20,11 @@ def test_planned_instances_carry_label_and_name():
     assert all(labels.is_instance(name, names[0]) for name in names)
 
 
-def test_every_label_begins_alike():
+def test_every_label_has_the_prefix():
     assert all(label.startswith(labels.PREFIX) for label in (labels.INSTANCE, labels.SECRETS, labels.BENCHMARK_CLIENT))
 
 
-def test_the_role_gives_the_label_of_the_secrets():
+def test_role_sets_the_label_of_the_secrets():
     assert f"'{labels.SECRETS}':" in (ROOT / "roles/serving/tasks/containers.yml").read_text("utf-8")
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client against real HTTP on the loopback, with answers as vLLM gives them and as nothing should."""
+"""The client with real HTTP on the loopback interface, with answers of vLLM and malformed ones."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN, Server, ask_all
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN, Server, send_all
 
-ASK = {"endpoint": "/v1/chat/completions", "body": {"model": "m", "messages": []}}
+REQUEST = {"endpoint": "/v1/chat/completions", "body": {"model": "m", "messages": []}}
 CARD = {"data": [{"id": "m", "max_model_len": 32}]}
 
 
@@ -30,7 +30,7 @@ def event(text):
 
 @pytest.fixture
 def serve():
-    """Starts a server that gives one answer; returns its address and the list of requests it got."""
+    """Return a function that starts a server with one answer; it returns the URL and the list of requests received."""
     servers = []
 
     def start(status, body):
@@ -65,11 +65,11 @@ def serve():
 
 def test_an_answer(serve):
     url, got = serve(200, completion("red, yellow, blue"))
-    answer = Server(url, "secret").ask(ASK)
+    answer = Server(url, "secret").send(REQUEST)
     assert answer.pop("latency_s") >= 0
     assert answer == {"status": 200, "text": "red, yellow, blue", "finish_reason": "stop", "prompt_tokens": 5,
                       "completion_tokens": 2}
-    assert got == [("/v1/chat/completions", "Bearer secret", ASK["body"])]
+    assert got == [("/v1/chat/completions", "Bearer secret", REQUEST["body"])]
 
 
 def test_no_proxy_is_used(serve, monkeypatch):
@@ -77,7 +77,7 @@ def test_no_proxy_is_used(serve, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     try:
-        assert importlib.reload(client).Server(url).ask(ASK)["status"] == 200
+        assert importlib.reload(client).Server(url).send(REQUEST)["status"] == 200
     finally:
         monkeypatch.undo()
         importlib.reload(client)
@@ -85,15 +85,15 @@ def test_no_proxy_is_used(serve, monkeypatch):
 
 
 @pytest.mark.parametrize(("key", "header"), [("given", "Bearer secret"), ("none", None)])
-def test_which_key_a_request_carries(serve, key, header):
+def test_key_of_a_request(serve, key, header):
     url, got = serve(200, completion(""))
-    Server(url, "secret").ask(dict(ASK, key=key))
+    Server(url, "secret").send(dict(REQUEST, key=key))
     assert got[0][1] == header
 
 
 def test_a_wrong_key_differs_from_the_given_one(serve):
     url, got = serve(401, {"error": "Unauthorized"})
-    answer = Server(url, "secret").ask(dict(ASK, key="wrong"))
+    answer = Server(url, "secret").send(dict(REQUEST, key="wrong"))
     assert got[0][1] not in (None, "Bearer secret")
     assert (answer["status"], answer["error"]) == (401, "Unauthorized")
 
@@ -108,7 +108,7 @@ def test_a_wrong_key_differs_from_the_given_one(serve):
 ])
 def test_refusals_and_malformed_answers_are_observed(serve, status, body, error):
     url, got = serve(status, body)
-    answer = Server(url).ask(ASK)
+    answer = Server(url).send(REQUEST)
     assert (answer["status"], answer["error"]) == (status, error)
     assert "text" not in answer
     assert len(got) == 1
@@ -116,7 +116,7 @@ def test_refusals_and_malformed_answers_are_observed(serve, status, body, error)
 
 def test_a_stream_is_added_up(serve):
     url, _got = serve(200, event("TONG") + ": comment\n\n" + event("") + event("YI") + "data: [DONE]\n\n")
-    answer = Server(url).ask({"endpoint": "/v1/chat/completions", "body": {"stream": True}})
+    answer = Server(url).send({"endpoint": "/v1/chat/completions", "body": {"stream": True}})
     assert (answer["text"], answer["chunks"], answer["ended"]) == ("TONGYI", 2, True)
     assert answer["time_to_first_token_s"] <= answer["latency_s"]
 
@@ -126,7 +126,7 @@ def test_a_stream_is_added_up(serve):
     ("data: {broken\n\n", None)])
 def test_an_interrupted_stream_has_not_ended(serve, body, error):
     url, _got = serve(200, body)
-    answer = Server(url).ask({"endpoint": "/v1/completions", "body": {"stream": True}})
+    answer = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": True}})
     assert answer["ended"] is False
     assert answer.get("error") == error
 
@@ -136,18 +136,18 @@ def test_models_return_names_and_the_limit_of_prompts(serve):
     server = Server(url)
     found = server.models()
     assert (found["models"], found["max_model_len"]) == (["m"], 32)
-    server.ask({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": -2})
+    server.send({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": -2})
     assert got[1][2] == {"prompt": [FILLER_TOKEN] * 30}
 
 
 def test_without_a_limit_no_such_prompt_is_sent(serve):
     url, got = serve(200, CARD)
-    answer = Server(url).ask({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1})
+    answer = Server(url).send({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1})
     assert (answer["sent"], got) == (False, [])
 
 
 def test_a_dead_server_is_an_observation():
-    answer = Server("http://127.0.0.1:9").ask(ASK)
+    answer = Server("http://127.0.0.1:9").send(REQUEST)
     assert answer["status"] is None
     assert "refused" in answer["error"]
 
@@ -156,7 +156,7 @@ def test_a_silent_server_causes_a_timeout():
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        answer = Server("http://127.0.0.1:%d" % listener.getsockname()[1], timeout=0.2).ask(ASK)
+        answer = Server("http://127.0.0.1:%d" % listener.getsockname()[1], timeout=0.2).send(REQUEST)
     assert answer["status"] is None
     assert "timed out" in answer["error"]
     assert answer["latency_s"] < 2
@@ -165,14 +165,14 @@ def test_a_silent_server_causes_a_timeout():
 def test_a_server_is_sent_its_requests_in_order(serve):
     url, got = serve(200, CARD)
     requests = [{"id": name, "endpoint": f"/{name}", "body": {}} for name in ("first", "second")]
-    found = ask_all("node1", Server(url), requests)
+    found = send_all("node1", Server(url), requests)
     assert (found["name"], found["url"], found["models"]["models"]) == ("node1", url, ["m"])
     assert list(found["answers"]) == ["first", "second"]
     assert [path for path, _key, _body in got] == ["/v1/models", "/first", "/second"]
 
 
 def test_a_dead_server_is_not_sent_more_requests():
-    found = ask_all("node1", Server("http://127.0.0.1:9"), [dict(ASK, id="question")])
+    found = send_all("node1", Server("http://127.0.0.1:9"), [dict(REQUEST, id="question")])
     assert found["models"]["status"] is None
     assert found["answers"]["question"]["sent"] is False
 
@@ -180,7 +180,7 @@ def test_a_dead_server_is_not_sent_more_requests():
 def test_a_request_that_was_not_sent_does_not_stop_the_others(serve):
     url, got = serve(200, {"data": [{"id": "m"}]})
     beyond = {"id": "beyond", "endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1}
-    found = ask_all("node1", Server(url), [beyond, dict(ASK, id="question")])
+    found = send_all("node1", Server(url), [beyond, dict(REQUEST, id="question")])
     assert found["answers"]["beyond"]["sent"] is False
     assert found["answers"]["question"]["status"] == 200
     assert len(got) == 2

@@ -19,6 +19,7 @@ TASK_TIMEOUT = "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] [7][TaskExec
 HEARTBEAT = "[ERROR]HCCL(7,vllm): [TaskExecStage][HeartbeatAbnormal] ExceptionType:[Heartbeat Lost Occurred]"
 CQE = "[ERROR] HCCL(7,vllm): [heartbeat.cc:9] [7][TaskExecStage][HeartbeatAbnormal][ROCE CQE ERROR]cqe error status[12]"
 LINK = "[rank1]: EI0006: [PID: 7] 2026-11-20-10:00:00.000.001 Getting socket times out. Reason: no data in time."
+HUNG = "ascend.vllm health check: the engine hangs (10 consecutive failed checks); sending SIGTERM to the server"
 CUSTOM_OP = "RuntimeError: aclnnSome or aclnnSomeGetWorkspaceSize not in libopapi.so, or libopapi.sonot found."
 OLD_DRIVER = "The possible cause is that the driver version is too old or does not match CANN."
 
@@ -119,7 +120,7 @@ def causes(*lines):
     ("container_name_taken", "Conflict. The container name \"/vllm\" is already in use by container \"0123\"."),
     ("image_unavailable", "Error response from daemon: manifest for quay.io/x:v1 not found: manifest unknown"),
     ("container_runtime_failed", "OCI runtime create failed: runc create failed: unable to start: x"),
-    ("engine_hung", "ascend.vllm health check: the engine hangs (10 failed looks in a row); SIGTERM ends the server"),
+    ("engine_hung", HUNG),
     ("engine_dead", DEAD),
     ("engine_dead", "(EngineCore pid=9) ERROR 11-20 10:00:00 [m.py:1] Worker proc VllmWorker-1 died unexpectedly (exit "
      "code: -9), shutting down executor."),
@@ -135,7 +136,7 @@ def test_one_line_names_its_cause(cause, line):
     assert found == {"cause": cause, "evidence": line.strip(), "remedy": REMEDIES[cause]}
 
 
-@pytest.mark.parametrize(("why", "lines", "first"), [
+@pytest.mark.parametrize(("case", "lines", "first"), [
     ("timeouts follow the fault, in any order", [TASK_TIMEOUT, "err_type=4[fftsplus sdma error]"], "sdma_error"),
     ("peers of a dead rank time out", [LINK, HEARTBEAT, OUT_OF_MEMORY], "out_of_memory"),
     ("an error CQE explains the lost heartbeat", [HEARTBEAT, CQE], "roce_cqe_error"),
@@ -166,15 +167,14 @@ def test_one_line_names_its_cause(cause, line):
      "driver_library_missing"),
     ("a vague message outranks the timeouts of others", [LINK, "aclrtSetDevice(device_id), error code is 507033"],
      "device_unavailable"),
-    ("the health check's stop has a reason", [STARTED, "ascend.vllm health check: the engine hangs (3 failed looks in "
-                                              "a row); SIGTERM ends the server", STOPPED, DEAD], "engine_hung"),
+    ("the health check's stop has a reason", [STARTED, HUNG, STOPPED, DEAD], "engine_hung"),
     ("a port of HCCL is not a port of the API", ["EI0019: Failed to enable listening.", "Address already in use"],
      "hccl_port_in_use"),
     ("an uncaught exception's code says nothing", ["ModuleNotFoundError: No module named 'x'", "ERR99999 UNKNOWN"],
      "module_missing"),
 ])
-def test_ranking(why, lines, first):
-    assert causes(*lines)[0] == first, why
+def test_ranking(case, lines, first):
+    assert causes(*lines)[0] == first, case
 
 
 @pytest.mark.parametrize("line", [
@@ -221,7 +221,7 @@ def test_tls_switches_that_differ_are_evidence_together():
     assert causes(one, one) == [UNKNOWN]
 
 
-def test_colour_codes_are_ignored():
+def test_color_codes_are_ignored():
     assert diagnose("\x1b[1;36m(EngineCore pid=1)\x1b[0;0m " + DEAD)[0]["evidence"] == "(EngineCore pid=1) " + DEAD
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a planned container needs is looked for on the node, with the state, in one call."""
+"""The prerequisites of the planned containers are observed with the state, in one call."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PARAMS = {"instances": [], "image": "vllm:v1", "served_name": "q", "api_key": ""
 
 @pytest.fixture
 def observe(docker):
-    """Returns a function (addresses=, **options) -> what the module returns."""
+    """Return a function (addresses=, **options) -> the return values of the module."""
     def run(addresses="", **options):
         return prerequisites.observe(DockerEngine(docker.path), dict(PARAMS, **options), addresses)
     return run
 
 
-def test_nothing_that_is_needed_is_there(observe, tmp_path):
+def test_all_prerequisites_are_missing(observe, tmp_path):
     found = observe(weights=str(tmp_path / "none"), devices=["/dev/null", "/dev/davinci99"], mounts=[
         {"source": str(tmp_path), "type": "file"}, {"source": str(tmp_path), "type": "directory"}])
     assert found["missing_devices"] == ["/dev/davinci99"]
@@ -42,19 +42,19 @@ def test_an_image_for_another_processor(docker, observe):
 
 
 def test_holders_of_ports_and_npus(docker, observe):
-    docker.add("squatter", devices=["/dev/davinci1"], ports=[8888])
-    docker.add("ended", status="exited", devices=["/dev/davinci1"])
+    docker.add("other", devices=["/dev/davinci1"], ports=[8888])
+    docker.add("exited", status="exited", devices=["/dev/davinci1"])
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         found = observe(ports=[8888, port], devices=["/dev/davinci0", "/dev/davinci1", "/dev/davinci_manager"])
     assert [(each["port"], each["pid"], each["container"] and each["container"]["name"])
-            for each in found["port_holders"]] == [(8888, None, "squatter"), (port, os.getpid(), None)]
-    # Processes of a test bed on this machine may have an NPU of theirs open.
+            for each in found["port_holders"]] == [(8888, None, "other"), (port, os.getpid(), None)]
+    # Processes of a test bed on this machine may have its NPUs open.
     assert [(each["device"], each["container"]["name"])
-            for each in found["device_holders"] if each["container"]] == [(1, "squatter")]
+            for each in found["device_holders"] if each["container"]] == [(1, "other")]
 
 
-def test_holders_of_the_wanted_npus_only_and_one_of_each_container(docker, observe, monkeypatch):
+def test_holders_of_the_given_npus_only_and_one_per_container(docker, observe, monkeypatch):
     trainer = docker.add("trainer", devices=["/dev/davinci0", "/dev/davinci1"])
     processes = [{"pid": pid, "process": "python3", "cgroup": cgroup}
                  for pid, cgroup in ((1, trainer["Id"]), (2, trainer["Id"]), (3, "user"), (4, "user"))]
@@ -69,7 +69,7 @@ def test_addresses(observe):
     assert observe(shown)["addresses"] == [{"interface": "eth0", "address": "10.0.0.1"}]
 
 
-def test_without_docker_the_facts_of_the_host_are_known(tmp_path):
+def test_facts_of_the_host_are_returned_without_docker(tmp_path):
     found = prerequisites.observe(DockerEngine(str(tmp_path / "none.sock")), dict(PARAMS, devices=["/dev/davinci99"]))
     assert "does not answer" in found["docker_engine_error"]
     assert found["missing_devices"] == ["/dev/davinci99"]

@@ -21,7 +21,7 @@ OUT_OF_MEMORY = "RuntimeError: NPU out of memory. Tried to allocate 260.00 MiB (
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as `server.replies` says: {path: (status, body)}; a path that is not there hangs."""
+    """Answers from `server.replies`, {path: (status, body)}; a path that is missing hangs."""
 
     def do_GET(self):
         if self.path not in self.server.replies:
@@ -42,14 +42,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 HEALTH, MODELS, COMPLETION = "/health", "/v1/models", "/v1/completions"
-WELL = {HEALTH: (200, None), MODELS: (200, {"data": [{"id": "qwen25_vl"}]}),
+REPLIES = {HEALTH: (200, None), MODELS: (200, {"data": [{"id": "qwen25_vl"}]}),
         COMPLETION: (200, {"choices": [{"text": "x"}]})}
 
 
 @pytest.fixture
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.replies, running.keys = dict(WELL), []
+        running.replies, running.keys = dict(REPLIES), []
         running.daemon_threads = True
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield running
@@ -57,10 +57,10 @@ def server():
 
 
 @pytest.fixture
-def look(docker, server):
-    """Returns a function (known=, port=, **container) -> the state of one instance, whose server is `server`.
+def observe(docker, server):
+    """Return a function (known=, port=, **container) -> the state of one instance, whose server is `server`.
 
-    ``log`` is of the last life of the container, ``earlier`` what stands before it.
+    ``log`` is the log since the container started, ``earlier`` the log before.
     """
     def run(log="", earlier="", known=None, port="", restarts=0, status="running", **changes):
         docker.add("vllm", log=log, labels={labels.INSTANCE: "h1"}, status=status, **changes)
@@ -72,15 +72,15 @@ def look(docker, server):
     return run
 
 
-def test_ready(look, server):
-    seen = look()
+def test_ready(observe, server):
+    seen = observe()
     assert (seen["state"], seen["reason"], seen["completion"]["status"]) == ("ready", None, 200)
     assert server.keys == ["Bearer sesame"]
 
 
 @pytest.mark.parametrize(("status", "state"), [("running", "ready"), ("exited", "failed"), ("created", "starting")])
-def test_instance_without_a_port_is_ready_when_its_container_runs(look, server, status, state):
-    seen = look(status=status, port=None)
+def test_instance_without_a_port_is_ready_when_its_container_runs(observe, server, status, state):
+    seen = observe(status=status, port=None)
     assert (seen["state"], seen["health"]) == (state, None)
     assert server.keys == []
 
@@ -91,13 +91,13 @@ def test_missing(docker):
 
 
 @pytest.mark.parametrize(("changes", "reason"), [
-    ({"status": "exited", "ExitCode": 3}, "ended with exit code 3"),
-    ({"status": "restarting", "ExitCode": 1}, "ended with exit code 1"),
+    ({"status": "exited", "ExitCode": 3}, "exited with exit code 3"),
+    ({"status": "restarting", "ExitCode": 1}, "exited with exit code 1"),
     ({"status": "exited", "ExitCode": 137, "OOMKilled": True}, "killed because memory ran out"),
     ({"status": "exited", "ExitCode": 137}, "exit code 137, killed by SIGKILL"),
 ])
-def test_ended_container_fails_at_once_with_the_cause(look, changes, reason):
-    seen = look(log="line\nkey sesame\n" + OUT_OF_MEMORY, **changes)
+def test_exited_container_fails_at_once_with_the_cause(observe, changes, reason):
+    seen = observe(log="line\nkey sesame\n" + OUT_OF_MEMORY, **changes)
     assert seen["state"] == "failed"
     assert reason in seen["reason"]
     assert seen["causes"][0]["cause"] == "out_of_memory"
@@ -107,72 +107,72 @@ def test_ended_container_fails_at_once_with_the_cause(look, changes, reason):
 
 @pytest.mark.parametrize(("replies", "state", "reason"), [
     ({HEALTH: (503, None)}, "starting", "/health"),
-    ({MODELS: (200, {"data": [{"id": "other"}]})}, "failed", "does not name qwen25_vl"),
+    ({MODELS: (200, {"data": [{"id": "other"}]})}, "failed", "does not list qwen25_vl"),
     ({MODELS: (401, {"error": "no"})}, "failed", "refuses our API key (401)"),
     ({COMPLETION: (500, {"error": {"message": "EngineDeadError"}})}, "failed", "refused"),
 ])
-def test_answers_of_the_server(look, server, replies, state, reason):
+def test_answers_of_the_server(observe, server, replies, state, reason):
     server.replies.update(replies)
-    seen = look(log="Loading weights took 3 seconds")
+    seen = observe(log="Loading weights took 3 seconds")
     assert seen["state"] == state
     assert reason in seen["reason"]
 
 
-def test_hung_engine_is_not_ready(look, server):
+def test_hung_engine_is_not_ready(observe, server):
     del server.replies[COMPLETION]
-    seen = look()
+    seen = observe()
     assert seen["state"] == "starting"
     assert "not answered within 0.5 s" in seen["reason"]
 
 
-def test_progress_of_a_start(look, server):
+def test_progress_of_a_start(observe, server):
     server.replies[HEALTH] = (503, None)
-    assert look(log="Loading weights took 3 seconds")["progress"] == "weights loaded"
+    assert observe(log="Loading weights took 3 seconds")["progress"] == "weights loaded"
 
 
 @pytest.mark.parametrize(("restarts", "known", "health", "state"), [
-    (1, 0, 503, "failed"),     # crashed since it was observed last
+    (1, 0, 503, "failed"),     # crashed since the last observation
     (3, 3, 503, "starting"),   # crashed long ago
     (3, None, 503, "starting"),
-    (3, 0, 200, "ready"),      # and has come back
+    (3, 0, 200, "ready"),      # has recovered
 ])
-def test_crash_loop_is_seen_between_two_crashes(look, server, restarts, known, health, state):
+def test_crash_loop_is_detected_between_two_crashes(observe, server, restarts, known, health, state):
     server.replies[HEALTH] = (health, None)
-    assert look(restarts=restarts, known=known)["state"] == state
+    assert observe(restarts=restarts, known=known)["state"] == state
 
 
-def test_container_that_could_not_be_started_fails_with_what_docker_says(look):
-    said = 'error gathering device information while adding custom device "/dev/davinci9": no such file or directory'
-    seen = look(status="created", ExitCode=128, Error=said)
-    assert (seen["state"], seen["reason"], seen["causes"][0]["cause"]) == ("failed", said, "device_missing")
-    assert look(status="created")["state"] == "starting"
+def test_container_that_could_not_be_started_fails_with_the_error_of_docker(observe):
+    error = 'error gathering device information while adding custom device "/dev/davinci9": no such file or directory'
+    seen = observe(status="created", ExitCode=128, Error=error)
+    assert (seen["state"], seen["reason"], seen["causes"][0]["cause"]) == ("failed", error, "device_missing")
+    assert observe(status="created")["state"] == "starting"
 
 
-def test_unhealthy_container_that_does_not_answer_is_not_waited_for(look, server):
+def test_unhealthy_container_that_does_not_answer_is_not_waited_for(observe, server):
     del server.replies[COMPLETION]
-    seen = look(health="unhealthy")
+    seen = observe(health="unhealthy")
     assert (seen["state"], seen["container"]["health"]["failures"]) == ("failed", 3)
     assert "unhealthy" in seen["reason"]
-    assert look(health="healthy")["state"] == "starting"  # busy
+    assert observe(health="healthy")["state"] == "starting"  # busy
 
 
-def test_unhealthy_container_that_answers_is_ready(look):
-    assert look(health="unhealthy")["state"] == "ready"
+def test_unhealthy_container_that_answers_is_ready(observe):
+    assert observe(health="unhealthy")["state"] == "ready"
 
 
-def test_cause_is_that_of_the_last_life(look):
+def test_cause_is_in_the_log_since_the_container_started(observe):
     earlier = "ModuleNotFoundError: No module named 'x'\n"
-    assert look(OUT_OF_MEMORY, earlier, status="exited")["causes"][0]["cause"] == "out_of_memory"
-    assert look("nothing", earlier, status="exited")["causes"][0]["cause"] == "module_missing"
+    assert observe(OUT_OF_MEMORY, earlier, status="exited")["causes"][0]["cause"] == "out_of_memory"
+    assert observe("nothing", earlier, status="exited")["causes"][0]["cause"] == "module_missing"
 
 
 def test_crash_between_two_observations_of_one_wait(docker, server, monkeypatch):
     server.replies[HEALTH] = (503, None)
     docker.add("vllm", log=OUT_OF_MEMORY)
-    lives = iter([4, 4, 5])
+    restarts = iter([4, 4, 5])
 
     def sleep(_seconds):
-        docker.containers["vllm"]["RestartCount"] = next(lives)
+        docker.containers["vllm"]["RestartCount"] = next(restarts)
 
     sleep(0)
     monkeypatch.setattr(serving_state.time, "sleep", sleep)
@@ -183,42 +183,42 @@ def test_crash_between_two_observations_of_one_wait(docker, server, monkeypatch)
     assert (seen["state"], seen["causes"][0]["cause"], seen["health"]) == ("failed", "out_of_memory", None)
 
 
-def test_an_instance_whose_log_cannot_be_read_has_a_state(docker, look):
+def test_instance_whose_log_cannot_be_read_has_a_state(docker, observe):
     name = docker.add("vllm")["Id"]
     docker.answers[f"/containers/{name}/logs"] = 500, {"message": "the log driver cannot read"}
-    seen = look(status="exited", ExitCode=1)
+    seen = observe(status="exited", ExitCode=1)
     assert (seen["state"], seen["log"]) == ("failed", [])
 
 
 METRICS = "vllm:num_requests_running 2.0\nvllm:num_requests_waiting 1.0\n"
 
 
-def add_ours(docker, server, name, status="running"):
+def add_instance(docker, server, name, status="running"):
     docker.add(name, labels={labels.INSTANCE: "h1"}, status=status, command=[
         "vllm", "serve", "--host", "127.0.0.1", "--port", str(server.server_address[1])])
 
 
-def test_containers_are_described_without_asking_their_servers(docker, server):
+def test_containers_without_a_request_to_their_servers(docker, server):
     del server.replies[HEALTH]
-    add_ours(docker, server, "vllm")
-    docker.add("of another")
+    add_instance(docker, server, "vllm")
+    docker.add("other")
     (found,) = serving_state.deployed_containers(DockerEngine(docker.path), False)
     assert (found["name"], found["port"], "load" in found) == ("vllm", server.server_address[1], False)
 
 
 def test_load_of_running_containers(docker, server):
     server.replies["/metrics"] = (200, METRICS)
-    add_ours(docker, server, "b")
-    add_ours(docker, server, "a", "exited")
+    add_instance(docker, server, "b")
+    add_instance(docker, server, "a", "exited")
     docker.images["sha256:i1"] = {"Id": "sha256:i1", "RepoDigests": ["quay.io/x@sha256:d1"], "Architecture": "arm64",
                                   "Size": 1, "Created": "now"}
     found = serving_state.deployed_containers(DockerEngine(docker.path), True)
     assert [(each["name"], each["image_digest"]) for each in found] == [("a", "sha256:d1"), ("b", "sha256:d1")]
     assert found[0]["load"] is None
-    assert found[1]["load"]["error"] == "/metrics has no count of requests"  # JSON text is no metrics
+    assert found[1]["load"]["error"] == "/metrics does not contain the number of requests"  # but a JSON string
 
 
-def test_load_of_a_server_that_takes_no_connection(server):
+def test_load_of_a_server_that_accepts_no_connection(server):
     server.shutdown()
     server.server_close()
     assert serving_state.request_load("127.0.0.1", server.server_address[1]) is None
@@ -232,9 +232,9 @@ def test_load_of_a_hung_server(server, monkeypatch):
 PARAMS = {"image": "vllm:v1", "served_name": "qwen25_vl", "api_key": ""}
 
 
-def test_the_state_of_a_node(docker, server):
-    add_ours(docker, server, "vllm")
-    add_ours(docker, server, "vllm-previous", "exited")
+def test_state_of_a_node(docker, server):
+    add_instance(docker, server, "vllm")
+    add_instance(docker, server, "vllm-previous", "exited")
     docker.images["vllm:v1"] = {"Id": "sha256:i1", "Architecture": "arm64", "Size": 1, "Created": "now"}
     instances = [{"name": "vllm", "port": server.server_address[1], "bind": "127.0.0.1"}]
     state = serving_state.observe(DockerEngine(docker.path), dict(PARAMS, instances=instances))
@@ -244,7 +244,7 @@ def test_the_state_of_a_node(docker, server):
     assert abs(state["now_s"] - time.time()) < 60
 
 
-def test_a_dead_docker_engine_is_returned(tmp_path):
+def test_docker_engine_that_does_not_answer_is_returned(tmp_path):
     state = serving_state.observe(DockerEngine(str(tmp_path / "none.sock")), dict(PARAMS, instances=[]))
     assert "none.sock does not answer" in state["docker_engine_error"]
     assert (state["image"], state["containers"], state["instances"]) == (None, [], [])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The progress of a start according to the log of the server."""
+"""The progress of a start, from the log of the server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm import startup
     ("NPU KV cache size: 1,024 tokens\nCapturing ACL graphs (decode, FULL):  40%|####      | 4/10",
      "capturing graphs, 40 %"),
     ("GPU KV cache size: 458,752 tokens\nGraph capturing finished in 21 secs, took 0.61 GiB", "graphs captured"),
-    ("init engine (profile, create kv cache, warmup model) took 33.21 seconds", "engine initialised"),
+    ("init engine (profile, create kv cache, warmup model) took 33.21 seconds", "engine initialized"),
     ("Application startup complete.", "API server started"),
 ])
 def test_progress(log, step):

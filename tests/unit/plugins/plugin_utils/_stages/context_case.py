@@ -10,19 +10,19 @@ import yaml
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 
-# Names under which a table of a test gives what is no observation: the field of the context, or None for `measured`.
+# Keys of the tables in tests that are not part of the observation: the field of the context, or None for `measured`.
 FIELDS = {"phase": "phase", "failure": "failure", "check_mode": "check_mode", "forks": "forks",
           "play_hosts": "play_hosts", "waited": None, "balancer": None, "probe": None, "archive": None,
           "stager": None, "shared": None}
 
 
 def defaults(role):
-    """The defaults of a role, before templating."""
+    """Return the defaults of a role, before templating."""
     return yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text("utf-8"))
 
 
 def context(plan, observed=None, inputs=None, host="node1", survey=None):
-    """A context; in `observed` tables may also give other fields, by the names of FIELDS."""
+    """Return a context; `observed` may also contain the keys of FIELDS."""
     given = dict(observed or {})
     fields = {FIELDS[name]: given.pop(name) for name in list(given) if FIELDS.get(name)}
     measured = {name: given.pop(name) for name in list(given) if name in FIELDS}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every stage has a judge with the whole interface, and what a judge asks of a node is a module of ours."""
+"""Every stage has a judge with the whole interface, which requests a module of this collection."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def test_every_stage_has_a_judge():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_judge_has_the_whole_interface(stage):
+def test_judge_has_the_whole_interface(stage):
     assert [name for name in INTERFACE if not hasattr(JUDGES[stage], name)] == []
 
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("phase", ["", "before"])
-def test_a_request_is_one_that_the_module_accepts(stage, phase):
+def test_request_is_accepted_by_the_module(stage, phase):
     inputs = {**defaults(stage), "functional_image": PICTURE, "functional_api_key": ""}
     request = JUDGES[stage].request(context(valid(), {"phase": phase}, inputs))
     if stage in ("accuracy", "benchmark"):
-        assert request is None  # actions of their own measure
+        assert request is None  # other actions measure
     else:
         accepted(request.module, request.arguments)

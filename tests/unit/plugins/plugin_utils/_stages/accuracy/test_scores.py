@@ -98,7 +98,7 @@ def test_scores_on_other_data_are_not_compared(other):
 
 @pytest.mark.parametrize(("after", "within"), [(80.5, True), (79.0, True), (78.9, False)])
 def test_a_drop_up_to_the_limit_is_accepted(after, within):
-    (row,) = scores.judged(scores.compare([score(80.0)], [score(after)]), 1)
+    (row,) = scores.verdicts(scores.compare([score(80.0)], [score(after)]), 1)
     assert row["within"] is within
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests that are left and NPUs that are held, in clauses that say who holds them."""
+"""The requests that are left, and the NPUs that are held, with their holders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.ser
 @pytest.mark.parametrize(("load", "clause"), [
     ({"running": 2, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has 2 requests running and 1 waiting"),
     ({"running": 0, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has 0 requests running and 1 waiting"),
-    ({"error": "/metrics: timed out"}, f"{NAME} does not tell its requests (/metrics: timed out)"),
+    ({"error": "/metrics: timed out"}, f"the requests of {NAME} are not known (/metrics: timed out)"),
     ({"running": 0, "waiting": 0, "kv_cache_usage": None}, None),
     (None, None),
 ])
@@ -32,9 +32,9 @@ def npus(error=None, holders=(), **used):
 
 @pytest.mark.parametrize(("seen", "clauses"), [
     (npus(d0=3400, d1=3500, d2=60000), []),
-    (npus(d0=60000, d1=3500), ["NPU 0 is held by nobody that is shown (60000 MB of HBM in use)"]),
+    (npus(d0=60000, d1=3500), ["NPU 0 is not free, but no process on it is shown (60000 MB of HBM in use)"]),
     (npus(d0=3400), ["NPU 1 is not shown by npu-smi"]),
-    (npus(d0=3400, d1=None), ["NPU 1 is held by nobody that is shown (unknown MB of HBM in use)"]),
+    (npus(d0=3400, d1=None), ["NPU 1 is not free, but no process on it is shown (unknown MB of HBM in use)"]),
     (npus({"message": "npu-smi info: timed out"}), ["whether the NPUs are free is not known: npu-smi info: timed out"]),
     (npus(None, [{"device": 1, "pid": 7, "process": "python3", "memory_mb": None,
                   "container": {"name": "train", "image_name": "t:1"}},

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which interface a node of a group uses, when the group is started again, and who ended it."""
+"""The interface of a node in a group, the reasons to restart the group, and the members that failed."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ def test_addresses():
     assert network.addresses("") == []
 
 
-@pytest.mark.parametrize(("address", "wanted", "found", "said"), [
+@pytest.mark.parametrize(("address", "wanted", "found", "message"), [
     ("192.0.2.12", None, "eth0", None),
     ("192.0.2.99", None, "eth0", None),
     ("198.51.100.12", None, "bond1.7", None),
     ("198.51.100.12", "bond1.7", "bond1.7", None),
-    ("203.0.113.5", None, None, "no interface has 203.0.113.5; there are lo (127.0.0.1), eth0 (192.0.2.12), "),
-    ("192.0.2.12", "eth1", None, "serving_interface is eth1, which does not have 192.0.2.12; there are lo"),
+    ("203.0.113.5", None, None, "no interface has 203.0.113.5; the node has lo (127.0.0.1), eth0 (192.0.2.12), "),
+    ("192.0.2.12", "eth1", None, "serving_interface is eth1, which does not have 192.0.2.12; the node has lo"),
 ])
-def test_interface_is_found_or_the_candidates_are_named(address, wanted, found, said):
-    name, why = group.interface({"address": address, "interface": wanted}, ADDRESSES)
+def test_interface_or_the_existing_ones(address, wanted, found, message):
+    name, missing = group.interface(address, wanted, ADDRESSES)
     assert name == found
-    assert why is said is None or why.startswith(said)
+    assert missing is message is None or missing.startswith(message)
 
 
 PLAN = valid_group("data_parallel", serving_api_key="set")
 
 
 def observed(host, **container):
-    """What is seen of a node that runs as planned, its container changed."""
+    """Return the observation of a node that runs as planned, with changes of its container."""
     (instance,) = PLAN[host]["instances"]
     running = {"hash": instance["hash"], "status": "running", "image": "sha256:1", "interface": "eth0",
                "secrets": "key-1", **container}
@@ -52,29 +52,29 @@ def observed(host, **container):
 
 
 @pytest.mark.parametrize("host", ["node1", "node2"])
-@pytest.mark.parametrize(("container", "why"), [
+@pytest.mark.parametrize(("container", "reason"), [
     ({}, None),
     ({"hash": ""}, "has no container"),
-    ({"hash": "older"}, "runs an older plan"),
+    ({"hash": "older"}, "runs another plan"),
     ({"status": "exited"}, "has a container that is exited"),
     ({"image": "sha256:2"}, "runs another image of this name"),
     ({"interface": "eth1"}, "uses the interface eth1"),
 ])
-def test_when_a_group_is_started_again(host, container, why):
-    assert group.out_of_date(PLAN[host], observed(host, **container), "key-1") == why
+def test_restart_reason(host, container, reason):
+    assert group.restart_reason(PLAN[host], observed(host, **container), "key-1") == reason
 
 
-def test_another_key_matters_where_it_is_used():
-    assert group.out_of_date(PLAN["node1"], observed("node1"), "key-2") == "was started with another API key"
-    assert group.out_of_date(PLAN["node2"], observed("node2", secrets=None), "new") is None
+def test_another_key_matters_only_where_it_is_used():
+    assert group.restart_reason(PLAN["node1"], observed("node1"), "key-2") == "was started with another API key"
+    assert group.restart_reason(PLAN["node2"], observed("node2", secrets=None), "new") is None
 
 
 def seen(state, reason=None):
     return {"docker_engine_error": None, "instances": [{"state": state, "reason": reason}]}
 
 
-@pytest.mark.parametrize(("found", "late", "told"), [
-    (None, False, ("failed", "the node cannot be reached any more")),
+@pytest.mark.parametrize(("found", "late", "note"), [
+    (None, False, ("failed", "the node is no longer reachable")),
     ({"docker_engine_error": "no Docker", "instances": []}, False, ("failed", "no Docker")),
     (seen("ready"), True, ("ready", None)),
     (seen("starting", "slow"), False, ("starting", "slow")),
@@ -82,14 +82,14 @@ def seen(state, reason=None):
     (seen("failed", "exit 1"), False, ("failed", "exit 1")),
     (seen("missing", "removed"), False, ("failed", "removed")),
 ])
-def test_what_a_member_tells(found, late, told):
-    assert group.own_state(found, late) == told
+def test_own_state(found, late, note):
+    assert tuple(group.own_state(found, late).values()) == note
 
 
 GROUP = PLAN["node1"]["group"]
 
 
-@pytest.mark.parametrize(("states", "over", "settled", "ended"), [
+@pytest.mark.parametrize(("states", "timed_out", "over", "failed"), [
     (("ready", "ready"), False, True, []),
     (("ready", "starting"), False, False, []),
     (("ready", "started"), True, True, ["node2"]),
@@ -97,16 +97,15 @@ GROUP = PLAN["node1"]["group"]
     (("failed", "failed"), False, True, ["node1", "node2"]),
     (("late", "ready"), False, True, ["node1"]),
 ])
-def test_verdict(states, over, settled, ended):
+def test_outcome(states, timed_out, over, failed):
     notes = {host: {"state": state, "reason": None} for host, state in zip(("node1", "node2"), states)}
-    found, members = group.verdict(GROUP, notes, over=over)
-    assert found is settled
-    assert [member["host"] for member in members] == ended
+    found, members = group.outcome(GROUP, notes, timed_out=timed_out)
+    assert found is over
+    assert [member["host"] for member in members] == failed
 
 
-def test_member_that_left_is_told_with_those_that_failed():
+def test_member_that_left_the_run_is_among_those_that_failed():
     notes = {"node1": {"state": "failed", "reason": "exit code 1"}}
-    assert group.verdict(GROUP, notes, ["node2"]) == (True, [
+    assert group.outcome(GROUP, notes, ["node2"]) == (True, [
         {"host": "node1", "state": "failed", "reason": "exit code 1"},
         {"host": "node2", "state": "failed", "reason": "it left the run before it was started"}])
-

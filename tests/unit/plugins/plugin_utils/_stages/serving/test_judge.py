@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stage serving is judged by what was seen: nothing that was not reached is passed."""
+"""The checks of the stage serving follow from the observation; a check that was not reached is never passed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 
 CAUSES = [{"cause": "out_of_memory", "evidence": "NPU out of memory", "remedy": "Use more NPUs."}]
-
-
-HEALTHY = {"status": "healthy", "failures": 0, "said": "the engine works"}
-UNHEALTHY = {"status": "unhealthy", "failures": 10, "said": "engine 0 has 3 requests and did nothing"}
+HEALTHY = {"status": "healthy", "failures": 0, "output": "the engine makes progress"}
+UNHEALTHY = {"status": "unhealthy", "failures": 10, "output": "engine 0 has 3 requests and made no progress"}
 
 
 def seen(plan, **changes):
-    """A ready instance of the plan, changed."""
+    """Return a ready instance of the plan, with changes."""
     (instance,) = plan["instances"]
     ready = {
         "name": instance["name"], "state": "ready", "reason": None,
@@ -31,7 +29,7 @@ def seen(plan, **changes):
 
 
 def of_node(plan, observed=None, **changes):
-    """What is seen of a node with one instance."""
+    """Return the observation of a node with one instance."""
     return dict({
         "docker_engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
         "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": [],
@@ -41,12 +39,12 @@ def of_node(plan, observed=None, **changes):
 
 
 def found_checks(plan, observed=None, **changes):
-    """The checks of a node with one instance."""
+    """Return the checks of a node with one instance."""
     return serving.judge(context(plan, of_node(plan, observed, **changes)))
 
 
 def judge(*args, **changes):
-    """{check id: (status, message)} of a node with one instance."""
+    """Return {check id: (status, message)} of a node with one instance."""
     return {check["id"]: (check["status"], check["message"]) for check in found_checks(*args, **changes)}
 
 
@@ -67,22 +65,22 @@ def test_service_that_runs_as_planned_passes(plan):
     assert set(statuses(plan).values()) == {"passed"}
 
 
-def test_open_server_and_plan_warnings_are_told():
+def test_missing_key_and_warnings_of_the_plan():
     found = judge(valid())
     assert found["api_key"][0] == "warned"
     assert found["plan_warnings"][0] == "warned"
 
 
-# changes of the one instance -> (the step that fails, part of its message); steps after it are not run
-ENDED = {"state": "failed", "reason": "the container has ended with exit code 1", "health": None, "models": None,
+# changes of the instance, the step that fails, part of its message; the steps after it are not run
+EXITED = {"state": "failed", "reason": "the container exited with exit code 1", "health": None, "models": None,
          "completion": None}
 
 
-@pytest.mark.parametrize(("changes", "failing", "said"), [
+@pytest.mark.parametrize(("changes", "failing", "message"), [
     ({"container": None, "state": "missing"}, "up_to_date", None),
     ({"container": {"hash": "older", "status": "running"}}, "up_to_date", None),
-    (dict(ENDED, causes=CAUSES), "running", "exit code 1; cause out_of_memory: NPU out of memory. Use more NPUs."),
-    (dict(ENDED, causes=[{"cause": "unknown", "evidence": None, "remedy": ""}], log=["a", "the end"]), "running",
+    (dict(EXITED, causes=CAUSES), "running", "exit code 1; cause out_of_memory: NPU out of memory. Use more NPUs."),
+    (dict(EXITED, causes=[{"cause": "unknown", "evidence": None, "remedy": ""}], log=["a", "the end"]), "running",
      "the end"),
     ({"state": "starting", "health": {"status": None, "error": "refused"}, "models": None, "completion": None,
       "progress": "loading weights, 40 %"}, "health", "loading weights, 40 %"),
@@ -93,24 +91,24 @@ ENDED = {"state": "failed", "reason": "the container has ended with exit code 1"
     ({"state": "starting", "reason": "a completion is not answered", "completion": {"status": None}}, "completion",
      "not answered"),
 ])
-def test_first_step_that_does_not_hold_fails(plan, changes, failing, said):
+def test_first_step_that_is_wrong_fails(plan, changes, failing, message):
     found = judge(plan, **changes)
     reached = STEPS.index(failing)
     assert [found[step][0] for step in STEPS] == (
         ["passed"] * reached + ["failed"] + ["not_run"] * (len(STEPS) - reached - 1))
-    assert said is None or said in found[failing][1]
+    assert message is None or message in found[failing][1]
 
 
-def test_crash_loop_that_looks_alive_now_fails(plan):
-    crashed = seen(plan, **dict(ENDED, causes=CAUSES))
+def test_crash_loop_fails_even_if_the_container_is_starting_again(plan):
+    crashed = seen(plan, **dict(EXITED, causes=CAUSES))
     now = {"state": "starting", "reason": "", "health": {"status": None}, "models": None, "completion": None}
     found = statuses(plan, {"waited": {"seconds": 3, "failed_instances": [crashed]}}, **now)
     assert found["running"] == "failed"
 
 
-def test_crash_seen_between_two_crashes_tells_its_cause(plan):
+def test_cause_of_a_crash_that_was_detected_between_two_crashes(plan):
     crashed = seen(plan, **{
-        **ENDED, "reason": "the container was restarted while it was starting", "causes": CAUSES,
+        **EXITED, "reason": "the container was restarted while it was starting", "causes": CAUSES,
         "health": {"status": None, "error": "refused"}})
     now = {"state": "starting", "health": {"status": None}, "models": None, "completion": None}
     found = judge(plan, {"waited": {"seconds": 2, "failed_instances": [crashed]}}, **now)
@@ -118,13 +116,13 @@ def test_crash_seen_between_two_crashes_tells_its_cause(plan):
     assert "cause out_of_memory" in found["running"][1]
 
 
-def test_what_came_back_after_a_crash_passes(plan):
-    crashed = seen(plan, **dict(ENDED, causes=CAUSES))
+def test_instance_that_is_ready_after_a_crash_passes(plan):
+    crashed = seen(plan, **dict(EXITED, causes=CAUSES))
     assert statuses(plan, {"waited": {"seconds": 3, "failed_instances": [crashed]}})["running"] == "passed"
 
 
 NGINX = {"pid": 9, "process": "nginx", "container": None}
-SQUATTER = {"pid": 40, "process": None, "container": {"name": "squatter", "image_name": "x:1"}}
+OTHER = {"pid": 40, "process": None, "container": {"name": "other", "image_name": "x:1"}}
 
 
 @pytest.mark.parametrize(("observed", "changes", "failing"), [
@@ -137,14 +135,14 @@ SQUATTER = {"pid": 40, "process": None, "container": {"name": "squatter", "image
     ({"weights": {"folder": True, "config": True, "shards": 0}}, {}, "weights_present"),
     ({"weights": {"folder": True, "config": False, "shards": 4}}, {}, "weights_present"),
     ({"port_holders": [dict(NGINX, port=8888)]}, {}, "port_free"),
-    ({"port_holders": [dict(SQUATTER, port=60015)]}, {}, "hccl_ports_free"),
+    ({"port_holders": [dict(OTHER, port=60015)]}, {}, "hccl_ports_free"),
     ({"device_holders": [dict(NGINX, device=1)]}, {}, "devices_free"),
-    ({"device_holders": [dict(SQUATTER, device=0)]}, {}, "devices_free"),
+    ({"device_holders": [dict(OTHER, device=0)]}, {}, "devices_free"),
 ])
-def test_prerequisites_are_judged_before_anything_is_changed(plan, observed, changes, failing):
+def test_missing_prerequisite_fails_before_the_start(plan, observed, changes, failing):
     found = statuses(plan, dict(observed, phase="before"), **changes)
     assert found.pop(failing) == "failed"
-    if observed.get("image", "there") is None:
+    if observed.get("image", "an id") is None:
         assert found.pop("image_architecture") == "not_run"
     assert set(found.values()) == {"passed"}
     assert not set(found) & set(STEPS)
@@ -156,14 +154,14 @@ def test_free_name_and_port_pass(plan):
 
 
 @pytest.mark.parametrize("name", ["vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-3"])
-def test_what_our_own_containers_hold_is_free(plan, name):
+def test_ports_and_npus_that_our_containers_hold_are_free(plan, name):
     ours = {"pid": 9, "process": "vllm", "container": {"name": name, "image_name": "x:1"}}
     found = statuses(plan, {"phase": "before", "device_holders": [dict(ours, device=0)],
                             "port_holders": [dict(ours, port=8888), dict(ours, port=60000)]})
     assert set(found.values()) == {"passed"}
 
 
-def test_shared_devices_and_other_npus_are_nobodys(plan):
+def test_shared_devices_and_other_npus_do_not_count(plan):
     holders = [dict(NGINX, device=None), dict(NGINX, device=7)]
     assert statuses(plan, {"phase": "before", "device_holders": holders})["devices_free"] == "passed"
 
@@ -171,25 +169,25 @@ def test_shared_devices_and_other_npus_are_nobodys(plan):
 def test_holders_are_named(plan):
     web = {"name": "web", "image_name": "x:1"}
     found = judge(plan, {"phase": "before", "port_holders": [dict(NGINX, port=8888, container=web)],
-                         "device_holders": [dict(SQUATTER, device=0)]})
+                         "device_holders": [dict(OTHER, device=0)]})
     assert found["port_free"][1] == "port 8888 is held by process 9 (nginx) in container web (x:1)"
-    assert found["devices_free"][1] == "/dev/davinci0 is held by container squatter (x:1)"
+    assert found["devices_free"][1] == "/dev/davinci0 is held by container other (x:1)"
 
 
-@pytest.mark.parametrize(("outgoing", "status", "said"), [
+@pytest.mark.parametrize(("outgoing", "status", "message"), [
     ({"first": 32768, "last": 60999, "reserved": []}, "warned", "HCCL of vllm-ascend-qwen25-vl (60000-60015)"),
     ({"first": 32768, "last": 60010, "reserved": []}, "warned", "(60000-60010)"),
     ({"first": 32768, "last": 60999, "reserved": [[60000, 60015]]}, "passed", None),
     ({"first": 8000, "last": 9000, "reserved": []}, "warned", "the API of vllm-ascend-qwen25-vl (8888)"),
-    (None, "not_run", "does not tell"),
+    (None, "not_run", "does not show"),
 ])
-def test_ports_that_the_kernel_may_give_away(plan, outgoing, status, said):
+def test_ports_in_the_range_for_outgoing_connections(plan, outgoing, status, message):
     found = judge(plan, {"phase": "before", "outgoing_ports": outgoing})["ports_reserved"]
     assert found[0] == status
-    assert said is None or said in found[1]
+    assert message is None or message in found[1]
 
 
-def test_replicas_hold_what_is_theirs():
+def test_ports_of_replicas():
     plan = valid(serving_replicas="auto")
     arguments = serving.prerequisites_arguments(plan, {"serving_api_key": ""})
     assert len(plan["instances"]) == 4
@@ -197,14 +195,14 @@ def test_replicas_hold_what_is_theirs():
     assert len(arguments["ports"]) == 4 + 4 * 16
 
 
-def test_hung_engine_is_told_by_the_health_check(plan):
+def test_hung_engine_is_detected_by_the_health_check(plan):
     container = {"hash": plan["instances"][0]["hash"], "status": "running", "restarts": 0, "health": UNHEALTHY}
     hung = {"state": "failed", "reason": "a completion is not answered", "completion": {"status": None}}
     found = judge(plan, container=container, **hung)
     assert found["engine_progress"] == (
-        "failed", "10 looks in a row failed, at last: engine 0 has 3 requests and did nothing")
+        "failed", "10 consecutive health checks failed, the last one: engine 0 has 3 requests and made no progress")
     assert found["completion"][0] == "failed"
-    assert judge(plan, container=container)["engine_progress"][0] == "passed"  # it has just answered
+    assert judge(plan, container=container)["engine_progress"][0] == "passed"  # it has answered since then
 
 
 def test_no_health_check_is_never_passed():
@@ -217,18 +215,18 @@ def test_no_health_check_is_never_passed():
     assert judge(plan, container=container)["engine_progress"][0] == "not_run"
 
 
-def test_dead_engine_is_all_there_is_to_say(plan):
+def test_docker_engine_that_does_not_answer_is_the_only_check(plan):
     assert statuses(plan, {"docker_engine_error": "no answer", "instances": []}) == {"docker_engine": "failed"}
 
 
-def test_check_mode_starts_nothing_and_says_so(plan):
+def test_checks_are_not_run_in_check_mode(plan):
     found = statuses(plan, {"check_mode": True}, container=None, state="missing")
     assert [found[step] for step in STEPS] == ["not_run"] * len(STEPS)
 
 
 def test_failed_task_is_triaged(plan):
-    said = judge(plan, {"failure": "OCI runtime create failed: exec format error"})["start"][1]
-    assert "cause architecture_unsupported" in said
+    message = judge(plan, {"failure": "OCI runtime create failed: exec format error"})["start"][1]
+    assert "cause architecture_unsupported" in message
 
 
 def test_failed_task_fails_the_stage_even_if_the_service_runs(plan):
@@ -236,11 +234,11 @@ def test_failed_task_fails_the_stage_even_if_the_service_runs(plan):
     assert found["start"] == ("failed", "Something else went wrong")
 
 
-def test_arguments_leave_out_what_the_role_puts_there_itself(plan):
+def test_arguments_do_not_include_mounts_that_the_role_provides(plan):
     arguments = serving.prerequisites_arguments(plan, {"serving_api_key": "k"})
     sources = [mount["source"] for mount in arguments["mounts"]]
     assert arguments["weights"] == "/data/Qwen2.5-VL-32B-Instruct-w8a8"
-    assert arguments["weights"] not in sources  # a check of its own looks into it
+    assert arguments["weights"] not in sources  # another check covers it
     assert "/usr/local/dcmi" in sources
     assert plan["health_check"]["host_path"] not in sources
     assert plan["instances"][0]["secrets_path"] not in sources
@@ -248,11 +246,11 @@ def test_arguments_leave_out_what_the_role_puts_there_itself(plan):
 
 
 def balancers(status="UP", completion=200, server=None, **changes):
-    """What the loops over two balancers returned; this host manages one of them."""
+    """Return the results of the loops over two balancers; this host manages one of them."""
     found = {"name": "node1:8888", "status": status, "check": "L7OK", "watched": True, "engine": "up", **(server or {})}
-    asked = [{"item": name, "error": None, "servers": [found], **changes} for name in ("node1", "lb")]
+    servers = [{"item": name, "error": None, "servers": [found], **changes} for name in ("node1", "lb")]
     front = {"item": ["node1", {"url": "http://10.0.0.1:8080"}], "error": None, "completion": {"status": completion}}
-    return {"balancer": [{"results": asked}, {"results": [front]}]}
+    return {"balancer": {"servers": servers, "completions": [front]}}
 
 
 def test_balancer_that_uses_the_node_passes(plan):
@@ -271,21 +269,21 @@ def test_balancer_that_does_not_fails(plan, found, failing):
     assert [name for name, status in statuses(plan, found).items() if status == "failed"] == [failing]
 
 
-@pytest.mark.parametrize(("server", "status", "said"), [
-    ({"engine": "down (3 looks in a row failed)"}, "passed", "down (3 looks in a row failed)"),
+@pytest.mark.parametrize(("server", "status", "actual"), [
+    ({"engine": "down (3 consecutive checks failed)"}, "passed", "down (3 consecutive checks failed)"),
     ({"watched": False, "engine": "Connection refused"}, "warned", "Connection refused"),
     ({"watched": None, "engine": ""}, "unsupported", None),
 ])
-def test_watch_that_does_not_answer_is_told(plan, server, status, said):
+def test_watch_that_does_not_answer(plan, server, status, actual):
     found = [check for check in found_checks(plan, balancers(server=server)) if check["id"] == "balancer_watch"]
     assert [(check["subject"], check["status"], check["actual"]) for check in found] == [
-        ("node1:8888 on node1", status, said), ("node1:8888 on lb", status, said)]
+        ("node1:8888 on node1", status, actual), ("node1:8888 on lb", status, actual)]
 
 
-def test_why_the_balancer_has_taken_an_engine_out_is_told(plan):
-    found = found_checks(plan, balancers(status="DOWN", server={"engine": "down (3 looks in a row failed)"}))
+def test_reason_why_the_balancer_does_not_use_an_instance(plan):
+    found = found_checks(plan, balancers(status="DOWN", server={"engine": "down (3 consecutive checks failed)"}))
     assert {check["actual"] for check in found if check["id"] == "balancer_server"} == {
-        "DOWN L7OK engine down (3 looks in a row failed)"}
+        "DOWN L7OK engine down (3 consecutive checks failed)"}
 
 
 def test_unreachable_balancer_is_named(plan):
@@ -294,19 +292,19 @@ def test_unreachable_balancer_is_named(plan):
         ("node1:8888 on node1", "no route"), ("node1:8888 on lb", "no route")]
 
 
-@pytest.mark.parametrize(("instances", "said"), [
+@pytest.mark.parametrize(("instances", "message"), [
     ([{"state": "ready"}], "the previous service (image sha256:0123456789ab) serves again; the new one was not "
      "verified: 2 checks failed"),
     ([{"state": "failed", "reason": "a completion is refused"}],
      "the previous service does not answer either (vllm-ascend-qwen25-vl: a completion is refused)"),
     ([], "there was no previous service"),
 ])
-def test_upgrade_taken_back(plan, instances, said):
+def test_rollback_of_an_upgrade(plan, instances, message):
     container = {"image": "sha256:0123456789abcdef", "hash": "older"}
     found = judge(plan, {"phase": "rolled_back", "failure": "2 checks failed.", "instances": [
         seen(plan, container=container, **changes) for changes in instances]})
     assert found["upgrade"][0] == "failed"
-    assert said in found["upgrade"][1]
+    assert message in found["upgrade"][1]
     assert not set(found) & set(STEPS)
 
 
@@ -314,92 +312,93 @@ GROUP = valid_group("data_parallel", serving_api_key="set", plan_release="v0.18.
 
 
 def node(host, observed=None, **changes):
-    """What is seen of a node of a group."""
+    """Return the observation of a node of a group."""
     plan = GROUP[host]
     answers = {} if host == "node1" else {"health": None, "models": None, "completion": None}
-    told = {"forks": 5, "play_hosts": 2, "addresses": [
+    given = {"forks": 5, "play_hosts": 2, "addresses": [
         {"interface": "eth0", "address": plan["instances"][0]["address"]}], **(observed or {})}
-    return of_node(plan, told, **dict(answers, **changes))
+    return of_node(plan, given, **dict(answers, **changes))
 
 
 def of_group(host, observed, peers=None):
-    """{check id: (status, message)} of a node of a group."""
+    """Return {check id: (status, message)} of a node of a group."""
     found = serving.judge(context(GROUP[host], observed, host=host, survey=peers))
     return {check["id"]: (check["status"], check["message"]) for check in found}
 
 
 @pytest.mark.parametrize("host", ["node1", "node2"])
-def test_group_whose_nodes_are_all_fit_may_start(host):
+def test_group_whose_nodes_can_all_start(host):
     peers = {name: node(name) for name in GROUP}
     found = of_group(host, dict(peers[host], phase="before"), peers)
     assert {status for status, _message in found.values()} == {"passed"}
     assert {"group", "interface"} <= set(found)
 
 
-@pytest.mark.parametrize(("peer", "own", "said"), [
-    (None, {}, "node2 is not there: it has left this run, or was never in it (--limit)"),
+@pytest.mark.parametrize(("peer", "own", "beginning"), [
+    (None, {}, "node2 is not in this run: it has failed before, or --limit excludes it"),
     (node("node2", {"image": None}), {}, "node2 cannot start: image_present: expected quay.io"),
     (node("node2", {"docker_engine_error": "no Docker"}), {}, "node2 cannot start: no Docker"),
     (node("node2", {"addresses": []}), {}, "node2 cannot start: interface: no interface has 192.0.2.12"),
     (node("node2", container={"hash": None}), {}, "node2 cannot start: name_free (vllm-ascend-qwen25-vl)"),
     (node("node2", {"port_holders": [{"port": 60003, "pid": 7, "process": "sshd", "container": None}]}), {},
      "node2 cannot start: hccl_ports_free (vllm-ascend-qwen25-vl): port 60003 is held by process 7 (sshd)"),
-    (node("node2"), {"forks": 5, "play_hosts": 6}, "Ansible works on 5 hosts at once, but all 6 of this run"),
+    (node("node2"), {"forks": 5, "play_hosts": 6}, "forks is 5, but all 6 hosts of this run have to be watched"),
 ])
-def test_group_does_not_start_without_one_of_its_nodes(peer, own, said):
+def test_group_does_not_start_without_one_of_its_nodes(peer, own, beginning):
     peers = {"node2": peer} if peer else {}
     status, message = of_group("node1", node("node1", dict(own, phase="before")), peers)["group"]
     assert status == "failed"
-    assert message.startswith(said)
+    assert message.startswith(beginning)
 
 
-def test_port_at_which_the_head_is_found_has_to_be_free():
+def test_group_port_of_the_head_has_to_be_free():
     assert 13389 in serving.prerequisites_arguments(GROUP["node1"], {"serving_api_key": ""})["ports"]
     assert 13389 not in serving.prerequisites_arguments(GROUP["node2"], {"serving_api_key": ""})["ports"]
-    taken = {"phase": "before", "port_holders": [{"port": 13389, "pid": 7, "process": "sshd", "container": None}]}
-    status, message = of_group("node1", node("node1", taken), {"node2": node("node2")})["port_free"]
+    in_use = {"phase": "before", "port_holders": [{"port": 13389, "pid": 7, "process": "sshd", "container": None}]}
+    status, message = of_group("node1", node("node1", in_use), {"node2": node("node2")})["port_free"]
     assert (status, message) == ("failed", "port 13389 is held by process 7 (sshd)")
 
 
-def test_address_that_is_not_the_node_s_is_its_own_failure():
+def test_address_that_the_node_does_not_have_fails_the_node():
     found = of_group("node1", node("node1", {"phase": "before", "addresses": []}), {"node2": node("node2")})
     assert found["interface"][0] == "failed"
     assert "serving_group_address" in next(check for check in serving.CHECKS if check.id == "interface").remedy
 
 
-ENDED_BY_NODE2 = {"waited": {"seconds": 9, "failed_instances": [], "ended": [
-    {"host": "node2", "state": "failed", "reason": "the container has ended with exit code 137"}]}}
+NODE2_FAILED = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": [
+    {"host": "node2", "state": "failed", "reason": "the container exited with exit code 137"}]}}
 
 
-def test_group_that_came_up():
-    came = {"waited": {"seconds": 9, "failed_instances": [], "ended": []}}
-    head = of_group("node1", node("node1", came))
+def test_group_that_became_ready():
+    ready = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": []}}
+    head = of_group("node1", node("node1", ready))
     assert {status for name, (status, _message) in head.items() if name != "plan_warnings"} == {"passed"}
-    other = of_group("node2", node("node2", came))
+    other = of_group("node2", node("node2", ready))
     assert [other[step][0] for step in ("group", "up_to_date", "running")] == ["passed"] * 3
     assert not {"health", "served_name", "completion", "api_key"} & set(other)
 
 
-def test_node_that_ended_the_group_is_named_on_all():
-    said = "node2: the container has ended with exit code 137; the group was stopped"
-    ended = {**ENDED, "reason": "the container has ended with exit code 143"}
-    head = of_group("node1", node("node1", ENDED_BY_NODE2, **ended))
-    assert head["group"] == ("failed", said)
+def test_node_that_failed_is_named_on_all_nodes():
+    message = "node2: the container exited with exit code 137; the group was stopped"
+    exited = {**EXITED, "reason": "the container exited with exit code 143"}
+    head = of_group("node1", node("node1", NODE2_FAILED, **exited))
+    assert head["group"] == ("failed", message)
     assert {head[step][0] for step in STEPS} == {"not_run"}
-    failed = [{**seen(GROUP["node2"]), **ENDED, "reason": "the container has ended with exit code 137"}]
-    mine = dict(ENDED_BY_NODE2["waited"], failed_instances=failed)
-    culprit = of_group("node2", node("node2", {"waited": mine}, **ENDED))
-    assert culprit["group"] == ("failed", said)
+    failed = [{**seen(GROUP["node2"]), **EXITED, "reason": "the container exited with exit code 137"}]
+    mine = dict(NODE2_FAILED["waited"], failed_instances=failed)
+    culprit = of_group("node2", node("node2", {"waited": mine}, **EXITED))
+    assert culprit["group"] == ("failed", message)
     assert culprit["running"][0] == "failed"
     assert "exit code 137" in culprit["running"][1]
 
 
-def test_group_that_is_late_is_not_said_to_be_stopped():
-    late = {"waited": {"seconds": 9, "failed_instances": [], "ended": [
+def test_group_that_is_late_was_not_stopped():
+    late = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": [
         {"host": "node1", "state": "late", "reason": "/health does not answer with 200"}]}}
     assert of_group("node2", node("node2", late))["group"] == ("failed", "node1: /health does not answer with 200")
 
 
 def test_group_that_was_not_waited_for_is_not_passed():
     assert of_group("node1", node("node1", {"failure": "No space left"}))["group"][0] == "not_run"
-    assert of_group("node1", node("node1", {"check_mode": True, "waited": {"ended": []}}))["group"][0] == "not_run"
+    waited = {"failed_instances": [], "failed_members": []}
+    assert of_group("node1", node("node1", {"check_mode": True, "waited": waited}))["group"][0] == "not_run"

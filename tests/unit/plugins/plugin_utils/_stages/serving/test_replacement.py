@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stopping and upgrading a service depends on what runs, not only on the plan."""
+"""The steps of an upgrade and of a rollback depend on the running containers, not only on the plan."""
 
 from __future__ import annotations
 
@@ -21,11 +21,19 @@ def names(found):
     return [container["name"] for container in found]
 
 
-def test_other_deployments_are_not_this_one():
-    there = containers(NAME, NAME + "-1", NAME + "-12-previous", NAME + "-previous", NAME + "-x", "other", NAME + "2")
-    assert names(replacement.deployment(there, NAME)) == [NAME, NAME + "-1", NAME + "-12-previous", NAME + "-previous"]
-    assert names(replacement.previous_containers(there, NAME)) == [NAME + "-12-previous", NAME + "-previous"]
-    assert replacement.deployment(containers("aXb"), "a.b") == []
+def test_containers_of_other_deployments_are_left_out():
+    ours = [NAME, NAME + "-1", NAME + "-12-previous", NAME + "-previous"]
+    existing = containers(*ours, NAME + "-x", "other", NAME + "2")
+    assert names(replacement.deployment(existing, valid())) == ours
+    assert names(replacement.previous_containers(existing, valid())) == ours[2:]
+    assert replacement.deployment(containers("aXb"), valid(serving_container_name="a.b")) == []
+
+
+@pytest.mark.parametrize(("container", "ours"), [
+    (None, False), ({"name": NAME}, True), ({"name": NAME + "-7"}, True), ({"name": NAME + "-previous"}, False),
+    ({"name": "other"}, False)])
+def test_is_ours(container, ours):
+    assert replacement.is_ours(container, valid()) is ours
 
 
 @pytest.fixture
@@ -33,33 +41,37 @@ def plan():
     return valid(serving_replicas=2)
 
 
-def test_what_runs_as_planned_is_not_replaced(plan):
-    there = as_planned(plan) + containers("other", NAME + "-previous")
-    assert replacement.replacement_reasons(observed(plan, there), plan) == []
+def test_service_that_runs_as_planned_is_not_replaced(plan):
+    existing = as_planned(plan) + containers("other", NAME + "-previous")
+    assert replacement.replacement_reasons(observed(existing), plan) == []
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    (lambda there: there.pop(), f"{NAME}-1 does not exist"),
-    (lambda there: there[0].update(hash="older"), f"{NAME} has plan older instead of"),
-    (lambda there: there[0].update(image="sha256:j"), f"{NAME} runs image sha256:j instead of sha256:i"),
-    (lambda there: there[1].update(status="exited"), f"{NAME}-1 is exited"),
-    (lambda there: there.extend(containers(NAME + "-2")), f"{NAME}-2 is no longer planned"),
+    (lambda existing: existing.pop(), f"{NAME}-1 does not exist"),
+    (lambda existing: existing[0].update(hash="older"), f"{NAME} has plan older instead of"),
+    (lambda existing: existing[0].update(image="sha256:j"), f"{NAME} runs image sha256:j instead of sha256:i"),
+    (lambda existing: existing[1].update(status="exited"), f"{NAME}-1 is exited"),
+    (lambda existing: existing.extend(containers(NAME + "-2")), f"{NAME}-2 is no longer planned"),
 ])
-def test_whatever_differs_is_replaced(plan, change, reason):
-    there = as_planned(plan)
-    change(there)
-    (found,) = replacement.replacement_reasons(observed(plan, there), plan)
+def test_replacement_reasons(plan, change, reason):
+    existing = as_planned(plan)
+    change(existing)
+    (found,) = replacement.replacement_reasons(observed(existing), plan)
     assert found.startswith(reason)
 
 
-@pytest.mark.parametrize(("there", "expected"), [
-    ((NAME, NAME + "-1"), {"remove": [], "rename": [NAME, NAME + "-1"]}),
-    ((NAME, NAME + "-previous"), {"remove": [NAME], "rename": []}),  # an interrupted upgrade
-    ((NAME + "-previous",), {"remove": [], "rename": []}),
-    (("other",), {"remove": [], "rename": []}),
+def renames(*pairs):
+    return [{"from": old, "to": new} for old, new in pairs]
+
+
+@pytest.mark.parametrize(("existing", "remove", "rename"), [
+    ((NAME, NAME + "-1"), [], renames((NAME, NAME + "-previous"), (NAME + "-1", NAME + "-1-previous"))),
+    ((NAME, NAME + "-previous"), [NAME], []),  # an interrupted upgrade
+    ((NAME + "-previous",), [], []),
+    (("other",), [], []),
 ])
-def test_upgrade_keeps_the_containers_that_were_verified_last(there, expected):
-    assert replacement.upgrade_steps(containers(*there), NAME) == expected
+def test_upgrade_keeps_the_containers_that_were_verified_last(existing, remove, rename):
+    assert replacement.upgrade_steps(containers(*existing), valid()) == {"remove": remove, "rename": rename}
 
 
 @pytest.mark.parametrize(("replicas", "ours", "unplanned"), [
@@ -81,26 +93,28 @@ def test_unplanned_containers(replicas, ours, unplanned):
     # failed between two of them
     ((NAME, NAME + "-1"), (NAME + "-previous", NAME + "-1"),
      {"remove": [], "rename": [NAME], "start": [NAME, NAME + "-1"]}),
-    # after an interrupted upgrade the verified one comes back
+    # after an interrupted upgrade the verified one is restored
     ((NAME, NAME + "-previous"), (NAME, NAME + "-previous"), {"remove": [NAME], "rename": [NAME], "start": [NAME]}),
     # a first deployment
     ((), (NAME,), {"remove": [NAME], "rename": [], "start": []}),
     ((NAME, "other"), (NAME, "other"), {"remove": [], "rename": [], "start": [NAME]}),
 ])
 def test_rollback_steps(before, now, expected):
-    found = replacement.rollback_steps(containers(*now), containers(*before), NAME, "unless-stopped")
-    assert dict(found, start=names(found["start"])) == expected
+    plan = valid(serving_restart_policy="unless-stopped")
+    found = replacement.rollback_steps(containers(*now), containers(*before), plan)
+    assert dict(found, start=names(found["start"])) == dict(
+        expected, rename=renames(*((name + "-previous", name) for name in expected["rename"])))
     assert {container["restart_policy"] for container in found["start"]} <= {"always"}
 
 
 def before_upgrade(*described):
-    """The containers of ``[(suffix of the name, status, restart policy)]``."""
+    """Return the containers of ``[(suffix of the name, status, restart policy)]``."""
     return [container for suffix, status, policy in described
             for container in containers(NAME + suffix, status=status, restart_policy=policy)]
 
 
 @pytest.mark.parametrize(("before", "policies"), [
-    # each its own, which is neither that of now (stopping set it to "no") nor the one that the upgrade has planned
+    # each its own policy, not the current one (stopping set it to "no") nor the planned one
     ([("", "running", "always"), ("-1", "running", "on-failure")], ["always", "on-failure"]),
     ([("", "running", "no")], ["no"]),
     ([("", "restarting", "always")], ["always"]),
@@ -113,7 +127,7 @@ def before_upgrade(*described):
 def test_rollback_starts_containers_with_the_restart_policy_from_before_the_upgrade(before, policies):
     before = before_upgrade(*before)
     now = [dict(container, status="exited", restart_policy="no") for container in before]
-    found = replacement.rollback_steps(now, before, NAME, "unless-stopped")
+    found = replacement.rollback_steps(now, before, valid(serving_restart_policy="unless-stopped"))
     assert [container["restart_policy"] for container in found["start"]] == policies
 
 

@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plugins on a fake node, for their tests."""
+
+from __future__ import annotations
+
+import copy
+from unittest.mock import Mock
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import COLLECTION, accepted
+
+
+class FakeNode:
+    """Answers the module calls of an action in order; an exception among the answers is raised.
+
+    ``requests`` is [(module, arguments)].
+    """
+
+    def __init__(self, *answers):
+        self.answers, self.requests = list(answers), []
+
+    def execute(self, name, module_args, task_vars):
+        self.requests.append((name, copy.deepcopy(module_args)))
+        if name.startswith(COLLECTION):
+            accepted(name, module_args)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def new_action(plugin, args, execute=None, check_mode=False):
+    """Return an action whose module calls are sent to ``execute``, and which displays nothing."""
+    loader = DataLoader()
+    task = Mock(args=args, async_val=0, check_mode=check_mode)
+    action = plugin.ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
+    action._execute_module, action._display = execute, Mock()
+    return action
+
+
+def displayed(action):
+    """Return the lines that an action displayed."""
+    return [call.args[0] for call in action._display.display.call_args_list]
+
+
+def warnings(action):
+    """Return the warnings that an action displayed."""
+    return [call.args[0] for call in action._display.warning.call_args_list]

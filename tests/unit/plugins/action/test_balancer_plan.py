@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The servers behind the balancer are resolved from the inventory, and what cannot be balanced is refused."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.ascend.vllm.plugins.action import balancer_plan
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import new_action
+
+PIPELINE = {"serving_topology": "pipeline", "serving_hosts": ["node1", "node2"], "plan_release": "v0.18.0"}
+
+
+class Hosts(dict):
+    raw_get = dict.__getitem__
+
+
+def variables(host="node1", present=("node1", "node2"), **changes):
+    """Return the variables of a host in a play of node1 and node2; node3 is in the inventory, too.
+
+    :param changes: ``{host: its own variables}``.
+    """
+    hosts = Hosts({name: dict({"inventory_hostname": name, "ansible_host": address}, **changes.get(name, {}))
+                   for name, address in (("node1", "10.0.0.1"), ("node2", "10.0.0.2"), ("node3", "10.0.0.3"))})
+    groups = {"npu_nodes": list(hosts)}
+    for own in hosts.values():
+        own["groups"] = groups
+    return dict(hosts[host], hostvars=hosts, ansible_play_hosts_all=["node1", "node2"], ansible_play_hosts=present)
+
+
+@pytest.fixture
+def resolve(tmp_path):
+    """Return a function (variables) -> the result of the action."""
+    def run(task_vars):
+        return new_action(balancer_plan, {}).run(task_vars={"report_path": str(tmp_path), **task_vars})
+    return run
+
+
+def test_nodes_outside_the_play_stay_behind_the_balancer(resolve):
+    result = resolve(variables(node3={"serving_port": 9000}))
+    assert (result["hosts"], result["managed"]) == (["node1"], ["node1"])
+    assert [(each["name"], each["address"]) for each in result["servers"]] == [
+        ("node1:8888", "10.0.0.1"), ("node2:8888", "10.0.0.2"), ("node3:9000", "10.0.0.3")]
+    assert result["services"] == [
+        {"name": "balancer on node1", "served_name": "qwen25_vl", "url": "http://10.0.0.1:8080"}]
+    assert result["ports"] == [{"name": "balancer_port", "port": 8080},
+                               {"name": "balancer_watch_port", "port": 8079}]
+
+
+def test_balancer_outside_the_play(resolve):
+    found = variables(node1={"balancer_hosts": ["lb"], "balancer_watch_interval_s": 0})
+    found["hostvars"]["lb"] = {"inventory_hostname": "lb", "ansible_host": "10.0.0.9", "groups": found["groups"]}
+    result = resolve(found)
+    assert (result["hosts"], result["managed"]) == (["lb"], ["lb"])
+    assert len(result["servers"]) == 3
+    assert [service["url"] for service in result["services"]] == ["http://10.0.0.9:8080"]
+    assert result["ports"] == [{"name": "balancer_port", "port": 8080}]
+
+
+def test_node_that_manages_no_balancer_resolves_only_itself(resolve):
+    result = resolve(dict(variables(), inventory_hostname="node2", ansible_host="10.0.0.2"))
+    assert (result["managed"], result["services"]) == ([], [])
+    assert [each["name"] for each in result["servers"]] == ["node2:8888"]
+
+
+def test_only_the_head_of_a_group_receives_requests(resolve):
+    result = resolve(variables(node1=PIPELINE, node2=PIPELINE, node3={"plan_release": "v0.18.0"}))
+    assert [each["name"] for each in result["servers"]] == ["node1:8888", "node3:8888"]
+    assert result["hosts"] == ["node1"]
+
+
+def test_node_that_receives_no_requests_waits_for_no_balancer(resolve):
+    assert resolve(variables(host="node2", node1=PIPELINE, node2=PIPELINE))["hosts"] == []
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"node1": {"balancer_hosts": ["lb"]}}, "balancer_hosts must name hosts .* on node1 it names lb"),
+    ({"node1": {"balancer_nodes": []}}, "must name hosts of the inventory, but on node1 it names none"),
+    ({"node3": {"serving_api_key": "sesame"}}, "serving_api_key differs"),
+    ({"node3": {"plan_release": "v9"}}, "node3 cannot be deployed like this, .* plan_release is v9"),
+    ({"node1": {"balancer_port": 8888}}, "balancer_port is 8888"),
+    ({"node1": {"balancer_watch_port": 8888}}, "balancer_watch_port is 8888"),
+])
+def test_reason_against_a_balancer_is_a_failure(resolve, changes, message):
+    with pytest.raises(AnsibleActionFail, match=message) as failure:
+        resolve(variables(**changes))
+    assert "sesame" not in str(failure.value)

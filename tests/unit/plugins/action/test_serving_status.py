@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rows of a node, and the table of all nodes and balancers."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.ascend.vllm.plugins.action import serving_status
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import FakeNode, displayed, new_action
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
+
+NAME = "vllm-ascend-qwen25-vl"
+
+
+@pytest.fixture
+def status(tmp_path):
+    """Return a function (answer of the module, args) -> (result, requests, lines)."""
+    def run(answer=None, **args):
+        node = FakeNode(*[answer] if answer else [])
+        action = new_action(serving_status, {"plan": valid(), **args}, node.execute)
+        result = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path)})
+        assert node.answers == []
+        return result, node.requests, displayed(action)
+    return run
+
+
+def test_rows_are_lists_of_text(status):
+    result, requests, lines = status({
+        "docker_engine_error": None, "image": "sha256:1", "containers": [], "instances": [], "now_s": 0})
+    assert result["rows"] == [["node1", NAME, "none", "-", "-", "-", "-", "0,1", "-", "not deployed", "-"]]
+    ((module, arguments),) = requests
+    assert (module, arguments["load"], lines) == ("ascend.vllm.serving_info", True, [])
+
+
+def test_unreachable_node_has_a_row(status):
+    result = status(AnsibleConnectionFailure("timed out"))[0]
+    assert result["rows"] == [["node1", "-", "not reachable", *[""] * 8]]
+
+
+def test_table_is_displayed_with_the_balancers(status):
+    row = ["node1", NAME, "running", "ready", "0", "0", "0 %", "0,1", "5m", "as planned", "sha256:1"]
+    server = {"name": "node1:8888", "status": "DOWN", "disabled": True, "sessions": 3, "check": "L4CON",
+              "watched": True, "engine": "down (hangs)"}
+    other = {"name": "node2:8888", "status": "UP", "disabled": False, "sessions": 0, "check": "L7OK/200",
+             "watched": False, "engine": "Connection refused"}
+    result, requests, (shown,) = status(show=[row], balancers=[
+        {"item": "node1", "error": None, "servers": [server, other]}, {"item": "lb", "unreachable": True}])
+    assert requests == []
+    assert shown.strip().splitlines() == result["lines"]
+    assert "node1  vllm-ascend-qwen25-vl  running" in shown
+    assert ("balancer on node1: node1:8888 DOWN (disabled, 3 requests, L4CON, engine down (hangs)), "
+            "node2:8888 UP (0 requests, L7OK/200, no watch: Connection refused)") in shown
+    assert "balancer on lb: not reachable" in shown
