@@ -89,12 +89,14 @@ def test_secrets_are_masked(docker, bundle, tmp_path):
     secrets = tmp_path / "secrets.env"
     secrets.write_text("VLLM_API_KEY='sesame open'\n")
     (instance,) = valid()["instances"]
-    add(docker, instance, environment=["HF_TOKEN=t0k3n"], log="key is sesame open\ntoken t0k3n\nBearer abcdef")
+    add(docker, instance, environment=["HF_TOKEN=t0k3n", "TOKENIZERS_PARALLELISM=false"],
+        log="key is sesame open\ntoken t0k3n\nBearer abcdef")
     docker.containers[NAME]["Mounts"] = [{"Destination": labels.SECRETS_TARGET, "Source": str(secrets)}]
     _result, texts = bundle()
     assert "key is (redacted)" in texts[f"container-{NAME}.log"]
     for secret in ("sesame", "t0k3n", "abcdef"):
         assert not [name for name, text in texts.items() if secret in text]
+    assert json.loads(texts[f"container-{NAME}.json"])["State"]["OOMKilled"] is False
 
 
 def test_end_of_a_log_is_included(docker, bundle):
