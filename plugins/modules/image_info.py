@@ -56,7 +56,7 @@ needed:
   type: bool
   returned: success
 registry:
-  description: C(digest), C(architectures) and C(error) of what the registry would give, or null when it was not queried.
+  description: C(digest), C(architectures) and C(error) of the image in the registry, or null if it was not queried.
   type: dict
   returned: success
 folder:
@@ -64,7 +64,7 @@ folder:
   type: dict
   returned: success
 image:
-  description: C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created), or null when it does not exist.
+  description: C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created), or null if there is none.
   type: dict
   returned: success
 docker_engine:

@@ -40,8 +40,8 @@ _TYPES = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISCHR, "c
 def describe_path(path: str) -> dict[str, Any]:
     """Describe what is at `path`, links followed: ``{"path", "type": str|None, "owner", "group", "mode"}``.
 
-    ``type`` is ``file``, ``directory``, ``character device`` …, or None if the path does not exist; device nodes also have
-    ``major`` and ``minor``, links ``target``, and a path that cannot be read ``error``.
+    ``type`` is ``file``, ``directory``, ``character device`` …, or None if the path does not exist. Device nodes also
+    have ``major`` and ``minor``, links ``target``, and a path that cannot be read ``error``.
     """
     found: dict[str, Any] = {"path": path, "type": None}
     if os.path.islink(path):

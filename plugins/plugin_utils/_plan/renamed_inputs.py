@@ -15,6 +15,8 @@ RENAMED: dict[str, str] = {
     "hccl_collective_enabled": "hccl_collective_policy",
     "hccl_collective_min_bus_bandwidth_gbs": "hccl_collective_bus_bandwidth_minimum_gbs",
     "hccl_record_baseline": "hccl_baseline_save",
+    "npu_driver_engine_maximum": "npu_driver_docker_engine_maximum",
+    "npu_driver_engine_minimum": "npu_driver_docker_engine_minimum",
     "npu_driver_engine_socket": "plan_docker_socket",
     "npu_driver_tool_wedged_s": "npu_driver_tool_timeout_s",
     "serving_balancer_bind": "balancer_bind",

@@ -75,7 +75,8 @@ CHECKS = (
     Check("docker_engine", CRITICAL, "The Docker engine answers",
           "Install Docker and start it (systemctl start docker); run as root."),
     Check("docker_engine_version", WARNING, "The version of the Docker engine is in the tested range",
-          "Install a version in the range, or set npu_driver_engine_minimum and npu_driver_engine_maximum."),
+          "Install a version in the range, or set npu_driver_docker_engine_minimum and "
+          "npu_driver_docker_engine_maximum."),
     Check("python_requests", CRITICAL, "Python on the node can manage containers",
           "Install the package python3-requests for the interpreter in the message."),
     Check("shm", WARNING, "/dev/shm of the host is large enough", "Enlarge /dev/shm (mount -o remount,size=…)."),

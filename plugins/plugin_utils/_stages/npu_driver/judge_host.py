@@ -211,7 +211,7 @@ def _docker_engine(checks: Checks, context: Context) -> None:
         return
     checks.expect("docker_engine", True, "an answer from Docker", "Docker %s" % engine["version"])
     _version_range(checks, "docker_engine_version", engine["version"], context.inputs,
-                   "npu_driver_engine_minimum", "npu_driver_engine_maximum")
+                   "npu_driver_docker_engine_minimum", "npu_driver_docker_engine_maximum")
 
 
 def _space(checks: Checks, context: Context) -> None:

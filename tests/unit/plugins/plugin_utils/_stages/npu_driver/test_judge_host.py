@@ -98,9 +98,11 @@ def test_unreadable_driver_version_is_not_judged():
 
 
 @pytest.mark.parametrize(("inputs", "name", "status"), [
-    ({"npu_driver_engine_minimum": "", "npu_driver_engine_maximum": ""}, "docker_engine_version", "passed"),
-    ({"npu_driver_engine_minimum": "26.1.5", "npu_driver_engine_maximum": ""}, "docker_engine_version", "warned"),
-    ({"npu_driver_engine_maximum": "recent"}, "docker_engine_version", "not_run"),
+    ({"npu_driver_docker_engine_minimum": "", "npu_driver_docker_engine_maximum": ""}, "docker_engine_version",
+     "passed"),
+    ({"npu_driver_docker_engine_minimum": "26.1.5", "npu_driver_docker_engine_maximum": ""}, "docker_engine_version",
+     "warned"),
+    ({"npu_driver_docker_engine_maximum": "recent"}, "docker_engine_version", "not_run"),
     ({"npu_driver_kernel_minimum": 5.1}, "kernel", "passed"),
     ({"npu_driver_kernel_minimum": "5.10.1"}, "kernel", "warned"),
 ])
