@@ -17,7 +17,7 @@ description:
   - Delegate the task to the host that runs AISBench.
   - The inputs are those of the role P(ascend.vllm.accuracy#role).
 extends_documentation_fragment:
-  - ascend.vllm.plan_option
+  - ascend.vllm._plan_option
 attributes:
   check_mode:
     support: full

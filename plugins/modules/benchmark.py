@@ -19,7 +19,7 @@ description:
   - Measurements that involve several hosts, or a host other than the node, are separate steps. Their observations are
     stored, and judged with all others in O(step=measure).
 extends_documentation_fragment:
-  - ascend.vllm.plan_option
+  - ascend.vllm._plan_option
 options:
   step:
     description:

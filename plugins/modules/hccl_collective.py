@@ -21,7 +21,7 @@ description:
   - A node that could not be observed is skipped.
   - The inputs are those of the role P(ascend.vllm.hccl#role).
 extends_documentation_fragment:
-  - ascend.vllm.plan_option
+  - ascend.vllm._plan_option
 options:
   step:
     description:

@@ -17,7 +17,7 @@ description:
   - Does not fail the host. If the node is unreachable or the module fails, the failure is saved, and
     M(ascend.vllm.stage) records it and fails the host.
 extends_documentation_fragment:
-  - ascend.vllm.plan_option
+  - ascend.vllm._plan_option
 options:
   stage:
     description: The stage. It determines the judge and the role whose inputs are read.

@@ -17,7 +17,7 @@ description:
   - Runs only on the controller, and exchanges files below C(report_path). All nodes of the group have to run the same
     tasks at the same time, as with the strategy C(linear).
 extends_documentation_fragment:
-  - ascend.vllm.plan_option
+  - ascend.vllm._plan_option
 options:
   state:
     description:

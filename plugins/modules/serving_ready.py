@@ -19,7 +19,7 @@ description:
   - Prints the progress of the start, which is read from the log of the server.
   - Does not fail the host. M(ascend.vllm.stage) does so after it has recorded the result.
 extends_documentation_fragment:
-  - ascend.vllm.plan_option
+  - ascend.vllm._plan_option
 attributes:
   check_mode:
     support: full

@@ -18,7 +18,7 @@ description:
     NPUs, uptime, differences from the plan, and its image.
   - An unreachable node has a row, too. Nothing is changed.
 extends_documentation_fragment:
-  - ascend.vllm.plan_option
+  - ascend.vllm._plan_option
 options:
   show:
     description: Rows of all hosts.

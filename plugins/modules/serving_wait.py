@@ -19,7 +19,7 @@ description:
   - With V(npus_free), waits until no process uses the NPUs and their HBM is free. After O(timeout_s) it fails with a
     message that names each NPU and its holder.
 extends_documentation_fragment:
-  - ascend.vllm.plan_option
+  - ascend.vllm._plan_option
 options:
   until:
     description: What to wait for.

@@ -20,7 +20,7 @@ description:
   - If the node is unreachable or the module fails, this is recorded as a failed check, too.
   - The action reads the inputs of the role. Variables of the host take precedence over role defaults.
 extends_documentation_fragment:
-  - ascend.vllm.plan_option
+  - ascend.vllm._plan_option
 options:
   stage:
     description: The stage. It determines the judge, the role whose inputs are read, and the name of the file.
