@@ -157,7 +157,7 @@ def test_the_log_of_a_service_that_does_not_start_leads_to_its_cause_on_the_cont
     assert "out of memory" in texts[f"diagnostics/container-{service}.log"]
     (found,) = json.loads(texts["diagnostics/diagnosis.json"])[:1]
     assert (found["cause"], found["source"]) == ("out_of_memory", f"container-{service}.log")
-    assert "out_of_memory" in done.stdout.partition("Name the likely causes")[2]
+    assert "out_of_memory" in done.stdout.partition("Show likely causes")[2]
     assert len([name for name in texts if name.endswith("-link.txt")]) == 8
 
 
