@@ -7,17 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: serving_wait
-short_description: Wait until the service of a node has no requests, or until its NPUs are free
+short_description: Wait until the service of a node has no unfinished requests, or until its NPUs are free
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - With V(requests_done), waits until no running container of the deployment has requests. After O(timeout_s) it does
-    not fail, but warns that the remaining requests are aborted.
-  - Without a balancer, servers that finish their requests when they are stopped (C(--shutdown-timeout)) are not waited
-    for.
+  - With V(requests_done), waits until no running container of the deployment has unfinished requests. After
+    O(timeout_s) it does not fail, but warns that the remaining requests will be aborted.
+  - Without a balancer, the module does not wait for servers that finish their requests when they are stopped
+    (C(--shutdown-timeout)).
   - With V(npus_free), waits until no process uses the NPUs and their HBM is free. After O(timeout_s) it fails with a
-    message that names each NPU and its holder.
+    message that names each NPU that is not free and what uses it.
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 options:
@@ -38,7 +38,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: The service or the NPUs are observed once. Nothing is waited for.
+    description: The module checks the service or the NPUs once and does not wait.
 seealso:
   - module: ascend.vllm.serving_info
   - module: ascend.vllm.npu_info
@@ -59,7 +59,7 @@ containers:
   elements: dict
   returned: with V(requests_done)
 left:
-  description: A clause for each server that has requests left, or for each NPU that is not free.
+  description: One description for each server that still has requests, or for each NPU that is not free.
   type: list
   elements: str
   returned: always

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The API of the Docker engine over its unix socket: the only way for modules of this collection to reach Docker.
 
-PRIVATE to the collection. It needs neither the docker command nor the library requests, which community.docker needs
+PRIVATE to the collection. It needs neither the docker command nor the requests library, which community.docker needs
 and which may be missing on a node that is observed. Only the standard library is imported here, because a copy of this
 file also runs on its own (see the module benchmark_pause).
 """
@@ -40,7 +40,7 @@ LARGEST_ANSWER_BYTES = 64 << 20
 LARGEST_LOG_BYTES = 64 << 20
 _BLOCK_BYTES = 64 << 10
 
-# Docker's names of processor architectures that the kernel names otherwise.
+# Docker's names for processor architectures that have a different name in the kernel.
 KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -80,7 +80,7 @@ class DockerEngine:
 
     Every method raises `DockerError` when the engine does not answer in time or with an error.
 
-    :param path: of the socket. :param timeout_s: timeout of a whole answer.
+    :param path: path of the socket. :param timeout_s: timeout of a whole response.
     """
 
     def __init__(self, path: str = SOCKET, timeout_s: float = 20.0) -> None:
@@ -121,7 +121,9 @@ class DockerEngine:
                 self.path, error)) from error
 
     def log(self, container: str, lines: int, since_s: float | None = None) -> str:
-        """Return the end of a container's log, both streams in chronological order; empty without such a container.
+        """Return the end of a container's log, both streams in chronological order.
+
+        It is empty if the container does not exist.
 
         :param lines: maximum number of lines. :param since_s: the earliest time, in seconds since the epoch.
         """

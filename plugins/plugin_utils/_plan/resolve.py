@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Resolve a plan: derive the deployment on a host from the catalogue and the inventory alone.
 
-``resolve`` is pure. No node is contacted before its plan is free of refusals.
+``resolve`` is pure. No node is contacted until its plan has no refusals.
 
 PRIVATE to the collection.
 """
@@ -101,7 +101,7 @@ def resolve(
 ) -> Plan:
     """Return the plan of a host.
 
-    The inputs must not contain secrets: any text as serving_api_key means that there is a key.
+    The inputs must not contain secrets: any value of serving_api_key that is not empty means that there is a key.
 
     :param inputs: the templated inputs of the roles plan, image, weights and serving.
     :param host: the inventory name of the host; required if it is in a group.
@@ -235,7 +235,7 @@ def _model(catalogue: Catalogue, name: str, entry: ModelEntry, inputs: Inputs) -
 
 
 def _check_support(hardware: Hardware, release: Release, model: Model, inputs: Inputs, findings: Findings) -> None:
-    """Refuse combinations that the catalogue rules out, and warn of known problems of the others."""
+    """Refuse combinations that the catalogue rules out, and warn of known problems of the combination."""
     releases = model["releases"]
     if release["id"] in releases["undocumented"]:
         findings.warn(
@@ -312,10 +312,10 @@ def _deployment(
 
 
 def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str:
-    """Return the hash whose change makes a running container out of date.
+    """Return the hash of an instance. A running container with a different hash is out of date.
 
     The digest of the image is left out: pinning the image that already runs must not restart it, and another image of
-    the same name is recognised by its id. A longer limit for the start (start_period) is left out as well.
+    the same name is recognised by its id. The time allowed for the start (start_period) is left out as well.
     """
     deployed: dict[str, Any] = {key: value for key, value in instance.items() if key not in _NOT_HASHED}
     if instance["health"]:
@@ -369,7 +369,7 @@ def _mounts(
 
 
 def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, findings: Findings) -> Instance:
-    """Return one instance, its hash still empty."""
+    """Return one instance, with an empty hash."""
     group, model, bind = common.group, common.model, common.settings["bind"]
     name = inputs.text("serving_container_name")
     if not re.match(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", name):
@@ -417,7 +417,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
 
 
 def _check_ports(instances: list[Instance], group: Group | None, findings: Findings) -> None:
-    """Refuse two listeners on one port of the host."""
+    """Refuse a plan in which two listeners use the same port of the host."""
     taken: list[tuple[str, Ports]] = []
     if group and not group["rank"]:
         taken.append(("serving_group_port", (group["port"], group["port"])))

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The files in the results folder on the controller, such as ``<report_path>/<host>/<stage>.json``.
 
-PRIVATE to the collection. Stages write here, the report reads here, and stages exchange data in no other way. The
-results of stages remain after the run. All other files belong to one run and are ignored by later runs: the plan of
-each host, observations that are judged together, and notes for other hosts.
+PRIVATE to the collection. Stages write these files, the report reads them, and stages exchange data only
+through them. The results of stages remain after the run. All other files belong to one run and are ignored by later
+runs: the plan of each host, observations that are judged together, and notes for other hosts.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ OBSERVED = "observed"
 
 
 class NoPlan(Exception):
-    """This run has not saved a plan of the host from these inputs; the message is one sentence."""
+    """This run has not saved a plan that was resolved for the host from these inputs; the message is one sentence."""
 
 
 @dataclass
 class ObservationRecord:
     """The observation of a host for a stage."""
 
-    #: The part of the stage; see the judge of the stage.
+    #: The part of the stage that was observed. The judge of the stage defines its name.
     phase: str = ""
     observed: dict[str, Any] = field(default_factory=dict)
     #: Why there is no observation.
@@ -68,7 +68,7 @@ class Records:
         return self.write(self.root / result["host"] / f"{result['stage']}.json", _json(result))
 
     def read_results(self, host: str, stages: Iterable[str]) -> dict[str, StageResult]:
-        """Return ``{stage: result}`` of a host for those of the stages that have a result."""
+        """Return ``{stage: result}`` of a host, for the stages that have a result."""
         paths = {stage: self.root / host / f"{stage}.json" for stage in stages}
         return {stage: json.loads(path.read_text("utf-8")) for stage, path in paths.items() if path.exists()}
 
@@ -99,7 +99,7 @@ class Records:
 
         :param inputs: ``{variable: digest of its value}`` of the inputs that the plan was resolved from.
         """
-        return self._write_of_run(self.root / host / "plan.json", {"plan": plan, "inputs": inputs})
+        return self._write_run_file(self.root / host / "plan.json", {"plan": plan, "inputs": inputs})
 
     def read_plan(self, host: str, inputs: Mapping[str, str]) -> Plan:
         """Return the plan of a host that this run has saved from the same inputs, see `write_plan`.
@@ -107,7 +107,7 @@ class Records:
         :raises NoPlan: if there is none, for example because the plan belongs to another run.
         """
         path = self.root / host / "plan.json"
-        saved, found = self._read_of_run(path)
+        saved, found = self._read_run_file(path)
         if saved is None:
             raise NoPlan(f"{path} belongs to the run {found}." if found else f"{path} does not exist.")
         changed = sorted(name for name in inputs if inputs[name] != saved["inputs"].get(name))
@@ -118,11 +118,11 @@ class Records:
 
     def write_observation(self, host: str, stage: str, record: ObservationRecord) -> Path:
         """Write the observation of a host for the tasks that judge it."""
-        return self._write_of_run(self._observed(host, stage), asdict(record))
+        return self._write_run_file(self._observed(host, stage), asdict(record))
 
     def read_observation(self, host: str, stage: str, phase: str = "") -> ObservationRecord | None:
         """Return the observation that this run has saved for a host in a phase of a stage, or None."""
-        saved = self._read_of_run(self._observed(host, stage))[0]
+        saved = self._read_run_file(self._observed(host, stage))[0]
         if saved is None or saved["phase"] != phase:
             return None
         return ObservationRecord(**{name: value for name, value in saved.items() if name != "run_id"})
@@ -134,7 +134,7 @@ class Records:
 
     def survey(self, host: str, hosts: Iterable[str], stage: str, purpose: str,
                make: Callable[[dict[str, dict[str, Any]]], dict[str, Any]], phase: str = "") -> Any:
-        """Return the part of one host in a survey of the observations of all hosts.
+        """Return one host's part of a survey, which is made from the observations of all hosts.
 
         Each host of a task calls this in a separate process. The first one makes the survey for all hosts, the others
         only read their part. Otherwise, each of a thousand hosts would read a thousand files.
@@ -157,20 +157,20 @@ class Records:
 
     def write_note(self, host: str, name: str, note: Mapping[str, Any]) -> Path:
         """Write a note for the other hosts of this run."""
-        return self._write_of_run(self.root / host / OBSERVED / f"{name}.note.json", {"note": note})
+        return self._write_run_file(self.root / host / OBSERVED / f"{name}.note.json", {"note": note})
 
     def read_notes(self, hosts: Iterable[str], name: str) -> dict[str, dict[str, Any]]:
         """Return ``{host: note}`` for those of the hosts that have written this note in this run."""
-        notes = {host: self._read_of_run(self.root / host / OBSERVED / f"{name}.note.json")[0] for host in hosts}
+        notes = {host: self._read_run_file(self.root / host / OBSERVED / f"{name}.note.json")[0] for host in hosts}
         return {host: found["note"] for host, found in notes.items() if found}
 
     def _observed(self, host: str, stage: str) -> Path:
         return self.root / host / OBSERVED / f"{stage}.json"
 
-    def _write_of_run(self, path: Path, data: Mapping[str, Any]) -> Path:
+    def _write_run_file(self, path: Path, data: Mapping[str, Any]) -> Path:
         return _write_atomically(path, _json({"run_id": self.run_id, **data}))
 
-    def _read_of_run(self, path: Path) -> tuple[dict[str, Any] | None, str | None]:
+    def _read_run_file(self, path: Path) -> tuple[dict[str, Any] | None, str | None]:
         """Return (the content of the file if it belongs to this run, the id of the run that it belongs to)."""
         try:
             content = json.loads(path.read_text("utf-8"))

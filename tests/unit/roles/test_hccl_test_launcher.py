@@ -136,7 +136,7 @@ def test_mpiexec_that_waits_for_a_dead_node_is_killed(image, dead):
     (lambda image: {**image, "FLAVOUR": "mpiexec (OpenRTE) 4.1.5"}, "is not from MPICH; other MPIs need SSH keys"),
     (lambda image: {**image, "ASCEND_TOOLKIT_HOME": "/nowhere"}, "all_reduce_test is not built in /nowhere"),
 ])
-def test_without_hccl_test_the_probe_is_run_with_a_reason(image, change, reason):
+def test_the_probe_runs_when_hccl_test_cannot_and_gives_the_reason(image, change, reason):
     status, records, lines = outcome(start(0, free_port(), change(image)))
     assert (status, lines) == (0, ["the probe"])
     assert (records[0]["type"], records[0]["tool"]) == ("choice", "probe")

@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 _TOOL_REMEDIES = {
     -8005: "The driver is not ready: reboot after an upgrade of driver or firmware, and run as root or as a member of "
            "the group HwHiAiUser.",
-    -8020: "Another container uses the device: find it in docker ps, or mount the driver's folder there read-only.",
+    -8020: "Another container uses the device: stop it, or mount the driver's folder read-only in it.",
 }
 
 
@@ -39,7 +39,7 @@ def _tool(checks: Checks, context: Context) -> None:
     slow = [call for call in observed["tools"]
             if not call["timed_out"] and call["duration_s"] > inputs["npu_driver_tool_slow_s"]]
     if error and hung:
-        checks.not_run("npu_smi", "npu-smi hangs, see tool_hung")
+        checks.not_run("npu_smi", "npu-smi hangs; see the check tool_hung")
     else:
         code = error["code"] if error else None
         checks.expect("npu_smi", error is None, "a table of NPUs", error["message"] if error else "a table of NPUs",
