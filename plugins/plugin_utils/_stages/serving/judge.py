@@ -165,7 +165,7 @@ _CHECK_MODE = "In check mode nothing is started."
 
 #: The phases of the stage: before the start, and after an upgrade was rolled back; without a phase, after the start.
 BEFORE, ROLLED_BACK = "before", "rolled_back"
-RETURNED = ("containers", "ours", "addresses")
+RETURNED = ("image", "containers", "ours", "addresses")
 
 
 def request(context: Context) -> Request:

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import STAGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Judge
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
@@ -26,6 +30,21 @@ def test_every_stage_has_a_judge():
 @pytest.mark.parametrize("stage", STAGES)
 def test_judge_has_the_whole_interface(stage):
     assert [name for name in INTERFACE if not hasattr(JUDGES[stage], name)] == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_judge_returns_what_the_tasks_of_the_role_use(stage):
+    tasks = "".join(path.read_text("utf-8") for path in sorted((ROOT / "roles" / stage / "tasks").glob("*.yml")))
+    assert set(re.findall(r"observed\.(\w+)", tasks)) <= set(JUDGES[stage].RETURNED)
+
+
+def test_serving_judge_returns_what_the_filters_use():
+    sources = {name: inspect.getsource(each) for name, each in FilterModule().filters().items()
+               if "observed" in inspect.signature(each).parameters}
+    used = {name: set(re.findall(r'observed\["(\w+)"\]', source)) for name, source in sources.items()}
+    assert used["replacement_reasons"]
+    assert used["container_environment"]
+    assert set().union(*used.values()) <= set(JUDGES["serving"].RETURNED)
 
 
 @pytest.mark.parametrize("stage", STAGES)
