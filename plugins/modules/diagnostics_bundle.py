@@ -98,12 +98,12 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage impor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Optional
 
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
 
     # A text and the exit code of its command: 0 if it was read, None without an answer.
-    Collected = tuple[str, int | None]
+    Collected = tuple[str, Optional[int]]
 
     class SourcedDiagnosis(Diagnosis):
         """A cause and the file of the bundle in which it was found."""

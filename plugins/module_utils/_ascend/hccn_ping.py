@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_query, ping_loss
 
 if TYPE_CHECKING:
-    from typing import Callable, Sequence, TypedDict
+    from typing import Callable, Optional, Sequence, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnAnswer
     from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Run
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         reach: dict[str, Reach]
 
     Ping = Callable[[int, str], HccnAnswer]
-    Round = tuple[Partner | None, int]
+    Round = tuple[Optional[Partner], int]
 
 # Consecutive pings without a reply after which an NPU skips the rest of its current partner, or all other pings.
 _LOST_TO_PARTNER = 3

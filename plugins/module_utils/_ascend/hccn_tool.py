@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, cast
 from ansible_collections.ascend.vllm.plugins.module_utils._host import terminal_text
 
 if TYPE_CHECKING:
-    from typing import Any, Callable, TypedDict
+    from typing import Any, Callable, Optional, TypedDict
 
-    Reader = Callable[[list[str]], dict[str, Any] | None]
+    Reader = Callable[[list[str]], Optional[dict[str, Any]]]
 
     class HccnError(TypedDict, total=False):
         """A failed query. `parse` sets ``message`` and ``code``; ``hccn_query.ask`` sets ``kind`` as well."""

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
-    from typing import Callable, TypedDict, TypeVar
+    from typing import Callable, Optional, TypedDict, TypeVar
 
     Key = TypeVar("Key", bound=Hashable)
     # run(argv, timeout_s) -> (exit status, stdout, stderr); the exit status is None after a timeout.
-    Run = Callable[[list[str], float], tuple[int | None, str, str]]
+    Run = Callable[[list[str], float], tuple[Optional[int], str, str]]
 
     class OutcomeSummary(TypedDict):
         """An `Outcome` without its output."""

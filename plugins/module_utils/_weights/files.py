@@ -108,7 +108,7 @@ def model_paths(folder: str) -> ModelPaths:
     if read_only(parent) and not os.path.exists(os.path.join(state, "manifest.json")):
         state = os.path.join(STATE_FOLDER, "weights", _short(folder))
     return ModelPaths(folder, os.path.join(state, "staging"), os.path.join(state, "manifest.json"),
-                 os.path.join(state, "lock"), os.path.join(state, "credentials"))
+                      os.path.join(state, "lock"), os.path.join(state, "credentials"))
 
 
 def read_only(folder: str) -> bool:

@@ -187,7 +187,7 @@ def test_descriptions_of_files_are_merged():
     torrent = {}
     for name, root in ((b"a", b"1"), (b"b", b"2")):
         swarm.merge(torrent, {b"info": {b"name": b"model", b"file tree": {b"sub": {name: {b"": {b"length": 9}}}}},
-                               b"piece layers": {root: b"hashes"}})
+                              b"piece layers": {root: b"hashes"}})
     assert torrent == {
         b"info": {b"name": b"model", b"file tree": {
             b"sub": {b"a": {b"": {b"length": 9}}, b"b": {b"": {b"length": 9}}}}},

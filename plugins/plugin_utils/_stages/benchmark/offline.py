@@ -84,8 +84,8 @@ def command(catalogue: Catalogue, plan: Plan, instance: Instance, inputs: Mappin
                  if name in load and "random-" + name in known})
     argv = ["vllm", "bench", kind, "--model", plan["model"]["path"]]
     argv += _engine_arguments(catalogue, instance["command"][3:])
-    return [*argv, "--seed", str(inputs["benchmark_seed"]), *(word for name, value in load.items()
-                                                      for word in ("--" + name, str(value)))]
+    argv += ["--seed", str(inputs["benchmark_seed"])]
+    return [*argv, *(word for name, value in load.items() for word in ("--" + name, str(value)))]
 
 
 def _engine_arguments(catalogue: Catalogue, options: Iterable[str]) -> list[str]:

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
@@ -65,7 +65,7 @@ def rows(host: str, plan: Plan, observed: ServingState) -> list[Row]:
 
 def _row(host: str, container: DeployedContainer, instance: Instance | None, state: str | None,
          observed: ServingState) -> Row:
-    load = cast("Mapping[str, Any]", container.get("load") or {})
+    load: Any = container.get("load") or {}
     usage = load.get("kv_cache_usage")
     running = container["status"] == "running"
     return Row(

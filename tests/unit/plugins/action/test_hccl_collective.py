@@ -59,7 +59,7 @@ class Cluster:
         for host in HOSTS:
             self.records.write_observation(host, "hccl", ObservationRecord(observed=observation(host)))
 
-    def task(self, step="run", hosts=HOSTS, check_mode=False, **variables):
+    def task(self, step="run", hosts=tuple(HOSTS), check_mode=False, **variables):
         """Run a task on all hosts; return ``{host: returned value}``."""
         uuid = f"task {next(self.uuids)}"
         return {host: self._act(host, uuid, step, check_mode, variables) for host in hosts}

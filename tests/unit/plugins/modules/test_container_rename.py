@@ -20,9 +20,9 @@ class Exit(Exception):
 @pytest.fixture
 def run(docker, monkeypatch):
     """Return a function (renames, check mode) -> the return values of the module."""
-    def call(renames=RENAMES, check_mode=False):
+    def call(renames=tuple(RENAMES), check_mode=False):
         class Module:
-            params = {"renames": renames, "docker_socket": docker.path}
+            params = {"renames": list(renames), "docker_socket": docker.path}
 
             def __init__(self, **_specification):
                 self.check_mode = check_mode

@@ -155,8 +155,8 @@ def test_one_line_names_its_cause(cause, line):
     ("uvicorn reports a start before it fails to bind", [STARTED, "ERROR:    [Errno 98] error while binding"],
      "port_in_use"),
     ("of two faults the earlier", ["EL0005: The resources are busy.", OUT_OF_MEMORY], "device_busy"),
-    ("the stop before a new start is ignored", [STARTED, STOPPED, "INFO 11-20 10:01:00 [utils.py:233] "
-                                                          "non-default args: {}", OUT_OF_MEMORY], "out_of_memory"),
+    ("the stop before a new start is ignored",
+     [STARTED, STOPPED, "INFO 11-20 10:01:00 [utils.py:233] non-default args: {}", OUT_OF_MEMORY], "out_of_memory"),
     ("a dead engine stops the server, which logs the reason only then",
      [STARTED, DEAD, "INFO:     Shutting down", OUT_OF_MEMORY], "out_of_memory"),
     ("busy devices explain a wrong number of them",

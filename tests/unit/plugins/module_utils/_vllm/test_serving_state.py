@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
 
 HEALTH, MODELS, COMPLETION = "/health", "/v1/models", "/v1/completions"
 REPLIES = {HEALTH: (200, None), MODELS: (200, {"data": [{"id": "qwen25_vl"}]}),
-        COMPLETION: (200, {"choices": [{"text": "x"}]})}
+           COMPLETION: (200, {"choices": [{"text": "x"}]})}
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_refused_value_is_replaced_by_a_harmless_one(method, value, arguments, i
 
 def test_repeated_finding_is_recorded_once():
     findings = Findings()
-    for _ in range(2):
+    for _time in range(2):
         findings.warn("one", "%s is %d.", "a", 1)
     assert findings.warnings == [{"id": "one", "message": "a is 1."}]
     assert findings.refusals == []

@@ -26,6 +26,7 @@ P99 TTFT (ms):                           12.75
 Trailing note:                           7
 """
 
+
 def test_last_of_several_appended_results_counts():
     lines = "".join(json.dumps({"completed": count, "num_prompts": 4}) + "\n" for count in (1, 3))
     assert parse(lines) == {"kind": "serve", "metrics": {"completed": 3.0, "num_prompts": 4.0}}

@@ -42,7 +42,7 @@ def test_mistakes_in_an_objective(slo, mistake):
 
 def test_metric_without_a_value_is_missed():
     assert statistics.missed({"p99_ttft_ms": 10, "p99_tpot_ms": 10, "p99_e2el_ms": 10},
-                           {"p99_ttft_ms": 10.0, "p99_tpot_ms": 10.1}) == {"p99_tpot_ms": 10.1, "p99_e2el_ms": None}
+                             {"p99_ttft_ms": 10.0, "p99_tpot_ms": 10.1}) == {"p99_tpot_ms": 10.1, "p99_e2el_ms": None}
 
 
 PLAN = {"model": {"id": "m"}, "release": {"id": "v1"}, "hardware": {"id": "a2"}, "instances": [{"npus": [0, 1]}]}
@@ -65,7 +65,7 @@ def test_baseline_belongs_to_one_deployment_and_workload(change):
 
 def test_comparison_shows_which_value_is_better():
     rows = statistics.compare({"output_throughput": 100., "p99_ttft_ms": 10., "median_tpot_ms": 1., "p99_tpot_ms": 0.},
-                            {"output_throughput": 97., "p99_ttft_ms": 9., "median_tpot_ms": 1., "p99_tpot_ms": 1.})
+                              {"output_throughput": 97., "p99_ttft_ms": 9., "median_tpot_ms": 1., "p99_tpot_ms": 1.})
     assert [(row["metric"], row["ratio"], row["better"]) for row in rows] == [
         ("output_throughput", 0.97, False), ("p99_ttft_ms", 0.9, True), ("median_tpot_ms", 1.0, None),
         ("p99_tpot_ms", None, False)]

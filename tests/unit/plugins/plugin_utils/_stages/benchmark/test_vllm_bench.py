@@ -153,8 +153,8 @@ def test_warm_up_requests_are_like_those_of_the_measurement():
     (text,) = vllm_bench.warm_up(PLAN, dict(INPUTS, benchmark_warmup_prompts=1, benchmark_random_input_len_tokens=5))
     assert (text["endpoint"], len(text["body"]["prompt"]), text["body"]["max_tokens"]) == ("/v1/completions", 5, 128)
     (images,) = vllm_bench.warm_up(PLAN, dict(INPUTS, benchmark_warmup_prompts=1, benchmark_dataset="random-mm",
-                                                benchmark_images_per_request=2,
-                                                benchmark_image_width_px=3, benchmark_image_height_px=2))
+                                              benchmark_images_per_request=2,
+                                              benchmark_image_width_px=3, benchmark_image_height_px=2))
     first, *others = images["body"]["messages"][0]["content"]
     assert (images["endpoint"], first["type"], len(others)) == ("/v1/chat/completions", "text", 2)
     image = base64.b64decode(others[0]["image_url"]["url"].partition(",")[2])

@@ -51,14 +51,14 @@ def test_rank_prefixes_of_mpirun_are_removed():
 
 def test_an_unverified_sum_is_not_a_failure():
     run = hccl_output.parse(START + HEADER + ROW.replace("success", "NULL")
-                          + "Warning: The calculation result overflows, No verification is performed.\n")
+                            + "Warning: The calculation result overflows, No verification is performed.\n")
     assert [row["check"] for row in run["rows"]] == ["NULL"]
     assert not run["failed"]
 
 
 def test_wrong_sum():
     run = hccl_output.parse(START + HEADER + "local rank_id 3, check result failed, expect 8, got 7\n"
-                          + ROW.replace("success", "failed"))
+                            + ROW.replace("success", "failed"))
     assert run["failed"]
     assert run["rows"][0]["check"] == "failed"
     assert run["reason"].startswith("local rank_id 3, check result failed")

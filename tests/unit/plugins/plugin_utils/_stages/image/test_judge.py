@@ -30,7 +30,7 @@ CONTEXT = {
             "vllm": "0.11.0+empty", "vllm-ascend": "0.11.0rc1", "torch-npu": "2.7.1"}},
     },
     "inputs": {"image_free_space_gib": 40, "image_pull": "missing", "image_registry_mirror": "", "image_archive": "",
-                 "image_archive_remote_src": False, "image_archive_path": "/var/lib/ascend-vllm"},
+               "image_archive_remote_src": False, "image_archive_path": "/var/lib/ascend-vllm"},
 }
 
 

@@ -73,7 +73,7 @@ def test_missing_key_and_warnings_of_the_plan():
 
 # changes of the instance, the step that fails, part of its message; the steps after it are not run
 EXITED = {"state": "failed", "reason": "the container exited with exit code 1", "health": None, "models": None,
-         "completion": None}
+          "completion": None}
 
 
 @pytest.mark.parametrize(("changes", "failing", "message"), [
