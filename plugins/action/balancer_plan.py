@@ -65,7 +65,7 @@ def _require_hosts(variable: str, names: list[str], task_vars: dict[str, Any]) -
     if unknown or not names:
         raise AnsibleActionFail(
             f"{variable} must name hosts of the inventory, but on {task_vars['inventory_hostname']} it names "
-            f"{', '.join(unknown) or 'none'}; correct it.")
+            f"{', '.join(unknown) or 'none'}; correct {variable}.")
 
 
 def _plan(plans: Plans, host: str) -> Plan:

@@ -93,7 +93,7 @@ def test_model_reads_the_picture_on_the_head_only(name):
     assert "TONGYI" in json.dumps(answer["actual"])
     (other,) = checks(name, "node2", "functional").values()
     assert other["status"] == "not_run"
-    assert "node1 serves for the whole group" in other["message"]
+    assert "node1 serves the whole group" in other["message"]
 
 
 @pytest.mark.parametrize("name", [*SERVING, "ray"])

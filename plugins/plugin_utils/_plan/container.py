@@ -271,7 +271,8 @@ def _hccl_range(name: str, index: int, inputs: Inputs, findings: Findings) -> Po
     last = first + HCCL_PORTS - 1
     if last > 65535:
         findings.refuse(
-            name, "%s: the HCCL ports of instance %d end at %d, above 65535; lower it.", name, index, last)
+            name, "%s: the HCCL ports of instance %d end at %d, which is above 65535; set a lower value.",
+            name, index, last)
     return first, last
 
 

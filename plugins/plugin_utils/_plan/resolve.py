@@ -124,7 +124,7 @@ def serving_instances(plan: Plan) -> list[Instance]:
 def no_api_reason(plan: Plan) -> str:
     """Return the reason why no requests are sent to this host of a group: it has no HTTP API."""
     head = cast(Group, plan["group"])["members"][0]["host"]
-    return "%s serves for the whole group and is tested there" % head
+    return "%s serves the whole group and is tested instead of this host" % head
 
 
 def _resolve(
@@ -153,7 +153,7 @@ def _join_hashes(catalogue: Catalogue, plan: Plan, group: Group, members: Member
             other, found = _resolve(catalogue, members[member["host"]], member["host"], members)
         if found.refusals:
             findings.refuse(
-                "serving_hosts", "%s, which is in one group with %s, cannot be deployed: %s",
+                "serving_hosts", "%s, which is in the same group as %s, cannot be deployed: %s",
                 member["host"], group["host"], found.refusals[0]["message"])
             return
         hashes.append(other["instances"][0]["hash"])
@@ -186,8 +186,8 @@ def _choose(catalogue: Catalogue, inputs: Inputs, findings: Findings) -> tuple[H
     if release_entry["vllm"] not in catalogue["vllm_versions"]:
         findings.refuse(
             "plan_catalogue",
-            "plan_catalogue: release %s has vLLM %s, whose options the catalogue does not know; add that version to "
-            "vllm_versions.", release_name, release_entry["vllm"])
+            "plan_catalogue: release %s contains vLLM %s, but the catalogue does not list the options of that version; "
+            "add it to vllm_versions.", release_name, release_entry["vllm"])
         return None
     hardware = _hardware(hardware_id, profile, inputs)
     release: Release = {**release_entry, "id": release_name}
@@ -259,7 +259,8 @@ def _check_support(hardware: Hardware, release: Release, model: Model, inputs: I
     if architecture and architecture not in set(release["architectures"]) & set(hardware["architectures"]):
         findings.refuse(
             "plan_architecture",
-            "plan_architecture is %s, but release %s has images for %s only; correct it or choose another release.",
+            "plan_architecture is %s, but release %s has images for %s only; correct plan_architecture or "
+            "choose another release.",
             architecture, release["id"], ", ".join(release["architectures"]))
     for name, bug in sorted(release["known_bugs"].items()):
         applies = not architecture or architecture in bug.get("architectures", [architecture])
@@ -432,10 +433,11 @@ def _check_ports(instances: list[Instance], group: Group | None, findings: Findi
                     ports = "port %d" % first if first == last else "ports %d-%d" % (first, last)
                     findings.refuse(
                         variable,
-                        "%s gives %s to instance %d, which overlaps with %s; change one of the two variables.",
+                        "%s assigns %s to instance %d, but this overlaps with %s; change one of the two variables.",
                         variable, ports, instance["index"], other)
             taken.append((variable, (first, last)))
         if port is not None and port > 65535:
             findings.refuse(
                 "serving_port",
-                "serving_port: instance %d would listen on port %d, above 65535; lower it.", instance["index"], port)
+                "serving_port: instance %d would listen on port %d, which is above 65535; set a lower serving_port.",
+                instance["index"], port)
