@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / "rounds"
+RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "rounds"
 ROUNDS = yaml.safe_load((PROJECT / "molecule/weights/faults.yml").read_text("utf-8"))["rounds"]
 NODES = ("node1", "node2", "node3")
 CASES = [(each["name"], node, each.get("nodes", {}).get(node, {})) for each in ROUNDS for node in NODES]
@@ -61,7 +61,7 @@ def test_full_verification_hashes_all_files(node):
 
 
 def test_run_in_a_terminal_shows_its_progress():
-    shown = (RESULTS.parent / ".killed").read_text("utf-8")
+    shown = (RESULTS.parent / "killed.log").read_text("utf-8")
     assert re.search(r"node1: \d\.\d of 7\.\d MB, \d\.\d MB/s, 0 min \d+ s left", shown)
 
 
