@@ -16,19 +16,19 @@ options:
   verify:
     description:
       - Which files are hashed.
-      - V(changed) hashes the files whose digest is not in O(digest_cache), V(full) hashes all files.
+      - V(changed) hashes the files whose digests are not in O(digest_cache). V(full) hashes all files.
     type: str
     choices: [changed, full]
     default: changed
   workers:
-    description: Number of files that are hashed or downloaded at a time.
+    description: The number of files that are hashed or downloaded at a time.
     type: int
     default: 8
   digest_cache:
     description:
-      - A folder on the node for the digests of files that were hashed.
-      - A digest is cached by size, modification time, inode and device of the file, so a file is only hashed again
-        after it was changed. Nodes cannot share the folder.
+      - The folder on the node in which the digests of hashed files are cached. Nodes cannot share this folder.
+      - A digest is cached by size, modification time, inode and device of the file, so a file is only hashed again after
+        it has changed.
     type: path
     default: /var/lib/ascend-vllm/digests
 """

@@ -13,8 +13,9 @@ class ModuleDocFragment:
 options:
   plan:
     description:
-      - The plan of the node, if it is not the one that the inventory asks for, as when an upgrade is rolled back.
-      - By default, the plan that this run has saved is used. It is resolved if there is none yet, or if inputs have
-        changed since.
+      - The plan of the node. Set this option only if the plan differs from the inventory, for example when an upgrade is
+        rolled back.
+      - By default, the plan that this run has saved is used. If this run has not saved a plan yet, or if inputs have
+        changed since then, the plan is resolved first.
     type: dict
 """

@@ -10,13 +10,13 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   image:
-    description: The name of the image. If not set, RV(image) is null.
+    description: The name of the image. If this option is not set, RV(image) is null.
     type: str
   served_name:
-    description: The name of the model in requests, where there are instances.
+    description: The name of the model in requests. It is used only if O(instances) is not empty.
     type: str
   api_key:
-    description: The key of the service.
+    description: The API key of the service. When empty, requests are sent without a key.
     type: str
     default: ""
 """
