@@ -27,8 +27,8 @@ options:
   digest_cache:
     description:
       - The folder on the node in which the digests of hashed files are cached. Nodes cannot share this folder.
-      - A digest is cached by size, modification time, inode and device of the file, so a file is only hashed again after
-        it has changed.
+      - A digest is cached by size, modification time, inode and device of the file, so a file is only hashed again
+        after it has changed.
     type: path
     default: /var/lib/ascend-vllm/digests
 """

@@ -13,8 +13,8 @@ class ModuleDocFragment:
 options:
   plan:
     description:
-      - The plan of the node. Set this option only if the plan differs from the inventory, for example when an upgrade is
-        rolled back.
+      - The plan of the node. Set this option only if the plan differs from the inventory, for example when an upgrade
+        is rolled back.
       - By default, the plan that this run has saved is used. If this run has not saved a plan yet, or if inputs have
         changed since then, the plan is resolved first.
     type: dict

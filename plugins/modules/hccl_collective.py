@@ -13,8 +13,8 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Runs a container on every node with M(community.docker.docker_container), waits until the container exits, removes
-    it, and saves its results with the observation of the node. The C(hccl) stage judges the results. A failed all-reduce
-    does not fail the host.
+    it, and saves its results with the observation of the node. The C(hccl) stage judges the results. A failed
+    all-reduce does not fail the host.
   - The container runs CANN's hccl_test if the image has MPICH and a compiled all_reduce_test. Otherwise, it runs the
     all-reduce program of this collection with C(torchrun). Neither program needs SSH keys between the nodes.
   - The container uses all NPUs of the node. No container is started if a process uses an NPU of any node, or if a node

@@ -121,8 +121,8 @@ npus:
       type: str
     present:
       description: >-
-        Whether an optical module is present according to V(optical). The values of the module are in the same dictionary
-        under their printed names, such as C(Tx Power0).
+        Whether an optical module is present according to V(optical). The values of the module are in the same
+        dictionary under their printed names, such as C(Tx Power0).
       type: bool
     up_count:
       description: The number of times that the link went up, in the result of V(link_stat).
