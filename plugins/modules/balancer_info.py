@@ -155,12 +155,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import BalancerObservation
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Response
 
 SOCKET_TIMEOUT_S = 5
 
 
-def complete(params: dict[str, Any]) -> Answer:
+def complete(params: dict[str, Any]) -> Response:
     """Request a completion of one token."""
     server = Server(params["url"], params["api_key"], params["timeout_s"])
     return server.send({"endpoint": "/v1/completions", "body": {

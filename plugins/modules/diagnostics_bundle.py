@@ -105,7 +105,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
 
-    # A text and the exit code of its command: 0 if it was read, None without an answer.
+    # A text and the exit code of its command: 0 if it was read, None without a response.
     Collected = tuple[str, Optional[int]]
 
     class SourcedDiagnosis(Diagnosis):
@@ -154,7 +154,7 @@ def read(path: str) -> Collected:
 
 
 def query(request: Callable[..., Any], *arguments: Any) -> Collected:
-    """Return an answer of Docker as text, or the reason why there is none."""
+    """Return a response of Docker as text, or the reason why there is none."""
     try:
         found = request(*arguments)
     except DockerError as error:

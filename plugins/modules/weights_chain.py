@@ -12,7 +12,7 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Chooses the stager, which is the node that gets the model from its source, and the nodes from which the node of the
+  - Chooses the stager, which is the node that gets the model from its source, and the nodes from which the host of the
     task gets the model.
   - The receivers form a chain behind each node that has the model.
   - Runs only on the controller.

@@ -231,11 +231,11 @@ class HubRequests:
         self._logged_in = False
 
     def get(self, url: str) -> str:
-        """The body of a response as text."""
+        """Return the body of a response as text."""
         return self._open(url).read().decode("utf-8", "replace")
 
     def size(self, url: str) -> int:
-        """The Content-Length of a file."""
+        """Return the Content-Length of a file."""
         length = self._open(url, "HEAD").headers["Content-Length"]
         if length is None:
             raise StagingError("the response for %s has no Content-Length" % url)

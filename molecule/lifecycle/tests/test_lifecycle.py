@@ -109,7 +109,7 @@ def test_status_shows_every_instance_and_changes_nothing():
 
 
 def test_hung_engine_receives_no_requests_until_it_recovers():
-    """The watch of this scenario checks every second, and three checks have to fail. /health still answers with 200."""
+    """The watch of this scenario checks every second, and three checks have to fail. /health still returns 200."""
     fault = ["exec", "node2", "docker", "exec", NAMES[0], "sh", "-c"]
     with Load() as stuck:  # its requests to the hung engine wait until the engine recovers
         bed(*fault, "echo '{\"hang\": true}' > /run/vllm-light.json")

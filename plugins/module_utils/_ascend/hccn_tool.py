@@ -167,7 +167,7 @@ _ANY_KEY = re.compile(r"(?P<key>[^:|]*[^:|\s])\s*:")
 
 
 def _lines(text: str) -> list[str]:
-    """The lines of the text without terminal control sequences, device prefixes and warnings of other programs."""
+    """Return the lines of a text without terminal control sequences, device prefixes and warnings of other programs."""
     lines = [line.rstrip() for line in terminal_text.plain(text).split("\n")]
     return [_DEVICE_PREFIX.sub("", line) for line in lines if not _NOISE.match(line)]
 
@@ -198,7 +198,7 @@ _EVENT = re.compile(r"(\S.*[0-9].*?)\s+(LINK (?:UP|DOWN))$", re.ASCII)
 
 
 def _reader(*patterns: str) -> Reader:
-    """A reader of values that have a line each; every named group becomes a key of the result."""
+    """Return a reader of values that have a line each; every named group becomes a key of the result."""
     compiled = [re.compile(pattern, re.ASCII) for pattern in patterns]
 
     def read(lines: list[str]) -> dict[str, Any] | None:
@@ -341,7 +341,7 @@ def _read_known_fields(lines: list[str]) -> dict[str, Any] | None:
 
 
 def _tables(lines: list[str]) -> list[list[dict[str, str]]]:
-    """The box tables in the lines, each a list of rows ``{column: cell}``; two borders in succession separate them."""
+    """Return the box tables in the lines, each a list of rows ``{column: cell}``. Two borders separate them."""
     tables: list[list[dict[str, str]]] = []
     header: list[str] | None = None
     after_border = False

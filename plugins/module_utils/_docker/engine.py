@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 SOCKET = "/var/run/docker.sock"
-LARGEST_ANSWER_BYTES = 64 << 20
+LARGEST_RESPONSE_BYTES = 64 << 20
 LARGEST_LOG_BYTES = 64 << 20
 _BLOCK_BYTES = 64 << 10
 
@@ -45,11 +45,11 @@ KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 class DockerError(Exception):
-    """The Docker engine did not answer, refused, or answered in an unknown form; the message is one sentence."""
+    """The Docker engine did not answer, refused, or sent a response of an unknown form; the message is one sentence."""
 
 
 class _Socket(socket.socket):
-    """A unix socket with a deadline for the whole answer; a plain timeout restarts with every byte."""
+    """A unix socket with a deadline for the whole response; a plain timeout restarts with every byte."""
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -78,7 +78,7 @@ class _Connection(http.client.HTTPConnection):
 class DockerEngine:
     """The Docker engine behind one unix socket.
 
-    Every method raises `DockerError` when the engine does not answer in time or with an error.
+    Every method raises `DockerError` if the engine does not respond in time or responds with an error.
 
     :param path: path of the socket. :param timeout_s: timeout of a whole response.
     """
@@ -99,7 +99,7 @@ class DockerEngine:
     def post(self, resource: str, extra_s: float = 0) -> None:
         """Request a change, such as ``/containers/x/start``; no error if there is nothing to change (304).
 
-        :param extra_s: timeout of the change itself, in addition to that of an answer.
+        :param extra_s: timeout of the change itself, in addition to that of a response.
         """
         with self._request("POST", resource, extra_s=extra_s) as response:
             self._expect(response, resource, _read(response))
@@ -167,7 +167,7 @@ class DockerEngine:
                             path, container, member.size, largest_bytes))
                     return content.read()
             except tarfile.TarError as error:
-                raise DockerError("the Docker engine at %s does not answer %s with an archive (%s)" % (
+                raise DockerError("the Docker engine at %s did not return an archive for %s (%s)" % (
                     self.path, resource, error)) from error
 
     @contextlib.contextmanager
@@ -184,33 +184,33 @@ class DockerEngine:
             connection.close()
 
     def _expect(self, response: http.client.HTTPResponse, resource: str, body: bytes) -> None:
-        """Raise DockerError with the engine's message if the answer is an error."""
+        """Raise DockerError with the engine's message if the response is an error."""
         if response.status in (200, 204, 304):
             return
         try:
             message = json.loads(body.decode("utf-8", "replace"))["message"]
         except (ValueError, LookupError, TypeError):
             message = body[:200].decode("utf-8", "replace")
-        raise DockerError("the Docker engine at %s answers %s with %d: %s" % (
-            self.path, resource, response.status, message))
+        raise DockerError("the Docker engine at %s returned %d for %s: %s" % (
+            self.path, response.status, resource, message))
 
     def _json(self, resource: str, body: bytes) -> Any:
         try:
             return json.loads(body.decode("utf-8", "replace"))
         except ValueError as error:
-            raise DockerError("the Docker engine at %s does not answer %s with JSON" % (self.path, resource)) from error
+            raise DockerError("the Docker engine at %s did not return JSON for %s" % (self.path, resource)) from error
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while size <= LARGEST_ANSWER_BYTES:
+    while size <= LARGEST_RESPONSE_BYTES:
         part = response.read(_BLOCK_BYTES)
         if not part:
             return b"".join(parts)
         parts.append(part)
         size += len(part)
-    raise DockerError("the Docker engine answers with more than %d MiB" % (LARGEST_ANSWER_BYTES >> 20))
+    raise DockerError("the Docker engine returned more than %d MiB" % (LARGEST_RESPONSE_BYTES >> 20))
 
 
 def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -139,7 +139,7 @@ def query_registry(docker: DockerEngine, name: str, login: str | None = None) ->
         return {"digest": None, "architectures": [], "error": str(error)}
     except (LookupError, TypeError) as error:
         return {"digest": None, "architectures": [],
-                "error": "the registry's answer has an unknown form (%r)" % error}
+                "error": "the registry's response has an unknown form (%r)" % error}
 
 
 def registry_login(config: str | None, name: str) -> str | None:

@@ -12,7 +12,7 @@ _CONTROL = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[@-Z\\^_])")
 
 
 def plain(text: str) -> str:
-    """The text without control sequences and byte order mark, with LF line ends."""
+    """Return the text without control sequences and byte order mark, with LF line ends."""
     return _CONTROL.sub("", text).replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -47,12 +47,12 @@ class Cause(NamedTuple):
 
 
 def _code(code: str) -> str:
-    """A pattern for an error code; it starts with the code itself, since such a pattern is found faster."""
+    """Return a pattern for an error code; it starts with the code itself, since such a pattern is found faster."""
     return r"%s(?<![A-Za-z0-9]%s)(?![0-9])" % (code, code)
 
 
 def _error_code(*numbers: str) -> str:
-    """A pattern for error numbers of ACL (CANN: rt_error_codes.h) as torch_npu, the runtime and plog print them."""
+    """Return a pattern for ACL error numbers (CANN: rt_error_codes.h) as torch_npu, the runtime and plog print them."""
     return r"(?:error ?code|ret(?:Code)?|rtRet|rt_ret|aclRet)\W*(?: is|=|:)?\W{0,3}(?:%s)\b" % "|".join(numbers)
 
 
@@ -351,7 +351,7 @@ REMEDIES[UNKNOWN] = (
 
 @lru_cache(maxsize=None)
 def _signatures() -> dict[str, tuple[Pattern[str], ...]]:
-    """The compiled signatures by cause id, compiled on demand: most processes that import this never read a log.
+    """Return the compiled signatures by cause id, compiled on demand: most processes that import this never read a log.
 
     They ignore case, since releases differ in capitals more than in words.
     """
@@ -360,7 +360,7 @@ def _signatures() -> dict[str, tuple[Pattern[str], ...]]:
 
 
 def _any_of(causes: Iterable[Cause], *others: str) -> Pattern[str]:
-    """One pattern of all signatures, for lines in lower case: four times as fast as a pattern that ignores case."""
+    """Return one pattern of all signatures for lines in lower case, four times as fast as one that ignores case."""
     texts = [*others, *(text for cause in causes for text in cause.signatures)]
     return re.compile("|".join("(?:%s)" % re.sub(
         r"\\.|[A-Z]", lambda match: match.group() if match.group()[0] == "\\" else match.group().lower(), text)
@@ -380,7 +380,7 @@ _TLS_SWITCH = re.compile(r"TLS SWITCH \(([01])\)")
 
 @lru_cache(maxsize=None)
 def _filters() -> tuple[Pattern[str], Pattern[str]]:
-    """Patterns that drop most lines: one for all lines, and a shorter one for lines that cannot be a fault."""
+    """Return patterns that drop most lines: one for all lines, and a shorter one for lines that cannot be a fault."""
     mild = [cause for cause in CAUSES if cause.level > ENGINE]
     for_all, for_mild = (_any_of(causes, "TLS SWITCH ", _STARTED.pattern) for causes in (CAUSES, mild))
     return for_all, for_mild

@@ -13,7 +13,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import contain
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import metrics, startup
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_ANSWER_BYTES, Server
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_RESPONSE_BYTES, Server
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._docker.containers import ContainerState
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer, ModelsAnswer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import ModelsResponse, Response
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.metrics import Load
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
         state: str  # READY, STARTING, FAILED or MISSING
         reason: str | None  # None if it is ready
         container: ContainerState | None
-        health: Answer | None  # to GET /health; None if it was not sent
-        models: ModelsAnswer | None
-        completion: Answer | None
+        health: Response | None  # to GET /health; None if that was not sent
+        models: ModelsResponse | None
+        completion: Response | None
         progress: str | None  # of a start
         causes: list[Diagnosis]  # of a failure
         log: list[str]  # the end of the log of a failed instance, secrets masked
@@ -94,12 +94,12 @@ OPTIONS = {
 class HealthServer(Server):
     """A server with ``GET /health``."""
 
-    def health(self) -> Answer:
-        """Return the answer to ``GET /health``, whose body is empty."""
-        answer, _body = self._exchange("/health", None, None)
-        if answer["status"] is not None:
-            answer.pop("error", None)
-        return cast("Answer", answer)
+    def health(self) -> Response:
+        """Return the response to ``GET /health``, whose body is empty."""
+        response, _body = self._exchange("/health", None, None)
+        if response["status"] is not None:
+            response.pop("error", None)
+        return cast("Response", response)
 
 
 class Observer:
@@ -140,20 +140,20 @@ class Observer:
             return seen
         known = instance.get("restarts")
         if known is not None and found["restarts"] > known:
-            # The answers are of a process that has exited.
+            # The responses are from a process that has exited.
             return self._failed({**seen, "health": None}, found, "the container was restarted while it was starting")
         if _is_unhealthy(found):
             return self._failed(seen, found, "%s, and Docker reports the container as unhealthy" % seen["reason"])
         return seen
 
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
-        """Add the answers of the API, in the order in which they become available."""
+        """Add the responses of the API, in the order in which they become available."""
         server = HealthServer("http://%s:%d" % (_reachable(instance["bind"]), instance["port"]), self.api_key,
                               STATUS_TIMEOUT_S)
         health = server.health()
         seen = {**seen, "health": health}
         if health["status"] != 200:
-            return {**seen, "state": STARTING, "reason": "/health does not answer with 200",
+            return {**seen, "state": STARTING, "reason": "/health does not return 200",
                     "progress": self._progress(found)}
         models = server.models()
         seen = {**seen, "models": models}
@@ -250,7 +250,7 @@ def request_load(bind: str, port: int) -> Load | LoadError | None:
     connection = HTTPConnection(_reachable(bind), port, timeout=STATUS_TIMEOUT_S)
     try:
         connection.request("GET", "/metrics")
-        text = connection.getresponse().read(MAX_ANSWER_BYTES).decode("utf-8", "replace")
+        text = connection.getresponse().read(MAX_RESPONSE_BYTES).decode("utf-8", "replace")
     except ConnectionRefusedError:
         return None
     except (OSError, HTTPException) as error:

@@ -145,7 +145,7 @@ def _difference(index: str, shard: str, expected: set[str], found: set[str]) -> 
 
 
 def describe_config(config: dict[str, Any] | None) -> Config | None:
-    """The values of ``config.json`` that the checks need."""
+    """Return the values of ``config.json`` that the checks need."""
     if not config:
         return None
     return {
@@ -157,7 +157,7 @@ def describe_config(config: dict[str, Any] | None) -> Config | None:
 
 
 def describe_quantization(description: dict[str, Any] | None) -> Quantization:
-    """The values of the description of msModelSlim that the checks need.
+    """Return the values of the description of msModelSlim that the checks need.
 
     :returns: ``{"type", "version", "types": {type: number of tensors}, "prefixes": {first two parts of the name: number
         of tensors}, "mixed": [sentence about a fused layer with several types]}``; all of them are empty if the file is

@@ -98,7 +98,7 @@ class ModelPaths(NamedTuple):
 
 
 def model_paths(folder: str) -> ModelPaths:
-    """The paths for the model in ``folder``, all on the file system of the folder, so that a rename is atomic.
+    """Return the paths for the model in ``folder``, all on the file system of the folder, so that a rename is atomic.
 
     Symbolic links are followed. For a model on a read-only mount, the state folder is in `STATE_FOLDER`.
     """
@@ -117,7 +117,7 @@ def read_only(folder: str) -> bool:
 
 
 def list_model(folder: str) -> dict[str, os.stat_result]:
-    """``{path: os.stat_result}`` of the files of the model, without hidden files (caches of hub clients, .git)."""
+    """Return ``{path: os.stat_result}`` of the model's files, without hidden files (caches of hub clients, .git)."""
     found = {}
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -131,7 +131,7 @@ def list_model(folder: str) -> dict[str, os.stat_result]:
 
 
 def list_outside(folder: str, paths: Iterable[str]) -> list[str]:
-    """Those of the paths that are links out of the folder, and so are broken if only the folder is mounted.
+    """Return the paths that are links out of the folder, and therefore are broken if only the folder is mounted.
 
     The cache of the Hugging Face client is such a folder: its files are links to ``../../blobs``.
     """
@@ -148,7 +148,7 @@ def list_outside(folder: str, paths: Iterable[str]) -> list[str]:
 
 
 def identify(stats: Mapping[str, os.stat_result]) -> str:
-    """A SHA-256 of names, sizes, timestamps and inodes of ``{path: os.stat_result}``.
+    """Return a SHA-256 of names, sizes, timestamps and inodes of ``{path: os.stat_result}``.
 
     It is equal on nodes that mount the same file system, and differs for a copy, which has other inodes.
     """
@@ -175,11 +175,11 @@ class DigestCache:
 
     @classmethod
     def of(cls, folder: str, root: str = DIGEST_CACHE, write: bool = True) -> DigestCache:
-        """The cache of the model in ``folder``."""
+        """Return the cache of the model in ``folder``."""
         return cls(os.path.join(root, _short(os.path.realpath(folder)) + ".json"), write)
 
     def get(self, stat: os.stat_result) -> str | None:
-        """The digest of a file that has not changed since it was hashed, or None."""
+        """Return the digest of a file that has not changed since it was hashed, or None."""
         return self._digests.get(_identity(stat))
 
     def put(self, stat: os.stat_result, digest: str) -> None:
@@ -241,7 +241,7 @@ def _digest(path: str, stat: os.stat_result, cache: DigestCache) -> str:
 
 
 def git_blob_sha1(path: str) -> str:
-    """The object id of git for the content of a file; Hugging Face states it for files that are not in LFS."""
+    """Return the object id of git for the content of a file; Hugging Face states it for files that are not in LFS."""
     with open(path, "rb") as stream:
         content = stream.read()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -249,7 +249,7 @@ def git_blob_sha1(path: str) -> str:
 
 def make_manifest(source: str, repository: str, revision: str | None, files: list[ManifestFile], recorded_at: str
                   ) -> Manifest:
-    """A manifest of the files."""
+    """Return a manifest of the files."""
     files = sorted(files, key=lambda entry: entry["path"])
     return {
         "schema": MANIFEST_SCHEMA,
@@ -264,7 +264,7 @@ def make_manifest(source: str, repository: str, revision: str | None, files: lis
 
 
 def model_digest(sha256: Mapping[str, str]) -> str:
-    """A SHA-256 of ``{path: sha256}``: of the sorted lines ``<sha256>  <path>``, as ``sha256sum * | sha256sum`` has it.
+    """Return the SHA-256 of the lines ``<sha256>  <path>``, sorted by path, like ``sha256sum * | sha256sum``.
 
     Nodes with the same digest have the same model.
     """
@@ -293,7 +293,7 @@ def compare(expected: Iterable[WantedFile | ManifestFile], stats: Mapping[str, o
 
 
 def fault_sentence(fault: Fault) -> str:
-    """A fault as a sentence."""
+    """Return a fault as a sentence."""
     if fault["fault"] == "missing":
         return "%s is missing; it should have %s bytes" % (fault["path"], fault["expected"])
     if fault["fault"] == "size":
@@ -303,7 +303,7 @@ def fault_sentence(fault: Fault) -> str:
 
 
 def read_json(path: str) -> Any:
-    """The content of a JSON file, or None if the file does not exist."""
+    """Return the content of a JSON file, or None if the file does not exist."""
     try:
         with open(path, encoding="utf-8") as stream:
             return json.load(stream)

@@ -26,7 +26,7 @@ TOKEN_VARIABLES = {MODELSCOPE: "MODELSCOPE_API_TOKEN", HUGGINGFACE: "HF_TOKEN", 
 
 
 class HubError(ValueError):
-    """The hub refused a request or gave an unexpected answer; the message is a sentence."""
+    """The hub refused a request or sent an unexpected response; the message is a sentence."""
 
 
 class RemoteFile(NamedTuple):
@@ -65,29 +65,29 @@ def list_files(source: str, endpoint: str, repository: str, revision: str, get: 
     return parse_huggingface(_json(get(url % (endpoint, quote(repository), quote(revision, safe="")))))
 
 
-def parse_modelscope(answer: dict[str, Any], revision: str) -> Listing:
+def parse_modelscope(response: dict[str, Any], revision: str) -> Listing:
     """Parse the response of ModelScope to ``repo/files``."""
-    if answer.get("Code") != 200:
-        raise HubError("ModelScope answered code %s: %s" % (answer.get("Code"), answer.get("Message")))
+    if response.get("Code") != 200:
+        raise HubError("ModelScope returned the code %s: %s" % (response.get("Code"), response.get("Message")))
     try:
         files = tuple(
             RemoteFile(entry["Path"], int(entry["Size"]), entry["Sha256"].lower(), None)
-            for entry in answer["Data"]["Files"] if entry["Type"] != "tree")
+            for entry in response["Data"]["Files"] if entry["Type"] != "tree")
     except (KeyError, TypeError, AttributeError) as error:
         raise HubError("the list of files of ModelScope lacks %s" % error) from error
     return Listing(revision, _model_files(files))
 
 
-def parse_huggingface(answer: dict[str, Any]) -> Listing:
+def parse_huggingface(response: dict[str, Any]) -> Listing:
     """Parse the response of Hugging Face to ``/api/models/<id>/revision/<revision>?blobs=true``."""
     try:
         files = tuple(
             RemoteFile(entry["rfilename"], int(entry["size"]), (entry.get("lfs") or {}).get("sha256"),
                        None if entry.get("lfs") else entry["blobId"])
-            for entry in answer["siblings"])
-        return Listing(answer["sha"], _model_files(files))
+            for entry in response["siblings"])
+        return Listing(response["sha"], _model_files(files))
     except (KeyError, TypeError) as error:
-        raise HubError("the response of Hugging Face lacks %s: %s" % (error, answer.get("error", ""))) from error
+        raise HubError("the response of Hugging Face lacks %s: %s" % (error, response.get("error", ""))) from error
 
 
 def parse_sums(text: str, size: Callable[[str], int]) -> tuple[RemoteFile, ...]:
@@ -106,7 +106,7 @@ def parse_sums(text: str, size: Callable[[str], int]) -> tuple[RemoteFile, ...]:
 
 def download_command(source: str, endpoint: str, repository: str, revision: str, paths: list[str], folder: str,
                      workers: int) -> list[str]:
-    """The arguments of ``roles/weights/files/fetch.py`` that download the paths of a model into the folder."""
+    """Return the arguments of ``roles/weights/files/fetch.py`` that download the paths of a model into the folder."""
     if source == HTTP:
         return ["http", endpoint.rstrip("/"), folder, str(workers), *paths]
     if source == MODELSCOPE:
@@ -117,7 +117,7 @@ def download_command(source: str, endpoint: str, repository: str, revision: str,
 
 
 def download_environment(source: str, endpoint: str) -> dict[str, str]:
-    """The environment that makes the client use only the mirror."""
+    """Return the environment that makes the client use only the mirror."""
     if source == MODELSCOPE:
         mirror = {"MODELSCOPE_ENDPOINT": endpoint, "MODELSCOPE_DOMAIN": urlsplit(endpoint).netloc} if endpoint else {}
         return dict(mirror, MODELSCOPE_CACHE="/tmp/modelscope", TQDM_DISABLE="1")
@@ -129,29 +129,29 @@ def download_environment(source: str, endpoint: str) -> dict[str, str]:
 
 
 def login_body(token: str) -> str:
-    """The body of ``POST /api/v1/login``, with which ModelScope exchanges a token for the cookies of a session."""
+    """Return the body of ``POST /api/v1/login``, with which ModelScope exchanges a token for session cookies."""
     return json.dumps({"AccessToken": token})
 
 
 def check_login(text: str) -> None:
     """Raise HubError if the response to a login rejects the token."""
-    answer = _json(text)
-    if answer.get("Code") != 200:
-        raise HubError("ModelScope rejected the token in weights_hub_token: %s" % answer.get("Message"))
+    response = _json(text)
+    if response.get("Code") != 200:
+        raise HubError("ModelScope rejected the token in weights_hub_token: %s" % response.get("Message"))
 
 
 def _json(text: str) -> dict[str, Any]:
     try:
-        answer = json.loads(text)
+        response = json.loads(text)
     except ValueError as error:
         raise HubError("the response of the hub is not JSON: %.80r" % text) from error
-    if not isinstance(answer, dict):
+    if not isinstance(response, dict):
         raise HubError("the response of the hub is not a JSON object: %.80r" % text)
-    return answer
+    return response
 
 
 def _model_files(files: Iterable[RemoteFile]) -> tuple[RemoteFile, ...]:
-    """The files without hidden ones, sorted; raises HubError for a path that leads out of the folder of the model."""
+    """Return the sorted files, without hidden ones; raises HubError for a path that leads out of the model's folder."""
     kept = []
     for entry in files:
         parts = entry.path.split("/")

@@ -110,7 +110,7 @@ def need_own_files(paths: ModelPaths, faults: Iterable[Fault], wanted: Iterable[
 
 
 def staged_bytes(folder: str) -> int:
-    """The size of the folder on the disk, with incomplete and hidden files, without space that is only preallocated."""
+    """Return the size of the folder on the disk, including incomplete and hidden files, without preallocated space."""
     total = 0
     for root, _folders, names in os.walk(folder):
         for name in names:

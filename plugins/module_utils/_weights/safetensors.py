@@ -86,7 +86,7 @@ def parse_header(raw: bytes, data_bytes: int) -> Header:
 
 
 def _span(name: str, entry: Any) -> tuple[int, int]:
-    """The begin and end of a tensor in the data, after a check against its type and shape."""
+    """Return the start and end of a tensor in the data, after a check against its type and shape."""
     try:
         dtype, shape = entry["dtype"], entry["shape"]
         begin, end = entry["data_offsets"]

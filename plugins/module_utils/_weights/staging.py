@@ -37,10 +37,10 @@ if TYPE_CHECKING:
         """HTTP requests to the source."""
 
         def get(self, url: str) -> str:
-            """The body of a response."""
+            """Return the body of a response."""
 
         def size(self, url: str) -> int:
-            """The size of a file in bytes."""
+            """Return the size of a file in bytes."""
 
     class Wanted(TypedDict):
         """The files that the model has to have; ``files`` is None if quantization will write them."""
@@ -153,7 +153,7 @@ class Staging:
         return self._work(wanted, needed, hashed_bytes, bool(needed) or wanted is not recorded, fetch=not manifest)
 
     def _adopt(self, recorded: Manifest | None, full: bool) -> Work:
-        """The work for a model that an administrator copied to its folder."""
+        """Return the work for a model that an administrator copied to its folder."""
         stats = weights.list_model(self.paths.model)
         if not stats:
             raise StagingError(
@@ -171,7 +171,7 @@ class Staging:
         return self._work(recorded, [], digests.hashed_bytes, recorded is None)
 
     def _make(self, recorded: Manifest | None, full: bool) -> Work:
-        """The work for a model that is quantized on this node."""
+        """Return the work for a model that is quantized on this node."""
         if recorded and self._is_from_source(recorded):
             faults, hashed_bytes = self._faults(recorded["files"], self.paths.model, full)
             if not faults:
@@ -356,7 +356,7 @@ class Staging:
         return {entry["path"] for entry in fresh}
 
     def _quantized(self) -> list[WantedFile]:
-        """The files that the quantization wrote."""
+        """Return the files that the quantization wrote."""
         staged = weights.list_model(self.paths.staging)
         shards = [path for path in staged if path.endswith(SHARD_SUFFIX)]
         if not shards or QUANTIZATION_FILE not in staged:

@@ -423,5 +423,5 @@ class Plan(TypedDict):
     health_check: HealthCheck | None
     instances: list[Instance]
     warnings: list[Finding]
-    #: Empty for a plan that can be deployed.
+    #: Empty if the plan can be deployed.
     refusals: list[Finding]

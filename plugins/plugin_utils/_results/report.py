@@ -206,7 +206,7 @@ def headline(report: Report) -> str:
 
 
 def _services(result: StageResult, last: Report | None) -> Iterator[Service]:
-    """The services of a host that responded: planned instances and balancers."""
+    """Return the services of a host that responded: planned instances and balancers."""
     observed, host = result["observed"], result["host"]
     containers = {instance["name"]: instance["container"] for instance in observed.get("instances", ())
                   if instance["state"] == "ready"}
@@ -240,7 +240,7 @@ def _cell(result: StageResult | None) -> Cell:
 
 
 def _verdict(results: Iterable[StageResult]) -> str:
-    """The worst status of the stages that were run; not_run if none was."""
+    """Return the worst status of the stages that were run; not_run if none was."""
     statuses = {result["status"] for result in results}
     for status in (contract.FAILED, contract.WARNED, contract.WAIVED, contract.PASSED):
         if status in statuses:
@@ -249,7 +249,7 @@ def _verdict(results: Iterable[StageResult]) -> str:
 
 
 def _findings(report: Report, title: str, statuses: Collection[str]) -> list[str]:
-    """A section with one line per finding, shared by the hosts that have it; empty without findings."""
+    """Return a section with one line per finding, shared by the hosts that have it; empty without findings."""
     hosts: dict[str, list[str]] = {}
     for finding in report["findings"]:
         if finding["status"] in statuses:
@@ -259,7 +259,7 @@ def _findings(report: Report, title: str, statuses: Collection[str]) -> list[str
 
 
 def _names(found: Iterable[str], hosts: Collection[str]) -> str:
-    """The names of the hosts of a finding, or "all 16 hosts"."""
+    """Return the names of the hosts of a finding, or "all 16 hosts"."""
     names = list(dict.fromkeys(found))
     return "all %d hosts" % len(hosts) if len(names) == len(hosts) > 1 else ", ".join(names)
 

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The benchmark stage: whether the results are valid. The exit code of a client is recorded, but not relied on."""
+"""The judge of the benchmark stage: whether the results are valid.
+
+The exit code of a client is recorded, but not relied on.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ CHECKS = (
     Check("completed", CRITICAL, "Every request was answered",
           "Read the log of the server (playbooks/diagnostics.yml); with failed requests, the other metrics are not "
           "valid."),
-    Check("tokens", CRITICAL, "The answers have the requested number of tokens",
+    Check("tokens", CRITICAL, "The responses have the requested number of tokens",
           "Compare the options of the client with the release: the server may not support ignore_eos."),
     Check("noise", CRITICAL, "Repeated runs agree",
           "Stop other load on the node, send more requests (benchmark_num_prompts), or raise benchmark_repeats."),
@@ -66,7 +69,7 @@ CHECKS = (
     Check("sweep", CRITICAL, "The sweep found a load that meets the objective",
           "Lower benchmark_sweep_minimum or relax benchmark_slo. If a run has no result, read its log."),
     Check("offline", CRITICAL, "The offline run has a valid result",
-          "Read the end of its log in the result file: it loads the model with the options of the service."),
+          "Read the end of its log in the result file: the client loads the model with the options of the service."),
     Check("restored", CRITICAL, "The service that was stopped for offline runs answers again",
           "Inspect it immediately (docker ps, docker logs), and restore it with playbooks/serving.yml."),
     Check("same_server", CRITICAL, "The server is the same before and after the measurement",
@@ -162,7 +165,8 @@ def _judge_throughput(checks: Checks, run: OfflineRun, inputs: Mapping[str, Any]
     tokens = requests * (inputs["benchmark_random_input_len_tokens"] + inputs["benchmark_random_output_len_tokens"])
     total = metrics.get("total_num_tokens", 0)
     checks.expect("offline", metrics["num_requests"] == requests and abs(total - tokens) <= TOKEN_TOLERANCE * tokens,
-                  "%d requests with %d tokens in total" % (requests, tokens), "%d with %d, %.4g tok/s" % (
+                  "%d requests with %d tokens in total" % (requests, tokens),
+                  "%d requests with %d tokens in total, %.4g tok/s" % (
                       metrics["num_requests"], total, metrics["tokens_per_second"]), subject=run["id"])
 
 

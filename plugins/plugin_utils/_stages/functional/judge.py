@@ -22,10 +22,10 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import (
-        Answer,
         ChatObservation,
         ChatRequest,
         ChatServer,
+        Response,
     )
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
@@ -152,19 +152,19 @@ def _judge_server(checks: Checks, server: ChatServer, model: str, inputs: Mappin
         checks.not_run("missing_key", "the service has no API key", subject=name)
 
 
-def _text(answer: Answer) -> str:
+def _text(answer: Response) -> str:
     return (answer.get("text") or "").strip()
 
 
-def _expect(checks: Checks, check: str, answer: Answer, expected_status: int, name: str, ok: bool = True) -> None:
-    """Add the outcome of a check for one answer; it is not run if the request was not sent."""
+def _expect(checks: Checks, check: str, answer: Response, expected_status: int, name: str, ok: bool = True) -> None:
+    """Add the outcome of a check for one response; it is not run if the request was not sent."""
     if not answer.get("sent", True):
         checks.not_run(check, answer["error"], subject=name)
         return
     status, text, error = answer["status"], _text(answer), answer.get("error")
     actual: int | str | None = status
     if error and status != expected_status:
-        actual = "%s: %s" % (status or "no answer", error)
+        actual = "%s: %s" % (status or "no response", error)
     elif status == 200:
         actual = "200, %s%s" % (
             "'%s'" % text[:80] if text else "no text",
@@ -173,7 +173,7 @@ def _expect(checks: Checks, check: str, answer: Answer, expected_status: int, na
                   "200 and an answer" if expected_status == 200 else str(expected_status), actual, subject=name)
 
 
-def _judge_words(checks: Checks, answer: Answer, words: str | Sequence[str], name: str) -> None:
+def _judge_words(checks: Checks, answer: Response, words: str | Sequence[str], name: str) -> None:
     words = [words] if isinstance(words, str) and words else words
     text = _text(answer)
     if not words:

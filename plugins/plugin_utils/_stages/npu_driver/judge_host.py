@@ -206,10 +206,10 @@ def _gib(size: float) -> str:
 def _docker_engine(checks: Checks, context: Context) -> None:
     engine = _observed(context)["docker_engine"]
     if "error" in engine:
-        checks.expect("docker_engine", False, "an answer from Docker", engine["error"], message=engine["error"])
+        checks.expect("docker_engine", False, "a response from Docker", engine["error"], message=engine["error"])
         checks.not_run("docker_engine_version", "Docker does not answer")
         return
-    checks.expect("docker_engine", True, "an answer from Docker", "Docker %s" % engine["version"])
+    checks.expect("docker_engine", True, "a response from Docker", "Docker %s" % engine["version"])
     _version_range(checks, "docker_engine_version", engine["version"], context.inputs,
                    "npu_driver_docker_engine_minimum", "npu_driver_docker_engine_maximum")
 
@@ -243,7 +243,7 @@ def _clock(checks: Checks, context: Context) -> None:
     offset, error = (latest + earliest) / 2, abs(latest - earliest) / 2
     actual = "%+.1f s ± %.1f s" % (offset, error)
     if error > limit:
-        checks.not_run("clock_skew", "the answer took too long to measure the offset (%s)" % actual)
+        checks.not_run("clock_skew", "the response took too long to measure the offset (%s)" % actual)
         return
     checks.expect("clock_skew", abs(offset) - error <= limit, "within %g s" % limit, actual)
 

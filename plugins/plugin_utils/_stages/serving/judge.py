@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         BalancerServer,
         NodeState,
     )
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer, ModelsAnswer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import ModelsResponse, Response
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import InstanceState, ServingState
 
@@ -128,7 +128,7 @@ CHECKS = (
     Check("start", CRITICAL, "Patch, API key and containers could be set up",
           "Remove the cause in the message, and run playbooks/serving.yml again."),
     Check("running", CRITICAL, "The container runs and has not crashed", _LOG),
-    Check("health", CRITICAL, "/health answers with 200",
+    Check("health", CRITICAL, "/health returns 200",
           "If the start is slow, increase serving_ready_timeout_s. " + _LOG),
     Check("key_accepted", CRITICAL, "The server accepts our API key",
           "The server was started with another key: run playbooks/serving.yml with the right serving_api_key."),
@@ -227,7 +227,7 @@ def judge(context: Context) -> list[CheckOutcome]:
     plan, observed = context.plan, cast("ServingObservation", context.observed)
     measured = cast(Measured, context.measured)
     error = observed["docker_engine_error"]
-    checks.expect("docker_engine", not error, "an answer", error or "an answer", message=error)
+    checks.expect("docker_engine", not error, "a response", error or "a response", message=error)
     if error:
         return checks.as_list()
     if context.phase == ROLLED_BACK:
@@ -419,9 +419,9 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
     checks.expect("health", healthy, 200, _shown(seen["health"]), name,
                   None if healthy else _timeout_reason(seen, cast(Measured, context.measured).get("waited")))
     if not healthy:
-        _not_reached(checks, "health", planned, "/health does not answer with 200.")
+        _not_reached(checks, "health", planned, "/health does not return 200.")
         return
-    models: ModelsAnswer = seen["models"] or {"status": None}
+    models: ModelsResponse = seen["models"] or {"status": None}
     refused = models["status"] in (401, 403)
     checks.expect("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
                   "refused with %s" % models["status"] if refused else "accepted", name,
@@ -473,8 +473,8 @@ def _balancer(checks: Checks, plan: Plan, host: str, balancing: Balancing) -> No
                 checks.expect("balancer_server", False, UP, error or "no such server", subject)
     for front in balancing["completions"]:
         error = front["msg"] if front.get("unreachable") else front.get("error")
-        answer: Answer = front.get("completion") or {"status": None}
-        checks.expect("balancer", not error and answer["status"] == 200, 200, error or _shown(answer),
+        response: Response = front.get("completion") or {"status": None}
+        checks.expect("balancer", not error and response["status"] == 200, 200, error or _shown(response),
                       front["item"][1]["url"])
 
 
@@ -485,7 +485,7 @@ def _balancer_server(checks: Checks, server: BalancerServer, error: str | None, 
     if server["watched"] is None:
         checks.unsupported("balancer_watch", "There is no watch (balancer_watch_interval_s is 0).", subject)
         return
-    checks.expect("balancer_watch", server["watched"], "an answer", engine, subject,
+    checks.expect("balancer_watch", server["watched"], "a response", engine, subject,
                   None if server["watched"] else "the watch for hung engines does not answer: %s" % engine)
 
 
@@ -527,8 +527,8 @@ def _timeout_reason(seen: InstanceState, waited: Waited | None) -> str:
         waited["seconds"] if waited else 0, " (%s)" % seen["progress"] if seen["progress"] else "")
 
 
-def _shown(answer: Answer | ModelsAnswer | None) -> Any:
-    """Return the status of an answer, or its error."""
-    if answer is None:
+def _shown(response: Response | ModelsResponse | None) -> Any:
+    """Return the status of a response, or its error."""
+    if response is None:
         return "not sent"
-    return answer["status"] if answer["status"] is not None else answer.get("error")
+    return response["status"] if response["status"] is not None else response.get("error")

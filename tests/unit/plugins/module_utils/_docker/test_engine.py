@@ -74,9 +74,9 @@ def test_timeout_applies_to_the_whole_log(serve):
 
 
 @pytest.mark.parametrize(("answer", "message"), [
-    (http(b"<html>"), "does not answer /x with JSON"),
-    (http(b'{"message": "no such filter"}', "400 Bad Request"), "answers /x with 400: no such filter"),
-    (http(b"<html>", "500 Error"), "answers /x with 500: <html>"),
+    (http(b"<html>"), "did not return JSON for /x"),
+    (http(b'{"message": "no such filter"}', "400 Bad Request"), "returned 400 for /x: no such filter"),
+    (http(b"<html>", "500 Error"), "returned 500 for /x: <html>"),
     (b"", "does not answer"),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1", "does not answer"),
 ])
@@ -91,7 +91,7 @@ def test_missing_socket(tmp_path):
 
 
 def test_answer_above_the_size_limit_is_an_error(serve, monkeypatch):
-    monkeypatch.setattr(engine, "LARGEST_ANSWER_BYTES", 3 << 20)
+    monkeypatch.setattr(engine, "LARGEST_RESPONSE_BYTES", 3 << 20)
     with pytest.raises(DockerError, match="more than 3 MiB"):
         DockerEngine(serve([http(b" " * (3 << 20) + b"1")])).get("/x")
     assert DockerEngine(serve([http(b" " * ((3 << 20) - 1) + b"1")])).get("/x") == 1
@@ -116,9 +116,9 @@ def test_start_and_stop(docker):
     assert docker.containers["c"]["State"]["Status"] == "exited"
     client.post("/containers/c/start")
     assert docker.containers["c"]["State"]["Status"] == "running"
-    with pytest.raises(DockerError, match="with 500: OCI runtime create failed"):
+    with pytest.raises(DockerError, match=r"returned 500 for .*: OCI runtime create failed"):
         client.post("/containers/broken/start")
-    with pytest.raises(DockerError, match="with 404"):
+    with pytest.raises(DockerError, match="returned 404 for"):
         client.post("/containers/none/start")
 
 
@@ -155,5 +155,5 @@ def test_file_in_a_container(docker):
 
 
 def test_answer_that_is_not_an_archive_is_an_error(serve):
-    with pytest.raises(DockerError, match="with an archive"):
+    with pytest.raises(DockerError, match="did not return an archive"):
         DockerEngine(serve([http(b"gibberish" * 100)])).read_file("c", "/x", 10)

@@ -84,9 +84,9 @@ def test_registry_is_queried_through_docker(docker):
 @pytest.mark.parametrize(("status", "body", "message"), [
     (403, {"message": "denied: requested access"}, "denied: requested access"),
     (404, {"message": "manifest unknown"}, "the registry has no a:1"),
-    (200, b"<html>", "with JSON"),
+    (200, b"<html>", "did not return JSON for"),
     (200, {}, "unknown form"),
-    (500, [], "with 500"),
+    (500, [], "returned 500 for"),
 ])
 def test_error_of_a_registry(docker, status, body, message):
     docker.answers["/distribution/a:1/json"] = status, body

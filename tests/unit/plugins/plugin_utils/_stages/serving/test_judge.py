@@ -394,8 +394,8 @@ def test_node_that_failed_is_named_on_all_nodes():
 
 def test_group_that_is_late_was_not_stopped():
     late = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": [
-        {"host": "node1", "state": "late", "reason": "/health does not answer with 200"}]}}
-    assert of_group("node2", node("node2", late))["group"] == ("failed", "node1: /health does not answer with 200")
+        {"host": "node1", "state": "late", "reason": "/health does not return 200"}]}}
+    assert of_group("node2", node("node2", late))["group"] == ("failed", "node1: /health does not return 200")
 
 
 def test_group_that_was_not_waited_for_is_not_passed():
