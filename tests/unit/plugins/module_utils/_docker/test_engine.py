@@ -116,7 +116,7 @@ def test_start_and_stop(docker):
     assert docker.containers["c"]["State"]["Status"] == "exited"
     client.post("/containers/c/start")
     assert docker.containers["c"]["State"]["Status"] == "running"
-    with pytest.raises(DockerError, match="returned 500 for .*: OCI runtime create failed"):
+    with pytest.raises(DockerError, match=r"returned 500 for .*: OCI runtime create failed"):
         client.post("/containers/broken/start")
     with pytest.raises(DockerError, match="returned 404 for"):
         client.post("/containers/none/start")
