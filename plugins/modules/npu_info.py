@@ -261,6 +261,13 @@ pci:
       description: The PCI device id.
       type: str
       sample: "0xd802"
+    virtual:
+      description: Whether it is a virtual function of an NPU.
+      type: bool
+    ports:
+      description: The PCI addresses of the ports between it and the processor.
+      type: list
+      elements: str
 holders:
   description: The processes and containers that use an NPU.
   returned: success
@@ -365,9 +372,6 @@ system:
     shm:
       description: The space of C(/dev/shm), with the keys of RV(disks).
       type: dict
-    memlock_bytes:
-      description: The limit of locked memory in bytes, or null if there is no limit.
-      type: int
     uptime_s:
       description: The uptime in seconds.
       type: float
@@ -442,7 +446,10 @@ python:
       description: The version.
       type: str
     requests:
-      description: The version of the library requests, which community.docker needs, or null.
+      description: The version of the library requests, or null if the imports of community.docker fail.
+      type: str
+    error:
+      description: Why the imports fail, or null.
       type: str
 kernel_log:
   description: The errors of NPUs in the kernel log.
@@ -460,6 +467,12 @@ kernel_log:
         text:
           description: The text of the record.
           type: str
+        kind:
+          description: V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver).
+          type: str
+    corrected:
+      description: The number of errors that PCIe links of NPUs corrected.
+      type: int
     error:
       description: Why the log could not be read, or null.
       type: str
@@ -560,13 +573,13 @@ def _docker_engine(params: dict[str, Any]) -> dict[str, Any]:
 
 def _kernel_log(params: dict[str, Any], system: dict[str, Any], accelerators: list[dict[str, Any]],
                 chips: list[Chip]) -> KernelLog:
-    bus_ids = [each["address"] for each in accelerators] + [chip["bus_id"] for chip in chips]
+    bus_ids = [address for each in accelerators for address in [each["address"], *each["ports"]]]
+    bus_ids += [chip["bus_id"] for chip in chips]
     try:
         records = kernel_log.read()
     except OSError as error:
-        return {"lines": [], "error": str(error)}
-    return {"lines": kernel_log.errors(records, system["uptime_s"], params["kernel_log_minutes"] * 60, bus_ids),
-            "error": None}
+        return {"lines": [], "corrected": 0, "error": str(error)}
+    return kernel_log.errors(records, system["uptime_s"], params["kernel_log_minutes"] * 60, bus_ids)
 
 
 def main() -> None:

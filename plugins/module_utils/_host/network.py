@@ -73,9 +73,15 @@ def outgoing_ports(proc: str = "/proc") -> OutgoingPorts | None:
 
 
 def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
-    """Return ``{"interfaces": [{"name", "up", "kind", "addresses": [{"address", "prefix"}]}], "error"}``, IPv4."""
+    """Return the interfaces of this host and their IPv4 addresses.
+
+    The result is ``{"interfaces": [{"name", "up", "kind", "ports", "addresses": [{"address", "prefix"}]}], "error"}``.
+    ``ports`` are the kinds of the interfaces that are ports of this one, such as those of a bridge; the kind of a
+    network card is ``physical`` there.
+    """
     try:
-        code, out, err = run(["ip", "-json", "-details", "-4", "address", "show"], timeout_s)
+        # Without -4, which would leave out the ports of bridges, because they have no address.
+        code, out, err = run(["ip", "-json", "-details", "address", "show"], timeout_s)
     except OSError as error:
         return {"interfaces": [], "error": "ip cannot be run: %s" % error}
     try:
@@ -83,12 +89,21 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
     except ValueError:
         entries = None
     if entries is None:
-        return {"interfaces": [], "error": "ip -json address failed: %s" % (err.strip() or out.strip()[:120] or code)}
+        said = err.strip() or out.strip()[:120] or code
+        old = "; iproute2 of the node is too old for JSON, upgrade it or set hccl_interface" if "-json" in str(said) else ""
+        return {"interfaces": [], "error": "ip -json address failed: %s%s" % (said, old)}
+    named = [entry for entry in entries if entry.get("ifname")]
     interfaces = [{
         "name": entry["ifname"],
         "up": "UP" in entry.get("flags", []) and "NO-CARRIER" not in entry.get("flags", []),
-        "kind": "loopback" if "LOOPBACK" in entry.get("flags", []) else entry.get("linkinfo", {}).get("info_kind"),
+        "kind": "loopback" if "LOOPBACK" in entry.get("flags", []) else _kind(entry),
+        "ports": [_kind(port) or "physical" for port in named if port.get("master") == entry["ifname"]],
         "addresses": [{"address": one["local"], "prefix": one["prefixlen"]} for one in entry.get("addr_info", [])
                       if one.get("family") == "inet" and one.get("scope") != "host"],
-    } for entry in entries if entry.get("ifname")]
+    } for entry in named]
     return {"interfaces": interfaces, "error": None}
+
+
+def _kind(entry: dict[str, Any]) -> str | None:
+    kind: str | None = entry.get("linkinfo", {}).get("info_kind")
+    return kind
