@@ -44,7 +44,7 @@ options:
     elements: path
     default: []
   disk_paths:
-    description: Paths whose free space is returned. They need not exist. Docker's data directory is always added.
+    description: Paths whose free space is returned. They need not exist. The folder of Docker's images is added.
     type: list
     elements: path
     default: []
@@ -324,6 +324,25 @@ docker_engine:
       type: str
       returned: if Docker answered
       sample: /var/lib/docker
+    image_root:
+      description: The folder whose disk images fill; with the containerd image store it is that of containerd.
+      type: str
+      returned: if Docker answered
+      sample: /var/lib/containerd
+    security_options:
+      description: The security options of the engine.
+      type: list
+      elements: str
+      returned: if Docker answered
+      sample: [cgroupns, seccomp]
+    live_restore:
+      description: Whether containers keep running while the engine is stopped.
+      type: bool
+      returned: if Docker answered
+    cgroup_version:
+      description: The version of the control groups, V(1) or V(2); empty for an engine that does not state it.
+      type: str
+      returned: if Docker answered
     storage_driver:
       description: The storage driver.
       type: str
@@ -376,7 +395,7 @@ system:
       description: The uptime in seconds.
       type: float
 disks:
-  description: The space at O(disk_paths) and in Docker's data directory.
+  description: The space at O(disk_paths) and in the folder of Docker's images.
   returned: success
   type: list
   elements: dict
@@ -497,7 +516,7 @@ from typing import TYPE_CHECKING
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log, observation, version_files
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine_facts, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders
@@ -537,7 +556,7 @@ def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObse
         npu_smi, outcomes = observation.query(run_all, tool)
         docker_engine, at_npus = docker.result(), opened.result()[1]
     system, accelerators = facts.system(), facts.accelerators()
-    data_root = [docker_engine["data_root"]] if "data_root" in docker_engine else []
+    image_root = [docker_engine["image_root"]] if "image_root" in docker_engine else []
     return {
         "npu_smi": npu_smi,
         "tools": [outcome.summary() for outcome in outcomes],
@@ -548,7 +567,7 @@ def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObse
         "holders": holders.npu_holders(
             at_npus, docker_engine.get("containers", []), npu_smi["chips"], npu_smi["processes"]),
         "system": system,
-        "disks": [facts.disk(path) for path in params["disk_paths"] + data_root],
+        "disks": [facts.disk(path) for path in params["disk_paths"] + image_root],
         "paths": [facts.describe_path(path) for path in params["paths"]],
         "python": facts.python(),
         "kernel_log": _kernel_log(params, system, accelerators, npu_smi["chips"]),
@@ -565,8 +584,8 @@ def _files(driver: str) -> tuple[str, ...]:
 def _docker_engine(params: dict[str, Any]) -> dict[str, Any]:
     docker = DockerEngine(params["docker_socket"], params["timeout_s"])
     try:
-        return {**docker.facts(), "image": images.inspect(docker, params["image"]) if params["image"] else None,
-                "containers": containers.find(docker)}
+        image = images.inspect(docker, params["image"]) if params["image"] else None
+        return {**engine_facts.query(docker), "image": image, "containers": containers.find(docker)}
     except DockerError as error:
         return {"error": str(error)}
 

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 HANG, PINNING, APPLICATION, LINK, IOMMU, DRIVER = "hang", "pinning", "application", "link", "iommu", "driver"
 
 _DRIVER_LINE = re.compile(r"\[ascend\]((?:\s*\[[^\]]*\])*)\s*(?:<[^>]*>)?\s*(.*)", re.IGNORECASE)
-# Kinds by the text of a line of the driver, in any level, the first that matches. Texts: github.com/hicann/driver
-# (devmm, devdrv, drv_soft_fault, tsdrv), and the logs in tests/unit/plugins/plugin_utils/_stages/npu_driver/hosts.
+# Kinds by the text of a line of the driver, the first that matches. Texts: github.com/hicann/driver (devmm, devdrv,
+# drv_soft_fault, tsdrv), and the logs in tests/unit/plugins/plugin_utils/_stages/npu_driver/hosts.
 _KINDS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in (
     (HANG, r"heart ?beat\s+(?:is |was )?(?:lost|time ?out|abnormal|stop)|device (?:is |was )?(?:abnormal|lost)"
            r"|Get mntn message.*exception_id|ipc channel idle timeout|Wait event timeout|icm send msg fail"),
@@ -52,7 +52,7 @@ _LEVEL = re.compile(r"\[(ERROR|ERR|CRIT|FATAL|EMERG|ALERT|WARN(?:ING)?|NOTICE|EV
 _BAD_LEVELS = ("ERROR", "ERR", "CRIT", "FATAL", "EMERG", "ALERT")
 
 # Documentation/PCI/pcieaer-howto.rst of the kernel: a corrected error needs no action. The root port announces an error
-# ("error received", "error message received"), then "PCIe Bus Error" describes it, and indented lines give its details.
+# ("error received", "error message received"), "PCIe Bus Error" describes it, and indented lines give its details.
 _CORRECTED = re.compile(r"severity=Correct", re.IGNORECASE)
 _ANNOUNCED = re.compile(r"(?:^|\s)(?:Multiple )?Correct(?:ed|able) error (?:message )?received", re.IGNORECASE)
 _DETAILS = re.compile(r"AER:\s+(?:\[ ?\d+\]|device \[[0-9a-f:]+\] error status|TLP Header|Error of this Agent|aer_)",
@@ -61,7 +61,7 @@ _DETAILS = re.compile(r"AER:\s+(?:\[ ?\d+\]|device \[[0-9a-f:]+\] error status|T
 _FIRMWARE = re.compile(r"(\{\d+\})\[Hardware Error\]:(?:\s*event severity: (\w+))?", re.IGNORECASE)
 _LINK = re.compile(r"AER:|PCIe Bus Error|Hardware Error|surprise (?:down|removal)|link (?:is )?down|Card not present"
                    r"|DPC: (?:containment|unmasked uncorrectable|error)", re.IGNORECASE)
-# Of Intel, AMD and Arm; the lines of Arm before Linux 6.14 have the stream id of the device, which contains its address.
+# Of Intel, AMD and Arm; lines of Arm before Linux 6.14 have the stream id of the device, which contains its address.
 _IOMMU = re.compile(r"DMAR:.*fault|DMA (?:Read|Write).*fault|IO_PAGE_FAULT|AMD-Vi: Event|arm-smmu-v3|SMMU.*fault",
                     re.IGNORECASE)
 _STREAM = re.compile(r"arm-smmu-v3 \S+:\s+0x0000([0-9a-f]{4})000000(?:02|08|10|11|12|13)\b", re.IGNORECASE)
@@ -120,7 +120,7 @@ def errors(records: Iterable[str], uptime_s: float, within_s: float, bus_ids: It
         firmware = _FIRMWARE.search(text)
         if firmware and firmware.group(2):
             severities[firmware.group(1)] = firmware.group(2).lower()
-        harmless = _CORRECTED.search(text) or firmware and severities.get(firmware.group(1)) == "corrected"
+        harmless = _CORRECTED.search(text) or (firmware and severities.get(firmware.group(1)) == "corrected")
         kind = _driver_kind(text) or _bus_kind(text, known)
         if kind and not harmless:
             found.append({"seconds_ago": age, "text": text, "kind": kind})
@@ -136,7 +136,7 @@ def _driver_kind(text: str) -> str | None:
         return None
     labels, said = line.groups()
     level = _LEVEL.search(labels)
-    if level and level.group(1).upper() not in _BAD_LEVELS + ("WARN", "WARNING"):
+    if level and level.group(1).upper() not in (*_BAD_LEVELS, "WARN", "WARNING"):
         return None
     kind = next((kind for kind, pattern in _KINDS if pattern.search(said)), None)
     return kind or (DRIVER if level and level.group(1).upper() in _BAD_LEVELS else None)
@@ -162,5 +162,7 @@ def _is_of(text: str, known: list[str]) -> bool:
         number = int(stream.group(1), 16)
         text = "%02x:%02x.%d" % (number >> 8, number >> 3 & 0x1f, number & 7)
     lower = text.lower()
-    return any(bus_id in lower for bus_id in known) or bool(_IOMMU.search(text) or stream) and any(
+    if any(bus_id in lower for bus_id in known):
+        return True
+    return bool(stream or _IOMMU.search(text)) and any(
         re.search(r"(?<![0-9a-f:])%s" % re.escape(bus_id.partition(":")[2]), lower) for bus_id in known)

@@ -117,7 +117,8 @@ def accelerators(root: str = "/") -> list[dict[str, Any]]:
 
 def system(root: str = "/") -> dict[str, Any]:
     """Return architecture, kernel, operating system and memory; sizes in bytes."""
-    release = dict(re.findall(r"^(\w+)=[\"']?([^\"'\n]*)", read_text(os.path.join(root, "etc/os-release")), re.MULTILINE))
+    lines = read_text(os.path.join(root, "etc/os-release"))
+    release = dict(re.findall(r"^(\w+)=[\"']?([^\"'\n]*)", lines, re.MULTILINE))
     memory = dict(re.findall(r"^(\w+):\s+([0-9]+) kB", read_text(os.path.join(root, "proc/meminfo")), re.MULTILINE))
     return {
         "architecture": os.uname().machine,

@@ -82,6 +82,10 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
     try:
         # Without -4, which would leave out the ports of bridges, because they have no address.
         code, out, err = run(["ip", "-json", "-details", "address", "show"], timeout_s)
+        if code and "-json" in out + err:  # iproute2 before 4.13, as in CentOS 7
+            link = run(["ip", "-oneline", "-details", "link", "show"], timeout_s)
+            address = run(["ip", "-oneline", "-4", "address", "show"], timeout_s)
+            code, out, err = link[0] or address[0], json.dumps(_entries(link[1], address[1])), link[2] or address[2]
     except OSError as error:
         return {"interfaces": [], "error": "ip cannot be run: %s" % error}
     try:
@@ -89,9 +93,7 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
     except ValueError:
         entries = None
     if entries is None:
-        said = err.strip() or out.strip()[:120] or code
-        old = "; iproute2 of the node is too old for JSON, upgrade it or set hccl_interface" if "-json" in str(said) else ""
-        return {"interfaces": [], "error": "ip -json address failed: %s%s" % (said, old)}
+        return {"interfaces": [], "error": "ip -json address failed: %s" % (err.strip() or out.strip()[:120] or code)}
     named = [entry for entry in entries if entry.get("ifname")]
     interfaces = [{
         "name": entry["ifname"],
@@ -107,3 +109,27 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
 def _kind(entry: dict[str, Any]) -> str | None:
     kind: str | None = entry.get("linkinfo", {}).get("info_kind")
     return kind
+
+
+_LINK = re.compile(r"\d+: ([^:@\s]+)(?:@[^:\s]+)?: <([^>]*)>(?:.*? master (\S+))?")
+_INET = re.compile(r"\d+:\s+(\S+)\s+inet (\d+\.\d+\.\d+\.\d+)(?: peer [\d.]+)?/(\d+) (?:.*? )?scope (\w+)")
+# First words of the line in which `ip -details link` describes an interface that is not a network card.
+_KINDS = ("bridge", "veth", "bond", "vlan", "macvlan", "ipvlan", "team", "dummy", "tun", "vxlan", "geneve", "ipip",
+          "sit", "gre", "ip6tnl", "wireguard", "vti", "openvswitch")
+
+
+def _entries(links: str, addresses: str) -> list[dict[str, Any]]:
+    """Return what ``ip -json -details address`` prints, from the outputs of ``ip -oneline`` of links and addresses."""
+    found: list[dict[str, Any]] = []
+    for line in links.splitlines():
+        match = _LINK.match(line)
+        if match:
+            name, flags, master = match.groups()
+            words = [part.split()[0] for part in line.split("\\") if part.split()]
+            found.append({
+                "ifname": name, "flags": flags.split(","), "master": master,
+                "linkinfo": {"info_kind": next((word for word in words[1:] if word in _KINDS), None)},
+                "addr_info": [{"family": "inet", "local": local, "prefixlen": int(prefix), "scope": scope}
+                              for owner, local, prefix, scope in _INET.findall(addresses)
+                              if owner == name]})
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import ping_mesh
@@ -129,12 +129,13 @@ def host_interfaces(peers: Peers, wanted: str = "") -> dict[str, Choice]:
     return {host: _named_interface(host, candidates[host], usable_interfaces(observed, addresses),
                                    observed.get("wanted_interface") or wanted)
             if observed.get("wanted_interface") or wanted else
-            _detected_interface(host, observed, candidates[host], shared) for host, observed in peers.items()}
+            _detected_interface(host, observed, candidates[host], usable_interfaces(observed), shared)
+            for host, observed in peers.items()}
 
 
 def _choice(found: Candidate | None, reason: str, candidates: list[Candidate]) -> Choice:
     return {"interface": {"name": found["name"], "address": found["address"]} if found else None, "reason": reason,
-            "candidates": ["%s (%s)" % (each["name"], each["address"]) for each in candidates]}
+            "candidates": _labels(candidates)}
 
 
 def _named_interface(host: str, candidates: list[Candidate], usable: list[Candidate], wanted: str) -> Choice:
@@ -143,19 +144,24 @@ def _named_interface(host: str, candidates: list[Candidate], usable: list[Candid
                    "of this name" % (wanted, host), candidates)
 
 
-def _detected_interface(host: str, observed: HcclObservation, candidates: list[Candidate], shared: set[str]) -> Choice:
+def _detected_interface(host: str, observed: HcclObservation, candidates: list[Candidate], usable: list[Candidate],
+                        shared: set[str]) -> Choice:
     if not candidates:
+        ignored = ", ".join(_labels(usable))
         return _choice(None, observed["host_network"]["error"] or
-                       "no interface of %s is up with an IPv4 address that only it has" % host, candidates)
+                       "no interface of %s is up with an IPv4 address that other hosts can reach%s" % (
+                           host, "; not considered: " + ignored if ignored else ""), candidates)
     if len(candidates) == 1:
         return _choice(candidates[0], "the only one of %s" % host, candidates)
     common = [candidate for candidate in candidates if candidate["network"] in shared]
-    others = ["%s (%s)" % (each["name"], each["address"]) for each in candidates if each not in common]
     if len(common) == 1:
-        return _choice(common[0], "the only one in a network that all hosts share; set hccl_interface for %s"
-                       % " or ".join(others), candidates)
-    return _choice(None, "%s are possible" % " and ".join(
-        "%s (%s)" % (each["name"], each["address"]) for each in candidates), candidates)
+        return _choice(common[0], "the only one in a network that all hosts share; set hccl_interface to choose %s"
+                       % " or ".join(_labels(each for each in candidates if each not in common)), candidates)
+    return _choice(None, "%s are possible" % " and ".join(_labels(candidates)), candidates)
+
+
+def _labels(candidates: Iterable[Candidate]) -> list[str]:
+    return ["%s (%s)" % (each["name"], each["address"]) for each in candidates]
 
 
 def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, PingArguments]:

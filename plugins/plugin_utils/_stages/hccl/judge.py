@@ -14,7 +14,9 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend import ping_lo
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
+    FAILED,
     INFO,
+    WARNED,
     WARNING,
     Check,
     CheckOutcome,
@@ -49,7 +51,8 @@ CHECKS = (
     Check("tool_answers", CRITICAL, "hccn_tool answers every query for every NPU",
           "Look for a hung driver (dmesg) and for other users of hccn_tool. A reboot of the node clears a hang."),
     Check("conf", CRITICAL, "/etc/hccn.conf is readable and has no duplicate keys",
-          "Restore the file. Without it the NPUs lose their addresses at the next reboot."),
+          "Restore the file, or delete the wrong line of a key that is set twice. Without it the NPUs lose their "
+          "addresses at the next reboot."),
     Check("link", CRITICAL, "The link of every NPU is up", _CABLE),
     Check("net_health", CRITICAL, "Every NPU reaches its netdetect address",
           "Check the switch port, the VLAN and the netdetect address; 'Init' means that no address is set."),
@@ -92,6 +95,10 @@ CHECKS = (
     Check("collective_bandwidth", CRITICAL, "The all-reduce reaches the required bus bandwidth",
           "Check the named node or pair of nodes first: speed, error counters, switch."),
 )
+# Severities are those of nodes that serve together. If every instance serves on its own node, its NPUs communicate over
+# the links inside of the node, and checks of the network between nodes are warnings: the tutorial of vLLM Ascend calls
+# them optional then, and the NPU ports of such nodes may not even have cables.
+REQUIRED, AUTO = "required", "auto"
 # Checks that need two nodes.
 _CLUSTER = ("duplicate_address", "rail_subnet", "rail_switch", "switch_port", "host_interface", "host_reachable",
             "ping_mesh", "ping_loss", "ping_coverage", "collective_result", "collective_bandwidth")
@@ -171,6 +178,36 @@ def judge(context: Context) -> list[CheckOutcome]:
 
     :param context: ``observed`` is a HcclObservation, ``survey`` the result of `survey` for the host.
     """
+    found, inputs = _judge(context), context.inputs
+    # Of plans, only those of a group are not None. A plan always has the key.
+    required = inputs["hccl_network_policy"] == REQUIRED or (
+        inputs["hccl_network_policy"] == AUTO and context.plan.get("group", {}) is not None)
+    if required:
+        return found
+    runs = cast("HcclObservation", context.observed).get("collective", {}).get("runs", [])
+    fails_alone = any(run["round"] == collective.ALONE and run["result"] is not None and run["result"]["failed"]
+                      for run in runs)
+    return [each if _is_inside(each, fails_alone, inputs) else _as_warning(each) for each in found]
+
+
+def _is_inside(check: CheckOutcome, fails_alone: bool, inputs: Mapping[str, Any]) -> bool:
+    """Return whether a check is about the NPUs of one node and the links between them.
+
+    Then the tool hangs in the driver, or the all-reduce also fails on the node alone, or the inventory demands it.
+    """
+    if check["id"] == "tool_answers":
+        return str(check["actual"]).startswith("timeout")
+    return check["id"] in ("collective_result", "collective_bandwidth") and (
+        fails_alone or inputs["hccl_collective_policy"] == "always")
+
+
+def _as_warning(check: CheckOutcome) -> CheckOutcome:
+    if check["severity"] != CRITICAL:
+        return check
+    return {**check, "severity": WARNING, "status": WARNED if check["status"] == FAILED else check["status"]}
+
+
+def _judge(context: Context) -> list[CheckOutcome]:
     checks = Checks(CHECKS)
     host, inputs, observed = context.host, context.inputs, cast("HcclObservation", context.observed)
     if not inputs["hccl_enabled"]:

@@ -74,7 +74,8 @@ CHECKS = (
     Check("kernel", WARNING, "The kernel is recent enough, or that of a system that the vendor supports",
           "Upgrade the operating system to one of the vendor's list for this hardware."),
     Check("docker_engine", CRITICAL, "The Docker engine answers",
-          "Install Docker and start it (systemctl start docker); run as root."),
+          "Install the Docker engine and start it (systemctl start docker); run as root. Podman and iSulad are not "
+          "supported."),
     Check("docker_engine_version", WARNING, "The version of the Docker engine is in the tested range",
           "Install a version in the range, or set npu_driver_docker_engine_minimum and "
           "npu_driver_docker_engine_maximum."),

@@ -199,18 +199,19 @@ def _pci_devices(checks: Checks, found: Sequence[Mapping[str, Any]], wanted: int
     """Compare the number of accelerators with the plan. Virtual functions are parts of an accelerator."""
     cards = [each for each in found if not each.get("virtual") and each["device"] not in VIRTUAL_FUNCTIONS]
     if not cards:
-        checks.not_run("pci_devices", "only virtual functions of NPUs are on the PCI bus (virtual machine)" if found else
+        checks.not_run("pci_devices", "the PCI bus has only virtual functions of NPUs (virtual machine)" if found else
                        "there is no Huawei accelerator on the PCI bus (virtual machine or container)")
         return
     extra = len(cards) > wanted
     checks.expect("pci_devices", len(cards) == wanted, wanted, len(cards),
-                  remedy="Set plan_hardware to the hardware of the node, which has more NPUs." if extra else None)
+                  remedy="Set plan_hardware to the hardware of the node, which has more cards." if extra else None)
 
 
 def _python(checks: Checks, python: Mapping[str, Any]) -> None:
     error, interpreter = python.get("error"), "%s (Python %s)" % (python["executable"], python["version"])
     if error and python["requests"]:
-        checks.not_run("python_requests", "%s did not finish the imports of community.docker: %s" % (interpreter, error))
+        checks.not_run("python_requests",
+                       "%s did not finish the imports of community.docker: %s" % (interpreter, error))
         return
     checks.expect("python_requests", python["requests"] is not None, "the requests library",
                   "requests %s" % python["requests"] if python["requests"] else
@@ -260,14 +261,14 @@ def _space(checks: Checks, context: Context) -> None:
     engine, weights = observed["docker_engine"], plan["model"]["path"]
     existing = {path["path"] for path in observed["paths"] if path["type"]}
     needs: dict[str, float] = {}
-    if "data_root" in engine and not engine["image"]:
-        needs[engine["data_root"]] = inputs["npu_driver_image_space_gib"] * _GIB
+    if "error" not in engine and not engine["image"]:
+        needs[engine["image_root"]] = inputs["npu_driver_image_space_gib"] * _GIB
     if weights not in existing:
         needs[weights] = plan["model"]["weights_bytes"] * 1.05
     faults = {path: "has %s free, but %s are needed" % (_gib(disks[path]["free_bytes"]), _gib(need))
               if disks[path]["free_bytes"] < need else None for path, need in needs.items()}
     if "error" in engine:
-        checks.not_run("disk_space", "the data directory of Docker is unknown", subject="image")
+        checks.not_run("disk_space", "the folder of Docker's images is unknown", subject="image")
     _expect_none(checks, "disk_space", faults, "enough for image and weights")
 
 
@@ -322,14 +323,14 @@ _LOG_KINDS = {
         "hangs: set safetensors-load-strategy to eager in serving_args (vllm-ascend issue 7078, vLLM pull request "
         "50794). The NPU is not damaged."),
     kernel_log.APPLICATION: _LogKind(
-        "application", "The driver refused a request of a process, for example shared memory that was not opened to it. "
-        "Read the log of that process; the NPU and its driver are not damaged."),
+        "application", "The driver refused a request of a process, for example for memory that is not shared with it: "
+        "read the log of that process. The NPU and its driver are not damaged."),
     kernel_log.LINK: _LogKind(
         "PCIe link", "The PCIe link of an NPU failed, there or at the port above it: power-cycle the node, reseat the "
         "card and its riser; if it happens again, replace them."),
     kernel_log.IOMMU: _LogKind(
-        "IOMMU", "The IOMMU (SMMU) stopped an access of an NPU to memory: compare its setting in BIOS and kernel command "
-        "line with the installation guide of the driver, and upgrade driver and firmware."),
+        "IOMMU", "The IOMMU (SMMU) stopped an access of an NPU to memory: compare its setting in BIOS and kernel "
+        "command line with the installation guide of the driver, and upgrade driver and firmware."),
 }
 
 

@@ -106,7 +106,8 @@ def library(folder, requests="from requests import adapters", urllib3=True):
         (folder / name / "__init__.py").write_text("")
     (folder / "requests/__init__.py").write_text("__version__ = '2.28.1'\nclass Session: pass\n" + requests)
     (folder / "requests/adapters.py").write_text("class HTTPAdapter: pass\n")
-    (folder / "requests/exceptions.py").write_text("HTTPError = InvalidSchema = RequestException = SSLError = OSError\n")
+    (folder / "requests/exceptions.py").write_text(
+        "HTTPError = InvalidSchema = RequestException = SSLError = OSError\n")
     if urllib3:
         (folder / "urllib3/connection.py").write_text("")
 
@@ -118,7 +119,7 @@ def library(folder, requests="from requests import adapters", urllib3=True):
     ({"urllib3": False}, None, "No module named 'urllib3'"),
     ({"requests": "raise AttributeError('incompatible')"}, None, "AttributeError: incompatible"),
 ])
-def test_python_imports_what_community_docker_imports(monkeypatch, tmp_path, changes, version, error):
+def test_python_imports_what_community_docker_imports(tmp_path, changes, version, error):
     library(tmp_path, **changes)
     # An interpreter without any package: that of this test has requests.
     bare = tmp_path / "python3"
