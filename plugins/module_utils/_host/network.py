@@ -85,7 +85,8 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
         if code and "-json" in out + err:  # iproute2 before 4.13, as in CentOS 7
             link = run(["ip", "-oneline", "-details", "link", "show"], timeout_s)
             address = run(["ip", "-oneline", "-4", "address", "show"], timeout_s)
-            code, out, err = link[0] or address[0], json.dumps(_entries(link[1], address[1])), link[2] or address[2]
+            if link[0] == address[0] == 0:
+                code, out = 0, json.dumps(_entries(link[1], address[1]))
     except OSError as error:
         return {"interfaces": [], "error": "ip cannot be run: %s" % error}
     try:

@@ -142,14 +142,24 @@ def _files(checks: Checks, context: Context) -> None:
     mounts = {mount["source"]: mount for instance in plan["instances"] for mount in instance["mounts"]}
     paths = {path["path"]: path for path in observed["paths"]}
     _expect_none(checks, "mount_sources", {
-        source: _mount_fault(mount, paths.get(source)) for source, mount in mounts.items()}, "of the planned type")
+        source: _mount_fault(mount, paths.get(source)) for source, mount in mounts.items()}, "of the planned type",
+        _folder_remedy(plan["hardware"]["driver_path"], _fields(observed, "install_info")))
 
 
-def _expect_none(checks: Checks, name: str, faults: Mapping[str, str | None], expected: str) -> None:
+def _folder_remedy(planned: str, installed: Mapping[str, str]) -> str | None:
+    """Return what to do if the installer used another folder for the driver than the plan expects."""
+    folder = installed.get("Driver_Install_Path_Param", "").rstrip("/") + "/driver"
+    return "The driver is installed in %s (/etc/ascend_install.info): set serving_driver_path to it." % folder \
+        if folder not in ("/driver", planned) else None
+
+
+def _expect_none(checks: Checks, name: str, faults: Mapping[str, str | None], expected: str,
+                 remedy: str | None = None) -> None:
     """Add an outcome for each fault of ``{subject: fault or None}``; a single one if there are none."""
     for subject, fault in faults.items():
         if fault:
-            checks.expect(name, False, expected, fault, subject=subject, message="%s %s" % (subject, fault))
+            checks.expect(name, False, expected, fault, subject=subject, message="%s %s" % (subject, fault),
+                          remedy=remedy)
     if not any(faults.values()):
         checks.expect(name, True, expected, "%d of %d" % (len(faults), len(faults)))
 

@@ -73,7 +73,7 @@ def test_a_node_without_cables_is_refused_only_if_nodes_serve_together(plan, pol
     checks = judged(without_cables(), plan, hccl_network_policy=policy)
     assert status(checks) == expected
     by_id = {check["id"]: check for check in checks}
-    for check in ("link", "net_health", "address", "netdetect", "conf", "host_interface"):
+    for check in ("link", "net_health", "netdetect", "conf", "host_interface"):
         assert by_id[check]["status"] == expected, check
         assert by_id[check]["severity"] == {"failed": "critical", "warned": "warning"}[expected]
         assert by_id[check]["remedy"]
@@ -102,7 +102,8 @@ def test_npus_with_ipv6_addresses_only():
     """Of find_string id 69422913492: the file of a node whose NPUs have IPv6 addresses."""
     peers = cluster()
     for observed in peers.values():
-        observed["conf"]["devices"] = {str(npu): {"IPv6address": "121::101", "IPv6netmask": "112"} for npu in range(NPUS)}
+        observed["conf"]["devices"] = {
+            str(npu): {"IPv6address": "121::101", "IPv6netmask": "112"} for npu in range(NPUS)}
         for answers in observed["npus"].values():
             answers["ip"] = {"error": {"kind": "tool", "message": "Get ipconf failed, because no ip was preset there!",
                                        "code": 13}}
