@@ -391,6 +391,9 @@ system:
     shm:
       description: The space of C(/dev/shm), with the keys of RV(disks).
       type: dict
+    selinux:
+      description: V(enforcing), V(permissive), or null if SELinux is disabled.
+      type: str
     uptime_s:
       description: The uptime in seconds.
       type: float

@@ -189,7 +189,9 @@ def _devices(host: dict[str, Any], environment: dict[str, str]) -> list[int]:
     numbers = {device_number(device["PathOnHost"]) for device in host.get("Devices") or ()}
     # Docker stores its default runtime, too. The name of Ascend Docker Runtime is up to the site. A privileged
     # container has all devices with any runtime; the variable then says which it uses.
-    if host.get("Privileged") or not _OTHER_RUNTIMES.match(host.get("Runtime") or ""):
+    # With the option VIRTUAL the numbers are those of /dev/vdavinciN, parts of NPUs.
+    virtual = "VIRTUAL" in environment.get("ASCEND_RUNTIME_OPTIONS", "")
+    if not virtual and (host.get("Privileged") or not _OTHER_RUNTIMES.match(host.get("Runtime") or "")):
         numbers |= visible_devices(environment.get("ASCEND_VISIBLE_DEVICES", ""))
     return sorted(number for number in numbers if number is not None)
 

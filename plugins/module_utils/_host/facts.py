@@ -51,6 +51,7 @@ except ImportError:
 print(requests.__version__)
 """
 _IMPORT_TIMEOUT_S = 30
+_SELINUX = {"1": "enforcing", "0": "permissive"}
 _TYPES = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISCHR, "character device"),
           (stat.S_ISBLK, "block device"), (stat.S_ISSOCK, "socket"), (stat.S_ISFIFO, "pipe"))
 
@@ -116,7 +117,7 @@ def accelerators(root: str = "/") -> list[dict[str, Any]]:
 
 
 def system(root: str = "/") -> dict[str, Any]:
-    """Return architecture, kernel, operating system and memory; sizes in bytes."""
+    """Return architecture, kernel, operating system and memory; sizes in bytes, ``selinux`` None if it is disabled."""
     lines = read_text(os.path.join(root, "etc/os-release"))
     release = dict(re.findall(r"^(\w+)=[\"']?([^\"'\n]*)", lines, re.MULTILINE))
     memory = dict(re.findall(r"^(\w+):\s+([0-9]+) kB", read_text(os.path.join(root, "proc/meminfo")), re.MULTILINE))
@@ -127,6 +128,7 @@ def system(root: str = "/") -> dict[str, Any]:
         "memory_bytes": int(memory.get("MemTotal", 0)) * 1024,
         "memory_available_bytes": int(memory.get("MemAvailable", 0)) * 1024,
         "shm": disk(os.path.join(root, "dev/shm")),
+        "selinux": _SELINUX.get(read_text(os.path.join(root, "sys/fs/selinux/enforce")).strip()),
         "uptime_s": float((read_text(os.path.join(root, "proc/uptime")).split() or ["0"])[0]),
     }
 

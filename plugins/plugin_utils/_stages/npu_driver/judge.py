@@ -97,6 +97,8 @@ CHECKS = (
     Check("docker_engine_version", WARNING, "The version of the Docker engine is in the tested range",
           "Install a version in the range, or set npu_driver_docker_engine_minimum and "
           "npu_driver_docker_engine_maximum."),
+    Check("docker_engine_setup", WARNING, "Docker's security options leave devices and mounts to the containers",
+          "Change the option in /etc/docker/daemon.json and restart Docker."),
     Check("python_requests", CRITICAL, "Python on the node can manage containers",
           "Install the package python3-requests for the interpreter in the message, with what its error names.",
           "Imports of community.docker (facts.python)."),

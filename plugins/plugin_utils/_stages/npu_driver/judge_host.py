@@ -258,10 +258,40 @@ def _docker_engine(checks: Checks, context: Context) -> None:
     if "error" in engine:
         checks.expect("docker_engine", False, "an answer from Docker", engine["error"], message=engine["error"])
         checks.not_run("docker_engine_version", "Docker does not answer")
+        checks.not_run("docker_engine_setup", "Docker does not answer")
         return
     checks.expect("docker_engine", True, "an answer from Docker", "Docker %s" % engine["version"])
     _version_range(checks, "docker_engine_version", engine["version"], context.inputs,
                    "npu_driver_docker_engine_minimum", "npu_driver_docker_engine_maximum")
+
+
+# Security options of Docker with which containers cannot use NPUs or mounts, the reason, and what to do. Sources:
+# Docker's documents on userns-remap and rootless mode (containers have no access to devices of the host's root), and on
+# SELinux (a bind mount needs a label, and folders of the system such as /usr must not get another one).
+_SETUPS = {
+    "userns": ("maps root of a container to another user (userns-remap), who cannot open the device nodes",
+               "Remove userns-remap from /etc/docker/daemon.json and restart Docker."),
+    "rootless": ("runs without root privileges (rootless mode), so containers cannot open the device nodes",
+                 "Install the Docker engine of the system, and set plan_docker_socket to its socket."),
+    "selinux": ("labels containers and SELinux is enforcing, so they cannot read the mounts of driver and weights",
+                "Set selinux-enabled to false in /etc/docker/daemon.json and restart Docker, or allow containers to "
+                "read the folders (semanage fcontext -a -t container_file_t, restorecon)."),
+}
+
+
+def _docker_engine_setup(checks: Checks, context: Context) -> None:
+    observed = _observed(context)
+    engine, enforcing = observed["docker_engine"], observed["system"].get("selinux") == "enforcing"
+    if "error" in engine:
+        return
+    options = engine.get("security_options", [])
+    bad = [each for each in _SETUPS if each in options and (each != "selinux" or enforcing)]
+    for each in bad:
+        reason, remedy = _SETUPS[each]
+        checks.expect("docker_engine_setup", False, "not " + each, each, subject=each, message="Docker " + reason,
+                      remedy=remedy)
+    if not bad:
+        checks.expect("docker_engine_setup", True, "none of " + ", ".join(_SETUPS), ", ".join(options) or "none")
 
 
 def _space(checks: Checks, context: Context) -> None:
@@ -363,4 +393,4 @@ def _drift(checks: Checks, context: Context) -> None:
                       "the values of most of %d nodes" % cluster["nodes"])
 
 
-PARTS = (_driver, _firmware, _files, _host, _docker_engine, _space, _clock, _kernel_log, _drift)
+PARTS = (_driver, _firmware, _files, _host, _docker_engine, _docker_engine_setup, _space, _clock, _kernel_log, _drift)

@@ -51,6 +51,7 @@ def test_container_without_our_options():
     ("npu-runtime", ["ASCEND_VISIBLE_DEVICES=1 ,3"], [1, 3]),  # Ascend Docker Runtime by another name
     ("", ["ASCEND_VISIBLE_DEVICES=npu-0,npu-1"], [0, 1]),      # an engine that does not store its default runtime
     ("ascend", ["ASCEND_VISIBLE_DEVICES=void"], []),
+    ("ascend", ["ASCEND_VISIBLE_DEVICES=100", "ASCEND_RUNTIME_OPTIONS=VIRTUAL"], []),  # /dev/vdavinci100
     ("ascend", [], []),
 ])
 def test_npus_mapped_by_the_ascend_runtime(runtime, environment, devices):

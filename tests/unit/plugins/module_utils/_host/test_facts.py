@@ -84,6 +84,21 @@ def test_ports_above_an_accelerator_and_its_virtual_functions(tmp_path):
     assert {tuple(each["ports"]) for each in found} == {("0000:88:02.0", "0000:89:00.0")}
 
 
+@pytest.mark.parametrize(("enforce", "selinux"), [("1", "enforcing"), ("0", "permissive"), (None, None)])
+def test_selinux(root, enforce, selinux):
+    if enforce:
+        (root / "sys/fs/selinux").mkdir(parents=True)
+        (root / "sys/fs/selinux/enforce").write_text(enforce)
+    assert facts.system(str(root))["selinux"] == selinux
+
+
+def test_os_release_in_another_encoding_and_with_single_quotes(root):
+    (root / "etc/os-release").write_bytes(b"ID='kylin'\nVERSION_ID=V10\nPRETTY_NAME=\"\xd2\xf8\xba\xd3 V10\"\n")
+    found = facts.system(str(root))["os"]
+    assert (found["id"], found["version"]) == ("kylin", "V10")
+    assert found["name"].endswith(" V10")
+
+
 def test_system(root):
     system = facts.system(str(root))
     assert system["os"] == {"id": "openEuler", "version": "22.03", "name": "openEuler 22.03 (LTS-SP4)"}

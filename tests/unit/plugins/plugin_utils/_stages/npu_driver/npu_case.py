@@ -49,6 +49,7 @@ def healthy():
         "system": {"architecture": "aarch64", "kernel": "5.10.0-182.0.0.95.oe2203sp3.aarch64",
                    "os": {"id": "openEuler", "version": "22.03", "name": "openEuler 22.03 (LTS-SP3)"},
                    "memory_bytes": 2**40, "memory_available_bytes": 2**39, "uptime_s": 9000.0,
+                   "selinux": None,
                    "shm": {"path": "/dev/shm", "existing": "/dev/shm", "total_bytes": 2**38, "free_bytes": 2**38}},
         "disks": [{"path": path, "existing": "/", "total_bytes": 2**42, "free_bytes": 2**41}
                   for path in ("/var/lib/docker", PLAN["model"]["path"])],

@@ -71,11 +71,27 @@ def test_fault_affects_only_its_check(changes, check_id, subject, status, text):
     assert_only_fault(changes, check_id, subject, status, text, also)
 
 
+# The answers are made after Docker's documents, no node with these options was at hand.
+@pytest.mark.parametrize(("options", "selinux", "subject", "remedy"), [
+    (["cgroupns", "seccomp"], "enforcing", None, None),
+    (["selinux"], "permissive", None, None),
+    (["selinux"], "enforcing", "selinux", "selinux-enabled"),
+    (["seccomp", "userns"], None, "userns", "Remove userns-remap"),
+    (["rootless"], None, "rootless", "plan_docker_socket"),
+])
+def test_security_options_of_docker(options, selinux, subject, remedy):
+    checks = judged(changed({"docker_engine|security_options": options, "system|selinux": selinux,
+                             "docker_engine|live_restore": True, "docker_engine|default_runtime": "ascend"}))
+    assert faults(checks) == ({("docker_engine_setup", subject): "warned"} if subject else {})
+    assert remedy is None or remedy in check_named(checks, "docker_engine_setup")["remedy"]
+
+
 def test_docker_does_not_answer():
     observed = changed({"docker_engine": {"error": "Docker does not answer: x"}, "holders": [holder()]})
     checks = judged(observed)
     assert faults(checks) == {("docker_engine", None): "failed", ("docker_engine_version", None): "not_run",
-                              ("disk_space", "image"): "not_run", ("npus_free", "npu 1"): "failed"}
+                              ("docker_engine_setup", None): "not_run", ("disk_space", "image"): "not_run",
+                              ("npus_free", "npu 1"): "failed"}
     assert "its container is unknown" in check_named(checks, "npus_free")["message"]
 
 
