@@ -220,6 +220,10 @@ image_present:
   description: Whether the node has O(image), or null if Docker does not respond or O(image) is empty.
   type: bool
   returned: success
+image_error:
+  description: Why Docker does not answer, or null.
+  type: str
+  returned: success
 duration_s:
   description: The duration of the module in seconds.
   type: float
@@ -243,12 +247,12 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnConf
 
 
-def image_present(docker: DockerEngine, reference: str) -> bool | None:
-    """Return whether Docker has an image, or None if Docker does not answer."""
+def image_present(docker: DockerEngine, reference: str) -> tuple[bool | None, str | None]:
+    """Return (whether Docker has an image, None), or (None, error message)."""
     try:
-        return images.inspect(docker, reference) is not None
-    except DockerError:
-        return None
+        return images.inspect(docker, reference) is not None, None
+    except DockerError as error:
+        return None, str(error)
 
 
 def read_conf(path: str) -> tuple[HccnConf | None, str | None]:
@@ -294,7 +298,8 @@ def main() -> None:
             module.fail_json(msg="%s cannot be run: %s" % (tool, error))
     observed: HccnObservation = {
         "npus": answers, "conf": conf, "conf_error": conf_error, "host_network": interfaces.result(),
-        "processes": processes.result(), "image_present": present.result() if present else None,
+        "processes": processes.result(), "image_present": present.result()[0] if present else None,
+        "image_error": present.result()[1] if present else None,
         "duration_s": round(time.time() - started, 3)}
     module.exit_json(changed=False, **observed)
 

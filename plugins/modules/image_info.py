@@ -70,8 +70,8 @@ registry:
   returned: success
 folder:
   description: >-
-    The C(path) and C(free_bytes) of O(folder), and whether it is on the same file system as Docker's data folder
-    (C(same_disk)), or null if O(folder) is not set.
+    The C(path) and C(free_bytes) of O(folder), and whether it is on the same file system as the folder of Docker's
+    images (C(same_disk)), or null if O(folder) is not set.
   type: dict
   returned: success
 image:
@@ -82,21 +82,22 @@ image:
   returned: success
 docker_engine:
   description:
-    - C(version), C(architecture) (as C(uname -m) prints it), C(data_root), C(storage_driver), C(default_runtime) and
-      C(runtimes) of the Docker engine, and the space in its data folder in bytes (C(free_bytes)).
+    - C(version), C(architecture) (as C(uname -m) prints it), C(data_root), C(image_root), C(storage_driver),
+      C(default_runtime), C(runtimes), C(security_options), C(live_restore) and C(cgroup_version) of the Docker engine,
+      and the space in its C(image_root) in bytes (C(free_bytes)). The C(image_root) is the folder that images fill.
   type: dict
   returned: success
 """
 
 import os
 import pathlib
-import shutil
 from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine_facts, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host import facts as host
 
 if TYPE_CHECKING:
     from typing import Any
@@ -131,9 +132,10 @@ def main() -> None:
 def observe(options: dict[str, Any]) -> ImageObservation:
     """Return what the module returns; raises DockerError, OSError."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
-    facts = docker.facts()
-    engine: DockerEngineWithSpace = {**facts, "free_bytes": shutil.disk_usage(facts["data_root"]).free}
-    folder = _folder(options["folder"], engine["data_root"]) if options["folder"] else None
+    facts = engine_facts.query(docker)
+    images_on = host.disk(facts["image_root"])
+    engine: DockerEngineWithSpace = {**facts, "free_bytes": images_on["free_bytes"]}
+    folder = _folder(options["folder"], images_on["existing"]) if options["folder"] else None
     found = images.inspect(docker, options["reference"])
     source = images.pull_name(options["reference"], options["digest"], options["mirror"])
     needed = options["pull"] == "always" or not images.holds(found, options["digest"])
@@ -144,12 +146,10 @@ def observe(options: dict[str, Any]) -> ImageObservation:
             "needed": needed, "registry": registry, "folder": folder}
 
 
-def _folder(path: str, data_root: str) -> FolderFacts:
-    existing = path
-    while not os.path.isdir(existing):
-        existing = os.path.dirname(existing)
-    return {"path": path, "free_bytes": shutil.disk_usage(existing).free,
-            "same_disk": os.stat(existing).st_dev == os.stat(data_root).st_dev}
+def _folder(path: str, image_root: str) -> FolderFacts:
+    space = host.disk(path)
+    return {"path": path, "free_bytes": space["free_bytes"],
+            "same_disk": os.stat(space["existing"]).st_dev == os.stat(image_root).st_dev}
 
 
 def _docker_config() -> str | None:

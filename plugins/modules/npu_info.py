@@ -49,7 +49,8 @@ options:
     default: []
   disk_paths:
     description: >-
-      The paths whose free space is returned. They do not have to exist. Docker's data directory is always included.
+      The paths whose free space is returned. They do not have to exist. The folder of Docker's images is always
+      included.
     type: list
     elements: path
     default: []
@@ -268,6 +269,13 @@ pci:
       description: The PCI device id.
       type: str
       sample: "0xd802"
+    virtual:
+      description: Whether it is a virtual function of an NPU.
+      type: bool
+    ports:
+      description: The PCI addresses of the ports between it and the processor.
+      type: list
+      elements: str
 holders:
   description: The processes and containers that use an NPU.
   returned: success
@@ -324,6 +332,25 @@ docker_engine:
       type: str
       returned: if Docker responded
       sample: /var/lib/docker
+    image_root:
+      description: The folder whose disk images fill; with the containerd image store it is that of containerd.
+      type: str
+      returned: if Docker answered
+      sample: /var/lib/containerd
+    security_options:
+      description: The security options of the engine.
+      type: list
+      elements: str
+      returned: if Docker answered
+      sample: [cgroupns, seccomp]
+    live_restore:
+      description: Whether containers keep running while the engine is stopped.
+      type: bool
+      returned: if Docker answered
+    cgroup_version:
+      description: The version of the control groups, V(1) or V(2); empty for an engine that does not state it.
+      type: str
+      returned: if Docker answered
     storage_driver:
       description: The storage driver.
       type: str
@@ -372,14 +399,14 @@ system:
     shm:
       description: The space of C(/dev/shm), with the keys of RV(disks).
       type: dict
-    memlock_bytes:
-      description: The limit of locked memory in bytes, or null if there is no limit.
-      type: int
+    selinux:
+      description: V(enforcing), V(permissive), or null if SELinux is disabled.
+      type: str
     uptime_s:
       description: The uptime in seconds.
       type: float
 disks:
-  description: The space at O(disk_paths) and in Docker's data directory.
+  description: The space at O(disk_paths) and in the folder of Docker's images.
   returned: success
   type: list
   elements: dict
@@ -449,7 +476,12 @@ python:
       description: The version.
       type: str
     requests:
-      description: The version of the library requests, which community.docker needs, or null if it is missing.
+      description: >-
+        The version of the library requests, which community.docker needs, or null if the imports of community.docker
+        fail.
+      type: str
+    error:
+      description: The reason why the imports fail, or null.
       type: str
 kernel_log:
   description: The NPU errors in the kernel log.
@@ -467,6 +499,12 @@ kernel_log:
         text:
           description: The text of the record.
           type: str
+        kind:
+          description: V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver).
+          type: str
+    corrected:
+      description: The number of errors that PCIe links of NPUs corrected.
+      type: int
     error:
       description: The reason why the kernel log could not be read, or null.
       type: str
@@ -491,7 +529,7 @@ from typing import TYPE_CHECKING
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log, observation, version_files
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine_facts, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders
@@ -531,7 +569,7 @@ def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObse
         npu_smi, outcomes = observation.query(run_all, tool)
         docker_engine, at_npus = docker.result(), opened.result()[1]
     system, accelerators = facts.system(), facts.accelerators()
-    data_root = [docker_engine["data_root"]] if "data_root" in docker_engine else []
+    image_root = [docker_engine["image_root"]] if "image_root" in docker_engine else []
     return {
         "npu_smi": npu_smi,
         "tools": [outcome.summary() for outcome in outcomes],
@@ -542,7 +580,7 @@ def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObse
         "holders": holders.npu_holders(
             at_npus, docker_engine.get("containers", []), npu_smi["chips"], npu_smi["processes"]),
         "system": system,
-        "disks": [facts.disk(path) for path in params["disk_paths"] + data_root],
+        "disks": [facts.disk(path) for path in params["disk_paths"] + image_root],
         "paths": [facts.describe_path(path) for path in params["paths"]],
         "python": facts.python(),
         "kernel_log": _kernel_log(params, system, accelerators, npu_smi["chips"]),
@@ -559,21 +597,21 @@ def _files(driver: str) -> tuple[str, ...]:
 def _docker_engine(params: dict[str, Any]) -> dict[str, Any]:
     docker = DockerEngine(params["docker_socket"], params["timeout_s"])
     try:
-        return {**docker.facts(), "image": images.inspect(docker, params["image"]) if params["image"] else None,
-                "containers": containers.find(docker)}
+        image = images.inspect(docker, params["image"]) if params["image"] else None
+        return {**engine_facts.query(docker), "image": image, "containers": containers.find(docker)}
     except DockerError as error:
         return {"error": str(error)}
 
 
 def _kernel_log(params: dict[str, Any], system: dict[str, Any], accelerators: list[dict[str, Any]],
                 chips: list[Chip]) -> KernelLog:
-    bus_ids = [each["address"] for each in accelerators] + [chip["bus_id"] for chip in chips]
+    bus_ids = [address for each in accelerators for address in [each["address"], *each["ports"]]]
+    bus_ids += [chip["bus_id"] for chip in chips]
     try:
         records = kernel_log.read()
     except OSError as error:
-        return {"lines": [], "error": str(error)}
-    return {"lines": kernel_log.errors(records, system["uptime_s"], params["kernel_log_minutes"] * 60, bus_ids),
-            "error": None}
+        return {"lines": [], "corrected": 0, "error": str(error)}
+    return kernel_log.errors(records, system["uptime_s"], params["kernel_log_minutes"] * 60, bus_ids)
 
 
 def main() -> None:

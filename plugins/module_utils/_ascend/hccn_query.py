@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         host_network: dict[str, Any]
         processes: list[HccnProcess] | None
         image_present: bool | None
+        image_error: str | None
         duration_s: float
 
 # -status includes speed and duplex.

@@ -69,6 +69,9 @@ ENDED = ("exited", "dead", "restarting")
 
 _SIGNALS = {134: ", killed by SIGABRT", 137: ", killed by SIGKILL", 139: ", killed by SIGSEGV",
             143: ", terminated by SIGTERM"}
+# Runtimes that ignore ASCEND_VISIBLE_DEVICES.
+_OTHER_RUNTIMES = re.compile(
+    r"(?:io\.containerd\.)?(?:runc|crun|youki|runsc|kata[\w-]*|runtime)(?:\.v\d+(?:\.linux)?)?\Z")
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 # A switch or a count, such as TOKENIZERS_PARALLELISM=false; masking it would spoil every text in which it occurs.
 _NO_SECRET = re.compile(r"(?i)(?:true|false|none|null|on|off|yes|no|auto|[\d.]*)$")
@@ -184,7 +187,11 @@ def _health(health: dict[str, Any] | None) -> ContainerHealth | None:
 
 def _devices(host: dict[str, Any], environment: dict[str, str]) -> list[int]:
     numbers = {device_number(device["PathOnHost"]) for device in host.get("Devices") or ()}
-    if "ascend" in (host.get("Runtime") or ""):
+    # Docker stores its default runtime, too. The name of Ascend Docker Runtime is up to the site. A privileged
+    # container has all devices with any runtime; the variable then says which it uses.
+    # With the option VIRTUAL the numbers are those of /dev/vdavinciN, parts of NPUs.
+    virtual = "VIRTUAL" in environment.get("ASCEND_RUNTIME_OPTIONS", "")
+    if not virtual and (host.get("Privileged") or not _OTHER_RUNTIMES.match(host.get("Runtime") or "")):
         numbers |= visible_devices(environment.get("ASCEND_VISIBLE_DEVICES", ""))
     return sorted(number for number in numbers if number is not None)
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
+import re
 import socket
 import tarfile
 import time
@@ -22,18 +24,7 @@ from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any, TypedDict
-
-    class DockerEngineFacts(TypedDict):
-        """The return value of `DockerEngine.facts`."""
-
-        version: str
-        architecture: str  # as `uname -m` prints it
-        data_root: str
-        storage_driver: str
-        default_runtime: str
-        runtimes: list[str]
-
+    from typing import Any
 
 SOCKET = "/var/run/docker.sock"
 LARGEST_RESPONSE_BYTES = 64 << 20
@@ -42,6 +33,14 @@ _BLOCK_BYTES = 64 << 10
 
 # Docker's names for processor architectures that have a different name in the kernel.
 KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+# The engine, and where it is found. Podman and iSulad come with a command docker, and Podman with an API like that of
+# Docker, but containers differ in ways that this collection relies on (restart policies, health checks, logs).
+OTHER_ENGINE = "%s takes the place of Docker at %s and is not supported; install the Docker engine, or set " \
+    "plan_docker_socket to its socket"
+# The header Server of each response of Podman.
+_PODMAN = re.compile(r"Libpod/(\S+)")
 
 
 class DockerError(Exception):
@@ -104,22 +103,6 @@ class DockerEngine:
         with self._request("POST", resource, extra_s=extra_s) as response:
             self._expect(response, resource, _read(response))
 
-    def facts(self) -> DockerEngineFacts:
-        """Return properties of the engine."""
-        info = self.get("/info") or {}
-        try:
-            return {
-                "version": info["ServerVersion"],
-                "architecture": KERNEL_NAMES.get(info["Architecture"], info["Architecture"]),
-                "data_root": info["DockerRootDir"],
-                "storage_driver": info.get("Driver") or "",
-                "default_runtime": info.get("DefaultRuntime") or "",
-                "runtimes": sorted(info.get("Runtimes") or {}),
-            }
-        except (LookupError, TypeError) as error:
-            raise DockerError("the Docker engine at %s returns its properties in an unknown form (%r)" % (
-                self.path, error)) from error
-
     def log(self, container: str, lines: int, since_s: float | None = None) -> str:
         """Return the end of a container's log, both streams in chronological order.
 
@@ -176,10 +159,16 @@ class DockerEngine:
         connection = _Connection(self.path, self.timeout_s + extra_s)
         try:
             connection.request(method, resource, headers=dict(headers or {}))
-            yield connection.getresponse()
+            response = connection.getresponse()
+            podman = _PODMAN.match(response.headers.get("Server") or "")
+            if podman:
+                raise DockerError(OTHER_ENGINE % ("Podman " + podman.group(1), self.path))
+            yield response
         except (OSError, http.client.HTTPException) as error:
-            raise DockerError("the Docker engine at %s does not answer: %s" % (
-                self.path, str(error) or type(error).__name__)) from error
+            other_engine = installed_instead()
+            raise DockerError("the Docker engine at %s does not answer: %s%s" % (
+                self.path, str(error) or type(error).__name__,
+                "; " + OTHER_ENGINE % (other_engine, "the command docker") if other_engine else "")) from error
         finally:
             connection.close()
 
@@ -199,6 +188,28 @@ class DockerEngine:
             return json.loads(body.decode("utf-8", "replace"))
         except ValueError as error:
             raise DockerError("the Docker engine at %s did not return JSON for %s" % (self.path, resource)) from error
+
+
+def installed_instead(root: str = "/") -> str | None:
+    """Return the engine whose command is named docker on this host; None for Docker itself, or if there is none.
+
+    :param root: the folder that stands for ``/``.
+    """
+    for folder in ("usr/bin", "usr/local/bin", "bin"):
+        path = os.path.join(root, folder, "docker")
+        # podman-docker installs a script, iSulad a link.
+        target = os.path.basename(os.path.realpath(path))
+        try:
+            with open(path, "rb") as stream:
+                start = stream.read(2048)
+        except OSError:
+            continue
+        script = start if start.startswith(b"#!") else b""
+        for name, program in (("Podman", "podman"), ("iSulad", "isula")):
+            if target.startswith(program) or re.search(rb"\bexec\b.*/%s\b" % program.encode(), script):
+                return name
+        return None
+    return None
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:

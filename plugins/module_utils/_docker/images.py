@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerEngineFacts
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine_facts import DockerEngineFacts
 
     class ImageFacts(TypedDict):
         """An image on the node, as `inspect` returns it."""
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         tags: list[str]
         architecture: str  # as `uname -m` prints it
         size_bytes: int
-        created: str
+        created: str | None  # None for an image that states no time (Docker 25 and newer leave it out)
 
     class RegistryFacts(TypedDict):
         """The return value of `query_registry`."""
@@ -39,12 +40,12 @@ if TYPE_CHECKING:
         error: str | None
 
     class DockerEngineWithSpace(DockerEngineFacts):
-        """The Docker engine, and the free space in its data folder."""
+        """The Docker engine, and the free space where images fill the disk."""
 
         free_bytes: int
 
     class FolderFacts(TypedDict):
-        """The folder for a copy of an archive, and whether it is on the same disk as Docker's data folder."""
+        """The folder for a copy of an archive, and whether it is on the disk that images fill."""
 
         path: str
         free_bytes: int
@@ -103,7 +104,7 @@ def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
             "tags": sorted(image.get("RepoTags") or ()),
             "architecture": KERNEL_NAMES.get(image["Architecture"], image["Architecture"]),
             "size_bytes": image["Size"],
-            "created": image["Created"],
+            "created": image.get("Created") or None,
         }
     except (LookupError, TypeError) as error:
         raise DockerError("the Docker engine returns the image %s in an unknown form (%r)" % (

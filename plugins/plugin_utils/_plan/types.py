@@ -26,6 +26,19 @@ Ports = tuple[int, int]
 # The catalogue ----------------------------------------------------------------------------------------------------
 
 
+class OlderKernel(TypedDict):
+    """The kernel of an operating system that the vendor supports on this hardware, though it is an old one."""
+
+    system: str
+    #: Version of the kernel: ``4.19`` includes every 4.19.
+    version: str
+    #: Regular expression for the release of the kernel, which names the distribution that built it.
+    build: str
+    #: ID in /etc/os-release, and a regular expression for PRETTY_NAME, for kernels whose release does not name it.
+    id: str
+    name: str
+
+
 class HardwareProfile(TypedDict):
     """Hardware of a node, an entry of ``hardware.yml``."""
 
@@ -41,13 +54,25 @@ class HardwareProfile(TypedDict):
     image_suffix: str
     #: Device files that every container with NPUs needs in addition to its ``/dev/davinciN``.
     shared_devices: list[str]
+    older_kernels: list[OlderKernel]
 
 
 class BadDriver(TypedDict):
-    """A driver version with a known defect."""
+    """Drivers with a known defect: those that match ``version``, or all that are older than ``below``."""
 
-    version: str
+    #: A version, or a series such as ``25.5.x``.
+    version: NotRequired[str]
+    below: NotRequired[str]
+    #: With this option of the model, whose value contains this text, the defect does not matter.
+    unless: NotRequired[OptionText]
     reason: str
+
+
+class OptionText(TypedDict):
+    """An option of ``vllm serve`` and a text that its value contains."""
+
+    option: str
+    value: str
 
 
 class ReleaseImage(TypedDict):

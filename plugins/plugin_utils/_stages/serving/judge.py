@@ -98,7 +98,9 @@ class Measured(TypedDict, total=False):
 _LOG = "Read the container's log (docker logs); playbooks/diagnostics.yml collects and triages it."
 
 CHECKS = (
-    Check("docker_engine", CRITICAL, "The Docker engine answers", "Start Docker on the node (systemctl start docker)."),
+    Check("docker_engine", CRITICAL, "The Docker engine answers",
+          "Install the Docker engine and start it (systemctl start docker); run as root. Podman and iSulad are not "
+          "supported."),
     Check("image_present", CRITICAL, "The node has the image of the plan",
           "Pull or load the image with playbooks/image.yml."),
     Check("image_architecture", CRITICAL, "The image is built for the processor of the node",

@@ -25,7 +25,7 @@ CONTEXT = {
     },
     "observed": {
         "image": {"id": "sha256:1", "digests": ["quay.io/ascend/vllm-ascend@" + PIN], "architecture": "aarch64"},
-        "docker_engine": {"architecture": "aarch64", "data_root": "/var/lib/docker", "free_bytes": 50 * 2**30},
+        "docker_engine": {"architecture": "aarch64", "image_root": "/var/lib/docker", "free_bytes": 50 * 2**30},
         "probe": {"architecture": "aarch64", "python": "3.11.13", "cann": "8.3.RC1", "packages": {
             "vllm": "0.11.0+empty", "vllm-ascend": "0.11.0rc1", "torch-npu": "2.7.1"}},
     },
