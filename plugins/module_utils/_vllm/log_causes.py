@@ -26,7 +26,7 @@ class Cause(NamedTuple):
 
     ``signatures`` maps regular expressions to an example of a line that they match, the most specific first, since its
     line becomes the evidence. Each alternative at the top level of an expression contains a literal of four characters,
-    by which lines are found; ``.*`` spans 400 characters; in an expression with line breaks, the last line is the
+    by which lines are found; ``.*`` spans 250 characters; in an expression with line breaks, the last line is the
     evidence. ``effects`` are the ids of causes that this one produces, and that never outrank it.
     ``weak`` are those of the signatures that other causes print, too: such a cause ranks last within its level.
     """
@@ -158,7 +158,7 @@ CAUSES = (
            r"\[Recv\]\[ClusterInfoMsg\]": "[Recv][ClusterInfoMsg]receive msg length from fdhandle failed, ret[9]",
            r"topo exchange server connect client failed": "cluster topo exchange server connect client failed",
            r"setup topo detect error": "[Init][CommRootInfo]errNo[0x5000004] setup topo detect error",
-           r"connection to the root rank times? ?out": "The connection to the root rank timed out."},
+           r"connection to the root rank tim(?:es|ed) out": "The connection to the root rank timed out."},
           ("rank_num_mismatch", "transport_init_failed"), (r"Wait timeout for sockets? recv",)),
     Cause("rendezvous_timeout", PEER,
           "A process did not join torch's store in time. Find the node whose server did not start or has another "
@@ -572,7 +572,7 @@ CAUSES = (
                "ValueError: There is no module or parameter named 'model.layers.0.mlp.deq_scale' in Qwen2",
            r"Detected some but not all shards of \S+ are quantized":
                "ValueError: Detected some but not all shards of model.layers.0.qkv_proj are quantized.",
-           r"quant_?description.*(?:KeyError|not (?:cover|contain|include|found in))":
+           r"quant[ _]?description.*(?:KeyError|not (?:cover|contain|include|found in))":
                "the quant description does not cover model.layers.0.mlp"},
           ("weights_damaged",), (r"KeyError: '(?:[\w.]+\.)?(?:[qkv]_proj|gate_proj|up_proj|linear_fc\d|qkv|proj)\.weight'",)),
     Cause("weights_damaged", FAULT,

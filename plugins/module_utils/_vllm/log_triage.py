@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 CHUNK_CHARACTERS = 1 << 20
 # Longer lines are cut into pieces.
 LINE_CHARACTERS = 8192
-SPAN_CHARACTERS = 400  # of `.*` in a signature
+SPAN_CHARACTERS = 250  # of `.*` in a signature
 # How far a signature of several lines, and the time of a line without one, may reach back.
 CONTEXT_CHARACTERS = 1000
 # How much of a log is kept from the first exception on.
@@ -64,13 +64,17 @@ _LEVEL = r"(?:^|\)\s*|\|\s+|Z\s+|\]:\s+)"
 # are not a fault. The beginning of a line may be the name of a container, a time, or the process.
 _HANDLED = re.compile(
     _LEVEL + r"(?:DEBUG|INFO|WARNING)(?: \d\d-\d\d |[: ])|\b(?:DEBUG|INFO|WARNING) -"
-    r"|(?:^|[:\s])\[(?:DEBUG|INFO|WARNING|EVENT)\] |(?:^|\s)\[[WI](?:\d{3,4}|\.\.\.)[\] ]|\b[A-Z]\w*Warning: ")
+    r"|(?:^|[:\s])\[(?:DEBUG|INFO|WARNING|EVENT)\] |(?:^|[\s:])\[[WI](?:\d{3,4}|\.\.\.)[\] ]|\b[A-Z]\w*Warning: ", re.MULTILINE)
+# The log level is at the beginning of a line, and most lines that are searched for it have none.
+_HEAD_CHARACTERS = 250
+_MAYBE_HANDLED = re.compile(r"DEBUG|INFO|WARNING|EVENT|Warning: |\[[WI][\d.]")
 # Printed once when a server starts, in every version.
 _STARTED = r"non-default args: |vLLM API server version "
 _TLS_SWITCH = r"TLS SWITCH \(([01])\)"
 # The first lines of a stack or of an exception, also when the beginning of the log is missing.
 _TROUBLE = (r"Traceback \(most recent call last\):|\bFile \"[^\"]+\", line \d+|(?:^|[\s\]])[A-Za-z_][\w.]*Error: "
             r"|(?:^|[\s\]])[A-Za-z_][\w.]*Exception: ")
+_STARTED_ORDER, _TLS_SWITCH_ORDER, _TROUBLE_ORDER = range(3)
 _CANN_CODE = re.compile(r"[EWI][A-Z0-9]\d{4}(?<![A-Za-z0-9_]......)(?![0-9A-Za-z])")
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -98,6 +102,7 @@ class _Signature(NamedTuple):
     order: int
     pattern: Pattern[str]
     lines: bool  # whether it spans several lines
+    required: tuple[str, ...]  # more literals, in lower case, that a matching line contains
 
 
 class _Hit(NamedTuple):
@@ -115,13 +120,13 @@ class _Found(NamedTuple):
     hit: _Hit
 
 
-def literals(pattern: str) -> list[str]:
-    """Return for each top-level alternative of a pattern the longest literal that it contains, in lower case.
+def literals(pattern: str) -> list[list[str]]:
+    """Return for each top-level alternative of a pattern the literals that it contains, in lower case, longest first.
 
     Groups, character classes and optional characters are no literals. Of a pattern with line breaks only the last line
     counts.
     """
-    pattern = pattern.rpartition(r"\n")[2].lstrip("]*")
+    pattern = pattern.rpartition(r"\n")[2].lstrip("]*").lower()
     found, runs, place = [], [""], 0
     while place < len(pattern):
         character = pattern[place]
@@ -133,7 +138,7 @@ def literals(pattern: str) -> list[str]:
             place += 2
             continue
         if character == "|":
-            found.append(max(runs, key=len).lower())
+            found.append(runs)
             runs = [""]
         elif character in "([":
             place = _end_of(pattern, place)
@@ -149,7 +154,7 @@ def literals(pattern: str) -> list[str]:
         else:
             runs[-1] += character
         place += 1
-    return [*found, max(runs, key=len).lower()]
+    return [sorted(filter(None, runs), key=len, reverse=True) for runs in [*found, runs]]
 
 
 def _end_of(pattern: str, place: int) -> int:
@@ -188,36 +193,54 @@ class _Index(NamedTuple):
     signatures: list[_Signature]
     by_literal: dict[str, list[int]]
     literal: Pattern[str]
+    mild_literal: Pattern[str]  # of the signatures that are tried on all lines
 
 
 @lru_cache(maxsize=None)
 def _index() -> _Index:
-    """The compiled signatures, compiled on demand: most processes that import this never read a log.
+    """The compiled signatures, compiled on demand: most processes that import this never read a log."""
+    return index(CAUSES)
 
-    They ignore case, since releases differ in capitals more than in words.
-    """
+
+def index(causes: Iterable[Cause]) -> _Index:
+    """Compile signatures. They ignore case, since releases differ in capitals more than in words."""
     signatures, by_literal = [], {}  # type: list[_Signature], dict[str, list[int]]
-    texts = [(cause, order, text) for cause in CAUSES for order, text in enumerate(cause.signatures)]
-    for cause, order, text in [*texts, (None, 0, _STARTED), (None, 1, _TLS_SWITCH), (None, 2, _TROUBLE)]:
+    texts = [(cause, order, text) for cause in causes for order, text in enumerate(cause.signatures)]
+    markers = [(None, order, text) for order, text in enumerate((_STARTED, _TLS_SWITCH, _TROUBLE))]
+    for cause, order, text in [*texts, *markers]:
         bounded = re.sub(r"(?<!\\)\.\*", ".{0,%d}" % SPAN_CHARACTERS, text)
-        flags = re.IGNORECASE if cause else 0
-        for literal in literals(text):
-            by_literal.setdefault(literal, []).append(len(signatures))
-        signatures.append(_Signature(cause, order, re.compile(bounded, flags), r"\n" in text))
-    for literal, indexes in by_literal.items():
+        flags = re.MULTILINE | (re.IGNORECASE if cause else 0)
+        alternatives = literals(text)
+        for longest, *_shorter in alternatives:
+            by_literal.setdefault(longest, []).append(len(signatures))
+        required = tuple(alternatives[0][1:]) if len(alternatives) == 1 else ()
+        signatures.append(_Signature(cause, order, re.compile(bounded, flags), r"\n" in text, required))
+    for literal, places in by_literal.items():
         # At a place only the longest literal is found.
         for shorter in by_literal:
             if literal != shorter and literal.startswith(shorter):
-                indexes.extend(index for index in by_literal[shorter] if index not in indexes)
-    return _Index(signatures, by_literal, re.compile(_trie(by_literal)))
+                places.extend(place for place in by_literal[shorter] if place not in places)
+    mild = [literal for literal, places in by_literal.items() if any(
+        _is_mild(signatures[place]) for place in places)]
+    return _Index(signatures, by_literal, re.compile(_trie(by_literal)), re.compile(_trie(mild)))
+
+
+def _is_mild(signature: _Signature) -> bool:
+    """Whether lines are searched for it that are not a fault."""
+    return signature.cause.level > ENGINE if signature.cause else signature.order != _TROUBLE_ORDER
+
+
+def _is_handled(text: str, line: tuple[int, int]) -> bool:
+    start, end = line[0], min(line[1], line[0] + _HEAD_CHARACTERS)
+    return _MAYBE_HANDLED.search(text, start, end) is not None and _HANDLED.search(text, start, end) is not None
 
 
 class _Scan:
     """One pass over a log. Only what follows the last start counts: a start shows that earlier faults were overcome, and
     a start after a stop makes that stop irrelevant."""
 
-    def __init__(self) -> None:
-        self.index = _index()
+    def __init__(self, signatures: _Index | None = None) -> None:
+        self.index = signatures or _index()
         self.offset = self.lines = 0
         self.context = ""
         self._forget()
@@ -240,30 +263,37 @@ class _Scan:
         if self.trouble and len(self.trouble_text) < EXCEPTION_CHARACTERS:
             self.trouble_text += chunk[:EXCEPTION_CHARACTERS]
         self._read_codes(text, begin)
-        search, place, line = self.index.literal.search, begin, (0, 0)
-        match = search(lower, place)
-        handled = False
+        search, line = self.index.literal.search, (0, 0)
+        handled, tried = False, set()  # type: bool, set[int]
+        match = search(lower, begin)
         while match:
             place = match.start()
             if place >= line[1]:
                 start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
                 line = start, len(text) if end < 0 else end
-                handled = _HANDLED.search(text, *line) is not None
-            for index in self.index.by_literal[match.group()]:
-                if index not in self.hits:
-                    self._try(index, text, line, handled)
-            match = search(lower, place + 1)
+                handled, tried = _is_handled(text, line), set()
+            if handled and match.re is self.index.literal:
+                # Few signatures are tried on lines that are not a fault.
+                match = self.index.mild_literal.search(lower, line[0], line[1]) or search(lower, line[1])
+                continue
+            for number in self.index.by_literal[match.group()]:
+                if number not in self.hits and number not in tried:
+                    tried.add(number)
+                    if all(lower.find(required, *line) >= 0 for required in self.index.signatures[number].required):
+                        self._try(number, text, line, place, handled)
+            match = (self.index.mild_literal.search(lower, place + 1, line[1]) if handled else None) or search(
+                lower, line[1] if handled else place + 1)
         self.offset += len(chunk)
         self.lines += chunk.count("\n")
         self.context = text[-CONTEXT_CHARACTERS:]
 
-    def _try(self, index: int, text: str, line: tuple[int, int], handled: bool) -> None:
-        """Match a signature against a line."""
-        cause, order, pattern, lines = self.index.signatures[index]
-        if handled and (cause.level <= ENGINE if cause else order == 2):
+    def _try(self, number: int, text: str, line: tuple[int, int], place: int, handled: bool) -> None:
+        """Match a signature against a line, of which a long one counts only around the literal at this place."""
+        cause, order, pattern, lines, _required = self.index.signatures[number]
+        if handled and not _is_mild(self.index.signatures[number]):
             return
-        start = max(0, line[0] - CONTEXT_CHARACTERS) if lines else line[0]
-        match = pattern.search(text, start, line[1])
+        start = max(0, line[0] - CONTEXT_CHARACTERS) if lines else max(line[0], place - CONTEXT_CHARACTERS)
+        match = pattern.search(text, start, min(line[1], place + CONTEXT_CHARACTERS))
         if not match or match.end() <= line[0]:
             return
         if cause is None:
@@ -272,14 +302,14 @@ class _Scan:
         if cause.level == HEALTHY:
             self._forget()
         self.stopped = self.stopped or cause.level == SIGNAL
-        self.hits[index] = self._hit(text, line)
+        self.hits[number] = self._hit(text, line)
 
     def _mark(self, order: int, value: str, text: str, line: tuple[int, int]) -> None:
-        if order == 0 and self.stopped:
+        if order == _STARTED_ORDER and self.stopped:
             self._forget()
-        elif order == 1 and value not in self.switches:
+        elif order == _TLS_SWITCH_ORDER and value not in self.switches:
             self.switches[value] = self._hit(text, line)
-        elif order == 2 and self.trouble is None:
+        elif order == _TROUBLE_ORDER and self.trouble is None:
             self.trouble = self._hit(text, line)
             self.trouble_text = text[line[0]:line[0] + EXCEPTION_CHARACTERS]
 
@@ -290,7 +320,7 @@ class _Scan:
         for match in _CANN_CODE.finditer(text, begin):
             start, end = text.rfind("\n", 0, match.start()) + 1, text.find("\n", match.start())
             line = start, len(text) if end < 0 else end
-            if not _HANDLED.search(text, *line):
+            if not _is_handled(text, line):
                 self.block = self._hit(text, line)._replace(text=_block(text[start:start + LINE_CHARACTERS]))
                 return
 
@@ -303,8 +333,8 @@ class _Scan:
     def found(self) -> list[_Found]:
         """Return the causes, each with the line of its most specific signature."""
         by_cause: dict[str, list[tuple[int, _Hit]]] = {}
-        for index, hit in self.hits.items():
-            cause, order, _pattern, _lines = self.index.signatures[index]
+        for number, hit in self.hits.items():
+            cause, order = self.index.signatures[number][:2]
             if cause:
                 by_cause.setdefault(cause.id, []).append((order, hit))
         causes = []
