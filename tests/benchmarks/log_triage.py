@@ -34,8 +34,8 @@ SECONDS_OF_100_MB, MAX_MEMORY_MB = 20, 200
 PUBLIC = ROOT / "tests" / "unit" / "plugins" / "module_utils" / "_vllm" / "public_logs.txt"
 SERVING = """\
 (APIServer pid=1) INFO:     10.0.0.1:50{0} - "POST /v1/chat/completions HTTP/1.1" 200 OK
-(APIServer pid=1) INFO 11-20 10:10:00 [loggers.py:282] Engine 000: Avg prompt throughput: {0}.7 tokens/s, Avg generation \
-throughput: 308.4 tokens/s, Running: 7 reqs, Waiting: 0 reqs, GPU KV cache usage: 6.4%, Prefix cache hit rate: 26.9%
+(APIServer pid=1) INFO 11-20 10:10:00 [loggers.py:282] Engine 000: Avg prompt throughput: {0}.7 tokens/s, Avg \
+generation throughput: 308.4 tokens/s, Running: 7 reqs, Waiting: 0 reqs, GPU KV cache usage: 6.4%
 """
 
 
@@ -59,8 +59,8 @@ def main() -> int:
             plain, ours = run(log, "--plain"), run(log)
             limit = SECONDS_OF_100_MB * options.megabytes / 100
             failed |= ours["seconds"] > limit or ours["memory_mb"] > MAX_MEMORY_MB
-            print("%-10s %d MB: %.1f s of CPU (limit %.0f), %.1f MB/s, %.1f times as long as a plain expression, %d MB of "
-                  "memory (limit %d): %s" % (
+            print("%-10s %d MB: %.1f s of CPU (limit %.0f), %.1f MB/s, %.1f times as long as a plain expression, "
+                  "%d MB of memory (limit %d): %s" % (
                       name, options.megabytes, ours["seconds"], limit, options.megabytes / ours["seconds"],
                       ours["seconds"] / plain["seconds"], ours["memory_mb"], MAX_MEMORY_MB, ours["cause"]))
     return int(failed)

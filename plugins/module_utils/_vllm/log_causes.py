@@ -59,7 +59,8 @@ CAUSES = (
           "The container has no network interface of the name that the line shows. List the interfaces of the node "
           "(ip address) and set serving_interface to the one that reaches the other nodes; remove HCCL_SOCKET_IFNAME, "
           "GLOO_SOCKET_IFNAME and TP_SOCKET_IFNAME from serving_env. Check: serving.interface.",
-          {r"HCCL_SOCKET_IFNAME, but not found": "set ifname to [eth9] by HCCL_SOCKET_IFNAME, but not found in the host",
+          {r"HCCL_SOCKET_IFNAME, but not found":
+               "set ifname to [eth9] by HCCL_SOCKET_IFNAME, but not found in the host",
            r"get host ip fail by socket Ifname": "[EnvConfig]get host ip fail by socket Ifname. name[lo] ip[10.0.0.1]",
            _code("EI0001") + r".*HCCL_SOCKET_IFNAME":
                "(EI0001): Value eth9 for environment variable HCCL_SOCKET_IFNAME is invalid.",
@@ -82,7 +83,8 @@ CAUSES = (
                "(EI0001): Value 9 for environment variable HCCL_RDMA_TC is invalid. Expected: range[0, 7].",
            r"\bHCCL_[A-Z_]+\[[^\]]*\] is invalid": "[Parse][rdmaServerLevel]HCCL_RDMA_SL[1000] is invalid.",
            _code("EI0001"): "EI0001: [PID: 7] 2026-11-20 An environment variable is invalid.",
-           r"\[InitGroupStage\]\[EnvConfig\]": "[InitGroupStage][EnvConfig]errNo[0x5000001] In init env variable param"}),
+           r"\[InitGroupStage\]\[EnvConfig\]":
+               "[InitGroupStage][EnvConfig]errNo[0x5000001] In init env variable param"}),
     Cause("tls_mismatch", FAULT,
           "TLS is switched on at some NPUs and off at others. Set the same value for every NPU N of every node: "
           "hccn_tool -i N -tls -s enable 0. Check: hccl.tls.",
@@ -126,7 +128,8 @@ CAUSES = (
     Cause("bind_address_unavailable", FAULT,
           "The address in the line is not an address of this node. Compare it with ip address, and correct "
           "serving_group_address, serving_bind or HCCL_IF_IP in serving_env. Check: serving.interface.",
-          {r"bind fail!.*\berror:99\b": "bind fail! ::1:2, port:60000, sock:25, error:99, Possible Cause: bound already",
+          {r"bind fail!.*\berror:99\b":
+               "bind fail! ::1:2, port:60000, sock:25, error:99, Possible Cause: bound already",
            r"bind and listen fail, err_no:99\b": "bind and listen fail, err_no:99, listen_fd:27",
            r"\[Errno 99\]": "OSError: [Errno 99] Cannot assign requested address",
            r"EADDRNOTAVAIL": "zmq.error.ZMQError: EADDRNOTAVAIL",
@@ -138,9 +141,11 @@ CAUSES = (
           "serving_hccl_npu_port_base to free ports. Check: serving.hccl_ports_free.",
           {_code("EI0019"): "Communication_Error_Bind_IP_Port(EI0019): Failed to enable listening.",
            _code("EJ0003"): "EJ0003: [PID: 7] The IP address and port have been bound already.",
-           r"bind fail!.*\berror:98\b": "bind fail! family:2, IP:10.0.0.1, port:50000, sock:2, error:98, Possible Cause",
+           r"bind fail!.*\berror:98\b":
+               "bind fail! family:2, IP:10.0.0.1, port:50000, sock:2, error:98, Possible Cause",
            r"specific port\[\d+\] fail": "socket type[1], listen on ip[10.0.0.1] and specific port[16666] fail.",
-           r"check the port status and whether the port is": "Please check the port status and whether the port is used",
+           r"check the port status and whether the port is":
+               "Please check the port status and whether the port is used",
            r"bind and listen fail, err_no:98\b": "bind and listen fail, err_no:98, listen_fd:27",
            r"IP address \S+ and (?:the )?port \S+ have already been bound":
                "Reason: The IP address 10.0.0.1 and port 50001 have already been bound.",
@@ -151,7 +156,8 @@ CAUSES = (
           "connection to the first rank. Find the node whose log ends earlier or has another error; then open all TCP "
           "ports between the nodes, and see whether serving_interface is in a network that all of them have. Slow "
           "starts need HCCL_CONNECT_TIMEOUT (seconds) in serving_env. Checks: serving.group, hccl.host_reachable.",
-          {r"topo exchange (?:server|agent) get socket timeout": "topo exchange server get socket timeout! timeout[120 s]",
+          {r"topo exchange (?:server|agent) get socket timeout":
+               "topo exchange server get socket timeout! timeout[120 s]",
            _code("EI0015"): "EI0015: [PID: 7] 2026-11-20 The connection to the root rank timed out.",
            r"Wait timeout for sockets? recv": "[Recv][RaSocket]errNo[0x5000013] Wait timeout for sockets recv, size[4]",
            r"TopoExchangeAgent: connect server": "[Setup]TopoExchangeAgent: connect server[10.0.0.1 : 60000] failed",
@@ -169,12 +175,14 @@ CAUSES = (
                "The client socket has timed out after 600000ms while trying to connect to (10.0.0.1, 29500).",
            r"DistStoreError": "torch.distributed.DistStoreError: Timed out after 601 seconds",
            r"DistNetworkError": "torch.distributed.DistNetworkError: The client socket cannot be initialized",
-           r"\[c10d\].*(?:timed out|failed to connect)": "[c10d] The client socket has failed to connect to [node]:29500"}),
+           r"\[c10d\].*(?:timed out|failed to connect)":
+               "[c10d] The client socket has failed to connect to [node]:29500"}),
     Cause("peer_unreachable", PEER,
           "The processes of this node cannot connect to those of another one (Gloo). Compare the address in the lines "
           "before with serving_group_address of the nodes, set serving_interface if it is in the wrong network, and "
           "open all TCP ports between the nodes in their firewalls. Checks: serving.interface, hccl.host_reachable.",
-          {r"Gloo connectFullMesh failed": "RuntimeError: Gloo connectFullMesh failed with [gloo/transport/tcp/pair.cc] x",
+          {r"Gloo connectFullMesh failed":
+               "RuntimeError: Gloo connectFullMesh failed with [gloo/transport/tcp/pair.cc] x",
            r"connectFullMesh.*(?:fail|time)": "[enforce fail at context.cc] connectFullMesh timed out",
            r"gloo/\S*.*(?:timed out connecting|connect timeout|connection refused|SO_ERROR)":
                "[../third_party/gloo/gloo/transport/tcp/pair.cc:799] connect [10.0.0.1]:3121: Connection refused"},
@@ -192,7 +200,8 @@ CAUSES = (
           "names. Checks: hccl.link, hccl.net_health, hccl.tls, hccl.ping_mesh.",
           {_code("EI0006"): "[rank1]: EI0006: [PID: 7] 2026-11-20 Getting socket times out. Reason: no data in time.",
            r"wait socket establish time ?out": "wait socket establish timeout, role[1] rank[12] timeout[120]",
-           r"\[InitChannelStage\]\[Timeout\]": "[InitChannelStage][Timeout]Transport init error! createLink para:rank[1]",
+           r"\[InitChannelStage\]\[Timeout\]":
+               "[InitChannelStage][Timeout]Transport init error! createLink para:rank[1]",
            r"connected p2p time ?out": "[Wait][P2PConnected]connected p2p timeout, timeout:130 s. local logicDevid:0",
            r"time ?out for get p2p status": "Wait timeout for get P2P status, device[0]",
            r"Wait Enable P2P Failed": "[Create][DestSockets]Wait Enable P2P Failed, src devicePhyId[0], ret[16]",
@@ -237,7 +246,8 @@ CAUSES = (
           "hccl.net_health.",
           {r"heartbeat lost occurred": "[HeartbeatAbnormal] ExceptionType:[Heartbeat Lost Occurred]",
            r"\[HeartbeatAbnormal\].*status\[LOST\]": "[HeartbeatAbnormal]rank[3] status[LOST]",
-           r"\bheartbeat (?:with|of|from) .*\brank\b.* (?:is |was )?lost\b": "the heartbeat of remote rank 3 was lost"}),
+           r"\bheartbeat (?:with|of|from) .*\brank\b.* (?:is |was )?lost\b":
+               "the heartbeat of remote rank 3 was lost"}),
     Cause("task_exec_timeout", TIMEOUT,
           "The NPUs waited for each other in vain. Compare the logs of all nodes: the rank that has an earlier error, "
           "or that logs nothing, is the cause. Check: serving.engine_progress.",
@@ -247,7 +257,8 @@ CAUSES = (
            r"notify wait (?:time ?out|timed out)": "[FINAL]notify wait timeout, stream_id=3",
            r"collective operation timeout": "[Rank 1] Watchdog caught collective operation timeout: WorkHCCL(SeqNum=1)",
            r"fftsplus task time ?out": "hccl fftsplus task timeout occurred during task execution, timeout=1836s",
-           r"seq_num \d+ dispatch time ?out": "Process group work REDUCE_SCATTER, seq_num 12 dispatch timeout. device 3",
+           r"seq_num \d+ dispatch time ?out":
+               "Process group work REDUCE_SCATTER, seq_num 12 dispatch timeout. device 3",
            _number("107020", "507046"): "AclrtSynchronizeStreamWithTimeout, error code is 507046",
            r"stream (?:sync|synchroni[sz]e) time ?out": "reason=[stream sync timeout]",
            r"Task from HCCL run failed": "[TaskExceptionHandler][Callback]Task from HCCL run failed.",
@@ -259,7 +270,8 @@ CAUSES = (
           "Checks: serving.health, npu_driver.health.",
           {r"RPC call to \w+ timed out": "TimeoutError: RPC call to sample_tokens timed out.",
            r"Timed out waiting for engines? ": "TimeoutError: Timed out waiting for engines to send initial message",
-           r"Did not receive response from front-end": "Did not receive response from front-end process within 5 minutes",
+           r"Did not receive response from front-end":
+               "Did not receive response from front-end process within 5 minutes",
            r"Execution of the model timed out": "TimeoutError: Execution of the model timed out.",
            r"Timed out waiting for .*\bengine core": "Timed out waiting for the engine core process to start"}),
     # --- the device --------------------------------------------------------------------------------------------------
@@ -308,15 +320,18 @@ CAUSES = (
            r"Heartbeat lost! \(dev": "[ascend] [ERROR] [drv_soft_fault] Heartbeat lost! (device=1; lost_count=4)"},
           ("aicore_error", "heartbeat_lost")),
     Cause("aicore_error", FAULT,
-          "An operator crashed or hung on the AI core. If it happens on one NPU only, suspect this NPU (exclude it with "
-          "serving_npus); otherwise the versions do not fit: compare driver and image with the release. Checks: "
+          "An operator crashed or hung on the AI core. If it happens on one NPU only, suspect this NPU (exclude it "
+          "with serving_npus); otherwise the versions do not fit: compare driver and image with the release. Checks: "
           "image.vllm_ascend_version, npu_driver.driver_minimum, npu_driver.ecc_errors.",
           {r"ai ?(?:core|vec|v) kernel (?:execute failed|happen error)": "Aicore kernel execute failed, device_id=0",
            r"\[aicore(?: trap)? (?:exception|timeout)\]|\[vector core(?: trap)? (?:exception|timeout)\]":
                "Kernel task happen error, retCode=0x26, [aicore trap exception].",
-           r"reason=\[?(?:aicore|vector core)(?: trap)? (?:exception|timeout)": "failed, reason=vector core timeout[FUNC:x]",
-           r"there is an? [\w ]*(?:aicore|aivec)[\w ]*(?:error|exception)": "there is an aivec error exception, core id 0",
-           r"The (?:aicore|vector core) execution (?:is abnormal|times out)": "[Error]: The aicore execution times out.",
+           r"reason=\[?(?:aicore|vector core)(?: trap)? (?:exception|timeout)":
+               "failed, reason=vector core timeout[FUNC:x]",
+           r"there is an? [\w ]*(?:aicore|aivec)[\w ]*(?:error|exception)":
+               "there is an aivec error exception, core id 0",
+           r"The (?:aicore|vector core) execution (?:is abnormal|times out)":
+               "[Error]: The aicore execution times out.",
            r"fftsplus (?:aicore|aivector) error": "there is an exception of fftsplus aivector error, core id is 8",
            _number("507014", "507015", "507016", "507034", "507035", "507036", "507042", "507043"):
                "(Worker pid=7) RuntimeError: ACL stream synchronize failed, error code:507035"}),
@@ -333,7 +348,8 @@ CAUSES = (
           "image.release_architecture.",
           {_code("E30006"): "E30006: 2026-11-19-11:14:58.516.606 Failed to verify the OPP",
            r"Failed to verify the OPP": "Failed to verify the OPP. Possible Cause: 1.The OPP is incorrect.",
-           r"opp_kernel package is": "read binary_info_config.json failed, please check if the opp_kernel package is there",
+           r"opp_kernel package is":
+               "read binary_info_config.json failed, please check if the opp_kernel package is there",
            r"binary_info_config\.json fail": "Get path and read binary_info_config.json failed",
            r"ASCEND_OPP_PATH.*(?:invalid|not set|not exist)": "environment variable ASCEND_OPP_PATH is not set",
            r"no valid so about OpsKernelInfoStore": "There is no valid so about OpsKernelInfoStore or GraphOptimizer"},
@@ -376,7 +392,8 @@ CAUSES = (
            r"Failed to initialize the HCCP process": "Failed to initialize the HCCP process. Reason: it is running.",
            r"hccp init error\[": "main(224) : hccp init error[-22]",
            r"last training process is running": "Reason: Maybe the last training process is running.",
-           r"HCCP (?:process|service) .*(?:is still running|cannot be started)": "the HCCP process of 7 is still running"},
+           r"HCCP (?:process|service) .*(?:is still running|cannot be started)":
+               "the HCCP process of 7 is still running"},
           ("aicpu_error", "device_unavailable")),
     Cause("rdev_init_failed", FAULT,
           "The network port of an NPU cannot be opened. See whether it has a link and an address "
@@ -409,7 +426,8 @@ CAUSES = (
           "vLLM found no NPU, since torch_npu or vllm_ascend could not be imported: the lines above have the reason. "
           "Use the published image with its entrypoint (image_tag). Checks: image.vllm_ascend_version, "
           "npu_driver.mount_sources.",
-          {r"Failed to infer device type": "RuntimeError: Failed to infer device type, please set the variable",
+          {r"Failed to load the backend extension: torch_npu": "Failed to load the backend extension: torch_npu.",
+           r"Failed to infer device type": "RuntimeError: Failed to infer device type, please set the variable",
            r"No platform detected, vLLM is running on Unspecified":
                "No platform detected, vLLM is running on UnspecifiedPlatform"},
           ("device_unavailable", "device_not_visible")),
@@ -431,9 +449,9 @@ CAUSES = (
            r"Error in memory profiling\.": "AssertionError: Error in memory profiling. Initial free memory 1"},
           ("out_of_memory",)),
     Cause("out_of_memory", FAULT,
-          "The NPU has no memory left: lower max-model-len, max-num-seqs or gpu-memory-utilization in serving_args, use "
-          "more NPUs per instance (serving_tensor_parallel_size), or stop other processes on the NPU (npu-smi info). "
-          "Check: npu_driver.npu_idle.",
+          "The NPU has no memory left: lower max-model-len, max-num-seqs or gpu-memory-utilization in serving_args, "
+          "use more NPUs per instance (serving_tensor_parallel_size), or stop other processes on the NPU (npu-smi "
+          "info). Check: npu_driver.npu_idle.",
           {r"NPU out of memory": "torch.OutOfMemoryError: NPU out of memory. Tried to allocate 260.00 MiB",
            r"(?<!ray\.exceptions\.)\bOutOfMemoryError\b": "torch.OutOfMemoryError: tried to allocate",
            _code("EI0011"): "Resource_Error_Insufficient_Device_Memory(EI0011): Failed to allocate 3 MB of NPU memory.",
@@ -454,7 +472,8 @@ CAUSES = (
            r"\[Errno 12\]": "OSError: [Errno 12] Cannot allocate memory",
            r"running low on memory": "Task was killed due to the node running low on memory.",
            r"ray\.exceptions\.OutOfMemoryError": "ray.exceptions.OutOfMemoryError: the node is out of memory",
-           r"DefaultCPUAllocator: can't allocate memory": "DefaultCPUAllocator: can't allocate memory: you tried 1 bytes"},
+           r"DefaultCPUAllocator: can't allocate memory":
+               "DefaultCPUAllocator: can't allocate memory: you tried 1 bytes"},
           ("process_crashed",)),
     Cause("shm_too_small", FAULT,
           "/dev/shm of the container is full: raise serving_shm_size. Check: npu_driver.shm.",
@@ -477,13 +496,14 @@ CAUSES = (
                "6.0 GiB KV cache is needed, which is larger than the available KV cache memory (1.0 GiB)."}),
     # --- processes ---------------------------------------------------------------------------------------------------
     Cause("threads_forbidden", FAULT,
-          "The container may not start threads. With \"Operation not permitted\", Docker is older than 20.10.10 and does "
-          "not know the call that the image uses: update Docker (docker version), or set serving_privileged. With "
+          "The container may not start threads. With \"Operation not permitted\", Docker is older than 20.10.10 and "
+          "does not know the call that the image uses: update Docker (docker version), or set serving_privileged. With "
           "\"Resource temporarily unavailable\", a limit is reached: raise pids and nproc (docker info, ulimit -u). "
           "Check: npu_driver.docker_engine_version.",
           {r"can't start new thread": "RuntimeError: can't start new thread",
            r"pthread_create(?:\(\))?:? ?(?:failed|error)": "blas_thread_init: pthread_create failed for thread 9 of 32",
-           r"pthread_create: (?:Operation not permitted|Resource temporarily)": "pthread_create: Operation not permitted",
+           r"pthread_create: (?:Operation not permitted|Resource temporarily)":
+               "pthread_create: Operation not permitted",
            r"Failed to create \w+ thread": "Error: Failed to create timer thread: Operation not permitted",
            r"thread creation failed": "libgomp: Thread creation failed: Resource temporarily unavailable",
            r"unable to create (?:native )?thread": "OutOfMemory: unable to create native thread"},
@@ -499,7 +519,8 @@ CAUSES = (
            r"Out of memory: Killed process": "Out of memory: Killed process 7 (VLLM::Worker_TP0) total-vm:3kB",
            r"\boom-kill(?:er)?\b": "vllm invoked oom-killer: gfp_mask=0x1100cca, order=0",
            r"cgroup out of memory: kill": "Memory cgroup out of memory: Killed process 7 (python3)",
-           r"\bsegfault at [0-9a-f]+ ip\b": "VLLM::Worker[7]: segfault at 0 ip 00007f sp 00007f error 4 in libtorch_npu.so",
+           r"\bsegfault at [0-9a-f]+ ip\b":
+               "VLLM::Worker[7]: segfault at 0 ip 00007f sp 00007f error 4 in libtorch_npu.so",
            r"\bexit (?:code|status)[: =]*(?:-9|-11|137|139)\b|\bexitcode[: =]*(?:-9|-11|137|139)\b":
                "Worker proc VllmWorker-1 died unexpectedly (exit code: -9), shutting down executor.",
            r"\bexited with (?:code |exit code )?(?:-9|-11|137|139)\b": "the container exited with code 137",
@@ -528,10 +549,12 @@ CAUSES = (
     Cause("custom_ops_not_built", FAULT,
           "The operators of vLLM Ascend are not built into this image, or were built for another version of torch: use "
           "the published image of the release without changes (image_tag). Check: image.vllm_ascend_version.",
-          {r"'_C_ascend' object has no attribute": "AttributeError: '_OpNamespace' '_C_ascend' object has no attribute 'x'",
+          {r"'_C_ascend' object has no attribute":
+               "AttributeError: '_OpNamespace' '_C_ascend' object has no attribute 'x'",
            r"ModuleNotFoundError: No module named 'vllm_ascend\.vllm_ascend_C'":
                "ModuleNotFoundError: No module named 'vllm_ascend.vllm_ascend_C'",
-           r"vllm_ascend_C\S*\.so: (?:cannot open|undefined symbol)": "vllm_ascend_C.abi3.so: undefined symbol: _ZN3c10",
+           r"vllm_ascend_C\S*\.so: (?:cannot open|undefined symbol)":
+               "vllm_ascend_C.abi3.so: undefined symbol: _ZN3c10",
            r"_C_ascend::\w+.*(?:not exist|not (?:been )?(?:found|registered|implemented))":
                "Could not run '_C_ascend::weak_ref_tensor': it has not been registered"},
           ("custom_op_missing", "module_missing", "packages_mismatch")),
@@ -554,7 +577,8 @@ CAUSES = (
           {r"Cannot find the config file for ascend": "ValueError: Cannot find the config file for ascend",
            r"quant_model_description\S*\.json.*(?:not (?:exist|found)|No such file)":
                "/data/m/quant_model_description.json does not exist",
-           r"No such file.*quant_model_description": "FileNotFoundError: No such file: 'quant_model_description_w8a8.json'"},
+           r"No such file.*quant_model_description":
+               "FileNotFoundError: No such file: 'quant_model_description_w8a8.json'"},
           ("model_not_found", "quantization_description_mismatch")),
     Cause("quantization_description_mismatch", FAULT,
           "vLLM and the weights disagree about the quantization of the layer in the line; the files are whole. See "
@@ -566,6 +590,8 @@ CAUSES = (
                "    is_shard_skipped = self.quant_description[shard_prefix +\n"
                "KeyError: 'model.layers.0.self_attn.q_proj.weight'",
            r"KeyError: '[\w.]*\b" + _QUANTIZED + "'": "KeyError: 'layers.0.mlp.gate_up_proj.deq_scale'",
+           r"\] '(?:model\.)?layers\.\d+\.[\w.]*\b" + _QUANTIZED + r"'\s*$":
+               "ERROR 06-20 23:20:13 engine.py:400] 'layers.0.mlp.gate_up_proj.deq_scale'",
            r"KeyError: '(?:[\w.]+\.)?(?:[qkv]_proj|gate_proj|up_proj|linear_fc\d|qkv|proj)\.weight'":
                "KeyError: 'visual.merger.linear_fc1.weight'",
            r"no module or parameter named '[\w.]*\b" + _QUANTIZED:
@@ -574,14 +600,16 @@ CAUSES = (
                "ValueError: Detected some but not all shards of model.layers.0.qkv_proj are quantized.",
            r"quant[ _]?description.*(?:KeyError|not (?:cover|contain|include|found in))":
                "the quant description does not cover model.layers.0.mlp"},
-          ("weights_damaged",), (r"KeyError: '(?:[\w.]+\.)?(?:[qkv]_proj|gate_proj|up_proj|linear_fc\d|qkv|proj)\.weight'",)),
+          ("weights_damaged",),
+          (r"KeyError: '(?:[\w.]+\.)?(?:[qkv]_proj|gate_proj|up_proj|linear_fc\d|qkv|proj)\.weight'",)),
     Cause("weights_damaged", FAULT,
           "Files of the model are incomplete, or belong to another model: playbooks/weights.yml verifies and repairs "
           "them. Checks: weights.safetensors, weights.files, weights.index.",
           {r"Error while deserializing header":
                "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata",
            r"SafetensorError": "safetensors_rust.SafetensorError: device mismatch",
-           r"weights were not initialized from checkpoint": "Following weights were not initialized from checkpoint: {'x'}",
+           r"weights were not initialized from checkpoint":
+               "Following weights were not initialized from checkpoint: {'x'}",
            r"size mismatch for \S+: copying": "size mismatch for lm_head.weight: copying a param with shape [1]",
            r"MetadataIncompleteBuffer|InvalidHeaderDeserialization|HeaderTooLarge": "error: MetadataIncompleteBuffer",
            r"load_weights\n(?:[^\n]*\n){0,3}[^\n]*KeyError: '(?:language_model|model|visual)\.[\w.]+'":
@@ -609,7 +637,8 @@ CAUSES = (
            r"Cannot find any model weights with": "RuntimeError: Cannot find any model weights with `/data/none`",
            r"is not a local folder and is not a valid model identifier":
                "OSError: x is not a local folder and is not a valid model identifier",
-           r"does not appear to have a file named": "OSError: /data/x does not appear to have a file named config.json.",
+           r"does not appear to have a file named":
+               "OSError: /data/x does not appear to have a file named config.json.",
            r"FileNotFoundError: .*(?:config\.json|safetensors|tokenizer)": "FileNotFoundError: /data/x/config.json"},
           ("arguments_invalid",)),
     Cause("tokenizer_unsupported", FAULT,
@@ -658,13 +687,15 @@ CAUSES = (
            r"No available node types can fulfill resource request .*'[NG]PU'":
                "Error: No available node types can fulfill resource request {'NPU': 1.0}.",
            r"Cannot provide a placement group of ": "ValueError: Cannot provide a placement group of [{'NPU': 1.0}]",
-           r"vLLM engine cannot start without NPU": "vLLM engine cannot start without NPU. Make sure you have at least 1"},
+           r"vLLM engine cannot start without NPU":
+               "vLLM engine cannot start without NPU. Make sure you have at least 1"},
           ("arguments_invalid",)),
     # --- Docker ------------------------------------------------------------------------------------------------------
     Cause("docker_unavailable", FAULT,
           "Docker does not answer: start it (systemctl start docker) and read its journal (journalctl -u docker); its "
           "socket is plan_docker_socket. Check: serving.docker_engine.",
-          {r"Cannot connect to the Docker daemon": "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.",
+          {r"Cannot connect to the Docker daemon":
+               "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.",
            r"docker\.sock.*(?:Connection refused|No such file|Permission denied)":
                "/var/run/docker.sock: Connection refused",
            r"permission denied while trying to connect to the docker":
@@ -688,15 +719,16 @@ CAUSES = (
                "failed to create device: /dev/davinci9: no such device"},
           ("container_runtime_failed",)),
     Cause("mount_source_missing", FAULT,
-          "A file or folder that the container mounts does not exist on the node: create it, or correct serving_mounts, "
-          "serving_driver_path or weights_path. Check: serving.mount_sources.",
+          "A file or folder that the container mounts does not exist on the node: create it, or correct "
+          "serving_mounts, serving_driver_path or weights_path. Check: serving.mount_sources.",
           {r"bind source path does not exist": "invalid mount config: bind source path does not exist: /data/x",
            r"error mounting .* to rootfs at": "error mounting \"/x\" to rootfs at \"/y\""},
           ("container_runtime_failed",)),
     Cause("container_name_taken", FAULT,
           "Another container has the name: remove it (docker rm), or set serving_container_name. Check: "
           "serving.name_free.",
-          {r"container name \S+ is already in use": "The container name \"/vllm\" is already in use by container \"0\"."}),
+          {r"container name \S+ is already in use":
+               "The container name \"/vllm\" is already in use by container \"0\"."}),
     Cause("image_unavailable", FAULT,
           "The node does not have the image and cannot pull it: run playbooks/image.yml, with image_registry_mirror or "
           "image_archive if the node has no access to the registry. Check: serving.image_present.",
@@ -734,7 +766,8 @@ CAUSES = (
     Cause("engine_dead", ENGINE,
           "The engine died, and this log does not say why: read the log of the container from its start (docker logs) "
           "and the logs of the other nodes. playbooks/diagnostics.yml collects them. Check: serving.running.",
-          {r"Engine core initialization failed": "RuntimeError: Engine core initialization failed. See root cause above.",
+          {r"Engine core initialization failed":
+               "RuntimeError: Engine core initialization failed. See root cause above.",
            r"EngineCore failed to start": "(EngineCore pid=9) ERROR EngineCore failed to start.",
            r"EngineCore encountered a fatal error": "ERROR EngineCore encountered a fatal error.",
            r"EngineDeadError": "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.",
@@ -746,8 +779,8 @@ CAUSES = (
            r"\bcore proc\(s\): \{.*\d": "Failed core proc(s): {'EngineCore': 1}"}),
     # --- no fault ----------------------------------------------------------------------------------------------------
     Cause("shutdown_by_signal", SIGNAL,
-          "The server was told to stop, which caused the errors after that. Start it with playbooks/serving.yml if this "
-          "was not intended.",
+          "The server was told to stop, which caused the errors after that. Start it with playbooks/serving.yml if "
+          "this was not intended.",
           {r"received (?:signal[= :]*)?(?:SIGTERM|SIGINT)\b": "[shutdown] EngineCore: trigger received signal=SIGTERM",
            r"received signal 15\b": "Received signal 15, shutting down",
            r"got signal: ?15\b": "SignalException: Process 7 got signal: 15",
@@ -758,7 +791,8 @@ CAUSES = (
     Cause("custom_op_missing", WARNING,
           "Nothing to do: the server uses the operator of PyTorch, which is slower. The published image of the release "
           "has the faster one (image_tag).",
-          {r"not in libopapi\.so": "RuntimeError: aclnnSome or aclnnSomeGetWorkspaceSize not in libopapi.so, or x found.",
+          {r"not in libopapi\.so":
+               "RuntimeError: aclnnSome or aclnnSomeGetWorkspaceSize not in libopapi.so, or x found.",
            r"Custom op \S+ is registered but its underlying":
                "Custom op npu_x is registered but its underlying aclnn symbols are unavailable; falling back"}),
     Cause("driver_cann_mismatch", WARNING,

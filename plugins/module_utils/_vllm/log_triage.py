@@ -33,11 +33,10 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes impor
 )
 
 if TYPE_CHECKING:
-    from typing import Iterable, Iterator, Optional, Pattern, TypedDict
+    from typing import Iterable, Iterator, Pattern, TypedDict
 
     class Diagnosis(TypedDict):
-        """A cause in a log. ``evidence`` is the decisive line; for the cause ``unknown`` a block or an exception, if any.
-        """
+        """A cause in a log. ``evidence`` is the decisive line; for ``unknown`` a block or an exception, if any."""
 
         cause: str
         evidence: str | None
@@ -64,7 +63,8 @@ _LEVEL = r"(?:^|\)\s*|\|\s+|Z\s+|\]:\s+)"
 # are not a fault. The beginning of a line may be the name of a container, a time, or the process.
 _HANDLED = re.compile(
     _LEVEL + r"(?:DEBUG|INFO|WARNING)(?: \d\d-\d\d |[: ])|\b(?:DEBUG|INFO|WARNING) -"
-    r"|(?:^|[:\s])\[(?:DEBUG|INFO|WARNING|EVENT)\] |(?:^|[\s:])\[[WI](?:\d{3,4}|\.\.\.)[\] ]|\b[A-Z]\w*Warning: ", re.MULTILINE)
+    r"|(?:^|[:\s])\[(?:DEBUG|INFO|WARNING|EVENT)\] |(?:^|[\s:])\[[WI](?:\d{3,4}|\.\.\.)[\] ]"
+    r"|\b[A-Z]\w*Warning: ", re.MULTILINE)
 # The log level is at the beginning of a line, and most lines that are searched for it have none.
 _HEAD_CHARACTERS = 250
 _MAYBE_HANDLED = re.compile(r"DEBUG|INFO|WARNING|EVENT|Warning: |\[[WI][\d.]")
@@ -74,11 +74,14 @@ _TLS_SWITCH = r"TLS SWITCH \(([01])\)"
 # The first lines of a stack or of an exception, also when the beginning of the log is missing.
 _TROUBLE = (r"Traceback \(most recent call last\):|\bFile \"[^\"]+\", line \d+|(?:^|[\s\]])[A-Za-z_][\w.]*Error: "
             r"|(?:^|[\s\]])[A-Za-z_][\w.]*Exception: ")
-_STARTED_ORDER, _TLS_SWITCH_ORDER, _TROUBLE_ORDER = range(3)
+# A line of an error that is neither an exception nor has a code.
+_ERROR = r"^\[ERROR\] ?[A-Z]+\(|execut(?:e|ion) failed, reason="
+_STARTED_ORDER, _TLS_SWITCH_ORDER, _TROUBLE_ORDER, _ERROR_ORDER = range(4)
 _CANN_CODE = re.compile(r"[EWI][A-Z0-9]\d{4}(?<![A-Za-z0-9_]......)(?![0-9A-Za-z])")
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
-_PROCESS = re.compile(r"\((?:[A-Z]\w*(?: \w+)*) (?:rank=\d+ )?pid=\d+[^)]*\)|\[rank\d+\]|\(PID:\d+[^)]*\)|\bHCC[LP]\(\d+")
+_PROCESS = re.compile(
+    r"\((?:[A-Z]\w*(?: \w+)*) (?:rank=\d+ )?pid=\d+[^)]*\)|\[rank\d+\]|\(PID:\d+[^)]*\)|\bHCC[LP]\(\d+")
 _TIMES = (
     re.compile(r"\b\d{4}-(?P<month>\d\d)-(?P<day>\d\d)[-T ](?P<time>\d\d:\d\d:\d\d(?:[.,]\d{3})?)"),
     re.compile(r"\b(?P<month>\d\d)-(?P<day>\d\d) (?P<time>\d\d:\d\d:\d\d)\b"),
@@ -92,13 +95,14 @@ _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Timeo
 _CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
 # Lines that are no continuation of a folded one.
 _NEW_LINE = re.compile(
-    r"\(|\[|\s|(?:INFO|WARNING|ERROR|DEBUG|CRITICAL|Traceback|File)\b|\d{4}-|[\w.]+(?:Error|Exception)\b|[EWI][A-Z0-9]\d{4}|$")
+    r"\(|\[|\s|(?:INFO|WARNING|ERROR|DEBUG|CRITICAL|Traceback|File)\b|\d{4}-|[\w.]+(?:Error|Exception)\b"
+    r"|[EWI][A-Z0-9]\d{4}|$")
 
 
 class _Signature(NamedTuple):
     """A compiled signature; ``order`` is its place within the cause. Markers of the log itself have no cause."""
 
-    cause: Optional[Cause]
+    cause: Cause | None
     order: int
     pattern: Pattern[str]
     lines: bool  # whether it spans several lines
@@ -206,7 +210,7 @@ def index(causes: Iterable[Cause]) -> _Index:
     """Compile signatures. They ignore case, since releases differ in capitals more than in words."""
     signatures, by_literal = [], {}  # type: list[_Signature], dict[str, list[int]]
     texts = [(cause, order, text) for cause in causes for order, text in enumerate(cause.signatures)]
-    markers = [(None, order, text) for order, text in enumerate((_STARTED, _TLS_SWITCH, _TROUBLE))]
+    markers = [(None, order, text) for order, text in enumerate((_STARTED, _TLS_SWITCH, _TROUBLE, _ERROR))]
     for cause, order, text in [*texts, *markers]:
         bounded = re.sub(r"(?<!\\)\.\*", ".{0,%d}" % SPAN_CHARACTERS, text)
         flags = re.MULTILINE | (re.IGNORECASE if cause else 0)
@@ -227,7 +231,7 @@ def index(causes: Iterable[Cause]) -> _Index:
 
 def _is_mild(signature: _Signature) -> bool:
     """Whether lines are searched for it that are not a fault."""
-    return signature.cause.level > ENGINE if signature.cause else signature.order != _TROUBLE_ORDER
+    return signature.cause.level > ENGINE if signature.cause else signature.order < _TROUBLE_ORDER
 
 
 def _is_handled(text: str, line: tuple[int, int]) -> bool:
@@ -236,8 +240,11 @@ def _is_handled(text: str, line: tuple[int, int]) -> bool:
 
 
 class _Scan:
-    """One pass over a log. Only what follows the last start counts: a start shows that earlier faults were overcome, and
-    a start after a stop makes that stop irrelevant."""
+    """One pass over a log.
+
+    Only what follows the last start counts: a start shows that earlier faults were overcome, and a start after a stop
+    makes that stop irrelevant.
+    """
 
     def __init__(self, signatures: _Index | None = None) -> None:
         self.index = signatures or _index()
@@ -252,6 +259,7 @@ class _Scan:
         self.trouble: _Hit | None = None
         self.trouble_text = ""
         self.block: _Hit | None = None
+        self.error: _Hit | None = None
 
     def feed(self, chunk: str) -> None:
         """Read whole lines."""
@@ -279,7 +287,8 @@ class _Scan:
             for number in self.index.by_literal[match.group()]:
                 if number not in self.hits and number not in tried:
                     tried.add(number)
-                    if all(lower.find(required, *line) >= 0 for required in self.index.signatures[number].required):
+                    required = self.index.signatures[number].required
+                    if not required or all(lower.find(literal, *line) >= 0 for literal in required):
                         self._try(number, text, line, place, handled)
             match = (self.index.mild_literal.search(lower, place + 1, line[1]) if handled else None) or search(
                 lower, line[1] if handled else place + 1)
@@ -289,7 +298,7 @@ class _Scan:
 
     def _try(self, number: int, text: str, line: tuple[int, int], place: int, handled: bool) -> None:
         """Match a signature against a line, of which a long one counts only around the literal at this place."""
-        cause, order, pattern, lines, _required = self.index.signatures[number]
+        cause, _order, pattern, lines, _required = self.index.signatures[number]
         if handled and not _is_mild(self.index.signatures[number]):
             return
         start = max(0, line[0] - CONTEXT_CHARACTERS) if lines else max(line[0], place - CONTEXT_CHARACTERS)
@@ -297,21 +306,24 @@ class _Scan:
         if not match or match.end() <= line[0]:
             return
         if cause is None:
-            self._mark(order, match.group(match.lastindex or 0), text, line)
+            self._mark(number, match.group(match.lastindex or 0), text, line)
             return
         if cause.level == HEALTHY:
             self._forget()
         self.stopped = self.stopped or cause.level == SIGNAL
         self.hits[number] = self._hit(text, line)
 
-    def _mark(self, order: int, value: str, text: str, line: tuple[int, int]) -> None:
+    def _mark(self, number: int, value: str, text: str, line: tuple[int, int]) -> None:
+        order = self.index.signatures[number].order
         if order == _STARTED_ORDER and self.stopped:
             self._forget()
         elif order == _TLS_SWITCH_ORDER and value not in self.switches:
             self.switches[value] = self._hit(text, line)
-        elif order == _TROUBLE_ORDER and self.trouble is None:
-            self.trouble = self._hit(text, line)
+        elif order == _TROUBLE_ORDER:
+            self.trouble = self.hits[number] = self._hit(text, line)
             self.trouble_text = text[line[0]:line[0] + EXCEPTION_CHARACTERS]
+        elif order == _ERROR_ORDER:
+            self.error = self.hits[number] = self._hit(text, line)
 
     def _read_codes(self, text: str, begin: int) -> None:
         """Keep the first error block of CANN. A start in this chunk drops the blocks before it."""
@@ -467,7 +479,7 @@ def _time(line: str) -> str | None:
 
 
 def _unknown(scan: _Scan, found: list[_Found]) -> Diagnosis | None:
-    """Return what a log without a known fault shows: the error block of CANN, otherwise the first exception.
+    """Return what a log without a known fault shows: the error block of CANN, the first exception, or an error.
 
     A server that has started handles exceptions, unless its engine dies; what follows a stop is a consequence.
     """
@@ -484,6 +496,8 @@ def _unknown(scan: _Scan, found: list[_Found]) -> Diagnosis | None:
         exception = _last_exception(scan.trouble_text)
         if exception and not _known(exception):
             return _with_origin(UNKNOWN, exception, NO_KNOWN_CAUSE, trouble)
+    if scan.error and not levels and not _known(scan.error.text):
+        return _with_origin(UNKNOWN, scan.error.text, NO_KNOWN_CAUSE, scan.error)
     return None
 
 

@@ -129,7 +129,8 @@ def causes(*lines):
     ("architecture_unsupported", "exec /bin/bash: exec format error"),
     ("architecture_unsupported", "no matching manifest for linux/arm64/v8 in the manifest list entries"),
     ("docker_unavailable", "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?"),
-    ("device_node_missing", "error gathering device information while adding custom device \"/dev/davinci9\": no such file"),
+    ("device_node_missing", "error gathering device information while adding custom device \"/dev/davinci9\": no such "
+     "file"),
     ("mount_source_missing", "invalid mount config for type \"bind\": bind source path does not exist: /data/x"),
     ("container_name_taken", "Conflict. The container name \"/vllm\" is already in use by container \"0123\"."),
     ("image_unavailable", "Error response from daemon: manifest for quay.io/x:v1 not found: manifest unknown"),
