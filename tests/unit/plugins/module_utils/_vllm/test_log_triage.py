@@ -377,6 +377,104 @@ def test_corpus(corpus):
     assert wrong == {}
 
 
+TRACEBACK = """\
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] Traceback (most recent call last):
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]   File "/vllm/core.py", line 709, in run_engine_core
+(APIServer pid=1) INFO 11-20 10:00:00 [x.py:1] another process logs between the lines
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]     raise ValueError("a")
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] ValueError: the first exception
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] During handling of the above exception, another exception occurred:
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] Traceback (most recent call last):
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]   File "/vllm/core.py", line 800, in run
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] vllm.SomeError: what nobody has seen before
+(APIServer pid=1) Traceback (most recent call last):
+(APIServer pid=1)   File "/vllm/client.py", line 9, in wait
+(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above.
+(APIServer pid=1) sys:1: DeprecationWarning: builtin type swigvarlink has no __module__ attribute"""
+NEW = "(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] vllm.SomeError: what nobody has seen before"
+BLOCK = """\
+EE9999: Inner Error!
+EE9999[PID: 7] 2026-11-20-10:00:00.123.000 (EE9999):  some text that nobody has seen before
+        TraceBack (most recent call last):
+        rtSome execution failed[FUNC:x]"""
+
+
+@pytest.mark.parametrize(("case", "text", "evidence"), [
+    ("the last exception of the first traceback", TRACEBACK, NEW),
+    ("its head is cut", TRACEBACK.split("\n", 5)[5], NEW),
+    ("only the exception is left", NEW, NEW),
+    ("of the newest start", "\n".join([STARTED, STOPPED, "ValueError: of the previous run",
+                                      "INFO 11-20 10:01:00 [utils.py:233] non-default args: {}", TRACEBACK]), NEW),
+    ("an error block of CANN is quoted whole", "before\n" + BLOCK + "\nafter", BLOCK),
+    ("an error block of CANN outranks an exception", TRACEBACK + "\n" + BLOCK, BLOCK),
+    ("a server that runs handles exceptions", STARTED + "\n" + NEW, None),
+    ("unless its engine dies", "\n".join([STARTED, NEW, DEAD]), NEW),
+    ("a stop explains exceptions", "\n".join([STARTED, STOPPED, NEW]), None),
+    ("a warning is no exception", "x.py:1: DeprecationWarning: builtin type swigvarlink has no attribute", None),
+    ("the last resort is an error of plog", "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz",
+     "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz"),
+])
+def test_unknown_is_not_empty(case, text, evidence):
+    first = diagnose(text)[0]
+    assert (first["cause"] == UNKNOWN and first["evidence"] is not None) == (evidence is not None), case
+    assert evidence is None or first["evidence"] == evidence, case
+
+
+@pytest.mark.parametrize(("code", "component"), [
+    ("EI9999", "HCCL"), ("EL9999", "driver"), ("EE9999", "runtime"), ("EH9999", "ACL"), ("E39999", "AI CPU"),
+    ("WJ0001", "HCCP"), ("EQ1234", "a part of CANN"),
+])
+def test_component_of_an_unknown_code_is_named(code, component):
+    assert component in diagnose("%s: [PID: 7] some text" % code)[0]["remedy"]
+
+
+def test_folded_lines_are_joined():
+    line = "(EngineCore_DP0 pid=9) ERROR 11-20 10:00:00 [core.py:1] ValueError: Current node has no NPU available. x={}"
+    filler = "(EngineCore_DP0 pid=9) INFO 11-20 10:00:00 [core.py:1] " + "y" * 50
+    width = 89  # within "Current node has"
+    folded = "\n".join(part for each in [filler] * 3 + [line] for part in (each[:width], each[width:]))
+    assert diagnose(folded)[0]["cause"] == "ray_no_npu"
+    assert diagnose(folded)[0]["evidence"].replace("\n", "") == line
+    # A part that shows the cause alone is the evidence.
+    whole = "\n".join(part for each in [filler] * 3 + [line] for part in (each[:105], each[105:]))
+    assert diagnose(whole)[0]["evidence"] == line[:105]
+
+
+@pytest.mark.parametrize(("text", "line", "time", "process"), [
+    ("x\n" + OUT_OF_MEMORY, 2, "11-20 10:00:00", "Worker_TP1 pid=7"),
+    (TASK_TIMEOUT, 1, "11-20 10:00:00", "HCCL 7"),
+    (LINK, 1, "11-20 10:00:00", "rank1"),
+    ("[rank0]:[E612 08:09:10.164 x.cpp:1] x\nRuntimeError: NPU out of memory", 2, "06-12 08:09:10.164", None),
+    ("RuntimeError: NPU out of memory", 1, None, None),
+])
+def test_origin_of_a_cause(text, line, time, process):
+    first = diagnose(text)[0]
+    assert (first["line"], (first["time"] or "")[:len(time or "")] or None, first["process"]) == (line, time, process)
+
+
+def test_a_log_in_pieces_is_read_as_the_whole(monkeypatch):
+    monkeypatch.setattr(log_triage, "CHUNK_CHARACTERS", 2000)
+    text = "\n".join(["x" * 90] * 50 + [LINK] + ["y" * 90] * 50 + [OUT_OF_MEMORY] + ["z" * 90] * 50)
+    whole = diagnose(text)
+    assert [entry["cause"] for entry in whole] == ["out_of_memory", "link_timeout"]
+    assert [entry["line"] for entry in whole] == [102, 51]
+    assert diagnose(iter([text[place:place + 700] for place in range(0, len(text), 700)])) == whole
+
+
+def test_a_link_timeout_outranks_the_streams_that_run_out():
+    assert causes("error code is 207005", LINK)[:2] == ["link_timeout", "graph_streams_exhausted"]
+
+
+def test_a_message_in_a_line_without_an_end_is_found():
+    assert causes("x" * 100_000 + " " + OUT_OF_MEMORY + " " + "y" * 100_000)[0] == "out_of_memory"
+
+
+def test_letters_whose_lower_case_is_longer_do_not_shift_the_line():
+    assert diagnose("\u0130" * 50 + "\n" + OUT_OF_MEMORY)[0]["evidence"] == OUT_OF_MEMORY
+
+
 PUBLIC = Path(__file__).with_name("public_logs.txt").read_text("utf-8").split("\n=== ")[1:]
 
 
