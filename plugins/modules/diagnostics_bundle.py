@@ -39,6 +39,10 @@ options:
     type: list
     elements: int
     default: []
+  controller_time_s:
+    description: The time on the controller, in seconds since the epoch. 0 if the clocks are not compared.
+    type: float
+    default: 0
   driver_path:
     description: The directory in which the driver is installed.
     type: path
@@ -79,7 +83,14 @@ diagnosis:
     - cause: out_of_memory
       evidence: "RuntimeError: NPU out of memory."
       remedy: Lower gpu-memory-utilization or max-num-seqs.
+      line: 4711
+      time: 11-20 10:00:00
+      process: Worker_TP3 pid=9
       source: container-vllm-ascend.log
+clock_offset_s:
+  description: How far the clock of the node is ahead of O(controller_time_s), in seconds; it includes the transfer.
+  type: float
+  returned: success
 """
 
 import io
@@ -209,11 +220,12 @@ def collect(options: dict[str, Any]) -> dict[str, Collected]:
 
 
 def triage(found: dict[str, Collected]) -> list[SourcedDiagnosis]:
-    """Return the causes in the logs of the containers, ranked per log."""
+    """Return the causes in the logs of the containers, ranked per log; of an unknown cause, what the log shows."""
     return [
-        {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"], "source": name}
+        {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"],
+         "line": diagnosis["line"], "time": diagnosis["time"], "process": diagnosis["process"], "source": name}
         for name, (text, _code) in sorted(found.items()) if name.startswith("container-") and name.endswith(".log")
-        for diagnosis in diagnose(text) if diagnosis["cause"] not in ("unknown", "startup_ok")
+        for diagnosis in diagnose(text) if diagnosis["cause"] != "startup_ok" and diagnosis["evidence"]
     ]
 
 
@@ -239,18 +251,20 @@ def main() -> None:
             "timeout_s": {"type": "int", "default": 20},
             "npus": {"type": "list", "elements": "int", "default": []},
             "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
+            "controller_time_s": {"type": "float", "default": 0},
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
         supports_check_mode=True,
     )
     options = module.params
+    ahead = round(time.time() - options["controller_time_s"], 1) if options["controller_time_s"] else 0.0
     # On a fresh installation of the driver hccn_tool is not on root's PATH.
     os.environ["PATH"] += ":/usr/local/bin:/usr/local/sbin:" + os.path.join(options["driver_path"], "tools")
     found = collect(options)
     diagnosis = triage(found)
     if not module.check_mode:
         pack(options["path"], found, diagnosis)
-    module.exit_json(changed=not module.check_mode, path=options["path"], diagnosis=diagnosis,
+    module.exit_json(changed=not module.check_mode, path=options["path"], diagnosis=diagnosis, clock_offset_s=ahead,
                      files={name: code for name, (_text, code) in found.items()})
 
 

@@ -14,7 +14,8 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import metrics, startup
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_RESPONSE_BYTES, Server
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Instance, Member, Plan
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import describe, faults_in_order
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     FAILED,
@@ -381,6 +383,9 @@ def _group(checks: Checks, context: Context, own: Group, waited: Waited | None) 
     message = "; ".join("%(host)s: %(reason)s" % member for member in failed)
     if any(member["state"] == group.FAILED for member in failed):
         message += "; the group was stopped"
+    message = ". ".join(filter(None, [message, describe(faults_in_order([
+        {"host": member["host"], "causes": member["causes"], "clock_offset_s": member["clock_offset_s"]}
+        for member in failed if "causes" in member]))]))
     checks.expect("group", not failed, "all of them ready", message or "all of them ready", None, message or None)
     if not failed or own["host"] in [member["host"] for member in failed]:
         return True
@@ -517,7 +522,8 @@ def _not_reached(checks: Checks, last: str | None, planned: Instance, why: str) 
 
 def _failure_reason(seen: InstanceState) -> str:
     """Return the reason of a failure with the cause in the log."""
-    cause = next((cause for cause in seen["causes"] if cause["cause"] not in _NO_CAUSES), None)
+    cause = next((cause for cause in seen["causes"] if cause["cause"] not in _NO_CAUSES or (
+        cause["cause"] == UNKNOWN and cause["evidence"])), None)
     if cause:
         return "%s; cause %s: %s. %s" % (
             seen["reason"], cause["cause"], (cause["evidence"] or "").rstrip("."), cause["remedy"])

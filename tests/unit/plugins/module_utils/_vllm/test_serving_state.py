@@ -144,7 +144,7 @@ def test_crash_loop_is_detected_between_two_crashes(observe, server, restarts, k
 def test_container_that_could_not_be_started_fails_with_the_error_of_docker(observe):
     error = 'error gathering device information while adding custom device "/dev/davinci9": no such file or directory'
     seen = observe(status="created", ExitCode=128, Error=error)
-    assert (seen["state"], seen["reason"], seen["causes"][0]["cause"]) == ("failed", error, "device_missing")
+    assert (seen["state"], seen["reason"], seen["causes"][0]["cause"]) == ("failed", error, "device_node_missing")
     assert observe(status="created")["state"] == "starting"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import judge as serving
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
@@ -390,6 +391,18 @@ def test_node_that_failed_is_named_on_all_nodes():
     assert culprit["group"] == ("failed", message)
     assert culprit["running"][0] == "failed"
     assert "exit code 137" in culprit["running"][1]
+
+
+def test_first_fault_of_a_group_is_named_with_its_consequences():
+    memory = "(Worker_TP3 pid=9) ERROR 11-20 10:01:00 [x.py:1] torch.OutOfMemoryError: NPU out of memory"
+    link = "[ERROR] HCCL(7,vllm):2026-11-20-10:02:00.000.000 [x.cc:1] wait socket establish timeout, role[1]"
+    members = [{"host": host, "state": "failed", "reason": "exit code 1", "causes": diagnose(line), "clock_offset_s": 0}
+               for host, line in (("node1", link), ("node2", memory))]
+    waited = {"seconds": 9, "failed_instances": [], "failed_members": members}
+    status, message = of_group("node1", node("node1", {"waited": waited}, **EXITED))["group"]
+    assert status == "failed"
+    assert "The first fault is on node2 (Worker_TP3 pid=9, 11-20 10:01:00): out_of_memory: " in message
+    assert message.endswith("Consequences of it: node1 (link_timeout, 11-20 10:02:00).")
 
 
 def test_group_that_is_late_was_not_stopped():
