@@ -189,6 +189,10 @@ host_network:
         kind:
           description: V(loopback), V(bond), V(bridge) and so on, or null.
           type: str
+        ports:
+          description: The kinds of the interfaces that are ports of this one, or null if they are not known.
+          type: list
+          elements: str
         addresses:
           description: The addresses, each with C(address) and C(prefix).
           type: list
