@@ -191,6 +191,10 @@ host_network:
         kind:
           description: The kind of interface, such as V(loopback), V(bond) or V(bridge), or null.
           type: str
+        ports:
+          description: The kinds of the interfaces that are ports of this one, or null if they are not known.
+          type: list
+          elements: str
         addresses:
           description: The addresses, each with C(address) and C(prefix).
           type: list
@@ -280,9 +284,10 @@ def main() -> None:
     started = time.time()
     params, run = module.params, hccn_query.run_bounded
     tool = params["tool"] or module.get_bin_path("hccn_tool", opt_dirs=[os.path.dirname(hccn_query.TOOL)])
+    missing = None
     if not tool or not os.access(tool, os.X_OK):
-        module.fail_json(msg="hccn_tool was not found (looked for %s, in PATH and in %s): install the NPU driver."
-                             % (params["tool"] or "hccn_tool", os.path.dirname(hccn_query.TOOL)))
+        missing = "hccn_tool was not found (looked for %s, in PATH and in %s); install the NPU driver" % (
+            params["tool"] or "hccn_tool", os.path.dirname(hccn_query.TOOL))
     npus = params["npus"] if params["npus"] is not None else hccn_query.device_npus(os.listdir("/dev"))
     conf, conf_error = read_conf(params["conf"])
     limit, image = params["timeout_s"], params["image"]
@@ -292,10 +297,12 @@ def main() -> None:
         processes = pool.submit(hccn_query.npu_processes, run, module.get_bin_path("npu-smi") or "npu-smi", limit)
         docker = DockerEngine(params["docker_socket"], limit)
         present = pool.submit(image_present, docker, image) if image else None
+        queries = params["queries"] or hccn_query.QUERIES
         try:
-            answers = hccn_query.query_npus(run, tool, npus, params["queries"] or hccn_query.QUERIES, limit)
+            answers = hccn_query.query_npus(run, tool, npus, queries, limit) if not missing else \
+                hccn_query.unanswered(npus, queries, missing)
         except OSError as error:
-            module.fail_json(msg="%s cannot be run: %s" % (tool, error))
+            answers = hccn_query.unanswered(npus, queries, "%s cannot be run: %s" % (tool, error))
     observed: HccnObservation = {
         "npus": answers, "conf": conf, "conf_error": conf_error, "host_network": interfaces.result(),
         "processes": processes.result(), "image_present": present.result()[0] if present else None,

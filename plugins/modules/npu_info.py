@@ -563,7 +563,8 @@ def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObse
     def run_all(commands: dict[Any, list[str]]) -> dict[Any, tools.Outcome]:
         return tools.run_all(commands, params["timeout_s"], params["workers"])
 
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        python = pool.submit(facts.python)
         docker = pool.submit(_docker_engine, params)
         opened = pool.submit(holders.open_files, npus=True, skip=observation.OWN_TOOLS)
         npu_smi, outcomes = observation.query(run_all, tool)
@@ -582,7 +583,7 @@ def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObse
         "system": system,
         "disks": [facts.disk(path) for path in params["disk_paths"] + image_root],
         "paths": [facts.describe_path(path) for path in params["paths"]],
-        "python": facts.python(),
+        "python": python.result(),
         "kernel_log": _kernel_log(params, system, accelerators, npu_smi["chips"]),
         "clock": {"started_at": started, "finished_at": time.time()},
     }

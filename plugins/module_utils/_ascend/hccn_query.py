@@ -133,6 +133,11 @@ def query_npus(run: Run, tool: str, npus: Sequence[int], queries: Sequence[str],
         return dict(zip((str(npu) for npu in npus), pool.map(one_npu, npus)))
 
 
+def unanswered(npus: Sequence[int], queries: Sequence[str], reason: str) -> dict[str, dict[str, HccnAnswer]]:
+    """Return the result of `query_npus` if the tool cannot be run."""
+    return {str(npu): {query: _error("tool", reason) for query in queries} for npu in npus}
+
+
 def device_npus(names: Iterable[str]) -> list[int]:
     """Return the sorted numbers of the ``davinciN`` among the names of /dev."""
     numbers = [npu_devices.device_number("/dev/" + name) for name in names]

@@ -64,7 +64,7 @@ _LINK = re.compile(r"AER:|PCIe Bus Error|Hardware Error|surprise (?:down|removal
 # Of Intel, AMD and Arm; lines of Arm before Linux 6.14 have the stream id of the device, which contains its address.
 _IOMMU = re.compile(r"DMAR:.*fault|DMA (?:Read|Write).*fault|IO_PAGE_FAULT|AMD-Vi: Event|arm-smmu-v3|SMMU.*fault",
                     re.IGNORECASE)
-_STREAM = re.compile(r"arm-smmu-v3 \S+:\s+0x0000([0-9a-f]{4})000000(?:02|08|10|11|12|13)\b", re.IGNORECASE)
+_STREAM = re.compile(r"arm-smmu-v3 \S+:\s+0x0000([0-9a-f]{4})[0-9a-f]{6}(?:02|08|10|11|12|13)\b", re.IGNORECASE)
 _VENDOR = re.compile(r"\b19e5:d80[0-9a-f]\b", re.IGNORECASE)
 _LIMIT = 50
 

@@ -8,6 +8,7 @@ PRIVATE to the collection.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import TYPE_CHECKING
@@ -74,12 +75,10 @@ def query(docker: DockerEngine, root: str = "/") -> DockerEngineFacts:
 
 def other_engine(version: Any) -> str | None:
     """Return the name and version of an engine that is not Docker, from its ``/version``; None for Docker."""
-    components = (version.get("Components") if isinstance(version, dict) else None) or ()
-    for component in components:
-        name = str(component.get("Name"))
-        if re.match(r"podman|isula", name, re.IGNORECASE):
-            return "%s %s" % (name.partition(" ")[0], component.get("Version"))
-    return None
+    name = re.search(r"podman|isulad", json.dumps(version), re.IGNORECASE)
+    if not name:
+        return None
+    return "%s %s" % ({"podman": "Podman"}.get(name.group().lower(), "iSulad"), version.get("Version"))
 
 
 def _image_root(info: dict[str, Any], root: str) -> str:

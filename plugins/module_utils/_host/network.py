@@ -77,7 +77,8 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
 
     The result is ``{"interfaces": [{"name", "up", "kind", "ports", "addresses": [{"address", "prefix"}]}], "error"}``.
     ``ports`` are the kinds of the interfaces that are ports of this one, such as those of a bridge; the kind of a
-    network card is ``physical`` there.
+    network card is ``physical`` there. It is None if only interfaces with an IPv4 address are listed, as some versions
+    of ip do.
     """
     try:
         # Without -4, which would leave out the ports of bridges, because they have no address.
@@ -96,11 +97,13 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
     if entries is None:
         return {"interfaces": [], "error": "ip -json address failed: %s" % (err.strip() or out.strip()[:120] or code)}
     named = [entry for entry in entries if entry.get("ifname")]
+    complete = any("inet" not in [one.get("family") for one in entry.get("addr_info", [])] for entry in named)
     interfaces = [{
         "name": entry["ifname"],
         "up": "UP" in entry.get("flags", []) and "NO-CARRIER" not in entry.get("flags", []),
         "kind": "loopback" if "LOOPBACK" in entry.get("flags", []) else _kind(entry),
-        "ports": [_kind(port) or "physical" for port in named if port.get("master") == entry["ifname"]],
+        "ports": [_kind(port) or "physical" for port in named
+                  if port.get("master") == entry["ifname"]] if complete else None,
         "addresses": [{"address": one["local"], "prefix": one["prefixlen"]} for one in entry.get("addr_info", [])
                       if one.get("family") == "inet" and one.get("scope") != "host"],
     } for entry in named]

@@ -94,17 +94,26 @@ def interface_candidates(observed: HcclObservation, shared: Collection[str] = ()
     without a port to the outside) and without addresses that have no network (/32), as of overlay networks.
     """
     interfaces = {each["name"]: each for each in observed["host_network"]["interfaces"]}
-    return [each for each in usable_interfaces(observed, shared)
-            if not _VIRTUAL_NETWORK.match(each["name"]) and not _is_inner(interfaces[each["name"]])
-            and not each["network"].endswith("/%d" % _HOST_PREFIX)]
+    found = [each for each in usable_interfaces(observed, shared)
+             if not _VIRTUAL_NETWORK.match(each["name"]) and not _is_inner(interfaces[each["name"]])
+             and not each["network"].endswith("/%d" % _HOST_PREFIX)]
+    # A bridge whose ports are unknown is probably that of a container engine if the host has another interface.
+    known = [each for each in found if not _is_unknown_bridge(interfaces[each["name"]])]
+    return known or found
 
 
 def _is_inner(interface: Mapping[str, Any]) -> bool:
-    """Return whether an interface leads to containers, virtual machines or a tunnel only."""
+    """Return whether an interface leads to containers, virtual machines or a tunnel only.
+
+    A bridge of the host itself has a network card, bond or VLAN as a port.
+    """
     if interface["kind"] == "bridge":
-        # A bridge of the host itself has a network card, bond or VLAN as a port. Unknown in old observations.
-        return all(kind in _INNER_KINDS for kind in interface.get("ports", ["unknown"]))
+        return not _is_unknown_bridge(interface) and all(kind in _INNER_KINDS for kind in interface["ports"])
     return interface["kind"] in _VIRTUAL_KINDS
+
+
+def _is_unknown_bridge(interface: Mapping[str, Any]) -> bool:
+    return interface["kind"] == "bridge" and interface.get("ports") is None
 
 
 def _shared_addresses(peers: Peers) -> set[str]:

@@ -112,6 +112,12 @@ def test_a_hanging_process_is_ended_in_time():
     assert hccn_query.run_bounded([sys.executable, "-c", code], 10) == (7, "out\n", "err\n")
 
 
+def test_without_the_tool_every_query_has_the_reason():
+    found = hccn_query.unanswered([0, 5], ["link", "ip"], "hccn_tool was not found")
+    assert {npu: sorted(answers) for npu, answers in found.items()} == {"0": ["ip", "link"], "5": ["ip", "link"]}
+    assert found["5"]["ip"]["error"] == {"kind": "tool", "message": "hccn_tool was not found", "code": None}
+
+
 def test_device_npus():
     assert hccn_query.device_npus(["davinci10", "davinci2", "davinci_manager", "davinci", "null"]) == [2, 10]
 

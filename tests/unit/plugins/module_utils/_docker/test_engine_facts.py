@@ -57,6 +57,7 @@ def test_the_folder_that_images_fill(docker, tmp_path, info, config, folder):
     (PODMAN["version"], "Podman 4.3.1"),
     ({"Components": [{"Name": "Podman Engine", "Version": "5.1.2"}], "Version": "5.1.2"}, "Podman 5.1.2"),
     ({"Components": [{"Name": "Engine", "Version": "27.1.1"}, {"Name": "containerd"}]}, None),
+    ({"Version": "2.1.4", "Platform": {"Name": "iSulad"}}, "iSulad 2.1.4"),  # made: no such answer is public
     ({"Version": "18.09.0"}, None),
     (None, None),
 ])

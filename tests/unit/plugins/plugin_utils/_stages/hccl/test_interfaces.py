@@ -61,6 +61,12 @@ def test_an_interface_is_a_candidate_if_it_leads_to_other_hosts(found, expected)
     assert expected is None or choice["interface"]["address"] == "192.0.2.1"
 
 
+def test_a_bridge_with_unknown_ports_is_not_used_beside_another_interface():
+    bridge = interface("lan", "198.51.100.1/24", kind="bridge", ports=None)
+    assert names({"a": node(bridge)}) == {"a": "lan"}
+    assert names({"a": node(bridge, ETH)}) == {"a": "eth0"}
+
+
 def test_an_address_that_another_host_has_is_not_used():
     nodes = {name: node(interface("lan", "172.20.%d.1/24" % number), interface("bmc", "192.168.7.1/24"))
              for number, name in enumerate("abc")}

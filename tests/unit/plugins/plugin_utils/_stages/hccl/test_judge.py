@@ -9,6 +9,7 @@ import copy
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_query
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import judge as hccl
@@ -77,6 +78,16 @@ def test_a_node_without_cables_is_refused_only_if_nodes_serve_together(plan, pol
         assert by_id[check]["status"] == expected, check
         assert by_id[check]["severity"] == {"failed": "critical", "warned": "warning"}[expected]
         assert by_id[check]["remedy"]
+
+
+@pytest.mark.parametrize(("plan", "expected"), [(ALONE, "warned"), (GROUP, "failed")])
+def test_a_node_without_hccn_tool(plan, expected):
+    peers = cluster()
+    peers["n2"]["npus"] = hccn_query.unanswered(range(NPUS), hccn_query.QUERIES, "hccn_tool was not found")
+    checks = judged(peers, plan)
+    assert status(checks) == expected
+    assert "hccn_tool was not found" in next(
+        check["message"] for check in checks if check["id"] == "tool_answers")
 
 
 def test_a_hanging_tool_refuses_an_independent_node_too():
