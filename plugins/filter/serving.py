@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import topology
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key, topology
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Patch
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import api_keys, first_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group, replacement
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import patch as patching
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import NO_REASON
@@ -56,13 +57,22 @@ def failure_message(result: Mapping[str, Any]) -> str:
     return " ".join(str(each["msg"]) for each in items or [result] if each.get("msg")) or NO_REASON
 
 
+def key_environment(keys: Any) -> str:
+    """Return the content of the file from which a server reads its API keys.
+
+    :param keys: the input serving_api_key.
+    """
+    return api_key.environment_file(api_keys(keys))
+
+
 class FilterModule:
     """The filters by name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return ``{name: function}``."""
         return {"bind_mounts": bind_mounts, "container_environment": container_environment,
-                "failure_message": failure_message, "patched": patched,
+                "failure_message": failure_message, "first_key": first_key, "key_environment": key_environment,
+                "patched": patched,
                 "plan_of_running": replacement.plan_of_running,
                 "previous_containers": replacement.previous_containers,
                 "replacement_reasons": replacement.replacement_reasons,

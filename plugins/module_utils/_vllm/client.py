@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, cast
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
+
 if TYPE_CHECKING:
     from http.client import HTTPResponse
     from typing import Any, Iterable, TypedDict
@@ -146,11 +148,11 @@ class Server:
             answer["status"] = refusal.code
             reply = _decode(refusal.read(MAX_ANSWER_BYTES))
             reply = {"refusal": next((reply[key] for key in ("refusal", "error", "detail") if key in reply), reply)}
-        except (OSError, HTTPException) as failure:
+        except (OSError, HTTPException, ValueError) as failure:  # ValueError: http.client refuses a header
             reply = {"refusal": "%s: %s" % (type(failure).__name__, failure)}
         answer["latency_s"] = round(time.monotonic() - started, 3)
         if "refusal" in reply:
-            answer["error"] = _message(reply.pop("refusal"))
+            answer["error"] = without_secrets(_message(reply.pop("refusal")), [key])
         return answer, reply
 
 

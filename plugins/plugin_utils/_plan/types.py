@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OptionKind = Literal["value", "switch", "flag"]
 SourceType = Literal["file", "directory"]
-MountOrigin = Literal["host", "weights", "site", "patch", "health", "secrets"]
+MountOrigin = Literal["host", "weights", "site", "patch", "health", "middleware", "secrets"]
 #: First and last port of a range.
 Ports = tuple[int, int]
 
@@ -360,6 +360,8 @@ class Instance(ContainerSettings, Membership):
     hccl_ports: HcclPorts | None
     #: File on the node with the API key; None without a key.
     secrets_path: str | None
+    #: File on the node with the middleware that demands the API key; None without a key.
+    middleware_path: str | None
     #: Program that starts the command in the container; empty if the command is run directly.
     launcher: list[str]
     command: list[str]

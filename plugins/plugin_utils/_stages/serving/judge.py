@@ -24,6 +24,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     Checks,
     sentence,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import first_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import is_ours
@@ -158,7 +159,7 @@ _REPORTED_WARNINGS = ("serving_api_key",)
 # Results of the log triage that are not the cause of a failure.
 _NO_CAUSES = (UNKNOWN, "startup_ok")
 # Mounts that the role itself provides later, and the weights, which have another check.
-_UNCHECKED_MOUNTS = ("patch", "secrets", "health", "weights")
+_UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 _CHECK_MODE = "In check mode nothing is started."
 
@@ -187,7 +188,7 @@ def state_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
                       for instance in plan["instances"]],
         "image": plan["image"]["reference"],
         "served_name": plan["model"]["served_name"],
-        "api_key": inputs["serving_api_key"],
+        "api_key": first_key(inputs["serving_api_key"]),
         "docker_socket": plan["docker_socket"],
     }
 
