@@ -60,6 +60,13 @@ options:
           - Replaces the prompt by one of as many tokens as the C(max_model_len) of the server plus this number, which
             may be negative.
         type: int
+  routes:
+    description:
+      - Paths of which to find out whether they need an API key. A HEAD request without a key is sent to each, which
+        does nothing on any route of vLLM.
+    type: list
+    elements: str
+    default: []
   api_key:
     description: The API key of the servers.
     type: str
@@ -180,6 +187,9 @@ servers:
         error:
           description: The message of a refusal or failure.
           type: str
+    routes:
+      description: The HTTP status for each path in O(routes), or null without a response. 401, 403 and 404 are closed.
+      type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -200,12 +210,14 @@ def main() -> None:
         "servers": {"type": "list", "elements": "dict", "required": True, "options": {
             "name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}}},
         "requests": {"type": "list", "elements": "dict", "default": [], "options": REQUEST},
+        "routes": {"type": "list", "elements": "str", "default": []},
         "api_key": {"type": "str", "default": "", "no_log": True},
         "timeout_s": {"type": "float", "default": 120},
     })
     options = module.params
     module.exit_json(changed=False, servers=[
-        send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"]), options["requests"])
+        send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"]), options["requests"],
+                 options["routes"])
         for entry in options["servers"]])
 
 

@@ -69,6 +69,8 @@ if TYPE_CHECKING:
         url: str
         models: ModelsAnswer
         answers: dict[str, Answer]
+        #: Statuses of the responses to HEAD requests without API key, by path; None without a response.
+        routes: dict[str, int | None]
 
     class ChatObservation(TypedDict):
         """The return values of ``ascend.vllm.chat_info``."""
@@ -128,7 +130,15 @@ class Server:
         answer, reply = self._exchange(request["endpoint"], body, key)
         return cast("Answer", dict(answer, **_interpret(reply)))
 
-    def _exchange(self, endpoint: str, body: dict[str, Any] | None, key: str | None
+    def probe(self, path: str) -> int | None:
+        """Return the status of the response to a HEAD request without API key, or None without a response.
+
+        HEAD does nothing on any route. A route that is open responds with 405, or with 200 if it accepts GET.
+        """
+        status: int | None = self._exchange(path, None, None, "HEAD")[0]["status"]
+        return status
+
+    def _exchange(self, endpoint: str, body: dict[str, Any] | None, key: str | None, method: str | None = None
                   ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Send a request; returns status, latency_s and error, and the decoded body or the sum of a stream's events."""
         headers = {"Content-Type": "application/json"}
@@ -138,7 +148,8 @@ class Server:
         started = time.monotonic()
         answer: dict[str, Any] = {"status": None}
         try:
-            with _OPENER.open(Request(self.url + endpoint, data, headers), timeout=self.timeout) as response:
+            with _OPENER.open(Request(self.url + endpoint, data, headers, method=method),
+                              timeout=self.timeout) as response:
                 answer["status"] = response.status
                 if body and body.get("stream"):
                     reply = _read_stream(response, started, self.timeout)
@@ -156,8 +167,8 @@ class Server:
         return answer, reply
 
 
-def send_all(name: str, server: Server, requests: Iterable[ChatRequest]) -> ChatServer:
-    """Send ``GET /v1/models`` and then all requests to one server.
+def send_all(name: str, server: Server, requests: Iterable[ChatRequest], routes: Iterable[str] = ()) -> ChatServer:
+    """Send ``GET /v1/models``, then all requests, then `Server.probe` for the routes to one server.
 
     After a request without a response no more are sent, since each of them would time out.
     """
@@ -172,7 +183,11 @@ def send_all(name: str, server: Server, requests: Iterable[ChatRequest]) -> Chat
         answer = server.send(request)
         answers[request["id"]] = answer
         silent = answer["status"] is None and answer.get("sent", True)
-    return {"name": name, "url": server.url, "models": models, "answers": answers}
+    statuses: dict[str, int | None] = {}
+    for path in routes:
+        statuses[path] = None if silent else server.probe(path)
+        silent = silent or statuses[path] is None
+    return {"name": name, "url": server.url, "models": models, "answers": answers, "routes": statuses}
 
 
 def _decode(raw: bytes) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import SECRETS_TARGET
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance
 
 # Version of roles/serving/files/ascend_vllm_api_key.py, a part of its path on the node.
 MIDDLEWARE_VERSION = "149d337b12ec"
@@ -27,6 +28,8 @@ MIDDLEWARE_TARGET = MIDDLEWARE_FOLDER + "/ascend_vllm_api_key.py"
 LAUNCHER = ["/bin/bash", "-c", 'set -a; . "$0" || exit 1; PYTHONPATH=%s${PYTHONPATH:+:$PYTHONPATH}; set +a; exec "$@"'
             % MIDDLEWARE_FOLDER, SECRETS_TARGET]
 
+# By whether /metrics needs the key.
+_MIDDLEWARES = {True: "ascend_vllm_api_key.ApiKey", False: "ascend_vllm_api_key.ApiKeyExceptMetrics"}
 FIRST_KEY, FURTHER_KEYS = "VLLM_API_KEY", "ASCEND_VLLM_API_KEY_"
 
 # Options with which vLLM listens on a port that does not demand the key.
@@ -49,7 +52,12 @@ def middleware_options(metrics_key_required: bool) -> list[str]:
 
     They must be the last ones: vLLM runs the last middleware first, so none of serving_args can answer before it.
     """
-    return ["--middleware", "ascend_vllm_api_key." + ("ApiKey" if metrics_key_required else "ApiKeyExceptMetrics")]
+    return ["--middleware", _MIDDLEWARES[metrics_key_required]]
+
+
+def open_paths(instance: Instance) -> list[str]:
+    """Return the paths that need no key on an instance with one."""
+    return ["/health"] + (["/metrics"] if _MIDDLEWARES[False] in instance["command"] else [])
 
 
 def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, findings: Findings) -> None:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import nearest, release_id
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import nearest, release_id, routes
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
     HCCL_DEFAULT_PORTS,
     HEALTH_TARGET,
@@ -190,7 +190,8 @@ def _choose(catalogue: Catalogue, inputs: Inputs, findings: Findings) -> tuple[H
             "vllm_versions.", release_name, release_entry["vllm"])
         return None
     hardware = _hardware(hardware_id, profile, inputs)
-    release: Release = {**release_entry, "id": release_name}
+    release: Release = {
+        **release_entry, "id": release_name, "routes": routes(catalogue, release_entry["vllm"])}
     model = _model(catalogue, model_id, model_entry, inputs)
     _check_support(hardware, release, model, inputs, findings)
     return hardware, release, model

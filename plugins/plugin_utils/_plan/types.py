@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
 OptionKind = Literal["value", "switch", "flag"]
+RouteKind = Literal["inference", "control", "information", "metrics", "health"]
 SourceType = Literal["file", "directory"]
 MountOrigin = Literal["host", "weights", "site", "patch", "health", "middleware", "secrets"]
 #: First and last port of a range.
@@ -195,6 +196,16 @@ class Option(TypedDict):
     until: NotRequired[str]
 
 
+class Route(TypedDict):
+    """A route of the HTTP server of vLLM, an entry of ``routes.yml``."""
+
+    kind: RouteKind
+    #: First vLLM version with the route.
+    since: NotRequired[str]
+    #: First vLLM version without it.
+    until: NotRequired[str]
+
+
 class Catalogue(TypedDict):
     """The files of the catalogue merged into one; ``schema.json`` defines its shape."""
 
@@ -203,6 +214,7 @@ class Catalogue(TypedDict):
     models: dict[str, ModelEntry]
     vllm_versions: list[str]
     serve_options: dict[str, Option]
+    routes: dict[str, Route]
     bench_options: dict[str, dict[str, Option]]
 
 
@@ -232,6 +244,8 @@ class Release(ReleaseEntry):
     """The release to deploy."""
 
     id: str
+    #: Kinds of the routes of its HTTP server by path.
+    routes: dict[str, RouteKind]
 
 
 class Model(ModelEntry):

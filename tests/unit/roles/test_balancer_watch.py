@@ -61,6 +61,7 @@ def check(engine, times):
 
 
 def test_nothing_is_reported_before_the_first_check(watch, server, tmp_path):
+    server.metrics_key = "Bearer sesame"
     engine = engine_of(watch, server, tmp_path)
     assert engine.answer() is None
     assert check(engine, 1) == "up"
@@ -169,7 +170,7 @@ def rendered(name, **changes):
                                      loader=jinja2.FileSystemLoader(str(TEMPLATES)))
     environment.filters.update(FilterModule().filters())
     variables = {
-        "ansible_managed": "managed", "serving_api_key": 'a%20$b"c', "balancer_bind": "0.0.0.0",
+        "ansible_managed": "managed", "serving_api_key": ['a%20$b"c', "second"], "balancer_bind": "0.0.0.0",
         "balancer_port": 8080, "balancer_timeout_s": 3600, "balancer_max_connections": 8192,
         "balancer_watch_interval_s": 10, "balancer_watch_retries": 3,
         "balancer_watch_port": 8079, "__balancer_plan": {"servers": options(0, [8888, 8889])["servers"]}}
