@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
              "url": balancer.url(bind, inputs[name]["serving_address"], port)} for name in managed]
         hosts = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
-                "ports": ports}
+                "ports": ports, "control_paths": balancer.control_paths(plans)}
 
 
 def _require_hosts(variable: str, names: list[str], task_vars: dict[str, Any]) -> None:
