@@ -91,8 +91,9 @@ def secret_problems(templar: Any, task_vars: Mapping[str, Any]) -> dict[str, str
                 several = option["type"] == "raw"
                 problem = _secret_problem(value, several)
                 if problem:
-                    sentences[name] = (f"{name} must be {'one or several keys' if several else 'a string'} of printable "
-                                       f"ASCII characters, since an HTTP header contains it, but {problem}.")
+                    expected = "one or several keys" if several else "a string"
+                    sentences[name] = (f"{name} must be {expected} of printable ASCII characters, since an HTTP header "
+                                       f"contains it, but {problem}.")
     return sentences
 
 
@@ -112,7 +113,7 @@ def _secret_problem(value: Any, several: bool) -> str | None:
     if not isinstance(value, str):
         return f"is of type {type(value).__name__}; write it as a quoted string"
     if value.endswith(("\n", "\r")):
-        return "ends with a line break, as the content of a file often does; remove it, for example with the filter trim"
+        return "ends with a line break, as the content of a file often does; remove it, as with the filter trim"
     if not value.isascii() or not value.isprintable():
         return "contains other characters; replace them"
     return "begins or ends with a space; remove it" if value != value.strip() else None

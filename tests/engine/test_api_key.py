@@ -121,11 +121,13 @@ def test_without_the_middleware_the_probe_finds_what_the_key_of_vllm_leaves_open
              "/v1/models", "/v1/chat/completions", "/v2/rerank", "/no/such/route"]
     found = serve([["HEAD", path, []] for path in paths], VLLM_API_KEY=FIRST)["statuses"]
     assert dict(zip(paths, found, strict=True)) == {
-        **dict.fromkeys(paths[:6], 405), "/metrics": 200, "/docs": 200, **dict.fromkeys(paths[8:11], 401), "/no/such/route": 404}
+        **dict.fromkeys(paths[:6], 405), "/metrics": 200, "/docs": 200, **dict.fromkeys(paths[8:11], 401),
+        "/no/such/route": 404}
 
 
 def test_metrics_may_be_open_and_the_path_may_have_a_prefix(serve):
     paths = ["/metrics", "/api/metrics", "/health", "/api/health", "/metricsx", "/load", "/api/load", "/api"]
-    found = serve([["GET", path, []] for path in paths], "--root-path", "/api", *api_key.middleware_options(False), **KEYS)
+    options = ["--root-path", "/api", *api_key.middleware_options(False)]
+    found = serve([["GET", path, []] for path in paths], *options, **KEYS)
     assert dict(zip(paths, found["statuses"], strict=True)) == {
         **dict.fromkeys(paths[:4], 200), **dict.fromkeys(paths[4:], 401)}

@@ -19,7 +19,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Fi
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance
 
 # Version of roles/serving/files/ascend_vllm_api_key.py, a part of its path on the node.
-MIDDLEWARE_VERSION = "149d337b12ec"
+MIDDLEWARE_VERSION = "4e95cadcfe9d"
 MIDDLEWARE_FOLDER = "/run/ascend-vllm/python"
 MIDDLEWARE_TARGET = MIDDLEWARE_FOLDER + "/ascend_vllm_api_key.py"
 
@@ -81,8 +81,8 @@ def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, 
         if arguments.get(option):
             findings.refuse(
                 "serving_args.owned",
-                "serving_args sets %s, but the gRPC server of vLLM does not demand serving_api_key; remove one of them.",
-                option)
+                "serving_args sets %s, but the gRPC server of vLLM does not demand the key in serving_api_key; remove one of "
+                "them.", option)
     if has_api and has_key and public:
         findings.warn(
             "serving_api_key.plaintext",

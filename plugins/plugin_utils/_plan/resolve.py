@@ -408,13 +408,13 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         instance["environment"].update(group_environment(group, npus, inputs, findings))
     if serves and inputs.text("serving_api_key"):
         state_path = inputs.path("serving_state_path")
-        instance["secrets_path"] = state_path + "/secrets.env"
-        instance["middleware_path"] = api_key.middleware_path(state_path)
+        instance["secrets_path"] = secrets = state_path + "/secrets.env"
+        instance["middleware_path"] = middleware = api_key.middleware_path(state_path)
         instance["launcher"] = launcher + api_key.LAUNCHER
         instance["command"] = command + api_key.middleware_options(inputs.boolean("serving_metrics_key_required"))
         instance["mounts"] += [
-            bind_mount(instance["middleware_path"], "file", api_key.MIDDLEWARE_TARGET, origin="middleware"),
-            bind_mount(instance["secrets_path"], "file", labels.SECRETS_TARGET, origin="secrets")]
+            bind_mount(middleware, "file", api_key.MIDDLEWARE_TARGET, origin="middleware"),
+            bind_mount(secrets, "file", labels.SECRETS_TARGET, origin="secrets")]
     return instance
 
 

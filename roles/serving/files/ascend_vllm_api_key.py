@@ -42,7 +42,7 @@ class ApiKey:
         elif self._has_key(scope):
             # vLLM's own check, which stays in place, must accept the other keys, too.
             headers = [header for header in scope["headers"] if header[0] != b"authorization"]
-            await self.app(dict(scope, headers=headers + [(b"authorization", self.first)]), receive, send)
+            await self.app(dict(scope, headers=[*headers, (b"authorization", self.first)]), receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "Unauthorized"})
         else:
