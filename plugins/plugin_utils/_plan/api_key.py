@@ -81,8 +81,8 @@ def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, 
         if arguments.get(option):
             findings.refuse(
                 "serving_args.owned",
-                "serving_args sets %s, but the gRPC server of vLLM does not demand serving_api_key; remove it, or serve "
-                "without a key.", option)
+                "serving_args sets %s, but the gRPC server of vLLM does not demand serving_api_key; remove it, or "
+                "serve without a key.", option)
     if has_api and has_key and public:
         findings.warn(
             "serving_api_key.plaintext",
