@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SPECS = {path.parents[1].name: yaml.safe_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
          for path in (ROOT / "roles").glob("*/meta/argument_specs.yml")}
 SECRETS = ("accuracy_api_key", "benchmark_api_key", "functional_api_key", "serving_api_key", "weights_hub_token")
-SECRET, SECOND = "pl4nted-s3cret", "another-pl4nted-one"
+SECRET, SECOND = "1njected-s3cret", "another-1njected-one"
 # One wrong value for each role with a secret, of which its argument spec or its own validation complains.
 WRONG = {"accuracy": {"accuracy_timeout_s": "soon"}, "benchmark": {"benchmark_repeats": "often"},
          "functional": {"functional_timeout_s": "soon"}, "serving": {"serving_port": "high"},
@@ -63,7 +63,7 @@ def run(tmp_path):
 
 
 def traces(folder):
-    """Return the files below a folder that contain a planted secret, without those that the test wrote itself."""
+    """Return the files below a folder that contain an injected secret, without those that the test wrote itself."""
     return [path for path in folder.rglob("*") if path.is_file() and path.name != "hosts.json"
             and re.search(f"{SECRET}|{SECOND}", path.read_text("utf-8", "replace"))]
 
@@ -74,7 +74,7 @@ def traces(folder):
     ("an invalid secret", SECRET + "\n", {}, ["ends with a line break"]),
     ("valid inputs of hosts without a service", SECRET, {}, ["functional.served_name", "serving.docker_engine"]),
 ])
-def test_planted_secrets_do_not_appear(run, tmp_path, case, secret, by_role, said):
+def test_injected_secrets_do_not_appear(run, tmp_path, case, secret, by_role, said):
     inputs = {**dict.fromkeys(SECRETS, secret), "serving_api_key": [secret, SECOND], "weights_source": "huggingface",
               "weights_repository": "owner/name", "weights_hub_endpoint": "http://127.0.0.1:9"}
     for given in (inputs, {"serving_api_key": [secret, SECOND]}):  # the keys of the other roles are set, or derived

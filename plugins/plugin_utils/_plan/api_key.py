@@ -34,6 +34,8 @@ FIRST_KEY, FURTHER_KEYS = "VLLM_API_KEY", "ASCEND_VLLM_API_KEY_"
 
 # Options with which vLLM listens on a port that does not demand the key.
 _BYPASSES = ("grpc", "grpc-port")
+# Values of weights_source with which the token is not sent.
+_WITHOUT_HUB = ("local", "quantize")
 
 
 def environment_file(keys: Iterable[str]) -> str:
@@ -89,12 +91,22 @@ def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, 
             "The API key and all requests are sent to %s over HTTP without encryption, so anyone who can read this "
             "traffic has the key; keep it on a protected network, or let a proxy with TLS forward requests to a "
             "serving_bind of the loopback interface.", bind)
-    endpoint = urlsplit(inputs.text("weights_hub_endpoint"))
-    if inputs.text("weights_hub_token") and endpoint.scheme == "http" and not is_loopback(endpoint.hostname or ""):
+    hub = _plaintext_host(inputs.text("weights_hub_endpoint"))
+    if hub and inputs.text("weights_hub_token") and inputs.text("weights_source") not in _WITHOUT_HUB:
         findings.warn(
             "weights_hub_token.plaintext",
             "weights_hub_token is sent to %s over HTTP without encryption, so anyone who can read this traffic has "
-            "the token; set weights_hub_endpoint to a URL with https.", endpoint.hostname)
+            "the token; set weights_hub_endpoint to a URL with https.", hub)
+
+
+def _plaintext_host(url: str) -> str | None:
+    """Return the host of a URL to which requests are sent over a network without encryption, or None."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return None
+    return host if parts.scheme == "http" and not is_loopback(host) else None
 
 
 def is_loopback(host: str) -> bool:

@@ -78,7 +78,7 @@ def test_no_other_path_and_key_pass(path, key):
 @pytest.mark.parametrize("headers", [
     [(b"authorization", b"Basic c2VzYW1l")], [(b"authorization", b"sesame")], [(b"authorization", b"Bearersesame")],
     [(b"x-api-key", b"sesame")], [(b"authorization", b"Bearer sesame"), (b"authorization", b"Bearer wrong")]])
-def test_other_headers_are_no_key(headers):
+def test_other_headers_do_not_pass(headers):
     assert run(key=None, headers=headers)[0] is None
 
 

@@ -75,7 +75,13 @@ def warnings(resolved):
     ({"serving_bind": "127.0.0.1", "weights_hub_endpoint": "http://hub.example"}, set()),
 ])
 def test_warnings_of_open_servers_and_of_secrets_without_encryption(inputs, expected):
-    assert warnings(valid(**inputs)) == expected
+    assert warnings(valid(weights_source="huggingface", **inputs)) == expected
+
+
+@pytest.mark.parametrize("inputs", [{"weights_source": "local"}, {"weights_hub_endpoint": "http://[::1"}])
+def test_token_that_is_not_sent_causes_no_warning(inputs):
+    token = {"weights_source": "http", "weights_hub_token": "set", "weights_hub_endpoint": "http://hub.example"}
+    assert warnings(valid(serving_bind="127.0.0.1", **{**token, **inputs})) == set()
 
 
 def test_only_the_head_of_a_group_has_an_api():
