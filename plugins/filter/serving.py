@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import topology
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key, topology
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Patch
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import describe, faults_in_order
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import api_keys, first_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group, replacement
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import patch as patching
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import NO_REASON
@@ -75,13 +76,22 @@ def first_fault(bundles: Mapping[str, Mapping[str, Any]]) -> str:
         "The logs do not show a fault; see the bundles.")
 
 
+def key_environment(keys: Any) -> str:
+    """Return the content of the file from which a server reads its API keys.
+
+    :param keys: the input serving_api_key.
+    """
+    return api_key.environment_file(api_keys(keys))
+
+
 class FilterModule:
     """The filters by name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return ``{name: function}``."""
         return {"bind_mounts": bind_mounts, "container_environment": container_environment,
-                "failure_message": failure_message, "first_fault": first_fault, "patched": patched,
+                "failure_message": failure_message, "first_fault": first_fault, "first_key": first_key,
+                "key_environment": key_environment, "patched": patched,
                 "plan_of_running": replacement.plan_of_running,
                 "previous_containers": replacement.previous_containers,
                 "replacement_reasons": replacement.replacement_reasons,

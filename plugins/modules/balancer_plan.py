@@ -63,4 +63,9 @@ ports:
   type: list
   elements: dict
   returned: success
+control_paths:
+  description: The routes of vLLM that control a server, which the balancer refuses.
+  type: list
+  elements: str
+  returned: success
 """

@@ -63,6 +63,13 @@ options:
             server plus this number, which may be negative.
           - The request is not sent if the server does not report its C(max_model_len).
         type: int
+  routes:
+    description:
+      - Paths of which to find out whether they need an API key. A HEAD request without a key is sent to each, which
+        does nothing on any route of vLLM.
+    type: list
+    elements: str
+    default: []
   api_key:
     description: The API key of the servers. Leave it empty if the servers do not require an API key.
     type: str
@@ -183,6 +190,9 @@ servers:
         error:
           description: The error message, if the request was refused or failed.
           type: str
+    routes:
+      description: The HTTP status for each path in O(routes), or null without a response. 401, 403 and 404 are closed.
+      type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -203,12 +213,14 @@ def main() -> None:
         "servers": {"type": "list", "elements": "dict", "required": True, "options": {
             "name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}}},
         "requests": {"type": "list", "elements": "dict", "default": [], "options": REQUEST},
+        "routes": {"type": "list", "elements": "str", "default": []},
         "api_key": {"type": "str", "default": "", "no_log": True},
         "timeout_s": {"type": "float", "default": 120},
     })
     options = module.params
     module.exit_json(changed=False, servers=[
-        send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"]), options["requests"])
+        send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"]), options["requests"],
+                 options["routes"])
         for entry in options["servers"]])
 
 

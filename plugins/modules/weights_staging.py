@@ -209,6 +209,7 @@ from urllib.error import HTTPError
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files, hub
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, hold_lock
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Source, Staging
@@ -251,7 +252,8 @@ class HubRequests:
             raise StagingError("the request to %s failed: HTTP error %d %s%s" % (
                 url, error.code, error.reason, hint)) from error
         except (OSError, ValueError) as error:
-            raise StagingError("the request to %s failed: %s" % (url, error)) from error
+            raise StagingError("the request to %s failed: %s" % (
+                url, without_secrets(str(error), [self._source.token]))) from None
 
     def _log_in(self) -> None:
         endpoint = self._source.endpoint.rstrip("/") or hub.ENDPOINTS[hub.MODELSCOPE]

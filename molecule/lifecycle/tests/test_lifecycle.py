@@ -31,6 +31,7 @@ from scenario import (
     succeeds,
 )
 
+NEW_KEY = "the-next-key"
 KEY = yaml.safe_load((SCENARIO / "host_vars" / "node1.yml").read_text("utf-8"))["serving_api_key"]
 NODES = ("node1", "node2")
 NAMES = ("vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-1")
@@ -59,7 +60,8 @@ def seconds_until(server, status, at_most):
 
 def answered_requests(node):
     """Return the number of requests that the instances of a node have answered."""
-    metrics = bed("exec", node, "curl", "-fsS", "http://127.0.0.1:8888/metrics", "http://127.0.0.1:8889/metrics")
+    metrics = bed("exec", node, "curl", "-fsS", "-H", f"Authorization: Bearer {KEY}",
+                  "http://127.0.0.1:8888/metrics", "http://127.0.0.1:8889/metrics")
     return sum(float(value) for value in re.findall(r'request_success_total\{[^}]*"length"[^}]*\} (\S+)', metrics))
 
 
@@ -71,8 +73,32 @@ def test_balancer_serves_with_the_key_and_all_instances():
     assert checks("node1")["balancer"]["status"] == "passed"
     urls = [service["url"] for service in result("node1")["observed"]["services"]]
     assert urls == [BALANCER, "http://10.77.0.11:8888", "http://10.77.0.11:8889"]
-    refused = bed("run", "--", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{BALANCER}/v1/models")
-    assert refused == "401"
+    assert [status(f"{BALANCER}/v1/models", key) for key in (None, "wrong", KEY)] == ["401", "401", "200"]
+
+
+def status(url, key=None, *words):
+    """Return the HTTP status of a request, as text."""
+    header = ["-H", f"Authorization: Bearer {key}"] if key else []
+    return bed("run", "--", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *header, *words, url)
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/tokenize", "/metrics", "/load", "/version", "/no/such/route"])
+def test_every_path_but_health_needs_a_key(path):
+    for server in (BALANCER, *(f"http://10.77.0.{host}:{port}" for host in (11, 12) for port in (8888, 8889))):
+        assert (status(server + path), status(server + "/health")) == ("401", "200")
+        assert status(server + path, "wrong") == "401"
+
+
+@pytest.mark.parametrize("path", ["/sleep", "/collective_rpc", "/%73leep", "/v1/load_lora_adapter"])
+def test_balancer_refuses_control_routes_also_with_the_key(path):
+    assert status(BALANCER + path, KEY, "-X", "POST") == "403"
+
+
+def test_functional_finds_no_open_route():
+    succeeds("functional")
+    for node in NODES:
+        found = [check for check in result(node, "functional")["checks"] if check["id"] == "functional.open_routes"]
+        assert [(check["status"], check["actual"]) for check in found] == [("passed", "health: /health")] * 2
 
 
 def test_haproxy_of_the_system_is_not_touched():
@@ -291,3 +317,34 @@ def test_service_starts_after_a_reboot():
         time.sleep(2)
     assert load.found["lost"] == []
     assert answered_requests("node2") > 5
+
+
+def rotate(*keys):
+    """Deploy the keys, one node at a time."""
+    inputs = json.dumps({"serving_api_key": list(keys), "image_tag": "v0.11.0rc1-second"})
+    before = [lives(node) for node in NODES]
+    succeeds("upgrade", "-e", inputs)
+    for node, earlier in zip(NODES, before):
+        assert all(lives(node)[name][0] != earlier[name][0] for name in NAMES), "a container has the previous keys"
+    after = [lives(node) for node in NODES]
+    assert changes(succeeds("upgrade", "-e", inputs)) == dict.fromkeys(NODES, 0)
+    assert [lives(node) for node in NODES] == after
+
+
+def accepted():
+    """Return the keys that all instances and the balancer accept."""
+    servers = (BALANCER, *(f"http://10.77.0.{host}:{port}" for host in (11, 12) for port in (8888, 8889)))
+    return [key for key in (KEY, NEW_KEY) if {status(f"{server}/v1/models", key) for server in servers} == {"200"}]
+
+
+def test_rotated_key_loses_no_request():
+    """Old and new key overlap: clients change their key after the first upgrade, and before the second one."""
+    with Load() as load:
+        rotate(KEY, NEW_KEY)
+    lost_nothing(load)
+    assert accepted() == [KEY, NEW_KEY]
+    with scenario.Load(NEW_KEY) as load:
+        rotate(NEW_KEY)
+    lost_nothing(load)
+    assert accepted() == [NEW_KEY]
+    assert status(f"{BALANCER}/v1/models", KEY) == "401"

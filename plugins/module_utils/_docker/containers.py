@@ -159,10 +159,19 @@ def secret_values(inspected: dict[str, Any]) -> list[str]:
     """
     secrets = [value for name, value in _environment(inspected["Config"]).items()
                if any(word in name.upper() for word in _SECRET_NAMES) and not _NO_SECRET.match(value)]
-    for mount in inspected.get("Mounts") or ():
-        if mount.get("Destination") == labels.SECRETS_TARGET:
-            secrets += [word.partition("=")[2] for word in shlex.split(read_text(mount["Source"]))]
-    return secrets
+    return secrets + list(_secrets_file(inspected).values())
+
+
+def api_key(docker: DockerEngine, name: str) -> str | None:
+    """Return the API key with which a container of this collection was started, or None; raises DockerError."""
+    return _secrets_file(docker.get(inspect_query(name)) or {}).get("VLLM_API_KEY")
+
+
+def _secrets_file(inspected: dict[str, Any]) -> dict[str, str]:
+    """Return the variables in the file of a container from which its launcher reads secrets."""
+    words = [word for mount in inspected.get("Mounts") or () if mount.get("Destination") == labels.SECRETS_TARGET
+             for word in shlex.split(read_text(mount["Source"]))]
+    return {name: value for name, _equals, value in (word.partition("=") for word in words)}
 
 
 def _environment(config: dict[str, Any]) -> dict[str, str]:

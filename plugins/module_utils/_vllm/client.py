@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, cast
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
+
 if TYPE_CHECKING:
     from http.client import HTTPResponse
     from typing import Any, Iterable, TypedDict
@@ -67,6 +69,8 @@ if TYPE_CHECKING:
         url: str
         models: ModelsResponse
         answers: dict[str, Response]
+        #: Statuses of the responses to HEAD requests without API key, by path; None without a response.
+        routes: dict[str, int | None]
 
     class ChatObservation(TypedDict):
         """The return values of ``ascend.vllm.chat_info``."""
@@ -126,7 +130,15 @@ class Server:
         response, reply = self._exchange(request["endpoint"], body, key)
         return cast("Response", dict(response, **_interpret(reply)))
 
-    def _exchange(self, endpoint: str, body: dict[str, Any] | None, key: str | None
+    def probe(self, path: str) -> int | None:
+        """Return the status of the response to a HEAD request without API key, or None without a response.
+
+        HEAD does nothing on any route. A route that is open responds with 405, or with 200 if it accepts GET.
+        """
+        status: int | None = self._exchange(path, None, None, "HEAD")[0]["status"]
+        return status
+
+    def _exchange(self, endpoint: str, body: dict[str, Any] | None, key: str | None, method: str | None = None
                   ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Send a request; returns status, latency_s and error, and the decoded body or the sum of a stream's events."""
         headers = {"Content-Type": "application/json"}
@@ -136,7 +148,8 @@ class Server:
         started = time.monotonic()
         observed: dict[str, Any] = {"status": None}
         try:
-            with _OPENER.open(Request(self.url + endpoint, data, headers), timeout=self.timeout) as response:
+            with _OPENER.open(Request(self.url + endpoint, data, headers, method=method),
+                              timeout=self.timeout) as response:
                 observed["status"] = response.status
                 if body and body.get("stream"):
                     reply = _read_stream(response, started, self.timeout)
@@ -146,16 +159,16 @@ class Server:
             observed["status"] = refusal.code
             reply = _decode(refusal.read(MAX_RESPONSE_BYTES))
             reply = {"refusal": next((reply[key] for key in ("refusal", "error", "detail") if key in reply), reply)}
-        except (OSError, HTTPException) as failure:
+        except (OSError, HTTPException, ValueError) as failure:  # ValueError: http.client refuses a header
             reply = {"refusal": "%s: %s" % (type(failure).__name__, failure)}
         observed["latency_s"] = round(time.monotonic() - started, 3)
         if "refusal" in reply:
-            observed["error"] = _message(reply.pop("refusal"))
+            observed["error"] = without_secrets(_message(reply.pop("refusal")), [key])
         return observed, reply
 
 
-def send_all(name: str, server: Server, requests: Iterable[ChatRequest]) -> ChatServer:
-    """Send ``GET /v1/models`` and then all requests to one server.
+def send_all(name: str, server: Server, requests: Iterable[ChatRequest], routes: Iterable[str] = ()) -> ChatServer:
+    """Send ``GET /v1/models``, then all requests, then `Server.probe` for the routes to one server.
 
     After a request without a response no more are sent, since each of them would time out.
     """
@@ -170,7 +183,11 @@ def send_all(name: str, server: Server, requests: Iterable[ChatRequest]) -> Chat
         response = server.send(request)
         answers[request["id"]] = response
         silent = response["status"] is None and response.get("sent", True)
-    return {"name": name, "url": server.url, "models": models, "answers": answers}
+    statuses: dict[str, int | None] = {}
+    for path in routes:
+        statuses[path] = None if silent else server.probe(path)
+        silent = silent or statuses[path] is None
+    return {"name": name, "url": server.url, "models": models, "answers": answers, "routes": statuses}
 
 
 def _decode(raw: bytes) -> dict[str, Any]:

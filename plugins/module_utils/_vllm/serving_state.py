@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import metrics, startup
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_RESPONSE_BYTES, Server
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
@@ -241,21 +242,26 @@ def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContai
         image = images.inspect(docker, each["image"])
         digests = [digest.rpartition("@")[2] for digest in image["digests"]] if image else []
         each["image_digest"] = digests[0] if digests else None
-        each["load"] = request_load(each["bind"], each["port"]) if each["status"] == "running" and each["port"] else (
-            None)
+        each["load"] = None
+        if each["status"] == "running" and each["port"]:
+            # The key in the inventory may already be another one.
+            each["load"] = request_load(each["bind"], each["port"], containers.api_key(docker, each["id"]))
     return found
 
 
-def request_load(bind: str, port: int) -> Load | LoadError | None:
+def request_load(bind: str, port: int, api_key: str | None) -> Load | LoadError | None:
     """Return the load of a server (see `metrics.load`), an ``error``, or None if it accepts no connection."""
     connection = HTTPConnection(_reachable(bind), port, timeout=STATUS_TIMEOUT_S)
     try:
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read(MAX_RESPONSE_BYTES).decode("utf-8", "replace")
+        connection.request("GET", "/metrics", headers={"Authorization": "Bearer " + api_key} if api_key else {})
+        response = connection.getresponse()
+        text = response.read(MAX_RESPONSE_BYTES).decode("utf-8", "replace")
+        if response.status != 200:
+            return {"error": "/metrics returns %d" % response.status}
     except ConnectionRefusedError:
         return None
-    except (OSError, HTTPException) as error:
-        return {"error": "/metrics: %s" % (str(error) or type(error).__name__)}
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the header
+        return {"error": "/metrics: %s" % (without_secrets(str(error), [api_key]) or type(error).__name__)}
     finally:
         connection.close()
     return metrics.load(text) or {"error": "/metrics does not contain the number of requests"}

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
 OptionKind = Literal["value", "switch", "flag"]
+RouteKind = Literal["inference", "control", "information", "metrics", "health"]
 SourceType = Literal["file", "directory"]
-MountOrigin = Literal["host", "weights", "site", "patch", "health", "secrets"]
+MountOrigin = Literal["host", "weights", "site", "patch", "health", "middleware", "secrets"]
 #: First and last port of a range.
 Ports = tuple[int, int]
 
@@ -220,6 +221,16 @@ class Option(TypedDict):
     until: NotRequired[str]
 
 
+class Route(TypedDict):
+    """A route of the HTTP server of vLLM, an entry of ``routes.yml``."""
+
+    kind: RouteKind
+    #: First vLLM version with the route.
+    since: NotRequired[str]
+    #: First vLLM version without it.
+    until: NotRequired[str]
+
+
 class Catalogue(TypedDict):
     """The files of the catalogue merged into one; ``schema.json`` defines its shape."""
 
@@ -228,6 +239,7 @@ class Catalogue(TypedDict):
     models: dict[str, ModelEntry]
     vllm_versions: list[str]
     serve_options: dict[str, Option]
+    routes: dict[str, Route]
     bench_options: dict[str, dict[str, Option]]
 
 
@@ -257,6 +269,8 @@ class Release(ReleaseEntry):
     """The release to deploy."""
 
     id: str
+    #: Kinds of the routes of its HTTP server by path.
+    routes: dict[str, RouteKind]
 
 
 class Model(ModelEntry):
@@ -385,6 +399,8 @@ class Instance(ContainerSettings, Membership):
     hccl_ports: HcclPorts | None
     #: File on the node with the API key; None without a key.
     secrets_path: str | None
+    #: File on the node with the middleware that demands the API key; None without a key.
+    middleware_path: str | None
     #: Program that starts the command in the container; empty if the command is run directly.
     launcher: list[str]
     command: list[str]

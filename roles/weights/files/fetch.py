@@ -20,6 +20,8 @@ import shutil
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 from urllib.error import HTTPError
@@ -38,14 +40,33 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("another run holds the lock of this model")
-    environment = dict(os.environ, **credentials())
+    secrets = credentials()
+    try:
+        sys.exit(download(dict(os.environ, **secrets)))
+    except Exception:  # pylint: disable=broad-except
+        sys.exit(masked(traceback.format_exc(), secrets.values()))
+
+
+def download(environment: dict[str, str]) -> int | str:
+    """Download what argv names, and return the argument for sys.exit.
+
+    :param environment: with the token.
+    """
     if sys.argv[1] == "http":
         url, folder, workers, *paths = sys.argv[2:]
         fetch_all(url, folder, int(workers), paths, environment.get("HTTP_TOKEN"))
-        return
+        return 0
     if "MODELSCOPE_API_TOKEN" in environment:
         log_in(environment["MODELSCOPE_API_TOKEN"])
-    sys.exit(run(sys.argv[1:], environment, os.environ["STAGING_FOLDER"]))
+    return run(sys.argv[1:], environment, os.environ["STAGING_FOLDER"])
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Return a traceback without secrets; http.client quotes an invalid header in its exception."""
+    for secret in secrets:
+        for spelling in (repr(secret)[1:-1], secret.strip()):
+            text = text.replace(spelling, "(redacted)") if spelling else text
+    return text
 
 
 def run(command: list[str], environment: dict[str, str], folder: str) -> int | str:

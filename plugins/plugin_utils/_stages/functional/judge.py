@@ -10,7 +10,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     INFO,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
         Response,
     )
 
+# Statuses of a response that a route itself does not send: vLLM or a proxy refuses the request, or has no such route.
+CLOSED = (401, 403, 404)
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 SYSTEM = {"role": "system", "content": "You are a helpful assistant."}
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -54,6 +58,9 @@ CHECKS = (
           "Find out which program listens on this port: it is not the planned server."),
     Check("wrong_key", CRITICAL, "A wrong API key is refused with 401",
           "Set serving_api_key and serve again. A proxy may also have answered instead of the server."),
+    Check("open_routes", CRITICAL, "Only the planned routes answer without an API key",
+          "Run playbooks/serving.yml, which starts the server with the middleware that demands the key. If it runs as "
+          "planned, find out which program listens on this port."),
     Check("missing_key", INFO, "A request without an API key is refused with 401",
           "Set serving_api_key from a vault, or limit the hosts that reach the port (serving_bind)."),
 )
@@ -71,6 +78,7 @@ def request(context: Context) -> Request:
     return Request("ascend.vllm.chat_info", {
         "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
         "requests": requests(plan["model"]["served_name"], inputs, data_uri(inputs["functional_image"])),
+        "routes": list(plan["release"]["routes"]),
         "api_key": inputs["functional_api_key"],
         "timeout_s": inputs["functional_timeout_s"],
     })
@@ -130,6 +138,7 @@ def judge(context: Context) -> list[CheckOutcome]:
         checks.not_run("served_name", no_api_reason(context.plan))
     for server in observed["servers"]:
         _judge_server(checks, server, context.plan["model"]["served_name"], context.inputs)
+        _judge_routes(checks, server, context.plan, bool(context.inputs["functional_api_key"]))
     return checks.as_list()
 
 
@@ -150,6 +159,22 @@ def _judge_server(checks: Checks, server: ChatServer, model: str, inputs: Mappin
             _expect(checks, check, answers[check], 401, name)
     else:
         checks.not_run("missing_key", "the service has no API key", subject=name)
+
+
+def _judge_routes(checks: Checks, server: ChatServer, plan: Plan, has_key: bool) -> None:
+    """Judge which routes of the release answered without an API key."""
+    name, routes = server["name"], server["routes"]
+    if None in routes.values():
+        checks.not_run("open_routes", "the server did not respond to all requests", subject=name)
+        return
+    found = [path for path, status in routes.items() if status not in CLOSED]
+    planned = [instance for instance in serving_instances(plan) if instance["name"] == name]
+    open_paths = api_key.open_paths(planned[0]) if has_key else found
+    text = {kind: ", ".join(path for path in found if plan["release"]["routes"][path] == kind)
+            for kind in ("inference", "control", "information", "metrics", "health")}
+    checks.expect("open_routes", not set(found) - set(open_paths),
+                  ", ".join(open_paths) if has_key else "any, since there is no API key",
+                  "; ".join(f"{kind}: {paths}" for kind, paths in text.items() if paths) or "none", subject=name)
 
 
 def _text(answer: Response) -> str:

@@ -13,6 +13,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, se
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Instance, Member, Plan
@@ -26,6 +27,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     Checks,
     sentence,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import first_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import is_ours
@@ -153,16 +155,19 @@ CHECKS = (
           "Remove the cause in the message, and run playbooks/upgrade.yml again."),
     Check("api_key", WARNING, "Clients have to send an API key",
           "Set serving_api_key from a vault, or listen on a protected address with serving_bind."),
+    Check("plaintext", WARNING, "The API key is not sent over a network without encryption",
+          "Let a proxy with TLS forward requests to a serving_bind of the loopback interface. On a network that only "
+          "trusted hosts can read, waive this check."),
     Check("plan_warnings", WARNING, "The plan has no warnings",
           "Choose another release, or waive this check after reading the warnings."),
 )
 
 # Warnings of the plan that other checks report.
-_REPORTED_WARNINGS = ("serving_api_key",)
+_REPORTED_WARNINGS = ("serving_api_key", "serving_api_key.plaintext")
 # Results of the log triage that are not the cause of a failure.
 _NO_CAUSES = (UNKNOWN, "startup_ok")
 # Mounts that the role itself provides later, and the weights, which have another check.
-_UNCHECKED_MOUNTS = ("patch", "secrets", "health", "weights")
+_UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 _CHECK_MODE = "In check mode nothing is started."
 
@@ -191,7 +196,7 @@ def state_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
                       for instance in plan["instances"]],
         "image": plan["image"]["reference"],
         "served_name": plan["model"]["served_name"],
-        "api_key": inputs["serving_api_key"],
+        "api_key": first_key(inputs["serving_api_key"]),
         "docker_socket": plan["docker_socket"],
     }
 
@@ -251,14 +256,26 @@ def judge(context: Context) -> list[CheckOutcome]:
     if measured.get("balancer"):
         _balancer(checks, plan, context.host, measured["balancer"])
     for planned in serving_instances(plan):
-        checks.expect("api_key", bool(planned["secrets_path"]) or planned["bind"].startswith("127."), "a key",
-                      "a key" if planned["secrets_path"] else "none, listening on " + planned["bind"], planned["name"])
+        _exposure(checks, plan, planned)
     warnings = [warning for warning in plan["warnings"] if warning["id"] not in _REPORTED_WARNINGS]
     for warning in warnings:
         checks.expect("plan_warnings", False, subject=warning["id"], message=warning["message"])
     if not warnings:
         checks.expect("plan_warnings", True, "none", "none")
     return checks.as_list()
+
+
+def _exposure(checks: Checks, plan: Plan, planned: Instance) -> None:
+    """Judge whether others than the users of the service can use an instance, or read its key."""
+    local, bind = api_key.is_loopback(planned["bind"]), "listening on " + planned["bind"]
+    control = ", ".join(path for path, kind in plan["release"]["routes"].items() if kind == "control")
+    checks.expect("api_key", bool(planned["secrets_path"]) or local, "a key",
+                  "a key" if planned["secrets_path"] else "none, " + bind, planned["name"],
+                  None if planned["secrets_path"] or local else
+                  "there is no API key, so everyone who reaches %s can send requests to the model, read /metrics, and "
+                  "control the server, depending on its options with %s" % (planned["url"], control))
+    if planned["secrets_path"]:
+        checks.expect("plaintext", local, "the loopback interface only", "HTTP, " + bind, planned["name"])
 
 
 def _triaged(error: str) -> str:

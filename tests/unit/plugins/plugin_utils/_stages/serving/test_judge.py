@@ -58,8 +58,8 @@ STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "comp
 
 @pytest.fixture
 def plan():
-    return valid(serving_api_key="set", image_digest="sha256:" + 64 * "0", plan_release="v0.18.0",
-                 plan_architecture="aarch64")
+    return valid(serving_api_key="set", serving_bind="127.0.0.1", image_digest="sha256:" + 64 * "0",
+                 plan_release="v0.18.0", plan_architecture="aarch64")
 
 
 def test_service_that_runs_as_planned_passes(plan):
@@ -67,9 +67,24 @@ def test_service_that_runs_as_planned_passes(plan):
 
 
 def test_missing_key_and_warnings_of_the_plan():
-    found = judge(valid())
-    assert found["api_key"][0] == "warned"
+    found = judge(valid(plan_release="v0.18.0"))
+    status, message = found["api_key"]
+    assert status == "warned"
+    assert "everyone who reaches http://192.0.2.11:8888 can" in message
+    assert "/pause" in message
     assert found["plan_warnings"][0] == "warned"
+    assert "plaintext" not in found
+
+
+def test_key_without_encryption_is_a_warning():
+    found = statuses(valid(serving_api_key="set", plan_release="v0.18.0", plan_architecture="aarch64",
+                           image_digest="sha256:" + 64 * "0"))
+    assert [name for name, status in found.items() if status != "passed"] == ["plaintext"]
+
+
+@pytest.mark.parametrize(("keys", "sent"), [("k", "k"), (["k", "other"], "k"), ("", ""), ([], "")])
+def test_requests_contain_the_first_key(plan, keys, sent):
+    assert serving.state_arguments(plan, {"serving_api_key": keys})["api_key"] == sent
 
 
 # changes of the instance, the step that fails, part of its message; the steps after it are not run
@@ -373,7 +388,7 @@ NODE2_FAILED = {"waited": {"seconds": 9, "failed_instances": [], "failed_members
 def test_group_that_became_ready():
     ready = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": []}}
     head = of_group("node1", node("node1", ready))
-    assert {status for name, (status, _message) in head.items() if name != "plan_warnings"} == {"passed"}
+    assert {name for name, (status, _message) in head.items() if status != "passed"} == {"plan_warnings", "plaintext"}
     other = of_group("node2", node("node2", ready))
     assert [other[step][0] for step in ("group", "up_to_date", "running")] == ["passed"] * 3
     assert not {"health", "served_name", "completion", "api_key"} & set(other)
