@@ -322,13 +322,13 @@ def test_service_starts_after_a_reboot():
 def rotate(*keys):
     """Deploy the keys, one node at a time."""
     inputs = json.dumps({"serving_api_key": list(keys), "image_tag": "v0.11.0rc1-second"})
-    before = [lives(node) for node in NODES]
+    before = [container_identities(node) for node in NODES]
     succeeds("upgrade", "-e", inputs)
     for node, earlier in zip(NODES, before):
-        assert all(lives(node)[name][0] != earlier[name][0] for name in NAMES), "a container has the previous keys"
-    after = [lives(node) for node in NODES]
+        assert all(container_identities(node)[name][0] != earlier[name][0] for name in NAMES), "a container has the previous keys"
+    after = [container_identities(node) for node in NODES]
     assert changes(succeeds("upgrade", "-e", inputs)) == dict.fromkeys(NODES, 0)
-    assert [lives(node) for node in NODES] == after
+    assert [container_identities(node) for node in NODES] == after
 
 
 def accepted():
