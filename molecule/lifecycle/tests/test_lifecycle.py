@@ -325,7 +325,8 @@ def rotate(*keys):
     before = [container_identities(node) for node in NODES]
     succeeds("upgrade", "-e", inputs)
     for node, earlier in zip(NODES, before):
-        assert all(container_identities(node)[name][0] != earlier[name][0] for name in NAMES), "a container has the previous keys"
+        current = container_identities(node)
+        assert all(current[name][0] != earlier[name][0] for name in NAMES), "a container has the previous keys"
     after = [container_identities(node) for node in NODES]
     assert changes(succeeds("upgrade", "-e", inputs)) == dict.fromkeys(NODES, 0)
     assert [container_identities(node) for node in NODES] == after
