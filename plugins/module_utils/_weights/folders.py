@@ -211,7 +211,7 @@ class Folder:
                 os.close(folder.descriptor)
 
     def is_inside(self, path: str) -> bool:
-        """Whether a file is in this folder, and is not a link out of it."""
+        """Return whether a file is in this folder, and is not a link out of it."""
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.close(self.opener(path, os.O_RDONLY))

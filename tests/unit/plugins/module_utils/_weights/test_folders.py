@@ -28,14 +28,14 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation i
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, hold_lock
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Source, Staging
 
-NOBODY = 65534
+OTHER_USER = 65534
 CONTENT = {"config.json": b"{}", "sub/model.safetensors": b"tensors"}
 
 
 @contextlib.contextmanager
 def another_user():
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
+    os.setegid(OTHER_USER)
+    os.seteuid(OTHER_USER)
     try:
         yield
     finally:
