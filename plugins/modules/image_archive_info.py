@@ -47,7 +47,7 @@ size_bytes:
   type: int
   returned: success
 images:
-  description: The images in the archive.
+  description: The images in the archive, all of which Docker loads.
   type: list
   elements: dict
   returned: success
@@ -55,8 +55,12 @@ images:
     id:
       description: The id of the image.
       type: str
+    digests:
+      description: The digests of its manifests in C(index.json), if the archive has one.
+      type: list
+      elements: str
     tags:
-      description: The names of the image.
+      description: The names of the image. Docker gives all of them to the image when it loads the archive.
       type: list
       elements: str
       sample: ["quay.io/ascend/vllm-ascend:v0.11.0rc1"]

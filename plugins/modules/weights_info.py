@@ -72,7 +72,9 @@ files:
       description: The size in bytes.
       type: int
     sha256:
-      description: The SHA-256 of the content, or null if the manifest does not contain the file.
+      description:
+        - The SHA-256 of the content, or null if the manifest does not contain the file, or if the file is a link out of
+          the folder, which is not read.
       type: str
 bytes:
   description: The size of all files in the folder in bytes.
@@ -161,7 +163,7 @@ manifest_path:
   description: The path of the manifest.
   type: str
   returned: success
-  sample: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct-w8a8/manifest.json
+  sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/manifest.json
 faults:
   description: The differences from the manifest.
   type: list
@@ -178,7 +180,7 @@ faults:
       description: The size or SHA-256 in the manifest.
       type: raw
     actual:
-      description: The size or SHA-256 of the file, or null if it is missing.
+      description: The size or SHA-256 of the file, or null if it is missing or a link out of the folder.
       type: raw
 shards:
   description: The headers of the safetensors files, with the paths of the files as keys.
@@ -291,8 +293,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
     try:
+        cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
         observed = observe(options["path"], options["verify"] == "full", options["workers"], cache)
     except (OSError, ValueError) as error:
         module.fail_json(msg="The model in %s cannot be read: %s" % (options["path"], error))

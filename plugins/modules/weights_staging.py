@@ -13,11 +13,13 @@ author:
 description:
   - Stages a model in two steps, between which the client of the source downloads the files.
   - O(state=prepared) queries the source for the files of the model, compares them with the files on the node, and
-    prepares the state folder of the model for the client. The source is not queried if the manifest of an earlier
+    prepares the work folder of the model for the client. The source is not queried if the manifest of an earlier
     staging from the same source exists and all files agree with it.
   - O(state=published) verifies the download, moves it to the folder of the model, and records the manifest.
-  - The state folder is C(.ascend-vllm/<model>) next to the folder of the model. For a model on a read-only mount, the
-    state folder is in C(/var/lib/ascend-vllm/weights).
+  - The state folder of the model, with the manifest, is in C(/var/lib/ascend-vllm/weights). Only root can write to it.
+    The download is in the work folder, C(.ascend-vllm/<model>) next to the folder of the model.
+  - Other users may be able to write to the folder of the models. Links are therefore not followed there, except links
+    of root in the path of the model and links between the files of the model.
   - A file that this module did not write is only replaced by a file with the content that the manifest has for it.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -27,9 +29,11 @@ options:
     description:
       - V(prepared) and V(published) are the two steps of staging.
       - V(held) checks whether the node has the whole model according to its own manifest.
-      - V(marked) creates a file in the state folder, by which other nodes recognize that they mount the same folder.
+      - V(recorded) records O(manifest) for a model that this node mounts and another node stages.
+      - V(marked) creates a file in the work folder, by which other nodes recognize that they mount the same folder, and
+        V(unmarked) removes that file.
     type: str
-    choices: [held, prepared, marked, published]
+    choices: [held, prepared, recorded, marked, unmarked, published]
     required: true
   source:
     description:
@@ -64,9 +68,9 @@ options:
     default: 0
   manifest:
     description:
-      - The manifest of another node that passes the model on to this node, as returned by
-        M(ascend.vllm.weights_staging) on that node.
-      - If this option is set, the source is not queried.
+      - The manifest of another node, as returned by M(ascend.vllm.weights_staging) on that node. Required with
+        O(state=recorded).
+      - With O(state=prepared), the other node passes the model on to this node, and the source is not queried.
     type: dict
   free_space_gib:
     description: Space in GiB that has to remain free after the download.
@@ -126,10 +130,27 @@ bytes:
   type: int
   returned: with O(state=prepared)
 folder:
-  description: The state folder of the model. The container of the client mounts it under the same path.
+  description: The work folder of the model. The container of the client mounts it under the same path.
   type: str
   returned: with O(state=prepared) and O(state=held)
   sample: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct
+state:
+  description: The state folder of the model. The container of the client mounts it read-only under the same path.
+  type: str
+  returned: with O(state=prepared) and O(state=held)
+  sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a
+transfer:
+  description: The folder in the state folder that the container of the client may write to.
+  type: str
+  returned: with O(state=prepared)
+  sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/transfer
+identity:
+  description:
+    - The device and inode of the folder with the download, or with O(state=held) of the folder of the model, or null.
+    - A container refuses to use another folder, which would be mounted if a link had replaced the folder meanwhile.
+  type: str
+  returned: with O(state=prepared) and O(state=held)
+  sample: "2049:131073"
 command:
   description: The arguments of the client, or null if the client has nothing to download.
   type: list
@@ -273,7 +294,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["held", "prepared", "marked", "published"], "required": True},
+            "state": {"type": "str", "required": True,
+                      "choices": ["held", "prepared", "recorded", "marked", "unmarked", "published"]},
             "source": {"type": "str", "required": True,
                        "choices": ["local", "modelscope", "huggingface", "http", "quantize"]},
             "repository": {"type": "str", "default": ""},
@@ -288,14 +310,15 @@ def main() -> None:
             "lock_wait_s": {"type": "int", "default": 0},
             "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
         },
+        required_if=[("state", "recorded", ("manifest",))],
         supports_check_mode=True,
     )
     options = module.params
     source = Source(options["source"], options["repository"], options["revision"], options["endpoint"],
                     options["token"], options["expected_bytes"])
-    cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
-    staging = Staging(options["path"], source, cache, options["workers"])
     try:
+        cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
+        staging = Staging(options["path"], source, cache, options["workers"])
         module.exit_json(**STATES[options["state"]](module, staging))
     except StagingError as error:
         module.fail_json(msg=str(error))
@@ -317,26 +340,41 @@ def _prepare(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     work = plan()
     # A complete model needs no lock, and may be on a file system that this node mounts read-only.
     if work["changed"] and not module.check_mode:
-        with hold_lock(staging.paths, options["lock_wait_s"], "preparing"):
+        with hold_lock(staging.paths, options["lock_wait_s"], "preparing") as state:
             work = plan()
             if work["changed"]:
-                staging.prepare(work, options["free_space_gib"] * 2**30)
+                staging.prepare(work, options["free_space_gib"] * 2**30, state, options["lock_wait_s"])
     return {key: value for key, value in work.items() if key != "wanted"}
 
 
 def _publish(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     if module.check_mode:
         return {"changed": True, "manifest": None}
-    with hold_lock(staging.paths, module.params["lock_wait_s"], "publishing"):
-        manifest = staging.publish(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    wait_s = module.params["lock_wait_s"]
+    with hold_lock(staging.paths, wait_s, "publishing") as state:
+        manifest = staging.publish(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), state, wait_s)
     return {"changed": True, "manifest": manifest}
+
+
+def _record(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
+    if module.check_mode:
+        return {"changed": True}
+    with hold_lock(staging.paths, module.params["lock_wait_s"], "recording") as state:
+        return {"changed": staging.record(module.params["manifest"], state)}
 
 
 def _mark(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     return {"changed": False, "mark": None if module.check_mode else staging.create_marker()}
 
 
-STATES = {"held": _held, "prepared": _prepare, "marked": _mark, "published": _publish}
+def _unmark(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
+    if not module.check_mode:
+        staging.remove_markers()
+    return {"changed": False}
+
+
+STATES = {"held": _held, "prepared": _prepare, "recorded": _record, "marked": _mark, "unmarked": _unmark,
+          "published": _publish}
 
 
 if __name__ == "__main__":

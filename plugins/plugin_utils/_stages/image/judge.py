@@ -38,8 +38,8 @@ CHECKS = (
           "Choose a release of the catalogue that has them, or remove the node from the inventory."),
     Check("registry_architecture", CRITICAL, "The registry has the image for the node's architecture",
           "Set image_registry_mirror to a registry that has it for this architecture, or image_tag to such an image."),
-    Check("archive", CRITICAL, "The archive has the planned image for the node's architecture",
-          "Save the planned image on a machine of this architecture: docker save -o <archive> <image>."),
+    Check("archive", CRITICAL, "The archive has only the planned image, for the node's architecture",
+          "Save only the planned image on a machine of this architecture: docker save -o <archive> <image>."),
     Check("free_space", CRITICAL, "The folder of Docker's images has enough space for the image",
           "Free space in the named folder (docker image prune), or move it to a larger disk: data-root in "
           "/etc/docker/daemon.json, or root in /etc/containerd/config.toml for the containerd image store."),
