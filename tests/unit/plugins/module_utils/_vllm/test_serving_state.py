@@ -240,7 +240,7 @@ def test_load_of_a_server_that_demands_its_key_also_for_metrics(docker, tmp_path
         (found,) = serving_state.deployed_containers(DockerEngine(docker.path), True)
         assert found["load"] == {"running": 0, "waiting": 0, "kv_cache_usage": None}
         port = running.server_address[1]
-        assert serving_state.request_load("127.0.0.1", port, None) == {"error": "/metrics is answered with 401"}
+        assert serving_state.request_load("127.0.0.1", port, None) == {"error": "/metrics returns 401"}
         assert "sesame" not in serving_state.request_load("127.0.0.1", port, "sesame\n")["error"]
 
 
