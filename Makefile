@@ -14,13 +14,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start thousands of programs, which must not be compiled every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down test test-all test-fast lint docs build venv setup clean
+.PHONY: help demo demo-down test test-all coverage test-fast lint docs build venv setup clean
 
 help:
 	@echo 'make demo       deploy to two simulated Atlas 800 A2 nodes, from driver check to report; they stay up'
 	@echo 'make demo-down  remove the nodes of the demo'
 	@echo 'make test       set up everything and run all tests except six long scenarios'
 	@echo 'make test-all   run these scenarios, too'
+	@echo 'make coverage   run all tests and the demo, and print what they have not visited'
 	@echo 'make test-fast  run the tests that do not need the test bed, in about a minute'
 	@echo 'make docs       write docs/checks.md'
 	@echo 'make build      build the collection artifact'
@@ -71,6 +72,17 @@ test: setup
 
 test-all: setup
 	@pytest
+
+# All tests and the demo, with a record of what they visit.
+coverage: export ASCEND_VLLM_VISITS := $(CURDIR)/.cache/visits
+coverage: export ANSIBLE_CALLBACK_PLUGINS := $(CURDIR)/tests/visits/callback_plugins
+coverage: export ANSIBLE_CALLBACKS_ENABLED := visits
+coverage: setup
+	@rm -rf "$$ASCEND_VLLM_VISITS"
+	mkdir -p "$$ASCEND_VLLM_VISITS"
+	pytest
+	$(MAKE) demo demo-down
+	tests/visits/table.py "$$ASCEND_VLLM_VISITS"
 
 test-fast: venv
 	@pytest -m 'not bed and not engine and not slow'

@@ -23,7 +23,7 @@ from ansible.utils.collection_loader._collection_finder import _AnsibleCollectio
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from visits import record  # noqa: E402
+from visits import record
 
 # Statements that are not executed themselves; their content is.
 STATIC = ("block", "import_tasks", "import_role", "import_playbook", "include_tasks", "include_role", "meta")

@@ -10,7 +10,6 @@ import functools
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import judging, registry
-
 from visits import record
 
 
