@@ -198,7 +198,8 @@ def main(folder: str) -> int:
         below = below or low
         report[what] = {"of": len(wanted), "share": round(share, 4), "floor": rule["floor"], "missing": missing,
                         "excepted": rule.get("except", {}), "needless_exceptions": stale}
-        print(f"{what:32}{len(wanted & seen):9}{len(wanted):6}{share:8.1%}{rule['floor']:8.0%}{'  below' if low else ''}")
+        print(f"{what:32}{len(wanted & seen):9}{len(wanted):6}{share:8.1%}{rule['floor']:8.0%}"
+              f"{'  below' if low else ''}")
     Path(ROOT, "coverage.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     print("coverage.json lists what is missing.")
     return int(below)
