@@ -50,8 +50,8 @@ def succeeds(name, *words, **options):
     return done.stdout
 
 
-def said(done):
-    """The output of a playbook, without its line breaks."""
+def output_text(done):
+    """Return the output of a playbook without its line breaks."""
     return " ".join((done.stdout + done.stderr).split())
 
 
@@ -71,8 +71,8 @@ def identities(found):
     return {name: (each["Id"], each["State"]["StartedAt"]) for name, each in found.items()}
 
 
-def lives(node):
-    """identities() of all containers of a node."""
+def container_identities(node):
+    """Return identities() of all containers of a node."""
     return identities(containers(node))
 
 

@@ -37,7 +37,9 @@ def bind_mounts(instance: Instance) -> list[dict[str, Any]]:
 def container_environment(instance: Instance, observed: ServingObservation) -> dict[str, str]:
     """Return the environment of the container of an instance.
 
-    In a group it names the network interface that was found on the node or set with serving_interface.
+    For an instance of a group, the name of the network interface that has the address of the node is added.
+
+    :raises AnsibleFilterError: if no interface has that address, or if serving_interface is the name of another one.
     """
     if "address" not in instance:
         return instance["environment"]
@@ -48,7 +50,7 @@ def container_environment(instance: Instance, observed: ServingObservation) -> d
 
 
 def failure_message(result: Mapping[str, Any]) -> str:
-    """Return the message of a failed task, and of a loop the messages of the items that failed.
+    """Return the message of a failed task. For a task with a loop, return the messages of the failed items.
 
     :param result: ``ansible_failed_result`` of a rescue.
     """

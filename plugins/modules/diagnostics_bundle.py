@@ -6,34 +6,36 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: diagnostics_bundle
-short_description: Collect data about a failure on a node, and find its cause
+short_description: Collect data about a failure on a node, and return its likely causes
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Collects the output of the vendor's tools, the kernel log, the state of the host, and the state and logs of this
-    collection's containers in parallel, each with a timeout, and packs them into one archive on the node.
-  - Includes containers in any state, also those that have exited and those that an upgrade keeps.
+  - Collects the output of the vendor's tools, the kernel log, the state of the host, and the states and logs of the
+    containers of this collection, and packs them into one archive on the node. The data are collected in parallel, and
+    each command has a timeout.
+  - Containers in any state are included, such as containers that have exited and previous containers that an upgrade
+    has kept.
   - Secrets are masked before anything is written.
-  - The logs are triaged, and the likely causes are returned, the most likely one first.
+  - The logs of the containers are searched for known causes. For each log, the most likely cause is returned first.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._docker
 options:
   path:
-    description: The archive to write, a C(.tar.gz). Only root can read it.
+    description: The path of the C(.tar.gz) archive to write. Only its owner can read the archive.
     type: path
     required: true
   log_lines:
-    description: Maximum number of lines from the end of each container's log.
+    description: The maximum number of lines to collect from the end of the log of each container.
     type: int
     default: 5000
   timeout_s:
-    description: Timeout of each tool and of each answer of Docker, in seconds.
+    description: The timeout in seconds of each tool and of each response from Docker.
     type: int
     default: 20
   npus:
-    description: The NPUs whose network port is queried, as the numbers N of C(/dev/davinciN).
+    description: The NPUs whose network ports are queried, as the numbers N of C(/dev/davinciN).
     type: list
     elements: int
     default: []
@@ -45,7 +47,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Everything is collected and triaged, and no archive is written.
+      - In check mode, all data are collected and the likely causes are returned, but no archive is written.
   diff_mode:
     support: none
 """
@@ -59,16 +61,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The archive.
+  description: The path of the archive.
   type: str
   returned: success
 files:
   description: >-
-    The files in it, each with the exit code of its command, 0 if it was read, or null if that failed or timed out.
+    The files in the archive, with the name of the file as key. The value is the exit code of the command. It is 0 if a
+    file or a resource of Docker was read, and null if the command or the reading failed or timed out.
   type: dict
   returned: success
 diagnosis:
-  description: The likely causes, the most likely one first, each with its evidence and a remedy.
+  description: The likely causes, each with its evidence, a remedy and the log that contains the evidence.
   type: list
   elements: dict
   returned: success

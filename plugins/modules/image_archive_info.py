@@ -11,15 +11,15 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Reads the manifest and the image configurations of an archive, a tar file that may be compressed, and skips its
-    layers.
-  - Run it on the host that has the archive, so that a wrong archive is not copied to the nodes.
+  - Reads the manifest and the image configurations of an archive, and skips the layers. The archive is a tar file that
+    may be compressed.
+  - Run this module on the host that has the archive, so that a wrong archive is found before it is copied to the nodes.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
 options:
   path:
-    description: The archive.
+    description: The path of the archive.
     type: path
     required: true
 """
@@ -38,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The archive.
+  description: The path of the archive.
   type: str
   returned: success
   sample: /srv/images/vllm-ascend-v0.11.0rc1.tar

@@ -16,8 +16,8 @@ description:
     prepares the state folder of the model for the client. The source is not queried if the manifest of an earlier
     staging from the same source exists and all files agree with it.
   - O(state=published) verifies the download, moves it to the folder of the model, and records the manifest.
-  - The state folder is C(.ascend-vllm/<model>) next to the folder of the model. For a model on a read-only mount it is
-    in C(/var/lib/ascend-vllm/weights).
+  - The state folder is C(.ascend-vllm/<model>) next to the folder of the model. For a model on a read-only mount, the
+    state folder is in C(/var/lib/ascend-vllm/weights).
   - A file that this module did not write is only replaced by a file with the content that the manifest has for it.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -27,14 +27,15 @@ options:
     description:
       - V(prepared) and V(published) are the two steps of staging.
       - V(held) checks whether the node has the whole model according to its own manifest.
-      - V(marked) creates a file in the state folder, by which other nodes recognise that they mount the same folder.
+      - V(marked) creates a file in the state folder, by which other nodes recognize that they mount the same folder.
     type: str
     choices: [held, prepared, marked, published]
     required: true
   source:
     description:
-      - Where the model comes from.
-      - V(local) records a model that is already in the folder, V(quantize) one that a tool writes on the node.
+      - The source of the model.
+      - V(local) records a model that is already in the folder, and V(quantize) records a model that a tool writes on
+        the node.
       - V(http) is a folder on a web server with a file C(SHA256SUMS).
     type: str
     choices: [local, modelscope, huggingface, http, quantize]
@@ -44,33 +45,37 @@ options:
     type: str
     default: ""
   revision:
-    description: A branch, tag or commit. If empty, the default branch of the hub.
+    description: A branch, tag or commit. When empty, the default branch of the hub is used.
     type: str
     default: ""
   endpoint:
-    description: The URL of a mirror of the hub, or with O(source=http) that of the folder of the model.
+    description: >-
+      The URL of a mirror of the hub. With O(source=http), the URL of the folder of the model. When empty, the hub
+      itself is used.
     type: str
     default: ""
   token:
-    description: The token for a private repository.
+    description: The token for a private repository. When empty, requests are sent without a token.
     type: str
     default: ""
   expected_bytes:
-    description: The size of the model in bytes, if the source does not state it.
+    description: The expected size of the model in bytes. It is used if the source does not state the size.
     type: int
     default: 0
   manifest:
     description:
-      - The manifest of another node that passes the model on to this one, as returned by M(ascend.vllm.weights_staging)
-        there.
-      - With it, the source is not queried.
+      - The manifest of another node that passes the model on to this node, as returned by
+        M(ascend.vllm.weights_staging) on that node.
+      - If this option is set, the source is not queried.
     type: dict
   free_space_gib:
     description: Space in GiB that has to remain free after the download.
     type: float
     default: 0
   lock_wait_s:
-    description: Seconds to wait for another run that is staging the same model.
+    description: >-
+      Seconds to wait for another run that is staging the same model. With V(0), the module fails immediately in this
+      case.
     type: int
     default: 0
 attributes:
@@ -117,7 +122,7 @@ download:
   elements: str
   returned: with O(state=prepared)
 bytes:
-  description: The size of these files in bytes.
+  description: The total size of the files in RV(download) in bytes.
   type: int
   returned: with O(state=prepared)
 folder:
@@ -126,12 +131,12 @@ folder:
   returned: with O(state=prepared) and O(state=held)
   sample: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct
 command:
-  description: The arguments of the client, or null if it has nothing to download.
+  description: The arguments of the client, or null if the client has nothing to download.
   type: list
   elements: str
   returned: with O(state=prepared)
 environment:
-  description: The environment of the client, without secrets, or null if it has nothing to download.
+  description: The environment of the client, without secrets, or null if the client has nothing to download.
   type: dict
   returned: with O(state=prepared)
   sample: {STAGING_FOLDER: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct/staging}
@@ -140,11 +145,11 @@ pending:
   type: bool
   returned: with O(state=prepared)
 hashed_bytes:
-  description: Bytes that were read and hashed; the other digests come from the cache.
+  description: The number of bytes that were read and hashed. The digests of other files come from the cache.
   type: int
   returned: with O(state=prepared)
 manifest:
-  description: The manifest of the model; null in check mode, or if the node does not have the whole model.
+  description: The manifest of the model. It is null in check mode, or if the node does not have the whole model.
   type: dict
   returned: with O(state=published) and O(state=held)
   contains:
@@ -173,7 +178,7 @@ manifest:
       description: The SHA-256 of the sorted lines C(<sha256>  <path>) of the files.
       type: str
     files:
-      description: The files of the model, see RV(ascend.vllm.weights_info#module:manifest.files).
+      description: The files of the model, as described in RV(ascend.vllm.weights_info#module:manifest.files).
       type: list
       elements: dict
 mark:

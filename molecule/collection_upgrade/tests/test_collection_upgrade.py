@@ -19,12 +19,12 @@ from scenario import (
     Load,
     bed,
     changes,
+    container_identities,
     containers,
     identities,
-    lives,
     lost_nothing,
+    output_text,
     playbook,
-    said,
     states,
     succeeds,
 )
@@ -50,7 +50,8 @@ def deployed(node):
 
 def assert_as_deployed():
     for node in NODES:
-        assert lives(node) == identities(deployed(node)), f"a container of {node} was replaced or restarted"
+        assert container_identities(node) == identities(deployed(node)), (
+            f"a container of {node} was replaced or restarted")
 
 
 def assert_status(*words, plan="as planned"):
@@ -84,7 +85,8 @@ def test_renamed_input_is_refused_before_a_node_is_contacted(name, tmp_path):
     ssh.chmod(0o755)
     done = playbook(name, "-e", f"ansible_ssh_executable={ssh}", inventories=BEFORE)
     assert done.returncode != 0
-    assert {"serving_balancer_enabled", "balancer_enabled"} <= set(re.findall(r"\w+", said(done))), said(done)
+    output = output_text(done)
+    assert {"serving_balancer_enabled", "balancer_enabled"} <= set(re.findall(r"\w+", output)), output
     assert not asked.exists(), asked.read_text("utf-8")
 
 
@@ -110,11 +112,11 @@ def test_upgrade_without_a_change_replaces_nothing():
 
 
 def test_site_replaces_nothing():
-    before = [lives(node) for node in NODES]
+    before = [container_identities(node) for node in NODES]
     process = balancer_process()
     with Load(KEY) as load:
         succeeds("site", "--tags", "npu_driver,image,weights,serving,functional", inventories=CURRENT)
-    assert [lives(node) for node in NODES] == before
+    assert [container_identities(node) for node in NODES] == before
     assert balancer_process() == process
     lost_nothing(load)
 
