@@ -4,13 +4,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compare what the tests have visited with what there is: print a table, and write coverage.json.
 
-Usage: table.py FOLDER, where FOLDER is $ASCEND_VLLM_VISITS of the test run. The exit code is 1 if something is below
+Usage: table.py FOLDER…, where each FOLDER is $ASCEND_VLLM_VISITS of a test run. The exit code is 1 if something is below
 its floor. floors.yml contains the floors, and what cannot be visited with the reason.
 """
 
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import sys
 from collections import defaultdict
@@ -181,10 +182,10 @@ def rows(visited: Visits) -> Iterator[tuple[str, set[str], set[str]]]:
     yield "module returns", returns(), visited.returns
 
 
-def main(folder: str) -> int:
+def main(*folders: str) -> int:
     _AnsibleCollectionFinder(paths=[str(ROOT / "playbooks" / "collections")])._install()
     floors = yaml.safe_load(Path(__file__).with_name("floors.yml").read_text("utf-8"))
-    visited = Visits(record.read(folder))
+    visited = Visits(itertools.chain.from_iterable(map(record.read, folders)))
     below, report = False, {}
     print(f"{'what':32}{'visited':>9}{'of':>6}{'share':>8}{'floor':>8}")
     for what, every, seen in rows(visited):
@@ -206,4 +207,4 @@ def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -55,7 +55,7 @@ def _driver(checks: Checks, context: Context) -> None:
     found = loaded or installed
     if not found or not _is_version(found):
         for name in ("driver_minimum", "driver_recommended", "driver_known_bad", "driver_loaded"):
-            checks.not_run(name, "the version of the driver is unknown (%s)" % (found or "no npu-smi, no version.info"))
+            checks.not_run(name, "The version of the driver is unknown (%s)." % (found or "no npu-smi, no version.info"))
         return
     enough = versions.at_least(found, release["driver_minimum"])
     checks.expect("driver_minimum", enough, "%s or newer" % release["driver_minimum"], found,
@@ -71,7 +71,7 @@ def _driver(checks: Checks, context: Context) -> None:
         checks.expect("driver_loaded", loaded == installed, installed, loaded, message=None if loaded == installed else
                       "%s is installed, but %s is loaded" % (installed, loaded))
     else:
-        checks.not_run("driver_loaded", "only the %s version of the driver is known" % (
+        checks.not_run("driver_loaded", "Only the %s version of the driver is known." % (
             "loaded" if loaded else "installed"))
 
 
@@ -168,7 +168,7 @@ def _host(checks: Checks, context: Context) -> None:
         wanted = len(plan["hardware"]["npu_devices"])
         checks.expect("pci_devices", found == wanted, wanted, found)
     else:
-        checks.not_run("pci_devices", "there is no Huawei accelerator on the PCI bus (virtual machine or container)")
+        checks.not_run("pci_devices", "There is no Huawei accelerator on the PCI bus (virtual machine or container).")
     shm, minimum = system["shm"]["total_bytes"], inputs["npu_driver_shm_minimum_gib"]
     checks.expect("shm", shm >= minimum * _GIB, "%g GiB" % minimum, _gib(shm))
     limit, minimum = system["memlock_bytes"], inputs["npu_driver_memlock_minimum_gib"]
@@ -192,7 +192,7 @@ def _version_range(checks: Checks, name: str, found: str, inputs: Mapping[str, A
         not_older = not minimum or version >= versions.key(minimum)
         not_newer = not maximum or version <= versions.key(maximum)
     except ValueError as error:
-        checks.not_run(name, "%s (one of %s on the node, %s)" % (
+        checks.not_run(name, "%s (one of %s on the node, %s)." % (
             error, found, ", ".join(filter(None, (minimum_input, maximum_input)))))
         return
     expected = " to ".join(str(bound) for bound in (minimum, maximum) if bound)
@@ -207,7 +207,7 @@ def _docker_engine(checks: Checks, context: Context) -> None:
     engine = _observed(context)["docker_engine"]
     if "error" in engine:
         checks.expect("docker_engine", False, "an answer from Docker", engine["error"], message=engine["error"])
-        checks.not_run("docker_engine_version", "Docker does not answer")
+        checks.not_run("docker_engine_version", "Docker does not answer.")
         return
     checks.expect("docker_engine", True, "an answer from Docker", "Docker %s" % engine["version"])
     _version_range(checks, "docker_engine_version", engine["version"], context.inputs,
@@ -228,7 +228,7 @@ def _space(checks: Checks, context: Context) -> None:
     faults = {path: "has %s free, but %s are needed" % (_gib(disks[path]["free_bytes"]), _gib(need))
               if disks[path]["free_bytes"] < need else None for path, need in needs.items()}
     if "error" in engine:
-        checks.not_run("disk_space", "the data directory of Docker is unknown", subject="image")
+        checks.not_run("disk_space", "The data directory of Docker is unknown.", subject="image")
     _expect_none(checks, "disk_space", faults, "enough for image and weights")
 
 
@@ -237,13 +237,13 @@ def _clock(checks: Checks, context: Context) -> None:
     observed, limit = _observed(context), context.inputs["npu_driver_clock_skew_s"]
     clock, trip = observed["clock"], observed.get("round_trip")
     if not trip:
-        checks.not_run("clock_skew", "the round trip to the node was not measured")
+        checks.not_run("clock_skew", "The round trip to the node was not measured.")
         return
     latest, earliest = clock["started_at"] - trip["sent_at"], clock["finished_at"] - trip["received_at"]
     offset, error = (latest + earliest) / 2, abs(latest - earliest) / 2
     actual = "%+.1f s ± %.1f s" % (offset, error)
     if error > limit:
-        checks.not_run("clock_skew", "the answer took too long to measure the offset (%s)" % actual)
+        checks.not_run("clock_skew", "The response took too long to measure the offset (%s)." % actual)
         return
     checks.expect("clock_skew", abs(offset) - error <= limit, "within %g s" % limit, actual)
 
@@ -251,7 +251,7 @@ def _clock(checks: Checks, context: Context) -> None:
 def _kernel_log(checks: Checks, context: Context) -> None:
     log, minutes = _observed(context)["kernel_log"], context.inputs["npu_driver_kernel_log_minutes"]
     if log["error"]:
-        checks.not_run("kernel_log", "the kernel log cannot be read: %s" % log["error"])
+        checks.not_run("kernel_log", "The kernel log cannot be read: %s" % log["error"])
         return
     lines = log["lines"]
     checks.expect("kernel_log", not lines, "no NPU error in %s minutes" % minutes, "%d lines" % len(lines),
@@ -262,7 +262,7 @@ def _kernel_log(checks: Checks, context: Context) -> None:
 def _drift(checks: Checks, context: Context) -> None:
     cluster: Cluster | None = context.survey
     if cluster is None or cluster["nodes"] < 2:
-        checks.not_run("drift", "there is no other node to compare with")
+        checks.not_run("drift", "There is no other node to compare with.")
         return
     for each in cluster["differences"]:
         value = each["outliers"][context.host]
