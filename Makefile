@@ -75,16 +75,26 @@ test: setup
 test-all: setup
 	@pytest
 
-# All tests and the demo, with a record of what they visit.
+# All tests and the demo, with a record of what they visit. coverage.py is not in the environment of the tests, since
+# nodes use the same copy: they mount .cache/visits/coverage.
 coverage: export ASCEND_VLLM_VISITS := $(CURDIR)/.cache/visits
+coverage: export ASCEND_VLLM_COVERAGE := $(CURDIR)/.cache/visits/coverage
+coverage: export COVERAGE_PROCESS_START := $(CURDIR)/tests/visits/coverage.ini
 coverage: export ANSIBLE_CALLBACK_PLUGINS := $(CURDIR)/tests/visits/callback_plugins
 coverage: export ANSIBLE_CALLBACKS_ENABLED := visits
 coverage: setup
 	@rm -rf "$$ASCEND_VLLM_VISITS"
-	mkdir -p "$$ASCEND_VLLM_VISITS"
-	pytest
-	$(MAKE) demo demo-down
-	tests/visits/table.py "$$ASCEND_VLLM_VISITS"
+	site="$$ASCEND_VLLM_COVERAGE/site"
+	mkdir -p "$$site"
+	pip install -qq --target "$$site" 'coverage>=7.10'
+	cp tests/visits/site/* tests/visits/coverage.ini "$$site"
+	printf %s "$$ASCEND_VLLM_COVERAGE" > "$$site/folder"
+	export PYTHONPATH="$$site"
+	pytest || failed=$$?
+	$(MAKE) demo || failed=$$?
+	$(MAKE) demo-down
+	COVERAGE_PROCESS_START= tests/visits/table.py "$$ASCEND_VLLM_VISITS"
+	exit "$${failed:-0}"
 
 test-fast: venv
 	@pytest -m 'not bed and not engine and not slow'

@@ -51,8 +51,8 @@ class Message(NamedTuple):
     #: output, or text; of the catalogue also summary.
     kind: str
     text: str
-    #: Where the code tells it; 0 if it is not code.
-    line: int = 0
+    #: The lines of the code that tells it.
+    lines: range = range(0)
 
 
 class Source:
@@ -120,7 +120,7 @@ class Source:
                 for each in self.either(value):
                     text = self.written(each, arguments)
                     if re.search(r"[A-Za-z]{2} ", re.sub(r"\{[^}]*\}", "", text)):
-                        yield Message(self.file, kind, text, node.lineno)
+                        yield Message(self.file, kind, text, range(node.lineno, node.end_lineno + 1))
         yield from self.others()
 
     def either(self, node: ast.expr) -> list[ast.expr]:
@@ -174,7 +174,7 @@ class Source:
             text = self.written(node)
             skipped.update(id(each) for each in ast.walk(node))
             if PROSE.search(re.sub(r"\{[^}]*\}", "X", text)) and not NO_PROSE.search(text):
-                yield Message(self.file, "text", text, node.lineno)
+                yield Message(self.file, "text", text, range(node.lineno, node.end_lineno + 1))
 
 
 def of_tasks(file: str, content: object) -> Iterator[Message]:

@@ -66,9 +66,13 @@ def defaults() -> dict[str, Any]:
     return found
 
 
-def changed(variables: Any) -> list[str]:
-    """Return the sorted names of the inputs among the variables whose values are not the defaults."""
-    return sorted(name for name, default in defaults().items() if name in variables and variables[name] != default)
+def changed(variables: Any, templated: bool = False) -> list[str]:
+    """Return the sorted names of the inputs among the variables whose values are not the defaults.
+
+    :param templated: whether the variables are templated, so that a default with a template cannot be compared.
+    """
+    return sorted(name for name, default in defaults().items() if name in variables and variables[name] != default
+                  and not (templated and "{{" in str(default)))
 
 
 def keys(value: Any, path: str = "") -> set[str]:

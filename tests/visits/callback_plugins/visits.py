@@ -109,3 +109,17 @@ class CallbackModule(CallbackBase):
         path = record.relative(file) if file else None
         if path:
             record.write("task", path=path, line=int(line))
+        self._item(result)
+
+    def v2_runner_item_on_ok(self, result):
+        self._item(result)
+
+    def _item(self, result):
+        """Record the options and return keys of an action of the collection; see also _wrap_modules."""
+        task = getattr(result, "task", None) or result._task
+        returned = getattr(result, "result", None) or result._result
+        if task.action.startswith(PREFIX) and "results" not in returned:
+            record.write("module", name=task.action[len(PREFIX):], options=sorted(task.args),
+                         returned=sorted(record.keys({
+                             key: value for key, value in returned.items()
+                             if not key.startswith("_") and key not in ("invocation", "module_stdout")})))
