@@ -91,7 +91,7 @@ class ActionModule(StageAction):
             if not self._task.check_mode:
                 steps[step](observed)
             elif step != "begin":
-                observed["not_run"] = "nothing is measured in check mode"
+                observed["not_run"] = "Nothing is measured in check mode."
             return dict(observed)
 
         record = self.add_to(record, execute)

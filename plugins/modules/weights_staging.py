@@ -260,7 +260,7 @@ class HubRequests:
         """Return the Content-Length of a file."""
         length = self._open(url, "HEAD").headers["Content-Length"]
         if length is None:
-            raise StagingError("the response for %s has no Content-Length" % url)
+            raise StagingError("The response for %s has no Content-Length; set weights_hub_endpoint to a server that states it." % url)
         return int(length)
 
     def _open(self, url: str, method: str = "GET") -> HTTPResponse:
@@ -269,11 +269,11 @@ class HubRequests:
                 self._log_in()
             return self._request(url, method)
         except HTTPError as error:
-            hint = "; set weights_hub_token to a token with read access" if error.code in (401, 403) else ""
-            raise StagingError("the request to %s failed: HTTP error %d %s%s" % (
+            hint = "; set weights_hub_token to a token with read access." if error.code in (401, 403) else ""
+            raise StagingError("The request to %s failed: HTTP error %d %s%s" % (
                 url, error.code, error.reason, hint)) from error
         except (OSError, ValueError) as error:
-            raise StagingError("the request to %s failed: %s" % (
+            raise StagingError("The request to %s failed: %s" % (
                 url, without_secrets(str(error), [self._source.token]))) from None
 
     def _log_in(self) -> None:

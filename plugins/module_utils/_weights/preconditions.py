@@ -90,7 +90,7 @@ def _wait_for_lock(stream: IO[str], paths: ModelPaths, wait_s: float) -> None:
         if time.monotonic() >= deadline:
             stream.seek(0)
             raise StagingError(
-                "another run is staging %s (%s); wait for it to end, or set weights_lock_wait_s" % (
+                "Another run is staging %s (%s); wait for it to end, or increase weights_lock_wait_s." % (
                     paths.model, stream.read(200).strip() or "unknown since when"))
         time.sleep(0.5)
 
@@ -101,11 +101,11 @@ def need_one_file_system(paths: ModelPaths) -> None:
     if files.read_only(parent):
         raise StagingError(
             "%s is read-only on this node, so no model can be staged there; mount it writable on the node that stages "
-            "the model, or set weights_source to local" % parent)
+            "the model, or set weights_source to local." % parent)
     if os.path.ismount(paths.model):
         raise StagingError(
             "%s is a mount point, so a staged model cannot be moved there by a rename; mount it at "
-            "%s, or set weights_path to a folder below the mount point" % (paths.model, parent))
+            "%s, or set weights_path to a folder below the mount point." % (paths.model, parent))
 
 
 def need_space(paths: ModelPaths, needed: int, reserved: float) -> None:
@@ -118,7 +118,7 @@ def need_space(paths: ModelPaths, needed: int, reserved: float) -> None:
     if free + staged < needed + reserved:
         raise StagingError(
             "%s has %.1f GiB free; the model needs %.1f GiB more, and weights_free_space_gib reserves %.1f GiB; free "
-            "space or set weights_path" % (
+            "space or set weights_path." % (
                 existing, free / 2**30, max(0, needed - staged) / 2**30, reserved / 2**30))
 
 
@@ -140,7 +140,7 @@ def need_own_files(paths: ModelPaths, faults: Iterable[Fault], wanted: Iterable[
     if foreign:
         raise StagingError(
             "%s has files from another source: %s%s; move them away to get those of %s, or set weights_source to local "
-            "to serve the present files" % (
+            "to serve the present files." % (
                 paths.model, "; ".join(foreign[:3]),
                 " and %d more" % (len(foreign) - 3) if len(foreign) > 3 else "", source))
 

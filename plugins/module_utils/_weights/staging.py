@@ -152,7 +152,7 @@ class Staging:
         """
         if urlsplit(self.source.endpoint).username is not None:
             raise StagingError("weights_hub_endpoint contains a user or password, which argv and the manifest would "
-                               "show; remove them, and put a token in weights_hub_token")
+                               "show; remove them, and put a token in weights_hub_token.")
         recorded = self._recorded()
         wanted: Wanted | Manifest
         if manifest:
@@ -177,12 +177,12 @@ class Staging:
         if not stats:
             raise StagingError(
                 "weights_source is local and there is no model in %s; copy the model there, or set weights_source to "
-                "modelscope, huggingface or http" % self.paths.model)
+                "modelscope, huggingface or http." % self.paths.model)
         outside = weights.list_outside(model, stats)
         if outside:
             raise StagingError(
                 "%s in %s and %d other files are links out of the folder, and the container only sees the folder; copy "
-                "the model with its links resolved (cp -rL)" % (outside[0], self.paths.model, len(outside) - 1))
+                "the model with its links resolved (cp -rL)." % (outside[0], self.paths.model, len(outside) - 1))
         listed = {entry["path"] for entry in recorded["files"]} if recorded else set(stats)
         digests = weights.digest_files(
             model, {path: stats[path] for path in stats if path in listed}, self._cache, full, self._workers)
@@ -207,7 +207,7 @@ class Staging:
         if present and not (recorded and self._is_from_source(recorded)):
             raise StagingError(
                 "weights_source is quantize and %s has a model that this role did not quantize; set weights_source "
-                "to local to serve it, or move it away" % self.paths.model)
+                "to local to serve it, or move it away." % self.paths.model)
         # Only the tool knows which files it will write.
         work = self._work({"revision": None, "files": None}, [], 0, True)
         work["bytes"], work["environment"] = self.source.bytes, self._environment()
@@ -334,7 +334,7 @@ class Staging:
         try:
             return weights.read_manifest(self.paths)
         except ValueError as error:
-            raise StagingError("%s is damaged (%s); remove it, and the model is compared with its source again" % (
+            raise StagingError("%s is damaged (%s); remove it, and the model is compared with its source again." % (
                 self.paths.manifest, error)) from error
 
     def _earlier(self, model: Folder | None) -> Manifest | None:
@@ -364,10 +364,10 @@ class Staging:
     def _ask(self, web: Web) -> Wanted:
         if self.source.kind in hub.ENDPOINTS and not self.source.repository:
             raise StagingError("weights_source is %s, and the catalogue has no repository there for this model; set "
-                               "weights_repository" % self.source.kind)
+                               "weights_repository." % self.source.kind)
         if self.source.kind == hub.HTTP and not self.source.endpoint:
             raise StagingError("weights_source is http and weights_hub_endpoint is empty; set it to the URL of the "
-                               "folder of the model")
+                               "folder of the model.")
         try:
             listing = hub.list_files(self.source.kind, self.source.endpoint, self.source.repository,
                                      self.source.revision, web.get, web.size)
@@ -446,7 +446,7 @@ class Staging:
                     staging.unlink(fault["path"])
             lacking, _hashed = self._faults(others, model)
             if damaged or lacking:
-                raise StagingError("%s was not downloaded completely (%s); run again to download these files" % (
+                raise StagingError("%s was not downloaded completely (%s); run again to download these files." % (
                     self.paths.model, "; ".join(weights.fault_sentence(fault) for fault in damaged + lacking)))
             if not staging or not work:
                 return set()
@@ -465,7 +465,7 @@ class Staging:
         staged = weights.list_model(staging, links=False)
         shards = [path for path in staged if path.endswith(SHARD_SUFFIX)]
         if not shards or QUANTIZATION_FILE not in staged:
-            raise StagingError("quantization wrote %d files, among them %d shards and %s %s; read its output" % (
+            raise StagingError("The quantization wrote %d files, among them %d shards and %s %s; read its output." % (
                 len(staged), len(shards), "a" if QUANTIZATION_FILE in staged else "no", QUANTIZATION_FILE))
         _need_valid_names(staged)
         return [{"path": path, "size": staged[path].st_size, "sha256": None} for path in staged]

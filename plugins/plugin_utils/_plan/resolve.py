@@ -124,7 +124,7 @@ def serving_instances(plan: Plan) -> list[Instance]:
 def no_api_reason(plan: Plan) -> str:
     """Return the reason why no requests are sent to this host of a group: it has no HTTP API."""
     head = cast(Group, plan["group"])["members"][0]["host"]
-    return "%s serves the whole group and is tested instead of this host" % head
+    return "%s serves the whole group and is tested instead of this host." % head
 
 
 def _resolve(
@@ -253,7 +253,8 @@ def _check_support(hardware: Hardware, release: Release, model: Model, inputs: I
     if topology in model["unsupported"]:
         findings.refuse(
             "serving_topology",
-            "serving_topology is %s, which is not supported for %s: %s (catalogue entry models.%s.unsupported.%s).",
+            "serving_topology is %s, which is not supported for %s: %s (catalogue entry "
+            "models.%s.unsupported.%s); choose another topology.",
             topology, model["name"], model["unsupported"][topology], model["id"], topology)
 
     architecture = inputs.text("plan_architecture")

@@ -185,16 +185,16 @@ def _judge_summary(checks: Checks, measured: Measurement, inputs: Mapping[str, A
     if spread["cv_percent"] is not None:
         inconclusive = spread["cv_percent"] > limit
         if inconclusive:
-            checks.not_run("noise", "inconclusive: the output throughput of %d runs varies by %s %% "
-                           "(%.4g to %.4g tok/s), more than %g %%" % (
+            checks.not_run("noise", "Inconclusive: the output throughput of %d runs varies by %s %% "
+                           "(%.4g to %.4g tok/s), more than %g %%." % (
                                len(measured["runs"]), spread["cv_percent"], spread["minimum"], spread["maximum"],
                                limit), subject=name)
         else:
             checks.expect("noise", True, "at most %g %%" % limit, "%s %%" % spread["cv_percent"], subject=name)
     if overlaps and min(overlaps) < OVERLAP_PERCENT:
         inconclusive = True
-        checks.not_run("clients_overlap", "inconclusive: all clients were running for %g %% of the time, less than "
-                       "%g %%" % (min(overlaps), OVERLAP_PERCENT), subject=name)
+        checks.not_run("clients_overlap", "Inconclusive: all clients were running for %g %% of the time, less than "
+                       "%g %%." % (min(overlaps), OVERLAP_PERCENT), subject=name)
     elif overlaps:
         checks.expect("clients_overlap", True, "at least %g %%" % OVERLAP_PERCENT, "%g %%" % min(overlaps),
                       subject=name)
@@ -211,8 +211,8 @@ def _judge_summary(checks: Checks, measured: Measurement, inputs: Mapping[str, A
 def _judge_baseline(checks: Checks, measured: Measurement, inputs: Mapping[str, Any], inconclusive: bool) -> None:
     name, baseline = measured["name"], measured["baseline"]
     if not baseline:
-        checks.not_run("baseline", "this run is to be saved as the baseline" if inputs["benchmark_baseline_save"] else
-                       "benchmark_baseline_path has no baseline of this deployment and workload", subject=name)
+        checks.not_run("baseline", "This run is to be saved as the baseline." if inputs["benchmark_baseline_save"] else
+                       "benchmark_baseline_path has no baseline of this deployment and workload.", subject=name)
         return
     checks.expect("baseline", True, "a baseline", "%s of %s" % (baseline["file"], baseline["recorded_at"]),
                   subject=name)
@@ -230,7 +230,7 @@ def _judge_sweep(checks: Checks, measured: Measurement) -> None:
         return
     last = sweep["points"][-1]["run"]
     if last["kind"] != SERVE:
-        checks.not_run("sweep", "the run %s has no result" % last["id"], subject=measured["name"])
+        checks.not_run("sweep", "The run %s has no result." % last["id"], subject=measured["name"])
         return
     points = ", ".join("%g %s" % (point["value"], "misses " + _listed(point["missed"]) if point["missed"] else "meets")
                        for point in sorted(sweep["points"], key=lambda point: point["value"]))
@@ -286,8 +286,8 @@ def _judge_run(checks: Checks, run: Run, inputs: Mapping[str, Any], requests: in
 def _judge_same_server(checks: Checks, changed: Sequence[str], unknown: Sequence[str], subject: str) -> None:
     """Judge differences. If there are none, but a digest is unknown, the servers cannot be compared."""
     if unknown and not changed:
-        checks.not_run("same_server", "a digest is unknown (%s): playbooks/weights.yml writes the manifest of the "
-                       "model, and the driver installs its version.info" % ", ".join(unknown), subject)
+        checks.not_run("same_server", "A digest is unknown (%s): playbooks/weights.yml writes the manifest of the "
+                       "model, and the driver installs its version.info." % ", ".join(unknown), subject)
     else:
         checks.expect("same_server", not changed, "nothing changed", "; ".join(changed) or "nothing changed",
                       subject=subject)

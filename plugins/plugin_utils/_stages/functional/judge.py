@@ -20,6 +20,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     CheckOutcome,
     Checks,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Request
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ survey = None
 def request(context: Context) -> Request:
     """Return the requests to send to the instances of the node.
 
-    :raises ValueError: if functional_image, which is read here, is not a picture.
+    :raises BadInput: if functional_image, which is read here, is not a picture.
     """
     plan, inputs = context.plan, context.inputs
     return Request("ascend.vllm.chat_info", {
@@ -87,11 +88,11 @@ def request(context: Context) -> Request:
 def data_uri(path: str) -> str:
     """Return a picture as a ``data:`` URI, which server and node can use without access to the file.
 
-    :raises ValueError: if the file is missing or is not a picture.
+    :raises BadInput: if the file is missing or is not a picture.
     """
     media_type = MEDIA_TYPES.get(os.path.splitext(path)[1].lower())
     if not media_type or not os.path.isfile(path):
-        raise ValueError("functional_image has to be a %s file on the controller, but is '%s'." % (
+        raise BadInput("functional_image has to be a %s file on the controller, but is '%s'." % (
             ", ".join(sorted(MEDIA_TYPES)), path))
     with open(path, "rb") as picture:
         return "data:%s;base64,%s" % (media_type, base64.b64encode(picture.read()).decode("ascii"))
@@ -158,7 +159,7 @@ def _judge_server(checks: Checks, server: ChatServer, model: str, inputs: Mappin
         for check in ("wrong_key", "missing_key"):
             _expect(checks, check, answers[check], 401, name)
     else:
-        checks.not_run("missing_key", "the service has no API key", subject=name)
+        checks.not_run("missing_key", "The service has no API key.", subject=name)
 
 
 def _judge_routes(checks: Checks, server: ChatServer, plan: Plan, has_key: bool) -> None:
@@ -202,9 +203,9 @@ def _judge_words(checks: Checks, answer: Response, words: str | Sequence[str], n
     words = [words] if isinstance(words, str) and words else words
     text = _text(answer)
     if not words:
-        checks.not_run("expected_words", "functional_expected_words is empty", subject=name)
+        checks.not_run("expected_words", "functional_expected_words is empty.", subject=name)
     elif not text:
-        checks.not_run("expected_words", "there is no answer", subject=name)
+        checks.not_run("expected_words", "There is no answer.", subject=name)
     else:
         missing = [word for word in words if str(word).casefold() not in text.casefold()]
         checks.expect("expected_words", not missing, ", ".join(map(str, words)), text[:200], subject=name)

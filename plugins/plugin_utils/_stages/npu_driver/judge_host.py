@@ -59,7 +59,7 @@ def _driver(checks: Checks, context: Context) -> None:
     found = loaded or installed
     if not found or not _is_version(found):
         for name in ("driver_minimum", "driver_recommended", "driver_known_bad", "driver_loaded"):
-            checks.not_run(name, "the version of the driver is unknown (%s)" % (found or "no npu-smi, no version.info"))
+            checks.not_run(name, "The version of the driver is unknown (%s)." % (found or "no npu-smi, no version.info"))
         return
     enough = versions.at_least(found, release["driver_minimum"])
     checks.expect("driver_minimum", enough, "%s or newer" % release["driver_minimum"], found,
@@ -75,7 +75,7 @@ def _driver(checks: Checks, context: Context) -> None:
         checks.expect("driver_loaded", loaded == installed, installed, loaded, message=None if loaded == installed else
                       "%s is installed, but %s is loaded" % (installed, loaded))
     else:
-        checks.not_run("driver_loaded", "only the %s version of the driver is known" % (
+        checks.not_run("driver_loaded", "Only the %s version of the driver is known." % (
             "loaded" if loaded else "installed"))
 
 
@@ -242,7 +242,7 @@ def _version_range(checks: Checks, name: str, found: str, inputs: Mapping[str, A
         not_older = not minimum or version >= versions.key(minimum)
         not_newer = not maximum or version[:depth] <= versions.key(maximum)[:depth]
     except ValueError as error:
-        checks.not_run(name, "%s (one of %s on the node, %s)" % (
+        checks.not_run(name, "%s (one of %s on the node, %s)." % (
             error, found, ", ".join(filter(None, (minimum_input, maximum_input)))))
         return
     expected = " to ".join(str(bound) for bound in (minimum, maximum) if bound)
@@ -257,8 +257,8 @@ def _docker_engine(checks: Checks, context: Context) -> None:
     engine = _observed(context)["docker_engine"]
     if "error" in engine:
         checks.expect("docker_engine", False, "a response from Docker", engine["error"], message=engine["error"])
-        checks.not_run("docker_engine_version", "Docker does not answer")
-        checks.not_run("docker_engine_setup", "Docker does not answer")
+        checks.not_run("docker_engine_version", "Docker does not answer.")
+        checks.not_run("docker_engine_setup", "Docker does not answer.")
         return
     checks.expect("docker_engine", True, "a response from Docker", "Docker %s" % engine["version"])
     _version_range(checks, "docker_engine_version", engine["version"], context.inputs,
@@ -308,7 +308,7 @@ def _space(checks: Checks, context: Context) -> None:
     faults = {path: "has %s free, but %s are needed" % (_gib(disks[path]["free_bytes"]), _gib(need))
               if disks[path]["free_bytes"] < need else None for path, need in needs.items()}
     if "error" in engine:
-        checks.not_run("disk_space", "the folder of Docker's images is unknown", subject="image")
+        checks.not_run("disk_space", "The folder of Docker's images is unknown.", subject="image")
     _expect_none(checks, "disk_space", faults, "enough for image and weights")
 
 
@@ -317,13 +317,13 @@ def _clock(checks: Checks, context: Context) -> None:
     observed, limit = _observed(context), context.inputs["npu_driver_clock_skew_s"]
     clock, trip = observed["clock"], observed.get("round_trip")
     if not trip:
-        checks.not_run("clock_skew", "the round trip to the node was not measured")
+        checks.not_run("clock_skew", "The round trip to the node was not measured.")
         return
     latest, earliest = clock["started_at"] - trip["sent_at"], clock["finished_at"] - trip["received_at"]
     offset, error = (latest + earliest) / 2, abs(latest - earliest) / 2
     actual = "%+.1f s ± %.1f s" % (offset, error)
     if error > limit:
-        checks.not_run("clock_skew", "the response took too long to measure the offset (%s)" % actual)
+        checks.not_run("clock_skew", "The response took too long to measure the offset (%s)." % actual)
         return
     checks.expect("clock_skew", abs(offset) - error <= limit, "within %g s" % limit, actual)
 
@@ -331,7 +331,7 @@ def _clock(checks: Checks, context: Context) -> None:
 def _kernel_log(checks: Checks, context: Context) -> None:
     log, minutes = _observed(context)["kernel_log"], context.inputs["npu_driver_kernel_log_minutes"]
     if log["error"]:
-        checks.not_run("kernel_log", "the kernel log cannot be read: %s" % log["error"])
+        checks.not_run("kernel_log", "The kernel log cannot be read: %s" % log["error"])
         return
     expected, corrected = "no NPU error in %s minutes" % minutes, log.get("corrected", 0)
     kinds: dict[str, list[KernelLogLine]] = {}
@@ -377,7 +377,7 @@ _LOG_KINDS = {
 def _drift(checks: Checks, context: Context) -> None:
     cluster: Cluster | None = context.survey
     if cluster is None or cluster["nodes"] < 2:
-        checks.not_run("drift", "there is no other node to compare with")
+        checks.not_run("drift", "There is no other node to compare with.")
         return
     for each in cluster["differences"]:
         value = each["outliers"][context.host]

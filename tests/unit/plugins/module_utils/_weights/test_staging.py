@@ -290,7 +290,7 @@ def test_a_model_from_another_node_needs_no_token(site, tmp_path, kind):
 
 def test_two_runs_do_not_stage_one_model(site):
     first, second = site.staging(), site.staging()
-    reason = r"another run is staging .*\(preparing since 20"
+    reason = r"Another run is staging .*\(preparing since 20"
     with hold_lock(first.paths, 0, "preparing"), pytest.raises(StagingError, match=reason), \
             hold_lock(second.paths, 0.1, "preparing"):
         pytest.fail("both runs hold the lock")
@@ -323,7 +323,7 @@ def test_the_files_of_the_quantization_become_the_model(site):
 
 @pytest.mark.parametrize("missing", sorted(set(MADE) - {"config.json"}))
 def test_an_incomplete_quantization_is_not_published(site, missing):
-    with pytest.raises(StagingError, match="quantization wrote 2 files, among them"):
+    with pytest.raises(StagingError, match="The quantization wrote 2 files, among them"):
         quantize(site, {path: content for path, content in MADE.items() if path != missing})
     assert not site.model.exists()
 
