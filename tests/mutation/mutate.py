@@ -115,9 +115,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
         yield ast.Continue()
     elif isinstance(node, ast.Continue):
         yield ast.Break()
-    elif isinstance(node, ast.Raise) and node.exc is not None:
-        yield ast.Pass()
-    elif isinstance(node, ast.AugAssign):
+    elif (isinstance(node, ast.Raise) and node.exc is not None) or isinstance(node, ast.AugAssign):
         yield ast.Pass()
 
 

@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "quality")]
 
 from messages import messages
+
 from visits import record
 
 CODE = ("plugins/action/*.py", "plugins/filter/*.py", "plugins/modules/*.py", "plugins/module_utils/**/*.py",

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
