@@ -92,6 +92,7 @@ def test_download_is_resumed_after_an_interruption(web, tmp_path):
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert web.starts == [0, 100_000, 200_000]
 
+
 def test_exception_shows_no_token(web, tmp_path, monkeypatch):
     """A token with a line break, which http.client quotes."""
     files = {"STAGING_LOCK": "lock", "STAGING_CREDENTIALS": "credentials", "STAGING_FOLDER": "folder"}
