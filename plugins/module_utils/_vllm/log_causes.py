@@ -28,7 +28,7 @@ class Cause(NamedTuple):
     line becomes the evidence. Each alternative at the top level of an expression contains a literal of four characters,
     by which lines are found; ``.*`` spans 250 characters; in an expression with line breaks, the last line is the
     evidence. ``effects`` are the ids of causes that this one produces, and that never outrank it.
-    ``weak`` are those of the signatures that other causes print, too: such a cause ranks last within its level.
+    ``weak`` are those of the signatures that other causes print, too: a cause with only these is last in its level.
     """
 
     id: str

@@ -443,9 +443,12 @@ def rank(found: list[_Found]) -> list[_Found]:
         return follows_stop, entry.cause.level, entry.weak, entry.hit.place
 
     waiting, ranked = sorted(found, key=place), []
+    def produces(entry: _Found, other: _Found) -> bool:
+        return other.cause.id in entry.cause.effects and place(entry)[0] == place(other)[0] and (
+            other.weak or not entry.weak)
+
     while waiting:
-        effects = {name for entry in waiting for name in entry.cause.effects if place(entry)[0] == place(waiting[0])[0]}
-        first = next((entry for entry in waiting if entry.cause.id not in effects), waiting[0])
+        first = next((entry for entry in waiting if not any(produces(other, entry) for other in waiting)), waiting[0])
         waiting.remove(first)
         ranked.append(first)
     return ranked

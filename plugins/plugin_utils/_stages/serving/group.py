@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
     from ansible_collections.ascend.vllm.plugins.module_utils._host.network import Address
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import ServingState
 
 #: The states that a member reports to the others: before the start, after it, and while it is waited for.

@@ -16,7 +16,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage impor
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Instance, Member, Plan
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import describe, faults_in_order
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     FAILED,
@@ -26,6 +25,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     Checks,
     sentence,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import describe, faults_in_order
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import is_ours

@@ -33,7 +33,9 @@ def bundle(docker, tmp_path, monkeypatch):
 
         def __init__(self, **_specification):
             self.params = {"path": str(path), "log_lines": 100, "timeout_s": 5, "npus": [],
-                           "controller_time_s": 0.0, "driver_path": str(tmp_path / "driver"), "docker_socket": docker.path, **run.options}
+                           "controller_time_s": 0.0, "driver_path": str(tmp_path / "driver"),
+                           "docker_socket": docker.path,
+                           **run.options}
 
         def exit_json(self, **result):
             run.result = result

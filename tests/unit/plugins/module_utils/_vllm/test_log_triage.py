@@ -475,10 +475,11 @@ def test_letters_whose_lower_case_is_longer_do_not_shift_the_line():
     assert diagnose("\u0130" * 50 + "\n" + OUT_OF_MEMORY)[0]["evidence"] == OUT_OF_MEMORY
 
 
-PUBLIC = Path(__file__).with_name("public_logs.txt").read_text("utf-8").split("\n=== ")[1:]
+LOGS = [log for name in ("public_logs.txt", "constructed_logs.txt")
+        for log in Path(__file__).with_name(name).read_text("utf-8").split("\n=== ")[1:]]
 
 
-@pytest.mark.parametrize("log", PUBLIC, ids=lambda log: log.partition(" => ")[0])
-def test_public_logs(log):
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.partition(" => ")[0])
+def test_labelled_logs(log):
     title, _newline, text = log.partition("\n")
     assert diagnose(text)[0]["cause"] in title.partition(" => ")[2].split(", ")
