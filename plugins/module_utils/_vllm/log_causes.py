@@ -571,8 +571,8 @@ CAUSES = (
            r"quantization '?ascend'? is (?:currently )?not supported": "quantization 'ascend' is not supported"},
           ("arguments_invalid",)),
     Cause("quantization_description_missing", FAULT,
-          "--quantization ascend needs quant_model_description.json next to the weights: stage weights that msModelSlim "
-          "quantized (weights_repository, weights_quantize_from), or plan_model without quantization. Check: "
+          "--quantization ascend needs quant_model_description.json next to the weights: stage weights that "
+          "msModelSlim quantized (weights_repository, weights_quantize_from), or plan_model without quantization. Check: "
           "weights.quantization.",
           {r"Cannot find the config file for ascend": "ValueError: Cannot find the config file for ascend",
            r"quant_model_description\S*\.json.*(?:not (?:exist|found)|No such file)":
@@ -779,8 +779,8 @@ CAUSES = (
            r"\bcore proc\(s\): \{.*\d": "Failed core proc(s): {'EngineCore': 1}"}),
     # --- no fault ----------------------------------------------------------------------------------------------------
     Cause("shutdown_by_signal", SIGNAL,
-          "The server received a signal to stop, which caused the errors after it. Start it with playbooks/serving.yml if "
-          "this was not intended.",
+          "The server received a signal to stop, which caused the errors after it. Start it with playbooks/serving.yml "
+          "if this was not intended.",
           {r"received (?:signal[= :]*)?(?:SIGTERM|SIGINT)\b": "[shutdown] EngineCore: trigger received signal=SIGTERM",
            r"received signal 15\b": "Received signal 15, shutting down",
            r"got signal: ?15\b": "SignalException: Process 7 got signal: 15",
