@@ -27,8 +27,8 @@ options:
   digest_cache:
     description:
       - A folder on the node for the digests of files that were hashed.
-      - A digest is cached by size, modification time, inode and device of the file, so a file is only hashed again
-        after it was changed. Nodes cannot share the folder.
+      - A digest is cached by size, timestamps (mtime, ctime), inode and device of the file, so a file is only hashed
+        again after it was changed. Nodes cannot share the folder, and only root may be able to write to it.
     type: path
     default: /var/lib/ascend-vllm/digests
 """
