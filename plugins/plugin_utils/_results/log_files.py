@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID, ENGINE, HEALTHY
@@ -69,7 +69,7 @@ def _read(stream: IO[bytes]) -> list[Diagnosis] | None:
     head = stream.read(HEAD_BYTES)
     if b"\0" in head:
         return None
-    text = io.TextIOWrapper(io.BufferedReader(_Joined(head, stream)), "utf-8", "replace", newline="")
+    text = io.TextIOWrapper(cast("IO[bytes]", io.BufferedReader(_Joined(head, stream))), "utf-8", "replace", newline="")
     found = diagnose(iter(lambda: text.read(PIECE_CHARACTERS), ""))
     return [cast("Diagnosis", {**cause, "evidence": redact(cause["evidence"], [])}) for cause in found
             if cause["evidence"] and _level(cause) != HEALTHY]
@@ -88,7 +88,7 @@ class _Joined(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         data = self._head[:len(buffer)] or self._rest.read(len(buffer))
         self._head = self._head[len(data):]
         buffer[:len(data)] = data
@@ -122,8 +122,8 @@ def _streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     with compressed.open(info) as stream:
                         yield ":" + info.filename, stream
     elif path.suffix == ".gz":
-        with gzip.open(path) as stream:
-            yield "", stream  # type: ignore[misc]
+        with gzip.open(path) as unpacked:
+            yield "", cast("IO[bytes]", unpacked)
     else:
         with path.open("rb") as stream:
             yield "", stream
