@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: log_triage
 short_description: Find the causes of a failure in logs on the controller
-version_added: 0.2.0
+version_added: 0.9.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
