@@ -100,9 +100,15 @@ def test_download_is_resumed_after_an_interruption(web, tmp_path):
 
 def test_exception_shows_no_token(web, tmp_path, monkeypatch):
     """A token with a line break, which http.client quotes."""
-    files = {"STAGING_LOCK": "lock", "STAGING_CREDENTIALS": "credentials", "STAGING_FOLDER": "folder"}
+    files = {"STAGING_LOCK": "lock", "STAGING_WORK_LOCK": "work-lock", "STAGING_CREDENTIALS": "credentials",
+             "STAGING_FOLDER": "folder"}
     for name, file in files.items():
         monkeypatch.setenv(name, str(tmp_path / file))
+    (tmp_path / "folder").mkdir()
+    for lock in ("lock", "work-lock"):
+        (tmp_path / lock).touch()
+    found = (tmp_path / "folder").stat()
+    monkeypatch.setenv("STAGING_IDENTITY", f"{found.st_dev}:{found.st_ino}")
     (tmp_path / "credentials").write_text(json.dumps({"HTTP_TOKEN": "t0k3n\n"}))
     monkeypatch.setattr(sys, "argv", ["fetch.py", "http", web.url, str(tmp_path / "folder"), "1", "a"])
     with pytest.raises(SystemExit) as ended:
