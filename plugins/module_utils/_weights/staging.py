@@ -13,6 +13,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.content impor
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Protocol, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import (
@@ -92,8 +93,8 @@ LOCAL, QUANTIZE = "local", "quantize"
 class Source(NamedTuple):
     """The source of a model.
 
-    ``token`` is a secret. ``endpoint`` is empty for the hub itself. ``bytes`` is the expected size of a model whose
-    source does not state it.
+    ``token`` is a secret, and so may be the values of ``environment``, which are for the client. ``endpoint`` is empty
+    for the hub itself. ``bytes`` is the expected size of a model whose source does not state it.
     """
 
     kind: str
@@ -102,6 +103,7 @@ class Source(NamedTuple):
     endpoint: str
     token: str
     bytes: int = 0
+    environment: Mapping[str, str] = MappingProxyType({})
 
 
 class Staging:
@@ -197,9 +199,11 @@ class Staging:
         os.makedirs(self.paths.staging, exist_ok=True)
         weights.write_json(self._wanted, dict(work["wanted"], download=work["download"]))
         # Only the hub's client needs the token; a download from another node does not.
+        secrets = dict(self.source.environment) if work["command"] else {}
         if self.source.token and work["command"]:
-            variable = hub.TOKEN_VARIABLES[self.source.kind]
-            weights.write_json(self.paths.credentials, {variable: self.source.token}, 0o600)
+            secrets[hub.TOKEN_VARIABLES[self.source.kind]] = self.source.token
+        if secrets:
+            weights.write_json(self.paths.credentials, secrets, 0o600)
         elif os.path.exists(self.paths.credentials):
             os.unlink(self.paths.credentials)
 

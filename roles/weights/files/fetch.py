@@ -8,7 +8,7 @@ fetch.py http URL FOLDER WORKERS PATH …  downloads from a plain web server
 
 The program holds the lock of the model, which the staging module needs to publish the folder. STAGING_FOLDER,
 STAGING_WANTED, STAGING_LOCK and STAGING_CREDENTIALS are the paths of the folder, of the list of its files, of the lock,
-and of a file with the token, which is neither in argv nor in the configuration of the container.
+and of a file with the token and other variables, which are neither in argv nor in the configuration of the container.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("another run holds the lock of this model")
-    environment = dict(os.environ, **credentials())
+    # The requests of this program obey the variables, too.
+    os.environ.update(credentials())
+    environment = dict(os.environ)
     if sys.argv[1] == "http":
         url, folder, workers, *paths = sys.argv[2:]
         fetch_all(url, folder, int(workers), paths, environment.get("HTTP_TOKEN"))
@@ -104,7 +106,7 @@ def disk_usage(folder: str) -> int:
 
 
 def credentials() -> dict[str, str]:
-    """Return ``{variable: token}``, and remove the file with the token."""
+    """Return ``{variable: value}`` of the token and others, and remove the file with them."""
     path = os.environ["STAGING_CREDENTIALS"]
     if not os.path.exists(path):
         return {}
