@@ -76,7 +76,7 @@ service:
       description: Number of automatic restarts.
       type: int
     labels:
-      description: Its labels.
+      description: The labels of this collection on it.
       type: dict
     weights:
       description: SHA-256 of the manifest of the model; null if the model has none.

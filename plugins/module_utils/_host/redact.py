@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MASK = "(redacted)"
 # Longer lines are cut. The longest line of a server, its configuration, has a few thousand characters.
 LINE_LIMIT = 32 * 1024
+# A known secret of fewer characters is in too many words to be masked wherever it occurs.
+SHORTEST = 4
 _LONG_LINE = re.compile(r"(?m)^([^\n]{%d})[^\n]+" % LINE_LIMIT)
 
 # --- names and values -------------------------------------------------------------------------------------------------
@@ -58,7 +60,7 @@ _OF_MODEL = re.compile(
     r"""(?:eos|bos|pad|unk|sep|cls|mask|image|video|vision|audio|stop|start|end|special|added|next|previous|first|last
     |per|output|input|prompt|completion|generated|max|min|num|mean|median|sampled|draft|bonus|text|media|multimodal
     |placeholder|think|reasoning|tool|ignore|new|decoded|begin|unexpected)$""", re.VERBOSE)
-# Values that are no secrets: absent ones, switches, types, placeholders, references to a variable, masks.
+# Values that are not secrets: absent ones, switches, types, placeholders, references to a variable, masks.
 _NO_SECRET = re.compile(
     r"""(?i)(?:none|null|nil|true|false|yes|no|on|off|auto|unset|set|empty|str|string|optional\S*|required|invalid
     |missing|\*+|x{3,}|\.{3}|\$\S*|\{\S*|<[\w -]*|%\S*|value_specified_in_no_log_parameter|\(redacted.*|secretstr\(.*
@@ -102,6 +104,7 @@ _PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_LINES = re.compile(r"[^\n]*(?:\n[^\n]{0,64}?[A-Za-z0-9+/=]{16,}[^\n]*)*")
 _PEM_LIMIT = 16 * 1024
+_SEVERAL_WORDS = re.compile(r"[\s=:]")
 
 
 def redact(text: str, secrets: Iterable[str] = (), line_limit: bool = True) -> str:
@@ -128,23 +131,32 @@ def redact(text: str, secrets: Iterable[str] = (), line_limit: bool = True) -> s
 
 def mask_known(text: str, secrets: Iterable[str]) -> str:
     """Mask known secrets only, also as they are written in URLs and JSON."""
-    forms = {form for secret in map(str.strip, secrets) if secret
-             for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+    forms = {form for secret in map(str.strip, secrets) if len(secret) >= SHORTEST
+             for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1],
+                          json.dumps(secret, ensure_ascii=False)[1:-1])}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, MASK)
     return text
 
 
-def mask_known_in(value: Any, secrets: Iterable[str]) -> Any:
-    """Mask known secrets in all texts of nested dictionaries and lists, names of keys included."""
+def redact_in(value: Any, secrets: Iterable[str] = ()) -> Any:
+    """Mask secrets in all texts of nested dictionaries and lists, and known secrets in the names of keys."""
     secrets = tuple(secrets)
     if isinstance(value, str):
-        return mask_known(value, secrets)
+        # A single word has no name of a secret, and most texts in an observation are single words.
+        return redact(value, secrets) if _SEVERAL_WORDS.search(value) else _ISSUED.sub(MASK, mask_known(value, secrets))
     if isinstance(value, dict):
-        return {mask_known_in(key, secrets): mask_known_in(item, secrets) for key, item in value.items()}
+        return {mask_known(key, secrets) if isinstance(key, str) else key: redact_in(item, secrets)
+                for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [mask_known_in(item, secrets) for item in value]
+        return [redact_in(item, secrets) for item in value]
     return value
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Return whether a variable or option with this name and value holds a secret."""
+    kind = _kind(name)
+    return kind is not None and not _is_harmless(name, kind, value)
 
 
 def _mask_keys(text: str) -> str:

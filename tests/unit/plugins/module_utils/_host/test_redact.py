@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import LINE_LIMIT, MASK, mask_known_in, redact
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import LINE_LIMIT, MASK, redact, redact_in
 
-# The secret in the texts below. Its form tells nothing, so that a name or the place has to.
+# The secret in the texts below. Only its name or its place shows that it is one.
 S = "s3cret-vAlue"
 BASIC = base64.b64encode(b"user:" + S.encode()).decode()
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJub2JvZHkifQ.c2lnbmF0dXJlLW9mLW5vYm9keQ"
@@ -142,7 +142,7 @@ OTHERS = [
     "auth: failed", "auth=none", "auth: {", "author: someone", "authority=here", "Authentication: required",
     "Bearer token required", "WWW-Authenticate: Bearer realm=x", "Basic authentication failed", "basic usage",
     "vllm serve /data/m --port 8888", "http://10.0.0.1:8888/v1", "http://user@host/", "ssh://git@host:22/x",
-    "redis://cache:6379/0", "time 12:30://", "sk-learn-contrib-something", "risk-1234567890123456789",
+    "redis://cache:6379/0", "time 12:30://", "sk-image-contrib-something", "risk-1234567890123456789",
     "hf_hub_download",
     "hf_overrides={}", "signature: (self, x)", "sig=3", "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----",
     "pass=3 fail=0", "passed: 12", "first_pass=12", "forward_pass: slow", "compass=north", "cookies: 3",
@@ -199,9 +199,10 @@ def test_known_values_are_masked_wherever_they_occur(text):
     assert "22" not in redacted
 
 
-def test_known_values_are_masked_in_data():
-    data = {"hunter22": ["a hunter22", 1, None, {"b": "hunter22"}], "c": ("x",)}
-    assert mask_known_in(data, ["hunter22"]) == {MASK: ["a " + MASK, 1, None, {"b": MASK}], "c": ["x"]}
+def test_secrets_are_masked_in_data():
+    data = {"hunter22": ["a hunter22", 1, None, {"b": "hunter22", "c": "HF_TOKEN=s3cret"}], "c": ("x", issued("hf_"))}
+    assert redact_in(data, ["hunter22"]) == {
+        MASK: ["a " + MASK, 1, None, {"b": MASK, "c": "HF_TOKEN=" + MASK}], "c": ["x", MASK]}
 
 
 def test_long_lines_are_cut_but_not_in_a_document():
