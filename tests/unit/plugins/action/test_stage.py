@@ -29,12 +29,12 @@ def run_stage(tmp_path):
 
     :param saved: whether this run has saved a plan.
     """
-    def run(saved=True, **variables):
+    def run(saved=True, response=None, **variables):
         requests = []
 
         def execute(name, module_args, task_vars):
             requests.append(module_args)
-            return {"servers": []}
+            return response or {"servers": []}
 
         variables = {"inventory_hostname": "node1", "report_path": str(tmp_path), "functional_image": ILLUSTRATION,
                      **variables}
@@ -90,3 +90,26 @@ def test_refused_plan_stops_the_stage(run_stage, tmp_path):
     with pytest.raises(AnsibleActionFail, match="nothing was changed"):
         run_stage(saved=False, plan_release="v9.9.9", hostvars={})
     assert not (tmp_path / "node1").exists()
+
+
+SECRET = "hunter22-of-this-run"
+
+
+@pytest.mark.parametrize("response", [
+    {"failed": True, "msg": f"no answer to {SECRET}\x1b[2J"},
+    {"failed": True, "msg": "HTTP 401 Authorization: Bearer another-s3cret"},
+])
+def test_secrets_in_a_response_reach_neither_result_nor_terminal(run_stage, tmp_path, response):
+    outcome, result, _requests = run_stage(response=response, serving_api_key=SECRET)
+    assert outcome["failed"]
+    assert "(redacted)" in json.dumps(result)
+    texts = [json.dumps(result), outcome["msg"], *(path.read_text("utf-8") for path in tmp_path.rglob("*.json"))]
+    assert not [text for text in texts if SECRET in text or "another-s3cret" in text]
+    assert "\x1b" not in outcome["msg"]
+
+
+def test_name_of_a_host_that_leaves_the_results_folder_is_refused(run_stage, tmp_path):
+    before = sorted(tmp_path.parent.rglob("*"))
+    with pytest.raises(AnsibleActionFail, match="rename the host"):
+        run_stage(saved=False, inventory_hostname="../../x")
+    assert sorted(tmp_path.parent.rglob("*")) == before
