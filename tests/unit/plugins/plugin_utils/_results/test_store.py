@@ -204,15 +204,17 @@ def test_damaged_file_counts_as_missing_and_is_named(records, damage):
     assert all("counts as missing" in warning for warning in warnings)
 
 
-def test_known_secrets_are_masked_in_results_and_reports(tmp_path):
+def test_secrets_are_masked_in_results_and_known_ones_in_reports(tmp_path):
     records = Records(tmp_path, known_secrets=["hunter\"22"])
     checks = contract.Checks(())
     checks.not_run("observation", 'said hunter"22')
-    records.write_result(contract.stage_result("hccl", "n1", checks.as_list(), observed={"log": ['hunter"22']}))
+    records.write_result(contract.stage_result("hccl", "n1", checks.as_list(), observed={
+        "log": ['hunter"22', "HF_TOKEN=s3cret"]}))
     records.write(tmp_path / "report.json", json.dumps({"services": ['hunter"22']}))
     assert "hunter" not in (tmp_path / "n1/hccl.json").read_text() + (tmp_path / "report.json").read_text()
     assert records.read_report() == {"services": ["(redacted)"]}
-    assert records.read_result("n1", "hccl")["observed"] == {"log": ["(redacted)"]}
+    assert records.read_result("n1", "hccl")["observed"] == {
+        "log": ["(redacted)", "HF_TOKEN=(redacted)"]}
 
 
 def test_interrupted_write_leaves_the_old_content(records, monkeypatch):
