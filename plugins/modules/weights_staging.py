@@ -61,7 +61,7 @@ options:
       - The whole text is secret, because a proxy may have a password. The keyword C(environment) of a task would make
         the values part of a command line on the node.
     type: str
-    default: "{}"
+    default: ""
   expected_bytes:
     description: The size of the model in bytes, if the source does not state it.
     type: int
@@ -285,7 +285,7 @@ def main() -> None:
             "revision": {"type": "str", "default": ""},
             "endpoint": {"type": "str", "default": ""},
             "token": {"type": "str", "default": "", "no_log": True},
-            "environment": {"type": "str", "default": "{}", "no_log": True},
+            "environment": {"type": "str", "default": "", "no_log": True},
             "expected_bytes": {"type": "int", "default": 0},
             "manifest": {"type": "dict"},
             "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
@@ -299,7 +299,7 @@ def main() -> None:
     options = module.params
     source = Source(options["source"], options["repository"], options["revision"], options["endpoint"],
                     options["token"], options["expected_bytes"],
-                    {name: str(value) for name, value in json.loads(options["environment"]).items()})
+                    {name: str(value) for name, value in json.loads(options["environment"] or "{}").items()})
     os.environ.update(source.environment)
     cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
     staging = Staging(options["path"], source, cache, options["workers"])
