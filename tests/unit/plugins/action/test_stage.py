@@ -119,7 +119,8 @@ def test_failure_of_a_module_is_masked_for_every_caller():
     loader = DataLoader()
     action = stage.ActionModule(Mock(), Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
     action.secrets, action.task_vars = [SECRET], {}
-    action._execute_module = lambda *_args, **_options: {"failed": True, "msg": f"sent {SECRET} and Bearer s3cret-value"}
+    action._execute_module = lambda *_args, **_options: {
+        "failed": True, "msg": f"sent {SECRET} and Bearer s3cret-value"}
     with pytest.raises(AnsibleActionFail) as caught:
         action.call("ascend.vllm.serving_info")
     assert str(caught.value) == "ascend.vllm.serving_info failed: sent (redacted) and Bearer (redacted)"
