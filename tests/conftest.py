@@ -9,6 +9,7 @@ during the preceding tests. The number of parallel calls is limited so that none
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from concurrent.futures import Future
@@ -78,6 +79,13 @@ class Ahead:
 
 
 AHEAD_KEY = pytest.StashKey[Ahead]()
+
+
+def pytest_configure():
+    if os.environ.get("ASCEND_VLLM_VISITS"):
+        from visits import unit
+
+        unit.wrap()
 
 
 @pytest.hookimpl(trylast=True)

@@ -36,8 +36,6 @@ def playbook(name, *words, inventories=(INVENTORY,)):
     sources = [word for inventory in inventories for word in ("-i", inventory)]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0",
                    "ANSIBLE_NOCOLOR": "1"}
-    # Empty as Molecule sets it, it stands for the current folder: Ansible then loads every file below it as a filter.
-    environment.pop("ANSIBLE_FILTER_PLUGINS", None)
     return subprocess.run(
         ["ansible-playbook", *sources, PROJECT / "playbooks" / f"{name}.yml", *words],
         capture_output=True, text=True, check=False, cwd=PROJECT, env=environment)
@@ -50,8 +48,8 @@ def succeeds(name, *words, **options):
     return done.stdout
 
 
-def said(done):
-    """The output of a playbook, without its line breaks."""
+def output_text(done):
+    """Return the output of a playbook without its line breaks."""
     return " ".join((done.stdout + done.stderr).split())
 
 
@@ -71,8 +69,8 @@ def identities(found):
     return {name: (each["Id"], each["State"]["StartedAt"]) for name, each in found.items()}
 
 
-def lives(node):
-    """identities() of all containers of a node."""
+def container_identities(node):
+    """Return identities() of all containers of a node."""
     return identities(containers(node))
 
 

@@ -36,9 +36,9 @@ class ActionModule(StageAction):
         """Return an AccuracyObservation."""
         inputs, plan = self.inputs, self.context.plan
         if not inputs["accuracy_enabled"]:
-            return {"not_run": "accuracy_enabled is false: a measurement needs datasets and, with most of them, hours"}
+            return {"not_run": "accuracy_enabled is false: a measurement needs datasets and, with most of them, hours."}
         if self._task.check_mode:
-            return {"not_run": "nothing is measured in check mode"}
+            return {"not_run": "Nothing is measured in check mode."}
         if not serving_instances(plan):
             return {"not_run": no_api_reason(plan)}
         return dict(self._measurement())

@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as ba
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import api_keys, role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import Service
 
 
@@ -46,7 +46,7 @@ class ActionModule(ActionBase):
             names.append("balancer_watch_port")
         ports: list[balancer.PortInput] = [{"name": name, "port": settings[name]} for name in names]
         sentences = balancer.problems(balancers, ports, servers, plans)
-        if len({inputs[name]["serving_api_key"] for name in plans}) > 1:
+        if len({tuple(api_keys(inputs[name]["serving_api_key"])) for name in plans}) > 1:
             sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which one to "
                              "send; set the same key on all of them.")
         if sentences:
@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
              "url": balancer.url(bind, inputs[name]["serving_address"], port)} for name in managed]
         hosts = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
-                "ports": ports}
+                "ports": ports, "control_paths": balancer.control_paths(plans)}
 
 
 def _require_hosts(variable: str, names: list[str], task_vars: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ def _require_hosts(variable: str, names: list[str], task_vars: dict[str, Any]) -
     if unknown or not names:
         raise AnsibleActionFail(
             f"{variable} must name hosts of the inventory, but on {task_vars['inventory_hostname']} it names "
-            f"{', '.join(unknown) or 'none'}; correct it.")
+            f"{', '.join(unknown) or 'none'}; correct {variable}.")
 
 
 def _plan(plans: Plans, host: str) -> Plan:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure the performance of the planned instances, then judge and record it like any other stage.
+"""Measure the performance of the planned instances, then judge and record the result as in every other stage.
 
 The next run can depend on the result of the last one, so one action controls all runs. Measurements that involve
 several hosts, or a host other than the node (a balancer, AISBench), are earlier steps, whose observations are stored
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import ChatServer
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Instance
 
-    #: Executes a planned run with the load of some inputs.
+    #: Executes a planned run with the load that the inputs describe.
     Send = Callable[[Mapping[str, Any], PlannedRun], Run]
 
 RESTORE_POLL_S = 5
@@ -72,7 +72,7 @@ class ActionModule(StageAction):
     clients: ClientRunner
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Execute one step. The last step, and a step that fails, judge and record the observation."""
+        """Execute one step. After the last step, or if a step fails, judge and record the observation."""
         steps = {"begin": self._observe_services, "ais_bench": self._measure_with_ais_bench,
                  "balancer": self._measure_balancer, "observe": self._observe_services, "measure": self._measure}
         self.begin(tmp, task_vars or {}, stage="benchmark",
@@ -91,7 +91,7 @@ class ActionModule(StageAction):
             if not self._task.check_mode:
                 steps[step](observed)
             elif step != "begin":
-                observed["not_run"] = "nothing is measured in check mode"
+                observed["not_run"] = "Nothing is measured in check mode."
             return dict(observed)
 
         record = self.add_to(record, execute)
@@ -104,7 +104,7 @@ class ActionModule(StageAction):
         return outcome
 
     def _prepare(self) -> Steps:
-        """Set what all steps need, refuse invalid inputs, and return the steps before the node's own."""
+        """Set what all steps need, refuse invalid inputs, and return the targets and the steps that are needed."""
         plan = self.context.plan
         self.catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
         self.clients = ClientRunner(self.call, self.say, self.records, self.host, plan)
@@ -127,10 +127,10 @@ class ActionModule(StageAction):
                 "balancer": measured and targets.BALANCER in chosen}
 
     def _balancer_url(self) -> str:
-        """Return the URL of the balancer to measure, empty for none.
+        """Return the URL of the balancer to measure, or an empty string if none is to be measured.
 
-        With auto it is the balancer of this cluster, unless some nodes behind it are not in the play: the load is that
-        of the instances in the play.
+        With auto, it is the balancer of this cluster, unless some nodes behind it are not in the play, because only the
+        instances in the play determine the load.
         """
         url: str = self.inputs["benchmark_balancer_url"]
         if url != "auto":
@@ -147,7 +147,7 @@ class ActionModule(StageAction):
         observed["snapshots"].append(targets.snapshot(self._instances()))
 
     def _measure_with_ais_bench(self, observed: BenchmarkObservation) -> None:
-        """Measure every instance, or the balancer, with AISBench on the host that the task is delegated to."""
+        """Measure every instance, the balancer, or both, with AISBench on the host to which the task is delegated."""
         executable = role_inputs(self._templar, self.task_vars, "accuracy")["accuracy_executable"]
         wanted = observed["wanted"]["targets"]
         measurements = []
@@ -160,7 +160,7 @@ class ActionModule(StageAction):
         for name, target, url, instances, hosts in measurements:
             measured = targets.measurement(f"{name}, AISBench", target, targets.AIS_BENCH, [url], instances, hosts,
                                            self.inputs)
-            inputs = targets.times(self.inputs, instances)
+            inputs = targets.multiply_load(self.inputs, instances)
             measured["runs"] = [self._run_ais_bench(executable, url, inputs, run)
                                 for run in vllm_bench.runs(f"{name}-ais_bench", target, self.inputs)]
             observed["measurements"].append(measured)
@@ -174,7 +174,7 @@ class ActionModule(StageAction):
         measured["warm_up"] = warm_up = self._warm_up("balancer", url)
         if warm_up["good"]:
             self._repeat(measured, lambda inputs, run: self._run([(self.context.plan["instances"][0], url)],
-                                                                 targets.times(inputs, instances), run))
+                                                                 targets.multiply_load(inputs, instances), run))
         observed["measurements"].append(measured)
 
     def _measure(self, observed: BenchmarkObservation) -> None:
@@ -250,7 +250,7 @@ class ActionModule(StageAction):
         return Path(self.inputs["benchmark_baseline_path"]) / statistics.baseline_name(key), key
 
     def _compare(self, measured: Measurement, service: ServiceContainer) -> BaselineComparison | None:
-        """Compare a measurement with its baseline; None if there is none."""
+        """Compare a measurement with its baseline; return None if there is no baseline."""
         path, _key = self._baseline(measured, service)
         saved = self.records.read_json(path, ("recorded_at", "host", "metrics"))
         if saved is None:
@@ -296,11 +296,11 @@ class ActionModule(StageAction):
 
     @staticmethod
     def _is_comparable(run: Run, measured: Measurement) -> bool:
-        """Return whether a run of a sweep has a result of the same server as the measurement."""
+        """Return whether a run of a sweep has a result, from the same server as the measurement."""
         return run["kind"] == result_files.SERVE and run["services"] == measured["runs"][-1]["services"]
 
     def _judged(self, points: Sequence[MeasuredPoint], requests: int) -> list[SweepPoint]:
-        """Return the points with the metrics that miss the objective. A request without an answer is a miss, too."""
+        """Return the points, each with the metrics that miss the objective. An unanswered request is also a miss."""
         found: list[SweepPoint] = []
         for point in points:
             missed = statistics.missed(self.inputs["benchmark_slo"], point["run"]["metrics"])
@@ -376,7 +376,7 @@ class ActionModule(StageAction):
         paths, must_stop = offline.devices(self.context.plan, instance, self.inputs)
         restored = None
         if must_stop:
-            self.say(f"{instance['name']} is stopped for offline runs")
+            self.say(f"{instance['name']}: stopping the service for offline runs")
             self._pause(instance, "paused")
         try:
             runs = [self._run_offline(instance, paths, kind) for kind in self.inputs["benchmark_offline"]]
@@ -389,7 +389,7 @@ class ActionModule(StageAction):
         plan, inputs = self.context.plan, self.inputs
         command = offline.command(self.catalogue, plan, instance, inputs, kind)
         name = f"{instance['name']}-{kind}"
-        self.say(f"{name}: loads the model")
+        self.say(f"{name}: loading the model")
         client = Client(instance, name, command, offline.client(plan, instance, paths, command, inputs))
         try:
             ((run, _identity),) = self.clients.run([client], inputs["benchmark_timeout_s"])
@@ -405,7 +405,7 @@ class ActionModule(StageAction):
 
     def _restore(self, instance: Instance) -> bool:
         """Start the service, and return whether it answers under the planned name before the timeout."""
-        self.say(f"{instance['name']} is started again")
+        self.say(f"{instance['name']}: starting the service again")
         self._pause(instance, "resumed")
         end = time.monotonic() + self.inputs["benchmark_restore_timeout_s"]
         while time.monotonic() < end:

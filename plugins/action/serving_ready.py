@@ -73,8 +73,8 @@ class ActionModule(StageAction):
         observations = self._observations(GROUP_WINDOW_S)
         while True:
             seen, seconds, left = next(observations)
-            note = group.own_state(seen, left <= 0)
-            notes.write(note["state"], note["reason"])
+            note = group.own_state(seen, left <= 0, time.time())
+            notes.write_note(note)
             over, failed = group.outcome(own, notes.read()[0], missing, left < -GRACE_S)
             if self.context.check_mode:
                 return seen, seconds, []

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Attributes of the modules that run on nodes; C(INFO) is for those that change nothing."""
+    """Attributes of the modules that run on nodes. ``INFO`` is for modules that change nothing."""
 
     DOCUMENTATION = r"""
 options: {}

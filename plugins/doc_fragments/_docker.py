@@ -5,12 +5,14 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The option of modules that use the Docker engine."""
+    """The option of the modules that use the Docker engine."""
 
     DOCUMENTATION = r"""
 options:
   docker_socket:
-    description: The unix socket of the Docker engine on the node. The roles pass the input C(plan_docker_socket).
+    description:
+      - The path of the Unix socket of the Docker engine on the node.
+      - The roles of this collection set this option to their input C(plan_docker_socket).
     type: path
     default: /var/run/docker.sock
 """

@@ -10,25 +10,25 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   path:
-    description: The folder of the model.
+    description: The folder of the model on the node.
     type: path
     required: true
   verify:
     description:
-      - Which files are hashed.
-      - V(changed) hashes the files whose digest is not in O(digest_cache), V(full) hashes all files.
+      - The files to hash.
+      - V(changed) hashes the files whose digest is not in O(digest_cache). V(full) hashes all files.
     type: str
     choices: [changed, full]
     default: changed
   workers:
-    description: Number of files that are hashed or downloaded at a time.
+    description: The number of files that are hashed or downloaded at the same time.
     type: int
     default: 8
   digest_cache:
     description:
-      - A folder on the node for the digests of files that were hashed.
-      - A digest is cached by size, modification time, inode and device of the file, so a file is only hashed again
-        after it was changed. Nodes cannot share the folder.
+      - The folder on the node in which the digests of hashed files are cached.
+      - The key of a digest consists of the size, modification time, inode and device of the file. Therefore a file is
+        only hashed again after the file was changed, and nodes cannot share the folder.
     type: path
     default: /var/lib/ascend-vllm/digests
 """

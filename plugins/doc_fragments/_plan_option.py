@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The option that all actions of stages share."""
+"""The option that all actions of the stages share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ class ModuleDocFragment:
 options:
   plan:
     description:
-      - The plan of the node, if it is not the one that the inventory asks for, as when an upgrade is rolled back.
-      - By default, the plan that this run has saved is used. It is resolved if there is none yet, or if inputs have
-        changed since.
+      - The plan of the node. Set this option to use a plan that differs from the inventory, for example when an upgrade
+        is rolled back.
+      - By default, the plan that this run has saved is used. If no plan was saved yet, or if inputs have changed since
+        then, the plan is resolved from the inventory.
     type: dict
 """

@@ -10,13 +10,13 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   image:
-    description: The name of the image. If not set, RV(image) is null.
+    description: The name of the planned image. By default, RV(image) is null.
     type: str
   served_name:
-    description: The name of the model in requests, where there are instances.
+    description: The name of the model in requests to the instances.
     type: str
   api_key:
-    description: The key of the service.
+    description: The API key of the service. Leave it empty if the service does not require an API key.
     type: str
     default: ""
 """

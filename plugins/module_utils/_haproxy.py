@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Control HAProxy through its admin socket and parse its answers.
+"""Control HAProxy through its admin socket and parse its responses.
 
 Commands and columns are described in the management guide of HAProxy, sections "Unix Socket commands" and
 "Statistics and monitoring".
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Callable, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Response
 
     Ask = Callable[[str], str]
 
     class AgentState(TypedDict):
         """The information of HAProxy from the watch for hung engines.
 
-        ``watched`` says whether the watch answers, None if there is none. ``engine`` is the last state that it
+        ``watched`` is whether the watch responds, or None if there is no watch. ``engine`` is the last state that it
         reported, such as ``up``, or `NOT_CHECKED`.
         """
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         error: str | None
         servers: list[BalancerServer]
         holder: str | None
-        completion: Answer | None
+        completion: Response | None
 
     class NodeState(TypedDict):
         """The return values of ``ascend.vllm.balancer_server``."""
@@ -68,10 +68,10 @@ SOCKET = "/run/ascend-vllm-balancer/admin.sock"
 
 UP, DRAIN, MAINT, DOWN = "UP", "DRAIN", "MAINT", "DOWN"
 
-# State of an engine before the first answer of the watch.
+# State of an engine before the first response of the watch.
 NOT_CHECKED = "not checked yet"
 
-_MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 
 
 class BalancerError(Exception):
@@ -87,7 +87,7 @@ def asker(path: str, timeout_s: float) -> Ask:
             connection.connect(path)
             connection.sendall(command.encode() + b"\n")
             parts: list[bytes] = []
-            while sum(map(len, parts)) < _MAX_ANSWER_BYTES:
+            while sum(map(len, parts)) < _MAX_RESPONSE_BYTES:
                 part = connection.recv(65536)
                 if not part:
                     break
@@ -101,17 +101,17 @@ def asker(path: str, timeout_s: float) -> Ask:
 
 
 def server_name(host: str, port: int) -> str:
-    """The server name of an instance, such as ``node1:8888``."""
+    """Return the server name of an instance, such as ``node1:8888``."""
     return "%s:%d" % (host, port)
 
 
 def host_of(server: str) -> str:
-    """The inventory name of the host in a server name."""
+    """Return the inventory name of the host in a server name."""
     return server.rpartition(":")[0]
 
 
 def servers(ask: Ask, backend: str = BACKEND) -> list[BalancerServer]:
-    """The servers of the backend, in the order of the configuration; raises `BalancerError`."""
+    """Return the servers of the backend, in the order of the configuration; raises `BalancerError`."""
     text, states = ask("show stat"), ask("show servers state %s" % backend)
     if not text.startswith("# "):
         raise BalancerError("the balancer returned no statistics: %s" % text.strip()[:200])
@@ -141,13 +141,13 @@ def engine(state: str, message: str) -> AgentState:
 
 
 def status(text: str) -> str:
-    """UP, DRAIN, MAINT or DOWN for a status in the statistics, such as ``UP 1/3`` or ``MAINT (via …)``."""
+    """Return UP, DRAIN, MAINT or DOWN for a status in the statistics, such as ``UP 1/3`` or ``MAINT (via …)``."""
     word = text.split(" ")[0]
     return {"NOLB": DRAIN, "no": UP}.get(word, word)
 
 
 def set_state(ask: Ask, server: str, state: str, backend: str = BACKEND) -> None:
     """Set a server to ``ready`` or ``drain``; raises `BalancerError` if HAProxy refuses."""
-    answer = ask("set server %s/%s state %s" % (backend, server, state)).strip()
-    if answer:
-        raise BalancerError("the balancer refused to set %s to %s: %s" % (server, state, answer))
+    refusal = ask("set server %s/%s state %s" % (backend, server, state)).strip()
+    if refusal:
+        raise BalancerError("the balancer refused to set %s to %s: %s" % (server, state, refusal))

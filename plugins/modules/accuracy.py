@@ -15,7 +15,7 @@ description:
   - Runs AISBench with M(ascend.vllm.ais_bench) against the first instance of the plan, and prints its progress.
   - Judges the scores and records the result like M(ascend.vllm.stage).
   - Delegate the task to the host that runs AISBench.
-  - The inputs are those of the role P(ascend.vllm.accuracy#role).
+  - The action reads the inputs of the role P(ascend.vllm.accuracy#role).
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 attributes:
@@ -35,16 +35,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: The status of the stage, the worst of its checks.
+  description: The status of the stage, which is the worst status of its checks.
   type: str
   returned: always
   sample: passed
 path:
-  description: The file of the result on the controller.
+  description: The path of the result on the controller.
   type: str
   returned: always
 reachable:
-  description: Whether the host that runs AISBench answered.
+  description: Whether the host that runs AISBench was reachable.
   type: bool
   returned: always
 """

@@ -12,22 +12,24 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Starts AISBench in the background, so that a run of several hours survives a lost connection.
-  - A run is a job, a private folder with configuration, API key and predictions. O(state=absent) removes it.
-  - AISBench exits with 0 even if every request failed, so check RV(rows) and RV(answers) rather than RV(exit_code).
+  - Each run has a job, which is a private folder with the configuration, the API key and the predictions.
+    O(state=absent) removes the folder.
+  - AISBench exits with 0 even if every request failed. Therefore check RV(rows) and RV(answers) rather than
+    RV(exit_code).
 extends_documentation_fragment:
   - ascend.vllm._attributes
 options:
   state:
     description:
       - V(started) starts a run.
-      - V(watched) returns its progress, or its results if it has ended.
-      - V(absent) stops it and removes its folder.
+      - V(watched) returns the progress of a run, or its results if the run has ended.
+      - V(absent) stops a run if necessary, and removes its folder.
     type: str
     choices: [started, watched, absent]
     required: true
   job:
     description:
-      - The job, as RV(job) of O(state=started).
+      - The folder of the run, as O(state=started) returned it in RV(job). Other paths are refused.
       - Required if O(state=watched) or O(state=absent).
     type: path
   executable:
@@ -50,36 +52,39 @@ options:
         type: str
         required: true
       concurrency:
-        description: The maximum number of requests at a time.
+        description: The maximum number of concurrent requests.
         type: int
         required: true
       maximum_tokens:
-        description: The maximum length of an answer in tokens.
+        description: The maximum number of tokens that the model generates for a request.
         type: int
         required: true
   api_key:
-    description: The API key of the server.
+    description: The API key of the server. Leave it empty if the server does not require an API key.
     type: str
     default: ""
   datasets:
-    description: The datasets of an accuracy run.
+    description: The datasets with which the accuracy is measured. They are not used if O(load) is set.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: V(textvqa), V(gsm8k), V(mmlu), V(ceval), or any name for a C(.jsonl) file.
+        description:
+          - The name of the dataset, which is V(textvqa), V(gsm8k), V(mmlu), V(ceval), or any other name for a
+            C(.jsonl) file.
         type: str
         required: true
       path:
         description:
-          - The folder of the dataset on the node.
-          - For other datasets, a C(.jsonl) file with an object per line that has C(question) and C(answer), and for a
-            multiple choice the options C(A), C(B) and so on.
+          - The folder of the dataset on the host that runs the module.
+          - For any other name, the path of a C(.jsonl) file. Each line is an object with the keys C(question) and
+            C(answer). For multiple choice questions, the object also has the options C(A), C(B) and so on.
         type: path
         required: true
   load:
-    description: The load of a performance run. If it is set, the performance is measured, not the accuracy.
+    description:
+      - The load of a performance run. If this option is set, the performance is measured instead of the accuracy.
     type: dict
     suboptions:
       requests:
@@ -87,15 +92,15 @@ options:
         type: int
         required: true
       input_tokens:
-        description: The length of a prompt in tokens.
+        description: The length of each prompt in tokens, if O(load.file) is empty.
         type: int
         required: true
       output_tokens:
-        description: The length of an answer in tokens.
+        description: The number of tokens that the model generates for each prompt, if O(load.file) is empty.
         type: int
         required: true
       request_rate:
-        description: Requests per second. V(0) sends all requests at once.
+        description: The number of requests per second. V(0) sends all requests at once.
         type: float
         required: true
       statistics:
@@ -104,11 +109,14 @@ options:
         elements: str
         required: true
       tokenizer:
-        description: The folder with the tokenizer of the model.
+        description: The folder that contains the tokenizer of the model.
         type: path
         required: true
       file:
-        description: A C(.jsonl) file with an object per line that has C(prompt). If empty, synthetic prompts are sent.
+        description:
+          - The path of a C(.jsonl) file with prompts. Each line is an object with the key C(prompt). The prompts are
+            repeated if there are fewer prompts than requests.
+          - When empty, synthetic prompts are sent.
         type: str
         default: ""
       warm_up:
@@ -116,11 +124,11 @@ options:
         type: int
         default: 1
   num_prompts:
-    description: The number of questions of each dataset. V(0) means all.
+    description: The number of questions of each dataset to send. V(0) sends all questions.
     type: int
     default: 0
   wait_s:
-    description: Seconds that O(state=watched) waits for the end of the run.
+    description: The maximum time in seconds that O(state=watched) waits for the end of the run.
     type: float
     default: 0
 attributes:
@@ -171,16 +179,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 job:
-  description: The folder of the run, or null if it could not be started.
+  description: The folder of the run, or null if the run could not be started.
   type: str
   returned: with O(state=started)
   sample: /var/tmp/ascend-vllm-accuracy-x1y2z3
 problem:
-  description: Why the run could not be started, or null.
+  description: The reason why the run could not be started, or null if the run was started.
   type: str
   returned: with O(state=started)
 data:
-  description: A digest of the files of each dataset, with its name as key.
+  description: A SHA-256 digest of the files of each dataset, with the name of the dataset as key.
   type: dict
   returned: with O(state=started)
 running:
@@ -188,39 +196,39 @@ running:
   type: bool
   returned: with O(state=watched)
 progress:
-  description: The progress of each task, with its name as key.
+  description: The progress of each task, with the name of the task as key.
   type: dict
   returned: with O(state=watched), while the run is in progress
   contains:
     status:
-      description: The status of the task in the words of AISBench, or null.
+      description: The status of the task as AISBench reports it, or null if the status is unknown.
       type: str
     finish_count:
-      description: The number of finished requests, or null.
+      description: The number of finished requests, or null if the number is unknown.
       type: int
     total_count:
-      description: The number of all requests, or null.
+      description: The number of all requests, or null if the number is unknown.
       type: int
 exit_code:
-  description: The exit code of AISBench, or null if it was killed.
+  description: The exit code of AISBench, or null if AISBench was killed.
   type: int
   returned: with O(state=watched), after the end of the run
 rows:
-  description: The rows of the summary with the name of the column as key. A missing score is V(-).
+  description: The rows of the summary. The keys of each row are the names of the columns. A missing score is V(-).
   type: list
   elements: dict
   returned: with O(state=watched), after the end of the run
   sample: [{dataset: gsm8k, version: 1d7fe4, metric: accuracy, mode: gen, model: "93.10"}]
 answers:
-  description: The number of requests of each task, with its name as key.
+  description: The number of answered and failed requests of each task, with the name of the task as key.
   type: dict
   returned: with O(state=watched), after the end of the run
   contains:
     answered:
-      description: Requests with an answer.
+      description: The number of requests that the model answered.
       type: int
     failed:
-      description: Requests without an answer.
+      description: The number of requests that failed.
       type: int
 performance:
   description: The result files of a performance run.
@@ -234,7 +242,8 @@ performance:
       description: The CSV text of the latencies, or null if AISBench wrote none.
       type: str
 log:
-  description: The last lines of the log, and of the logs of the tasks if a score is missing.
+  description:
+    - The last lines of the log of AISBench. If a score is missing, the last lines of the logs of the tasks follow.
   type: list
   elements: str
   returned: with O(state=watched), after the end of the run

@@ -11,9 +11,9 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Queries the HAProxy of the unit C(ascend-vllm-balancer) for its servers and, with O(url), requests a completion
-    through it.
-  - The module does not fail if the balancer does not answer.
+  - Queries the HAProxy of the unit C(ascend-vllm-balancer) for its servers. If O(url) is set, the module also requests
+    a completion through the balancer.
+  - The module does not fail if the balancer does not respond, and returns the reason in RV(error).
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
@@ -23,21 +23,22 @@ options:
     type: path
     default: /run/ascend-vllm-balancer/admin.sock
   url:
-    description: The URL of the balancer, such as V(http://10.0.0.1:8080). If not set, no completion is requested.
+    description: The URL of the balancer, such as V(http://10.0.0.1:8080). By default, no completion is requested.
     type: str
   port:
-    description: The port of the balancer. If set, RV(holder) says whether another process listens on it.
+    description:
+      - The port of the balancer. If this option is set, RV(holder) shows whether another process listens on the port.
     type: int
   served_name:
-    description: The served name of the model.
+    description: The name of the model in the completion request.
     type: str
     default: ""
   api_key:
-    description: The API key of the service.
+    description: The API key of the service. Leave it empty if the service does not require an API key.
     type: str
     default: ""
   timeout_s:
-    description: Time limit of the completion in seconds.
+    description: The timeout of the completion request in seconds.
     type: float
     default: 20
 seealso:
@@ -62,7 +63,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 error:
-  description: Why HAProxy did not answer, or null.
+  description: The reason why HAProxy did not respond, or null if HAProxy responded.
   type: str
   returned: success
 servers:
@@ -80,10 +81,14 @@ servers:
       type: str
       sample: node1
     status:
-      description: V(UP), V(DRAIN), V(MAINT) or V(DOWN). With V(DRAIN) a server only finishes its requests.
+      description:
+        - The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN).
+        - With V(DRAIN), the server finishes the requests in progress and receives no new requests.
       type: str
     disabled:
-      description: Whether an operator has set V(DRAIN) or V(MAINT), which the status of a server that is down hides.
+      description:
+        - Whether an operator has set the server to V(DRAIN) or V(MAINT). The status of a server that is down does not
+          show this.
       type: bool
     sessions:
       description: The number of requests in progress.
@@ -93,46 +98,47 @@ servers:
       type: str
       sample: L7OK/200
     watched:
-      description: Whether the watch for hung engines answers, or null if there is none.
+      description: Whether the watch for hung engines responds to HAProxy, or null if HAProxy does not use the watch.
       type: bool
     engine:
-      description: The last state that the watch reported.
+      description: The last state of the engine that the watch for hung engines reported.
       type: str
       sample: up
 holder:
-  description: The process other than the balancer that listens on O(port), or null.
+  description: The process other than the balancer that listens on O(port), or null if there is no such process.
   type: str
   returned: success
   sample: process 111 (sshd)
 completion:
-  description: The answer to the completion, or null if none was requested or HAProxy did not answer.
+  description:
+    - The response to the completion request, or null if no completion was requested or HAProxy did not respond.
   type: dict
   returned: success
   contains:
     status:
-      description: The HTTP status, or null without a response.
+      description: The HTTP status, or null if there was no response.
       type: int
     text:
-      description: The text of the answer.
+      description: The generated text.
       type: str
-      returned: with an answer
+      returned: if a completion was received
     finish_reason:
-      description: Why the answer ended, or null.
+      description: The reason why the model stopped generating, or null.
       type: str
-      returned: with an answer
+      returned: if a completion was received
     prompt_tokens:
-      description: The length of the prompt in tokens.
+      description: The number of tokens of the prompt.
       type: int
-      returned: with an answer
+      returned: if a completion was received
     completion_tokens:
-      description: The length of the answer in tokens.
+      description: The number of generated tokens.
       type: int
-      returned: with an answer
+      returned: if a completion was received
     latency_s:
-      description: Seconds until the whole answer was received.
+      description: The time in seconds until the whole response was received.
       type: float
     error:
-      description: The message of a refusal or failure.
+      description: The error message, if the request was refused or failed.
       type: str
       returned: on error
 """
@@ -149,12 +155,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import BalancerObservation
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Response
 
 SOCKET_TIMEOUT_S = 5
 
 
-def complete(params: dict[str, Any]) -> Answer:
+def complete(params: dict[str, Any]) -> Response:
     """Request a completion of one token."""
     server = Server(params["url"], params["api_key"], params["timeout_s"])
     return server.send({"endpoint": "/v1/completions", "body": {

@@ -14,13 +14,14 @@ author:
 description:
   - Resolves the plans of all nodes in C(balancer_nodes) from the inventory, including those outside the play, and
     returns which of the balancers in C(balancer_hosts) this host of the play manages.
-  - A balancer in the play manages itself; one outside the play is managed by the first host that has not failed.
-  - Runs on the controller only, and fails with a sentence for each reason why the nodes cannot be balanced.
+  - A balancer in the play manages itself. A balancer outside the play is managed by the first host of the play that has
+    not failed.
+  - The action runs on the controller only. If the nodes cannot be balanced, it fails with a sentence for each reason.
 options: {}
 attributes:
   check_mode:
     support: full
-    description: Nothing is ever changed.
+    description: The action does not change anything.
 seealso:
   - module: ascend.vllm.plan
   - module: ascend.vllm.balancer_info
@@ -34,24 +35,26 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description: The balancers that have servers of this host; empty where none of its instances takes requests.
+  description:
+    - The hosts of the balancers that send requests to the instances of this host.
+    - The list is empty if no instance of this host receives requests.
   type: list
   elements: str
   returned: success
 managed:
-  description: The balancers that this host manages.
+  description: The hosts of the balancers that this host manages.
   type: list
   elements: str
   returned: success
 servers:
   description:
-    - The instances behind the balancer with C(name), C(host), C(address), C(port) and C(served_name).
-    - Where C(managed) is empty, those of this host only.
+    - The instances behind the balancer, each with C(name), C(host), C(address), C(port) and C(served_name).
+    - If RV(managed) is empty, only the instances of this host are returned.
   type: list
   elements: dict
   returned: success
 services:
-  description: C(name), C(url) and C(served_name) of each balancer in C(managed).
+  description: The services of the balancers in RV(managed), each with C(name), C(url) and C(served_name).
   type: list
   elements: dict
   returned: success
@@ -59,5 +62,10 @@ ports:
   description: The inputs that set a port of a balancer, each with C(name) and C(port).
   type: list
   elements: dict
+  returned: success
+control_paths:
+  description: The routes of vLLM that control a server, which the balancer refuses.
+  type: list
+  elements: str
   returned: success
 """

@@ -22,18 +22,21 @@ options:
     required: true
   state:
     description:
-      - With V(drain) a node receives no new requests and finishes those in progress.
-      - With V(ready) a node receives requests as soon as its health checks pass.
+      - With V(drain), the node finishes the requests in progress and receives no new requests.
+      - With V(ready), the node receives requests as soon as its health checks pass.
     type: str
     choices: [ready, drain]
     required: true
   keep_serving:
-    description: Whether the module fails instead of draining the last node that serves.
+    description:
+      - With O(state=drain), whether to fail without draining the node if no other node can process its requests.
     type: bool
     default: false
   wait_s:
     description:
-      - Seconds to wait, with O(state=drain) for the last request and with O(state=ready) for the health checks.
+      - The maximum time to wait, in seconds.
+      - With O(state=drain), the module waits until the requests in progress are finished.
+      - With O(state=ready), the module waits until the health checks pass.
     type: float
     default: 0
   socket:
@@ -44,11 +47,11 @@ attributes:
   check_mode:
     support: full
     details:
-      - In check mode O(wait_s) is ignored.
+      - In check mode, O(wait_s) is ignored.
   diff_mode:
     support: none
 notes:
-  - The state is lost when HAProxy reloads its configuration.
+  - HAProxy discards the state when it reloads its configuration.
 seealso:
   - module: ascend.vllm.balancer_info
 """
@@ -72,7 +75,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 error:
-  description: Why HAProxy did not answer, or null. The module does not fail because of it.
+  description:
+    - The reason why HAProxy did not respond or refused the change, or null.
+    - The module does not fail because of such an error.
   type: str
   returned: success
 servers:
@@ -90,10 +95,14 @@ servers:
       type: str
       sample: node1
     status:
-      description: V(UP), V(DRAIN), V(MAINT) or V(DOWN). With V(DRAIN) a server only finishes its requests.
+      description:
+        - The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN).
+        - With V(DRAIN), the server finishes the requests in progress and receives no new requests.
       type: str
     disabled:
-      description: Whether an operator has set V(DRAIN) or V(MAINT), which the status of a server that is down hides.
+      description:
+        - Whether an operator has set the server to V(DRAIN) or V(MAINT). The status of a server that is down does not
+          show this.
       type: bool
     sessions:
       description: The number of requests in progress.
@@ -103,16 +112,17 @@ servers:
       type: str
       sample: L7OK/200
     watched:
-      description: Whether the watch for hung engines answers, or null if there is none.
+      description: Whether the watch for hung engines responds to HAProxy, or null if HAProxy does not use the watch.
       type: bool
     engine:
-      description: The last state that the watch reported.
+      description: The last state of the engine that the watch for hung engines reported.
       type: str
       sample: up
 settled:
   description:
-    - Whether the last request was finished, or the health checks passed.
-    - With O(state=drain) also true if HAProxy does not answer, since there is nothing to drain then.
+    - With O(state=drain), whether all requests in progress are finished. This is also true if HAProxy does not respond,
+      because there are no requests to wait for then.
+    - With O(state=ready), whether the health checks of all servers of the node pass.
   type: bool
   returned: success
 """

@@ -12,31 +12,32 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Sends warm-up requests to every instance of the plan, measures it with C(vllm bench serve) in a container without
-    NPUs, and writes the raw results to C(<report_path>/<host>/benchmark/).
-  - Then judges and records the results like M(ascend.vllm.stage). The inputs are those of the role
+  - Sends warm-up requests to every instance of the plan, measures the instance with C(vllm bench serve) in a container
+    without NPUs, and writes the raw results to C(<report_path>/<host>/benchmark/).
+  - Then judges and records the results in the same way as M(ascend.vllm.stage). The action reads the inputs of the role
     P(ascend.vllm.benchmark#role).
   - Measurements that involve several hosts, or a host other than the node, are separate steps. Their observations are
-    stored, and judged with all others in O(step=measure).
+    stored, and O(step=measure) judges them together with its own observations.
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 options:
   step:
     description:
-      - C(begin) validates the inputs and observes the services. It has to be the first step.
-      - C(ais_bench) measures the instances or the balancer with AISBench. Delegate the task to the host of AISBench.
-      - C(balancer) measures through the balancer, from the first host of the play.
-      - C(observe) observes the services again.
-      - C(measure) measures the instances of the node, judges all measurements, and records the result.
+      - V(begin) validates the inputs and observes the services. This must be the first step.
+      - V(ais_bench) measures the instances or the balancer with AISBench. Delegate this task to the host that runs
+        AISBench.
+      - V(balancer) measures the instances of all nodes through the balancer, from the first host of the play.
+      - V(observe) observes the services again.
+      - V(measure) measures the instances of the node, judges all measurements, and records the result.
     type: str
     choices: [begin, ais_bench, balancer, observe, measure]
     default: measure
 attributes:
   check_mode:
     support: full
-    description: Nothing is measured; the checks are not run.
+    description: In check mode, nothing is measured and the checks are not run.
 requirements:
-  - community.docker on the controller, Docker on the node
+  - The collection community.docker on the controller, and Docker on the node
 seealso:
   - module: ascend.vllm.stage
   - module: ascend.vllm.benchmark_info
@@ -53,12 +54,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: Status of the stage, which is the worst status of its checks.
+  description: The status of the stage, which is the worst status of its checks.
   type: str
   returned: with O(step=measure)
   sample: passed
 path:
-  description: Path of the result on the controller.
+  description: The path of the result on the controller.
   type: str
   returned: with O(step=measure)
 observed:

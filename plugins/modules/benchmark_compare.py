@@ -7,36 +7,37 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: benchmark_compare
-short_description: Compare two measurements
+short_description: Compare two measurements of performance or accuracy
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Reads two measurements of performance or two of accuracy on the controller and prints them side by side, with the
-    difference and a verdict. The task does not fail if the second one is worse.
+  - Reads two measurements of performance, or two measurements of accuracy, on the controller, and prints them side by
+    side with their difference and a verdict.
+  - The task does not fail if the second measurement is worse. It fails if the measurements have no metric in common.
 options:
   before:
     description: >-
-      The first measurement: a C(benchmark.json), a baseline, a raw result of C(vllm bench serve), or an
-      C(accuracy.json).
+      The path of the first measurement on the controller. The file is a C(benchmark.json), a baseline, a raw result of
+      C(vllm bench serve), or an C(accuracy.json).
     type: path
     required: true
   after:
-    description: The second measurement.
+    description: The path of the second measurement on the controller, which must be of the same kind as the first.
     type: path
     required: true
   minimum_ratio:
-    description: The second output throughput is a regression if it is less than this multiple of the first.
+    description: The minimum ratio of the second output throughput to the first. A lower ratio is a regression.
     type: float
     default: 0.97
   maximum_drop:
-    description: Points by which the second score may be lower than the first.
+    description: The maximum number of points by which the second score may be lower than the first.
     type: float
     default: 1
 attributes:
   check_mode:
     support: full
-    description: Nothing is written.
+    description: The action does not change anything.
 seealso:
   - module: ascend.vllm.benchmark
   - module: ascend.vllm.accuracy
@@ -56,7 +57,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 rows:
-  description: One row per metric that both measurements have.
+  description: The compared metrics, with one row for each metric that both measurements contain.
   type: list
   elements: dict
   returned: always
@@ -66,13 +67,13 @@ rows:
       type: str
       sample: output_throughput
     before:
-      description: The first value, or score in points.
+      description: The first value. A score is in points.
       type: float
     after:
-      description: The second value, or score in points.
+      description: The second value. A score is in points.
       type: float
     label:
-      description: The metric in words.
+      description: The name of the metric for humans.
       type: str
       returned: for performance
       sample: Output token throughput
@@ -90,11 +91,13 @@ rows:
       type: bool
       returned: for performance
     target:
-      description: The name of the service that was measured; empty for a single result of C(vllm bench serve).
+      description:
+        - The name of the target that was measured.
+        - The name is empty for a baseline and for a single result of C(vllm bench serve).
       type: str
       returned: for performance
     dataset:
-      description: The dataset.
+      description: The name of the dataset.
       type: str
       returned: for accuracy
     delta:
@@ -102,11 +105,13 @@ rows:
       type: float
       returned: for accuracy
     within:
-      description: Whether the drop is within O(maximum_drop).
+      description: Whether the score dropped by at most O(maximum_drop).
       type: bool
       returned: for accuracy
 holds:
-  description: Whether no output throughput is a regression, or no score dropped by more than O(maximum_drop).
+  description:
+    - For performance, whether no output throughput is a regression.
+    - For accuracy, whether no score dropped by more than O(maximum_drop).
   type: bool
   returned: always
 """

@@ -11,36 +11,42 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Describes the container of the service, and the container of the client with the end of its log.
+  - Returns the state of the container of the service, and the state and the end of the log of the container of the
+    client.
   - With O(wait_s), the module returns as soon as the client has exited.
-  - The result is read from the file system of the client, so no file is left on the node.
+  - The result is read from the file system of the client container, so no file remains on the node.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
   - ascend.vllm._docker
 options:
   service:
-    description: Name of the container of the service.
+    description: The name of the container of the service.
     type: str
     required: true
   model_path:
-    description: Folder of the model, for the digest of its manifest. Links are resolved on the node.
+    description:
+      - The folder of the model, whose manifest is hashed for RV(service.weights). Symbolic links are resolved on the
+        node.
+      - By default, RV(service.weights) is null.
     type: path
   driver_version_file:
-    description: The C(version.info) file of the driver.
+    description:
+      - The path of the file C(version.info) of the driver, which is hashed for RV(service.driver).
+      - By default, RV(service.driver) is null.
     type: path
   client:
-    description: Name of the container of the client.
+    description: The name of the container of the client. By default, RV(client) and RV(result) are null.
     type: str
   wait_s:
-    description: Maximum time in seconds to wait for the client to exit.
+    description: The maximum time in seconds to wait for the client to exit.
     type: float
     default: 0
   result:
-    description: Path of the result in the container of the client. It is read after the client has exited.
+    description: The path of the result in the container of the client. The result is read after the client has exited.
     type: str
   maximum_bytes:
-    description: Maximum size of the result. The module fails if the result is larger.
+    description: The maximum size of the result in bytes. The module fails if the result is larger.
     type: int
     default: 4194304
 """
@@ -61,28 +67,28 @@ service:
   returned: success
   contains:
     id:
-      description: ID of the container.
+      description: The ID of the container.
       type: str
     image:
-      description: ID of its image.
+      description: The ID of the image of the container.
       type: str
     running:
-      description: Whether it is running.
+      description: Whether the container is running.
       type: bool
     started_at:
-      description: Its start, as Docker prints it.
+      description: The time at which the container was started, in the format of Docker.
       type: str
     restarts:
-      description: Number of automatic restarts.
+      description: The number of automatic restarts of the container.
       type: int
     labels:
       description: The labels of this collection on it.
       type: dict
     weights:
-      description: SHA-256 of the manifest of the model; null if the model has none.
+      description: The SHA-256 digest of the manifest of the model, or null if there is no manifest.
       type: str
     driver:
-      description: SHA-256 of the version file of the driver; null if there is none.
+      description: The SHA-256 digest of the version file of the driver, or null if there is no such file.
       type: str
 client:
   description: The container of the client, or null if it does not exist.
@@ -90,23 +96,24 @@ client:
   returned: success
   contains:
     running:
-      description: Whether it is running.
+      description: Whether the container is running.
       type: bool
     exit_code:
-      description: Its exit code; null while it is running.
+      description: The exit code of the client, or null while the client is running.
       type: int
     ended_at:
-      description: Its end in seconds since 1970; null while it is running.
+      description:
+        - The time at which the client exited, in seconds since 1970 (UTC), or null while the client is running.
       type: float
     error:
-      description: Why it could not be started; null otherwise.
+      description: The reason why the container could not be started, or null.
       type: str
     log:
-      description: The last lines of its log.
+      description: The last lines of the log of the client.
       type: list
       elements: str
 result:
-  description: Text of the result; null while the client is running, and if it wrote no result.
+  description: The text of the result, or null while the client is running or if the client wrote no result.
   type: str
   returned: success
 """

@@ -11,38 +11,39 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Stops the container of the service and starts a guard process on the node, which restarts the service after
-    O(grace_s) without a running client. Therefore the service is restored even if the controller is lost.
+  - Stops the container of the service and starts a guard process on the node. The guard starts the service again when
+    no client has been running for O(grace_s) seconds. Therefore the service is restored even if the controller is lost.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._docker
 options:
   state:
-    description: C(paused) stops the service, C(resumed) starts it again and stops the guard.
+    description:
+      - V(paused) stops the service and starts the guard. V(resumed) starts the service again and stops the guard.
     type: str
     choices: [paused, resumed]
     required: true
   service:
-    description: Name of the container of the service.
+    description: The name of the container of the service.
     type: str
     required: true
   client:
-    description: Name of the container of the client.
+    description: The name of the container of the client.
     type: str
     required: true
   grace_s:
-    description: Time in seconds without a running client after which the guard starts the service.
+    description: The time in seconds without a running client after which the guard starts the service again.
     type: int
     default: 120
   stop_timeout_s:
-    description: Timeout for the service to stop, in seconds. Then it is killed.
+    description: The time in seconds after which Docker kills the service if the service has not stopped.
     type: int
     default: 60
 attributes:
   check_mode:
     support: full
     details:
-      - Neither the service nor the guard is stopped or started.
+      - In check mode, neither the service nor the guard is started or stopped.
   diff_mode:
     support: none
 """

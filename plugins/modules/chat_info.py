@@ -6,20 +6,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: chat_info
-short_description: Send requests to OpenAI-compatible servers and return the answers
+short_description: Send requests to OpenAI-compatible servers and return the responses
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Sends C(GET /v1/models) to every server, and then the requests one after another.
-  - A refusal, a timeout and a dead server are returned and do not make the module fail.
+  - The module does not fail if a server refuses a request, exceeds the timeout or does not respond. It returns these
+    outcomes.
   - The proxy settings of the node are ignored.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
 options:
   servers:
-    description: The servers.
+    description: The servers to which the requests are sent.
     type: list
     elements: dict
     required: true
@@ -39,39 +40,48 @@ options:
     default: []
     suboptions:
       id:
-        description: The name of the answer in the result.
+        description: The key of the response in RV(servers[].answers).
         type: str
         required: true
       endpoint:
-        description: The path, such as V(/v1/chat/completions).
+        description: The path of the URL, such as V(/v1/chat/completions).
         type: str
         required: true
       body:
-        description: The body. With C(stream) the answer is read as server-sent events.
+        description: The body of the request. If its key C(stream) is true, the response is read as server-sent events.
         type: dict
         required: true
       key:
-        description: The API key to send - V(given) is O(api_key), V(wrong) another one, V(none) no key.
+        description:
+          - The API key to send. V(given) sends O(api_key), V(wrong) sends another key, and V(none) sends no key.
         type: str
         choices: [given, wrong, none]
         default: given
       prompt_tokens_over_limit:
         description:
-          - Replaces the prompt by one of as many tokens as the C(max_model_len) of the server plus this number, which
-            may be negative.
+          - Replaces the prompt of the request. The length of the new prompt in tokens is the C(max_model_len) of the
+            server plus this number, which may be negative.
+          - The request is not sent if the server does not report its C(max_model_len).
         type: int
+  routes:
+    description:
+      - Paths of which to find out whether they need an API key. A HEAD request without a key is sent to each, which
+        does nothing on any route of vLLM.
+    type: list
+    elements: str
+    default: []
   api_key:
-    description: The API key of the servers.
+    description: The API key of the servers. Leave it empty if the servers do not require an API key.
     type: str
     default: ""
   timeout_s:
-    description: Time limit of one answer in seconds. After a timeout no more requests are sent to that server.
+    description: The timeout of each response in seconds. After a timeout, no more requests are sent to that server.
     type: float
     default: 120
 attributes:
   check_mode:
     details:
-      - The requests are sent in check mode, too.
+      - The requests are also sent in check mode.
 """
 
 EXAMPLES = r"""
@@ -85,7 +95,7 @@ EXAMPLES = r"""
         body: {model: qwen25_vl, messages: [{role: user, content: Hello}]}
   register: chat
 
-- name: Show the answer
+- name: Show the generated text
   ansible.builtin.debug:
     msg: "{{ chat.servers[0].answers.hello.text }}"
 
@@ -110,7 +120,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 servers:
-  description: The answers of the servers, in the order of O(servers).
+  description: The responses of the servers, in the order of O(servers).
   type: list
   elements: dict
   returned: success
@@ -119,67 +129,70 @@ servers:
       description: The name of the server.
       type: str
     url:
-      description: The base URL.
+      description: The base URL of the server.
       type: str
     models:
-      description: The answer to C(GET /v1/models).
+      description: The response to C(GET /v1/models).
       type: dict
       contains:
         status:
-          description: The HTTP status, or null without a response.
+          description: The HTTP status, or null if there was no response.
           type: int
         models:
           description: The served names.
           type: list
           elements: str
         max_model_len:
-          description: The longest sequence in tokens, or null.
+          description: The length of the longest sequence in tokens, or null if the server does not report it.
           type: int
         latency_s:
-          description: Seconds until the whole answer was received.
+          description: The time in seconds until the whole response was received.
           type: float
         error:
-          description: The message of a refusal or failure.
+          description: The error message, if the request was refused or failed.
           type: str
           returned: on error
     answers:
-      description: The answers, with the id of the request as key. Values that do not apply are left out.
+      description: The responses, with the id of the request as key. Values that do not apply are omitted.
       type: dict
       contains:
         status:
-          description: The HTTP status, or null without a response.
+          description: The HTTP status, or null if there was no response.
           type: int
         sent:
-          description: False if the request was not sent.
+          description: Whether the request was sent. The value is only returned if it is false.
           type: bool
         text:
-          description: The text of the answer, cut to 2000 characters.
+          description: The generated text, truncated to 2000 characters.
           type: str
         finish_reason:
-          description: Why the answer ended, or null.
+          description: The reason why the model stopped generating, or null.
           type: str
           sample: stop
         prompt_tokens:
-          description: The length of the prompt in tokens.
+          description: The number of tokens of the prompt.
           type: int
         completion_tokens:
-          description: The length of the answer in tokens.
+          description: The number of generated tokens.
           type: int
         latency_s:
-          description: Seconds until the whole answer was received.
+          description: The time in seconds until the whole response was received.
           type: float
         time_to_first_token_s:
-          description: Seconds until the first text of a stream.
+          description: The time in seconds until the first text of a stream was received.
           type: float
         chunks:
-          description: The number of events with text in a stream.
+          description: The number of events of a stream that contain text.
           type: int
         ended:
           description: Whether the closing event of a stream was received.
           type: bool
         error:
-          description: The message of a refusal or failure.
+          description: The error message, if the request was refused or failed.
           type: str
+    routes:
+      description: The HTTP status for each path in O(routes), or null without a response. 401, 403 and 404 are closed.
+      type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -200,12 +213,14 @@ def main() -> None:
         "servers": {"type": "list", "elements": "dict", "required": True, "options": {
             "name": {"type": "str", "required": True}, "url": {"type": "str", "required": True}}},
         "requests": {"type": "list", "elements": "dict", "default": [], "options": REQUEST},
+        "routes": {"type": "list", "elements": "str", "default": []},
         "api_key": {"type": "str", "default": "", "no_log": True},
         "timeout_s": {"type": "float", "default": 120},
     })
     options = module.params
     module.exit_json(changed=False, servers=[
-        send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"]), options["requests"])
+        send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"]), options["requests"],
+                 options["routes"])
         for entry in options["servers"]])
 
 

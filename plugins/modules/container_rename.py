@@ -11,8 +11,8 @@ version_added: 0.9.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Renames containers in the given order, whether they run or not.
-  - A container that has its new name already is not changed.
+  - Renames containers in the given order. The containers may be running or stopped.
+  - A container that already has its new name is not changed.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._docker
@@ -28,7 +28,7 @@ options:
         type: str
         required: true
       to:
-        description: The new name. The module fails if another container has it.
+        description: The new name. The module fails if another container already has this name.
         type: str
         required: true
 attributes:

@@ -6,38 +6,44 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: diagnostics_bundle
-short_description: Collect data about a failure on a node, and find its cause
+short_description: Collect data about a failure on a node, and return its likely causes
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Collects the output of the vendor's tools, the kernel log, the state of the host, and the state and logs of this
-    collection's containers in parallel, each with a timeout, and packs them into one archive on the node.
-  - Includes containers in any state, also those that have exited and those that an upgrade keeps.
+  - Collects the output of the vendor's tools, the kernel log, the state of the host, and the states and logs of the
+    containers of this collection, and packs them into one archive on the node. The data are collected in parallel, and
+    each command has a timeout.
+  - Containers in any state are included, such as containers that have exited and previous containers that an upgrade
+    has kept.
   - Secrets are masked before anything is written. Of containers that are not of this collection, only the state is
     included, without labels and command.
-  - The logs are triaged, and the likely causes are returned, the most likely one first.
+  - The logs of the containers are searched for known causes. For each log, the most likely cause is returned first.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._docker
 options:
   path:
-    description: The archive to write, a C(.tar.gz). Only root can read it.
+    description: The path of the C(.tar.gz) archive to write. Only its owner can read the archive.
     type: path
     required: true
   log_lines:
-    description: Maximum number of lines from the end of each container's log.
+    description: The maximum number of lines to collect from the end of the log of each container.
     type: int
     default: 5000
   timeout_s:
-    description: Timeout of each tool and of each answer of Docker, in seconds.
+    description: The timeout in seconds of each tool and of each response from Docker.
     type: int
     default: 20
   npus:
-    description: The NPUs whose network port is queried, as the numbers N of C(/dev/davinciN).
+    description: The NPUs whose network ports are queried, as the numbers N of C(/dev/davinciN).
     type: list
     elements: int
     default: []
+  controller_time_s:
+    description: The time on the controller, in seconds since the epoch. 0 if the clocks are not compared.
+    type: float
+    default: 0
   driver_path:
     description: The directory in which the driver is installed.
     type: path
@@ -46,7 +52,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Everything is collected and triaged, and no archive is written.
+      - In check mode, all data are collected and the likely causes are returned, but no archive is written.
   diff_mode:
     support: none
 """
@@ -60,16 +66,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The archive.
+  description: The path of the archive.
   type: str
   returned: success
 files:
   description: >-
-    The files in it, each with the exit code of its command, 0 if it was read, or null if that failed or timed out.
+    The files in the archive, with the name of the file as key. The value is the exit code of the command. It is 0 if a
+    file or a resource of Docker was read, and null if the command or the reading failed or timed out.
   type: dict
   returned: success
 diagnosis:
-  description: The likely causes, the most likely one first, each with its evidence and a remedy.
+  description: The likely causes, each with its evidence, a remedy and the log that contains the evidence.
   type: list
   elements: dict
   returned: success
@@ -77,7 +84,14 @@ diagnosis:
     - cause: out_of_memory
       evidence: "RuntimeError: NPU out of memory."
       remedy: Lower gpu-memory-utilization or max-num-seqs.
+      line: 4711
+      time: 11-20 10:00:00
+      process: Worker_TP3 pid=9
       source: container-vllm-ascend.log
+clock_offset_s:
+  description: How far the clock of the node is ahead of O(controller_time_s), in seconds; it includes the transfer.
+  type: float
+  returned: success
 """
 
 import io
@@ -104,7 +118,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
 
-    # A text and the exit code of its command: 0 if it was read, None without an answer.
+    # A text and the exit code of its command: 0 if it was read, None without a response.
     Collected = tuple[str, Optional[int]]
 
     class SourcedDiagnosis(Diagnosis):
@@ -150,7 +164,7 @@ def read(path: str) -> Collected:
 
 
 def query(request: Callable[..., Any], *arguments: Any) -> Collected:
-    """Return an answer of Docker as text, or the reason why there is none."""
+    """Return a response of Docker as text, or the reason why there is none."""
     try:
         found = request(*arguments)
     except DockerError as error:
@@ -215,11 +229,12 @@ def collect(options: dict[str, Any]) -> dict[str, Collected]:
 
 
 def triage(found: dict[str, Collected]) -> list[SourcedDiagnosis]:
-    """Return the causes in the logs of the containers, ranked per log."""
+    """Return the causes in the logs of the containers, ranked per log; of an unknown cause, what the log shows."""
     return [
-        {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"], "source": name}
+        {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"],
+         "line": diagnosis["line"], "time": diagnosis["time"], "process": diagnosis["process"], "source": name}
         for name, (text, _code) in sorted(found.items()) if name.startswith("container-") and name.endswith(".log")
-        for diagnosis in diagnose(text) if diagnosis["cause"] not in ("unknown", "startup_ok")
+        for diagnosis in diagnose(text) if diagnosis["cause"] != "startup_ok" and diagnosis["evidence"]
     ]
 
 
@@ -246,18 +261,20 @@ def main() -> None:
             "timeout_s": {"type": "int", "default": 20},
             "npus": {"type": "list", "elements": "int", "default": []},
             "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
+            "controller_time_s": {"type": "float", "default": 0},
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
         supports_check_mode=True,
     )
     options = module.params
+    ahead = round(time.time() - options["controller_time_s"], 1) if options["controller_time_s"] else 0.0
     # On a fresh installation of the driver hccn_tool is not on root's PATH.
     os.environ["PATH"] += ":/usr/local/bin:/usr/local/sbin:" + os.path.join(options["driver_path"], "tools")
     found = collect(options)
     diagnosis = triage(found)
     if not module.check_mode:
         pack(options["path"], found, diagnosis)
-    module.exit_json(changed=not module.check_mode, path=options["path"], diagnosis=diagnosis,
+    module.exit_json(changed=not module.check_mode, path=options["path"], diagnosis=diagnosis, clock_offset_s=ahead,
                      files={name: code for name, (_text, code) in found.items()})
 
 

@@ -12,24 +12,25 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Runs a container on every node with M(community.docker.docker_container), waits for it, removes it, and files its
-    results with the observation of the node, for the C(hccl) stage to judge. A failed all-reduce does not fail the
-    host.
+  - Runs a container on every node with M(community.docker.docker_container), waits until the container exits, removes
+    it, and saves its results with the observation of the node. The C(hccl) stage judges the results. A failed
+    all-reduce does not fail the host.
   - The container runs CANN's hccl_test if the image has MPICH and a compiled all_reduce_test. Otherwise, it runs the
-    all-reduce of this collection with C(torchrun). Neither needs SSH keys between the nodes.
-  - The container has all NPUs of the node. It is not started if a process uses an NPU or if a node lacks the image.
+    all-reduce program of this collection with C(torchrun). Neither program needs SSH keys between the nodes.
+  - The container uses all NPUs of the node. No container is started if a process uses an NPU of any node, or if a node
+    does not have the image.
   - A node that could not be observed is skipped.
-  - The inputs are those of the role P(ascend.vllm.hccl#role).
+  - The action reads the inputs of the role P(ascend.vllm.hccl#role).
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 options:
   step:
     description:
       - V(run) runs one all-reduce over all nodes.
-      - V(diagnosis) runs all-reduces on each node alone and between pairs of nodes, if the one over all nodes failed or
-        was slow.
-      - V(resume) runs no all-reduce. If there was none because a node did not have the image, the nodes are queried
-        again, and RV(resumed) is true.
+      - V(diagnosis) runs all-reduces on each node alone and between pairs of nodes, if the all-reduce over all nodes
+        failed or was slow.
+      - V(resume) does not run an all-reduce. If V(run) did not run one because a node did not have the image, V(resume)
+        queries the nodes again and returns V(true) in RV(resumed).
     type: str
     choices: [run, diagnosis, resume]
     default: run
@@ -53,17 +54,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 rounds:
-  description: The rounds that were run.
+  description: The rounds of all-reduces that were run, such as C(all) for the round with all nodes.
   type: list
   elements: str
   returned: always
   sample: [all]
 resumed:
-  description: Whether O(step=run) has to be repeated, now that the nodes may have the image.
+  description: Whether to repeat the task with O(step=run), because the nodes may have the image now.
   type: bool
   returned: always
 msg:
-  description: Why there was no all-reduce over all nodes, or an empty string.
+  description: The reason why there was no all-reduce over all nodes, or an empty string.
   type: str
   returned: with O(step=run) and O(step=diagnosis), if the node was observed
 """

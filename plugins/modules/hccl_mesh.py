@@ -12,13 +12,13 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Computes the part of this node in a round-robin tournament from the observations that M(ascend.vllm.observe) has
-    saved for all nodes of the play, and runs it with M(ascend.vllm.hccn_ping) in one call.
-  - Also tests whether the addresses of the other hosts can be reached.
-  - Saves the results with the observation of this node, for the C(hccl) stage to judge. Failed pings do not fail the
-    host.
+  - Reads the observations that M(ascend.vllm.observe) has saved for all nodes of the play, and computes the pings of
+    this node in a round-robin tournament of all nodes. Sends these pings with one call of M(ascend.vllm.hccn_ping).
+  - Also tests whether this node can open TCP connections to the other hosts.
+  - Saves the results with the observation of this node. The C(hccl) stage judges the results. Failed pings do not fail
+    the host.
   - A node that could not be observed is skipped.
-  - The inputs are those of the role P(ascend.vllm.hccl#role).
+  - The action reads the inputs of the role P(ascend.vllm.hccl#role).
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 attributes:
@@ -46,15 +46,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ping:
-  description: The return value C(ping) of M(ascend.vllm.hccn_ping), or null if it failed.
+  description: The return value RV(ascend.vllm.hccn_ping#module:ping), or null if M(ascend.vllm.hccn_ping) failed.
   type: dict
   returned: always
 reach:
-  description: The return value C(reach) of M(ascend.vllm.hccn_ping), or null if it failed.
+  description: The return value RV(ascend.vllm.hccn_ping#module:reach), or null if M(ascend.vllm.hccn_ping) failed.
   type: dict
   returned: always
 ping_error:
-  description: Why M(ascend.vllm.hccn_ping) failed, or null.
+  description: The error message of M(ascend.vllm.hccn_ping), or null if it did not fail.
   type: str
   returned: always
 """

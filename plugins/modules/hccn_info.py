@@ -11,33 +11,33 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Runs the queries for all NPUs in one call, the NPUs in parallel, each with one query at a time.
-  - Reads C(/etc/hccn.conf), the IPv4 addresses of the host, and the processes on the NPUs.
-  - A query that fails or times out is returned with its error. The module only fails if C(hccn_tool) is missing.
+  - Runs the queries for all NPUs in one call. The NPUs are queried in parallel, with one query per NPU at a time.
+  - Also reads C(/etc/hccn.conf), the IPv4 addresses of the host, and the processes on the NPUs.
+  - If a query fails or times out, its error is returned. The module fails only if C(hccn_tool) is missing.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
   - ascend.vllm._docker
 options:
   npus:
-    description: The numbers of the NPUs. If not set, all NPUs with a device C(/dev/davinciN).
+    description: The numbers of the NPUs. By default, all NPUs with a device C(/dev/davinciN) are queried.
     type: list
     elements: int
   queries:
     description:
       - The names of the options of C(hccn_tool) that query a value.
-      - If not set, V(link), V(net_health), V(ip), V(gateway), V(netdetect), V(lldp), V(tls), V(status), V(mtu), V(fec),
-        V(optical) and V(link_stat).
+      - By default, these are V(link), V(net_health), V(ip), V(gateway), V(netdetect), V(lldp), V(tls), V(status),
+        V(mtu), V(fec), V(optical) and V(link_stat).
     type: list
     elements: str
   timeout_s:
     description:
-      - Time limit of one query in seconds. After a timeout, the remaining queries of that NPU are skipped.
+      - Timeout of one query in seconds. After a timeout, the remaining queries of that NPU are skipped.
     type: float
     default: 15
   tool:
     description:
-      - The path of C(hccn_tool). If not set, it is searched for in C(PATH) and in
+      - The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
         C(/usr/local/Ascend/driver/tools).
     type: path
   conf:
@@ -45,7 +45,7 @@ options:
     type: path
     default: /etc/hccn.conf
   image:
-    description: The name of an image to look up on the node. If empty, no image is looked up.
+    description: The name of an image to look up on the node. When empty, no image is looked up.
     type: str
     default: ""
 seealso:
@@ -73,21 +73,21 @@ EXAMPLES = r"""
 RETURN = r"""
 npus:
   description:
-    - The answers by NPU number and query. Values are as printed; a value that was not printed is null or missing.
-    - A query without a format in this list has C(fields).
+    - The results by NPU number and query. Values are as printed. A value that was not printed is null or missing.
+    - The result of a query that is not named below has C(fields).
   type: dict
   returned: success
   sample: {"0": {link: {status: UP}, ip: {address: 192.0.2.1, netmask: 255.255.255.0}}}
   contains:
     error:
-      description: Why there is no answer.
+      description: The error of the query.
       type: dict
       returned: if the query failed
       contains:
         kind:
           description:
-            - V(timeout), V(tool) (hccn_tool reported an error), V(empty) (no output), V(unreadable) (unknown output) or
-              V(skipped) (an earlier query timed out).
+            - V(timeout), V(tool) if hccn_tool reported an error, V(empty) if it printed nothing, V(unreadable) if the
+              format of its output is unknown, or V(skipped) if an earlier query of the NPU timed out.
           type: str
         message:
           description: The message.
@@ -96,47 +96,49 @@ npus:
           description: The exit code of C(hccn_tool), or null.
           type: int
     status:
-      description: The status of V(link) or V(net_health).
+      description: The status in the result of V(link) or V(net_health).
       type: str
     address:
-      description: The address of V(ip), V(gateway) or V(netdetect).
+      description: The address in the result of V(ip), V(gateway) or V(netdetect).
       type: str
     netmask:
-      description: The netmask of V(ip).
+      description: The netmask in the result of V(ip).
       type: str
     interface:
-      description: The interface of V(gateway).
+      description: The interface in the result of V(gateway).
       type: str
     ifname:
-      description: The port of the switch according to V(lldp).
+      description: The port of the switch in the result of V(lldp).
       type: str
     tlvs:
-      description: The values of V(lldp), with their title as key.
+      description: The values in the result of V(lldp), with their titles as keys.
       type: dict
     enabled:
-      description: Whether V(tls) is enabled.
+      description: Whether TLS is enabled according to V(tls).
       type: bool
     mode:
-      description: The mode of V(fec).
+      description: The FEC mode in the result of V(fec).
       type: str
     present:
-      description: Whether the V(optical) module is present. Its values are keys of the answer, such as C(Tx Power0).
+      description: >-
+        Whether an optical module is present according to V(optical). The values of the module are in the same
+        dictionary under their printed names, such as C(Tx Power0).
       type: bool
     up_count:
-      description: How often the link went up, of V(link_stat).
+      description: The number of times that the link went up, in the result of V(link_stat).
       type: int
     down_count:
-      description: How often the link went down, of V(link_stat).
+      description: The number of times that the link went down, in the result of V(link_stat).
       type: int
     current_time:
-      description: The time of the device, of V(link_stat).
+      description: The time of the device in the result of V(link_stat).
       type: str
     events:
-      description: The C(time) and C(status) of the last link changes, of V(link_stat), newest first.
+      description: The last link changes in the result of V(link_stat), newest first, each with C(time) and C(status).
       type: list
       elements: dict
     fields:
-      description: The values of any other query, with the printed key as key.
+      description: The values of any other query, with the printed names as keys.
       type: dict
       sample: {Speed: 200000Mb/s, Duplex: Full}
     tables:
@@ -155,7 +157,7 @@ conf:
   returned: success
   contains:
     fields:
-      description: All values.
+      description: All values, with the keys of the file.
       type: dict
       sample: {address_0: 192.0.2.1, netmask_0: 255.255.255.0}
     devices:
@@ -163,11 +165,11 @@ conf:
       type: dict
       sample: {"0": {address: 192.0.2.1, netmask: 255.255.255.0}}
     duplicates:
-      description: Keys that are set twice to different values, which are not in the other two.
+      description: Keys that are set twice to different values. Such keys are in neither of the other two dictionaries.
       type: list
       elements: str
 conf_error:
-  description: Why C(hccn.conf) could not be read, or null.
+  description: The reason why C(hccn.conf) could not be read, or null.
   type: str
   returned: success
 host_network:
@@ -187,14 +189,18 @@ host_network:
           description: Whether the interface is up and has a carrier.
           type: bool
         kind:
-          description: V(loopback), V(bond), V(bridge) and so on, or null.
+          description: The kind of interface, such as V(loopback), V(bond) or V(bridge), or null.
           type: str
+        ports:
+          description: The kinds of the interfaces that are ports of this one, or null if they are not known.
+          type: list
+          elements: str
         addresses:
           description: The addresses, each with C(address) and C(prefix).
           type: list
           elements: dict
     error:
-      description: Why the interfaces could not be read, or null.
+      description: The reason why the interfaces could not be read, or null.
       type: str
 processes:
   description: The processes on the NPUs, or null if C(npu-smi) does not show them.
@@ -215,11 +221,15 @@ processes:
       description: The HBM of the process in MB, or null.
       type: int
 image_present:
-  description: Whether the node has O(image), or null if Docker does not answer or O(image) is empty.
+  description: Whether the node has O(image), or null if Docker does not respond or O(image) is empty.
   type: bool
   returned: success
+image_error:
+  description: Why Docker does not answer, or null.
+  type: str
+  returned: success
 duration_s:
-  description: Seconds that the module took.
+  description: The duration of the module in seconds.
   type: float
   returned: success
 """
@@ -241,12 +251,12 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnConf
 
 
-def image_present(docker: DockerEngine, reference: str) -> bool | None:
-    """Return whether Docker has an image, or None if Docker does not answer."""
+def image_present(docker: DockerEngine, reference: str) -> tuple[bool | None, str | None]:
+    """Return (whether Docker has an image, None), or (None, error message)."""
     try:
-        return images.inspect(docker, reference) is not None
-    except DockerError:
-        return None
+        return images.inspect(docker, reference) is not None, None
+    except DockerError as error:
+        return None, str(error)
 
 
 def read_conf(path: str) -> tuple[HccnConf | None, str | None]:
@@ -274,9 +284,10 @@ def main() -> None:
     started = time.time()
     params, run = module.params, hccn_query.run_bounded
     tool = params["tool"] or module.get_bin_path("hccn_tool", opt_dirs=[os.path.dirname(hccn_query.TOOL)])
+    missing = None
     if not tool or not os.access(tool, os.X_OK):
-        module.fail_json(msg="hccn_tool was not found (looked for %s, in PATH and in %s): install the NPU driver."
-                             % (params["tool"] or "hccn_tool", os.path.dirname(hccn_query.TOOL)))
+        missing = "hccn_tool was not found (looked for %s, in PATH and in %s); install the NPU driver" % (
+            params["tool"] or "hccn_tool", os.path.dirname(hccn_query.TOOL))
     npus = params["npus"] if params["npus"] is not None else hccn_query.device_npus(os.listdir("/dev"))
     conf, conf_error = read_conf(params["conf"])
     limit, image = params["timeout_s"], params["image"]
@@ -286,13 +297,16 @@ def main() -> None:
         processes = pool.submit(hccn_query.npu_processes, run, module.get_bin_path("npu-smi") or "npu-smi", limit)
         docker = DockerEngine(params["docker_socket"], limit)
         present = pool.submit(image_present, docker, image) if image else None
+        queries = params["queries"] or hccn_query.QUERIES
         try:
-            answers = hccn_query.query_npus(run, tool, npus, params["queries"] or hccn_query.QUERIES, limit)
+            answers = hccn_query.query_npus(run, tool, npus, queries, limit) if not missing else \
+                hccn_query.unanswered(npus, queries, missing)
         except OSError as error:
-            module.fail_json(msg="%s cannot be run: %s" % (tool, error))
+            answers = hccn_query.unanswered(npus, queries, "%s cannot be run: %s" % (tool, error))
     observed: HccnObservation = {
         "npus": answers, "conf": conf, "conf_error": conf_error, "host_network": interfaces.result(),
-        "processes": processes.result(), "image_present": present.result() if present else None,
+        "processes": processes.result(), "image_present": present.result()[0] if present else None,
+        "image_error": present.result()[1] if present else None,
         "duration_s": round(time.time() - started, 3)}
     module.exit_json(changed=False, **observed)
 

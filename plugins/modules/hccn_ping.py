@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hccn_ping
-short_description: Send the pings of a node in a mesh of NPU pings
+short_description: Send the pings of one node in a ping mesh of NPUs
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Sends all scheduled pings of the NPUs of a node with C(hccn_tool) in one call. The NPUs ping in parallel, each with
-    one ping at a time.
+  - Sends all scheduled pings of the NPUs of a node with C(hccn_tool) in one call. The NPUs send their pings in
+    parallel, with one ping per NPU at a time.
   - Tests TCP connections to O(hosts).
   - P(ascend.vllm.hccl_mesh#module) computes the schedule for all nodes.
 extends_documentation_fragment:
@@ -20,19 +20,20 @@ extends_documentation_fragment:
   - ascend.vllm._attributes.info
 options:
   npus:
-    description: The numbers of the NPUs that send.
+    description: The numbers of the NPUs that send pings.
     type: list
     elements: int
     required: true
   partners:
     description:
       - The nodes to ping, in order, each with C(host) and C(npus), a mapping of NPU numbers to addresses.
-      - With null in place of a node, this node pauses for as long as the pings to one node take.
+      - If an item is null, this node pauses for as long as the pings to one node take.
     type: list
     elements: raw
     required: true
   shifts:
-    description: NPU I(i) pings NPU I(i + shift) of the partner, once for each shift.
+    description: >-
+      For each shift, NPU I(i) pings NPU I(i + shift) of the partner. The last NPU is followed by the first one.
     type: list
     elements: int
     required: true
@@ -41,7 +42,7 @@ options:
     type: float
     default: 0.5
   timeout_s:
-    description: Time limit of one ping or connection in seconds.
+    description: Timeout of one ping or TCP connection in seconds.
     type: float
     default: 10
   limit_s:
@@ -49,13 +50,13 @@ options:
     type: float
     default: 600
   hosts:
-    description: TCP addresses of other hosts.
+    description: The hosts to which TCP connections are tested.
     type: list
     elements: dict
     default: []
     suboptions:
       host:
-        description: The name of the host in the result.
+        description: The name of the host in RV(reach).
         type: str
         required: true
       address:
@@ -68,7 +69,7 @@ options:
         required: true
   tool:
     description:
-      - The path of C(hccn_tool). If not set, it is searched for in C(PATH) and in
+      - The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
         C(/usr/local/Ascend/driver/tools).
     type: path
 attributes:
@@ -110,11 +111,13 @@ ping:
     matrix:
       description:
         - The packet loss in percent by sending NPU, host and receiving NPU.
-        - It is C(-1) if hccn_tool failed, and null if no ping was sent.
+        - A value is C(-1) if hccn_tool failed, and null if no ping was sent.
       type: dict
       sample: {"0": {node2: [0, 0, 33.33, null]}}
     errors:
-      description: The pairs of NPUs by error message of hccn_tool, at most 8 for each message.
+      description: >-
+        The pairs of NPUs for which hccn_tool failed, by its error message. At most 8 pairs are returned for each
+        message.
       type: dict
       sample: {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
     not_sent:
@@ -130,10 +133,10 @@ ping:
       description: The number of rounds.
       type: int
     duration_s:
-      description: Seconds that all pings took.
+      description: The duration of all pings in seconds.
       type: float
 reach:
-  description: The result of the TCP connections, with the name of the host as key.
+  description: The results of the TCP connections, with the names of the hosts as keys.
   type: dict
   returned: success
   contains:
@@ -141,10 +144,10 @@ reach:
       description: The IP address.
       type: str
     reached:
-      description: Whether the host answered. A refused connection is an answer.
+      description: Whether the host responded. A refused connection counts as a response.
       type: bool
     error:
-      description: Why the host could not be reached, or null.
+      description: The reason why the host could not be reached, or null.
       type: str
 """
 

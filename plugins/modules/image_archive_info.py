@@ -11,15 +11,15 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Reads the manifest and the image configurations of an archive, a tar file that may be compressed, and skips its
-    layers.
-  - Run it on the host that has the archive, so that a wrong archive is not copied to the nodes.
+  - Reads the manifest and the image configurations of an archive, and skips the layers. The archive is a tar file that
+    may be compressed.
+  - Run this module on the host that has the archive, so that a wrong archive is found before it is copied to the nodes.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
 options:
   path:
-    description: The archive.
+    description: The path of the archive.
     type: path
     required: true
 """
@@ -38,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The archive.
+  description: The path of the archive.
   type: str
   returned: success
   sample: /srv/images/vllm-ascend-v0.11.0rc1.tar
@@ -47,7 +47,7 @@ size_bytes:
   type: int
   returned: success
 images:
-  description: The images in the archive.
+  description: The images in the archive, all of which Docker loads.
   type: list
   elements: dict
   returned: success
@@ -55,8 +55,12 @@ images:
     id:
       description: The id of the image.
       type: str
+    digests:
+      description: The digests of its manifests in C(index.json), if the archive has one.
+      type: list
+      elements: str
     tags:
-      description: The names of the image.
+      description: The names of the image. Docker gives all of them to the image when it loads the archive.
       type: list
       elements: str
       sample: ["quay.io/ascend/vllm-ascend:v0.11.0rc1"]

@@ -6,37 +6,43 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_info
-short_description: Return whether a node has an image, what it is, and whether there is room for it
+short_description: Return information about an image on a node, and about the space for it
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Asks the Docker engine of the node for one image and for its own architecture and data folder.
-  - For an image that is needed, Docker can query the registry for its digest and architectures, without a pull.
+  - Queries the Docker engine of the node for one image, and for the architecture and the data folder of the engine.
+  - If the image has to be pulled, the Docker engine can also query the registry for the digest and the architectures of
+    the image without pulling it.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
   - ascend.vllm._docker
 options:
   reference:
-    description: The image by the name that the containers use, C(<repository>:<tag>).
+    description: The name of the image that the containers use, as C(<repository>:<tag>).
     type: str
     required: true
   digest:
-    description: The digest that pins the image.
+    description: The digest that pins the image. When empty, any image with the name is accepted.
     type: str
     default: ""
   mirror:
-    description: The registry to pull from instead of the one in the image's name.
+    description: >-
+      The registry to pull from instead of the registry in the name of the image. When empty, the registry in the name
+      is used.
     type: str
     default: ""
   pull:
-    description: V(missing) and V(always) query the registry when the image is needed. V(never) does not ask it.
+    description:
+      - V(missing) queries the registry if the node does not have the image, or not the image that O(digest) pins.
+      - V(always) queries the registry in any case.
+      - V(never) does not query the registry.
     type: str
     choices: [missing, never, always]
     default: never
   folder:
-    description: A folder for a copy of an archive, whose free space is returned.
+    description: The folder for a copy of an archive. The free space in this folder is returned.
     type: path
 """
 
@@ -48,42 +54,50 @@ EXAMPLES = r"""
 
 RETURN = r"""
 source:
-  description: The name to pull the image by.
+  description: The name by which the image is pulled.
   type: str
   returned: success
 needed:
-  description: Whether the image, or the one that the digest pins, has to be pulled; true with O(pull=always).
+  description: >-
+    Whether the node does not have the image, or not the image that O(digest) pins. With O(pull=always), the value is
+    always true.
   type: bool
   returned: success
 registry:
-  description: C(digest), C(architectures) and C(error) of the image in the registry, or null if it was not queried.
+  description: >-
+    C(digest), C(architectures) and C(error) of the image in the registry, or null if the registry was not queried.
   type: dict
   returned: success
 folder:
-  description: C(path), C(free_bytes) and C(same_disk) (as Docker's data folder) of O(folder), or null.
+  description: >-
+    The C(path) and C(free_bytes) of O(folder), and whether it is on the same file system as the folder of Docker's
+    images (C(same_disk)), or null if O(folder) is not set.
   type: dict
   returned: success
 image:
-  description: C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created), or null if there is none.
+  description: >-
+    C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created) of the image, or null if the node does not
+    have it.
   type: dict
   returned: success
 docker_engine:
   description:
-    - C(version), C(architecture) (as C(uname -m)), C(data_root), C(storage_driver), C(default_runtime) and C(runtimes)
-      of Docker, and C(free_bytes) below its data folder.
+    - C(version), C(architecture) (as C(uname -m) prints it), C(data_root), C(image_root), C(storage_driver),
+      C(default_runtime), C(runtimes), C(security_options), C(live_restore) and C(cgroup_version) of the Docker engine,
+      and the space in its C(image_root) in bytes (C(free_bytes)). The C(image_root) is the folder that images fill.
   type: dict
   returned: success
 """
 
 import os
 import pathlib
-import shutil
 from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine_facts, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host import facts as host
 
 if TYPE_CHECKING:
     from typing import Any
@@ -118,9 +132,10 @@ def main() -> None:
 def observe(options: dict[str, Any]) -> ImageObservation:
     """Return what the module returns; raises DockerError, OSError."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
-    facts = docker.facts()
-    engine: DockerEngineWithSpace = {**facts, "free_bytes": shutil.disk_usage(facts["data_root"]).free}
-    folder = _folder(options["folder"], engine["data_root"]) if options["folder"] else None
+    facts = engine_facts.query(docker)
+    images_on = host.disk(facts["image_root"])
+    engine: DockerEngineWithSpace = {**facts, "free_bytes": images_on["free_bytes"]}
+    folder = _folder(options["folder"], images_on["existing"]) if options["folder"] else None
     found = images.inspect(docker, options["reference"])
     source = images.pull_name(options["reference"], options["digest"], options["mirror"])
     needed = options["pull"] == "always" or not images.holds(found, options["digest"])
@@ -131,12 +146,10 @@ def observe(options: dict[str, Any]) -> ImageObservation:
             "needed": needed, "registry": registry, "folder": folder}
 
 
-def _folder(path: str, data_root: str) -> FolderFacts:
-    existing = path
-    while not os.path.isdir(existing):
-        existing = os.path.dirname(existing)
-    return {"path": path, "free_bytes": shutil.disk_usage(existing).free,
-            "same_disk": os.stat(existing).st_dev == os.stat(data_root).st_dev}
+def _folder(path: str, image_root: str) -> FolderFacts:
+    space = host.disk(path)
+    return {"path": path, "free_bytes": space["free_bytes"],
+            "same_disk": os.stat(space["existing"]).st_dev == os.stat(image_root).st_dev}
 
 
 def _docker_config() -> str | None:

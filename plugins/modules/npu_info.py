@@ -14,9 +14,10 @@ description:
   - Returns in one call what C(npu-smi) shows of every chip (table, error codes, ECC counters, board), the versions of
     driver and firmware, device nodes, the state of Docker, the processes and containers that use NPUs, and properties
     of the host.
-  - The calls of C(npu-smi) run in parallel, each with a time limit. A call that does not return is abandoned and listed
-    in RV(tools).
-  - The module does not fail if a part cannot be read; the part is null or has an C(error).
+  - The calls of C(npu-smi) run in parallel, each with a timeout. A call that does not return is abandoned and listed in
+    RV(tools).
+  - The module does not fail if a part of this information cannot be read. Instead, this part is null or has an
+    C(error).
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
@@ -24,32 +25,37 @@ extends_documentation_fragment:
 options:
   npu_smi:
     description:
-      - The path of C(npu-smi). If not set, it is searched for in C(PATH), C(/usr/local/bin) and C(/usr/local/sbin).
+      - The path of C(npu-smi). By default, the tool is searched for in C(PATH), C(/usr/local/bin) and
+        C(/usr/local/sbin).
     type: path
   driver_path:
     description: The directory in which the driver is installed.
     type: path
     default: /usr/local/Ascend/driver
   timeout_s:
-    description: Time limit of each call of C(npu-smi) and each request to Docker in seconds.
+    description: Timeout of each call of C(npu-smi) and each request to Docker in seconds.
     type: float
     default: 5
   workers:
-    description: The number of calls of C(npu-smi) at a time. They wait for the device and use little processor time.
+    description: >-
+      The maximum number of calls of C(npu-smi) that run at the same time. The calls mostly wait for the device and use
+      little processor time.
     type: int
     default: 8
   paths:
-    description: Paths to describe, such as the mount sources of a container.
+    description: The paths to describe in RV(paths), such as the mount sources of a container.
     type: list
     elements: path
     default: []
   disk_paths:
-    description: Paths whose free space is returned. They need not exist. Docker's data directory is always added.
+    description: >-
+      The paths whose free space is returned. They do not have to exist. The folder of Docker's images is always
+      included.
     type: list
     elements: path
     default: []
   image:
-    description: The name of an image to look up on the node.
+    description: The name of an image to look up on the node. By default, no image is looked up.
     type: str
   kernel_log_minutes:
     description: The age of kernel log records, in minutes, up to which NPU errors are returned.
@@ -81,7 +87,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 npu_smi:
-  description: The information of C(npu-smi).
+  description: The information that C(npu-smi) shows.
   returned: success
   type: dict
   contains:
@@ -89,7 +95,7 @@ npu_smi:
       description: The path of the tool, or null if it was not found.
       type: str
     error:
-      description: Why there is no table, or null.
+      description: The error if C(npu-smi) did not show its table, or null.
       type: dict
       contains:
         message:
@@ -120,7 +126,7 @@ npu_smi:
           description: The number of the chip on the NPU, or null.
           type: int
         phy_id:
-          description: The physical number of the chip; null for products with one chip per NPU.
+          description: The physical number of the chip. It is null for products with one chip per NPU.
           type: int
         device:
           description: The N of C(/dev/davinciN).
@@ -194,7 +200,7 @@ npu_smi:
           description: The process id.
           type: int
         name:
-          description: The name of the process, cut to 15 characters.
+          description: The name of the process, truncated to 15 characters.
           type: str
         memory_mb:
           description: The HBM of the process in MB, or null.
@@ -213,19 +219,19 @@ tools:
       type: str
       sample: /usr/local/bin/npu-smi info
     rc:
-      description: The exit code, or null if it was not started or timed out.
+      description: The exit code, or null if the call was not started or timed out.
       type: int
     duration_s:
       description: The duration in seconds.
       type: float
     timed_out:
-      description: Whether it timed out.
+      description: Whether the call timed out.
       type: bool
     error:
-      description: Why it was not started or had no result, or null.
+      description: The reason why the call was not started or had no result, or null.
       type: str
 files:
-  description: The version and install files of driver and firmware, with their path as key.
+  description: The version files and install files of driver and firmware, with their paths as keys.
   returned: success
   type: dict
   contains:
@@ -239,16 +245,18 @@ files:
       returned: if the file could be read
       sample: {Version: 25.3.rc1}
     error:
-      description: Why the file could not be read.
+      description: The reason why the file could not be read.
       type: str
       returned: if the file could not be read
 device_nodes:
-  description: C(/dev/davinci*), C(davinci_manager), C(devmm_svm) and C(hisi_hdc), with the keys of RV(paths).
+  description: >-
+    The device nodes C(/dev/davinci*), C(davinci_manager), C(devmm_svm) and C(hisi_hdc), each with the keys of
+    RV(paths).
   returned: success
   type: list
   elements: dict
 pci:
-  description: The accelerators of Huawei on the PCI bus.
+  description: The Huawei accelerators on the PCI bus.
   returned: success
   type: list
   elements: dict
@@ -261,6 +269,13 @@ pci:
       description: The PCI device id.
       type: str
       sample: "0xd802"
+    virtual:
+      description: Whether it is a virtual function of an NPU.
+      type: bool
+    ports:
+      description: The PCI addresses of the ports between it and the processor.
+      type: list
+      elements: str
 holders:
   description: The processes and containers that use an NPU.
   returned: success
@@ -301,45 +316,64 @@ docker_engine:
   type: dict
   contains:
     error:
-      description: Why Docker did not answer.
+      description: The reason why Docker did not respond.
       type: str
-      returned: if Docker did not answer
+      returned: if Docker did not respond
     version:
       description: The version.
       type: str
-      returned: if Docker answered
+      returned: if Docker responded
     architecture:
       description: The processor architecture, as C(uname -m) prints it.
       type: str
-      returned: if Docker answered
+      returned: if Docker responded
     data_root:
       description: The data directory.
       type: str
-      returned: if Docker answered
+      returned: if Docker responded
       sample: /var/lib/docker
+    image_root:
+      description: The folder whose disk images fill; with the containerd image store it is that of containerd.
+      type: str
+      returned: if Docker answered
+      sample: /var/lib/containerd
+    security_options:
+      description: The security options of the engine.
+      type: list
+      elements: str
+      returned: if Docker answered
+      sample: [cgroupns, seccomp]
+    live_restore:
+      description: Whether containers keep running while the engine is stopped.
+      type: bool
+      returned: if Docker answered
+    cgroup_version:
+      description: The version of the control groups, V(1) or V(2); empty for an engine that does not state it.
+      type: str
+      returned: if Docker answered
     storage_driver:
       description: The storage driver.
       type: str
-      returned: if Docker answered
+      returned: if Docker responded
     default_runtime:
       description: The default runtime.
       type: str
-      returned: if Docker answered
+      returned: if Docker responded
     runtimes:
       description: The runtimes.
       type: list
       elements: str
-      returned: if Docker answered
+      returned: if Docker responded
       sample: [ascend, runc]
     image:
-      description: The image O(image) as in RV(ascend.vllm.image_info#module:image), or null.
+      description: The image O(image), as in RV(ascend.vllm.image_info#module:image), or null.
       type: dict
-      returned: if Docker answered
+      returned: if Docker responded
     containers:
       description: The running containers.
       type: list
       elements: dict
-      returned: if Docker answered
+      returned: if Docker responded
 system:
   description: Properties of the host.
   returned: success
@@ -353,7 +387,7 @@ system:
       description: The release of the kernel.
       type: str
     os:
-      description: C(id), C(version) and C(name) of the operating system; a value is null if it is not known.
+      description: The C(id), C(version) and C(name) of the operating system. An unknown value is null.
       type: dict
       sample: {id: openEuler, version: "22.03", name: openEuler 22.03 (LTS-SP4)}
     memory_bytes:
@@ -365,14 +399,14 @@ system:
     shm:
       description: The space of C(/dev/shm), with the keys of RV(disks).
       type: dict
-    memlock_bytes:
-      description: The limit of locked memory in bytes, or null if there is no limit.
-      type: int
+    selinux:
+      description: V(enforcing), V(permissive), or null if SELinux is disabled.
+      type: str
     uptime_s:
       description: The uptime in seconds.
       type: float
 disks:
-  description: The space at O(disk_paths) and in Docker's data directory.
+  description: The space at O(disk_paths) and in the folder of Docker's images.
   returned: success
   type: list
   elements: dict
@@ -427,11 +461,11 @@ paths:
       type: int
       returned: for a device
     error:
-      description: Why the path cannot be read.
+      description: The reason why the path cannot be read.
       type: str
       returned: if the path cannot be read
 python:
-  description: The Python interpreter of the modules on the node.
+  description: The Python interpreter that runs modules on the node.
   returned: success
   type: dict
   contains:
@@ -442,10 +476,15 @@ python:
       description: The version.
       type: str
     requests:
-      description: The version of the library requests, which community.docker needs, or null.
+      description: >-
+        The version of the library requests, which community.docker needs, or null if the imports of community.docker
+        fail.
+      type: str
+    error:
+      description: The reason why the imports fail, or null.
       type: str
 kernel_log:
-  description: The errors of NPUs in the kernel log.
+  description: The NPU errors in the kernel log.
   returned: success
   type: dict
   contains:
@@ -460,11 +499,17 @@ kernel_log:
         text:
           description: The text of the record.
           type: str
+        kind:
+          description: V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver).
+          type: str
+    corrected:
+      description: The number of errors that PCIe links of NPUs corrected.
+      type: int
     error:
-      description: Why the log could not be read, or null.
+      description: The reason why the kernel log could not be read, or null.
       type: str
 clock:
-  description: The time of this call by the clock of the node, in seconds since the epoch.
+  description: The start and the end of the module by the clock of the node, in seconds since the epoch.
   returned: success
   type: dict
   contains:
@@ -484,7 +529,7 @@ from typing import TYPE_CHECKING
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log, observation, version_files
-from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine_facts, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders
@@ -518,13 +563,14 @@ def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObse
     def run_all(commands: dict[Any, list[str]]) -> dict[Any, tools.Outcome]:
         return tools.run_all(commands, params["timeout_s"], params["workers"])
 
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        python = pool.submit(facts.python)
         docker = pool.submit(_docker_engine, params)
         opened = pool.submit(holders.open_files, npus=True, skip=observation.OWN_TOOLS)
         npu_smi, outcomes = observation.query(run_all, tool)
         docker_engine, at_npus = docker.result(), opened.result()[1]
     system, accelerators = facts.system(), facts.accelerators()
-    data_root = [docker_engine["data_root"]] if "data_root" in docker_engine else []
+    image_root = [docker_engine["image_root"]] if "image_root" in docker_engine else []
     return {
         "npu_smi": npu_smi,
         "tools": [outcome.summary() for outcome in outcomes],
@@ -535,9 +581,9 @@ def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObse
         "holders": holders.npu_holders(
             at_npus, docker_engine.get("containers", []), npu_smi["chips"], npu_smi["processes"]),
         "system": system,
-        "disks": [facts.disk(path) for path in params["disk_paths"] + data_root],
+        "disks": [facts.disk(path) for path in params["disk_paths"] + image_root],
         "paths": [facts.describe_path(path) for path in params["paths"]],
-        "python": facts.python(),
+        "python": python.result(),
         "kernel_log": _kernel_log(params, system, accelerators, npu_smi["chips"]),
         "clock": {"started_at": started, "finished_at": time.time()},
     }
@@ -552,21 +598,21 @@ def _files(driver: str) -> tuple[str, ...]:
 def _docker_engine(params: dict[str, Any]) -> dict[str, Any]:
     docker = DockerEngine(params["docker_socket"], params["timeout_s"])
     try:
-        return {**docker.facts(), "image": images.inspect(docker, params["image"]) if params["image"] else None,
-                "containers": containers.find(docker)}
+        image = images.inspect(docker, params["image"]) if params["image"] else None
+        return {**engine_facts.query(docker), "image": image, "containers": containers.find(docker)}
     except DockerError as error:
         return {"error": str(error)}
 
 
 def _kernel_log(params: dict[str, Any], system: dict[str, Any], accelerators: list[dict[str, Any]],
                 chips: list[Chip]) -> KernelLog:
-    bus_ids = [each["address"] for each in accelerators] + [chip["bus_id"] for chip in chips]
+    bus_ids = [address for each in accelerators for address in [each["address"], *each["ports"]]]
+    bus_ids += [chip["bus_id"] for chip in chips]
     try:
         records = kernel_log.read()
     except OSError as error:
-        return {"lines": [], "error": str(error)}
-    return {"lines": kernel_log.errors(records, system["uptime_s"], params["kernel_log_minutes"] * 60, bus_ids),
-            "error": None}
+        return {"lines": [], "corrected": 0, "error": str(error)}
+    return kernel_log.errors(records, system["uptime_s"], params["kernel_log_minutes"] * 60, bus_ids)
 
 
 def main() -> None:

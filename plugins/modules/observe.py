@@ -12,10 +12,10 @@ version_added: 0.9.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Observes the node in one module call and saves the observation on the controller. M(ascend.vllm.stage) judges it
-    when all hosts of the play have been observed.
-  - Does not fail the host. If the node is unreachable or the module fails, the failure is saved, and
-    M(ascend.vllm.stage) records it and fails the host.
+  - Observes the node in one module call and saves the observation on the controller. M(ascend.vllm.stage) judges the
+    observation when all hosts of the play have been observed.
+  - The action does not fail the host. If the node is unreachable or the module fails, the failure is saved.
+    M(ascend.vllm.stage) then records it and fails the host.
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 options:
@@ -52,11 +52,11 @@ observed:
   type: dict
   returned: always
 failure:
-  description: Why there is no observation, or null.
+  description: The reason why there is no observation, or null.
   type: str
   returned: always
 reachable:
-  description: Whether the node is reachable.
+  description: Whether the node was reachable.
   type: bool
   returned: always
 """

@@ -14,7 +14,7 @@ author:
 description:
   - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes C(<report_path>/report.json) and
     C(<report_path>/report.md).
-  - Runs on the controller and only reads these files. A stage without a file is C(not_run).
+  - Runs on the controller and reads only these files. A stage without a file is reported as C(not_run).
 options:
   phase:
     description:

@@ -12,8 +12,8 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Each node of a group reports its state to the others, and all of them get the same decision. The group is restarted
-    if a container of any node is missing, has exited or is out of date, and never otherwise.
+  - Each node of a group reports its state to the other nodes, and all nodes get the same decision. The group is
+    restarted only if a container of any node is missing, has exited or is out of date.
   - Runs only on the controller, and exchanges files below C(report_path). All nodes of the group have to run the same
     tasks at the same time, as with the strategy C(linear).
 extends_documentation_fragment:
@@ -23,12 +23,12 @@ options:
     description:
       - V(prepared) reports whether the container of the node is as planned.
       - V(decided) returns the decision. It fails if a node has not reported V(prepared).
-      - V(started) reports that the container of the node was started, or did not have to be.
+      - V(started) reports that the container of the node was started, or that it did not have to be started.
     type: str
     choices: [prepared, decided, started]
     required: true
   secrets:
-    description: With V(prepared), the value of the label C(ascend.vllm.secrets) that the container should have.
+    description: With O(state=prepared), the expected value of the label C(ascend.vllm.secrets) of the container.
     type: str
     default: ""
 attributes:
@@ -49,11 +49,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 current:
-  description: Whether every node runs as planned.
+  description: Whether the containers of all nodes run as planned.
   type: bool
-  returned: with C(state=decided)
+  returned: with O(state=decided)
 reasons:
-  description: The reason to restart the group for each node that does not run as planned.
+  description: The reasons to restart the group, with the nodes that do not run as planned as keys.
   type: dict
-  returned: with C(state=decided)
+  returned: with O(state=decided)
 """

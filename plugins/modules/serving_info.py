@@ -12,8 +12,8 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Observes the container, the API and the log of every instance, and all containers of this collection on the node.
-  - With O(wait_s) it observes repeatedly until every instance has either answered a completion or failed.
-  - Nothing is changed. The module does not fail if a container has exited or a server does not answer.
+  - With O(wait_s), the module repeats the observation until every instance has either completed a request or failed.
+  - The module changes nothing. It does not fail if a container has exited or a server does not respond.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
@@ -31,21 +31,24 @@ options:
         type: str
         required: true
       port:
-        description: The port of the API. An instance without one is ready when its container runs.
+        description: The port of the API. An instance without a port is ready when its container runs.
         type: int
       bind:
         description: The address that the API listens on.
         type: str
         required: true
       restarts:
-        description: Restarts of the container when it was observed last. More of them during a start are a crash.
+        description: >-
+          The number of restarts of the container at the previous observation. If the number increases during the start,
+          the instance has crashed.
         type: int
   load:
-    description: Whether to return the requests of running servers and the digests of images.
+    description: Whether to return the numbers of requests of running servers and the digests of images.
     type: bool
     default: false
   wait_s:
-    description: Seconds to wait until every instance is ready or has failed.
+    description: >-
+      Seconds to wait until every instance is ready or has failed. With V(0), the instances are observed once.
     type: float
     default: 0
   interval_s:
@@ -53,7 +56,7 @@ options:
     type: float
     default: 5
   completion_timeout_s:
-    description: Timeout of the completion with which an instance becomes ready, in seconds.
+    description: Timeout of the completion request that an instance has to complete to become ready, in seconds.
     type: float
     default: 20
 attributes:
@@ -75,11 +78,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 docker_engine_error:
-  description: Why the Docker engine did not answer, or null. With an error the rest is not known.
+  description: The reason why the Docker engine did not respond, or null. If it is set, the other values are not known.
   type: str
   returned: always
 image:
-  description: The id of O(image) on the node, or null.
+  description: The id of O(image) on the node, or null if the node does not have it.
   type: str
   returned: always
 ours:
@@ -89,11 +92,13 @@ ours:
   returned: always
 containers:
   description:
-    - Every container of this collection on the node in any state, also those that an upgrade keeps, sorted by name.
-    - C(devices) are the numbers N of C(/dev/davinciN), C(hash) is that of the planned instance. C(bind), C(port),
-      C(served_name) and C(shutdown_timeout_s) are read from the options of C(vllm serve).
-    - With O(load) also C(image_digest) and C(load), which is null if the server accepts no connection, and otherwise
-      has C(running), C(waiting) and C(kv_cache_usage), or an C(error).
+    - Every container of this collection on the node in any state, sorted by name. The containers that an upgrade keeps
+      are included.
+    - C(devices) contains the numbers N of C(/dev/davinciN). C(hash) is the hash of the instance that was planned when
+      the container was created. C(bind), C(port), C(served_name) and C(shutdown_timeout_s) are read from the options of
+      C(vllm serve).
+    - With O(load), a container also has C(image_digest) and C(load). C(load) is null if the server does not accept
+      connections. Otherwise, it contains C(running), C(waiting) and C(kv_cache_usage), or an C(error).
   type: list
   elements: dict
   returned: always
@@ -103,9 +108,10 @@ now_s:
   returned: always
 instances:
   description:
-    - For each instance its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason), C(container)
+    - For each instance, its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason), C(container)
       (as in RV(containers), or null), C(health), C(models), C(completion) and C(progress).
-    - A failed instance has C(causes) that were found in its log, and C(log), its last lines.
+    - A failed instance also has C(causes), which were found in its log, and C(log), which contains the last lines of
+      its log.
   type: list
   elements: dict
   returned: always

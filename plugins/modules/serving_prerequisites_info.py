@@ -13,7 +13,7 @@ author:
 description:
   - Returns the return values of M(ascend.vllm.serving_info) and, in the same round trip, the prerequisites of the
     planned containers, namely the model, mount sources, device nodes, ports, NPUs and addresses.
-  - Nothing is judged and nothing is changed.
+  - The module neither judges nor changes anything.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
@@ -31,7 +31,7 @@ options:
         type: str
         required: true
       port:
-        description: The port of the API. An instance without one is ready when its container runs.
+        description: The port of the API. An instance without a port is ready when its container runs.
         type: int
       bind:
         description: The address that the API listens on.
@@ -43,12 +43,14 @@ options:
     elements: dict
     default: []
   devices:
-    description: The required device nodes. The holders of the C(/dev/davinciN) among them are returned.
+    description: >-
+      The required device nodes. For each C(/dev/davinciN) among them, the processes and containers that use it are
+      returned.
     type: list
     elements: path
     default: []
   ports:
-    description: The TCP ports whose holders are returned.
+    description: The TCP ports to check. The processes that use these ports are returned in RV(port_holders).
     type: list
     elements: int
     default: []
@@ -79,11 +81,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 docker_engine_error:
-  description: Why the Docker engine did not answer, or null. With an error only facts of the host are known.
+  description: >-
+    The reason why the Docker engine did not respond, or null. If it is set, only facts about the host are known.
   type: str
   returned: always
 image:
-  description: The id of O(image) on the node, or null.
+  description: The id of O(image) on the node, or null if the node does not have it.
   type: str
   returned: always
 ours:
@@ -114,11 +117,13 @@ architecture:
   type: str
   returned: always
 image_architecture:
-  description: The processor architecture of the image, or null without an image.
+  description: The processor architecture of the image, or null if the node does not have the image.
   type: str
   returned: always
 weights:
-  description: Whether the model has its C(folder) and C(config), and how many C(shards), or null without O(weights).
+  description: >-
+    Whether the folder of the model exists (C(folder)), whether it contains C(config.json) (C(config)), and the number
+    of its shards (C(shards)), or null if O(weights) is not set.
   type: dict
   returned: always
 wrong_sources:
@@ -132,7 +137,7 @@ missing_devices:
   elements: str
   returned: always
 port_holders:
-  description: The holders of O(ports), each with C(port), C(pid), C(process) and C(container) (or null).
+  description: The processes that use O(ports), each with C(port), C(pid), C(process) and C(container) (or null).
   type: list
   elements: dict
   returned: always
@@ -143,13 +148,15 @@ port_holders:
       container: {id: 4f2a, name: web, image_name: "nginx:1.27", labels: {}}
 device_holders:
   description:
-    - The holders of the NPUs among O(devices), each with C(device) (N of C(/dev/davinciN)), C(pid), C(process),
-      C(memory_mb) and C(container) (or null). A container with an NPU holds it even if no process uses it.
+    - The processes and containers that hold the NPUs among O(devices), each with C(device) (the N of C(/dev/davinciN)),
+      C(pid), C(process), C(memory_mb) and C(container) (or null). A container that has an NPU holds it even if no
+      process uses the NPU.
   type: list
   elements: dict
   returned: always
 outgoing_ports:
-  description: The ports that the kernel uses for outgoing connections, C(first) to C(last) except those C(reserved).
+  description: >-
+    The ports that the kernel uses for outgoing connections, from C(first) to C(last) without the ports in C(reserved).
   type: dict
   returned: always
 addresses:

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: serving_ready
-short_description: Wait until the planned service of a node answers or has failed
+short_description: Wait until the planned service of a node is ready or has failed
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Observes every instance of the plan with M(ascend.vllm.serving_info) until each of them has answered a completion or
-    failed, or until C(serving_ready_timeout_s).
-  - In a group, where only the head answers, every node is waited for. If one of them fails, becomes unreachable or left
-    the run before it was started, the containers of the group are stopped, because they would wait for it in vain.
+  - Observes every instance of the plan with M(ascend.vllm.serving_info) until each instance has completed a request or
+    failed, or until C(serving_ready_timeout_s) has passed.
+  - In a group, only the head has the API, but the action waits for every node. If a node fails, becomes unreachable, or
+    left the run before it was started, the containers of the group are stopped, because they would wait in vain for
+    this node.
   - Prints the progress of the start, which is read from the log of the server.
-  - Does not fail the host. M(ascend.vllm.stage) does so after it has recorded the result.
+  - The action does not fail the host. M(ascend.vllm.stage) fails it after it has recorded the result.
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 attributes:
   check_mode:
     support: full
-    description: The service is observed once. Nothing is waited for or stopped.
+    description: The service is observed once. The action does not wait and does not stop anything.
 seealso:
   - module: ascend.vllm.serving_info
   - module: ascend.vllm.stage
@@ -42,16 +43,17 @@ failed_instances:
   elements: dict
   returned: always
 failed_members:
-  description: The nodes that failed or were late, each with C(host), C(state) (V(failed) or V(late)) and C(reason).
+  description: >-
+    The nodes that failed or were not ready in time, each with C(host), C(state) (V(failed) or V(late)) and C(reason).
   type: list
   elements: dict
   returned: in a group
 ready:
-  description: Whether all instances are ready, in a group those of all nodes.
+  description: Whether all instances are ready. In a group, the instances of all nodes are included.
   type: bool
   returned: always
 seconds:
-  description: Seconds waited.
+  description: The waiting time in seconds.
   type: int
   returned: always
 """

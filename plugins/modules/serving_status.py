@@ -12,16 +12,16 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Queries the node with one call of M(ascend.vllm.serving_info). With O(show), prints the rows of all nodes as one
-    table.
-  - For each instance it shows the states of its container and server, its running and waiting requests, KV cache usage,
-    NPUs, uptime, differences from the plan, and its image.
+  - Queries the node with one call of M(ascend.vllm.serving_info), and returns one row for each instance. With O(show),
+    prints the given rows as one table instead.
+  - A row has the states of the container and the server, running and waiting requests, KV cache usage, NPUs, uptime,
+    differences from the plan, and the image.
   - An unreachable node has a row, too. Nothing is changed.
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 options:
   show:
-    description: Rows of all hosts.
+    description: The rows of all hosts, as returned in RV(rows).
     type: list
     elements: list
   balancers:
@@ -43,12 +43,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 rows:
-  description: The cells of each instance.
+  description: The rows of the table, each as a list of its cells.
   type: list
   elements: list
   returned: always
 lines:
-  description: The table.
+  description: The lines of the printed table.
   type: list
   elements: str
   returned: with O(show)

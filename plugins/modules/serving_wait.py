@@ -12,17 +12,17 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - With V(requests_done), waits until no running container of the deployment has unfinished requests. After
-    O(timeout_s) it does not fail, but warns that the remaining requests will be aborted.
-  - Without a balancer, the module does not wait for servers that finish their requests when they are stopped
+  - With O(until=requests_done), waits until no running container of the deployment has unfinished requests. After
+    O(timeout_s), the action does not fail, but warns that the remaining requests will be aborted.
+  - Without a balancer, the action does not wait for servers that finish their requests when they are stopped
     (C(--shutdown-timeout)).
-  - With V(npus_free), waits until no process uses the NPUs and their HBM is free. After O(timeout_s) it fails with a
-    message that names each NPU that is not free and what uses it.
+  - With O(until=npus_free), waits until no process uses the NPUs and their HBM is free. After O(timeout_s), the action
+    fails with a message that names each NPU that is not free and what uses it.
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 options:
   until:
-    description: What to wait for.
+    description: The condition to wait for.
     type: str
     choices: [requests_done, npus_free]
     required: true
@@ -38,7 +38,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: The module checks the service or the NPUs once and does not wait.
+    description: The action checks the service or the NPUs once and does not wait.
 seealso:
   - module: ascend.vllm.serving_info
   - module: ascend.vllm.npu_info
@@ -57,14 +57,14 @@ containers:
   description: The containers of the deployment, as M(ascend.vllm.serving_info) returns them.
   type: list
   elements: dict
-  returned: with V(requests_done)
+  returned: with O(until=requests_done)
 left:
-  description: One description for each server that still has requests, or for each NPU that is not free.
+  description: One description of each server that still has requests, or of each NPU that is not free.
   type: list
   elements: str
   returned: always
 seconds:
-  description: Seconds waited.
+  description: The waiting time in seconds.
   type: int
   returned: always
 """

@@ -14,10 +14,10 @@ author:
 description:
   - Compares the observation of the node with the plan and the inputs of the stage's role, writes the result to
     C(<report_path>/<host>/<stage>.json) on the controller, and then fails the host if a critical check failed.
-  - If M(ascend.vllm.observe) has saved an observation for this phase in this run, it is used, and the judge of the
-    stage can compare it with those of the other hosts of the play. Otherwise, this task observes the node in one module
-    call.
-  - If the node is unreachable or the module fails, this is recorded as a failed check, too.
+  - If M(ascend.vllm.observe) has saved an observation for this phase in this run, the action uses it, and the judge of
+    the stage can compare it with the observations of the other hosts of the play. Otherwise, the action observes the
+    node in one module call.
+  - If the node is unreachable or the module fails, this failure is recorded as a failed check.
   - The action reads the inputs of the role. Variables of the host take precedence over role defaults.
 extends_documentation_fragment:
   - ascend.vllm._plan_option
@@ -30,8 +30,8 @@ options:
   phase:
     description:
       - The part of the stage, for stages that are judged more than once.
-      - The stages C(image) and C(serving) have a phase C(before), before anything is changed. The C(serving) stage also
-        has C(rolled_back), after a failed upgrade.
+      - The stages C(image) and C(serving) are judged in the phase C(before) before anything is changed. The C(serving)
+        stage is also judged in the phase C(rolled_back) after a failed upgrade.
     type: str
     default: ""
   measured:
@@ -41,7 +41,7 @@ options:
     description: The error message of a failed task of the role.
     type: str
   only:
-    description: Ids of checks. In a result that this run has already written, only these checks are replaced.
+    description: The ids of checks. In a result that this run has already written, only these checks are replaced.
     type: list
     elements: str
 attributes:
@@ -66,7 +66,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: The status of the stage, the worst of its checks.
+  description: The status of the stage, which is the worst status of its checks.
   type: str
   returned: always
   sample: passed
@@ -75,11 +75,11 @@ path:
   type: str
   returned: always
 reachable:
-  description: Whether the node is reachable.
+  description: Whether the node was reachable.
   type: bool
   returned: always
 observed:
-  description: The part of the observation that tasks of the role use. The result has the whole observation.
+  description: The part of the observation that tasks of the role use. The result contains the whole observation.
   type: dict
   returned: always
 """

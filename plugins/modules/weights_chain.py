@@ -12,10 +12,10 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Chooses the stager, which is the node that gets the model from its source, and the nodes that the node of the task
-    gets the model from.
+  - Chooses the stager, which is the node that gets the model from its source, and the nodes from which the host of the
+    task gets the model.
   - The receivers form a chain behind each node that has the model.
-  - Runs on the controller only.
+  - Runs only on the controller.
 options:
   held:
     description:
@@ -24,7 +24,9 @@ options:
     type: dict
     required: true
   failed:
-    description: Nodes that tried to get the model from the source. A node that still does not have it failed.
+    description: >-
+      The nodes that tried to get the model from the source. A node of this list that still does not have the model is
+      not chosen again.
     type: list
     elements: str
     default: []
@@ -58,21 +60,21 @@ receivers:
   elements: str
   returned: always
 address:
-  description: The address of this node.
+  description: The address at which the other nodes reach this node.
   type: str
   returned: always
 peers:
-  description: The addresses of all nodes.
+  description: The addresses of all nodes of the play.
   type: list
   elements: str
   returned: always
 upstream:
-  description: The addresses of the nodes that this node gets the model from, the nearest first.
+  description: The addresses of the nodes from which this node gets the model, nearest first.
   type: list
   elements: str
   returned: always
 manifest:
-  description: The manifest of the model, or null if no node has it.
+  description: The manifest of the model, or null if no node has the model.
   type: dict
   returned: always
 """

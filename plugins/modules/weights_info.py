@@ -23,7 +23,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - This module does not change anything but the digest cache, which is not written in check mode.
+      - This module only changes the digest cache, which is not written in check mode.
 seealso:
   - module: ascend.vllm.weights_staging
 """
@@ -49,7 +49,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The folder as given.
+  description: The folder as given in O(path).
   type: str
   returned: success
   sample: /data/Qwen2.5-VL-32B-Instruct-w8a8
@@ -72,33 +72,38 @@ files:
       description: The size in bytes.
       type: int
     sha256:
-      description: The SHA-256 of the content, or null if the manifest does not have the file.
+      description:
+        - The SHA-256 of the content, or null if the manifest does not contain the file, or if the file is a link out of
+          the folder, which is not read.
       type: str
 bytes:
   description: The size of all files in the folder in bytes.
   type: int
   returned: success
 outside:
-  description: Files that are links out of the folder, which are broken if only the folder is mounted.
+  description: >-
+    Files that are links to files outside the folder. Such links are broken in a container that mounts only the folder.
   type: list
   elements: str
   returned: success
 identity:
-  description: A SHA-256 of names, sizes, timestamps and inodes; equal on all nodes that mount the same file system.
+  description: >-
+    A SHA-256 of names, sizes, timestamps and inodes. It is equal on all nodes that mount the same file system.
   type: str
   returned: success
 digest:
   description:
-    - The SHA-256 of the sorted lines C(<sha256>  <path>) of the files in the manifest, or of all files without one.
+    - The SHA-256 of the sorted lines C(<sha256>  <path>) of the files in the manifest, or of all files if there is no
+      manifest.
     - Nodes with the same digest have the same model.
   type: str
   returned: success
 hashed_bytes:
-  description: Bytes that were read and hashed; the other digests come from the cache.
+  description: The number of bytes that were read and hashed. The digests of other files come from the cache.
   type: int
   returned: success
 hashed_s:
-  description: Seconds that hashing took.
+  description: The duration of hashing in seconds.
   type: float
   returned: success
 manifest:
@@ -131,7 +136,7 @@ manifest:
       description: The size of the model in bytes.
       type: int
     digest:
-      description: The digest of the model, see RV(digest).
+      description: The digest of the model, as described in RV(digest).
       type: str
     files:
       description: The files of the model.
@@ -148,16 +153,17 @@ manifest:
           description: The SHA-256 of the content.
           type: str
         sha256_from:
-          description: V(hub) if the source stated the SHA-256, V(staging) if it was computed when the model was staged.
+          description: >-
+            V(hub) if the source stated the SHA-256, or V(staging) if it was computed when the model was staged.
           type: str
         written:
-          description: Whether M(ascend.vllm.weights_staging) wrote the file, and so may remove it.
+          description: Whether M(ascend.vllm.weights_staging) wrote the file. It removes only such files.
           type: bool
 manifest_path:
   description: The path of the manifest.
   type: str
   returned: success
-  sample: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct-w8a8/manifest.json
+  sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/manifest.json
 faults:
   description: The differences from the manifest.
   type: list
@@ -168,16 +174,16 @@ faults:
       description: The path relative to the folder.
       type: str
     fault:
-      description: What differs, V(missing), V(size) or V(sha256).
+      description: V(missing) if the file is missing, or the value that differs, V(size) or V(sha256).
       type: str
     expected:
       description: The size or SHA-256 in the manifest.
       type: raw
     actual:
-      description: The size or SHA-256 of the file, or null if it is missing.
+      description: The size or SHA-256 of the file, or null if it is missing or a link out of the folder.
       type: raw
 shards:
-  description: The headers of the safetensors files, with the path of the file as key.
+  description: The headers of the safetensors files, with the paths of the files as keys.
   type: dict
   returned: success
   contains:
@@ -188,7 +194,7 @@ shards:
       description: The size of the tensors in bytes, or null.
       type: int
     error:
-      description: Why the file is not a complete safetensors file, or null.
+      description: The reason why the file is not a complete safetensors file, or null.
       type: str
 index:
   description: The index files.
@@ -287,8 +293,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
     try:
+        cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
         observed = observe(options["path"], options["verify"] == "full", options["workers"], cache)
     except (OSError, ValueError) as error:
         module.fail_json(msg="The model in %s cannot be read: %s" % (options["path"], error))

@@ -14,7 +14,8 @@ author:
 description:
   - Polls a container until it exits or its task is done. Meanwhile, prints size, rate and remaining time for each host,
     unless the output is not a terminal or C(CI) is set.
-  - Fails if the exit code of the container is not 0, with the last line that the container printed.
+  - Fails if the exit code of the container is not 0. The error message contains the last line that the container
+    printed.
   - Tolerates a lost connection to the node for up to a minute.
 extends_documentation_fragment:
   - ascend.vllm._docker
@@ -28,11 +29,13 @@ options:
     type: path
     required: true
   total_bytes:
-    description: The size of the folder in the end, in bytes. V(0) if it is unknown.
+    description: The final size of the folder in bytes. V(0) means that the size is unknown.
     type: int
     default: 0
   done:
-    description: A file on the node that the container creates when its task is done, if it continues to run after that.
+    description: >-
+      The path of a file on the node that the container creates when its task is done. Set this option for a container
+      that continues to run after that.
     type: str
     default: ""
   interval_s:
@@ -46,7 +49,7 @@ options:
 attributes:
   check_mode:
     support: none
-    description: No container is started in check mode, so there is none to wait for.
+    description: In check mode, no container is started, so the action has nothing to wait for.
 """
 
 EXAMPLES = r"""
@@ -71,7 +74,7 @@ running:
   type: bool
   returned: success
 exit_code:
-  description: The exit code of the container; 0 while it is running.
+  description: The exit code of the container. It is V(0) while the container is running.
   type: int
   returned: success
 done:

@@ -13,11 +13,13 @@ author:
 description:
   - Stages a model in two steps, between which the client of the source downloads the files.
   - O(state=prepared) queries the source for the files of the model, compares them with the files on the node, and
-    prepares the state folder of the model for the client. The source is not queried if the manifest of an earlier
+    prepares the work folder of the model for the client. The source is not queried if the manifest of an earlier
     staging from the same source exists and all files agree with it.
   - O(state=published) verifies the download, moves it to the folder of the model, and records the manifest.
-  - The state folder is C(.ascend-vllm/<model>) next to the folder of the model. For a model on a read-only mount it is
-    in C(/var/lib/ascend-vllm/weights).
+  - The state folder of the model, with the manifest, is in C(/var/lib/ascend-vllm/weights). Only root can write to it.
+    The download is in the work folder, C(.ascend-vllm/<model>) next to the folder of the model.
+  - Other users may be able to write to the folder of the models. Links are therefore not followed there, except links
+    of root in the path of the model and links between the files of the model.
   - A file that this module did not write is only replaced by a file with the content that the manifest has for it.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -27,14 +29,17 @@ options:
     description:
       - V(prepared) and V(published) are the two steps of staging.
       - V(held) checks whether the node has the whole model according to its own manifest.
-      - V(marked) creates a file in the state folder, by which other nodes recognise that they mount the same folder.
+      - V(recorded) records O(manifest) for a model that this node mounts and another node stages.
+      - V(marked) creates a file in the work folder, by which other nodes recognize that they mount the same folder, and
+        V(unmarked) removes that file.
     type: str
-    choices: [held, prepared, marked, published]
+    choices: [held, prepared, recorded, marked, unmarked, published]
     required: true
   source:
     description:
-      - Where the model comes from.
-      - V(local) records a model that is already in the folder, V(quantize) one that a tool writes on the node.
+      - The source of the model.
+      - V(local) records a model that is already in the folder, and V(quantize) records a model that a tool writes on
+        the node.
       - V(http) is a folder on a web server with a file C(SHA256SUMS).
     type: str
     choices: [local, modelscope, huggingface, http, quantize]
@@ -44,15 +49,17 @@ options:
     type: str
     default: ""
   revision:
-    description: A branch, tag or commit. If empty, the default branch of the hub.
+    description: A branch, tag or commit. When empty, the default branch of the hub is used.
     type: str
     default: ""
   endpoint:
-    description: The URL of a mirror of the hub, or with O(source=http) that of the folder of the model.
+    description: >-
+      The URL of a mirror of the hub. With O(source=http), the URL of the folder of the model. When empty, the hub
+      itself is used.
     type: str
     default: ""
   token:
-    description: The token for a private repository.
+    description: The token for a private repository. When empty, requests are sent without a token.
     type: str
     default: ""
   environment:
@@ -63,21 +70,23 @@ options:
     type: str
     default: ""
   expected_bytes:
-    description: The size of the model in bytes, if the source does not state it.
+    description: The expected size of the model in bytes. It is used if the source does not state the size.
     type: int
     default: 0
   manifest:
     description:
-      - The manifest of another node that passes the model on to this one, as returned by M(ascend.vllm.weights_staging)
-        there.
-      - With it, the source is not queried.
+      - The manifest of another node, as returned by M(ascend.vllm.weights_staging) on that node. Required with
+        O(state=recorded).
+      - With O(state=prepared), the other node passes the model on to this node, and the source is not queried.
     type: dict
   free_space_gib:
     description: Space in GiB that has to remain free after the download.
     type: float
     default: 0
   lock_wait_s:
-    description: Seconds to wait for another run that is staging the same model.
+    description: >-
+      Seconds to wait for another run that is staging the same model. With V(0), the module fails immediately in this
+      case.
     type: int
     default: 0
 attributes:
@@ -124,21 +133,38 @@ download:
   elements: str
   returned: with O(state=prepared)
 bytes:
-  description: The size of these files in bytes.
+  description: The total size of the files in RV(download) in bytes.
   type: int
   returned: with O(state=prepared)
 folder:
-  description: The state folder of the model. The container of the client mounts it under the same path.
+  description: The work folder of the model. The container of the client mounts it under the same path.
   type: str
   returned: with O(state=prepared) and O(state=held)
   sample: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct
+state:
+  description: The state folder of the model. The container of the client mounts it read-only under the same path.
+  type: str
+  returned: with O(state=prepared) and O(state=held)
+  sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a
+transfer:
+  description: The folder in the state folder that the container of the client may write to.
+  type: str
+  returned: with O(state=prepared)
+  sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/transfer
+identity:
+  description:
+    - The device and inode of the folder with the download, or with O(state=held) of the folder of the model, or null.
+    - A container refuses to use another folder, which would be mounted if a link had replaced the folder meanwhile.
+  type: str
+  returned: with O(state=prepared) and O(state=held)
+  sample: "2049:131073"
 command:
-  description: The arguments of the client, or null if it has nothing to download.
+  description: The arguments of the client, or null if the client has nothing to download.
   type: list
   elements: str
   returned: with O(state=prepared)
 environment:
-  description: The environment of the client, without secrets, or null if it has nothing to download.
+  description: The environment of the client, without secrets, or null if the client has nothing to download.
   type: dict
   returned: with O(state=prepared)
   sample: {STAGING_FOLDER: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct/staging}
@@ -147,11 +173,11 @@ pending:
   type: bool
   returned: with O(state=prepared)
 hashed_bytes:
-  description: Bytes that were read and hashed; the other digests come from the cache.
+  description: The number of bytes that were read and hashed. The digests of other files come from the cache.
   type: int
   returned: with O(state=prepared)
 manifest:
-  description: The manifest of the model; null in check mode, or if the node does not have the whole model.
+  description: The manifest of the model. It is null in check mode, or if the node does not have the whole model.
   type: dict
   returned: with O(state=published) and O(state=held)
   contains:
@@ -180,7 +206,7 @@ manifest:
       description: The SHA-256 of the sorted lines C(<sha256>  <path>) of the files.
       type: str
     files:
-      description: The files of the model, see RV(ascend.vllm.weights_info#module:manifest.files).
+      description: The files of the model, as described in RV(ascend.vllm.weights_info#module:manifest.files).
       type: list
       elements: dict
 mark:
@@ -213,6 +239,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files, hub
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, hold_lock
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Source, Staging
@@ -238,14 +265,14 @@ class HubRequests:
         self._logged_in = False
 
     def get(self, url: str) -> str:
-        """The body of a response as text."""
+        """Return the body of a response as text."""
         return self._open(url).read().decode("utf-8", "replace")
 
     def size(self, url: str) -> int:
-        """The Content-Length of a file."""
+        """Return the Content-Length of a file."""
         length = self._open(url, "HEAD").headers["Content-Length"]
         if length is None:
-            raise StagingError("the response for %s has no Content-Length" % url)
+            raise StagingError("The response for %s has no Content-Length; set weights_hub_endpoint to a server that states it." % url)
         return int(length)
 
     def _open(self, url: str, method: str = "GET") -> HTTPResponse:
@@ -254,11 +281,12 @@ class HubRequests:
                 self._log_in()
             return self._request(url, method)
         except HTTPError as error:
-            hint = "; set weights_hub_token to a token with read access" if error.code in (401, 403) else ""
-            raise StagingError("the request to %s failed: HTTP error %d %s%s" % (
+            hint = "; set weights_hub_token to a token with read access." if error.code in (401, 403) else ""
+            raise StagingError("The request to %s failed: HTTP error %d %s%s" % (
                 url, error.code, error.reason, hint)) from error
         except (OSError, ValueError) as error:
-            raise StagingError("the request to %s failed: %s" % (url, error)) from error
+            raise StagingError("The request to %s failed: %s" % (
+                url, without_secrets(str(error), [self._source.token]))) from None
 
     def _log_in(self) -> None:
         endpoint = self._source.endpoint.rstrip("/") or hub.ENDPOINTS[hub.MODELSCOPE]
@@ -278,7 +306,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["held", "prepared", "marked", "published"], "required": True},
+            "state": {"type": "str", "required": True,
+                      "choices": ["held", "prepared", "recorded", "marked", "unmarked", "published"]},
             "source": {"type": "str", "required": True,
                        "choices": ["local", "modelscope", "huggingface", "http", "quantize"]},
             "repository": {"type": "str", "default": ""},
@@ -294,6 +323,7 @@ def main() -> None:
             "lock_wait_s": {"type": "int", "default": 0},
             "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
         },
+        required_if=[("state", "recorded", ("manifest",))],
         supports_check_mode=True,
     )
     options = module.params
@@ -301,9 +331,9 @@ def main() -> None:
                     options["token"], options["expected_bytes"],
                     {name: str(value) for name, value in json.loads(options["environment"] or "{}").items()})
     os.environ.update(source.environment)
-    cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
-    staging = Staging(options["path"], source, cache, options["workers"])
     try:
+        cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
+        staging = Staging(options["path"], source, cache, options["workers"])
         module.exit_json(**STATES[options["state"]](module, staging))
     except StagingError as error:
         module.fail_json(msg=str(error))
@@ -325,10 +355,10 @@ def _prepare(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     work = plan()
     # A complete model needs no lock, and may be on a file system that this node mounts read-only.
     if work["changed"] and not module.check_mode:
-        with hold_lock(staging.paths, options["lock_wait_s"], "preparing"):
+        with hold_lock(staging.paths, options["lock_wait_s"], "preparing") as state:
             work = plan()
             if work["changed"]:
-                staging.prepare(work, options["free_space_gib"] * 2**30)
+                staging.prepare(work, options["free_space_gib"] * 2**30, state, options["lock_wait_s"])
                 if work["environment"]:
                     remove_later(work["environment"]["STAGING_CREDENTIALS"])
     return {key: value for key, value in work.items() if key != "wanted"}
@@ -346,16 +376,31 @@ def remove_later(path: str, seconds: int = CREDENTIALS_S) -> None:
 def _publish(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     if module.check_mode:
         return {"changed": True, "manifest": None}
-    with hold_lock(staging.paths, module.params["lock_wait_s"], "publishing"):
-        manifest = staging.publish(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    wait_s = module.params["lock_wait_s"]
+    with hold_lock(staging.paths, wait_s, "publishing") as state:
+        manifest = staging.publish(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), state, wait_s)
     return {"changed": True, "manifest": manifest}
+
+
+def _record(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
+    if module.check_mode:
+        return {"changed": True}
+    with hold_lock(staging.paths, module.params["lock_wait_s"], "recording") as state:
+        return {"changed": staging.record(module.params["manifest"], state)}
 
 
 def _mark(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
     return {"changed": False, "mark": None if module.check_mode else staging.create_marker()}
 
 
-STATES = {"held": _held, "prepared": _prepare, "marked": _mark, "published": _publish}
+def _unmark(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
+    if not module.check_mode:
+        staging.remove_markers()
+    return {"changed": False}
+
+
+STATES = {"held": _held, "prepared": _prepare, "recorded": _record, "marked": _mark, "unmarked": _unmark,
+          "published": _publish}
 
 
 if __name__ == "__main__":

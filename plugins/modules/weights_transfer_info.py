@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Inspects the container and the folder that it writes to, once.
-  - P(ascend.vllm.weights_progress#module) waits for the end of the container with it.
+  - Inspects a container, and the folder that the container writes to, once.
+  - P(ascend.vllm.weights_progress#module) calls this module repeatedly until the container has exited.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
@@ -27,7 +27,8 @@ options:
     type: path
     required: true
   done:
-    description: The path of a file that exists as soon as the transfer is complete, even if the container still runs.
+    description: >-
+      The path of a file that exists as soon as the transfer is complete, even if the container is still running.
     type: str
     default: ""
 """
@@ -60,7 +61,7 @@ running:
   type: bool
   returned: success
 exit_code:
-  description: The exit code of the container; V(0) while it is running.
+  description: The exit code of the container. It is V(0) while the container is running.
   type: int
   returned: success
 done:
@@ -70,7 +71,7 @@ done:
 output:
   description: The last lines of the output of the container.
   type: str
-  returned: if the container has ended
+  returned: if the container has exited
 """
 
 import os

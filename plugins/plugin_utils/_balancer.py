@@ -72,6 +72,12 @@ def servers(plans: Mapping[str, Plan]) -> list[PlannedServer]:
     return found
 
 
+def control_paths(plans: Mapping[str, Plan]) -> list[str]:
+    """Return the routes of vLLM that control a server, in the releases of the plans."""
+    return sorted({path for plan in plans.values() for path, kind in plan["release"]["routes"].items()
+                   if kind == "control"})
+
+
 def problems(balancers: Sequence[str], ports: Sequence[PortInput], found: Sequence[PlannedServer],
              plans: Mapping[str, Plan]) -> list[str]:
     """Return a sentence for each reason why these servers cannot be put behind these balancers.

@@ -108,6 +108,63 @@ def typed(role: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], list
     return result.validated_parameters, result.error_messages
 
 
+def secret_problems(templar: Any, task_vars: Mapping[str, Any]) -> dict[str, str]:
+    """Return ``{variable: sentence}`` for each secret of any role that cannot be sent; no sentence contains a value.
+
+    Secrets are the inputs with ``no_log`` in their argument spec. Those that have their default are left out: it is
+    empty, or refers to another secret.
+    """
+    sentences = {}
+    for path in sorted((collection_root() / "roles").glob("*/meta/argument_specs.yml")):
+        defaults = role_defaults(path.parents[1].name)
+        for name, option in _options(path).items():
+            given = task_vars.get(name, defaults.get(name))
+            if option.get("no_log") and plain(given) != plain(defaults[name]):
+                variables = {**defaults, **task_vars}
+                value = plain(templar.copy_with_new_env(available_variables=variables).template(given))
+                several = option["type"] == "raw"
+                problem = _secret_problem(value, several)
+                if problem:
+                    expected = "one or several keys" if several else "a string"
+                    sentences[name] = (f"{name} must be {expected} of printable ASCII characters, since an HTTP header "
+                                       f"contains it, but {problem}.")
+    return sentences
+
+
+def _secret_problem(value: Any, several: bool) -> str | None:
+    """Return what is wrong with a secret, without its value; None for a valid or an empty one.
+
+    :param several: whether it may be a list.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, list) and several:
+        for number, item in enumerate(value, 1):
+            problem = _secret_problem(item, False) if item not in (None, "") else "is empty; remove it"
+            if problem:
+                return f"item {number} {problem}"
+        return None if value else "the list is empty; set an empty string for no key"
+    if not isinstance(value, str):
+        return f"is of type {type(value).__name__}; write it as a quoted string"
+    if value.endswith(("\n", "\r")):
+        return "ends with a line break, as the content of a file often does; remove it, as with the filter trim"
+    if not value.isascii() or not value.isprintable():
+        return "contains other characters; replace them"
+    return "begins or ends with a space; remove it" if value != value.strip() else None
+
+
+def api_keys(value: Any) -> list[str]:
+    """Return the API keys of an input such as serving_api_key: a key, a list of keys, or nothing."""
+    if not value:
+        return []
+    return [str(key) for key in value] if isinstance(value, list) else [str(value)]
+
+
+def first_key(value: Any) -> str:
+    """Return the API key that our own requests send, the first one; an empty string without a key."""
+    return (api_keys(value) or [""])[0]
+
+
 def validated(role: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs; those of the role are converted to the types of its argument spec.
 

@@ -49,8 +49,7 @@ exec cat "/opt/answers/$(printf %%s "$*" | tr ' ' _)"
 """
 
 # Nodes are containers without these resources, and slow because they share a machine.
-INPUTS = {"npu_driver_shm_minimum_gib": 0, "npu_driver_memlock_minimum_gib": 0, "npu_driver_tool_slow_s": 10,
-          "npu_driver_tool_timeout_s": 30}
+INPUTS = {"npu_driver_shm_minimum_gib": 0, "npu_driver_tool_slow_s": 10, "npu_driver_tool_timeout_s": 30}
 
 
 def main() -> int:

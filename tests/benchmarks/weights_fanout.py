@@ -19,6 +19,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -66,6 +67,15 @@ def download_wheels() -> Path:
     return folder
 
 
+def wheel_options(wheels: Path) -> list[str]:
+    known = re.findall("sha256:([0-9a-f]{64})", (FILES / "requirements-swarm.txt").read_text("utf-8"))
+    return ["--wheels", str(wheels), *(word for digest in known for word in ("--sha256", digest))]
+
+
+def identity(folder: Path) -> str:
+    return f"{folder.stat().st_dev}:{folder.stat().st_ino}"
+
+
 def address(node: int) -> str:
     return f"10.99.0.{node + 1}"
 
@@ -94,8 +104,8 @@ class Bed:
             run(*inside(node), "ip", "address", "add", f"{address(node)}/24", "dev", "eth0")
             run(*inside(node), "ip", "link", "set", "eth0", "up")
             run(*inside(node), "tc", "qdisc", "add", "dev", "eth0", *shape)
-        described = [sys.executable, FILES / "swarm.py", "--wheels", wheels, "describe", "--folder", self.model.parent,
-                     "--manifest", self.manifest]
+        described = [sys.executable, FILES / "swarm.py", *wheel_options(wheels), "describe", "--folder",
+                     self.model.parent, "--identity", identity(self.model), "--manifest", self.manifest]
         started = time.monotonic()
         self.torrent.write_bytes(subprocess.run(described, stdout=subprocess.PIPE, check=True).stdout)
         print(f"describing {mebibytes} MiB: {time.monotonic() - started:.1f} s, once", flush=True)
@@ -156,14 +166,15 @@ class Bed:
     def share(self, node: int, receivers: int) -> subprocess.Popen:
         folder = self.folder / f"node{node}"
         (folder / "model").mkdir(parents=True, exist_ok=True)
-        argv = [sys.executable, FILES / "swarm.py", "--wheels", self.wheels, "share", "--folder", folder, "--torrent",
-                self.torrent, "--address", address(node), "--port", str(PORT)]
+        argv = [sys.executable, FILES / "swarm.py", *wheel_options(self.wheels), "share", "--folder", folder,
+                "--identity", identity(folder / "model"), "--torrent", self.torrent, "--address", address(node),
+                "--port", str(PORT)]
         for peer in range(receivers + 1):
             argv += ["--peer", address(peer)]
         if node:
             argv += ["--done", self.folder / f"done{node}"]
             for path in self.model.iterdir():
-                argv += ["--only", path.name]
+                argv += ["--missing", path.name]
             for upstream in range(node - 1, -1, -1):
                 argv += ["--upstream", address(upstream)]
         return subprocess.Popen([*inside(node), *argv])

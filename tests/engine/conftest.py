@@ -86,10 +86,9 @@ class Network:
         options = {"capture_output": True, "text": True, "timeout": 120, "check": False, **options}
         return subprocess.run(self.command(*argv), **options)
 
-    def send(self, url: str, body: object = None) -> Response:
-        """Send one request from inside the network."""
-        argv = [sys.executable, __file__, url, *([json.dumps(body)] if body is not None else [])]
-        done = self.run(*argv)
+    def send(self, url: str, body: object = None, **options: object) -> Response:
+        """Send one request from inside the network, see send()."""
+        done = self.run(sys.executable, __file__, json.dumps({"url": url, "body": body, **options}))
         if done.returncode:
             raise ConnectionError(done.stderr.strip().splitlines()[-1])
         status, _, text = done.stdout.partition("\n")
@@ -224,5 +223,5 @@ def light(tmp_path, model):
 
 
 if __name__ == "__main__":  # Network.send
-    found = send(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else None)
+    found = send(**json.loads(sys.argv[1]))
     sys.stdout.write(f"{found.status}\n{found.body.decode()}")

@@ -20,6 +20,9 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import SECRETS_TARGET
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
+
 from .conftest import ENGINE, ILLUSTRATION, LESSONS, ROOT, free_port, wait_for
 
 pytestmark = pytest.mark.engine
@@ -29,6 +32,7 @@ TUTORIAL = (
     *("--tensor-parallel-size", "2", "--max-model-len", "30000", "--max-num-batched-tokens", "50000"),
     *("--max-num-seqs", "30", "--no-enable-prefix-caching", "--additional-config", '{"enable_weight_nz_layout":true}'),
 )
+KEYS = ["sesame", "a%20$HOME"]
 READY_S = 300  # 15 s on an idle machine
 CHECK_INTERVAL_S = 3  # the role sets 30 s; a step of this engine takes 0.3 s on two cores
 
@@ -79,8 +83,9 @@ class Engine:
         except ConnectionError:
             return False
 
-    def send(self, path: str, body: object = None):
-        return self.network.send(f"http://127.0.0.1:{self.port}{path}", body)
+    def send(self, path: str, body: object = None, key: str | None = KEYS[0], **options: object):
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return self.network.send(f"http://127.0.0.1:{self.port}{path}", body, headers=headers, **options)
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
@@ -90,9 +95,12 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def engine(network, environment, models, variables, tmp_path_factory):
-    """An engine that serves the w8a8 model with the tutorial's options."""
-    served = Engine(network, environment, variables, tmp_path_factory.mktemp("engine") / "log")
-    served.start(models / "Qwen2.5-VL-32B-Instruct-w8a8", *TUTORIAL)
+    """An engine that serves the w8a8 model with the tutorial's options, and demands one of two API keys."""
+    served = Engine(network, environment, {
+        **variables, "PYTHONPATH": f"{ROOT}/roles/serving/files:{variables['PYTHONPATH']}",
+        api_key.FIRST_KEY: KEYS[0], api_key.FURTHER_KEYS + "2": KEYS[1],
+    }, tmp_path_factory.mktemp("engine") / "log")
+    served.start(models / "Qwen2.5-VL-32B-Instruct-w8a8", *TUTORIAL, *api_key.middleware_options(True))
     wait_for(served.ready, "vllm serve", READY_S, served.process)
     yield served
     served.stop()
@@ -126,6 +134,15 @@ def test_serves_with_the_given_options(engine):
     assert "100% Completed | 4/4" in log
 
 
+def test_demands_a_key_on_routes_that_vllm_leaves_open(engine):
+    request = {"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 1}
+    for path in ("/v1/completions", "/invocations"):
+        assert [engine.send(path, request, key).status for key in (None, "wrong", *KEYS)] == [401, 401, 200, 200]
+    for path in ("/tokenize", "/pause", "/load", "/metrics", "/docs", "/ping"):
+        assert engine.send(path, key=None, method="HEAD").status == 401
+    assert engine.send("/health", key=None).status == 200
+
+
 def core_of(engine) -> int:
     """Return the process id of the engine core, a child of the server."""
     parents = {}
@@ -142,7 +159,9 @@ def core_of(engine) -> int:
 
 def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
     """The role's script with the real counters: long prompts are not reported as a hang, a stopped engine core is."""
-    script = ROOT / "roles/serving/files/health.py"
+    script, secrets = tmp_path / "health.py", tmp_path / "secrets.env"
+    secrets.write_text(api_key.environment_file(KEYS))
+    script.write_text((ROOT / "roles/serving/files/health.py").read_text().replace(SECRETS_TARGET, str(secrets)))
 
     def check(timeout: int = 60) -> tuple[int, str]:
         done = engine.network.run(

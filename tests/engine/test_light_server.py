@@ -355,3 +355,27 @@ def test_slow_tokens(light):
     started = time.monotonic()
     assert light.chat("Hello", max_tokens=10, ignore_eos=True).status == 200
     assert time.monotonic() - started >= 0.5
+
+
+# -- middleware
+
+
+MIDDLEWARE = {"PYTHONPATH": f"{ENGINE / 'light'}:{ROOT / 'roles/serving/files'}", "VLLM_API_KEY": "sesame",
+              "ASCEND_VLLM_API_KEY_2": "open"}
+
+
+def test_middleware_demands_the_key_as_in_the_real_server(light):
+    light.ready("--middleware", "ascend_vllm_api_key.ApiKey", **MIDDLEWARE)
+    body = {"model": "qwen25_vl", "prompt": "Hello"}
+    for path in ("/v1/completions", "/invocations", "/tokenize"):
+        statuses = [light.send(path, body, headers={"Authorization": f"Bearer {key}"}).status
+                    for key in ("wrong", "sesame", "open")]
+        assert statuses == [401, 200, 200]
+    assert [light.send(path, method="HEAD").status for path in ("/health", "/metrics", "/pause")] == [405, 401, 401]
+
+
+def test_key_of_vllm_itself_leaves_routes_open(light):
+    light.ready(VLLM_API_KEY="sesame")
+    assert light.send("/invocations", {"model": "qwen25_vl", "prompt": "Hello"}).status == 200
+    paths = ("/v1/models", "/invocations", "/load", "/metrics", "/no/such/route")
+    assert [light.send(path, method="HEAD").status for path in paths] == [401, 405, 405, 405, 404]

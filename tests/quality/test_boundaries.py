@@ -28,6 +28,7 @@ TASKS = sorted(str(path.relative_to(ROOT)) for pattern in ("roles/*/tasks/*.yml"
 IN_PLACE = {
     "plugins/plugin_utils/_results/store.py survey": "a lock, without content",
     "plugins/module_utils/_weights/preconditions.py hold_lock": "a lock, whose content is only for humans",
+    "plugins/module_utils/_weights/preconditions.py open_work_folder": "a lock, without content",
     "plugins/module_utils/_ais_bench/config.py _absolute_pictures": "in the folder of a job that is not started",
     "plugins/module_utils/_ais_bench/config.py prepare_prompts": "in the folder of a job that is not started",
     "plugins/module_utils/_ais_bench/job.py start": "in the folder of a job that is not started",
@@ -98,7 +99,7 @@ def written_in_place(path, text):
                     or (called == "os.open" and any(flag in ast.unparse(node) for flag in ("O_WRONLY", "O_RDWR")))
                     or (called == "os.fdopen" and mode is not None and "w" in mode.value)):
                 writers.setdefault(name, node.lineno)
-            if called in ("os.replace", "os.rename"):
+            if called in ("os.replace", "os.rename", "self.move"):  # Folder.move renames
                 renames.add(name)
     return [f"{path}:{line}: {name} does not write the file atomically" for name, line in writers.items()
             if name not in renames and f"{path} {name}" not in IN_PLACE]

@@ -110,7 +110,7 @@ def test_site_runs_every_stage_in_order():
     _nodes, _plan, stages = load("playbooks/site.yml")
     block = stages["tasks"][0]["block"]
     order = [task["tags"] for task in block]
-    # The fabric is tested before the image is pulled, and with the image afterwards.
+    # The NPU network is tested before the image is pulled, and with the image afterwards.
     assert order[:4] == ["npu_driver", "hccl", "image", "hccl"]
     assert order[:3] + order[4:] == list(contract.STAGES)
     assert [task["ansible.builtin.include_role"]["name"] for task in block] == [

@@ -47,7 +47,7 @@ COVERED_BY = {
 }
 # Test files for several files, and their subject.
 TESTS_OF_SEVERAL_FILES = {
-    "tests/unit/plugins/plugin_utils/_plan/test_traps.py": "docs/traps.md, item by item",
+    "tests/unit/plugins/plugin_utils/_plan/test_pitfalls.py": "docs/pitfalls.md, row by row",
 }
 
 

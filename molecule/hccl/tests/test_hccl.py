@@ -14,13 +14,13 @@ import pytest
 import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-INVENTORY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory"
+EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 ROUNDS = yaml.safe_load((PROJECT / "molecule/hccl/vars/rounds.yml").read_text("utf-8"))["rounds"]
 CASES = [(each["name"], node) for each in ROUNDS for node in ("node1", "node2")]
 
 
 def result(name, node, part="hccl"):
-    return json.loads((INVENTORY / "rounds" / name / node / f"{part}.json").read_text("utf-8"))
+    return json.loads((EPHEMERAL / "rounds" / name / node / f"{part}.json").read_text("utf-8"))
 
 
 def check_of(found, short_id):
@@ -57,7 +57,7 @@ def test_the_all_reduce_ran_over_both_nodes_and_was_verified():
     assert run["hosts"] == ["node1", "node2"]
     assert run["result"]["ranks"] == 2
     assert [row["check"] for row in run["result"]["rows"]] == ["success", "success"]
-    baseline = json.loads((INVENTORY / "baselines/hccl.json").read_text("utf-8"))
+    baseline = json.loads((EPHEMERAL / "baselines/hccl.json").read_text("utf-8"))
     assert baseline == {"2 nodes, 2 ranks, gloo, 8388608 bytes": run["result"]["rows"][-1]["bus_bandwidth_gbs"]}
 
 

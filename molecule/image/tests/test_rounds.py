@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / "rounds"
+RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "rounds"
 ROUNDS = yaml.safe_load((PROJECT / "molecule/image/faults.yml").read_text("utf-8"))["rounds"]
 CASES = [(each["name"], node, each.get("nodes", {}).get(node, {})) for each in ROUNDS for node in ("node1", "node2")]
 

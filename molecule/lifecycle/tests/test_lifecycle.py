@@ -21,16 +21,17 @@ from scenario import (
     SCENARIO,
     bed,
     changes,
+    container_identities,
     containers,
-    lives,
     lost_nothing,
+    output_text,
     playbook,
-    said,
     states,
     statistics,
     succeeds,
 )
 
+NEW_KEY = "the-next-key"
 KEY = yaml.safe_load((SCENARIO / "host_vars" / "node1.yml").read_text("utf-8"))["serving_api_key"]
 NODES = ("node1", "node2")
 NAMES = ("vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-1")
@@ -59,7 +60,8 @@ def seconds_until(server, status, at_most):
 
 def answered_requests(node):
     """Return the number of requests that the instances of a node have answered."""
-    metrics = bed("exec", node, "curl", "-fsS", "http://127.0.0.1:8888/metrics", "http://127.0.0.1:8889/metrics")
+    metrics = bed("exec", node, "curl", "-fsS", "-H", f"Authorization: Bearer {KEY}",
+                  "http://127.0.0.1:8888/metrics", "http://127.0.0.1:8889/metrics")
     return sum(float(value) for value in re.findall(r'request_success_total\{[^}]*"length"[^}]*\} (\S+)', metrics))
 
 
@@ -71,8 +73,32 @@ def test_balancer_serves_with_the_key_and_all_instances():
     assert checks("node1")["balancer"]["status"] == "passed"
     urls = [service["url"] for service in result("node1")["observed"]["services"]]
     assert urls == [BALANCER, "http://10.77.0.11:8888", "http://10.77.0.11:8889"]
-    refused = bed("run", "--", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{BALANCER}/v1/models")
-    assert refused == "401"
+    assert [status(f"{BALANCER}/v1/models", key) for key in (None, "wrong", KEY)] == ["401", "401", "200"]
+
+
+def status(url, key=None, *words):
+    """Return the HTTP status of a request, as text."""
+    header = ["-H", f"Authorization: Bearer {key}"] if key else []
+    return bed("run", "--", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *header, *words, url)
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/tokenize", "/metrics", "/load", "/version", "/no/such/route"])
+def test_every_path_but_health_needs_a_key(path):
+    for server in (BALANCER, *(f"http://10.77.0.{host}:{port}" for host in (11, 12) for port in (8888, 8889))):
+        assert (status(server + path), status(server + "/health")) == ("401", "200")
+        assert status(server + path, "wrong") == "401"
+
+
+@pytest.mark.parametrize("path", ["/sleep", "/collective_rpc", "/%73leep", "/v1/load_lora_adapter"])
+def test_balancer_refuses_control_routes_also_with_the_key(path):
+    assert status(BALANCER + path, KEY, "-X", "POST") == "403"
+
+
+def test_functional_finds_no_open_route():
+    succeeds("functional")
+    for node in NODES:
+        found = [check for check in result(node, "functional")["checks"] if check["id"] == "functional.open_routes"]
+        assert [(check["status"], check["actual"]) for check in found] == [("passed", "health: /health")] * 2
 
 
 def test_haproxy_of_the_system_is_not_touched():
@@ -94,9 +120,9 @@ def test_only_the_balancer_can_read_the_key():
 
 
 def test_second_run_changes_nothing():
-    before = [lives(node) for node in NODES]
+    before = [container_identities(node) for node in NODES]
     assert changes(succeeds("serving")) == dict.fromkeys(NODES, 0)
-    assert [lives(node) for node in NODES] == before
+    assert [container_identities(node) for node in NODES] == before
 
 
 def test_status_shows_every_instance_and_changes_nothing():
@@ -109,7 +135,7 @@ def test_status_shows_every_instance_and_changes_nothing():
 
 
 def test_hung_engine_receives_no_requests_until_it_recovers():
-    """The watch of this scenario checks every second, and three checks have to fail. /health still answers with 200."""
+    """The watch of this scenario checks every second, and three checks have to fail. /health still returns 200."""
     fault = ["exec", "node2", "docker", "exec", NAMES[0], "sh", "-c"]
     with Load() as stuck:  # its requests to the hung engine wait until the engine recovers
         bed(*fault, "echo '{\"hang\": true}' > /run/vllm-light.json")
@@ -168,18 +194,18 @@ def test_port_in_use_is_refused_and_the_balancer_keeps_running():
     with Load() as load:
         done = playbook("serving", "-e", "balancer_port=22")
     assert done.returncode != 0
-    assert "balancer_port is 22, which is in use on node1 by process" in said(done)
-    assert "(sshd)" in said(done)
+    assert "balancer_port is 22, which is in use on node1 by process" in output_text(done)
+    assert "(sshd)" in output_text(done)
     lost_nothing(load)
 
 
 def test_rolling_upgrade_loses_no_request():
-    before = {node: lives(node) for node in NODES}
+    before = {node: container_identities(node) for node in NODES}
     with Load() as load:
         succeeds("upgrade", "-e", "image_tag=v0.11.0rc1-second")
     lost_nothing(load)
     for node in NODES:
-        after = lives(node)
+        after = container_identities(node)
         assert after["foreign"] == before[node]["foreign"]
         assert set(after) == {*NAMES, "foreign"}
         assert all(after[name][0] != before[node][name][0] for name in NAMES)
@@ -189,34 +215,35 @@ def test_rolling_upgrade_loses_no_request():
 
 
 def test_same_upgrade_again_changes_nothing():
-    before = [lives(node) for node in NODES]
+    before = [container_identities(node) for node in NODES]
     assert changes(succeeds("upgrade", "-e", "image_tag=v0.11.0rc1-second")) == dict.fromkeys(NODES, 0)
-    assert [lives(node) for node in NODES] == before
+    assert [container_identities(node) for node in NODES] == before
 
 
 @pytest.mark.parametrize(("variant", "reason"), [("broken", "out_of_memory"), ("lying", "functional.expected_words")])
 def test_upgrade_that_cannot_be_verified_is_rolled_back(variant, reason):
-    before = {node: lives(node) for node in NODES}
+    before = {node: container_identities(node) for node in NODES}
     with Load() as load:
         # The restart policy is that of the new service only.
         done = playbook("upgrade", "-e", f"image_tag=v0.11.0rc1-{variant}", "-e", "serving_restart_policy=on-failure")
     assert done.returncode != 0
-    assert f"the previous service (image {containers('node1')[NAMES[0]]['Image'][:19]}) serves again" in said(done)
-    assert reason in said(done)
+    output, image = output_text(done), containers("node1")[NAMES[0]]["Image"]
+    assert f"the previous service (image {image[:19]}) serves again" in output
+    assert reason in output
     lost_nothing(load)
     # The same containers as before run again on the one node, and the other was not touched.
-    assert {name: life[0] for name, life in lives("node1").items()} == {
-        name: life[0] for name, life in before["node1"].items()}
+    assert {name: identity[0] for name, identity in container_identities("node1").items()} == {
+        name: identity[0] for name, identity in before["node1"].items()}
     assert {each["HostConfig"]["RestartPolicy"]["Name"] for name, each in containers("node1").items()
             if name in NAMES} == {"always"}
-    assert lives("node2") == before["node2"]
+    assert container_identities("node2") == before["node2"]
     assert set(states().values()) == {"UP"}
     assert checks("node1")["upgrade"]["status"] == "failed"
     assert reason in checks("node1")["upgrade"]["message"]
 
 
 def test_stop_waits_for_the_last_request_and_stops_only_our_containers():
-    before = lives("node2")
+    before = container_identities("node2")
     body = json.dumps({"model": "qwen25_vl", "prompt": "Hello", "max_tokens": 900, "ignore_eos": True, "stream": True})
     long = subprocess.Popen(
         [*BED, "run", "--", "curl", "-sSN", "-H", f"Authorization: Bearer {KEY}", "-d", body,
@@ -229,16 +256,16 @@ def test_stop_waits_for_the_last_request_and_stops_only_our_containers():
     assert answer.rstrip().endswith("[DONE]")
     after = containers("node2")
     assert {name: after[name]["State"]["Status"] for name in NAMES} == dict.fromkeys(NAMES, "exited")
-    assert lives("node2") == before  # stopped, not removed, and no other container was restarted
+    assert container_identities("node2") == before  # stopped, not removed, and no other container was restarted
     assert after["foreign"]["State"]["Status"] == "running"
 
 
 def test_last_node_is_not_drained():
-    before = lives("node1")
+    before = container_identities("node1")
     done = playbook("restart", "--limit", "node1", "-e", "image_tag=v0.11.0rc1-second")
     assert done.returncode != 0
-    assert "no other node could take its requests" in said(done)
-    assert lives("node1") == before
+    assert "no other node could take its requests" in output_text(done)
+    assert container_identities("node1") == before
 
 
 def test_status_shows_stopped_containers_and_drift():
@@ -252,24 +279,24 @@ def test_npu_that_stays_busy_is_named():
     done = playbook("stop", "--limit", "node2", "-e", "serving_npu_free_timeout_s=1")
     bed("exec", "node2", "ascend-fault", "clear")
     assert done.returncode != 0
-    assert "NPU 2 is not free, but no process on it is shown" in said(done)
-    assert "NPU 0" not in said(done)
+    assert "NPU 2 is not free, but no process on it is shown" in output_text(done)
+    assert "NPU 0" not in output_text(done)
 
 
 def test_serving_starts_stopped_containers():
-    before = {name: life[0] for name, life in lives("node2").items()}
+    before = {name: identity[0] for name, identity in container_identities("node2").items()}
     succeeds("serving", "--limit", "node2", "-e", "image_tag=v0.11.0rc1-second")
-    assert {name: life[0] for name, life in lives("node2").items()} == before
+    assert {name: identity[0] for name, identity in container_identities("node2").items()} == before
     assert set(states().values()) == {"UP"}
 
 
 def test_restart_loses_no_request():
-    before = {node: lives(node) for node in NODES}
+    before = {node: container_identities(node) for node in NODES}
     with Load() as load:
         succeeds("restart", "-e", "image_tag=v0.11.0rc1-second")
     lost_nothing(load)
     for node in NODES:
-        after = lives(node)
+        after = container_identities(node)
         assert all(after[name][1] != before[node][name][1] for name in NAMES)
 
 
@@ -280,7 +307,7 @@ def has_rebooted(before):
 
 
 def test_service_starts_after_a_reboot():
-    before = {started for _id, started in lives("node2").values()}
+    before = {started for _id, started in container_identities("node2").values()}
     bed("fault", "reboot", "node2")
     deadline = time.monotonic() + 90
     while not has_rebooted(before) and time.monotonic() < deadline:
@@ -290,3 +317,35 @@ def test_service_starts_after_a_reboot():
         time.sleep(2)
     assert load.found["lost"] == []
     assert answered_requests("node2") > 5
+
+
+def rotate(*keys):
+    """Deploy the keys, one node at a time."""
+    inputs = json.dumps({"serving_api_key": list(keys), "image_tag": "v0.11.0rc1-second"})
+    before = [container_identities(node) for node in NODES]
+    succeeds("upgrade", "-e", inputs)
+    for node, earlier in zip(NODES, before):
+        current = container_identities(node)
+        assert all(current[name][0] != earlier[name][0] for name in NAMES), "a container has the previous keys"
+    after = [container_identities(node) for node in NODES]
+    assert changes(succeeds("upgrade", "-e", inputs)) == dict.fromkeys(NODES, 0)
+    assert [container_identities(node) for node in NODES] == after
+
+
+def accepted():
+    """Return the keys that all instances and the balancer accept."""
+    servers = (BALANCER, *(f"http://10.77.0.{host}:{port}" for host in (11, 12) for port in (8888, 8889)))
+    return [key for key in (KEY, NEW_KEY) if {status(f"{server}/v1/models", key) for server in servers} == {"200"}]
+
+
+def test_rotated_key_loses_no_request():
+    """Old and new key overlap: clients change their key after the first upgrade, and before the second one."""
+    with Load() as load:
+        rotate(KEY, NEW_KEY)
+    lost_nothing(load)
+    assert accepted() == [KEY, NEW_KEY]
+    with scenario.Load(NEW_KEY) as load:
+        rotate(NEW_KEY)
+    lost_nothing(load)
+    assert accepted() == [NEW_KEY]
+    assert status(f"{BALANCER}/v1/models", KEY) == "401"

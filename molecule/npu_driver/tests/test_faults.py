@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / "rounds"
+RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "rounds"
 ROUNDS = yaml.safe_load((PROJECT / "molecule/npu_driver/faults.yml").read_text("utf-8"))["rounds"]
 VALIDATE = jsonschema.Draft202012Validator(json.loads(
     (PROJECT / "docs/schemas/stage-result-v1.json").read_text("utf-8"))).validate

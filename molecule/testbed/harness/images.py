@@ -18,8 +18,8 @@ from .machine import TESTBED, BedError, Process, cache, check, install_packages,
 from .world import World
 
 GOLDEN_KEPT = 3
-CACHED = ("ais_bench", "ais_bench_wheels", "ansible-test", "beds", "building", "control", "debootstrap.log", "engine",
-          "golden", "hub", "locks", "packages", "ssh", "venv")
+CACHED = ("ais_bench", "ais_bench_packages", "ais_bench_wheels", "ansible-test", "beds", "building", "control",
+          "debootstrap.log", "engine", "golden", "hub", "locks", "packages", "ssh", "venv")
 
 
 def prepare() -> Path:

@@ -23,6 +23,7 @@ MAX_NODES, MAX_NPUS = 100, 8
 NAMED_NODES = 16  # in the /etc/hosts of every node, even if the bed has fewer, so that it can grow
 REGISTRY_PORT, HUB_PORT = 5000, 8090
 HUB_MODELS = ("Qwen/Qwen2.5-VL-32B-Instruct", "testbed/Qwen2.5-VL-32B-Instruct-w8a8")
+DIST_PACKAGES = "/usr/local/lib/python3.11/dist-packages"
 DAEMON = {"insecure-registries": [f"{CONTROLLER}:{REGISTRY_PORT}"], "storage-driver": "overlay2"}
 
 
@@ -117,6 +118,8 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
         images.clone(engine_root, folder / "docker")
     else:
         (folder / "docker").mkdir()
+    # A folder of `make coverage`: what runs on the nodes is measured, too.
+    measured = os.environ.get("ASCEND_VLLM_COVERAGE")
     bed.world.docker(
         *("create", "--name", name, "--hostname", name, "--restart", "always", "--stop-signal", "RTMIN+3"),
         *("--network", "hosts", "--ip", address(index)),
@@ -127,6 +130,7 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
         *("--security-opt", "systempaths=unconfined", "--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock"),
         *("--volume", f"{folder}/docker:/var/lib/docker"),
         *(("--volume", f"{shared}:{shared}:ro") if shared else ()),
+        *(("--volume", f"{measured}:{measured}", "--volume", f"{measured}/site:{DIST_PACKAGES}:ro") if measured else ()),
         *("--env", f"NODE_INDEX={index}", "--env", f"NPUS={settings.npus}", "--env", f"NPU_MAJOR={npu_major()}"),
         *(rootfs.NODE_IMAGE, "/usr/local/lib/ascend-testbed/boot"),
     )

@@ -76,7 +76,7 @@ def test_group_serves(name, node):
 def test_site_runs_every_stage_for_a_group(node, stage):
     found = result("data_parallel", node, stage)
     assert found["status"] in ("passed", "warned", "waived", *(["not_run"] if node == "node2" else [])), found["checks"]
-    left_to_the_head = [check for check in found["checks"] if "for the whole group" in (check["message"] or "")]
+    left_to_the_head = [check for check in found["checks"] if "the whole group" in (check["message"] or "")]
     assert bool(left_to_the_head) is (node == "node2" and stage in ("functional", "benchmark"))
 
 
@@ -93,7 +93,7 @@ def test_model_reads_the_picture_on_the_head_only(name):
     assert "TONGYI" in json.dumps(answer["actual"])
     (other,) = checks(name, "node2", "functional").values()
     assert other["status"] == "not_run"
-    assert "node1 serves for the whole group" in other["message"]
+    assert "node1 serves the whole group" in other["message"]
 
 
 @pytest.mark.parametrize("name", [*SERVING, "ray"])
@@ -200,7 +200,7 @@ def test_head_with_a_long_queue_keeps_receiving_requests():
 
 
 def test_hung_engine_receives_no_requests_until_it_recovers():
-    """vLLM's engine core is stopped, as by a hung kernel. /health of its API server still answers with 200."""
+    """vLLM's engine core is stopped, as by a hung kernel. /health of its API server still returns 200."""
     pid = engine_on("node1")
     with ThreadPoolExecutor(8) as pool:
         pending = [pool.submit(complete, 300) for _request in range(8)]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -15,11 +16,12 @@ import pytest
 import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / "rounds"
+RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "rounds"
 ROUNDS = yaml.safe_load((PROJECT / "molecule/weights/faults.yml").read_text("utf-8"))["rounds"]
 NODES = ("node1", "node2", "node3")
 CASES = [(each["name"], node, each.get("nodes", {}).get(node, {})) for each in ROUNDS for node in NODES]
 MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
+STATE_FOLDER = "/var/lib/ascend-vllm/weights/" + hashlib.sha256(MODEL.encode()).hexdigest()[:16]
 
 
 def result(name, node):
@@ -61,8 +63,8 @@ def test_full_verification_hashes_all_files(node):
 
 
 def test_run_in_a_terminal_shows_its_progress():
-    shown = (RESULTS.parent / ".killed").read_text("utf-8")
-    assert re.search(r"node1: \d\.\d of 7\.\d MB, \d\.\d MB/s, 0 min \d+ s left", shown)
+    shown = (RESULTS.parent / "killed.log").read_text("utf-8")
+    assert re.search(r"node1: \d\.\d of 7\.\d MB, \d\.\d MB/s, \d min \d+ s left", shown)
 
 
 def test_token_and_variables_of_the_download_are_not_visible(host):
@@ -81,11 +83,23 @@ def test_torrent_client_listens_in_the_network_of_the_cluster_only(host):
 
 def test_no_containers_and_temporary_files_are_left(host):
     assert host.check_output("docker ps --all --quiet") == ""
-    state_folder = host.file("/data/.ascend-vllm/Qwen2.5-VL-32B-Instruct-w8a8")
-    assert set(state_folder.listdir()) <= {"staging", "wanted.json", "lock", "manifest.json"}
+    work_folder = host.file("/data/.ascend-vllm/Qwen2.5-VL-32B-Instruct-w8a8")
+    assert set(work_folder.listdir()) <= {"staging", "lock"}
+    state_folder = host.file(STATE_FOLDER)
+    assert set(state_folder.listdir()) <= {"manifest.json", "lock", "wanted.json", "transfer"}
     assert host.socket("tcp://6881").is_listening is False
 
 
 def test_quantized_model_is_published(host):
     published = host.file("/srv/models/Qwen2.5-VL-32B-Instruct-w8a8/quant_model_description.json").exists
     assert published == (host.backend.get_hostname() == "node1")
+
+
+def test_what_is_trusted_is_for_root_only(host):
+    found = host.check_output(f"find {STATE_FOLDER} /var/lib/ascend-vllm/digests ! -user root -o -perm /077")
+    assert found == ""
+
+
+def test_file_of_the_host_that_another_user_aimed_at_is_unchanged(host):
+    canary = host.file("/etc/other-user-canary")
+    assert (canary.content_string, canary.mode, canary.user) == ("of the host\n", 0o600, "root")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         maximum_tokens: int
 
     class ServerWithKey(AisBenchServer):
-        """The server with its API key, empty for none."""
+        """The server with its API key, which is empty if the server has none."""
 
         api_key: str
 
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         file: str
         warm_up: int
 
-# Groups under which AISBench summarises the scores of many parts.
+# Groups in which AISBench summarises the scores of many parts.
 _GROUPS = {"mmlu": "mmlu_summary_groups", "ceval": "ceval_summary_groups"}
 
 _HEAD = """\
@@ -104,7 +104,7 @@ class BadData(ValueError):
 
 
 def digest(dataset: Dataset) -> str:
-    """A SHA-256 that differs between versions of a dataset: of file names and sizes, and of the content of tables.
+    """Return a SHA-256 that differs between dataset versions: of file names and sizes, and of the content of tables.
 
     The content of images is not included, since there are gigabytes of them.
     """
@@ -150,7 +150,7 @@ def _prepare_preset(dataset: Dataset, folder: str) -> PreparedDataset:
 
 
 def _missing_tables(root: str, splits: tuple[str, ...]) -> list[str]:
-    """Tables of subjects that are not in all splits; without them AISBench gives the dataset no score."""
+    """Return tables of subjects that are not in all splits; without them AISBench gives the dataset no score."""
     subjects = {split: {name[:-len("_%s.csv" % split)] for name in os.listdir(os.path.join(root, split))
                         if name.endswith("_%s.csv" % split)} for split in splits}
     every = sorted({subject for found in subjects.values() for subject in found}) or ["SUBJECT"]
@@ -195,7 +195,7 @@ def _prepare_own(dataset: Dataset) -> PreparedDataset:
 
 
 def render(server: ServerWithKey, datasets: list[PreparedDataset]) -> str:
-    """The text of the configuration of an accuracy run. Every value is written as a Python literal."""
+    """Return the text of the configuration of an accuracy run. Every value is written as a Python literal."""
     known = [dataset["name"] for dataset in datasets if dataset["name"] in PRESETS]
     groups = [name for name in known if name in _GROUPS]
     lines = [_HEAD]
@@ -239,7 +239,7 @@ def prepare_prompts(path: str, count: int, folder: str) -> str:
 
 
 def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
-    """The text of the configuration of a performance run with one dataset, ``load``.
+    """Return the text of the configuration of a performance run with one dataset, ``load``.
 
     The ``file`` of the load is one of :func:`prepare_prompts`. Every request is sent once, since a retry would hide a
     failure.
@@ -270,7 +270,7 @@ def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
 
 
 def _models(server: ServerWithKey, fields: str, generation: str) -> str:
-    """The only model of a configuration. Every value is written as a Python literal."""
+    """Return the only model of a configuration. Every value is written as a Python literal."""
     values = (("model", server["model"]), ("api_key", server["api_key"]), ("url", server["url"]),
               ("batch_size", server["concurrency"]), ("max_out_len", server["maximum_tokens"]))
     lines = ["models = [dict(", "    attr='service', type=VLLMCustomAPIChat, abbr='model', use_timestamp=False,",

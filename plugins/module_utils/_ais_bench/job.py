@@ -53,33 +53,33 @@ if TYPE_CHECKING:
         finish_count: int | None
         total_count: int | None
 
-    class AnswerCount(TypedDict):
-        """Requests of a task."""
+    class RequestCount(TypedDict):
+        """The number of answered and failed requests of a task."""
 
         answered: int
         failed: int
 
     class Performance(TypedDict):
-        """The tables of a performance run as AISBench wrote them: JSON and CSV, None if it wrote none."""
+        """The tables of a performance run as AISBench wrote them, as JSON and CSV; None for a table that is missing."""
 
         totals: str | None
         latencies: str | None
 
     class AisBenchObservation(TypedDict, total=False):
-        """The state of a job: ``progress`` by task while it is running, all other keys after its end."""
+        """The state of a job: while it is running, ``progress`` by task; after its end, all other keys."""
 
         running: bool
         progress: dict[str, TaskProgress]
         exit_code: int | None
         rows: list[tables.Row]
-        answers: dict[str, AnswerCount]
+        answers: dict[str, RequestCount]
         performance: Performance
         log: list[str]
 
 JOBS = "/var/tmp/ascend-vllm-accuracy-"
 POLL_S = 0.5
-# Tasks at a time: MMLU and C-Eval have more than fifty, and each starts a Python process. AISBench refuses more than
-# 0.8 of the processors.
+# Number of tasks at a time: MMLU and C-Eval have more than fifty, and each starts a Python process. AISBench refuses
+# more tasks at a time than 0.8 times the number of processors.
 WORKERS = max(1, min(4, int(0.8 * (os.cpu_count() or 1))))
 LOG_LINES = 12
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
@@ -92,8 +92,8 @@ def start(options: Mapping[str, Any]) -> AisBenchStart:
     :param options: options of ``ascend.vllm.ais_bench``.
     """
     if not os.access(options["executable"], os.X_OK):
-        return {"job": None, "problem": "AISBench is not at %s; accuracy_install installs it." % options["executable"],
-                "data": {}}
+        problem = "AISBench was not found at %s; set accuracy_install to true to install it." % options["executable"]
+        return {"job": None, "problem": problem, "data": {}}
     folder, prefix = os.path.split(JOBS)
     job = tempfile.mkdtemp(prefix=prefix, dir=folder)
     try:
@@ -113,7 +113,7 @@ def start(options: Mapping[str, Any]) -> AisBenchStart:
 
 
 def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
-    """The text of the configuration and the arguments that go with it; raises `BadData`."""
+    """Return the text of the configuration and the arguments to run it with; raises `BadData`."""
     server = cast("ServerWithKey", dict(options["server"], api_key=options["api_key"]))
     load = options["load"]
     if load:
@@ -128,7 +128,7 @@ def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
 
 
 def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:
-    """The state of a job, after its end or ``wait_s`` seconds; the key and other secrets are masked in its log."""
+    """Return the state of a job after its end, or after ``wait_s`` seconds; secrets are masked in its log."""
     until = time.monotonic() + wait_s
     while _is_running(job) and time.monotonic() < until:
         time.sleep(POLL_S)
@@ -136,12 +136,12 @@ def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:
         return {"running": True, "progress": _progress(job)}
     rows = _read_summary(job)
     return {"running": False, "exit_code": read_number(os.path.join(job, "exit")), "rows": rows,
-            "answers": _count_answers(job), "performance": _read_performance(job),
+            "answers": _count_requests(job), "performance": _read_performance(job),
             "log": _read_logs(job, rows, api_key)}
 
 
 def remove(job: str) -> bool:
-    """Stop all processes of the job and remove its folder; False if there is no such folder."""
+    """Stop all processes of the job and remove its folder; return False if there is no such folder."""
     if not os.path.isdir(job):
         return False
     process = read_number(os.path.join(job, "pid"))
@@ -157,7 +157,7 @@ def remove(job: str) -> bool:
 
 
 def read_number(path: str) -> int | None:
-    """The number in a file; None if there is none."""
+    """Return the number in a file, or None if there is no number."""
     try:
         with open(path) as stream:
             return int(stream.read())
@@ -179,7 +179,7 @@ def _is_running(job: str) -> bool:
 
 
 def _progress(job: str) -> dict[str, TaskProgress]:
-    """The progress by task, from those state files that are complete at this moment."""
+    """Return the progress by task, from those state files that are complete at this moment."""
     found: dict[str, TaskProgress] = {}
     for path in glob.glob(os.path.join(job, "out", "*", "status_tmp", "*.json")):
         try:
@@ -200,13 +200,13 @@ def _read_summary(job: str) -> list[tables.Row]:
 
 
 def _read_performance(job: str) -> Performance:
-    """The tables of the only dataset of a performance run."""
+    """Return the tables of the only dataset of a performance run."""
     load = os.path.join(job, "out", "*", "performances", "model", "load.")
     return {"totals": _newest(load + "json"), "latencies": _newest(load + "csv")}
 
 
 def _newest(pattern: str) -> str | None:
-    """The content of the last file by name, None if there is none."""
+    """Return the content of the last matching file by name, or None if no file matches."""
     paths = sorted(glob.glob(pattern))
     if not paths:
         return None
@@ -214,9 +214,9 @@ def _newest(pattern: str) -> str | None:
         return stream.read()
 
 
-def _count_answers(job: str) -> dict[str, AnswerCount]:
+def _count_requests(job: str) -> dict[str, RequestCount]:
     """Count requests: answered ones are in ``<task>.jsonl``, failed ones in ``<task>_failed.jsonl``."""
-    counts: dict[str, AnswerCount] = {}
+    counts: dict[str, RequestCount] = {}
     for path in sorted(glob.glob(os.path.join(job, "out", "*", "predictions", "*", "*.jsonl"))):
         name, failed = os.path.basename(path)[:-len(".jsonl")], False
         if name.endswith("_failed"):
@@ -230,7 +230,7 @@ def _count_answers(job: str) -> dict[str, AnswerCount]:
 
 
 def _read_logs(job: str, rows: list[tables.Row], api_key: str) -> list[str]:
-    """The last lines of the log, and of the logs of the tasks if a score is missing, with secrets masked."""
+    """Return the last lines of the log, and of the logs of the tasks if a score is missing, with secrets masked."""
     paths = [os.path.join(job, "log")]
     if not rows or any(score["score"] is None for score in tables.scores(rows)):
         paths += sorted(glob.glob(os.path.join(job, "out", "*", "logs", "*", "*", "*.out")))

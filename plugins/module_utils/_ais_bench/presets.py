@@ -44,5 +44,5 @@ def is_part(task: str, name: str) -> bool:
 
 
 def sum_of(name: str) -> str:
-    """The name of the summary row that has the score of the whole dataset."""
+    """Return the name of the summary row that has the score of the whole dataset."""
     return name + "-weighted" if name in PRESETS and PRESETS[name].parts else name

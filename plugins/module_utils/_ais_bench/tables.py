@@ -34,12 +34,12 @@ _NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?: +(\S+))?$")
 
 
 def accuracy(text: str) -> list[Row]:
-    """The rows ``{column: cell}`` of a summary; a cut table gives its complete rows."""
+    """Return the rows ``{column: cell}`` of a summary; of a truncated table, only the complete rows."""
     return _csv(text, lambda head: head[:4] == _ACCURACY_HEAD and len(head) > 4)
 
 
 def performance(text: str) -> list[Row]:
-    """The rows ``{column: cell}`` of the totals (JSON) or latencies (CSV) of a performance run."""
+    """Return the rows ``{column: cell}`` of the totals (JSON) or latencies (CSV) of a performance run."""
     return _json(text) or _csv(text, lambda head: head[0] in _PERFORMANCE_HEADS and len(head) > 2)
 
 
@@ -55,7 +55,7 @@ def number(cell: str) -> tuple[float, str | None]:
 
 
 def scores(rows: list[Row]) -> list[Score]:
-    """The scores in the rows of a summary, one for each row and model.
+    """Return the scores in the rows of a summary, one for each row and model.
 
     A score may be followed by the counts that it consists of, such as ``0.96 (385/400)``.
     """
@@ -86,7 +86,7 @@ def _json(text: str) -> list[Row]:
 
 
 def _csv(text: str, is_head: Callable[[list[str]], bool]) -> list[Row]:
-    """The rows below the first line that is a header; the table ends at a line of another width."""
+    """Return the rows below the first line that is a header; the table ends at a line of another width."""
     lines = text.splitlines()
     for index, line in enumerate(lines):
         head = _fields(line)

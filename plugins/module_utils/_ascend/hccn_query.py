@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         host_network: dict[str, Any]
         processes: list[HccnProcess] | None
         image_present: bool | None
+        image_error: str | None
         duration_s: float
 
 # -status includes speed and duplex.
@@ -82,7 +83,7 @@ def ask(run: Run, tool: str, npu: int, query: str, timeout_s: float, arguments: 
 
 
 def _interpret(query: str, code: int | None, out: str, err: str) -> HccnAnswer:
-    """The answer or error in the output; errors appear on either stream, and answers come with any exit status."""
+    """Return the answer or error in the output. Errors appear on either stream; an answer can have any exit status."""
     parsed = _parse(query, out)
     # A ping with packet loss exits like a failure, and its summary is the answer.
     if parsed is not None and "error" not in parsed and (code == 0 or query == "ping"):
@@ -132,14 +133,19 @@ def query_npus(run: Run, tool: str, npus: Sequence[int], queries: Sequence[str],
         return dict(zip((str(npu) for npu in npus), pool.map(one_npu, npus)))
 
 
+def unanswered(npus: Sequence[int], queries: Sequence[str], reason: str) -> dict[str, dict[str, HccnAnswer]]:
+    """Return the result of `query_npus` if the tool cannot be run."""
+    return {str(npu): {query: _error("tool", reason) for query in queries} for npu in npus}
+
+
 def device_npus(names: Iterable[str]) -> list[int]:
-    """The sorted numbers of the ``davinciN`` among the names of /dev."""
+    """Return the sorted numbers of the ``davinciN`` among the names of /dev."""
     numbers = [npu_devices.device_number("/dev/" + name) for name in names]
     return sorted(number for number in numbers if number is not None)
 
 
 def npu_processes(run: Run, npu_smi_path: str, timeout_s: float) -> list[HccnProcess] | None:
-    """The processes that use an NPU, or None if npu-smi does not show them."""
+    """Return the processes that use an NPU, or None if npu-smi does not show them."""
     try:
         code, out, _err = run([npu_smi_path, "info"], timeout_s)
         info = npu_smi.parse_info(out) if code == 0 else None

@@ -104,12 +104,17 @@ def parse(query: str, text: str) -> HccnAnswer:
     return cast("HccnAnswer", result)
 
 
+# Keys to which the vendor's tool appends a line for each value (FILE_OPT_TYPE_APPEND_WRITE in tool_ext.c and
+# tool_recovery.c of github.com/hicann/driver); it replaces the line of any other key.
+_REPEATED = re.compile(r"(?:arp|ip_rule|ip_route)_[0-9]+\Z", re.ASCII)
+
+
 def parse_conf(text: str) -> HccnConf:
     """Parse an ``/etc/hccn.conf``.
 
     Returns ``{"fields", "devices", "duplicates"}``. ``fields`` maps each key to its value, ``devices`` maps the device
-    number (str) to ``{"address", "netmask", ...}``; all values are strings. A key that is set twice to different values
-    is only in ``duplicates``.
+    number (str) to ``{"address", "netmask", ...}``; all values are strings. The values of a key that may be set several
+    times are lines of one string. Any other key that is set twice to different values is only in ``duplicates``.
 
     Raises `ParseError` if the text is not empty and has no ``key=value`` line.
     """
@@ -120,7 +125,9 @@ def parse_conf(text: str) -> HccnConf:
         if not match:
             continue
         key, value = match.groups()
-        if fields.setdefault(key, value) != value and key not in duplicates:
+        if key in fields and _REPEATED.match(key):
+            fields[key] += "\n" + value
+        elif fields.setdefault(key, value) != value and key not in duplicates:
             duplicates.append(key)
     if not fields and text.strip():
         raise ParseError("no key=value line in: %r" % text.strip()[:120])
@@ -167,7 +174,7 @@ _ANY_KEY = re.compile(r"(?P<key>[^:|]*[^:|\s])\s*:")
 
 
 def _lines(text: str) -> list[str]:
-    """The lines of the text without terminal control sequences, device prefixes and warnings of other programs."""
+    """Return the lines of a text without terminal control sequences, device prefixes and warnings of other programs."""
     lines = [line.rstrip() for line in terminal_text.plain(text).split("\n")]
     return [_DEVICE_PREFIX.sub("", line) for line in lines if not _NOISE.match(line)]
 
@@ -198,7 +205,7 @@ _EVENT = re.compile(r"(\S.*[0-9].*?)\s+(LINK (?:UP|DOWN))$", re.ASCII)
 
 
 def _reader(*patterns: str) -> Reader:
-    """A reader of values that have a line each; every named group becomes a key of the result."""
+    """Return a reader of values that have a line each; every named group becomes a key of the result."""
     compiled = [re.compile(pattern, re.ASCII) for pattern in patterns]
 
     def read(lines: list[str]) -> dict[str, Any] | None:
@@ -341,7 +348,7 @@ def _read_known_fields(lines: list[str]) -> dict[str, Any] | None:
 
 
 def _tables(lines: list[str]) -> list[list[dict[str, str]]]:
-    """The box tables in the lines, each a list of rows ``{column: cell}``; two borders in succession separate them."""
+    """Return the box tables in the lines, each a list of rows ``{column: cell}``. Two borders separate them."""
     tables: list[list[dict[str, str]]] = []
     header: list[str] | None = None
     after_border = False

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find NPU errors in the kernel log.
+"""Find errors of NPUs in the kernel log, and tell their kinds apart.
 
 The driver logs ``[ascend] [ERROR] [module] [function line] <task> text``, sometimes without the level, and at
-KERN_NOTICE even for errors (drv_log.h of github.com/hicann/driver). So errors are recognised by their text, not by the
-priority of the record.
+KERN_NOTICE even for errors (drv_log.h of github.com/hicann/driver). So errors are recognized by their text, not by the
+priority of the record; a word in the name of a function (fault_notifier, hotreset) says nothing.
 """
 
 from __future__ import annotations
@@ -19,20 +19,52 @@ if TYPE_CHECKING:
     from typing import Iterable, TypedDict
 
     class KernelLogLine(TypedDict):
-        """An error of an NPU."""
+        """An error of an NPU; ``kind`` is one of the constants below."""
 
         seconds_ago: int
         text: str
+        kind: str
 
     class KernelLog(TypedDict):
-        """The errors found, oldest first; ``error`` is set if the log could not be read."""
+        """The errors found, oldest first; ``error`` is set if the log could not be read.
+
+        ``corrected`` is the number of errors that PCIe links of NPUs corrected, which is not a fault.
+        """
 
         lines: list[KernelLogLine]
+        corrected: int
         error: str | None
 
-_DRIVER = re.compile(
-    r"\[ascend\].*(?:\[ERROR\]|abnormal|heart ?beat (?:lost|timeout)|\bfault\b|device lost|hot ?reset)", re.IGNORECASE)
-_PCI = re.compile(r"AER:|PCIe Bus Error|Hardware Error|surprise (?:down|removal)|link (?:is )?down", re.IGNORECASE)
+# Kinds of errors. A hang: the device or its firmware no longer answers. Pinning: memory of a process could not be
+# pinned for a transfer. Application: a process requested what it must not. Driver: any other.
+HANG, PINNING, APPLICATION, LINK, IOMMU, DRIVER = "hang", "pinning", "application", "link", "iommu", "driver"
+
+_DRIVER_LINE = re.compile(r"\[ascend\]((?:\s*\[[^\]]*\])*)\s*(?:<[^>]*>)?\s*(.*)", re.IGNORECASE)
+# Kinds by the text of a line of the driver, the first that matches. Texts: github.com/hicann/driver (devmm, devdrv,
+# drv_soft_fault, tsdrv), and the logs in tests/unit/plugins/plugin_utils/_stages/npu_driver/hosts.
+_KINDS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in (
+    (HANG, r"heart ?beat\s+(?:is |was )?(?:lost|time ?out|abnormal|stop)|device (?:is |was )?(?:abnormal|lost)"
+           r"|Get mntn message.*exception_id|ipc channel idle timeout|Wait event timeout|icm send msg fail"),
+    (PINNING, r"(?:get|pin)[_ ]user[_ ]pages(?:_fast)? fail|Get pa list fail"),
+    (APPLICATION, r"Wlist verify fail|white ?list.*(?:fail|not)|permission denied|no permission"),
+))
+_LEVEL = re.compile(r"\[(ERROR|ERR|CRIT|FATAL|EMERG|ALERT|WARN(?:ING)?|NOTICE|EVENT|INFO|DEBUG)\]", re.IGNORECASE)
+_BAD_LEVELS = ("ERROR", "ERR", "CRIT", "FATAL", "EMERG", "ALERT")
+
+# Documentation/PCI/pcieaer-howto.rst of the kernel: a corrected error needs no action. The root port announces an error
+# ("error received", "error message received"), "PCIe Bus Error" describes it, and indented lines give its details.
+_CORRECTED = re.compile(r"severity=Correct", re.IGNORECASE)
+_ANNOUNCED = re.compile(r"(?:^|\s)(?:Multiple )?Correct(?:ed|able) error (?:message )?received", re.IGNORECASE)
+_DETAILS = re.compile(r"AER:\s+(?:\[ ?\d+\]|device \[[0-9a-f:]+\] error status|TLP Header|Error of this Agent|aer_)",
+                      re.IGNORECASE)
+# Errors that the firmware of the host reports: the first line of a record has its severity, a later one the device.
+_FIRMWARE = re.compile(r"(\{\d+\})\[Hardware Error\]:(?:\s*event severity: (\w+))?", re.IGNORECASE)
+_LINK = re.compile(r"AER:|PCIe Bus Error|Hardware Error|surprise (?:down|removal)|link (?:is )?down|Card not present"
+                   r"|DPC: (?:containment|unmasked uncorrectable|error)", re.IGNORECASE)
+# Of Intel, AMD and Arm; lines of Arm before Linux 6.14 have the stream id of the device, which contains its address.
+_IOMMU = re.compile(r"DMAR:.*fault|DMA (?:Read|Write).*fault|IO_PAGE_FAULT|AMD-Vi: Event|arm-smmu-v3|SMMU.*fault",
+                    re.IGNORECASE)
+_STREAM = re.compile(r"arm-smmu-v3 \S+:\s+0x0000([0-9a-f]{4})[0-9a-f]{6}(?:02|08|10|11|12|13)\b", re.IGNORECASE)
 _VENDOR = re.compile(r"\b19e5:d80[0-9a-f]\b", re.IGNORECASE)
 _LIMIT = 50
 
@@ -62,18 +94,20 @@ def read(path: str = "/dev/kmsg", limit: int = 200000) -> list[str]:
     return records
 
 
-def errors(records: Iterable[str], uptime_s: float, within_s: float, bus_ids: Iterable[str | None] = ()
-           ) -> list[KernelLogLine]:
-    """Filter the errors of NPUs from `records` of ``/dev/kmsg``.
+def errors(records: Iterable[str], uptime_s: float, within_s: float, bus_ids: Iterable[str | None] = ()) -> KernelLog:
+    """Find the errors of NPUs in `records` of ``/dev/kmsg``.
 
     :param records: ``priority,sequence,microseconds since boot,flags;text``.
     :param uptime_s: current uptime in seconds.
     :param within_s: maximum age of a record in seconds.
-    :param bus_ids: PCI addresses of the NPUs, such as ``0000:c1:00.0``; errors of other PCI devices are ignored.
-    :returns: the newest 50 errors, oldest first.
+    :param bus_ids: PCI addresses of the NPUs and of the ports above them, such as ``0000:c1:00.0``; errors of other PCI
+        devices are ignored.
+    :returns: the newest 50 errors, oldest first, and the number of errors that links corrected.
     """
     known = [bus_id.lower() for bus_id in bus_ids if bus_id]
     found: list[KernelLogLine] = []
+    corrected = 0
+    severities: dict[str, str] = {}
     for record in records:
         head, _separator, text = record.partition(";")
         fields = head.split(",")
@@ -81,13 +115,54 @@ def errors(records: Iterable[str], uptime_s: float, within_s: float, bus_ids: It
         if len(fields) < 3 or not fields[2].isdigit():
             continue
         age = max(0, int(uptime_s - int(fields[2]) / 1e6))
-        if age <= within_s and _is_error(text, known):
-            found.append({"seconds_ago": age, "text": text})
-    return found[-_LIMIT:]
+        if age > within_s:
+            continue
+        firmware = _FIRMWARE.search(text)
+        if firmware and firmware.group(2):
+            severities[firmware.group(1)] = firmware.group(2).lower()
+        harmless = _CORRECTED.search(text) or (firmware and severities.get(firmware.group(1)) == "corrected")
+        kind = _driver_kind(text) or _bus_kind(text, known)
+        if kind and not harmless:
+            found.append({"seconds_ago": age, "text": text, "kind": kind})
+        elif harmless and _is_of(text, known):
+            corrected += 1
+    return {"lines": found[-_LIMIT:], "corrected": corrected, "error": None}
 
 
-def _is_error(text: str, bus_ids: list[str]) -> bool:
-    if _DRIVER.search(text):
+def _driver_kind(text: str) -> str | None:
+    """Return the kind of a line of the driver; None if it is not an error."""
+    line = _DRIVER_LINE.search(text)
+    if not line:
+        return None
+    labels, said = line.groups()
+    level = _LEVEL.search(labels)
+    if level and level.group(1).upper() not in (*_BAD_LEVELS, "WARN", "WARNING"):
+        return None
+    kind = next((kind for kind, pattern in _KINDS if pattern.search(said)), None)
+    return kind or (DRIVER if level and level.group(1).upper() in _BAD_LEVELS else None)
+
+
+def _bus_kind(text: str, known: list[str]) -> str | None:
+    """Return the kind of a line of the kernel about the bus of an NPU; None if it is not an error, or of another."""
+    if not _is_of(text, known):
+        return None
+    if _IOMMU.search(text):
+        return IOMMU
+    if _ANNOUNCED.search(text) or _DETAILS.search(text):
+        return None
+    return LINK if _LINK.search(text) else None
+
+
+def _is_of(text: str, known: list[str]) -> bool:
+    """Return whether a line is about one of these PCI devices; lines of an IOMMU may omit the domain ``0000:``."""
+    if _VENDOR.search(text):
         return True
-    npu = _VENDOR.search(text) or any(bus_id in text.lower() for bus_id in bus_ids)
-    return bool(npu and _PCI.search(text))
+    stream = _STREAM.search(text)
+    if stream:
+        number = int(stream.group(1), 16)
+        text = "%02x:%02x.%d" % (number >> 8, number >> 3 & 0x1f, number & 7)
+    lower = text.lower()
+    if any(bus_id in lower for bus_id in known):
+        return True
+    return bool(stream or _IOMMU.search(text)) and any(
+        re.search(r"(?<![0-9a-f:])%s" % re.escape(bus_id.partition(":")[2]), lower) for bus_id in known)

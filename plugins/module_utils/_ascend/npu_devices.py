@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 _PATH = re.compile(r"/dev/davinci([0-9]{1,3})\Z")
-_VISIBLE = re.compile(r"\s*(?:Ascend[0-9A-Za-z]*-)?([0-9]{1,3})(?:-([0-9]{1,3}))?\s*\Z")
+_VISIBLE = re.compile(r"\s*(?:[A-Za-z][0-9A-Za-z]*\s*-\s*)?([0-9]{1,3})(?:\s*-\s*([0-9]{1,3}))?\s*\Z")
 
 
 def device_path(number: int) -> str:
@@ -25,7 +25,8 @@ def device_number(path: str) -> int | None:
 def visible_devices(value: str) -> set[int]:
     """Return the numbers in ``ASCEND_VISIBLE_DEVICES``, by which the Ascend Docker Runtime maps devices.
 
-    :param value: such as ``0,2-4`` or ``Ascend910-0``.
+    :param value: such as ``0,2-4``, ``Ascend910-0`` or ``npu-0``; ``void`` stands for none (parseDevices and
+        parseAscendDevices in component/ascend-docker-runtime/runtime/process/process.go of Ascend/mind-cluster).
     """
     numbers: set[int] = set()
     for part in value.split(","):

@@ -115,13 +115,13 @@ _CODE = re.compile(r"\bret(?: is|\s*[=:])\s*(-?[0-9]{1,9})\b")
 
 
 def _lines(text: str) -> list[str]:
-    """The lines of `text`, stripped, without terminal control sequences and with tabs expanded."""
+    """Return the lines of `text`, stripped, without terminal control sequences and with tabs expanded."""
     text = _CONTROL.sub("", text).replace("\xa0", " ").replace("\r\n", "\n").replace("\r", "\n")
     return [line.expandtabs().strip() for line in text.split("\n")]
 
 
 def _tool_error(lines: list[str]) -> ToolError | None:
-    """The error in `lines`, or None. The line of the library (dcmi) has the code; lines before it only lead to it."""
+    """Return the error in `lines`, or None. The line of the library (dcmi) has the code; lines before it do not."""
     errors = [line for line in lines if _ERROR.search(line)]
     if not errors:
         return None
@@ -169,14 +169,14 @@ class _Column(NamedTuple):
 
 
 def _header(cells: list[str], placed: bool = True) -> Header:
-    """The columns of each cell of a header row."""
+    """Return the columns of each cell of a header row."""
     return tuple(
         tuple(_Column(match.group(), match.start() if placed else None) for match in _COLUMN.finditer(cell))
         for cell in cells)
 
 
 def _cells(line: str) -> list[str] | None:
-    """The cells of a table row, or None if the row is cut (has no closing border)."""
+    """Return the cells of a table row, or None if the row is truncated (has no closing border)."""
     return line[1:-1].split("|") if len(line) > 1 and line.endswith("|") else None
 
 
@@ -198,7 +198,7 @@ _SECOND_ROWS = tuple(_known_header(line) for line in (
 
 
 def _match(cells: list[str], headers: Iterable[Header]) -> dict[str, Any] | None:
-    """``{field: value}`` of a row that fits one of `headers`, else None."""
+    """Return ``{field: value}`` of a row that fits one of `headers`, or None."""
     for header in headers:
         if len(cells) != len(header):
             continue
@@ -215,7 +215,10 @@ def _match(cells: list[str], headers: Iterable[Header]) -> dict[str, Any] | None
 
 
 def _split(cell: str, columns: tuple[_Column, ...]) -> Sequence[str] | None:
-    """The texts of the columns of one cell: in order if all are printed, else by header position; None if no fit."""
+    """Return the texts of the columns of one cell, or None if they do not fit.
+
+    They are split in order if all are printed, otherwise by the positions in the header.
+    """
     kinds = [_COLUMNS.get(column.name, (None, "text"))[1] for column in columns]
     match = re.match(r"\s*%s\s*\Z" % r"\s+".join("(%s)" % _KINDS[kind] for kind in kinds), cell)
     if match:
@@ -235,7 +238,7 @@ def _split(cell: str, columns: tuple[_Column, ...]) -> Sequence[str] | None:
 
 
 def _value(column: str, text: str) -> dict[str, Any]:
-    """``{field: value}`` of one column; a pair has a field for what is used and one for the total."""
+    """Return ``{field: value}`` of one column; a pair has a field for what is used and one for the total."""
     field, kind = _COLUMNS.get(column, (None, "text"))
     if field is None:
         return {}
@@ -310,7 +313,7 @@ class _InfoReader:
         self.upper = None
 
     def _row(self, line: str, edge: bool) -> bool:
-        """Read one row of a table; False if it is cut and has no usable value."""
+        """Read one row of a table; return False if it is truncated and has no usable value."""
         cells, borders, self.borders = _cells(line), self.borders, 0
         if cells is None:
             if not edge and not _is_title(line):
@@ -400,7 +403,7 @@ _FRAME = frozenset(("NPU ID", "Chip Count", "Chip ID"))
 
 
 def _key_value_blocks(lines: list[str]) -> list[dict[str, str]]:
-    """Blocks of ``key : value`` lines. NPU ID, Chip Count and Chip ID enclose the values of a chip."""
+    """Return blocks of ``key : value`` lines. NPU ID, Chip Count and Chip ID enclose the values of a chip."""
     blocks: list[dict[str, str]] = []
     block: dict[str, str] = {}
     key: str | None = None

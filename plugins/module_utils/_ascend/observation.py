@@ -95,7 +95,7 @@ def query(run_all: RunAll, tool: str | None) -> tuple[NpuSmi, list[Outcome]]:
 
 
 def _info(outcome: Outcome) -> npu_smi.InfoTable:
-    """The table, or a table without rows and with ``error``."""
+    """Return the table, or a table without rows and with ``error``."""
     message = outcome.error and "npu-smi info: %s" % outcome.error
     if not message:
         try:
@@ -107,7 +107,10 @@ def _info(outcome: Outcome) -> npu_smi.InfoTable:
 
 
 def _detail_commands(tool: str, chips: list[ChipRow]) -> dict[Hashable, list[str]]:
-    """Commands for error codes (of chips that are not OK), ECC counters and boards: ``{(type, npu[, chip]): argv}``."""
+    """Return the commands for ECC counters, boards, and error codes (of chips that are not OK).
+
+    They are ``{(type, npu[, chip]): argv}``.
+    """
     commands: dict[Hashable, list[str]] = {}
     for chip in chips:
         npu = str(chip["npu"])
@@ -131,7 +134,7 @@ def _chip(row: ChipRow, details: dict[Hashable, Outcome]) -> Chip:
 
 
 def _block(outcome: Outcome | None, chip: int | None) -> dict[str, str] | None:
-    """The block of `chip` in an output, or the first block if `chip` is None; None if there is no such block."""
+    """Return the block of `chip` in an output, or the first block if `chip` is None; None if there is no such block."""
     if outcome is None or outcome.error:
         return None
     try:

@@ -72,6 +72,9 @@ ENDED = ("exited", "dead", "restarting")
 
 _SIGNALS = {134: ", killed by SIGABRT", 137: ", killed by SIGKILL", 139: ", killed by SIGSEGV",
             143: ", terminated by SIGTERM"}
+# Runtimes that ignore ASCEND_VISIBLE_DEVICES.
+_OTHER_RUNTIMES = re.compile(
+    r"(?:io\.containerd\.)?(?:runc|crun|youki|runsc|kata[\w-]*|runtime)(?:\.v\d+(?:\.linux)?)?\Z")
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 # A switch or a count, such as TOKENIZERS_PARALLELISM=false; masking it would spoil every text in which it occurs.
 _NO_SECRET = re.compile(r"(?i)(?:true|false|none|null|on|off|yes|no|auto|[\d.]*)$")
@@ -173,15 +176,23 @@ def secret_values(inspected: dict[str, Any]) -> list[str]:
     secrets = [value for name, value in _environment(inspected.get("Config") or {}).items()
                if is_secret(name, value)
                or (any(word in name.upper() for word in _SECRET_NAMES) and not _NO_SECRET.match(value))]
-    for mount in inspected.get("Mounts") or ():
-        if mount.get("Destination") == labels.SECRETS_TARGET:
-            text = read_text(mount["Source"])
-            try:
-                words = shlex.split(text)
-            except ValueError:  # a quotation mark is missing
-                words = text.split()
-            secrets += [word.partition("=")[2] for word in words]
-    return secrets
+    return secrets + list(_secrets_file(inspected).values())
+
+
+def api_key(docker: DockerEngine, name: str) -> str | None:
+    """Return the API key with which a container of this collection was started, or None; raises DockerError."""
+    return _secrets_file(docker.get(inspect_query(name)) or {}).get("VLLM_API_KEY")
+
+
+def _secrets_file(inspected: dict[str, Any]) -> dict[str, str]:
+    """Return the variables in the file of a container from which its launcher reads secrets."""
+    text = "".join(read_text(mount["Source"]) for mount in inspected.get("Mounts") or ()
+                   if mount.get("Destination") == labels.SECRETS_TARGET)
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quotation mark is missing
+        words = text.split()
+    return {name: value for name, _equals, value in (word.partition("=") for word in words)}
 
 
 def _environment(config: dict[str, Any]) -> dict[str, str]:
@@ -207,7 +218,11 @@ def _health(health: dict[str, Any] | None, inspected: dict[str, Any] | None) -> 
 
 def _devices(host: dict[str, Any], environment: dict[str, str]) -> list[int]:
     numbers = {device_number(device["PathOnHost"]) for device in host.get("Devices") or ()}
-    if "ascend" in (host.get("Runtime") or ""):
+    # Docker stores its default runtime, too. The name of Ascend Docker Runtime is up to the site. A privileged
+    # container has all devices with any runtime; the variable then says which it uses.
+    # With the option VIRTUAL the numbers are those of /dev/vdavinciN, parts of NPUs.
+    virtual = "VIRTUAL" in environment.get("ASCEND_RUNTIME_OPTIONS", "")
+    if not virtual and (host.get("Privileged") or not _OTHER_RUNTIMES.match(host.get("Runtime") or "")):
         numbers |= visible_devices(environment.get("ASCEND_VISIBLE_DEVICES", ""))
     return sorted(number for number in numbers if number is not None)
 

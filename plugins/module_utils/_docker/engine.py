@@ -13,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
+import re
 import socket
 import tarfile
 import time
@@ -22,21 +24,10 @@ from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any, TypedDict
-
-    class DockerEngineFacts(TypedDict):
-        """The return value of `DockerEngine.facts`."""
-
-        version: str
-        architecture: str  # as `uname -m` prints it
-        data_root: str
-        storage_driver: str
-        default_runtime: str
-        runtimes: list[str]
-
+    from typing import Any
 
 SOCKET = "/var/run/docker.sock"
-LARGEST_ANSWER_BYTES = 64 << 20
+LARGEST_RESPONSE_BYTES = 64 << 20
 LARGEST_LOG_BYTES = 64 << 20
 _BLOCK_BYTES = 64 << 10
 
@@ -44,12 +35,20 @@ _BLOCK_BYTES = 64 << 10
 KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
+# The engine, and where it is found. Podman and iSulad come with a command docker, and Podman with an API like that of
+# Docker, but containers differ in ways that this collection relies on (restart policies, health checks, logs).
+OTHER_ENGINE = "%s takes the place of Docker at %s and is not supported; install the Docker engine, or set " \
+    "plan_docker_socket to its socket"
+# The header Server of each response of Podman.
+_PODMAN = re.compile(r"Libpod/(\S+)")
+
+
 class DockerError(Exception):
-    """The Docker engine did not answer, refused, or answered in an unknown form; the message is one sentence."""
+    """The Docker engine did not answer, refused, or sent a response of an unknown form; the message is one sentence."""
 
 
 class _Socket(socket.socket):
-    """A unix socket with a deadline for the whole answer; a plain timeout restarts with every byte."""
+    """A unix socket with a deadline for the whole response; a plain timeout restarts with every byte."""
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -78,7 +77,7 @@ class _Connection(http.client.HTTPConnection):
 class DockerEngine:
     """The Docker engine behind one unix socket.
 
-    Every method raises `DockerError` when the engine does not answer in time or with an error.
+    Every method raises `DockerError` if the engine does not respond in time or responds with an error.
 
     :param path: path of the socket. :param timeout_s: timeout of a whole response.
     """
@@ -99,26 +98,10 @@ class DockerEngine:
     def post(self, resource: str, extra_s: float = 0) -> None:
         """Request a change, such as ``/containers/x/start``; no error if there is nothing to change (304).
 
-        :param extra_s: timeout of the change itself, in addition to that of an answer.
+        :param extra_s: timeout of the change itself, in addition to that of a response.
         """
         with self._request("POST", resource, extra_s=extra_s) as response:
             self._expect(response, resource, _read(response))
-
-    def facts(self) -> DockerEngineFacts:
-        """Return properties of the engine."""
-        info = self.get("/info") or {}
-        try:
-            return {
-                "version": info["ServerVersion"],
-                "architecture": KERNEL_NAMES.get(info["Architecture"], info["Architecture"]),
-                "data_root": info["DockerRootDir"],
-                "storage_driver": info.get("Driver") or "",
-                "default_runtime": info.get("DefaultRuntime") or "",
-                "runtimes": sorted(info.get("Runtimes") or {}),
-            }
-        except (LookupError, TypeError) as error:
-            raise DockerError("the Docker engine at %s returns its properties in an unknown form (%r)" % (
-                self.path, error)) from error
 
     def log(self, container: str, lines: int, since_s: float | None = None) -> str:
         """Return the end of a container's log, both streams in chronological order.
@@ -167,7 +150,7 @@ class DockerEngine:
                             path, container, member.size, largest_bytes))
                     return content.read()
             except tarfile.TarError as error:
-                raise DockerError("the Docker engine at %s does not answer %s with an archive (%s)" % (
+                raise DockerError("the Docker engine at %s did not return an archive for %s (%s)" % (
                     self.path, resource, error)) from error
 
     @contextlib.contextmanager
@@ -176,41 +159,69 @@ class DockerEngine:
         connection = _Connection(self.path, self.timeout_s + extra_s)
         try:
             connection.request(method, resource, headers=dict(headers or {}))
-            yield connection.getresponse()
+            response = connection.getresponse()
+            podman = _PODMAN.match(response.headers.get("Server") or "")
+            if podman:
+                raise DockerError(OTHER_ENGINE % ("Podman " + podman.group(1), self.path))
+            yield response
         except (OSError, http.client.HTTPException) as error:
-            raise DockerError("the Docker engine at %s does not answer: %s" % (
-                self.path, str(error) or type(error).__name__)) from error
+            other_engine = installed_instead()
+            raise DockerError("the Docker engine at %s does not answer: %s%s" % (
+                self.path, str(error) or type(error).__name__,
+                "; " + OTHER_ENGINE % (other_engine, "the command docker") if other_engine else "")) from error
         finally:
             connection.close()
 
     def _expect(self, response: http.client.HTTPResponse, resource: str, body: bytes) -> None:
-        """Raise DockerError with the engine's message if the answer is an error."""
+        """Raise DockerError with the engine's message if the response is an error."""
         if response.status in (200, 204, 304):
             return
         try:
             message = json.loads(body.decode("utf-8", "replace"))["message"]
         except (ValueError, LookupError, TypeError):
             message = body[:200].decode("utf-8", "replace")
-        raise DockerError("the Docker engine at %s answers %s with %d: %s" % (
-            self.path, resource, response.status, message))
+        raise DockerError("the Docker engine at %s returned %d for %s: %s" % (
+            self.path, response.status, resource, message))
 
     def _json(self, resource: str, body: bytes) -> Any:
         try:
             return json.loads(body.decode("utf-8", "replace"))
         except ValueError as error:
-            raise DockerError("the Docker engine at %s does not answer %s with JSON" % (self.path, resource)) from error
+            raise DockerError("the Docker engine at %s did not return JSON for %s" % (self.path, resource)) from error
+
+
+def installed_instead(root: str = "/") -> str | None:
+    """Return the engine whose command is named docker on this host; None for Docker itself, or if there is none.
+
+    :param root: the folder that stands for ``/``.
+    """
+    for folder in ("usr/bin", "usr/local/bin", "bin"):
+        path = os.path.join(root, folder, "docker")
+        # podman-docker installs a script, iSulad a link.
+        target = os.path.basename(os.path.realpath(path))
+        try:
+            with open(path, "rb") as stream:
+                start = stream.read(2048)
+        except OSError:
+            continue
+        script = start if start.startswith(b"#!") else b""
+        for name, program in (("Podman", "podman"), ("iSulad", "isula")):
+            if target.startswith(program) or re.search(rb"\bexec\b.*/%s\b" % program.encode(), script):
+                return name
+        return None
+    return None
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while size <= LARGEST_ANSWER_BYTES:
+    while size <= LARGEST_RESPONSE_BYTES:
         part = response.read(_BLOCK_BYTES)
         if not part:
             return b"".join(parts)
         parts.append(part)
         size += len(part)
-    raise DockerError("the Docker engine answers with more than %d MiB" % (LARGEST_ANSWER_BYTES >> 20))
+    raise DockerError("the Docker engine returned more than %d MiB" % (LARGEST_RESPONSE_BYTES >> 20))
 
 
 def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import posixpath
 import tarfile
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -17,10 +18,11 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import re
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerEngineFacts
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine_facts import DockerEngineFacts
 
     class ImageFacts(TypedDict):
         """An image on the node, as `inspect` returns it."""
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
         tags: list[str]
         architecture: str  # as `uname -m` prints it
         size_bytes: int
-        created: str
+        created: str | None  # None for an image that states no time (Docker 25 and newer leave it out)
 
     class RegistryFacts(TypedDict):
         """The return value of `query_registry`."""
@@ -40,12 +42,12 @@ if TYPE_CHECKING:
         error: str | None
 
     class DockerEngineWithSpace(DockerEngineFacts):
-        """The Docker engine, and the free space in its data folder."""
+        """The Docker engine, and the free space where images fill the disk."""
 
         free_bytes: int
 
     class FolderFacts(TypedDict):
-        """The folder for a copy of an archive, and whether it is on the same disk as Docker's data folder."""
+        """The folder for a copy of an archive, and whether it is on the disk that images fill."""
 
         path: str
         free_bytes: int
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         """An image in a ``docker save`` archive."""
 
         id: str
+        digests: list[str]  # of its manifests, which are its ids in containerd's image store
         tags: list[str]
         architecture: str
 
@@ -104,7 +107,7 @@ def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
             "tags": sorted(image.get("RepoTags") or ()),
             "architecture": KERNEL_NAMES.get(image["Architecture"], image["Architecture"]),
             "size_bytes": image["Size"],
-            "created": image["Created"],
+            "created": image.get("Created") or None,
         }
     except (LookupError, TypeError) as error:
         raise DockerError("the Docker engine returns the image %s in an unknown form (%r)" % (
@@ -140,7 +143,7 @@ def query_registry(docker: DockerEngine, name: str, login: str | None = None) ->
         return {"digest": None, "architectures": [], "error": str(error)}
     except (LookupError, TypeError) as error:
         return {"digest": None, "architectures": [],
-                "error": "the registry's answer has an unknown form (%r)" % error}
+                "error": "the registry's response has an unknown form (%r)" % error}
 
 
 def registry_login(config: str | None, name: str) -> str | None:
@@ -166,33 +169,92 @@ def registry_login(config: str | None, name: str) -> str | None:
 def describe_archive(path: str) -> list[ArchivedImage]:
     """Return the images in an archive of ``docker save``, which is not unpacked.
 
-    :raises ImageError: if it is not such an archive.
+    Docker loads all of them: those of ``manifest.json``, or with containerd's image store those of ``index.json``.
+
+    :raises ImageError: if it is not such an archive, or if Docker could load something else than what is returned.
     """
     small: dict[str, bytes] = {}
+    seen: set[str] = set()
     images: list[ArchivedImage] = []
     try:
         with tarfile.open(path) as archive:
             for member in archive:
+                name = posixpath.normpath(member.name)
+                # Docker unpacks the archive, so the last file of a name, or the target of a link, would be used.
+                if name in seen and not member.isdir():
+                    raise ImageError("%s has the file %.200s twice, so it is unclear which image Docker loads; save "
+                                     "the image again: docker save" % (path, name))
+                seen.add(name)
                 # Manifest and configurations; the layers are skipped.
                 content = archive.extractfile(member) if member.isfile() and member.size < _SMALL_BYTES else None
                 if content:
-                    small[member.name] = content.read()
+                    small[name] = content.read()
         for entry in json.loads(small["manifest.json"].decode("utf-8")):
-            config = small[entry["Config"]]
-            architecture = json.loads(config.decode("utf-8"))["architecture"]
-            images.append({"id": "sha256:" + hashlib.sha256(config).hexdigest(),
-                           "tags": sorted(entry.get("RepoTags") or ()),
-                           "architecture": KERNEL_NAMES.get(architecture, architecture)})
+            images.append(_archived(small[posixpath.normpath(entry["Config"])], entry.get("RepoTags") or ()))
+        if "index.json" in seen:
+            known = {image["id"]: image for image in images}
+            for manifest, config, tags in _indexed(small, seen, json.loads(small["index.json"].decode("utf-8"))):
+                image = known.setdefault("sha256:" + hashlib.sha256(config).hexdigest(), _archived(config, tags))
+                image["digests"].append(manifest)
+                image["tags"] = sorted({*image["tags"], *tags})
+            images = list(known.values())
         return images
-    except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError) as error:
+    except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+        if isinstance(error, ImageError):
+            raise
         raise ImageError("%s is not a complete docker save archive (%s: %s)" % (
             path, type(error).__name__, error)) from error
 
 
+def _archived(config: bytes, tags: Iterable[str]) -> ArchivedImage:
+    architecture = json.loads(config.decode("utf-8"))["architecture"]
+    return {"id": "sha256:" + hashlib.sha256(config).hexdigest(), "tags": sorted(tags), "digests": [],
+            "architecture": KERNEL_NAMES.get(architecture, architecture)}
+
+
+def _indexed(small: Mapping[str, bytes], seen: Collection[str], index: Mapping[str, Any],
+             names: Sequence[str] | None = None) -> Iterator[tuple[str, bytes, Sequence[str]]]:
+    """Yield the digest, the configuration and the names of each image in an OCI index of an archive.
+
+    :param seen: the files of the archive. An index may list images for other architectures that are not in it.
+    :param names: the names of the index if it is listed in another one, where attestations may be next to an image.
+    """
+    for entry in index["manifests"]:
+        annotations = entry.get("annotations") or {}
+        attestation = annotations.get("vnd.docker.reference.type") == "attestation-manifest"
+        if (attestation and names is not None) or _blob_path(entry["digest"]) not in seen:
+            continue
+        name = annotations.get("io.containerd.image.name")
+        for prefix in ("docker.io/library/", "docker.io/"):  # manifest.json does not have it.
+            name = name[len(prefix):] if name and name.startswith(prefix) else name
+        tags = [name] if name else names or []
+        manifest = json.loads(_blob(small, entry["digest"]).decode("utf-8"))
+        if "manifests" in manifest:
+            yield from _indexed(small, seen, manifest, tags)
+        else:
+            yield entry["digest"], _blob(small, manifest["config"]["digest"]), tags
+
+
+def _blob_path(digest: str) -> str:
+    return "blobs/" + digest.replace(":", "/", 1)
+
+
+def _blob(small: Mapping[str, bytes], digest: str) -> bytes:
+    content = small[_blob_path(digest)]
+    if "sha256:" + hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError("the file %s has another content" % digest)
+    return content
+
+
 def choose_from_archive(images: Sequence[ArchivedImage], reference: str) -> ArchivedImage | None:
-    """Return the planned image in an archive: the image with that name, or the only one, or None."""
-    named = [image for image in images if reference in image["tags"]]
-    return named[0] if named else images[0] if len(images) == 1 else None
+    """Return the planned image in an archive, or None.
+
+    It has to be the only one: Docker loads all images of an archive, and their names replace those on the node. It may
+    have one other name, such as that of a mirror.
+    """
+    if len(images) != 1 or len(set(images[0]["tags"]) - {reference}) > (reference not in images[0]["tags"]):
+        return None
+    return images[0]
 
 
 def describe_probe(output: str | None) -> ProbedVersions | None:

@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
         return self.stdout + self.stderr
 
     def summary(self) -> OutcomeSummary:
-        """The outcome without the output of the command."""
+        """Return the outcome without the output of the command."""
         return {"command": " ".join(self.argv), "rc": self.rc, "duration_s": self.duration_s,
                 "timed_out": self.timed_out, "error": self.error}
 

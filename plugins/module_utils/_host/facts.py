@@ -13,11 +13,12 @@ import grp
 import os
 import pwd
 import re
-import resource
 import stat
 import sys
-from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +34,24 @@ if TYPE_CHECKING:
 
 HUAWEI = "0x19e5"
 ACCELERATOR_CLASS = "0x1200"  # processing accelerators; the vendor's network cards are 0x0200
+# Device ids of virtual functions, into which an NPU is split (devdrv_pci.h of github.com/hicann/driver).
+VIRTUAL_FUNCTIONS = ("0xd805",)
+_PCI_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z", re.IGNORECASE)
+# The imports of community.docker (module_utils/_api/_import_helper.py and _common_api.py of 3.x to 5.x). Which packages
+# these need differs: Red Hat patches requests so that it does without certifi (python-requests.spec of Fedora and EL).
+_IMPORTS = """
+import requests
+from requests import Session
+from requests.adapters import HTTPAdapter
+from requests.exceptions import HTTPError, InvalidSchema, RequestException, SSLError
+try:
+    from requests.packages.urllib3 import connection
+except ImportError:
+    from urllib3 import connection
+print(requests.__version__)
+"""
+_IMPORT_TIMEOUT_S = 30
+_SELINUX = {"1": "enforcing", "0": "permissive"}
 _TYPES = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISCHR, "character device"),
           (stat.S_ISBLK, "block device"), (stat.S_ISSOCK, "socket"), (stat.S_ISFIFO, "pipe"))
 
@@ -79,21 +98,29 @@ def _numbered(path: str) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", os.path.basename(path))]
 
 
-def accelerators(root: str = "/") -> list[dict[str, str]]:
-    """Return Huawei's processing accelerators on the PCI bus, each with ``address`` and ``device``."""
+def accelerators(root: str = "/") -> list[dict[str, Any]]:
+    """Return Huawei's processing accelerators on the PCI bus.
+
+    Each has ``address``, ``device``, ``virtual`` (whether it is a virtual function) and ``ports``, the addresses of the
+    ports between it and the processor, whose errors in the kernel log are errors of its link.
+    """
     found = []
     for folder in sorted(glob.glob(os.path.join(root, "sys/bus/pci/devices/*"))):
         facts = {name: read_text(os.path.join(folder, name)).strip() for name in ("vendor", "device", "class")}
         if facts["vendor"] == HUAWEI and facts["class"].startswith(ACCELERATOR_CLASS):
-            found.append({"address": os.path.basename(folder), "device": facts["device"]})
+            above = os.path.dirname(os.path.realpath(folder)).split(os.sep)
+            found.append({
+                "address": os.path.basename(folder), "device": facts["device"],
+                "virtual": facts["device"] in VIRTUAL_FUNCTIONS or os.path.exists(os.path.join(folder, "physfn")),
+                "ports": [name for name in above if _PCI_ADDRESS.match(name)]})
     return found
 
 
 def system(root: str = "/") -> dict[str, Any]:
-    """Return architecture, kernel, operating system and memory; sizes in bytes, ``memlock_bytes`` None for no limit."""
-    release = dict(re.findall(r"^(\w+)=\"?([^\"\n]*)", read_text(os.path.join(root, "etc/os-release")), re.MULTILINE))
+    """Return architecture, kernel, operating system and memory; sizes in bytes, ``selinux`` None if it is disabled."""
+    lines = read_text(os.path.join(root, "etc/os-release"))
+    release = dict(re.findall(r"^(\w+)=[\"']?([^\"'\n]*)", lines, re.MULTILINE))
     memory = dict(re.findall(r"^(\w+):\s+([0-9]+) kB", read_text(os.path.join(root, "proc/meminfo")), re.MULTILINE))
-    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     return {
         "architecture": os.uname().machine,
         "kernel": os.uname().release,
@@ -101,7 +128,7 @@ def system(root: str = "/") -> dict[str, Any]:
         "memory_bytes": int(memory.get("MemTotal", 0)) * 1024,
         "memory_available_bytes": int(memory.get("MemAvailable", 0)) * 1024,
         "shm": disk(os.path.join(root, "dev/shm")),
-        "memlock_bytes": None if limit == resource.RLIM_INFINITY else limit,
+        "selinux": _SELINUX.get(read_text(os.path.join(root, "sys/fs/selinux/enforce")).strip()),
         "uptime_s": float((read_text(os.path.join(root, "proc/uptime")).split() or ["0"])[0]),
     }
 
@@ -119,19 +146,20 @@ def disk(path: str) -> dict[str, Any]:
             "free_bytes": space.f_bavail * space.f_frsize}
 
 
-def python() -> dict[str, str | None]:
-    """Return the interpreter that runs modules here, and the version of requests, which community.docker needs.
+def python(executable: str = sys.executable) -> dict[str, str | None]:
+    """Return the interpreter that runs modules here, and whether it can import what community.docker imports.
 
-    Looked for and not imported, which would take longer than all the rest; None also if one of its parts is missing.
+    ``requests`` is the version of that library, or None if the imports fail; ``error`` is the reason. Both are set if
+    the imports took too long, so that it is not known.
     """
-    # Of a half-removed package a folder is left, which has no origin.
-    specs = [PathFinder.find_spec(name) for name in ("requests", "urllib3", "idna", "certifi")]
-    files = [spec.origin for spec in specs if spec and spec.origin]
-    version = None
-    if len(files) == len(specs):
-        text = read_text(os.path.join(os.path.dirname(files[0]), "__version__.py"))
-        version = (re.findall(r"^__version__ = [\"']([^\"']+)", text, re.MULTILINE) or ["unknown"])[0]
-    return {"executable": sys.executable, "version": "%d.%d.%d" % sys.version_info[:3], "requests": version}
+    outcome = commands.run([executable, "-c", _IMPORTS], _IMPORT_TIMEOUT_S)
+    imported = outcome.rc == 0
+    return {
+        "executable": executable,
+        "version": "%d.%d.%d" % sys.version_info[:3],
+        "requests": last_line(outcome.stdout) if imported else "unknown" if outcome.timed_out else None,
+        "error": None if imported else outcome.error or last_line(outcome.stderr) or "exit code %s" % outcome.rc,
+    }
 
 
 def read_text(path: str) -> str:

@@ -73,9 +73,21 @@ def outgoing_ports(proc: str = "/proc") -> OutgoingPorts | None:
 
 
 def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
-    """Return ``{"interfaces": [{"name", "up", "kind", "addresses": [{"address", "prefix"}]}], "error"}``, IPv4."""
+    """Return the interfaces of this host and their IPv4 addresses.
+
+    The result is ``{"interfaces": [{"name", "up", "kind", "ports", "addresses": [{"address", "prefix"}]}], "error"}``.
+    ``ports`` are the kinds of the interfaces that are ports of this one, such as those of a bridge; the kind of a
+    network card is ``physical`` there. It is None if only interfaces with an IPv4 address are listed, as some versions
+    of ip do.
+    """
     try:
-        code, out, err = run(["ip", "-json", "-details", "-4", "address", "show"], timeout_s)
+        # Without -4, which would leave out the ports of bridges, because they have no address.
+        code, out, err = run(["ip", "-json", "-details", "address", "show"], timeout_s)
+        if code and "-json" in out + err:  # iproute2 before 4.13, as in CentOS 7
+            link = run(["ip", "-oneline", "-details", "link", "show"], timeout_s)
+            address = run(["ip", "-oneline", "-4", "address", "show"], timeout_s)
+            if link[0] == address[0] == 0:
+                code, out = 0, json.dumps(_entries(link[1], address[1]))
     except OSError as error:
         return {"interfaces": [], "error": "ip cannot be run: %s" % error}
     try:
@@ -84,11 +96,44 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
         entries = None
     if entries is None:
         return {"interfaces": [], "error": "ip -json address failed: %s" % (err.strip() or out.strip()[:120] or code)}
+    named = [entry for entry in entries if entry.get("ifname")]
+    complete = any("inet" not in [one.get("family") for one in entry.get("addr_info", [])] for entry in named)
     interfaces = [{
         "name": entry["ifname"],
         "up": "UP" in entry.get("flags", []) and "NO-CARRIER" not in entry.get("flags", []),
-        "kind": "loopback" if "LOOPBACK" in entry.get("flags", []) else entry.get("linkinfo", {}).get("info_kind"),
+        "kind": "loopback" if "LOOPBACK" in entry.get("flags", []) else _kind(entry),
+        "ports": [_kind(port) or "physical" for port in named
+                  if port.get("master") == entry["ifname"]] if complete else None,
         "addresses": [{"address": one["local"], "prefix": one["prefixlen"]} for one in entry.get("addr_info", [])
                       if one.get("family") == "inet" and one.get("scope") != "host"],
-    } for entry in entries if entry.get("ifname")]
+    } for entry in named]
     return {"interfaces": interfaces, "error": None}
+
+
+def _kind(entry: dict[str, Any]) -> str | None:
+    kind: str | None = entry.get("linkinfo", {}).get("info_kind")
+    return kind
+
+
+_LINK = re.compile(r"\d+: ([^:@\s]+)(?:@[^:\s]+)?: <([^>]*)>(?:.*? master (\S+))?")
+_INET = re.compile(r"\d+:\s+(\S+)\s+inet (\d+\.\d+\.\d+\.\d+)(?: peer [\d.]+)?/(\d+) (?:.*? )?scope (\w+)")
+# First words of the line in which `ip -details link` describes an interface that is not a network card.
+_KINDS = ("bridge", "veth", "bond", "vlan", "macvlan", "ipvlan", "team", "dummy", "tun", "vxlan", "geneve", "ipip",
+          "sit", "gre", "ip6tnl", "wireguard", "vti", "openvswitch")
+
+
+def _entries(links: str, addresses: str) -> list[dict[str, Any]]:
+    """Return what ``ip -json -details address`` prints, from the outputs of ``ip -oneline`` of links and addresses."""
+    found: list[dict[str, Any]] = []
+    for line in links.splitlines():
+        match = _LINK.match(line)
+        if match:
+            name, flags, master = match.groups()
+            words = [part.split()[0] for part in line.split("\\") if part.split()]
+            found.append({
+                "ifname": name, "flags": flags.split(","), "master": master,
+                "linkinfo": {"info_kind": next((word for word in words[1:] if word in _KINDS), None)},
+                "addr_info": [{"family": "inet", "local": local, "prefixlen": int(prefix), "scope": scope}
+                              for owner, local, prefix, scope in _INET.findall(addresses)
+                              if owner == name]})
+    return found

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small client of OpenAI-compatible servers that returns the answer to a request as an observation.
+"""A small client of OpenAI-compatible servers that returns the response to a request as an observation.
 
-Nothing here raises for an answer: a refusal, a broken stream and a dead server are observations, too. Proxies are
+No response raises an exception here: a refusal, a broken stream and a dead server are observations, too. Proxies are
 never used, since the addresses are those of the cluster itself.
 """
 
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, cast
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
+
 if TYPE_CHECKING:
     from http.client import HTTPResponse
     from typing import Any, Iterable, TypedDict
@@ -25,20 +27,20 @@ if TYPE_CHECKING:
         body: dict[str, Any]
 
     class ChatRequest(_Request, total=False):
-        """A request, see `Server.send`. ``id`` is the name of the answer in the result of ``ascend.vllm.chat_info``."""
+        """A request, see `Server.send`. ``id`` is the key of the response in ``answers`` of `ChatServer`."""
 
         id: str
         key: str
         prompt_tokens_over_limit: int | None
 
-    class _Answer(TypedDict):
+    class _Response(TypedDict):
         status: int | None
 
-    class Answer(_Answer, total=False):
-        """The answer of a server to a request; keys that do not apply are absent.
+    class Response(_Response, total=False):
+        """The response of a server to a request; keys that do not apply are absent.
 
-        ``status`` is the HTTP status, None without a response. ``sent`` is only there, and false, if the request was
-        not sent. ``chunks`` and ``ended`` (whether the closing event was received) belong to streams.
+        ``status`` is the HTTP status, None without a response. ``sent`` is false if the request was not sent, otherwise
+        absent. ``chunks`` and ``ended`` (whether the closing event was received) belong to streams.
         """
 
         sent: bool
@@ -52,8 +54,8 @@ if TYPE_CHECKING:
         ended: bool
         error: str
 
-    class ModelsAnswer(_Answer, total=False):
-        """The answer to ``GET /v1/models``: the served names, and the longest sequence in tokens."""
+    class ModelsResponse(_Response, total=False):
+        """The response to ``GET /v1/models``: the served names, and the longest sequence in tokens."""
 
         models: list[str]
         max_model_len: int | None
@@ -61,12 +63,14 @@ if TYPE_CHECKING:
         error: str
 
     class ChatServer(TypedDict):
-        """The answers of one server, by the id of the request."""
+        """The responses of one server, by the id of the request."""
 
         name: str
         url: str
-        models: ModelsAnswer
-        answers: dict[str, Answer]
+        models: ModelsResponse
+        answers: dict[str, Response]
+        #: Statuses of the responses to HEAD requests without API key, by path; None without a response.
+        routes: dict[str, int | None]
 
     class ChatObservation(TypedDict):
         """The return values of ``ascend.vllm.chat_info``."""
@@ -75,7 +79,7 @@ if TYPE_CHECKING:
 
 # A token that is in the vocabulary of every model; prompts of an exact length consist of it.
 FILLER_TOKEN = 1000
-MAX_ANSWER_BYTES = 4 * 1024 * 1024
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 MAX_TEXT_CHARACTERS = 2000
 WRONG_KEY = "not-the-key-of-this-service"
 
@@ -92,7 +96,7 @@ class Server:
     """One server. ``limit`` is the longest sequence that it accepts, in tokens; None before :meth:`models`.
 
     :param url: such as ``http://10.0.0.1:8888``.
-    :param timeout: time limit of an answer in seconds.
+    :param timeout: time limit of a response in seconds.
     """
 
     def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0) -> None:
@@ -101,16 +105,16 @@ class Server:
         self.timeout = timeout
         self.limit: int | None = None
 
-    def models(self) -> ModelsAnswer:
+    def models(self) -> ModelsResponse:
         """Send ``GET /v1/models``."""
-        answer, body = self._exchange("/v1/models", None, self.api_key)
+        response, body = self._exchange("/v1/models", None, self.api_key)
         data = body.get("data")
         cards = [card for card in data if isinstance(card, dict)] if isinstance(data, list) else []
         self.limit = next((card["max_model_len"] for card in cards if card.get("max_model_len")), None)
-        return cast("ModelsAnswer", dict(
-            answer, models=[card.get("id") for card in cards], max_model_len=self.limit))
+        return cast("ModelsResponse", dict(
+            response, models=[card.get("id") for card in cards], max_model_len=self.limit))
 
-    def send(self, request: ChatRequest) -> Answer:
+    def send(self, request: ChatRequest) -> Response:
         """Send one request.
 
         :param request: ``{"endpoint", "body", "key": "given" | "wrong" | "none", "prompt_tokens_over_limit": int}``;
@@ -123,10 +127,18 @@ class Server:
                 return {"status": None, "error": "the server does not report its max_model_len", "sent": False}
             body["prompt"] = [FILLER_TOKEN] * (self.limit + over_limit)
         key = {"given": self.api_key, "wrong": WRONG_KEY, "none": None}[request.get("key") or "given"]
-        answer, reply = self._exchange(request["endpoint"], body, key)
-        return cast("Answer", dict(answer, **_interpret(reply)))
+        response, reply = self._exchange(request["endpoint"], body, key)
+        return cast("Response", dict(response, **_interpret(reply)))
 
-    def _exchange(self, endpoint: str, body: dict[str, Any] | None, key: str | None
+    def probe(self, path: str) -> int | None:
+        """Return the status of the response to a HEAD request without API key, or None without a response.
+
+        HEAD does nothing on any route. A route that is open responds with 405, or with 200 if it accepts GET.
+        """
+        status: int | None = self._exchange(path, None, None, "HEAD")[0]["status"]
+        return status
+
+    def _exchange(self, endpoint: str, body: dict[str, Any] | None, key: str | None, method: str | None = None
                   ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Send a request; returns status, latency_s and error, and the decoded body or the sum of a stream's events."""
         headers = {"Content-Type": "application/json"}
@@ -134,43 +146,48 @@ class Server:
             headers["Authorization"] = "Bearer " + key
         data = None if body is None else json.dumps(body).encode("utf-8")
         started = time.monotonic()
-        answer: dict[str, Any] = {"status": None}
+        observed: dict[str, Any] = {"status": None}
         try:
-            with _OPENER.open(Request(self.url + endpoint, data, headers), timeout=self.timeout) as response:
-                answer["status"] = response.status
+            with _OPENER.open(Request(self.url + endpoint, data, headers, method=method),
+                              timeout=self.timeout) as response:
+                observed["status"] = response.status
                 if body and body.get("stream"):
                     reply = _read_stream(response, started, self.timeout)
                 else:
-                    reply = _decode(response.read(MAX_ANSWER_BYTES))
+                    reply = _decode(response.read(MAX_RESPONSE_BYTES))
         except HTTPError as refusal:
-            answer["status"] = refusal.code
-            reply = _decode(refusal.read(MAX_ANSWER_BYTES))
+            observed["status"] = refusal.code
+            reply = _decode(refusal.read(MAX_RESPONSE_BYTES))
             reply = {"refusal": next((reply[key] for key in ("refusal", "error", "detail") if key in reply), reply)}
-        except (OSError, HTTPException) as failure:
+        except (OSError, HTTPException, ValueError) as failure:  # ValueError: http.client refuses a header
             reply = {"refusal": "%s: %s" % (type(failure).__name__, failure)}
-        answer["latency_s"] = round(time.monotonic() - started, 3)
+        observed["latency_s"] = round(time.monotonic() - started, 3)
         if "refusal" in reply:
-            answer["error"] = _message(reply.pop("refusal"))
-        return answer, reply
+            observed["error"] = without_secrets(_message(reply.pop("refusal")), [key])
+        return observed, reply
 
 
-def send_all(name: str, server: Server, requests: Iterable[ChatRequest]) -> ChatServer:
-    """Send ``GET /v1/models`` and then all requests to one server.
+def send_all(name: str, server: Server, requests: Iterable[ChatRequest], routes: Iterable[str] = ()) -> ChatServer:
+    """Send ``GET /v1/models``, then all requests, then `Server.probe` for the routes to one server.
 
     After a request without a response no more are sent, since each of them would time out.
     """
     models = server.models()
-    answers: dict[str, Answer] = {}
+    answers: dict[str, Response] = {}
     silent = models["status"] is None
     for request in requests:
         if silent:
             answers[request["id"]] = {"status": None, "sent": False,
                                       "error": "not sent, since the server did not answer"}
             continue
-        answer = server.send(request)
-        answers[request["id"]] = answer
-        silent = answer["status"] is None and answer.get("sent", True)
-    return {"name": name, "url": server.url, "models": models, "answers": answers}
+        response = server.send(request)
+        answers[request["id"]] = response
+        silent = response["status"] is None and response.get("sent", True)
+    statuses: dict[str, int | None] = {}
+    for path in routes:
+        statuses[path] = None if silent else server.probe(path)
+        silent = silent or statuses[path] is None
+    return {"name": name, "url": server.url, "models": models, "answers": answers, "routes": statuses}
 
 
 def _decode(raw: bytes) -> dict[str, Any]:
@@ -192,8 +209,8 @@ def _read_stream(response: HTTPResponse | Iterable[bytes], started: float, timeo
     size = 0
     for line in response:
         size += len(line)
-        if time.monotonic() - started > timeout or size > MAX_ANSWER_BYTES:
-            reply["refusal"] = "the stream did not end within %g s and %d bytes" % (timeout, MAX_ANSWER_BYTES)
+        if time.monotonic() - started > timeout or size > MAX_RESPONSE_BYTES:
+            reply["refusal"] = "the stream did not end within %g s and %d bytes" % (timeout, MAX_RESPONSE_BYTES)
             break
         if not line.startswith(b"data:"):
             continue
@@ -211,7 +228,7 @@ def _read_stream(response: HTTPResponse | Iterable[bytes], started: float, timeo
 
 
 def _interpret(reply: dict[str, Any]) -> dict[str, Any]:
-    """The text, finish reason and token counts of a completion, a chat completion or a chunk of one."""
+    """Return the text, finish reason and token counts of a completion, a chat completion or a chunk of one."""
     found: dict[str, Any] = {}
     for key in ("text", "chunks", "ended", "time_to_first_token_s", "finish_reason"):
         if key in reply:

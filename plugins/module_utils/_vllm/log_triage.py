@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Find the cause of a failed start or a dead engine in a server log.
 
-A table maps messages of vLLM, torch_npu, CANN and HCCL (error codes rather than wording) to causes, and a few rules
-rank them. One fault leaves many traces: its peers time out, the engine dies, the server is stopped. So causes are
-ranked by how close they are to the fault, then by their position in the text. A log without any message of the table
-gives the cause ``unknown``.
+The messages and causes are in `log_causes`. One fault leaves many traces: its peers time out, the engine dies, the
+server is stopped. So causes are ranked by how close they are to the fault, then by their position in the text, and none
+is placed above a cause that produces it. A log without any known message gives the cause ``unknown``, with the error
+block of CANN or the exception that it shows.
 
-Codes and keywords: HCCL user guide, chapter on fault diagnosis (CANN 8.x); ACL and runtime error codes of CANN.
+The text is read once, in chunks. One pattern finds the literals that the signatures contain, and only the signatures of
+the literals in a line are tried on it. The time is linear, since no signature spans more than a line of bounded length.
 """
 
 from __future__ import annotations
@@ -17,444 +18,531 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from typing import Iterable, Pattern, TypedDict
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import (
+    BY_ID,
+    CAUSES,
+    COMPONENTS,
+    ENGINE,
+    HEALTHY,
+    NO_KNOWN_CAUSE,
+    REMEDIES,
+    SIGNAL,
+    TIMEOUT,
+    UNKNOWN,
+    Cause,
+)
 
-    Line = tuple[int, str]
+if TYPE_CHECKING:
+    from typing import Iterable, Iterator, Pattern, TypedDict
 
     class Diagnosis(TypedDict):
-        """A cause in a log. ``evidence`` is the decisive line, None for the cause ``unknown``."""
+        """A cause in a log. ``evidence`` is the decisive line; for ``unknown`` a block or an exception, if any."""
 
         cause: str
         evidence: str | None
         remedy: str
-
-# How close a cause is to the fault, in the order of the ranking. VAGUE: an NPU has a fault, but it is unclear which.
-FAULT, VAGUE, PEER, TIMEOUT, ENGINE, SIGNAL, WARNING, HEALTHY = range(8)
-
-UNKNOWN = "unknown"
+        line: int | None  # the number of the decisive line, from 1
+        time: str | None  # when it was logged, MM-DD HH:MM:SS, by the clock of the container
+        process: str | None  # that logged it, as the log names it
 
 
-class Cause(NamedTuple):
-    """A cause. ``signatures`` are regular expressions, the most specific first, since its line becomes the evidence;
-    ``hides`` are the ids of causes that are only consequences of this one."""
+CHUNK_CHARACTERS = 1 << 20
+# Longer lines are cut into pieces.
+LINE_CHARACTERS = 8192
+SPAN_CHARACTERS = 250  # of `.*` in a signature
+# How far a signature of several lines, and the time of a line without one, may reach back.
+CONTEXT_CHARACTERS = 1000
+# How much of a log is kept from the first exception on.
+EXCEPTION_CHARACTERS = 1 << 16
+CANN_BLOCK_LINES = 12
+# Logs of more characters were not pasted from a terminal that folds lines.
+FOLDED_CHARACTERS = 1 << 18
 
-    id: str
-    level: int
-    remedy: str
-    signatures: tuple[str, ...]
-    hides: tuple[str, ...] = ()
-
-
-def _code(code: str) -> str:
-    """A pattern for an error code; it starts with the code itself, since such a pattern is found faster."""
-    return r"%s(?<![A-Za-z0-9]%s)(?![0-9])" % (code, code)
-
-
-def _error_code(*numbers: str) -> str:
-    """A pattern for error numbers of ACL (CANN: rt_error_codes.h) as torch_npu, the runtime and plog print them."""
-    return r"(?:error ?code|ret(?:Code)?|rtRet|rt_ret|aclRet)\W*(?: is|=|:)?\W{0,3}(?:%s)\b" % "|".join(numbers)
-
-
-CAUSES = (
-    # --- HCCL: settings and rank table -------------------------------------------------------------------------------
-    Cause("nic_name_not_found", FAULT,
-          "Set HCCL_SOCKET_IFNAME (and GLOO_, TP_SOCKET_IFNAME) to a host interface that exists in the container.",
-          (r"HCCL_SOCKET_IFNAME, but not found", r"get host ip fail by socket Ifname",
-           _code("EI0001") + r".*HCCL_SOCKET_IFNAME", r"Unable to find address for: ",
-           r"\bifname\W.*(?:does not exist|not found|no such device)"), ("env_invalid",)),
-    Cause("ip_family_mismatch", FAULT,
-          "Give the NPUs of all nodes addresses of the same family (hccn_tool -i N -ip -g) or set HCCL_SOCKET_FAMILY.",
-          (r"device ip family\[\d+\] is not same as others",
-           r"\bip (?:address )?famil(?:y|ies)\b.*(?:inconsistent|not (?:the )?same|differ|mismatch)"),
-          ("env_invalid", "ranktable_invalid")),
-    Cause("env_invalid", FAULT,
-          "Correct the environment variable that is named in the line, which also prints the allowed range.",
-          (r"for environment variable \S+ is invalid", r"\bHCCL_[A-Z_]+\[[^\]]*\] is invalid", _code("EI0001"),
-           r"\[InitGroupStage\]\[EnvConfig\]")),
-    Cause("tls_mismatch", FAULT,
-          "Set the same TLS switch on every NPU of every node: hccn_tool -i N -tls -s enable 0 (or 1 everywhere).",
-          (_code("EI0016"), r'for config "tls" is invalid', r"rankList for (en|dis)abled tls:\[[^\]]"),
-          ("ranktable_invalid", "link_timeout", "hccl_socket_timeout")),
-    Cause("super_device_id_conflict", FAULT,
-          "Give each device of a super pod a unique super device id (npu-smi info -t spod-info -i N -c 0).",
-          (r"devices have same superDeviceId", r"superDeviceId\[[^\]]*\] in superPod\[[^\]]*\] ?is already exist"),
-          ("ranktable_invalid", "device_ip_conflict")),
-    Cause("device_ip_conflict", FAULT,
-          "Make device_ip in the rank table equal to the address of the NPU (hccn_tool -i N -ip -g, /etc/hccn.conf).",
-          (r"in the ranktable is inconsistent with the IP", _code("EJ0004"), _code("EI0014"),
-           r"\bdevice_?ip\b.*(?:inconsistent with|does not match|is not the same as)"),
-          ("ranktable_invalid", "rdev_init_failed")),
-    Cause("ranktable_invalid", FAULT,
-          "Check RANK_TABLE_FILE: its path, whether the container can read it, and the field named in the line.",
-          (r"is not a valid real path", r"\[RanktableCheck\].*is invalid", _code("EI0004"),
-           r"\[InitGroupStage\]\[RanktableConfig\]",
-           r"\brank ?_?table\b.*(?:invalid|not exist|cannot be (?:read|opened)|parse.*fail)")),
-    Cause("cann_version_mismatch", FAULT,
-          "The CANN versions of the ranks differ: run the same image on every node.",
-          (_code("EI0008"), r"\[VersionConflict\]")),
-    # --- HCCL: ports and links ---------------------------------------------------------------------------------------
-    Cause("bind_address_unavailable", FAULT,
-          "The address does not belong to this host: correct HCCL_IF_IP or HCCL_SOCKET_IFNAME.",
-          (r"bind fail!.*\berror:99\b", r"bind and listen fail, err_no:99\b", r"\[Errno 99\]",
-           r"EADDRNOTAVAIL|[Cc]annot assign requested address"), ("hccl_port_in_use", "port_in_use")),
-    Cause("hccl_port_in_use", FAULT,
-          "Give each instance its own HCCL ports (HCCL_IF_BASE_PORT, HCCL_HOST_SOCKET_PORT_RANGE, "
-          "HCCL_NPU_SOCKET_PORT_RANGE) or stop the process that uses them.",
-          (_code("EI0019"), _code("EJ0003"), r"bind fail!.*\berror:98\b",
-           r"Please check the port status and whether the port is being used", r"bind and listen fail, err_no:98\b",
-           r"IP address \S+ and (?:the )?port \S+ have already been bound", r"(?:HCCL|HCCP|\bra\b).*EADDRINUSE"),
-          ("port_in_use",)),
-    Cause("hccl_socket_timeout", PEER,
-          "A rank did not reach the root rank in time: find the missing rank, check that all nodes have started and "
-          "that HCCL_SOCKET_IFNAME names a network between them; raise HCCL_CONNECT_TIMEOUT for slow starts.",
-          (r"topo exchange (server|agent) get socket timeout", _code("EI0015"), r"TopoExchangeAgent: connect server",
-           r"connection to the root rank times? ?out"),
-          ("rank_num_mismatch",)),
-    Cause("rendezvous_timeout", PEER,
-          "A process did not join the torch store in time: find the missing process, check the master address and "
-          "port, and check that the nodes can reach each other.",
-          (r"waiting for clients\. \d+/\d+ clients joined", r"client socket has timed out after .* trying to connect",
-           r"DistStoreError", r"DistNetworkError", r"\[c10d\].*(?:timed out|failed to connect)")),
-    Cause("rank_num_mismatch", PEER,
-          "Fewer ranks joined than expected: start all nodes with the same world size and look for the missing rank.",
-          (r"rank num\[\d+\] ?is different with rank list size",
-           r"\bnumber of ranks\b.*(?:differ|not equal|inconsistent|does not match)")),
-    Cause("link_timeout", PEER,
-          "Two NPUs could not connect: check hccn_tool -link, -net_health and -ping between the two addresses, and "
-          "whether the other rank failed first.",
-          (_code("EI0006"), r"wait socket establish timeout", r"\[InitChannelStage\]\[Timeout\]")),
-    Cause("collective_args_mismatch", FAULT,
-          "The ranks call different operators or sizes: run the same image, model and arguments on all of them.",
-          (_code("EI0005"), r"CMD information .* check fail", r"\[ParameterConflict\]",
-           r"arguments for collective communication are inconsistent"), ("link_timeout",)),
-    Cause("roce_cqe_error", PEER,
-          "RDMA packets were not acknowledged: look for link flaps (hccn_tool -i N -link_stat -g) and for a rank that "
-          "exited first.",
-          (r"\[ROCE CQE ERROR\]", _code("EI0013"), r"error cqe (?:status|occurred)", r"cqe error status"),
-          ("heartbeat_lost",)),
-    Cause("heartbeat_lost", PEER,
-          "The rank in the line stopped answering: look at its log and its network first.",
-          (r"heartbeat lost occurred", r"\[HeartbeatAbnormal\].*status\[LOST\]",
-           r"\bheartbeat (?:with|of|from) .*\brank\b.* (?:is |was )?lost\b")),
-    Cause("task_exec_timeout", TIMEOUT,
-          "A collective did not finish in time: compare the logs of all ranks; the rank that fails first, or logs "
-          "nothing, is the cause.",
-          (_code("EI0002"), r"\[TaskExecStage\]\[Timeout\]", r"execution of the Notify register times out",
-           r"notify wait (?:time ?out|timed out)", r"collective operation timeout",
-           _error_code("107020", "507046"), r"stream (?:sync|synchroni[sz]e) time ?out")),
-    Cause("engine_timeout", TIMEOUT,
-          "A worker did not answer the engine: look at earlier messages of the workers, at the NPUs (npu-smi info) "
-          "and at plog in the container.",
-          (r"RPC call to \w+ timed out", r"Timed out waiting for engine core processes",
-           r"Execution of the model timed out")),
-    # --- the device --------------------------------------------------------------------------------------------------
-    Cause("sdma_error", FAULT,
-          "A memory copy between NPUs failed: check HCCS and HBM (npu-smi info -t ecc), then reset or replace the NPU.",
-          (_code("EI0012"), r"fftsplus sdma error", r"\bsdma (?:copy )?(?:error|exception)\b",
-           r"\bsdma\b.*\btask exception\b", _error_code("507013"))),
-    Cause("hbm_ecc_error", FAULT,
-          "The HBM of an NPU has uncorrectable errors (npu-smi info -t ecc shows them): reset the NPU, and replace it "
-          "if they return.",
-          (r"HBM MULTI BIT ECC ERROR", r"\bUCE ERROR\b", _error_code("507053", "507054"),
-           r"multi[- ]bit ecc error"), ("aicore_error", "sdma_error")),
-    Cause("device_lost", FAULT,
-          "The NPU no longer answers (npu-smi info shows its health): reset it or restart the node.",
-          (_error_code("507010"), r"\bts lost heartbeat\b", r"device heartbeat (?:is )?lost"),
-          ("aicore_error", "heartbeat_lost")),
-    Cause("aicore_error", FAULT,
-          "An operator crashed on the AI core: compare the versions with those of the release; if it happens on one "
-          "NPU only, suspect that NPU.",
-          (r"ai ?(?:core|vec|v) kernel (?:execute failed|happen error)",
-           r"\[(?:aicore|vector core)(?: trap)? (?:exception|timeout)\]",
-           r"there is an? [\w ]*(?:aicore|aivec)[\w ]*(?:error|exception)",
-           r"The (?:aicore|vector core) execution (?:is abnormal|times out)",
-           r"fftsplus (?:aicore|aivector) error",
-           _error_code("50701[456]", "50703[456]", "50704[23]"))),
-    Cause("aicpu_error", FAULT,
-          "An operator crashed on the AI CPU: check the device logs, and whether CANN and driver are compatible.",
-          (r"\[aicpu (?:exception|timeout)\]", r"aicpu execution (?:is abnormal|times out)",
-           r"aicpu kernel (?:execute failed|happen error)", _error_code("50701[78]", "507900"))),
-    Cause("op_param_invalid", FAULT,
-          "An operator rejected its inputs: check whether the release supports the model, quantization and arguments.",
-          (_code("EZ1001"), _code("EI0003"), _error_code("16100[12]"), r"\[TaskExecStage\]\[InvalidArgument\]")),
-    Cause("op_unsupported", FAULT,
-          "The NPU or this version of CANN has no such operator: use the image that is built for this hardware.",
-          (_code("EZ3002"), _code("EZ3003"), _code("E19010"), r"No supported Ops kernel and engine are found",
-           _error_code("207000"))),
-    Cause("hccp_init_failed", FAULT,
-          "HCCP on the NPU still serves a process that is terminating: wait 10 s after stopping it, then start again.",
-          (_code("EJ0001"), r"Failed to initialize the HCCP process", r"hccp init error\[",
-           r"HCCP (?:process|service) .*(?:is still running|cannot be started)"), ("aicpu_error",)),
-    Cause("rdev_init_failed", FAULT,
-          "The RDMA device of an NPU cannot be opened: check its link and address (hccn_tool -i N -link -g, -ip -g).",
-          (r"\bra[ _]rdev[ _]init failed", _code("EJ0002"), r"RDMA device .*(?:init|open)\w* fail")),
-    Cause("device_busy", FAULT,
-          "Another process or container uses the NPU (npu-smi info shows it): stop it or plan other NPUs.",
-          (_code("EL0005"), r"Resource_Busy", r"because the device is used", r"\bdrvRetCode=87\b")),
-    Cause("device_not_visible", VAGUE,
-          "The container has fewer NPUs than vLLM needs: compare tensor-parallel-size with the devices of the "
-          "container and with ASCEND_RT_VISIBLE_DEVICES.",
-          (r"Invalid devId, current device=\d+, valid devId range", _error_code("107001"), r"Invalid device ID",
-           _code("EE1001") + r".*invalid device"), ("device_unavailable",)),
-    Cause("platform_not_found", VAGUE,
-          "vLLM found no NPU platform, since torch_npu or vllm_ascend could not be imported: read the lines above, "
-          "and keep the entrypoint of the image.",
-          (r"Failed to infer device type", r"No platform detected, vLLM is running on UnspecifiedPlatform"),
-          ("device_unavailable", "device_not_visible")),
-    Cause("device_unavailable", VAGUE,
-          "The NPU cannot be opened: check that npu-smi info on the node shows it as healthy, that the container has "
-          "/dev/davinci*, davinci_manager, devmm_svm and hisi_hdc, and that nothing else uses the NPU.",
-          (_error_code("507033", "207004"), r"Can't get ascend_hal device count", r"drvMngGetConsoleLogLevel failed",
-           r"dcmi (?:module )?init\w* failed", r"/dev/(?:davinci\w*|devmm_svm|hisi_hdc)\b.* is not there")),
-    Cause("hbm_not_free", FAULT,
-          "Other processes use HBM of the NPU: stop them (npu-smi info shows them) or lower gpu-memory-utilization.",
-          (r"Free memory on device .*less than desired GPU memory utilization",
-           r"Error in memory profiling\."), ("out_of_memory",)),
-    Cause("out_of_memory", FAULT,
-          "The NPU has no memory left: lower max-model-len, max-num-seqs or gpu-memory-utilization, use more NPUs, or "
-          "stop other processes on it.",
-          (r"NPU out of memory", r"\bOutOfMemoryError\b", _code("EI0011"), _code("EI0007"), _code("EL0004"),
-           _error_code("207001"), r"\[memory allocation error\]", r"alloc(?:ate)?(?: \w+)? memory failed",
-           r"ERR00006 PTA memory error")),
-    Cause("host_out_of_memory", FAULT,
-          "The node has no memory left (dmesg shows which process was killed): stop other processes, or use less "
-          "memory to load the weights (safetensors-load-strategy, fewer instances).",
-          (r"std::bad_alloc\b", r"(?<![\w.'])MemoryError\b", r"\[Errno 12\]", r"Out of memory: Killed process",
-           r"oom-kill\b", r"DefaultCPUAllocator: can't allocate memory")),
-    Cause("shm_too_small", FAULT,
-          "/dev/shm of the container is full: raise serving_shm_size.",
-          (r"unable to (?:write to file|mmap|allocate shared memory).*(?:/torch_|/dev/shm|shared memory)",
-           r"Bus error\b", r"/dev/shm.*No space left on device"), ("disk_full",)),
-    Cause("disk_full", FAULT, "The disk of the path in the line is full: free space (docker image prune, old logs).",
-          (r"No space left on device", r"\[Errno 28\]", r"Disk quota exceeded")),
-    Cause("kv_cache_too_small", FAULT,
-          "The weights leave too little memory for the KV cache: raise gpu-memory-utilization, lower max-model-len, or "
-          "use more NPUs.",
-          (r"No available memory for the cache blocks", r"larger than the available KV cache memory")),
-    # --- image, driver, model, arguments -----------------------------------------------------------------------------
-    Cause("driver_library_missing", FAULT,
-          "Mount /usr/local/Ascend/driver/lib64 of the host into the container and keep the entrypoint of the image.",
-          (r"lib(ascend_hal|dcmi|drv\w*|dsmi\w*|devmmap)\.so[.\d]*: cannot open shared object",
-           r"load(?:ing)? (?:\S*/)?lib(?:ascend_hal|dcmi|drv\w*)\.so\S* fail")),
-    Cause("cann_library_missing", FAULT,
-          "The CANN environment is not set: keep the entrypoint of the image, which sources set_env.sh of the toolkit "
-          "and of nnal.",
-          (r"lib(?!cust_)(hccl\w*|hcomm\w*|ascendcl\w*|acl_\w+|atb\w*|opapi\w*|nnopbase|runtime|register|ge_\w+|graph|profapi|"
-           r"msprofiler|platform|metadef|torch_npu)\.so[.\d]*: cannot open shared object",)),
-    Cause("quantization_unsupported", FAULT,
-          "vLLM does not know the quantization method: check that the vLLM Ascend plugin is loaded and that the "
-          "release supports the method.",
-          (r"Unknown quantization method", r"--quantization\S*: invalid choice",
-           r"quantization is currently not supported in", r"no available ascend quantizer",
-           r"Input should be .*\binput_value='ascend'", r"quantization method \S+ is not supported",
-           r"quantization '?ascend'? is (?:currently )?not supported"),
-          ("arguments_invalid",)),
-    Cause("quantization_description_missing", FAULT,
-          "--quantization ascend needs quant_model_description.json next to the weights: stage weights that "
-          "msModelSlim quantized, or serve without quantization.",
-          (r"Cannot find the config file for ascend",
-           r"quant_model_description\S*\.json.*(?:not (?:exist|found)|No such file)",
-           r"No such file.*quant_model_description"), ("model_not_found",)),
-    Cause("weights_damaged", FAULT,
-          "Files of the model are incomplete, or belong to another model: verify them with playbooks/weights.yml.",
-          (r"Error while deserializing header", r"SafetensorError", r"weights were not initialized from checkpoint",
-           r"size mismatch for \S+: copying", r"MetadataIncompleteBuffer|InvalidHeaderDeserialization",
-           r"KeyError: '(?:language_model|model|visual)\.[\w.]+'")),
-    Cause("model_unsupported", FAULT,
-          "This release does not support the architecture of the model: choose a release that the catalogue lists for "
-          "it.",
-          (r"Model architectures \[.*\] (are not supported|failed to be inspected)",
-           r"Cannot find model module", r"does not recognize this architecture",
-           r"No model architectures are specified"), ("arguments_invalid",)),
-    Cause("model_not_found", FAULT,
-          "The model path does not exist in the container: stage the weights and check the mount.",
-          (r"Invalid repository ID or local directory specified", r"Can't load the configuration of",
-           r"Repo id must (?:be|use) ", r"No supported config format found", r"Cannot find any model weights with",
-           r"is not a local folder and is not a valid model identifier", r"does not appear to have a file named",
-           r"FileNotFoundError: .*(?:config\.json|safetensors|tokenizer)"), ("arguments_invalid",)),
-    Cause("tokenizer_unsupported", FAULT,
-          "The tokenizer files were written by another major version of transformers: use those of the original "
-          "repository.",
-          (r"Tokenizer class \S+ does not exist", r"Couldn't instantiate the backend tokenizer")),
-    Cause("arguments_invalid", FAULT,
-          "vLLM rejected its command line: compare the arguments of the plan with the release.",
-          (r"(?:vllm(?: serve)?|api_server\.py): error: ", r"error: unrecognized arguments",
-           r"User-specified max_model_len .* is greater than the derived",
-           r"(?:not|must be) divisible by (?:the )?tensor parallel size",
-           r"Quantization method specified in the model config .* does not match",
-           r"ValueError: .*\bmax_num_batched_tokens\b", r"\d+ validation errors? for \w*(?:Config|Args)\b")),
-    Cause("port_in_use", FAULT,
-          "Another process listens on the port: stop it or choose another port (serving_port).",
-          (r"\[Errno 98\]", r"EADDRINUSE", r"\baddress already in use\b", r"port is already allocated",
-           r"OSError: .*\bport \d+ is (?:already )?in use")),
-    Cause("architecture_unsupported", FAULT,
-          "The image is built for another architecture: pull the one for the node's architecture.",
-          (r"exec format error", r"does not match the (detected )?host platform",
-           r"no matching manifest for linux/", r"cannot execute binary file", r"Illegal instruction")),
-    # --- Docker ------------------------------------------------------------------------------------------------------
-    Cause("docker_unavailable", FAULT,
-          "Docker does not answer: start it (systemctl start docker) and read its journal.",
-          (r"Cannot connect to the Docker daemon",
-           r"docker\.sock.*(?:Connection refused|No such file|Permission denied)",
-           r"permission denied while trying to connect to the [Dd]ocker")),
-    Cause("device_missing", FAULT, "A planned device does not exist on the node: load the driver, or plan other NPUs.",
-          (r"gathering device information while adding custom device",)),
-    Cause("mount_source_missing", FAULT, "A mount source does not exist on the node: create it, or correct the path.",
-          (r"bind source path does not exist", r"error mounting .* to rootfs at")),
-    Cause("container_name_taken", FAULT, "Remove the container of this name, or set serving_container_name.",
-          (r"container name \S+ is already in use",)),
-    Cause("image_unavailable", FAULT, "Pull or copy the image to the node with playbooks/image.yml.",
-          (r"No such image", r"manifest unknown", r"pull access denied", r"unable to find image")),
-    Cause("container_runtime_failed", TIMEOUT,
-          "Docker could not start the process of the container: the line has the reason.",
-          (r"OCI runtime create failed", r"failed to create (?:shim )?task", r"unknown or invalid runtime name")),
-    Cause("engine_hung", FAULT,
-          "The engine hung and the health check stopped it (serving_restart_hung): read plog in the container and "
-          "npu-smi info; if it hangs again, use a release without this defect (see the warnings of the plan).",
-          (r"ascend\.vllm health check: the engine hangs",)),
-    Cause("module_missing", FAULT,
-          "A Python module is missing in the image: use an unmodified image of the release.",
-          (r"ModuleNotFoundError: No module named", r"ImportError: No module named",
-           r"/python[\d.]*: No module named")),
-    Cause("packages_mismatch", FAULT,
-          "Packages in the image are incompatible (vLLM, vllm-ascend, torch, torch_npu): use an unmodified image.",
-          (r"ImportError: cannot import name", r"undefined symbol: ",
-           r"AttributeError: module 'vllm\S*' has no attribute")),
-    Cause("engine_dead", ENGINE,
-          "The engine died for a reason that is not in this text: read earlier lines, and plog in the container.",
-          (r"Engine core initialization failed", r"EngineCore failed to start", r"EngineCore encountered a fatal error",
-           r"EngineDeadError", r"WorkerProc initialization failed", r"EngineGenerateError",
-           r"(?:engine core|worker|engine) proc\w*\b.*died unexpectedly",
-           r"engine (?:loop|process) (?:is|has) d(?:ead|ied)",
-           r"Engine process failed to start", r"\bcore proc\(s\): \{.*\d")),
-    # --- no fault ----------------------------------------------------------------------------------------------------
-    Cause("shutdown_by_signal", SIGNAL,
-          "The server received a signal to stop, which caused the errors after it. Start it again if that was not "
-          "intended.",
-          (r"received (?:signal[= :]*)?(?:SIGTERM|SIGINT)\b", r"received signal 15\b", r"got signal: ?15\b",
-           r"Received 15 death signal", r"API server: shutdown triggered",
-           r"Shutting down FastAPI HTTP server", r"INFO: +Shutting down\s*$")),
-    Cause("custom_op_missing", WARNING,
-          "Nothing to do: the server uses the operator of PyTorch; the image of the release has a faster one.",
-          (r"not in libopapi\.so", r"Custom op \S+ is registered but its underlying")),
-    Cause("driver_cann_mismatch", WARNING,
-          "Not urgent: update the driver to the version that is recommended for the release.",
-          (r"driver version is too old or does not match CANN", r"driver version .*not (?:match|compatible)")),
-    Cause("startup_ok", HEALTHY, "Nothing to do: the server has started.", (r"Application startup complete\.",)),
-)
-
-REMEDIES = {cause.id: cause.remedy for cause in CAUSES}
-REMEDIES[UNKNOWN] = (
-    "No known cause in this text: read earlier lines, the logs of the other ranks, and plog in the container.")
-
-
-@lru_cache(maxsize=None)
-def _signatures() -> dict[str, tuple[Pattern[str], ...]]:
-    """The compiled signatures by cause id, compiled on demand: most processes that import this never read a log.
-
-    They ignore case, since releases differ in capitals more than in words.
-    """
-    return {cause.id: tuple(re.compile(signature, re.IGNORECASE) for signature in cause.signatures)
-            for cause in CAUSES}
-
-
-def _any_of(causes: Iterable[Cause], *others: str) -> Pattern[str]:
-    """One pattern of all signatures, for lines in lower case: four times as fast as a pattern that ignores case."""
-    texts = [*others, *(text for cause in causes for text in cause.signatures)]
-    return re.compile("|".join("(?:%s)" % re.sub(
-        r"\\.|[A-Z]", lambda match: match.group() if match.group()[0] == "\\" else match.group().lower(), text)
-        for text in texts))
-
-
-# Printed once when a server starts, in every version.
-_STARTED = re.compile(r"\bnon-default args: |vLLM API server version ")
-_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+_LEVEL = r"(?:^|\)\s*|\|\s+|Z\s+|\]:\s+)"
 # Log levels of vLLM, uvicorn, plog, torch and Python's warnings for errors that were handled. Lines with such a level
-# are not a fault.
+# are not a fault. The beginning of a line may be the name of a container, a time, or the process.
 _HANDLED = re.compile(
-    r"(?:^|\)\s*)(?:DEBUG|INFO|WARNING) \d\d-\d\d |\b(?:DEBUG|INFO|WARNING) -|(?:^|\)\s*)(?:DEBUG|INFO|WARNING)[: ]"
-    r"|(?:^|[:\s])\[(?:DEBUG|INFO|WARNING|EVENT)\] |(?:^|\s)\[[WI](?:\d{4}|\.\.\.)[\] ]|\b[A-Z]\w*Warning: ")
-_TLS_SWITCH = re.compile(r"TLS SWITCH \(([01])\)")
+    _LEVEL + r"(?:DEBUG|INFO|WARNING)(?: \d\d-\d\d |[: ])|\b(?:DEBUG|INFO|WARNING) -"
+    r"|(?:^|[:\s])\[(?:DEBUG|INFO|WARNING|EVENT)\] |(?:^|[\s:])\[[WI](?:\d{3,4}|\.\.\.)[\] ]"
+    r"|\b[A-Z]\w*Warning: ", re.MULTILINE)
+# The log level is at the beginning of a line, and most lines that are searched for it have none.
+_HEAD_CHARACTERS = 250
+_MAYBE_HANDLED = re.compile(r"DEBUG|INFO|WARNING|EVENT|Warning: |\[[WI][\d.]")
+# Printed once when a server starts, in every version.
+_STARTED = r"non-default args: |vLLM API server version "
+_TLS_SWITCH = r"TLS SWITCH \(([01])\)"
+# The first lines of a stack or of an exception, also when the beginning of the log is missing.
+_TROUBLE = (r"Traceback \(most recent call last\):|\bFile \"[^\"]+\", line \d+|(?:^|[\s\]])[A-Za-z_][\w.]*Error: "
+            r"|(?:^|[\s\]])[A-Za-z_][\w.]*Exception: ")
+# A line of an error that is neither an exception nor has a code.
+_ERROR = r"^\[ERROR\] ?[A-Z]+\(|execut(?:e|ion) failed, reason="
+_STARTED_ORDER, _TLS_SWITCH_ORDER, _TROUBLE_ORDER, _ERROR_ORDER = range(4)
+_CANN_CODE = re.compile(r"[EWI][A-Z0-9]\d{4}(?<![A-Za-z0-9_]......)(?![0-9A-Za-z])")
+
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+_PROCESS = re.compile(
+    r"\((?:[A-Z]\w*(?: \w+)*) (?:rank=\d+ )?pid=\d+[^)]*\)|\[rank\d+\]|\(PID:\d+[^)]*\)|\bHCC[LP]\(\d+")
+_TIMES = (
+    re.compile(r"\b\d{4}-(?P<month>\d\d)-(?P<day>\d\d)[-T ](?P<time>\d\d:\d\d:\d\d(?:[.,]\d{3})?)"),
+    re.compile(r"\b(?P<month>\d\d)-(?P<day>\d\d) (?P<time>\d\d:\d\d:\d\d)\b"),
+    re.compile(r"\[[EWI](?P<month>\d?\d)(?P<day>\d\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d{3})?)"),
+)
+# What loggers put before a line: the container, time, process, level and source file.
+_PREFIX = re.compile(
+    r"^(?:[\w.-]+ +\| |\S+Z )?(?:\([^()]*(?:\([^()]*\))?[^()]*\) ?)*"
+    r"(?:(?:ERROR|CRITICAL|INFO|WARNING)(?: \d\d-\d\d \d\d:\d\d:\d\d)? ?\[?[\w./]+:\d+\] ?|\[rank\d+\]: ?)*")
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Timeout|Failure)\b(?::|$)")
+_CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
+# Lines that are no continuation of a folded one.
+_NEW_LINE = re.compile(
+    r"\(|\[|\s|(?:INFO|WARNING|ERROR|DEBUG|CRITICAL|Traceback|File)\b|\d{4}-|[\w.]+(?:Error|Exception)\b"
+    r"|[EWI][A-Z0-9]\d{4}|$")
 
 
-@lru_cache(maxsize=None)
-def _filters() -> tuple[Pattern[str], Pattern[str]]:
-    """Patterns that drop most lines: one for all lines, and a shorter one for lines that cannot be a fault."""
-    mild = [cause for cause in CAUSES if cause.level > ENGINE]
-    for_all, for_mild = (_any_of(causes, "TLS SWITCH ", _STARTED.pattern) for causes in (CAUSES, mild))
-    return for_all, for_mild
+class _Signature(NamedTuple):
+    """A compiled signature; ``order`` is its place within the cause. Markers of the log itself have no cause."""
+
+    cause: Cause | None
+    order: int
+    pattern: Pattern[str]
+    lines: bool  # whether it spans several lines
+    required: tuple[str, ...]  # more literals, in lower case, that a matching line contains
+
+
+class _Hit(NamedTuple):
+    """The first line that matches a signature. ``place`` is the offset of the line in the log."""
+
+    place: int
+    line: int
+    text: str
+    before: str
 
 
 class _Found(NamedTuple):
     cause: Cause
-    line: int
-    evidence: str
+    weak: bool
+    hit: _Hit
 
 
-def diagnose(text: str) -> list[Diagnosis]:
+def literals(pattern: str) -> list[list[str]]:
+    """Return for each top-level alternative of a pattern the literals that it contains, in lower case, longest first.
+
+    Groups, character classes and optional characters are no literals. Of a pattern with line breaks only the last line
+    counts.
+    """
+    pattern = pattern.rpartition(r"\n")[2].lstrip("]*").lower()
+    found, runs, place = [], [""], 0
+    while place < len(pattern):
+        character = pattern[place]
+        if character == "\\":
+            if pattern[place + 1].isalnum():
+                runs.append("")
+            else:
+                runs[-1] += pattern[place + 1]
+            place += 2
+            continue
+        if character == "|":
+            found.append(runs)
+            runs = [""]
+        elif character in "([":
+            place = _end_of(pattern, place)
+            runs.append("")
+            continue
+        elif character in "?*{":
+            runs[-1] = runs[-1][:-1]
+            runs.append("")
+            if character == "{":
+                place = pattern.index("}", place)
+        elif character in ".+^$":
+            runs.append("")
+        else:
+            runs[-1] += character
+        place += 1
+    return [sorted(filter(None, runs), key=len, reverse=True) for runs in [*found, runs]]
+
+
+def _end_of(pattern: str, place: int) -> int:
+    """Return the place after a group or a character class."""
+    depth = 0
+    while True:
+        if pattern[place] == "\\":
+            place += 1
+        elif pattern[place] == "[":
+            place += 2 if pattern[place + 1] == "^" else 1
+            place += 1 if pattern[place] == "]" else 0
+            while pattern[place] != "]":
+                place += 2 if pattern[place] == "\\" else 1
+        else:
+            depth += {"(": 1, ")": -1}.get(pattern[place], 0)
+        place += 1
+        if depth == 0:
+            return place
+
+
+def _trie(words: Iterable[str]) -> str:
+    """Return a pattern that matches the longest of the words at a place: much faster than their alternatives."""
+    first: dict[str, set[str]] = {}
+    for word in words:
+        first.setdefault(word[:1], set()).add(word[1:])
+    ends = first.pop("", None) is not None
+    branches = [re.escape(character) + _trie(rest) for character, rest in sorted(first.items())]
+    if not branches:
+        return ""
+    if len(branches) == 1 and not ends:
+        return branches[0]
+    return "(?:%s)%s" % ("|".join(branches), "?" if ends else "")
+
+
+class _Index(NamedTuple):
+    signatures: list[_Signature]
+    by_literal: dict[str, list[int]]
+    literal: Pattern[str]
+    mild_literal: Pattern[str]  # of the signatures that are tried on all lines
+
+
+@lru_cache(maxsize=None)
+def _index() -> _Index:
+    """The compiled signatures, compiled on demand: most processes that import this never read a log."""
+    return index(CAUSES)
+
+
+def index(causes: Iterable[Cause]) -> _Index:
+    """Compile signatures. They ignore case, since releases differ in capitals more than in words."""
+    signatures, by_literal = [], {}  # type: list[_Signature], dict[str, list[int]]
+    texts = [(cause, order, text) for cause in causes for order, text in enumerate(cause.signatures)]
+    markers = [(None, order, text) for order, text in enumerate((_STARTED, _TLS_SWITCH, _TROUBLE, _ERROR))]
+    for cause, order, text in [*texts, *markers]:
+        bounded = re.sub(r"(?<!\\)\.\*", ".{0,%d}" % SPAN_CHARACTERS, text)
+        flags = re.MULTILINE | (re.IGNORECASE if cause else 0)
+        alternatives = literals(text)
+        for longest, *_shorter in alternatives:
+            by_literal.setdefault(longest, []).append(len(signatures))
+        required = tuple(alternatives[0][1:]) if len(alternatives) == 1 else ()
+        signatures.append(_Signature(cause, order, re.compile(bounded, flags), r"\n" in text, required))
+    for literal, places in by_literal.items():
+        # At a place only the longest literal is found.
+        for shorter in by_literal:
+            if literal != shorter and literal.startswith(shorter):
+                places.extend(place for place in by_literal[shorter] if place not in places)
+    mild = [literal for literal, places in by_literal.items() if any(
+        _is_mild(signatures[place]) for place in places)]
+    return _Index(signatures, by_literal, re.compile(_trie(by_literal)), re.compile(_trie(mild)))
+
+
+def _is_mild(signature: _Signature) -> bool:
+    """Whether lines are searched for it that are not a fault."""
+    return signature.cause.level > ENGINE if signature.cause else signature.order < _TROUBLE_ORDER
+
+
+def _is_handled(text: str, line: tuple[int, int]) -> bool:
+    start, end = line[0], min(line[1], line[0] + _HEAD_CHARACTERS)
+    return _MAYBE_HANDLED.search(text, start, end) is not None and _HANDLED.search(text, start, end) is not None
+
+
+class _Scan:
+    """One pass over a log.
+
+    Only what follows the last start counts: a start shows that earlier faults were overcome, and a start after a stop
+    makes that stop irrelevant.
+    """
+
+    def __init__(self, signatures: _Index | None = None) -> None:
+        self.index = signatures or _index()
+        self.offset = self.lines = 0
+        self.context = ""
+        self._forget()
+
+    def _forget(self) -> None:
+        self.hits: dict[int, _Hit] = {}
+        self.stopped = False
+        self.switches: dict[str, _Hit] = {}
+        self.trouble: _Hit | None = None
+        self.trouble_text = ""
+        self.block: _Hit | None = None
+        self.error: _Hit | None = None
+
+    def feed(self, chunk: str) -> None:
+        """Read whole lines."""
+        text = self.context + chunk
+        begin = len(self.context)
+        lower = text.lower()
+        if len(lower) != len(text):  # of some letters
+            lower = "".join(character.lower() if character < "\x80" else character for character in text)
+        if self.trouble and len(self.trouble_text) < EXCEPTION_CHARACTERS:
+            self.trouble_text += chunk[:EXCEPTION_CHARACTERS]
+        self._read_codes(text, begin)
+        search, line = self.index.literal.search, (0, 0)
+        handled, tried = False, set()  # type: bool, set[int]
+        match = search(lower, begin)
+        while match:
+            place = match.start()
+            if place >= line[1]:
+                start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
+                line = start, len(text) if end < 0 else end
+                handled, tried = _is_handled(text, line), set()
+            if handled and match.re is self.index.literal:
+                # Few signatures are tried on lines that are not a fault.
+                match = self.index.mild_literal.search(lower, line[0], line[1]) or search(lower, line[1])
+                continue
+            for number in self.index.by_literal[match.group()]:
+                if number not in self.hits and number not in tried:
+                    tried.add(number)
+                    required = self.index.signatures[number].required
+                    if not required or all(lower.find(literal, *line) >= 0 for literal in required):
+                        self._try(number, text, line, place, handled)
+            match = (self.index.mild_literal.search(lower, place + 1, line[1]) if handled else None) or search(
+                lower, line[1] if handled else place + 1)
+        self.offset += len(chunk)
+        self.lines += chunk.count("\n")
+        self.context = text[-CONTEXT_CHARACTERS:]
+
+    def _try(self, number: int, text: str, line: tuple[int, int], place: int, handled: bool) -> None:
+        """Match a signature against a line, of which a long one counts only around the literal at this place."""
+        cause, _order, pattern, lines, _required = self.index.signatures[number]
+        if handled and not _is_mild(self.index.signatures[number]):
+            return
+        start = max(0, line[0] - CONTEXT_CHARACTERS) if lines else max(line[0], place - CONTEXT_CHARACTERS)
+        match = pattern.search(text, start, min(line[1], place + CONTEXT_CHARACTERS))
+        if not match or match.end() <= line[0]:
+            return
+        if cause is None:
+            self._mark(number, match.group(match.lastindex or 0), text, line)
+            return
+        if cause.level == HEALTHY:
+            self._forget()
+        self.stopped = self.stopped or cause.level == SIGNAL
+        self.hits[number] = self._hit(text, line)
+
+    def _mark(self, number: int, value: str, text: str, line: tuple[int, int]) -> None:
+        order = self.index.signatures[number].order
+        if order == _STARTED_ORDER and self.stopped:
+            self._forget()
+        elif order == _TLS_SWITCH_ORDER and value not in self.switches:
+            self.switches[value] = self._hit(text, line)
+        elif order == _TROUBLE_ORDER:
+            self.trouble = self.hits[number] = self._hit(text, line)
+            self.trouble_text = text[line[0]:line[0] + EXCEPTION_CHARACTERS]
+        elif order == _ERROR_ORDER:
+            self.error = self.hits[number] = self._hit(text, line)
+
+    def _read_codes(self, text: str, begin: int) -> None:
+        """Keep the first error block of CANN. A start in this chunk drops the blocks before it."""
+        if self.block is not None:
+            return
+        for match in _CANN_CODE.finditer(text, begin):
+            start, end = text.rfind("\n", 0, match.start()) + 1, text.find("\n", match.start())
+            line = start, len(text) if end < 0 else end
+            if not _is_handled(text, line):
+                self.block = self._hit(text, line)._replace(text=_block(text[start:start + LINE_CHARACTERS]))
+                return
+
+    def _hit(self, text: str, line: tuple[int, int]) -> _Hit:
+        start, end = line
+        place = self.offset + start - len(self.context)
+        return _Hit(place, self.lines + 1 + text.count("\n", len(self.context), max(start, len(self.context))),
+                    text[start:end].strip(), text[max(0, start - CONTEXT_CHARACTERS):start])
+
+    def found(self) -> list[_Found]:
+        """Return the causes, each with the line of its most specific signature."""
+        by_cause: dict[str, list[tuple[int, _Hit]]] = {}
+        for number, hit in self.hits.items():
+            cause, order = self.index.signatures[number][:2]
+            if cause:
+                by_cause.setdefault(cause.id, []).append((order, hit))
+        causes = []
+        for name, hits in by_cause.items():
+            texts = list(BY_ID[name].signatures)
+            weak = all(texts[order] in BY_ID[name].weak for order, _hit in hits)
+            causes.append(_Found(BY_ID[name], weak, min(hits)[1]))
+        if len(self.switches) > 1 and "tls_mismatch" not in by_cause:
+            # Device logs print the TLS switch of each device; it is a cause only if two devices differ.
+            first, second = sorted(self.switches.values())
+            causes.append(_Found(BY_ID["tls_mismatch"], False, first._replace(
+                text="%s\n%s" % (first.text, second.text))))
+        return causes
+
+
+def diagnose(text: str | Iterable[str]) -> list[Diagnosis]:
     """Find and rank the causes in a log, the most likely one first.
 
-    :returns: ``[{"cause", "evidence", "remedy"}]``, never empty; ``evidence`` is the decisive line (two lines if the
-        TLS switch differs between devices), None for ``unknown``.
+    :param text: the log, or pieces of it that end anywhere (the lines of a file).
+    :returns: never empty; ``evidence`` is the decisive line (two lines if the TLS switch differs between devices), and
+        for ``unknown`` an error block of CANN, an exception, or None.
     """
-    for_all, for_mild = _filters()
-    lines = [(number, line) for number, line in enumerate(_COLOR.sub("", text).splitlines())
-             if (for_mild if _HANDLED.search(line) else for_all).search(line.lower())]
-    ranked = _rank(_find(lines, _last_start(lines)))
-    if not ranked:
-        return [{"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN]}]
-    return [{"cause": found.cause.id, "evidence": found.evidence, "remedy": found.cause.remedy} for found in ranked]
+    folded: dict[str, str] = {}
+    if isinstance(text, str) and len(text) <= FOLDED_CHARACTERS:
+        text, folded = _unfold(text.replace("\r\n", "\n"))
+    scan = _Scan()
+    for chunk in _chunks(text):
+        scan.feed(chunk)
+    found = scan.found()
+    ranked = [_diagnosis(entry, folded) for entry in rank(found)]
+    unknown = _unknown(scan, found)
+    if unknown or not ranked:
+        ranked.insert(0, unknown or {"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN], "line": None,
+                                     "time": None, "process": None})
+    return ranked
 
 
-def _last_start(lines: list[Line]) -> int:
-    """Return the number of the line of the last start; only faults below it are relevant.
-
-    A completed start shows that earlier faults were overcome, and a start after a stop makes that stop irrelevant.
-    """
-    started = _signatures()["startup_ok"][0]
-    stopped, since = False, 0
-    for number, line in lines:
-        if started.search(line) or (stopped and _STARTED.search(line)):
-            stopped, since = False, number
-        stopped = stopped or any(signature.search(line) for signature in _signatures()["shutdown_by_signal"])
-    return since
-
-
-def _find(lines: list[Line], since: int) -> list[_Found]:
-    lines = [(number, line) for number, line in lines if number >= since]
-    found = []
-    for cause in CAUSES:
-        for signature in _signatures()[cause.id]:
-            hit = next(((number, line) for number, line in lines if signature.search(line)
-                        and (cause.level > ENGINE or not _HANDLED.search(line))), None)
-            if hit:
-                found.append(_Found(cause, hit[0], hit[1].strip()))
-                break
-    return found + _tls_switches(lines, {entry.cause.id for entry in found})
+def _chunks(text: str | Iterable[str]) -> Iterator[str]:
+    """Yield the log in chunks of whole lines, without colors, and without lines that are too long."""
+    pieces = iter((text[place:place + CHUNK_CHARACTERS] for place in range(0, len(text), CHUNK_CHARACTERS))
+                  if isinstance(text, str) else text)
+    waiting, size = [], 0  # type: list[str], int
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size < CHUNK_CHARACTERS:
+            continue
+        chunk = "".join(waiting)
+        end = chunk.rfind("\n", -LINE_CHARACTERS) + 1 or len(chunk)
+        waiting, size = [chunk[end:]], len(chunk) - end
+        yield _clean(chunk[:end])
+    if size:
+        yield _clean("".join(waiting))
 
 
-def _tls_switches(lines: list[Line], known: set[str]) -> list[_Found]:
-    """Device logs print the TLS switch of each device; it is a cause only if two devices differ."""
-    switches: dict[str, Line] = {}
-    for number, line in lines:
-        for value in _TLS_SWITCH.findall(line):
-            switches.setdefault(value, (number, line.strip()))
-    if len(switches) < 2 or "tls_mismatch" in known:
-        return []
-    first, second = sorted(switches.values())
-    cause = next(cause for cause in CAUSES if cause.id == "tls_mismatch")
-    return [_Found(cause, first[0], "%s\n%s" % (first[1], second[1]))]
+def _clean(chunk: str) -> str:
+    if "\x1b" in chunk:
+        chunk = _COLOR.sub("", chunk)
+    if "\r" in chunk:
+        chunk = chunk.replace("\r\n", "\n").replace("\r", "\n")
+    lines = chunk.split("\n")
+    if max(map(len, lines)) > LINE_CHARACTERS:
+        chunk = "\n".join(line[place:place + LINE_CHARACTERS] for line in lines
+                          for place in range(0, len(line) or 1, LINE_CHARACTERS))
+    return chunk
 
 
-def _rank(found: list[_Found]) -> list[_Found]:
-    hidden = {name for entry in found for name in entry.cause.hides}
-    stopped = min([float(entry.line) for entry in found if entry.cause.level == SIGNAL] or [float("inf")])
-    if any(entry.line < stopped for entry in found if entry.cause.level < SIGNAL):
+def _unfold(text: str) -> tuple[str, dict[str, str]]:
+    """Join the lines that a terminal has folded; return the text and the parts of each joined line."""
+    lines = text.split("\n")
+    width = max(map(len, lines))
+    wide = [line for line in lines if len(line) > width - 6]
+    if not 60 <= width <= 400 or len(wide) < 3:
+        return text, {}
+    joined, parts = [lines[0]], [[lines[0]]]
+    for line, last in zip(lines[1:], lines):
+        if len(last) > width - 6 and not _NEW_LINE.match(line):
+            joined[-1] += line
+            parts[-1].append(line)
+        else:
+            joined.append(line)
+            parts.append([line])
+    return "\n".join(joined), {one.strip(): "\n".join(several) for one, several in zip(joined, parts) if several[1:]}
+
+
+def rank(found: list[_Found]) -> list[_Found]:
+    """Sort the causes by how close they are to the fault; a cause never precedes one that produces it."""
+    stopped = min([float(entry.hit.place) for entry in found if entry.cause.level == SIGNAL] or [float("inf")])
+    if any(entry.hit.place < stopped for entry in found if entry.cause.level < SIGNAL):
         stopped = float("inf")  # the server stopped because of a fault, which it may log after the stop
 
     def place(entry: _Found) -> tuple[bool, int, bool, int]:
-        follows_stop = entry.line > stopped and entry.cause.level < SIGNAL
-        return follows_stop, entry.cause.level, entry.cause.id in hidden, entry.line
+        follows_stop = entry.hit.place > stopped and entry.cause.level < SIGNAL
+        return follows_stop, entry.cause.level, entry.weak, entry.hit.place
 
-    return sorted(found, key=place)
+    waiting, ranked = sorted(found, key=place), []
+    while waiting:
+        effects = {name for entry in waiting for name in entry.cause.effects if place(entry)[0] == place(waiting[0])[0]}
+        first = next((entry for entry in waiting if entry.cause.id not in effects), waiting[0])
+        waiting.remove(first)
+        ranked.append(first)
+    return ranked
+
+
+def _diagnosis(entry: _Found, folded: dict[str, str]) -> Diagnosis:
+    evidence = entry.hit.text
+    if evidence in folded:
+        # One part of a folded line, if it shows the cause.
+        patterns = [signature.pattern for signature in _index().signatures if signature.cause is entry.cause]
+        evidence = next((part.strip() for part in folded[evidence].split("\n")
+                         if any(pattern.search(part) for pattern in patterns)), evidence)
+    return _with_origin(entry.cause.id, evidence, entry.cause.remedy, entry.hit)
+
+
+def _with_origin(cause: str, evidence: str | None, remedy: str, hit: _Hit) -> Diagnosis:
+    """Add when and by which process the line was logged; a line without a time has that of the lines before it."""
+    lines = [hit.text, *reversed(hit.before.split("\n"))]
+    time = next((stamp for line in lines for stamp in [_time(line)] if stamp), None)
+    process = _PROCESS.search(hit.text)
+    return {"cause": cause, "evidence": evidence, "remedy": remedy, "line": hit.line, "time": time,
+            "process": process.group().strip("()[]").replace("(", " ") if process else None}
+
+
+def _time(line: str) -> str | None:
+    matches = [match for match in (pattern.search(line) for pattern in _TIMES) if match]
+    if not matches:
+        return None
+    first = min(matches, key=lambda match: match.start())
+    return "%02d-%s %s" % (int(first.group("month")), first.group("day"), first.group("time").replace(",", "."))
+
+
+def _unknown(scan: _Scan, found: list[_Found]) -> Diagnosis | None:
+    """Return what a log without a known fault shows: the error block of CANN, the first exception, or an error.
+
+    A server that has started handles exceptions, unless its engine dies; what follows a stop is a consequence.
+    """
+    levels = {entry.cause.level for entry in found}
+    if min(levels, default=HEALTHY) <= TIMEOUT or (HEALTHY in levels and ENGINE not in levels):
+        return None
+    stop = min((entry.hit.place for entry in found if entry.cause.level == SIGNAL), default=None)
+    block, trouble = scan.block, scan.trouble
+    if block and not _known(block.text) and (stop is None or block.place < stop):
+        code = _CANN_CODE.search(block.text)
+        component = COMPONENTS.get(code.group()[1] if code else "", "a part of CANN")
+        return _with_origin(UNKNOWN, block.text, "The error is of %s. %s" % (component, NO_KNOWN_CAUSE), block)
+    if trouble and (stop is None or trouble.place < stop):
+        exception = _last_exception(scan.trouble_text)
+        if exception and not _known(exception):
+            return _with_origin(UNKNOWN, exception, NO_KNOWN_CAUSE, trouble)
+    if scan.error and not levels and not _known(scan.error.text):
+        return _with_origin(UNKNOWN, scan.error.text, NO_KNOWN_CAUSE, scan.error)
+    return None
+
+
+def _known(text: str) -> bool:
+    return any(signature.pattern.search(text) for signature in _index().signatures if signature.cause)
+
+
+def _block(text: str) -> str:
+    """Return the lines of an error block of CANN: the one with the code, and those that are indented below it."""
+    lines = text.split("\n")
+    kept = [lines[0].strip()]
+    for line in lines[1:CANN_BLOCK_LINES]:
+        content = line[_prefix(line):]
+        if not (content[:1].isspace() or content.startswith(("TraceBack", "Solution", "Possible Cause")) or (
+                _CANN_CODE.match(content))):
+            break
+        kept.append(line.rstrip())
+    return "\n".join(kept)
+
+
+def _prefix(line: str) -> int:
+    match = _PREFIX.match(line)
+    return match.end() if match else 0
+
+
+def _last_exception(text: str) -> str | None:
+    """Return the line of the last exception of the first traceback, whose lines those of other processes may interrupt.
+
+    :param text: the log from the first line of the traceback on, or from wherever it was cut.
+    """
+    process, last, ended = None, None, False
+    for line in text.split("\n"):
+        named = _PROCESS.search(line)
+        name = named.group() if named else None
+        if process is None:
+            process = name
+        if name != process and name is not None:
+            continue
+        content = line[_prefix(line):]
+        if _EXCEPTION.match(content):
+            last, ended = line.strip(), True
+        elif content.startswith(_CHAINED) or "raceback (most recent call last)" in content:
+            if ended and not content.startswith(_CHAINED):
+                return last
+            ended = False
+        elif ended and content.strip() and not content.startswith(" "):
+            return last
+    return last

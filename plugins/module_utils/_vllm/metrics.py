@@ -25,7 +25,7 @@ _KV_CACHE = ("kv_cache_usage_perc", "gpu_cache_usage_perc")
 
 
 def load(metrics: str) -> Load | None:
-    """The load of a server, from the text of its ``/metrics``; None if the text has no metric of requests."""
+    """Return the load of a server, from the text of its ``/metrics``; None if the text has no metric of requests."""
     samples: dict[str, list[float]] = {}
     for name, value in _SAMPLE.findall(metrics):
         samples.setdefault(name, []).append(float(value))

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import metrics, startup
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_ANSWER_BYTES, Server
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_RESPONSE_BYTES, Server
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._docker.containers import ContainerState
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer, ModelsAnswer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import ModelsResponse, Response
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.metrics import Load
 
@@ -31,9 +33,9 @@ if TYPE_CHECKING:
         state: str  # READY, STARTING, FAILED or MISSING
         reason: str | None  # None if it is ready
         container: ContainerState | None
-        health: Answer | None  # to GET /health; None if it was not sent
-        models: ModelsAnswer | None
-        completion: Answer | None
+        health: Response | None  # to GET /health; None if that was not sent
+        models: ModelsResponse | None
+        completion: Response | None
         progress: str | None  # of a start
         causes: list[Diagnosis]  # of a failure
         log: list[str]  # the end of the log of a failed instance, secrets masked
@@ -93,12 +95,12 @@ OPTIONS = {
 class HealthServer(Server):
     """A server with ``GET /health``."""
 
-    def health(self) -> Answer:
-        """Return the answer to ``GET /health``, whose body is empty."""
-        answer, _body = self._exchange("/health", None, None)
-        if answer["status"] is not None:
-            answer.pop("error", None)
-        return cast("Answer", answer)
+    def health(self) -> Response:
+        """Return the response to ``GET /health``, whose body is empty."""
+        response, _body = self._exchange("/health", None, None)
+        if response["status"] is not None:
+            response.pop("error", None)
+        return cast("Response", response)
 
 
 class Observer:
@@ -139,20 +141,20 @@ class Observer:
             return seen
         known = instance.get("restarts")
         if known is not None and found["restarts"] > known:
-            # The answers are of a process that has exited.
+            # The responses are from a process that has exited.
             return self._failed({**seen, "health": None}, found, "the container was restarted while it was starting")
         if _is_unhealthy(found):
             return self._failed(seen, found, "%s, and Docker reports the container as unhealthy" % seen["reason"])
         return seen
 
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
-        """Add the answers of the API, in the order in which they become available."""
+        """Add the responses of the API, in the order in which they become available."""
         server = HealthServer("http://%s:%d" % (_reachable(instance["bind"]), instance["port"]), self.api_key,
                               STATUS_TIMEOUT_S)
         health = server.health()
         seen = {**seen, "health": health}
         if health["status"] != 200:
-            return {**seen, "state": STARTING, "reason": "/health does not answer with 200",
+            return {**seen, "state": STARTING, "reason": "/health does not return 200",
                     "progress": self._progress(found)}
         models = server.models()
         seen = {**seen, "models": models}
@@ -239,21 +241,26 @@ def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContai
         image = images.inspect(docker, each["image"])
         digests = [digest.rpartition("@")[2] for digest in image["digests"]] if image else []
         each["image_digest"] = digests[0] if digests else None
-        each["load"] = request_load(each["bind"], each["port"]) if each["status"] == "running" and each["port"] else (
-            None)
+        each["load"] = None
+        if each["status"] == "running" and each["port"]:
+            # The key in the inventory may already be another one.
+            each["load"] = request_load(each["bind"], each["port"], containers.api_key(docker, each["id"]))
     return found
 
 
-def request_load(bind: str, port: int) -> Load | LoadError | None:
+def request_load(bind: str, port: int, api_key: str | None) -> Load | LoadError | None:
     """Return the load of a server (see `metrics.load`), an ``error``, or None if it accepts no connection."""
     connection = HTTPConnection(_reachable(bind), port, timeout=STATUS_TIMEOUT_S)
     try:
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read(MAX_ANSWER_BYTES).decode("utf-8", "replace")
+        connection.request("GET", "/metrics", headers={"Authorization": "Bearer " + api_key} if api_key else {})
+        response = connection.getresponse()
+        text = response.read(MAX_RESPONSE_BYTES).decode("utf-8", "replace")
+        if response.status != 200:
+            return {"error": "/metrics returns %d" % response.status}
     except ConnectionRefusedError:
         return None
-    except (OSError, HTTPException) as error:
-        return {"error": "/metrics: %s" % (str(error) or type(error).__name__)}
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the header
+        return {"error": "/metrics: %s" % (without_secrets(str(error), [api_key]) or type(error).__name__)}
     finally:
         connection.close()
     return metrics.load(text) or {"error": "/metrics does not contain the number of requests"}

@@ -21,7 +21,7 @@ _STAGES = (
 
 
 def progress(log: str) -> str | None:
-    """The last startup stage in a server log, such as ``loading weights, 45 %``; None if there is none."""
+    """Return the last startup stage in a server log, such as ``loading weights, 45 %``; None if there is none."""
     found = None
     for pattern, text in _STAGES:
         matches = pattern.findall(log)

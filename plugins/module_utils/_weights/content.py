@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from typing import Any, TypedDict
 
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder
+
     class Shard(TypedDict):
         """The header of a shard, or the ``error`` why it could not be read."""
 
@@ -75,8 +77,8 @@ FUSED = (("self_attn", ("q_proj", "k_proj", "v_proj")), ("mlp", ("gate_proj", "u
 _LINEAR = re.compile(r"^(?P<block>.*\.(?:self_attn|mlp|attn))\.(?P<part>\w+)\.weight$")
 
 
-def inspect(folder: str, paths: Collection[str]) -> Content:
-    """Describe the model in the folder.
+def inspect(folder: Folder | None, paths: Collection[str]) -> Content:
+    """Describe the model in the folder; ``paths`` are empty without one.
 
     :param paths: the files of the model, relative to the folder.
     """
@@ -85,7 +87,7 @@ def inspect(folder: str, paths: Collection[str]) -> Content:
     tensors: dict[str, set[str]] = {}
     for path in sorted(path for path in paths if path.endswith(SHARD_SUFFIX)):
         try:
-            header = read_header(os.path.join(folder, path))
+            header = read_header(path, folder)
             tensors[path] = set(header.tensors)
             shards[path] = {"tensor_bytes": header.tensor_bytes, "tensors": len(header.tensors), "error": None}
         except (SafetensorsError, OSError) as error:
@@ -145,7 +147,7 @@ def _difference(index: str, shard: str, expected: set[str], found: set[str]) -> 
 
 
 def describe_config(config: dict[str, Any] | None) -> Config | None:
-    """The values of ``config.json`` that the checks need."""
+    """Return the values of ``config.json`` that the checks need."""
     if not config:
         return None
     return {
@@ -157,7 +159,7 @@ def describe_config(config: dict[str, Any] | None) -> Config | None:
 
 
 def describe_quantization(description: dict[str, Any] | None) -> Quantization:
-    """The values of the description of msModelSlim that the checks need.
+    """Return the values of the description of msModelSlim that the checks need.
 
     :returns: ``{"type", "version", "types": {type: number of tensors}, "prefixes": {first two parts of the name: number
         of tensors}, "mixed": [sentence about a fused layer with several types]}``; all of them are empty if the file is
@@ -193,9 +195,9 @@ def _mixed(parts: dict[str, dict[str, str]]) -> list[str]:
     return found
 
 
-def _load(folder: str, path: str, faults: list[str]) -> dict[str, Any] | None:
+def _load(folder: Folder | None, path: str, faults: list[str]) -> dict[str, Any] | None:
     try:
-        with open(os.path.join(folder, path), encoding="utf-8") as stream:
+        with open(path, encoding="utf-8", opener=folder.opener if folder else None) as stream:
             content = json.load(stream)
     except (OSError, ValueError) as error:
         faults.append("%s cannot be read: %s" % (path, error))

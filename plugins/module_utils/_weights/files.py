@@ -3,19 +3,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The files of a model on a node: which exist, their digests, and the manifest that they are compared with.
 
-The manifest is stored in the state folder of the model, ``.ascend-vllm/<model>`` next to the folder of the model.
+The manifest and everything else that is trusted is in the state folder of the model, below `STATE_FOLDER`, which only
+root can write to. A download is in the work folder, ``.ascend-vllm/<model>`` next to the folder of the model, because
+it has to be on the same file system. Other users may be able to write there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-import tempfile
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import (
+    Folder,
+    UnsafePathError,
+    open_existing,
+    resolve,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,36 +87,46 @@ if TYPE_CHECKING:
 MANIFEST_SCHEMA = "ascend.vllm/weights-manifest/v1"
 
 STATE_FOLDER = "/var/lib/ascend-vllm"
+WORK_FOLDER, STAGING = ".ascend-vllm", "staging"
+MANIFEST, LOCK = "manifest.json", "lock"
 # Cache of the digests that were computed on this node. Nodes cannot share it, since inode and device differ.
 DIGEST_CACHE = STATE_FOLDER + "/digests"
 
+_SHA256, _GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+# Of earlier versions, the cache may have keys without the ctime.
+_IDENTITY = re.compile(r"-?\d+(?::-?\d+){4}")
 _BLOCK_BYTES = 1 << 20
-# A file that was written so recently may change again without a new timestamp (NFS counts in whole seconds).
+# A file that was changed so recently may change again without a new timestamp (NFS counts in whole seconds).
 _SETTLED_S = 2
 
 
 class ModelPaths(NamedTuple):
-    """The paths of a model and of what belongs to it."""
+    """The paths of a model and of what belongs to it.
+
+    ``state`` is the state folder with ``manifest`` and ``lock``, ``work`` the work folder with ``staging``.
+    """
 
     model: str
-    staging: str
+    state: str
     manifest: str
     lock: str
-    credentials: str
+    work: str
+    staging: str
 
 
 def model_paths(folder: str) -> ModelPaths:
-    """The paths for the model in ``folder``, all on the file system of the folder, so that a rename is atomic.
+    """Return the paths for the model in ``folder``.
 
-    Symbolic links are followed. For a model on a read-only mount, the state folder is in `STATE_FOLDER`.
+    Links of this user and of root are followed.
+
+    :raises UnsafePathError: if the path contains a link of another user.
     """
-    folder = os.path.realpath(folder)
+    folder = resolve(folder)
     parent, name = os.path.split(folder)
-    state = os.path.join(parent, ".ascend-vllm", name)
-    if read_only(parent) and not os.path.exists(os.path.join(state, "manifest.json")):
-        state = os.path.join(STATE_FOLDER, "weights", _short(folder))
-    return ModelPaths(folder, os.path.join(state, "staging"), os.path.join(state, "manifest.json"),
-                      os.path.join(state, "lock"), os.path.join(state, "credentials"))
+    state = os.path.join(STATE_FOLDER, "weights", _short(folder))
+    work = os.path.join(parent, WORK_FOLDER, name)
+    return ModelPaths(folder, state, os.path.join(state, MANIFEST), os.path.join(state, LOCK), work,
+                      os.path.join(work, STAGING))
 
 
 def read_only(folder: str) -> bool:
@@ -116,39 +134,24 @@ def read_only(folder: str) -> bool:
     return os.path.isdir(folder) and not os.access(folder, os.W_OK)
 
 
-def list_model(folder: str) -> dict[str, os.stat_result]:
-    """``{path: os.stat_result}`` of the files of the model, without hidden files (caches of hub clients, .git)."""
-    found = {}
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith("."):
-                path = os.path.join(root, name)
-                # A dangling link is reported as a missing file by the comparison with the manifest.
-                if os.path.isfile(path):
-                    found[os.path.relpath(path, folder)] = os.stat(path)
-    return found
+def list_model(folder: Folder | None, links: bool = True) -> dict[str, os.stat_result]:
+    """Return ``{path: os.stat_result}`` of the model's files, without hidden files (caches of hub clients, .git).
+
+    A dangling link is not listed, so it is reported as a missing file by the comparison with the manifest.
+    """
+    return folder.files(links) if folder else {}
 
 
-def list_outside(folder: str, paths: Iterable[str]) -> list[str]:
-    """Those of the paths that are links out of the folder, and so are broken if only the folder is mounted.
+def list_outside(folder: Folder | None, paths: Iterable[str]) -> list[str]:
+    """Return the paths that are links out of the folder, and therefore are broken if only the folder is mounted.
 
     The cache of the Hugging Face client is such a folder: its files are links to ``../../blobs``.
     """
-    folder = os.path.abspath(folder)
-    found = []
-    for path in sorted(paths):
-        whole = os.path.join(folder, path)
-        if os.path.islink(whole):
-            target, real = os.readlink(whole), os.path.realpath(whole)
-            inside = real.startswith(os.path.realpath(folder) + os.sep)
-            if not inside or (os.path.isabs(target) and not target.startswith(folder + os.sep)):
-                found.append(path)
-    return found
+    return [path for path in sorted(paths) if not folder.is_inside(path)] if folder else []
 
 
 def identify(stats: Mapping[str, os.stat_result]) -> str:
-    """A SHA-256 of names, sizes, timestamps and inodes of ``{path: os.stat_result}``.
+    """Return a SHA-256 of names, sizes, timestamps and inodes of ``{path: os.stat_result}``.
 
     It is equal on nodes that mount the same file system, and differs for a copy, which has other inodes.
     """
@@ -158,34 +161,36 @@ def identify(stats: Mapping[str, os.stat_result]) -> str:
 
 
 class DigestCache:
-    """Digests by (size, mtime_ns, inode, device) in a file, so that an unchanged file is hashed only once.
+    """Digests by (size, mtime_ns, ctime_ns, inode, device) in a file, so that an unchanged file is hashed only once.
+
+    The owner of a file can set its mtime, but not its ctime.
 
     :param write: False reads the cache and does not write it.
     """
 
     def __init__(self, path: str, write: bool = True) -> None:
         self._path = path
-        self._digests: dict[str, str]
-        try:
-            self._digests = read_json(path) or {}
-        except (OSError, ValueError):  # The digests are computed again.
-            self._digests = {}
+        self._digests: dict[str, str] = {}
+        with contextlib.suppress(OSError, ValueError):  # The digests are computed again.
+            found = read_json(path)
+            self._digests = {key: digest for key, digest in found.items() if _IDENTITY.fullmatch(key)} if (
+                isinstance(found, dict)) else {}
         self._write = write
         self._dirty = False
 
     @classmethod
     def of(cls, folder: str, root: str = DIGEST_CACHE, write: bool = True) -> DigestCache:
-        """The cache of the model in ``folder``."""
-        return cls(os.path.join(root, _short(os.path.realpath(folder)) + ".json"), write)
+        """Return the cache of the model in ``folder``."""
+        return cls(os.path.join(root, _short(resolve(folder)) + ".json"), write)
 
     def get(self, stat: os.stat_result) -> str | None:
-        """The digest of a file that has not changed since it was hashed, or None."""
+        """Return the digest of a file that has not changed since it was hashed, or None."""
         return self._digests.get(_identity(stat))
 
     def put(self, stat: os.stat_result, digest: str) -> None:
         """Store the digest of a file with the state ``stat``."""
         # A timestamp in the future (the clock was set back) is not reused by a later change either.
-        if abs(time.time() - stat.st_mtime) > _SETTLED_S:
+        if abs(time.time() - stat.st_ctime) > _SETTLED_S:
             self._digests[_identity(stat)] = digest
             self._dirty = True
 
@@ -193,7 +198,7 @@ class DigestCache:
         """Write the cache if it has changed; a failure is ignored, since it only makes the next run slower."""
         if self._write and self._dirty:
             with contextlib.suppress(OSError):
-                write_json(self._path, self._digests, 0o600)
+                write_json(self._path, self._digests)
             self._dirty = False
 
 
@@ -205,29 +210,35 @@ class Digests(NamedTuple):
     seconds: float
 
 
-def digest_files(folder: str, stats: Mapping[str, os.stat_result], cache: DigestCache, full: bool = False,
+def digest_files(folder: Folder | None, stats: Mapping[str, os.stat_result], cache: DigestCache, full: bool = False,
                  workers: int = 8) -> Digests:
-    """Compute the digests of the files ``{path: os.stat_result}`` in the folder.
+    """Compute the digests of the files ``{path: os.stat_result}`` in the folder; that of a link out of it is empty.
 
     :param full: hash all files, even those in the cache.
     :param workers: how many files are hashed at a time.
     :raises OSError: if a file cannot be read.
     """
     started = time.monotonic()
+    if folder is None:
+        return Digests({}, 0, 0.0)
     known = {} if full else {path: cache.get(stat) for path, stat in stats.items()}
     # The largest first: the last file to finish determines the duration.
     todo = sorted((path for path in stats if not known.get(path)), key=lambda path: -stats[path].st_size)
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        fresh = dict(zip(todo, pool.map(lambda path: _digest(os.path.join(folder, path), stats[path], cache), todo)))
+        fresh = dict(zip(todo, pool.map(lambda path: _digest(folder, path, stats[path], cache), todo)))
     cache.save()
     sha256 = {path: fresh.get(path) or known[path] or "" for path in stats}
     return Digests(sha256, sum(stats[path].st_size for path in todo), time.monotonic() - started)
 
 
-def _digest(path: str, stat: os.stat_result, cache: DigestCache) -> str:
+def _digest(folder: Folder, path: str, stat: os.stat_result, cache: DigestCache) -> str:
     digest = hashlib.sha256()
+    try:
+        descriptor = folder.opener(path, os.O_RDONLY)
+    except UnsafePathError:
+        return ""
     # Unbuffered into one block: hashlib releases the interpreter lock while it hashes.
-    with open(path, "rb", buffering=0) as stream:
+    with open(descriptor, "rb", buffering=0) as stream:
         block = bytearray(_BLOCK_BYTES)
         view = memoryview(block)
         while True:
@@ -240,16 +251,16 @@ def _digest(path: str, stat: os.stat_result, cache: DigestCache) -> str:
     return digest.hexdigest()
 
 
-def git_blob_sha1(path: str) -> str:
-    """The object id of git for the content of a file; Hugging Face states it for files that are not in LFS."""
-    with open(path, "rb") as stream:
+def git_blob_sha1(folder: Folder, path: str) -> str:
+    """Return the object id of git for the content of a file; Hugging Face states it for files that are not in LFS."""
+    with open(path, "rb", opener=folder.opener) as stream:
         content = stream.read()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def make_manifest(source: str, repository: str, revision: str | None, files: list[ManifestFile], recorded_at: str
                   ) -> Manifest:
-    """A manifest of the files."""
+    """Return a manifest of the files."""
     files = sorted(files, key=lambda entry: entry["path"])
     return {
         "schema": MANIFEST_SCHEMA,
@@ -263,8 +274,82 @@ def make_manifest(source: str, repository: str, revision: str | None, files: lis
     }
 
 
+def path_fault(path: Any) -> str | None:
+    """The reason why a path cannot be that of a file of a model, or None.
+
+    Paths come from hubs, tools and other nodes. The clients of the hubs take them as arguments, and one as patterns.
+    """
+    if not isinstance(path, str) or path.startswith("-") or {"", ".", ".."} & set(path.split("/")):
+        return "which would be outside the folder of the model"
+    if any(ord(character) < 32 or ord(character) == 127 or character in "*?[]\\" for character in path):
+        return "whose name has a control character, a backslash or a wildcard"
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return "whose name is not valid Unicode"
+    return None
+
+
+def file_faults(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The reasons why files (`WantedFile`, `ManifestFile`) cannot be the files of a model; each names its file."""
+    faults, seen = [], set()
+    for entry in entries:
+        path, size, sha256, git_sha1 = (entry.get(key) for key in ("path", "size", "sha256", "git_sha1"))
+        fault = path_fault(path)
+        if not fault and path in seen:
+            fault = "more than once"
+        elif not fault and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
+            fault = "with the size %r, expected a number of bytes" % (size,)
+        elif not fault and (sha256 is not None or git_sha1 is None) and not _matches(_SHA256, sha256):
+            fault = "with the SHA-256 %r, expected 64 hex digits" % (sha256,)
+        elif not fault and git_sha1 is not None and not _matches(_GIT_SHA1, git_sha1):
+            fault = "with the git blob id %r, expected 40 hex digits" % (git_sha1,)
+        seen.add(path if isinstance(path, str) else None)
+        if fault:
+            faults.append("%.200r, %s" % (path, fault))
+    folders = {path[:at] for path in seen if path for at, character in enumerate(path) if character == "/"}
+    return faults + ["%r, which is also a folder" % path for path in sorted(folders & seen)]
+
+
+def _matches(pattern: re.Pattern[str], text: Any) -> bool:
+    return isinstance(text, str) and pattern.fullmatch(text) is not None
+
+
+def check_manifest(content: Any) -> Manifest:
+    """The content as a manifest: read from a file, or received from another node.
+
+    :raises ValueError: if it is not a manifest; the message is the reason.
+    """
+    if not isinstance(content, dict) or content.get("schema") != MANIFEST_SCHEMA:
+        raise ValueError("it is not a manifest of the format %s" % MANIFEST_SCHEMA)
+    entries = content.get("files")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("it has no list of files")
+    faults = file_faults(dict(entry, git_sha1=None) for entry in entries)
+    if faults:
+        raise ValueError("it has the file " + faults[0])
+    known: list[ManifestFile] = [
+        {"path": entry["path"], "size": entry["size"], "sha256": entry["sha256"],
+         "sha256_from": "hub" if entry.get("sha256_from") == "hub" else "staging",
+         "written": entry.get("written") is True} for entry in entries]
+    source, repository, revision = (str(content.get(key) or "") for key in ("source", "repository", "revision"))
+    manifest = make_manifest(source, repository, revision, known, str(content.get("recorded_at")))
+    if content.get("digest") != manifest["digest"]:
+        raise ValueError("its digest is not that of its files")
+    asked = content.get("asked")
+    if isinstance(asked, dict):
+        manifest["asked"] = {str(key): None if value is None else str(value) for key, value in asked.items()}
+    return manifest
+
+
+def read_manifest(paths: ModelPaths) -> Manifest | None:
+    """The manifest of a model, or None if there is none; raises ValueError if it is damaged."""
+    content = read_json(paths.manifest)
+    return None if content is None else check_manifest(content)
+
+
 def model_digest(sha256: Mapping[str, str]) -> str:
-    """A SHA-256 of ``{path: sha256}``: of the sorted lines ``<sha256>  <path>``, as ``sha256sum * | sha256sum`` has it.
+    """Return the SHA-256 of the lines ``<sha256>  <path>``, sorted by path, like ``sha256sum * | sha256sum``.
 
     Nodes with the same digest have the same model.
     """
@@ -288,45 +373,32 @@ def compare(expected: Iterable[WantedFile | ManifestFile], stats: Mapping[str, o
         elif stats[path].st_size != entry["size"]:
             faults.append({"path": path, "fault": "size", "expected": entry["size"], "actual": stats[path].st_size})
         elif wanted and path in sha256 and sha256[path] != wanted:
-            faults.append({"path": path, "fault": "sha256", "expected": wanted, "actual": sha256[path]})
+            faults.append({"path": path, "fault": "sha256", "expected": wanted, "actual": sha256[path] or None})
     return faults
 
 
 def fault_sentence(fault: Fault) -> str:
-    """A fault as a sentence."""
+    """Return a fault as a sentence."""
     if fault["fault"] == "missing":
         return "%s is missing; it should have %s bytes" % (fault["path"], fault["expected"])
     if fault["fault"] == "size":
         return "%s has %s bytes, expected %s" % (fault["path"], fault["actual"], fault["expected"])
+    if fault["actual"] is None:
+        return "%s is a link to a file outside the folder, which is not read" % fault["path"]
     return "%s has the %s %s, expected %s" % (
         fault["path"], fault["fault"].replace("sha256", "SHA-256"), fault["actual"], fault["expected"])
 
 
 def read_json(path: str) -> Any:
-    """The content of a JSON file, or None if the file does not exist."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return json.load(stream)
-    except FileNotFoundError:
-        return None
+    """Return the content of a JSON file in a folder that only root can write to, or None if the file does not exist."""
+    with open_existing(os.path.dirname(path), trusted=True) as folder:
+        return folder.read_json(os.path.basename(path)) if folder else None
 
 
-def write_json(path: str, data: Any, mode: int = 0o644) -> None:
-    """Write a JSON file atomically."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(data, stream, indent=1, sort_keys=True)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
+def write_json(path: str, data: Any) -> None:
+    """Write a JSON file atomically, in a folder that only root can write to."""
+    with Folder.open(os.path.dirname(path), 0o700, trusted=True) as folder:
+        folder.write_json(os.path.basename(path), data)
 
 
 def _short(folder: str) -> str:
@@ -334,7 +406,7 @@ def _short(folder: str) -> str:
 
 
 def _identity(stat: os.stat_result) -> str:
-    return "%d:%d:%d:%d" % (stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_dev)
+    return "%d:%d:%d:%d:%d" % (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
 
 
 def folder_summary(path: str) -> FolderSummary:

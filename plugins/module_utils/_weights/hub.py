@@ -11,8 +11,11 @@ huggingface_hub ``HfApi.model_info(files_metadata=True)``.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
+
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import file_faults, path_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,11 +25,14 @@ MODELSCOPE, HUGGINGFACE, HTTP = "modelscope", "huggingface", "http"
 
 ENDPOINTS = {MODELSCOPE: "https://www.modelscope.cn", HUGGINGFACE: "https://huggingface.co"}
 BRANCHES = {MODELSCOPE: "master", HUGGINGFACE: "main", HTTP: ""}
+_SUM = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
+# A commit becomes an argument of the hub's client.
+_COMMIT = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.]*")
 TOKEN_VARIABLES = {MODELSCOPE: "MODELSCOPE_API_TOKEN", HUGGINGFACE: "HF_TOKEN", HTTP: "HTTP_TOKEN"}
 
 
 class HubError(ValueError):
-    """The hub refused a request or gave an unexpected answer; the message is a sentence."""
+    """The hub refused a request or sent an unexpected response; the message is a sentence."""
 
 
 class RemoteFile(NamedTuple):
@@ -51,7 +57,8 @@ def list_files(source: str, endpoint: str, repository: str, revision: str, get: 
 
     :param get: ``get(url) -> str``, the body of a response.
     :param size: ``size(url) -> int``, the Content-Length of a URL.
-    :raises HubError: if the response does not have the format of the hub's API.
+    :raises HubError: if the response does not have the format of the hub's API, or lists a file that could not be
+        verified.
     """
     endpoint = (endpoint or ENDPOINTS.get(source, "")).rstrip("/")
     revision = revision or BRANCHES[source]
@@ -65,48 +72,55 @@ def list_files(source: str, endpoint: str, repository: str, revision: str, get: 
     return parse_huggingface(_json(get(url % (endpoint, quote(repository), quote(revision, safe="")))))
 
 
-def parse_modelscope(answer: dict[str, Any], revision: str) -> Listing:
+def parse_modelscope(response: dict[str, Any], revision: str) -> Listing:
     """Parse the response of ModelScope to ``repo/files``."""
-    if answer.get("Code") != 200:
-        raise HubError("ModelScope answered code %s: %s" % (answer.get("Code"), answer.get("Message")))
+    if response.get("Code") != 200:
+        raise HubError("ModelScope returned the code %s: %s" % (response.get("Code"), response.get("Message")))
     try:
-        files = tuple(
-            RemoteFile(entry["Path"], int(entry["Size"]), entry["Sha256"].lower(), None)
-            for entry in answer["Data"]["Files"] if entry["Type"] != "tree")
+        files = tuple(RemoteFile(entry["Path"], entry.get("Size"), _lower(entry.get("Sha256")), None)
+                      for entry in response["Data"]["Files"] if entry["Type"] != "tree")
     except (KeyError, TypeError, AttributeError) as error:
         raise HubError("the list of files of ModelScope lacks %s" % error) from error
     return Listing(revision, _model_files(files))
 
 
-def parse_huggingface(answer: dict[str, Any]) -> Listing:
+def parse_huggingface(response: dict[str, Any]) -> Listing:
     """Parse the response of Hugging Face to ``/api/models/<id>/revision/<revision>?blobs=true``."""
     try:
         files = tuple(
-            RemoteFile(entry["rfilename"], int(entry["size"]), (entry.get("lfs") or {}).get("sha256"),
-                       None if entry.get("lfs") else entry["blobId"])
-            for entry in answer["siblings"])
-        return Listing(answer["sha"], _model_files(files))
-    except (KeyError, TypeError) as error:
-        raise HubError("the response of Hugging Face lacks %s: %s" % (error, answer.get("error", ""))) from error
+            # A file in LFS has a SHA-256. The blob id that is listed for it is that of its pointer.
+            RemoteFile(entry["rfilename"], entry.get("size"), _lower(entry["lfs"].get("sha256")), None)
+            if entry.get("lfs") else RemoteFile(entry["rfilename"], entry.get("size"), None, _lower(entry["blobId"]))
+            for entry in response["siblings"])
+        commit = response["sha"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise HubError("the response of Hugging Face lacks %s: %s" % (error, response.get("error", ""))) from error
+    if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+        raise HubError("the hub states the commit %r, expected hex digits" % (commit,))
+    return Listing(commit, _model_files(files))
 
 
 def parse_sums(text: str, size: Callable[[str], int]) -> tuple[RemoteFile, ...]:
     """Parse the output of sha256sum; ``size(path) -> int`` is the size of a file in bytes."""
     files = []
     for line in text.splitlines():
-        digest, separator, path = line.partition(" ")
-        path = path.lstrip(" *")
-        if path.startswith("./"):
-            path = path[2:]
-        if not separator or len(digest) != 64:
-            raise HubError("SHA256SUMS has the line %r, expected '<64 hex digits>  <path>'" % line)
-        files.append((path, digest.lower()))
-    return _model_files(RemoteFile(path, size(path), digest, None) for path, digest in files)
+        found = _SUM.fullmatch(line)
+        if not found:
+            raise HubError("SHA256SUMS has the line %.200r, expected '<64 hex digits>  <path>'" % line)
+        digest, path = found.groups()
+        path = path[2:] if path.startswith("./") else path
+        files.append(RemoteFile(path, 0, digest.lower(), None))
+    # The sizes of valid paths only are requested.
+    return _model_files(entry._replace(size=size(entry.path)) for entry in _model_files(files))
+
+
+def _lower(text: Any) -> Any:
+    return text.lower() if isinstance(text, str) else text
 
 
 def download_command(source: str, endpoint: str, repository: str, revision: str, paths: list[str], folder: str,
                      workers: int) -> list[str]:
-    """The arguments of ``roles/weights/files/fetch.py`` that download the paths of a model into the folder."""
+    """Return the arguments of ``roles/weights/files/fetch.py`` that download the paths of a model into the folder."""
     if source == HTTP:
         return ["http", endpoint.rstrip("/"), folder, str(workers), *paths]
     if source == MODELSCOPE:
@@ -117,7 +131,7 @@ def download_command(source: str, endpoint: str, repository: str, revision: str,
 
 
 def download_environment(source: str, endpoint: str) -> dict[str, str]:
-    """The environment that makes the client use only the mirror."""
+    """Return the environment that makes the client use only the mirror."""
     if source == MODELSCOPE:
         mirror = {"MODELSCOPE_ENDPOINT": endpoint, "MODELSCOPE_DOMAIN": urlsplit(endpoint).netloc} if endpoint else {}
         return dict(mirror, MODELSCOPE_CACHE="/tmp/modelscope", TQDM_DISABLE="1")
@@ -129,36 +143,39 @@ def download_environment(source: str, endpoint: str) -> dict[str, str]:
 
 
 def login_body(token: str) -> str:
-    """The body of ``POST /api/v1/login``, with which ModelScope exchanges a token for the cookies of a session."""
+    """Return the body of ``POST /api/v1/login``, with which ModelScope exchanges a token for session cookies."""
     return json.dumps({"AccessToken": token})
 
 
 def check_login(text: str) -> None:
     """Raise HubError if the response to a login rejects the token."""
-    answer = _json(text)
-    if answer.get("Code") != 200:
-        raise HubError("ModelScope rejected the token in weights_hub_token: %s" % answer.get("Message"))
+    response = _json(text)
+    if response.get("Code") != 200:
+        raise HubError("ModelScope rejected the token in weights_hub_token: %s" % response.get("Message"))
 
 
 def _json(text: str) -> dict[str, Any]:
     try:
-        answer = json.loads(text)
+        response = json.loads(text)
     except ValueError as error:
         raise HubError("the response of the hub is not JSON: %.80r" % text) from error
-    if not isinstance(answer, dict):
+    if not isinstance(response, dict):
         raise HubError("the response of the hub is not a JSON object: %.80r" % text)
-    return answer
+    return response
 
 
 def _model_files(files: Iterable[RemoteFile]) -> tuple[RemoteFile, ...]:
-    """The files without hidden ones, sorted; raises HubError for a path that leads out of the folder of the model."""
+    """Return the sorted files, without hidden ones; raises HubError for a file that is not valid or has no digest."""
     kept = []
     for entry in files:
-        parts = entry.path.split("/")
-        if entry.path.startswith("-") or "" in parts or ".." in parts or "\0" in entry.path:
-            raise HubError("the hub lists the file %r, which would be outside the folder of the model" % entry.path)
-        if not any(part.startswith(".") for part in parts):
+        if path_fault(entry.path):
+            raise HubError("the hub lists the file %.200r, %s" % (entry.path, path_fault(entry.path)))
+        if not any(part.startswith(".") for part in entry.path.split("/")):
             kept.append(entry)
     if not kept:
         raise HubError("the hub lists no file for this model")
+    faults = file_faults(entry._asdict() for entry in kept)
+    if faults:
+        raise HubError("the hub lists the file %s%s" % (
+            faults[0], " (and %d other files are not valid)" % (len(faults) - 1) if len(faults) > 1 else ""))
     return tuple(sorted(kept, key=lambda entry: entry.path))

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import inspect
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import open_existing
 
 if TYPE_CHECKING:
     from typing import TypedDict
@@ -60,21 +60,23 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
     :raises OSError: if a file cannot be read.
     :raises ValueError: if the manifest is not JSON.
     """
-    stats = files.list_model(path)
     paths = files.model_paths(path)
-    manifest: Manifest | None = files.read_json(paths.manifest)
-    # Other files than those of the manifest do not belong to the model.
-    listed = {entry["path"] for entry in manifest["files"]} if manifest else set(stats)
-    digests = files.digest_files(
-        path, {name: stats[name] for name in stats if name in listed}, cache, full, workers)
-    content = inspect(path, stats)
+    manifest = files.read_manifest(paths)
+    with open_existing(path) as model:
+        stats = files.list_model(model)
+        # Other files than those of the manifest do not belong to the model.
+        listed = {entry["path"] for entry in manifest["files"]} if manifest else set(stats)
+        digests = files.digest_files(
+            model, {name: stats[name] for name in stats if name in listed}, cache, full, workers)
+        content = inspect(model, stats)
+        outside = files.list_outside(model, stats)
     return {
         "path": path,
-        "real_path": os.path.realpath(path),
-        "files": [{"path": name, "size": stats[name].st_size, "sha256": digests.sha256.get(name)}
+        "real_path": paths.model,
+        "files": [{"path": name, "size": stats[name].st_size, "sha256": digests.sha256.get(name) or None}
                   for name in sorted(stats)],
         "bytes": sum(stat.st_size for stat in stats.values()),
-        "outside": files.list_outside(path, stats),
+        "outside": outside,
         "identity": files.identify(stats),
         "digest": files.model_digest(digests.sha256),
         "hashed_bytes": digests.hashed_bytes,

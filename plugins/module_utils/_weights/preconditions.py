@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder, UnsafePathError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,30 +34,65 @@ class StagingError(Exception):
 
 
 @contextlib.contextmanager
-def hold_lock(paths: ModelPaths, wait_s: float, action: str) -> Iterator[None]:
-    """Hold the lock of a model.
+def hold_lock(paths: ModelPaths, wait_s: float, action: str) -> Iterator[Folder]:
+    """Hold the lock of a model on this node, and yield its state folder.
 
     :param action: what the run does meanwhile; it is part of the error message of other runs.
     :raises StagingError: if another run holds the lock for more than ``wait_s`` seconds.
     """
-    try:
-        os.makedirs(os.path.dirname(paths.lock), exist_ok=True)
-        stream = open(paths.lock, "a+", encoding="utf-8")  # noqa: SIM115 (only errors of open are handled)
-    except OSError as error:
-        raise StagingError("%s cannot be written: %s" % (os.path.dirname(paths.lock), error.strerror)) from error
-    with stream:
-        deadline = time.monotonic() + wait_s
-        while not _try_lock(stream):
-            if time.monotonic() >= deadline:
-                stream.seek(0)
-                raise StagingError(
-                    "another run is staging %s (%s); wait for it to end, or set weights_lock_wait_s" % (
-                        paths.model, stream.read().strip() or "unknown since when"))
-            time.sleep(0.5)
-        stream.truncate(0)
-        stream.write("%s since %s\n" % (action, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())))
-        stream.flush()
-        yield
+    with contextlib.ExitStack() as stack:
+        try:
+            state = stack.enter_context(Folder.open(paths.state, 0o700, trusted=True))
+            lock = state.file(files.LOCK, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        except UnsafePathError as error:
+            raise StagingError(str(error)) from error
+        except OSError as error:
+            raise StagingError("%s cannot be written: %s" % (paths.state, error.strerror)) from error
+        with open(lock, "a+", encoding="utf-8", errors="replace") as stream:
+            _wait_for_lock(stream, paths, wait_s)
+            stream.truncate(0)
+            stream.write("%s since %s\n" % (action, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())))
+            stream.flush()
+            yield state
+
+
+@contextlib.contextmanager
+def open_work_folder(paths: ModelPaths, wait_s: float, create: bool = True) -> Iterator[Folder | None]:
+    """Open the work folder and hold its lock, which is for other nodes that mount the same folder.
+
+    :param create: create it if it does not exist; otherwise, None is yielded.
+    :raises StagingError: if other users control it, or another node holds the lock for more than ``wait_s`` seconds.
+    """
+    name = os.path.basename(paths.model)
+    with contextlib.ExitStack() as stack:
+        try:
+            parent = stack.enter_context(Folder.open(os.path.dirname(paths.model), 0o755 if create else 0))
+            above = stack.enter_context(parent.own_folder(files.WORK_FOLDER, create))
+            work = stack.enter_context(above.own_folder(name, create))
+            lock = work.file(files.LOCK, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        except FileNotFoundError:
+            if create:
+                raise
+            yield None
+            return
+        except UnsafePathError as error:
+            raise StagingError(str(error)) from error
+        except OSError as error:
+            raise StagingError("%s cannot be written: %s" % (paths.work, error.strerror)) from error
+        # Nothing is written to it: other users may be able to read it.
+        _wait_for_lock(stack.enter_context(open(lock, "a+", encoding="utf-8", errors="replace")), paths, wait_s)
+        yield work
+
+
+def _wait_for_lock(stream: IO[str], paths: ModelPaths, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while not _try_lock(stream):
+        if time.monotonic() >= deadline:
+            stream.seek(0)
+            raise StagingError(
+                "Another run is staging %s (%s); wait for it to end, or increase weights_lock_wait_s." % (
+                    paths.model, stream.read(200).strip() or "unknown since when"))
+        time.sleep(0.5)
 
 
 def need_one_file_system(paths: ModelPaths) -> None:
@@ -65,11 +101,11 @@ def need_one_file_system(paths: ModelPaths) -> None:
     if files.read_only(parent):
         raise StagingError(
             "%s is read-only on this node, so no model can be staged there; mount it writable on the node that stages "
-            "the model, or set weights_source to local" % parent)
+            "the model, or set weights_source to local." % parent)
     if os.path.ismount(paths.model):
         raise StagingError(
             "%s is a mount point, so a staged model cannot be moved there by a rename; mount it at "
-            "%s, or set weights_path to a folder below the mount point" % (paths.model, parent))
+            "%s, or set weights_path to a folder below the mount point." % (paths.model, parent))
 
 
 def need_space(paths: ModelPaths, needed: int, reserved: float) -> None:
@@ -82,7 +118,7 @@ def need_space(paths: ModelPaths, needed: int, reserved: float) -> None:
     if free + staged < needed + reserved:
         raise StagingError(
             "%s has %.1f GiB free; the model needs %.1f GiB more, and weights_free_space_gib reserves %.1f GiB; free "
-            "space or set weights_path" % (
+            "space or set weights_path." % (
                 existing, free / 2**30, max(0, needed - staged) / 2**30, reserved / 2**30))
 
 
@@ -104,13 +140,13 @@ def need_own_files(paths: ModelPaths, faults: Iterable[Fault], wanted: Iterable[
     if foreign:
         raise StagingError(
             "%s has files from another source: %s%s; move them away to get those of %s, or set weights_source to local "
-            "to serve the present files" % (
+            "to serve the present files." % (
                 paths.model, "; ".join(foreign[:3]),
                 " and %d more" % (len(foreign) - 3) if len(foreign) > 3 else "", source))
 
 
 def staged_bytes(folder: str) -> int:
-    """The size of the folder on the disk, with incomplete and hidden files, without space that is only preallocated."""
+    """Return the size of the folder on the disk, including incomplete and hidden files, without preallocated space."""
     total = 0
     for root, _folders, names in os.walk(folder):
         for name in names:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from typing import Any
 
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder
+
 # Bytes per element; F4 and F6 are measured in bits and do not occur in W8A8 or BF16 models.
 DTYPE_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1,
@@ -41,13 +43,14 @@ class Header(NamedTuple):
     tensor_bytes: int
 
 
-def read_header(path: str) -> Header:
+def read_header(path: str, folder: Folder | None = None) -> Header:
     """Read the header of the file.
 
+    :param folder: the path is relative to this folder, and must not lead out of it.
     :raises SafetensorsError: if the header is malformed or the tensors do not fill the file exactly.
     :raises OSError: if the file cannot be read.
     """
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=folder.opener if folder else None) as stream:
         file_bytes = os.fstat(stream.fileno()).st_size
         prefix = stream.read(8)
         if len(prefix) < 8:
@@ -86,7 +89,7 @@ def parse_header(raw: bytes, data_bytes: int) -> Header:
 
 
 def _span(name: str, entry: Any) -> tuple[int, int]:
-    """The begin and end of a tensor in the data, after a check against its type and shape."""
+    """Return the start and end of a tensor in the data, after a check against its type and shape."""
     try:
         dtype, shape = entry["dtype"], entry["shape"]
         begin, end = entry["data_offsets"]

@@ -1,18 +1,18 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stage a model atomically: download it to its state folder, verify it there, then move it by a rename.
+"""Stage a model atomically: download it to its work folder, verify it there, then move it by a rename.
 
 A lock per model is held by this code and by the container that runs the hub's client. It is an ``flock``, which ends
-with its holder and is never stale.
+with its holder and is never stale. The container can write to the work folder and to the transfer folder only, and
+nothing that is read there is trusted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -20,10 +20,11 @@ from urllib.parse import urlsplit
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files as weights
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import hub, preconditions
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import QUANTIZATION_FILE, SHARD_SUFFIX
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder, UnsafePathError, open_existing
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, open_work_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Protocol, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import (
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
         """HTTP requests to the source."""
 
         def get(self, url: str) -> str:
-            """The body of a response."""
+            """Return the body of a response."""
 
         def size(self, url: str) -> int:
-            """The size of a file in bytes."""
+            """Return the size of a file in bytes."""
 
     class Wanted(TypedDict):
         """The files that the model has to have; ``files`` is None if quantization will write them."""
@@ -51,19 +52,23 @@ if TYPE_CHECKING:
 
     class Held(TypedDict):
         """The model on the node: ``holds`` is true if it is complete, ``manifest`` is its manifest if so, ``files`` the
-        number of files in its folder, ``folder`` its state folder."""
+        number of files in its folder. ``identity`` is `Folder.identity` of its folder, ``state`` its state folder and
+        ``folder`` its work folder."""
 
         holds: bool
         files: int
         manifest: Manifest | None
+        identity: str | None
+        state: str
         folder: str
 
     class Work(TypedDict):
         """The work for a model.
 
         ``changed`` and ``pending`` are true if anything has to be downloaded or recorded. ``download`` are the files
-        and ``bytes`` is their size. ``folder`` is the state folder. ``command`` and ``environment`` are those of the
-        hub's client, None if it has nothing to download.
+        and ``bytes`` is their size. ``folder`` is the work folder, ``state`` the state folder, ``transfer`` the
+        transfer folder, ``identity`` is `Folder.identity` of the staging folder. ``command`` and ``environment`` are
+        those of the hub's client, None if it has nothing to download.
         """
 
         changed: bool
@@ -73,6 +78,9 @@ if TYPE_CHECKING:
         bytes: int
         hashed_bytes: int
         folder: str
+        state: str
+        transfer: str
+        identity: str | None
         command: list[str] | None
         environment: dict[str, str] | None
 
@@ -88,6 +96,14 @@ if TYPE_CHECKING:
         output: str
 
 LOCAL, QUANTIZE = "local", "quantize"
+
+WANTED = "wanted.json"
+# The container of the client may write to this folder of the state folder: it removes the token that it has read, and
+# reports that the transfer is complete.
+TRANSFER, CREDENTIALS = "transfer", "credentials"
+_MARKER = re.compile(r"mark-[0-9a-f]+")
+# Files of earlier versions in the work folder. The manifest is only compared with the model, see `Staging._recorded`.
+_EARLIER = (weights.MANIFEST, WANTED, CREDENTIALS)
 
 
 class Source(NamedTuple):
@@ -123,10 +139,12 @@ class Staging:
     def held(self, full: bool = False) -> Held:
         """Check whether the node has the whole model according to its own manifest."""
         recorded = self._recorded()
-        holds = recorded is not None and self._is_from_source(recorded) and not self._faults(
-            recorded["files"], self.paths.model, full)[0]
-        return {"holds": holds, "files": len(weights.list_model(self.paths.model)),
-                "manifest": recorded if holds else None, "folder": os.path.dirname(self.paths.manifest)}
+        with open_existing(self.paths.model) as model:
+            holds = recorded is not None and self._is_from_source(recorded) and not self._faults(
+                recorded["files"], model, full)[0]
+            return {"holds": holds, "files": len(weights.list_model(model)), "manifest": recorded if holds else None,
+                    "identity": model.identity() if model else None, "state": self.paths.state,
+                    "folder": self.paths.work}
 
     def plan(self, web: Web, full: bool = False, manifest: Manifest | None = None) -> Work:
         """Determine what has to be done, without writing anything.
@@ -136,101 +154,159 @@ class Staging:
         """
         if urlsplit(self.source.endpoint).username is not None:
             raise StagingError("weights_hub_endpoint contains a user or password, which argv and the manifest would "
-                               "show; remove them, and put a token in weights_hub_token")
+                               "show; remove them, and put a token in weights_hub_token.")
         recorded = self._recorded()
         wanted: Wanted | Manifest
         if manifest:
+            manifest = _received(manifest)
             wanted = recorded if recorded and recorded["digest"] == manifest["digest"] else manifest
-        elif self.source.kind == LOCAL:
-            return self._adopt(recorded, full)
-        elif self.source.kind == QUANTIZE:
-            return self._make(recorded, full)
+        elif self.source.kind in (LOCAL, QUANTIZE):
+            with open_existing(self.paths.model) as model:
+                return (self._adopt if self.source.kind == LOCAL else self._make)(recorded, model, full)
         else:
             wanted = recorded if recorded and self._is_from_source(recorded) else self._ask(web)
         files = wanted["files"] or []
-        faults, hashed_bytes = self._faults(files, self.paths.model, full)
+        with open_existing(self.paths.model) as model:
+            faults, hashed_bytes = self._faults(files, model, full)
         preconditions.need_own_files(self.paths, faults, files, recorded, self.source.kind)
         wrong = {fault["path"] for fault in faults}
         needed = [entry for entry in files if entry["path"] in wrong]
         return self._work(wanted, needed, hashed_bytes, bool(needed) or wanted is not recorded, fetch=not manifest)
 
-    def _adopt(self, recorded: Manifest | None, full: bool) -> Work:
-        """The work for a model that an administrator copied to its folder."""
-        stats = weights.list_model(self.paths.model)
+    def _adopt(self, recorded: Manifest | None, model: Folder | None, full: bool) -> Work:
+        """Return the work for a model that an administrator copied to its folder."""
+        stats = weights.list_model(model)
         if not stats:
             raise StagingError(
                 "weights_source is local and there is no model in %s; copy the model there, or set weights_source to "
-                "modelscope, huggingface or http" % self.paths.model)
-        outside = weights.list_outside(self.paths.model, stats)
+                "modelscope, huggingface or http." % self.paths.model)
+        outside = weights.list_outside(model, stats)
         if outside:
             raise StagingError(
                 "%s in %s and %d other files are links out of the folder, and the container only sees the folder; copy "
-                "the model with its links resolved (cp -rL)" % (outside[0], self.paths.model, len(outside) - 1))
+                "the model with its links resolved (cp -rL)." % (outside[0], self.paths.model, len(outside) - 1))
         listed = {entry["path"] for entry in recorded["files"]} if recorded else set(stats)
         digests = weights.digest_files(
-            self.paths.model, {path: stats[path] for path in stats if path in listed}, self._cache, full,
-            self._workers)
+            model, {path: stats[path] for path in stats if path in listed}, self._cache, full, self._workers)
+        earlier = None if recorded else self._earlier(model)
+        faults = weights.compare(earlier["files"], stats, digests.sha256) if earlier else ()
+        if faults:
+            raise StagingError(
+                "%s, according to the manifest of an earlier version in %s; copy the model again, or remove that file "
+                "if you have replaced the model" % (
+                    "; ".join(weights.fault_sentence(fault) for fault in faults[:3]), self.paths.work))
         return self._work(recorded, [], digests.hashed_bytes, recorded is None)
 
-    def _make(self, recorded: Manifest | None, full: bool) -> Work:
-        """The work for a model that is quantized on this node."""
-        if recorded and self._is_from_source(recorded):
-            faults, hashed_bytes = self._faults(recorded["files"], self.paths.model, full)
+    def _make(self, recorded: Manifest | None, model: Folder | None, full: bool) -> Work:
+        """Return the work for a model that is quantized on this node."""
+        present = set(weights.list_model(model))
+        known = recorded or self._earlier(model)
+        if known and self._is_from_source(known) and (recorded or present == {
+                entry["path"] for entry in known["files"]}):
+            faults, hashed_bytes = self._faults(known["files"], model, full)
             if not faults:
-                return self._work(recorded, [], hashed_bytes, False)
-        elif weights.list_model(self.paths.model):
+                return self._work(known, [], hashed_bytes, recorded is None)
+        if present and not (recorded and self._is_from_source(recorded)):
             raise StagingError(
                 "weights_source is quantize and %s has a model that this role did not quantize; set weights_source "
-                "to local to serve it, or move it away" % self.paths.model)
+                "to local to serve it, or move it away." % self.paths.model)
         # Only the tool knows which files it will write.
         work = self._work({"revision": None, "files": None}, [], 0, True)
         work["bytes"], work["environment"] = self.source.bytes, self._environment()
         return work
 
-    def prepare(self, work: Work, free_space_bytes: float) -> None:
-        """Prepare the state folder for the client. Has to be called under the lock."""
+    def prepare(self, work: Work, free_space_bytes: float, state: Folder, wait_s: float = 0) -> None:
+        """Prepare the folders for the client.
+
+        :param state: the state folder, of which the lock is held.
+        :param wait_s: seconds to wait for another node that stages the model in the same folder.
+        """
         if work["wanted"] is None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._wanted)
+            state.unlink(WANTED)
             return
         if work["download"] or work["wanted"]["files"] is None:
             preconditions.need_one_file_system(self.paths)
             preconditions.need_space(self.paths, work["bytes"], free_space_bytes)
-        os.makedirs(self.paths.staging, exist_ok=True)
-        weights.write_json(self._wanted, dict(work["wanted"], download=work["download"]))
-        # Only the hub's client needs the token; a download from another node does not.
-        secrets = dict(self.source.environment) if work["command"] else {}
-        if self.source.token and work["command"]:
-            secrets[hub.TOKEN_VARIABLES[self.source.kind]] = self.source.token
-        if secrets:
-            weights.write_json(self.paths.credentials, secrets, 0o600)
-        elif os.path.exists(self.paths.credentials):
-            os.unlink(self.paths.credentials)
+            with open_work_folder(self.paths, wait_s) as folder:
+                if folder:
+                    with folder.own_folder(weights.STAGING, True) as staging:
+                        work["identity"] = staging.identity()
+            if work["environment"]:
+                work["environment"]["STAGING_IDENTITY"] = work["identity"] or ""
+        state.write_json(WANTED, dict(work["wanted"], download=work["download"]))
+        state.remove_tree(TRANSFER)
+        with state.folder(TRANSFER, 0o700) as transfer:
+            # Only the hub's client needs the token; a download from another node does not.
+            secrets = dict(self.source.environment) if work["command"] else {}
+            if self.source.token and work["command"]:
+                secrets[hub.TOKEN_VARIABLES[self.source.kind]] = self.source.token
+            if secrets:
+                transfer.write_json(CREDENTIALS, secrets)
 
-    def publish(self, now: str) -> Manifest:
+    def record(self, manifest: Manifest, state: Folder) -> bool:
+        """Record the manifest of the node that stages the model in the folder that this node mounts, too.
+
+        :returns: whether it changed.
+        """
+        manifest, recorded = _received(manifest), self._recorded()
+        if recorded and recorded["digest"] == manifest["digest"] and recorded.get("asked") == manifest.get("asked"):
+            return False
+        files = [cast("ManifestFile", dict(entry, written=False)) for entry in manifest["files"]]
+        state.write_json(weights.MANIFEST, dict(manifest, files=files))
+        return True
+
+    def publish(self, now: str, state: Folder, wait_s: float = 0) -> Manifest:
         """Verify the download, move it to the folder of the model and record the manifest.
 
-        Has to be called under the lock.
+        :param state: the state folder, of which the lock is held.
+        :param wait_s: seconds to wait for another node that stages the model in the same folder.
         """
-        wanted: Wanted | None = weights.read_json(self._wanted)
+        wanted: Wanted | None = state.read_json(WANTED)
         recorded = self._recorded()
         if not wanted and recorded and self._is_from_source(recorded):
             return recorded
-        if wanted and wanted["files"] is None:
-            wanted["files"] = self._quantized()
+        parent = os.path.dirname(self.paths.model)
+        with contextlib.ExitStack() as stack:
+            work = None
+            try:
+                if not weights.read_only(parent):
+                    work = stack.enter_context(open_work_folder(self.paths, wait_s, create=False))
+            except StagingError:
+                if wanted:  # Otherwise, only the manifest of an earlier version would be removed from it.
+                    raise
+            manifest = self._publish(now, state, wanted, recorded, work)
+            state.write_json(weights.MANIFEST, manifest)
+            state.unlink(WANTED)
+            state.remove_tree(TRANSFER)
+            if work:
+                if wanted:
+                    work.remove_tree(weights.STAGING)
+                for name in _EARLIER:
+                    work.unlink(name)
+        return manifest
+
+    def _publish(self, now: str, state: Folder, wanted: Wanted | None, recorded: Manifest | None, work: Folder | None
+                 ) -> Manifest:
         written = {entry["path"] for entry in recorded["files"] if entry.get("written")} if recorded else set()
-        files: Sequence[WantedFile | ManifestFile]
+        files: Sequence[WantedFile | ManifestFile] = ()
         if wanted:
-            files = wanted["files"] or []
-            written |= self._move_staged(files)
-            self._remove_obsolete(written - {entry["path"] for entry in files})
-            stats = weights.list_model(self.paths.model)
-        else:
-            stats = weights.list_model(self.paths.model)
-            files = [{"path": path, "sha256": None} for path in stats]
-        digests = weights.digest_files(
-            self.paths.model, {entry["path"]: stats[entry["path"]] for entry in files}, self._cache, False,
-            self._workers)
+            with _staging_folder(work) as staging:
+                files = wanted["files"] = wanted["files"] or self._quantized(staging)
+                written |= self._move_staged(files, staging, work)
+        with open_existing(self.paths.model) as model:
+            if model and wanted:
+                self._remove_obsolete(model, written - {entry["path"] for entry in files})
+            stats = weights.list_model(model)
+            if not wanted:
+                files = [{"path": path, "size": stats[path].st_size, "sha256": None} for path in stats]
+                _need_valid_names(stats)
+            digests = weights.digest_files(
+                model, {entry["path"]: stats[entry["path"]] for entry in files if entry["path"] in stats},
+                self._cache, False, self._workers)
+            faults = weights.compare(files, stats, digests.sha256)
+        if faults or not all(digests.sha256.values()):
+            raise StagingError("%s was changed while it was published (%s); run again" % (
+                self.paths.model, "; ".join(weights.fault_sentence(fault) for fault in faults[:3]) or "a link"))
         manifest = weights.make_manifest(
             self.source.kind, self.source.repository, wanted["revision"] if wanted else self.source.revision,
             [{"path": entry["path"], "size": stats[entry["path"]].st_size, "sha256": digests.sha256[entry["path"]],
@@ -238,30 +314,49 @@ class Staging:
                   "hub" if entry["sha256"] else "staging"),
               "written": entry["path"] in written} for entry in files], now)
         manifest["asked"] = self._asked()
-        weights.write_json(self.paths.manifest, manifest)
-        if wanted:
-            self._clear()
         return manifest
 
     def create_marker(self) -> str | None:
-        """Create a marker file next to the model and return its path; return None on a read-only mount."""
-        folder = os.path.dirname(self.paths.manifest)
-        if not folder.startswith(os.path.dirname(self.paths.model) + os.sep) or weights.read_only(folder):
+        """Create a marker file in the work folder and return its path; return None on a read-only mount."""
+        if weights.read_only(os.path.dirname(self.paths.model)):
             return None
-        handle, path = tempfile.mkstemp(dir=folder, prefix="mark-")
-        os.close(handle)
-        return path
+        name = "mark-" + os.urandom(8).hex()
+        with open_work_folder(self.paths, 0) as work:
+            if work:
+                os.close(work.file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        return os.path.join(self.paths.work, name)
 
-    @property
-    def _wanted(self) -> str:
-        return os.path.join(os.path.dirname(self.paths.manifest), "wanted.json")
+    def remove_markers(self) -> None:
+        """Remove the marker files in the work folder, including those of interrupted runs."""
+        if not weights.read_only(os.path.dirname(self.paths.model)):
+            with open_work_folder(self.paths, 0, create=False) as work:
+                for name in os.listdir(work.descriptor) if work else ():
+                    if work and _MARKER.fullmatch(name):
+                        work.unlink(name)
 
     def _recorded(self) -> Manifest | None:
+        """The manifest that only root can write to."""
         try:
-            return cast("Manifest | None", weights.read_json(self.paths.manifest))
+            return weights.read_manifest(self.paths)
         except ValueError as error:
-            raise StagingError("%s is damaged (%s); remove it, and the model is compared with its source again" % (
+            raise StagingError("%s is damaged (%s); remove it, and the model is compared with its source again." % (
                 self.paths.manifest, error)) from error
+
+    def _earlier(self, model: Folder | None) -> Manifest | None:
+        """The manifest that an earlier version recorded in the work folder, where other users may have changed it.
+
+        It is a hint only: the caller compares it with the model, whose digests are computed. The origin of its digests
+        and the files that the role wrote remain unknown.
+        """
+        try:
+            with open_existing(self.paths.work) as work:
+                found = weights.check_manifest(work.read_json(weights.MANIFEST)) if model and work else None
+        except (OSError, ValueError):
+            return None
+        if found:
+            for entry in found["files"]:
+                entry.update({"sha256_from": "staging", "written": False})
+        return found
 
     def _asked(self) -> dict[str, str | None]:
         return {"source": self.source.kind, "repository": self.source.repository or None,
@@ -274,10 +369,10 @@ class Staging:
     def _ask(self, web: Web) -> Wanted:
         if self.source.kind in hub.ENDPOINTS and not self.source.repository:
             raise StagingError("weights_source is %s, and the catalogue has no repository there for this model; set "
-                               "weights_repository" % self.source.kind)
+                               "weights_repository." % self.source.kind)
         if self.source.kind == hub.HTTP and not self.source.endpoint:
             raise StagingError("weights_source is http and weights_hub_endpoint is empty; set it to the URL of the "
-                               "folder of the model")
+                               "folder of the model.")
         try:
             listing = hub.list_files(self.source.kind, self.source.endpoint, self.source.repository,
                                      self.source.revision, web.get, web.size)
@@ -287,10 +382,10 @@ class Staging:
             {"path": entry.path, "size": entry.size, "sha256": entry.sha256, "git_sha1": entry.git_sha1}
             for entry in listing.files]}
 
-    def _faults(self, expected: Sequence[WantedFile | ManifestFile], folder: str, full: bool = False
-                ) -> tuple[list[Fault], int]:
+    def _faults(self, expected: Sequence[WantedFile | ManifestFile], folder: Folder | None, full: bool = False,
+                links: bool = True) -> tuple[list[Fault], int]:
         """Compare the files in a folder with the expected ones; returns the faults and the number of hashed bytes."""
-        stats = weights.list_model(folder)
+        stats = weights.list_model(folder, links)
         digests = weights.digest_files(
             folder, {entry["path"]: stats[entry["path"]] for entry in expected if entry["path"] in stats},
             self._cache, full, self._workers)
@@ -298,8 +393,8 @@ class Staging:
         wrong = {fault["path"] for fault in faults}
         for entry in expected:
             git_sha1 = cast("WantedFile", entry).get("git_sha1")
-            if git_sha1 and entry["path"] not in wrong:
-                found = weights.git_blob_sha1(os.path.join(folder, entry["path"]))
+            if git_sha1 and folder and entry["path"] not in wrong:
+                found = weights.git_blob_sha1(folder, entry["path"])
                 if found != git_sha1:
                     faults.append({"path": entry["path"], "fault": "git blob id", "expected": git_sha1,
                                    "actual": found})
@@ -315,7 +410,10 @@ class Staging:
             "download": paths,
             "bytes": sum(entry["size"] for entry in needed),
             "hashed_bytes": hashed_bytes,
-            "folder": os.path.dirname(self.paths.manifest),
+            "folder": self.paths.work,
+            "state": self.paths.state,
+            "transfer": os.path.join(self.paths.state, TRANSFER),
+            "identity": None,
             "command": None,
             "environment": None,
         }
@@ -329,73 +427,109 @@ class Staging:
 
     def _environment(self) -> dict[str, str]:
         return {"STAGING_FOLDER": self.paths.staging, "STAGING_LOCK": self.paths.lock,
-                "STAGING_WANTED": self._wanted, "STAGING_CREDENTIALS": self.paths.credentials}
+                "STAGING_WORK_LOCK": os.path.join(self.paths.work, weights.LOCK),
+                "STAGING_WANTED": os.path.join(self.paths.state, WANTED),
+                "STAGING_CREDENTIALS": os.path.join(self.paths.state, TRANSFER, CREDENTIALS)}
 
-    def _move_staged(self, wanted: Sequence[WantedFile | ManifestFile]) -> set[str]:
+    def _move_staged(self, wanted: Sequence[WantedFile | ManifestFile], staging: Folder | None, work: Folder | None
+                     ) -> set[str]:
         """Move the download to the folder of the model: as a whole if the folder does not exist, else file by file.
 
         :returns: the paths that were moved.
         """
-        staged = weights.list_model(self.paths.staging)
+        staged = weights.list_model(staging, links=False)
         fresh = [entry for entry in wanted if entry["path"] in staged]
         others = [entry for entry in wanted if entry["path"] not in staged]
-        damaged, _hashed = self._faults(fresh, self.paths.staging)
-        for fault in damaged:
-            os.unlink(os.path.join(self.paths.staging, fault["path"]))
-        lacking, _hashed = self._faults(others, self.paths.model)
-        if damaged or lacking:
-            raise StagingError("%s was not downloaded completely (%s); run again to download these files" % (
-                self.paths.model, "; ".join(weights.fault_sentence(fault) for fault in damaged + lacking)))
-        for entry in fresh:
-            _sync(os.path.join(self.paths.staging, entry["path"]))
-        if os.path.isdir(self.paths.model):
-            for entry in fresh:
-                target = os.path.join(self.paths.model, entry["path"])
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                os.replace(os.path.join(self.paths.staging, entry["path"]), target)
-        else:
-            self._drop_leftovers({entry["path"] for entry in fresh})
-            os.chmod(self.paths.staging, 0o755)
-            os.rename(self.paths.staging, self.paths.model)
+        with open_existing(self.paths.model) as model:
+            if staging:
+                for entry in fresh:
+                    _finish(staging, entry["path"])
+            # After this, because the digest of a file is only cached with its timestamps.
+            damaged, _hashed = self._faults(fresh, staging, links=False)
+            if staging:
+                for fault in damaged:
+                    staging.unlink(fault["path"])
+            lacking, _hashed = self._faults(others, model)
+            if damaged or lacking:
+                raise StagingError("%s was not downloaded completely (%s); run again to download these files." % (
+                    self.paths.model, "; ".join(weights.fault_sentence(fault) for fault in damaged + lacking)))
+            if not staging or not work:
+                return set()
+            if model:
+                for entry in fresh:
+                    staging.move(entry["path"], model, entry["path"])
+            else:
+                _drop_leftovers(staging, {entry["path"] for entry in fresh})
+                os.fchmod(staging.descriptor, 0o755)
+                with Folder.open(os.path.dirname(self.paths.model)) as parent:
+                    work.move(weights.STAGING, parent, os.path.basename(self.paths.model))
         return {entry["path"] for entry in fresh}
 
-    def _quantized(self) -> list[WantedFile]:
-        """The files that the quantization wrote."""
-        staged = weights.list_model(self.paths.staging)
+    def _quantized(self, staging: Folder | None) -> list[WantedFile]:
+        """Return the files that the quantization wrote."""
+        staged = weights.list_model(staging, links=False)
         shards = [path for path in staged if path.endswith(SHARD_SUFFIX)]
         if not shards or QUANTIZATION_FILE not in staged:
-            raise StagingError("quantization wrote %d files, among them %d shards and %s %s; read its output" % (
+            raise StagingError("The quantization wrote %d files, among them %d shards and %s %s; read its output." % (
                 len(staged), len(shards), "a" if QUANTIZATION_FILE in staged else "no", QUANTIZATION_FILE))
+        _need_valid_names(staged)
         return [{"path": path, "size": staged[path].st_size, "sha256": None} for path in staged]
 
-    def _remove_obsolete(self, paths: set[str]) -> None:
+    def _remove_obsolete(self, model: Folder, paths: set[str]) -> None:
         """Remove files that this role wrote for an earlier manifest, so that no stray shard remains."""
         for path in paths:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(self.paths.model, path))
-
-    def _drop_leftovers(self, paths: set[str]) -> None:
-        """Remove other files of the client from the staging folder, which nothing else uses."""
-        for root, folders, names in os.walk(self.paths.staging, topdown=False):
-            for name in names:
-                if os.path.relpath(os.path.join(root, name), self.paths.staging) not in paths:
-                    os.unlink(os.path.join(root, name))
-            for name in folders:
-                with contextlib.suppress(OSError):  # It contains files of the model.
-                    os.rmdir(os.path.join(root, name))
-
-    def _clear(self) -> None:
-        shutil.rmtree(self.paths.staging, ignore_errors=True)
-        for path in (self._wanted, self.paths.credentials):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+            model.unlink(path)
 
 
-def _sync(path: str) -> None:
-    """Flush a file to the disk before the rename that publishes it, and make it readable for all users."""
-    os.chmod(path, 0o644)
-    handle = os.open(path, os.O_RDONLY)
+def _received(manifest: Manifest) -> Manifest:
     try:
-        os.fsync(handle)
+        return weights.check_manifest(manifest)
+    except ValueError as error:
+        raise StagingError("the manifest of the node that has the model is not valid: %s" % error) from error
+
+
+@contextlib.contextmanager
+def _staging_folder(work: Folder | None) -> Iterator[Folder | None]:
+    """The staging folder, or None if it does not exist."""
+    try:
+        folder = work.own_folder(weights.STAGING, False) if work else None
+    except FileNotFoundError:
+        folder = None
+    if folder is None:
+        yield None
+        return
+    with folder:
+        yield folder
+
+
+def _finish(staging: Folder, path: str) -> None:
+    """Flush a file to the disk before the rename that publishes it, and make it readable for all users."""
+    try:
+        descriptor = staging.file(path)
+    except (FileNotFoundError, UnsafePathError) as error:
+        raise StagingError("%s was changed while it was published (%s); run again" % (staging.path, error)) from error
+    try:
+        if os.fstat(descriptor).st_nlink > 1:
+            raise StagingError("%s in %s has another name on the disk, by which it can be changed; remove it, and run "
+                               "again to download it" % (path, staging.path))
+        os.fchmod(descriptor, 0o644)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)
+
+
+def _drop_leftovers(staging: Folder, paths: set[str]) -> None:
+    """Remove other files of the client from the staging folder, which nothing else uses."""
+    kept = {path.split("/")[0] for path in paths}
+    for name in os.listdir(staging.descriptor):
+        if name not in kept:
+            staging.remove_tree(name)
+    for path in kept - paths:
+        with staging.folder(path) as folder:
+            _drop_leftovers(folder, {name[len(path) + 1:] for name in paths if name.startswith(path + "/")})
+
+
+def _need_valid_names(paths: Iterable[str]) -> None:
+    faults = ["%.200r, %s" % (path, weights.path_fault(path)) for path in paths if weights.path_fault(path)]
+    if faults:
+        raise StagingError("the model has the file %s; rename it" % faults[0])

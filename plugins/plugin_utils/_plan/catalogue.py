@@ -12,7 +12,13 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Option, OptionKind
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
+    Catalogue,
+    Option,
+    OptionKind,
+    Route,
+    RouteKind,
+)
 
 VALUE: OptionKind = "value"
 SWITCH: OptionKind = "switch"
@@ -57,6 +63,11 @@ def bench_options(catalogue: Catalogue, vllm: str, command: str) -> dict[str, Op
     return _options(catalogue, catalogue["bench_options"][command], vllm)
 
 
+def routes(catalogue: Catalogue, vllm: str) -> dict[str, RouteKind]:
+    """Return the routes of the HTTP server of a vLLM version and their kinds."""
+    return {path: route["kind"] for path, route in catalogue["routes"].items() if _within(route, version_key(vllm))}
+
+
 def engine_options(catalogue: Catalogue) -> set[str]:
     """Return the options of ``vllm serve`` that configure the engine and not its HTTP server."""
     return {name for name, option in catalogue["serve_options"].items() if not option.get("frontend")}
@@ -81,6 +92,6 @@ def _kind(option: Option) -> OptionKind:
     return FLAG if option.get("flag") else VALUE
 
 
-def _within(option: Option, now: tuple[int, ...]) -> bool:
+def _within(option: Option | Route, now: tuple[int, ...]) -> bool:
     since, until = option.get("since"), option.get("until")
     return (since is None or now >= version_key(since)) and (until is None or now < version_key(until))

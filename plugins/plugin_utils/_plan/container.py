@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import SECRETS_TARGET
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.api_key import FURTHER_KEYS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     DockerHealthCheck,
@@ -41,9 +41,6 @@ OWNED_ENVIRONMENT = {
     "HCCL_HOST_SOCKET_PORT_RANGE": "serving_hccl_port_base",
     "HCCL_NPU_SOCKET_PORT_RANGE": "serving_hccl_npu_port_base",
 }
-
-# The launcher sources this file inside the container, so the key is in no argv and not in `docker inspect`.
-LAUNCHER = ["/bin/bash", "-c", 'set -a; . "$0" || exit 1; set +a; exec "$@"', SECRETS_TARGET]
 
 # Version of the health check, roles/serving/files/health.py. It is part of the path on the node, so a new version
 # changes the plan and running containers are replaced, which otherwise keep the old script until they are restarted.
@@ -185,10 +182,11 @@ def base_environment(release: Release, inputs: Inputs, findings: Findings) -> di
                 "serving_env",
                 "serving_env must map names of variables to strings or numbers, but %s is %r; quote true and false.",
                 name, value)
-        elif name in OWNED_ENVIRONMENT:
+        elif name in OWNED_ENVIRONMENT or name.startswith(FURTHER_KEYS):
             findings.refuse(
                 "serving_env.owned",
-                "serving_env sets %s, which %s controls; set that variable instead.", name, OWNED_ENVIRONMENT[name])
+                "serving_env sets %s, which %s controls; set that variable instead.",
+                name, OWNED_ENVIRONMENT.get(name, "serving_api_key"))
         elif value is None:
             merged.pop(name, None)
         else:
@@ -271,7 +269,8 @@ def _hccl_range(name: str, index: int, inputs: Inputs, findings: Findings) -> Po
     last = first + HCCL_PORTS - 1
     if last > 65535:
         findings.refuse(
-            name, "%s: the HCCL ports of instance %d end at %d, above 65535; lower it.", name, index, last)
+            name, "%s: the HCCL ports of instance %d end at %d, which is above 65535; set a lower value.",
+            name, index, last)
     return first, last
 
 

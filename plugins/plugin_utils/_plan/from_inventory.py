@@ -22,7 +22,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import r
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, NoPlan, Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_defaults, role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
+    plain,
+    role_defaults,
+    role_inputs,
+    secret_problems,
+)
 
 ROLES = ("plan", "image", "weights", "serving")
 # The plan is registered, printed and saved, so it contains only whether a secret is set.
@@ -76,6 +81,8 @@ class Plans:
         catalogue = load_catalogue(self.inputs[host]["plan_catalogue"])
         plan = resolve(catalogue, self._without_secrets(host), host,
                        {name: self._without_secrets(name) for name in self._members(host)})
+        plan["refusals"] += [{"id": name, "message": sentence} for name, sentence in secret_problems(
+            self.inputs.templar, self.inputs.variables(host)).items()]
         if plan["refusals"]:
             sentences = " ".join(refusal["message"] for refusal in plan["refusals"])
             raise AnsibleActionFail(f"{host} cannot be deployed like this, and nothing was changed. {sentences}",
@@ -101,13 +108,13 @@ class HostInputs(dict[str, dict[str, Any]]):
 
     def __init__(self, templar: Any, task_vars: Mapping[str, Any], roles: tuple[str, ...] = ROLES) -> None:
         super().__init__()
-        self._templar = templar
+        self.templar = templar
         self._task_vars = task_vars
         self._roles = roles
         self._shared: dict[str, Any] | None = None
 
     def __missing__(self, host: str) -> dict[str, Any]:
-        self[host] = role_inputs(self._templar, self.variables(host), *self._roles)
+        self[host] = role_inputs(self.templar, self.variables(host), *self._roles)
         return self[host]
 
     def variables(self, host: str) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings
         variants = release["image"]["variants"]
         findings.refuse(
             "image_variant",
-            "image_variant is %s, but release %s has %s; correct it or leave it empty.",
+            "image_variant is %s, but release %s has %s; choose an existing variant or leave image_variant empty.",
             variant, release["id"], "the variants " + ", ".join(variants) if variants else "no variants")
     suffix = hardware["image_suffix"]
     if suffix and suffix not in release["image"]["chips"]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 # {old name: new name}
 RENAMED: dict[str, str] = {
+    "accuracy_packages": "accuracy_requirements",
     "hccl_collective_enabled": "hccl_collective_policy",
     "hccl_collective_min_bus_bandwidth_gbs": "hccl_collective_bus_bandwidth_minimum_gbs",
     "hccl_record_baseline": "hccl_baseline_save",

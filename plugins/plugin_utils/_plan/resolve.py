@@ -19,11 +19,11 @@ from typing import Any, TypeVar, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import nearest, release_id
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import nearest, release_id, routes
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
     HCCL_DEFAULT_PORTS,
     HEALTH_TARGET,
-    LAUNCHER,
     base_environment,
     bind_mount,
     check_memory,
@@ -77,7 +77,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
 SCHEMA = "ascend.vllm/plan/v1"
 
 # Left out of the hash of an instance, because they do not reach its container.
-_NOT_HASHED = ("index", "npus", "serves", "url", "hash", "labels")
+_NOT_HASHED = ("index", "npus", "serves", "url", "hash", "labels", "middleware_path")
 
 _T = TypeVar("_T")
 
@@ -124,7 +124,7 @@ def serving_instances(plan: Plan) -> list[Instance]:
 def no_api_reason(plan: Plan) -> str:
     """Return the reason why no requests are sent to this host of a group: it has no HTTP API."""
     head = cast(Group, plan["group"])["members"][0]["host"]
-    return "%s serves for the whole group and is tested there" % head
+    return "%s serves the whole group and is tested instead of this host." % head
 
 
 def _resolve(
@@ -153,7 +153,7 @@ def _join_hashes(catalogue: Catalogue, plan: Plan, group: Group, members: Member
             other, found = _resolve(catalogue, members[member["host"]], member["host"], members)
         if found.refusals:
             findings.refuse(
-                "serving_hosts", "%s, which is in one group with %s, cannot be deployed: %s",
+                "serving_hosts", "%s, which is in the same group as %s, cannot be deployed: %s",
                 member["host"], group["host"], found.refusals[0]["message"])
             return
         hashes.append(other["instances"][0]["hash"])
@@ -186,11 +186,12 @@ def _choose(catalogue: Catalogue, inputs: Inputs, findings: Findings) -> tuple[H
     if release_entry["vllm"] not in catalogue["vllm_versions"]:
         findings.refuse(
             "plan_catalogue",
-            "plan_catalogue: release %s has vLLM %s, whose options the catalogue does not know; add that version to "
-            "vllm_versions.", release_name, release_entry["vllm"])
+            "plan_catalogue: release %s contains vLLM %s, but the catalogue does not list the options of that version; "
+            "add it to vllm_versions.", release_name, release_entry["vllm"])
         return None
     hardware = _hardware(hardware_id, profile, inputs)
-    release: Release = {**release_entry, "id": release_name}
+    release: Release = {
+        **release_entry, "id": release_name, "routes": routes(catalogue, release_entry["vllm"])}
     model = _model(catalogue, model_id, model_entry, inputs)
     _check_support(hardware, release, model, inputs, findings)
     return hardware, release, model
@@ -252,14 +253,16 @@ def _check_support(hardware: Hardware, release: Release, model: Model, inputs: I
     if topology in model["unsupported"]:
         findings.refuse(
             "serving_topology",
-            "serving_topology is %s, which is not supported for %s: %s (catalogue entry models.%s.unsupported.%s).",
+            "serving_topology is %s, which is not supported for %s: %s (catalogue entry "
+            "models.%s.unsupported.%s); choose another topology.",
             topology, model["name"], model["unsupported"][topology], model["id"], topology)
 
     architecture = inputs.text("plan_architecture")
     if architecture and architecture not in set(release["architectures"]) & set(hardware["architectures"]):
         findings.refuse(
             "plan_architecture",
-            "plan_architecture is %s, but release %s has images for %s only; correct it or choose another release.",
+            "plan_architecture is %s, but release %s has images for %s only; correct plan_architecture or "
+            "choose another release.",
             architecture, release["id"], ", ".join(release["architectures"]))
     for name, bug in sorted(release["known_bugs"].items()):
         applies = not architecture or architecture in bug.get("architectures", [architecture])
@@ -280,6 +283,7 @@ def _deployment(
     set_shutdown_timeout(
         catalogue, release, arguments, overrides, inputs.integer("serving_drain_timeout_s", 0, 86400))
     check_arguments(arguments, release, model, findings)
+    api_key.check_exposure(inputs, arguments, group is None or group["rank"] == 0, findings)
     resolve_conflicts(group, release, model, arguments, option_names(overrides), findings)
     model["arguments"] = arguments
 
@@ -325,16 +329,10 @@ def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str
 
 def _container_settings(inputs: Inputs, findings: Findings, group: Group | None) -> ContainerSettings:
     """Return the settings that all containers of the host share."""
-    bind, has_key = inputs.text("serving_bind"), bool(inputs.text("serving_api_key"))
+    bind = inputs.text("serving_bind")
     if not bind:
         findings.refuse(
             "serving_bind", "serving_bind is empty; set it to the address to listen on, 0.0.0.0 for all addresses.")
-    has_api = group is None or group["rank"] == 0
-    if has_api and not has_key and not bind.startswith("127."):
-        findings.warn(
-            "serving_api_key",
-            "The service listens on %s without an API key, so anyone who reaches the port can use it; set "
-            "serving_api_key from a vault, or serving_bind to a protected address.", bind)
     shm_size = inputs.text("serving_shm_size") or ("16g" if group else "1g")
     if not re.match(r"^[1-9][0-9]*[kmg]?$", shm_size, re.IGNORECASE):
         findings.refuse("serving_shm_size", "serving_shm_size must be a size such as 1g, but is %r.", shm_size)
@@ -401,6 +399,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         "environment": {**common.environment, **hccl_environment(hccl)},
         "hccl_ports": hccl,
         "secrets_path": None,
+        "middleware_path": None,
         "launcher": launcher,
         "command": command,
         "health": docker_health_check(common.health_check, bind, port if serves else None, model["served_name"]),
@@ -410,9 +409,14 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
     if group:
         instance["environment"].update(group_environment(group, npus, inputs, findings))
     if serves and inputs.text("serving_api_key"):
-        instance["secrets_path"] = path = inputs.path("serving_state_path") + "/secrets.env"
-        instance["launcher"] = launcher + LAUNCHER
-        instance["mounts"].append(bind_mount(path, "file", labels.SECRETS_TARGET, origin="secrets"))
+        state_path = inputs.path("serving_state_path")
+        instance["secrets_path"] = secrets = state_path + "/secrets.env"
+        instance["middleware_path"] = middleware = api_key.middleware_path(state_path)
+        instance["launcher"] = launcher + api_key.LAUNCHER
+        instance["command"] = command + api_key.middleware_options(inputs.boolean("serving_metrics_key_required"))
+        instance["mounts"] += [
+            bind_mount(middleware, "file", api_key.MIDDLEWARE_TARGET, origin="middleware"),
+            bind_mount(secrets, "file", labels.SECRETS_TARGET, origin="secrets")]
     return instance
 
 
@@ -432,10 +436,11 @@ def _check_ports(instances: list[Instance], group: Group | None, findings: Findi
                     ports = "port %d" % first if first == last else "ports %d-%d" % (first, last)
                     findings.refuse(
                         variable,
-                        "%s gives %s to instance %d, which overlaps with %s; change one of the two variables.",
+                        "%s assigns %s to instance %d, but this overlaps with %s; change one of the two variables.",
                         variable, ports, instance["index"], other)
             taken.append((variable, (first, last)))
         if port is not None and port > 65535:
             findings.refuse(
                 "serving_port",
-                "serving_port: instance %d would listen on port %d, above 65535; lower it.", instance["index"], port)
+                "serving_port: instance %d would listen on port %d, which is above 65535; set a lower serving_port.",
+                instance["index"], port)

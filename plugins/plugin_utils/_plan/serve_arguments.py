@@ -53,6 +53,9 @@ OWNED = {
     "master-port": "serving_topology",
 }
 
+# Options that take one value and are given several times; a list after any other option is its value.
+REPEATED = ("middleware",)
+
 Arguments = dict[str, Any]
 
 
@@ -89,14 +92,15 @@ def option_names(overrides: Mapping[str, Any]) -> set[str]:
 
 
 def render(catalogue: Catalogue, release: Release, arguments: Arguments) -> list[str]:
-    """Return the options as words of a command line: each once, in full and with dashes."""
+    """Return the options as words of a command line, in full and with dashes; each once, unless it is repeated."""
     kinds = serve_options(catalogue, release["vllm"])
     words = []
     for name, value in arguments.items():
         kind = kinds[name]
-        if kind == VALUE:
-            words.append("--" + name)
-            words.extend(_words(value))
+        if kind == VALUE and name in REPEATED:
+            words += [word for item in _words(value) for word in ("--" + name, item)]
+        elif kind == VALUE:
+            words += ["--" + name, *_words(value)]
         elif value:
             words.append("--" + name)
         elif kind == SWITCH:
@@ -204,7 +208,7 @@ def _typed(name: str, value: Any, kind: OptionKind, findings: Findings) -> Any:
     """Return the value of an option, refused if its type is wrong; a templated Boolean may be text."""
     if kind == VALUE:
         if isinstance(value, bool):
-            findings.refuse("serving_args.type", "serving_args: %s needs a value, but is %s.", name, str(value).lower())
+            findings.refuse("serving_args.type", "serving_args: %s must have a value, but is %s.", name, str(value).lower())
         return _parsed_config(value) if name == "additional-config" else value
     if str(value).lower() not in ("true", "false"):
         findings.refuse(

@@ -17,13 +17,27 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
 OptionKind = Literal["value", "switch", "flag"]
+RouteKind = Literal["inference", "control", "information", "metrics", "health"]
 SourceType = Literal["file", "directory"]
-MountOrigin = Literal["host", "weights", "site", "patch", "health", "secrets"]
+MountOrigin = Literal["host", "weights", "site", "patch", "health", "middleware", "secrets"]
 #: First and last port of a range.
 Ports = tuple[int, int]
 
 
 # The catalogue ----------------------------------------------------------------------------------------------------
+
+
+class OlderKernel(TypedDict):
+    """The kernel of an operating system that the vendor supports on this hardware, though it is an old one."""
+
+    system: str
+    #: Version of the kernel: ``4.19`` includes every 4.19.
+    version: str
+    #: Regular expression for the release of the kernel, which names the distribution that built it.
+    build: str
+    #: ID in /etc/os-release, and a regular expression for PRETTY_NAME, for kernels whose release does not name it.
+    id: str
+    name: str
 
 
 class HardwareProfile(TypedDict):
@@ -41,13 +55,25 @@ class HardwareProfile(TypedDict):
     image_suffix: str
     #: Device files that every container with NPUs needs in addition to its ``/dev/davinciN``.
     shared_devices: list[str]
+    older_kernels: list[OlderKernel]
 
 
 class BadDriver(TypedDict):
-    """A driver version with a known defect."""
+    """Drivers with a known defect: those that match ``version``, or all that are older than ``below``."""
 
-    version: str
+    #: A version, or a series such as ``25.5.x``.
+    version: NotRequired[str]
+    below: NotRequired[str]
+    #: With this option of the model, whose value contains this text, the defect does not matter.
+    unless: NotRequired[OptionText]
     reason: str
+
+
+class OptionText(TypedDict):
+    """An option of ``vllm serve`` and a text that its value contains."""
+
+    option: str
+    value: str
 
 
 class ReleaseImage(TypedDict):
@@ -195,6 +221,16 @@ class Option(TypedDict):
     until: NotRequired[str]
 
 
+class Route(TypedDict):
+    """A route of the HTTP server of vLLM, an entry of ``routes.yml``."""
+
+    kind: RouteKind
+    #: First vLLM version with the route.
+    since: NotRequired[str]
+    #: First vLLM version without it.
+    until: NotRequired[str]
+
+
 class Catalogue(TypedDict):
     """The files of the catalogue merged into one; ``schema.json`` defines its shape."""
 
@@ -203,6 +239,7 @@ class Catalogue(TypedDict):
     models: dict[str, ModelEntry]
     vllm_versions: list[str]
     serve_options: dict[str, Option]
+    routes: dict[str, Route]
     bench_options: dict[str, dict[str, Option]]
 
 
@@ -232,6 +269,8 @@ class Release(ReleaseEntry):
     """The release to deploy."""
 
     id: str
+    #: Kinds of the routes of its HTTP server by path.
+    routes: dict[str, RouteKind]
 
 
 class Model(ModelEntry):
@@ -360,6 +399,8 @@ class Instance(ContainerSettings, Membership):
     hccl_ports: HcclPorts | None
     #: File on the node with the API key; None without a key.
     secrets_path: str | None
+    #: File on the node with the middleware that demands the API key; None without a key.
+    middleware_path: str | None
     #: Program that starts the command in the container; empty if the command is run directly.
     launcher: list[str]
     command: list[str]
@@ -423,5 +464,5 @@ class Plan(TypedDict):
     health_check: HealthCheck | None
     instances: list[Instance]
     warnings: list[Finding]
-    #: Empty for a plan that can be deployed.
+    #: Empty if the plan can be deployed.
     refusals: list[Finding]

@@ -34,12 +34,16 @@ SEVERITIES = (CRITICAL, WARNING, INFO)
 
 
 class Check(NamedTuple):
-    """A check. ``id`` is stable and unique within its stage; ``remedy`` is for the operator."""
+    """A check. ``id`` is stable and unique within its stage; ``remedy`` is for the operator.
+
+    ``source`` is where the limit of a critical check comes from, which refuses a host.
+    """
 
     id: str
     severity: str
     title: str
     remedy: str
+    source: str = ""
 
 
 # Checks that every stage has, for failures that precede its own checks.

@@ -8,8 +8,9 @@ A stage without a result is ``not_run`` and never counts as passed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
@@ -25,6 +26,8 @@ _MARKS = {
     contract.NOT_RUN: "not run",
     contract.UNSUPPORTED: "unsupported",
 }
+
+_DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 
 # ``{host: {stage: result}}``
 Results = Mapping[str, Mapping[str, StageResult]]
@@ -88,6 +91,14 @@ class Comparison(TypedDict):
     within: bool
 
 
+class Pin(TypedDict):
+    """An input that pins what was verified."""
+
+    name: str
+    value: str
+    hosts: list[str]
+
+
 class Report(TypedDict):
     """The content of ``<report_path>/report.json``, see docs/schemas/report-v1.json."""
 
@@ -107,6 +118,7 @@ class Report(TypedDict):
     services: list[Service]
     figures: list[Figure]
     comparisons: list[Comparison]
+    pins: list[Pin]
 
 
 def summarize(found: Results, hosts: Sequence[str], now: str, collection_version: str,
@@ -141,6 +153,7 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
                     for figure in result["observed"].get("figures", [])],
         "comparisons": [row for host, stages in results if "accuracy" in stages
                         for row in _comparisons(host, stages["accuracy"])],
+        "pins": _pins(in_order),
     }
 
 
@@ -178,6 +191,11 @@ def to_markdown(report: Report) -> str:
               row["model"], "%.4g" % row["after"], "%+.4g" % row["delta"],
               "within the limit" if row["within"] else "TOO LOW"] for row in report["comparisons"]],
             right=[3, 5, 6])]
+    if report["pins"]:
+        lines += ["", "## Pins", "", "These lines in the inventory pin the image and the model that were verified:", "",
+                  "```yaml"]
+        lines += [_text.one_line('%s: "%s"  # %s' % (pin["name"], pin["value"], _names(pin["hosts"], report["hosts"])))
+                  for pin in report["pins"]] + ["```"]
     lines += _findings(report, "Waived checks", (contract.WAIVED,))
     lines += _findings(report, "Not checked", (contract.NOT_RUN, contract.UNSUPPORTED))
     lines += ["", "The full result of each stage is in `<host>/<stage>.json` in the same folder."]
@@ -218,7 +236,7 @@ def headline(report: Report) -> str:
 
 
 def _services(result: StageResult, last: Report | None) -> Iterator[Service]:
-    """The services of a host that responded: planned instances and balancers."""
+    """Return the services of a host that responded: planned instances and balancers."""
     observed, host = result["observed"], result["host"]
     containers = {instance["name"]: instance["container"] for instance in observed.get("instances", ())
                   if instance["state"] == "ready"}
@@ -241,6 +259,25 @@ def _comparisons(host: str, result: StageResult) -> Iterator[Comparison]:
                                 "compared_with": observed["compared_with"]["model"]})
 
 
+def _pins(results: Iterable[tuple[str, StageResult]]) -> list[Pin]:
+    """The digests of images and models that passed, each with the hosts that have it."""
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for host, result in results:
+        observed, name = result["observed"], {"image": "image_digest", "weights": "weights_digest"}.get(result["stage"])
+        value = _image_digest(observed) if result["stage"] == "image" else observed.get("digest")
+        if name and result["status"] != contract.FAILED and _DIGEST.fullmatch(str(value)):
+            hosts.setdefault((name, str(value)), []).append(host)
+    return [{"name": name, "value": value, "hosts": found} for (name, value), found in hosts.items()]
+
+
+def _image_digest(observed: Mapping[str, Any]) -> str | None:
+    """The digest of the image in its registry; the id of an image from an archive."""
+    image = observed.get("image") or {}
+    repository = str(observed.get("reference")).rpartition(":")[0]
+    digests = sorted(image.get("digests") or (), key=lambda digest: digest.rpartition("@")[0] != repository)
+    return digests[0].rpartition("@")[2] if digests else image.get("id")
+
+
 def _cell(result: StageResult | None) -> Cell:
     if result is None:
         return {"status": contract.NOT_RUN, "finished_at": None, "checks": {}, "error": None}
@@ -252,7 +289,7 @@ def _cell(result: StageResult | None) -> Cell:
 
 
 def _verdict(results: Iterable[StageResult]) -> str:
-    """The worst status of the stages that were run; not_run if none was."""
+    """Return the worst status of the stages that were run; not_run if none was."""
     statuses = {result["status"] for result in results}
     for status in (contract.FAILED, contract.WARNED, contract.WAIVED, contract.PASSED):
         if status in statuses:
@@ -261,7 +298,7 @@ def _verdict(results: Iterable[StageResult]) -> str:
 
 
 def _findings(report: Report, title: str, statuses: Collection[str]) -> list[str]:
-    """A section with one line per finding, shared by the hosts that have it; empty without findings."""
+    """Return a section with one line per finding, shared by the hosts that have it; empty without findings."""
     hosts: dict[str, list[str]] = {}
     for finding in report["findings"]:
         if finding["status"] in statuses:
@@ -272,7 +309,7 @@ def _findings(report: Report, title: str, statuses: Collection[str]) -> list[str
 
 
 def _names(found: Iterable[str], hosts: Collection[str]) -> str:
-    """The names of the hosts of a finding, or "all 16 hosts"."""
+    """Return the names of the hosts of a finding, or "all 16 hosts"."""
     names = list(dict.fromkeys(found))
     return "all %d hosts" % len(hosts) if len(names) == len(hosts) > 1 else ", ".join(names)
 

@@ -160,7 +160,7 @@ class Records:
             raise NoPlan(f"{path} belongs to the run {found}." if found else f"{path} does not exist.")
         changed = sorted(name for name in inputs if inputs[name] != saved["inputs"].get(name))
         if changed:
-            raise NoPlan(f"{path} was resolved with other values of {', '.join(changed)}.")
+            raise NoPlan(f"{path} was resolved with different values of {', '.join(changed)}.")
         plan: Plan = saved["plan"]
         return plan
 
@@ -176,7 +176,7 @@ class Records:
         return ObservationRecord(**{name: value for name, value in saved.items() if name != "run_id"})
 
     def read_observations(self, hosts: Iterable[str], stage: str, phase: str = "") -> dict[str, dict[str, Any]]:
-        """Return ``{host: observed}`` for those of the hosts that this run has observed without a failure."""
+        """Return ``{host: observed}`` for the hosts that this run has observed without a failure."""
         records = {host: self.read_observation(host, stage, phase) for host in hosts}
         return {host: record.observed for host, record in records.items() if record and not record.failure}
 
@@ -209,7 +209,7 @@ class Records:
         return self._write_run_file(self.folder(host) / OBSERVED / f"{name}.note.json", {"note": note})
 
     def read_notes(self, hosts: Iterable[str], name: str) -> dict[str, dict[str, Any]]:
-        """Return ``{host: note}`` for those of the hosts that have written this note in this run."""
+        """Return ``{host: note}`` for the hosts that have written this note in this run."""
         notes = {host: self._read_run_file(self.folder(host) / OBSERVED / f"{name}.note.json")[0] for host in hosts}
         return {host: found["note"] for host, found in notes.items() if found}
 

@@ -127,15 +127,15 @@ class Api:
 
     def _send(self, method, path, body=None):
         headers = {"Content-Type": "application/json"}
-        if self.key and body:
+        if self.key:
             headers["Authorization"] = "Bearer " + self.key
         connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
         try:
             connection.request(method, path, json.dumps(body) if body else None, headers)
             response = connection.getresponse()
             return response.status, response.read().decode("utf-8", "replace")
-        except (OSError, http.client.HTTPException):
-            return None
+        except (OSError, ValueError, http.client.HTTPException):
+            return None  # http.client quotes an invalid key in its ValueError, so it must not be printed
         finally:
             connection.close()
 

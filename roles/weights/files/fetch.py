@@ -6,9 +6,12 @@
 fetch.py CLIENT ARGUMENT …               runs the client of a hub
 fetch.py http URL FOLDER WORKERS PATH …  downloads from a plain web server
 
-The program holds the lock of the model, which the staging module needs to publish the folder. STAGING_FOLDER,
-STAGING_WANTED, STAGING_LOCK and STAGING_CREDENTIALS are the paths of the folder, of the list of its files, of the lock,
-and of a file with the token and other variables, which are neither in argv nor in the configuration of the container.
+The program holds the locks of the model, which the staging module needs to publish the folder: STAGING_LOCK of this
+node, which is mounted read-only, and STAGING_WORK_LOCK of all nodes that mount the folder. STAGING_FOLDER,
+STAGING_WANTED and STAGING_CREDENTIALS are the paths of the folder, of the list of its files, and of a file with the
+token and other variables, which are neither in argv nor in the configuration of the container. STAGING_IDENTITY is the
+device and inode of the folder: if another user replaced a part of its path by a link, another folder is mounted, and
+nothing is written.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ import shutil
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 from urllib.error import HTTPError
@@ -33,21 +38,54 @@ ATTEMPTS = 5
 
 def main() -> None:
     """Run the client of a hub, or download from a plain web server."""
-    lock = os.open(os.environ["STAGING_LOCK"], os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    check_identity(os.environ["STAGING_FOLDER"], os.environ["STAGING_IDENTITY"])
+    hold(os.environ["STAGING_LOCK"], os.O_RDONLY)
+    hold(os.environ["STAGING_WORK_LOCK"], os.O_RDWR)
+    secrets = credentials()
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit("another run holds the lock of this model")
-    # The requests of this program obey the variables, too.
-    os.environ.update(credentials())
-    environment = dict(os.environ)
+        # The requests of this program obey the variables, too.
+        os.environ.update(secrets)
+        sys.exit(download(dict(os.environ)))
+    except Exception:  # pylint: disable=broad-except
+        sys.exit(masked(traceback.format_exc(), secrets.values()))
+
+
+def download(environment: dict[str, str]) -> int | str:
+    """Download what argv names, and return the argument for sys.exit.
+
+    :param environment: with the token.
+    """
     if sys.argv[1] == "http":
         url, folder, workers, *paths = sys.argv[2:]
         fetch_all(url, folder, int(workers), paths, environment.get("HTTP_TOKEN"))
-        return
+        return 0
     if "MODELSCOPE_API_TOKEN" in environment:
         log_in(environment["MODELSCOPE_API_TOKEN"])
-    sys.exit(run(sys.argv[1:], environment, os.environ["STAGING_FOLDER"]))
+    return run(sys.argv[1:], environment, os.environ["STAGING_FOLDER"])
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Return a traceback without secrets; http.client quotes an invalid header in its exception."""
+    for secret in secrets:
+        for spelling in (repr(secret)[1:-1], secret.strip()):
+            text = text.replace(spelling, "(redacted)") if spelling else text
+    return text
+
+
+def check_identity(folder: str, identity: str) -> None:
+    """Exit if the folder is not the one that the staging module has prepared."""
+    found = os.stat(folder)
+    if f"{found.st_dev}:{found.st_ino}" != identity:
+        sys.exit(f"{folder} was replaced by another folder after it was prepared; check which users can write to the "
+                 "folder of the models, and run again")
+
+
+def hold(path: str, flags: int) -> None:
+    """Hold a lock until the program ends, or exit if another run holds it."""
+    try:
+        fcntl.flock(os.open(path, flags | os.O_NOFOLLOW), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("another run holds the lock of this model")
 
 
 def run(command: list[str], environment: dict[str, str], folder: str) -> int | str:

@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Distribute a model to many nodes in about the time of one copy, with libtorrent (https://libtorrent.org).
 
-Runs in a container of the image, with the Python of the image; WHEELS contains the wheel of libtorrent. The nodes form
-a chain: each node downloads from the one before it, and uploads a piece as soon as its SHA-256 is verified. So each
-link transfers the model once per direction, whatever the number of nodes. The nodes are known, so there is no tracker
-and no peer discovery, and connections from other hosts are rejected. A node whose upstream sends nothing also connects
-to the next one.
+Runs in a container of the image, with the Python of the image. WHEELS contains the wheel of libtorrent, which is loaded
+only if it has a SHA-256 that the role knows. The nodes form a chain: each node downloads from the one before it, and
+uploads a piece as soon as its SHA-256 is verified. So each link transfers the model once per direction, whatever the
+number of nodes. The nodes are known, so there is no tracker and no peer discovery, and connections from other hosts are
+rejected. A node whose upstream sends nothing also connects to the next one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import base64
 import fcntl
+import hashlib
 import importlib
+import io
 import ipaddress
 import json
 import multiprocessing
@@ -42,11 +44,13 @@ def main() -> None:
     """Print the torrent of a model, or download and upload it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--wheels", type=Path, required=True, help="folder with wheels of libtorrent")
+    parser.add_argument("--sha256", action="append", default=[], help="a SHA-256 that a wheel may have")
     commands = parser.add_subparsers(dest="command", required=True)
     describe_parser = commands.add_parser("describe", help="print the torrent of the files of a manifest in base64")
     share_parser = commands.add_parser("share", help="download missing files and upload the model")
     for command in (describe_parser, share_parser):
         command.add_argument("--folder", type=Path, required=True, help=f"folder that contains the model as {NAME}")
+        command.add_argument("--identity", required=True, help="device and inode of the model")
     describe_parser.add_argument("--manifest", type=Path, required=True)
     share_parser.add_argument("--torrent", type=Path, required=True, help="the torrent in base64")
     share_parser.add_argument("--lock", type=Path, help="lock of the model, held while files are missing")
@@ -58,21 +62,38 @@ def main() -> None:
     share_parser.add_argument("--patience", type=float, default=300, help="seconds without a byte to give up after")
     share_parser.add_argument("--done", type=Path, help="file to create when all missing files are complete")
     options = parser.parse_args()
-    lt = load_libtorrent(options.wheels)
+    check_identity(options.folder / NAME, options.identity)
+    lt = load_libtorrent(options.wheels, options.sha256)
     if options.command == "describe":
         print(base64.b64encode(describe(lt, options.folder, options.manifest)).decode())
     else:
         share(lt, options)
 
 
-def load_libtorrent(wheels: Path) -> Any:
-    """Return the module libtorrent from the wheel for this interpreter and processor."""
+def check_identity(folder: Path, identity: str) -> None:
+    """Exit if the mounted folder is not the one that the staging module has checked; a link may have replaced it."""
+    found = folder.stat()
+    if f"{found.st_dev}:{found.st_ino}" != identity:
+        sys.exit("the folder of the model was replaced by another folder after it was checked; check which users can "
+                 "write to the folder of the models, and run again")
+
+
+def load_libtorrent(wheels: Path, sha256: Sequence[str]) -> Any:
+    """Return the module libtorrent from the wheel for this interpreter and processor.
+
+    :param sha256: the SHA-256 that the wheel may have.
+    """
     version = "cp%d%d" % sys.version_info[:2]
     found = sorted(wheels.glob(f"libtorrent-*-{version}-{version}-*{platform.machine()}.whl"))
     if not found:
         sys.exit(f"{wheels} has no wheel of libtorrent for {version} on {platform.machine()}")
+    content = found[-1].read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest not in sha256:
+        sys.exit(f"{found[-1]} has the SHA-256 {digest}, expected {' or '.join(sha256)}")
     with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(found[-1]) as wheel:
+        # The verified bytes, not the file again.
+        with zipfile.ZipFile(io.BytesIO(content)) as wheel:
             wheel.extractall(folder)
         sys.path.insert(0, folder)
         return importlib.import_module("libtorrent")
@@ -133,7 +154,7 @@ def piece_bytes(total: int) -> int:
 def share(lt: Any, options: argparse.Namespace) -> None:
     """Download the missing files, create ``done``, and upload until no node has downloaded for `IDLE_S`."""
     if options.missing and options.lock:
-        lock = options.lock.open("a")
+        lock = options.lock.open()  # mounted read-only
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

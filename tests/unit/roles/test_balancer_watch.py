@@ -18,6 +18,7 @@ import jinja2
 import pytest
 from ansible.plugins.filter.core import FilterModule
 
+from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule as ServingFilters
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import hanging_server
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 
@@ -61,6 +62,7 @@ def check(engine, times):
 
 
 def test_nothing_is_reported_before_the_first_check(watch, server, tmp_path):
+    server.metrics_key = "Bearer sesame"
     engine = engine_of(watch, server, tmp_path)
     assert engine.answer() is None
     assert check(engine, 1) == "up"
@@ -168,11 +170,13 @@ def rendered(name, **changes):
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
                                      loader=jinja2.FileSystemLoader(str(TEMPLATES)))
     environment.filters.update(FilterModule().filters())
+    environment.filters.update({f"ascend.vllm.{name}": found for name, found in ServingFilters().filters().items()})
     variables = {
-        "ansible_managed": "managed", "serving_api_key": 'a%20$b"c', "balancer_bind": "0.0.0.0",
+        "ansible_managed": "managed", "serving_api_key": ['a%20$b"c', "second"], "balancer_bind": "0.0.0.0",
         "balancer_port": 8080, "balancer_timeout_s": 3600, "balancer_max_connections": 8192,
         "balancer_watch_interval_s": 10, "balancer_watch_retries": 3,
-        "balancer_watch_port": 8079, "__balancer_plan": {"servers": options(0, [8888, 8889])["servers"]}}
+        "balancer_watch_port": 8079, "__balancer_plan": {
+            "servers": options(0, [8888, 8889])["servers"], "control_paths": ["/pause", "/v1/load_lora_adapter"]}}
     return environment.get_template(name).render(**{**variables, **changes})
 
 
@@ -193,3 +197,14 @@ def test_balancer_without_a_watch_has_no_agent_checks():
 def test_watch_reads_the_file_that_the_role_writes():
     found = json.loads(rendered("watch.json.j2"))
     assert found == options(8079, [8888, 8889], interval_s=10.0, api_key='a%20$b"c')
+
+
+@pytest.mark.parametrize("key", ["sesame", ""])
+def test_balancer_refuses_control_routes_and_with_a_key_requests_without_one(key):
+    lines = [line.strip() for line in rendered("balancer.cfg.j2", serving_api_key=key).splitlines()]
+    assert "acl control path,url_dec -m end /pause /v1/load_lora_adapter" in lines
+    assert "http-request deny deny_status 403 if control" in lines
+    refusals = [line for line in lines if line.startswith("http-request return status 401 ")]
+    assert [line.rpartition(" unless ")[2] for line in refusals] == (
+        ["with_key or health or METH_OPTIONS preflight preflight_method"] if key else [])
+    assert "sesame" not in "\n".join(lines)

@@ -27,7 +27,7 @@ _spec.loader.exec_module(health)
 def test_changed_script_has_a_version():
     """Set HEALTH_VERSION to the new digest if running containers must not keep the old script, and add a changelog."""
     digest = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12]
-    assert (digest, container.HEALTH_VERSION) == ("3aaa27861010", "02e71bccf18a")
+    assert (digest, container.HEALTH_VERSION) == ("a987daa04373", "02e71bccf18a")
 
 
 def engine(pending=0, generated=0, prompts=0, cache=0.0, steps=0):
@@ -135,6 +135,18 @@ def server(monkeypatch, tmp_path):
         monkeypatch.setattr(health, "start_time", lambda: "1")
         monkeypatch.setattr(health, "api_key", lambda: "sesame")
         yield running
+
+
+def test_metrics_are_read_with_the_key(server):
+    server.metrics_key = "Bearer sesame"
+    port = server.server_address[1]
+    assert health.Api("127.0.0.1", port, 1, "sesame").metrics() is not None
+    assert health.Api("127.0.0.1", port, 1, None).metrics() is None
+
+
+def test_invalid_key_is_not_printed(server, capfd):
+    assert health.Api("127.0.0.1", server.server_address[1], 1, "sesame\n").metrics() is None
+    assert "sesame" not in "".join(capfd.readouterr())
 
 
 def probe(server, *words):

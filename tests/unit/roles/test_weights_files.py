@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import os
+import platform
+import re
 import sys
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -91,6 +96,20 @@ def test_download_is_resumed_after_an_interruption(web, tmp_path):
     fetch.fetch(web.url, str(tmp_path / "a"), None)
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert web.starts == [0, 100_000, 200_000]
+
+
+def test_exception_shows_no_token(web, tmp_path, monkeypatch):
+    """A token with a line break, which http.client quotes."""
+    files = {"STAGING_LOCK": "lock", "STAGING_CREDENTIALS": "credentials", "STAGING_FOLDER": "folder"}
+    for name, file in files.items():
+        monkeypatch.setenv(name, str(tmp_path / file))
+    (tmp_path / "credentials").write_text(json.dumps({"HTTP_TOKEN": "t0k3n\n"}))
+    monkeypatch.setattr(sys, "argv", ["fetch.py", "http", web.url, str(tmp_path / "folder"), "1", "a"])
+    with pytest.raises(SystemExit) as ended:
+        fetch.main()
+    assert "Invalid header value b'Bearer (redacted)" in ended.value.code
+    assert "t0k3n" not in ended.value.code
+    assert web.starts == []
 
 
 def test_number_of_attempts_is_limited(web, tmp_path):
@@ -202,7 +221,61 @@ def test_size_of_pieces(total, expected):
 
 def test_missing_wheel(tmp_path):
     with pytest.raises(SystemExit, match="has no wheel of libtorrent for cp3"):
-        swarm.load_libtorrent(tmp_path)
+        swarm.load_libtorrent(tmp_path, [])
+
+
+@pytest.fixture
+def wheel(tmp_path):
+    """A wheel for this interpreter, which sets a mark when it is loaded."""
+    version = "cp%d%d" % sys.version_info[:2]
+    path = tmp_path / f"libtorrent-9-{version}-{version}-linux_{platform.machine()}.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("libtorrent.py", "LOADED = True\n")
+    yield path
+    sys.modules.pop("libtorrent", None)
+
+
+def test_wheel_with_a_known_sha256_is_loaded(wheel, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert swarm.load_libtorrent(wheel.parent, ["0" * 64, digest]).LOADED is True
+
+
+def test_wheel_with_another_sha256_is_refused(wheel, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit, match=f"has the SHA-256 [0-9a-f]{{64}}, expected {'0' * 64}"):
+        swarm.load_libtorrent(wheel.parent, ["0" * 64])
+    assert "libtorrent" not in sys.modules
+
+
+def test_hashes_of_the_wheels_are_those_that_pip_verifies():
+    """The expression in vars/main.yml finds all of them."""
+    text = (FILES / "requirements-swarm.txt").read_text()
+    assert len(re.findall("sha256:([0-9a-f]{64})", text)) == text.count("--hash") == 4
+
+
+@pytest.mark.parametrize("program", [
+    lambda folder, identity: fetch.check_identity(str(folder), identity),
+    lambda folder, identity: swarm.check_identity(folder, identity)], ids=["fetch", "swarm"])
+def test_folder_that_was_replaced_by_a_link_is_refused(tmp_path, program):
+    prepared, other, path = tmp_path / "prepared", tmp_path / "other", tmp_path / "path"
+    prepared.mkdir()
+    other.mkdir()
+    identity = f"{prepared.stat().st_dev}:{prepared.stat().st_ino}"
+    path.symlink_to(prepared)
+    program(path, identity)
+    path.unlink()
+    path.symlink_to(other)
+    with pytest.raises(SystemExit, match="replaced by another folder"):
+        program(path, identity)
+
+
+def test_lock_that_is_mounted_read_only_is_held(tmp_path):
+    lock = tmp_path / "lock"
+    lock.touch()
+    fetch.hold(str(lock), os.O_RDONLY)
+    with pytest.raises(SystemExit, match="another run holds the lock"):
+        fetch.hold(str(lock), os.O_RDONLY)
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "::1"])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Models in folders, and the metadata of their files on hubs."""
+"""Models in local folders, and the metadata that hubs have about their files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 DEFAULT_BRANCHES = ("master", "main")
-# Hubs store large files, and files with these endings, in LFS: these have a SHA-256, others only git's SHA-1.
+# Hubs store large files, and files with these endings, in LFS. Files in LFS have a SHA-256, others only git's SHA-1.
 LFS_ENDINGS = (".safetensors", ".bin", ".model")
 LFS_FROM_BYTES = 10 * 2**20
 
@@ -26,7 +26,7 @@ class File(NamedTuple):
     size: int
     sha256: str
     git_sha1: str
-    changed: int  # seconds since the epoch
+    modified_s: int  # since the epoch
 
     @property
     def lfs(self) -> bool:
@@ -41,12 +41,12 @@ class Snapshot(NamedTuple):
     files: dict[str, File]
 
     @property
-    def changed(self) -> int:
-        return max(file.changed for file in self.files.values())
+    def modified_s(self) -> int:
+        return max(file.modified_s for file in self.files.values())
 
 
 class Unknown(Exception):
-    """There is no such model, revision or file; `what` is Repo, Revision or Entry."""
+    """There is no such model, revision or file; `what` is Repo, Revision or Entry, as in the hubs' error codes."""
 
     def __init__(self, what: str, message: str) -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class Repositories:
         """Parse `OWNER/NAME[@REVISION]=FOLDER` texts.
 
         Raises:
-            ValueError: a text has another form, or its folder does not exist.
+            ValueError: a text does not have this form, or its folder does not exist.
         """
         self._folders: dict[str, dict[str, Path]] = {}
         for text in specifications:
@@ -107,7 +107,7 @@ class Repositories:
 
 
 def read(name: str, folder: Path) -> Snapshot:
-    """Return the current files of a folder; digests are computed once per content."""
+    """Return the current files of a folder. Digests are only computed for new and changed files."""
     files = {}
     for path in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
         stat = path.stat()
@@ -119,7 +119,7 @@ def read(name: str, folder: Path) -> Snapshot:
 
 
 @functools.lru_cache(maxsize=None)
-def digests(path: Path, size: int, _changed_ns: int) -> tuple[str, str]:
+def digests(path: Path, size: int, _modified_ns: int) -> tuple[str, str]:
     """Return the SHA-256 and git's blob SHA-1 of a file, in hex."""
     sha256, git_sha1 = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size)
     with open(path, "rb") as file:

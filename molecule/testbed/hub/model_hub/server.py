@@ -121,12 +121,12 @@ class Handler(BaseHTTPRequestHandler):
     def ms_model(self, name: str) -> None:
         snapshot = self.server.repositories.snapshot(name, self.query.get("Revision") or self.first_revision(name))
         owner, _, short = name.partition("/")
-        data = {"Path": owner, "Name": short, "Revision": snapshot.commit, "LastUpdatedTime": snapshot.changed}
+        data = {"Path": owner, "Name": short, "Revision": snapshot.commit, "LastUpdatedTime": snapshot.modified_s}
         self.json(200, {"Code": 200, "Success": True, "Data": data})
 
     def ms_revisions(self, name: str) -> None:
         branches = [
-            {"Revision": revision, "CreatedAt": self.server.repositories.snapshot(name, revision).changed}
+            {"Revision": revision, "CreatedAt": self.server.repositories.snapshot(name, revision).modified_s}
             for revision in self.server.repositories.revisions(name)
         ]
         data = {"RevisionMap": {"Branches": branches, "Tags": []}}
@@ -159,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
             "id": name,
             "modelId": name,
             "sha": snapshot.commit,
-            "lastModified": timestamp(snapshot.changed),
+            "lastModified": timestamp(snapshot.modified_s),
             "private": False,
             "gated": False,
             "disabled": False,
@@ -264,7 +264,7 @@ def ms_file(file: File, snapshot: Snapshot) -> dict:
         "Size": file.size,
         "Sha256": file.sha256,
         "Revision": snapshot.commit,
-        "CommittedDate": file.changed,
+        "CommittedDate": file.modified_s,
         "IsLFS": file.lfs,
         "Mode": "33188",
     }
@@ -278,7 +278,7 @@ def ms_folder(path: str, snapshot: Snapshot) -> dict:
         "Size": 0,
         "Sha256": "",
         "Revision": snapshot.commit,
-        "CommittedDate": snapshot.changed,
+        "CommittedDate": snapshot.modified_s,
         "IsLFS": False,
         "Mode": "16384",
     }

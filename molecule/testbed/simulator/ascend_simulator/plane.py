@@ -22,7 +22,7 @@ def is_ipv4(text: str) -> bool:
 
 
 def ping(source: str, target: str, size: int) -> list[float | None] | None:
-    """Return the round-trip time in ms of each packet of `size` bytes, None if lost; None if nothing can be sent."""
+    """Return the round-trip time of each packet in ms (None for a lost packet), or None if nothing can be sent."""
     command = ["ping", "-n", "-I", source, "-c", str(PACKETS), "-i", "0.01", "-W", "1", "-s", str(size), target]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": _PATH, "LC_ALL": "C"})
     return None if result.returncode > 1 else parse(result.stdout)
@@ -50,7 +50,7 @@ def interface_of(address: str) -> tuple[str, int] | None:
 
 
 def run(*command: str) -> None:
-    """Run `ip` or `iptables`; raise RuntimeError with its error output."""
+    """Run `ip` or `iptables`; if it fails, raise RuntimeError with its error output."""
     result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": _PATH})
     if result.returncode:
         raise RuntimeError(f"{' '.join(command)}: {result.stderr.strip()}")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.job import (
-        AnswerCount,
         Performance,
+        RequestCount,
         TaskProgress,
     )
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.tables import Row
@@ -35,7 +35,7 @@ class JobOutcome(_JobStart, total=False):
     #: The rows of the summary.
     rows: list[Row]
     #: The number of requests by task.
-    answers: dict[str, AnswerCount]
+    answers: dict[str, RequestCount]
     performance: Performance
     log: list[str]
 

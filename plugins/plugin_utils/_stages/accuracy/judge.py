@@ -89,7 +89,7 @@ def _judge_dataset(checks: Checks, dataset: DatasetInput, observed: AccuracyObse
     checks.expect("score", True, "a number", "%g (%s)" % (found["score"], found["metric"]), subject=name)
     compared = reference(dataset, model, inputs["accuracy_references"])
     if compared is None:
-        checks.not_run("reference", "accuracy_datasets and accuracy_references contain no score for this dataset",
+        checks.not_run("reference", "accuracy_datasets and accuracy_references contain no score for this dataset.",
                        subject=name)
         return
     checks.expect("reference", True, "a reference", compared["reason"], subject=name)
@@ -103,7 +103,7 @@ def _judge_comparison(checks: Checks, changes: Sequence[JudgedChange], compared:
     for dataset in inputs["accuracy_datasets"]:
         change = next((change for change in changes if change["dataset"] == dataset["name"]), None)
         if change is None:
-            checks.not_run("delta", "%s on %s was not measured with the same data" % (
+            checks.not_run("delta", "%s on %s was not measured with the same data." % (
                 compared["model"], compared["host"]), subject=dataset["name"])
         else:
             checks.expect("delta", change["within"],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import AisBenchServer
-    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.job import AnswerCount
+    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.job import RequestCount
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 
 #: The metric of the average of the parts of a dataset by their sizes.
@@ -148,7 +148,7 @@ def server(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> AisBenc
             "concurrency": inputs["accuracy_concurrency"], "maximum_tokens": inputs["accuracy_maximum_tokens"]}
 
 
-def scores(rows: Sequence[tables.Row], answers: Mapping[str, AnswerCount], datasets: Iterable[DatasetInput],
+def scores(rows: Sequence[tables.Row], answers: Mapping[str, RequestCount], datasets: Iterable[DatasetInput],
            data: Mapping[str, str]) -> list[Score]:
     """Return the scores of the datasets.
 

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The benchmark stage: whether the results are valid. The exit code of a client is recorded, but not relied on."""
+"""The judge of the benchmark stage: whether the results are valid.
+
+The exit code of a client is recorded, but not relied on.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ CHECKS = (
     Check("completed", CRITICAL, "Every request was answered",
           "Read the log of the server (playbooks/diagnostics.yml); with failed requests, the other metrics are not "
           "valid."),
-    Check("tokens", CRITICAL, "The answers have the requested number of tokens",
+    Check("tokens", CRITICAL, "The responses have the requested number of tokens",
           "Compare the options of the client with the release: the server may not support ignore_eos."),
     Check("noise", CRITICAL, "Repeated runs agree",
           "Stop other load on the node, send more requests (benchmark_num_prompts), or raise benchmark_repeats."),
@@ -66,7 +69,7 @@ CHECKS = (
     Check("sweep", CRITICAL, "The sweep found a load that meets the objective",
           "Lower benchmark_sweep_minimum or relax benchmark_slo. If a run has no result, read its log."),
     Check("offline", CRITICAL, "The offline run has a valid result",
-          "Read the end of its log in the result file: it loads the model with the options of the service."),
+          "Read the end of its log in the result file: the client loads the model with the options of the service."),
     Check("restored", CRITICAL, "The service that was stopped for offline runs answers again",
           "Inspect it immediately (docker ps, docker logs), and restore it with playbooks/serving.yml."),
     Check("same_server", CRITICAL, "The server is the same before and after the measurement",
@@ -162,7 +165,8 @@ def _judge_throughput(checks: Checks, run: OfflineRun, inputs: Mapping[str, Any]
     tokens = requests * (inputs["benchmark_random_input_len_tokens"] + inputs["benchmark_random_output_len_tokens"])
     total = metrics.get("total_num_tokens", 0)
     checks.expect("offline", metrics["num_requests"] == requests and abs(total - tokens) <= TOKEN_TOLERANCE * tokens,
-                  "%d requests with %d tokens in total" % (requests, tokens), "%d with %d, %.4g tok/s" % (
+                  "%d requests with %d tokens in total" % (requests, tokens),
+                  "%d requests with %d tokens in total, %.4g tok/s" % (
                       metrics["num_requests"], total, metrics["tokens_per_second"]), subject=run["id"])
 
 
@@ -181,16 +185,16 @@ def _judge_summary(checks: Checks, measured: Measurement, inputs: Mapping[str, A
     if spread["cv_percent"] is not None:
         inconclusive = spread["cv_percent"] > limit
         if inconclusive:
-            checks.not_run("noise", "inconclusive: the output throughput of %d runs varies by %s %% "
-                           "(%.4g to %.4g tok/s), more than %g %%" % (
+            checks.not_run("noise", "Inconclusive: the output throughput of %d runs varies by %s %% "
+                           "(%.4g to %.4g tok/s), more than %g %%." % (
                                len(measured["runs"]), spread["cv_percent"], spread["minimum"], spread["maximum"],
                                limit), subject=name)
         else:
             checks.expect("noise", True, "at most %g %%" % limit, "%s %%" % spread["cv_percent"], subject=name)
     if overlaps and min(overlaps) < OVERLAP_PERCENT:
         inconclusive = True
-        checks.not_run("clients_overlap", "inconclusive: all clients were running for %g %% of the time, less than "
-                       "%g %%" % (min(overlaps), OVERLAP_PERCENT), subject=name)
+        checks.not_run("clients_overlap", "Inconclusive: all clients were running for %g %% of the time, less than "
+                       "%g %%." % (min(overlaps), OVERLAP_PERCENT), subject=name)
     elif overlaps:
         checks.expect("clients_overlap", True, "at least %g %%" % OVERLAP_PERCENT, "%g %%" % min(overlaps),
                       subject=name)
@@ -207,8 +211,8 @@ def _judge_summary(checks: Checks, measured: Measurement, inputs: Mapping[str, A
 def _judge_baseline(checks: Checks, measured: Measurement, inputs: Mapping[str, Any], inconclusive: bool) -> None:
     name, baseline = measured["name"], measured["baseline"]
     if not baseline:
-        checks.not_run("baseline", "this run is to be saved as the baseline" if inputs["benchmark_baseline_save"] else
-                       "benchmark_baseline_path has no baseline of this deployment and workload", subject=name)
+        checks.not_run("baseline", "This run is to be saved as the baseline." if inputs["benchmark_baseline_save"] else
+                       "benchmark_baseline_path has no baseline of this deployment and workload.", subject=name)
         return
     checks.expect("baseline", True, "a baseline", "%s of %s" % (baseline["file"], baseline["recorded_at"]),
                   subject=name)
@@ -226,7 +230,7 @@ def _judge_sweep(checks: Checks, measured: Measurement) -> None:
         return
     last = sweep["points"][-1]["run"]
     if last["kind"] != SERVE:
-        checks.not_run("sweep", "the run %s has no result" % last["id"], subject=measured["name"])
+        checks.not_run("sweep", "The run %s has no result." % last["id"], subject=measured["name"])
         return
     points = ", ".join("%g %s" % (point["value"], "misses " + _listed(point["missed"]) if point["missed"] else "meets")
                        for point in sorted(sweep["points"], key=lambda point: point["value"]))
@@ -282,8 +286,8 @@ def _judge_run(checks: Checks, run: Run, inputs: Mapping[str, Any], requests: in
 def _judge_same_server(checks: Checks, changed: Sequence[str], unknown: Sequence[str], subject: str) -> None:
     """Judge differences. If there are none, but a digest is unknown, the servers cannot be compared."""
     if unknown and not changed:
-        checks.not_run("same_server", "a digest is unknown (%s): playbooks/weights.yml writes the manifest of the "
-                       "model, and the driver installs its version.info" % ", ".join(unknown), subject)
+        checks.not_run("same_server", "A digest is unknown (%s): playbooks/weights.yml writes the manifest of the "
+                       "model, and the driver installs its version.info." % ", ".join(unknown), subject)
     else:
         checks.expect("same_server", not changed, "nothing changed", "; ".join(changed) or "nothing changed",
                       subject=subject)

@@ -53,8 +53,8 @@ def chosen(plan: Plan, inputs: Mapping[str, Any]) -> list[str]:
     return [target for target in (INSTANCE, NODE, BALANCER) if target in wanted]
 
 
-def times(inputs: Mapping[str, Any], instances: int) -> dict[str, Any]:
-    """Return the inputs with the load of several instances."""
+def multiply_load(inputs: Mapping[str, Any], instances: int) -> dict[str, Any]:
+    """Return the inputs with the load multiplied by the number of instances."""
     rate = inputs["benchmark_request_rate"]
     return {**inputs, "benchmark_num_prompts": inputs["benchmark_num_prompts"] * instances,
             "benchmark_request_rate": rate if str(rate) == "inf" else "%g" % (float(rate) * instances),

@@ -190,7 +190,7 @@ class SweepResult(TypedDict):
 
 
 class WarmUp(TypedDict):
-    """The answers to the requests before a measurement."""
+    """The responses to the requests before a measurement."""
 
     #: Served names, or the error of the query.
     models: list[str] | str | None
@@ -235,7 +235,7 @@ class Measurement(TypedDict):
 
 
 class Steps(TypedDict):
-    """Targets to measure, and whether the steps before the node's own measurement are needed."""
+    """Targets to measure, and whether the steps that precede the measurement on the node are needed."""
 
     targets: list[str]
     ais_bench: bool

@@ -10,7 +10,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     INFO,
@@ -18,16 +20,19 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     CheckOutcome,
     Checks,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Request
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import (
-        Answer,
         ChatObservation,
         ChatRequest,
         ChatServer,
+        Response,
     )
 
+# Statuses of a response that a route itself does not send: vLLM or a proxy refuses the request, or has no such route.
+CLOSED = (401, 403, 404)
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 SYSTEM = {"role": "system", "content": "You are a helpful assistant."}
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -54,6 +59,9 @@ CHECKS = (
           "Find out which program listens on this port: it is not the planned server."),
     Check("wrong_key", CRITICAL, "A wrong API key is refused with 401",
           "Set serving_api_key and serve again. A proxy may also have answered instead of the server."),
+    Check("open_routes", CRITICAL, "Only the planned routes answer without an API key",
+          "Run playbooks/serving.yml, which starts the server with the middleware that demands the key. If it runs as "
+          "planned, find out which program listens on this port."),
     Check("missing_key", INFO, "A request without an API key is refused with 401",
           "Set serving_api_key from a vault, or limit the hosts that reach the port (serving_bind)."),
 )
@@ -65,12 +73,13 @@ survey = None
 def request(context: Context) -> Request:
     """Return the requests to send to the instances of the node.
 
-    :raises ValueError: if functional_image, which is read here, is not a picture.
+    :raises BadInput: if functional_image, which is read here, is not a picture.
     """
     plan, inputs = context.plan, context.inputs
     return Request("ascend.vllm.chat_info", {
         "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
         "requests": requests(plan["model"]["served_name"], inputs, data_uri(inputs["functional_image"])),
+        "routes": list(plan["release"]["routes"]),
         "api_key": inputs["functional_api_key"],
         "timeout_s": inputs["functional_timeout_s"],
     })
@@ -79,11 +88,11 @@ def request(context: Context) -> Request:
 def data_uri(path: str) -> str:
     """Return a picture as a ``data:`` URI, which server and node can use without access to the file.
 
-    :raises ValueError: if the file is missing or is not a picture.
+    :raises BadInput: if the file is missing or is not a picture.
     """
     media_type = MEDIA_TYPES.get(os.path.splitext(path)[1].lower())
     if not media_type or not os.path.isfile(path):
-        raise ValueError("functional_image has to be a %s file on the controller, but is '%s'." % (
+        raise BadInput("functional_image has to be a %s file on the controller, but is '%s'." % (
             ", ".join(sorted(MEDIA_TYPES)), path))
     with open(path, "rb") as picture:
         return "data:%s;base64,%s" % (media_type, base64.b64encode(picture.read()).decode("ascii"))
@@ -130,6 +139,7 @@ def judge(context: Context) -> list[CheckOutcome]:
         checks.not_run("served_name", no_api_reason(context.plan))
     for server in observed["servers"]:
         _judge_server(checks, server, context.plan["model"]["served_name"], context.inputs)
+        _judge_routes(checks, server, context.plan, bool(context.inputs["functional_api_key"]))
     return checks.as_list()
 
 
@@ -149,22 +159,38 @@ def _judge_server(checks: Checks, server: ChatServer, model: str, inputs: Mappin
         for check in ("wrong_key", "missing_key"):
             _expect(checks, check, answers[check], 401, name)
     else:
-        checks.not_run("missing_key", "the service has no API key", subject=name)
+        checks.not_run("missing_key", "The service has no API key.", subject=name)
 
 
-def _text(answer: Answer) -> str:
+def _judge_routes(checks: Checks, server: ChatServer, plan: Plan, has_key: bool) -> None:
+    """Judge which routes of the release answered without an API key."""
+    name, routes = server["name"], server["routes"]
+    if None in routes.values():
+        checks.not_run("open_routes", "the server did not respond to all requests", subject=name)
+        return
+    found = [path for path, status in routes.items() if status not in CLOSED]
+    planned = [instance for instance in serving_instances(plan) if instance["name"] == name]
+    open_paths = api_key.open_paths(planned[0]) if has_key else found
+    text = {kind: ", ".join(path for path in found if plan["release"]["routes"][path] == kind)
+            for kind in ("inference", "control", "information", "metrics", "health")}
+    checks.expect("open_routes", not set(found) - set(open_paths),
+                  ", ".join(open_paths) if has_key else "any, since there is no API key",
+                  "; ".join(f"{kind}: {paths}" for kind, paths in text.items() if paths) or "none", subject=name)
+
+
+def _text(answer: Response) -> str:
     return (answer.get("text") or "").strip()
 
 
-def _expect(checks: Checks, check: str, answer: Answer, expected_status: int, name: str, ok: bool = True) -> None:
-    """Add the outcome of a check for one answer; it is not run if the request was not sent."""
+def _expect(checks: Checks, check: str, answer: Response, expected_status: int, name: str, ok: bool = True) -> None:
+    """Add the outcome of a check for one response; it is not run if the request was not sent."""
     if not answer.get("sent", True):
         checks.not_run(check, answer["error"], subject=name)
         return
     status, text, error = answer["status"], _text(answer), answer.get("error")
     actual: int | str | None = status
     if error and status != expected_status:
-        actual = "%s: %s" % (status or "no answer", error)
+        actual = "%s: %s" % (status or "no response", error)
     elif status == 200:
         actual = "200, %s%s" % (
             "'%s'" % text[:80] if text else "no text",
@@ -173,13 +199,13 @@ def _expect(checks: Checks, check: str, answer: Answer, expected_status: int, na
                   "200 and an answer" if expected_status == 200 else str(expected_status), actual, subject=name)
 
 
-def _judge_words(checks: Checks, answer: Answer, words: str | Sequence[str], name: str) -> None:
+def _judge_words(checks: Checks, answer: Response, words: str | Sequence[str], name: str) -> None:
     words = [words] if isinstance(words, str) and words else words
     text = _text(answer)
     if not words:
-        checks.not_run("expected_words", "functional_expected_words is empty", subject=name)
+        checks.not_run("expected_words", "functional_expected_words is empty.", subject=name)
     elif not text:
-        checks.not_run("expected_words", "there is no answer", subject=name)
+        checks.not_run("expected_words", "There is no answer.", subject=name)
     else:
         missing = [word for word in words if str(word).casefold() not in text.casefold()]
         checks.expect("expected_words", not missing, ", ".join(map(str, words)), text[:200], subject=name)

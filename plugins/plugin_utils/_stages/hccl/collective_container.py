@@ -90,6 +90,8 @@ def arguments(plan: Plan, inputs: Mapping[str, Any], group: Group, interfaces: M
         "devices": ["%s:%s:rwm" % (device, device) for device in npus + hardware["shared_devices"]],
         "mounts": mounts,
         "network_mode": "host",
+        # Not Ascend Docker Runtime, even if it is the default: devices and mounts are listed above.
+        "runtime": "runc",
         "shm_size": "1g",
         "log_driver": "json-file",
         "detach": False,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import ping_mesh
@@ -17,9 +18,16 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_ping import Partner, Target
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import HcclObservation, Peers
 
-# Networks of container engines and hypervisors on a host.
+# Interfaces of container engines, hypervisors and overlay networks, by name, and by the kind of the interface.
 _VIRTUAL_NETWORK = re.compile(
-    r"(?:docker|virbr|cni|flannel|cali|lxc|lxdbr|podman|vnet|tunl|nodelocaldns|kube-)[\w.-]*$|br-[0-9a-f]{12}$")
+    r"(?:docker|isula|virbr|cni|flannel|cali|cilium|weave|lxc|lxdbr|podman|vnet|tunl|vxlan|wg|tailscale|zt|"
+    r"nodelocaldns|kube-)[\w.-]*$|br-[0-9a-f]{12}$")
+_VIRTUAL_KINDS = ("dummy", "tun", "vxlan", "geneve", "ipip", "sit", "gre", "ip6tnl", "wireguard", "vti", "nlmon")
+# Kinds of the ports of a bridge that connect it to containers and virtual machines only.
+_INNER_KINDS = (*_VIRTUAL_KINDS, "veth")
+# RFC 3927; for example the network card of a BMC, which has the same address on every server.
+_HOST_PREFIX = 32
+_LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
 
 
 class Interface(TypedDict):
@@ -58,61 +66,111 @@ class PingArguments(TypedDict):
     hosts: list[Target]
 
 
-def interface_candidates(observed: HcclObservation) -> list[Candidate]:
-    """Return the interfaces of a host that HCCL can use.
+def usable_interfaces(observed: HcclObservation, shared: Collection[str] = ()) -> list[Candidate]:
+    """Return the interfaces of a host that are up, with the first of their IPv4 addresses that HCCL can use.
 
-    These are all but those that are down or have no IPv4 address, the loopback interface, the networks of container
-    engines, and interfaces with the address of an NPU.
+    These are not link-local addresses, those of NPUs, or those that another host has, too.
+
+    :param shared: addresses that several hosts have.
     """
-    npus = set(npu_addresses(observed).values())
+    unusable = {*npu_addresses(observed).values(), *shared}
     found: list[Candidate] = []
     for interface in observed["host_network"]["interfaces"]:
-        addresses = interface["addresses"]
-        if not interface["up"] or interface["kind"] == "loopback" or not addresses:
+        if not interface["up"] or interface["kind"] == "loopback":
             continue
-        if _VIRTUAL_NETWORK.match(interface["name"]) or any(each["address"] in npus for each in addresses):
-            continue
-        first = addresses[0]
-        network = ipaddress.ip_network("%s/%d" % (first["address"], first["prefix"]), strict=False)
-        found.append({"name": interface["name"], "address": first["address"], "network": str(network)})
+        addresses = [each for each in interface["addresses"] if each["address"] not in unusable
+                     and ipaddress.ip_address(each["address"]) not in _LINK_LOCAL]
+        # An address of its own, such as that of a service, may stand before the one that has a network.
+        for each in sorted(addresses, key=lambda each: each["prefix"] == _HOST_PREFIX)[:1]:
+            network = ipaddress.ip_network("%s/%d" % (each["address"], each["prefix"]), strict=False)
+            found.append({"name": interface["name"], "address": each["address"], "network": str(network)})
     return found
+
+
+def interface_candidates(observed: HcclObservation, shared: Collection[str] = ()) -> list[Candidate]:
+    """Return the interfaces of a host between which HCCL can choose.
+
+    These are the usable ones without the networks of container engines and hypervisors (by name, kind, or as bridges
+    without a port to the outside) and without addresses that have no network (/32), as of overlay networks.
+    """
+    interfaces = {each["name"]: each for each in observed["host_network"]["interfaces"]}
+    found = [each for each in usable_interfaces(observed, shared)
+             if not _VIRTUAL_NETWORK.match(each["name"]) and not _is_inner(interfaces[each["name"]])
+             and not each["network"].endswith("/%d" % _HOST_PREFIX)]
+    # A bridge whose ports are unknown is probably that of a container engine if the host has another interface.
+    known = [each for each in found if not _is_unknown_bridge(interfaces[each["name"]])]
+    return known or found
+
+
+def _is_inner(interface: Mapping[str, Any]) -> bool:
+    """Return whether an interface leads to containers, virtual machines or a tunnel only.
+
+    A bridge of the host itself has a network card, bond or VLAN as a port.
+    """
+    if interface["kind"] == "bridge":
+        return not _is_unknown_bridge(interface) and all(kind in _INNER_KINDS for kind in interface["ports"])
+    return interface["kind"] in _VIRTUAL_KINDS
+
+
+def _is_unknown_bridge(interface: Mapping[str, Any]) -> bool:
+    return interface["kind"] == "bridge" and interface.get("ports") is None
+
+
+def _shared_addresses(peers: Peers) -> set[str]:
+    """Return the addresses that several hosts have: packets to them do not leave the host."""
+    counts = Counter(address for observed in peers.values() for address in {
+        each["address"] for interface in observed["host_network"]["interfaces"] for each in interface["addresses"]})
+    return {address for address, hosts in counts.items() if hosts > 1}
 
 
 def host_interfaces(peers: Peers, wanted: str = "") -> dict[str, Choice]:
     """Return ``{host: choice}`` of the interfaces for HCCL_IF_IP and ``*_SOCKET_IFNAME``.
 
     An interface is chosen if the inventory names it, if it is the only candidate of its host, or if it is the only
-    candidate in a network that all hosts share.
+    candidate in a network that all hosts share. The reason names the other candidates.
 
     :param wanted: hccl_interface, for hosts without ``wanted_interface`` in their observation.
     """
-    candidates = {host: interface_candidates(observed) for host, observed in peers.items()}
+    addresses = _shared_addresses(peers)
+    candidates = {host: interface_candidates(observed, addresses) for host, observed in peers.items()}
     networks = [{candidate["network"] for candidate in found} for found in candidates.values()]
     shared = set.intersection(*networks) if len(networks) > 1 else set()
-    return {host: _host_interface(host, observed, candidates[host], shared, observed.get("wanted_interface") or wanted)
+    return {host: _named_interface(host, candidates[host], usable_interfaces(observed, addresses),
+                                   observed.get("wanted_interface") or wanted)
+            if observed.get("wanted_interface") or wanted else
+            _detected_interface(host, observed, candidates[host], usable_interfaces(observed), shared)
             for host, observed in peers.items()}
 
 
-def _host_interface(host: str, observed: HcclObservation, candidates: list[Candidate], shared: set[str],
-                    wanted: str) -> Choice:
-    names = ["%s (%s)" % (candidate["name"], candidate["address"]) for candidate in candidates]
+def _choice(found: Candidate | None, reason: str, candidates: list[Candidate]) -> Choice:
+    return {"interface": {"name": found["name"], "address": found["address"]} if found else None, "reason": reason,
+            "candidates": _labels(candidates)}
 
-    def choice(found: Candidate | None, reason: str) -> Choice:
-        return {"interface": {"name": found["name"], "address": found["address"]} if found else None,
-                "reason": reason, "candidates": names}
 
-    if wanted:
-        found = next((candidate for candidate in candidates if candidate["name"] == wanted), None)
-        return choice(found, "set by hccl_interface" if found else
-                      "hccl_interface is %s, but %s has no usable interface of this name" % (wanted, host))
+def _named_interface(host: str, candidates: list[Candidate], usable: list[Candidate], wanted: str) -> Choice:
+    found = next((each for each in usable if each["name"] == wanted), None)
+    return _choice(found, "set by hccl_interface" if found else "hccl_interface is %s, but %s has no usable interface "
+                   "of this name" % (wanted, host), candidates)
+
+
+def _detected_interface(host: str, observed: HcclObservation, candidates: list[Candidate], usable: list[Candidate],
+                        shared: set[str]) -> Choice:
     if not candidates:
-        return choice(None, observed["host_network"]["error"] or "no interface of %s is up with an IPv4 address" % host)
+        ignored = ", ".join(_labels(usable))
+        return _choice(None, observed["host_network"]["error"] or
+                       "no interface of %s is up with an IPv4 address that other hosts can reach%s" % (
+                           host, "; not considered: " + ignored if ignored else ""), candidates)
     if len(candidates) == 1:
-        return choice(candidates[0], "the only one of %s" % host)
+        return _choice(candidates[0], "the only one of %s" % host, candidates)
     common = [candidate for candidate in candidates if candidate["network"] in shared]
     if len(common) == 1:
-        return choice(common[0], "the only one in a network that all hosts share")
-    return choice(None, "%s are possible" % " and ".join(names))
+        return _choice(common[0], "the only one in a network that all hosts share; set hccl_interface to choose %s"
+                       % " or ".join(_labels(each for each in candidates if each not in common)), candidates)
+    return _choice(None, "%s are possible" % " and ".join(_labels(candidates)), candidates)
+
+
+def _labels(candidates: Iterable[Candidate]) -> list[str]:
+    return ["%s (%s)" % (each["name"], each["address"]) for each in candidates]
 
 
 def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, PingArguments]:

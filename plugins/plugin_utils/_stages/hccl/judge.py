@@ -14,7 +14,9 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend import ping_lo
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
+    FAILED,
     INFO,
+    WARNED,
     WARNING,
     Check,
     CheckOutcome,
@@ -47,51 +49,81 @@ _CABLE = "Clean and reseat module and fiber, then replace them one at a time. Ch
 
 CHECKS = (
     Check("tool_answers", CRITICAL, "hccn_tool answers every query for every NPU",
-          "Look for a hung driver (dmesg) and for other users of hccn_tool. A reboot of the node clears a hang."),
+          "Look for a hung driver (dmesg) and for other users of hccn_tool. A reboot of the node clears a hang.",
+          "No limit is published: hccl_query_timeout_s."),
     Check("conf", CRITICAL, "/etc/hccn.conf is readable and has no duplicate keys",
-          "Restore the file. Without it the NPUs lose their addresses at the next reboot."),
-    Check("link", CRITICAL, "The link of every NPU is up", _CABLE),
+          "Restore the file, or delete the wrong line of a key that is set twice. Without it the NPUs lose their "
+          "addresses at the next reboot.",
+          "tool_ext.c of github.com/hicann/driver: a line of these keys is replaced, only arp, ip_rule and "
+          "ip_route are appended."),
+    Check("link", CRITICAL, "The link of every NPU is up", _CABLE,
+          "Installation page of vLLM Ascend, multi-node communication: every status is UP."),
     Check("net_health", CRITICAL, "Every NPU reaches its netdetect address",
-          "Check the switch port, the VLAN and the netdetect address; 'Init' means that no address is set."),
-    Check("address", CRITICAL, "The address of every NPU is the one in /etc/hccn.conf", _CONF),
-    Check("netmask", CRITICAL, "The netmask of every NPU is the one in /etc/hccn.conf", _CONF),
-    Check("gateway", CRITICAL, "The gateway of every NPU is the one in /etc/hccn.conf", _CONF),
+          "Check the switch port, the VLAN and the netdetect address; 'Init' means that no address is set.",
+          "Installation page of vLLM Ascend, multi-node communication: every result is Success."),
+    Check("address", CRITICAL, "The address of every NPU is the one in /etc/hccn.conf", _CONF,
+          "Installation page of vLLM Ascend, multi-node communication: the NPUs have the addresses of "
+          "hccn.conf."),
+    Check("netmask", CRITICAL, "The netmask of every NPU is the one in /etc/hccn.conf", _CONF,
+          "Installation page of vLLM Ascend, multi-node communication: the NPUs have the addresses of "
+          "hccn.conf."),
+    Check("gateway", CRITICAL, "The gateway of every NPU is the one in /etc/hccn.conf", _CONF,
+          "Installation page of vLLM Ascend, multi-node communication: the NPUs have the addresses of "
+          "hccn.conf."),
     Check("netdetect", CRITICAL, "Every NPU has a netdetect address that answers",
-          "Set it with hccn_tool -i N -netdetect -s address A; usually A is the gateway."),
+          "Set it with hccn_tool -i N -netdetect -s address A; usually A is the gateway.",
+          "Installation page of vLLM Ascend, multi-node communication: a detection address is set."),
     Check("lldp_neighbour", WARNING, "Every NPU sees a switch port over LLDP", "Enable LLDP on the switch port."),
-    Check("speed", CRITICAL, "Every NPU has the speed of the majority", _SAME),
-    Check("duplex", CRITICAL, "Every NPU has the duplex mode of the majority", _SAME),
-    Check("mtu", CRITICAL, "Every NPU has the MTU of the majority", _SAME),
+    Check("speed", CRITICAL, "Every NPU has the speed of the majority", _SAME,
+          "Comparison with the other NPUs of the cluster."),
+    Check("duplex", CRITICAL, "Every NPU has the duplex mode of the majority", _SAME,
+          "Comparison with the other NPUs of the cluster."),
+    Check("mtu", CRITICAL, "Every NPU has the MTU of the majority", _SAME,
+          "Comparison with the other NPUs of the cluster."),
     Check("fec", WARNING, "Every NPU has the FEC mode of the majority", _SAME),
     Check("tls", CRITICAL, "The TLS setting is the same on every NPU of the cluster",
-          "Set the same value everywhere: hccn_tool -i N -tls -s enable 0 (or 1) for every NPU."),
+          "Set the same value everywhere: hccn_tool -i N -tls -s enable 0 (or 1) for every NPU.",
+          "HCCL connects only NPUs with the same setting (vllm-ascend issue 10224, pull request 5811)."),
     Check("optics_present", WARNING, "Every NPU has an optical module", _CABLE),
-    Check("optics_power", CRITICAL, "Optical power and bias current are within the limits", _CABLE),
-    Check("optics_snr", CRITICAL, "The signal-to-noise ratio is within the limits", _CABLE),
+    Check("optics_power", CRITICAL, "Optical power and bias current are within the limits", _CABLE,
+          "MindCluster, fd-tk: core/config/threshold_config.py (hccl_optical_limits)."),
+    Check("optics_snr", CRITICAL, "The signal-to-noise ratio is within the limits", _CABLE,
+          "MindCluster, fd-tk: core/config/threshold_config.py (hccl_optical_limits)."),
     Check("optics_margin", WARNING, "No optical value is close to a limit", _CABLE),
     Check("link_flaps", WARNING, "No link went down more than hccl_link_flap_limit times in 24 hours", _CABLE),
     Check("duplicate_address", CRITICAL, "No two NPUs of the cluster have the same address",
-          "Assign another address to one of them, on the device and in /etc/hccn.conf."),
+          "Assign another address to one of them, on the device and in /etc/hccn.conf.",
+          "An IP address has one owner."),
     Check("rail_subnet", WARNING, "The NPUs of a rail are in the same subnet",
           "Align address and netmask within the rail. If the rail is routed on purpose, waive this check."),
     Check("rail_switch", WARNING, "Every NPU is connected to the switch of its rail",
           "Plug the cable into the switch of the rail."),
     Check("switch_port", CRITICAL, "No two NPUs see the same switch port",
-          "Trace the two cables, and correct the names of the switch ports."),
+          "Trace the two cables, and correct the names of the switch ports.",
+          "A cable has one end at a switch."),
     Check("host_interface", CRITICAL, "The host interface for HCCL is known",
-          "Set hccl_interface to the name of the interface."),
+          "Set hccl_interface to the name of the interface.",
+          "HCCL_IF_IP and HCCL_SOCKET_IFNAME in the multi-node tutorials of vLLM Ascend."),
     Check("host_reachable", CRITICAL, "The addresses of the other hosts are reachable",
-          "Check the routes and firewalls between the HCCL interfaces of the hosts."),
+          "Check the routes and firewalls between the HCCL interfaces of the hosts.",
+          "Rendezvous of HCCL, Ray and data parallelism over TCP (multi-node tutorials of vLLM Ascend)."),
     Check("ping_mesh", CRITICAL, "Every NPU reaches every NPU of the other nodes",
-          "Check the named suspect first: its link, address, gateway and switch port."),
+          "Check the named suspect first: its link, address, gateway and switch port.",
+          "Installation page of vLLM Ascend, multi-node communication: cross-node pings."),
     Check("ping_loss", WARNING, "No ping loses packets", "Check the error counters of the suspect (hccn_tool -stat)."),
     Check("ping_coverage", WARNING, "Every planned ping was sent",
           "Increase hccl_ping_limit_s, or find out why the pings are slow."),
     Check("collective_result", CRITICAL, "An all-reduce over all nodes returns the correct sum",
-          "Check the named node first. The reason is the first error of the run."),
+          "Check the named node first. The reason is the first error of the run.",
+          "hccl_test compares each sum (check_result in the guide of hccl_test)."),
     Check("collective_bandwidth", CRITICAL, "The all-reduce reaches the required bus bandwidth",
-          "Check the named node or pair of nodes first: speed, error counters, switch."),
+          "Check the named node or pair of nodes first: speed, error counters, switch.",
+          "No limit is published: the inventory or the saved baseline."),
 )
+# Severities are those of nodes that serve together. If every instance serves on its own node, its NPUs communicate over
+# the links inside of the node, and checks of the network between nodes are warnings: the tutorial of vLLM Ascend calls
+# them optional then, and the NPU ports of such nodes may not even have cables.
+REQUIRED, AUTO = "required", "auto"
 # Checks that need two nodes.
 _CLUSTER = ("duplicate_address", "rail_subnet", "rail_switch", "switch_port", "host_interface", "host_reachable",
             "ping_mesh", "ping_loss", "ping_coverage", "collective_result", "collective_bandwidth")
@@ -171,6 +203,36 @@ def judge(context: Context) -> list[CheckOutcome]:
 
     :param context: ``observed`` is a HcclObservation, ``survey`` the result of `survey` for the host.
     """
+    found, inputs = _judge(context), context.inputs
+    # Of plans, only those of a group are not None. A plan always has the key.
+    required = inputs["hccl_network_policy"] == REQUIRED or (
+        inputs["hccl_network_policy"] == AUTO and context.plan.get("group", {}) is not None)
+    if required:
+        return found
+    runs = cast("HcclObservation", context.observed).get("collective", {}).get("runs", [])
+    fails_alone = any(run["round"] == collective.ALONE and run["result"] is not None and run["result"]["failed"]
+                      for run in runs)
+    return [each if _is_inside(each, fails_alone, inputs) else _as_warning(each) for each in found]
+
+
+def _is_inside(check: CheckOutcome, fails_alone: bool, inputs: Mapping[str, Any]) -> bool:
+    """Return whether a check is about the NPUs of one node and the links between them.
+
+    Then the tool hangs in the driver, or the all-reduce also fails on the node alone, or the inventory demands it.
+    """
+    if check["id"] == "tool_answers":
+        return str(check["actual"]).startswith("timeout")
+    return check["id"] in ("collective_result", "collective_bandwidth") and (
+        fails_alone or inputs["hccl_collective_policy"] == "always")
+
+
+def _as_warning(check: CheckOutcome) -> CheckOutcome:
+    if check["severity"] != CRITICAL:
+        return check
+    return {**check, "severity": WARNING, "status": WARNED if check["status"] == FAILED else check["status"]}
+
+
+def _judge(context: Context) -> list[CheckOutcome]:
     checks = Checks(CHECKS)
     host, inputs, observed = context.host, context.inputs, cast("HcclObservation", context.observed)
     if not inputs["hccl_enabled"]:

@@ -143,6 +143,10 @@ def _as_configured(npu: int, answers: Answers, check: str, query: str, conf: Hcc
     if missing:
         return missing
     actual = answer.get("netmask") if check == "netmask" else answer.get("address")
+    version_6 = conf["devices"].get(str(npu), {}).get("IPv6address") if conf else None
+    if version_6 and actual is None and wanted is None:
+        return Outcome(npu, None, None, None, "npu %d has only an IPv6 address (%s in /etc/hccn.conf); this check and "
+                       "the pings between NPUs need IPv4." % (npu, version_6), unsupported=True)
     if conf is None or entry in conf["duplicates"]:
         return Outcome(npu, None, None, actual, "There is no unique %s in /etc/hccn.conf to compare with." % entry)
     if check == "gateway" and actual is None and wanted is None:

@@ -38,10 +38,11 @@ CHECKS = (
           "Choose a release of the catalogue that has them, or remove the node from the inventory."),
     Check("registry_architecture", CRITICAL, "The registry has the image for the node's architecture",
           "Set image_registry_mirror to a registry that has it for this architecture, or image_tag to such an image."),
-    Check("archive", CRITICAL, "The archive has the planned image for the node's architecture",
-          "Save the planned image on a machine of this architecture: docker save -o <archive> <image>."),
-    Check("free_space", CRITICAL, "Docker's data folder has enough space for the image",
-          "Free space in the named folder (docker image prune), or move Docker's data-root to a larger disk."),
+    Check("archive", CRITICAL, "The archive has only the planned image, for the node's architecture",
+          "Save only the planned image on a machine of this architecture: docker save -o <archive> <image>."),
+    Check("free_space", CRITICAL, "The folder of Docker's images has enough space for the image",
+          "Free space in the named folder (docker image prune), or move it to a larger disk: data-root in "
+          "/etc/docker/daemon.json, or root in /etc/containerd/config.toml for the containerd image store."),
     Check("obtained", CRITICAL, "The image could be pulled or loaded, and inspected",
           "Remove the cause that the message names, and run the image role again."),
     Check("present", CRITICAL, "The node has the planned image",
@@ -148,7 +149,7 @@ def _free_space(checks: Checks, engine: DockerEngineWithSpace, inputs: Mapping[s
         wanted += copy
         reserved += " and the copy of the archive %.1f" % copy
     checks.expect("free_space", free >= wanted, "%.1f GiB" % wanted, "%.1f GiB" % free,
-                  message="%s has %.1f GiB free, %s" % (engine["data_root"], free, reserved))
+                  message="%s has %.1f GiB free, %s" % (engine["image_root"], free, reserved))
     if folder and copy and not folder["same_disk"]:
         free = folder["free_bytes"] / 2.0**30
         checks.expect("free_space", free >= copy, "%.1f GiB" % copy, "%.1f GiB" % free, subject=folder["path"],

@@ -39,14 +39,14 @@ def _tool(checks: Checks, context: Context) -> None:
     slow = [call for call in observed["tools"]
             if not call["timed_out"] and call["duration_s"] > inputs["npu_driver_tool_slow_s"]]
     if error and hung:
-        checks.not_run("npu_smi", "npu-smi hangs; see the check tool_hung")
+        checks.not_run("npu_smi", "npu-smi hangs; see the check tool_hung.")
     else:
         code = error["code"] if error else None
         checks.expect("npu_smi", error is None, "a table of NPUs", error["message"] if error else "a table of NPUs",
                       remedy=None if code is None else _TOOL_REMEDIES.get(code))
     if not observed["tools"]:
         for name in ("tool_hung", "tool_slow"):
-            checks.not_run(name, "npu-smi was not found")
+            checks.not_run(name, "npu-smi was not found.")
         return
     for name, limit, calls in (("tool_hung", "npu_driver_tool_timeout_s", hung),
                                ("tool_slow", "npu_driver_tool_slow_s", slow)):
@@ -70,7 +70,7 @@ def _durations(calls: Iterable[OutcomeSummary]) -> str:
 def _chips(checks: Checks, context: Context) -> None:
     npu_smi, inputs, hardware = _observed(context)["npu_smi"], context.inputs, context.plan["hardware"]
     if npu_smi["error"]:
-        checks.not_run("npu_count", "npu-smi printed no table")
+        checks.not_run("npu_count", "npu-smi printed no table.")
     else:
         _count(checks, npu_smi, hardware["npu_devices"])
     minimum_mb = hardware["hbm_mb"] * 0.95  # some drivers print the memory that remains after their own use
@@ -113,11 +113,11 @@ def _per_chip(checks: Checks, name: str, chips: Sequence[Chip], expected: str, v
     """Add an outcome for each chip that does not pass or has no value; a single one if all chips pass."""
     found = [(chip, value(chip)) for chip in chips]
     if not found:
-        checks.not_run(name, "npu-smi shows no NPU")
+        checks.not_run(name, "npu-smi shows no NPU.")
     passed = []
     for chip, actual in found:
         if actual is None:
-            checks.not_run(name, "npu-smi does not print this value", subject=_subject(chip, chips))
+            checks.not_run(name, "npu-smi does not print this value.", subject=_subject(chip, chips))
         elif passes(actual):
             passed.append(show(actual))
         else:
@@ -176,7 +176,7 @@ def _npus_free(checks: Checks, context: Context) -> None:
         checks.expect("npus_free", False, "free, or used by %s" % planned[device], describe_holder(holder),
                       subject="npu %d" % device, message=_holder_message(device, holder, observed["docker_engine"]))
     if not foreign and observed["npu_smi"]["error"]:
-        checks.not_run("npus_free", "npu-smi does not show the processes on the NPUs")
+        checks.not_run("npus_free", "npu-smi does not show the processes on the NPUs.")
     elif not foreign:
         checks.expect("npus_free", True, "free, or used by the planned service",
                       "used by %s" % ", ".join(sorted(services)) if services else "free")
@@ -205,7 +205,7 @@ def _idle(checks: Checks, npu_smi: NpuSmi, free: Collection[int], inputs: Mappin
     chips = [chip for chip in npu_smi["chips"] if chip["device"] in free]
     aicore, hbm = inputs["npu_driver_idle_aicore_percent"], inputs["npu_driver_idle_hbm_mb"]
     if npu_smi["error"]:
-        checks.not_run("npu_idle", "npu-smi shows no NPU")
+        checks.not_run("npu_idle", "npu-smi shows no NPU.")
     elif free:
         _per_chip(checks, "npu_idle", chips, "AICore at most %g %%, HBM at most %g MB" % (aicore, hbm), _use,
                   lambda use: use[0] <= aicore and use[1] <= hbm, lambda use: "AICore %d %%, HBM %d MB" % use)

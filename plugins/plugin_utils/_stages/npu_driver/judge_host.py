@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log
+from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import VIRTUAL_FUNCTIONS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Mount
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
@@ -16,7 +18,9 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver imp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver.drift import Difference
 
 if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLogLine
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import NpuObservation
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import BadDriver, OlderKernel
 
     class RoundTrip(TypedDict):
         """Start and end of the module call by the clock of the controller, in seconds since the epoch."""
@@ -55,7 +59,7 @@ def _driver(checks: Checks, context: Context) -> None:
     found = loaded or installed
     if not found or not _is_version(found):
         for name in ("driver_minimum", "driver_recommended", "driver_known_bad", "driver_loaded"):
-            checks.not_run(name, "the version of the driver is unknown (%s)" % (found or "no npu-smi, no version.info"))
+            checks.not_run(name, "The version of the driver is unknown (%s)." % (found or "no npu-smi, no version.info"))
         return
     enough = versions.at_least(found, release["driver_minimum"])
     checks.expect("driver_minimum", enough, "%s or newer" % release["driver_minimum"], found,
@@ -63,37 +67,46 @@ def _driver(checks: Checks, context: Context) -> None:
                       found, release["driver_minimum"], release["id"]))
     checks.expect("driver_recommended", versions.at_least(found, release["driver_recommended"]),
                   "%s or newer" % release["driver_recommended"], found)
-    bad = next((each for each in release["driver_known_bad"] if versions.matches(found, each["version"])), None)
-    checks.expect("driver_known_bad", bad is None, "none of " + (
-        ", ".join(each["version"] for each in release["driver_known_bad"]) or "the known ones"), found,
-        message="driver %s: %s" % (found, " ".join(bad["reason"].split())) if bad else None)
+    bad = [each for each in release["driver_known_bad"] if _is_bad(each, found, context.plan["model"]["arguments"])]
+    checks.expect("driver_known_bad", not bad, "none of the drivers with a known defect", found,
+                  message="driver %s: %s" % (found, "; and ".join(" ".join(each["reason"].split()) for each in bad))
+                  if bad else None)
     if loaded and installed:
         checks.expect("driver_loaded", loaded == installed, installed, loaded, message=None if loaded == installed else
                       "%s is installed, but %s is loaded" % (installed, loaded))
     else:
-        checks.not_run("driver_loaded", "only the %s version of the driver is known" % (
+        checks.not_run("driver_loaded", "Only the %s version of the driver is known." % (
             "loaded" if loaded else "installed"))
 
 
+def _is_bad(bad: BadDriver, version: str, arguments: Mapping[str, Any]) -> bool:
+    """Return whether an entry of the catalogue is about this driver and these options of the model."""
+    if "unless" in bad and bad["unless"]["value"] in str(arguments.get(bad["unless"]["option"], "")):
+        return False
+    if "below" in bad:
+        return not versions.at_least(version, bad["below"])
+    return versions.matches(version, bad["version"])
+
+
 def _firmware(checks: Checks, context: Context) -> None:
-    """Judge by the vendor's verdicts: that of npu-smi for each board, and the ranges in both version files."""
+    """Judge by the rule of the driver: it accepts the firmware, or the firmware accepts it; see the Check."""
     observed = _observed(context)
     driver, firmware = _fields(observed, "driver_version"), _fields(observed, "firmware_version")
     actual = "driver %s, firmware %s" % (driver.get("Version", "unknown"),
                                          firmware.get("package_version") or firmware.get("Version", "unknown"))
-    boards = {"npu %d" % chip["npu"]: (chip["board"] or {}).get("Compatibility") or "NA"
+    boards = {"npu %d" % chip["npu"]: str((chip["board"] or {}).get("Compatibility")).upper()
               for chip in observed["npu_smi"]["chips"]}
-    incompatible = [npu for npu, verdict in boards.items() if verdict not in ("NA", "OK")]
-    verdicts = [_in_ranges(driver.get("Version"), firmware.get("compatible_version_drv")),
-                _in_ranges(firmware.get("Version"), driver.get("compatible_version_fw")),
-                False if incompatible else True if "OK" in boards.values() else None]
-    ok: bool | None
-    message: str | None
-    if False in verdicts:
-        source = "npu-smi on " + ", ".join(incompatible) if incompatible else "the ranges in their version files"
-        ok, message = False, "%s: incompatible according to %s" % (actual, source)
-    elif True in verdicts:
-        ok, message = True, None
+    incompatible = [npu for npu, verdict in boards.items() if verdict == "NOK"]
+    lists = [_in_ranges(driver.get("Version"), firmware.get("compatible_version_drv")),
+             _in_ranges(firmware.get("Version"), driver.get("compatible_version_fw"))]
+    ok: bool | None = False
+    message: str | None = None
+    if incompatible:
+        message = "%s: incompatible according to npu-smi on %s" % (actual, ", ".join(incompatible))
+    elif "OK" in boards.values() or True in lists:
+        ok = True
+    elif False in lists:
+        message = "%s: incompatible according to the ranges in their version files" % actual
     else:
         ok, message = None, "neither npu-smi nor the version files state whether driver and firmware are compatible"
     checks.expect("firmware", ok, "versions that the vendor declares compatible", actual, message=message)
@@ -129,14 +142,24 @@ def _files(checks: Checks, context: Context) -> None:
     mounts = {mount["source"]: mount for instance in plan["instances"] for mount in instance["mounts"]}
     paths = {path["path"]: path for path in observed["paths"]}
     _expect_none(checks, "mount_sources", {
-        source: _mount_fault(mount, paths.get(source)) for source, mount in mounts.items()}, "of the planned type")
+        source: _mount_fault(mount, paths.get(source)) for source, mount in mounts.items()}, "of the planned type",
+        _folder_remedy(plan["hardware"]["driver_path"], _fields(observed, "install_info")))
 
 
-def _expect_none(checks: Checks, name: str, faults: Mapping[str, str | None], expected: str) -> None:
+def _folder_remedy(planned: str, installed: Mapping[str, str]) -> str | None:
+    """Return what to do if the installer used another folder for the driver than the plan expects."""
+    folder = installed.get("Driver_Install_Path_Param", "").rstrip("/") + "/driver"
+    return "The driver is installed in %s (/etc/ascend_install.info): set serving_driver_path to it." % folder \
+        if folder not in ("/driver", planned) else None
+
+
+def _expect_none(checks: Checks, name: str, faults: Mapping[str, str | None], expected: str,
+                 remedy: str | None = None) -> None:
     """Add an outcome for each fault of ``{subject: fault or None}``; a single one if there are none."""
     for subject, fault in faults.items():
         if fault:
-            checks.expect(name, False, expected, fault, subject=subject, message="%s %s" % (subject, fault))
+            checks.expect(name, False, expected, fault, subject=subject, message="%s %s" % (subject, fault),
+                          remedy=remedy)
     if not any(faults.values()):
         checks.expect(name, True, expected, "%d of %d" % (len(faults), len(faults)))
 
@@ -162,37 +185,64 @@ def _host(checks: Checks, context: Context) -> None:
     system = observed["system"]
     known = [name for name in plan["release"]["architectures"] if name in plan["hardware"]["architectures"]]
     checks.expect("architecture", system["architecture"] in known, " or ".join(known), system["architecture"])
-    _version_range(checks, "kernel", system["kernel"], inputs, "npu_driver_kernel_minimum")
-    found = len(observed["pci"])
-    if found:
-        wanted = len(plan["hardware"]["npu_devices"])
-        checks.expect("pci_devices", found == wanted, wanted, found)
+    older = next((each for each in plan["hardware"]["older_kernels"] if _is_kernel(each, system)), None)
+    if older:
+        checks.expect("kernel", True, "a kernel of the vendor's list", system["kernel"],
+                      message="the kernel of %s, which the vendor supports" % older["system"])
     else:
-        checks.not_run("pci_devices", "there is no Huawei accelerator on the PCI bus (virtual machine or container)")
+        _version_range(checks, "kernel", system["kernel"], inputs, "npu_driver_kernel_minimum")
+    _pci_devices(checks, observed["pci"], len(plan["hardware"]["npu_devices"]))
     shm, minimum = system["shm"]["total_bytes"], inputs["npu_driver_shm_minimum_gib"]
     checks.expect("shm", shm >= minimum * _GIB, "%g GiB" % minimum, _gib(shm))
-    limit, minimum = system["memlock_bytes"], inputs["npu_driver_memlock_minimum_gib"]
-    checks.expect("memlock", limit is None or limit >= minimum * _GIB, "%g GiB or unlimited" % minimum,
-                  "unlimited" if limit is None else _gib(limit))
-    python = observed["python"]
+    _python(checks, observed["python"])
+
+
+def _is_kernel(older: OlderKernel, system: Mapping[str, Any]) -> bool:
+    """Return whether a host has this kernel. Its release names the system, or /etc/os-release does."""
+    kernel, os = system["kernel"], system["os"]
+    return kernel.startswith(older["version"] + ".") and bool(
+        re.search(older["build"], kernel) or (
+            (os["id"] or "").lower() == older["id"] and re.search(older["name"], os["name"] or "")))
+
+
+def _pci_devices(checks: Checks, found: Sequence[Mapping[str, Any]], wanted: int) -> None:
+    """Compare the number of accelerators with the plan. Virtual functions are parts of an accelerator."""
+    cards = [each for each in found if not each.get("virtual") and each["device"] not in VIRTUAL_FUNCTIONS]
+    if not cards:
+        checks.not_run("pci_devices", "the PCI bus has only virtual functions of NPUs (virtual machine)" if found else
+                       "there is no Huawei accelerator on the PCI bus (virtual machine or container)")
+        return
+    extra = len(cards) > wanted
+    checks.expect("pci_devices", len(cards) == wanted, wanted, len(cards),
+                  remedy="Set plan_hardware to the hardware of the node, which has more cards." if extra else None)
+
+
+def _python(checks: Checks, python: Mapping[str, Any]) -> None:
+    error, interpreter = python.get("error"), "%s (Python %s)" % (python["executable"], python["version"])
+    if error and python["requests"]:
+        checks.not_run("python_requests",
+                       "%s did not finish the imports of community.docker: %s" % (interpreter, error))
+        return
     checks.expect("python_requests", python["requests"] is not None, "the requests library",
                   "requests %s" % python["requests"] if python["requests"] else
-                  "no requests library for %s (Python %s)" % (python["executable"], python["version"]))
+                  "no usable requests library for %s%s" % (interpreter, ": %s" % error if error else ""))
 
 
 def _version_range(checks: Checks, name: str, found: str, inputs: Mapping[str, Any], minimum_input: str,
                    maximum_input: str | None = None) -> None:
-    """Compare the numbers at the start of a version (5.10.0-182.oe2203, 20.10.24+dfsg1) with inputs.
+    """Compare the numbers at the start of a version (5.15.152.ve.10, 20.10.24+dfsg1) with inputs.
 
-    An empty input is not a bound.
+    An empty input is not a bound. The upper bound includes its patches: 28.5 includes 28.5.2.
     """
     minimum, maximum = inputs[minimum_input], inputs[maximum_input] if maximum_input else ""
+    depth = len(str(maximum).split("."))
     try:
-        version = versions.key(re.sub(r"(?<=[0-9])[^0-9.].*", "", found))
+        numbers = re.match(r"v?[0-9]+(?:\.[0-9]+)*", found)
+        version = versions.key(numbers.group() if numbers else found)
         not_older = not minimum or version >= versions.key(minimum)
-        not_newer = not maximum or version <= versions.key(maximum)
+        not_newer = not maximum or version[:depth] <= versions.key(maximum)[:depth]
     except ValueError as error:
-        checks.not_run(name, "%s (one of %s on the node, %s)" % (
+        checks.not_run(name, "%s (one of %s on the node, %s)." % (
             error, found, ", ".join(filter(None, (minimum_input, maximum_input)))))
         return
     expected = " to ".join(str(bound) for bound in (minimum, maximum) if bound)
@@ -206,12 +256,42 @@ def _gib(size: float) -> str:
 def _docker_engine(checks: Checks, context: Context) -> None:
     engine = _observed(context)["docker_engine"]
     if "error" in engine:
-        checks.expect("docker_engine", False, "an answer from Docker", engine["error"], message=engine["error"])
-        checks.not_run("docker_engine_version", "Docker does not answer")
+        checks.expect("docker_engine", False, "a response from Docker", engine["error"], message=engine["error"])
+        checks.not_run("docker_engine_version", "Docker does not answer.")
+        checks.not_run("docker_engine_setup", "Docker does not answer.")
         return
-    checks.expect("docker_engine", True, "an answer from Docker", "Docker %s" % engine["version"])
+    checks.expect("docker_engine", True, "a response from Docker", "Docker %s" % engine["version"])
     _version_range(checks, "docker_engine_version", engine["version"], context.inputs,
                    "npu_driver_docker_engine_minimum", "npu_driver_docker_engine_maximum")
+
+
+# Security options of Docker with which containers cannot use NPUs or mounts, the reason, and what to do. Sources:
+# Docker's documents on userns-remap and rootless mode (containers have no access to devices of the host's root), and on
+# SELinux (a bind mount needs a label, and folders of the system such as /usr must not get another one).
+_SETUPS = {
+    "userns": ("maps root of a container to another user (userns-remap), who cannot open the device nodes",
+               "Remove userns-remap from /etc/docker/daemon.json and restart Docker."),
+    "rootless": ("runs without root privileges (rootless mode), so containers cannot open the device nodes",
+                 "Install the Docker engine of the system, and set plan_docker_socket to its socket."),
+    "selinux": ("labels containers and SELinux is enforcing, so they cannot read the mounts of driver and weights",
+                "Set selinux-enabled to false in /etc/docker/daemon.json and restart Docker, or allow containers to "
+                "read the folders (semanage fcontext -a -t container_file_t, restorecon)."),
+}
+
+
+def _docker_engine_setup(checks: Checks, context: Context) -> None:
+    observed = _observed(context)
+    engine, enforcing = observed["docker_engine"], observed["system"].get("selinux") == "enforcing"
+    if "error" in engine:
+        return
+    options = engine.get("security_options", [])
+    bad = [each for each in _SETUPS if each in options and (each != "selinux" or enforcing)]
+    for each in bad:
+        reason, remedy = _SETUPS[each]
+        checks.expect("docker_engine_setup", False, "not " + each, each, subject=each, message="Docker " + reason,
+                      remedy=remedy)
+    if not bad:
+        checks.expect("docker_engine_setup", True, "none of " + ", ".join(_SETUPS), ", ".join(options) or "none")
 
 
 def _space(checks: Checks, context: Context) -> None:
@@ -221,14 +301,14 @@ def _space(checks: Checks, context: Context) -> None:
     engine, weights = observed["docker_engine"], plan["model"]["path"]
     existing = {path["path"] for path in observed["paths"] if path["type"]}
     needs: dict[str, float] = {}
-    if "data_root" in engine and not engine["image"]:
-        needs[engine["data_root"]] = inputs["npu_driver_image_space_gib"] * _GIB
+    if "error" not in engine and not engine["image"]:
+        needs[engine["image_root"]] = inputs["npu_driver_image_space_gib"] * _GIB
     if weights not in existing:
         needs[weights] = plan["model"]["weights_bytes"] * 1.05
     faults = {path: "has %s free, but %s are needed" % (_gib(disks[path]["free_bytes"]), _gib(need))
               if disks[path]["free_bytes"] < need else None for path, need in needs.items()}
     if "error" in engine:
-        checks.not_run("disk_space", "the data directory of Docker is unknown", subject="image")
+        checks.not_run("disk_space", "The folder of Docker's images is unknown.", subject="image")
     _expect_none(checks, "disk_space", faults, "enough for image and weights")
 
 
@@ -237,13 +317,13 @@ def _clock(checks: Checks, context: Context) -> None:
     observed, limit = _observed(context), context.inputs["npu_driver_clock_skew_s"]
     clock, trip = observed["clock"], observed.get("round_trip")
     if not trip:
-        checks.not_run("clock_skew", "the round trip to the node was not measured")
+        checks.not_run("clock_skew", "The round trip to the node was not measured.")
         return
     latest, earliest = clock["started_at"] - trip["sent_at"], clock["finished_at"] - trip["received_at"]
     offset, error = (latest + earliest) / 2, abs(latest - earliest) / 2
     actual = "%+.1f s ± %.1f s" % (offset, error)
     if error > limit:
-        checks.not_run("clock_skew", "the answer took too long to measure the offset (%s)" % actual)
+        checks.not_run("clock_skew", "The response took too long to measure the offset (%s)." % actual)
         return
     checks.expect("clock_skew", abs(offset) - error <= limit, "within %g s" % limit, actual)
 
@@ -251,18 +331,53 @@ def _clock(checks: Checks, context: Context) -> None:
 def _kernel_log(checks: Checks, context: Context) -> None:
     log, minutes = _observed(context)["kernel_log"], context.inputs["npu_driver_kernel_log_minutes"]
     if log["error"]:
-        checks.not_run("kernel_log", "the kernel log cannot be read: %s" % log["error"])
+        checks.not_run("kernel_log", "The kernel log cannot be read: %s" % log["error"])
         return
-    lines = log["lines"]
-    checks.expect("kernel_log", not lines, "no NPU error in %s minutes" % minutes, "%d lines" % len(lines),
-                  message="%d lines, the newest %d s ago: %s" % (
-                      len(lines), lines[-1]["seconds_ago"], lines[-1]["text"]) if lines else None)
+    expected, corrected = "no NPU error in %s minutes" % minutes, log.get("corrected", 0)
+    kinds: dict[str, list[KernelLogLine]] = {}
+    for line in log["lines"]:
+        kinds.setdefault(line.get("kind", kernel_log.DRIVER), []).append(line)
+    for kind, lines in kinds.items():
+        checks.expect("kernel_log", False, expected, "%d lines" % len(lines), subject=_LOG_KINDS[kind].subject,
+                      message="%d lines, the newest %d s ago: %s" % (
+                          len(lines), lines[-1]["seconds_ago"], lines[-1]["text"]), remedy=_LOG_KINDS[kind].remedy)
+    if not kinds:
+        checks.expect("kernel_log", True, expected, "%d errors of a PCIe link that it corrected" % corrected
+                      if corrected else "none")
+
+
+class _LogKind(NamedTuple):
+    """How a kind of errors in the kernel log is reported; without a remedy, that of the check applies."""
+
+    subject: str | None
+    remedy: str | None
+
+
+_LOG_KINDS = {
+    kernel_log.DRIVER: _LogKind(None, None),
+    kernel_log.HANG: _LogKind(
+        "hang", "An NPU or its firmware no longer answers the driver: stop the processes that use it, then reset it or "
+        "reboot the node; if it happens again, upgrade the firmware or replace the NPU."),
+    kernel_log.PINNING: _LogKind(
+        "pinned memory", "The driver could not pin pages of a file that is mapped into memory, so loading of weights "
+        "hangs: set safetensors-load-strategy to eager in serving_args (vllm-ascend issue 7078, vLLM pull request "
+        "50794). The NPU is not damaged."),
+    kernel_log.APPLICATION: _LogKind(
+        "application", "The driver refused a request of a process, for example for memory that is not shared with it: "
+        "read the log of that process. The NPU and its driver are not damaged."),
+    kernel_log.LINK: _LogKind(
+        "PCIe link", "The PCIe link of an NPU failed, there or at the port above it: power-cycle the node, reseat the "
+        "card and its riser; if it happens again, replace them."),
+    kernel_log.IOMMU: _LogKind(
+        "IOMMU", "The IOMMU (SMMU) stopped an access of an NPU to memory: compare its setting in BIOS and kernel "
+        "command line with the installation guide of the driver, and upgrade driver and firmware."),
+}
 
 
 def _drift(checks: Checks, context: Context) -> None:
     cluster: Cluster | None = context.survey
     if cluster is None or cluster["nodes"] < 2:
-        checks.not_run("drift", "there is no other node to compare with")
+        checks.not_run("drift", "There is no other node to compare with.")
         return
     for each in cluster["differences"]:
         value = each["outliers"][context.host]
@@ -278,4 +393,4 @@ def _drift(checks: Checks, context: Context) -> None:
                       "the values of most of %d nodes" % cluster["nodes"])
 
 
-PARTS = (_driver, _firmware, _files, _host, _docker_engine, _space, _clock, _kernel_log, _drift)
+PARTS = (_driver, _firmware, _files, _host, _docker_engine, _docker_engine_setup, _space, _clock, _kernel_log, _drift)

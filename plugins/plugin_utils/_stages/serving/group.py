@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, TypedDict
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Plan
 
 if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
     from ansible_collections.ascend.vllm.plugins.module_utils._host.network import Address
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import ServingState
 
@@ -24,6 +27,8 @@ class Note(TypedDict):
 
     state: str
     reason: str | None
+    causes: NotRequired[list[Diagnosis]]  # in the log of a failed member
+    clock_offset_s: NotRequired[float]  # of its node from the controller
 
 
 class FailedMember(Note):
@@ -69,10 +74,11 @@ def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> st
     return None
 
 
-def own_state(seen: ServingState | None, late: bool) -> Note:
+def own_state(seen: ServingState | None, late: bool, now_s: float) -> Note:
     """Return the state of a member of which this is the host.
 
     :param seen: None if the node is no longer reachable. :param late: whether it has had its time.
+    :param now_s: the time on the controller, in seconds since the epoch.
     """
     if not seen:
         return {"state": FAILED, "reason": "the node is no longer reachable"}
@@ -82,7 +88,8 @@ def own_state(seen: ServingState | None, late: bool) -> Note:
     if instance["state"] == "ready":
         return {"state": READY, "reason": None}
     if instance["state"] != "starting":
-        return {"state": FAILED, "reason": instance["reason"]}
+        return {"state": FAILED, "reason": instance["reason"], "causes": instance["causes"],
+                "clock_offset_s": seen["now_s"] - now_s}
     return {"state": LATE if late else STARTING, "reason": instance["reason"]}
 
 
@@ -101,7 +108,7 @@ def outcome(group: Group, notes: Mapping[str, Note], missing: Collection[str] = 
     for member in group["members"]:
         host = member["host"]
         note = left if host in missing else notes[host]
-        members.append({"host": host, "state": note["state"], "reason": note["reason"]})
+        members.append({"host": host, **note})
     failed = [member for member in members if member["state"] in (FAILED, LATE)]
     waiting = [member for member in members if member["state"] != READY]
     if timed_out and not failed:

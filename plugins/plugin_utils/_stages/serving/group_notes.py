@@ -29,7 +29,10 @@ class GroupNotes:
 
     def write(self, state: str, reason: str | None = None) -> None:
         """Report the state of this member to the others."""
-        note: Note = {"state": state, "reason": reason}
+        self.write_note({"state": state, "reason": reason})
+
+    def write_note(self, note: Note) -> None:
+        """Report the state of this member and the causes of its failure."""
         self._records.write_note(self._host, NAME, note)
 
     def read(self, states: Collection[str] = ()) -> tuple[dict[str, Note], list[str]]:

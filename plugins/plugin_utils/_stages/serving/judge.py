@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Instance, Member, Plan
@@ -24,6 +26,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     Checks,
     sentence,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import describe, faults_in_order
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import first_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import group
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import is_ours
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
         BalancerServer,
         NodeState,
     )
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Answer, ModelsAnswer
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import ModelsResponse, Response
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import InstanceState, ServingState
 
@@ -98,7 +102,9 @@ class Measured(TypedDict, total=False):
 _LOG = "Read the container's log (docker logs); playbooks/diagnostics.yml collects and triages it."
 
 CHECKS = (
-    Check("docker_engine", CRITICAL, "The Docker engine answers", "Start Docker on the node (systemctl start docker)."),
+    Check("docker_engine", CRITICAL, "The Docker engine answers",
+          "Install the Docker engine and start it (systemctl start docker); run as root. Podman and iSulad are not "
+          "supported."),
     Check("image_present", CRITICAL, "The node has the image of the plan",
           "Pull or load the image with playbooks/image.yml."),
     Check("image_architecture", CRITICAL, "The image is built for the processor of the node",
@@ -128,7 +134,7 @@ CHECKS = (
     Check("start", CRITICAL, "Patch, API key and containers could be set up",
           "Remove the cause in the message, and run playbooks/serving.yml again."),
     Check("running", CRITICAL, "The container runs and has not crashed", _LOG),
-    Check("health", CRITICAL, "/health answers with 200",
+    Check("health", CRITICAL, "/health returns 200",
           "If the start is slow, increase serving_ready_timeout_s. " + _LOG),
     Check("key_accepted", CRITICAL, "The server accepts our API key",
           "The server was started with another key: run playbooks/serving.yml with the right serving_api_key."),
@@ -149,16 +155,19 @@ CHECKS = (
           "Remove the cause in the message, and run playbooks/upgrade.yml again."),
     Check("api_key", WARNING, "Clients have to send an API key",
           "Set serving_api_key from a vault, or listen on a protected address with serving_bind."),
+    Check("plaintext", WARNING, "The API key is not sent over a network without encryption",
+          "Let a proxy with TLS forward requests to a serving_bind of the loopback interface. On a network that only "
+          "trusted hosts can read, waive this check."),
     Check("plan_warnings", WARNING, "The plan has no warnings",
           "Choose another release, or waive this check after reading the warnings."),
 )
 
 # Warnings of the plan that other checks report.
-_REPORTED_WARNINGS = ("serving_api_key",)
+_REPORTED_WARNINGS = ("serving_api_key", "serving_api_key.plaintext")
 # Results of the log triage that are not the cause of a failure.
 _NO_CAUSES = (UNKNOWN, "startup_ok")
 # Mounts that the role itself provides later, and the weights, which have another check.
-_UNCHECKED_MOUNTS = ("patch", "secrets", "health", "weights")
+_UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 _CHECK_MODE = "In check mode nothing is started."
 
@@ -187,7 +196,7 @@ def state_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
                       for instance in plan["instances"]],
         "image": plan["image"]["reference"],
         "served_name": plan["model"]["served_name"],
-        "api_key": inputs["serving_api_key"],
+        "api_key": first_key(inputs["serving_api_key"]),
         "docker_socket": plan["docker_socket"],
     }
 
@@ -227,7 +236,7 @@ def judge(context: Context) -> list[CheckOutcome]:
     plan, observed = context.plan, cast("ServingObservation", context.observed)
     measured = cast(Measured, context.measured)
     error = observed["docker_engine_error"]
-    checks.expect("docker_engine", not error, "an answer", error or "an answer", message=error)
+    checks.expect("docker_engine", not error, "a response", error or "a response", message=error)
     if error:
         return checks.as_list()
     if context.phase == ROLLED_BACK:
@@ -247,14 +256,26 @@ def judge(context: Context) -> list[CheckOutcome]:
     if measured.get("balancer"):
         _balancer(checks, plan, context.host, measured["balancer"])
     for planned in serving_instances(plan):
-        checks.expect("api_key", bool(planned["secrets_path"]) or planned["bind"].startswith("127."), "a key",
-                      "a key" if planned["secrets_path"] else "none, listening on " + planned["bind"], planned["name"])
+        _exposure(checks, plan, planned)
     warnings = [warning for warning in plan["warnings"] if warning["id"] not in _REPORTED_WARNINGS]
     for warning in warnings:
         checks.expect("plan_warnings", False, subject=warning["id"], message=warning["message"])
     if not warnings:
         checks.expect("plan_warnings", True, "none", "none")
     return checks.as_list()
+
+
+def _exposure(checks: Checks, plan: Plan, planned: Instance) -> None:
+    """Judge whether others than the users of the service can use an instance, or read its key."""
+    local, bind = api_key.is_loopback(planned["bind"]), "listening on " + planned["bind"]
+    control = ", ".join(path for path, kind in plan["release"]["routes"].items() if kind == "control")
+    checks.expect("api_key", bool(planned["secrets_path"]) or local, "a key",
+                  "a key" if planned["secrets_path"] else "none, " + bind, planned["name"],
+                  None if planned["secrets_path"] or local else
+                  "there is no API key, so everyone who reaches %s can send requests to the model, read /metrics, and "
+                  "control the server, depending on its options with %s" % (planned["url"], control))
+    if planned["secrets_path"]:
+        checks.expect("plaintext", local, "the loopback interface only", "HTTP, " + bind, planned["name"])
 
 
 def _triaged(error: str) -> str:
@@ -379,6 +400,9 @@ def _group(checks: Checks, context: Context, own: Group, waited: Waited | None) 
     message = "; ".join("%(host)s: %(reason)s" % member for member in failed)
     if any(member["state"] == group.FAILED for member in failed):
         message += "; the group was stopped"
+    message = ". ".join(filter(None, [message, describe(faults_in_order([
+        {"host": member["host"], "causes": member["causes"], "clock_offset_s": member["clock_offset_s"]}
+        for member in failed if "causes" in member]))]))
     checks.expect("group", not failed, "all of them ready", message or "all of them ready", None, message or None)
     if not failed or own["host"] in [member["host"] for member in failed]:
         return True
@@ -419,9 +443,9 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
     checks.expect("health", healthy, 200, _shown(seen["health"]), name,
                   None if healthy else _timeout_reason(seen, cast(Measured, context.measured).get("waited")))
     if not healthy:
-        _not_reached(checks, "health", planned, "/health does not answer with 200.")
+        _not_reached(checks, "health", planned, "/health does not return 200.")
         return
-    models: ModelsAnswer = seen["models"] or {"status": None}
+    models: ModelsResponse = seen["models"] or {"status": None}
     refused = models["status"] in (401, 403)
     checks.expect("key_accepted", not refused, "the planned key" if planned["secrets_path"] else "no key",
                   "refused with %s" % models["status"] if refused else "accepted", name,
@@ -473,8 +497,8 @@ def _balancer(checks: Checks, plan: Plan, host: str, balancing: Balancing) -> No
                 checks.expect("balancer_server", False, UP, error or "no such server", subject)
     for front in balancing["completions"]:
         error = front["msg"] if front.get("unreachable") else front.get("error")
-        answer: Answer = front.get("completion") or {"status": None}
-        checks.expect("balancer", not error and answer["status"] == 200, 200, error or _shown(answer),
+        response: Response = front.get("completion") or {"status": None}
+        checks.expect("balancer", not error and response["status"] == 200, 200, error or _shown(response),
                       front["item"][1]["url"])
 
 
@@ -485,7 +509,7 @@ def _balancer_server(checks: Checks, server: BalancerServer, error: str | None, 
     if server["watched"] is None:
         checks.unsupported("balancer_watch", "There is no watch (balancer_watch_interval_s is 0).", subject)
         return
-    checks.expect("balancer_watch", server["watched"], "an answer", engine, subject,
+    checks.expect("balancer_watch", server["watched"], "a response", engine, subject,
                   None if server["watched"] else "the watch for hung engines does not answer: %s" % engine)
 
 
@@ -515,7 +539,8 @@ def _not_reached(checks: Checks, last: str | None, planned: Instance, why: str) 
 
 def _failure_reason(seen: InstanceState) -> str:
     """Return the reason of a failure with the cause in the log."""
-    cause = next((cause for cause in seen["causes"] if cause["cause"] not in _NO_CAUSES), None)
+    cause = next((cause for cause in seen["causes"] if cause["cause"] not in _NO_CAUSES or (
+        cause["cause"] == UNKNOWN and cause["evidence"])), None)
     if cause:
         return "%s; cause %s: %s. %s" % (
             seen["reason"], cause["cause"], (cause["evidence"] or "").rstrip("."), cause["remedy"])
@@ -527,8 +552,8 @@ def _timeout_reason(seen: InstanceState, waited: Waited | None) -> str:
         waited["seconds"] if waited else 0, " (%s)" % seen["progress"] if seen["progress"] else "")
 
 
-def _shown(answer: Answer | ModelsAnswer | None) -> Any:
-    """Return the status of an answer, or its error."""
-    if answer is None:
+def _shown(response: Response | ModelsResponse | None) -> Any:
+    """Return the status of a response, or its error."""
+    if response is None:
         return "not sent"
-    return answer["status"] if answer["status"] is not None else answer.get("error")
+    return response["status"] if response["status"] is not None else response.get("error")

@@ -88,8 +88,11 @@ def unplanned_containers(names: Iterable[str], plan: Plan) -> list[str]:
     return [name for name in names if is_instance(name, planned[0]) and name not in planned]
 
 
-def replacement_reasons(observed: ServingState, plan: Plan) -> list[str]:
-    """Return a clause for each reason to replace the running service; empty if everything runs as planned."""
+def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None = None) -> list[str]:
+    """Return a clause for each reason to replace the running service; empty if everything runs as planned.
+
+    :param secrets: the value of the label `SECRETS` of a container with the planned API keys.
+    """
     running = {container["name"]: container for container in deployment(observed["containers"], plan)}
     planned = {instance["name"]: instance for instance in plan["instances"]}
     reasons = []
@@ -103,6 +106,8 @@ def replacement_reasons(observed: ServingState, plan: Plan) -> list[str]:
             reasons.append("%s has plan %s instead of %s" % (name, container["hash"], instance["hash"]))
         elif container["image"] != observed["image"]:
             reasons.append("%s runs image %s instead of %s" % (name, container["image"], observed["image"]))
+        elif instance["secrets_path"] and container["secrets"] != secrets:
+            reasons.append("%s was started with other API keys" % name)
     return reasons + ["%s is no longer planned" % name for name in running
                       if name not in planned and not name.endswith(PREVIOUS)]
 

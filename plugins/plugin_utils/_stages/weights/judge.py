@@ -146,7 +146,7 @@ def _shared(checks: Checks, context: Context) -> None:
 
 
 def _origin(manifest: Manifest | None) -> str:
-    """The digest of the manifest and the origin of its SHA-256, in words."""
+    """Return the digest of the manifest and the origin of its SHA-256, as text."""
     if manifest is None:
         return "none"
     stated = sum(entry["sha256_from"] == "hub" for entry in manifest["files"])

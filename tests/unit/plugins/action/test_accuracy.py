@@ -87,7 +87,7 @@ def test_a_file_that_is_not_a_measurement_is_refused_before_the_run(act, tmp_pat
 
 @pytest.mark.parametrize(("plan", "variables", "reason"), [
     (valid(), {"accuracy_enabled": False}, "accuracy_enabled is false"),
-    (valid_group("data_parallel")["node2"], {}, "node1 serves for the whole group and is tested there"),
+    (valid_group("data_parallel")["node2"], {}, "node1 serves the whole group and is tested instead of this host"),
 ])
 def test_without_a_measurement_the_stage_is_not_run(act, plan, variables, reason):
     returned, result = act(plan, **variables)

@@ -60,6 +60,13 @@ def test_balancer_outside_the_play(resolve):
     assert result["ports"] == [{"name": "balancer_port", "port": 8080}]
 
 
+def test_control_routes_are_those_of_the_releases(resolve):
+    assert "/pause" not in resolve(variables())["control_paths"]  # vLLM 0.11 does not have it
+    paths = resolve(variables(node3={"plan_release": "v0.18.0"}))["control_paths"]
+    assert {"/pause", "/sleep", "/collective_rpc", "/v1/load_lora_adapter"} < set(paths)
+    assert not {"/health", "/v1/models", "/v1/completions", "/metrics"} & set(paths)
+
+
 def test_node_that_manages_no_balancer_resolves_only_itself(resolve):
     result = resolve(dict(variables(), inventory_hostname="node2", ansible_host="10.0.0.2"))
     assert (result["managed"], result["services"]) == ([], [])
@@ -80,6 +87,7 @@ def test_node_that_receives_no_requests_waits_for_no_balancer(resolve):
     ({"node1": {"balancer_hosts": ["lb"]}}, "balancer_hosts must name hosts .* on node1 it names lb"),
     ({"node1": {"balancer_nodes": []}}, "must name hosts of the inventory, but on node1 it names none"),
     ({"node3": {"serving_api_key": "sesame"}}, "serving_api_key differs"),
+    ({"node3": {"serving_api_key": ["sesame", "other"]}}, "serving_api_key differs"),
     ({"node3": {"plan_release": "v9"}}, "node3 cannot be deployed like this, .* plan_release is v9"),
     ({"node1": {"balancer_port": 8888}}, "balancer_port is 8888"),
     ({"node1": {"balancer_watch_port": 8888}}, "balancer_watch_port is 8888"),

@@ -67,6 +67,16 @@ def test_plan_has_no_secrets_of_a_wrong_type(act):
     assert "sesame" not in json.dumps(act(serving_api_key=["sesame"]))
 
 
+@pytest.mark.parametrize("secret", [
+    {"serving_api_key": "sesame\n"}, {"serving_api_key": ["old", "sesame\n"]}, {"functional_api_key": "sesame\n"},
+    {"benchmark_api_key": "sesame\x01"}, {"accuracy_api_key": " sesame"}, {"weights_hub_token": "sesame\n"}])
+def test_secret_that_cannot_be_sent_is_refused_with_all_other_mistakes(act, secret):
+    with pytest.raises(AnsibleActionFail) as failure:
+        act(serving_port=0, **secret)
+    assert [refusal["id"] for refusal in failure.value.result["refusals"]] == ["serving_port", *secret]
+    assert "sesame" not in str(failure.value) + json.dumps(failure.value.result)
+
+
 def test_secrets_do_not_change_the_hash(act):
     assert act(serving_api_key="sesame-1")["plan"] == act(serving_api_key="sesame-2")["plan"]
 

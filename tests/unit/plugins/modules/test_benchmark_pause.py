@@ -49,7 +49,7 @@ def run(tmp_path, monkeypatch, docker):
     (run.guard / "on-duty").unlink(missing_ok=True)
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=60):
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:
         time.sleep(0.05)

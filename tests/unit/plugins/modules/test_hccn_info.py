@@ -11,6 +11,8 @@ from ansible_collections.ascend.vllm.plugins.modules.hccn_info import image_pres
 
 def test_image_present(docker, tmp_path):
     docker.images["vllm:v1"] = {"Id": "sha256:1", "Architecture": "arm64", "Size": 1, "Created": "now"}
-    assert image_present(DockerEngine(docker.path), "vllm:v1") is True
-    assert image_present(DockerEngine(docker.path), "other") is False
-    assert image_present(DockerEngine(str(tmp_path / "none.sock")), "vllm:v1") is None
+    assert image_present(DockerEngine(docker.path), "vllm:v1") == (True, None)
+    assert image_present(DockerEngine(docker.path), "other") == (False, None)
+    present, error = image_present(DockerEngine(str(tmp_path / "none.sock")), "vllm:v1")
+    assert present is None
+    assert "none.sock does not answer" in error

@@ -112,3 +112,75 @@ def test_secret_inputs_are_those_of_the_argument_specs(root):
         options = yaml.safe_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
         marked |= {name for name, option in options.items() if option.get("no_log")}
     assert marked <= set(role_inputs.SECRETS)
+
+
+SECRETS = """
+argument_specs:
+  main:
+    options:
+      demo_key: {type: raw, no_log: true}
+      demo_token: {type: str, no_log: true}
+      demo_port: {type: int}
+"""
+
+
+@pytest.fixture
+def problems(tmp_path, monkeypatch):
+    """Return a function (**variables) -> the problems of the secrets of a role `demo`."""
+    monkeypatch.setattr(role_inputs, "collection_root", lambda: tmp_path)
+    for name, text in (("defaults/main.yml", 'demo_key: ""\ndemo_token: "{{ demo_key }}"\ndemo_port: 1\n'),
+                       ("meta/argument_specs.yml", SECRETS)):
+        path = tmp_path / "roles" / "demo" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+
+    def run(**variables):
+        templar = Templar(loader=DataLoader(), variables={})
+        return role_inputs.secret_problems(templar, {name: trusted(value) for name, value in variables.items()})
+    return run
+
+
+@pytest.mark.parametrize("value", [
+    "", None, "sesame", "a%20$HOME\"b'c\\d", "with space", ["one"], ["one", "two"], "{{ vault }}"])
+def test_secrets_that_can_be_sent(problems, value):
+    assert problems(demo_key=value, vault="sesame") == {}
+
+
+@pytest.mark.parametrize(("value", "problem"), [
+    ("sesame\n", "but ends with a line break"),
+    ("sesame\r\n", "but ends with a line break"),
+    ("{{ vault }}", "but ends with a line break"),
+    ("sesame\tsesame", "but contains other characters"),
+    ("sesame\x00", "but contains other characters"),
+    ("sesam\u00e9", "but contains other characters"),
+    (" sesame", "but begins or ends with a space"),
+    (4711, "but is of type int"),
+    ({"sesame": "sesame"}, "but is of type dict"),
+    ([], "but the list is empty"),
+    (["sesame", ""], "but item 2 is empty"),
+    (["sesame", "sesame\n"], "but item 2 ends with a line break"),
+    (["sesame", ["sesame"]], "but item 2 is of type list"),
+])
+def test_secrets_that_cannot_be_sent(problems, value, problem):
+    found = problems(demo_key=value, vault="sesame\n")
+    assert list(found) == ["demo_key"]
+    assert found["demo_key"].startswith("demo_key must be one or several keys of printable ASCII characters")
+    assert problem in found["demo_key"]
+    assert "sesam" not in found["demo_key"]
+
+
+def test_only_an_input_for_several_keys_may_be_a_list(problems):
+    assert "is of type list" in problems(demo_token=["sesame"])["demo_token"]
+
+
+def test_every_key_input_of_the_collection_is_validated():
+    templar = Templar(loader=DataLoader(), variables={})
+    names = ("serving_api_key", "functional_api_key", "benchmark_api_key", "accuracy_api_key", "weights_hub_token")
+    assert list(role_inputs.secret_problems(templar, dict.fromkeys(names, "sesame\n"))) == sorted(names)
+
+
+@pytest.mark.parametrize(("value", "keys"), [
+    ("", []), (None, []), ([], []), ("a", ["a"]), (["a", "b"], ["a", "b"])])
+def test_api_keys(value, keys):
+    assert role_inputs.api_keys(value) == keys
+    assert role_inputs.first_key(value) == (keys[0] if keys else "")

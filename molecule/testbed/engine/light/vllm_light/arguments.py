@@ -22,6 +22,7 @@ TYPED = {
     "served-model-name": {"nargs": "+"},
     "additional-config": {"type": json.loads},
     "api-key": {"nargs": "*"},
+    "middleware": {"action": "append", "default": []},
 }
 SHORT = {
     "tensor-parallel-size": "-tp",

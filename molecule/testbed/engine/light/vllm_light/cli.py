@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -79,7 +80,8 @@ def serve(argv: list[str]) -> int:
             )
         log("APIServer", "INFO", "model.py:1510", "Using max model len %d" % context)
         names = [fault.served_name] if fault.served_name else values.served_model_name
-        server = Server((values.host or "0.0.0.0", values.port), names, values.api_keys, context)
+        middlewares = [load_class(name) for name in values.middleware]
+        server = Server((values.host or "0.0.0.0", values.port), names, values.api_keys, context, middlewares)
         held = load(values, fault)
     except StartError as error:
         return fail(str(error))
@@ -97,6 +99,12 @@ def serve(argv: list[str]) -> int:
     for descriptor in held:
         os.close(descriptor)
     return 0
+
+
+def load_class(name: str) -> type:
+    """Return a class by its import path, as vLLM loads that of --middleware."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def fail(cause: str) -> int:

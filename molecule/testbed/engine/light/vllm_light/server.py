@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import threading
@@ -12,6 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 from . import VERSION, engine, faults
 from .errors import RequestError
@@ -25,12 +27,17 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 1024
 
-    def __init__(self, address: tuple[str, int], names: list[str], api_keys: list[str], context: int) -> None:
+    def __init__(
+        self, address: tuple[str, int], names: list[str], api_keys: list[str], context: int, middlewares: list[type]
+    ) -> None:
         super().__init__(address, Handler, bind_and_activate=False)
         self.names, self.api_keys, self.context = names, api_keys, context
         self.created = int(time.time())
         self.metrics = engine.Metrics(names[0])
         self._calls, self._lock = 0, threading.Lock()
+        self.app = passed
+        for middleware in middlewares:  # the last one is the outermost
+            self.app = middleware(self.app)
         self.server_bind()
 
     def should_fail(self, ratio: float) -> bool:
@@ -38,6 +45,11 @@ class Server(ThreadingHTTPServer):
         with self._lock:
             self._calls += 1
             return int(self._calls * ratio) > int((self._calls - 1) * ratio)
+
+
+async def passed(scope: dict, _receive: object, _send: object) -> None:
+    """The application behind the ASGI middlewares: note the headers with which a request passed them."""
+    scope["passed"].append(scope["headers"])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,6 +70,7 @@ class Handler(BaseHTTPRequestHandler):
     POST = {
         "/v1/chat/completions": "chat",
         "/v1/completions": "completion",
+        "/invocations": "invocations",
         "/tokenize": "tokenize",
         "/ping": "health",
     }
@@ -68,23 +81,46 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.route(self.POST, self.GET)
 
+    def do_HEAD(self) -> None:
+        self.route({}, {**self.GET, **self.POST})
+
     def route(self, routes: dict[str, str], others: dict[str, str]) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        path = self.path.partition("?")[0]
+        path = unquote(self.path.partition("?")[0])
         try:
+            headers = self.pass_middlewares(path)
+            if headers is None:
+                return None
+            if path.startswith("/v1") and not self.authorized(dict(headers).get(b"authorization", b"").decode()):
+                return self.reply(401, {"error": "Unauthorized"})
             if path not in routes:
                 status, reason = (405, "Method Not Allowed") if path in others else (404, "Not Found")
                 return self.reply(status, {"detail": reason})
-            if path.startswith("/v1/") and not self.authorized():
-                return self.reply(401, {"error": "Unauthorized"})
             getattr(self, routes[path])(body)
         except RequestError as error:
             self.reply(error.status, error.body())
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def authorized(self) -> bool:
-        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+    def pass_middlewares(self, path: str) -> list[tuple[bytes, bytes]] | None:
+        """Return the headers of the request behind the middlewares of --middleware; None if one has responded."""
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
+        scope = {"type": "http", "method": self.command, "path": path, "root_path": "", "headers": headers}
+        messages: list[dict] = []
+
+        async def send(message: dict) -> None:
+            messages.append(message)
+
+        scope["passed"] = []
+        asyncio.run(self.server.app(scope, None, send))
+        if scope["passed"]:
+            return scope["passed"][0]
+        body = b"".join(message.get("body", b"") for message in messages)
+        self.reply(messages[0]["status"], body.decode())
+        return None
+
+    def authorized(self, authorization: str) -> bool:
+        scheme, _, token = authorization.partition(" ")
         keys = self.server.api_keys
         return not keys or (
             scheme.lower() == "bearer" and any(hmac.compare_digest(token.encode(), key.encode()) for key in keys)
@@ -97,7 +133,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *values: object) -> None:
         print("(APIServer pid=1) INFO:     %s:%d - " % self.client_address[:2] + format % values, flush=True)
@@ -148,6 +185,9 @@ class Handler(BaseHTTPRequestHandler):
         question = engine.chat_question(request.get("messages"))
         length = request.get("max_completion_tokens") or request.get("max_tokens")
         self.complete(request, question, length or self.server.context - question.tokens, "chat.completion")
+
+    def invocations(self, body: bytes) -> None:
+        (self.chat if "messages" in self.read_request(body) else self.completion)(body)
 
     def completion(self, body: bytes) -> None:
         request = self.read_request(body)

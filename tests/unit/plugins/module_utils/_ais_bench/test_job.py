@@ -134,7 +134,7 @@ def test_a_killed_run_is_not_running(start):
 
 
 @pytest.mark.parametrize(("options", "problem"), [
-    ({"executable": "/none/ais_bench"}, "AISBench is not at /none/ais_bench"),
+    ({"executable": "/none/ais_bench"}, "AISBench was not found at /none/ais_bench"),
     ({"datasets": [{"name": "gsm8k", "path": "/none"}]}, "gsm8k lacks train.jsonl"),
 ])
 def test_nothing_is_started_without_executable_or_data(start, tmp_path, options, problem):

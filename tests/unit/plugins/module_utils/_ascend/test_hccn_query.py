@@ -112,6 +112,12 @@ def test_a_hanging_process_is_ended_in_time():
     assert hccn_query.run_bounded([sys.executable, "-c", code], 10) == (7, "out\n", "err\n")
 
 
+def test_without_the_tool_every_query_has_the_reason():
+    found = hccn_query.unanswered([0, 5], ["link", "ip"], "hccn_tool was not found")
+    assert {npu: sorted(answers) for npu, answers in found.items()} == {"0": ["ip", "link"], "5": ["ip", "link"]}
+    assert found["5"]["ip"]["error"] == {"kind": "tool", "message": "hccn_tool was not found", "code": None}
+
+
 def test_device_npus():
     assert hccn_query.device_npus(["davinci10", "davinci2", "davinci_manager", "davinci", "null"]) == [2, 10]
 
@@ -122,14 +128,45 @@ def test_host_network():
                                                                      "prefixlen": 8, "scope": "host"}]},
         {"ifname": "bond0", "flags": ["UP", "LOWER_UP"], "linkinfo": {"info_kind": "bond"},
          "addr_info": [{"family": "inet", "local": "192.0.2.7", "prefixlen": 24, "scope": "global"}]},
-        {"ifname": "eth1", "flags": ["NO-CARRIER", "UP"], "addr_info": []},
+        {"ifname": "eth1", "flags": ["NO-CARRIER", "UP"], "master": "bond0", "addr_info": []},
         {},
     ]
     network = network_module.host_network(runner((0, json.dumps(entries), "")), 5)
     assert network == {"error": None, "interfaces": [
-        {"name": "lo", "up": True, "kind": "loopback", "addresses": []},
-        {"name": "bond0", "up": True, "kind": "bond", "addresses": [{"address": "192.0.2.7", "prefix": 24}]},
-        {"name": "eth1", "up": False, "kind": None, "addresses": []},
+        {"name": "lo", "up": True, "kind": "loopback", "ports": [], "addresses": []},
+        {"name": "bond0", "up": True, "kind": "bond", "ports": ["physical"],
+         "addresses": [{"address": "192.0.2.7", "prefix": 24}]},
+        {"name": "eth1", "up": False, "kind": None, "ports": [], "addresses": []},
     ]}
     old = network_module.host_network(runner((255, "", 'Option "-json" is unknown\n')), 5)
     assert old == {"interfaces": [], "error": 'ip -json address failed: Option "-json" is unknown'}
+
+
+# `ip -oneline` of Debian 12, whose lines CentOS 7 prints as well; the interface of a container was added.
+LINKS = r"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default\    \
+link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00 promiscuity 0 addrgenmode eui64
+4: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1400 qdisc pfifo_fast state UP mode DEFAULT group default qlen 1000\    \
+link/ether 02:fc:00:00:00:01 brd ff:ff:ff:ff:ff:ff promiscuity 0 addrgenmode eui64 numtxqueues 1
+5: net1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP mode DEFAULT group default \    \
+link/ether 02:42:00:00:00:01 brd ff:ff:ff:ff:ff:ff promiscuity 0 \    bridge forward_delay 1500 hello_time 200
+7: veth1@if6: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue master net1 state UP mode DEFAULT \    \
+link/ether 02:42:00:00:00:02 brd ff:ff:ff:ff:ff:ff link-netnsid 0 promiscuity 1 \    veth \    bridge_slave state
+""".replace("\\\n", "")
+ADDRESSES = r"""1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever preferred_lft forever
+4: eth0    inet 192.0.2.2/24 brd 192.0.2.255 scope global eth0\       valid_lft forever preferred_lft forever
+5: net1    inet 172.18.0.1/16 brd 172.18.255.255 scope global net1\       valid_lft forever preferred_lft forever
+"""
+
+
+def test_host_network_without_json():
+    """CentOS 7.6, which the vendor supports, has iproute2 4.11."""
+    def run(argv, timeout_s):
+        if "-json" in argv:
+            return 255, "", 'Option "-json" is unknown, try "ip -help".\n'
+        return 0, LINKS if "link" in argv else ADDRESSES, ""
+    assert network_module.host_network(run, 5) == {"error": None, "interfaces": [
+        {"name": "lo", "up": True, "kind": "loopback", "ports": [], "addresses": []},
+        {"name": "eth0", "up": True, "kind": None, "ports": [], "addresses": [{"address": "192.0.2.2", "prefix": 24}]},
+        {"name": "net1", "up": True, "kind": "bridge", "ports": ["veth"],
+         "addresses": [{"address": "172.18.0.1", "prefix": 16}]},
+        {"name": "veth1", "up": True, "kind": "veth", "ports": [], "addresses": []}]}

@@ -236,6 +236,25 @@ def test_conf_key_with_two_values_has_none():
     assert conf["devices"] == {"0": {"netmask": "255.0.0.0"}}
 
 
+def test_conf_keys_that_may_be_set_several_times():
+    """The commands of MindSpore's documents for static ARP, in the format of github.com/hicann/driver (tool_ext.c)."""
+    conf = hccn_tool.parse_conf("""\
+address_0=10.98.92.100
+ip_rule_0=add from 10.98.92.100 table 100
+ip_rule_0=add from 10.98.92.100 table 101
+ip_route_0=add 10.98.92.0/24 via 10.98.92.100 dev eth0 table 100
+arp_0=-i eth0 -s 10.98.92.101 78:b4:6a:f4:4c:16
+arp_0=-i eth0 -s 10.98.92.102 78:b4:6a:f4:4c:15
+arp_1=-i eth1 -s 10.98.92.103 78:b4:6a:f4:4c:14
+gateway_1=10.98.92.1
+gateway_1=10.98.92.2
+""")
+    assert conf["duplicates"] == ["gateway_1"]
+    assert conf["devices"]["0"]["arp"] == (
+        "-i eth0 -s 10.98.92.101 78:b4:6a:f4:4c:16\n-i eth0 -s 10.98.92.102 78:b4:6a:f4:4c:15")
+    assert conf["devices"]["0"]["ip_rule"].count("\n") == 1
+
+
 def test_conf_of_another_kind_is_an_error():
     assert hccn_tool.parse_conf("")["devices"] == {}
     with pytest.raises(hccn_tool.ParseError):

@@ -22,10 +22,50 @@ KMSG = [
 
 def test_kernel_log_finds_npu_errors_of_the_last_minutes():
     found = kernel_log.errors(KMSG, uptime_s=1000.0, within_s=600, bus_ids=["0000:C1:00.0", None])
-    assert [(each["seconds_ago"], each["text"][:30]) for each in found] == [
-        (100, "[ascend] [drv_pcie] [devdrv_ms"), (90, "pcieport 0000:c0:00.0: AER: Co"),
-        (80, "acc 0000:82:00.0:   device [19")]
-    assert len(kernel_log.errors(KMSG, uptime_s=1000.0, within_s=2000, bus_ids=["0000:c1:00.0"])) == 4
+    assert [(each["seconds_ago"], each["kind"], each["text"][:30]) for each in found["lines"]] == [
+        (100, "hang", "[ascend] [drv_pcie] [devdrv_ms"), (80, "link", "acc 0000:82:00.0:   device [19")]
+    assert len(kernel_log.errors(KMSG, 1000.0, 2000, ["0000:c1:00.0"])["lines"]) == 3
+
+
+def kinds(*texts, bus_ids=("0000:C1:00.0", "0000:c0:00.0")):
+    found = kernel_log.errors(["4,1,1000000,-;" + text for text in texts], 2.0, 60, bus_ids)
+    return [each["kind"] for each in found["lines"]], found["corrected"]
+
+
+@pytest.mark.parametrize(("text", "kind"), [
+    ("[ascend] [ERROR] [drv_soft_fault] [heart_beat_judge 3] <kworker:1> heart beat is lost (device=1)", "hang"),
+    ("[ascend] [devmm] [ERROR] [f 1] <python:1> Get user pages fail. (ret=-14)", "pinning"),
+    ("[ascend] [devmm] [ERROR] _devmm_ipc_node_open: Wlist verify fail", "application"),
+    ("[ascend] [ERROR] [devdrv] [f 1] <x:1> Something else is wrong", "driver"),
+    ("[ascend] [INFO] [drv_pcie] [devdrv_device_lost_register 1] <x:1> device lost notifier is registered", None),
+    ("[ascend] [drv_pcie] [devdrv_fault_init 1] <x:1> hot reset notifier is registered", None),
+    ("DMAR: [DMA Read NO_PASID] Request device [c1:00.0] fault addr 0x1000 [fault reason 0x06]", "iommu"),
+    ("DMAR: [DMA Read NO_PASID] Request device [0c:c1:00.0] fault addr 0x1000", None),
+    ("AMD-Vi: Event logged [IO_PAGE_FAULT device=0000:c1:00.0 domain=0x0000 address=0x0 flags=0x0]", "iommu"),
+    ("arm-smmu-v3 arm-smmu-v3.3.auto: event: F_TRANSLATION client: 0000:c1:00.0 sid: 0xc100 ssid: 0x0", "iommu"),
+    ("arm-smmu-v3 arm-smmu-v3.3.auto: \t0x0000c10000000010", "iommu"),
+    ("arm-smmu-v3 arm-smmu-v3.3.auto: \t0x0000c20000000010", None),
+    ("pcieport 0000:c0:00.0: pciehp: Slot(4): Link Down", "link"),
+    ("pcieport 0000:c0:00.0: DPC: containment event, status:0x1f01 source:0x0000", "link"),
+    ("pcieport 0000:00:01.0: AER: Uncorrected (Fatal) error received: 0000:c1:00.0", "link"),
+    ("pcieport 0000:00:01.0: pciehp: Slot(4): Link Down", None),
+])
+def test_kinds_of_lines(text, kind):
+    assert kinds(text) == ([kind] if kind else [], 0)
+
+
+def test_errors_that_a_link_corrected_are_counted():
+    assert kinds("pcieport 0000:00:01.0: AER: Corrected error received: 0000:c1:00.0",
+                 "acc 0000:c1:00.0: PCIe Bus Error: severity=Corrected, type=Physical Layer, (Receiver ID)",
+                 "acc 0000:c1:00.0:   AER:   device [19e5:d802] error status/mask=00000001/00000000",
+                 "acc 0000:c1:00.0:   AER:    [ 0] RxErr",
+                 "acc 0000:05:00.0: PCIe Bus Error: severity=Corrected, type=Physical Layer, (Receiver ID)") == ([], 1)
+
+
+def test_the_severity_of_an_error_that_firmware_reports_is_in_its_first_line():
+    lines = ["{%d}[Hardware Error]: event severity: %s", "{%d}[Hardware Error]:   device_id: 0000:c1:00.0"]
+    assert kinds(lines[0] % (3, "corrected"), lines[1] % 3) == ([], 1)
+    assert kinds(lines[0] % (4, "fatal"), lines[1] % 4) == (["link"], 0)
 
 
 def test_kernel_log_reads_until_nothing_is_left(tmp_path):

@@ -19,6 +19,8 @@ def test_number_of_a_device(path, number):
 
 
 @pytest.mark.parametrize(("value", "numbers"), [
-    ("0,2-4", {0, 2, 3, 4}), ("Ascend910-0, Ascend910-7", {0, 7}), ("", set()), ("all", set())])
+    ("0", {0}), ("0-3,5,7", {0, 1, 2, 3, 5, 7}), ("1 ,3", {1, 3}), ("Ascend910-0,Ascend910-1", {0, 1}),
+    ("Ascend310P-12", {12}), ("npu-0,npu-1", {0, 1}), ("0 - 2", {0, 1, 2}), ("", set()), ("void", set()),
+    ("all", set())])
 def test_visible_devices(value, numbers):
     assert npu_devices.visible_devices(value) == numbers

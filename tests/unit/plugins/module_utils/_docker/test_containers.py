@@ -50,10 +50,22 @@ def test_container_without_our_options():
 @pytest.mark.parametrize(("runtime", "environment", "devices"), [
     ("ascend", ["ASCEND_VISIBLE_DEVICES=1,4-5"], [1, 4, 5]),
     ("runc", ["ASCEND_VISIBLE_DEVICES=1,4-5"], []),
+    ("io.containerd.runc.v2", ["ASCEND_VISIBLE_DEVICES=1"], []),
+    ("npu-runtime", ["ASCEND_VISIBLE_DEVICES=1 ,3"], [1, 3]),  # Ascend Docker Runtime by another name
+    ("", ["ASCEND_VISIBLE_DEVICES=npu-0,npu-1"], [0, 1]),      # an engine that does not store its default runtime
+    ("ascend", ["ASCEND_VISIBLE_DEVICES=void"], []),
+    ("ascend", ["ASCEND_VISIBLE_DEVICES=100", "ASCEND_RUNTIME_OPTIONS=VIRTUAL"], []),  # /dev/vdavinci100
     ("ascend", [], []),
 ])
 def test_npus_mapped_by_the_ascend_runtime(runtime, environment, devices):
     assert containers.read(inspected("x", runtime=runtime, environment=environment))["devices"] == devices
+
+
+def test_npus_of_a_privileged_container():
+    """`docker run --privileged -e ASCEND_VISIBLE_DEVICES=0`, from common_operations.md of Ascend/mind-cluster."""
+    found = inspected("x", environment=["ASCEND_VISIBLE_DEVICES=0"])
+    found["HostConfig"]["Privileged"] = True
+    assert containers.read(found)["devices"] == [0]
 
 
 def test_published_ports_are_tcp_ports():

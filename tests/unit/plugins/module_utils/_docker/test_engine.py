@@ -74,9 +74,9 @@ def test_timeout_applies_to_the_whole_log(serve):
 
 
 @pytest.mark.parametrize(("answer", "message"), [
-    (http(b"<html>"), "does not answer /x with JSON"),
-    (http(b'{"message": "no such filter"}', "400 Bad Request"), "answers /x with 400: no such filter"),
-    (http(b"<html>", "500 Error"), "answers /x with 500: <html>"),
+    (http(b"<html>"), "did not return JSON for /x"),
+    (http(b'{"message": "no such filter"}', "400 Bad Request"), "returned 400 for /x: no such filter"),
+    (http(b"<html>", "500 Error"), "returned 500 for /x: <html>"),
     (b"", "does not answer"),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1", "does not answer"),
 ])
@@ -91,19 +91,41 @@ def test_missing_socket(tmp_path):
 
 
 def test_answer_above_the_size_limit_is_an_error(serve, monkeypatch):
-    monkeypatch.setattr(engine, "LARGEST_ANSWER_BYTES", 3 << 20)
+    monkeypatch.setattr(engine, "LARGEST_RESPONSE_BYTES", 3 << 20)
     with pytest.raises(DockerError, match="more than 3 MiB"):
         DockerEngine(serve([http(b" " * (3 << 20) + b"1")])).get("/x")
     assert DockerEngine(serve([http(b" " * ((3 << 20) - 1) + b"1")])).get("/x") == 1
 
 
-def test_facts(docker):
-    assert DockerEngine(docker.path).facts() == {
-        "version": "20.10.24", "architecture": "x86_64", "data_root": "/", "storage_driver": "overlay2",
-        "default_runtime": "runc", "runtimes": ["ascend", "runc"]}
-    docker.answers["/info"] = 200, {"ServerVersion": "20.10.24"}
-    with pytest.raises(DockerError, match="unknown form"):
-        DockerEngine(docker.path).facts()
+@pytest.mark.parametrize(("files", "links", "name"), [
+    ({}, {}, None),
+    ({"usr/bin/docker": b"\x7fELF"}, {}, None),
+    # Of the package podman-docker 4.3.1 of Debian 12.
+    ({"usr/bin/docker": b"#!/bin/sh\n[ -e /etc/containers/nodocker ] || echo >&2\nexec /usr/bin/podman \"$@\"\n"}, {},
+     "Podman"),
+    ({"usr/bin/isula": b"\x7fELF"}, {"usr/bin/docker": "isula"}, "iSulad"),
+    ({"usr/local/bin/docker": b"#!/bin/sh\n# podman is not used\nexec /opt/docker \"$@\"\n"}, {}, None),
+])
+def test_the_command_docker_of_another_engine(tmp_path, files, links, name):
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    for path, target in links.items():
+        (tmp_path / path).symlink_to(target)
+    assert engine.installed_instead(str(tmp_path)) == name
+
+
+def test_another_engine_is_named_if_nothing_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "installed_instead", lambda: "iSulad")
+    with pytest.raises(DockerError, match=r"does not answer: .*; iSulad takes the place of Docker at"):
+        DockerEngine(str(tmp_path / "none.sock")).get("/x")
+
+
+def test_podman_is_refused_by_every_request(serve):
+    """The header of podman 4.3.1 of Debian 12."""
+    response = b"HTTP/1.1 200 OK\r\nServer: Libpod/4.3.1 (linux)\r\nContent-Length: 2\r\n\r\n{}"
+    with pytest.raises(DockerError, match=r"Podman 4\.3\.1 takes the place of Docker at .*; install the Docker engine"):
+        DockerEngine(serve([response])).get("/containers/json")
 
 
 def test_start_and_stop(docker):
@@ -116,9 +138,9 @@ def test_start_and_stop(docker):
     assert docker.containers["c"]["State"]["Status"] == "exited"
     client.post("/containers/c/start")
     assert docker.containers["c"]["State"]["Status"] == "running"
-    with pytest.raises(DockerError, match="with 500: OCI runtime create failed"):
+    with pytest.raises(DockerError, match=r"returned 500 for .*: OCI runtime create failed"):
         client.post("/containers/broken/start")
-    with pytest.raises(DockerError, match="with 404"):
+    with pytest.raises(DockerError, match="returned 404 for"):
         client.post("/containers/none/start")
 
 
@@ -155,5 +177,5 @@ def test_file_in_a_container(docker):
 
 
 def test_answer_that_is_not_an_archive_is_an_error(serve):
-    with pytest.raises(DockerError, match="with an archive"):
+    with pytest.raises(DockerError, match="did not return an archive"):
         DockerEngine(serve([http(b"gibberish" * 100)])).read_file("c", "/x", 10)

@@ -84,9 +84,9 @@ def test_registry_is_queried_through_docker(docker):
 @pytest.mark.parametrize(("status", "body", "message"), [
     (403, {"message": "denied: requested access"}, "denied: requested access"),
     (404, {"message": "manifest unknown"}, "the registry has no a:1"),
-    (200, b"<html>", "with JSON"),
+    (200, b"<html>", "did not return JSON for"),
     (200, {}, "unknown form"),
-    (500, [], "with 500"),
+    (500, [], "returned 500 for"),
 ])
 def test_error_of_a_registry(docker, status, body, message):
     docker.answers["/distribution/a:1/json"] = status, body
@@ -127,12 +127,12 @@ def save(path, images, mode="w", manifest=True):
             archive.addfile(member, io.BytesIO(content))
 
         entries = []
-        for tags, architecture in images:
+        for at, (tags, architecture) in enumerate(images):
             config = json.dumps({"architecture": architecture, "tags": tags}).encode()
             name = hashlib.sha256(config).hexdigest() + ".json"
-            add("layer/layer.tar", bytes(5 << 20))
+            add(f"layer{at}/layer.tar", bytes(5 << 20))
             add(name, config)
-            entries.append({"Config": name, "RepoTags": tags, "Layers": ["layer/layer.tar"]})
+            entries.append({"Config": name, "RepoTags": tags, "Layers": [f"layer{at}/layer.tar"]})
         if manifest:
             add("manifest.json", json.dumps(entries).encode())
 
@@ -155,8 +155,120 @@ def test_damaged_archive_is_an_error(tmp_path, damage):
         image.describe_archive(str(path))
 
 
+class Layout:
+    """An archive as Docker 25 and newer save it: with an OCI index, and blobs with their SHA-256 as name."""
+
+    def __init__(self):
+        self.files = {}
+
+    def blob(self, content):
+        raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+        digest = hashlib.sha256(raw).hexdigest()
+        self.files["blobs/sha256/" + digest] = raw
+        return "sha256:" + digest
+
+    def image(self, architecture, name=None, kind=None):
+        """Return the entry of an image for an index."""
+        config = self.blob({"architecture": architecture, "name": name})
+        annotations = {"io.containerd.image.name": name} if name else {}
+        if kind:
+            annotations["vnd.docker.reference.type"] = kind
+        return {"digest": self.blob({"config": {"digest": config}, "layers": []}), "annotations": annotations}
+
+    def config_of(self, entry):
+        path = "blobs/sha256/" + entry["digest"][7:]
+        return json.loads(self.files[path])["config"]["digest"]
+
+    def write(self, path, listed, index, more=()):
+        """Write the archive. ``listed`` are the entries and names of manifest.json, ``index`` those of index.json."""
+        self.files["manifest.json"] = json.dumps([
+            {"Config": "blobs/sha256/" + self.config_of(entry)[7:], "RepoTags": names, "Layers": []}
+            for entry, names in listed]).encode()
+        self.files["index.json"] = json.dumps({"manifests": index}).encode()
+        with tarfile.open(path, "w") as archive:
+            for name, content in [*self.files.items(), *more]:
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return str(path)
+
+
+@pytest.mark.parametrize("name", ["q/a:1", "docker.io/q/a:1"])
+def test_archive_with_an_index_has_one_image(tmp_path, name):
+    layout = Layout()
+    planned = layout.image("arm64", name)
+    found = image.describe_archive(layout.write(tmp_path / "a.tar", [(planned, ["q/a:1"])], [planned]))
+    assert found == [{"id": layout.config_of(planned), "tags": ["q/a:1"], "digests": [planned["digest"]],
+                      "architecture": "aarch64"}]
+
+
+def test_index_of_an_image_for_several_architectures(tmp_path):
+    """Docker saves the index of the registry, with the one architecture that it has."""
+    layout = Layout()
+    planned, attestation = layout.image("arm64"), layout.image("unknown", kind="attestation-manifest")
+    missing = {"digest": "sha256:" + "0" * 64}
+    index = {"digest": layout.blob({"manifests": [planned, attestation, missing]}),
+             "annotations": {"io.containerd.image.name": "q/a:1"}}
+    found = image.describe_archive(layout.write(tmp_path / "a.tar", [(planned, ["q/a:1"])], [index]))
+    assert [entry["id"] for entry in found] == [layout.config_of(planned)]
+    assert image.choose_from_archive(found, "q/a:1") == found[0]
+
+
+@pytest.mark.parametrize("fault", [
+    "another image", "another name", "nested", "attestation", "too large", "other content"])
+def test_index_cannot_hide_an_image(tmp_path, fault):
+    """Docker with containerd's image store loads what index.json lists, and not what manifest.json lists."""
+    layout, more = Layout(), []
+    planned = layout.image("arm64", "q/a:1")
+    index = [planned]
+    if fault == "another image":
+        index.append(layout.image("arm64", "haproxy:latest"))
+    elif fault == "another name":
+        index.append(dict(planned, annotations={"io.containerd.image.name": "docker.io/library/haproxy:latest"}))
+    elif fault == "nested":
+        index.append({"digest": layout.blob({"manifests": [layout.image("arm64")]})})
+    elif fault == "attestation":
+        index.append(layout.image("arm64", "haproxy:latest", "attestation-manifest"))
+    elif fault == "too large":
+        index.append({"digest": layout.blob(b" " * (5 << 20) + json.dumps({
+            "config": {"digest": layout.blob({"architecture": "arm64"})}}).encode())})
+    else:
+        more = [("blobs/sha256/" + "0" * 64, b"{}")]
+        index.append({"digest": "sha256:" + "0" * 64})
+    path = layout.write(tmp_path / "a.tar", [(planned, ["q/a:1"])], index, more)
+    if fault in ("too large", "other content"):
+        with pytest.raises(image.ImageError, match="is not a complete docker save archive"):
+            image.describe_archive(path)
+    else:
+        assert image.choose_from_archive(image.describe_archive(path), "q/a:1") is None
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "./manifest.json", "index.json", "x/../manifest.json"])
+def test_file_that_is_in_the_archive_twice_is_refused(tmp_path, name):
+    """Docker unpacks the archive, so it uses the last one."""
+    layout = Layout()
+    planned = layout.image("arm64", "q/a:1")
+    path = layout.write(tmp_path / "a.tar", [(planned, ["q/a:1"])], [planned], [(name, b"[]")])
+    with pytest.raises(image.ImageError, match=r"a\.tar has the file .* twice, so it is unclear which image"):
+        image.describe_archive(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_manifest_that_is_a_link_is_refused(tmp_path, kind):
+    path = tmp_path / "a.tar"
+    save(path, [(["q/a:1"], "arm64")], manifest=False)
+    with tarfile.open(path, "a") as archive:
+        member = tarfile.TarInfo("manifest.json")
+        member.type, member.linkname = kind, "other.json"
+        archive.addfile(member)
+    with pytest.raises(image.ImageError, match="is not a complete docker save archive"):
+        image.describe_archive(str(path))
+
+
 @pytest.mark.parametrize(("tags", "expected"), [
-    ([["q/a:1"]], 0), ([["q/a:2"]], 0), ([[]], 0), ([["x:1"], ["q/a:1"]], 1), ([["x:1"], ["x:2"]], None), ([], None)])
+    ([["q/a:1"]], 0), ([["q/a:2"]], 0), ([[]], 0), ([["x:1"], ["q/a:1"]], None), ([["x:1"], ["x:2"]], None), ([], None),
+    # Docker gives these names to the image, and takes them from others.
+    ([["q/a:1", "x:1"]], None), ([["q/a:2", "x:1"]], None)])
 def test_planned_image_in_an_archive(tags, expected):
     images = [{"tags": names} for names in tags]
     found = image.choose_from_archive(images, "q/a:1")

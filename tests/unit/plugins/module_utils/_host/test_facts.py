@@ -66,7 +66,37 @@ def test_paths(tmp_path):
 
 
 def test_only_accelerators_of_the_vendor_count(root):
-    assert facts.accelerators(str(root)) == [{"address": "0000:c1:00.0", "device": "0xd802"}]
+    assert facts.accelerators(str(root)) == [
+        {"address": "0000:c1:00.0", "device": "0xd802", "virtual": False, "ports": []}]
+
+
+def test_ports_above_an_accelerator_and_its_virtual_functions(tmp_path):
+    bus, tree = tmp_path / "sys/bus/pci/devices", tmp_path / "sys/devices/pci0000:88/0000:88:02.0/0000:89:00.0"
+    bus.mkdir(parents=True)
+    for name, device in (("0000:8a:00.0", "0xd802"), ("0000:8a:00.1", "0xd805"), ("0000:8a:00.2", "0xd802")):
+        (tree / name).mkdir(parents=True)
+        for file, value in (("vendor", "0x19e5"), ("device", device), ("class", "0x120000")):
+            (tree / name / file).write_text(value + "\n")
+        (bus / name).symlink_to(tree / name)
+    (tree / "0000:8a:00.2/physfn").symlink_to(tree / "0000:8a:00.0")
+    found = facts.accelerators(str(tmp_path))
+    assert [each["virtual"] for each in found] == [False, True, True]
+    assert {tuple(each["ports"]) for each in found} == {("0000:88:02.0", "0000:89:00.0")}
+
+
+@pytest.mark.parametrize(("enforce", "selinux"), [("1", "enforcing"), ("0", "permissive"), (None, None)])
+def test_selinux(root, enforce, selinux):
+    if enforce:
+        (root / "sys/fs/selinux").mkdir(parents=True)
+        (root / "sys/fs/selinux/enforce").write_text(enforce)
+    assert facts.system(str(root))["selinux"] == selinux
+
+
+def test_os_release_in_another_encoding_and_with_single_quotes(root):
+    (root / "etc/os-release").write_bytes(b"ID='kylin'\nVERSION_ID=V10\nPRETTY_NAME=\"\xd2\xf8\xba\xd3 V10\"\n")
+    found = facts.system(str(root))["os"]
+    assert (found["id"], found["version"]) == ("kylin", "V10")
+    assert found["name"].endswith(" V10")
 
 
 def test_system(root):
@@ -84,18 +114,44 @@ def test_disk_of_a_path_that_does_not_exist(tmp_path):
     assert 0 < space["free_bytes"] <= space["total_bytes"]
 
 
-def test_python_reports_whether_requests_is_installed(monkeypatch, tmp_path):
-    for name in ("requests", "urllib3", "idna", "certifi"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").touch()
-    (tmp_path / "requests" / "__version__.py").write_text('__title__ = "requests"\n__version__ = "2.28.1"\n')
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert facts.python()["executable"] == sys.executable
-    assert facts.python()["requests"] == "2.28.1"
-    (tmp_path / "urllib3" / "__init__.py").unlink()
-    assert facts.python()["requests"] is None
-    monkeypatch.setattr(sys, "path", [])
-    assert facts.python()["requests"] is None
+def library(folder, requests="from requests import adapters", urllib3=True):
+    """Create a requests library with the names that community.docker imports, and nothing else."""
+    for name in ("requests", "urllib3") if urllib3 else ("requests",):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text("")
+    (folder / "requests/__init__.py").write_text("__version__ = '2.28.1'\nclass Session: pass\n" + requests)
+    (folder / "requests/adapters.py").write_text("class HTTPAdapter: pass\n")
+    (folder / "requests/exceptions.py").write_text(
+        "HTTPError = InvalidSchema = RequestException = SSLError = OSError\n")
+    if urllib3:
+        (folder / "urllib3/connection.py").write_text("")
+
+
+@pytest.mark.parametrize(("changes", "version", "error"), [
+    ({}, "2.28.1", None),  # as patched by Red Hat: without certifi
+    ({"requests": "import sys; print('a warning', file=sys.stderr)"}, "2.28.1", None),
+    ({"requests": "import certifi_of_nobody"}, None, "No module named 'certifi_of_nobody'"),
+    ({"urllib3": False}, None, "No module named 'urllib3'"),
+    ({"requests": "raise AttributeError('incompatible')"}, None, "AttributeError: incompatible"),
+])
+def test_python_imports_what_community_docker_imports(tmp_path, changes, version, error):
+    library(tmp_path, **changes)
+    # An interpreter without any package: that of this test has requests.
+    bare = tmp_path / "python3"
+    bare.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    found = facts.python(str(bare))
+    assert (found["executable"], found["requests"]) == (str(bare), version)
+    assert found["error"] is None if error is None else error in found["error"]
+
+
+def test_python_that_does_not_finish(monkeypatch, tmp_path):
+    library(tmp_path, requests="import time; time.sleep(60)")
+    monkeypatch.setattr(facts, "_IMPORT_TIMEOUT_S", 0.5)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = facts.python()
+    assert (found["executable"], found["requests"]) == (sys.executable, "unknown")
+    assert "0.5 s" in found["error"]
 
 
 def test_mount_sources(tmp_path):

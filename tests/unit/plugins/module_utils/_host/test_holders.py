@@ -114,3 +114,24 @@ def test_holders_of_npus_are_processes_and_containers_that_were_given_one(root):
 ])
 def test_holders_in_words(changes, words):
     assert holders.describe_holder(dict({"pid": 7, "process": "python3", "container": None}, **changes)) == words
+
+
+ID = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(("cgroup", "name"), [
+    ("12:devices:/docker/%s\n1:name=systemd:/docker/%s\n" % (ID, ID), "train"),                  # v1, cgroupfs
+    ("11:memory:/system.slice/docker-%s.scope\n" % ID, "train"),                                  # v1, systemd
+    ("0::/system.slice/docker-%s.scope\n" % ID, "train"),                                         # v2, systemd
+    ("0::/docker/%s\n" % ID, "train"),                                                            # v2, cgroupfs
+    ("0::/../docker-%s.scope/init\n" % ID, "train"),                                              # v2, own namespace
+    ("0::/user.slice/user-0.slice/session-4.scope\n", None),
+    ("0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-%s.scope\n" % ID[::-1], None),
+])
+def test_container_of_a_process_by_its_control_group(tmp_path, cgroup, name):
+    (tmp_path / "proc/7").mkdir(parents=True)
+    (tmp_path / "proc/7/cgroup").write_text(cgroup)
+    container = {"id": ID, "name": "train", "image_name": "i", "labels": {}, "devices": [], "ports": [], "pid": 7}
+    found, = holders.npu_holders({}, [container], [{"npu": 0, "chip": 0, "device": 0}],
+                                 [{"npu": 0, "chip": 0, "pid": 7, "name": "python", "memory_mb": 1}], str(tmp_path))
+    assert (found["container"] and found["container"]["name"]) == name

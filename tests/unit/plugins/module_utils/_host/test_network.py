@@ -22,6 +22,14 @@ def test_listening_sockets_only():
     assert network.listening([TCP, TCP6, ""]) == {8888: "4711", 80: "4713"}
 
 
+def test_a_host_with_200_listeners():
+    head, line = TCP.splitlines()[:2]
+    table = [head] + [line.replace("22B8", "%04X" % (3000 + number)).replace("4711", str(9000 + number))
+                      for number in range(200)]
+    found = network.listening(["\n".join(table)])
+    assert (len(found), found[3000], found[3199]) == (200, "9000", "9199")
+
+
 @pytest.mark.parametrize(("limits", "reserved", "expected"), [
     ("32768\t60999\n", "", {"first": 32768, "last": 60999, "reserved": []}),
     ("32768\t60999\n", "60000-60015,61016\n",

@@ -14,6 +14,9 @@ class Handler(BaseHTTPRequestHandler):
     """The metrics and completions of a vLLM. While it hangs, no completion is answered or counted."""
 
     def do_GET(self):
+        if self.server.metrics_key not in (None, self.headers.get("Authorization")):
+            self.send_error(401)
+            return
         self.reply('vllm:num_requests_running{engine="0"} %d\nvllm:generation_tokens_total{engine="0"} %d\n' % (
             self.server.running, self.server.generated))
 
@@ -36,9 +39,13 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def hanging_server():
-    """Yield a server with settable ``running``, ``generated`` and ``hangs``; ``keys`` are those of the completions."""
+    """Yield a server with settable ``running``, ``generated`` and ``hangs``; ``keys`` are those of the completions.
+
+    With ``metrics_key``, an Authorization header, the metrics need it.
+    """
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.running, server.generated, server.hangs, server.keys = 0, 0, False, []
+        server.metrics_key = None
         server.ended, server.daemon_threads = threading.Event(), True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

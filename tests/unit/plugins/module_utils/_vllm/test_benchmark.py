@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import time
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import benchmark
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import model_paths
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import STARTED
 
@@ -41,15 +43,16 @@ def test_service(observe, docker):
     assert observe(service="none")["service"] is None
 
 
-def test_link_to_the_model_is_resolved(observe, tmp_path):
+def test_link_to_the_model_is_resolved(observe, tmp_path, monkeypatch):
     """The path of the manifest depends on the folder that the link points to."""
+    monkeypatch.setattr(files, "STATE_FOLDER", str(tmp_path / "state"))
     model = tmp_path / "store" / "model"
     model.mkdir(parents=True)
-    manifest = tmp_path / "store" / ".ascend-vllm" / "model" / "manifest.json"
+    manifest = Path(model_paths(str(model)).manifest)
+    assert tmp_path / "state" in manifest.parents
     manifest.parent.mkdir(parents=True)
     manifest.write_text("{}")
     (tmp_path / "linked").symlink_to(model)
-    assert model_paths(str(model)).manifest == str(manifest)
     for path in (model, tmp_path / "linked"):
         assert observe(model_path=str(path))["service"]["weights"] == sha256("{}")
     assert observe(model_path=str(tmp_path / "none"))["service"]["weights"] is None

@@ -49,6 +49,11 @@ def serve():
 
             do_GET = do_POST = answer
 
+            def do_HEAD(self):
+                got.append((self.path, self.headers.get("Authorization"), "HEAD"))
+                self.send_response(status)
+                self.end_headers()
+
             def log_message(self, *args):
                 pass
 
@@ -171,8 +176,26 @@ def test_a_server_is_sent_its_requests_in_order(serve):
     assert [path for path, _key, _body in got] == ["/v1/models", "/first", "/second"]
 
 
+@pytest.mark.parametrize("status", [200, 401, 404, 405])
+def test_routes_are_probed_with_head_and_without_the_key(serve, status):
+    url, got = serve(status, CARD)
+    found = send_all("node1", Server(url, "sesame"), [], ["/pause", "/docs"])
+    assert found["routes"] == {"/pause": status, "/docs": status}
+    assert got[1:] == [("/pause", None, "HEAD"), ("/docs", None, "HEAD")]
+
+
+@pytest.mark.parametrize("key", ["sesame\n", "sesame\r\nX-Header: 1", "sesam\u00e9\u0142"])
+def test_key_that_cannot_be_sent_is_an_observation_without_the_key(serve, key):
+    url, got = serve(200, CARD)
+    found = json.dumps(send_all("node1", Server(url, key), [dict(REQUEST, id="question")]))
+    assert got == []
+    assert "sesam" not in found
+    assert "Error: " in found
+
+
 def test_a_dead_server_is_not_sent_more_requests():
-    found = send_all("node1", Server("http://127.0.0.1:9"), [dict(REQUEST, id="question")])
+    found = send_all("node1", Server("http://127.0.0.1:9"), [dict(REQUEST, id="question")], ["/pause"])
+    assert found["routes"] == {"/pause": None}
     assert found["models"]["status"] is None
     assert found["answers"]["question"]["sent"] is False
 

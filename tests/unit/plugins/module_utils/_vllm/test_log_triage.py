@@ -4,12 +4,24 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import CAUSES, REMEDIES, UNKNOWN, diagnose
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm import log_triage
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import (
+    BY_ID,
+    CAUSES,
+    ENGINE,
+    REMEDIES,
+    SIGNAL,
+    UNKNOWN,
+    WARNING,
+)
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
 STARTED = "INFO:     Application startup complete."
 STOPPED = "(EngineCore pid=9) INFO 11-20 10:00:00 [core.py:1] [shutdown] EngineCore: trigger received signal=SIGTERM"
@@ -54,7 +66,9 @@ def causes(*lines):
     ("device_unavailable", "NPU function error: aclrtSetDevice(device_id), error code is 507033"),
     ("device_unavailable", "DrvMngGetConsoleLogLevel failed. (ret=4)"),
     ("platform_not_found", "RuntimeError: Failed to infer device type, please set the environment variable"),
-    ("weights_damaged", "KeyError: 'model.layers.0.self_attn.q_proj.weight'"),
+    ("weights_damaged", "KeyError: 'model.layers.0.self_attn.qkv_proj.weight'"),
+    ("quantization_description_mismatch", "KeyError: 'model.layers.0.self_attn.q_proj.weight'"),
+    ("quantization_description_mismatch", "KeyError: 'model.layers.3.mlp.down_proj.weight_offset'"),
     ("hbm_not_free", "AssertionError: Error in memory profiling. Initial free memory 1, current free memory 2."),
     ("device_busy", "open device 3 failed, drvRetCode=87"),
     ("op_unsupported", "EZ3002: [PID: 7] Optype [Some] of Ops kernel [x] is unsupported."),
@@ -96,7 +110,7 @@ def causes(*lines):
     ("weights_damaged", "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata"),
     ("tokenizer_unsupported", "ValueError: Tokenizer class TokenizersBackend does not exist or is not imported."),
     ("packages_mismatch", "ImportError: cannot import name 'x' from 'vllm.y' (/y.py)"),
-    ("packages_mismatch", "ImportError: /x/vllm_ascend_C.so: undefined symbol: _ZN3c10"),
+    ("custom_ops_not_built", "ImportError: /x/vllm_ascend_C.so: undefined symbol: _ZN3c10"),
     ("arguments_invalid", "vllm: error: unrecognized arguments: --no-such-thing"),
     ("arguments_invalid", "api_server.py: error: argument --port: invalid int value: 'x'"),
     ("arguments_invalid", "  Value error, User-specified max_model_len (99999) is greater than the derived "
@@ -115,15 +129,18 @@ def causes(*lines):
     ("architecture_unsupported", "exec /bin/bash: exec format error"),
     ("architecture_unsupported", "no matching manifest for linux/arm64/v8 in the manifest list entries"),
     ("docker_unavailable", "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?"),
-    ("device_missing", "error gathering device information while adding custom device \"/dev/davinci9\": no such file"),
+    ("device_node_missing", "error gathering device information while adding custom device \"/dev/davinci9\": no such "
+     "file"),
     ("mount_source_missing", "invalid mount config for type \"bind\": bind source path does not exist: /data/x"),
     ("container_name_taken", "Conflict. The container name \"/vllm\" is already in use by container \"0123\"."),
     ("image_unavailable", "Error response from daemon: manifest for quay.io/x:v1 not found: manifest unknown"),
     ("container_runtime_failed", "OCI runtime create failed: runc create failed: unable to start: x"),
     ("engine_hung", HUNG),
     ("engine_dead", DEAD),
-    ("engine_dead", "(EngineCore pid=9) ERROR 11-20 10:00:00 [m.py:1] Worker proc VllmWorker-1 died unexpectedly (exit "
-     "code: -9), shutting down executor."),
+    ("process_crashed", "(EngineCore pid=9) ERROR 11-20 10:00:00 [m.py:1] Worker proc VllmWorker-1 died unexpectedly "
+     "(exit code: -9), shutting down executor."),
+    ("engine_dead", "(EngineCore pid=9) ERROR 11-20 10:00:00 [m.py:1] Worker proc VllmWorker-1 died unexpectedly, "
+     "shutting down executor."),
     ("shutdown_by_signal", STOPPED),
     ("shutdown_by_signal", "(APIServer pid=1) INFO:     Shutting down"),
     ("shutdown_by_signal", "torch.distributed.elastic: Received 15 death signal, shutting down workers"),
@@ -133,7 +150,8 @@ def causes(*lines):
 ])
 def test_one_line_names_its_cause(cause, line):
     found = diagnose("unrelated before\n  %s  \nunrelated after" % line)[0]
-    assert found == {"cause": cause, "evidence": line.strip(), "remedy": REMEDIES[cause]}
+    assert {key: found[key] for key in ("cause", "evidence", "remedy", "line")} == {
+        "cause": cause, "evidence": line.strip(), "remedy": REMEDIES[cause], "line": 2}
 
 
 @pytest.mark.parametrize(("case", "lines", "first"), [
@@ -188,7 +206,8 @@ def test_ranking(case, lines, first):
     "[ERROR] ERR99999 UNKNOWN applicaiton exception", "TLS SWITCH (1)", "all is well", "",
 ])
 def test_nothing_is_guessed(line):
-    assert diagnose(line) == [{"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN]}]
+    assert diagnose(line) == [{"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN], "line": None,
+                               "time": None, "process": None}]
 
 
 HEALTHY = """
@@ -225,10 +244,115 @@ def test_color_codes_are_ignored():
     assert diagnose("\x1b[1;36m(EngineCore pid=1)\x1b[0;0m " + DEAD)[0]["evidence"] == "(EngineCore pid=1) " + DEAD
 
 
-def test_hidden_causes_exist_and_ids_are_unique():
+SIGNATURES = [(cause, pattern, example) for cause in CAUSES for pattern, example in cause.signatures.items()]
+
+
+@pytest.mark.parametrize(("cause", "pattern", "example"), SIGNATURES)
+def test_every_signature_matches_its_example(cause, pattern, example):
+    alone = cause._replace(signatures={pattern: example})
+    assert signature_hits([alone], "before\n%s\nafter" % example) == [example.split("\n")[-1].strip()]
+
+
+@pytest.mark.parametrize(("cause", "pattern", "example"), SIGNATURES)
+def test_every_example_shows_its_cause(cause, pattern, example):
+    assert causes("before", example, "after")[0] == cause.id
+
+
+def signature_hits(causes, text):
+    """Return the lines in which the signatures of these causes are found."""
+    scan = log_triage._Scan(log_triage.index(causes))
+    scan.feed(text)
+    return [hit.text for hit in scan.hits.values()]
+
+
+def test_no_fault_matches_a_healthy_log():
+    faults = [cause for cause in CAUSES if cause.level <= ENGINE]
+    assert signature_hits(faults, HEALTHY) == []
+    assert signature_hits(faults, "\n".join(OUT_OF_MEMORY for _ in range(3))) != []
+
+
+@pytest.mark.parametrize("head", [
+    "WARNING 11-20 10:00:00 [x.py:1] ", "(APIServer pid=1) INFO:     ", "vllm-1  | INFO 11-20 10:00:00 [x.py:1] ",
+    "2026-11-20T10:00:00.123Z DEBUG 11-20 10:00:00 [x.py:1] ", "Nov 20 10:00:00 node dockerd[7]: WARNING: ",
+    "[INFO] HCCL(7,vllm):2026-11-20-10:00:00.0 ", "[rank0]:[W1120 10:00:00.000 x.cpp:1] ",
+])
+def test_no_fault_is_found_in_lines_of_a_lower_level(head):
+    faults = [cause for cause in CAUSES if cause.level <= ENGINE]
+    lines = [head + example for cause in faults for example in cause.signatures.values() if "\n" not in example]
+    assert signature_hits(faults, "\n".join(["", *lines])) == []
+    assert len(signature_hits(faults, "\n".join(["", *lines]).replace(head, ""))) > len(lines) * 0.9
+
+
+def test_every_cause_has_a_signature_and_ids_are_unique():
     ids = [cause.id for cause in CAUSES]
     assert len(set(ids)) == len(ids)
-    assert {name for cause in CAUSES for name in cause.hides} <= set(ids)
+    assert all(cause.signatures for cause in CAUSES)
+    assert {name for cause in CAUSES for name in cause.effects} <= set(ids)
+    assert {(cause.id, text) for cause in CAUSES for text in cause.weak} <= {
+        (cause.id, pattern) for cause, pattern, _example in SIGNATURES}
+
+
+@pytest.mark.parametrize(("cause", "pattern", "example"), SIGNATURES)
+def test_every_alternative_of_a_signature_has_a_literal_by_which_lines_are_found(cause, pattern, example):
+    assert min(len(longest) for longest, *_shorter in log_triage.literals(pattern)) >= 4
+
+
+@pytest.mark.parametrize(("pattern", "found"), [
+    (r"plain text", [["plain text"]]), (r"Some(?:thing|body) failed", [[" failed", "some"]]),
+    (r"a\[bc\]d", [["a[bc]d"]]), (r"first word|second", [["first word"], ["second"]]),
+    (r"opt?ional", [["ional", "op"]]), (r"[abc]{3}def\w+ghij", [["ghij", "def"]]), (r"x(?:a|[)]b)yz\d+", [["yz", "x"]]),
+    (r"frame[^\n]*\n[^\n]*Error: x", [["error: x"]]), (r"ab*c\Sd", [["a", "c", "d"]]),
+])
+def test_literals(pattern, found):
+    assert log_triage.literals(pattern) == found
+
+
+def transitive_effects(cause):
+    found = set()
+    waiting = list(cause.effects)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(BY_ID[name].effects)
+    return found
+
+
+def test_no_cause_produces_itself():
+    assert [cause.id for cause in CAUSES if cause.id in transitive_effects(cause)] == []
+
+
+def found_entry(cause, place):
+    hit = log_triage._Hit(place, place, cause.id, "")
+    return log_triage._Found(cause, False, hit)
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.id)
+def test_no_effect_outranks_its_cause_in_any_order(cause):
+    for other in CAUSES:
+        if other is cause or SIGNAL in (cause.level, other.level):
+            continue
+        produces = other.id in cause.effects or (
+            cause.level < other.level and cause.id not in transitive_effects(other))
+        for places in ((1, 2), (2, 1)) if produces else ():
+            ranked = log_triage.rank([found_entry(other, places[0]), found_entry(cause, places[1])])
+            assert [entry.cause.id for entry in ranked] == [cause.id, other.id]
+
+
+INPUT = re.compile(r"(?<![\w./])(?:serving|npu_driver|hccl|image|weights|plan|functional)_[a-z_]+\b")
+CHECK = re.compile(r"(?<![\w./])(?:serving|npu_driver|hccl|image|weights)\.[a-z_0-9]+\b")
+
+
+@pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause.level <= WARNING], ids=lambda cause: cause.id)
+def test_a_remedy_names_an_input_or_a_check_that_exists(cause, root):
+    specs = "\n".join(path.read_text("utf-8") for path in root.glob("roles/*/meta/argument_specs.yml"))
+    checks = (root / "docs" / "checks.md").read_text("utf-8")
+    named = [*INPUT.findall(cause.remedy), *CHECK.findall(cause.remedy)]
+    books = re.findall(r"playbooks/\w+\.yml", cause.remedy)
+    assert named or books
+    assert [name for name in named if not re.search(r"^ +%s:" % name, specs, re.MULTILINE) and (
+        "`%s`" % name not in checks)] == []
+    assert [book for book in books if not (root / book).exists()] == []
 
 
 @given(st.text() | st.lists(st.sampled_from([STARTED, STOPPED, DEAD, LINK, CQE, "TLS SWITCH (0)", "TLS SWITCH (1)"]))
@@ -236,7 +360,8 @@ def test_hidden_causes_exist_and_ids_are_unique():
 def test_any_text_gets_a_diagnosis(text):
     ranked = diagnose(text)
     assert ranked
-    assert all(set(entry) == {"cause", "evidence", "remedy"} and entry["cause"] in REMEDIES for entry in ranked)
+    assert all(set(entry) == {"cause", "evidence", "remedy", "line", "time", "process"} for entry in ranked)
+    assert all(entry["cause"] in REMEDIES for entry in ranked)
 
 
 def test_corpus(corpus):
@@ -250,3 +375,110 @@ def test_corpus(corpus):
         if {key: first[key] for key in expected} != expected:
             wrong[label.name] = first
     assert wrong == {}
+
+
+TRACEBACK = """\
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] Traceback (most recent call last):
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]   File "/vllm/core.py", line 709, in run_engine_core
+(APIServer pid=1) INFO 11-20 10:00:00 [x.py:1] another process logs between the lines
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]     raise ValueError("a")
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] ValueError: the first exception
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] During handling of the above exception, another exception occurred:
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] Traceback (most recent call last):
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]   File "/vllm/core.py", line 800, in run
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] vllm.SomeError: what nobody has seen before
+(APIServer pid=1) Traceback (most recent call last):
+(APIServer pid=1)   File "/vllm/client.py", line 9, in wait
+(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above.
+(APIServer pid=1) sys:1: DeprecationWarning: builtin type swigvarlink has no __module__ attribute"""
+NEW = "(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] vllm.SomeError: what nobody has seen before"
+BLOCK = """\
+EE9999: Inner Error!
+EE9999[PID: 7] 2026-11-20-10:00:00.123.000 (EE9999):  some text that nobody has seen before
+        TraceBack (most recent call last):
+        rtSome execution failed[FUNC:x]"""
+
+
+@pytest.mark.parametrize(("case", "text", "evidence"), [
+    ("the last exception of the first traceback", TRACEBACK, NEW),
+    ("its head is cut", TRACEBACK.split("\n", 5)[5], NEW),
+    ("only the exception is left", NEW, NEW),
+    ("of the newest start", "\n".join([STARTED, STOPPED, "ValueError: of the previous run",
+                                      "INFO 11-20 10:01:00 [utils.py:233] non-default args: {}", TRACEBACK]), NEW),
+    ("an error block of CANN is quoted whole", "before\n" + BLOCK + "\nafter", BLOCK),
+    ("an error block of CANN outranks an exception", TRACEBACK + "\n" + BLOCK, BLOCK),
+    ("a server that runs handles exceptions", STARTED + "\n" + NEW, None),
+    ("unless its engine dies", "\n".join([STARTED, NEW, DEAD]), NEW),
+    ("a stop explains exceptions", "\n".join([STARTED, STOPPED, NEW]), None),
+    ("a warning is no exception", "x.py:1: DeprecationWarning: builtin type swigvarlink has no attribute", None),
+    ("the last resort is an error of plog", "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz",
+     "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz"),
+])
+def test_unknown_is_not_empty(case, text, evidence):
+    first = diagnose(text)[0]
+    assert (first["cause"] == UNKNOWN and first["evidence"] is not None) == (evidence is not None), case
+    assert evidence is None or first["evidence"] == evidence, case
+
+
+@pytest.mark.parametrize(("code", "component"), [
+    ("EI9999", "HCCL"), ("EL9999", "driver"), ("EE9999", "runtime"), ("EH9999", "ACL"), ("E39999", "AI CPU"),
+    ("WJ0001", "HCCP"), ("EQ1234", "a part of CANN"),
+])
+def test_component_of_an_unknown_code_is_named(code, component):
+    assert component in diagnose("%s: [PID: 7] some text" % code)[0]["remedy"]
+
+
+def test_folded_lines_are_joined():
+    line = "(EngineCore_DP0 pid=9) ERROR 11-20 10:00:00 [core.py:1] ValueError: Current node has no NPU available. x={}"
+    filler = "(EngineCore_DP0 pid=9) INFO 11-20 10:00:00 [core.py:1] " + "y" * 50
+    width = 89  # within "Current node has"
+    folded = "\n".join(part for each in [filler] * 3 + [line] for part in (each[:width], each[width:]))
+    assert diagnose(folded)[0]["cause"] == "ray_no_npu"
+    assert diagnose(folded)[0]["evidence"].replace("\n", "") == line
+    # A part that shows the cause alone is the evidence.
+    whole = "\n".join(part for each in [filler] * 3 + [line] for part in (each[:105], each[105:]))
+    assert diagnose(whole)[0]["evidence"] == line[:105]
+
+
+@pytest.mark.parametrize(("text", "line", "time", "process"), [
+    ("x\n" + OUT_OF_MEMORY, 2, "11-20 10:00:00", "Worker_TP1 pid=7"),
+    (TASK_TIMEOUT, 1, "11-20 10:00:00", "HCCL 7"),
+    (LINK, 1, "11-20 10:00:00", "rank1"),
+    ("[rank0]:[E612 08:09:10.164 x.cpp:1] x\nRuntimeError: NPU out of memory", 2, "06-12 08:09:10.164", None),
+    ("RuntimeError: NPU out of memory", 1, None, None),
+])
+def test_origin_of_a_cause(text, line, time, process):
+    first = diagnose(text)[0]
+    assert (first["line"], (first["time"] or "")[:len(time or "")] or None, first["process"]) == (line, time, process)
+
+
+def test_a_log_in_pieces_is_read_as_the_whole(monkeypatch):
+    monkeypatch.setattr(log_triage, "CHUNK_CHARACTERS", 2000)
+    text = "\n".join(["x" * 90] * 50 + [LINK] + ["y" * 90] * 50 + [OUT_OF_MEMORY] + ["z" * 90] * 50)
+    whole = diagnose(text)
+    assert [entry["cause"] for entry in whole] == ["out_of_memory", "link_timeout"]
+    assert [entry["line"] for entry in whole] == [102, 51]
+    assert diagnose(iter([text[place:place + 700] for place in range(0, len(text), 700)])) == whole
+
+
+def test_a_link_timeout_outranks_the_streams_that_run_out():
+    assert causes("error code is 207005", LINK)[:2] == ["link_timeout", "graph_streams_exhausted"]
+
+
+def test_a_message_in_a_line_without_an_end_is_found():
+    assert causes("x" * 100_000 + " " + OUT_OF_MEMORY + " " + "y" * 100_000)[0] == "out_of_memory"
+
+
+def test_letters_whose_lower_case_is_longer_do_not_shift_the_line():
+    assert diagnose("\u0130" * 50 + "\n" + OUT_OF_MEMORY)[0]["evidence"] == OUT_OF_MEMORY
+
+
+PUBLIC = Path(__file__).with_name("public_logs.txt").read_text("utf-8").split("\n=== ")[1:]
+
+
+@pytest.mark.parametrize("log", PUBLIC, ids=lambda log: log.partition(" => ")[0])
+def test_public_logs(log):
+    title, _newline, text = log.partition("\n")
+    assert diagnose(text)[0]["cause"] in title.partition(" => ")[2].split(", ")

@@ -16,6 +16,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import STARTED_S
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import hanging_server
 
 OUT_OF_MEMORY = "RuntimeError: NPU out of memory. Tried to allocate 260.00 MiB (NPU 0)"
 
@@ -144,7 +145,7 @@ def test_crash_loop_is_detected_between_two_crashes(observe, server, restarts, k
 def test_container_that_could_not_be_started_fails_with_the_error_of_docker(observe):
     error = 'error gathering device information while adding custom device "/dev/davinci9": no such file or directory'
     seen = observe(status="created", ExitCode=128, Error=error)
-    assert (seen["state"], seen["reason"], seen["causes"][0]["cause"]) == ("failed", error, "device_missing")
+    assert (seen["state"], seen["reason"], seen["causes"][0]["cause"]) == ("failed", error, "device_node_missing")
     assert observe(status="created")["state"] == "starting"
 
 
@@ -221,12 +222,26 @@ def test_load_of_running_containers(docker, server):
 def test_load_of_a_server_that_accepts_no_connection(server):
     server.shutdown()
     server.server_close()
-    assert serving_state.request_load("127.0.0.1", server.server_address[1]) is None
+    assert serving_state.request_load("127.0.0.1", server.server_address[1], None) is None
 
 
 def test_load_of_a_hung_server(server, monkeypatch):
     monkeypatch.setattr(serving_state, "STATUS_TIMEOUT_S", 0.2)
-    assert "timed out" in serving_state.request_load("0.0.0.0", server.server_address[1])["error"]
+    assert "timed out" in serving_state.request_load("0.0.0.0", server.server_address[1], None)["error"]
+
+
+def test_load_of_a_server_that_demands_its_key_also_for_metrics(docker, tmp_path):
+    (tmp_path / "secrets.env").write_text("VLLM_API_KEY=sesame\nASCEND_VLLM_API_KEY_2=other\n")
+    with hanging_server() as running:
+        running.metrics_key = "Bearer sesame"
+        add_instance(docker, running, "vllm")
+        docker.containers["vllm"]["Mounts"] = [
+            {"Destination": labels.SECRETS_TARGET, "Source": str(tmp_path / "secrets.env")}]
+        (found,) = serving_state.deployed_containers(DockerEngine(docker.path), True)
+        assert found["load"] == {"running": 0, "waiting": 0, "kv_cache_usage": None}
+        port = running.server_address[1]
+        assert serving_state.request_load("127.0.0.1", port, None) == {"error": "/metrics returns 401"}
+        assert "sesame" not in serving_state.request_load("127.0.0.1", port, "sesame\n")["error"]
 
 
 PARAMS = {"image": "vllm:v1", "served_name": "qwen25_vl", "api_key": ""}

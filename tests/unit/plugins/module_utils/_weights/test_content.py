@@ -15,6 +15,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.content impor
     describe_quantization,
     inspect,
 )
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import open_existing
 
 INDEX = "model.safetensors.index.json"
 
@@ -30,7 +31,8 @@ def write(folder, **files):
     for name, content in files.items():
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         (folder / name).write_bytes(data)
-    return inspect(str(folder), sorted(path.name for path in folder.iterdir()))
+    with open_existing(str(folder)) as opened:
+        return inspect(opened, sorted(path.name for path in folder.iterdir()))
 
 
 def model(weight_map, total_size=3):

@@ -10,21 +10,37 @@ import shutil
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files as weights
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import open_existing
 
-LONG_AGO = 1_600_000_000
+SETTLED_S = weights._SETTLED_S
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch):
+    """A file that was just written counts as old enough for its timestamp to be trusted."""
+    monkeypatch.setattr(weights, "_SETTLED_S", -1)
 
 
 def fill(folder, files):
-    """Files with content, old enough for their timestamp to be trusted."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        os.utime(path, (LONG_AGO, LONG_AGO))
+
+
+def listed(folder):
+    with open_existing(str(folder)) as opened:
+        return weights.list_model(opened)
+
+
+def outside_of(folder):
+    with open_existing(str(folder)) as opened:
+        return weights.list_outside(opened, weights.list_model(opened))
 
 
 def digests(folder, cache, full=False):
-    return weights.digest_files(str(folder), weights.list_model(str(folder)), cache, full, 4)
+    with open_existing(str(folder)) as opened:
+        return weights.digest_files(opened, weights.list_model(opened), cache, full, 4)
 
 
 @pytest.fixture
@@ -42,7 +58,7 @@ def test_hidden_files_and_dangling_links_are_excluded(model):
     fill(model, {".gitattributes": b"", ".cache/huggingface/x": b"1", "sub/.tmp": b"2"})
     (model / "gone").symlink_to("nowhere")
     (model / "link").symlink_to("a")
-    assert set(weights.list_model(str(model))) == {"a", "b", "link", "sub/c"}
+    assert set(listed(model)) == {"a", "b", "link", "sub/c"}
 
 
 def test_digests_are_those_of_sha256sum(model, tmp_path):
@@ -60,31 +76,41 @@ def test_an_unchanged_file_is_hashed_once(model, tmp_path):
     assert digests(model, cache_of(tmp_path), full=True).hashed_bytes == first.hashed_bytes
 
 
-@pytest.mark.parametrize("change", ["content", "copy"])
+@pytest.mark.parametrize("change", ["content", "copy", "timestamps restored"])
 def test_a_changed_file_is_hashed_again(model, tmp_path, change):
     digests(model, cache_of(tmp_path))
-    if change == "content":
-        (model / "a").write_bytes(b"ALPHA")
+    before = (model / "a").stat()
+    if change == "copy":
+        (model / "copy").write_bytes(b"ALPHA")
+        (model / "copy").replace(model / "a")
     else:
-        copy = model / "copy"
-        copy.write_bytes(b"ALPHA")
-        os.utime(copy, (LONG_AGO, LONG_AGO))
-        copy.replace(model / "a")
+        (model / "a").write_bytes(b"ALPHA")
+    if change == "timestamps restored":
+        os.utime(model / "a", ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert (model / "a").stat().st_mtime_ns == before.st_mtime_ns
     found = digests(model, cache_of(tmp_path))
     assert found.sha256["a"] == hashlib.sha256(b"ALPHA").hexdigest()
     assert found.hashed_bytes == 5
 
 
-def test_a_file_written_just_now_is_not_cached(model, tmp_path):
-    (model / "a").write_bytes(b"fresh")
+def test_a_file_changed_just_now_is_not_cached(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "_SETTLED_S", SETTLED_S)
+    os.utime(model / "a", (1_600_000_000, 1_600_000_000))
     digests(model, cache_of(tmp_path))
-    assert digests(model, cache_of(tmp_path)).hashed_bytes == 5
-
-
-def test_a_timestamp_from_the_future_is_cached(model, tmp_path):
-    os.utime(model / "sub/c", (4_000_000_000, 4_000_000_000))
+    assert digests(model, cache_of(tmp_path)).hashed_bytes == 5 + (3 << 20)
+    monkeypatch.setattr(weights.time, "time", lambda: (model / "a").stat().st_ctime + SETTLED_S + 1)
     digests(model, cache_of(tmp_path))
     assert digests(model, cache_of(tmp_path)).hashed_bytes == 0
+
+
+def test_keys_of_earlier_versions_are_removed_from_the_cache(model, tmp_path):
+    digests(model, cache_of(tmp_path))
+    path = next((tmp_path / "cache").iterdir())
+    content = weights.read_json(str(path))
+    weights.write_json(str(path), dict(content, **{"5:1600000000:12:34": "0" * 64}))
+    (model / "a").write_bytes(b"ALPHA")
+    digests(model, cache_of(tmp_path))
+    assert {key.count(":") for key in weights.read_json(str(path))} == {4}
 
 
 def test_a_damaged_cache_is_replaced(model, tmp_path):
@@ -106,23 +132,23 @@ def test_links_out_of_the_folder(model, tmp_path, target, outside):
     (tmp_path / "blob").write_bytes(b"1")
     (tmp_path / "other").symlink_to(model)
     (model / "link").symlink_to(target.format(model=model, root=tmp_path))
-    assert weights.list_outside(str(model), weights.list_model(str(model))) == (["link"] if outside else [])
+    assert outside_of(model) == (["link"] if outside else [])
 
 
 def test_only_the_same_file_system_has_the_same_identity(model, tmp_path):
     shutil.copytree(model, tmp_path / "copy")
     (tmp_path / "mount").symlink_to(model)
-    of = {name: weights.identify(weights.list_model(str(tmp_path / name))) for name in ("model", "mount", "copy")}
+    of = {name: weights.identify(listed(tmp_path / name)) for name in ("model", "mount", "copy")}
     assert of["model"] == of["mount"] != of["copy"]
 
 
 def test_only_hashing_all_files_finds_silent_corruption(model, tmp_path):
     before = digests(model, cache_of(tmp_path))
-    with (model / "sub/c").open("r+b") as stream:
-        stream.write(b"\1")
-    os.utime(model / "sub/c", (LONG_AGO, LONG_AGO))
-    assert digests(model, cache_of(tmp_path)).sha256 == before.sha256
-    assert digests(model, cache_of(tmp_path), full=True).sha256["sub/c"] != before.sha256["sub/c"]
+    path = next((tmp_path / "cache").iterdir())
+    # Like a disk that returns other bytes under the same timestamps.
+    weights.write_json(str(path), dict.fromkeys(weights.read_json(str(path)), "0" * 64))
+    assert set(digests(model, cache_of(tmp_path)).sha256.values()) == {"0" * 64}
+    assert digests(model, cache_of(tmp_path), full=True).sha256 == before.sha256
 
 
 def test_a_cache_that_is_only_read_is_not_written(model, tmp_path):
@@ -144,7 +170,7 @@ def test_compare_names_what_is_wrong(model, tmp_path):
         {"path": "sub/c", "size": 3 << 20, "sha256": "0" * 64},
         {"path": "d", "size": 7, "sha256": "0" * 64},
     ]
-    faults = weights.compare(expected, weights.list_model(str(model)), found)
+    faults = weights.compare(expected, listed(model), found)
     assert [(fault["path"], fault["fault"]) for fault in faults] == [
         ("b", "size"), ("sub/c", "sha256"), ("d", "missing")]
     assert [weights.fault_sentence(fault) for fault in faults] == [
@@ -156,7 +182,8 @@ def test_compare_names_what_is_wrong(model, tmp_path):
 
 def test_the_git_blob_id(tmp_path):
     (tmp_path / "f").write_bytes(b"hello\n")
-    assert weights.git_blob_sha1(str(tmp_path / "f")) == "ce013625030ba8dba906f756967f9e9ca394464a"
+    with open_existing(str(tmp_path)) as folder:
+        assert weights.git_blob_sha1(folder, "f") == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
 def test_write_json_keeps_the_old_file_if_it_fails(tmp_path):
@@ -166,6 +193,41 @@ def test_write_json_keeps_the_old_file_if_it_fails(tmp_path):
         weights.write_json(str(path), {"a": object()})
     assert weights.read_json(str(path)) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+MANIFEST = {
+    "schema": weights.MANIFEST_SCHEMA, "source": "modelscope", "repository": "o/m", "revision": None,
+    "recorded_at": "2026-11-29T12:00:00Z", "bytes": 2, "digest": weights.model_digest({"a": "1" * 64}),
+    "files": [{"path": "a", "size": 2, "sha256": "1" * 64, "sha256_from": "hub", "written": True}],
+    "asked": {"source": "modelscope", "repository": "o/m", "endpoint": None, "revision": None},
+}
+
+
+def test_manifest_is_checked_without_a_change():
+    assert weights.check_manifest(MANIFEST) == MANIFEST
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"schema": "other"}, "not a manifest"),
+    ({"files": None}, "no list of files"),
+    ({"files": ["a"]}, "no list of files"),
+    ({"digest": "0" * 64}, "digest is not that of its files"),
+    ({"files": [{"path": "../../x", "size": 2, "sha256": "1" * 64, "written": True}]}, "outside the folder"),
+    ({"files": [{"path": "/etc/passwd", "size": 2, "sha256": "1" * 64}]}, "outside the folder"),
+    ({"files": [{"path": "a", "size": -1, "sha256": "1" * 64}]}, "size -1"),
+    ({"files": [{"path": "a", "size": 2, "sha256": ""}]}, "64 hex digits"),
+    # Only a hub may state a git blob id instead.
+    ({"files": [{"path": "a", "size": 2, "sha256": None, "git_sha1": "1" * 40}]}, "64 hex digits"),
+])
+def test_manifest_that_is_not_valid_is_refused(change, reason):
+    with pytest.raises(ValueError, match=reason):
+        weights.check_manifest(dict(MANIFEST, **change))
+
+
+@pytest.mark.parametrize("content", [None, [], "x", 5])
+def test_manifest_that_is_not_an_object_is_refused(content):
+    with pytest.raises(ValueError, match="not a manifest"):
+        weights.check_manifest(content)
 
 
 def test_model_folder(tmp_path):

@@ -60,7 +60,7 @@ def test_a_folder_over_http():
     ("modelscope", "<html>", "not JSON"),
     ("modelscope", "[]", "not a JSON object"),
     ("modelscope", {"Code": 10010205001, "Message": "no such model"}, "10010205001: no such model"),
-    ("modelscope", {"Code": 200, "Data": {"Files": [{"Path": "a", "Type": "blob"}]}}, "lacks 'Size'"),
+    ("modelscope", {"Code": 200, "Data": {"Files": [{"Type": "blob", "Size": 1}]}}, "lacks 'Path'"),
     ("modelscope", {"Code": 200, "Data": {"Files": []}}, "no file"),
     ("huggingface", {"error": "Repository not found"}, "Repository not found"),
     ("http", "no sums here", "expected '<64 hex digits>"),
@@ -73,13 +73,91 @@ def test_another_answer_is_an_error(source, answer, reason):
         asked(source, answer)
 
 
-@pytest.mark.parametrize("path", ["../../etc/cron.d/x", "/etc/passwd", "a/../../b", "--token", ""])
+def listing(source, entries):
+    """The response of a hub with files ``(path, size, digest)``; the digest of Hugging Face is a git blob id."""
+    if source == "modelscope":
+        return {"Code": 200, "Data": {"Files": [
+            {"Path": path, "Type": "blob", "Size": size, "Sha256": digest} for path, size, digest in entries]}}
+    return {"sha": "c0ffee", "siblings": [
+        {"rfilename": path, "size": size, "blobId": digest} for path, size, digest in entries]}
+
+
+@pytest.mark.parametrize("path", [
+    "../../etc/cron.d/x", "/etc/passwd", "a/../../b", "--token", "", "./a", "a//b", None, 5])
 @pytest.mark.parametrize("source", ["modelscope", "huggingface"])
 def test_a_hub_cannot_write_outside_the_folder(source, path):
-    answer = {"Code": 200, "Data": {"Files": [{"Path": path, "Type": "blob", "Size": 2, "Sha256": SHA}]},
-              "sha": "c", "siblings": [{"rfilename": path, "size": 2, "blobId": "22" * 20}]}
     with pytest.raises(hub.HubError, match="outside"):
-        asked(source, answer)
+        asked(source, listing(source, [(path, 2, SHA if source == "modelscope" else "22" * 20)]))
+
+
+DIGESTS = {"modelscope": SHA, "huggingface": "22" * 20}
+NAMES = "control character, a backslash or a wildcard"
+
+
+@pytest.mark.parametrize(("entries", "reason"), [
+    ([("a", 2, "")], "'a', with the .* '', expected"),
+    ([("a", 2, "ab" * 10)], "'a', with the .*, expected"),
+    ([("a", 2, "xy" * 32)], "'a', with the .*, expected"),
+    ([("a", 2, "ab" * 32 + "\n")], "'a', with the .*, expected"),
+    ([("a", 2, None)], "'a', with the .* None, expected"),
+    ([("a", 2, 5)], "'a', with the .* 5, expected"),
+    ([("ok", 1, "ok"), ("a", -1, "ok")], "'a', with the size -1"),
+    ([("a", None, "ok")], "'a', with the size None"),
+    ([("a", "2", "ok")], "'a', with the size '2'"),
+    ([("a", 1.5, "ok")], "'a', with the size 1.5"),
+    ([("a", True, "ok")], "'a', with the size True"),
+    ([("a", 2, "ok"), ("a", 2, "ok")], "'a', more than once"),
+    ([("a", 2, "ok"), ("a/b", 2, "ok")], "'a', which is also a folder"),
+    ([("*.json", 2, "ok")], NAMES),
+    ([("a?", 2, "ok")], NAMES),
+    ([("[a]", 2, "ok")], NAMES),
+    ([("a\nb", 2, "ok")], NAMES),
+    ([("a\x1b[2J", 2, "ok")], NAMES),
+    ([("a\\b", 2, "ok")], NAMES),
+    ([("\ud800", 2, "ok")], "not valid Unicode"),
+    ([("a", 2, ""), ("b", -1, "ok")], "and 1 other files are not valid"),
+])
+@pytest.mark.parametrize("source", ["modelscope", "huggingface"])
+def test_a_file_that_cannot_be_verified_is_refused(source, entries, reason):
+    entries = [(path, size, DIGESTS[source] if digest == "ok" else digest) for path, size, digest in entries]
+    with pytest.raises(hub.HubError, match=reason):
+        asked(source, listing(source, entries))
+
+
+@pytest.mark.parametrize("lfs", [{}, {"sha256": None}, {"sha256": ""}, {"sha256": "12"}, {"size": 3}, ["sha256"], "x"])
+def test_a_file_in_lfs_needs_a_sha256(lfs):
+    """The blob id that is listed for it is that of the pointer, so it does not verify the content."""
+    entry = {"rfilename": "model.safetensors", "size": 12, "blobId": "11" * 20, "lfs": lfs}
+    if lfs == {}:  # It is not in LFS.
+        assert asked("huggingface", dict(HUGGINGFACE, siblings=[entry]))[0].files[0].git_sha1 == "11" * 20
+        return
+    with pytest.raises(hub.HubError, match=r"'model.safetensors', with the SHA-256|lacks"):
+        asked("huggingface", dict(HUGGINGFACE, siblings=[entry]))
+
+
+@pytest.mark.parametrize("commit", ["--token", "", None, 5, "a b", "x\n"])
+def test_a_commit_that_is_not_a_commit_is_refused(commit):
+    with pytest.raises(hub.HubError, match="states the commit"):
+        asked("huggingface", dict(HUGGINGFACE, sha=commit))
+
+
+@pytest.mark.parametrize("line", [
+    "xy" * 32 + "  a", "ab" * 31 + "  a", "\\" + SHA + "  a\\nb", f"{SHA}  a\n{SHA}  a", f"{SHA}  *.json", f"{SHA}  "])
+def test_sums_that_cannot_be_used_are_refused(line):
+    with pytest.raises(hub.HubError, match=r"SHA256SUMS has the line|the hub lists the file|with the SHA-256"):
+        asked("http", line, endpoint="http://h/m")
+
+
+def test_a_negative_length_is_refused():
+    with pytest.raises(hub.HubError, match="'a', with the size -5"):
+        hub.parse_sums(SHA + "  a", lambda _path: -5)
+
+
+def test_no_request_is_sent_for_a_path_that_is_refused():
+    requested = []
+    with pytest.raises(hub.HubError, match="outside"):
+        hub.parse_sums(f"{SHA}  a\n{SHA}  ../b", requested.append)
+    assert requested == []
 
 
 def test_a_refused_token():

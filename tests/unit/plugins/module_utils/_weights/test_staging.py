@@ -5,16 +5,21 @@ from __future__ import annotations
 
 """Staging on a real folder; what a hub's client would write into the staging folder is written by hand."""
 
+import contextlib
 import hashlib
 import json
-import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files as weights
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, hold_lock
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import (
+    StagingError,
+    hold_lock,
+    open_work_folder,
+)
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Source, Staging
 
 FILES = {"config.json": b"{}", "sub/model.safetensors": b"tensors"}
@@ -43,15 +48,30 @@ class Site:
     def __init__(self, root):
         self.hub = Hub()
         self.model = root / "data" / "model"
-        self.state = root / "data" / ".ascend-vllm" / "model"
-        self._cache = root / "cache"
+        self.work = root / "data" / ".ascend-vllm" / "model"
+        self._root, self._cache = root, root / "cache"
+
+    @property
+    def state(self):
+        with self.on_this_node():
+            return Path(weights.model_paths(str(self.model)).state)
+
+    @contextlib.contextmanager
+    def on_this_node(self):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(weights, "STATE_FOLDER", str(self._root / "state"))
+            yield
 
     def staging(self, kind="modelscope", repository="o/m", token="", environment=()):
         source = Source(kind, repository, "", "", token, 0, dict(environment))
-        return Staging(str(self.model), source, weights.DigestCache.of(str(self.model), str(self._cache)), 2)
+        with self.on_this_node():
+            return Staging(str(self.model), source, weights.DigestCache.of(str(self.model), str(self._cache)), 2)
+
+    def manifest(self):
+        return json.loads((self.state / "manifest.json").read_text())
 
     def fetch(self, path, content=None):
-        target = self.state / "staging" / path
+        target = self.work / "staging" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(self.hub.files[path] if content is None else content)
 
@@ -60,15 +80,25 @@ class Site:
         staging = self.staging(**options)
         work = staging.plan(self.hub)
         if work["changed"]:
-            staging.prepare(work, 0)
+            prepare(staging, work)
             for path in work["download"]:
                 self.fetch(path)
-            staging.publish("now")
+            publish(staging)
         return work
 
     def content(self):
         files = [path for path in self.model.rglob("*") if path.is_file()]
         return {str(path.relative_to(self.model)): path.read_bytes() for path in files}
+
+
+def prepare(staging, work, free_space_bytes=0):
+    with hold_lock(staging.paths, 0, "preparing") as state:
+        staging.prepare(work, free_space_bytes, state)
+
+
+def publish(staging):
+    with hold_lock(staging.paths, 0, "publishing") as state:
+        return staging.publish("now", state)
 
 
 @pytest.fixture
@@ -81,10 +111,11 @@ def test_a_model_is_published_with_its_manifest(site):
     assert work["download"] == sorted(FILES)
     assert work["bytes"] == 9
     assert site.content() == FILES
-    manifest = weights.read_json(str(site.state / "manifest.json"))
+    manifest = site.manifest()
     assert [entry["sha256_from"] for entry in manifest["files"]] == ["hub", "hub"]
     assert (manifest["source"], manifest["repository"], manifest["revision"]) == ("modelscope", "o/m", "master")
-    assert {path.name for path in site.state.iterdir()} == {"manifest.json"}
+    assert {path.name for path in site.state.iterdir()} == {"manifest.json", "lock"}
+    assert {path.name for path in site.work.iterdir()} == {"lock"}
     assert stat.S_IMODE(site.model.stat().st_mode) == 0o755
 
 
@@ -97,21 +128,21 @@ def test_a_second_run_sends_no_request_and_changes_nothing(site):
 
 def test_other_files_of_the_client_are_not_published(site):
     staging = site.staging()
-    staging.prepare(staging.plan(site.hub), 0)
+    prepare(staging, staging.plan(site.hub))
     for path in FILES:
         site.fetch(path)
     for leftover in (".cache/huggingface/x.lock", ".msc", "partial.incomplete"):
         site.fetch(leftover, b"x")
-    staging.publish("now")
+    publish(staging)
     assert site.content() == FILES
 
 
 def test_an_incomplete_download_is_not_published(site):
     staging = site.staging()
-    staging.prepare(staging.plan(site.hub), 0)
+    prepare(staging, staging.plan(site.hub))
     site.fetch("config.json")
     with pytest.raises(StagingError, match=r"sub/model.safetensors is missing"):
-        staging.publish("now")
+        publish(staging)
     assert not site.model.exists()
     assert site.stage()["download"] == sorted(FILES)
     assert site.content() == FILES
@@ -119,14 +150,14 @@ def test_an_incomplete_download_is_not_published(site):
 
 def test_a_damaged_file_is_named_and_downloaded_again(site):
     staging = site.staging()
-    staging.prepare(staging.plan(site.hub), 0)
+    prepare(staging, staging.plan(site.hub))
     site.fetch("config.json")
     site.fetch("sub/model.safetensors", b"tensorz")
     with pytest.raises(StagingError, match=r"sub/model.safetensors has the SHA-256"):
-        staging.publish("now")
+        publish(staging)
     assert not site.model.exists()
-    assert not (site.state / "staging/sub/model.safetensors").exists()
-    assert (site.state / "staging/config.json").exists()
+    assert not (site.work / "staging/sub/model.safetensors").exists()
+    assert (site.work / "staging/config.json").exists()
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
@@ -149,9 +180,9 @@ def test_a_repair_without_a_download_is_an_error(site):
     site.stage()
     (site.model / "config.json").write_bytes(b"[]")
     staging = site.staging()
-    staging.prepare(staging.plan(site.hub), 0)
+    prepare(staging, staging.plan(site.hub))
     with pytest.raises(StagingError, match=r"config.json has the SHA-256"):
-        staging.publish("now")
+        publish(staging)
 
 
 def test_an_existing_model_is_adopted(site):
@@ -177,12 +208,12 @@ def test_huggingface_blob_ids_are_verified(site, monkeypatch):
     answer = json.dumps({"sha": "c0ffee", "siblings": [{"rfilename": "config.json", "size": 2, "blobId": sha}]})
     monkeypatch.setattr(site.hub, "get", lambda url: answer)
     staging = site.staging("huggingface")
-    staging.prepare(staging.plan(site.hub), 0)
+    prepare(staging, staging.plan(site.hub))
     site.fetch("config.json", b"[]")
     with pytest.raises(StagingError, match=r"config.json has the git blob id"):
-        staging.publish("now")
+        publish(staging)
     site.fetch("config.json", b"{}")
-    manifest = staging.publish("now")
+    manifest = publish(staging)
     assert manifest["revision"] == "c0ffee"
     assert manifest["files"][0]["sha256_from"] == "staging"
 
@@ -192,7 +223,7 @@ def test_a_local_model_gets_its_own_manifest(site):
     (site.model / "config.json").write_bytes(b"{}")
     staging = site.staging("local", "")
     assert staging.plan(None)["changed"] is True
-    manifest = staging.publish("now")
+    manifest = publish(staging)
     assert [entry["sha256_from"] for entry in manifest["files"]] == ["staging"]
     assert staging.plan(None)["changed"] is False
 
@@ -219,21 +250,21 @@ def test_too_little_space_is_reported_before_anything_is_written(site):
     staging = site.staging()
     work = staging.plan(site.hub)
     with pytest.raises(StagingError, match=r"GiB free; .*weights_free_space_gib reserves 1048576.0 GiB"):
-        staging.prepare(work, 2**50)
-    assert not site.state.exists()
+        prepare(staging, work, 2**50)
+    assert not site.work.exists()
 
 
 def test_the_token_is_only_readable_by_root_and_is_removed(site):
     staging = site.staging(token="it's secret")
     work = staging.plan(site.hub)
     assert "secret" not in json.dumps(work)
-    staging.prepare(work, 0)
-    credentials = site.state / "credentials"
+    prepare(staging, work)
+    credentials = site.state / "transfer" / "credentials"
     assert json.loads(credentials.read_text()) == {"MODELSCOPE_API_TOKEN": "it's secret"}
     assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
     for path in FILES:
         site.fetch(path)
-    staging.publish("now")
+    publish(staging)
     assert not credentials.exists()
 
 
@@ -242,35 +273,33 @@ def test_variables_of_the_client_are_in_the_same_file(site):
     staging = site.staging(environment=proxy)
     work = staging.plan(site.hub)
     assert "hunter22" not in json.dumps(work)
-    staging.prepare(work, 0)
-    assert json.loads((site.state / "credentials").read_text()) == proxy
+    prepare(staging, work)
+    assert json.loads((site.state / "transfer" / "credentials").read_text()) == proxy
 
 
-def test_only_hashing_all_files_finds_a_damaged_model(site):
+def test_only_hashing_all_files_finds_a_damaged_model(site, monkeypatch):
     site.stage()
-    for path in FILES:
-        os.utime(site.model / path, (1_600_000_000, 1_600_000_000))
-    assert site.staging().held()["holds"] is True
     (site.model / "sub/model.safetensors").write_bytes(b"tensorz")
-    os.utime(site.model / "sub/model.safetensors", (1_600_000_000, 1_600_000_000))
+    # Like a disk that returns other bytes under the same timestamps.
+    monkeypatch.setattr(weights.DigestCache, "get", lambda _self, stat: {
+        len(content): hashlib.sha256(content).hexdigest() for content in FILES.values()}[stat.st_size])
     assert site.staging().held()["holds"] is True
     assert site.staging().held(full=True)["holds"] is False
-    assert site.staging().held()["holds"] is False
 
 
 @pytest.mark.parametrize("kind", ["modelscope", "local"])
 def test_a_model_from_another_node_needs_no_token(site, tmp_path, kind):
     site.stage()
-    manifest = weights.read_json(str(site.state / "manifest.json"))
+    manifest = site.manifest()
     other = Site(tmp_path / "other")
     staging = other.staging(kind, token="it's secret")
-    staging.prepare(staging.plan(None, manifest=manifest), 0)
-    assert not (other.state / "credentials").exists()
+    prepare(staging, staging.plan(None, manifest=manifest))
+    assert not (other.state / "transfer" / "credentials").exists()
 
 
 def test_two_runs_do_not_stage_one_model(site):
     first, second = site.staging(), site.staging()
-    reason = r"another run is staging .*\(preparing since 20"
+    reason = r"Another run is staging .*\(preparing since 20"
     with hold_lock(first.paths, 0, "preparing"), pytest.raises(StagingError, match=reason), \
             hold_lock(second.paths, 0.1, "preparing"):
         pytest.fail("both runs hold the lock")
@@ -286,24 +315,24 @@ def quantize(site, files=None):
     staging = site.staging("quantize", "")
     work = staging.plan(None)
     if work["pending"]:
-        staging.prepare(work, 0)
+        prepare(staging, work)
         for path, content in (MADE if files is None else files).items():
             site.fetch(path, content)
-        staging.publish("now")
+        publish(staging)
     return work
 
 
 def test_the_files_of_the_quantization_become_the_model(site):
     assert quantize(site)["pending"] is True
     assert site.content() == MADE
-    manifest = weights.read_json(str(site.state / "manifest.json"))
+    manifest = site.manifest()
     assert {entry["sha256_from"] for entry in manifest["files"]} == {"staging"}
     assert quantize(site)["pending"] is False
 
 
 @pytest.mark.parametrize("missing", sorted(set(MADE) - {"config.json"}))
 def test_an_incomplete_quantization_is_not_published(site, missing):
-    with pytest.raises(StagingError, match="quantization wrote 2 files, among them"):
+    with pytest.raises(StagingError, match="The quantization wrote 2 files, among them"):
         quantize(site, {path: content for path, content in MADE.items() if path != missing})
     assert not site.model.exists()
 
@@ -326,27 +355,32 @@ def test_a_foreign_model_is_not_replaced_by_a_quantized_one(site):
 
 def test_a_model_from_another_node(site, tmp_path):
     site.stage()
-    manifest = weights.read_json(str(site.state / "manifest.json"))
+    manifest = site.manifest()
     other = Site(tmp_path / "other")
     staging = other.staging()
     work = staging.plan(None, manifest=manifest)
     assert (work["download"], work["command"]) == (sorted(FILES), None)
-    staging.prepare(work, 0)
+    prepare(staging, work)
     for path, content in FILES.items():
         other.fetch(path, content)
-    assert staging.publish("now")["digest"] == manifest["digest"]
+    assert publish(staging)["digest"] == manifest["digest"]
     assert staging.plan(None, manifest=manifest)["changed"] is False
     assert staging.held()["holds"] is True
 
 
 def test_a_node_holds_a_model_if_it_is_complete_and_from_this_source(site):
-    assert site.staging().held() == {"holds": False, "files": 0, "manifest": None, "folder": str(site.state)}
+    def held(files, identity):
+        return {"holds": False, "files": files, "manifest": None, "identity": identity, "state": str(site.state),
+                "folder": str(site.work)}
+
+    assert site.staging().held() == held(0, None)
     site.stage()
     assert site.staging().held()["holds"] is True
     assert site.staging("huggingface").held()["holds"] is False
     assert site.staging("local", "").held()["holds"] is True
     (site.model / "config.json").unlink()
-    assert site.staging().held() == {"holds": False, "files": 1, "manifest": None, "folder": str(site.state)}
+    found = site.model.stat()
+    assert site.staging().held() == held(1, f"{found.st_dev}:{found.st_ino}")
 
 
 def test_a_foreign_file_is_not_replaced(site):
@@ -368,13 +402,14 @@ def test_an_adopted_file_is_restored_but_not_removed(site):
     site.hub.files = {"config.json": b"{ }", "new": b"1"}
     source = Source("modelscope", "o/m", "v2", "", "")
     for _again in range(2):  # It was written by the repair, so the next revision may replace it.
-        staging = Staging(str(site.model), source, site.staging()._cache, 2)
+        staging = site.staging()
+        staging.source = source
         work = staging.plan(site.hub)
         if work["changed"]:
-            staging.prepare(work, 0)
+            prepare(staging, work)
             for path in work["download"]:
                 site.fetch(path)
-            staging.publish("now")
+            publish(staging)
     assert site.content() == dict(site.hub.files, **{"sub/model.safetensors": b"tensors"})
 
 
@@ -383,8 +418,8 @@ def test_files_of_another_revision_are_removed_if_the_role_wrote_them(site):
     del site.hub.files["sub/model.safetensors"]
     staging = site.staging()
     staging.source = staging.source._replace(revision="v2")
-    staging.prepare(staging.plan(site.hub), 0)
-    staging.publish("now")
+    prepare(staging, staging.plan(site.hub))
+    publish(staging)
     assert site.content() == {"config.json": b"{}"}
 
 
@@ -393,7 +428,7 @@ def test_a_model_behind_a_link_is_staged_where_the_link_points(site, tmp_path):
     (disk / "there").mkdir(parents=True)
     site.model.parent.mkdir()
     site.model.symlink_to(disk / "there")
-    site.state = disk / ".ascend-vllm" / "there"
+    site.work = disk / ".ascend-vllm" / "there"
     site.stage()
     assert site.content() == FILES
     assert site.model.is_symlink()
@@ -424,9 +459,8 @@ def read_only(site, monkeypatch, tmp_path):
 
 def test_a_model_on_a_read_only_mount_is_recorded_on_the_node(read_only, tmp_path):
     staging = read_only.staging("local", "")
-    staging.prepare(staging.plan(None), 0)
-    with hold_lock(staging.paths, 0, "publishing"):
-        staging.publish("now")
+    prepare(staging, staging.plan(None))
+    publish(staging)
     assert read_only.staging("local", "").plan(None)["changed"] is False
     assert {path.name for path in read_only.model.parent.iterdir()} == {"model"}
     assert staging.paths.manifest.startswith(str(tmp_path / "state"))
@@ -437,20 +471,23 @@ def test_nothing_is_downloaded_to_a_read_only_mount(read_only):
     staging = read_only.staging()
     work = staging.plan(read_only.hub)
     with pytest.raises(StagingError, match=r"is read-only on this node.*weights_source to local"):
-        staging.prepare(work, 0)
+        prepare(staging, work)
 
 
 def test_a_mount_point_is_refused(site, monkeypatch):
     staging = site.staging()
     monkeypatch.setattr("os.path.ismount", lambda path: path == str(site.model))
     with pytest.raises(StagingError, match="is a mount point"):
-        staging.prepare(staging.plan(site.hub), 0)
+        prepare(staging, staging.plan(site.hub))
 
 
-def test_marker_file_is_in_the_state_folder(site):
+def test_markers_are_in_the_work_folder_and_removed_together(site):
     site.stage()
-    marker = Path(site.staging().create_marker())
-    assert marker.parent == site.state
+    markers = [Path(site.staging().create_marker()) for _run in range(2)]
+    assert {marker.parent for marker in markers} == {site.work}
+    assert all(marker.exists() for marker in markers)
+    site.staging().remove_markers()
+    assert {path.name for path in site.work.iterdir()} == {"lock"}
 
 
 def test_a_damaged_manifest_is_named(site):
@@ -465,3 +502,150 @@ def test_names_with_spaces_and_files_without_bytes(site):
     site.stage()
     assert site.content() == site.hub.files
     assert site.stage()["changed"] is False
+
+
+# -- manifests of earlier versions and of other nodes
+
+
+def record_like_an_earlier_version(site, change=None, **options):
+    """Stage a model, and move its manifest to where an earlier version recorded it; ``change`` alters its files."""
+    site.stage(**options)
+    manifest = site.manifest()
+    (site.state / "manifest.json").unlink()
+    if change:
+        manifest["files"] = change(manifest["files"])
+        sums = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
+        manifest["digest"] = weights.model_digest(sums)
+    site.work.mkdir(parents=True, exist_ok=True)
+    (site.work / "manifest.json").write_text(json.dumps(manifest))
+    return manifest
+
+
+def test_source_is_queried_again_after_an_upgrade_and_nothing_is_downloaded(site):
+    record_like_an_earlier_version(site)
+    asked = site.hub.asked
+    assert site.staging().held()["holds"] is False
+    work = site.stage()
+    assert (work["changed"], work["download"], site.hub.asked) == (True, [], asked + 1)
+    assert [entry["sha256_from"] for entry in site.manifest()["files"]] == ["hub", "hub"]
+    assert {path.name for path in site.work.iterdir()} == {"lock"}
+    assert site.stage()["changed"] is False
+
+
+def test_tampered_model_with_a_matching_manifest_is_not_trusted(site):
+    record_like_an_earlier_version(site)
+    (site.model / "config.json").write_bytes(b"[]")
+    manifest = json.loads((site.work / "manifest.json").read_text())
+    manifest["files"][0]["sha256"] = hashlib.sha256(b"[]").hexdigest()
+    manifest["digest"] = weights.model_digest({entry["path"]: entry["sha256"] for entry in manifest["files"]})
+    (site.work / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StagingError, match=r"config.json has the SHA-256"):
+        site.stage()
+
+
+def local_model(site):
+    site.model.mkdir(parents=True)
+    (site.model / "config.json").write_bytes(b"{}")
+    (site.model / "model.safetensors").write_bytes(b"tensors")
+
+
+def test_local_model_is_compared_with_the_manifest_of_an_earlier_version(site):
+    local_model(site)
+    record_like_an_earlier_version(site, kind="local", repository="")
+    assert site.stage(kind="local", repository="")["changed"] is True
+    assert not (site.work / "manifest.json").exists()
+    assert {entry["path"] for entry in site.manifest()["files"]} == {"config.json", "model.safetensors"}
+    assert site.stage(kind="local", repository="")["changed"] is False
+
+
+def test_local_model_that_was_changed_since_an_earlier_version_is_refused(site):
+    local_model(site)
+    record_like_an_earlier_version(site, kind="local", repository="")
+    (site.model / "config.json").write_bytes(b"[]")
+    with pytest.raises(StagingError, match=r"config.json has the SHA-256 .*according to the manifest of an earlier"):
+        site.stage(kind="local", repository="")
+    (site.work / "manifest.json").unlink()
+    assert site.stage(kind="local", repository="")["changed"] is True
+
+
+def test_manifest_of_an_earlier_version_cannot_hide_files(site):
+    local_model(site)
+    record_like_an_earlier_version(site, lambda files: files[:1], kind="local", repository="")
+    site.stage(kind="local", repository="")
+    assert len(site.manifest()["files"]) == 2
+
+
+def test_quantized_model_of_an_earlier_version_is_kept_if_all_its_files_agree(site):
+    quantize(site)
+    manifest = site.manifest()
+    (site.state / "manifest.json").unlink()
+    (site.work / "manifest.json").write_text(json.dumps(manifest))
+    assert quantize(site, {})["download"] == []
+    assert {entry["written"] for entry in site.manifest()["files"]} == {False}
+    assert quantize(site)["pending"] is False
+
+
+@pytest.mark.parametrize("change", ["content", "another file"])
+def test_quantized_model_of_an_earlier_version_that_differs_is_not_ours(site, change):
+    quantize(site)
+    manifest = site.manifest()
+    (site.state / "manifest.json").unlink()
+    (site.work / "manifest.json").write_text(json.dumps(manifest))
+    (site.model / ("config.json" if change == "content" else "extra.safetensors")).write_bytes(b"[]")
+    with pytest.raises(StagingError, match="has a model that this role did not quantize"):
+        quantize(site)
+
+
+def test_manifest_of_the_node_that_stages_a_shared_folder_is_recorded(site, tmp_path):
+    site.stage()
+    manifest = site.manifest()
+    other = Site(tmp_path / "other")
+    other.model = site.model
+    for expected in (True, False):
+        with hold_lock(other.staging().paths, 0, "recording") as state:
+            assert other.staging().record(manifest, state) is expected
+    assert other.staging().held()["holds"] is True
+    assert other.manifest()["digest"] == manifest["digest"]
+    # This node may not remove files that another node wrote.
+    assert {entry["written"] for entry in other.manifest()["files"]} == {False}
+
+
+@pytest.mark.parametrize("use", ["plan", "record"])
+def test_manifest_of_another_node_is_checked(site, use):
+    manifest = {"schema": weights.MANIFEST_SCHEMA, "source": "modelscope", "digest": "0" * 64, "bytes": 1,
+                "files": [{"path": "../../x", "size": 1, "sha256": "1" * 64, "sha256_from": "hub", "written": True}]}
+    staging = site.staging()
+    with pytest.raises(StagingError, match=r"of the node that has the model is not valid: .*outside the folder"):
+        staging.plan(None, manifest=manifest) if use == "plan" else staging.record(manifest, None)
+
+
+def test_another_node_that_stages_in_the_same_folder_is_waited_for(site, tmp_path):
+    """Each node has its own lock. The lock in the work folder is for all of them."""
+    other = Site(tmp_path / "other")
+    other.model = site.model
+    staging = site.staging()
+    site.model.parent.mkdir()
+    reason = "another run is staging .* set weights_lock_wait_s"
+    with open_work_folder(other.staging().paths, 0), pytest.raises(StagingError, match=reason):
+        prepare(staging, staging.plan(site.hub))
+    assert site.stage()["changed"] is True
+
+
+def test_manifest_that_is_published_has_the_digests_of_the_source(site, monkeypatch):
+    """A file that is changed between the verification and the rename is not published as verified."""
+    staging = site.staging()
+    site.model.mkdir(parents=True)
+    prepare(staging, staging.plan(site.hub))
+    for path in FILES:
+        site.fetch(path)
+    move = Folder.move
+
+    def tampered(self, path, target, target_path):
+        if path == "config.json":
+            (site.work / "staging" / path).write_bytes(b"[]")
+        move(self, path, target, target_path)
+
+    monkeypatch.setattr(Folder, "move", tampered)
+    with pytest.raises(StagingError, match=r"was changed while it was published .config.json has the SHA-256"):
+        publish(staging)
+    assert not (site.state / "manifest.json").exists()

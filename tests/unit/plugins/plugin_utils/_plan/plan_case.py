@@ -20,7 +20,7 @@ def _load(path):
 
 
 CATALOGUE = {}
-for name in ("bench_options", "hardware", "models", "releases", "serve_options"):
+for name in ("bench_options", "hardware", "models", "releases", "routes", "serve_options"):
     CATALOGUE.update(_load(f"roles/plan/files/catalogue/{name}.yml"))
 
 DEFAULTS = {}

@@ -21,6 +21,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import
     merge,
     nearest,
     release_id,
+    routes,
     serve_options,
     version_key,
 )
@@ -109,11 +110,22 @@ def test_vllm_versions_are_in_order():
 
 def test_options_come_before_they_go_and_within_the_known_versions():
     known = CATALOGUE["vllm_versions"]
-    tables = [CATALOGUE["serve_options"], *CATALOGUE["bench_options"].values()]
+    tables = [CATALOGUE["serve_options"], CATALOGUE["routes"], *CATALOGUE["bench_options"].values()]
     for name, option in [pair for table in tables for pair in table.items()]:
         since, until = option.get("since", known[0]), option.get("until", "999.0.0")
         assert version_key(since) < version_key(until), name
         assert {since, until} <= {*known, "999.0.0"}, name
+
+
+# Routes without the API key of vLLM itself, in its docs/usage/security.md and in the reports.
+@pytest.mark.parametrize(("path", "kind", "first"), [
+    ("/invocations", "inference", "0.11.0"), ("/tokenize", "inference", "0.11.0"), ("/load", "information", "0.11.0"),
+    ("/sleep", "control", "0.11.0"), ("/collective_rpc", "control", "0.11.0"), ("/pause", "control", "0.12.0"),
+    ("/update_weights", "control", "0.15.0"), ("/generative_scoring", "inference", "0.20.2"),
+    ("/metrics", "metrics", "0.11.0"), ("/health", "health", "0.11.0")])
+def test_routes_of_a_version(path, kind, first):
+    found = {version: routes(CATALOGUE, version).get(path) for version in CATALOGUE["vllm_versions"]}
+    assert found == {version: kind if version_key(version) >= version_key(first) else None for version in found}
 
 
 # Options that came, went or changed as the release notes of vLLM and vLLM Ascend say.

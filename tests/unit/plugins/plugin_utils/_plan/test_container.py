@@ -9,6 +9,7 @@ import itertools
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.api_key import MIDDLEWARE_VERSION
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     BF16,
     COMMAND_W8A8,
@@ -84,7 +85,24 @@ def test_api_key_is_read_from_a_mounted_file():
     assert instance["launcher"][-1] == "/run/ascend-vllm/secrets.env"
     assert instance["mounts"][-1] == {"source": path, "target": "/run/ascend-vllm/secrets.env", "type": "file",
                                       "read_only": True, "origin": "secrets"}
-    assert instance["command"] == COMMAND_W8A8
+    assert instance["mounts"][-2] == {
+        "source": f"/var/lib/ascend-vllm/middleware/{MIDDLEWARE_VERSION}/ascend_vllm_api_key.py",
+        "target": "/run/ascend-vllm/python/ascend_vllm_api_key.py", "type": "file", "read_only": True,
+        "origin": "middleware"}
+    assert instance["middleware_path"] == instance["mounts"][-2]["source"]
+    assert instance["command"] == [*COMMAND_W8A8, "--middleware", "ascend_vllm_api_key.ApiKey"]
+
+
+def test_middleware_is_the_last_one_and_may_leave_metrics_open():
+    resolved = valid(serving_api_key="set", serving_args={"middleware": ["site.A", "site.B"]},
+                     serving_metrics_key_required=False)
+    command = resolved["instances"][0]["command"]
+    assert [value for option, value in zip(command, command[1:]) if option == "--middleware"] == [
+        "site.A", "site.B", "ascend_vllm_api_key.ApiKeyExceptMetrics"]
+
+
+def test_hash_without_a_key_does_not_depend_on_the_middleware():
+    assert valid(serving_metrics_key_required=False)["hash"] == valid()["hash"]
 
 
 def test_health_check_of_every_instance():
@@ -119,6 +137,7 @@ REFUSED = [
     ({"serving_args": {"gpu-memory-utilization": 1.5}}, ["gpu-memory-utilization", "1.5"]),
     ({"serving_args": {"gpu-memory-utilization": 0.3}}, ["serving_tensor_parallel_size: ", "raise it", "19.2 GiB"]),
     ({"serving_env": {"VLLM_API_KEY": "k"}}, ["VLLM_API_KEY, which serving_api_key controls"]),
+    ({"serving_env": {"ASCEND_VLLM_API_KEY_2": "k"}}, ["ASCEND_VLLM_API_KEY_2, which serving_api_key controls"]),
     ({"serving_env": {"ASCEND_RT_VISIBLE_DEVICES": "0"}}, ["which serving_npus controls"]),
     ({"serving_env": {"A B": "1"}}, ["serving_env", "A B"]),
     ({"serving_env": {"A": True}}, ["serving_env", "quote true and false"]),

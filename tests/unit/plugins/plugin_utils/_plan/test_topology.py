@@ -176,8 +176,9 @@ def test_argument_that_works_with_the_topology_is_accepted(topology, release, ar
     ({"changes": {"node2": {"serving_group_address": "127.0.0.1"}}}, "of node2 must be the IPv4 address"),
     ({"changes": {"node2": {"serving_group_address": "192.0.2.11"}}}, "192.0.2.11 on more than one host"),
     ({"changes": {"node2": {"serving_npus": [0]}}},
-     "node2, which is in one group with node1, cannot be deployed: serving_replicas: 1 x 2 NPUs"),
-    ({"serving_group_port": 8888}, "serving_port gives port 8888 to instance 0, which overlaps with serving_group_po"),
+     "node2, which is in the same group as node1, cannot be deployed: serving_replicas: 1 x 2 NPUs"),
+    ({"serving_group_port": 8888},
+     "serving_port assigns port 8888 to instance 0, but this overlaps with serving_group_po"),
     ({"serving_restart_hung": True}, "serving_restart_hung is true, but a restarted host cannot rejoin its group"),
     ({"serving_group_port": 80}, "serving_group_port must be an integer from 1024"),
 ])

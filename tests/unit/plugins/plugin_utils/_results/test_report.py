@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import yaml
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
 
@@ -119,6 +120,45 @@ def test_finding_of_several_hosts_is_listed_once():
 def test_check_that_was_not_run_has_no_remedy():
     text = report.to_markdown(summary(result("npu_driver", "node1", ok=None), hosts=("node1",)))
     assert "- **node1** npu_driver.health (npu 3): expected OK, found Alarm.\n" in text
+
+
+IMAGE, MODEL = "sha256:" + "1" * 64, "2" * 64
+
+
+def image(host, ok=True, **facts):
+    observed = {"reference": "quay.io/a/b:v1", "image": {"id": "sha256:" + "9" * 64, "digests": [
+        "mirror.example/a/b@sha256:" + "8" * 64, "quay.io/a/b@" + IMAGE], **facts}}
+    return result("image", host, ok=ok, observed=observed)
+
+
+def weights(host, ok=True, digest=MODEL):
+    return result("weights", host, ok=ok, observed={"digest": digest})
+
+
+@pytest.mark.parametrize(("results", "expected"), [
+    ([], []),
+    ([image("node1"), image("node2"), weights("node1"), weights("node2")], [
+        ("image_digest", IMAGE, ["node1", "node2"]), ("weights_digest", MODEL, ["node1", "node2"])]),
+    ([image("node1", digests=["mirror.example/a/b@sha256:" + "8" * 64])], [
+        ("image_digest", "sha256:" + "8" * 64, ["node1"])]),
+    # From an archive.
+    ([image("node1", digests=[])], [("image_digest", "sha256:" + "9" * 64, ["node1"])]),
+    ([image("node1"), image("node2", digests=[])], [
+        ("image_digest", IMAGE, ["node1"]), ("image_digest", "sha256:" + "9" * 64, ["node2"])]),
+    ([image("node1", ok=False), weights("node1", ok=False)], []),
+    ([weights("node1", digest="`x`\n"), weights("node2", digest=None), result("image", "node1", observed={})], []),
+])
+def test_pins_are_the_digests_of_what_passed(results, expected):
+    found = summary(*results)
+    assert [(pin["name"], pin["value"], pin["hosts"]) for pin in found["pins"]] == expected
+    jsonschema.validate(found, SCHEMA)
+
+
+def test_lines_that_pin_can_be_copied_to_the_inventory():
+    text = report.to_markdown(summary(image("node1"), image("node2"), weights("node1")))
+    block = text.partition("```yaml\n")[2].partition("```")[0]
+    assert yaml.safe_load(block) == {"image_digest": IMAGE, "weights_digest": MODEL}
+    assert f'image_digest: "{IMAGE}"  # all 2 hosts\nweights_digest: "{MODEL}"  # node1\n' in text
 
 
 def test_report_has_the_shape_of_its_schema():

@@ -102,7 +102,7 @@ def test_plan_of_another_run_is_an_error(records):
     assert records.read_plan("n1", inputs) == {"hash": "1"}
     with pytest.raises(NoPlan, match=f"plan.json belongs to the run {records.run_id}"):
         Records(records.root, run_id="another").read_plan("n1", inputs)
-    with pytest.raises(NoPlan, match=r"plan.json was resolved with other values of serving_port"):
+    with pytest.raises(NoPlan, match=r"plan.json was resolved with different values of serving_port"):
         records.read_plan("n1", {"serving_port": "other"})
 
 

@@ -11,7 +11,7 @@ import re
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import STAGES
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, STAGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Judge
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
@@ -30,6 +30,11 @@ def test_every_stage_has_a_judge():
 @pytest.mark.parametrize("stage", STAGES)
 def test_judge_has_the_whole_interface(stage):
     assert [name for name in INTERFACE if not hasattr(JUDGES[stage], name)] == []
+
+
+@pytest.mark.parametrize("stage", ["npu_driver", "hccl"])
+def test_checks_that_refuse_a_host_name_the_source_of_their_limit(stage):
+    assert [check.id for check in JUDGES[stage].CHECKS if check.severity == CRITICAL and not check.source] == []
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -33,8 +33,8 @@ def test_balancer_needs_a_url(wanted, url):
 
 @pytest.mark.parametrize(("rate", "found"), [(1, "4"), ("0.5", "2"), ("inf", "inf")])
 def test_load_is_multiplied_by_the_instances(rate, found):
-    inputs = targets.times({"benchmark_num_prompts": 10, "benchmark_request_rate": rate,
-                            "benchmark_max_concurrency": 2}, 4)
+    inputs = targets.multiply_load({"benchmark_num_prompts": 10, "benchmark_request_rate": rate,
+                                    "benchmark_max_concurrency": 2}, 4)
     assert inputs == {"benchmark_num_prompts": 40, "benchmark_request_rate": found, "benchmark_max_concurrency": 8}
 
 

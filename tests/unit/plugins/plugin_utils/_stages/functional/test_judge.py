@@ -19,7 +19,10 @@ INPUTS = {"functional_image": "", "functional_question": "What?", "functional_ex
           "functional_text_question": "Name colors.", "functional_max_tokens": 64, "functional_timeout_s": 60,
           "functional_api_key": "secret", "functional_waive": []}
 PLAN = {"model": {"served_name": "qwen25_vl"}, "group": None,
-        "instances": [{"name": "vllm", "url": "http://10.0.0.1:8888", "serves": True}]}
+        "release": {"routes": {"/health": "health", "/invocations": "inference", "/metrics": "metrics",
+                               "/pause": "control"}},
+        "instances": [{"name": "vllm", "url": "http://10.0.0.1:8888", "serves": True,
+                       "command": ["vllm", "serve", "--middleware", "ascend_vllm_api_key.ApiKey"]}]}
 SERVER = {
     "name": "vllm", "url": "http://10.0.0.1:8888", "models": {"status": 200, "models": ["qwen25_vl"]},
     "answers": {
@@ -33,6 +36,7 @@ SERVER = {
         "wrong_key": {"status": 401, "error": "Unauthorized"},
         "missing_key": {"status": 401, "error": "Unauthorized"},
     },
+    "routes": {"/health": 405, "/invocations": 401, "/metrics": 401, "/pause": 404},
 }
 
 
@@ -111,8 +115,40 @@ def test_a_file_that_is_not_a_picture_is_refused(tmp_path, name):
 def test_a_node_without_an_api_is_not_run(tmp_path):
     plan = valid_group("data_parallel")["node2"]
     (check,) = functional.judge(context(plan, {"servers": []}))
-    assert (check["status"], check["message"]) == ("not_run", "node1 serves for the whole group and is tested there")
+    assert (check["status"], check["message"]) == (
+        "not_run", "node1 serves the whole group and is tested instead of this host")
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"PNG")
     assert functional.request(
         context(plan, inputs=dict(INPUTS, functional_image=str(picture)))).arguments["servers"] == []
+
+
+def open_routes(routes, key="secret", plan=PLAN):
+    server = copy.deepcopy(SERVER)
+    server["routes"].update(routes)
+    found = functional.judge(context(plan, {"servers": [server]}, dict(INPUTS, functional_api_key=key)))
+    (check,) = [check for check in found if check["id"] == "open_routes"]
+    return check["status"], check["actual"]
+
+
+@pytest.mark.parametrize(("routes", "status", "actual"), [
+    ({}, "passed", "health: /health"),
+    ({"/pause": 405}, "failed", "control: /pause; health: /health"),
+    ({"/invocations": 405, "/metrics": 200}, "failed", "inference: /invocations; metrics: /metrics; health: /health"),
+    ({"/invocations": 500}, "failed", "inference: /invocations; health: /health"),
+    ({"/health": 403}, "passed", "none"),
+    ({"/pause": None}, "not_run", None),
+])
+def test_open_routes_with_a_key(routes, status, actual):
+    assert open_routes(routes) == (status, actual)
+
+
+def test_metrics_may_be_open():
+    plan = copy.deepcopy(PLAN)
+    plan["instances"][0]["command"][-1] += "ExceptMetrics"
+    assert open_routes({"/metrics": 200}, plan=plan)[0] == "passed"
+    assert open_routes({"/pause": 405}, plan=plan)[0] == "failed"
+
+
+def test_open_routes_without_a_key_are_named():
+    assert open_routes({"/pause": 405}, key="") == ("passed", "control: /pause; health: /health")

@@ -10,8 +10,8 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import interfaces
 
 
-def interface(name, *addresses, up=True, kind=None):
-    return {"name": name, "up": up, "kind": kind,
+def interface(name, *addresses, up=True, kind=None, **ports):
+    return {"name": name, "up": up, "kind": kind, **ports,
             "addresses": [{"address": address, "prefix": int(prefix)}
                           for address, prefix in (each.split("/") for each in addresses)]}
 
@@ -41,8 +41,59 @@ def test_the_only_candidate_is_chosen():
         "candidates": ["eth0 (192.0.2.1)"]}
 
 
-def test_a_bridge_is_a_candidate_unless_docker_created_it():
-    assert names({"a": node(interface("br0", "192.0.2.1/24", kind="bridge"))}) == {"a": "br0"}
+@pytest.mark.parametrize(("found", "expected"), [
+    (interface("br0", "192.0.2.1/24", kind="bridge"), "br0"),
+    (interface("br0", "192.0.2.1/24", kind="bridge", ports=["physical", "veth"]), "br0"),
+    (interface("br0", "192.0.2.1/24", kind="bridge", ports=["bond"]), "br0"),
+    (interface("team-net", "192.0.2.1/24", kind="bridge", ports=["veth", "veth"]), None),  # Docker, named by its user
+    (interface("team-net", "192.0.2.1/24", kind="bridge", ports=[]), None),
+    (interface("docker0", "192.0.2.1/24", kind="bridge", ports=["veth"]), None),
+    (interface("br-0123456789ab", "192.0.2.1/24"), None),
+    (interface("tailscale0", "100.110.34.31/32", kind="tun"), None),
+    (interface("vpn", "10.8.0.6/24", kind="tun"), None),
+    (interface("calico", "10.244.1.0/32", kind="ipip"), None),
+    (interface("usb0", "169.254.95.120/16"), None),  # the network card of a BMC
+    (interface("bond0", "169.254.7.7/16", "198.51.100.9/32", "192.0.2.1/24", kind="bond"), "bond0"),
+])
+def test_an_interface_is_a_candidate_if_it_leads_to_other_hosts(found, expected):
+    choice = interfaces.host_interfaces({"a": node(found)})["a"]
+    assert (choice["interface"] and choice["interface"]["name"]) == expected
+    assert expected is None or choice["interface"]["address"] == "192.0.2.1"
+
+
+def test_a_bridge_with_unknown_ports_is_not_used_beside_another_interface():
+    bridge = interface("lan", "198.51.100.1/24", kind="bridge", ports=None)
+    assert names({"a": node(bridge)}) == {"a": "lan"}
+    assert names({"a": node(bridge, ETH)}) == {"a": "eth0"}
+
+
+def test_an_address_that_another_host_has_is_not_used():
+    nodes = {name: node(interface("lan", "172.20.%d.1/24" % number), interface("bmc", "192.168.7.1/24"))
+             for number, name in enumerate("abc")}
+    assert names(nodes) == {"a": "lan", "b": "lan", "c": "lan"}
+    same = interfaces.host_interfaces({"a": node(ETH), "b": node(ETH)})["a"]
+    assert same["interface"] is None
+    assert same["reason"].endswith("other hosts can reach; not considered: eth0 (192.0.2.1)")
+
+
+def test_routed_networks_are_named():
+    """No network is shared by all hosts, or only the one for management."""
+    nodes = {name: [interface("mgmt", f"10.{number}.0.9/24"), interface("data", f"10.1{number}.0.9/24")]
+             for number, name in enumerate("ab")}
+    assert interfaces.host_interfaces({name: node(*found) for name, found in nodes.items()})["a"]["reason"] == (
+        "mgmt (10.0.0.9) and data (10.10.0.9) are possible")
+    shared = {name: node(interface("eth0", f"192.0.2.{number + 1}/24"), *found[1:])
+              for number, (name, found) in enumerate(nodes.items())}
+    choice = interfaces.host_interfaces(shared)["b"]
+    assert choice["interface"]["name"] == "eth0"
+    assert choice["reason"] == (
+        "the only one in a network that all hosts share; set hccl_interface to choose data (10.11.0.9)")
+    assert names(shared, "data") == {"a": "data", "b": "data"}
+
+
+def test_the_input_may_name_an_interface_that_is_never_detected():
+    assert names({"a": node(interface("eth0", "10.128.0.3/32"))}) == {"a": None}
+    assert names({"a": node(interface("eth0", "10.128.0.3/32"))}, "eth0") == {"a": "eth0"}
 
 
 def test_the_interface_in_a_network_of_all_hosts_is_chosen():
@@ -74,7 +125,8 @@ def test_the_input_may_differ_between_hosts():
 
 
 @pytest.mark.parametrize(("error", "reason"), [
-    (None, "no interface of a is up with an IPv4 address"), ("ip cannot be run", "ip cannot be run")])
+    (None, "no interface of a is up with an IPv4 address that other hosts can reach"),
+    ("ip cannot be run", "ip cannot be run")])
 def test_without_a_candidate_there_is_none(error, reason):
     assert interfaces.host_interfaces({"a": node(error=error)})["a"] == {
         "interface": None, "reason": reason, "candidates": []}

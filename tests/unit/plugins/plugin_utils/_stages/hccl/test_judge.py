@@ -9,6 +9,7 @@ import copy
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_query
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import judge as hccl
@@ -33,6 +34,93 @@ def test_a_healthy_cluster_passes_every_check():
     checks = judge(cluster(), hccl_collective_bus_bandwidth_minimum_gbs="20")
     assert {check["status"] for check in checks} == {"passed"}
     assert {check["id"] for check in checks} == {check.id for check in hccl.CHECKS}
+
+
+# --- The network is optional for independent replicas
+
+ALONE, GROUP = {"group": None}, {"group": {"topology": "data_parallel"}}
+
+
+def without_cables():
+    """Return a cluster whose NPU ports have neither cables nor addresses, as `hccn_tool` shows them."""
+    peers = cluster()
+    for number, observed in enumerate(peers.values()):
+        observed.update(conf=None, conf_error="No such file", ping={"matrix": {}, "errors": {}, "not_sent": 0,
+                                                                   "given_up": 0, "retried": 0, "rounds": 0,
+                                                                   "duration_s": 0.0})
+        observed["collective"] = {"runs": [], "obstacle": "no interface"}
+        observed["host_network"]["interfaces"].append(
+            {"name": "eth1", "up": True, "kind": None,
+             "addresses": [{"address": f"198.51.100.{number + 1}", "prefix": 24}]})
+        for answers in observed["npus"].values():
+            answers.update(link={"status": "DOWN"}, net_health={"status": "Init"}, netdetect={"address": "0.0.0.0"})
+            answers["ip"] = {"error": {"kind": "tool", "message": "Get ipconf failed, because no ip was preset there!",
+                                       "code": 13}}
+            answers["gateway"] = {"error": {"kind": "tool", "message": "no gateway was preset", "code": 13}}
+            answers["lldp"] = {"error": {"kind": "empty", "message": "nothing was printed", "code": 0}}
+            answers["status"] = {"fields": {"Speed": "Unknown!", "Duplex": "Unknown!"}}
+            answers["optical"] = {"error": {"kind": "tool", "message": "Optical module is not present", "code": 1}}
+    return peers
+
+
+def judged(peers, plan, **inputs):
+    inputs = {**INPUTS, "hccl_host_port": 22, **inputs}
+    return hccl.judge(context(plan, peers["n2"], inputs, "n2", hccl.survey(peers, inputs)["n2"]))
+
+
+@pytest.mark.parametrize(("plan", "policy", "expected"), [
+    (ALONE, "auto", "warned"), (GROUP, "auto", "failed"), (ALONE, "required", "failed"), (GROUP, "optional", "warned")])
+def test_a_node_without_cables_is_refused_only_if_nodes_serve_together(plan, policy, expected):
+    checks = judged(without_cables(), plan, hccl_network_policy=policy)
+    assert status(checks) == expected
+    by_id = {check["id"]: check for check in checks}
+    for check in ("link", "net_health", "netdetect", "conf", "host_interface"):
+        assert by_id[check]["status"] == expected, check
+        assert by_id[check]["severity"] == {"failed": "critical", "warned": "warning"}[expected]
+        assert by_id[check]["remedy"]
+
+
+@pytest.mark.parametrize(("plan", "expected"), [(ALONE, "warned"), (GROUP, "failed")])
+def test_a_node_without_hccn_tool(plan, expected):
+    peers = cluster()
+    peers["n2"]["npus"] = hccn_query.unanswered(range(NPUS), hccn_query.QUERIES, "hccn_tool was not found")
+    checks = judged(peers, plan)
+    assert status(checks) == expected
+    assert "hccn_tool was not found" in next(
+        check["message"] for check in checks if check["id"] == "tool_answers")
+
+
+def test_a_hanging_tool_refuses_an_independent_node_too():
+    peers = cluster()
+    peers["n2"]["npus"]["1"]["link"] = {"error": {"kind": "timeout", "message": "no answer", "code": None}}
+    assert not_passed(judged(peers, ALONE))[("tool_answers", "npu 1")] == "failed"
+
+
+@pytest.mark.parametrize(("alone", "expected"), [(good_run(), "warned"), (None, "failed")])
+def test_an_all_reduce_that_fails_on_the_node_alone_refuses_an_independent_node(alone, expected):
+    """The links inside of the node are those that its instances use."""
+    bad = dict(good_run(), rows=[], failed=True, reason="EI0006")
+    peers = cluster()
+    for host, observed in peers.items():
+        observed["collective"]["runs"] = [
+            {"round": "all", "hosts": ["n1", "n2"], "result": bad},
+            {"round": "alone", "hosts": [host], "result": alone or (bad if host == "n2" else good_run())}]
+    checks = judged(peers, ALONE)
+    assert not_passed(checks)[("collective_result", None)] == expected
+
+
+def test_npus_with_ipv6_addresses_only():
+    """Of find_string id 69422913492: the file of a node whose NPUs have IPv6 addresses."""
+    peers = cluster()
+    for observed in peers.values():
+        observed["conf"]["devices"] = {
+            str(npu): {"IPv6address": "121::101", "IPv6netmask": "112"} for npu in range(NPUS)}
+        for answers in observed["npus"].values():
+            answers["ip"] = {"error": {"kind": "tool", "message": "Get ipconf failed, because no ip was preset there!",
+                                       "code": 13}}
+    checks = [check for check in judged(peers, GROUP) if check["id"] == "address"]
+    assert [(check["status"], "has only an IPv6 address (121::101" in check["message"]) for check in checks] == [
+        ("unsupported", True)] * NPUS
 
 
 # --- Addresses, switches and hosts

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_tool
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import judge_ports
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.hccl.hccl_case import (
+    INPUTS,
     NPUS,
     cluster,
     judge,
@@ -189,3 +191,39 @@ def test_votes_are_counted_over_all_nodes_without_unknown_values():
     assert judge_ports.count_votes(peers) == {
         "speed": {"200000Mb/s": 2 * NPUS - 1}, "duplex": {"Full": 2 * NPUS}, "mtu": {"4200": 2 * NPUS},
         "fec": {"rs FEC mode": 2 * NPUS - 1}, "tls": {"off": 2 * NPUS - 1, "on": 1}}
+
+
+# --- Recorded answers of healthy ports
+
+# Query, output of hccn_tool, source: the corpus of public outputs, addresses replaced. -netdetect and the power of the
+# module follow its reference, because no healthy recording of them is public.
+RECORDED = {
+    "link": "link status: UP",                                       # vllm-ascend, link of 8 NPUs
+    "net_health": "net health status: Success",                      # the same
+    "ip": "ipaddr:10.12.165.11\nnetmask:255.255.255.0",              # 910B of a Huawei Cloud host
+    "gateway": "default gateway:10.12.165.1, Iface:eth0",            # vllm-ascend, gateways of 8 NPUs
+    "netdetect": "netdetect address: 10.12.165.1",
+    "lldp": "\tIfname: 400GE1/1/5:1",                                # vllm-ascend, switch ports of 8 NPUs
+    "tls": "dev_id:0, tls switch[0](0:disable, 1:enable), tls preconfigured[1](0:non-preset, 1:preset), "
+           "tls alarm time threshold[60]days",
+    "status": "Netdev status:Settings for eth3:\n\tSupported ports: [ FIBRE ]\n\tSpeed: 200000Mb/s\n\tDuplex: Full\n"
+              "\tAuto-negotiation: off\n\tPort: FIBRE\n",            # 910B with optical modules
+    "mtu": "mtu:4200",
+    "fec": "fec mode: rs FEC mode",                                  # mind-cluster
+    "optical": "optical info:\npresent              : present\nTx Power0            : 1.3968 mW\n"
+               "Rx Power0            : 1.0189 mW\nTx Bias0             : 7.9360 mA\n",
+    "link_stat": "[devid 0]current time        : Tue Oct 28 21:46:46 2025\n[devid 0]link up count       : 2\n"
+                 "[devid 0]link down count     : 1\n[devid 0]link change records :\n"
+                 "[devid 0]    Sun Oct  5 10:13:51 2025    LINK UP\n"
+                 "[devid 0]    Sun Oct  5 10:13:50 2025    LINK DOWN\n",  # mind-cluster
+}
+
+
+def test_every_check_of_a_port_accepts_recorded_healthy_answers():
+    answers = {query: hccn_tool.parse(query, text) for query, text in RECORDED.items()}
+    conf = hccn_tool.parse_conf("address_0=10.12.165.11\nnetmask_0=255.255.255.0\ngateway_0=10.12.165.1\n"
+                                "netdetect_0=10.12.165.1\nsend_arp_status_0=1\n")
+    observed = {"npus": {"0": answers}, "conf": conf, "conf_error": None}
+    found = dict(judge_ports.judge_ports(observed, judge_ports.count_votes({"n1": observed}), INPUTS))
+    assert {check: outcome.ok for check, (outcome,) in found.items() if outcome.ok is not True} == {"optics_snr": None}
+    assert found["optics_snr"][0].unsupported

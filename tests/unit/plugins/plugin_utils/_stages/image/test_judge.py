@@ -25,7 +25,7 @@ CONTEXT = {
     },
     "observed": {
         "image": {"id": "sha256:1", "digests": ["quay.io/ascend/vllm-ascend@" + PIN], "architecture": "aarch64"},
-        "docker_engine": {"architecture": "aarch64", "data_root": "/var/lib/docker", "free_bytes": 50 * 2**30},
+        "docker_engine": {"architecture": "aarch64", "image_root": "/var/lib/docker", "free_bytes": 50 * 2**30},
         "probe": {"architecture": "aarch64", "python": "3.11.13", "cann": "8.3.RC1", "packages": {
             "vllm": "0.11.0+empty", "vllm-ascend": "0.11.0rc1", "torch-npu": "2.7.1"}},
     },
@@ -111,6 +111,8 @@ def archive(gib=10, same_disk=True, free_gib=50, copied=True, **image):
     (archive(), {}),
     (archive(tags=["mirror.example/vllm-ascend:v0.11.0rc1"]), {}),
     (archive(tags=[]), {}),
+    (archive(tags=["quay.io/ascend/vllm-ascend:v0.11.0rc1", "haproxy:latest"]), {"archive": "failed"}),
+    (archive(tags=["mirror.example/vllm-ascend:v0.11.0rc1", "haproxy:latest"]), {"archive": "failed"}),
     (archive(architecture="x86_64"), {"archive": "failed"}),
     (archive(id="sha256:1"), {"archive": "failed"}),
     (archive(gib=11), {"free_space": "failed"}),
@@ -123,15 +125,16 @@ def test_registry_archive_and_space_before_a_pull(changes, expected):
     assert found == dict(expected, present="not_run")
 
 
-def test_archive_of_several_images_has_to_name_the_planned_one():
-    images = [{"id": PIN, "tags": ["other:1"], "architecture": "aarch64"},
+@pytest.mark.parametrize("name", ["other:1", "quay.io/ascend/vllm-ascend:v0.11.0rc1"])
+def test_archive_of_several_images_is_refused(name):
+    images = [{"id": PIN, "tags": [name], "architecture": "aarch64"},
               {"id": "sha256:1", "tags": ["other:2"], "architecture": "aarch64"}]
     changes = archive()
     changes["observed__archive"]["images"] = images
     check = next(check for check in judge(context(
         observed__phase="before", observed__needed=True, observed__image=None, **changes)) if check["id"] == "archive")
     assert check["status"] == "failed"
-    assert check["actual"] == "other:1 %s for aarch64; other:2 sha256:1 for aarch64" % PIN
+    assert check["actual"] == "%s %s for aarch64; other:2 sha256:1 for aarch64" % (name, PIN)
 
 
 def test_image_for_another_architecture():

@@ -39,21 +39,24 @@ def healthy():
                           "mode": "0660"} for path in
                          ["/dev/davinci%d" % number for number in range(8)]
                          + ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]],
-        "pci": [{"address": "0000:c%d:00.0" % number, "device": "0xd802"} for number in range(8)],
+        "pci": [{"address": "0000:c%d:00.0" % number, "device": "0xd802", "virtual": False, "ports": []}
+                for number in range(8)],
         "docker_engine": {"version": "26.1.4", "architecture": "aarch64", "data_root": "/var/lib/docker",
-                          "storage_driver": "overlay2", "default_runtime": "runc", "runtimes": ["runc"], "image": None,
-                          "containers": []},
+                          "image_root": "/var/lib/docker", "storage_driver": "overlay2", "default_runtime": "runc",
+                          "runtimes": ["runc"], "security_options": ["seccomp"], "live_restore": False,
+                          "cgroup_version": "1", "image": None, "containers": []},
         "holders": [],
         "system": {"architecture": "aarch64", "kernel": "5.10.0-182.0.0.95.oe2203sp3.aarch64",
                    "os": {"id": "openEuler", "version": "22.03", "name": "openEuler 22.03 (LTS-SP3)"},
-                   "memory_bytes": 2**40, "memory_available_bytes": 2**39, "memlock_bytes": None, "uptime_s": 9000.0,
+                   "memory_bytes": 2**40, "memory_available_bytes": 2**39, "uptime_s": 9000.0,
+                   "selinux": None,
                    "shm": {"path": "/dev/shm", "existing": "/dev/shm", "total_bytes": 2**38, "free_bytes": 2**38}},
         "disks": [{"path": path, "existing": "/", "total_bytes": 2**42, "free_bytes": 2**41}
                   for path in ("/var/lib/docker", PLAN["model"]["path"])],
         "paths": [{"path": mount["source"], "type": mount["type"] if mount["origin"] == "host" else None}
                   for mount in PLAN["instances"][0]["mounts"]],
-        "python": {"executable": "/usr/bin/python3", "version": "3.9.9", "requests": "2.28.1"},
-        "kernel_log": {"lines": [], "error": None},
+        "python": {"executable": "/usr/bin/python3", "version": "3.9.9", "requests": "2.28.1", "error": None},
+        "kernel_log": {"lines": [], "corrected": 0, "error": None},
         "clock": {"started_at": 1000.5, "finished_at": 1001.5},
         "round_trip": {"sent_at": 1000.0, "received_at": 1002.0},
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import judge
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.npu_driver.npu_case import (
     INPUTS,
@@ -28,12 +29,10 @@ CHIP = "npu_smi|chips|3|"
     ({"npu_smi|driver_version": "24.1.rc3", "files|/usr/local/Ascend/driver/version.info|fields|Version": "24.1.rc3",
       "files|/usr/local/Ascend/firmware/version.info|fields": {}},
      "driver_minimum", None, "failed", "driver 24.1.rc3 is older than 25.0.RC1, which release v0.11.0rc1 needs"),
-    ({"npu_smi|driver_version": "25.5.0"}, "driver_loaded", None, "warned",
-     "25.3.rc1 is installed, but 25.5.0 is loaded"),
+    ({"npu_smi|driver_version": "25.3.0"}, "driver_loaded", None, "warned",
+     "25.3.rc1 is installed, but 25.3.0 is loaded"),
     ({CHIP + "board": {"Compatibility": "NOK"}}, "firmware", None, "failed",
      "driver 25.3.rc1, firmware 25.3.rc1: incompatible according to npu-smi on npu 3"),
-    ({"files|/usr/local/Ascend/driver/version.info|fields|compatible_version_fw": "[7.0.0,7.7.99]"}, "firmware", None,
-     "failed", "incompatible according to the ranges"),
     ({"device_nodes|1": None}, "device_nodes", "/dev/davinci1", "failed", "/dev/davinci1 is missing"),
     ({"device_nodes|1|type": "file"}, "device_nodes", "/dev/davinci1", "failed", "is a file, not a character device"),
     ({"device_nodes|1|mode": "0060"}, "device_nodes", "/dev/davinci1", "failed", "has mode 0060"),
@@ -45,12 +44,15 @@ CHIP = "npu_smi|chips|3|"
     ({"pci|7": None}, "pci_devices", None, "warned", "expected 8, found 7"),
     ({"pci": []}, "pci_devices", None, "not_run", "no Huawei accelerator"),
     ({"system|architecture": "riscv64"}, "architecture", None, "failed", "aarch64 or x86_64, found riscv64"),
-    ({"system|kernel": "4.19.90-89.18.v2401.ky10.aarch64"}, "kernel", None, "warned", "5.10 or newer, found 4.19.90"),
-    ({"docker_engine|version": "18.06.3-ce"}, "docker_engine_version", None, "warned", "18.09 to 28.5.1, found 18.06"),
+    ({"system|kernel": "4.18.0-147.5.2.15.h1109.eulerosv2r10.x86_64"}, "kernel", None, "warned",
+     "5.10 or newer, found 4.18.0"),
+    ({"docker_engine|version": "18.06.3-ce"}, "docker_engine_version", None, "warned", "18.09 to 28.5, found 18.06"),
     ({"docker_engine|version": "29.0.1"}, "docker_engine_version", None, "warned", "29.0.1"),
-    ({"python|requests": None}, "python_requests", None, "failed", "/usr/bin/python3 (Python 3.9.9)"),
+    ({"python|requests": None, "python|error": "ModuleNotFoundError: No module named 'certifi'"}, "python_requests",
+     None, "failed", "/usr/bin/python3 (Python 3.9.9): ModuleNotFoundError: No module named 'certifi'"),
+    ({"python|requests": "unknown", "python|error": "no answer within 30 s"}, "python_requests", None, "not_run",
+     "did not finish the imports of community.docker: no answer within 30 s"),
     ({"system|shm|total_bytes": 2**26}, "shm", None, "warned", "8 GiB, found 0.1 GiB"),
-    ({"system|memlock_bytes": 65536}, "memlock", None, "warned", "32 GiB or unlimited, found 0.0 GiB"),
     ({"disks|0|free_bytes": 2**30}, "disk_space", "/var/lib/docker", "warned", "1.0 GiB free, but 40.0 GiB are needed"),
     ({"disks|1|free_bytes": 2**35}, "disk_space", PLAN["model"]["path"], "warned", "32.0 GiB free, but 43.3 GiB"),
     ({"clock": {"started_at": 1040.5, "finished_at": 1041.5}}, "clock_skew", None, "warned",
@@ -58,8 +60,10 @@ CHIP = "npu_smi|chips|3|"
     ({"clock": {"started_at": 960.5, "finished_at": 961.5}}, "clock_skew", None, "warned", "-40.0 s"),
     ({"round_trip|received_at": 1090.0}, "clock_skew", None, "not_run", "took too long"),
     ({"round_trip": None}, "clock_skew", None, "not_run", "was not measured"),
-    ({"kernel_log|lines": [{"seconds_ago": 60, "text": "[ascend] [ERROR] x"}]}, "kernel_log", None, "warned",
-     "1 lines, the newest 60 s ago: [ascend] [ERROR] x"),
+    ({"kernel_log|lines": [{"seconds_ago": 60, "text": "[ascend] [ERROR] x", "kind": "driver"}]}, "kernel_log", None,
+     "warned", "1 lines, the newest 60 s ago: [ascend] [ERROR] x"),
+    ({"kernel_log|lines": [{"seconds_ago": 60, "text": "Heartbeat lost!", "kind": "hang"}]}, "kernel_log", "hang",
+     "warned", "1 lines, the newest 60 s ago: Heartbeat lost!"),
     ({"kernel_log|error": "Permission denied"}, "kernel_log", None, "not_run", "Permission denied"),
 ])
 def test_fault_affects_only_its_check(changes, check_id, subject, status, text):
@@ -67,11 +71,27 @@ def test_fault_affects_only_its_check(changes, check_id, subject, status, text):
     assert_only_fault(changes, check_id, subject, status, text, also)
 
 
+# The answers are made after Docker's documents, no node with these options was at hand.
+@pytest.mark.parametrize(("options", "selinux", "subject", "remedy"), [
+    (["cgroupns", "seccomp"], "enforcing", None, None),
+    (["selinux"], "permissive", None, None),
+    (["selinux"], "enforcing", "selinux", "selinux-enabled"),
+    (["seccomp", "userns"], None, "userns", "Remove userns-remap"),
+    (["rootless"], None, "rootless", "plan_docker_socket"),
+])
+def test_security_options_of_docker(options, selinux, subject, remedy):
+    checks = judged(changed({"docker_engine|security_options": options, "system|selinux": selinux,
+                             "docker_engine|live_restore": True, "docker_engine|default_runtime": "ascend"}))
+    assert faults(checks) == ({("docker_engine_setup", subject): "warned"} if subject else {})
+    assert remedy is None or remedy in check_named(checks, "docker_engine_setup")["remedy"]
+
+
 def test_docker_does_not_answer():
     observed = changed({"docker_engine": {"error": "Docker does not answer: x"}, "holders": [holder()]})
     checks = judged(observed)
     assert faults(checks) == {("docker_engine", None): "failed", ("docker_engine_version", None): "not_run",
-                              ("disk_space", "image"): "not_run", ("npus_free", "npu 1"): "failed"}
+                              ("docker_engine_setup", None): "not_run", ("disk_space", "image"): "not_run",
+                              ("npus_free", "npu 1"): "failed"}
     assert "its container is unknown" in check_named(checks, "npus_free")["message"]
 
 
@@ -82,6 +102,59 @@ def test_driver_with_a_known_defect_and_outdated_driver():
     assert "7078" in check_named(checks, "driver_known_bad")["message"]
     found = faults(judged(changed({"npu_smi|driver_version": "25.2.0", "files": {}})))
     assert found == {("driver_recommended", None): "warned", ("driver_loaded", None): "not_run"}
+
+
+@pytest.mark.parametrize(("driver", "release", "arguments", "says"), [
+    ("25.3.rc1", "v0.11.0rc1", {}, None),
+    ("25.2.0", "v0.18.0", {}, None),
+    ("25.5.0", "v0.18.0", {}, "vllm-ascend issue 7078"),
+    ("25.5.2", "v0.18.0", {}, "set safetensors-load-strategy to eager"),
+    ("26.0.rc1", "v0.23.0", {}, "set safetensors-load-strategy to eager"),
+    ("26.0.rc1", "v0.23.0", {"safetensors-load-strategy": "eager"}, None),
+    ("25.3.rc1", "v0.23.0", {}, "error 207008"),
+    ("25.3.rc1", "v0.23.0", {"compilation-config": '{"cudagraph_mode":"FULL_DECODE_ONLY"}'}, None),
+    ("25.5.0", "v0.30.0", {}, "FULL_AND_PIECEWISE, needs 25.5.1"),
+    ("25.5.1", "v0.30.0", {"safetensors-load-strategy": "eager"}, None),
+    ("26.0.0", "v0.30.0", {}, None),
+])
+def test_known_defects_of_drivers_by_release_and_options(driver, release, arguments, says):
+    plan = valid(plan_release=release, serving_args=arguments)
+    check = check_named(judged(changed({"npu_smi|driver_version": driver}), plan=plan), "driver_known_bad")
+    assert check["status"] == ("warned" if says else "passed"), check
+    assert not says or says in check["message"]
+
+
+@pytest.mark.parametrize(("driver", "firmware", "boards", "status"), [
+    ("[7.0.0,7.8.99]", "[23.0.0,23.0.0.]", None, "passed"),  # the driver accepts the firmware
+    ("[7.0.0,7.2.99]", "[25.3,25.3.]", None, "passed"),      # the firmware accepts the driver
+    ("[7.0.0, 7.2.99]", None, None, "failed"),               # one rejects, none accepts
+    ("[7.0.0,7.2.99]", "[23.0.0,23.0.0.]", None, "failed"),
+    ("[7.0.0,7.2.99]", "[23.0.0,23.0.0.]", "OK", "passed"),  # the tool asks the running firmware
+    ("[7.0.0,7.8.99]", "[25.3,25.3.]", "NOK", "failed"),
+    ("[7.0.0,7.8.99]", None, "UNKNOWN", "passed"),
+    (None, None, "NA", "not_run"),
+])
+def test_the_driver_accepts_the_firmware_or_the_other_way_round(driver, firmware, boards, status):
+    folder = "files|/usr/local/Ascend/"
+    observed = changed({folder + "driver/version.info|fields|compatible_version_fw": driver,
+                        folder + "firmware/version.info|fields|compatible_version_drv": firmware})
+    for chip in observed["npu_smi"]["chips"]:
+        chip["board"] = {"Compatibility": boards} if boards else None
+    assert check_named(judged(observed), "firmware")["status"] == status
+
+
+def test_virtual_functions_are_no_cards():
+    virtual = [{"address": "0000:c0:0%d.0" % number, "device": "0xd805", "virtual": True, "ports": []}
+               for number in range(4)]
+    assert check_named(judged(changed({"pci": healthy()["pci"] + virtual})), "pci_devices")["status"] == "passed"
+    assert "virtual machine" in check_named(judged(changed({"pci": virtual})), "pci_devices")["message"]
+    more = check_named(judged(changed({"pci": 2 * healthy()["pci"]})), "pci_devices")
+    assert (more["status"], "plan_hardware" in more["remedy"]) == ("warned", True)
+
+
+def test_corrected_errors_of_a_link_are_counted():
+    check = check_named(judged(changed({"kernel_log|corrected": 3})), "kernel_log")
+    assert (check["status"], check["actual"]) == ("passed", "3 errors of a PCIe link that it corrected")
 
 
 def test_firmware_without_a_vendor_verdict_is_not_judged():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import judge as serving
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
@@ -57,8 +58,8 @@ STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "comp
 
 @pytest.fixture
 def plan():
-    return valid(serving_api_key="set", image_digest="sha256:" + 64 * "0", plan_release="v0.18.0",
-                 plan_architecture="aarch64")
+    return valid(serving_api_key="set", serving_bind="127.0.0.1", image_digest="sha256:" + 64 * "0",
+                 plan_release="v0.18.0", plan_architecture="aarch64")
 
 
 def test_service_that_runs_as_planned_passes(plan):
@@ -66,9 +67,24 @@ def test_service_that_runs_as_planned_passes(plan):
 
 
 def test_missing_key_and_warnings_of_the_plan():
-    found = judge(valid())
-    assert found["api_key"][0] == "warned"
+    found = judge(valid(plan_release="v0.18.0"))
+    status, message = found["api_key"]
+    assert status == "warned"
+    assert "everyone who reaches http://192.0.2.11:8888 can" in message
+    assert "/pause" in message
     assert found["plan_warnings"][0] == "warned"
+    assert "plaintext" not in found
+
+
+def test_key_without_encryption_is_a_warning():
+    found = statuses(valid(serving_api_key="set", plan_release="v0.18.0", plan_architecture="aarch64",
+                           image_digest="sha256:" + 64 * "0"))
+    assert [name for name, status in found.items() if status != "passed"] == ["plaintext"]
+
+
+@pytest.mark.parametrize(("keys", "sent"), [("k", "k"), (["k", "other"], "k"), ("", ""), ([], "")])
+def test_requests_contain_the_first_key(plan, keys, sent):
+    assert serving.state_arguments(plan, {"serving_api_key": keys})["api_key"] == sent
 
 
 # changes of the instance, the step that fails, part of its message; the steps after it are not run
@@ -372,7 +388,7 @@ NODE2_FAILED = {"waited": {"seconds": 9, "failed_instances": [], "failed_members
 def test_group_that_became_ready():
     ready = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": []}}
     head = of_group("node1", node("node1", ready))
-    assert {status for name, (status, _message) in head.items() if name != "plan_warnings"} == {"passed"}
+    assert {name for name, (status, _message) in head.items() if status != "passed"} == {"plan_warnings", "plaintext"}
     other = of_group("node2", node("node2", ready))
     assert [other[step][0] for step in ("group", "up_to_date", "running")] == ["passed"] * 3
     assert not {"health", "served_name", "completion", "api_key"} & set(other)
@@ -392,10 +408,22 @@ def test_node_that_failed_is_named_on_all_nodes():
     assert "exit code 137" in culprit["running"][1]
 
 
+def test_first_fault_of_a_group_is_named_with_its_consequences():
+    memory = "(Worker_TP3 pid=9) ERROR 11-20 10:01:00 [x.py:1] torch.OutOfMemoryError: NPU out of memory"
+    link = "[ERROR] HCCL(7,vllm):2026-11-20-10:02:00.000.000 [x.cc:1] wait socket establish timeout, role[1]"
+    members = [{"host": host, "state": "failed", "reason": "exit code 1", "causes": diagnose(line), "clock_offset_s": 0}
+               for host, line in (("node1", link), ("node2", memory))]
+    waited = {"seconds": 9, "failed_instances": [], "failed_members": members}
+    status, message = of_group("node1", node("node1", {"waited": waited}, **EXITED))["group"]
+    assert status == "failed"
+    assert "The first fault is on node2 (Worker_TP3 pid=9, 11-20 10:01:00): out_of_memory: " in message
+    assert message.endswith("Consequences of it: node1 (link_timeout, 11-20 10:02:00).")
+
+
 def test_group_that_is_late_was_not_stopped():
     late = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": [
-        {"host": "node1", "state": "late", "reason": "/health does not answer with 200"}]}}
-    assert of_group("node2", node("node2", late))["group"] == ("failed", "node1: /health does not answer with 200")
+        {"host": "node1", "state": "late", "reason": "/health does not return 200"}]}}
+    assert of_group("node2", node("node2", late))["group"] == ("failed", "node1: /health does not return 200")
 
 
 def test_group_that_was_not_waited_for_is_not_passed():

@@ -60,6 +60,15 @@ def test_replacement_reasons(plan, change, reason):
     assert found.startswith(reason)
 
 
+@pytest.mark.parametrize(("label", "reasons"), [
+    ("1.5", []), ("changed", [f"{NAME} was started with other API keys"]),
+    (None, [f"{NAME} was started with other API keys"])])
+def test_other_api_keys_are_a_reason(label, reasons):
+    plan = valid(serving_api_key="set")
+    existing = [{**container, "secrets": "1.5"} for container in as_planned(plan)]
+    assert replacement.replacement_reasons(observed(existing), plan, label) == reasons
+
+
 def renames(*pairs):
     return [{"from": old, "to": new} for old, new in pairs]
 

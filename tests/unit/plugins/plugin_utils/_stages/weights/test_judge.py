@@ -12,6 +12,7 @@ import struct
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files as weights
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import open_existing
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import observe
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights import judge as weights_judge
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.weights.judge import CHECKS, judge, request
@@ -58,6 +59,11 @@ def index(shards=None, total=16):
             "weight_map": {name: path for path, names in (shards or SHARDS).items() for name in names}}
 
 
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "STATE_FOLDER", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def model(tmp_path):
     folder = tmp_path / "model"
@@ -74,8 +80,9 @@ def model(tmp_path):
 
 def write_manifest(folder):
     """Write a manifest of the current content of the folder."""
-    stats = weights.list_model(str(folder))
-    sums = weights.digest_files(str(folder), stats, digest_cache(folder)).sha256
+    with open_existing(str(folder)) as opened:
+        stats = weights.list_model(opened)
+        sums = weights.digest_files(opened, stats, digest_cache(folder)).sha256
     files = [{"path": path, "size": stats[path].st_size, "sha256": sums[path], "sha256_from": "hub"} for path in stats]
     weights.write_json(weights.model_paths(str(folder)).manifest,
                        weights.make_manifest("modelscope", "o/m", "master", files, "now"))
@@ -237,14 +244,14 @@ def test_inodes_distinguish_a_read_only_shared_folder_from_a_copy(model, stager,
     assert outcome == ({"shared_folder": expected} if expected else {})
 
 
-def test_link_to_a_file_outside_the_folder_is_found(model, tmp_path):
-    (tmp_path / "blob").write_bytes((model / FIRST).read_bytes())
-    (model / FIRST).unlink()
+def test_link_to_a_file_outside_the_folder_is_found_and_not_read(model, tmp_path):
+    (model / FIRST).replace(tmp_path / "blob")
     (model / FIRST).symlink_to("../blob")
-    write_manifest(model)
     checks = judge(context(model))
-    assert not_passed(checks) == ["self_contained"]
+    assert not_passed(checks) == ["self_contained", "sha256", "safetensors", "total_size"]
     assert "the first is " + FIRST in next(check["actual"] for check in checks if check["id"] == "self_contained")
+    assert [check["message"] for check in checks if check["id"] == "sha256"] == [
+        FIRST + " is a link to a file outside the folder, which is not read"]
 
 
 def test_manifest_states_the_origin_of_its_sha256(model):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The traps of the tutorial that the plan avoids, by their number in docs/traps.md."""
+"""The pitfalls of the tutorial that the plan avoids, by their number in docs/pitfalls.md."""
 
 from __future__ import annotations
 
@@ -174,6 +174,6 @@ def test_23_offline_runs_use_free_npus_or_are_refused():
         offline.devices(group, group["instances"][0], {"benchmark_offline_stop_service": True})
 
 
-def test_every_trap_has_a_test():
+def test_every_pitfall_has_a_test():
     numbers = {name[5:7] for name in globals() if name.startswith("test_") and name[5:7].isdigit()}
     assert sorted(numbers) == [f"{number:02}" for number in range(1, 24)]

@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Properties of the Docker engine: its version, its settings, and the folder that images fill.
+
+PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING
+
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import (
+    KERNEL_NAMES,
+    OTHER_ENGINE,
+    DockerError,
+)
+from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
+
+if TYPE_CHECKING:
+    from typing import Any, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+
+    class DockerEngineFacts(TypedDict):
+        """The return value of `query`."""
+
+        version: str
+        architecture: str  # as `uname -m` prints it
+        data_root: str
+        image_root: str  # the folder whose disk images fill
+        storage_driver: str
+        default_runtime: str
+        runtimes: list[str]
+        security_options: list[str]  # such as apparmor, seccomp, selinux, userns, rootless
+        live_restore: bool
+        cgroup_version: str  # 1 or 2; empty if the engine does not state it (before 20.10)
+
+
+CONTAINERD_CONFIG = "etc/containerd/config.toml"
+CONTAINERD_ROOT = "/var/lib/containerd"
+
+
+def query(docker: DockerEngine, root: str = "/") -> DockerEngineFacts:
+    """Return properties of the engine; raises DockerError, also for another engine with an API like that of Docker.
+
+    :param root: the folder that stands for ``/`` of the host of the engine.
+    """
+    engine = other_engine(docker.get("/version"))
+    if engine:
+        raise DockerError(OTHER_ENGINE % (engine, docker.path))
+    info = docker.get("/info") or {}
+    try:
+        return {
+            "version": info["ServerVersion"],
+            "architecture": KERNEL_NAMES.get(info["Architecture"], info["Architecture"]),
+            "data_root": info["DockerRootDir"],
+            "image_root": _image_root(info, root),
+            "storage_driver": info.get("Driver") or "",
+            "default_runtime": info.get("DefaultRuntime") or "",
+            "runtimes": sorted(info.get("Runtimes") or {}),
+            # Each is ``name=…``, with further ``key=value`` parts.
+            "security_options": sorted(part[5:] for option in info.get("SecurityOptions") or ()
+                                       for part in option.split(",") if part.startswith("name=")),
+            "live_restore": bool(info.get("LiveRestoreEnabled")),
+            "cgroup_version": str(info.get("CgroupVersion") or ""),
+        }
+    except (LookupError, TypeError, AttributeError) as error:
+        raise DockerError("the Docker engine at %s returns its properties in an unknown form (%r)" % (
+            docker.path, error)) from error
+
+
+def other_engine(version: Any) -> str | None:
+    """Return the name and version of an engine that is not Docker, from its ``/version``; None for Docker."""
+    name = re.search(r"podman|isulad", json.dumps(version), re.IGNORECASE)
+    if not name:
+        return None
+    return "%s %s" % ({"podman": "Podman"}.get(name.group().lower(), "iSulad"), version.get("Version"))
+
+
+def _image_root(info: dict[str, Any], root: str) -> str:
+    """Return the folder of the images.
+
+    With the containerd image store, the default of new installations since Docker 29, it is that of containerd, which
+    is within Docker's data folder if Docker started containerd by itself.
+    """
+    store = dict(pair for pair in info.get("DriverStatus") or () if len(pair) == 2).get("driver-type", "")
+    address = (info.get("Containerd") or {}).get("Address") or ""
+    if not store.startswith("io.containerd.snapshotter") or "/docker/" in address:
+        return str(info["DockerRootDir"])
+    config = read_text(os.path.join(root, CONTAINERD_CONFIG))
+    # Keys of the top level precede the first table.
+    match = re.search(r"^root\s*=\s*[\"']([^\"']+)", config.partition("\n[")[0], re.MULTILINE)
+    return match.group(1) if match else CONTAINERD_ROOT

@@ -1,0 +1,329 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Access files through descriptors of folders, because other users may be able to write to the folder of the models.
+
+A path of such a folder can lead to any file of the host: its parts may be replaced by links at any time. Therefore each
+folder is opened once, part by part and without following links of other users, and everything in it is then opened,
+renamed and removed relative to this descriptor. Only regular files are opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Any
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK, opening a named pipe would wait until another program writes to it.
+_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAXIMUM_LINKS = 40
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+class UnsafePathError(OSError):
+    """The path leads to something that other users control; the message names it, and what to do."""
+
+
+def resolve(path: str) -> str:
+    """The path without links. Parts that do not exist are kept.
+
+    :raises UnsafePathError: if a link belongs to another user, who could let it point to any folder.
+    """
+    todo, done, links = os.path.abspath(path).split("/")[::-1], "/", 0
+    while todo:
+        part = todo.pop()
+        if part in ("", ".", ".."):
+            done = os.path.dirname(done) if part == ".." else done
+            continue
+        here = os.path.join(done, part)
+        try:
+            found = os.lstat(here)
+        except (FileNotFoundError, NotADirectoryError):
+            done = here
+            continue
+        if not stat.S_ISLNK(found.st_mode):
+            done = here
+            continue
+        links += 1
+        if links > _MAXIMUM_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        if found.st_uid not in (0, os.geteuid()):
+            raise UnsafePathError(
+                "%s is a link that belongs to the user id %d, who can let it point to any folder; use the folder "
+                "itself as path, or let the link belong to root (chown -h)" % (here, found.st_uid))
+        target = os.readlink(here)
+        done = "/" if target.startswith("/") else done
+        todo += target.split("/")[::-1]
+    return done
+
+
+class Folder:
+    """An open folder. Paths are relative to it, and must not lead out of it.
+
+    :param descriptor: is closed with the folder.
+    :param path: for messages, and for links in the folder with an absolute target.
+    """
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self.descriptor, self.path = descriptor, path
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+                 ) -> None:
+        os.close(self.descriptor)
+
+    @classmethod
+    def open(cls, path: str, mode: int = 0, trusted: bool = False) -> Folder:
+        """Open the folder at a path.
+
+        :param mode: create missing folders, the last one with this mode, unless it is 0.
+        :param trusted: require that only this user and root can change the folder and replace it.
+        :raises OSError: if it does not exist, or if other users control it.
+        """
+        real = resolve(path)
+        folder = cls(os.open("/", _FOLDER), os.path.abspath(path))
+        parts = [part for part in real.split("/") if part]
+        for at, part in enumerate(parts):
+            with folder as parent:
+                folder = parent.folder(part, mode and (0o755 if at + 1 < len(parts) else mode))
+                folder.path = os.path.join("/", *parts[:at + 1])
+            if trusted:
+                try:
+                    folder.need_trust(at + 1 == len(parts))
+                except BaseException:
+                    os.close(folder.descriptor)
+                    raise
+        folder.path = os.path.abspath(path)
+        return folder
+
+    def need_trust(self, last: bool = True) -> None:
+        """Raise UnsafePathError unless only this user and root can change the folder.
+
+        :param last: False for a folder that contains the trusted one; it may have the sticky bit, like ``/tmp``.
+        """
+        found = os.fstat(self.descriptor)
+        writable = found.st_mode & _WRITABLE_BY_OTHERS and (last or not found.st_mode & stat.S_ISVTX)
+        if writable or found.st_uid not in (0, os.geteuid()):
+            raise UnsafePathError("%s can be written by other users than root (owner %d, mode %o), and so cannot be "
+                                  "trusted; change its owner and mode" % (
+                                      self.path, found.st_uid, stat.S_IMODE(found.st_mode)))
+
+    def own_folder(self, name: str, create: bool) -> Folder:
+        """Open a folder in this one that only this user can change, which is required even if others can write here.
+
+        :raises UnsafePathError: if it is a link, or if another user can change it.
+        """
+        path = os.path.join(self.path, name)
+        try:
+            folder = self.folder(name, 0o700 if create else 0)
+        except (NotADirectoryError, UnsafePathError) as error:
+            raise UnsafePathError("%s is not a folder; remove it" % path) from error
+        found = os.fstat(folder.descriptor)
+        if found.st_mode & _WRITABLE_BY_OTHERS or (
+                found.st_uid != os.geteuid() and found.st_uid != self._uid_of_new_folders()):
+            os.close(folder.descriptor)
+            raise UnsafePathError(
+                "%s can be written by other users than root (owner %d, mode %o); remove it, and it is created again" % (
+                    path, found.st_uid, stat.S_IMODE(found.st_mode)))
+        return folder
+
+    def _uid_of_new_folders(self) -> int:
+        """The owner of a folder that this user creates here; on NFS with root_squash, it is another user."""
+        name = ".new-" + os.urandom(8).hex()
+        os.mkdir(name, 0o700, dir_fd=self.descriptor)
+        try:
+            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_uid
+        finally:
+            os.rmdir(name, dir_fd=self.descriptor)
+
+    def folder(self, path: str, mode: int = 0) -> Folder:
+        """Open a folder in this one; links are refused.
+
+        :param mode: create missing folders with this mode, unless it is 0.
+        """
+        folder, parent = Folder(os.dup(self.descriptor), self.path), ""
+        os.set_inheritable(folder.descriptor, False)
+        for part in path.split("/") if path else ():
+            _need_name(part, path)
+            parent = os.path.join(parent, part)
+            with folder as above:
+                if mode:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, mode, dir_fd=above.descriptor)
+                folder = Folder(_open(part, _FOLDER, above), os.path.join(self.path, parent))
+        return folder
+
+    def file(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
+        """Open a regular file in this folder, and return its descriptor; links are refused."""
+        parent, name = os.path.split(path)
+        with self.folder(parent) as folder:
+            _need_name(name, path)
+            return _regular(_open(name, flags | _FILE, folder, mode), os.path.join(self.path, path))
+
+    def opener(self, path: str, flags: int) -> int:
+        """Open a regular file like `file`, but follow links whose target is in this folder; for the built-in open()."""
+        todo, links = path.split("/")[::-1], 0
+        above = [Folder(os.dup(self.descriptor), self.path)]
+        try:
+            while todo:
+                part = todo.pop()
+                if part == ".." and len(above) > 1:
+                    os.close(above.pop().descriptor)
+                    continue
+                if part in ("", "."):
+                    continue
+                _need_name(part, path)
+                try:
+                    target = os.readlink(part, dir_fd=above[-1].descriptor)
+                except OSError as error:
+                    if error.errno != errno.EINVAL:  # It is not a link.
+                        raise
+                    opened = _open(part, flags | _FILE if not todo else _FOLDER, above[-1])
+                    if not todo:
+                        return _regular(opened, os.path.join(self.path, path))
+                    above.append(Folder(opened, path))
+                    continue
+                links += 1
+                if links > _MAXIMUM_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                if target.startswith("/"):
+                    if not target.startswith(self.path + "/"):
+                        raise UnsafePathError("%s is a link out of the folder" % path)
+                    target = target[len(self.path) + 1:]
+                    while len(above) > 1:
+                        os.close(above.pop().descriptor)
+                todo += target.split("/")[::-1]
+            raise UnsafePathError("%s is not a file" % path)
+        finally:
+            for folder in above:
+                os.close(folder.descriptor)
+
+    def is_inside(self, path: str) -> bool:
+        """Return whether a file is in this folder, and is not a link out of it."""
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.close(self.opener(path, os.O_RDONLY))
+        except UnsafePathError:
+            return False
+        return True
+
+    def files(self, links: bool) -> dict[str, os.stat_result]:
+        """``{path: os.stat_result}`` of the regular files, without hidden ones.
+
+        :param links: include links to regular files; whether a link leads out of the folder is not checked.
+        """
+        found, todo = {}, [""]
+        while todo:
+            parent = todo.pop()
+            # Another user may remove or replace anything meanwhile. A dangling link counts as a missing file.
+            with contextlib.suppress(OSError), self.folder(parent) as folder:
+                for name in os.listdir(folder.descriptor):
+                    if name.startswith("."):
+                        continue
+                    with contextlib.suppress(OSError):
+                        seen = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
+                        if stat.S_ISDIR(seen.st_mode):
+                            todo.append(os.path.join(parent, name))
+                        if links and stat.S_ISLNK(seen.st_mode):
+                            seen = os.stat(name, dir_fd=folder.descriptor)
+                        if stat.S_ISREG(seen.st_mode):
+                            found[os.path.join(parent, name)] = seen
+        return found
+
+    def unlink(self, path: str) -> None:
+        """Remove a file, or a link itself; nothing happens if it does not exist, or is behind a link."""
+        parent, name = os.path.split(path)
+        _need_name(name, path)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), self.folder(parent) as folder:
+            os.unlink(name, dir_fd=folder.descriptor)
+
+    def move(self, path: str, target: Folder, target_path: str) -> None:
+        """Rename a file or folder into another folder on the same file system, and replace a file there."""
+        (source_parent, source), (parent, name) = os.path.split(path), os.path.split(target_path)
+        _need_name(source, path)
+        _need_name(name, target_path)
+        with self.folder(source_parent) as there, target.folder(parent, 0o755) as here:
+            os.rename(source, name, src_dir_fd=there.descriptor, dst_dir_fd=here.descriptor)
+
+    def remove_tree(self, name: str) -> None:
+        """Remove a folder with everything in it, or a file; links are removed, not followed."""
+        _need_name(name, name)
+        # rmtree itself uses descriptors below this path.
+        shutil.rmtree("/proc/self/fd/%d/%s" % (self.descriptor, name), ignore_errors=True)
+        with contextlib.suppress(OSError):  # rmtree does not remove a file or a link.
+            os.unlink(name, dir_fd=self.descriptor)
+
+    def identity(self) -> str:
+        """The device and inode of the folder, which are the same in a container that mounts it."""
+        found = os.fstat(self.descriptor)
+        return "%d:%d" % (found.st_dev, found.st_ino)
+
+    def read_json(self, name: str) -> Any:
+        """The content of a JSON file, or None if the file does not exist; raises OSError and ValueError."""
+        try:
+            descriptor = self.file(name)
+        except FileNotFoundError:
+            return None
+        with open(descriptor, encoding="utf-8") as stream:
+            return json.load(stream)
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write a JSON file atomically, for this user only."""
+        temporary = ".new-" + os.urandom(8).hex()
+        descriptor = self.file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as stream:
+                json.dump(data, stream, indent=1, sort_keys=True)
+                stream.write("\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            self.move(temporary, self, name)
+        except BaseException:
+            self.unlink(temporary)
+            raise
+
+
+@contextlib.contextmanager
+def open_existing(path: str, trusted: bool = False) -> Iterator[Folder | None]:
+    """The folder at a path, or None if it does not exist."""
+    try:
+        folder = Folder.open(path, trusted=trusted)
+    except (FileNotFoundError, NotADirectoryError):
+        yield None
+        return
+    with folder:
+        yield folder
+
+
+def _open(name: str, flags: int, folder: Folder, mode: int = 0o600) -> int:
+    try:
+        return os.open(name, flags, mode, dir_fd=folder.descriptor)
+    except OSError as error:
+        # ENXIO: a socket, or a named pipe that no program reads.
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise UnsafePathError("%s is not a regular file" % os.path.join(folder.path, name)) from error
+        raise
+
+
+def _regular(descriptor: int, path: str) -> int:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnsafePathError("%s is not a regular file" % path)
+    return descriptor
+
+
+def _need_name(name: str, path: str) -> None:
+    if name in ("", ".", "..") or "/" in name:
+        raise UnsafePathError("%s leads out of its folder" % path)

@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The first fault of a cluster, from the causes in the logs of its nodes. Pure. PRIVATE to the collection.
+
+One rank fails, and its peers wait for it until they time out. So a cause on one node that explains the others comes
+first, then the earlier one by the clock of the controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypedDict
+
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import (
+    BY_ID,
+    ENGINE,
+    HEALTHY,
+    SIGNAL,
+    UNKNOWN,
+    VAGUE,
+)
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
+
+
+class NodeCauses(TypedDict):
+    """The causes in one log of a node, the most likely one first."""
+
+    host: str
+    causes: Sequence[Diagnosis]
+    clock_offset_s: float  # of the clock of the node from that of the controller
+
+
+class Fault(TypedDict):
+    """The most likely cause of one node."""
+
+    host: str
+    cause: Diagnosis
+    time: str | None  # MM-DD HH:MM:SS by the clock of the controller
+    is_consequence: bool  # of the first fault
+
+
+def faults_in_order(nodes: Sequence[NodeCauses]) -> list[Fault]:
+    """Return one fault of each node that has one: the first fault of the cluster, then those of the other nodes.
+
+    Of a node with several logs (instances, ranks) it is the first fault among them.
+    """
+    faults: list[tuple[bool, datetime, int, Fault]] = []
+    for number, node in enumerate(nodes):
+        cause = next((cause for cause in node["causes"] if _is_fault(cause)), None)
+        if cause:
+            at = _moment(cause, node["clock_offset_s"])
+            fault: Fault = {"host": node["host"], "cause": cause, "is_consequence": True,
+                            "time": at.strftime("%m-%d %H:%M:%S") if at else None}
+            faults.append((_level(cause) > VAGUE, at or datetime.max, number, fault))
+    ordered: dict[str, Fault] = {}
+    for is_echo, _at, _number, fault in sorted(faults, key=lambda entry: entry[:3]):
+        ordered.setdefault(fault["host"], {**fault, "is_consequence": bool(ordered) and is_echo})
+    return list(ordered.values())
+
+
+def describe(faults: Sequence[Fault]) -> str:
+    """Return a text that names the first fault and tells the others as consequences; empty without a fault."""
+    if not faults:
+        return ""
+    first, others = faults[0], faults[1:]
+    cause = first["cause"]
+    origin = ", ".join(part for part in (cause.get("process"), first["time"]) if part)
+    text = "The first fault is on %s%s: %s: %s. %s" % (
+        first["host"], " (%s)" % origin if origin else "", cause["cause"],
+        (cause["evidence"] or "no line of the log shows it").rstrip("."), cause["remedy"])
+    for title, shown in (("Consequences of it", [fault for fault in others if fault["is_consequence"]]),
+                         ("Other faults", [fault for fault in others if not fault["is_consequence"]])):
+        if shown:
+            text += " %s: %s." % (title, ", ".join(
+                "%s (%s%s)" % (fault["host"], fault["cause"]["cause"], ", " + fault["time"] if fault["time"] else "")
+                for fault in shown))
+    return text
+
+
+def _is_fault(cause: Diagnosis) -> bool:
+    if cause["cause"] == UNKNOWN:
+        return cause["evidence"] is not None
+    return _level(cause) < SIGNAL
+
+
+def _level(cause: Diagnosis) -> int:
+    """Return the level of a cause; an unknown one is not known to explain others, as an engine that died is not."""
+    if cause["cause"] == UNKNOWN:
+        return ENGINE
+    return BY_ID[cause["cause"]].level if cause["cause"] in BY_ID else HEALTHY
+
+
+def _moment(cause: Diagnosis, clock_offset_s: float) -> datetime | None:
+    """Return when the cause was logged by the clock of the controller. Logs do not have the year, a leap year here."""
+    time = cause.get("time")
+    if not time:
+        return None
+    for form in ("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S"):
+        try:
+            return datetime.strptime("2000-" + time, form) - timedelta(seconds=clock_offset_s)
+        except ValueError:
+            continue
+    return None

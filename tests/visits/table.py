@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compare what the tests have visited with what there is: print a table, and write coverage.json.
+
+Usage: table.py FOLDER…, where each FOLDER is $ASCEND_VLLM_VISITS of a test run. The exit code is 1 if something is below
+its floor. floors.yml contains the floors, and what cannot be visited with the reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import yaml
+from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "quality")]
+
+from messages import messages
+
+from visits import record
+
+CODE = ("plugins/action/*.py", "plugins/filter/*.py", "plugins/modules/*.py", "plugins/module_utils/**/*.py",
+        "plugins/plugin_utils/**/*.py", "roles/*/files/*.py")
+# Kinds of messages that are told in one place; titles and remedies are told with their checks.
+TOLD = ("refusal", "warning", "failure", "cause", "reason", "message")
+
+# Statements that are not executed themselves; their content is.
+STATIC = ("block", "import_tasks", "import_role", "import_playbook", "include_tasks", "include_role", "meta")
+
+
+def yaml_tasks(path: Path) -> Iterator[int]:
+    """Yield the line of each task of a tasks file or playbook that Ansible executes."""
+    def walk(node):
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                yield from walk(item)
+        elif isinstance(node, yaml.MappingNode):
+            content = {key.value: value for key, value in node.value}
+            names = {name.rpartition(".")[2] for name in content}
+            if not names & set(STATIC) and "hosts" not in names:
+                yield node.start_mark.line + 1
+            for name in ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always"):
+                if name in content:
+                    yield from walk(content[name])
+
+    root = yaml.compose(path.read_text("utf-8"))
+    yield from walk(root) if root else ()
+
+
+def tasks() -> set[str]:
+    files = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/handlers/*.yml"), *ROOT.glob("playbooks/*.yml")]
+    return {f"{path.relative_to(ROOT)}:{line}" for path in files for line in yaml_tasks(path)}
+
+
+def entry_points() -> set[str]:
+    return {f"{path.parts[-3]}.{name}" for path in ROOT.glob("roles/*/meta/argument_specs.yml")
+            for name in yaml.safe_load(path.read_text("utf-8"))["argument_specs"]}
+
+
+def site_tags() -> set[str]:
+    found = set()
+
+    def walk(value):
+        if isinstance(value, dict):
+            tags = value.get("tags", [])
+            found.update([tags] if isinstance(tags, str) else tags)
+        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            walk(item)
+
+    walk(yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text("utf-8")))
+    return found - {"always", "never"}
+
+
+def documentation(name: str) -> dict[str, dict]:
+    """Return ``{module: DOCUMENTATION or RETURN}``."""
+    found = {}
+    for path in sorted((ROOT / "plugins" / "modules").glob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
+                found[path.stem] = yaml.safe_load(ast.literal_eval(node.value)) or {}
+    return found
+
+
+def options() -> set[str]:
+    fragments = {path.stem: yaml.safe_load(ast.literal_eval(next(
+        node.value for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "DOCUMENTATION"))) or {}
+        for path in (ROOT / "plugins" / "doc_fragments").glob("[!_]*.py")}
+    found = set()
+    for module, documented in documentation("DOCUMENTATION").items():
+        wanted = documented.get("extends_documentation_fragment", [])
+        names = [each.rpartition(".")[2] for each in ([wanted] if isinstance(wanted, str) else wanted)]
+        for each in (documented, *(fragments[name] for name in names if name in fragments)):
+            found |= {f"{module}.{option}" for option in each.get("options") or {}}
+    return found
+
+
+def returns() -> set[str]:
+    return {f"{module}.{key}" for module, documented in documentation("RETURN").items() for key in documented}
+
+
+def checks() -> set[str]:
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import COMMON
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
+
+    return {f"{stage}.{check.id}" for stage, judge in JUDGES.items() for check in (*COMMON, *judge.CHECKS)}
+
+
+class Visits:
+    """What the processes of the tests have recorded."""
+
+    def __init__(self, lines: Iterable[dict]) -> None:
+        self.tasks, self.inputs, self.options, self.returns = set(), set(), set(), set()
+        self.playbooks, self.tags, self.default_runs, self.set_runs = set(), set(), set(), set()
+        self.checks = defaultdict(set)
+        site = set(bed_inputs())
+        for line in lines:
+            kind = line["kind"]
+            if kind == "task":
+                self.tasks.add(f"{line['path']}:{line['line']}")
+            elif kind == "input":
+                self.inputs.add(line["name"])
+            elif kind == "module":
+                self.options |= {f"{line['name']}.{name}" for name in line["options"]}
+                self.returns |= {f"{line['name']}.{name.partition('.')[0]}" for name in line["returned"]}
+            elif kind == "check":
+                self.checks["unit" if line["by"] == "unit" else "nodes"].add((line["id"], line["status"]))
+            elif kind == "playbook":
+                self.inputs |= set(line["inputs"])
+                if line["path"].startswith("playbooks/") and not line["check"]:
+                    given = set(line["inputs"]) - site
+                    (self.set_runs if given else self.default_runs).add(line["path"])
+                    self.tags |= set(line["tags"])
+
+    def seen(self, by: str, *statuses: str) -> set[str]:
+        """Return the ids of checks that had one of the statuses."""
+        return {name for name, status in self.checks[by] if status in statuses}
+
+
+def bed_inputs() -> list[str]:
+    """Return the inputs that the inventory of the simulated nodes sets, without which it has no nodes."""
+    found = {}
+    for path in (ROOT / "inventories" / "simulated").rglob("*.yml"):
+        found.update(yaml.safe_load(path.read_text("utf-8")) or {})
+    return record.changed(found)
+
+
+def entry_visits(visited: Visits) -> set[str]:
+    """Return the entry points of which a task was executed."""
+    def files(role, name):
+        path = ROOT / "roles" / role / "tasks" / f"{name}.yml"
+        return [f"{path.relative_to(ROOT)}:{line}" for line in yaml_tasks(path)], path.read_text("utf-8")
+
+    found = set()
+    for each in entry_points():
+        role, _dot, name = each.partition(".")
+        own, text = files(role, name)
+        if visited.tasks & set(own) or (not own and any(
+                path.split(":")[0].startswith(f"roles/{role}/") and Path(path.split(":")[0]).name in text
+                for path in visited.tasks)):
+            found.add(each)
+    return found
+
+
+def rows(visited: Visits) -> Iterator[tuple[str, set[str], set[str]]]:
+    """Yield (what, all there are, those visited)."""
+    books = {str(path.relative_to(ROOT)) for path in ROOT.glob("playbooks/*.yml")}
+    every = checks()
+    yield "playbooks with default inputs", books, visited.default_runs
+    yield "playbooks with inputs set", books, visited.set_runs
+    yield "role entry points", entry_points(), entry_visits(visited)
+    yield "tags of site.yml", site_tags(), visited.tags
+    yield "tasks", tasks(), visited.tasks
+    yield "inputs", set(record.defaults()), visited.inputs
+    yield "checks failed or warned", every, visited.seen("unit", "failed", "warned") | visited.seen(
+        "nodes", "failed", "warned")
+    yield "checks passed", every, visited.seen("unit", "passed") | visited.seen("nodes", "passed")
+    yield "checks failed on nodes", every, visited.seen("nodes", "failed", "warned")
+    yield "module options", options(), visited.options
+    yield "module returns", returns(), visited.returns
+
+
+def code_rows(folder: Path) -> Iterator[tuple[str, set[str], set[str]]]:
+    """Yield the rows about code, from the data of coverage.py in a folder of `make coverage`."""
+    sys.path.insert(0, str(folder / "site"))
+    os.environ["ASCEND_VLLM_COVERAGE"] = str(folder)
+    from coverage import Coverage
+
+    os.chdir(ROOT)  # to which coverage.ini refers
+    measured = Coverage(data_file=str(folder / "combined"), config_file=str(Path(__file__).with_name("coverage.ini")))
+    measured.combine(map(str, folder.glob("data.*")), keep=True)
+    lines, seen_lines, branches, seen_branches, told, seen_told = (set() for _ in range(6))
+    executed = {}
+    for path in sorted(path for pattern in CODE for path in ROOT.glob(pattern)):
+        name = str(path.relative_to(ROOT))
+        executed[name] = set(measured.get_data().lines(str(path)) or ())
+        # The public reports lack the list of all branches.
+        found = measured._analyze(str(path))
+        lines |= {f"{name}:{line}" for line in found.statements}
+        seen_lines |= {f"{name}:{line}" for line in found.statements - found.missing}
+        missing = {(start, end) for start, ends in found.missing_branch_arcs().items() for end in ends}
+        every = {(start, end) for start, ends in found.executed_branch_arcs().items() for end in ends} | missing
+        branches |= {f"{name}:{start}->{end}" for start, end in every}
+        seen_branches |= {f"{name}:{start}->{end}" for start, end in every - missing}
+    for each in messages():
+        if each.kind in TOLD and each.file in executed:
+            told.add(f"{each.file}: {each.text}")
+            if executed[each.file] & set(each.lines):
+                seen_told.add(f"{each.file}: {each.text}")
+    yield "lines", lines, seen_lines
+    yield "branches", branches, seen_branches
+    yield "messages", told, seen_told
+
+
+def main(*folders: str) -> int:
+    _AnsibleCollectionFinder(paths=[str(ROOT / "playbooks" / "collections")])._install()
+    floors = yaml.safe_load(Path(__file__).with_name("floors.yml").read_text("utf-8"))
+    visited = Visits(itertools.chain.from_iterable(map(record.read, folders)))
+    below, report = False, {}
+    print(f"{'what':32}{'visited':>9}{'of':>6}{'share':>8}{'floor':>8}")
+    of_code = [Path(folder, "coverage") for folder in folders if list(Path(folder, "coverage").glob("data.*"))]
+    for what, every, seen in itertools.chain(rows(visited), *map(code_rows, of_code)):
+        rule = floors[what]
+        patterns = rule.get("except", {})
+        excepted = {name for name in every if any(fnmatchcase(name, pattern) for pattern in patterns)}
+        stale = sorted(pattern for pattern in patterns if not any(
+            fnmatchcase(name, pattern) and name not in seen for name in every))
+        wanted = every - excepted
+        share = len(wanted & seen) / max(len(wanted), 1)
+        missing = sorted(wanted - seen)
+        low = share < rule["floor"] or bool(stale)
+        below = below or low
+        report[what] = {"of": len(wanted), "share": round(share, 4), "floor": rule["floor"], "missing": missing,
+                        "excepted": patterns, "needless_exceptions": stale}
+        print(f"{what:32}{len(wanted & seen):9}{len(wanted):6}{share:8.1%}{rule['floor']:8.0%}"
+              f"{'  below' if low else ''}")
+    Path(ROOT, "coverage.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    if not of_code:
+        print("Lines, branches and messages were not measured; `make coverage` measures them.")
+    print("coverage.json lists what is missing.")
+    return int(below)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Record which checks judges return in this process, with which inputs plans, judges and actions are called, and the
+options and return keys of actions and modules."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import resolve
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import judging, registry
+from visits import record
+
+ACTIONS = "ansible_collections.ascend.vllm.plugins.action."
+
+
+def wrap() -> None:
+    """Wrap the functions that every test of a plan, a judge, an action or a module calls."""
+    _wrap_checks()
+    _wrap_inputs()
+    _wrap_actions()
+    _wrap_modules()
+
+
+def _wrap_checks() -> None:
+    add = contract.Checks._add
+    stages = {frozenset(check.id for check in contract.COMMON + tuple(judge.CHECKS)): stage
+              for stage, judge in registry.JUDGES.items()}
+
+    @functools.wraps(add)
+    def recorded(self, check_id, status, *arguments):
+        stage = stages.get(frozenset(self._table))
+        if stage:
+            record.write("check", by="unit", id=f"{stage}.{check_id}", status=status)
+        return add(self, check_id, status, *arguments)
+
+    contract.Checks._add = recorded
+
+
+def _write_inputs(variables, templated=False) -> None:
+    for name in record.changed(variables, templated):
+        record.write("input", name=name)
+
+
+def _wrap_inputs() -> None:
+    begin, planned, read = judging.Context.__init__, resolve._resolve, _role_inputs.role_inputs
+
+    @functools.wraps(begin)
+    def recorded_begin(self, *arguments, **fields):
+        begin(self, *arguments, **fields)
+        _write_inputs(self.inputs, templated=True)
+
+    @functools.wraps(planned)
+    def recorded_plan(catalogue, inputs, *arguments, **named):
+        _write_inputs(inputs, templated=True)
+        return planned(catalogue, inputs, *arguments, **named)
+
+    @functools.wraps(read)
+    def recorded_inputs(templar, task_vars, *roles):
+        inputs = read(templar, task_vars, *roles)
+        _write_inputs({name: value for name, value in task_vars.items() if name in inputs})
+        return inputs
+
+    judging.Context.__init__ = recorded_begin
+    resolve._resolve = recorded_plan
+    # Before any action is imported, which takes the function by its name.
+    assert not any(name.startswith(ACTIONS) for name in sys.modules)
+    _role_inputs.role_inputs = recorded_inputs
+
+
+def _wrap_actions() -> None:
+    """Record the options and results of actions; they are imported when the first test needs them."""
+    from ansible.plugins.action import ActionBase
+
+    def recorded_class(cls, **named):
+        run = cls.__dict__.get("run")
+        if cls.__module__.startswith(ACTIONS) and run is not None:
+            @functools.wraps(run)
+            def recorded(self, *arguments, **fields):
+                result = run(self, *arguments, **fields)
+                record.write("module", name=cls.__module__[len(ACTIONS):], options=sorted(self._task.args),
+                             returned=sorted(record.keys(result)))
+                return result
+
+            cls.run = recorded
+
+    ActionBase.__init_subclass__ = classmethod(recorded_class)
+
+
+def _wrap_modules() -> None:
+    leave = AnsibleModule.exit_json
+
+    @functools.wraps(leave)
+    def recorded(self, **returned):
+        file = Path(sys._getframe(1).f_code.co_filename)
+        if file.parent.name == "modules":
+            given = [name for name, option in self.argument_spec.items()
+                     if self.params.get(name) not in (None, option.get("default"))]
+            record.write("module", name=file.stem, options=sorted(given), returned=sorted(record.keys(returned)))
+        return leave(self, **returned)
+
+    AnsibleModule.exit_json = recorded
