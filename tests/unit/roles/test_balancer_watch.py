@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -208,3 +209,5 @@ def test_balancer_refuses_control_routes_and_with_a_key_requests_without_one(key
     assert [line.rpartition(" unless ")[2] for line in refusals] == (
         ["with_key or health or METH_OPTIONS preflight preflight_method"] if key else [])
     assert "sesame" not in "\n".join(lines)
+    # See the comment in the template.
+    assert not [line for line in lines if re.search(r"-m reg|(?:_|\b)reg(?:sub)?\b", line) and not line.startswith("#")]

@@ -45,9 +45,9 @@ def without_cables():
     """Return a cluster whose NPU ports have neither cables nor addresses, as `hccn_tool` shows them."""
     peers = cluster()
     for number, observed in enumerate(peers.values()):
-        observed.update(conf=None, conf_error="No such file", ping={"matrix": {}, "errors": {}, "not_sent": 0,
-                                                                   "given_up": 0, "retried": 0, "rounds": 0,
-                                                                   "duration_s": 0.0})
+        observed.update(conf=None, conf_error="No such file")
+        observed["ping"] = {"matrix": {}, "errors": {}, "not_sent": 0, "given_up": 0, "retried": 0, "rounds": 0,
+                            "duration_s": 0.0}
         observed["collective"] = {"runs": [], "obstacle": "no interface"}
         observed["host_network"]["interfaces"].append(
             {"name": "eth1", "up": True, "kind": None,
@@ -343,3 +343,14 @@ def test_request():
                          "docker_socket": plan["docker_socket"]}
     off = dict(INPUTS, hccl_collective_policy="never")
     assert hccl.request(context(plan, inputs=off)).arguments["image"] == ""
+
+
+@pytest.mark.parametrize(("tool", "text"), [
+    ("hccl_test", "by hccl_test over 8 ranks"), ("probe", "by torch.distributed (hccl) over 8 ranks")])
+def test_program_of_the_all_reduce_is_named(tool, text):
+    peers = cluster()
+    for observed in peers.values():
+        observed["collective"]["runs"][0]["result"]["tool"] = tool
+    (found,) = [check for check in judge(peers) if check["id"] == "collective_result"]
+    assert found["status"] == "passed"
+    assert text in "%s %s" % (found["actual"], found["message"])
