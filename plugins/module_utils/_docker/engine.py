@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 
 SOCKET = "/var/run/docker.sock"
-LARGEST_ANSWER_BYTES = 64 << 20
-LARGEST_LOG_BYTES = 64 << 20
+MAX_RESPONSE_BYTES = 64 << 20
+MAX_LOG_BYTES = 64 << 20
 _BLOCK_BYTES = 64 << 10
 
 # Docker's names for processor architectures that have a different name in the kernel.
@@ -45,11 +45,11 @@ KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 class DockerError(Exception):
-    """The Docker engine did not answer, refused, or answered in an unknown form; the message is one sentence."""
+    """The Docker engine did not respond, refused, or responded in an unknown format; the message is one sentence."""
 
 
 class _Socket(socket.socket):
-    """A unix socket with a deadline for the whole answer; a plain timeout restarts with every byte."""
+    """A unix socket with a deadline for the whole response; a plain timeout restarts with every byte."""
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -78,7 +78,7 @@ class _Connection(http.client.HTTPConnection):
 class DockerEngine:
     """The Docker engine behind one unix socket.
 
-    Every method raises `DockerError` when the engine does not answer in time or with an error.
+    Every method raises `DockerError` when the engine does not respond in time, or responds with an error.
 
     :param path: path of the socket. :param timeout_s: timeout of a whole response.
     """
@@ -99,7 +99,7 @@ class DockerEngine:
     def post(self, resource: str, extra_s: float = 0) -> None:
         """Request a change, such as ``/containers/x/start``; no error if there is nothing to change (304).
 
-        :param extra_s: timeout of the change itself, in addition to that of an answer.
+        :param extra_s: timeout of the change itself, in addition to that of a response.
         """
         with self._request("POST", resource, extra_s=extra_s) as response:
             self._expect(response, resource, _read(response))
@@ -117,7 +117,7 @@ class DockerEngine:
                 "runtimes": sorted(info.get("Runtimes") or {}),
             }
         except (LookupError, TypeError) as error:
-            raise DockerError("the Docker engine at %s returns its properties in an unknown form (%r)" % (
+            raise DockerError("the Docker engine at %s returns its properties in an unknown format (%r)" % (
                 self.path, error)) from error
 
     def log(self, container: str, lines: int, since_s: float | None = None) -> str:
@@ -141,14 +141,14 @@ class DockerEngine:
             for part in _log_parts(response):
                 parts.append(part)
                 size += len(part)
-                while size > LARGEST_LOG_BYTES and len(parts) > 1:
+                while size > MAX_LOG_BYTES and len(parts) > 1:
                     size -= len(parts.popleft())
-            return b"".join(parts)[-LARGEST_LOG_BYTES:].decode("utf-8", "replace")
+            return b"".join(parts)[-MAX_LOG_BYTES:].decode("utf-8", "replace")
 
-    def read_file(self, container: str, path: str, largest_bytes: int) -> bytes | None:
+    def read_file(self, container: str, path: str, max_bytes: int) -> bytes | None:
         """Return a file from the file system of a container, running or not; None if it does not exist.
 
-        :raises DockerError: also for a file of more than ``largest_bytes``.
+        :raises DockerError: also for a file of more than ``max_bytes``.
         """
         resource = "/containers/%s/archive?%s" % (quote(container, safe=""), urlencode({"path": path}))
         with self._request("GET", resource) as response:
@@ -162,12 +162,12 @@ class DockerEngine:
                     content = archive.extractfile(member) if member and member.isfile() else None
                     if member is None or content is None:
                         return None
-                    if member.size > largest_bytes:
+                    if member.size > max_bytes:
                         raise DockerError("%s in the container %s has %d bytes, more than the %d allowed" % (
-                            path, container, member.size, largest_bytes))
+                            path, container, member.size, max_bytes))
                     return content.read()
             except tarfile.TarError as error:
-                raise DockerError("the Docker engine at %s does not answer %s with an archive (%s)" % (
+                raise DockerError("the Docker engine at %s does not respond to %s with an archive (%s)" % (
                     self.path, resource, error)) from error
 
     @contextlib.contextmanager
@@ -178,39 +178,40 @@ class DockerEngine:
             connection.request(method, resource, headers=dict(headers or {}))
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            raise DockerError("the Docker engine at %s does not answer: %s" % (
+            raise DockerError("the Docker engine at %s does not respond: %s" % (
                 self.path, str(error) or type(error).__name__)) from error
         finally:
             connection.close()
 
     def _expect(self, response: http.client.HTTPResponse, resource: str, body: bytes) -> None:
-        """Raise DockerError with the engine's message if the answer is an error."""
+        """Raise DockerError with the engine's message if the response is an error."""
         if response.status in (200, 204, 304):
             return
         try:
             message = json.loads(body.decode("utf-8", "replace"))["message"]
         except (ValueError, LookupError, TypeError):
             message = body[:200].decode("utf-8", "replace")
-        raise DockerError("the Docker engine at %s answers %s with %d: %s" % (
+        raise DockerError("the Docker engine at %s responded to %s with %d: %s" % (
             self.path, resource, response.status, message))
 
     def _json(self, resource: str, body: bytes) -> Any:
         try:
             return json.loads(body.decode("utf-8", "replace"))
         except ValueError as error:
-            raise DockerError("the Docker engine at %s does not answer %s with JSON" % (self.path, resource)) from error
+            raise DockerError("the Docker engine at %s does not respond to %s with JSON" % (
+                self.path, resource)) from error
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while size <= LARGEST_ANSWER_BYTES:
+    while size <= MAX_RESPONSE_BYTES:
         part = response.read(_BLOCK_BYTES)
         if not part:
             return b"".join(parts)
         parts.append(part)
         size += len(part)
-    raise DockerError("the Docker engine answers with more than %d MiB" % (LARGEST_ANSWER_BYTES >> 20))
+    raise DockerError("the Docker engine responded with more than %d MiB" % (MAX_RESPONSE_BYTES >> 20))
 
 
 def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:

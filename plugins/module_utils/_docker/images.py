@@ -106,7 +106,7 @@ def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
             "created": image["Created"],
         }
     except (LookupError, TypeError) as error:
-        raise DockerError("the Docker engine returns the image %s in an unknown form (%r)" % (
+        raise DockerError("the Docker engine returns the image %s in an unknown format (%r)" % (
             reference, error)) from error
 
 
@@ -139,7 +139,7 @@ def query_registry(docker: DockerEngine, name: str, login: str | None = None) ->
         return {"digest": None, "architectures": [], "error": str(error)}
     except (LookupError, TypeError) as error:
         return {"digest": None, "architectures": [],
-                "error": "the registry's answer has an unknown form (%r)" % error}
+                "error": "the registry responded in an unknown format (%r)" % error}
 
 
 def registry_login(config: str | None, name: str) -> str | None:
