@@ -9,8 +9,10 @@ PRIVATE to the collection. One task does all of it, so a stage costs one SSH rou
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
@@ -19,7 +21,12 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
+    ObservationRecord,
+    Records,
+    json_data,
+    timestamp,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs, validated
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
@@ -75,6 +82,9 @@ class StageAction(ActionBase):
             record = replace(record, reachable=False, failure=f"{self.host} is not reachable: {error_line(lost)}")
         except (AnsibleActionFail, ValueError) as mistake:
             record = replace(record, failure=error_line(mistake))
+        except Exception as error:
+            # What a node returns may have any format. That it cannot be used is a finding about this node.
+            record = replace(record, failure=f"{self.host} cannot be observed: {unexpected(error)}")
         return replace(record, spent_s=round(record.spent_s + time.monotonic() - self.clock, 3))
 
     def observation(self) -> dict[str, Any]:
@@ -90,7 +100,7 @@ class StageAction(ActionBase):
 
     def call(self, module: str, **arguments: Any) -> dict[str, Any]:
         """Return the return values of a module on the node, as plain data; AnsibleActionFail if it failed."""
-        returned: dict[str, Any] = plain(
+        returned: dict[str, Any] = json_data(
             self._execute_module(module, module_args=arguments, task_vars=self.task_vars))
         if returned.get("failed"):
             raise AnsibleActionFail(f"{module} failed: {returned.get('msg') or returned}")
@@ -103,25 +113,33 @@ class StageAction(ActionBase):
         :param surveyed: whether all hosts were observed before, so that the judge may compare them.
         :param only: the checks to renew in a result that this run has already written.
         """
-        clock, result_checks = time.monotonic(), contract.Checks(self.judge.CHECKS)
+        clock = time.monotonic()
+        found: list[contract.CheckOutcome] = []
+        if not record.failure:
+            try:
+                found = self.judge.judge(replace(self.context, observed=record.observed,
+                                                 survey=self._survey() if surveyed else None))
+            except Exception as error:
+                record = replace(
+                    record, failure=f"the observation of {self.host} cannot be judged: {unexpected(error)}")
+        result_checks = contract.Checks(self.judge.CHECKS)
         if record.failure:
             check = "observation" if record.reachable else "node_reachable"
             wanted = "an observation of the node" if record.reachable else "an answer over SSH"
             result_checks.expect(check, False, wanted, "none", message=record.failure)
-            found = result_checks.as_list()
-        else:
-            found = self.judge.judge(replace(self.context, observed=record.observed,
-                                             survey=self._survey() if surveyed else None))
+        elif not found:
+            result_checks.not_run("observation", "there is nothing in the observation that this stage checks")
+        found = found or result_checks.as_list()
         try:
             found = contract.apply_waivers(found, self.inputs.get(f"{self.stage}_waive"), self.stage, self.judge.CHECKS)
         except contract.UnknownCheck as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
         if only and not record.failure:
             found = contract.renewed(self.records.read_results(self.host, [self.stage]).get(self.stage), found, only)
-        result = contract.stage_result(
+        result: StageResult = json_data(contract.stage_result(
             self.stage, self.host, found, self.context.plan, {**record.observed, **self.context.measured},
             record.started_at, timestamp(), round(record.spent_s + time.monotonic() - clock, 3), record.failure,
-            COLLECTION_VERSION)
+            COLLECTION_VERSION))
         path = self.records.write_result(result)
         failed = contract.failures(result)
         return {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
@@ -140,9 +158,46 @@ class StageAction(ActionBase):
         survey = self.judge.survey
         if survey is None:
             return None
-        return self.records.survey(
-            self.host, self.task_vars["ansible_play_hosts"], self.stage, self._task._uuid,
-            lambda observations: survey(observations, self.inputs), self.context.phase)
+        return self.survey(lambda observations: survey(observations, self.inputs), self.context.phase)
+
+    def survey(self, make: Callable[[dict[str, dict[str, Any]]], dict[str, Any]], phase: str = "") -> Any:
+        """Return this host's part of a survey of all hosts, see `Records.survey`.
+
+        A host whose observation cannot be surveyed is left out, so that the other hosts are judged without it.
+
+        :raises ValueError: on such a host.
+        """
+        def without_faulty(observations: dict[str, dict[str, Any]]) -> dict[str, Any]:
+            try:
+                return _parts(make(observations))
+            except Exception:
+                faults: dict[str, str] = {}
+                for host, observed in observations.items():
+                    try:
+                        make({host: observed})
+                    except Exception as error:
+                        faults[host] = unexpected(error)
+                if not faults:
+                    raise
+            sound = {host: observed for host, observed in observations.items() if host not in faults}
+            return {**_parts(make(sound) if sound else {}), **{host: {"fault": why} for host, why in faults.items()}}
+
+        part = self.records.survey(self.host, self.task_vars["ansible_play_hosts"], self.stage, self._task._uuid,
+                                   without_faulty, phase)
+        if "fault" in part:
+            raise ValueError(part["fault"])
+        return part["part"]
+
+
+def _parts(survey: dict[str, Any]) -> dict[str, Any]:
+    return {host: {"part": part} for host, part in survey.items()}
+
+
+def unexpected(error: Exception) -> str:
+    """Return the type and message of an exception, and the line of this collection that it comes from."""
+    calls = [call for call in traceback.extract_tb(error.__traceback__) if "ascend" in call.filename]
+    place = f" ({PurePath(calls[-1].filename).name}, line {calls[-1].lineno})" if calls else ""
+    return f"{type(error).__name__}: {error_line(error)}{place}"
 
 
 def summary(result: StageResult, failed: list[str]) -> str:
