@@ -84,6 +84,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
+from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_file
 
 if TYPE_CHECKING:
     from typing import Any
@@ -119,6 +121,9 @@ def observe(options: dict[str, Any]) -> ImageObservation:
     """Return what the module returns; raises DockerError, OSError."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     facts = docker.facts()
+    hung = commands.hung_paths(path for path in (facts["data_root"], options["folder"]) if path)
+    if hung:
+        raise OSError("%s; check its mount" % "; ".join(hung.values()))
     engine: DockerEngineWithSpace = {**facts, "free_bytes": shutil.disk_usage(facts["data_root"]).free}
     folder = _folder(options["folder"], engine["data_root"]) if options["folder"] else None
     found = images.inspect(docker, options["reference"])
@@ -143,8 +148,7 @@ def _docker_config() -> str | None:
     """Return the content of Docker's config.json of the user who pulls, or None."""
     folder = os.environ.get("DOCKER_CONFIG") or str(pathlib.Path.home() / ".docker")
     try:
-        with open(os.path.join(folder, "config.json"), encoding="utf-8") as stream:
-            return stream.read()
+        return read_file(os.path.join(folder, "config.json"))
     except OSError:
         return None
 

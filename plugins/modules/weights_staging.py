@@ -204,6 +204,7 @@ from urllib.error import HTTPError
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files, hub
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, hold_lock
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Source, Staging
@@ -284,6 +285,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
+    for sentence in commands.hung_paths([options["path"]]).values():
+        module.fail_json(msg="%s; check its mount, and whether the server of the mount responds." % sentence)
     source = Source(options["source"], options["repository"], options["revision"], options["endpoint"],
                     options["token"], options["expected_bytes"])
     cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)

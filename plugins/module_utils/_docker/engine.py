@@ -189,7 +189,7 @@ class DockerEngine:
             return
         try:
             message = json.loads(body.decode("utf-8", "replace"))["message"]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             message = body[:200].decode("utf-8", "replace")
         raise DockerError("the Docker engine at %s responded to %s with %d: %s" % (
             self.path, resource, response.status, message))
@@ -197,7 +197,7 @@ class DockerEngine:
     def _json(self, resource: str, body: bytes) -> Any:
         try:
             return json.loads(body.decode("utf-8", "replace"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DockerError("the Docker engine at %s does not respond to %s with JSON" % (
                 self.path, resource)) from error
 
@@ -221,7 +221,13 @@ def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """
     header = response.read(8)
     while len(header) == 8 and header[0] in (1, 2) and not any(header[1:4]):
-        yield response.read(int.from_bytes(header[4:], "big"))
+        left = int.from_bytes(header[4:], "big")
+        while left:
+            part = response.read(min(left, _BLOCK_BYTES))
+            if not part:
+                return
+            yield part
+            left -= len(part)
         header = response.read(8)
     while header:
         yield header

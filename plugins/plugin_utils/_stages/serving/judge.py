@@ -277,8 +277,10 @@ def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> 
         checks.not_run("image_architecture", "There is no image.")
     weights = observed["weights"] or {"folder": False, "config": False, "shards": 0}
     checks.expect("weights_present", weights["config"] and weights["shards"] > 0, "config.json and weights",
-                  "no such folder" if not weights["folder"] else "%s config.json, %d files of weights" % (
-                      "a" if weights["config"] else "no", weights["shards"]), plan["model"]["path"])
+                  weights.get("error") or ("no such folder" if not weights["folder"] else
+                                           "%s config.json, %d files of weights" % (
+                                               "a" if weights["config"] else "no", weights["shards"])),
+                  plan["model"]["path"])
     wrong = observed["wrong_sources"]
     for source in wrong:
         checks.expect("mount_sources", False, "a " + source["expected"], source["found"], source["source"])
