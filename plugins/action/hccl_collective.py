@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, json_data
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import (
     collective,
@@ -94,10 +94,12 @@ class ActionModule(StageAction):
             self.context.plan, self.inputs, group, interfaces, self.host,
             {"probe": _source(collective_container.PROBE), "launcher": _source(collective_container.LAUNCHER)})
         try:
-            returned = json_data(self._execute_module(
-                "community.docker.docker_container", module_args=arguments, task_vars=self.task_vars))
+            returned = self.execute("community.docker.docker_container", arguments,
+                                    self.inputs["hccl_collective_timeout_s"])
         except AnsibleConnectionFailure as failure:
             returned = {"status": 255, "msg": f"RuntimeError: {self.host} is not reachable: {failure}"}
+        except AnsibleActionFail as failure:
+            returned = {"msg": failure}
         if "status" in returned:
             try:
                 output = (returned.get("container") or {}).get("Output") or returned.get("msg") or ""

@@ -165,7 +165,7 @@ class DockerEngine:
                     if member.size > max_bytes:
                         raise DockerError("%s in the container %s has %d bytes, more than the %d allowed" % (
                             path, container, member.size, max_bytes))
-                    return content.read()
+                    return content.read(max_bytes)
             except tarfile.TarError as error:
                 raise DockerError("the Docker engine at %s does not respond to %s with an archive (%s)" % (
                     self.path, resource, error)) from error

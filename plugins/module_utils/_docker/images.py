@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import lzma
 import tarfile
+import zlib
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
 
 
 _SMALL_BYTES = 4 << 20
+_ALL_SMALL_BYTES = 256 << 20
 
 
 class ImageError(ValueError):
@@ -153,7 +156,7 @@ def registry_login(config: str | None, name: str) -> str | None:
         logins = json.loads(config or "{}").get("auths") or {}
         login = logins.get(first if named else "https://index.docker.io/v1/") or {}
         user, _separator, password = base64.b64decode(login.get("auth") or "").decode("utf-8").partition(":")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
     fields = {"identitytoken": login["identitytoken"]} if login.get("identitytoken") else {
         "username": user, "password": password}
@@ -169,13 +172,17 @@ def describe_archive(path: str) -> list[ArchivedImage]:
     """
     small: dict[str, bytes] = {}
     images: list[ArchivedImage] = []
+    left = _ALL_SMALL_BYTES
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 # Manifest and configurations; the layers are skipped.
                 content = archive.extractfile(member) if member.isfile() and member.size < _SMALL_BYTES else None
                 if content:
-                    small[member.name] = content.read()
+                    small[member.name] = content.read(_SMALL_BYTES)
+                    left -= member.size
+                if left < 0:
+                    raise ValueError("more than %d bytes of small files" % _ALL_SMALL_BYTES)
         for entry in json.loads(small["manifest.json"].decode("utf-8")):
             config = small[entry["Config"]]
             architecture = json.loads(config.decode("utf-8"))["architecture"]
@@ -183,7 +190,8 @@ def describe_archive(path: str) -> list[ArchivedImage]:
                            "tags": sorted(entry.get("RepoTags") or ()),
                            "architecture": KERNEL_NAMES.get(architecture, architecture)})
         return images
-    except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError) as error:
+    except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError, RecursionError, zlib.error,
+            lzma.LZMAError) as error:
         raise ImageError("%s is not a complete docker save archive (%s: %s)" % (
             path, type(error).__name__, error)) from error
 
@@ -206,7 +214,7 @@ def describe_probe(output: str | None) -> ProbedVersions | None:
         found = json.loads(line)
         return {"architecture": found["architecture"], "python": found["python"], "cann": found["cann"],
                 "packages": dict(found["packages"])}
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ImageError("the probe in the image did not print versions, but: %.200s" % line) from error
 
 

@@ -61,6 +61,35 @@ class BoundedResponse:
             yield line
 
 
+def read_limited(response: Any, max_bytes: int) -> bytes:
+    """Return the body of a response of another client; raises `TooLarge` beyond the limit."""
+    body: bytes = response.read(max_bytes + 1)
+    if len(body) > max_bytes:
+        raise TooLarge("the response has more than %d bytes" % max_bytes)
+    return body
+
+
+def within(timeout_s: float, call: Callable[[], Result]) -> Result:
+    """Return the result of a call of another client; after ``timeout_s`` it is abandoned. Raises `socket.timeout`."""
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(timeout_s)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise socket.timeout("timed out: no complete response within %g s" % timeout_s)
+    return results[0]
+
+
 class _Guard:
     """Shuts a connection down after the deadline."""
 

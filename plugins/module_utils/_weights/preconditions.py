@@ -51,7 +51,7 @@ def hold_lock(paths: ModelPaths, wait_s: float, action: str) -> Iterator[None]:
                 stream.seek(0)
                 raise StagingError(
                     "another run is staging %s (%s); wait for it to end, or set weights_lock_wait_s" % (
-                        paths.model, stream.read().strip() or "unknown since when"))
+                        paths.model, stream.read(200).strip() or "unknown since when"))
             time.sleep(0.5)
         stream.truncate(0)
         stream.write("%s since %s\n" % (action, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())))

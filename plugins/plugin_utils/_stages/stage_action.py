@@ -8,12 +8,15 @@ PRIVATE to the collection. One task does all of it, so a stage costs one SSH rou
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Any
+from types import FrameType
+from typing import Any, cast
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
@@ -32,6 +35,14 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import pl
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
+
+# Seconds after which a call of a module counts as hung, in addition to what its arguments allow. Each module limits its
+# own steps; these limits are for what no module can limit, such as a process that the kernel does not continue.
+CALL_S = 600
+# Hashing a model takes hours on a slow disk.
+CALLS_S = {"ascend.vllm.weights_info": 6 * 3600}
+# Arguments that are seconds.
+TIMES = ("wait_s", "timeout_s", "limit_s", "stop_timeout", "stop_timeout_s", "completion_timeout_s")
 
 # Keys that Ansible adds to the return values of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
@@ -99,12 +110,27 @@ class StageAction(ActionBase):
         return {**observed, **request.noted, "round_trip": {"sent_at": sent_at, "received_at": time.time()}}
 
     def call(self, module: str, **arguments: Any) -> dict[str, Any]:
-        """Return the return values of a module on the node, as plain data; AnsibleActionFail if it failed."""
-        returned: dict[str, Any] = json_data(
-            self._execute_module(module, module_args=arguments, task_vars=self.task_vars))
+        """Return the return values of a module on the node, as plain data; AnsibleActionFail if it failed or hung."""
+        returned: dict[str, Any] = self.execute(module, arguments)
         if returned.get("failed"):
             raise AnsibleActionFail(f"{module} failed: {returned.get('msg') or returned}")
         return returned
+
+    def execute(self, module: str, arguments: Mapping[str, Any], extra_s: float = 0) -> dict[str, Any]:
+        """Return the return values of a module on the node, as plain data, also if it failed.
+
+        :param extra_s: seconds that the module may take in addition to the times in its arguments.
+        :raises AnsibleActionFail: if the module does not return in time.
+        """
+        limit_s = extra_s + call_limit_s(module, arguments)
+        try:
+            with deadline(limit_s):
+                return cast("dict[str, Any]", json_data(self._execute_module(
+                    module, module_args=dict(arguments), task_vars=self.task_vars)))
+        except Hung as hung:
+            raise AnsibleActionFail(
+                f"{module} did not return on {self.host} within {limit_s:.0f} s; a process or a file system of the "
+                f"node hangs. Look for processes in state D on it") from hung
 
     def judge_and_record(self, record: ObservationRecord, surveyed: bool = False,
                          only: list[str] | None = None) -> dict[str, Any]:
@@ -187,6 +213,34 @@ class StageAction(ActionBase):
         if "fault" in part:
             raise ValueError(part["fault"])
         return part["part"]
+
+
+class Hung(BaseException):
+    """A call did not return in time. Not an Exception: connection plugins retry after any Exception."""
+
+
+@contextlib.contextmanager
+def deadline(limit_s: float) -> Iterator[None]:
+    """Raise `Hung` in this block after some seconds, unless the task has a timeout, which uses the same signal."""
+    def expired(_signal: int, _frame: FrameType | None) -> None:
+        raise Hung
+
+    if signal.getsignal(signal.SIGALRM) not in (signal.SIG_DFL, None):
+        yield
+        return
+    signal.signal(signal.SIGALRM, expired)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, limit_s)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def call_limit_s(module: str, arguments: Mapping[str, Any]) -> float:
+    """Return the seconds after which a call of a module counts as hung."""
+    calls = max(1, len(arguments.get("servers") or ())) * (1 + len(arguments.get("requests") or ()))
+    return CALLS_S.get(module, CALL_S) + calls * sum(float(arguments.get(name) or 0) for name in TIMES)
 
 
 def _parts(survey: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import threading
 import time
@@ -120,6 +121,24 @@ def test_many_lines_are_not_read_beyond_the_limit():
 def test_malformed_response_is_an_error_of_http(response):
     with server([response]) as url, pytest.raises((HTTPException, OSError)):
         read(url)
+
+
+def test_call_of_another_client_is_abandoned_after_the_time_limit():
+    released = threading.Event()
+    started = time.monotonic()
+    with pytest.raises(socket.timeout, match=r"within 0\.3 s"):
+        http_request.within(0.3, lambda: released.wait(30))
+    released.set()
+    assert time.monotonic() - started < 4
+    assert http_request.within(30, lambda: 5) == 5
+    with pytest.raises(KeyError, match="x"):
+        http_request.within(30, lambda: {}["x"])
+
+
+def test_body_of_another_client_has_a_limit():
+    assert http_request.read_limited(io.BytesIO(b"12345"), 5) == b"12345"
+    with pytest.raises(http_request.TooLarge, match="more than 4 bytes"):
+        http_request.read_limited(io.BytesIO(b"12345"), 4)
 
 
 @pytest.mark.parametrize("url", ["", "x", "ftp://a", "http://", "http://a:b", "http://[::1", "http://a:99999"])

@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 import json
 import random
+import signal
+import time
 from unittest.mock import Mock
 
 import jsonschema
@@ -180,6 +182,43 @@ def test_error_of_the_observation_is_a_failed_check(new_action, recorded, tmp_pa
     SCHEMA.validate(result)
     assert result["checks"][0]["id"] == "weights.observation"
     assert type(error).__name__ in result["error"] or str(error) in result["error"]
+
+
+def test_module_that_hangs_ends_in_a_result_that_names_it(new_action, recorded, tmp_path, monkeypatch):
+    def hang(*_args, **_options):
+        try:
+            time.sleep(60)
+        except Exception:  # a connection plugin retries after any Exception
+            time.sleep(60)
+
+    monkeypatch.setattr(stage_action, "CALL_S", 0.3)
+    action = new_action("functional", recorded["functional"][0])
+    action._execute_module = hang
+    started = time.monotonic()
+    record = action.add_to(ObservationRecord(started_at="2026-11-30T00:00:00Z"),
+                           lambda: action.call("ascend.vllm.npu_info"))
+    action.judge_and_record(record)
+    assert time.monotonic() - started < 10
+    result = json.loads((tmp_path / "n1" / "functional.json").read_text("utf-8"))
+    assert result["status"] == "failed"
+    assert result["error"].startswith("ascend.vllm.npu_info did not return on n1 within 0 s; ")
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+def test_timeout_of_the_task_is_not_replaced(monkeypatch):
+    raised = []
+    monkeypatch.setattr(signal, "getsignal", lambda _number: raised.append)
+    monkeypatch.setattr(signal, "setitimer", lambda *_: pytest.fail("the timer of Ansible was replaced"))
+    with stage_action.deadline(1):
+        pass
+
+
+@pytest.mark.parametrize(("module", "arguments", "limit_s"), [
+    ("ascend.vllm.npu_info", {}, 600), ("ascend.vllm.serving_info", {"wait_s": 15, "completion_timeout_s": 60.0}, 675),
+    ("ascend.vllm.weights_info", {}, 21600),
+    ("ascend.vllm.chat_info", {"servers": [1, 2], "requests": [1, 2, 3], "timeout_s": 120}, 600 + 8 * 120)])
+def test_limit_of_a_call_follows_its_arguments(module, arguments, limit_s):
+    assert stage_action.call_limit_s(module, arguments) == limit_s
 
 
 def test_host_that_cannot_be_surveyed_is_left_out(new_action, recorded, tmp_path):
