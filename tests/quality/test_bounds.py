@@ -9,6 +9,7 @@ The calls are found in the syntax tree of all code that runs on nodes and in con
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,16 @@ def test_call_without_a_limit_is_found(call):
     "reader.readable()", "HTTPConnection(host, **options)"])
 def test_call_with_a_limit_is_not_found(call):
     assert unbounded(f"x = {call}") == []
+
+
+def test_urls_and_addresses_with_a_port_are_written_in_one_place():
+    """IPv6 addresses need brackets, see _host/addresses.py."""
+    by_hand = re.compile(r"""["']https?://(?:%s|\{)|["'](?:--\w+=)?%s:%[ds]["'] % \((?:host|address|head|bind)""")
+    # The name of a server of HAProxy is no address.
+    known = {"plugins/module_utils/_host/addresses.py", "plugins/module_utils/_haproxy.py"}
+    found = [f"{path.relative_to(ROOT)}:{number}" for path in FILES
+             for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+             if by_hand.search(line) and str(path.relative_to(ROOT)) not in known]
+    assert found == []
+    for text in ('"http://%s:%d" % (address, port)', 'f"http://{host}:{port}"', '"--address=%s:%d" % (head, port)'):
+        assert by_hand.search(text), text

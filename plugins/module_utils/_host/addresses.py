@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-# Addresses that a server listens on for requests to any address of its node; with :: Linux accepts those to IPv4, too.
-EVERY_ADDRESS = ("0.0.0.0", "::")
-
 
 def host_port(host: str, port: int | str) -> str:
     """Return ``host:port``; an IPv6 address is put in brackets."""
@@ -19,11 +16,11 @@ def base_url(host: str, port: int | str) -> str:
     return "http://%s" % host_port(host, port)
 
 
-def reachable(bind: str, otherwise: str | None = None) -> str:
-    """Return the address for requests to a server that listens on ``bind``.
+def is_loopback(address: str) -> bool:
+    """Return whether only clients on the node itself reach an address."""
+    return address == "::1" or address.startswith("127.")
 
-    :param otherwise: the address of its node; by default that of the node itself, for requests from there.
-    """
-    if bind not in EVERY_ADDRESS:
-        return bind
-    return otherwise or ("127.0.0.1" if bind == "0.0.0.0" else "::1")
+
+def reachable(bind: str) -> str:
+    """Return the address for requests from the node itself to a server that listens on ``bind``."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)

@@ -254,6 +254,15 @@ def test_balancer_queries_the_watch_for_every_server():
         f"server n1:{port} 127.0.0.1:{port} agent-send n1:{port}\\n" for port in (8888, 8889)]
 
 
+def test_balancer_with_ipv6_addresses():
+    """HAProxy takes what follows the last colon as the port."""
+    servers = [{**options(0, [8888])["servers"][0], "address": "fd00::1"}]
+    lines = [line.strip() for line in rendered("balancer.cfg.j2", balancer_bind="::", balancer_watch_interval_s=0,
+                                               __balancer_plan={"servers": servers}).splitlines()]
+    assert "bind :::8080" in lines
+    assert "server n1:8888 fd00::1:8888" in lines
+
+
 def test_balancer_without_a_watch_has_no_agent_checks():
     lines = [line.strip() for line in rendered("balancer.cfg.j2", balancer_watch_interval_s=0).splitlines()]
     assert [line for line in lines if line.startswith("server ")] == [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
+from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import is_loopback
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import UNKNOWN, diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
@@ -247,7 +248,7 @@ def judge(context: Context) -> list[CheckOutcome]:
     if measured.get("balancer"):
         _balancer(checks, plan, context.host, measured["balancer"])
     for planned in serving_instances(plan):
-        checks.expect("api_key", bool(planned["secrets_path"]) or planned["bind"].startswith("127."), "a key",
+        checks.expect("api_key", bool(planned["secrets_path"]) or is_loopback(planned["bind"]), "a key",
                       "a key" if planned["secrets_path"] else "none, listening on " + planned["bind"], planned["name"])
     warnings = [warning for warning in plan["warnings"] if warning["id"] not in _REPORTED_WARNINGS]
     for warning in warnings:
