@@ -77,12 +77,18 @@ if TYPE_CHECKING:
         expected: int | str | None
         actual: int | str | None
 
-    class FolderSummary(TypedDict):
-        """A folder: whether it exists, whether it has a ``config.json``, and its number of safetensors files."""
-
+    class _FolderSummary(TypedDict):
         folder: bool
         config: bool
         shards: int
+
+    class FolderSummary(_FolderSummary, total=False):
+        """A folder: whether it exists, whether it has a ``config.json``, and its number of safetensors files.
+
+        ``error`` is the reason why the folder could not be read.
+        """
+
+        error: str
 
 MANIFEST_SCHEMA = "ascend.vllm/weights-manifest/v1"
 
