@@ -109,8 +109,9 @@ def _run(argv: list[str], started: float, timeout_s: float, merge: bool, max_byt
         if not complete:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
-            output.read(time.monotonic() + KILL_S, max_bytes)
-            hung = not _ended(process, time.monotonic() + KILL_S)
+            killed = time.monotonic() + KILL_S  # `run` waits longer, so that the output is returned
+            output.read(killed, max_bytes)
+            hung = not _ended(process, killed)
         stdout, stderr = output.stdout, output.stderr
     if complete:
         return Outcome(argv, process.returncode, _text(stdout), _text(stderr), _since(started), False, None)

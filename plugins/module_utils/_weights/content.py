@@ -14,6 +14,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import MAX_JSON_CHARACTERS
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.safetensors import SafetensorsError, read_header
 
 if TYPE_CHECKING:
@@ -66,9 +67,6 @@ if TYPE_CHECKING:
         tokenizer_class: str | None
         quantization: Quantization | None
         faults: list[str]
-
-# A longer file is not read to its end, and so is not JSON.
-MAX_JSON_CHARACTERS = 256 << 20
 
 INDEX_SUFFIX = ".safetensors.index.json"
 SHARD_SUFFIX = ".safetensors"

@@ -262,7 +262,8 @@ def test_balancer_with_ipv6_addresses():
     """HAProxy takes what follows the last colon as the port."""
     servers = [{**options(0, [8888])["servers"][0], "address": "fd00::1"}]
     lines = [line.strip() for line in rendered("balancer.cfg.j2", balancer_bind="::", balancer_watch_interval_s=0,
-                                               __balancer_plan={"servers": servers}).splitlines()]
+                                               __balancer_plan={"servers": servers, "control_paths": ["/pause"]}
+                                               ).splitlines()]
     assert "bind :::8080" in lines
     assert "server n1:8888 fd00::1:8888" in lines
 

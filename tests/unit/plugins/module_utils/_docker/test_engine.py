@@ -115,9 +115,9 @@ def test_the_command_docker_of_another_engine(tmp_path, files, links, name):
     assert engine.installed_instead(str(tmp_path)) == name
 
 
-def test_another_engine_is_named_if_nothing_answers(tmp_path, monkeypatch):
+def test_another_engine_is_named_if_nothing_responds(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "installed_instead", lambda: "iSulad")
-    with pytest.raises(DockerError, match=r"does not answer: .*; iSulad takes the place of Docker at"):
+    with pytest.raises(DockerError, match=r"does not respond: .*; iSulad takes the place of Docker at"):
         DockerEngine(str(tmp_path / "none.sock")).get("/x")
 
 

@@ -255,7 +255,7 @@ def test_key_that_cannot_be_sent_is_an_observation_without_the_key(serve, key):
     found = json.dumps(send_all("node1", Server(url, key), [dict(REQUEST, id="question")]))
     assert got == []
     assert "sesam" not in found
-    assert "Error: " in found
+    assert "its URL or API key is invalid" in found
 
 
 def test_a_dead_server_is_not_sent_more_requests():
