@@ -103,7 +103,8 @@ def test_middleware_demands_the_key_on_every_route_but_health(serve):
     expected += [(["HEAD", "/v1/models", bearer(key)], 405) for key in (FIRST, SECOND)]  # vLLM's own check passes, too
     expected += [(["OPTIONS", "/v1/chat/completions", PREFLIGHT], 200), (["OPTIONS", "/load", PREFLIGHT[:1]], 401)]
     expected += [(["GET", "/v1/realtime", UPGRADE], 403), (["GET", "/health", UPGRADE], 403)]
-    found = serve([request for request, _status in expected], *api_key.middleware_options(True), **KEYS)
+    options = ["--allowed-origins", '["https://a.example"]', *api_key.middleware_options(True)]
+    found = serve([request for request, _status in expected], *options, **KEYS)
     assert found["version"].partition("+")[0] == version
     assert [(request, status) for (request, _expected), status in zip(expected, found["statuses"], strict=True)
             ] == expected

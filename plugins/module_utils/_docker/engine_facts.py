@@ -85,7 +85,7 @@ def _image_root(info: dict[str, Any], root: str) -> str:
     """Return the folder of the images.
 
     With the containerd image store, the default of new installations since Docker 29, it is that of containerd, which
-    is within Docker's data folder if Docker started containerd by itself.
+    is within Docker's data folder if Docker started its own containerd.
     """
     store = dict(pair for pair in info.get("DriverStatus") or () if len(pair) == 2).get("driver-type", "")
     address = (info.get("Containerd") or {}).get("Address") or ""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
+import re
 import shutil
 import socket
 import subprocess
@@ -278,3 +280,16 @@ def test_balancer_without_a_watch_has_no_agent_checks():
 def test_watch_reads_the_file_that_the_role_writes():
     found = json.loads(rendered("watch.json.j2"))
     assert found == options(8079, [8888, 8889], interval_s=10.0, api_key='a%20$b"c')
+
+
+@pytest.mark.parametrize("key", ["sesame", ""])
+def test_balancer_refuses_control_routes_and_with_a_key_requests_without_one(key):
+    lines = [line.strip() for line in rendered("balancer.cfg.j2", serving_api_key=key).splitlines()]
+    assert "acl control path,url_dec -m end /pause /v1/load_lora_adapter" in lines
+    assert "http-request deny deny_status 403 if control" in lines
+    refusals = [line for line in lines if line.startswith("http-request return status 401 ")]
+    assert [line.rpartition(" unless ")[2] for line in refusals] == (
+        ["with_key or health or METH_OPTIONS preflight preflight_method"] if key else [])
+    assert "sesame" not in "\n".join(lines)
+    # See the comment in the template.
+    assert not [line for line in lines if re.search(r"-m reg|(?:_|\b)reg(?:sub)?\b", line) and not line.startswith("#")]

@@ -135,6 +135,20 @@ def test_download_is_resumed_after_an_interruption(web, tmp_path):
     assert web.starts == [0, 100_000, 200_000]
 
 
+def test_exception_shows_no_token(web, tmp_path, monkeypatch):
+    """A token with a line break, which http.client quotes."""
+    files = {"STAGING_LOCK": "lock", "STAGING_CREDENTIALS": "credentials", "STAGING_FOLDER": "folder"}
+    for name, file in files.items():
+        monkeypatch.setenv(name, str(tmp_path / file))
+    (tmp_path / "credentials").write_text(json.dumps({"HTTP_TOKEN": "t0k3n\n"}))
+    monkeypatch.setattr(sys, "argv", ["fetch.py", "http", web.url, str(tmp_path / "folder"), "1", "a"])
+    with pytest.raises(SystemExit) as ended:
+        fetch.main()
+    assert "Invalid header value b'Bearer (redacted)" in ended.value.code
+    assert "t0k3n" not in ended.value.code
+    assert web.starts == []
+
+
 def test_number_of_attempts_is_limited(web, tmp_path):
     web.token = "right"
     with pytest.raises(SystemExit, match="could not be downloaded: HTTP Error 401"):

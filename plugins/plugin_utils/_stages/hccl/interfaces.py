@@ -80,7 +80,7 @@ def usable_interfaces(observed: HcclObservation, shared: Collection[str] = ()) -
             continue
         addresses = [each for each in interface["addresses"] if each["address"] not in unusable
                      and ipaddress.ip_address(each["address"]) not in _LINK_LOCAL]
-        # An address of its own, such as that of a service, may stand before the one that has a network.
+        # The address of a service, which has no network, may be listed before the one of the interface.
         for each in sorted(addresses, key=lambda each: each["prefix"] == _HOST_PREFIX)[:1]:
             network = ipaddress.ip_network("%s/%d" % (each["address"], each["prefix"]), strict=False)
             found.append({"name": interface["name"], "address": each["address"], "network": str(network)})

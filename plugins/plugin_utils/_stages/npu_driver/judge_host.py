@@ -355,7 +355,7 @@ def _kernel_log(checks: Checks, context: Context) -> None:
 
 
 class _LogKind(NamedTuple):
-    """How a kind of errors in the kernel log is reported; without a remedy, that of the check applies."""
+    """The subject of a kind of errors in the kernel log, and its remedy; without one, that of the check applies."""
 
     subject: str | None
     remedy: str | None

@@ -130,7 +130,7 @@ def library(folder, requests="from requests import adapters", urllib3=True):
 @pytest.mark.parametrize(("changes", "version", "error"), [
     ({}, "2.28.1", None),  # as patched by Red Hat: without certifi
     ({"requests": "import sys; print('a warning', file=sys.stderr)"}, "2.28.1", None),
-    ({"requests": "import certifi_of_nobody"}, None, "No module named 'certifi_of_nobody'"),
+    ({"requests": "import certifi_missing"}, None, "No module named 'certifi_missing'"),
     ({"urllib3": False}, None, "No module named 'urllib3'"),
     ({"requests": "raise AttributeError('incompatible')"}, None, "AttributeError: incompatible"),
 ])

@@ -61,7 +61,7 @@ def test_an_interface_is_a_candidate_if_it_leads_to_other_hosts(found, expected)
     assert expected is None or choice["interface"]["address"] == "192.0.2.1"
 
 
-def test_a_bridge_with_unknown_ports_is_not_used_beside_another_interface():
+def test_a_bridge_with_unknown_ports_is_not_used_if_there_is_another_interface():
     bridge = interface("lan", "198.51.100.1/24", kind="bridge", ports=None)
     assert names({"a": node(bridge)}) == {"a": "lan"}
     assert names({"a": node(bridge, ETH)}) == {"a": "eth0"}

@@ -45,9 +45,9 @@ def without_cables():
     """Return a cluster whose NPU ports have neither cables nor addresses, as `hccn_tool` shows them."""
     peers = cluster()
     for number, observed in enumerate(peers.values()):
-        observed.update(conf=None, conf_error="No such file", ping={"matrix": {}, "errors": {}, "not_sent": 0,
-                                                                   "given_up": 0, "retried": 0, "rounds": 0,
-                                                                   "duration_s": 0.0})
+        observed.update(conf=None, conf_error="No such file")
+        observed["ping"] = {"matrix": {}, "errors": {}, "not_sent": 0, "given_up": 0, "retried": 0, "rounds": 0,
+                            "duration_s": 0.0}
         observed["collective"] = {"runs": [], "obstacle": "no interface"}
         observed["host_network"]["interfaces"].append(
             {"name": "eth1", "up": True, "kind": None,

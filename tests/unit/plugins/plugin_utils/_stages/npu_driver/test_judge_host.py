@@ -143,7 +143,7 @@ def test_the_driver_accepts_the_firmware_or_the_other_way_round(driver, firmware
     assert check_named(judged(observed), "firmware")["status"] == status
 
 
-def test_virtual_functions_are_no_cards():
+def test_virtual_functions_do_not_count_as_cards():
     virtual = [{"address": "0000:c0:0%d.0" % number, "device": "0xd805", "virtual": True, "ports": []}
                for number in range(4)]
     assert check_named(judged(changed({"pci": healthy()["pci"] + virtual})), "pci_devices")["status"] == "passed"

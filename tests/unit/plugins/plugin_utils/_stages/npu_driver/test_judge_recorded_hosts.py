@@ -33,7 +33,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.npu
     judged,
 )
 
-FOLDER = Path(__file__).parent / "hosts"
+FOLDER, CASES = Path(__file__).parent / "hosts", Path(__file__).parent / "cases"
 HOSTS = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
 PODMAN = json.loads(
     (Path(__file__).parents[3] / "module_utils" / "_docker" / "answers" / "podman-4.3.1.json").read_text("utf-8"))
@@ -56,6 +56,7 @@ def observed(host, plan, root):
             files[kind] = version_files.read(str(root / kind))
     engine = docker_engine(host, root)
     bare = not host.get("npu_smi")
+    records = (CASES / host["kernel_log"]).read_text("utf-8").splitlines() if "kernel_log" in host else []
     pci = [{"address": chip["bus_id"].lower(), "device": host.get("pci", "0xd802")} for chip in chips["chips"]]
     devices = [{"path": f"/dev/davinci{number}"} for number in plan["hardware"]["npu_devices"]]
     devices += [{"path": path} for path in plan["hardware"]["shared_devices"]]
@@ -76,8 +77,7 @@ def observed(host, plan, root):
         "paths": [{"path": mount["source"], "type": mount["type"] if mount["origin"] == "host" and not bare else None}
                   for mount in mounts],
         "kernel_log": kernel_log.errors(
-            ["5,1,90000000,-;" + line for line in host.get("kernel_log", "").splitlines()], UPTIME_S, 3600,
-            [each["address"] for each in pci]),
+            ["5,1,90000000,-;" + line for line in records], UPTIME_S, 3600, [each["address"] for each in pci]),
     }
 
 
