@@ -59,7 +59,8 @@ def _driver(checks: Checks, context: Context) -> None:
     found = loaded or installed
     if not found or not _is_version(found):
         for name in ("driver_minimum", "driver_recommended", "driver_known_bad", "driver_loaded"):
-            checks.not_run(name, "The version of the driver is unknown (%s)." % (found or "no npu-smi, no version.info"))
+            checks.not_run(name, "The version of the driver is unknown (%s)." % (
+                found or "no npu-smi, no version.info"))
         return
     enough = versions.at_least(found, release["driver_minimum"])
     checks.expect("driver_minimum", enough, "%s or newer" % release["driver_minimum"], found,

@@ -184,7 +184,7 @@ def test_group_is_measured_at_its_head_only(stage):
     _outcome, result = stage(node, host="node2")
     assert node.runs == []
     (check,) = [each for each in result["checks"] if each["status"] == "not_run"]
-    assert check["message"] == "node1 serves the whole group and is tested instead of this host"
+    assert check["message"] == "node1 serves the whole group and is tested instead of this host."
 
 
 def through_the_balancer(stage, restarts=0):

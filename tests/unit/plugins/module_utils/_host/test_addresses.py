@@ -23,7 +23,7 @@ def test_port_after_an_address(host, text):
 @pytest.mark.parametrize(("bind", "address", "loopback"), [
     ("0.0.0.0", "127.0.0.1", False), ("::", "::1", False), ("10.0.0.1", "10.0.0.1", False),
     ("fd00::1", "fd00::1", False), ("127.0.0.1", "127.0.0.1", True), ("127.1.2.3", "127.1.2.3", True),
-    ("::1", "::1", True)])
+    ("::1", "::1", True), ("localhost", "localhost", True), ("127.example.org", "127.example.org", False)])
 def test_address_from_the_node_itself(bind, address, loopback):
     assert addresses.reachable(bind) == address
     assert addresses.is_loopback(bind) == loopback
