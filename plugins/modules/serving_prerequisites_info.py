@@ -187,7 +187,8 @@ def main() -> None:
         ip = module.get_bin_path("ip", required=True, opt_dirs=["/sbin", "/usr/sbin"])
         outcome = commands.run([ip, "-o", "-4", "address", "show"], serving_state.STATUS_TIMEOUT_S)
         if outcome.rc != 0:
-            module.fail_json(msg="ip address show failed: %s" % (outcome.error or outcome.output.strip()[-200:]))
+            module.fail_json(msg="The command ip address show failed: %s" % (
+                outcome.error or outcome.output.strip()[-200:]))
         shown = outcome.stdout
     docker = DockerEngine(params["docker_socket"], serving_state.DOCKER_TIMEOUT_S)
     module.exit_json(changed=False, **prerequisites.observe(docker, params, shown))

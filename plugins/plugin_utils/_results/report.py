@@ -280,7 +280,7 @@ def _rows(judged: Iterable[tuple[str, StageResult]], stage: str | None,
                 rows += list(read(host, result))
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 checks = contract.Checks(())
-                checks.not_run("observation", f"the report cannot show what was observed ({error!r})")
+                checks.not_run("observation", f"The report cannot show what was observed ({error!r}).")
                 unreadable += [cast(Finding, {**check, "id": f"{result['stage']}.{check['id']}", "host": host})
                                for check in checks.as_list()]
     return rows

@@ -130,7 +130,7 @@ class StageAction(ActionBase):
         except Hung as hung:
             raise AnsibleActionFail(
                 f"{module} did not return on {self.host} within {limit_s:.0f} s; a process or a file system of the "
-                f"node hangs. Look for processes in state D on it") from hung
+                f"node hangs. Look for processes in state D on it.") from hung
 
     def judge_and_record(self, record: ObservationRecord, surveyed: bool = False,
                          only: list[str] | None = None) -> dict[str, Any]:
@@ -147,14 +147,14 @@ class StageAction(ActionBase):
                                                  survey=self._survey() if surveyed else None))
             except Exception as error:
                 record = replace(
-                    record, failure=f"the observation of {self.host} cannot be judged: {unexpected(error)}")
+                    record, failure=f"The observation of {self.host} cannot be judged: {unexpected(error)}")
         result_checks = contract.Checks(self.judge.CHECKS)
         if record.failure:
             check = "observation" if record.reachable else "node_reachable"
             wanted = "an observation of the node" if record.reachable else "an answer over SSH"
             result_checks.expect(check, False, wanted, "none", message=record.failure)
         elif not found:
-            result_checks.not_run("observation", "there is nothing in the observation that this stage checks")
+            result_checks.not_run("observation", "There is nothing in the observation that this stage checks.")
         found = found or result_checks.as_list()
         try:
             found = contract.apply_waivers(found, self.inputs.get(f"{self.stage}_waive"), self.stage, self.judge.CHECKS)

@@ -164,7 +164,7 @@ def test_error_of_the_judge_names_host_error_and_line(new_action, recorded, tmp_
     observed = dict(recorded["weights"][0], config={"architectures": 5})
     outcome, result = record_of(new_action("weights", observed), observed, tmp_path)
     assert outcome["failed"]
-    assert result["error"].startswith("the observation of n1 cannot be judged: ")
+    assert result["error"].startswith("The observation of n1 cannot be judged: ")
     assert "judge.py, line" in result["error"]
     assert result["observed"]["config"] == {"architectures": 5}
 
