@@ -27,8 +27,9 @@ options:
   digest_cache:
     description:
       - The folder on the node in which the digests of hashed files are cached.
-      - The key of a digest consists of the size, modification time, inode and device of the file. Therefore a file is
-        only hashed again after the file was changed, and nodes cannot share the folder.
+      - The key of a digest consists of the size, timestamps (mtime, ctime), inode and device of the file. Therefore a
+        file is only hashed again after the file was changed, and nodes cannot share the folder. Only root may be able
+        to write to the folder.
     type: path
     default: /var/lib/ascend-vllm/digests
 """

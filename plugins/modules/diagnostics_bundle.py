@@ -88,7 +88,7 @@ diagnosis:
       process: Worker_TP3 pid=9
       source: container-vllm-ascend.log
 clock_offset_s:
-  description: How far the clock of the node is ahead of O(controller_time_s), in seconds; it includes the transfer.
+  description: Seconds by which the clock of the node is ahead of O(controller_time_s), which includes the transfer.
   type: float
   returned: success
 """

@@ -5,7 +5,7 @@
 """Cost of the log triage of a large log, on one core, compared with a plain regular expression on each of its lines.
 
 Four logs are triaged: of a server in service, of errors only, of one line without an end, and of lines that begin like
-many signatures. Each is read in a process of its own, from a file, so that its peak of memory counts:
+many signatures. Each is read from a file by a separate process, whose peak of memory counts:
 
     .venv/bin/python tests/benchmarks/log_triage.py [--megabytes 100]
 

@@ -2,12 +2,12 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which cause the log triage names first in every labelled log, against the label.
+"""Compare the cause that the log triage names first in every labelled log with the label.
 
     .venv/bin/python tests/benchmarks/triage_confusion.py [--all] [FOLDER ...]
 
 A folder has logs `X.txt` with labels `X.expected.json` (`{"cause", "accepted"}`). Without one, the folders `vllm-logs`
-of the corpus and of the cases beside it are read if they exist (ASCEND_VLLM_CORPUS), and always the public logs of the
+of the corpus and of the cases next to it are read if they exist (ASCEND_VLLM_CORPUS), and always the public logs of the
 unit test. With --all, rows without a wrong answer are shown, too. Exits with 1 if a log is misread.
 """
 

@@ -7,7 +7,9 @@ options and return keys of actions and modules."""
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -18,6 +20,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contra
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import judging, registry
 from visits import record
 
+STAGES = "ansible_collections.ascend.vllm.plugins.plugin_utils._stages."
 ACTIONS = "ansible_collections.ascend.vllm.plugins.action."
 
 
@@ -68,11 +71,34 @@ def _wrap_inputs() -> None:
         _write_inputs({name: value for name, value in task_vars.items() if name in inputs})
         return inputs
 
+    for module in list(sys.modules.values()):
+        if getattr(module, "__name__", "").startswith(STAGES):
+            for name, function in list(vars(module).items()):
+                if inspect.isfunction(function) and function.__module__ == module.__name__ and (
+                        "inputs" in inspect.signature(function).parameters):
+                    setattr(module, name, _with_inputs(function))
     judging.Context.__init__ = recorded_begin
     resolve._resolve = recorded_plan
     # Before any action is imported, which takes the function by its name.
     assert not any(name.startswith(ACTIONS) for name in sys.modules)
     _role_inputs.role_inputs = recorded_inputs
+
+
+def _with_inputs(function):
+    """Return the function of a stage, which also records the inputs that it is called with."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def recorded(*arguments, **named):
+        try:
+            inputs = signature.bind(*arguments, **named).arguments.get("inputs")
+        except TypeError:  # raised again by the function
+            inputs = None
+        if isinstance(inputs, Mapping):
+            _write_inputs(inputs, templated=True)
+        return function(*arguments, **named)
+
+    return recorded
 
 
 def _wrap_actions() -> None:

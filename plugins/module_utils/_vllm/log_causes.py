@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the log triage knows: causes, the messages that show them, their remedies, and which cause produces which.
+"""The knowledge of the log triage: causes, the messages that show them, their remedies, and which cause produces which.
 
 Codes and keywords: HCCL user guide, chapter on fault diagnosis (CANN 8.x); ACL and runtime error codes of CANN
 (rt_error_codes.h); the sources of vLLM, vLLM Ascend, Ray, Gloo and moby. The examples are such messages, shortened.
@@ -28,7 +28,7 @@ class Cause(NamedTuple):
     line becomes the evidence. Each alternative at the top level of an expression contains a literal of four characters,
     by which lines are found; ``.*`` spans 250 characters; in an expression with line breaks, the last line is the
     evidence. ``effects`` are the ids of causes that this one produces, and that never outrank it.
-    ``weak`` are those of the signatures that other causes print, too: such a cause ranks last within its level.
+    ``weak`` are those of the signatures that other causes print, too: a cause with only these is last in its level.
     """
 
     id: str
@@ -411,7 +411,7 @@ CAUSES = (
            r"\bdrvRetCode=87\b": "open device 3 failed, drvRetCode=87"},
           ("device_not_visible", "device_unavailable")),
     Cause("device_not_visible", VAGUE,
-          "The container has fewer NPUs than vLLM was told to use: compare serving_tensor_parallel_size with "
+          "The container has fewer NPUs than vLLM is configured to use: compare serving_tensor_parallel_size with "
           "serving_npus, and remove ASCEND_RT_VISIBLE_DEVICES from serving_env. Checks: serving.devices, "
           "npu_driver.npu_count.",
           {r"Invalid devId, current device=\d+, valid devId range":
@@ -509,7 +509,7 @@ CAUSES = (
            r"unable to create (?:native )?thread": "OutOfMemory: unable to create native thread"},
           ("packages_mismatch", "module_missing", "platform_not_found", "process_crashed")),
     Cause("process_crashed", VAGUE,
-          "A process of the server was killed or crashed. Look in the kernel's log of the node (dmesg -T): if it says "
+          "A process of the server was killed or crashed. Read the kernel's log of the node (dmesg -T): if it says "
           "\"Out of memory\", the node needs more memory or fewer instances (serving_replicas); \"segfault\" names the "
           "library, whose versions have to be those of the release. Checks: npu_driver.kernel_log, "
           "image.torch_npu_version.",
@@ -571,8 +571,8 @@ CAUSES = (
            r"quantization '?ascend'? is (?:currently )?not supported": "quantization 'ascend' is not supported"},
           ("arguments_invalid",)),
     Cause("quantization_description_missing", FAULT,
-          "--quantization ascend needs quant_model_description.json beside the weights: stage weights that msModelSlim "
-          "quantized (weights_repository, weights_quantize_from), or plan_model without quantization. Check: "
+          "--quantization ascend needs quant_model_description.json next to the weights: stage weights that "
+          "msModelSlim quantized (weights_repository, weights_quantize_from), or plan_model without quantization. Check: "
           "weights.quantization.",
           {r"Cannot find the config file for ascend": "ValueError: Cannot find the config file for ascend",
            r"quant_model_description\S*\.json.*(?:not (?:exist|found)|No such file)":
@@ -582,7 +582,7 @@ CAUSES = (
           ("model_not_found", "quantization_description_mismatch")),
     Cause("quantization_description_mismatch", FAULT,
           "vLLM and the weights disagree about the quantization of the layer in the line; the files are whole. See "
-          "whether quant_model_description.json beside the weights has this name (grep), whether plan_model is the "
+          "whether quant_model_description.json next to the weights has this name (grep), whether plan_model is the "
           "quantized entry of the catalogue, and whether the release supports weights of this msModelSlim. Checks: "
           "weights.quantization, weights.quantization_names, weights.quantization_types.",
           {r"quant\w*/?[^\n]*\", line \d+[^\n]*\n(?:[^\n]*\n){0,3}[^\n]*KeyError: '":
@@ -779,8 +779,8 @@ CAUSES = (
            r"\bcore proc\(s\): \{.*\d": "Failed core proc(s): {'EngineCore': 1}"}),
     # --- no fault ----------------------------------------------------------------------------------------------------
     Cause("shutdown_by_signal", SIGNAL,
-          "The server was told to stop, which caused the errors after that. Start it with playbooks/serving.yml if "
-          "this was not intended.",
+          "The server received a signal to stop, which caused the errors after it. Start it with playbooks/serving.yml "
+          "if this was not intended.",
           {r"received (?:signal[= :]*)?(?:SIGTERM|SIGINT)\b": "[shutdown] EngineCore: trigger received signal=SIGTERM",
            r"received signal 15\b": "Received signal 15, shutting down",
            r"got signal: ?15\b": "SignalException: Process 7 got signal: 15",

@@ -50,7 +50,7 @@ CHUNK_CHARACTERS = 1 << 20
 # Longer lines are cut into pieces.
 LINE_CHARACTERS = 8192
 SPAN_CHARACTERS = 250  # of `.*` in a signature
-# How far a signature of several lines, and the time of a line without one, may reach back.
+# Up to this many characters before a line are searched for a signature of several lines and for its time.
 CONTEXT_CHARACTERS = 1000
 # How much of a log is kept from the first exception on.
 EXCEPTION_CHARACTERS = 1 << 16
@@ -93,7 +93,7 @@ _PREFIX = re.compile(
     r"(?:(?:ERROR|CRITICAL|INFO|WARNING)(?: \d\d-\d\d \d\d:\d\d:\d\d)? ?\[?[\w./]+:\d+\] ?|\[rank\d+\]: ?)*")
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Timeout|Failure)\b(?::|$)")
 _CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
-# Lines that are no continuation of a folded one.
+# Lines that do not continue a folded one.
 _NEW_LINE = re.compile(
     r"\(|\[|\s|(?:INFO|WARNING|ERROR|DEBUG|CRITICAL|Traceback|File)\b|\d{4}-|[\w.]+(?:Error|Exception)\b"
     r"|[EWI][A-Z0-9]\d{4}|$")
@@ -127,7 +127,7 @@ class _Found(NamedTuple):
 def literals(pattern: str) -> list[list[str]]:
     """Return for each top-level alternative of a pattern the literals that it contains, in lower case, longest first.
 
-    Groups, character classes and optional characters are no literals. Of a pattern with line breaks only the last line
+    Groups, character classes and optional characters are not literals. Of a pattern with line breaks only the last line
     counts.
     """
     pattern = pattern.rpartition(r"\n")[2].lstrip("]*").lower()
@@ -230,7 +230,7 @@ def index(causes: Iterable[Cause]) -> _Index:
 
 
 def _is_mild(signature: _Signature) -> bool:
-    """Whether lines are searched for it that are not a fault."""
+    """Return whether it is searched for in all lines, also in those that are not a fault."""
     return signature.cause.level > ENGINE if signature.cause else signature.order < _TROUBLE_ORDER
 
 
@@ -250,9 +250,9 @@ class _Scan:
         self.index = signatures or _index()
         self.offset = self.lines = 0
         self.context = ""
-        self._forget()
+        self._start_again()
 
-    def _forget(self) -> None:
+    def _start_again(self) -> None:
         self.hits: dict[int, _Hit] = {}
         self.stopped = False
         self.switches: dict[str, _Hit] = {}
@@ -309,14 +309,14 @@ class _Scan:
             self._mark(number, match.group(match.lastindex or 0), text, line)
             return
         if cause.level == HEALTHY:
-            self._forget()
+            self._start_again()
         self.stopped = self.stopped or cause.level == SIGNAL
         self.hits[number] = self._hit(text, line)
 
     def _mark(self, number: int, value: str, text: str, line: tuple[int, int]) -> None:
         order = self.index.signatures[number].order
         if order == _STARTED_ORDER and self.stopped:
-            self._forget()
+            self._start_again()
         elif order == _TLS_SWITCH_ORDER and value not in self.switches:
             self.switches[value] = self._hit(text, line)
         elif order == _TROUBLE_ORDER:
@@ -443,9 +443,12 @@ def rank(found: list[_Found]) -> list[_Found]:
         return follows_stop, entry.cause.level, entry.weak, entry.hit.place
 
     waiting, ranked = sorted(found, key=place), []
+    def produces(entry: _Found, other: _Found) -> bool:
+        return other.cause.id in entry.cause.effects and place(entry)[0] == place(other)[0] and (
+            other.weak or not entry.weak)
+
     while waiting:
-        effects = {name for entry in waiting for name in entry.cause.effects if place(entry)[0] == place(waiting[0])[0]}
-        first = next((entry for entry in waiting if entry.cause.id not in effects), waiting[0])
+        first = next((entry for entry in waiting if not any(produces(other, entry) for other in waiting)), waiting[0])
         waiting.remove(first)
         ranked.append(first)
     return ranked

@@ -28,7 +28,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAXIMUM_LINKS = 40
 MAX_JSON_CHARACTERS = 256 << 20
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class UnsafePathError(OSError):
@@ -115,7 +114,7 @@ class Folder:
         :param last: False for a folder that contains the trusted one; it may have the sticky bit, like ``/tmp``.
         """
         found = os.fstat(self.descriptor)
-        writable = found.st_mode & _WRITABLE_BY_OTHERS and (last or not found.st_mode & stat.S_ISVTX)
+        writable = _writable_by_others(found) and (last or not found.st_mode & stat.S_ISVTX)
         if writable or found.st_uid not in (0, os.geteuid()):
             raise UnsafePathError("%s can be written by other users than root (owner %d, mode %o), and so cannot be "
                                   "trusted; change its owner and mode" % (
@@ -132,7 +131,7 @@ class Folder:
         except (NotADirectoryError, UnsafePathError) as error:
             raise UnsafePathError("%s is not a folder; remove it" % path) from error
         found = os.fstat(folder.descriptor)
-        if found.st_mode & _WRITABLE_BY_OTHERS or (
+        if _writable_by_others(found) or (
                 found.st_uid != os.geteuid() and found.st_uid != self._uid_of_new_folders()):
             os.close(folder.descriptor)
             raise UnsafePathError(
@@ -312,6 +311,12 @@ def open_existing(path: str, trusted: bool = False) -> Iterator[Folder | None]:
         return
     with folder:
         yield folder
+
+
+def _writable_by_others(found: os.stat_result) -> bool:
+    # With a umask of 002, folders of root are writable for its group, which has no other members.
+    foreign_group = found.st_gid not in (0, os.getegid())
+    return bool(found.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if foreign_group else 0)))
 
 
 def _open(name: str, flags: int, folder: Folder, mode: int = 0o600) -> int:

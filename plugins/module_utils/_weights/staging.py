@@ -302,6 +302,11 @@ class Staging:
         if faults or not all(digests.sha256.values()):
             raise StagingError("%s was changed while it was published (%s); run again" % (
                 self.paths.model, "; ".join(weights.fault_sentence(fault) for fault in faults[:3]) or "a link"))
+        if wanted and not recorded and self.source.kind not in (LOCAL, QUANTIZE):
+            # Files that have the content of the source, so it can be restored if a later revision replaces them.
+            earlier = self._earlier(model)
+            written |= {entry["path"] for entry in (earlier["files"] if earlier else ())
+                        if entry["written"] and digests.sha256.get(entry["path"]) == entry["sha256"]}
         manifest = weights.make_manifest(
             self.source.kind, self.source.repository, wanted["revision"] if wanted else self.source.revision,
             [{"path": entry["path"], "size": stats[entry["path"]].st_size, "sha256": digests.sha256[entry["path"]],
@@ -340,8 +345,7 @@ class Staging:
     def _earlier(self, model: Folder | None) -> Manifest | None:
         """The manifest that an earlier version recorded in the work folder, where other users may have changed it.
 
-        It is a hint only: the caller compares it with the model, whose digests are computed. The origin of its digests
-        and the files that the role wrote remain unknown.
+        It is a hint only: the caller compares it with the model, whose digests are computed.
         """
         try:
             with open_existing(self.paths.work) as work:
@@ -350,7 +354,7 @@ class Staging:
             return None
         if found:
             for entry in found["files"]:
-                entry.update({"sha256_from": "staging", "written": False})
+                entry["sha256_from"] = "staging"
         return found
 
     def _asked(self) -> dict[str, str | None]:

@@ -63,7 +63,7 @@ def faults_in_order(nodes: Sequence[NodeCauses]) -> list[Fault]:
 
 
 def describe(faults: Sequence[Fault]) -> str:
-    """Return a text that names the first fault and tells the others as consequences; empty without a fault."""
+    """Return a text that names the first fault and lists the others as its consequences; empty without a fault."""
     if not faults:
         return ""
     first, others = faults[0], faults[1:]

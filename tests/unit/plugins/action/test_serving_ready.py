@@ -24,8 +24,10 @@ NAME = "vllm-ascend-qwen25-vl"
 
 def seen(state, progress=None, restarts=0, **changes):
     """Return what serving_info returns for one instance."""
-    instance = {"name": NAME, "state": state, "progress": progress, "reason": None, "container": {"restarts": restarts}}
-    return dict({"docker_engine_error": None, "settled": state != "starting", "instances": [instance]}, **changes)
+    instance = {"name": NAME, "state": state, "progress": progress, "reason": None, "causes": [],
+                "container": {"restarts": restarts}}
+    return dict({"docker_engine_error": None, "settled": state != "starting", "instances": [instance], "now_s": 0},
+                **changes)
 
 
 @pytest.fixture
@@ -154,7 +156,7 @@ def test_other_member_that_failed_is_named_and_this_one_is_stopped(wait_in_group
 
 def test_own_failure_is_reported_and_the_container_is_stopped(wait_in_group):
     result, modules, note = wait_in_group(seen("failed"), other=[("starting",)])
-    assert [member["host"] for member in result["failed_members"]] == ["node1"]
+    assert [(member["host"], member["causes"]) for member in result["failed_members"]] == [("node1", [])]
     assert note[0] == "failed"
     assert [instance["state"] for instance in result["failed_instances"]] == ["failed"]
     assert modules[-1] == STOPPED

@@ -114,3 +114,8 @@ def test_without_npus_no_module_is_called(wait):
 def test_failed_module_fails(wait):
     with pytest.raises(AnsibleActionFail, match="no python"):
         wait(NPUS, {"failed": True, "msg": "no python"})
+
+
+def test_memory_of_an_idle_npu(wait):
+    result, _requests, _lines, _warned = wait(NPUS, npus(50000), serving_idle_hbm_mb=60000)
+    assert result["left"] == []

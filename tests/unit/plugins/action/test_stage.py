@@ -9,7 +9,7 @@ import json
 from unittest.mock import Mock
 
 import pytest
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
@@ -17,6 +17,7 @@ from ansible_collections.ascend.vllm.plugins.action import stage
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import from_inventory
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import input_digests
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import FakeNode, new_action
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
 
 PLAN = valid()
@@ -90,3 +91,30 @@ def test_refused_plan_stops_the_stage(run_stage, tmp_path):
     with pytest.raises(AnsibleActionFail, match="nothing was changed"):
         run_stage(saved=False, plan_release="v9.9.9", hostvars={})
     assert not (tmp_path / "node1").exists()
+
+
+@pytest.mark.parametrize("name", ["npu_driver", "hccl", "image", "weights", "serving", "functional"])
+@pytest.mark.parametrize(("failure", "check", "message"), [
+    (AnsibleConnectionFailure("timed out"), "node_reachable", "node1 is not reachable: timed out"),
+    ({"failed": True, "msg": "no module"}, "observation", "failed: no module"),
+])
+def test_node_that_cannot_be_observed_fails_every_stage(tmp_path, name, failure, check, message):
+    node = FakeNode(failure)
+    Records(tmp_path).write_plan("node1", PLAN, input_digests({}))
+    action = new_action(stage, {"stage": name, "plan": PLAN}, node.execute)
+    outcome = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path),
+                                    "functional_image": ILLUSTRATION, "hccl_baseline_path": ""})
+    (found,) = json.loads((tmp_path / "node1" / f"{name}.json").read_text("utf-8"))["checks"]
+    assert (outcome["failed"], outcome["reachable"]) == (True, check == "observation")
+    assert (found["id"], found["status"]) == (f"{name}.{check}", "failed")
+    assert message in found["message"]
+
+
+@pytest.mark.parametrize(("waive", "status"), [([], "failed"), (["node_reachable"], "waived")])
+@pytest.mark.parametrize("name", ["npu_driver", "hccl", "image", "weights", "serving", "functional"])
+def test_every_stage_accepts_waivers(tmp_path, name, waive, status):
+    action = new_action(stage, {"stage": name, "plan": PLAN}, FakeNode(AnsibleConnectionFailure("x")).execute)
+    outcome = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path),
+                                    "functional_image": ILLUSTRATION, "hccl_baseline_path": "",
+                                    f"{name}_waive": waive})
+    assert (outcome["status"], outcome["failed"]) == (status, status == "failed")

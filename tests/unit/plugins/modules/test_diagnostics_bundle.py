@@ -33,7 +33,8 @@ def bundle(docker, tmp_path, monkeypatch):
 
         def __init__(self, **_specification):
             self.params = {"path": str(path), "log_lines": 100, "timeout_s": 60, "npus": [],
-                           "driver_path": str(tmp_path / "driver"), "docker_socket": docker.path, **run.options}
+                           "controller_time_s": 0.0, "driver_path": str(tmp_path / "driver"),
+                           "docker_socket": docker.path, **run.options}
 
         def exit_json(self, **result):
             run.result = result
@@ -129,7 +130,7 @@ def test_check_mode_writes_nothing(docker, tmp_path, monkeypatch):
     class Module:
         check_mode = True
         params = {"path": str(tmp_path / "x.tar.gz"), "log_lines": 1, "timeout_s": 60, "npus": [],
-                  "driver_path": str(tmp_path), "docker_socket": docker.path}
+                  "controller_time_s": 0.0, "driver_path": str(tmp_path), "docker_socket": docker.path}
 
         def __init__(self, **_specification):
             pass

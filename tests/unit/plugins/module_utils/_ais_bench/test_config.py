@@ -178,3 +178,10 @@ def test_the_digest_depends_on_the_data_and_not_on_their_path(tmp_path, textvqa)
     assert whole == digest({"path": str(moved)})
     (moved / "train_images" / "1.jpg").write_text("bigger")
     assert whole != digest({"path": str(moved)})
+
+
+def test_prompt_of_own_questions(tmp_path):
+    choice = prepare([{"name": "own", "path": own(tmp_path, {
+        "question": "?", "A": "yes", "B": "no", "answer": "A"})["path"]}], str(tmp_path))
+    prompt = "{question}\\nA. {A}\\nB. {B}\\nAnswer with the letter of the right option only."
+    assert f"dict(role='HUMAN', prompt='{prompt}')" in render(SERVER, choice)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import npu_smi
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import ParseError, parse_blocks, parse_info
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._ascend.npu_smi_listings import (
     parse_listing,
@@ -266,3 +267,8 @@ def test_topo():
     assert parse_listing(TOPO.replace("0-23", "")) == {"type": "topo", "blocks": blocks}
     with pytest.raises(ParseError):
         parse_listing(TOPO.replace("0-23", "0 - 23"))
+
+
+@pytest.mark.parametrize("text", ["-", "--", "NA"])
+def test_signs_for_no_value(text):
+    assert npu_smi._value("Process name", text) == {"process": None}

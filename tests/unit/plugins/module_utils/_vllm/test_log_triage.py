@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes impor
     REMEDIES,
     SIGNAL,
     UNKNOWN,
-    WARNING,
 )
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
@@ -262,7 +260,7 @@ def signature_hits(causes, text):
     """Return the lines in which the signatures of these causes are found."""
     scan = log_triage._Scan(log_triage.index(causes))
     scan.feed(text)
-    return [hit.text for hit in scan.hits.values()]
+    return [hit.text for number, hit in scan.hits.items() if scan.index.signatures[number].cause]
 
 
 def test_no_fault_matches_a_healthy_log():
@@ -281,15 +279,6 @@ def test_no_fault_is_found_in_lines_of_a_lower_level(head):
     lines = [head + example for cause in faults for example in cause.signatures.values() if "\n" not in example]
     assert signature_hits(faults, "\n".join(["", *lines])) == []
     assert len(signature_hits(faults, "\n".join(["", *lines]).replace(head, ""))) > len(lines) * 0.9
-
-
-def test_every_cause_has_a_signature_and_ids_are_unique():
-    ids = [cause.id for cause in CAUSES]
-    assert len(set(ids)) == len(ids)
-    assert all(cause.signatures for cause in CAUSES)
-    assert {name for cause in CAUSES for name in cause.effects} <= set(ids)
-    assert {(cause.id, text) for cause in CAUSES for text in cause.weak} <= {
-        (cause.id, pattern) for cause, pattern, _example in SIGNATURES}
 
 
 @pytest.mark.parametrize(("cause", "pattern", "example"), SIGNATURES)
@@ -318,10 +307,6 @@ def transitive_effects(cause):
     return found
 
 
-def test_no_cause_produces_itself():
-    assert [cause.id for cause in CAUSES if cause.id in transitive_effects(cause)] == []
-
-
 def found_entry(cause, place):
     hit = log_triage._Hit(place, place, cause.id, "")
     return log_triage._Found(cause, False, hit)
@@ -337,22 +322,6 @@ def test_no_effect_outranks_its_cause_in_any_order(cause):
         for places in ((1, 2), (2, 1)) if produces else ():
             ranked = log_triage.rank([found_entry(other, places[0]), found_entry(cause, places[1])])
             assert [entry.cause.id for entry in ranked] == [cause.id, other.id]
-
-
-INPUT = re.compile(r"(?<![\w./])(?:serving|npu_driver|hccl|image|weights|plan|functional)_[a-z_]+\b")
-CHECK = re.compile(r"(?<![\w./])(?:serving|npu_driver|hccl|image|weights)\.[a-z_0-9]+\b")
-
-
-@pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause.level <= WARNING], ids=lambda cause: cause.id)
-def test_a_remedy_names_an_input_or_a_check_that_exists(cause, root):
-    specs = "\n".join(path.read_text("utf-8") for path in root.glob("roles/*/meta/argument_specs.yml"))
-    checks = (root / "docs" / "checks.md").read_text("utf-8")
-    named = [*INPUT.findall(cause.remedy), *CHECK.findall(cause.remedy)]
-    books = re.findall(r"playbooks/\w+\.yml", cause.remedy)
-    assert named or books
-    assert [name for name in named if not re.search(r"^ +%s:" % name, specs, re.MULTILINE) and (
-        "`%s`" % name not in checks)] == []
-    assert [book for book in books if not (root / book).exists()] == []
 
 
 @given(st.text() | st.lists(st.sampled_from([STARTED, STOPPED, DEAD, LINK, CQE, "TLS SWITCH (0)", "TLS SWITCH (1)"]))
@@ -388,15 +357,15 @@ TRACEBACK = """\
 (EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]
 (EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] Traceback (most recent call last):
 (EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1]   File "/vllm/core.py", line 800, in run
-(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] vllm.SomeError: what nobody has seen before
+(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] vllm.SomeError: which is new
 (APIServer pid=1) Traceback (most recent call last):
 (APIServer pid=1)   File "/vllm/client.py", line 9, in wait
 (APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above.
 (APIServer pid=1) sys:1: DeprecationWarning: builtin type swigvarlink has no __module__ attribute"""
-NEW = "(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] vllm.SomeError: what nobody has seen before"
+NEW = "(EngineCore pid=9) ERROR 11-20 10:00:00 [core.py:1] vllm.SomeError: which is new"
 BLOCK = """\
 EE9999: Inner Error!
-EE9999[PID: 7] 2026-11-20-10:00:00.123.000 (EE9999):  some text that nobody has seen before
+EE9999[PID: 7] 2026-11-20-10:00:00.123.000 (EE9999):  some text that is new
         TraceBack (most recent call last):
         rtSome execution failed[FUNC:x]"""
 
@@ -412,7 +381,7 @@ EE9999[PID: 7] 2026-11-20-10:00:00.123.000 (EE9999):  some text that nobody has 
     ("a server that runs handles exceptions", STARTED + "\n" + NEW, None),
     ("unless its engine dies", "\n".join([STARTED, NEW, DEAD]), NEW),
     ("a stop explains exceptions", "\n".join([STARTED, STOPPED, NEW]), None),
-    ("a warning is no exception", "x.py:1: DeprecationWarning: builtin type swigvarlink has no attribute", None),
+    ("a warning is not an exception", "x.py:1: DeprecationWarning: builtin type swigvarlink has no attribute", None),
     ("the last resort is an error of plog", "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz",
      "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz"),
 ])
@@ -475,10 +444,11 @@ def test_letters_whose_lower_case_is_longer_do_not_shift_the_line():
     assert diagnose("\u0130" * 50 + "\n" + OUT_OF_MEMORY)[0]["evidence"] == OUT_OF_MEMORY
 
 
-PUBLIC = Path(__file__).with_name("public_logs.txt").read_text("utf-8").split("\n=== ")[1:]
+LOGS = [log for name in ("public_logs.txt", "constructed_logs.txt")
+        for log in Path(__file__).with_name(name).read_text("utf-8").split("\n=== ")[1:]]
 
 
-@pytest.mark.parametrize("log", PUBLIC, ids=lambda log: log.partition(" => ")[0])
-def test_public_logs(log):
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.partition(" => ")[0])
+def test_labelled_logs(log):
     title, _newline, text = log.partition("\n")
     assert diagnose(text)[0]["cause"] in title.partition(" => ")[2].split(", ")

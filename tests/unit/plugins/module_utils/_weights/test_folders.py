@@ -336,12 +336,14 @@ def test_everything_that_is_trusted_is_for_root_only(node):
     assert {path.name for path in node.work.iterdir()} <= {"lock", "staging"}
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o775])
-def test_state_folder_that_others_can_write_to_is_refused(node, mode):
+@pytest.mark.parametrize(("mode", "group", "refused"), [
+    (0o777, 0, True), (0o775, OTHER_USER, True), (0o775, 0, False), (0o755, OTHER_USER, False)])
+def test_state_folder_that_others_can_write_to_is_refused(node, mode, group, refused):
     state = Path(node.staging().paths.state)
     state.mkdir(parents=True)
     state.parent.chmod(mode)
-    with pytest.raises(StagingError, match=CONTROLLED):
+    os.chown(state.parent, 0, group)
+    with pytest.raises(StagingError, match=CONTROLLED) if refused else contextlib.nullcontext():
         node.stage()
 
 

@@ -174,3 +174,14 @@ def test_the_client_gets_no_token_in_argv_or_environment(source):
     assert not set(environment) & set(hub.TOKEN_VARIABLES.values())
     assert set(command) > {"a", "b", "3", "/data/x"}
     assert "http://mirror:8090" in [*environment.values(), *command]
+
+
+@pytest.mark.parametrize(("source", "expected"), [
+    ("modelscope", ["modelscope", "download", "--model", "o/m", "--revision", "r", "--local_dir", "/data/x",
+                    "--max-workers", "3", "--include", "a", "b"]),
+    ("huggingface", ["hf", "download", "o/m", "a", "b", "--revision", "r", "--local-dir", "/data/x", "--max-workers",
+                     "3"]),
+    ("http", ["http", "http://mirror", "/data/x", "3", "a", "b"]),
+])
+def test_command_of_the_client(source, expected):
+    assert hub.download_command(source, "http://mirror/", "o/m", "r", ["a", "b"], "/data/x", 3) == expected

@@ -523,6 +523,32 @@ def test_source_is_queried_again_after_an_upgrade_and_nothing_is_downloaded(site
     assert site.stage()["changed"] is False
 
 
+def test_files_that_an_earlier_version_wrote_are_replaced_by_a_later_revision(site):
+    record_like_an_earlier_version(site)
+    (site.model / "notes.txt").write_bytes(b"not ours")
+    site.stage()
+    assert [entry["written"] for entry in site.manifest()["files"]] == [True, True]
+    site.hub.files = {"config.json": b"{ }"}
+    staging = site.staging()
+    staging.source = staging.source._replace(revision="v2")
+    prepare(staging, staging.plan(site.hub))
+    site.fetch("config.json")
+    publish(staging)
+    assert site.content() == {"config.json": b"{ }", "notes.txt": b"not ours"}
+
+
+@pytest.mark.parametrize("change", [
+    lambda files: [dict(entry, sha256="0" * 64) for entry in files],
+    lambda files: [dict(entry, path="notes.txt") for entry in files[:1]]])
+def test_manifest_of_an_earlier_version_does_not_make_other_files_ours(site, change):
+    record_like_an_earlier_version(site, change)
+    (site.model / "notes.txt").write_bytes(b"not ours")
+    site.stage()
+    assert {entry["path"]: entry["written"] for entry in site.manifest()["files"]} == dict.fromkeys(FILES, False)
+    site.stage()
+    assert (site.model / "notes.txt").exists()
+
+
 def test_tampered_model_with_a_matching_manifest_is_not_trusted(site):
     record_like_an_earlier_version(site)
     (site.model / "config.json").write_bytes(b"[]")

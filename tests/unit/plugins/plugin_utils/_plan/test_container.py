@@ -10,9 +10,11 @@ import itertools
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.api_key import MIDDLEWARE_VERSION
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import OWNED_ENVIRONMENT
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     BF16,
     COMMAND_W8A8,
+    DEFAULTS,
     options,
     refusal,
     valid,
@@ -154,3 +156,32 @@ REFUSED = [
 def test_refusals(inputs, parts):
     message = refusal(**inputs)
     assert [part for part in parts if part not in message] == []
+
+
+@pytest.mark.parametrize(("name", "variable"), sorted(OWNED_ENVIRONMENT.items()))
+def test_environment_that_an_input_controls_is_refused(name, variable):
+    assert DEFAULTS.keys() >= {variable}
+    sentence = refusal(serving_env={name: "1"})
+    assert sentence == f"serving_env sets {name}, which {variable} controls; set that variable instead."
+
+
+def test_rotation_of_the_log():
+    (default,) = valid()["instances"]
+    (changed,) = valid(serving_log_max_size="5m", serving_log_max_files=2)["instances"]
+    assert (changed["log_max_size"], changed["log_max_files"]) == ("5m", 2)
+    assert default["hash"] != changed["hash"]
+
+
+def test_files_of_the_service_are_in_its_state_folder():
+    resolved = valid(serving_state_path="/srv/state", serving_api_key="k")
+    assert resolved["health_check"]["host_path"].startswith("/srv/state/health/")
+    assert resolved["instances"][0]["secrets_path"] == "/srv/state/secrets.env"
+
+
+def test_ports_of_hccl_on_the_npus():
+    def ranges(**inputs):
+        instances = valid(serving_replicas=2, serving_hccl_npu_port_base=20000, **inputs)["instances"]
+        return [instance["environment"].get("HCCL_NPU_SOCKET_PORT_RANGE") for instance in instances]
+
+    assert ranges() == [None, "20016-20031"]
+    assert ranges(serving_hccl_port_base=30000) == ["20000-20015", "20016-20031"]

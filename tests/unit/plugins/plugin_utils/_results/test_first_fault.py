@@ -34,7 +34,8 @@ def node(host, line, time="", offset=0.0):
     ("healthy nodes have no fault", [node("node1", HEALTHY), node("node2", "all is well")], []),
     ("of several logs of a node the first fault", [node("node1", LINK, "00:30"), node("node1", MEMORY, "01:00")],
      [("node1", "out_of_memory", False)]),
-    ("an unknown exception explains nothing", [node("node1", "ValueError: x"), node("node2", MEMORY, "01:00")],
+    ("an unknown exception explains nothing",
+     [node("node1", "ValueError: x"), node("node2", MEMORY, "01:00")],
      [("node2", "out_of_memory", False), ("node1", "unknown", True)]),
 ])
 def test_order(case, nodes, expected):

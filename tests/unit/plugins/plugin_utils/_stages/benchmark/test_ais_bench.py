@@ -82,3 +82,8 @@ def test_load_and_server():
 def test_unsupported_inputs_are_refused(name, value):
     with pytest.raises(BadInput, match="benchmark_" + name):
         ais_bench.check_inputs(dict(INPUTS, **{"benchmark_" + name: value}))
+
+
+def test_only_latencies_of_the_stage_total_count():
+    stable = LATENCIES.replace(",total,", ",stable,")
+    assert ais_bench.metrics(json.dumps(TOTALS), stable) == ais_bench.metrics(json.dumps(TOTALS), "")

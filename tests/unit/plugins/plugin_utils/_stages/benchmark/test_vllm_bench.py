@@ -194,3 +194,12 @@ def test_sweep_of_the_concurrency_sends_all_requests_at_once():
     assert vllm_bench.at_point(dict(INPUTS, benchmark_sweep="max_concurrency"), 8)["benchmark_request_rate"] == "inf"
     assert vllm_bench.at_point(dict(INPUTS, benchmark_sweep="request_rate"), 8)["benchmark_request_rate"] == 8
     assert vllm_bench.sweep(dict(INPUTS, benchmark_sweep="max_concurrency", benchmark_sweep_minimum=1.0)).whole
+
+
+@pytest.mark.parametrize(("name", "value", "option", "expected"), [
+    ("ready_timeout_s", 7, "ready-check-timeout-sec", "7"), ("num_prompts", 3, "num-prompts", "3"),
+    ("percentiles", [50, 99.9], "metric-percentiles", "50,99.9"), ("max_concurrency", 2, "max-concurrency", "2"),
+])
+def test_inputs_become_options(name, value, option, expected):
+    assert options().get("--" + option) != expected
+    assert options(**{"benchmark_" + name: value})["--" + option] == expected

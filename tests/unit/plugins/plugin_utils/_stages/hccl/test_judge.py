@@ -343,3 +343,14 @@ def test_request():
                          "docker_socket": plan["docker_socket"]}
     off = dict(INPUTS, hccl_collective_policy="never")
     assert hccl.request(context(plan, inputs=off)).arguments["image"] == ""
+
+
+@pytest.mark.parametrize(("tool", "text"), [
+    ("hccl_test", "by hccl_test over 8 ranks"), ("probe", "by torch.distributed (hccl) over 8 ranks")])
+def test_program_of_the_all_reduce_is_named(tool, text):
+    peers = cluster()
+    for observed in peers.values():
+        observed["collective"]["runs"][0]["result"]["tool"] = tool
+    (found,) = [check for check in judge(peers) if check["id"] == "collective_result"]
+    assert found["status"] == "passed"
+    assert text in "%s %s" % (found["actual"], found["message"])

@@ -227,3 +227,27 @@ def test_every_check_of_a_port_accepts_recorded_healthy_answers():
     found = dict(judge_ports.judge_ports(observed, judge_ports.count_votes({"n1": observed}), INPUTS))
     assert {check: outcome.ok for check, (outcome,) in found.items() if outcome.ok is not True} == {"optics_snr": None}
     assert found["optics_snr"][0].unsupported
+
+
+def test_limit_of_link_flaps():
+    peers = cluster()
+    flaps(3)(peers)
+    assert not_passed(judge(peers)) == {}
+    assert not_passed(judge(peers, hccl_link_flap_limit=2)) == {("link_flaps", "npu 3"): "warned"}
+
+
+@pytest.mark.parametrize(("name", "value", "path", "measured", "check", "expected"), [
+    ("tx_power_mw", [1.0, 2.5], "Tx Power0", 0.9, "optics_power", "failed"),
+    ("rx_power_mw", [0.8, 2.3], "Rx Power0", 0.7, "optics_power", "failed"),
+    ("tx_bias_ma", [7, 10], "Tx Bias0", 6.5, "optics_power", "failed"),
+    ("snr_db", 22, "Media SNR Lane0", 21.0, "optics_snr", "failed"),
+    ("snr_warn_db", 22, "Media SNR Lane0", 21.0, "optics_margin", "warned"),
+    ("rx_power_warn_mw", 0.8, "Rx Power0", 0.7, "optics_margin", "warned"),
+    ("lane_spread_db", 1, "Rx Power1", 1.2, "optics_margin", "warned"),
+])
+def test_optical_limits(name, value, path, measured, check, expected):
+    peers = cluster()
+    put(["optical", path], measured)(peers)
+    assert not_passed(judge(peers)) == {}
+    limits = dict(INPUTS["hccl_optical_limits"], **{name: value})
+    assert not_passed(judge(peers, hccl_optical_limits=limits)).get((check, "npu 3")) == expected

@@ -165,3 +165,14 @@ def test_arguments_of_the_module(inputs, expected):
     assert request(context(observed__phase="before", **changes)).arguments == dict(
         {"reference": "quay.io/ascend/vllm-ascend:v0.11.0rc1", "digest": PIN, "mirror": "",
          "docker_socket": "/var/run/docker.sock"}, **expected)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({}, "/var/lib/docker has 50.0 GiB free, image_free_space_gib requires 40.0"),
+    (archive(gib=11), "/var/lib/docker has 50.0 GiB free, image_free_space_gib requires 40.0 and the copy of the "
+                      "archive 11.0"),
+    (archive(gib=11, same_disk=False, free_gib=10), "has 10.0 GiB free, the copy of the archive requires 11.0"),
+])
+def test_needed_space_is_explained(changes, message):
+    checks = judge(context(observed__phase="before", observed__needed=True, observed__image=None, **changes))
+    assert message in " | ".join(check["message"] for check in checks if check["id"] == "free_space")

@@ -21,6 +21,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver.dri
     ({"n10": {"kernel": "6"}, "n9": {"kernel": "5"}, "n1": {"kernel": "4"}, "n2": {"kernel": "4"}},
      [{"fact": "kernel", "majority": "4", "outliers": {"n9": "5", "n10": "6"}}]),
     ({"a": {"image": "x"}, "b": {}, "c": {"image": "x"}}, []),
+    ({"a": {"driver": "1", "kernel": "5"}, "b": {"driver": "1", "kernel": "6"}},
+     [{"fact": "kernel", "majority": None, "outliers": {"a": "5", "b": "6"}}]),
     ({"a": {"image": "x", "kernel": "1"}, "b": {"kernel": "1"}, "c": {"image": "y", "kernel": "2"},
       "d": {"image": "y"}},
      [{"fact": "image", "majority": "y", "outliers": {"a": "x"}},

@@ -296,3 +296,9 @@ def test_node_whose_model_differs_from_most_nodes(model, others, expected):
     peers = {"node%d" % i: {"manifest": other and {"digest": own if other == "same" else other}}
              for i, other in enumerate(others, 2)}
     assert not_passed(judge(context(model, peers=peers))) == expected
+
+
+def test_planned_and_found_architectures_are_shown(model):
+    (check,) = [check for check in judge(context(model)) if check["id"] == "config"]
+    assert (check["status"], check["expected"], check["actual"]) == (
+        "passed", "Qwen2_5_VLForConditionalGeneration", CONFIG["architectures"][0])

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The data of the log triage; test_log_triage.py tests that every signature matches its example."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID, CAUSES, WARNING
+
+
+def test_every_cause_has_a_signature_and_ids_are_unique():
+    ids = [cause.id for cause in CAUSES]
+    assert len(set(ids)) == len(ids)
+    assert all(cause.signatures for cause in CAUSES)
+    assert {name for cause in CAUSES for name in cause.effects} <= set(ids)
+    assert [text for cause in CAUSES for text in cause.weak if text not in cause.signatures] == []
+
+
+def effects_of(cause):
+    found = set()
+    waiting = list(cause.effects)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(BY_ID[name].effects)
+    return found
+
+
+def test_no_cause_produces_itself():
+    assert [cause.id for cause in CAUSES if cause.id in effects_of(cause)] == []
+
+
+INPUT = re.compile(r"(?<![\w./])(?:serving|npu_driver|hccl|image|weights|plan|functional)_[a-z_]+\b")
+CHECK = re.compile(r"(?<![\w./])(?:serving|npu_driver|hccl|image|weights)\.[a-z_0-9]+\b")
+
+
+@pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause.level <= WARNING], ids=lambda cause: cause.id)
+def test_a_remedy_names_an_input_or_a_check_that_exists(cause, root):
+    specs = "\n".join(path.read_text("utf-8") for path in root.glob("roles/*/meta/argument_specs.yml"))
+    checks = (root / "docs" / "checks.md").read_text("utf-8")
+    named = [*INPUT.findall(cause.remedy), *CHECK.findall(cause.remedy)]
+    books = re.findall(r"playbooks/\w+\.yml", cause.remedy)
+    assert named or books
+    assert [name for name in named if not re.search(r"^ +%s:" % name, specs, re.MULTILINE) and (
+        "`%s`" % name not in checks)] == []
+    assert [book for book in books if not (root / book).exists()] == []
