@@ -158,8 +158,8 @@ class Api:
             # The timeout of a socket restarts with every byte.
             deadline = threading.Timer(self.timeout, shut_down, (connection.sock,))
             deadline.daemon = True
+            started = time.monotonic()  # before the timer, whose end of the connection looks like that of the response
             deadline.start()
-            started = time.monotonic()
             connection.request(method, path, json.dumps(body) if body else None, headers)
             response = connection.getresponse()
             content = response.read(MAX_RESPONSE_BYTES + 1)

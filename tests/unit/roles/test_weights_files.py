@@ -137,9 +137,15 @@ def test_download_is_resumed_after_an_interruption(web, tmp_path):
 
 def test_exception_shows_no_token(web, tmp_path, monkeypatch):
     """A token with a line break, which http.client quotes."""
-    files = {"STAGING_LOCK": "lock", "STAGING_CREDENTIALS": "credentials", "STAGING_FOLDER": "folder"}
+    files = {"STAGING_LOCK": "lock", "STAGING_WORK_LOCK": "work-lock", "STAGING_CREDENTIALS": "credentials",
+             "STAGING_FOLDER": "folder"}
     for name, file in files.items():
         monkeypatch.setenv(name, str(tmp_path / file))
+    for name in ("lock", "work-lock"):
+        (tmp_path / name).touch()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.setenv("STAGING_IDENTITY", "%d:%d" % (folder.stat().st_dev, folder.stat().st_ino))
     (tmp_path / "credentials").write_text(json.dumps({"HTTP_TOKEN": "t0k3n\n"}))
     monkeypatch.setattr(sys, "argv", ["fetch.py", "http", web.url, str(tmp_path / "folder"), "1", "a"])
     with pytest.raises(SystemExit) as ended:
