@@ -268,8 +268,8 @@ class HubRequests:
         """Return the Content-Length of a file."""
         length = self._within(url, lambda: self._open(url, "HEAD").headers["Content-Length"])
         if length is None:
-            raise StagingError("The response for %s has no Content-Length; set weights_hub_endpoint to a server that "
-                               "states it." % url)
+            raise StagingError(
+                "The response for %s has no Content-Length; set weights_hub_endpoint to a server that sends it." % url)
         return int(length)
 
     def _within(self, url: str, call: Callable[[], Result]) -> Result:

@@ -212,8 +212,8 @@ def _pci_devices(checks: Checks, found: Sequence[Mapping[str, Any]], wanted: int
     """Compare the number of accelerators with the plan. Virtual functions are parts of an accelerator."""
     cards = [each for each in found if not each.get("virtual") and each["device"] not in VIRTUAL_FUNCTIONS]
     if not cards:
-        checks.not_run("pci_devices", "the PCI bus has only virtual functions of NPUs (virtual machine)" if found else
-                       "there is no Huawei accelerator on the PCI bus (virtual machine or container)")
+        checks.not_run("pci_devices", "The PCI bus has only virtual functions of NPUs (virtual machine)." if found else
+                       "There is no Huawei accelerator on the PCI bus (virtual machine or container).")
         return
     extra = len(cards) > wanted
     checks.expect("pci_devices", len(cards) == wanted, wanted, len(cards),
