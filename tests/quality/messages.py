@@ -35,7 +35,7 @@ TELLING = {
 }
 # Exceptions that become the message of a failed task, or of a check, as they are.
 FAILURES = ("AnsibleActionFail", "AnsibleError", "AnsibleFilterError", "BadInput", "BadData", "StagingError",
-            "PatchError", "NoPlan", "UnknownCheck", "Refused")
+            "PatchError", "NoPlan", "UnknownCheck", "Refused", "LogFilesError")
 TOLD_TASKS = ("assert", "fail", "debug", "wait_for")
 DOCUMENTATION = ("DOCUMENTATION", "EXAMPLES", "RETURN", "__doc__")
 # Programs and patterns.

@@ -141,11 +141,11 @@ def test_exception_shows_no_token(web, tmp_path, monkeypatch):
              "STAGING_FOLDER": "folder"}
     for name, file in files.items():
         monkeypatch.setenv(name, str(tmp_path / file))
-    for name in ("lock", "work-lock"):
-        (tmp_path / name).touch()
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    monkeypatch.setenv("STAGING_IDENTITY", "%d:%d" % (folder.stat().st_dev, folder.stat().st_ino))
+    (tmp_path / "folder").mkdir()
+    for lock in ("lock", "work-lock"):
+        (tmp_path / lock).touch()
+    found = (tmp_path / "folder").stat()
+    monkeypatch.setenv("STAGING_IDENTITY", f"{found.st_dev}:{found.st_ino}")
     (tmp_path / "credentials").write_text(json.dumps({"HTTP_TOKEN": "t0k3n\n"}))
     monkeypatch.setattr(sys, "argv", ["fetch.py", "http", web.url, str(tmp_path / "folder"), "1", "a"])
     with pytest.raises(SystemExit) as ended:
