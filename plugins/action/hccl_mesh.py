@@ -36,6 +36,6 @@ class ActionModule(StageAction):
         except AnsibleActionFail as failure:
             outcome["ping_error"] = str(failure)
         except Exception as error:
-            outcome["ping_error"] = f"the ping mesh of {self.host} failed: {unexpected(error)}"
+            outcome["ping_error"] = f"the ping mesh of {self.host} failed: {self.masked(unexpected(error))}"
         self.records.write_observation(self.host, "hccl", self.add_to(record, lambda: outcome))
         return {"changed": False, **outcome}

@@ -21,6 +21,7 @@ from typing import Any, cast
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
@@ -31,10 +32,15 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
     timestamp,
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs, validated
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
+    known_secrets,
+    plain,
+    role_inputs,
+    validated,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
-from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, say, warn
 
 # Seconds after which a call of a module counts as hung, in addition to what its arguments allow. Each module limits its
 # own steps; these limits are for what no module can limit, such as a process that the kernel does not continue.
@@ -68,7 +74,9 @@ class StageAction(ActionBase):
         self.stage = stage or self.args["stage"]
         self.judge = JUDGES[self.stage]
         self.inputs = role_inputs(self._templar, task_vars, self.stage, "report")
-        self.records = Records(self.inputs["report_path"], dry=self._task.check_mode)
+        self.secrets = known_secrets(self._templar, task_vars)
+        self.records = Records(self.inputs["report_path"], dry=self._task.check_mode, known_secrets=self.secrets,
+                               warn=self.warn)
         self.clock = time.monotonic()
         self.context = Context(
             host=self.host, plan=self.args["plan"] or Plans(self._templar, task_vars, self.records)[self.host],
@@ -90,12 +98,13 @@ class StageAction(ActionBase):
             self.context = replace(self.context, inputs=self.inputs)
             record = replace(record, observed={**record.observed, **observation()})
         except AnsibleConnectionFailure as lost:
-            record = replace(record, reachable=False, failure=f"{self.host} is not reachable: {error_line(lost)}")
+            record = replace(record, reachable=False,
+                             failure=f"{self.host} is not reachable: {self.masked(error_line(lost))}")
         except (AnsibleActionFail, ValueError) as mistake:
-            record = replace(record, failure=error_line(mistake))
+            record = replace(record, failure=self.masked(error_line(mistake)))
         except Exception as error:
             # What a node returns may have any format. That it cannot be used is a finding about this node.
-            record = replace(record, failure=f"{self.host} cannot be observed: {unexpected(error)}")
+            record = replace(record, failure=f"{self.host} cannot be observed: {self.masked(unexpected(error))}")
         return replace(record, spent_s=round(record.spent_s + time.monotonic() - self.clock, 3))
 
     def observation(self) -> dict[str, Any]:
@@ -113,7 +122,7 @@ class StageAction(ActionBase):
         """Return the return values of a module on the node, as plain data; AnsibleActionFail if it failed or hung."""
         returned: dict[str, Any] = self.execute(module, arguments)
         if returned.get("failed"):
-            raise AnsibleActionFail(f"{module} failed: {returned.get('msg') or returned}")
+            raise AnsibleActionFail(f"{module} failed: {self.masked(str(returned.get('msg') or returned))}")
         return returned
 
     def execute(self, module: str, arguments: Mapping[str, Any], extra_s: float = 0) -> dict[str, Any]:
@@ -132,6 +141,10 @@ class StageAction(ActionBase):
                 f"{module} did not return on {self.host} within {limit_s:.0f} s; a process or a file system of the "
                 f"node hangs. Look for processes in state D on it.") from hung
 
+    def masked(self, text: str) -> str:
+        """Return a text of a node with secrets masked, those of this run and others."""
+        return redact(text, self.secrets)
+
     def judge_and_record(self, record: ObservationRecord, surveyed: bool = False,
                          only: list[str] | None = None) -> dict[str, Any]:
         """Judge, write the result of the stage, and return that of the task, which fails if a critical check failed.
@@ -146,8 +159,8 @@ class StageAction(ActionBase):
                 found = self.judge.judge(replace(self.context, observed=record.observed,
                                                  survey=self._survey() if surveyed else None))
             except Exception as error:
-                record = replace(
-                    record, failure=f"The observation of {self.host} cannot be judged: {unexpected(error)}")
+                record = replace(record, failure=f"The observation of {self.host} cannot be judged: "
+                                                 f"{self.masked(unexpected(error))}")
         result_checks = contract.Checks(self.judge.CHECKS)
         if record.failure:
             check = "observation" if record.reachable else "node_reachable"
@@ -161,7 +174,7 @@ class StageAction(ActionBase):
         except contract.UnknownCheck as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
         if only and not record.failure:
-            found = contract.renewed(self.records.read_results(self.host, [self.stage]).get(self.stage), found, only)
+            found = contract.renewed(self.records.read_result(self.host, self.stage), found, only)
         result: StageResult = json_data(contract.stage_result(
             self.stage, self.host, found, self.context.plan, {**record.observed, **self.context.measured},
             record.started_at, timestamp(), round(record.spent_s + time.monotonic() - clock, 3), record.failure,
@@ -170,7 +183,7 @@ class StageAction(ActionBase):
         failed = contract.failures(result)
         return {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
                 "reachable": record.reachable, "observed": self.returned(record.observed),
-                "msg": summary(result, failed)}
+                "msg": mask_known(summary(result, failed), self.secrets)}
 
     def returned(self, observed: Observation) -> dict[str, Any]:
         """Return the part of an observation that the role needs."""
@@ -178,7 +191,11 @@ class StageAction(ActionBase):
 
     def say(self, text: str) -> None:
         """Print a line about the host."""
-        self._display.display(f"[{self.host}] {text}")
+        say(self._display, f"[{self.host}] {text}", self.secrets)
+
+    def warn(self, text: str) -> None:
+        """Print a warning about the host."""
+        warn(self._display, f"{self.host}: {text}", self.secrets)
 
     def _survey(self) -> Any:
         survey = self.judge.survey
@@ -202,7 +219,7 @@ class StageAction(ActionBase):
                     try:
                         make({host: observed})
                     except Exception as error:
-                        faults[host] = unexpected(error)
+                        faults[host] = self.masked(unexpected(error))
                 if not faults:
                     raise
             sound = {host: observed for host, observed in observations.items() if host not in faults}
