@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -74,6 +76,41 @@ def web(monkeypatch):
 def test_file_is_downloaded(web, tmp_path):
     assert fetch.fetch(web.url, str(tmp_path / "sub" / "a"), None) == len(CONTENT)
     assert (tmp_path / "sub" / "a").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("wanted", [10, len(CONTENT) - 1, len(CONTENT) + 1])
+def test_file_of_another_size_than_that_of_the_listing_is_not_downloaded(web, tmp_path, wanted):
+    with pytest.raises(SystemExit, match=f"has {len(CONTENT)} bytes, but the listing of the source says {wanted}"):
+        fetch.fetch(web.url, str(tmp_path / "a"), None, wanted)
+    assert (tmp_path / "a").stat().st_size == 0
+
+
+def test_part_that_is_larger_than_the_file_is_downloaded_again(web, tmp_path):
+    (tmp_path / "a").write_bytes(CONTENT + b"more")
+    assert fetch.fetch(web.url, str(tmp_path / "a"), None, len(CONTENT)) == len(CONTENT)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_server_that_sends_more_than_it_says_is_cut(tmp_path):
+    response = Mock(read1=lambda size: b"x" * size)
+    with open(tmp_path / "a", "ab") as stream:
+        fetch.copy(response, stream, 10)
+    assert (tmp_path / "a").read_bytes() == b"x" * 10
+
+
+def test_drip_feed_is_an_error(tmp_path, monkeypatch):
+    clock = itertools.count(step=7.0)
+    monkeypatch.setattr(fetch.time, "monotonic", lambda: next(clock))
+    response = Mock(read1=lambda size: b"x")
+    with open(tmp_path / "a", "ab") as stream, pytest.raises(OSError, match="only 9 bytes were received in 60 s"):
+        fetch.copy(response, stream, 10**9)
+
+
+def test_sizes_are_those_of_the_staging_module(tmp_path, monkeypatch):
+    monkeypatch.setenv("STAGING_WANTED", str(tmp_path / "wanted.json"))
+    assert fetch.wanted_sizes() == {}
+    (tmp_path / "wanted.json").write_text(json.dumps({"files": [{"path": "a", "size": 10}], "download": ["a"]}))
+    assert fetch.wanted_sizes() == {"a": 10}
 
 
 @pytest.mark.parametrize("size", [1000, len(CONTENT)])
