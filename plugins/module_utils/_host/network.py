@@ -78,17 +78,23 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
         code, out, err = run(["ip", "-json", "-details", "-4", "address", "show"], timeout_s)
     except OSError as error:
         return {"interfaces": [], "error": "ip cannot be run: %s" % error}
-    try:
-        entries = json.loads(out) if code == 0 else None
-    except ValueError:
-        entries = None
-    if entries is None:
+    if code != 0:
         return {"interfaces": [], "error": "ip -json address failed: %s" % (err.strip() or out.strip()[:120] or code)}
-    interfaces = [{
+    try:
+        interfaces = [_interface(entry) for entry in json.loads(out)
+                      if isinstance(entry.get("ifname"), str)]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return {"interfaces": [], "error": "ip -json address printed something else: %.120s (%s)" % (
+            out.strip(), type(error).__name__)}
+    return {"interfaces": interfaces, "error": None}
+
+
+def _interface(entry: dict[str, Any]) -> dict[str, Any]:
+    flags = entry.get("flags", [])
+    return {
         "name": entry["ifname"],
-        "up": "UP" in entry.get("flags", []) and "NO-CARRIER" not in entry.get("flags", []),
-        "kind": "loopback" if "LOOPBACK" in entry.get("flags", []) else entry.get("linkinfo", {}).get("info_kind"),
+        "up": "UP" in flags and "NO-CARRIER" not in flags,
+        "kind": "loopback" if "LOOPBACK" in flags else entry.get("linkinfo", {}).get("info_kind"),
         "addresses": [{"address": one["local"], "prefix": one["prefixlen"]} for one in entry.get("addr_info", [])
                       if one.get("family") == "inet" and one.get("scope") != "host"],
-    } for entry in entries if entry.get("ifname")]
-    return {"interfaces": interfaces, "error": None}
+    }

@@ -10,7 +10,7 @@ import json
 import random
 import signal
 import time
-from unittest.mock import Mock
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -119,7 +119,8 @@ def new_action(recorded, tmp_path, monkeypatch):
         healthy, plan, inputs, measured = recorded[stage]
         action = ActionModule.__new__(ActionModule)
         action.stage, action.host, action.judge, action.inputs = stage, "n1", JUDGES[stage], inputs
-        action.task_vars, action._task, action.clock = {"ansible_play_hosts": ["n1", "n2"]}, Mock(_uuid="t"), 0.0
+        action.task_vars, action.clock = {"ansible_play_hosts": ["n1", "n2"]}, 0.0
+        action._task = SimpleNamespace(_uuid="t")
         action.context = context(plan, measured, inputs, "n1")
         action.records = SurveyOfTwo(tmp_path)
         action.records.observations = {"n1": observed, "n2": healthy}
