@@ -34,7 +34,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version impor
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs, validated
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
-from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, reason_line
 
 # Seconds after which a call of a module counts as hung, in addition to what its arguments allow. Each module limits its
 # own steps; these limits are for what no module can limit, such as a process that the kernel does not continue.
@@ -146,8 +146,13 @@ class StageAction(ActionBase):
                 found = self.judge.judge(replace(self.context, observed=record.observed,
                                                  survey=self._survey() if surveyed else None))
             except Exception as error:
-                record = replace(
-                    record, failure=f"the observation of {self.host} cannot be judged: {unexpected(error)}")
+                record = replace(record, failure=self.context.failure or (
+                    f"the observation of {self.host} cannot be judged: {unexpected(error)}"))
+            # Not every judge names the failure of another task.
+            reason = reason_line(self.context.failure) if self.context.failure else ""
+            if not any(reason in f"{check['message']} {check['actual']}" for check in found
+                       if check["status"] == contract.FAILED) and self.context.failure:
+                record = replace(record, failure=self.context.failure)
         result_checks = contract.Checks(self.judge.CHECKS)
         if record.failure:
             check = "observation" if record.reachable else "node_reachable"
@@ -155,7 +160,7 @@ class StageAction(ActionBase):
             result_checks.expect(check, False, wanted, "none", message=record.failure)
         elif not found:
             result_checks.not_run("observation", "there is nothing in the observation that this stage checks")
-        found = found or result_checks.as_list()
+        found = [*found, *result_checks.as_list()]
         try:
             found = contract.apply_waivers(found, self.inputs.get(f"{self.stage}_waive"), self.stage, self.judge.CHECKS)
         except contract.UnknownCheck as mistake:

@@ -10,6 +10,7 @@ import json
 import random
 import signal
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jsonschema
@@ -183,6 +184,16 @@ def test_error_of_the_observation_is_a_failed_check(new_action, recorded, tmp_pa
     SCHEMA.validate(result)
     assert result["checks"][0]["id"] == "weights.observation"
     assert type(error).__name__ in result["error"] or str(error) in result["error"]
+
+
+@pytest.mark.parametrize("stage", contract.STAGES)
+def test_failure_of_another_task_is_a_failed_check_of_every_stage(new_action, recorded, tmp_path, stage):
+    action = new_action(stage, recorded[stage][0])
+    action.context = replace(action.context, failure="pip could not reach the index")
+    for observed in ({}, recorded[stage][0]):
+        outcome, result = record_of(action, observed, tmp_path)
+        assert (outcome["failed"], result["status"]) == (True, "failed")
+        assert any("pip could not reach the index" in str(check["message"]) for check in result["checks"]), observed
 
 
 def test_module_that_hangs_ends_in_a_result_that_names_it(new_action, recorded, tmp_path, monkeypatch):
