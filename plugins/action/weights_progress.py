@@ -21,7 +21,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_lin
 # The pause between two polls is a share of the elapsed time: many transfers are short, and long ones need few polls.
 MINIMUM_PAUSE_S, MAXIMUM_PAUSE_S, PAUSE_SHARE = 0.3, 10, 0.05
 LOST_S = 60
-# Seconds that a poll may take: it walks through the folder of the model.
+# Timeout of a poll, which walks through the folder of the model, in seconds.
 POLL_LIMIT_S = 900
 KILLED = 137  # 128 + SIGKILL
 

@@ -20,7 +20,7 @@ FILES = sorted([*(ROOT / "plugins").rglob("*.py"), *(ROOT / "roles").glob("*/fil
 # Calls that are bounded by something else: {(file, function): reason}.
 ALLOWED = {
     ("plugins/module_utils/_ascend/npu_smi.py", "parse_info"): "reads lines that are in memory",
-    ("plugins/module_utils/_host/background.py", "start"): "the process is meant to continue; nobody waits for it",
+    ("plugins/module_utils/_host/background.py", "start"): "the process continues after the module, which does not wait for it",
     ("plugins/module_utils/_host/commands.py", "_run"): "the runner: its reads and waits have deadlines",
     ("plugins/module_utils/_vllm/client.py", "_exchange"): "a BoundedResponse",
     ("plugins/module_utils/_vllm/serving_state.py", "request_load"): "a BoundedResponse",
@@ -28,12 +28,12 @@ ALLOWED = {
     ("plugins/module_utils/_weights/files.py", "read_json"): "a file in the state folder",
     ("plugins/module_utils/_weights/folders.py", "read_json"): "a file in the state folder",
     ("plugins/modules/npu_info.py", "_kernel_log"): "limits of records and of time are in kernel_log.read",
-    ("roles/hccl/files/hccl_test_launcher.py", "__init__"): "the command `timeout` ends the container",
-    ("roles/hccl/files/hccl_test_launcher.py", "follow"): "the command `timeout` ends the container",
-    ("roles/hccl/files/hccl_test_launcher.py", "main"): "the command `timeout` ends the container",
-    ("roles/hccl/files/hccl_test_launcher.py", "start_proxy"): "the command `timeout` ends the container",
+    ("roles/hccl/files/hccl_test_launcher.py", "__init__"): "the command `timeout` stops the container",
+    ("roles/hccl/files/hccl_test_launcher.py", "follow"): "the command `timeout` stops the container",
+    ("roles/hccl/files/hccl_test_launcher.py", "main"): "the command `timeout` stops the container",
+    ("roles/hccl/files/hccl_test_launcher.py", "start_proxy"): "the command `timeout` stops the container",
     ("roles/hccl/files/hccl_test_launcher.py", "output"): "communicate has a timeout, and nothing waits after it",
-    ("roles/weights/files/fetch.py", "follow"): "weights_progress ends the container after weights_timeout_s",
+    ("roles/weights/files/fetch.py", "follow"): "the role stops the container after weights_timeout_s",
 }
 # Methods that read; without a size they read to the end.
 READS = {"read", "read1", "readline", "readlines", "recv"}
@@ -123,7 +123,7 @@ def test_call_with_a_limit_is_not_found(call):
 def test_urls_and_addresses_with_a_port_are_written_in_one_place():
     """IPv6 addresses need brackets, see _host/addresses.py."""
     by_hand = re.compile(r"""["']https?://(?:%s|\{)|["'](?:--\w+=)?%s:%[ds]["'] % \((?:host|address|head|bind)""")
-    # The name of a server of HAProxy is no address.
+    # The name of a server of HAProxy is not an address.
     known = {"plugins/module_utils/_host/addresses.py", "plugins/module_utils/_haproxy.py"}
     found = [f"{path.relative_to(ROOT)}:{number}" for path in FILES
              for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)

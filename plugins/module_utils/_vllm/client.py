@@ -192,7 +192,7 @@ def _message(refusal: Any) -> str:
 
 
 def _read_stream(response: BoundedResponse, started: float) -> dict[str, Any]:
-    """Add up server-sent events. What was received before the timeout or the limit is kept."""
+    """Add up server-sent events. Text that was received before the timeout or the limit is kept."""
     reply: dict[str, Any] = {"text": "", "chunks": 0, "ended": False}
     try:
         for line in response.lines():

@@ -119,7 +119,7 @@ class StageAction(ActionBase):
     def execute(self, module: str, arguments: Mapping[str, Any], extra_s: float = 0) -> dict[str, Any]:
         """Return the return values of a module on the node, as plain data, also if it failed.
 
-        :param extra_s: seconds that the module may take in addition to the times in its arguments.
+        :param extra_s: timeout in seconds, in addition to the times in the arguments.
         :raises AnsibleActionFail: if the module does not return in time.
         """
         limit_s = extra_s + call_limit_s(module, arguments)

@@ -64,7 +64,7 @@ def engines(text):
 
 
 def finite(text):
-    """Return the number in a text, or None if it is no number, or one that cannot be a count."""
+    """Return the number in a text, or None for other text, and for a number that cannot be a count."""
     try:
         number = float(text)
     except ValueError:

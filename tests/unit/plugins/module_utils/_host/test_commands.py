@@ -109,11 +109,11 @@ def test_streams_can_be_merged():
 
 
 def test_path_that_hangs_is_named(monkeypatch, tmp_path):
-    # A process that asks for the path hangs; the stand-in for Python does so for one path.
-    stand_in = tmp_path / "python"
-    stand_in.write_text('#!/bin/sh\ncase "$*" in *hung*) sleep 60;; esac\n')
-    stand_in.chmod(0o755)
-    monkeypatch.setattr(tools.sys, "executable", str(stand_in))
+    # A process that asks for the path hangs; a fake Python does so for one path.
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\ncase "$*" in *hung*) sleep 60;; esac\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr(tools.sys, "executable", str(fake))
     found = tools.hung_paths(["/hung/model", "/data", "/hung/model", "/none"], 1)
     assert found == {"/hung/model": "/hung/model is on a file system that does not respond within 1 s"}
 
