@@ -20,7 +20,7 @@ FILES = sorted([*(ROOT / "plugins").rglob("*.py"), *(ROOT / "roles").glob("*/fil
 # Calls that are bounded by something else: {(file, function): reason}.
 ALLOWED = {
     ("plugins/module_utils/_ascend/npu_smi.py", "parse_info"): "reads lines that are in memory",
-    ("plugins/module_utils/_host/background.py", "start"): "the process continues after the module, which does not wait for it",
+    ("plugins/module_utils/_host/background.py", "start"): "the module does not wait for this process",
     ("plugins/module_utils/_host/commands.py", "_run"): "the runner: its reads and waits have deadlines",
     ("plugins/module_utils/_vllm/client.py", "_exchange"): "a BoundedResponse",
     ("plugins/module_utils/_vllm/serving_state.py", "request_load"): "a BoundedResponse",

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run commands, in parallel if wanted, each with a time limit and a limit of its output.
 
-A vendor tool that hangs in the driver, or in a file system whose server is unreachable, cannot be killed. That it hangs is a
-finding: its process is abandoned, and the outcome says so.
+A vendor tool that hangs in the driver, or in a file system whose server is unreachable, cannot be killed. That it
+hangs is a finding: its process is abandoned, and the outcome says so.
 """
 
 from __future__ import annotations
