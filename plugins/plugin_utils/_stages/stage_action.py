@@ -143,15 +143,15 @@ class StageAction(ActionBase):
         found: list[contract.CheckOutcome] = []
         if not record.failure:
             try:
-                found = self.judge.judge(replace(self.context, observed=record.observed,
-                                                 survey=self._survey() if surveyed else None))
+                found = json_data(self.judge.judge(replace(self.context, observed=record.observed,
+                                                           survey=self._survey() if surveyed else None)))
             except Exception as error:
                 record = replace(record, failure=self.context.failure or (
                     f"the observation of {self.host} cannot be judged: {unexpected(error)}"))
             # Not every judge names the failure of another task.
             reason = reason_line(self.context.failure) if self.context.failure else ""
-            if not any(reason in f"{check['message']} {check['actual']}" for check in found
-                       if check["status"] == contract.FAILED) and self.context.failure:
+            if self.context.failure and not any(reason in f"{check['message']} {check['actual']}" for check in found
+                                                if check["status"] == contract.FAILED):
                 record = replace(record, failure=self.context.failure)
         result_checks = contract.Checks(self.judge.CHECKS)
         if record.failure:
