@@ -160,6 +160,14 @@ def read(path: str) -> Collected:
         return "%s\n" % missing, None
 
 
+def attempt(source: Callable[[], Collected]) -> Collected:
+    """Return what a source collects. One that fails must not cost what the others have found."""
+    try:
+        return source()
+    except Exception as error:
+        return "%s: %s\n" % (type(error).__name__, error), None
+
+
 def query(request: Callable[..., Any], *arguments: Any) -> Collected:
     """Return a response of Docker as text, or the reason why there is none."""
     try:
@@ -218,7 +226,7 @@ def collect(options: dict[str, Any]) -> dict[str, Collected]:
     ours = our_containers(docker)
     wanted = sources(docker, ours, options)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        found = dict(zip(wanted, pool.map(lambda source: source(), wanted.values())))
+        found = dict(zip(wanted, pool.map(attempt, wanted.values())))
     secrets = [secret for each in ours for secret in containers.secret_values(each)]
     # A document in JSON stays one only if its lines are not cut.
     return {name: (redact(text, secrets, line_limit=not name.endswith(".json")), code)

@@ -121,7 +121,7 @@ def parse_conf(text: str) -> HccnConf:
     fields: dict[str, str] = {}
     duplicates: list[str] = []
     for line in text.splitlines():
-        match = re.match(r"\s*([A-Za-z][\w.-]*)\s*=\s*(.*?)\s*$", line, re.ASCII)
+        match = re.match(r"\s*([A-Za-z][\w.-]*)\s*=\s*(.*?)\s*$", line[:MAX_LINE], re.ASCII)
         if not match:
             continue
         key, value = match.groups()
@@ -175,7 +175,7 @@ _ANY_KEY = re.compile(r"(?P<key>[^:|]*[^:|\s])\s*:")
 
 def _lines(text: str) -> list[str]:
     """Return the lines of a text without terminal control sequences, device prefixes and warnings of other programs."""
-    lines = [line.rstrip() for line in terminal_text.plain(text).split("\n")]
+    lines = [line[:MAX_LINE].rstrip() for line in terminal_text.plain(text).split("\n")]
     return [_DEVICE_PREFIX.sub("", line) for line in lines if not _NOISE.match(line)]
 
 
@@ -201,7 +201,10 @@ _TEXT_KEYS = ("vendor", "manufact", "xsfp identifier")
 _PING_SUMMARY = re.compile(r"([0-9]+) packets transmitted, ([0-9]+) received, (" + _NUMBER + r")% packets? loss")
 _PING_REPLY = re.compile(r"recv seq\s*[=:]?\s*[0-9]+,\s*time\s*[=:]\s*(" + _NUMBER + r")(ms|us)\b")
 _PING_TARGET = re.compile(r"device [0-9]+ (?:PING6? |dev\s+EID \S+ to )(\S+)$")
-_EVENT = re.compile(r"(\S.*[0-9].*?)\s+(LINK (?:UP|DOWN))$", re.ASCII)
+# The time and what happened then.
+_EVENT = re.compile(r"\sLINK (?:UP|DOWN)$")
+# Characters of a line. Some patterns take the square of it.
+MAX_LINE = 1000
 
 
 def _reader(*patterns: str) -> Reader:
@@ -270,13 +273,14 @@ def _read_link_stat(lines: list[str]) -> dict[str, Any] | None:
     for line in lines:
         count = re.match(r"\s*link (up|down) count\s*:?\s*([0-9]+)$", line)
         now = re.match(r"\s*current time\s*:?\s*(\S.*)$", line)
-        event = _EVENT.match(line.strip())
+        event = _EVENT.search(line.strip())
+        when = line.strip()[:event.start()].strip() if event else ""
         if count:
             result[count.group(1) + "_count"] = int(count.group(2))
         elif now:
             result["current_time"] = now.group(1)
-        elif event:
-            result["events"].append({"time": event.group(1), "status": event.group(2)})
+        elif event and re.search("[0-9]", when):
+            result["events"].append({"time": when, "status": event.group().strip()})
     for row in (row for table in _tables(lines) for row in table):  # Atlas 950
         if row.get("Time_Stamp") and row.get("Link_Status"):
             result["events"].append({"time": row["Time_Stamp"], "status": row["Link_Status"]})

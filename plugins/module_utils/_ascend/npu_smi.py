@@ -107,6 +107,8 @@ def parse_blocks(text: str) -> list[dict[str, str]]:
 
 # Text -------------------------------------------------------------------------------------------------------------
 
+# Characters of a line. Some patterns take the square of it.
+MAX_LINE = 1000
 _CONTROL = re.compile("\x1b\\[[0-9;?]*[A-Za-z]|[\ufeff\u200b\x00]")
 _ERROR = re.compile(
     r"\b(?:failed|failure|error|invalid|permission denied|cannot|can't|could not)\b|not support|not found|未找到命令",
@@ -117,7 +119,7 @@ _CODE = re.compile(r"\bret(?: is|\s*[=:])\s*(-?[0-9]{1,9})\b")
 def _lines(text: str) -> list[str]:
     """Return the lines of `text`, stripped, without terminal control sequences and with tabs expanded."""
     text = _CONTROL.sub("", text).replace("\xa0", " ").replace("\r\n", "\n").replace("\r", "\n")
-    return [line.expandtabs().strip() for line in text.split("\n")]
+    return [line[:MAX_LINE].expandtabs().strip() for line in text.split("\n")]
 
 
 def _tool_error(lines: list[str]) -> ToolError | None:

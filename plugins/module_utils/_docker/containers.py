@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 
     class ContainerHealth(TypedDict):
         """The outcome of Docker's health check."""
@@ -83,7 +83,11 @@ _NO_SECRET = re.compile(r"(?i)(?:true|false|none|null|on|off|yes|no|auto|[\d.]*)
 def inspect(docker: DockerEngine, name: str) -> ContainerState | None:
     """Return a container by name or id, or None when there is none; raises DockerError."""
     inspected = docker.get(inspect_query(name))
-    return read(inspected) if inspected else None
+    try:
+        return read(inspected) if inspected else None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DockerError("the Docker engine returns the container %s in an unknown format (%r)" % (
+            name, error)) from error
 
 
 def inspect_query(name: str) -> str:
@@ -204,7 +208,7 @@ def _options(words: list[str]) -> dict[str, str]:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None
+    return int(text) if text is not None and re.match(r"[0-9]{1,9}\Z", text) else None
 
 
 def _health(health: dict[str, Any] | None, inspected: dict[str, Any] | None) -> ContainerHealth | None:

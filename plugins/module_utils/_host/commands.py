@@ -74,7 +74,7 @@ class Outcome(NamedTuple):
 
 
 def run(argv: list[str], timeout_s: float, merge: bool = False, max_bytes: int = MAX_OUTPUT_BYTES) -> Outcome:
-    """Run one command without a shell in the C locale, and return after `timeout_s` seconds at the latest.
+    """Run one command without a shell in the C locale, for `timeout_s` seconds at most, and return soon after that.
 
     :param merge: whether ``stdout`` also has what the command prints to stderr.
     :param max_bytes: maximum size of each stream; a command that prints more is killed.
@@ -92,7 +92,7 @@ def run(argv: list[str], timeout_s: float, merge: bool = False, max_bytes: int =
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
-    worker.join(timeout_s + 2 * KILL_S)
+    worker.join(timeout_s + 4 * KILL_S)  # the worker itself waits twice for a process that was killed
     return outcomes[0] if outcomes else _late(argv, b"", b"", started, timeout_s, True)
 
 

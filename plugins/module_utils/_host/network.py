@@ -90,15 +90,20 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
                 code, out = 0, json.dumps(_entries(link[1], address[1]))
     except OSError as error:
         return {"interfaces": [], "error": "ip cannot be run: %s" % error}
-    try:
-        entries = json.loads(out) if code == 0 else None
-    except ValueError:
-        entries = None
-    if entries is None:
+    if code != 0:
         return {"interfaces": [], "error": "ip -json address failed: %s" % (err.strip() or out.strip()[:120] or code)}
-    named = [entry for entry in entries if entry.get("ifname")]
+    try:
+        interfaces = _interfaces(json.loads(out))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return {"interfaces": [], "error": "ip address printed something else: %.120s (%s)" % (
+            out.strip(), type(error).__name__)}
+    return {"interfaces": interfaces, "error": None}
+
+
+def _interfaces(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    named = [entry for entry in entries if isinstance(entry.get("ifname"), str)]
     complete = any("inet" not in [one.get("family") for one in entry.get("addr_info", [])] for entry in named)
-    interfaces = [{
+    return [{
         "name": entry["ifname"],
         "up": "UP" in entry.get("flags", []) and "NO-CARRIER" not in entry.get("flags", []),
         "kind": "loopback" if "LOOPBACK" in entry.get("flags", []) else _kind(entry),
@@ -107,7 +112,6 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
         "addresses": [{"address": one["local"], "prefix": one["prefixlen"]} for one in entry.get("addr_info", [])
                       if one.get("family") == "inet" and one.get("scope") != "host"],
     } for entry in named]
-    return {"interfaces": interfaces, "error": None}
 
 
 def _kind(entry: dict[str, Any]) -> str | None:

@@ -40,7 +40,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
-from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, say, warn
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, reason_line, say, warn
 
 # Seconds after which a call of a module counts as hung, in addition to what its arguments allow. Each module limits its
 # own steps; these limits are for what no module can limit, such as a process that the kernel does not continue.
@@ -156,11 +156,16 @@ class StageAction(ActionBase):
         found: list[contract.CheckOutcome] = []
         if not record.failure:
             try:
-                found = self.judge.judge(replace(self.context, observed=record.observed,
-                                                 survey=self._survey() if surveyed else None))
+                found = json_data(self.judge.judge(replace(self.context, observed=record.observed,
+                                                           survey=self._survey() if surveyed else None)))
             except Exception as error:
-                record = replace(record, failure=f"The observation of {self.host} cannot be judged: "
-                                                 f"{self.masked(unexpected(error))}")
+                record = replace(record, failure=self.context.failure or (
+                    f"The observation of {self.host} cannot be judged: {self.masked(unexpected(error))}"))
+            # Not every judge names the failure of another task.
+            reason = reason_line(self.context.failure) if self.context.failure else ""
+            if self.context.failure and not any(reason in f"{check['message']} {check['actual']}" for check in found
+                                                if check["status"] == contract.FAILED):
+                record = replace(record, failure=self.context.failure)
         result_checks = contract.Checks(self.judge.CHECKS)
         if record.failure:
             check = "observation" if record.reachable else "node_reachable"
@@ -168,7 +173,7 @@ class StageAction(ActionBase):
             result_checks.expect(check, False, wanted, "none", message=record.failure)
         elif not found:
             result_checks.not_run("observation", "There is nothing in the observation that this stage checks.")
-        found = found or result_checks.as_list()
+        found = [*found, *result_checks.as_list()]
         try:
             found = contract.apply_waivers(found, self.inputs.get(f"{self.stage}_waive"), self.stage, self.judge.CHECKS)
         except contract.UnknownCheck as mistake:

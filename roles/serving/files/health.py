@@ -23,7 +23,6 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 
 SECRETS = "/run/ascend-vllm/secrets.env"
 STATE = os.path.join(tempfile.gettempdir(), "ascend-vllm-health.json")
@@ -152,18 +151,17 @@ class Api:
         if self.key:
             headers["Authorization"] = "Bearer " + self.key
         connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
-        deadline = None
+        deadline, expired = None, threading.Event()
         try:
             connection.connect()
             # The timeout of a socket restarts with every byte.
-            deadline = threading.Timer(self.timeout, shut_down, (connection.sock,))
+            deadline = threading.Timer(self.timeout, shut_down, (connection.sock, expired))
             deadline.daemon = True
-            started = time.monotonic()  # before the timer, whose end of the connection looks like that of the response
             deadline.start()
             connection.request(method, path, json.dumps(body) if body else None, headers)
             response = connection.getresponse()
             content = response.read(MAX_RESPONSE_BYTES + 1)
-            if len(content) > MAX_RESPONSE_BYTES or time.monotonic() - started >= self.timeout:
+            if len(content) > MAX_RESPONSE_BYTES or expired.is_set():
                 return None
             return response.status, content.decode("utf-8", "replace")
         except (OSError, ValueError, http.client.HTTPException):
@@ -174,8 +172,9 @@ class Api:
             connection.close()
 
 
-def shut_down(connected):
-    """End a connection, so that whoever waits for its data gets no more."""
+def shut_down(connected, expired):
+    """Shut a connection down, so that a read of its data returns."""
+    expired.set()
     with contextlib.suppress(OSError):
         connected.shutdown(socket.SHUT_RDWR)
 

@@ -31,7 +31,7 @@ _spec.loader.exec_module(health)
 def test_changed_script_has_a_version():
     """Set HEALTH_VERSION to the new digest if running containers must not keep the old script, and add a changelog."""
     digest = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12]
-    assert (digest, container.HEALTH_VERSION) == ("bb90381f07f9", "02e71bccf18a")
+    assert (digest, container.HEALTH_VERSION) == ("be0588e1c121", "02e71bccf18a")
 
 
 def engine(pending=0, generated=0, prompts=0, cache=0.0, steps=0):
@@ -52,7 +52,7 @@ python_gc_objects_collected_total{generation="0"} 99.0
 
 
 @pytest.mark.parametrize("value", ["abc", "1e999", "-inf", "nan", "-1", "1e300", "0x10", "1" * 400, ""])
-def test_value_that_is_not_a_count_is_left_out(value):
+def test_value_that_cannot_be_a_count_is_left_out(value):
     text = 'vllm:num_requests_running{engine="0"} %s\nvllm:num_requests_waiting{engine="1"} 2\n' % value
     assert health.engines(text) == {"1": engine(2)}
 

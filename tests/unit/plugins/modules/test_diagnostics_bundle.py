@@ -102,7 +102,7 @@ def test_secrets_are_masked(docker, bundle, tmp_path):
 
 
 def test_nothing_secret_of_other_containers_is_included(docker, bundle):
-    docker.answers["/containers/json?all=1"] = docker.answers["/containers/json"] = 200, [
+    docker.responses["/containers/json?all=1"] = docker.responses["/containers/json"] = 200, [
         {"Id": "1", "Names": ["/theirs"], "Image": "app:1", "Command": "app hunter22", "State": "running",
          "Labels": {"password": "hunter22", labels.INSTANCE: "h1"}, "Ports": []}]
     _result, texts = bundle()

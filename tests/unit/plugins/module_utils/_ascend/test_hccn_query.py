@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 import threading
 import time
@@ -170,3 +171,41 @@ def test_host_network_without_json():
         {"name": "net1", "up": True, "kind": "bridge", "ports": ["veth"],
          "addresses": [{"address": "172.18.0.1", "prefix": 16}]},
         {"name": "veth1", "up": True, "kind": "veth", "ports": [], "addresses": []}]}
+
+
+OUTPUTS = {
+    "link": "link status: UP\n", "net_health": "net health status: Success\n",
+    "ip": "ipaddr:10.0.0.1\nnetmask:255.255.255.0\n", "gateway": "default gateway:10.0.0.254, Iface:eth0\n",
+    "netdetect": "netdetect address: 10.0.0.254\n", "tls": "dev_id:0, tls switch[0](0:disable, 1:enable)\n",
+    "lldp": "Chassis ID TLV\n\tMAC: 00:00:00:00:00:01\nPort ID TLV\n\tIfname: 200GE1/0/1\nSystem Name TLV\n\tleaf\n",
+    "status": "Speed: 200000Mb/s\nDuplex: Full\n", "mtu": "mtu: 4200\n", "fec": "fec mode: rs FEC mode\n",
+    "optical": "present : present\nTx Power0 : 1.2 mW\nRx Power0 : 0.9 mW\n",
+    "link_stat": "[device 0]current time : Mon Nov 23 12:00:00 2026\n[device 0]link up count : 1\n", "ping": LOST}
+
+
+@pytest.mark.parametrize("query", sorted(OUTPUTS))
+def test_odd_output_is_an_answer_or_an_error(query):
+    chance, text = random.Random(query), OUTPUTS[query]
+    outputs = ["", "\0", "\ufffd" * 1000, ":" * 100000, "9" * 100000, text * 1000, text.replace(":", "="),
+               text.replace("0", "9" * 5000), text.replace("1", "\u00b2")]
+    for _mutation in range(300):
+        raw = bytearray(text.encode())
+        for _change in range(chance.choice((1, 3, 10))):
+            at = chance.randrange(len(raw) + 1)
+            raw[at:at + chance.randrange(3)] = bytes(chance.randrange(256) for _byte in range(chance.randrange(3)))
+        outputs.append(bytes(raw).decode("utf-8", "replace"))
+    for output in outputs:
+        for answer in ((0, output, ""), (1, "", output), (1, output, output)):
+            found = ask(query, answer)
+            assert isinstance(found, dict)
+            assert found.get("error") is None or found["error"]["kind"] in ("tool", "empty", "unreadable")
+            json.dumps(found)
+
+
+@pytest.mark.parametrize("output", ["", "[", "5", "null", "[5]", "[{}]", '[{"ifname": 5}]', "[" * 100000,
+                                    '[{"ifname": "eth0", "flags": 5, "addr_info": [5]}]',
+                                    '[{"ifname": "eth0", "linkinfo": [], "addr_info": {"x": 1}}]', "9" * 5000])
+def test_odd_output_of_ip_is_an_error_or_no_interface(output):
+    found = network_module.host_network(lambda argv, timeout_s: (0, output, ""), 1)
+    assert found["interfaces"] == []
+    assert found["error"] or output in ("[{}]", '[{"ifname": 5}]')

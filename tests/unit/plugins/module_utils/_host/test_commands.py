@@ -58,11 +58,11 @@ def unkillable(monkeypatch):
 @pytest.mark.parametrize("merge", [False, True])
 def test_command_that_cannot_be_killed_is_not_waited_for(unkillable, merge):
     started = time.monotonic()
-    outcome = tools.run(["sh", "-c", "echo begun; exec sleep 60"], 0.5, merge)
-    assert time.monotonic() - started < 4
+    outcome = tools.run(["sh", "-c", "echo begun; exec sleep 60"], 2, merge)
+    assert time.monotonic() - started < 10
     assert unkillable, "it was killed first"
     assert (outcome.rc, outcome.timed_out, outcome.hung, outcome.stdout) == (None, True, True, "begun\n")
-    assert outcome.error == "no answer within 0.5 s, and it cannot be killed: it hangs in the kernel"
+    assert outcome.error == "no answer within 2 s, and it cannot be killed: it hangs in the kernel"
 
 
 def test_program_that_cannot_be_started_in_time_is_not_waited_for(monkeypatch):

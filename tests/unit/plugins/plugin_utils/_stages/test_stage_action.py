@@ -10,7 +10,8 @@ import json
 import random
 import signal
 import time
-from unittest.mock import Mock
+from dataclasses import replace
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -119,7 +120,8 @@ def new_action(recorded, tmp_path, monkeypatch):
         healthy, plan, inputs, measured = recorded[stage]
         action = ActionModule.__new__(ActionModule)
         action.stage, action.host, action.judge, action.inputs = stage, "n1", JUDGES[stage], inputs
-        action.task_vars, action._task, action.clock = {"ansible_play_hosts": ["n1", "n2"]}, Mock(_uuid="t"), 0.0
+        action.task_vars, action.clock = {"ansible_play_hosts": ["n1", "n2"]}, 0.0
+        action._task, action.secrets = SimpleNamespace(_uuid="t"), []
         action.context = context(plan, measured, inputs, "n1")
         action.records = SurveyOfTwo(tmp_path)
         action.records.observations = {"n1": observed, "n2": healthy}
@@ -182,6 +184,16 @@ def test_error_of_the_observation_is_a_failed_check(new_action, recorded, tmp_pa
     SCHEMA.validate(result)
     assert result["checks"][0]["id"] == "weights.observation"
     assert type(error).__name__ in result["error"] or str(error) in result["error"]
+
+
+@pytest.mark.parametrize("stage", contract.STAGES)
+def test_failure_of_another_task_is_a_failed_check_of_every_stage(new_action, recorded, tmp_path, stage):
+    action = new_action(stage, recorded[stage][0])
+    action.context = replace(action.context, failure="pip could not reach the index")
+    for observed in ({}, recorded[stage][0]):
+        outcome, result = record_of(action, observed, tmp_path)
+        assert (outcome["failed"], result["status"]) == (True, "failed")
+        assert any("pip could not reach the index" in str(check["message"]) for check in result["checks"]), observed
 
 
 def test_module_that_hangs_ends_in_a_result_that_names_it(new_action, recorded, tmp_path, monkeypatch):
