@@ -252,9 +252,9 @@ class ActionModule(StageAction):
     def _compare(self, measured: Measurement, service: ServiceContainer) -> BaselineComparison | None:
         """Compare a measurement with its baseline; return None if there is no baseline."""
         path, _key = self._baseline(measured, service)
-        if not path.exists():
+        saved = self.records.read_json(path, ("recorded_at", "host", "metrics"))
+        if saved is None:
             return None
-        saved = json.loads(path.read_text("utf-8"))
         return {"file": path.name, "recorded_at": saved["recorded_at"], "host": saved["host"],
                 "rows": statistics.compare(saved["metrics"], statistics.medians(measured["summary"]))}
 
@@ -276,7 +276,7 @@ class ActionModule(StageAction):
         server = measured["runs"][-1]["services"]
         key = {**statistics.workload(inputs), "sweep": variable, "server": server}
         path = self.clients.path(f"{measured['name']}-sweep")
-        saved = json.loads(path.read_text("utf-8")) if inputs["benchmark_sweep_resume"] and path.exists() else {}
+        saved = (self.records.read_json(path, ("key", "points")) if inputs["benchmark_sweep_resume"] else None) or {}
         points: list[MeasuredPoint] = saved["points"] if saved.get("key") == json.loads(json.dumps(key)) else []
         while True:
             judged = self._judged(points, requests)

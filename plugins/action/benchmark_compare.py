@@ -46,7 +46,7 @@ class ActionModule(ActionBase):
         if not rows:
             raise AnsibleActionFail(f"{args['before']} and {args['after']} have no metric in common.")
         lines = [*_text.table(table, right=range(1, 4)), "", _verdict(holds, "scores" in before, args)]
-        self._display.display("\n".join(lines))
+        _text.say(self._display, lines)
         return {"changed": False, "rows": rows, "holds": holds}
 
 

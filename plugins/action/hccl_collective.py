@@ -50,10 +50,13 @@ class ActionModule(StageAction):
         if step == "run":
             kept["obstacle"], kept["waits_for_image"] = chosen["obstacle"], chosen["waits_for_image"]
         kept["runs"] += [self._round(name, chosen["interfaces"]) for name in chosen["rounds"]]
-        baseline = Path(inputs["hccl_baseline_path"])
-        kept["baseline"] = _read(baseline)
+        path = Path(inputs["hccl_baseline_path"])
+        kept["baseline"] = self.records.read_json(path) or {}
         if inputs["hccl_baseline_save"] and step == "run" and chosen["rounds"]:
-            kept["baseline"] = _save_baseline(baseline, kept["runs"][0], self.host)
+            measured = _measured(kept["runs"][0], self.host)
+            if measured:
+                kept["baseline"].update(measured)
+                self.records.write(path, json.dumps(kept["baseline"], indent=2, sort_keys=True) + "\n")
         self._save(record, {"collective": kept})
         return {"changed": False, "skipped": not chosen["rounds"], "resumed": False, "rounds": chosen["rounds"],
                 "msg": kept.get("obstacle") or ""}
@@ -97,9 +100,10 @@ class ActionModule(StageAction):
             returned = {"status": 255, "msg": f"RuntimeError: {self.host} is not reachable: {failure}"}
         if "status" in returned:
             output = (returned.get("container") or {}).get("Output") or returned.get("msg") or ""
-            result = collective.parse(output, returned["status"])
+            result = collective.parse(self.masked(output), returned["status"])
         else:
-            result = collective.failure(f"the container could not be run on {self.host}: {returned.get('msg')}")
+            result = collective.failure(
+                f"the container could not be run on {self.host}: {self.masked(str(returned.get('msg')))}")
         return {"round": name, "hosts": group["hosts"], "result": result}
 
 
@@ -107,17 +111,10 @@ def _source(path: str) -> str:
     return (collection_root() / path).read_text("utf-8")
 
 
-def _read(path: Path) -> dict[str, float]:
-    baseline: dict[str, float] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    return baseline
-
-
-def _save_baseline(path: Path, run: Run, host: str) -> dict[str, float]:
-    """Add the bandwidth of a run to the baseline if this host leads the run; return the baseline."""
-    baseline, result = _read(path), run["result"]
+def _measured(run: Run, host: str) -> dict[str, float]:
+    """Return the bandwidth of a run by its key in the baseline, if this host leads the run and it did not fail."""
+    result = run["result"]
     bandwidth = None if result is None or result["failed"] else collective.bandwidth(result)
-    if result and bandwidth is not None and run["hosts"][0] == host:
-        baseline[collective.baseline_key(result, len(run["hosts"]))] = bandwidth
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(baseline, indent=2, sort_keys=True) + "\n", "utf-8")
-    return baseline
+    if result is None or bandwidth is None or run["hosts"][0] != host:
+        return {}
+    return {collective.baseline_key(result, len(run["hosts"])): bandwidth}

@@ -12,7 +12,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
 
 class ActionModule(ActionBase):
@@ -29,5 +30,5 @@ class ActionModule(ActionBase):
         records = Records(role_inputs(self._templar, task_vars, "report")["report_path"])
         plan = Plans(self._templar, task_vars, records)[host]
         if args["show"]:
-            self._display.display(describe(plan, host))
+            say(self._display, describe(plan, host), known_secrets(self._templar, task_vars))
         return {"changed": False, "plan": plan}

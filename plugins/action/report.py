@@ -11,10 +11,11 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs
 
 
 class ActionModule(ActionBase):
@@ -31,21 +32,34 @@ class ActionModule(ActionBase):
             "hosts": {"type": "list", "elements": "str", "required": True},
         })
         args = plain(args)
-        records = Records(role_inputs(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode)
+        secrets = known_secrets(self._templar, task_vars)
+        records = Records(role_inputs(self._templar, task_vars, "report")["report_path"], dry=self._task.check_mode,
+                          known_secrets=secrets, warn=lambda text: _text.warn(self._display, text, secrets))
         if args["phase"] == "begin":
             for tag, stage in contract.mistyped_tags(task_vars.get("ansible_run_tags")).items():
                 raise AnsibleActionFail(f"--tags names {tag}, which is not a stage, so nothing would be run; did you "
                                         f"mean {stage}? The stages are {', '.join(contract.STAGES)}.")
             stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
-            records.remove_results(args["hosts"], stages)
+            try:
+                records.remove_results(args["hosts"], stages)
+            except BadHostName as refused:
+                raise AnsibleActionFail(f"Nothing was run. {refused}") from refused
             return {"changed": False, "stages": stages}
 
-        found = {host: records.read_results(host, contract.STAGES) for host in args["hosts"]}
+        found = {host: _results(records, host) for host in args["hosts"]}
         summary = report.summarize(found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report())
         records.write(records.root / "report.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         path = records.write(records.root / "report.md", report.to_markdown(summary))
         headline = report.headline(summary)
         # Without the formatting of a task's return value, which would make the table unreadable.
-        self._display.display("\n".join(["", headline, "", *report.table(summary), "", *report.services(summary),
-                                         f"Report: {path}"]))
+        _text.say(self._display, ["", headline, "", *report.table(summary), "", *report.services(summary),
+                                  f"Report: {path}"], secrets)
         return {"changed": False, "status": summary["status"], "msg": headline, "path": str(path)}
+
+
+def _results(records: Records, host: str) -> dict[str, contract.StageResult]:
+    """Return the results of a host; a host whose name was refused has none."""
+    try:
+        return records.read_results(host, contract.STAGES)
+    except BadHostName:
+        return {}

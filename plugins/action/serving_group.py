@@ -16,6 +16,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import BEFORE
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
 
 class ActionModule(StageAction):
@@ -39,6 +40,6 @@ class ActionModule(StageAction):
             reasons = {host: note["reason"] for host, note in notes.require(PREPARED).items() if note["reason"]}
             if reasons and group["rank"] == 0:
                 shown = "; ".join(f"{host} {reason}" for host, reason in reasons.items())
-                self._display.display(f"All nodes of the group of {group['host']} are restarted: {shown}")
+                say(self._display, f"All nodes of the group of {group['host']} are restarted: {shown}", self.secrets)
             return {"changed": False, "current": not reasons, "reasons": reasons}
         return {"changed": False}

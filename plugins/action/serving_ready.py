@@ -20,7 +20,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.group_notes import GroupNotes
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import Waited, state_arguments
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
-from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, say, warn
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import InstanceState, ServingState
@@ -108,7 +108,7 @@ class ActionModule(StageAction):
         """Stop the containers of this node, which would wait for a member in vain; return whether one was running."""
         changed = False
         for instance in self.context.plan["instances"]:
-            self._display.display(f"{self.host} {instance['name']}: stopped with its group")
+            say(self._display, f"{self.host} {instance['name']}: stopped with its group", self.secrets)
             try:
                 stopped = self.call(
                     "community.docker.docker_container", docker_host="unix://" + self.context.plan["docker_socket"],
@@ -116,7 +116,8 @@ class ActionModule(StageAction):
                     comparisons={"*": "ignore"})
                 changed = changed or stopped["changed"]
             except (AnsibleActionFail, AnsibleConnectionFailure) as error:
-                self._display.warning(f"{self.host} {instance['name']} was not stopped: {error_line(error)}")
+                text = f"{self.host} {instance['name']} was not stopped: {error_line(error)}"
+                warn(self._display, text, self.secrets)
         return changed
 
     def _show_progress(self, instances: Iterable[InstanceState], shown: dict[str, str], seconds: int) -> None:
@@ -128,7 +129,7 @@ class ActionModule(StageAction):
             step = instance["progress"]
             if step and shown.get(instance["name"]) != step:
                 shown[instance["name"]] = step
-                self._display.display(f"{self.host} {instance['name']}: {step} ({seconds} s)")
+                say(self._display, f"{self.host} {instance['name']}: {step} ({seconds} s)", self.secrets)
 
 
 def _failed(seen: ServingState | None) -> list[InstanceState]:

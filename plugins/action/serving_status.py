@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ansible.errors import AnsibleConnectionFailure
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import status_table
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import state_arguments
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
@@ -48,8 +49,8 @@ class ActionModule(StageAction):
         for balancer in balancers:
             servers = ", ".join(map(_server, balancer.get("servers", ())))
             state = "not reachable" if balancer.get("unreachable") else balancer["error"] or servers or "no servers"
-            lines += ["", f"balancer on {balancer['item']}: {state}"]
-        self._display.display("\n".join(["", *lines, ""]))
+            lines += ["", _text.one_line(f"balancer on {balancer['item']}: {state}")]
+        _text.say(self._display, ["", *lines, ""], self.secrets)
         return {"changed": False, "rows": rows, "lines": lines}
 
 

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import drain, replacement
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import NpuObservation
@@ -51,7 +52,7 @@ class ActionModule(StageAction):
                 break
             if "; ".join(left) != shown:
                 shown = "; ".join(left)
-                self._display.display(f"{self.host}: {shown} ({seconds} s)")
+                say(self._display, f"{self.host}: {shown} ({seconds} s)", self.secrets)
             time.sleep(INTERVAL_S)
         outcome.update(seconds=seconds, left=left)
         if left and not self.context.check_mode:
@@ -79,4 +80,4 @@ class ActionModule(StageAction):
             raise AnsibleActionFail(
                 f"On {self.host} the NPUs are not free {seconds} s after our containers were stopped: {left}. Stop the "
                 "processes on them, or increase serving_npu_free_timeout_s.", result=outcome)
-        self._display.warning(f"{self.host}: requests are aborted after serving_drain_timeout_s: {left}.")
+        self.warn(f"requests are aborted after serving_drain_timeout_s: {left}.")

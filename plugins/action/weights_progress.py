@@ -14,8 +14,10 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.color import ANSIBLE_COLOR
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
-from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, one_line, say
 
 # The pause between two polls is a share of the elapsed time: many transfers are short, and long ones need few polls.
 MINIMUM_PAUSE_S, MAXIMUM_PAUSE_S, PAUSE_SHARE = 0.3, 10, 0.05
@@ -39,7 +41,8 @@ class ActionModule(ActionBase):
             "interval_s": {"type": "int", "default": 10},
             "timeout_s": {"type": "int", "default": 86400},
         })
-        meter = Meter(task_vars["inventory_hostname"], args["total_bytes"], args["interval_s"], self._display.display)
+        meter = Meter(task_vars["inventory_hostname"], args["total_bytes"], args["interval_s"],
+                      lambda text: say(self._display, text))
         poll = {name: args[name] for name in ("container", "folder", "done", "docker_socket")}
         started = answered = time.monotonic()
         while True:
@@ -57,7 +60,7 @@ class ActionModule(ActionBase):
             if found.get("failed") or found.get("done"):
                 return found
             if not found["running"]:
-                return self._finished(found, args["container"])
+                return self._finished(found, args["container"], known_secrets(self._templar, task_vars))
             if found["seconds"] > args["timeout_s"]:
                 late = f"{args['container']} did not finish within {args['timeout_s']} seconds."
                 return dict(found, failed=True, msg=late)
@@ -66,10 +69,11 @@ class ActionModule(ActionBase):
             time.sleep(min(MAXIMUM_PAUSE_S, max(MINIMUM_PAUSE_S, PAUSE_SHARE * found["seconds"])))
 
     @staticmethod
-    def _finished(found: dict[str, Any], container: str) -> dict[str, Any]:
+    def _finished(found: dict[str, Any], container: str, secrets: list[str]) -> dict[str, Any]:
+        found = dict(found, output=mask_known(found.get("output", ""), secrets))
         if not found["exit_code"]:
             return found
-        last = last_line(found["output"]) or "it printed nothing"
+        last = one_line(last_line(found["output"]) or "it printed nothing")
         killed = " (killed, as the kernel does when memory runs out)" if found["exit_code"] == KILLED else ""
         return dict(found, failed=True, msg=f"{container} exited with code {found['exit_code']}{killed}: {last}")
 

@@ -293,7 +293,7 @@ def main() -> None:
     if options["state"] == "started":
         module.exit_json(changed=True, **job.start(options))
     if options["state"] == "watched":
-        module.exit_json(changed=False, **job.watch(options["job"], options["wait_s"]))
+        module.exit_json(changed=False, **job.watch(options["job"], options["wait_s"], options["api_key"]))
     module.exit_json(changed=job.remove(options["job"]))
 
 

@@ -16,7 +16,8 @@ description:
     each command has a timeout.
   - Containers in any state are included, such as containers that have exited and previous containers that an upgrade
     has kept.
-  - Secrets are masked before anything is written.
+  - Secrets are masked before anything is written. Of containers that are not of this collection, only the state is
+    included, without their labels and commands.
   - The logs of the containers are searched for known causes. For each log, the most likely cause is returned first.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -98,6 +99,7 @@ import json
 import os
 import subprocess
 import tarfile
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -136,11 +138,8 @@ COMMANDS = {
     "listeners.txt": ["ss", "-ltnp"],
     "processes.txt": ["ps", "-eo", "pid,ppid,user,stat,etime,rss,comm"],
 }
-# Resources of the Docker API. All containers are listed, since others may hold NPUs and ports.
-DOCKER = {
-    "docker-engine.json": "/info",
-    "containers.json": labels.list_query(every_state=True),
-}
+# Keys of a container in Docker's list; its command and foreign labels are left out.
+LISTED = ("Id", "Names", "Image", "ImageID", "Created", "State", "Status", "Ports", "Mounts", "NetworkSettings")
 FABRIC = ("link", "net_health", "ip", "gateway", "netdetect", "link_stat")
 
 
@@ -173,6 +172,13 @@ def query(request: Callable[..., Any], *arguments: Any) -> Collected:
     return found if isinstance(found, str) else json.dumps(found, indent=2) + "\n", 0
 
 
+def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
+    """Return all containers, since others may hold NPUs and ports, without what may hold secrets of other people."""
+    listed = docker.get(labels.list_query(every_state=True)) or ()
+    return [dict({key: each[key] for key in LISTED if key in each}, Labels=labels.own(each.get("Labels") or {}))
+            for each in listed]
+
+
 def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
     """Return the output of ``docker inspect`` for our containers in any state; empty if Docker does not answer."""
     try:
@@ -200,11 +206,12 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]],
     found: dict[str, Callable[[], Collected]] = {}
     found.update((name, partial(run, command, timeout)) for name, command in commands.items())
     found.update((name, partial(read, path)) for name, path in files.items())
-    found.update((name, partial(query, docker.get, resource)) for name, resource in DOCKER.items())
+    found["docker-engine.json"] = partial(query, docker.get, "/info")
+    found["containers.json"] = partial(query, list_containers, docker)
     for each in ours:
         file = "container-" + each["Name"].lstrip("/")
         found[file + ".json"] = partial(query, docker.get, containers.inspect_query(each["Id"]))
-        found[file + ".log"] = partial(query, docker.log, each["Id"], options["log_lines"])
+        found[file + ".log"] = partial(query, containers.log, docker, each["Id"], options["log_lines"])
     return found
 
 
@@ -216,7 +223,9 @@ def collect(options: dict[str, Any]) -> dict[str, Collected]:
     with ThreadPoolExecutor(max_workers=8) as pool:
         found = dict(zip(wanted, pool.map(lambda source: source(), wanted.values())))
     secrets = [secret for each in ours for secret in containers.secret_values(each)]
-    return {name: (redact(text, secrets), code) for name, (text, code) in found.items()}
+    # A document in JSON stays one only if its lines are not cut.
+    return {name: (redact(text, secrets, line_limit=not name.endswith(".json")), code)
+            for name, (text, code) in found.items()}
 
 
 def triage(found: dict[str, Collected]) -> list[SourcedDiagnosis]:
@@ -230,17 +239,18 @@ def triage(found: dict[str, Collected]) -> list[SourcedDiagnosis]:
 
 
 def pack(path: str, found: dict[str, Collected], diagnosis: list[SourcedDiagnosis]) -> None:
-    """Write the archive, readable by its owner only."""
+    """Write the archive atomically, readable by its owner only."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     texts = {name: text for name, (text, _code) in found.items()}
     texts["diagnosis.json"] = json.dumps(diagnosis, indent=2) + "\n"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".bundle-")
     with os.fdopen(handle, "wb") as stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
         for name, text in sorted(texts.items()):
             data = text.encode("utf-8")
             entry = tarfile.TarInfo("diagnostics/" + name)
             entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
             archive.addfile(entry, io.BytesIO(data))
+    os.replace(temporary, path)
 
 
 def main() -> None:

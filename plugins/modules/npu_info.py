@@ -308,7 +308,7 @@ holders:
           description: The name of the image.
           type: str
         labels:
-          description: The labels.
+          description: The labels of this collection on it; others may hold secrets.
           type: dict
 docker_engine:
   description: The state of Docker.

@@ -62,6 +62,13 @@ options:
     description: The token for a private repository. When empty, requests are sent without a token.
     type: str
     default: ""
+  environment:
+    description:
+      - Environment variables for the requests to the source and for its client, such as a proxy, as a JSON text.
+      - The whole text is secret, because a proxy may have a password. The keyword C(environment) of a task would make
+        the values part of a command line on the node.
+    type: str
+    default: ""
   expected_bytes:
     description: The expected size of the model in bytes. It is used if the source does not state the size.
     type: int
@@ -221,6 +228,7 @@ architecture:
   sample: aarch64
 """
 
+import json
 import os
 import time
 from http.cookiejar import CookieJar
@@ -230,6 +238,7 @@ from urllib.error import HTTPError
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host import background
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files, hub
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, hold_lock
@@ -242,6 +251,9 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Work
 
 TIMEOUT_S = 30
+# The client reads and removes the file with the token when it starts.
+CREDENTIALS_S = 600
+REMOVE_LATER = 'written=$(stat -c %i-%Z "$1"); sleep "$2"; [ "$(stat -c %i-%Z "$1")" != "$written" ] || rm -f -- "$1"'
 
 
 class HubRequests:
@@ -302,6 +314,7 @@ def main() -> None:
             "revision": {"type": "str", "default": ""},
             "endpoint": {"type": "str", "default": ""},
             "token": {"type": "str", "default": "", "no_log": True},
+            "environment": {"type": "str", "default": "", "no_log": True},
             "expected_bytes": {"type": "int", "default": 0},
             "manifest": {"type": "dict"},
             "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
@@ -315,7 +328,9 @@ def main() -> None:
     )
     options = module.params
     source = Source(options["source"], options["repository"], options["revision"], options["endpoint"],
-                    options["token"], options["expected_bytes"])
+                    options["token"], options["expected_bytes"],
+                    {name: str(value) for name, value in json.loads(options["environment"] or "{}").items()})
+    os.environ.update(source.environment)
     try:
         cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
         staging = Staging(options["path"], source, cache, options["workers"])
@@ -344,7 +359,18 @@ def _prepare(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
             work = plan()
             if work["changed"]:
                 staging.prepare(work, options["free_space_gib"] * 2**30, state, options["lock_wait_s"])
+                if work["environment"]:
+                    remove_later(work["environment"]["STAGING_CREDENTIALS"])
     return {key: value for key, value in work.items() if key != "wanted"}
+
+
+def remove_later(path: str, seconds: int = CREDENTIALS_S) -> None:
+    """Remove a file after a time, even if the client that should remove it, the run or the controller fails.
+
+    A file that another run has written there in the meantime stays.
+    """
+    if os.path.exists(path):
+        background.start(["/bin/sh", "-c", REMOVE_LATER, "sh", path, str(seconds)], "/", {"PATH": os.defpath})
 
 
 def _publish(module: AnsibleModule, staging: Staging) -> dict[str, Any]:

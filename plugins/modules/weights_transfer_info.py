@@ -105,7 +105,7 @@ def observe(options: dict[str, Any]) -> TransferObservation:
         "bytes": staged_bytes(options["folder"]),
     }
     if not found["running"]:
-        result["output"] = docker.log(found["id"], LOG_LINES).strip()
+        result["output"] = containers.log(docker, found["id"], LOG_LINES).strip()
     return result
 
 

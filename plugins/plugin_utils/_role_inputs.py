@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible import template
 from ansible.errors import AnsibleError
@@ -20,10 +21,18 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import is_secret
+
 # ansible-core >= 2.19 only renders strings that are marked as templates; older versions have no such mark.
 _TRUSTED = {"trusted_as_template": True} if hasattr(template, "trust_as_template") else {}
 
 _SPEC_KEYS = ("type", "elements", "choices", "no_log")
+
+
+# The inputs that are secrets. Those of other roles have them as default.
+SECRETS = ("serving_api_key", "weights_hub_token", "functional_api_key", "benchmark_api_key", "accuracy_api_key")
+# Inputs with environment variables, of which some may be secrets.
+_ENVIRONMENTS = ("serving_env", "weights_environment")
 
 
 class BadInput(ValueError):
@@ -56,6 +65,31 @@ def role_inputs(templar: Any, task_vars: Mapping[str, Any], *roles: str) -> dict
     for role in roles:
         inputs.update(typed(role, {name: value for name, value in inputs.items() if isinstance(value, str)})[0])
     return inputs
+
+
+def known_secrets(templar: Any, task_vars: Mapping[str, Any]) -> list[str]:
+    """Return the secrets in the inputs of a host: keys, tokens, and the passwords in environment variables."""
+    host_templar = templar.copy_with_new_env(available_variables=task_vars)
+    found = []
+    for name in (*SECRETS, *_ENVIRONMENTS):
+        try:
+            value = plain(host_templar.template(task_vars.get(name)))
+        except AnsibleError:  # The task that needs the input names it.
+            continue
+        if name in SECRETS:
+            found += value if isinstance(value, list) else [value]
+        elif isinstance(value, dict):
+            for variable, text in value.items():
+                found.append(text if is_secret(variable, str(text)) else _password(str(text)))
+    return [str(secret) for secret in found if secret]
+
+
+def _password(text: str) -> str | None:
+    """Return the password in a URL such as that of a proxy, or None."""
+    try:
+        return urlsplit(text).password
+    except ValueError:
+        return None
 
 
 def typed(role: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

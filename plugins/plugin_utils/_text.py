@@ -1,25 +1,78 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Texts that several actions and stages print. PRIVATE to the collection."""
+"""The boundary to terminals and reports: all texts that are printed or written for humans pass through this module.
+
+PRIVATE to the collection. Names, logs and responses come from nodes, images and models, and may contain anything:
+control sequences that rewrite a terminal, line ends that forge a line, Markdown and HTML that change a report.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
-from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import first_line, last_line
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
+from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import first_line, last_line, plain
 
 NO_REASON = "no reason was given"
+# Characters of a sentence or of a line, and of a cell of a table.
+LINE_LIMIT = 4000
+CELL_LIMIT = 200
+
+_SPACE = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+# Characters that Markdown interprets within a line, where they have an effect; an underscore within a word has none.
+_MARKDOWN = re.compile(r"[`*|]|\\(?=[!-/:-@\[-`{-~])|~(?=~)|(?<=\])[(\[]|(?<!\w)_|_(?!\w)")
+
+
+def one_line(text: object, limit: int = LINE_LIMIT) -> str:
+    """Return a text as one line: spaces instead of line ends, nothing invisible, at most ``limit`` characters."""
+    # Three times the limit is cleaned: control sequences are longer than what remains of them.
+    whole = str(text)
+    found = whole[:3 * limit]
+    if not found.isprintable():
+        found = _SPACE.sub(" ", plain(found))
+        found = "".join(character for character in found if unicodedata.category(character) not in ("Cc", "Cf", "Cs"))
+    found = found.strip()
+    return found if len(found) <= limit and len(whole) <= 3 * limit else found[:limit - 1] + "…"
+
+
+def markdown(text: object, limit: int = LINE_LIMIT) -> str:
+    """Return a text as one line of Markdown that shows the text and nothing else."""
+    escaped = _MARKDOWN.sub(r"\\\g<0>", one_line(text, limit))
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"&(?=#?\w+;)", "&amp;", escaped))
+
+
+def say(display: Any, lines: str | Iterable[str], secrets: Iterable[str] = ()) -> None:
+    """Print lines of text.
+
+    :param display: of the action. :param secrets: known secrets, which are masked.
+    """
+    display.display(_printable(lines, secrets))
+
+
+def warn(display: Any, text: str, secrets: Iterable[str] = ()) -> None:
+    """Print a warning."""
+    display.warning(_printable(one_line(text), secrets))
+
+
+def _printable(lines: str | Iterable[str], secrets: Iterable[str]) -> str:
+    lines = lines.split("\n") if isinstance(lines, str) else lines
+    # The space at the beginning of a line is that of a table or of a list.
+    return mask_known("\n".join(
+        line[:len(line) - len(line.lstrip(" "))] + one_line(line, 10 * LINE_LIMIT) for line in lines), secrets)
 
 
 def error_line(error: BaseException) -> str:
     """Return the first line of an exception's message, or its type if it has none."""
-    return first_line(str(error)) or type(error).__name__
+    return one_line(first_line(str(error)) or type(error).__name__)
 
 
 def reason_line(output: str) -> str:
     """Return the last line of what a failed task printed: the line that says why it failed."""
-    return last_line(output) or NO_REASON
+    return one_line(last_line(output) or NO_REASON)
 
 
 def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
@@ -28,6 +81,7 @@ def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[st
     :param rows: the cells of each row, the header included.
     :param right: the indexes of the columns that are aligned to the right.
     """
+    rows = [[one_line(cell, CELL_LIMIT) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]
     return ["  ".join(cell.rjust(width) if index in right else cell.ljust(width)
                       for index, (cell, width) in enumerate(zip(row, widths))).rstrip() for row in rows]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import tarfile
@@ -125,6 +126,7 @@ def test_diagnostics_contain_the_log_of_every_service():
     for node in NODES:
         with tarfile.open(RESULTS / node / "diagnostics.tar.gz") as bundle:
             texts = {member.name: bundle.extractfile(member).read().decode("utf-8") for member in bundle}
+        assert stat.S_IMODE((RESULTS / node / "diagnostics.tar.gz").stat().st_mode) == 0o600
         assert "Application startup complete" in texts[f"diagnostics/container-{SERVICE}.log"]
         assert json.loads(texts[f"diagnostics/container-{SERVICE}.json"])["Name"] == f"/{SERVICE}"
         assert json.loads(texts["diagnostics/docker-engine.json"])["ServerVersion"]

@@ -67,7 +67,7 @@ def test_run_in_a_terminal_shows_its_progress():
     assert re.search(r"node1: \d\.\d of 7\.\d MB, \d\.\d MB/s, \d min \d+ s left", shown)
 
 
-def test_token_is_not_visible(host):
+def test_token_and_variables_of_the_download_are_not_visible(host):
     if host.backend.get_hostname() == "node3":
         assert host.file("/run/spied").content_string == ""
     assert "s3cret-token" not in host.check_output("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; docker ps -a --no-trunc")

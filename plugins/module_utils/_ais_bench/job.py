@@ -28,6 +28,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config impo
     render_performance,
 )
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,8 +127,11 @@ def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
     return render(server, prepare(options["datasets"], job)), arguments
 
 
-def watch(job: str, wait_s: float) -> AisBenchObservation:
-    """Return the state of a job after its end, or after ``wait_s`` seconds."""
+def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:
+    """Return the state of a job after its end, or after ``wait_s`` seconds.
+
+    :param api_key: is masked in the log, like other secrets.
+    """
     until = time.monotonic() + wait_s
     while _is_running(job) and time.monotonic() < until:
         time.sleep(POLL_S)
@@ -135,7 +139,8 @@ def watch(job: str, wait_s: float) -> AisBenchObservation:
         return {"running": True, "progress": _progress(job)}
     rows = _read_summary(job)
     return {"running": False, "exit_code": read_number(os.path.join(job, "exit")), "rows": rows,
-            "answers": _count_requests(job), "performance": _read_performance(job), "log": _read_logs(job, rows)}
+            "answers": _count_requests(job), "performance": _read_performance(job),
+            "log": _read_logs(job, rows, api_key)}
 
 
 def remove(job: str) -> bool:
@@ -227,8 +232,8 @@ def _count_requests(job: str) -> dict[str, RequestCount]:
     return counts
 
 
-def _read_logs(job: str, rows: list[tables.Row]) -> list[str]:
-    """Return the last lines of the log, and of the logs of the tasks if a score is missing."""
+def _read_logs(job: str, rows: list[tables.Row], api_key: str) -> list[str]:
+    """Return the last lines of the log, and of the logs of the tasks if a score is missing, with secrets masked."""
     paths = [os.path.join(job, "log")]
     if not rows or any(score["score"] is None for score in tables.scores(rows)):
         paths += sorted(glob.glob(os.path.join(job, "out", "*", "logs", "*", "*", "*.out")))
@@ -236,7 +241,7 @@ def _read_logs(job: str, rows: list[tables.Row]) -> list[str]:
     for path in paths:
         try:
             with open(path, encoding="utf-8", errors="replace") as stream:
-                text = _CONTROL.sub("", stream.read().replace("\r", "\n"))
+                text = redact(_CONTROL.sub("", stream.read().replace("\r", "\n")), [api_key])
         except OSError:
             continue
         lines += [line for line in text.splitlines() if line.strip()][-LOG_LINES:]

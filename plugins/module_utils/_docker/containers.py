@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only reader of ``docker inspect``: the relevant parts of a container, in one shape.
+"""The only reader of ``docker inspect`` and of logs: the relevant parts of a container, in one shape, secrets masked.
 
-PRIVATE to the collection.
+PRIVATE to the collection. Of containers that are not of this collection nothing is returned that may hold secrets: no
+foreign labels, no environment and no command.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from urllib.parse import quote
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number, visible_devices
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import is_secret, redact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
         status: str  # starting, healthy or unhealthy
         failures: int  # consecutive ones
-        output: str  # of the last check, its beginning
+        output: str  # of the last check, its beginning; empty if the container is not of this collection
 
     class ContainerState(TypedDict):
         """One container, as `read` returns it. Its environment is left out: it may hold secrets."""
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
         name: str
         image: str  # the id of the image
         image_name: str  # the name from which the container was created
-        labels: dict[str, str]
+        labels: dict[str, str]  # those of this collection
         hash: str | None  # of the planned instance; None where the container is not of this collection
         secrets: str | None  # identifies the API key that it was started with, without containing it
         interface: str | None  # that a container of a group uses for its traffic
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
         pid: int  # of its first process, 0 without one
         exit_code: int
         oom_killed: bool
-        error: str | None  # why it could not be started
+        error: str | None  # why it could not be started; None if it is not of this collection
         started_at: str  # as Docker prints it, such as 2026-01-02T03:04:05.678901234Z
         started_s: float | None  # the same in seconds since the epoch; None: never
         finished_s: float | None
@@ -102,7 +105,7 @@ def find(docker: DockerEngine, label: str | None = None, every_state: bool = Fal
 def read(inspected: dict[str, Any]) -> ContainerState:
     """Return the relevant parts of the output of ``docker inspect``."""
     config, host, state = inspected["Config"], inspected["HostConfig"], inspected["State"]
-    own, environment = config.get("Labels") or {}, _environment(config)
+    own, environment = labels.own(config.get("Labels") or {}), _environment(config)
     options = _options(config.get("Cmd") or [])
     return {
         "id": inspected["Id"],
@@ -118,12 +121,13 @@ def read(inspected: dict[str, Any]) -> ContainerState:
         "pid": state["Pid"],
         "exit_code": state["ExitCode"],
         "oom_killed": state["OOMKilled"],
-        "error": state.get("Error") or None,
+        # The reason of another's container may contain its command.
+        "error": (_masked(state.get("Error") or "", inspected) or None) if own else None,
         "started_at": state["StartedAt"],
         "started_s": seconds(state["StartedAt"]),
         "finished_s": seconds(state["FinishedAt"]),
         "restarts": inspected["RestartCount"],
-        "health": _health(state.get("Health")),
+        "health": _health(state.get("Health"), inspected if own else None),
         "restart_policy": (host.get("RestartPolicy") or {}).get("Name") or "no",
         "privileged": bool(host.get("Privileged")),
         "devices": _devices(host, environment),
@@ -152,13 +156,26 @@ def exit_reason(container: ContainerState) -> str:
     return "the container exited with exit code %d%s" % (code, how)
 
 
+def log(docker: DockerEngine, name: str, lines: int, since_s: float | None = None, secrets: Iterable[str] = ()) -> str:
+    """Return the end of a container's log, see `DockerEngine.log`, with secrets masked.
+
+    :param secrets: known secrets, in addition to those of the container; raises DockerError.
+    """
+    return _masked(docker.log(name, lines, since_s), docker.get(inspect_query(name)) or {}, secrets)
+
+
+def _masked(text: str, inspected: dict[str, Any], secrets: Iterable[str] = ()) -> str:
+    return redact(text, [*secrets, *secret_values(inspected)]) if text else text
+
+
 def secret_values(inspected: dict[str, Any]) -> list[str]:
     """Return the secrets in the environment of a container and in its secrets file, to mask them in its log.
 
     :param inspected: the output of ``docker inspect``.
     """
-    secrets = [value for name, value in _environment(inspected["Config"]).items()
-               if any(word in name.upper() for word in _SECRET_NAMES) and not _NO_SECRET.match(value)]
+    secrets = [value for name, value in _environment(inspected.get("Config") or {}).items()
+               if is_secret(name, value)
+               or (any(word in name.upper() for word in _SECRET_NAMES) and not _NO_SECRET.match(value))]
     return secrets + list(_secrets_file(inspected).values())
 
 
@@ -169,8 +186,14 @@ def api_key(docker: DockerEngine, name: str) -> str | None:
 
 def _secrets_file(inspected: dict[str, Any]) -> dict[str, str]:
     """Return the variables in the file of a container from which its launcher reads secrets."""
-    words = [word for mount in inspected.get("Mounts") or () if mount.get("Destination") == labels.SECRETS_TARGET
-             for word in shlex.split(read_text(mount["Source"]))]
+    words: list[str] = []
+    for mount in inspected.get("Mounts") or ():
+        if mount.get("Destination") == labels.SECRETS_TARGET:
+            text = read_text(mount["Source"])
+            try:
+                words += shlex.split(text)
+            except ValueError:  # a quotation mark is missing
+                words += text.split()
     return {name: value for name, _equals, value in (word.partition("=") for word in words)}
 
 
@@ -186,12 +209,13 @@ def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdigit() else None
 
 
-def _health(health: dict[str, Any] | None) -> ContainerHealth | None:
+def _health(health: dict[str, Any] | None, inspected: dict[str, Any] | None) -> ContainerHealth | None:
+    """Return the outcome of the health check, with its output if the container is given."""
     if not health or health["Status"] == "none":
         return None
     checks = health.get("Log") or ()
-    return {"status": health["Status"], "failures": health.get("FailingStreak", 0),
-            "output": checks[-1].get("Output", "").strip()[:200] if checks else ""}
+    output = _masked(checks[-1].get("Output", "").strip(), inspected)[:200] if checks and inspected else ""
+    return {"status": health["Status"], "failures": health.get("FailingStreak", 0), "output": output}
 
 
 def _devices(host: dict[str, Any], environment: dict[str, str]) -> list[int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import KERNEL_NAMES, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 
 if TYPE_CHECKING:
@@ -269,7 +270,7 @@ def describe_probe(output: str | None) -> ProbedVersions | None:
         return {"architecture": found["architecture"], "python": found["python"], "cann": found["cann"],
                 "packages": dict(found["packages"])}
     except (ValueError, LookupError, TypeError) as error:
-        raise ImageError("the probe in the image did not print versions, but: %.200s" % line) from error
+        raise ImageError("the probe in the image did not print versions, but: %.200s" % redact(line)) from error
 
 
 def pull_name(reference: str, digest: str, mirror: str) -> str:

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import json
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Prefix of every label of this collection.
 PREFIX = "ascend.vllm."
@@ -26,6 +30,11 @@ PREVIOUS = "-previous"
 
 # In the container: the file with the API key. Its source on the node is a mount of the container.
 SECRETS_TARGET = "/run/ascend-vllm/secrets.env"
+
+
+def own(found: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the labels that are of this collection; others may hold secrets of other people."""
+    return {key: value for key, value in found.items() if key.startswith(PREFIX)}
 
 
 def list_query(label: str | None = None, every_state: bool = False) -> str:

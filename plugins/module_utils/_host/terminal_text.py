@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Colours and other control sequences of terminals.
-_CONTROL = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[@-Z\\^_])")
+# Colors and other control sequences of terminals: CSI, strings such as a title up to their end, and single characters.
+_CONTROL = re.compile(
+    r"\x1b(?:\[[0-9;:<=>?]{0,64}[ -/]{0,8}[@-~]|[\]PX^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)?|[ -/]{0,8}[0-~])")
 
 
 def plain(text: str) -> str:

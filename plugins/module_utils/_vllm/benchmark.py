@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import model_paths
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def observe(options: dict[str, Any]) -> BenchmarkObservation:
     result = None
     if client and not client["running"] and options["result"]:
         content = docker.read_file(options["client"], options["result"], options["maximum_bytes"])
-        result = None if content is None else content.decode("utf-8", "replace")
+        result = None if content is None else redact(content.decode("utf-8", "replace"), line_limit=False)
     service = _service(docker, options["service"], options["model_path"], options["driver_version_file"])
     return {"service": service, "client": client, "result": result}
 
@@ -96,7 +97,7 @@ def _client(docker: DockerEngine, name: str, wait_s: float) -> ClientContainer |
             break
         time.sleep(POLL_S)
     # A progress bar is one line with many carriage returns.
-    lines = docker.log(found["id"], LOG_LINES).replace("\r", "\n").splitlines()
+    lines = containers.log(docker, found["id"], LOG_LINES).replace("\r", "\n").splitlines()
     return {
         "running": found["running"],
         "exit_code": None if found["running"] else found["exit_code"],

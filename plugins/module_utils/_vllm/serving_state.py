@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
-from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import metrics, startup
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_RESPONSE_BYTES, Server
@@ -179,7 +178,7 @@ class Observer:
     def _failed(self, seen: InstanceState, found: ContainerState, reason: str) -> InstanceState:
         """Add the causes in the log since the last start of the container, otherwise those in the log before."""
         for since_s in (found["started_s"], None):
-            log = redact(self._log(found, since_s), [self.api_key])
+            log = self._log(found, since_s)
             causes = diagnose("%s\n%s" % (found["error"] or "", log))[:CAUSES]
             if causes[0]["cause"] != UNKNOWN:
                 break
@@ -190,7 +189,7 @@ class Observer:
 
     def _log(self, found: ContainerState, since_s: float | None) -> str:
         try:
-            return self.docker.log(found["id"], LOG_LINES, since_s)
+            return containers.log(self.docker, found["id"], LOG_LINES, since_s, [self.api_key])
         except DockerError:
             return ""  # the state of the instance is known without it
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders impor
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, open_work_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Protocol, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import (
@@ -108,8 +109,8 @@ _EARLIER = (weights.MANIFEST, WANTED, CREDENTIALS)
 class Source(NamedTuple):
     """The source of a model.
 
-    ``token`` is a secret. ``endpoint`` is empty for the hub itself. ``bytes`` is the expected size of a model whose
-    source does not state it.
+    ``token`` is a secret, and so may be the values of ``environment``, which are for the client. ``endpoint`` is empty
+    for the hub itself. ``bytes`` is the expected size of a model whose source does not state it.
     """
 
     kind: str
@@ -118,6 +119,7 @@ class Source(NamedTuple):
     endpoint: str
     token: str
     bytes: int = 0
+    environment: Mapping[str, str] = MappingProxyType({})
 
 
 class Staging:
@@ -234,9 +236,12 @@ class Staging:
         state.write_json(WANTED, dict(work["wanted"], download=work["download"]))
         state.remove_tree(TRANSFER)
         with state.folder(TRANSFER, 0o700) as transfer:
-            # Only the hub's client needs the token; a download from another node does not.
+            # Only the hub's client needs them; a download from another node does not.
+            secrets = dict(self.source.environment) if work["command"] else {}
             if self.source.token and work["command"]:
-                transfer.write_json(CREDENTIALS, {hub.TOKEN_VARIABLES[self.source.kind]: self.source.token})
+                secrets[hub.TOKEN_VARIABLES[self.source.kind]] = self.source.token
+            if secrets:
+                transfer.write_json(CREDENTIALS, secrets)
 
     def record(self, manifest: Manifest, state: Folder) -> bool:
         """Record the manifest of the node that stages the model in the folder that this node mounts, too.

@@ -21,7 +21,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.renamed_inputs i
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import NoPlan, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, NoPlan, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
     plain,
     role_defaults,
@@ -62,6 +62,10 @@ class Plans:
 
     def __getitem__(self, host: str) -> Plan:
         """Return the plan of a host; AnsibleActionFail with every refusal if it cannot be deployed."""
+        try:
+            self._records.folder(host)
+        except BadHostName as refused:
+            raise AnsibleActionFail(str(refused)) from refused
         digests = input_digests(self.inputs.variables(host))
         try:
             return self._records.read_plan(host, digests)

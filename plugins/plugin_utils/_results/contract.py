@@ -16,6 +16,7 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.renamed_checks import RENAMED
 
 SCHEMA = "ascend.vllm/stage-result/v1"
@@ -90,6 +91,10 @@ class StageResult(TypedDict):
     #: Why there is no observation; None if there is one.
     error: str | None
     collection_version: str | None
+
+
+# Keys without which a file is not the result of a stage.
+RESULT_KEYS = ("stage", "host", "status", "checks", "plan_hash", "release", "model", "finished_at", "observed", "error")
 
 
 class Checks:
@@ -237,12 +242,19 @@ def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Ma
     }
 
 
+def no_result(stage: str, host: str, why: str) -> StageResult:
+    """Return the result of a stage whose result is damaged; ``why`` names the file."""
+    checks = Checks(())
+    checks.not_run("observation", f"{why}, so the stage counts as not run")
+    return stage_result(stage, host, checks.as_list(), error=why)
+
+
 def sentence(check: CheckOutcome) -> str:
-    """Return a check as one line of text; for one that was not run the message is enough, without the remedy."""
+    """Return a check as one printable line; for one that was not run the message is enough, without the remedy."""
     subject = " (%s)" % check["subject"] if check["subject"] else ""
     body = check["message"] or "expected %s, found %s" % (check["expected"], check["actual"])
     remedy = " " + check["remedy"] if check["remedy"] and check["status"] != NOT_RUN else ""
-    return "%s%s: %s.%s" % (check["id"], subject, body.rstrip("."), remedy)
+    return _text.one_line("%s%s: %s.%s" % (check["id"], subject, _text.one_line(body).rstrip("."), remedy))
 
 
 def failures(result: StageResult) -> list[str]:

@@ -166,34 +166,35 @@ def table(report: Report) -> list[str]:
 
 def to_markdown(report: Report) -> str:
     """Return the report as Markdown."""
-    lines = ["# %s" % headline(report), ""]
-    lines += ["- Written %s by ascend.vllm %s" % (report["generated_at"], report["collection_version"])]
+    shown = _text.markdown
+    lines = ["# %s" % shown(headline(report)), ""]
+    lines += ["- Written %s by ascend.vllm %s" % (shown(report["generated_at"]), shown(report["collection_version"]))]
     if report["models"]:
-        lines += ["- Model %s on vLLM Ascend %s" % (", ".join(report["models"]), ", ".join(report["releases"]))]
+        lines += ["- Model %s on vLLM Ascend %s" % (
+            shown(", ".join(report["models"])), shown(", ".join(report["releases"])))]
     if report["plan_hashes"]:
-        lines += ["- Plan %s" % ", ".join(report["plan_hashes"])]
-    lines += ["- " + service for service in services(report)]
-    lines += ["", "## Stages", "", "| host | %s |" % " | ".join(contract.STAGES),
-              "| --- |%s" % (" --- |" * len(contract.STAGES))]
-    for host, cells in report["hosts"].items():
-        lines += ["| %s | %s |" % (host, " | ".join(_MARKS[cells[stage]["status"]] for stage in contract.STAGES))]
+        lines += ["- Plan %s" % shown(", ".join(report["plan_hashes"]))]
+    lines += ["- " + shown(service) for service in services(report)]
+    lines += ["", "## Stages", "", *_table(["host", *contract.STAGES], [
+        [host, *(_MARKS[cells[stage]["status"]] for stage in contract.STAGES)]
+        for host, cells in report["hosts"].items()])]
     lines += _findings(report, "Failed checks", (contract.FAILED,))
     lines += _findings(report, "Warnings", (contract.WARNED,))
     if report["figures"]:
-        lines += ["", "## Figures", "", "| host | figure | value | unit |", "| --- | --- | ---: | --- |"]
-        lines += ["| %s | %s | %s | %s |" % (figure["host"], figure["name"], _number(figure["value"]), figure["unit"])
-                  for figure in report["figures"]]
+        lines += ["", "## Figures", "", *_table(["host", "figure", "value", "unit"], [
+            [figure["host"], figure["name"], _number(figure["value"]), figure["unit"]]
+            for figure in report["figures"]], right=[2])]
     if report["comparisons"]:
-        lines += ["", "## Accuracy of two models on the same data", "",
-                  "| host | dataset | compared | score | served | score | difference | verdict |",
-                  "| --- | --- | --- | ---: | --- | ---: | ---: | --- |"]
-        lines += ["| %s | %s, %s | %s | %.4g | %s | %.4g | %+.4g | %s |" % (
-            row["host"], row["dataset"], row["metric"], row["compared_with"], row["before"], row["model"], row["after"],
-            row["delta"], "within the limit" if row["within"] else "TOO LOW") for row in report["comparisons"]]
+        lines += ["", "## Accuracy of two models on the same data", "", *_table(
+            ["host", "dataset", "compared", "score", "served", "score", "difference", "verdict"],
+            [[row["host"], "%s, %s" % (row["dataset"], row["metric"]), row["compared_with"], "%.4g" % row["before"],
+              row["model"], "%.4g" % row["after"], "%+.4g" % row["delta"],
+              "within the limit" if row["within"] else "TOO LOW"] for row in report["comparisons"]],
+            right=[3, 5, 6])]
     if report["pins"]:
         lines += ["", "## Pins", "", "These lines in the inventory pin the image and the model that were verified:", "",
                   "```yaml"]
-        lines += ['%s: "%s"  # %s' % (pin["name"], pin["value"], _names(pin["hosts"], report["hosts"]))
+        lines += [_text.one_line('%s: "%s"  # %s' % (pin["name"], pin["value"], _names(pin["hosts"], report["hosts"])))
                   for pin in report["pins"]] + ["```"]
     lines += _findings(report, "Waived checks", (contract.WAIVED,))
     lines += _findings(report, "Not checked", (contract.NOT_RUN, contract.UNSUPPORTED))
@@ -201,10 +202,20 @@ def to_markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Collection[int] = ()) -> list[str]:
+    """Return the lines of a table in Markdown.
+
+    :param right: the indexes of the columns that are aligned to the right.
+    """
+    rules = ["---:" if index in right else "---" for index in range(len(header))]
+    cells = [[_text.markdown(cell, _text.CELL_LIMIT) for cell in row] for row in rows]
+    return ["| %s |" % " | ".join(row) for row in [header, rules, *cells]]
+
+
 def services(report: Report) -> list[str]:
     """Return one line per service: host, served name, URL, and the time since which it has been running."""
-    return ["%(host)s serves %(served_name)s at %(url)s" % service + (
-        ", %ssince %s" % ("unchanged " if service["unchanged"] else "", service["since"]) if service["since"] else "")
+    return [_text.one_line("%(host)s serves %(served_name)s at %(url)s" % service + (
+        ", %ssince %s" % ("unchanged " if service["unchanged"] else "", service["since"]) if service["since"] else ""))
         for service in report["services"]]
 
 
@@ -214,7 +225,8 @@ def headline(report: Report) -> str:
     if not any(cell["finished_at"] for cells in report["hosts"].values() for cell in cells.values()):
         return "Nothing was run"
     if report["failing_hosts"]:
-        return "%d of %d hosts failed: %s" % (len(report["failing_hosts"]), hosts, ", ".join(report["failing_hosts"]))
+        return _text.one_line("%d of %d hosts failed: %s" % (
+            len(report["failing_hosts"]), hosts, ", ".join(report["failing_hosts"])), 10 * _text.LINE_LIMIT)
     passed = [stage for stage in contract.STAGES
               if all(cells[stage]["status"] in (contract.PASSED, contract.WARNED, contract.WAIVED)
                      for cells in report["hosts"].values())]
@@ -292,7 +304,8 @@ def _findings(report: Report, title: str, statuses: Collection[str]) -> list[str
         if finding["status"] in statuses:
             hosts.setdefault(contract.sentence(finding), []).append(finding["host"])
     return ["", "## " + title, ""] + [
-        "- **%s** %s" % (_names(found, report["hosts"]), text) for text, found in hosts.items()] if hosts else []
+        "- **%s** %s" % (_text.markdown(_names(found, report["hosts"])), _text.markdown(text))
+        for text, found in hosts.items()] if hosts else []
 
 
 def _names(found: Iterable[str], hosts: Collection[str]) -> str:

@@ -13,14 +13,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import tempfile
+import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact_in
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Report
 
 OBSERVED = "observed"
+# Results and reports have the permissions that the umask gives them, all other files are for their owner only.
+RESULT_MODE, PRIVATE_MODE = 0o666, 0o600
+# Files in the results folder, whose names no host may have.
+_REPORTS = ("report.json", "report.md")
+
+
+class BadHostName(ValueError):
+    """The name of a host cannot be that of a folder; the message is one sentence."""
 
 
 class NoPlan(Exception):
@@ -50,47 +59,86 @@ class ObservationRecord:
 
 
 class Records:
-    """Reads and writes a results folder.
+    """Reads and writes a results folder. A file that is damaged counts as missing.
 
     :param dry: check mode, in which no result and no report is written or removed.
     :param run_id: the id of this run, by default that of this process. Files that belong to other runs are not read.
+    :param known_secrets: secrets that are masked in results and reports.
+    :param warn: function that prints a warning about a damaged file.
     """
 
-    def __init__(self, root: str | Path, dry: bool = False, run_id: str | None = None) -> None:
+    def __init__(self, root: str | Path, dry: bool = False, run_id: str | None = None,
+                 known_secrets: Iterable[str] = (), warn: Callable[[str], None] = lambda text: None) -> None:
         self.root = Path(root)
         self.dry = dry
         self.run_id = run_id or run.RUN_ID
+        self._secrets = tuple(known_secrets)
+        self._warn = warn
+
+    def folder(self, host: str) -> Path:
+        """Return the folder of a host.
+
+        :raises BadHostName: if its name cannot be that of a folder.
+        """
+        if (not host or "/" in host or host.startswith(".") or not host.isprintable() or len(host.encode()) > 255
+                or host in _REPORTS):
+            raise BadHostName(
+                f"The inventory has a host with the name {host!r}, which cannot be that of a folder for its results; "
+                f"rename the host: without a slash, without invisible characters, without a dot at the beginning, "
+                f"with at most 255 bytes, and not {' or '.join(_REPORTS)}.")
+        return self.root / host
+
+    def read_json(self, path: Path, needed: Collection[str] = ()) -> dict[str, Any] | None:
+        """Return the dictionary in a JSON file.
+
+        :param needed: keys without which it counts as damaged.
+        :returns: None if the file is missing or damaged; a damaged file is named in a warning.
+        """
+        content, damage = _read(path, needed)
+        if damage:
+            self._warn(f"{damage}, so it counts as missing.")
+        return content
 
     # --- results and report ------------------------------------------------------------------------------------------
 
     def write_result(self, result: StageResult) -> Path:
-        """Write the result of a stage and return its path."""
-        return self.write(self.root / result["host"] / f"{result['stage']}.json", _json(result))
+        """Write the result of a stage, secrets masked, and return its path."""
+        path = self.folder(result["host"]) / f"{result['stage']}.json"
+        return self.write(path, _json(redact_in(result, self._secrets)))
+
+    def read_result(self, host: str, stage: str) -> StageResult | None:
+        """Return the result of a stage, or None if there is none or it is damaged."""
+        return cast("StageResult | None", self.read_json(self.folder(host) / f"{stage}.json", contract.RESULT_KEYS))
 
     def read_results(self, host: str, stages: Iterable[str]) -> dict[str, StageResult]:
-        """Return ``{stage: result}`` of a host, for the stages that have a result."""
-        paths = {stage: self.root / host / f"{stage}.json" for stage in stages}
-        return {stage: json.loads(path.read_text("utf-8")) for stage, path in paths.items() if path.exists()}
+        """Return ``{stage: result}`` of a host, for the stages that have a result.
+
+        Instead of a damaged result, there is one that names the damage.
+        """
+        found = {}
+        for stage in stages:
+            content, damage = _read(self.folder(host) / f"{stage}.json", contract.RESULT_KEYS)
+            if damage:
+                found[stage] = contract.no_result(stage, host, damage)
+            elif content:
+                found[stage] = cast("StageResult", content)
+        return found
 
     def read_report(self) -> Report | None:
-        """Return the last report, or None if there is none or it cannot be read."""
-        try:
-            report: Report = json.loads((self.root / "report.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        return report
+        """Return the last report, or None if there is none or it is damaged."""
+        return cast("Report | None", self.read_json(self.root / "report.json", ("services",)))
 
     def remove_results(self, hosts: Iterable[str], stages: Iterable[str]) -> None:
         """Remove the results and observations of an earlier run, for stages that this run will execute."""
         stages = list(stages)
-        for path in [self.root / host / folder / f"{stage}.json"
+        for path in [self.folder(host) / folder / f"{stage}.json"
                      for host in hosts for stage in stages for folder in ("", OBSERVED)]:
             if not self.dry:
                 path.unlink(missing_ok=True)
 
     def write(self, path: Path, text: str) -> Path:
-        """Write a file atomically and return its path; in check mode, write nothing."""
-        return path if self.dry else _write_atomically(path, text)
+        """Write a result or report atomically, secrets masked, and return its path; in check mode, write nothing."""
+        return path if self.dry else _write_atomically(path, mask_known(text, self._secrets), RESULT_MODE)
 
     # --- files of this run, also written in check mode ---------------------------------------------------------------
 
@@ -99,14 +147,14 @@ class Records:
 
         :param inputs: ``{variable: digest of its value}`` of the inputs that the plan was resolved from.
         """
-        return self._write_run_file(self.root / host / "plan.json", {"plan": plan, "inputs": inputs})
+        return self._write_run_file(self.folder(host) / "plan.json", {"plan": plan, "inputs": inputs})
 
     def read_plan(self, host: str, inputs: Mapping[str, str]) -> Plan:
         """Return the plan of a host that this run has saved from the same inputs, see `write_plan`.
 
         :raises NoPlan: if there is none, for example because the plan belongs to another run.
         """
-        path = self.root / host / "plan.json"
+        path = self.folder(host) / "plan.json"
         saved, found = self._read_run_file(path)
         if saved is None:
             raise NoPlan(f"{path} belongs to the run {found}." if found else f"{path} does not exist.")
@@ -142,41 +190,41 @@ class Records:
         :param purpose: identifies the survey; each task of the run has a different one.
         :param make: function of ``{host: observed}`` that returns ``{host: plain data}``.
         """
-        path = self.root / host / OBSERVED / f"{stage}.survey.json"
-        with open(_with_parent(self.root / ".survey.lock"), "w", encoding="utf-8") as lock:
+        path = self.folder(host) / OBSERVED / f"{stage}.survey.json"
+        lock = os.open(_with_parent(self.root / ".survey.lock"), os.O_WRONLY | os.O_CREAT, PRIVATE_MODE)
+        with os.fdopen(lock, "wb"):
             fcntl.flock(lock, fcntl.LOCK_EX)
-            kept = json.loads(path.read_text("utf-8")) if path.exists() else {}
+            kept = _read(path, ("survey",))[0] or {}
             observed = self._observed(host, stage)
             # With `serial`, a task is run once per batch: the observations of a later batch are newer than the survey.
             if kept.get("purpose") != purpose or path.stat().st_mtime_ns < observed.stat().st_mtime_ns:
                 for name, part in make(self.read_observations(dict.fromkeys([*hosts, host]), stage, phase)).items():
-                    _write_atomically(self.root / name / OBSERVED / f"{stage}.survey.json",
-                                      json.dumps({"purpose": purpose, "survey": part}))
+                    _write_atomically(self.folder(name) / OBSERVED / f"{stage}.survey.json",
+                                      json.dumps({"purpose": purpose, "survey": part}), PRIVATE_MODE)
                 kept = json.loads(path.read_text("utf-8"))
         return kept["survey"]
 
     def write_note(self, host: str, name: str, note: Mapping[str, Any]) -> Path:
         """Write a note for the other hosts of this run."""
-        return self._write_run_file(self.root / host / OBSERVED / f"{name}.note.json", {"note": note})
+        return self._write_run_file(self.folder(host) / OBSERVED / f"{name}.note.json", {"note": note})
 
     def read_notes(self, hosts: Iterable[str], name: str) -> dict[str, dict[str, Any]]:
         """Return ``{host: note}`` for the hosts that have written this note in this run."""
-        notes = {host: self._read_run_file(self.root / host / OBSERVED / f"{name}.note.json")[0] for host in hosts}
+        notes = {host: self._read_run_file(self.folder(host) / OBSERVED / f"{name}.note.json")[0] for host in hosts}
         return {host: found["note"] for host, found in notes.items() if found}
 
     def _observed(self, host: str, stage: str) -> Path:
-        return self.root / host / OBSERVED / f"{stage}.json"
+        return self.folder(host) / OBSERVED / f"{stage}.json"
 
     def _write_run_file(self, path: Path, data: Mapping[str, Any]) -> Path:
-        return _write_atomically(path, _json({"run_id": self.run_id, **data}))
+        return _write_atomically(path, _json({"run_id": self.run_id, **data}), PRIVATE_MODE)
 
     def _read_run_file(self, path: Path) -> tuple[dict[str, Any] | None, str | None]:
         """Return (the content of the file if it belongs to this run, the id of the run that it belongs to)."""
-        try:
-            content = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError):
-            return None, None
-        found = content.get("run_id") if isinstance(content, dict) else None
+        content, damage = _read(path)
+        found = content.get("run_id") if content else None
+        if damage:
+            self._warn(f"{damage}, so it counts as missing.")
         return (content if found == self.run_id else None), found
 
 
@@ -190,15 +238,33 @@ def _with_parent(path: Path) -> Path:
     return path
 
 
-def _write_atomically(path: Path, text: str) -> Path:
-    handle, temporary = tempfile.mkstemp(dir=_with_parent(path).parent, prefix=f".{path.name}.")
+def _read(path: Path, needed: Collection[str] = ()) -> tuple[dict[str, Any] | None, str | None]:
+    """Return (the dictionary in a JSON file, what is wrong with the file); (None, None) if there is no file."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ValueError, RecursionError) as error:
+        return None, f"{path} cannot be read ({error})"
+    missing = [key for key in needed if key not in content] if isinstance(content, dict) else ["a dictionary"]
+    if missing:
+        return None, f"{path} is damaged (it does not contain {missing[0]})"
+    return content, None
+
+
+def _write_atomically(path: Path, text: str, mode: int) -> Path:
+    """Write a file of which a reader sees either the old or the new content.
+
+    :param mode: its permissions, from which the umask removes some.
+    """
+    temporary = _with_parent(path).with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(text)
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return path
 

@@ -16,15 +16,21 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import plain, role_inputs, validated
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
+    known_secrets,
+    plain,
+    role_inputs,
+    validated,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
-from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, say, warn
 
 # Keys that Ansible adds to the return values of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
@@ -50,7 +56,9 @@ class StageAction(ActionBase):
         self.stage = stage or self.args["stage"]
         self.judge = JUDGES[self.stage]
         self.inputs = role_inputs(self._templar, task_vars, self.stage, "report")
-        self.records = Records(self.inputs["report_path"], dry=self._task.check_mode)
+        self.secrets = known_secrets(self._templar, task_vars)
+        self.records = Records(self.inputs["report_path"], dry=self._task.check_mode, known_secrets=self.secrets,
+                               warn=self.warn)
         self.clock = time.monotonic()
         self.context = Context(
             host=self.host, plan=self.args["plan"] or Plans(self._templar, task_vars, self.records)[self.host],
@@ -72,9 +80,10 @@ class StageAction(ActionBase):
             self.context = replace(self.context, inputs=self.inputs)
             record = replace(record, observed={**record.observed, **observation()})
         except AnsibleConnectionFailure as lost:
-            record = replace(record, reachable=False, failure=f"{self.host} is not reachable: {error_line(lost)}")
+            record = replace(record, reachable=False,
+                             failure=f"{self.host} is not reachable: {self.masked(error_line(lost))}")
         except (AnsibleActionFail, ValueError) as mistake:
-            record = replace(record, failure=error_line(mistake))
+            record = replace(record, failure=self.masked(error_line(mistake)))
         return replace(record, spent_s=round(record.spent_s + time.monotonic() - self.clock, 3))
 
     def observation(self) -> dict[str, Any]:
@@ -93,8 +102,12 @@ class StageAction(ActionBase):
         returned: dict[str, Any] = plain(
             self._execute_module(module, module_args=arguments, task_vars=self.task_vars))
         if returned.get("failed"):
-            raise AnsibleActionFail(f"{module} failed: {returned.get('msg') or returned}")
+            raise AnsibleActionFail(f"{module} failed: {self.masked(str(returned.get('msg') or returned))}")
         return returned
+
+    def masked(self, text: str) -> str:
+        """Return a text of a node with secrets masked, those of this run and others."""
+        return redact(text, self.secrets)
 
     def judge_and_record(self, record: ObservationRecord, surveyed: bool = False,
                          only: list[str] | None = None) -> dict[str, Any]:
@@ -117,7 +130,7 @@ class StageAction(ActionBase):
         except contract.UnknownCheck as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
         if only and not record.failure:
-            found = contract.renewed(self.records.read_results(self.host, [self.stage]).get(self.stage), found, only)
+            found = contract.renewed(self.records.read_result(self.host, self.stage), found, only)
         result = contract.stage_result(
             self.stage, self.host, found, self.context.plan, {**record.observed, **self.context.measured},
             record.started_at, timestamp(), round(record.spent_s + time.monotonic() - clock, 3), record.failure,
@@ -126,7 +139,7 @@ class StageAction(ActionBase):
         failed = contract.failures(result)
         return {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
                 "reachable": record.reachable, "observed": self.returned(record.observed),
-                "msg": summary(result, failed)}
+                "msg": mask_known(summary(result, failed), self.secrets)}
 
     def returned(self, observed: Observation) -> dict[str, Any]:
         """Return the part of an observation that the role needs."""
@@ -134,7 +147,11 @@ class StageAction(ActionBase):
 
     def say(self, text: str) -> None:
         """Print a line about the host."""
-        self._display.display(f"[{self.host}] {text}")
+        say(self._display, f"[{self.host}] {text}", self.secrets)
+
+    def warn(self, text: str) -> None:
+        """Print a warning about the host."""
+        warn(self._display, f"{self.host}: {text}", self.secrets)
 
     def _survey(self) -> Any:
         survey = self.judge.survey

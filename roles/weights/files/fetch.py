@@ -9,8 +9,9 @@ fetch.py http URL FOLDER WORKERS PATH …  downloads from a plain web server
 The program holds the locks of the model, which the staging module needs to publish the folder: STAGING_LOCK of this
 node, which is mounted read-only, and STAGING_WORK_LOCK of all nodes that mount the folder. STAGING_FOLDER,
 STAGING_WANTED and STAGING_CREDENTIALS are the paths of the folder, of the list of its files, and of a file with the
-token, which is neither in argv nor in the configuration of the container. STAGING_IDENTITY is the device and inode of
-the folder: if another user replaced a part of its path by a link, another folder is mounted, and nothing is written.
+token and other variables, which are neither in argv nor in the configuration of the container. STAGING_IDENTITY is the
+device and inode of the folder: if another user replaced a part of its path by a link, another folder is mounted, and
+nothing is written.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def main() -> None:
     hold(os.environ["STAGING_WORK_LOCK"], os.O_RDWR)
     secrets = credentials()
     try:
-        sys.exit(download(dict(os.environ, **secrets)))
+        # The requests of this program obey the variables, too.
+        os.environ.update(secrets)
+        sys.exit(download(dict(os.environ)))
     except Exception:  # pylint: disable=broad-except
         sys.exit(masked(traceback.format_exc(), secrets.values()))
 
@@ -141,7 +144,7 @@ def disk_usage(folder: str) -> int:
 
 
 def credentials() -> dict[str, str]:
-    """Return ``{variable: token}``, and remove the file with the token."""
+    """Return ``{variable: value}`` of the token and others, and remove the file with them."""
     path = os.environ["STAGING_CREDENTIALS"]
     if not os.path.exists(path):
         return {}

@@ -53,20 +53,23 @@ def run_job(call: Callable[..., dict[str, Any]], say: Callable[[str], None], arg
     found: JobOutcome = {"problem": started["problem"], "data": started["data"]}
     if started["job"]:
         try:
-            _watch(call, say, started["job"], timeout_s, timeout_input, found)
+            _watch(call, say, {"job": started["job"], "api_key": arguments["api_key"]}, timeout_s, timeout_input, found)
         finally:
             call("ascend.vllm.ais_bench", state="absent", job=started["job"])
     return found
 
 
-def _watch(call: Callable[..., dict[str, Any]], say: Callable[[str], None], job: str, timeout_s: float,
+def _watch(call: Callable[..., dict[str, Any]], say: Callable[[str], None], job: Mapping[str, str], timeout_s: float,
            timeout_input: str, found: JobOutcome) -> None:
-    """Wait for the end of a run, print its progress, and add its results to ``found``."""
+    """Wait for the end of a run, print its progress, and add its results to ``found``.
+
+    :param job: the folder of the run, and the API key, which is masked in its log.
+    """
     end = time.monotonic() + timeout_s
     printed: dict[str, TaskProgress] = {}
     while True:
         left = end - time.monotonic()
-        seen = call("ascend.vllm.ais_bench", state="watched", job=job, wait_s=max(0, min(WATCH_S, left)))
+        seen = call("ascend.vllm.ais_bench", state="watched", **job, wait_s=max(0, min(WATCH_S, left)))
         if not seen["running"]:
             found["exit_code"], found["rows"], found["answers"] = seen["exit_code"], seen["rows"], seen["answers"]
             found["performance"], found["log"] = seen["performance"], seen["log"]

@@ -73,7 +73,7 @@ class ClientRunner:
 
     def path(self, name: str, extension: str = "json") -> Path:
         """Return the path for a result of this host."""
-        return self._records.root / self._host / "benchmark" / f"{name}.{extension}"
+        return self._records.folder(self._host) / "benchmark" / f"{name}.{extension}"
 
     def write(self, path: Path, text: str) -> str:
         """Write a result, and return its path relative to the folder of results."""

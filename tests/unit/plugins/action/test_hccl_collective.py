@@ -276,3 +276,20 @@ def test_no_baseline_is_saved(cluster, tmp_path, answer, variables):
         cluster.task(step, **variables)
     assert not (tmp_path / "baselines").exists()
     assert cluster.observed("node1")["collective"]["baseline"] == {}
+
+
+def test_output_of_a_container_is_masked(cluster):
+    cluster.answers[("node1", 3)] = failed("RuntimeError: sent Authorization: Bearer s3cret-value")
+    cluster.task()
+    observed = json.dumps(cluster.observed("node1"))
+    assert "s3cret-value" not in observed
+    assert "(redacted)" in observed
+
+
+@pytest.mark.parametrize("damage", ["", '{"hccl', "[]"])
+def test_damaged_baseline_counts_as_missing(cluster, tmp_path, damage):
+    path = tmp_path / "baselines" / "hccl.json"
+    path.parent.mkdir()
+    path.write_text(damage)
+    cluster.task()
+    assert cluster.observed("node1")["collective"]["baseline"] == {}

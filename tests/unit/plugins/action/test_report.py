@@ -44,6 +44,7 @@ def act(tmp_path):
         action._display = Mock()
         returned = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path), **variables})
         run.shown = [call.args[0] for call in action._display.display.call_args_list]
+        run.warnings = [call.args[0] for call in action._display.warning.call_args_list]
         return returned
 
     run.records = Records(tmp_path)
@@ -102,6 +103,36 @@ def test_service_is_compared_with_the_last_report(act):
     assert line in act.shown[0]
     act({"hosts": ["node1"]})
     assert line.replace("since", "unchanged since") in act.shown[0]
+
+
+@pytest.mark.parametrize("damage", ["", '{"schema": ', "[]"])
+def test_damaged_files_do_not_prevent_the_report_and_are_named(act, root, damage):
+    for path in (act.records.root / "node1" / "serving.json", act.records.root / "report.json"):
+        path.write_text(damage)
+    act({"hosts": ["node1"]})
+    report = json.loads((act.records.root / "report.json").read_text("utf-8"))
+    jsonschema.validate(report, json.loads((root / "docs/schemas/report-v1.json").read_text("utf-8")))
+    assert {stage: report["hosts"]["node1"][stage]["status"] for stage in ("hccl", "serving")} == {
+        "hccl": "passed", "serving": "not_run"}
+    assert "node1/serving.json" in (act.records.root / "report.md").read_text("utf-8")
+    assert ["report.json" in warning for warning in act.warnings] == [True]
+
+
+def test_hostile_name_of_a_host_is_refused_at_the_beginning_and_harmless_at_the_end(act):
+    before = sorted(act.records.root.parent.rglob("*"))
+    with pytest.raises(AnsibleActionFail, match=r"Nothing was run\. .* rename the host"):
+        act({"phase": "begin", "hosts": ["node1", "../../x"]})
+    assert sorted(act.records.root.parent.rglob("*")) == before
+    act({"hosts": ["node1", "../../x", "a\x1b[2J\nb"]})
+    assert "\x1b" not in act.shown[0] + (act.records.root / "report.md").read_text("utf-8")
+
+
+def test_known_secrets_are_in_no_report(act):
+    act.records.write_result(result("hccl", "node1", ok=False, figures=[
+        {"name": "hunter22", "value": 1.0, "unit": "hunter22"}]))
+    act({"hosts": ["node1"]}, serving_api_key="hunter22")
+    texts = [act.shown[0], *((act.records.root / name).read_text("utf-8") for name in ("report.md", "report.json"))]
+    assert ["hunter22" in text for text in texts] == [False] * 3
 
 
 @pytest.mark.parametrize("args", [{"phase": "begin", "hosts": ["node1"]}, {"hosts": ["node1"]}])

@@ -30,12 +30,12 @@ def run_stage(tmp_path):
 
     :param saved: whether this run has saved a plan.
     """
-    def run(saved=True, **variables):
+    def run(saved=True, response=None, **variables):
         requests = []
 
         def execute(name, module_args, task_vars):
             requests.append(module_args)
-            return {"servers": []}
+            return response or {"servers": []}
 
         variables = {"inventory_hostname": "node1", "report_path": str(tmp_path), "functional_image": ILLUSTRATION,
                      **variables}
@@ -118,3 +118,37 @@ def test_every_stage_accepts_waivers(tmp_path, name, waive, status):
                                     "functional_image": ILLUSTRATION, "hccl_baseline_path": "",
                                     f"{name}_waive": waive})
     assert (outcome["status"], outcome["failed"]) == (status, status == "failed")
+
+
+SECRET = "hunter22-of-this-run"
+
+
+@pytest.mark.parametrize("response", [
+    {"failed": True, "msg": f"no answer to {SECRET}\x1b[2J"},
+    {"failed": True, "msg": "HTTP 401 Authorization: Bearer another-s3cret"},
+])
+def test_secrets_in_a_response_reach_neither_result_nor_terminal(run_stage, tmp_path, response):
+    outcome, result, _requests = run_stage(response=response, serving_api_key=SECRET)
+    assert outcome["failed"]
+    assert "(redacted)" in json.dumps(result)
+    texts = [json.dumps(result), outcome["msg"], *(path.read_text("utf-8") for path in tmp_path.rglob("*.json"))]
+    assert not [text for text in texts if SECRET in text or "another-s3cret" in text]
+    assert "\x1b" not in outcome["msg"]
+
+
+def test_name_of_a_host_that_leaves_the_results_folder_is_refused(run_stage, tmp_path):
+    before = sorted(tmp_path.parent.rglob("*"))
+    with pytest.raises(AnsibleActionFail, match="rename the host"):
+        run_stage(saved=False, inventory_hostname="../../x")
+    assert sorted(tmp_path.parent.rglob("*")) == before
+
+
+def test_failure_of_a_module_is_masked_for_every_caller():
+    loader = DataLoader()
+    action = stage.ActionModule(Mock(), Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
+    action.secrets, action.task_vars = [SECRET], {}
+    action._execute_module = lambda *_args, **_options: {
+        "failed": True, "msg": f"sent {SECRET} and Bearer s3cret-value"}
+    with pytest.raises(AnsibleActionFail) as caught:
+        action.call("ascend.vllm.serving_info")
+    assert str(caught.value) == "ascend.vllm.serving_info failed: sent (redacted) and Bearer (redacted)"

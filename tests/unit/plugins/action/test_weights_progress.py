@@ -79,7 +79,7 @@ def wait(monkeypatch):
         templar = Templar(loader=loader, variables={})
         action = weights_progress.ActionModule(task, Mock(), Mock(), loader, templar, Mock())
         action._execute_module, action._display = execute, Mock()
-        return action.run(task_vars={"inventory_hostname": "node1"})
+        return action.run(task_vars={"inventory_hostname": "node1", "weights_hub_token": "hunter22"})
     return run
 
 
@@ -96,11 +96,13 @@ def test_lost_node_fails_and_is_not_unreachable(wait):
 
 @pytest.mark.parametrize(("code", "output", "message"), [
     (1, "first\nNo space left on device", "c exited with code 1: No space left on device"),
+    (1, "a\nsent hunter22\x1b[2J", "c exited with code 1: sent (redacted)"),
     (137, "", "c exited with code 137 (killed, as the kernel does when memory runs out): it printed nothing"),
 ])
 def test_container_that_failed(wait, code, output, message):
     found = wait([RUNNING, {"running": False, "exit_code": code, "output": output}])
     assert (found["failed"], found["msg"]) == (True, message)
+    assert "hunter22" not in str(found)
 
 
 def test_timeout(wait):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import tarfile
 
 import pytest
@@ -98,6 +99,26 @@ def test_secrets_are_masked(docker, bundle, tmp_path):
     for secret in ("sesame", "t0k3n", "abcdef"):
         assert not [name for name, text in texts.items() if secret in text]
     assert json.loads(texts[f"container-{NAME}.json"])["State"]["OOMKilled"] is False
+
+
+def test_nothing_secret_of_other_containers_is_included(docker, bundle):
+    docker.answers["/containers/json?all=1"] = docker.answers["/containers/json"] = 200, [
+        {"Id": "1", "Names": ["/theirs"], "Image": "app:1", "Command": "app hunter22", "State": "running",
+         "Labels": {"password": "hunter22", labels.INSTANCE: "h1"}, "Ports": []}]
+    _result, texts = bundle()
+    assert json.loads(texts["containers.json"]) == [
+        {"Id": "1", "Names": ["/theirs"], "Image": "app:1", "State": "running", "Ports": [],
+         "Labels": {labels.INSTANCE: "h1"}}]
+    assert not [name for name, text in texts.items() if "hunter22" in text]
+
+
+def test_bundle_is_private_and_replaces_another(bundle, tmp_path):
+    path = tmp_path / "diagnostics.tar.gz"
+    path.write_text("of another run")
+    path.chmod(0o644)
+    bundle()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
 
 def test_end_of_a_log_is_included(docker, bundle):

@@ -1,15 +1,18 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to a hub that cannot be sent."""
+"""Requests to a hub that cannot be sent, and the removal of the file with the token for its client."""
 
 from __future__ import annotations
+
+import os
+import time
 
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Source
-from ansible_collections.ascend.vllm.plugins.modules.weights_staging import HubRequests
+from ansible_collections.ascend.vllm.plugins.modules.weights_staging import HubRequests, remove_later
 
 
 @pytest.mark.parametrize("token", ["t0k3n\n", "t0k3n\r\nX-Header: 1", "t0k3n\u0142"])
@@ -19,3 +22,37 @@ def test_exception_shows_no_token(token):
         HubRequests(source).get("http://127.0.0.1:9/a")
     assert "t0k3n" not in str(failure.value)
     assert failure.value.__cause__ is None
+
+
+def wait_until(condition, timeout_s=60):
+    end = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+def test_file_is_removed_after_its_time(tmp_path):
+    path = tmp_path / "credentials; touch x"
+    path.write_text("token")
+    remove_later(str(path), 1)
+    assert path.exists()
+    assert wait_until(lambda: not path.exists())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_of_a_later_run_stays(tmp_path):
+    path, other = tmp_path / "credentials", tmp_path / "other"
+    path.write_text("token")
+    other.write_text("token")
+    remove_later(str(path), 3)
+    time.sleep(2)  # the first command of the process, on a busy machine
+    new = tmp_path / "new"
+    new.write_text("another token")
+    os.replace(new, path)
+    remove_later(str(other), 5)
+    assert wait_until(lambda: not other.exists())
+    assert path.read_text() == "another token"
+
+
+def test_there_may_be_no_file(tmp_path):
+    remove_later(str(tmp_path / "credentials"), 0)

@@ -40,3 +40,9 @@ def test_a_container_that_has_ended(docker, observe):
 def test_a_container_that_does_not_exist(observe):
     with pytest.raises(DockerError, match="the container fetch does not exist"):
         observe()
+
+
+def test_secrets_in_the_output_are_masked(docker, observe):
+    docker.add("fetch", status="exited", ExitCode=1, environment=["MY_KEY=hunter22"],
+               log="GET https://someone:s3cret@hub/x?token=s3cret\nhunter22")
+    assert observe()["output"] == "GET https://(redacted)@hub/x?token=(redacted)\n(redacted)"

@@ -3,7 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text as text
 
@@ -23,3 +27,69 @@ def test_line_with_the_reason(output, line):
 def test_columns_are_aligned():
     rows = [("figure", "before", "", ""), ("a", "1", "x", ""), ("long figure", "100", "yy", "")]
     assert text.table(rows, right=[1]) == ["figure       before", "a                 1  x", "long figure     100  yy"]
+
+
+# {what a name, log or response may contain: what a person sees}
+HOSTILE = {
+    "a color": ("a\x1b[31mb\x1b[0mc", "abc"),
+    "a title": ("a\x1b]0;owned\x07b\x1b]2;x\x1b\\c", "abc"),
+    "a title without an end": ("a\x1b]0;owned", "a"),
+    "a device control string": ("a\x1bPx\x1b\\b", "ab"),
+    "a cleared screen": ("\x1bc\x1b[2J\x1b[Ha", "a"),
+    "backspaces": ("failed\b\b\b\b\b\bpassed", "failedpassed"),
+    "a bell and zeros": ("a\x07\x00\x7fb", "ab"),
+    "control characters of ISO 8859": ("a\x9b31mb\x90c", "a31mbc"),
+    "line ends": ("a\nb\r\nc\rd\x0be\x0cf\x85g\u2028h\u2029i", "a b c d e f g h i"),
+    "a tab": ("a\tb", "a b"),
+    "another direction": ("a\u202eb\u2066c\u200f", "abc"),
+    "invisible characters": ("a\u200bb\u2060c\ufeffd\u00ade", "abcde"),
+    "a lone surrogate": ("a\ud800b", "ab"),
+    "other languages": ("Knoten-Ä 节点 ✓", "Knoten-Ä 节点 ✓"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_line_is_what_a_person_sees(kind):
+    hostile, seen = HOSTILE[kind]
+    assert text.one_line(hostile) == seen
+    assert text.table([("x", "y"), ("z", hostile)])[1] == "z  " + seen
+    assert text.error_line(ValueError(hostile)) == text.one_line(hostile.replace("\r", "\n").split("\n")[0]) or (
+        kind == "line ends")
+    display = Mock()
+    text.warn(display, hostile)
+    assert display.warning.call_args.args == (seen,)
+
+
+def test_printed_lines_are_cleaned_one_by_one():
+    display = Mock()
+    text.say(display, ["  a\x1b[31m", "b\rc", "", "key hunter22"], ["hunter22"])
+    text.say(display, "a  b\n\tc\u202e")
+    assert [call.args for call in display.display.call_args_list] == [
+        ("  a\nb c\n\nkey (redacted)",), ("a  b\nc",)]
+
+
+@pytest.mark.parametrize(("hostile", "escaped"), [
+    ("<script>alert(1)</script>", "&lt;script>alert(1)&lt;/script>"), ("a | b", r"a \| b"), ("`rm`", r"\`rm\`"),
+    ("**passed**", r"\*\*passed\*\*"), ("[here](http://evil)", r"[here]\(http://evil)"), ("![x](y)", r"![x]\(y)"),
+    ("&lt;b&gt; &#60; & a", "&amp;lt;b&amp;gt; &amp;#60; & a"), ("~~failed~~", r"\~~failed\~~"), (r"\*", r"\\\*"),
+    ("_failed_ a_b", r"\_failed\_ a_b"), ("a\n\n# Passed", "a # Passed"), ("C:\\x", "C:\\x"),
+    ("< 90 and <= 3", "< 90 and <= 3"), ("NPU [1, 2]", "NPU [1, 2]"),
+])
+def test_markdown_shows_the_text_only(hostile, escaped):
+    assert text.markdown(hostile) == escaped
+
+
+@pytest.mark.parametrize("function", [text.one_line, text.markdown])
+def test_long_text_is_cut(function):
+    assert function("x" * 10_000_000) == "x" * (text.LINE_LIMIT - 1) + "…"
+    assert function("x" * 10, 5) == "xxxx…"
+    assert function("a" + "\0" * 20 + "b", 5) == "a…"
+
+
+@given(st.text())
+def test_any_text_becomes_one_printable_line(anything):
+    line = text.one_line(anything)
+    assert line.isprintable() or all(character.isprintable() or character.isspace() or ord(character) > 0x7f
+                                     for character in line)
+    assert len((line + "x").splitlines()) == 1
+    assert text.one_line(line) == line

@@ -70,6 +70,11 @@ def test_logs_of_tasks_are_only_read_if_a_score_is_missing(start, monkeypatch):
     assert "why it failed" not in ais_bench_job.watch(start(DONE)["job"], 20)["log"]
 
 
+def test_secrets_in_the_logs_are_masked(start):
+    job = start("echo key secret; echo 'Authorization: Bearer s3cret-value'")["job"]
+    assert ais_bench_job.watch(job, 20, "secret")["log"] == ["key (redacted)", "Authorization: (redacted)"]
+
+
 def test_no_proxy_is_used(start, monkeypatch):
     monkeypatch.setenv("SCORE", "1")
     job = start(DONE)["job"]

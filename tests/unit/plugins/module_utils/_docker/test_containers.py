@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+from ansible_collections.ascend.vllm.plugins.module_utils._host import holders
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import (
     FINISHED,
     STARTED,
@@ -75,7 +78,7 @@ def test_published_ports_are_tcp_ports():
     ("unhealthy", {"status": "unhealthy", "failures": 3, "output": "the engine is silent"}), ("none", None),
     (None, None)])
 def test_health_of_a_container(status, health):
-    assert containers.read(inspected("x", health=status))["health"] == health
+    assert containers.read(inspected("x", health=status, labels=OURS))["health"] == health
 
 
 @pytest.mark.parametrize(("text", "seconds"), [
@@ -134,3 +137,50 @@ def test_secrets_of_a_container(tmp_path):
     found["Mounts"] = [{"Destination": labels.SECRETS_TARGET, "Source": str(tmp_path / "secrets.env")},
                        {"Destination": "/data", "Source": "/data"}]
     assert containers.secret_values(found) == ["t0k3n", 'sesame with "quotes"']
+
+
+SECRET = "s3cret-of-others"
+
+
+def foreign(docker, name="theirs", **changes):
+    """Start a container of other people, with a secret wherever there can be one."""
+    found = docker.add(name, labels={"password": SECRET, SECRET: "x", "com.example.token": SECRET},
+                       command=["app", "--password", SECRET, SECRET],
+                       environment=["DB_PASSWORD=" + SECRET, "A=" + SECRET],
+                       devices=["/dev/davinci0"], ports=[9000], health="unhealthy", Error="exec: " + SECRET,
+                       log="said " + SECRET, **changes)
+    found["Config"].update(Entrypoint=[SECRET], Hostname=SECRET, User=SECRET, WorkingDir="/" + SECRET)
+    found["State"]["Health"]["Log"][-1]["Output"] = "Authorization " + SECRET
+    found["Mounts"] = [{"Source": "/" + SECRET, "Destination": "/x"}]
+    found.update(Path=SECRET, Args=[SECRET])
+    return found
+
+
+def test_nothing_secret_of_other_containers_is_read(docker):
+    foreign(docker)
+    engine = DockerEngine(docker.path)
+    (found,) = containers.find(engine)
+    assert SECRET not in json.dumps(found)
+    assert (found["name"], found["labels"], found["error"], found["devices"]) == ("theirs", {}, None, [0])
+    held = [*holders.npu_holders({}, [found]), *holders.port_holders({}, [found], [9000])]
+    assert [each["container"]["name"] for each in held] == ["theirs", "theirs"]
+    assert SECRET not in json.dumps(held)
+
+
+def test_secrets_of_our_container_are_masked_in_its_texts(docker, tmp_path):
+    (tmp_path / "secrets.env").write_text("VLLM_API_KEY='sesame open'\n")
+    found = docker.add(NAME, labels=OURS, environment=["MY_SERVICE_KEY=hunter22", "TOKENIZERS_PARALLELISM=false"],
+                       health="unhealthy", Error="no hunter22", log="key hunter22, sesame open and given1, false")
+    found["Mounts"] = [{"Source": str(tmp_path / "secrets.env"), "Destination": labels.SECRETS_TARGET}]
+    found["State"]["Health"]["Log"][-1]["Output"] = "sent hunter22"
+    read = containers.read(found)
+    assert (read["error"], read["health"]["output"]) == ("no (redacted)", "sent (redacted)")
+    assert containers.log(DockerEngine(docker.path), NAME, 10, secrets=["given1"]) == (
+        "key (redacted), (redacted) and (redacted), false\n")
+
+
+def test_damaged_secrets_file_does_not_prevent_an_observation(docker, tmp_path):
+    (tmp_path / "secrets.env").write_text("VLLM_API_KEY='sesame\n")
+    found = docker.add(NAME, labels=OURS, log="key 'sesame")
+    found["Mounts"] = [{"Source": str(tmp_path / "secrets.env"), "Destination": labels.SECRETS_TARGET}]
+    assert containers.log(DockerEngine(docker.path), NAME, 10) == "key (redacted)\n"

@@ -95,3 +95,11 @@ def test_result_above_the_maximum_size_is_an_error(observe, docker):
     docker.files[("client", "/tmp/result.json")] = b"x" * 101
     with pytest.raises(DockerError, match="101 bytes, more than the 100"):
         observe(client="client", result="/tmp/result.json")
+
+
+def test_secrets_of_a_client_are_masked(observe, docker):
+    docker.add("client", status="exited", environment=["MY_KEY=hunter22"], log="key hunter22\nHF_TOKEN=s3cret\n")
+    docker.files["client", "/result.json"] = b'{"completed": 1, "api_key": "s3cret"}'
+    found = observe(client="client", result="/result.json")
+    assert found["client"]["log"] == ["key (redacted)", "HF_TOKEN=(redacted)"]
+    assert found["result"] == '{"completed": 1, "api_key": "(redacted)"}'

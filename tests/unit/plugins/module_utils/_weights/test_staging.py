@@ -62,8 +62,8 @@ class Site:
             patch.setattr(weights, "STATE_FOLDER", str(self._root / "state"))
             yield
 
-    def staging(self, kind="modelscope", repository="o/m", token=""):
-        source = Source(kind, repository, "", "", token)
+    def staging(self, kind="modelscope", repository="o/m", token="", environment=()):
+        source = Source(kind, repository, "", "", token, 0, dict(environment))
         with self.on_this_node():
             return Staging(str(self.model), source, weights.DigestCache.of(str(self.model), str(self._cache)), 2)
 
@@ -266,6 +266,15 @@ def test_the_token_is_only_readable_by_root_and_is_removed(site):
         site.fetch(path)
     publish(staging)
     assert not credentials.exists()
+
+
+def test_variables_of_the_client_are_in_the_same_file(site):
+    proxy = {"HTTPS_PROXY": "http://someone:hunter22@proxy:3128"}
+    staging = site.staging(environment=proxy)
+    work = staging.plan(site.hub)
+    assert "hunter22" not in json.dumps(work)
+    prepare(staging, work)
+    assert json.loads(Path(work["environment"]["STAGING_CREDENTIALS"]).read_text()) == proxy
 
 
 def test_only_hashing_all_files_finds_a_damaged_model(site, monkeypatch):

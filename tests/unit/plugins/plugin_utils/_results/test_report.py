@@ -193,3 +193,51 @@ def test_scores_of_two_models_are_compared_in_a_table(delta, within, verdict):
                    "model": "w8a8", "after": 76.0 + delta, "delta": delta, "within": within}
     assert f"| node1 | textvqa, accuracy | bf16 | 76 | w8a8 | {76 + delta:.4g} | {delta:+.4g} | {verdict} |" in (
         report.to_markdown(found))
+
+
+HOSTILE = ["a\x1b[2Jb", "a\r\n\n# All passed", "a | b | c", "<script>alert(1)</script>", "[x](http://evil)", "**x**",
+           "a\u202eb", "a\ud800b", "`x`", "x" * 100_000]
+
+
+def with_hostile(data, hostile, path=()):
+    """Yield copies of data, in each of which one text, or the name of one key, is hostile."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            for changed in with_hostile(value, hostile, (*path, key)):
+                yield {**data, key: changed}
+            if path == ("hosts",):
+                yield {hostile if name == key else name: each for name, each in data.items()}
+    elif isinstance(data, list):
+        for at, value in enumerate(data):
+            for changed in with_hostile(value, hostile, (*path, at)):
+                yield [*data[:at], changed, *data[at + 1:]]
+    elif isinstance(data, str) and path[-1] not in ("status", "severity"):  # the words of this collection
+        yield hostile
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_in_any_field_only_changes_its_place(hostile):
+    """The report has the same lines and columns, and no line is forged, for each text of the report in turn."""
+    good = summary(result("npu_driver", "node1", ok=False), result("hccl", "node1", cool=False), serving("node2"),
+                   accuracy("node1"), benchmark("node1"))
+    lines = report.to_markdown(good).split("\n")
+    count = 0
+    for changed in with_hostile(good, hostile):
+        count += 1
+        markdown = report.to_markdown(changed)
+        found = markdown.split("\n")
+        # A finding of two hosts is one line, of which a change makes two.
+        assert abs(len(found) - len(lines)) <= 1
+        assert [line for line in found if line.startswith("##")] == [line for line in lines if line.startswith("##")]
+        assert [line for line in found if line.startswith("# ")] == found[:1]
+        assert {line[:2] for line in found if line[:2] not in ("- ", "| ", "##", "# ")} <= {"", "Th"}
+        columns = {line.replace(r"\|", "").count("|") for line in lines}
+        assert {line.replace(r"\|", "").count("|") for line in found} <= columns
+        assert "<script" not in markdown
+        assert "](http" not in markdown
+        assert max(map(len, found)) < 10_000
+        shown = [*report.table(changed), *report.services(changed), report.headline(changed)]
+        assert len(report.table(changed)) == len(report.table(good))
+        for line in [*found, *shown]:
+            assert line.isprintable(), line
+    assert count > 30

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import NoPlan, ObservationRecord, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
+    BadHostName,
+    NoPlan,
+    ObservationRecord,
+    Records,
+)
 
 HOSTS = ["n1", "n2", "n3"]
 
@@ -118,3 +125,107 @@ def test_check_mode_writes_files_of_the_run_but_no_result(tmp_path):
 def test_files_contain_the_id_of_their_run(records):
     saved = json.loads((records.root / "n1" / "observed" / "hccl.json").read_text("utf-8"))
     assert saved["run_id"] == records.run_id
+
+
+def written(records):
+    """Write a file of each kind, and return {path relative to the results folder: permissions}."""
+    for host in HOSTS[:2]:
+        records.write_plan(host, {"a": 1}, {"b": "c"})
+        records.write_note(host, "group", {"state": "ready"})
+        records.write_result(contract.stage_result("serving", host, []))
+    records.survey("n1", HOSTS[:2], "hccl", "task 1", SurveyMaker())
+    records.write(records.root / "report.json", "{}")
+    return {str(path.relative_to(records.root)): stat.S_IMODE(path.stat().st_mode)
+            for path in records.root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0])
+def test_results_follow_the_umask_and_other_files_are_private(records, umask):
+    before = os.umask(umask)
+    try:
+        modes = written(records)
+    finally:
+        os.umask(before)
+    public = {"report.json", "n1/serving.json", "n2/serving.json"}
+    assert {path for path in modes if not path.startswith("n3")} == public | {".survey.lock"} | {
+        f"{host}/{name}" for host in HOSTS[:2] for name in (
+            "plan.json", "observed/hccl.json", "observed/hccl.survey.json", "observed/group.note.json")}
+    assert {path: oct(mode) for path, mode in modes.items() if not path.startswith("n3")} == {
+        path: oct(0o666 & ~umask if path in public else 0o600) for path in modes if not path.startswith("n3")}
+
+
+BAD_NAMES = ["../../x", "/etc/x", "..", ".", "", "a/b", ".hidden", "a\nb", "a\x1b[31m", "a\u202eb", "x" * 256, "a\0b",
+             "report.md", "report.json"]
+
+
+@pytest.mark.parametrize("host", BAD_NAMES)
+def test_name_of_a_host_cannot_leave_the_results_folder(records, host):
+    before = sorted(records.root.parent.rglob("*"))
+    for write in (lambda: records.write_result(contract.stage_result("serving", host, [])),
+                  lambda: records.write_plan(host, {}, {}), lambda: records.write_note(host, "group", {}),
+                  lambda: records.write_observation(host, "serving", ObservationRecord()),
+                  lambda: records.remove_results(["n1", host], ["hccl"]), lambda: records.read_results(host, ["hccl"]),
+                  lambda: records.survey(host, [host], "hccl", "task 1", SurveyMaker())):
+        with pytest.raises(BadHostName, match="rename the host"):
+            write()
+    assert sorted(records.root.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("host", ["node1", "10.0.0.1", "fe80::1", "Knoten-Ä", "节点 1", "a%2fb", "report", "n" * 255])
+def test_other_names_of_hosts_are_folders(records, host):
+    assert records.folder(host).parent == records.root
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "null", "{}", '{"schema": 1', "[" * 100_000, "\0\0\0"])
+def test_damaged_file_counts_as_missing_and_is_named(records, damage):
+    warnings = []
+    records = Records(records.root, warn=warnings.append, run_id=records.run_id)
+    good = contract.stage_result("hccl", "n1", [])
+    records.write_result(good)
+    paths = [records.folder("n1") / name for name in (
+        "serving.json", "plan.json", "observed/serving.json", "observed/group.note.json", "observed/hccl.survey.json")]
+    for path in [*paths, records.root / "report.json"]:
+        path.write_text(damage)
+    found = records.read_results("n1", ["hccl", "serving", "weights"])
+    assert found["hccl"] == good
+    assert list(found) == ["hccl", "serving"]
+    (check,) = found["serving"]["checks"]
+    assert (found["serving"]["status"], check["id"], check["status"]) == ("not_run", "serving.observation", "not_run")
+    assert str(paths[0]) in check["message"]
+    assert found["serving"]["error"] in check["message"]
+    assert records.read_result("n1", "serving") is None
+    assert records.read_report() is None
+    assert len(warnings) == 2
+    with pytest.raises(NoPlan):
+        records.read_plan("n1", {})
+    assert records.read_observation("n1", "serving") is None
+    assert records.read_notes(["n1"], "group") == {}
+    assert records.survey("n1", ["n1"], "hccl", "task 1", SurveyMaker())["saw"] == "n1"
+    assert all("counts as missing" in warning for warning in warnings)
+
+
+def test_secrets_are_masked_in_results_and_known_ones_in_reports(tmp_path):
+    records = Records(tmp_path, known_secrets=["hunter\"22"])
+    checks = contract.Checks(())
+    checks.not_run("observation", 'said hunter"22')
+    records.write_result(contract.stage_result("hccl", "n1", checks.as_list(), observed={
+        "log": ['hunter"22', "HF_TOKEN=s3cret"]}))
+    records.write(tmp_path / "report.json", json.dumps({"services": ['hunter"22']}))
+    assert "hunter" not in (tmp_path / "n1/hccl.json").read_text() + (tmp_path / "report.json").read_text()
+    assert records.read_report() == {"services": ["(redacted)"]}
+    assert records.read_result("n1", "hccl")["observed"] == {
+        "log": ["(redacted)", "HF_TOKEN=(redacted)"]}
+
+
+def test_interrupted_write_leaves_the_old_content(records, monkeypatch):
+    records.write_note("n1", "group", {"state": "ready"})
+    monkeypatch.setattr(os, "replace", lambda *_paths: (_ for _ in ()).throw(OSError("no space")))
+    with pytest.raises(OSError, match="no space"):
+        records.write_note("n1", "group", {"state": "failed"})
+    assert records.read_notes(["n1"], "group") == {"n1": {"state": "ready"}}
+    assert [path.name for path in records.folder("n1").rglob(".*")] == []
+
+
+def test_lone_surrogate_does_not_prevent_a_result(records):
+    path = records.write_result(contract.stage_result("hccl", "n1", [], observed={"text": "a\ud800"}))
+    assert "a" in json.loads(path.read_text("utf-8"))["observed"]["text"]

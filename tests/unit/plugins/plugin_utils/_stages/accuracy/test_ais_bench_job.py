@@ -12,7 +12,8 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case impor
 
 JOB = "/var/tmp/ascend-vllm-accuracy-x"
 STARTED = {"job": JOB, "problem": None, "data": {"own": "5ha"}}
-ARGUMENTS = {"executable": "/bin/ais_bench", "datasets": [{"name": "own", "path": "/own.jsonl"}],
+ARGUMENTS = {"api_key": "hunter22", "executable": "/bin/ais_bench",
+             "datasets": [{"name": "own", "path": "/own.jsonl"}],
              "server": {"url": "http://10.0.0.1:8888", "model": "m", "concurrency": 4, "maximum_tokens": 16}}
 RESULTS = {"exit_code": 0, "rows": [{"dataset": "own"}], "answers": {"own": {"answered": 10, "failed": 0}},
            "performance": {"totals": None, "latencies": None}, "log": ["the end"]}
@@ -41,6 +42,7 @@ class Host:
             return self.started
         if arguments["state"] == "absent":
             return {"changed": True}
+        assert arguments["api_key"] == "hunter22"  # masked in the log
         self.now += arguments["wait_s"]
         answer = self.watched.pop(0)
         if isinstance(answer, Exception):
