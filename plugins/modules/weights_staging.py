@@ -272,7 +272,8 @@ class HubRequests:
         """Return the Content-Length of a file."""
         length = self._open(url, "HEAD").headers["Content-Length"]
         if length is None:
-            raise StagingError("The response for %s has no Content-Length; set weights_hub_endpoint to a server that states it." % url)
+            raise StagingError(
+                "The response for %s has no Content-Length; set weights_hub_endpoint to a server that sends it." % url)
         return int(length)
 
     def _open(self, url: str, method: str = "GET") -> HTTPResponse:

@@ -163,7 +163,7 @@ def mutants(file: str, root: Path = ROOT) -> list[Mutant]:
     return list(found.values())
 
 
-def tests_of(root: Path = ROOT) -> dict[str, list[str]]:
+def mirrored(root: Path = ROOT) -> dict[str, list[str]]:
     """Return ``{file: its test files}`` of the subjects that have tests."""
     found = defaultdict(list)
     for test in files(root, "tests/unit/plugins/**/test_*.py"):
@@ -230,7 +230,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", default="", help="part of the paths of the files to change")
     options = parser.parse_args()
-    tests = {file: paths for file, paths in tests_of().items() if options.only in file}
+    tests = {file: paths for file, paths in mirrored().items() if options.only in file}
     every = [mutant for file in tests for mutant in mutants(file)]
     chosen = random.Random(options.seed).sample(every, min(options.count, len(every)))
     print(f"{len(chosen)} of {len(every)} mutants of {len(tests)} files, seed {options.seed}", flush=True)
@@ -275,7 +275,7 @@ def main() -> int:
         print(f"{file:78}{killed[file]:8}{total[file]:5}")
     explained = sum(key(mutant) in known for mutant in survivors)
     share = sum(killed.values()) / max(len(chosen) - explained, 1)
-    print(f"\n{share:.1%} of {len(chosen) - explained} mutants killed; {explained} others survived for a listed reason.")
+    print(f"\n{share:.1%} of {len(chosen) - explained} mutants killed; {explained} more survived for listed reasons.")
     return int(share < 0.9)
 
 

@@ -221,7 +221,7 @@ def messages(root: Path = ROOT) -> list[Message]:
 
 def listed(found: list[Message]) -> str:
     """Return the content of tests/data/messages.txt."""
-    lines = ["What a user can be told, as printed; {…} is inserted. `make messages` writes this file: read each change."]
+    lines = ["What users can be told, as printed; {…} is inserted. `make messages` writes this file: read each change."]
     file = None
     # Not in the order of the lines, so that moved code changes nothing.
     for of_file, kind, text in sorted({(each.file, each.kind, each.text) for each in found}):

@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compare what the tests have visited with what there is: print a table, and write coverage.json.
 
-Usage: table.py FOLDER…, where each FOLDER is $ASCEND_VLLM_VISITS of a test run. The exit code is 1 if something is below
-its floor. floors.yml contains the floors, and what cannot be visited with the reason.
+Usage: table.py FOLDER…, where each FOLDER is $ASCEND_VLLM_VISITS of a test run. The exit code is 1 if something is
+below its floor. floors.yml contains the floors, and what cannot be visited with the reason.
 """
 
 from __future__ import annotations

@@ -7,11 +7,13 @@ options and return keys of actions and modules."""
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from ansible.errors import AnsibleAction
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs
@@ -110,9 +112,15 @@ def _wrap_actions() -> None:
         if cls.__module__.startswith(ACTIONS) and run is not None:
             @functools.wraps(run)
             def recorded(self, *arguments, **fields):
-                result = run(self, *arguments, **fields)
-                record.write("module", name=cls.__module__[len(ACTIONS):], options=sorted(self._task.args),
-                             returned=sorted(record.keys(result)))
+                result = {}
+                try:
+                    result = run(self, *arguments, **fields)
+                except AnsibleAction as failure:
+                    result = failure.result
+                    raise
+                finally:
+                    record.write("module", name=cls.__module__[len(ACTIONS):], options=sorted(self._task.args),
+                                 returned=sorted(record.keys(result)))
                 return result
 
             cls.run = recorded
@@ -133,3 +141,23 @@ def _wrap_modules() -> None:
         return leave(self, **returned)
 
     AnsibleModule.exit_json = recorded
+    for path in (record.ROOT / "plugins" / "modules").glob("[!_]*.py"):
+        module = importlib.import_module(f"ansible_collections.ascend.vllm.plugins.modules.{path.stem}")
+        if hasattr(module, "observe"):
+            module.observe = _with_options(path.stem, module)
+
+
+def _with_options(name, module):
+    """Return `observe` of a module, which also records the options that are not the defaults, and the keys."""
+    from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import documented_options
+
+    observe, documented = module.observe, documented_options(module)
+
+    @functools.wraps(observe)
+    def recorded(options, *arguments):
+        returned = observe(options, *arguments)
+        given = [each for each, value in options.items() if value != documented[each].get("default")]
+        record.write("module", name=name, options=sorted(given), returned=sorted(record.keys(returned)))
+        return returned
+
+    return recorded

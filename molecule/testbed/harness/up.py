@@ -120,6 +120,7 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
         (folder / "docker").mkdir()
     # A folder of `make coverage`: what runs on the nodes is measured, too.
     measured = os.environ.get("ASCEND_VLLM_COVERAGE")
+    measuring = (f"{measured}:{measured}", f"{measured}/site:{DIST_PACKAGES}:ro") if measured else ()
     bed.world.docker(
         *("create", "--name", name, "--hostname", name, "--restart", "always", "--stop-signal", "RTMIN+3"),
         *("--network", "hosts", "--ip", address(index)),
@@ -130,7 +131,7 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
         *("--security-opt", "systempaths=unconfined", "--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock"),
         *("--volume", f"{folder}/docker:/var/lib/docker"),
         *(("--volume", f"{shared}:{shared}:ro") if shared else ()),
-        *(("--volume", f"{measured}:{measured}", "--volume", f"{measured}/site:{DIST_PACKAGES}:ro") if measured else ()),
+        *(f"--volume={mount}" for mount in measuring),
         *("--env", f"NODE_INDEX={index}", "--env", f"NPUS={settings.npus}", "--env", f"NPU_MAJOR={npu_major()}"),
         *(rootfs.NODE_IMAGE, "/usr/local/lib/ascend-testbed/boot"),
     )

@@ -572,8 +572,8 @@ CAUSES = (
           ("arguments_invalid",)),
     Cause("quantization_description_missing", FAULT,
           "--quantization ascend needs quant_model_description.json next to the weights: stage weights that "
-          "msModelSlim quantized (weights_repository, weights_quantize_from), or plan_model without quantization. Check: "
-          "weights.quantization.",
+          "msModelSlim quantized (weights_repository, weights_quantize_from), or plan_model without quantization. "
+          "Check: weights.quantization.",
           {r"Cannot find the config file for ascend": "ValueError: Cannot find the config file for ascend",
            r"quant_model_description\S*\.json.*(?:not (?:exist|found)|No such file)":
                "/data/m/quant_model_description.json does not exist",

@@ -79,6 +79,8 @@ _ERROR = r"^\[ERROR\] ?[A-Z]+\(|execut(?:e|ion) failed, reason="
 _STARTED_ORDER, _TLS_SWITCH_ORDER, _TROUBLE_ORDER, _ERROR_ORDER = range(4)
 _CANN_CODE = re.compile(r"[EWI][A-Z0-9]\d{4}(?<![A-Za-z0-9_]......)(?![0-9A-Za-z])")
 
+# A break within a line, which does not count as one: of a progress bar, or of a line that is too long.
+_BREAK = "\r\n"
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _PROCESS = re.compile(
     r"\((?:[A-Z]\w*(?: \w+)*) (?:rank=\d+ )?pid=\d+[^)]*\)|\[rank\d+\]|\(PID:\d+[^)]*\)|\bHCC[LP]\(\d+")
@@ -293,7 +295,7 @@ class _Scan:
             match = (self.index.mild_literal.search(lower, place + 1, line[1]) if handled else None) or search(
                 lower, line[1] if handled else place + 1)
         self.offset += len(chunk)
-        self.lines += chunk.count("\n")
+        self.lines += _count_lines(chunk, 0, len(chunk))
         self.context = text[-CONTEXT_CHARACTERS:]
 
     def _try(self, number: int, text: str, line: tuple[int, int], place: int, handled: bool) -> None:
@@ -339,7 +341,7 @@ class _Scan:
     def _hit(self, text: str, line: tuple[int, int]) -> _Hit:
         start, end = line
         place = self.offset + start - len(self.context)
-        return _Hit(place, self.lines + 1 + text.count("\n", len(self.context), max(start, len(self.context))),
+        return _Hit(place, self.lines + 1 + _count_lines(text, len(self.context), max(start, len(self.context))),
                     text[start:end].strip(), text[max(0, start - CONTEXT_CHARACTERS):start])
 
     def found(self) -> list[_Found]:
@@ -402,15 +404,19 @@ def _chunks(text: str | Iterable[str]) -> Iterator[str]:
         yield _clean("".join(waiting))
 
 
+def _count_lines(text: str, start: int, end: int) -> int:
+    return text.count("\n", start, end) - text.count(_BREAK, start, end)
+
+
 def _clean(chunk: str) -> str:
     if "\x1b" in chunk:
         chunk = _COLOR.sub("", chunk)
     if "\r" in chunk:
-        chunk = chunk.replace("\r\n", "\n").replace("\r", "\n")
+        chunk = chunk.replace("\r\n", "\n").replace("\r", _BREAK)
     lines = chunk.split("\n")
     if max(map(len, lines)) > LINE_CHARACTERS:
-        chunk = "\n".join(line[place:place + LINE_CHARACTERS] for line in lines
-                          for place in range(0, len(line) or 1, LINE_CHARACTERS))
+        chunk = "\n".join(_BREAK.join(line[place:place + LINE_CHARACTERS] for place in range(
+            0, len(line) or 1, LINE_CHARACTERS)) for line in lines)
     return chunk
 
 

@@ -180,7 +180,7 @@ class Observer:
         for since_s in (found["started_s"], None):
             log = self._log(found, since_s)
             causes = diagnose("%s\n%s" % (found["error"] or "", log))[:CAUSES]
-            if causes[0]["cause"] != UNKNOWN:
+            if causes[0]["cause"] != UNKNOWN or causes[0]["evidence"]:
                 break
         return {**seen, "state": FAILED, "reason": reason, "causes": causes, "log": log.splitlines()[-SHOWN_LINES:]}
 

@@ -193,7 +193,7 @@ class Staging:
         if faults:
             raise StagingError(
                 "%s, according to the manifest of an earlier version in %s; copy the model again, or remove that file "
-                "if you have replaced the model" % (
+                "if you have replaced the model." % (
                     "; ".join(weights.fault_sentence(fault) for fault in faults[:3]), self.paths.work))
         return self._work(recorded, [], digests.hashed_bytes, recorded is None)
 
@@ -305,7 +305,7 @@ class Staging:
                 self._cache, False, self._workers)
             faults = weights.compare(files, stats, digests.sha256)
         if faults or not all(digests.sha256.values()):
-            raise StagingError("%s was changed while it was published (%s); run again" % (
+            raise StagingError("%s was changed while it was published (%s); run again." % (
                 self.paths.model, "; ".join(weights.fault_sentence(fault) for fault in faults[:3]) or "a link"))
         if wanted and not recorded and self.source.kind not in (LOCAL, QUANTIZE):
             # Files that have the content of the source, so it can be restored if a later revision replaces them.
@@ -489,7 +489,7 @@ def _received(manifest: Manifest) -> Manifest:
     try:
         return weights.check_manifest(manifest)
     except ValueError as error:
-        raise StagingError("the manifest of the node that has the model is not valid: %s" % error) from error
+        raise StagingError("The manifest of the node that has the model is not valid: %s." % error) from error
 
 
 @contextlib.contextmanager
@@ -511,11 +511,11 @@ def _finish(staging: Folder, path: str) -> None:
     try:
         descriptor = staging.file(path)
     except (FileNotFoundError, UnsafePathError) as error:
-        raise StagingError("%s was changed while it was published (%s); run again" % (staging.path, error)) from error
+        raise StagingError("%s was changed while it was published (%s); run again." % (staging.path, error)) from error
     try:
         if os.fstat(descriptor).st_nlink > 1:
             raise StagingError("%s in %s has another name on the disk, by which it can be changed; remove it, and run "
-                               "again to download it" % (path, staging.path))
+                               "again to download it." % (path, staging.path))
         os.fchmod(descriptor, 0o644)
         os.fsync(descriptor)
     finally:
@@ -536,4 +536,4 @@ def _drop_leftovers(staging: Folder, paths: set[str]) -> None:
 def _need_valid_names(paths: Iterable[str]) -> None:
     faults = ["%.200r, %s" % (path, weights.path_fault(path)) for path in paths if weights.path_fault(path)]
     if faults:
-        raise StagingError("the model has the file %s; rename it" % faults[0])
+        raise StagingError("The model has the file %s; rename it." % faults[0])

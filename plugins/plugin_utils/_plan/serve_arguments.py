@@ -208,7 +208,8 @@ def _typed(name: str, value: Any, kind: OptionKind, findings: Findings) -> Any:
     """Return the value of an option, refused if its type is wrong; a templated Boolean may be text."""
     if kind == VALUE:
         if isinstance(value, bool):
-            findings.refuse("serving_args.type", "serving_args: %s must have a value, but is %s.", name, str(value).lower())
+            findings.refuse(
+                "serving_args.type", "serving_args: %s must have a value, but is %s.", name, str(value).lower())
         return _parsed_config(value) if name == "additional-config" else value
     if str(value).lower() not in ("true", "false"):
         findings.refuse(

@@ -65,7 +65,8 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def v2_playbook_on_start(self, playbook):
-        self.playbook = record.relative(playbook._file_name) or playbook._file_name
+        # Also the playbooks that it imports, whose plays have their own paths.
+        self.playbooks = {record.relative(playbook._file_name) or playbook._file_name}
         self.inputs = set()
         self.check_mode = bool(context.CLIARGS.get("check"))
         if not hasattr(ActionBase._execute_module, "visits"):
@@ -78,6 +79,7 @@ class CallbackModule(CallbackBase):
                 pass
 
     def v2_playbook_on_play_start(self, play):
+        self.playbooks.add(record.relative((play.get_path() or "").rpartition(":")[0]))
         manager = play.get_variable_manager()
         for host in manager._inventory.get_hosts(play.hosts)[:20]:
             self.inputs.update(record.changed(manager.get_vars(play=play, host=host)))
@@ -96,10 +98,11 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_stats(self, stats):
         hosts = stats.processed
-        record.write(
-            "playbook", path=self.playbook, check=self.check_mode, inputs=sorted(self.inputs),
-            tags=sorted(set(context.CLIARGS.get("tags") or ()) - {"all"}),
-            failed=any(stats.failures.get(host) or stats.dark.get(host) for host in hosts))
+        for path in self.playbooks - {None}:
+            record.write(
+                "playbook", path=path, check=self.check_mode, inputs=sorted(self.inputs),
+                tags=sorted(set(context.CLIARGS.get("tags") or ()) - {"all"}),
+                failed=any(stats.failures.get(host) or stats.dark.get(host) for host in hosts))
 
     def _executed(self, result):
         task = getattr(result, "task", None) or result._task

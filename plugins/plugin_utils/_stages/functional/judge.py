@@ -166,7 +166,7 @@ def _judge_routes(checks: Checks, server: ChatServer, plan: Plan, has_key: bool)
     """Judge which routes of the release answered without an API key."""
     name, routes = server["name"], server["routes"]
     if None in routes.values():
-        checks.not_run("open_routes", "the server did not respond to all requests", subject=name)
+        checks.not_run("open_routes", "The server did not respond to all requests.", subject=name)
         return
     found = [path for path, status in routes.items() if status not in CLOSED]
     planned = [instance for instance in serving_instances(plan) if instance["name"] == name]

@@ -59,7 +59,8 @@ def _driver(checks: Checks, context: Context) -> None:
     found = loaded or installed
     if not found or not _is_version(found):
         for name in ("driver_minimum", "driver_recommended", "driver_known_bad", "driver_loaded"):
-            checks.not_run(name, "The version of the driver is unknown (%s)." % (found or "no npu-smi, no version.info"))
+            checks.not_run(name, "The version of the driver is unknown (%s)." % (
+                found or "no npu-smi, no version.info"))
         return
     enough = versions.at_least(found, release["driver_minimum"])
     checks.expect("driver_minimum", enough, "%s or newer" % release["driver_minimum"], found,
@@ -209,8 +210,8 @@ def _pci_devices(checks: Checks, found: Sequence[Mapping[str, Any]], wanted: int
     """Compare the number of accelerators with the plan. Virtual functions are parts of an accelerator."""
     cards = [each for each in found if not each.get("virtual") and each["device"] not in VIRTUAL_FUNCTIONS]
     if not cards:
-        checks.not_run("pci_devices", "the PCI bus has only virtual functions of NPUs (virtual machine)" if found else
-                       "there is no Huawei accelerator on the PCI bus (virtual machine or container)")
+        checks.not_run("pci_devices", "The PCI bus has only virtual functions of NPUs (virtual machine)." if found else
+                       "There is no Huawei accelerator on the PCI bus (virtual machine or container).")
         return
     extra = len(cards) > wanted
     checks.expect("pci_devices", len(cards) == wanted, wanted, len(cards),

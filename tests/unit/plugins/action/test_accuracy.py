@@ -9,6 +9,7 @@ import json
 from unittest.mock import Mock
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
@@ -32,7 +33,9 @@ def act(tmp_path):
         def execute(name, module_args, task_vars):
             arguments = accepted(name, module_args)
             run.calls.append((name, arguments["state"], arguments))
-            return {"started": {"job": JOB, "problem": None, "data": {"own": "5ha"}}, "watched": END,
+            if run.lost:
+                raise AnsibleConnectionFailure("timed out")
+            return {"started": {"job": JOB, "problem": None, "data": {"own": "5ha"}}, "watched": run.end,
                     "absent": {"changed": True}}[arguments["state"]]
 
         loader = DataLoader()
@@ -45,7 +48,7 @@ def act(tmp_path):
         returned, path = action.run(task_vars=variables), tmp_path / "node1" / "accuracy.json"
         return returned, json.loads(path.read_text("utf-8")) if path.exists() else None
 
-    run.calls = []
+    run.calls, run.lost, run.end = [], False, END
     return run
 
 
@@ -68,12 +71,13 @@ def test_the_first_instance_is_measured_and_judged(act):
     assert result["observed"]["figures"] == [{"name": "own, accuracy", "value": 80.0, "unit": "points"}]
 
 
-@pytest.mark.parametrize(("before", "status"), [(80.5, "passed"), (81.5, "failed")])
-def test_the_scores_are_compared_with_those_of_another_model(act, tmp_path, before, status):
+@pytest.mark.parametrize(("before", "variables", "status"), [
+    (80.5, {}, "passed"), (81.5, {}, "failed"), (81.5, {"accuracy_maximum_drop": 2}, "passed")])
+def test_the_scores_are_compared_with_those_of_another_model(act, tmp_path, before, variables, status):
     score = {"dataset": "own", "metric": "accuracy", "version": "1a", "score": before, "answered": 10, "data": "5ha"}
     path = tmp_path / "bf16.json"
     path.write_text(json.dumps({"model": "bf16", "release": "v1", "host": "node9", "observed": {"scores": [score]}}))
-    returned, result = act(valid(), accuracy_compare_with=str(path))
+    returned, result = act(valid(), accuracy_compare_with=str(path), **variables)
     assert (returned["failed"], statuses(result)["delta"]) == (status == "failed", status)
     assert result["observed"]["compared_with"] == {"model": "bf16", "release": "v1", "host": "node9"}
 
@@ -99,3 +103,23 @@ def test_without_a_measurement_the_stage_is_not_run(act, plan, variables, reason
 def test_check_mode_measures_and_records_nothing(act):
     returned, result = act(valid(), check_mode=True)
     assert (returned["status"], result, act.calls) == ("not_run", None, [])
+
+
+def test_unreachable_node(act):
+    act.lost = True
+    returned, result = act(valid())
+    assert (returned["failed"], returned["reachable"], statuses(result)) == (True, False, {"node_reachable": "failed"})
+
+
+def test_run_that_takes_too_long(act):
+    act.end = {**END, "running": True, "progress": {}}
+    _returned, result = act(valid(), accuracy_timeout_s=0)
+    (failed,) = [check for check in result["checks"] if check["status"] == "failed"]
+    assert failed["actual"] == "AISBench took longer than accuracy_timeout_s (0 s)"
+
+
+@pytest.mark.parametrize(("waive", "status"), [([], "failed"), (["gate"], "waived")])
+def test_waived_check(act, waive, status):
+    datasets = [dict(DATASETS[0], minimum=90)]
+    _returned, result = act(valid(), accuracy_datasets=datasets, accuracy_waive=waive)
+    assert statuses(result)["gate"] == status

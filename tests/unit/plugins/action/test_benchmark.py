@@ -184,7 +184,7 @@ def test_group_is_measured_at_its_head_only(stage):
     _outcome, result = stage(node, host="node2")
     assert node.runs == []
     (check,) = [each for each in result["checks"] if each["status"] == "not_run"]
-    assert check["message"] == "node1 serves the whole group and is tested instead of this host"
+    assert check["message"] == "node1 serves the whole group and is tested instead of this host."
 
 
 def through_the_balancer(stage, restarts=0):
@@ -388,3 +388,28 @@ def test_unreachable_node(stage):
     node.lost = True
     outcome, result = stage(node)
     assert (outcome["reachable"], statuses(result)) == (False, {"node_reachable": "failed"})
+
+
+@pytest.mark.parametrize(("waive", "status"), [([], "failed"), (["node_reachable"], "waived")])
+def test_waived_check(stage, waive, status):
+    node = Node(valid())
+    node.lost = True
+    _outcome, result = stage(node, benchmark_waive=waive)
+    assert statuses(result) == {"node_reachable": status}
+
+
+@pytest.mark.parametrize(("ratio", "status"), [(0.97, "failed"), (0.4, "passed")])
+def test_required_share_of_the_baseline(stage, ratio, status):
+    node = Node(valid())
+    stage(node, benchmark_baseline_save=True)
+    started = node.docker_container
+
+    def half_as_fast(**arguments):
+        started(**arguments)
+        for result in node.clients.values():
+            result["output_throughput"] /= 2
+        return {}
+
+    node.docker_container = half_as_fast
+    _outcome, result = stage(node, benchmark_minimum_ratio=ratio)
+    assert statuses(result)["regression"] == status

@@ -98,7 +98,7 @@ REFUSED = [
      ["no option swap-space", "dropped in vLLM 0.18.0"]),
     ({"serving_args": {"port": 9}}, ["serving_args sets port, which serving_port controls"]),
     ({"serving_args": {"enforce-eager": "maybe"}}, ["enforce-eager is a switch", "'maybe'"]),
-    ({"serving_args": {"max-num-seqs": True}}, ["max-num-seqs needs a value, but is true"]),
+    ({"serving_args": {"max-num-seqs": True}}, ["max-num-seqs must have a value, but is true"]),
     ({"serving_args": {"max-num-seqs": "many"}}, ["max-num-seqs must be an integer", "'many'"]),
     ({"serving_args": {"max-num-seqs": 60000}}, ["max-num-batched-tokens (50000)", "max-num-seqs (60000)"]),
     ({"serving_args": {"max-num-batched-tokens": 20000, "enable-chunked-prefill": False}},

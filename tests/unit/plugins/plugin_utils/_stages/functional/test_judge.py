@@ -116,7 +116,7 @@ def test_a_node_without_an_api_is_not_run(tmp_path):
     plan = valid_group("data_parallel")["node2"]
     (check,) = functional.judge(context(plan, {"servers": []}))
     assert (check["status"], check["message"]) == (
-        "not_run", "node1 serves the whole group and is tested instead of this host")
+        "not_run", "node1 serves the whole group and is tested instead of this host.")
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"PNG")
     assert functional.request(

@@ -65,7 +65,6 @@ CHIP = "npu_smi|chips|1|"
     ("idle_aicore_percent", 40, {CHIP + "aicore_percent": 30}, ("npu_idle", "npu 1"), "failed", None),
     ("idle_hbm_mb", 9000, {CHIP + "hbm_used_mb": 8000}, ("npu_idle", "npu 1"), "failed", None),
     ("shm_minimum_gib", 512, {}, ("shm", None), None, "warned"),
-    ("memlock_minimum_gib", 128, {"system|memlock_bytes": 2**36}, ("memlock", None), None, "warned"),
     ("image_space_gib", 4096, {}, ("disk_space", "/var/lib/docker"), None, "warned"),
     ("clock_skew_s", 60, {"clock": {"started_at": 1040.5, "finished_at": 1041.5}}, ("clock_skew", None), "warned",
      None),

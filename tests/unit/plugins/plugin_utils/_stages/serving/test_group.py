@@ -70,7 +70,8 @@ def test_another_key_matters_only_where_it_is_used():
 
 
 def seen(state, reason=None):
-    return {"docker_engine_error": None, "instances": [{"state": state, "reason": reason}]}
+    return {"docker_engine_error": None, "now_s": 100.0,
+            "instances": [{"state": state, "reason": reason, "causes": []}]}
 
 
 @pytest.mark.parametrize(("found", "late", "note"), [
@@ -83,7 +84,9 @@ def seen(state, reason=None):
     (seen("missing", "removed"), False, ("failed", "removed")),
 ])
 def test_own_state(found, late, note):
-    assert tuple(group.own_state(found, late).values()) == note
+    state = group.own_state(found, late, 98.5)
+    assert (state["state"], state["reason"]) == note
+    assert state.get("clock_offset_s") == (1.5 if found and found["instances"] and note[0] == "failed" else None)
 
 
 GROUP = PLAN["node1"]["group"]

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every playbook with default inputs, in this order. The nodes serve until the last test stops the service."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+
+import pytest
+from scenario import INVENTORY, PROJECT, container_identities, containers, succeeds
+
+NODES = ("node1", "node2")
+SERVICE = "vllm-ascend-qwen25-vl"
+RESULTS = INVENTORY / ".results"
+CONVERGED = ("image", "plan", "serving", "weights")
+OTHERS = ("nodes", "site")  # imported by the others; the scenario `site`
+
+
+def result(node, stage):
+    return json.loads((RESULTS / node / f"{stage}.json").read_text("utf-8"))
+
+
+def test_every_playbook_is_run():
+    tested = {name.split("_")[1] for name in globals() if name.startswith("test_") and name.endswith("_playbook")}
+    stages = {"accuracy", "benchmark", "functional", "hccl", "npu_driver"}
+    assert {path.stem for path in (PROJECT / "playbooks").glob("*.yml")} == {*CONVERGED, *OTHERS, *stages, *tested}
+
+
+@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("stage", ["image", "weights", "serving"])
+def test_stages_that_were_converged(node, stage):
+    assert result(node, stage)["status"] in ("passed", "warned")
+
+
+def test_status_playbook():
+    output = succeeds("status")
+    for node in NODES:
+        (row,) = [line for line in output.splitlines() if line.startswith(node) and SERVICE in line]
+        assert "ready" in row
+
+
+@pytest.mark.parametrize("stage", ["npu_driver", "hccl", "functional", "benchmark"])
+def test_playbook_of_a_stage(stage):
+    succeeds(stage)
+    assert {result(node, stage)["status"] for node in NODES} <= {"passed", "warned", "unsupported", "waived"}
+
+
+def test_playbook_of_accuracy_measures_nothing_by_default():
+    succeeds("accuracy")
+    for node in NODES:
+        found = result(node, "accuracy")
+        assert found["status"] == "not_run"
+        assert "accuracy_enabled is false" in found["checks"][0]["message"]
+
+
+def test_compare_playbook():
+    before, after = (RESULTS / node / "benchmark.json" for node in NODES)
+    output = succeeds("compare", "-e", f"compare_before={before}", "-e", f"compare_after={after}", inventories=())
+    assert "The output throughput is " in output
+
+
+def test_report_playbook():
+    succeeds("report")
+    assert set(json.loads((RESULTS / "report.json").read_text("utf-8"))["hosts"]) == set(NODES)
+
+
+def test_diagnostics_playbook():
+    succeeds("diagnostics")
+    for node in NODES:
+        with tarfile.open(RESULTS / node / "diagnostics.tar.gz") as bundle:
+            assert any(SERVICE in name for name in bundle.getnames())
+
+
+def test_restart_playbook():
+    before = {node: container_identities(node) for node in NODES}
+    succeeds("restart")
+    for node in NODES:
+        now = container_identities(node)
+        assert now.keys() == before[node].keys()
+        assert now[SERVICE] != before[node][SERVICE]
+
+
+def test_upgrade_playbook():
+    before = {node: container_identities(node) for node in NODES}
+    succeeds("upgrade")
+    assert {node: container_identities(node) for node in NODES} == before
+
+
+def test_stop_playbook():
+    succeeds("stop")
+    for node in NODES:
+        assert not any(each["State"]["Running"] for each in containers(node).values())
+    assert "ready" not in succeeds("status")

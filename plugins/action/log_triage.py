@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find the causes in logs on the controller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.log_files import LogFilesError, find_causes
+
+CHECKS_PAGE = "docs/checks.md"
+
+
+class ActionModule(ActionBase):
+    """See plugins/modules/log_triage.py."""
+
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the causes, and print them with file, line and remedy."""
+        super().run(tmp, task_vars)
+        _result, args = self.validate_argument_spec(argument_spec={"path": {"type": "path", "required": True}})
+        try:
+            causes, files, unreadable = find_causes(Path(args["path"]))
+        except LogFilesError as error:
+            raise AnsibleActionFail(str(error)) from error
+        if not files:
+            raise AnsibleActionFail("; ".join([f"{args['path']} does not contain a text file", *unreadable]) + ".")
+        lines = ["", *("Not read: " + reason for reason in unreadable)]
+        for number, cause in enumerate(causes, 1):
+            place = f"{cause['file']}, line {cause['line']}" + (f", {cause['time']}" if cause["time"] else "")
+            lines += [f"{number}. {cause['cause']} ({place})", f"   {cause['evidence']}", f"   {cause['remedy']}", ""]
+        if causes:
+            lines.append(f"The checks that remedies name are described in {CHECKS_PAGE}.")
+        else:
+            lines.append(f"No fault was found in {len(files)} files.")
+        self._display.display("\n".join(lines))
+        return {"changed": False, "diagnosis": causes, "files": files}

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documentation of plugins/action/log_triage.py, which does the work on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: log_triage
+short_description: Find the causes of a failure in logs on the controller
+version_added: 0.9.0
+author:
+  - the ascend.vllm authors (@ascend-vllm)
+description:
+  - Reads the text files of a folder or an archive on the controller and prints the causes that they show, the most
+    likely one first, each with its file, line and remedy. No node is contacted, and nothing is unpacked.
+options:
+  path:
+    description: A folder, an archive (tar, zip, also compressed), or one log.
+    type: path
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Nothing is written.
+seealso:
+  - module: ascend.vllm.diagnostics_bundle
+"""
+
+EXAMPLES = r"""
+- name: Find the causes in the logs of another cluster
+  ascend.vllm.log_triage:
+    path: logs.tar.gz
+"""
+
+RETURN = r"""
+diagnosis:
+  description: The causes, the most likely one first, each with its evidence, line, time and file, and a remedy.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - cause: out_of_memory
+      evidence: "RuntimeError: NPU out of memory."
+      remedy: Lower gpu-memory-utilization or max-num-seqs.
+      line: 4711
+      time: 11-20 10:00:00
+      process: Worker_TP3 pid=9
+      file: container-vllm-ascend.log
+files:
+  description: The files that were read.
+  type: list
+  elements: str
+  returned: success
+"""

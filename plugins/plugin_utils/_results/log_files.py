@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The causes in a folder or an archive of logs on the controller. PRIVATE to the collection.
+
+Archives are read in place: nothing is unpacked, and links are not followed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID, ENGINE, HEALTHY
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
+
+    class FileCause(Diagnosis):
+        """A cause and the file in which it was found."""
+
+        file: str
+
+
+PIECE_CHARACTERS = 1 << 16
+# A file with a zero byte in its first bytes is not a text.
+HEAD_BYTES = 4096
+
+
+class LogFilesError(Exception):
+    """There is nothing at the path."""
+
+
+def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
+    """Return the causes in all text files, the most likely one first, the names of these files, and unreadable files.
+
+    Of a file without a known fault, the error block or exception that it shows is included. Raises LogFilesError if the
+    path does not exist.
+    """
+    if not path.exists():
+        raise LogFilesError(f"{path} does not exist; set diagnostics_from to a folder, an archive or a log.")
+    found: list[tuple[int, str, int, FileCause]] = []
+    names, unreadable = [], []
+    for file in _files(path):
+        label = os.path.relpath(file, path) if file != path else path.name
+        try:
+            for member, stream in _streams(file):
+                causes = _read(stream)
+                if causes is not None:
+                    names.append(label + member)
+                    found += [(_level(cause), names[-1], place, {**cause, "file": names[-1]})
+                              for place, cause in enumerate(causes)]
+        except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+            unreadable.append(f"{label}: {error}")
+    return [entry for _rank, _name, _place, entry in sorted(found, key=lambda each: each[:3])], names, unreadable
+
+
+def _read(stream: IO[bytes]) -> list[Diagnosis] | None:
+    """Return the causes in a file with secrets masked; None if it is not a text."""
+    head = stream.read(HEAD_BYTES)
+    if b"\0" in head:
+        return None
+    text = io.TextIOWrapper(cast("IO[bytes]", io.BufferedReader(_Joined(head, stream))), "utf-8", "replace", newline="")
+    found = diagnose(iter(lambda: text.read(PIECE_CHARACTERS), ""))
+    return [cast("Diagnosis", {**cause, "evidence": redact(cause["evidence"], [])}) for cause in found
+            if cause["evidence"] and _level(cause) != HEALTHY]
+
+
+def _level(cause: Diagnosis) -> int:
+    return BY_ID[cause["cause"]].level if cause["cause"] in BY_ID else ENGINE
+
+
+class _Joined(io.RawIOBase):
+    """A stream whose beginning was read already."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._head[:len(buffer)] or self._rest.read(len(buffer))
+        self._head = self._head[len(data):]
+        buffer[:len(data)] = data
+        return len(data)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Yield the files in a folder, without links, or the file itself."""
+    if not path.is_dir():
+        yield path
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        for file in sorted(files):
+            each = Path(folder) / file
+            if each.is_file() and not each.is_symlink():
+                yield each
+
+
+def _streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield ("", stream) of a log, compressed or not, or (":member", stream) of the members of an archive."""
+    if tarfile.is_tarfile(path):
+        with tarfile.open(path) as archive:
+            for member in archive:
+                stream = archive.extractfile(member) if member.isfile() else None
+                if stream:
+                    yield ":" + member.name, stream
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as compressed:
+            for info in compressed.infolist():
+                if not info.is_dir():
+                    with compressed.open(info) as stream:
+                        yield ":" + info.filename, stream
+    elif path.suffix == ".gz":
+        with gzip.open(path) as unpacked:
+            yield "", cast("IO[bytes]", unpacked)
+    else:
+        with path.open("rb") as stream:
+            yield "", stream

@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from unittest.mock import Mock
+
+import pytest
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.ascend.vllm.plugins.action import log_triage
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function (text of a log) -> (the return value of the action, the printed text)."""
+    def run(text, name="a.log"):
+        (tmp_path / "a.log").write_text(text)
+        action = log_triage.ActionModule(Mock(args={"path": str(tmp_path / name)}, async_val=0), Mock(), Mock(), Mock(),
+                                         Mock(), Mock())
+        action._display = Mock()
+        result = action.run()
+        return result, action._display.display.call_args.args[0]
+    return run
+
+
+def test_causes_are_printed_with_file_line_and_remedy(run):
+    result, text = run("x\n2026-11-20 10:00:00 RuntimeError: NPU out of memory\n")
+    assert [cause["cause"] for cause in result["diagnosis"]] == ["out_of_memory"]
+    assert "1. out_of_memory (a.log, line 2, 11-20 10:00:00)" in text
+    assert "serving_args" in text
+    assert "docs/checks.md" in text
+
+
+def test_logs_without_a_fault(run):
+    result, text = run("all is well")
+    assert (result["diagnosis"], result["files"]) == ([], ["a.log"])
+    assert "No fault was found in 1 files." in text
+
+
+def test_wrong_path_is_named(run):
+    with pytest.raises(AnsibleActionFail, match="none does not exist"):
+        run("", "none")
