@@ -35,11 +35,11 @@ TELLING = {
 }
 # Exceptions that become the message of a failed task, or of a check, as they are.
 FAILURES = ("AnsibleActionFail", "AnsibleError", "AnsibleFilterError", "BadInput", "BadData", "StagingError",
-            "PatchError", "NoPlan", "UnknownCheck", "Refused")
+            "PatchError", "NoPlan", "BadHostName", "LogFilesError", "UnknownCheck", "Refused")
 TOLD_TASKS = ("assert", "fail", "debug", "wait_for")
 DOCUMENTATION = ("DOCUMENTATION", "EXAMPLES", "RETURN", "__doc__")
 # Programs and patterns.
-NO_PROSE = re.compile(r"import |\n\w+ = |\$@|\$\$|\\[a-zA-Z.]|\(\?|\.\*|\[\^|%\(")
+NO_PROSE = re.compile(r"import |\n\w+ = |\$@|\$\$|\$\(|\\[a-zA-Z.]|\(\?|\.\*|\[\^|%\(")
 PROSE = re.compile(r"[A-Za-z][a-z]+[,;:]? (?:\S+ )*?[a-z]+[,;:]? (?:\S+ )*?[a-z]+")
 
 
@@ -146,11 +146,14 @@ class Source:
             self.told.update(id(each) for each in ast.walk(node))
         elif name in TELLING:
             kind, position, keyword = TELLING[name]
+            shown = bool(node.args) and ast.unparse(node.args[0]).endswith("_display")
+            if name in ("say", "warn"):  # After the display or the name of a finding, if there is one.
+                position = min(1, len(node.args) - 1) if node.args else None
             given = node.args[position:position + 1] if position is not None else []
             given += [each.value for each in node.keywords if each.arg and each.arg == keyword]
             for value in given:
-                values = node.args[position + 1:] if name in ("refuse", "warn") and position is not None else None
-                yield kind, value, values or None
+                filled = name in ("refuse", "warn") and position is not None and not shown
+                yield kind, value, node.args[position + 1:] or None if filled else None
         for each in node.keywords:
             if each.arg in ("message", "remedy") and not isinstance(each.value, ast.Name):
                 yield each.arg, each.value, None

@@ -245,7 +245,7 @@ def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Ma
 def no_result(stage: str, host: str, why: str) -> StageResult:
     """Return the result of a stage whose result is damaged; ``why`` names the file."""
     checks = Checks(())
-    checks.not_run("observation", f"{why}, so the stage counts as not run")
+    checks.not_run("observation", f"{why}, so the stage counts as not run.")
     return stage_result(stage, host, checks.as_list(), error=why)
 
 

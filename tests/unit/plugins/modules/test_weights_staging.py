@@ -18,7 +18,7 @@ from ansible_collections.ascend.vllm.plugins.modules.weights_staging import HubR
 @pytest.mark.parametrize("token", ["t0k3n\n", "t0k3n\r\nX-Header: 1", "t0k3n\u0142"])
 def test_exception_shows_no_token(token):
     source = Source("huggingface", "owner/name", "main", "", token, 0)
-    with pytest.raises(StagingError, match=r"the request to .* failed: ") as failure:
+    with pytest.raises(StagingError, match=r"The request to .* failed: ") as failure:
         HubRequests(source).get("http://127.0.0.1:9/a")
     assert "t0k3n" not in str(failure.value)
     assert failure.value.__cause__ is None

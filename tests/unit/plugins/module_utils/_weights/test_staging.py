@@ -651,7 +651,7 @@ def test_another_node_that_stages_in_the_same_folder_is_waited_for(site, tmp_pat
     other.model = site.model
     staging = site.staging()
     site.model.parent.mkdir()
-    reason = "another run is staging .* set weights_lock_wait_s"
+    reason = "Another run is staging .* increase weights_lock_wait_s"
     with open_work_folder(other.staging().paths, 0), pytest.raises(StagingError, match=reason):
         prepare(staging, staging.plan(site.hub))
     assert site.stage()["changed"] is True
