@@ -45,13 +45,14 @@ class ActionModule(ActionBase):
         if settings["balancer_watch_interval_s"]:
             names.append("balancer_watch_port")
         ports: list[balancer.PortInput] = [{"name": name, "port": settings[name]} for name in names]
-        sentences = balancer.problems(balancers, ports, servers, plans)
+        bind, port = settings["balancer_bind"], settings["balancer_port"]
+        sentences = balancer.problems(balancers, ports, servers, plans, bind,
+                                      {name: inputs[name]["serving_address"] for name in balancers})
         if len({tuple(api_keys(inputs[name]["serving_api_key"])) for name in plans}) > 1:
             sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which one to "
                              "send; set the same key on all of them.")
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
-        bind, port = settings["balancer_bind"], settings["balancer_port"]
         services: list[Service] = [
             {"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
              "url": balancer.url(bind, inputs[name]["serving_address"], port)} for name in managed]

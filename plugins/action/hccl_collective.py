@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root, plain
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import (
     collective,
     collective_container,
     collective_rounds,
 )
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction, unexpected
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.collective_rounds import Rounds
@@ -81,8 +81,11 @@ class ActionModule(StageAction):
                 collective_rounds.run_rounds(peers, self.inputs, self.context.forks, self.context.check_mode)
                 if step == "run" else collective_rounds.diagnosis_rounds(peers, self.inputs)))
 
-        rounds: Rounds = self.records.survey(
-            self.host, self.task_vars["ansible_play_hosts"], "hccl", self._task._uuid, survey)
+        try:
+            rounds: Rounds = self.survey(survey)
+        except Exception as error:
+            rounds = {"rounds": [], "interfaces": {}, "waits_for_image": False,
+                      "obstacle": f"The observation of {self.host} cannot be used: {self.masked(unexpected(error))}."}
         return rounds
 
     def _round(self, name: str, interfaces: Mapping[str, Interface]) -> Run:
@@ -94,13 +97,19 @@ class ActionModule(StageAction):
             self.context.plan, self.inputs, group, interfaces, self.host,
             {"probe": _source(collective_container.PROBE), "launcher": _source(collective_container.LAUNCHER)})
         try:
-            returned = plain(self._execute_module(
-                "community.docker.docker_container", module_args=arguments, task_vars=self.task_vars))
+            returned = self.execute("community.docker.docker_container", arguments,
+                                    self.inputs["hccl_collective_timeout_s"])
         except AnsibleConnectionFailure as failure:
             returned = {"status": 255, "msg": f"RuntimeError: {self.host} is not reachable: {failure}"}
+        except AnsibleActionFail as failure:
+            returned = {"msg": failure}
         if "status" in returned:
-            output = (returned.get("container") or {}).get("Output") or returned.get("msg") or ""
-            result = collective.parse(self.masked(output), returned["status"])
+            try:
+                output = (returned.get("container") or {}).get("Output") or returned.get("msg") or ""
+                result = collective.parse(self.masked(output), returned["status"])
+            except Exception as error:
+                result = collective.failure(f"the output of the container on {self.host} cannot be read: "
+                                            f"{self.masked(unexpected(error))}")
         else:
             result = collective.failure(
                 f"the container could not be run on {self.host}: {self.masked(str(returned.get('msg')))}")

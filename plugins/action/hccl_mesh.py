@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import mesh_arguments
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction, unexpected
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import Peers
@@ -26,16 +26,16 @@ class ActionModule(StageAction):
         record = self.records.read_observation(self.host, "hccl")
         if record is None or record.failure:
             return {"changed": False, "skipped": True, **outcome}
-        arguments = self.records.survey(
-            self.host, self.task_vars["ansible_play_hosts"], "hccl", self._task._uuid,
-            lambda observations: mesh_arguments(cast("Peers", observations), self.inputs))
         # A failure is judged by the stage, together with the other nodes.
         try:
+            arguments = self.survey(lambda observations: mesh_arguments(cast("Peers", observations), self.inputs))
             returned = self.call("ascend.vllm.hccn_ping", **arguments)
             outcome.update(ping=returned["ping"], reach=returned["reach"])
         except AnsibleConnectionFailure as failure:
             outcome["ping_error"] = f"{self.host} is not reachable: {failure}"
         except AnsibleActionFail as failure:
             outcome["ping_error"] = str(failure)
+        except Exception as error:
+            outcome["ping_error"] = f"the ping mesh of {self.host} failed: {self.masked(unexpected(error))}"
         self.records.write_observation(self.host, "hccl", self.add_to(record, lambda: outcome))
         return {"changed": False, **outcome}

@@ -12,7 +12,6 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.log_files import LogFilesError, find_causes
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
 CHECKS_PAGE = "docs/checks.md"
@@ -41,5 +40,5 @@ class ActionModule(ActionBase):
             lines.append(f"The checks that remedies name are described in {CHECKS_PAGE}.")
         else:
             lines.append(f"No fault was found in {len(files)} files.")
-        say(self._display, lines, known_secrets(self._templar, task_vars or {}))
+        say(self._display, lines)
         return {"changed": False, "diagnosis": causes, "files": files}

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -13,7 +12,12 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
+    BadHostName,
+    Records,
+    timestamp,
+    to_json,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs
 
@@ -48,7 +52,7 @@ class ActionModule(ActionBase):
 
         found = {host: _results(records, host) for host in args["hosts"]}
         summary = report.summarize(found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report())
-        records.write(records.root / "report.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        records.write(records.root / "report.json", to_json(summary, sort_keys=False))
         path = records.write(records.root / "report.md", report.to_markdown(summary))
         headline = report.headline(summary)
         # Without the formatting of a task's return value, which would make the table unreadable.

@@ -116,8 +116,8 @@ class ActionModule(StageAction):
                     comparisons={"*": "ignore"})
                 changed = changed or stopped["changed"]
             except (AnsibleActionFail, AnsibleConnectionFailure) as error:
-                warn(self._display, f"{self.host} {instance['name']} was not stopped: {error_line(error)}",
-                     self.secrets)
+                text = f"{self.host} {instance['name']} was not stopped: {error_line(error)}"
+                warn(self._display, text, self.secrets)
         return changed
 
     def _show_progress(self, instances: Iterable[InstanceState], shown: dict[str, str], seconds: int) -> None:

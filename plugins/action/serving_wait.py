@@ -80,4 +80,4 @@ class ActionModule(StageAction):
             raise AnsibleActionFail(
                 f"On {self.host} the NPUs are not free {seconds} s after our containers were stopped: {left}. Stop the "
                 "processes on them, or increase serving_npu_free_timeout_s.", result=outcome)
-        self.warn(f"Requests are aborted after serving_drain_timeout_s: {left}.")
+        self.warn(f"requests are aborted after serving_drain_timeout_s: {left}.")

@@ -17,11 +17,14 @@ from ansible.utils.color import ANSIBLE_COLOR
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import last_line
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, one_line, say
 
 # The pause between two polls is a share of the elapsed time: many transfers are short, and long ones need few polls.
 MINIMUM_PAUSE_S, MAXIMUM_PAUSE_S, PAUSE_SHARE = 0.3, 10, 0.05
 LOST_S = 60
+# Timeout of a poll, in seconds: it walks through the folder of the model.
+POLL_LIMIT_S = 900
 KILLED = 137  # 128 + SIGKILL
 
 
@@ -47,9 +50,13 @@ class ActionModule(ActionBase):
         started = answered = time.monotonic()
         while True:
             try:
-                found: dict[str, Any] = self._execute_module(
-                    "ascend.vllm.weights_transfer_info", module_args=poll, task_vars=task_vars)
+                with deadline(POLL_LIMIT_S):
+                    found: dict[str, Any] = self._execute_module(
+                        "ascend.vllm.weights_transfer_info", module_args=poll, task_vars=task_vars)
                 answered = time.monotonic()
+            except Hung:
+                return {"failed": True, "msg": f"{task_vars['inventory_hostname']} did not return the state of "
+                        f"{args['container']} within {POLL_LIMIT_S} s; a process or a file system of the node hangs"}
             except AnsibleConnectionFailure as error:
                 if time.monotonic() - answered > LOST_S:
                     # Failed, not unreachable, so that the role can record it.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import socket
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -82,12 +83,15 @@ def asker(path: str, timeout_s: float) -> Ask:
     """Return a function ``ask(command) -> str`` that queries the admin socket; it raises `BalancerError`."""
     def ask(command: str) -> str:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        deadline = time.monotonic() + timeout_s
         connection.settimeout(timeout_s)
         try:
             connection.connect(path)
             connection.sendall(command.encode() + b"\n")
             parts: list[bytes] = []
             while sum(map(len, parts)) < _MAX_RESPONSE_BYTES:
+                # The timeout of a socket restarts with every byte.
+                connection.settimeout(max(0.001, deadline - time.monotonic()))
                 part = connection.recv(65536)
                 if not part:
                     break

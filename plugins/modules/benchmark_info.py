@@ -82,7 +82,7 @@ service:
       description: The number of automatic restarts of the container.
       type: int
     labels:
-      description: The labels of this collection on the container.
+      description: The labels of this collection on it.
       type: dict
     weights:
       description: The SHA-256 digest of the manifest of the model, or null if there is no manifest.

@@ -17,7 +17,7 @@ description:
   - Containers in any state are included, such as containers that have exited and previous containers that an upgrade
     has kept.
   - Secrets are masked before anything is written. Of containers that are not of this collection, only the state is
-    included, without their labels and commands.
+    included, without labels and command.
   - The logs of the containers are searched for known causes. For each log, the most likely cause is returned first.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -97,7 +97,6 @@ clock_offset_s:
 import io
 import json
 import os
-import subprocess
 import tarfile
 import tempfile
 import time
@@ -109,6 +108,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, facts
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
@@ -145,20 +145,17 @@ FABRIC = ("link", "net_health", "ip", "gateway", "netdetect", "link_stat")
 
 def run(command: list[str], timeout: float) -> Collected:
     """Return the output and exit code of a command; the code is None where it was missing or too slow."""
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False)
-        return done.stdout.decode("utf-8", "replace"), done.returncode
-    except subprocess.TimeoutExpired as late:
-        return (late.stdout or b"").decode("utf-8", "replace") + "\n(no answer within %d s)\n" % timeout, None
-    except OSError as missing:
-        return "%s\n" % missing, None
+    outcome = commands.run(command, timeout, merge=True)
+    return outcome.stdout + ("\n(%s)\n" % outcome.error if outcome.error else ""), outcome.rc
 
 
 def read(path: str) -> Collected:
     """Return the text of a file, or the reason why it cannot be read."""
+    hung = commands.hung_paths([path])
+    if hung:
+        return "%s\n" % hung[path], None
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read(), 0
+        return facts.read_file(path), 0
     except OSError as missing:
         return "%s\n" % missing, None
 
@@ -180,7 +177,7 @@ def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
 
 
 def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
-    """Return the output of ``docker inspect`` for our containers in any state; empty if Docker does not answer."""
+    """Return the output of ``docker inspect`` for our containers in any state; empty if Docker does not respond."""
     try:
         listed = docker.get(labels.list_query(labels.INSTANCE, every_state=True)) or ()
         found = [docker.get(containers.inspect_query(each["Id"])) for each in listed]
@@ -193,10 +190,10 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]],
             options: dict[str, Any]) -> dict[str, Callable[[], Collected]]:
     """Return ``{file name: function that collects its text}``."""
     timeout, driver = options["timeout_s"], options["driver_path"]
-    commands = dict(COMMANDS)
+    tools = dict(COMMANDS)
     for npu in options["npus"]:
         for item in FABRIC:
-            commands["hccn/%d-%s.txt" % (npu, item)] = ["hccn_tool", "-i", str(npu), "-" + item, "-g"]
+            tools["hccn/%d-%s.txt" % (npu, item)] = ["hccn_tool", "-i", str(npu), "-" + item, "-g"]
     files = {
         "driver-version.txt": os.path.join(driver, "version.info"),
         "firmware-version.txt": os.path.join(os.path.dirname(driver), "firmware", "version.info"),
@@ -204,7 +201,7 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]],
         "hccn-conf.txt": "/etc/hccn.conf",
     }
     found: dict[str, Callable[[], Collected]] = {}
-    found.update((name, partial(run, command, timeout)) for name, command in commands.items())
+    found.update((name, partial(run, command, timeout)) for name, command in tools.items())
     found.update((name, partial(read, path)) for name, path in files.items())
     found["docker-engine.json"] = partial(query, docker.get, "/info")
     found["containers.json"] = partial(query, list_containers, docker)

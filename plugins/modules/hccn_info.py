@@ -225,7 +225,7 @@ image_present:
   type: bool
   returned: success
 image_error:
-  description: Why Docker does not answer, or null.
+  description: Why Docker does not respond, or null.
   type: str
   returned: success
 duration_s:
@@ -245,6 +245,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_qu
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import network
+from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_file
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_query import HccnObservation
@@ -262,8 +263,7 @@ def image_present(docker: DockerEngine, reference: str) -> tuple[bool | None, st
 def read_conf(path: str) -> tuple[HccnConf | None, str | None]:
     """Return (content, None) or (None, error message)."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return hccn_tool.parse_conf(file.read()), None
+        return hccn_tool.parse_conf(read_file(path)), None
     except (OSError, hccn_tool.ParseError) as error:
         return None, str(error)
 

@@ -97,6 +97,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine_facts, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts as host
 
 if TYPE_CHECKING:
@@ -133,6 +134,9 @@ def observe(options: dict[str, Any]) -> ImageObservation:
     """Return what the module returns; raises DockerError, OSError."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     facts = engine_facts.query(docker)
+    hung = commands.hung_paths(path for path in (facts["image_root"], options["folder"]) if path)
+    if hung:
+        raise OSError("%s; check its mount" % "; ".join(hung.values()))
     images_on = host.disk(facts["image_root"])
     engine: DockerEngineWithSpace = {**facts, "free_bytes": images_on["free_bytes"]}
     folder = _folder(options["folder"], images_on["existing"]) if options["folder"] else None
@@ -156,8 +160,7 @@ def _docker_config() -> str | None:
     """Return the content of Docker's config.json of the user who pulls, or None."""
     folder = os.environ.get("DOCKER_CONFIG") or str(pathlib.Path.home() / ".docker")
     try:
-        with open(os.path.join(folder, "config.json"), encoding="utf-8") as stream:
-            return stream.read()
+        return host.read_file(os.path.join(folder, "config.json"))
     except OSError:
         return None
 

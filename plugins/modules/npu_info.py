@@ -570,19 +570,22 @@ def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObse
         npu_smi, outcomes = observation.query(run_all, tool)
         docker_engine, at_npus = docker.result(), opened.result()[1]
     system, accelerators = facts.system(), facts.accelerators()
-    image_root = [docker_engine["image_root"]] if "image_root" in docker_engine else []
+    disks = params["disk_paths"] + ([docker_engine["image_root"]] if "image_root" in docker_engine else [])
+    files = _files(params["driver_path"])
+    hung = tools.hung_paths([*params["paths"], *disks, *files], params["timeout_s"])
     return {
         "npu_smi": npu_smi,
         "tools": [outcome.summary() for outcome in outcomes],
-        "files": {path: version_files.read(path) for path in _files(params["driver_path"])},
+        "files": {path: {"error": hung[path]} if path in hung else version_files.read(path) for path in files},
         "device_nodes": facts.device_nodes(),
         "pci": accelerators,
         "docker_engine": docker_engine,
         "holders": holders.npu_holders(
             at_npus, docker_engine.get("containers", []), npu_smi["chips"], npu_smi["processes"]),
         "system": system,
-        "disks": [facts.disk(path) for path in params["disk_paths"] + image_root],
-        "paths": [facts.describe_path(path) for path in params["paths"]],
+        "disks": [{"path": path, "error": hung[path]} if path in hung else facts.disk(path) for path in disks],
+        "paths": [{"path": path, "type": None, "error": hung[path]} if path in hung else facts.describe_path(path)
+                  for path in params["paths"]],
         "python": python.result(),
         "kernel_log": _kernel_log(params, system, accelerators, npu_smi["chips"]),
         "clock": {"started_at": started, "finished_at": time.time()},

@@ -169,6 +169,7 @@ addresses:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import prerequisites, serving_state
 
 
@@ -184,7 +185,11 @@ def main() -> None:
     params, shown = module.params, ""
     if params["addresses"]:
         ip = module.get_bin_path("ip", required=True, opt_dirs=["/sbin", "/usr/sbin"])
-        shown = module.run_command([ip, "-o", "-4", "address", "show"], check_rc=True)[1]
+        outcome = commands.run([ip, "-o", "-4", "address", "show"], serving_state.STATUS_TIMEOUT_S)
+        if outcome.rc != 0:
+            module.fail_json(msg="The command ip address show failed: %s" % (
+                outcome.error or outcome.output.strip()[-200:]))
+        shown = outcome.stdout
     docker = DockerEngine(params["docker_socket"], serving_state.DOCKER_TIMEOUT_S)
     module.exit_json(changed=False, **prerequisites.observe(docker, params, shown))
 

@@ -231,6 +231,7 @@ architecture:
 import json
 import os
 import time
+from http.client import HTTPException
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
@@ -238,7 +239,8 @@ from urllib.error import HTTPError
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.ascend.vllm.plugins.module_utils._host import background
+from ansible_collections.ascend.vllm.plugins.module_utils._host import background, commands
+from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import read_limited, within
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files, hub
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, hold_lock
@@ -246,11 +248,16 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging impor
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
-    from typing import Any
+    from typing import Any, Callable, TypeVar
+
+    Result = TypeVar("Result")
 
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Work
 
 TIMEOUT_S = 30
+# Limits of a whole response; a model of 10,000 files has a listing of 5 MB.
+RESPONSE_S = 300
+MAX_LISTING_BYTES = 64 << 20
 # The client reads and removes the file with the token when it starts.
 CREDENTIALS_S = 600
 REMOVE_LATER = 'written=$(stat -c %i-%Z "$1"); sleep "$2"; [ "$(stat -c %i-%Z "$1")" != "$written" ] || rm -f -- "$1"'
@@ -266,15 +273,23 @@ class HubRequests:
 
     def get(self, url: str) -> str:
         """Return the body of a response as text."""
-        return self._open(url).read().decode("utf-8", "replace")
+        return self._within(url, lambda: read_limited(self._open(url), MAX_LISTING_BYTES)).decode("utf-8", "replace")
 
     def size(self, url: str) -> int:
         """Return the Content-Length of a file."""
-        length = self._open(url, "HEAD").headers["Content-Length"]
+        length = self._within(url, lambda: self._open(url, "HEAD").headers["Content-Length"])
         if length is None:
             raise StagingError(
                 "The response for %s has no Content-Length; set weights_hub_endpoint to a server that sends it." % url)
         return int(length)
+
+    def _within(self, url: str, call: Callable[[], Result]) -> Result:
+        """Return the result of a request, whose response must be complete in time and not be too large."""
+        try:
+            return within(RESPONSE_S, call)
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the header
+            raise StagingError("The request to %s failed: %s" % (
+                url, without_secrets(str(error), [self._source.token]))) from None
 
     def _open(self, url: str, method: str = "GET") -> HTTPResponse:
         try:
@@ -285,14 +300,11 @@ class HubRequests:
             hint = "; set weights_hub_token to a token with read access." if error.code in (401, 403) else ""
             raise StagingError("The request to %s failed: HTTP error %d %s%s" % (
                 url, error.code, error.reason, hint)) from error
-        except (OSError, ValueError) as error:
-            raise StagingError("The request to %s failed: %s" % (
-                url, without_secrets(str(error), [self._source.token]))) from None
 
     def _log_in(self) -> None:
         endpoint = self._source.endpoint.rstrip("/") or hub.ENDPOINTS[hub.MODELSCOPE]
         response = self._request(endpoint + "/api/v1/login", "POST", hub.login_body(self._source.token))
-        hub.check_login(response.read().decode("utf-8", "replace"))
+        hub.check_login(read_limited(response, MAX_LISTING_BYTES).decode("utf-8", "replace"))
         self._logged_in = True
 
     def _request(self, url: str, method: str, data: str | None = None) -> HTTPResponse:
@@ -328,6 +340,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
+    for sentence in commands.hung_paths([options["path"]]).values():
+        module.fail_json(msg="%s; check its mount, and whether the server of the mount responds." % sentence)
     source = Source(options["source"], options["repository"], options["revision"], options["endpoint"],
                     options["token"], options["expected_bytes"],
                     {name: str(value) for name, value in json.loads(options["environment"] or "{}").items()})

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypedDict, cast
 from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
+from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url, is_loopback
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
@@ -41,7 +44,7 @@ def url(bind: str, address: str, port: int) -> str:
 
     :param bind: the address that it listens on. :param address: the address of its host for clients.
     """
-    return "http://%s:%d" % (address if bind in ALL_ADDRESSES else bind, port)
+    return base_url(address if bind in ALL_ADDRESSES else bind, port)
 
 
 def managed(balancers: Sequence[str], host: str, play_hosts_all: Collection[str],
@@ -79,19 +82,32 @@ def control_paths(plans: Mapping[str, Plan]) -> list[str]:
 
 
 def problems(balancers: Sequence[str], ports: Sequence[PortInput], found: Sequence[PlannedServer],
-             plans: Mapping[str, Plan]) -> list[str]:
+             plans: Mapping[str, Plan], bind: str = "0.0.0.0", addresses: Mapping[str, str] = MappingProxyType({}),
+             ) -> list[str]:
     """Return a sentence for each reason why these servers cannot be put behind these balancers.
 
     :param ports: of a balancer. :param found: as `servers` returns them. :param plans: ``{host: plan}``.
+    :param bind: the address that the balancers listen on. :param addresses: ``{balancer: its address for clients}``.
     """
     sentences = []
+    try:
+        valid = bind == "*" or "%" not in str(ipaddress.ip_address(bind))
+    except ValueError:
+        valid = False
+    if not valid:
+        sentences.append("balancer_bind must be an IPv4 address, an IPv6 address without brackets and zone, or * for "
+                         "every IPv4 address, but is %r." % bind)
+    for balancer, address in addresses.items():
+        if ":" in address and bind in ("0.0.0.0", "*"):
+            sentences.append("serving_address of %s is the IPv6 address %s, but balancer_bind is %s, which is every "
+                             "IPv4 address; set it to ::, which is every address." % (balancer, address, bind))
     names = sorted({server["served_name"] for server in found})
     if len(names) > 1:
         sentences.append(
             "balancer_nodes serve different models (%s), so a request could reach the wrong one; list only nodes that "
             "serve the same model." % ", ".join(names))
     for server in found:
-        if server["address"].startswith("127.") and any(balancer != server["host"] for balancer in balancers):
+        if is_loopback(server["address"]) and any(balancer != server["host"] for balancer in balancers):
             sentences.append("serving_bind of %s is %s, which the balancer on %s cannot reach; set it to an address "
                              "that it can reach." % (server["host"], server["address"], ", ".join(balancers)))
     for balancer in balancers:

@@ -63,7 +63,7 @@ class Mutant(NamedTuple):
 
 
 def changes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield copies of a node with one change; they are printed in the place of the node."""
+    """Yield copies of a node with one change; they are written instead of the node."""
     def changed(**fields):
         mutated = copy.copy(node)
         for name, value in fields.items():

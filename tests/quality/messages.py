@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the sentences that a user can be told. Run as a script, print the content of tests/data/messages.txt.
+"""Find the sentences that users can read. Run as a script, print the content of tests/data/messages.txt.
 
 They are taken from the syntax trees of the code, from assertions and failures of roles and playbooks, and from the
 catalogue, and written as printed, with ``{…}`` for what is inserted. Text that is passed around before it is printed is
@@ -27,7 +27,7 @@ TASKS = ("roles/*/tasks/*.yml", "roles/*/handlers/*.yml", "playbooks/*.yml")
 CATALOGUE = ("roles/plan/files/catalogue/*.yml",)
 
 # Functions that print text or fail with it: {name: (kind, position, keyword)}.
-TELLING = {
+PRINTED_BY = {
     "refuse": ("refusal", 1, "template"), "warn": ("warning", 1, "template"), "warning": ("warning", 0, "msg"),
     "fail_json": ("failure", None, "msg"), "display": ("output", 0, "msg"), "say": ("output", 0, "text"),
     "print": ("output", 0, None), "exit": ("output", 0, None),
@@ -35,11 +35,11 @@ TELLING = {
 }
 # Exceptions that become the message of a failed task, or of a check, as they are.
 FAILURES = ("AnsibleActionFail", "AnsibleError", "AnsibleFilterError", "BadInput", "BadData", "StagingError",
-            "PatchError", "NoPlan", "BadHostName", "LogFilesError", "UnknownCheck", "Refused")
-TOLD_TASKS = ("assert", "fail", "debug", "wait_for")
+            "PatchError", "NoPlan", "UnknownCheck", "Refused", "LogFilesError", "BadHostName")
+PRINTING_TASKS = ("assert", "fail", "debug", "wait_for")
 DOCUMENTATION = ("DOCUMENTATION", "EXAMPLES", "RETURN", "__doc__")
 # Programs and patterns.
-NO_PROSE = re.compile(r"import |\n\w+ = |\$@|\$\$|\$\(|\\[a-zA-Z.]|\(\?|\.\*|\[\^|%\(")
+NO_PROSE = re.compile(r"import |\n\w+ = |\$@|\$\$|\\[a-zA-Z.]|\(\?|\.\*|\[\^|%\(")
 PROSE = re.compile(r"[A-Za-z][a-z]+[,;:]? (?:\S+ )*?[a-z]+[,;:]? (?:\S+ )*?[a-z]+")
 
 
@@ -51,7 +51,7 @@ class Message(NamedTuple):
     #: output, or text; of the catalogue also summary.
     kind: str
     text: str
-    #: The lines of the code that tells it.
+    #: The lines of the code that prints it.
     lines: range = range(0)
 
 
@@ -61,7 +61,7 @@ class Source:
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.tree = ast.parse(text)
-        self.told: set[int] = set()
+        self.taken: set[int] = set()
         self.constants = {
             node.targets[0].id: node.value.value for node in self.tree.body
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
@@ -69,7 +69,7 @@ class Source:
 
     def written(self, node: ast.AST, values: list[ast.expr] | None = None) -> str:
         """Return a text as printed, with ``{…}`` for what is inserted; `values` are those of a ``%`` template."""
-        self.told.update(id(each) for each in ast.walk(node))
+        self.taken.update(id(each) for each in ast.walk(node))
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return self.filled(node.value, values) if values is not None else node.value
         if isinstance(node, ast.JoinedStr):
@@ -143,24 +143,21 @@ class Source:
             yield "remedy", node.args[3], None
         elif name == "Cause" and len(node.args) > 2:
             yield "remedy", node.args[2], None
-            self.told.update(id(each) for each in ast.walk(node))
-        elif name in TELLING:
-            kind, position, keyword = TELLING[name]
-            shown = bool(node.args) and ast.unparse(node.args[0]).endswith("_display")
-            if name in ("say", "warn"):  # After the display or the name of a finding, if there is one.
-                position = min(1, len(node.args) - 1) if node.args else None
+            self.taken.update(id(each) for each in ast.walk(node))
+        elif name in PRINTED_BY:
+            kind, position, keyword = PRINTED_BY[name]
             given = node.args[position:position + 1] if position is not None else []
             given += [each.value for each in node.keywords if each.arg and each.arg == keyword]
             for value in given:
-                filled = name in ("refuse", "warn") and position is not None and not shown
-                yield kind, value, node.args[position + 1:] or None if filled else None
+                values = node.args[position + 1:] if name in ("refuse", "warn") and position is not None else None
+                yield kind, value, values or None
         for each in node.keywords:
             if each.arg in ("message", "remedy") and not isinstance(each.value, ast.Name):
                 yield each.arg, each.value, None
 
     def others(self) -> Iterator[Message]:
         """Yield the other strings that are prose."""
-        skipped = set(self.told)
+        skipped = set(self.taken)
         for node in ast.walk(self.tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body and isinstance(
                     node.body[0], ast.Expr):
@@ -187,7 +184,7 @@ def of_tasks(file: str, content: object) -> Iterator[Message]:
             yield from of_tasks(file, item)
     elif isinstance(content, dict):
         for name, value in content.items():
-            if name.rpartition(".")[2] in TOLD_TASKS and isinstance(value, dict):
+            if name.rpartition(".")[2] in PRINTING_TASKS and isinstance(value, dict):
                 for key in ("fail_msg", "success_msg", "msg"):
                     if key in value:
                         yield Message(file, "failure", value[key].strip())
@@ -224,7 +221,7 @@ def messages(root: Path = ROOT) -> list[Message]:
 
 def listed(found: list[Message]) -> str:
     """Return the content of tests/data/messages.txt."""
-    lines = ["What users can be told, as printed; {…} is inserted. `make messages` writes this file: read each change."]
+    lines = ["What users can read, as printed; {…} is inserted. `make messages` writes this file: read each change."]
     file = None
     # Not in the order of the lines, so that moved code changes nothing.
     for of_file, kind, text in sorted({(each.file, each.kind, each.text) for each in found}):

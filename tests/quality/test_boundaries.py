@@ -28,14 +28,14 @@ TASKS = sorted(str(path.relative_to(ROOT)) for pattern in ("roles/*/tasks/*.yml"
 IN_PLACE = {
     "plugins/plugin_utils/_results/store.py survey": "a lock, without content",
     "plugins/module_utils/_weights/preconditions.py hold_lock": "a lock, whose content is only for humans",
-    "plugins/module_utils/_weights/preconditions.py open_work_folder": "a lock, whose content is only for humans",
-    "plugins/module_utils/_weights/staging.py create_marker": "a file without content",
+    "plugins/module_utils/_weights/preconditions.py open_work_folder": "a lock, without content",
     "plugins/module_utils/_ais_bench/config.py _absolute_pictures": "in the folder of a job that is not started",
     "plugins/module_utils/_ais_bench/config.py prepare_prompts": "in the folder of a job that is not started",
     "plugins/module_utils/_ais_bench/job.py start": "in the folder of a job that is not started",
     "plugins/modules/benchmark_pause.py start_guard": "in the folder of a guard that is not started",
     "roles/functional/files/make_illustration.py main": "run by developers",
     "roles/serving/files/health.py terminate": "the output of the server's container",
+    "roles/weights/files/fetch.py main": "a lock, without content",
     "roles/weights/files/fetch.py fetch": "resumed at its end, and verified before it is published",
     "roles/weights/files/swarm.py share": "a lock, without content",
     "roles/weights/files/swarm.py create_empty": "a file without content",
@@ -96,11 +96,10 @@ def written_in_place(path, text):
                          and set(argument.value) <= set("rwaxbt+")), None)
             if (last in ("write_text", "write_bytes", "touch")
                     or (last == "open" and mode is not None and set(mode.value) & set("wax+"))
-                    or ((called == "os.open" or last == "file")
-                        and any(flag in ast.unparse(node) for flag in ("O_WRONLY", "O_RDWR")))
+                    or (called == "os.open" and any(flag in ast.unparse(node) for flag in ("O_WRONLY", "O_RDWR")))
                     or (called == "os.fdopen" and mode is not None and "w" in mode.value)):
                 writers.setdefault(name, node.lineno)
-            if called in ("os.replace", "os.rename", "self.move"):
+            if called in ("os.replace", "os.rename", "self.move"):  # Folder.move renames
                 renames.add(name)
     return [f"{path}:{line}: {name} does not write the file atomically" for name, line in writers.items()
             if name not in renames and f"{path} {name}" not in IN_PLACE]
@@ -151,7 +150,6 @@ def test_rule_is_obeyed(rule):
     (written_in_place, "def save(path):\n    with path.open('ab') as stream:\n        stream.write('x')"),
     (written_in_place, "def save(path):\n    with open(path, mode='r+') as stream:\n        stream.write('x')"),
     (written_in_place, "def save(path):\n    return os.open(path, os.O_WRONLY | os.O_CREAT)"),
-    (written_in_place, "def save(folder):\n    return folder.file('x', os.O_WRONLY | os.O_CREAT)"),
     (written_in_place, "def save():\n    with os.fdopen(tempfile.mkstemp()[0], 'w') as to:\n        to.write('x')"),
     (secrets_in_argv, "- name: x\n  ascend.vllm.chat_info:\n  environment: {A: b}"),
     (secrets_in_argv, "- block:\n    - ansible.builtin.command: 'x {{ serving_api_key }}'"),

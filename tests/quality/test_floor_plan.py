@@ -43,7 +43,6 @@ COVERED_BY = {
     "plugins/plugin_utils/_results/version.py": "tests/quality/test_collection.py",
     "plugins/plugin_utils/_results/run.py": "tests/unit/plugins/action/test_serving_group.py",
     "plugins/plugin_utils/_stages/judging.py": "tests/unit/plugins/plugin_utils/_stages/test_registry.py",
-    "plugins/plugin_utils/_stages/stage_action.py": "tests/unit/plugins/action/test_stage.py",
 }
 # Test files for several files, and their subject.
 TESTS_OF_SEVERAL_FILES = {

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the processes of a test run write down, so that `make coverage` can tell what no test has visited.
+"""The records of the processes of a test run, from which `make coverage` finds what no test has visited.
 
 Every process appends lines of JSON to its own file in the folder ``$ASCEND_VLLM_VISITS``. Without that variable,
 nothing is recorded. Names of inputs and options are recorded, never their values: some are secrets.

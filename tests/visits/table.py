@@ -32,8 +32,8 @@ from visits import record
 
 CODE = ("plugins/action/*.py", "plugins/filter/*.py", "plugins/modules/*.py", "plugins/module_utils/**/*.py",
         "plugins/plugin_utils/**/*.py", "roles/*/files/*.py")
-# Kinds of messages that are told in one place; titles and remedies are told with their checks.
-TOLD = ("refusal", "warning", "failure", "cause", "reason", "message")
+# Kinds of messages that are printed in one place; titles and remedies are printed with their checks.
+PRINTED = ("refusal", "warning", "failure", "cause", "reason", "message")
 
 # Statements that are not executed themselves; their content is.
 STATIC = ("block", "import_tasks", "import_role", "import_playbook", "include_tasks", "include_role", "meta")
@@ -118,7 +118,7 @@ def checks() -> set[str]:
 
 
 class Visits:
-    """What the processes of the tests have recorded."""
+    """The records of all processes of the tests."""
 
     def __init__(self, lines: Iterable[dict]) -> None:
         self.tasks, self.inputs, self.options, self.returns = set(), set(), set(), set()
@@ -200,7 +200,7 @@ def code_rows(folder: Path) -> Iterator[tuple[str, set[str], set[str]]]:
     os.chdir(ROOT)  # to which coverage.ini refers
     measured = Coverage(data_file=str(folder / "combined"), config_file=str(Path(__file__).with_name("coverage.ini")))
     measured.combine(map(str, folder.glob("data.*")), keep=True)
-    lines, seen_lines, branches, seen_branches, told, seen_told = (set() for _ in range(6))
+    lines, seen_lines, branches, seen_branches, printed, seen_printed = (set() for _ in range(6))
     executed = {}
     for path in sorted(path for pattern in CODE for path in ROOT.glob(pattern)):
         name = str(path.relative_to(ROOT))
@@ -214,13 +214,13 @@ def code_rows(folder: Path) -> Iterator[tuple[str, set[str], set[str]]]:
         branches |= {f"{name}:{start}->{end}" for start, end in every}
         seen_branches |= {f"{name}:{start}->{end}" for start, end in every - missing}
     for each in messages():
-        if each.kind in TOLD and each.file in executed:
-            told.add(f"{each.file}: {each.text}")
+        if each.kind in PRINTED and each.file in executed:
+            printed.add(f"{each.file}: {each.text}")
             if executed[each.file] & set(each.lines):
-                seen_told.add(f"{each.file}: {each.text}")
+                seen_printed.add(f"{each.file}: {each.text}")
     yield "lines", lines, seen_lines
     yield "branches", branches, seen_branches
-    yield "messages", told, seen_told
+    yield "messages", printed, seen_printed
 
 
 def main(*folders: str) -> int:

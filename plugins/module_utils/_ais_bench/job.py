@@ -28,6 +28,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config impo
     render_performance,
 )
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background
+from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import MAX_FILE_BYTES, read_end, read_file
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ POLL_S = 0.5
 # more tasks at a time than 0.8 times the number of processors.
 WORKERS = max(1, min(4, int(0.8 * (os.cpu_count() or 1))))
 LOG_LINES = 12
+LOG_BYTES = 1 << 20
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
 _RUN = 'echo $$ > pid; "$@" < /dev/null > log 2>&1; echo $? > exit.new; mv exit.new exit'
 
@@ -128,10 +130,7 @@ def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
 
 
 def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:
-    """Return the state of a job after its end, or after ``wait_s`` seconds.
-
-    :param api_key: is masked in the log, like other secrets.
-    """
+    """Return the state of a job after its end, or after ``wait_s`` seconds; secrets are masked in its log."""
     until = time.monotonic() + wait_s
     while _is_running(job) and time.monotonic() < until:
         time.sleep(POLL_S)
@@ -162,8 +161,7 @@ def remove(job: str) -> bool:
 def read_number(path: str) -> int | None:
     """Return the number in a file, or None if there is no number."""
     try:
-        with open(path) as stream:
-            return int(stream.read())
+        return int(read_file(path, 100))
     except (OSError, ValueError):
         return None
 
@@ -175,8 +173,7 @@ def _is_running(job: str) -> bool:
     if process is None:
         return True  # just started
     try:
-        with open("/proc/%d/stat" % process) as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+        return read_file("/proc/%d/stat" % process).rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
 
@@ -186,9 +183,8 @@ def _progress(job: str) -> dict[str, TaskProgress]:
     found: dict[str, TaskProgress] = {}
     for path in glob.glob(os.path.join(job, "out", "*", "status_tmp", "*.json")):
         try:
-            with open(path) as stream:
-                notes = json.load(stream)
-        except (OSError, ValueError):
+            notes = json.loads(read_file(path))
+        except (OSError, ValueError, RecursionError):
             continue
         for note in notes if isinstance(notes, list) else [notes]:
             if isinstance(note, dict) and note.get("task_name"):
@@ -213,8 +209,7 @@ def _newest(pattern: str) -> str | None:
     paths = sorted(glob.glob(pattern))
     if not paths:
         return None
-    with open(paths[-1], encoding="utf-8") as stream:
-        return stream.read()
+    return read_file(paths[-1])
 
 
 def _count_requests(job: str) -> dict[str, RequestCount]:
@@ -225,11 +220,20 @@ def _count_requests(job: str) -> dict[str, RequestCount]:
         if name.endswith("_failed"):
             name, failed = name[:-len("_failed")], True
         count = counts.setdefault(name, {"answered": 0, "failed": 0})
-        with open(path, encoding="utf-8") as stream:
-            for line in stream:
-                answered = not failed and json.loads(line).get("success", False)
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            # A line has the whole answer of a model.
+            for line in iter(lambda: stream.readline(MAX_FILE_BYTES), ""):
+                answered = not failed and _is_success(line)
                 count["answered" if answered else "failed"] += 1
     return counts
+
+
+def _is_success(line: str) -> bool:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and bool(found.get("success", False))
 
 
 def _read_logs(job: str, rows: list[tables.Row], api_key: str) -> list[str]:
@@ -240,8 +244,7 @@ def _read_logs(job: str, rows: list[tables.Row], api_key: str) -> list[str]:
     lines: list[str] = []
     for path in paths:
         try:
-            with open(path, encoding="utf-8", errors="replace") as stream:
-                text = redact(_CONTROL.sub("", stream.read().replace("\r", "\n")), [api_key])
+            text = redact(_CONTROL.sub("", read_end(path, LOG_BYTES).replace("\r", "\n")), [api_key])
         except OSError:
             continue
         lines += [line for line in text.splitlines() if line.strip()][-LOG_LINES:]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ _IOMMU = re.compile(r"DMAR:.*fault|DMA (?:Read|Write).*fault|IO_PAGE_FAULT|AMD-V
 _STREAM = re.compile(r"arm-smmu-v3 \S+:\s+0x0000([0-9a-f]{4})[0-9a-f]{6}(?:02|08|10|11|12|13)\b", re.IGNORECASE)
 _VENDOR = re.compile(r"\b19e5:d80[0-9a-f]\b", re.IGNORECASE)
 _LIMIT = 50
+READ_S = 10.0
 
 
 def read(path: str = "/dev/kmsg", limit: int = 200000) -> list[str]:
@@ -75,9 +77,11 @@ def read(path: str = "/dev/kmsg", limit: int = 200000) -> list[str]:
     Raises OSError if the log cannot be read.
     """
     records: list[str] = []
+    # The kernel may log faster than it is read.
+    deadline = time.monotonic() + READ_S
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        while len(records) < limit:
+        while len(records) < limit and time.monotonic() < deadline:
             try:
                 record = os.read(descriptor, 8192)
             except BlockingIOError:

@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import ParseError
+from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_file
 
 if TYPE_CHECKING:
     from typing import TypedDict
@@ -63,7 +64,6 @@ def parse(text: str) -> VersionFile:
 def read(path: str) -> VersionFile:
     """Read and parse a file; ``{"error": str}`` if that fails."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return parse(stream.read())
+        return parse(read_file(path))
     except (OSError, ParseError) as error:
         return {"error": str(error)}

@@ -186,14 +186,12 @@ def api_key(docker: DockerEngine, name: str) -> str | None:
 
 def _secrets_file(inspected: dict[str, Any]) -> dict[str, str]:
     """Return the variables in the file of a container from which its launcher reads secrets."""
-    words: list[str] = []
-    for mount in inspected.get("Mounts") or ():
-        if mount.get("Destination") == labels.SECRETS_TARGET:
-            text = read_text(mount["Source"])
-            try:
-                words += shlex.split(text)
-            except ValueError:  # a quotation mark is missing
-                words += text.split()
+    text = "".join(read_text(mount["Source"]) for mount in inspected.get("Mounts") or ()
+                   if mount.get("Destination") == labels.SECRETS_TARGET)
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quotation mark is missing
+        words = text.split()
     return {name: value for name, _equals, value in (word.partition("=") for word in words)}
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 SOCKET = "/var/run/docker.sock"
-LARGEST_RESPONSE_BYTES = 64 << 20
-LARGEST_LOG_BYTES = 64 << 20
+MAX_RESPONSE_BYTES = 64 << 20
+MAX_LOG_BYTES = 64 << 20
 _BLOCK_BYTES = 64 << 10
 
 # Docker's names for processor architectures that have a different name in the kernel.
@@ -44,7 +44,7 @@ _PODMAN = re.compile(r"Libpod/(\S+)")
 
 
 class DockerError(Exception):
-    """The Docker engine did not answer, refused, or sent a response of an unknown form; the message is one sentence."""
+    """The Docker engine did not respond, refused, or responded in an unknown format; the message is one sentence."""
 
 
 class _Socket(socket.socket):
@@ -124,14 +124,14 @@ class DockerEngine:
             for part in _log_parts(response):
                 parts.append(part)
                 size += len(part)
-                while size > LARGEST_LOG_BYTES and len(parts) > 1:
+                while size > MAX_LOG_BYTES and len(parts) > 1:
                     size -= len(parts.popleft())
-            return b"".join(parts)[-LARGEST_LOG_BYTES:].decode("utf-8", "replace")
+            return b"".join(parts)[-MAX_LOG_BYTES:].decode("utf-8", "replace")
 
-    def read_file(self, container: str, path: str, largest_bytes: int) -> bytes | None:
+    def read_file(self, container: str, path: str, max_bytes: int) -> bytes | None:
         """Return a file from the file system of a container, running or not; None if it does not exist.
 
-        :raises DockerError: also for a file of more than ``largest_bytes``.
+        :raises DockerError: also for a file of more than ``max_bytes``.
         """
         resource = "/containers/%s/archive?%s" % (quote(container, safe=""), urlencode({"path": path}))
         with self._request("GET", resource) as response:
@@ -145,10 +145,10 @@ class DockerEngine:
                     content = archive.extractfile(member) if member and member.isfile() else None
                     if member is None or content is None:
                         return None
-                    if member.size > largest_bytes:
+                    if member.size > max_bytes:
                         raise DockerError("%s in the container %s has %d bytes, more than the %d allowed" % (
-                            path, container, member.size, largest_bytes))
-                    return content.read()
+                            path, container, member.size, max_bytes))
+                    return content.read(max_bytes)
             except tarfile.TarError as error:
                 raise DockerError("the Docker engine at %s did not return an archive for %s (%s)" % (
                     self.path, resource, error)) from error
@@ -166,7 +166,7 @@ class DockerEngine:
             yield response
         except (OSError, http.client.HTTPException) as error:
             other_engine = installed_instead()
-            raise DockerError("the Docker engine at %s does not answer: %s%s" % (
+            raise DockerError("the Docker engine at %s does not respond: %s%s" % (
                 self.path, str(error) or type(error).__name__,
                 "; " + OTHER_ENGINE % (other_engine, "the command docker") if other_engine else "")) from error
         finally:
@@ -178,7 +178,7 @@ class DockerEngine:
             return
         try:
             message = json.loads(body.decode("utf-8", "replace"))["message"]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             message = body[:200].decode("utf-8", "replace")
         raise DockerError("the Docker engine at %s returned %d for %s: %s" % (
             self.path, response.status, resource, message))
@@ -186,7 +186,7 @@ class DockerEngine:
     def _json(self, resource: str, body: bytes) -> Any:
         try:
             return json.loads(body.decode("utf-8", "replace"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DockerError("the Docker engine at %s did not return JSON for %s" % (self.path, resource)) from error
 
 
@@ -215,13 +215,13 @@ def installed_instead(root: str = "/") -> str | None:
 def _read(response: http.client.HTTPResponse) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while size <= LARGEST_RESPONSE_BYTES:
+    while size <= MAX_RESPONSE_BYTES:
         part = response.read(_BLOCK_BYTES)
         if not part:
             return b"".join(parts)
         parts.append(part)
         size += len(part)
-    raise DockerError("the Docker engine returned more than %d MiB" % (LARGEST_RESPONSE_BYTES >> 20))
+    raise DockerError("the Docker engine returned more than %d MiB" % (MAX_RESPONSE_BYTES >> 20))
 
 
 def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -231,7 +231,13 @@ def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """
     header = response.read(8)
     while len(header) == 8 and header[0] in (1, 2) and not any(header[1:4]):
-        yield response.read(int.from_bytes(header[4:], "big"))
+        left = int.from_bytes(header[4:], "big")
+        while left:
+            part = response.read(min(left, _BLOCK_BYTES))
+            if not part:
+                return
+            yield part
+            left -= len(part)
         header = response.read(8)
     while header:
         yield header

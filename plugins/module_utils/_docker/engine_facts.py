@@ -69,7 +69,7 @@ def query(docker: DockerEngine, root: str = "/") -> DockerEngineFacts:
             "cgroup_version": str(info.get("CgroupVersion") or ""),
         }
     except (LookupError, TypeError, AttributeError) as error:
-        raise DockerError("the Docker engine at %s returns its properties in an unknown form (%r)" % (
+        raise DockerError("the Docker engine at %s returns its properties in an unknown format (%r)" % (
             docker.path, error)) from error
 
 

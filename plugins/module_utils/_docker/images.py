@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import lzma
 import posixpath
 import tarfile
+import zlib
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
 
 
 _SMALL_BYTES = 4 << 20
+_ALL_SMALL_BYTES = 256 << 20
 
 
 class ImageError(ValueError):
@@ -110,7 +113,7 @@ def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
             "created": image.get("Created") or None,
         }
     except (LookupError, TypeError) as error:
-        raise DockerError("the Docker engine returns the image %s in an unknown form (%r)" % (
+        raise DockerError("the Docker engine returns the image %s in an unknown format (%r)" % (
             reference, error)) from error
 
 
@@ -143,7 +146,7 @@ def query_registry(docker: DockerEngine, name: str, login: str | None = None) ->
         return {"digest": None, "architectures": [], "error": str(error)}
     except (LookupError, TypeError) as error:
         return {"digest": None, "architectures": [],
-                "error": "the registry's response has an unknown form (%r)" % error}
+                "error": "the registry responded in an unknown format (%r)" % error}
 
 
 def registry_login(config: str | None, name: str) -> str | None:
@@ -157,7 +160,7 @@ def registry_login(config: str | None, name: str) -> str | None:
         logins = json.loads(config or "{}").get("auths") or {}
         login = logins.get(first if named else "https://index.docker.io/v1/") or {}
         user, _separator, password = base64.b64decode(login.get("auth") or "").decode("utf-8").partition(":")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
     fields = {"identitytoken": login["identitytoken"]} if login.get("identitytoken") else {
         "username": user, "password": password}
@@ -176,6 +179,7 @@ def describe_archive(path: str) -> list[ArchivedImage]:
     small: dict[str, bytes] = {}
     seen: set[str] = set()
     images: list[ArchivedImage] = []
+    left = _ALL_SMALL_BYTES
     try:
         with tarfile.open(path) as archive:
             for member in archive:
@@ -188,7 +192,10 @@ def describe_archive(path: str) -> list[ArchivedImage]:
                 # Manifest and configurations; the layers are skipped.
                 content = archive.extractfile(member) if member.isfile() and member.size < _SMALL_BYTES else None
                 if content:
-                    small[name] = content.read()
+                    small[name] = content.read(_SMALL_BYTES)
+                    left -= member.size
+                if left < 0:
+                    raise ValueError("more than %d bytes of small files" % _ALL_SMALL_BYTES)
         for entry in json.loads(small["manifest.json"].decode("utf-8")):
             images.append(_archived(small[posixpath.normpath(entry["Config"])], entry.get("RepoTags") or ()))
         if "index.json" in seen:
@@ -199,7 +206,8 @@ def describe_archive(path: str) -> list[ArchivedImage]:
                 image["tags"] = sorted({*image["tags"], *tags})
             images = list(known.values())
         return images
-    except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError, zlib.error,
+            lzma.LZMAError) as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError("%s is not a complete docker save archive (%s: %s)" % (
@@ -269,7 +277,7 @@ def describe_probe(output: str | None) -> ProbedVersions | None:
         found = json.loads(line)
         return {"architecture": found["architecture"], "python": found["python"], "cann": found["cann"],
                 "packages": dict(found["packages"])}
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ImageError("the probe in the image did not print versions, but: %.200s" % redact(line)) from error
 
 

@@ -1,23 +1,27 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run commands, in parallel if wanted, each with a time limit.
+"""Run commands, in parallel if wanted, each with a time limit and a limit of its output.
 
-A vendor tool that hangs in the driver cannot be killed, and that it hangs is a finding: its process is abandoned and
-the outcome says so.
+A vendor tool that hangs in the driver, or in a file system whose server is unreachable, cannot be killed. That it hangs
+is a finding: its process is abandoned, and the outcome says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import selectors
 import signal
 import subprocess
+import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
     from typing import Callable, Optional, TypedDict, TypeVar
 
     Key = TypeVar("Key", bound=Hashable)
@@ -34,8 +38,20 @@ if TYPE_CHECKING:
         error: str | None
 
 
+MAX_OUTPUT_BYTES = 16 << 20
+# Seconds to wait for a process that was killed.
+KILL_S = 0.5
+# Seconds that a file system has to respond.
+PATH_TIMEOUT_S = 10.0
+_BLOCK_BYTES = 64 << 10
+
+
 class Outcome(NamedTuple):
-    """The result of a command. If it could not be started or timed out, ``rc`` is None and ``error`` has the reason."""
+    """The result of a command.
+
+    If it could not be started, timed out or printed too much, ``rc`` is None and ``error`` has the reason. After a
+    timeout ``hung`` says whether it could not be killed.
+    """
 
     argv: list[str]
     rc: int | None
@@ -44,6 +60,7 @@ class Outcome(NamedTuple):
     duration_s: float
     timed_out: bool
     error: str | None
+    hung: bool = False
 
     @property
     def output(self) -> str:
@@ -56,22 +73,111 @@ class Outcome(NamedTuple):
                 "timed_out": self.timed_out, "error": self.error}
 
 
-def run(argv: list[str], timeout_s: float) -> Outcome:
-    """Run one command without a shell in the C locale, for `timeout_s` seconds at most."""
+def run(argv: list[str], timeout_s: float, merge: bool = False, max_bytes: int = MAX_OUTPUT_BYTES) -> Outcome:
+    """Run one command without a shell in the C locale, and return after `timeout_s` seconds at the latest.
+
+    :param merge: whether ``stdout`` also has what the command prints to stderr.
+    :param max_bytes: maximum size of each stream; a command that prints more is killed.
+    """
     started = time.monotonic()
+    outcomes: list[Outcome] = []
+    # Even the start of a program waits for the file system that it is on.
+
+    def work() -> None:
+        try:
+            outcomes.append(_run(argv, started, timeout_s, merge, max_bytes))
+        except Exception as error:
+            outcomes.append(Outcome(argv, None, "", "", _since(started), False, "%s: %s" % (
+                type(error).__name__, error)))
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(timeout_s + 2 * KILL_S)
+    return outcomes[0] if outcomes else _late(argv, b"", b"", started, timeout_s, True)
+
+
+def _run(argv: list[str], started: float, timeout_s: float, merge: bool, max_bytes: int) -> Outcome:
     try:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merge else subprocess.PIPE, start_new_session=True,
             env=dict(os.environ, LC_ALL="C", LANG="C", LANGUAGE="C"))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in an argument
         return Outcome(argv, None, "", "", _since(started), False, str(error))
+    with _Output(process) as output:
+        complete = output.read(started + timeout_s, max_bytes) and _ended(process, started + timeout_s)
+        if not complete:
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            killed = time.monotonic() + KILL_S  # `run` waits longer, so that the output is returned
+            output.read(killed, max_bytes)
+            hung = not _ended(process, killed)
+        stdout, stderr = output.stdout, output.stderr
+    if complete:
+        return Outcome(argv, process.returncode, _text(stdout), _text(stderr), _since(started), False, None)
+    if max(len(stdout), len(stderr)) > max_bytes:
+        return Outcome(argv, None, _text(stdout[:max_bytes]), _text(stderr[:max_bytes]), _since(started), False,
+                       "it printed more than %d bytes" % max_bytes)
+    return _late(argv, stdout, stderr, started, timeout_s, hung)
+
+
+def _late(argv: list[str], stdout: bytes, stderr: bytes, started: float, timeout_s: float, hung: bool) -> Outcome:
+    return Outcome(argv, None, _text(stdout), _text(stderr), _since(started), True, "no answer within %g s%s" % (
+        timeout_s, ", and it cannot be killed: it hangs in the kernel" if hung else ""), hung)
+
+
+class _Output:
+    """The output of a process: the bytes of both streams, without a wait for the process itself."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._parts: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+        self._open = {name: stream for name, stream in (("stdout", process.stdout), ("stderr", process.stderr))
+                      if stream}
+        self._selector = selectors.DefaultSelector()
+
+    def __enter__(self) -> _Output:
+        for name, stream in self._open.items():
+            os.set_blocking(stream.fileno(), False)
+            self._selector.register(stream, selectors.EVENT_READ, name)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._selector.close()
+        for stream in self._open.values():
+            stream.close()
+
+    @property
+    def stdout(self) -> bytes:
+        return b"".join(self._parts["stdout"])
+
+    @property
+    def stderr(self) -> bytes:
+        return b"".join(self._parts["stderr"])
+
+    def read(self, deadline: float, max_bytes: int) -> bool:
+        """Read until the end of both streams; False after the deadline or more than ``max_bytes`` of one of them."""
+        while self._selector.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            for key, _events in self._selector.select(left):
+                block = os.read(key.fd, _BLOCK_BYTES)
+                if not block:
+                    self._selector.unregister(key.fileobj)
+                    continue
+                parts = self._parts[key.data]
+                if sum(map(len, parts)) > max_bytes:
+                    return False
+                parts.append(block)
+        return True
+
+
+def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
     try:
-        stdout, stderr = process.communicate(timeout=timeout_s)
+        process.wait(max(0.01, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
-        stdout, stderr = _kill(process)
-        return Outcome(argv, None, _text(stdout), _text(stderr), _since(started), True,
-                       "no answer within %g s" % timeout_s)
-    return Outcome(argv, process.returncode, _text(stdout), _text(stderr), _since(started), False, None)
+        return False
+    return True
 
 
 def run_all(commands: Mapping[Key, list[str]], timeout_s: float, workers: int = 8) -> dict[Key, Outcome]:
@@ -89,13 +195,19 @@ def run_all(commands: Mapping[Key, list[str]], timeout_s: float, workers: int = 
         return {key: future.result() for key, future in futures.items()}
 
 
-def _kill(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """Kill the command and its children and return what they had printed, without waiting if they cannot be killed."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-        return process.communicate(timeout=0.5)
-    except (ProcessLookupError, subprocess.TimeoutExpired):
-        return b"", b""
+def hung_paths(paths: Iterable[str], timeout_s: float = PATH_TIMEOUT_S) -> dict[str, str]:
+    """Return ``{path: sentence}`` of the paths whose file system does not respond, such as NFS without its server.
+
+    A process that asks for such a path may never continue, so another process asks first.
+    """
+    stat = [sys.executable, "-I", "-S", "-c",
+            "import os, sys\nfor path in sys.argv[1:]: os.path.exists(path) and os.statvfs(path)"]
+    each = list(dict.fromkeys(paths))
+    if not each or not run([*stat, *each], timeout_s).timed_out:
+        return {}
+    outcomes = run_all({path: [*stat, path] for path in each}, timeout_s)
+    return {path: "%s is on a file system that does not respond within %g s" % (path, timeout_s)
+            for path, outcome in outcomes.items() if outcome.timed_out}
 
 
 def _text(data: bytes) -> str:

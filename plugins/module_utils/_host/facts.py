@@ -15,6 +15,7 @@ import pwd
 import re
 import stat
 import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         found: str
 
 
+# Of a small file; /proc/net/tcp of a busy host is the largest.
+MAX_FILE_BYTES = 64 << 20
 HUAWEI = "0x19e5"
 ACCELERATOR_CLASS = "0x1200"  # processing accelerators; the vendor's network cards are 0x0200
 # Device ids of virtual functions, into which an NPU is split (devdrv_pci.h of github.com/hicann/driver).
@@ -162,22 +165,51 @@ def python(executable: str = sys.executable) -> dict[str, str | None]:
     }
 
 
-def read_text(path: str) -> str:
-    """Return the text of a file; empty if it cannot be read."""
+def read_text(path: str, max_bytes: int = MAX_FILE_BYTES) -> str:
+    """Return the text of a file, at most its first ``max_bytes``; empty if it cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
+        return read_file(path, max_bytes)
     except OSError:
         return ""
 
 
-def wrong_sources(mounts: Iterable[Mapping[str, str]]) -> list[WrongSource]:
-    """Return the mounts (``source``, ``type``) whose source is not there or not of the planned type."""
+def read_file(path: str, max_bytes: int = MAX_FILE_BYTES) -> str:
+    """Return the text of a file, at most its first ``max_bytes``; raises OSError."""
+    return read_bytes(path, max_bytes).decode("utf-8", "replace")
+
+
+def read_bytes(path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """Return the content of a file, at most its first ``max_bytes``; raises OSError. A pipe is not waited for."""
+    parts: list[bytes] = []
+    left = max_bytes
+    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+        while left > 0:
+            part = stream.read(min(left, 1 << 16))
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+    return b"".join(parts)
+
+
+def read_end(path: str, max_bytes: int) -> str:
+    """Return the text of a file, at most its last ``max_bytes``; raises OSError."""
+    with open(path, "rb") as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - max_bytes))
+        return stream.read(max_bytes).decode("utf-8", "replace")
+
+
+def wrong_sources(mounts: Iterable[Mapping[str, str]], hung: Mapping[str, str] = MappingProxyType({})
+                  ) -> list[WrongSource]:
+    """Return the mounts (``source``, ``type``) whose source is not there or not of the planned type.
+
+    :param hung: of `commands.hung_paths`; these paths are not touched.
+    """
     wrong: list[WrongSource] = []
     for mount in mounts:
         path = mount["source"]
-        found = "directory" if os.path.isdir(path) else "file" if os.path.isfile(path) else (
-            "something else" if os.path.exists(path) else "nothing")
+        found = hung.get(path) or ("directory" if os.path.isdir(path) else "file" if os.path.isfile(path) else
+                                   "something else" if os.path.exists(path) else "nothing")
         if found != mount["type"]:
             wrong.append({"source": path, "expected": mount["type"], "found": found})
     return wrong

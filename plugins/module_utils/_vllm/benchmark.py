@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
+from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_bytes
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import model_paths
 
@@ -80,8 +81,7 @@ def _service(docker: DockerEngine, name: str, model_path: str | None,
 def _digest(path: str) -> str | None:
     """Return the SHA-256 of a small file; None if it cannot be read."""
     try:
-        with open(path, "rb") as stream:
-            return hashlib.sha256(stream.read()).hexdigest()
+        return hashlib.sha256(read_bytes(path)).hexdigest()
     except OSError:
         return None
 

@@ -13,14 +13,14 @@ import json
 import time
 from http.client import HTTPException
 from typing import TYPE_CHECKING, cast
-from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
 
 if TYPE_CHECKING:
-    from http.client import HTTPResponse
     from typing import Any, Iterable, TypedDict
+
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import BoundedResponse
 
     class _Request(TypedDict):
         endpoint: str
@@ -81,15 +81,9 @@ if TYPE_CHECKING:
 FILLER_TOKEN = 1000
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 MAX_TEXT_CHARACTERS = 2000
+# The longest prompt that is sent, and the largest max_model_len that a model of today may have.
+MAX_PROMPT_TOKENS = 16 * 1024 * 1024
 WRONG_KEY = "not-the-key-of-this-service"
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
-_OPENER = build_opener(ProxyHandler({}), _NoRedirect)
 
 
 class Server:
@@ -110,9 +104,11 @@ class Server:
         response, body = self._exchange("/v1/models", None, self.api_key)
         data = body.get("data")
         cards = [card for card in data if isinstance(card, dict)] if isinstance(data, list) else []
-        self.limit = next((card["max_model_len"] for card in cards if card.get("max_model_len")), None)
-        return cast("ModelsResponse", dict(
-            response, models=[card.get("id") for card in cards], max_model_len=self.limit))
+        limits = [card.get("max_model_len") for card in cards]
+        self.limit = next((limit for limit in limits
+                           if type(limit) is int and 0 < limit <= MAX_PROMPT_TOKENS), None)
+        names = [card["id"] for card in cards if isinstance(card.get("id"), str)]
+        return cast("ModelsResponse", dict(response, models=names, max_model_len=self.limit))
 
     def send(self, request: ChatRequest) -> Response:
         """Send one request.
@@ -124,7 +120,8 @@ class Server:
         over_limit = request.get("prompt_tokens_over_limit")
         if over_limit is not None:
             if self.limit is None:
-                return {"status": None, "error": "the server does not report its max_model_len", "sent": False}
+                return {"status": None, "error": "the server does not report its max_model_len, a number up to %d" % (
+                    MAX_PROMPT_TOKENS), "sent": False}
             body["prompt"] = [FILLER_TOKEN] * (self.limit + over_limit)
         key = {"given": self.api_key, "wrong": WRONG_KEY, "none": None}[request.get("key") or "given"]
         response, reply = self._exchange(request["endpoint"], body, key)
@@ -148,19 +145,22 @@ class Server:
         started = time.monotonic()
         observed: dict[str, Any] = {"status": None}
         try:
-            with _OPENER.open(Request(self.url + endpoint, data, headers, method=method),
-                              timeout=self.timeout) as response:
+            with http_request.request(self.url + endpoint, self.timeout, MAX_RESPONSE_BYTES, method, data,
+                                      headers) as response:
                 observed["status"] = response.status
-                if body and body.get("stream"):
-                    reply = _read_stream(response, started, self.timeout)
+                if response.status >= 300:
+                    reply = _decode(response.read())
+                    reply = {"refusal": next(
+                        (reply[key] for key in ("refusal", "error", "detail") if key in reply), reply)}
+                elif body and body.get("stream"):
+                    reply = _read_stream(response, started)
                 else:
-                    reply = _decode(response.read(MAX_RESPONSE_BYTES))
-        except HTTPError as refusal:
-            observed["status"] = refusal.code
-            reply = _decode(refusal.read(MAX_RESPONSE_BYTES))
-            reply = {"refusal": next((reply[key] for key in ("refusal", "error", "detail") if key in reply), reply)}
-        except (OSError, HTTPException, ValueError) as failure:  # ValueError: http.client refuses a header
+                    reply = _decode(response.read())
+        except (OSError, HTTPException) as failure:
             reply = {"refusal": "%s: %s" % (type(failure).__name__, failure)}
+        except ValueError as failure:  # the text may contain the key
+            reply = {"refusal": "the request cannot be sent (%s): its URL or API key is invalid" % (
+                type(failure).__name__)}
         observed["latency_s"] = round(time.monotonic() - started, 3)
         if "refusal" in reply:
             observed["error"] = without_secrets(_message(reply.pop("refusal")), [key])
@@ -193,38 +193,46 @@ def send_all(name: str, server: Server, requests: Iterable[ChatRequest], routes:
 def _decode(raw: bytes) -> dict[str, Any]:
     try:
         reply = json.loads(raw.decode("utf-8", "replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         reply = None
     return reply if isinstance(reply, dict) else {"refusal": "no JSON object: " + raw[:200].decode("utf-8", "replace")}
 
 
 def _message(refusal: Any) -> str:
     message = refusal.get("message", refusal) if isinstance(refusal, dict) else refusal
-    return (message if isinstance(message, str) else json.dumps(message))[:300]
+    try:
+        return (message if isinstance(message, str) else json.dumps(message))[:300]
+    except RecursionError:
+        return "a message that is nested too deeply"
 
 
-def _read_stream(response: HTTPResponse | Iterable[bytes], started: float, timeout: float) -> dict[str, Any]:
-    """Add up server-sent events."""
+def _read_stream(response: BoundedResponse, started: float) -> dict[str, Any]:
+    """Add up server-sent events; those that were received before the timeout or the limit are kept."""
     reply: dict[str, Any] = {"text": "", "chunks": 0, "ended": False}
-    size = 0
-    for line in response:
-        size += len(line)
-        if time.monotonic() - started > timeout or size > MAX_RESPONSE_BYTES:
-            reply["refusal"] = "the stream did not end within %g s and %d bytes" % (timeout, MAX_RESPONSE_BYTES)
-            break
-        if not line.startswith(b"data:"):
-            continue
-        event = line[5:].strip()
-        if event == b"[DONE]":
-            reply["ended"] = True
-            break
-        part = _interpret(_decode(event))
-        if part.get("text"):
-            reply.setdefault("time_to_first_token_s", round(time.monotonic() - started, 3))
-            reply["text"] += part["text"]
-            reply["chunks"] += 1
-        reply.update({key: part[key] for key in ("finish_reason", "error") if part.get(key)})
+    try:
+        for line in response.lines():
+            if _add_event(reply, line, started):
+                break
+    except (OSError, HTTPException) as failure:
+        reply["refusal"] = "the stream did not end: %s" % failure
     return reply
+
+
+def _add_event(reply: dict[str, Any], line: bytes, started: float) -> bool:
+    """Add one line of a stream; returns whether it is the closing event."""
+    if not line.startswith(b"data:"):
+        return False
+    event = line[5:].strip()
+    if event == b"[DONE]":
+        reply["ended"] = True
+        return True
+    part = _interpret(_decode(event))
+    if part.get("text"):
+        reply.setdefault("time_to_first_token_s", round(time.monotonic() - started, 3))
+        reply["text"] += part["text"]
+        reply["chunks"] += 1
+    reply.update({key: part[key] for key in ("finish_reason", "error") if part.get(key)})
+    return False
 
 
 def _interpret(reply: dict[str, Any]) -> dict[str, Any]:
@@ -237,12 +245,23 @@ def _interpret(reply: dict[str, Any]) -> dict[str, Any]:
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         choice = choices[0]
         message = choice.get("message") or choice.get("delta") or choice
-        found["text"] = message.get("content", message.get("text")) or ""
-        found["finish_reason"] = choice.get("finish_reason")
+        text = message.get("content", message.get("text")) if isinstance(message, dict) else message
+        if text is not None and not isinstance(text, str):
+            found["error"] = "the content is not text, but: %s" % _message(text)
+        found["text"] = text if isinstance(text, str) else ""
+        found["finish_reason"] = _text_or_none(choice.get("finish_reason"))
     if isinstance(reply.get("usage"), dict):
-        found.update({key: reply["usage"].get(key) for key in ("prompt_tokens", "completion_tokens")})
+        found.update({key: _number_or_none(reply["usage"].get(key)) for key in ("prompt_tokens", "completion_tokens")})
     if reply.get("error"):
         found["error"] = _message(reply["error"])
     if "text" in found:
         found["text"] = found["text"][:MAX_TEXT_CHARACTERS]
     return found
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number_or_none(value: Any) -> int | None:
+    return value if type(value) is int and abs(value) < 2**63 else None

@@ -692,7 +692,7 @@ CAUSES = (
           ("arguments_invalid",)),
     # --- Docker ------------------------------------------------------------------------------------------------------
     Cause("docker_unavailable", FAULT,
-          "Docker does not answer: start it (systemctl start docker) and read its journal (journalctl -u docker); its "
+          "Docker does not respond: start it (systemctl start docker) and read its journal (journalctl -u docker); its "
           "socket is plan_docker_socket. Check: serving.docker_engine.",
           {r"Cannot connect to the Docker daemon":
                "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.",

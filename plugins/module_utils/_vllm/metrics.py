@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         waiting: int
         kv_cache_usage: float | None
 
+MAX_VALUE = 1e15
 _SAMPLE = re.compile(r"^vllm:(\w+)(?:\{[^}]*\})?\s+([0-9.eE+-]+)\s*$", re.MULTILINE)
 
 # The newer name first.
@@ -28,7 +30,10 @@ def load(metrics: str) -> Load | None:
     """Return the load of a server, from the text of its ``/metrics``; None if the text has no metric of requests."""
     samples: dict[str, list[float]] = {}
     for name, value in _SAMPLE.findall(metrics):
-        samples.setdefault(name, []).append(float(value))
+        # Values that are not numbers of requests are left out.
+        with contextlib.suppress(ValueError):
+            if 0 <= float(value) <= MAX_VALUE:
+                samples.setdefault(name, []).append(float(value))
     if "num_requests_running" not in samples:
         return None
     usage = next((max(samples[name]) for name in _KV_CACHE if name in samples), None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
-from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders, network
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, facts, holders, network
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 
@@ -49,12 +49,16 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = ""
     :param params: the options of the module serving_prerequisites_info.
     :param addresses: the output of ``ip -o -4 address show``.
     """
+    weights = params["weights"]
+    hung = commands.hung_paths([mount["source"] for mount in params["mounts"]] + ([weights] if weights else []))
     found: ServingObservation = {
         **serving_state.observe(docker, params),
         "architecture": platform.machine(),
         "image_architecture": None,
-        "weights": files.folder_summary(params["weights"]) if params["weights"] else None,
-        "wrong_sources": facts.wrong_sources(params["mounts"]),
+        "weights": None if not weights else (
+            {"folder": False, "config": False, "shards": 0, "error": hung[weights]} if weights in hung
+            else files.folder_summary(weights)),
+        "wrong_sources": facts.wrong_sources(params["mounts"], hung),
         "missing_devices": [path for path in params["devices"] if not os.path.exists(path)],
         "port_holders": [],
         "device_holders": [],

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import time
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from typing import TYPE_CHECKING, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request
+from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url, reachable
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import metrics, startup
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_RESPONSE_BYTES, Server
@@ -149,8 +151,7 @@ class Observer:
 
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
         """Add the responses of the API, in the order in which they become available."""
-        server = HealthServer("http://%s:%d" % (_reachable(instance["bind"]), instance["port"]), self.api_key,
-                              STATUS_TIMEOUT_S)
+        server = HealthServer(base_url(reachable(instance["bind"]), instance["port"]), self.api_key, STATUS_TIMEOUT_S)
         health = server.health()
         seen = {**seen, "health": health}
         if health["status"] != 200:
@@ -250,25 +251,17 @@ def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContai
 
 def request_load(bind: str, port: int, api_key: str | None) -> Load | LoadError | None:
     """Return the load of a server (see `metrics.load`), an ``error``, or None if it accepts no connection."""
-    connection = HTTPConnection(_reachable(bind), port, timeout=STATUS_TIMEOUT_S)
     try:
-        connection.request("GET", "/metrics", headers={"Authorization": "Bearer " + api_key} if api_key else {})
-        response = connection.getresponse()
-        text = response.read(MAX_RESPONSE_BYTES).decode("utf-8", "replace")
-        if response.status != 200:
-            return {"error": "/metrics returns %d" % response.status}
+        with http_request.request(base_url(reachable(bind), port) + "/metrics", STATUS_TIMEOUT_S, MAX_RESPONSE_BYTES,
+                                  headers={"Authorization": "Bearer " + api_key} if api_key else {}) as response:
+            text = response.read().decode("utf-8", "replace")
+            if response.status != 200:
+                return {"error": "/metrics returns %d" % response.status}
     except ConnectionRefusedError:
         return None
     except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the header
         return {"error": "/metrics: %s" % (without_secrets(str(error), [api_key]) or type(error).__name__)}
-    finally:
-        connection.close()
     return metrics.load(text) or {"error": "/metrics does not contain the number of requests"}
-
-
-def _reachable(bind: str) -> str:
-    """Return the address for requests to a server on this node."""
-    return "127.0.0.1" if bind == "0.0.0.0" else bind
 
 
 def _is_unhealthy(found: ContainerState) -> bool:

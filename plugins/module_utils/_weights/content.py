@@ -14,6 +14,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import MAX_JSON_CHARACTERS
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.safetensors import SafetensorsError, read_header
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def describe_index(path: str, content: dict[str, Any] | None, shards: Mapping[st
     :param tensors: ``{path of a shard: names of its tensors}``.
     """
     weight_map = content.get("weight_map") if content else None
-    if not content or not isinstance(weight_map, dict) or not weight_map:
+    if not content or not isinstance(weight_map, dict) or not weight_map or not all(
+            isinstance(shard, str) for shard in weight_map.values()):
         return {"path": path, "shards": [], "tensors": 0, "total_size": None, "tensor_bytes": None,
                 "faults": ["%s has no weight_map" % path]}
     prefix = os.path.dirname(path)
@@ -127,7 +129,8 @@ def describe_index(path: str, content: dict[str, Any] | None, shards: Mapping[st
             faults.append("%s names the shard %s, which does not exist" % (path, shard))
         elif shard in tensors:
             faults.extend(_difference(path, shard, expected[shard], tensors[shard]))
-    total = (content.get("metadata") or {}).get("total_size")
+    metadata = content.get("metadata")
+    total = metadata.get("total_size") if isinstance(metadata, dict) else None
     sizes = [shards[shard]["tensor_bytes"] if shard in shards else None for shard in expected]
     known = [size for size in sizes if size is not None]
     tensor_bytes = sum(known) if len(known) == len(sizes) else None
@@ -150,10 +153,12 @@ def describe_config(config: dict[str, Any] | None) -> Config | None:
     """Return the values of ``config.json`` that the checks need."""
     if not config:
         return None
+    quantization, architectures = config.get("quantization_config"), config.get("architectures")
+    names = architectures if isinstance(architectures, list) else []
     return {
-        "architectures": config.get("architectures") or [],
+        "architectures": [name for name in names if isinstance(name, str)],
         "vision": "vision_config" in config,
-        "quantization_method": (config.get("quantization_config") or {}).get("quant_method"),
+        "quantization_method": quantization.get("quant_method") if isinstance(quantization, dict) else None,
         "transformers": config.get("transformers_version"),
     }
 
@@ -198,8 +203,8 @@ def _mixed(parts: dict[str, dict[str, str]]) -> list[str]:
 def _load(folder: Folder | None, path: str, faults: list[str]) -> dict[str, Any] | None:
     try:
         with open(path, encoding="utf-8", opener=folder.opener if folder else None) as stream:
-            content = json.load(stream)
-    except (OSError, ValueError) as error:
+            content = json.loads(stream.read(MAX_JSON_CHARACTERS))
+    except (OSError, ValueError, RecursionError) as error:
         faults.append("%s cannot be read: %s" % (path, error))
         return None
     if not isinstance(content, dict):

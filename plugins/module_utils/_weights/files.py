@@ -77,12 +77,18 @@ if TYPE_CHECKING:
         expected: int | str | None
         actual: int | str | None
 
-    class FolderSummary(TypedDict):
-        """A folder: whether it exists, whether it has a ``config.json``, and its number of safetensors files."""
-
+    class _FolderSummary(TypedDict):
         folder: bool
         config: bool
         shards: int
+
+    class FolderSummary(_FolderSummary, total=False):
+        """A folder: whether it exists, whether it has a ``config.json``, and its number of safetensors files.
+
+        ``error`` is the reason why the folder could not be read.
+        """
+
+        error: str
 
 MANIFEST_SCHEMA = "ascend.vllm/weights-manifest/v1"
 
@@ -254,8 +260,10 @@ def _digest(folder: Folder, path: str, stat: os.stat_result, cache: DigestCache)
 def git_blob_sha1(folder: Folder, path: str) -> str:
     """Return the object id of git for the content of a file; Hugging Face states it for files that are not in LFS."""
     with open(path, "rb", opener=folder.opener) as stream:
-        content = stream.read()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        digest = hashlib.sha1(b"blob %d\0" % os.fstat(stream.fileno()).st_size)
+        for block in iter(lambda: stream.read(_BLOCK_BYTES), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def make_manifest(source: str, repository: str, revision: str | None, files: list[ManifestFile], recorded_at: str

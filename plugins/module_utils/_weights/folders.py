@@ -27,6 +27,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a named pipe would wait until another program writes to it.
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAXIMUM_LINKS = 40
+MAX_JSON_CHARACTERS = 256 << 20
 
 
 class UnsafePathError(OSError):
@@ -270,13 +271,19 @@ class Folder:
         return "%d:%d" % (found.st_dev, found.st_ino)
 
     def read_json(self, name: str) -> Any:
-        """The content of a JSON file, or None if the file does not exist; raises OSError and ValueError."""
+        """The content of a JSON file, or None if the file does not exist; raises OSError and ValueError.
+
+        A file of more than `MAX_JSON_CHARACTERS` is not read to its end, and so is not JSON.
+        """
         try:
             descriptor = self.file(name)
         except FileNotFoundError:
             return None
         with open(descriptor, encoding="utf-8") as stream:
-            return json.load(stream)
+            try:
+                return json.loads(stream.read(MAX_JSON_CHARACTERS))
+            except RecursionError as error:
+                raise ValueError("%s is nested too deeply" % os.path.join(self.path, name)) from error
 
     def write_json(self, name: str, data: Any) -> None:
         """Write a JSON file atomically, for this user only."""

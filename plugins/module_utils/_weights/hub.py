@@ -157,7 +157,7 @@ def check_login(text: str) -> None:
 def _json(text: str) -> dict[str, Any]:
     try:
         response = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HubError("the response of the hub is not JSON: %.80r" % text) from error
     if not isinstance(response, dict):
         raise HubError("the response of the hub is not a JSON object: %.80r" % text)

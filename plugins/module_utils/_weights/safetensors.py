@@ -67,7 +67,7 @@ def parse_header(raw: bytes, data_bytes: int) -> Header:
     """Parse the JSON text ``raw`` in front of ``data_bytes`` bytes of tensors; raises SafetensorsError."""
     try:
         entries = json.loads(raw.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SafetensorsError("its header is not JSON (%s)" % error) from error
     if not isinstance(entries, dict):
         raise SafetensorsError("its header is not a JSON object")

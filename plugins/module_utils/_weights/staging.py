@@ -236,7 +236,7 @@ class Staging:
         state.write_json(WANTED, dict(work["wanted"], download=work["download"]))
         state.remove_tree(TRANSFER)
         with state.folder(TRANSFER, 0o700) as transfer:
-            # Only the hub's client needs them; a download from another node does not.
+            # Only the hub's client needs the token; a download from another node does not.
             secrets = dict(self.source.environment) if work["command"] else {}
             if self.source.token and work["command"]:
                 secrets[hub.TOKEN_VARIABLES[self.source.kind]] = self.source.token

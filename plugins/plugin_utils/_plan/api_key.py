@@ -8,13 +8,13 @@ PRIVATE to the collection.
 
 from __future__ import annotations
 
-import ipaddress
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import SECRETS_TARGET
+from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import is_loopback
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance
 
@@ -107,11 +107,3 @@ def _plaintext_host(url: str) -> str | None:
     except ValueError:
         return None
     return host if parts.scheme == "http" and not is_loopback(host) else None
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address or name is that of the loopback interface."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import reachable
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.api_key import FURTHER_KEYS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
@@ -235,9 +236,8 @@ def docker_health_check(
     """
     if check is None or port is None:
         return None
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
     # Isolated (-I) and without site packages (-S) it starts fast, and modules of the image cannot interfere.
-    command = ["python3", "-IS", HEALTH_TARGET, "--host", host, "--port", str(port), "--model", served_name,
+    command = ["python3", "-IS", HEALTH_TARGET, "--host", reachable(bind), "--port", str(port), "--model", served_name,
                "--timeout", str(check["timeout_s"])]
     if check["restart"]:
         command += ["--restart-after", str(check["retries"])]

@@ -11,6 +11,7 @@ PRIVATE to the collection.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
+from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url, is_loopback
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import nearest, release_id, routes
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
@@ -333,6 +335,18 @@ def _container_settings(inputs: Inputs, findings: Findings, group: Group | None)
     if not bind:
         findings.refuse(
             "serving_bind", "serving_bind is empty; set it to the address to listen on, 0.0.0.0 for all addresses.")
+    address = inputs.text("serving_address")
+    for variable, value in (("serving_bind", bind), ("serving_address", address)):
+        if value and not _is_host(value):
+            findings.refuse(
+                variable,
+                "%s must be a host name, an IPv4 address or an IPv6 address, without brackets, port and zone, but is "
+                "%r.", variable, value)
+    if bind == "0.0.0.0" and ":" in address and _is_host(address):
+        findings.refuse(
+            "serving_bind",
+            "serving_address is the IPv6 address %s, but serving_bind is 0.0.0.0, which is every IPv4 address; set "
+            "serving_bind to ::, which is every address.", address)
     shm_size = inputs.text("serving_shm_size") or ("16g" if group else "1g")
     if not re.match(r"^[1-9][0-9]*[kmg]?$", shm_size, re.IGNORECASE):
         findings.refuse("serving_shm_size", "serving_shm_size must be a size such as 1g, but is %r.", shm_size)
@@ -351,6 +365,14 @@ def _container_settings(inputs: Inputs, findings: Findings, group: Group | None)
         "log_max_size": inputs.text("serving_log_max_size"),
         "log_max_files": inputs.integer("serving_log_max_files", 1, 1000),
     }
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return re.match(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z", text) is not None
+    return "%" not in text  # a zone is only known on one host
 
 
 def _mounts(
@@ -377,7 +399,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
             "'-', but is %r.", name)
     port = inputs.integer("serving_port", 1, 65535) + index
     serves = group is None or group["rank"] == 0
-    client_address = bind if bind.startswith("127.") else inputs.text("serving_address")
+    client_address = bind if is_loopback(bind) else inputs.text("serving_address")
     hccl = hccl_ports(index, inputs, findings)
     launcher, command = instance_command(model, group, bind, port, npus, common.options)
     membership: Membership = {} if group is None else {
@@ -393,7 +415,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         "npus": npus,
         "serves": serves,
         "port": port if serves else None,
-        "url": "http://%s:%d" % (client_address, port) if serves else None,
+        "url": base_url(client_address, port) if serves else None,
         "devices": [device_path(npu) for npu in npus] + common.hardware["shared_devices"],
         "mounts": list(common.mounts),
         "environment": {**common.environment, **hccl_environment(hccl)},

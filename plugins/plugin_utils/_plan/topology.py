@@ -15,6 +15,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import host_port
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import serve_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import place_instances, usable_npus
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
@@ -238,7 +239,8 @@ def instance_command(
     own = group["members"][group["rank"]]["address"]
     if group["topology"] == RAY and group["rank"]:
         head = group["members"][0]["address"]
-        return [], ["ray", "start", "--address=%s:%d" % (head, group["port"]), "--node-ip-address=" + own, "--block"]
+        return [], ["ray", "start", "--address=" + host_port(head, group["port"]), "--node-ip-address=" + own,
+                    "--block"]
     parallel = ["--tensor-parallel-size", str(group["tensor_parallel_size"]), *_parallel(group)]
     if group["rank"]:
         return [], ["vllm", "serve", model["path"], *name, *parallel, "--headless",

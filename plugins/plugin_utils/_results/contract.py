@@ -136,11 +136,11 @@ class Checks:
             "id": check_id,
             "severity": check.severity,
             "status": status,
-            "subject": subject,
+            "subject": None if subject is None else str(subject),
             "title": check.title,
             "expected": expected,
             "actual": actual,
-            "message": message,
+            "message": None if message is None else str(message),
             "remedy": (remedy or check.remedy) if needs_remedy else None,
         })
 

@@ -9,14 +9,16 @@ A stage without a result is ``not_run`` and never counts as passed.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypedDict, cast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CheckOutcome, StageResult
 
 SCHEMA = "ascend.vllm/report/v1"
+
+Row = TypeVar("Row")
 
 _MARKS = {
     contract.PASSED: "passed",
@@ -133,6 +135,13 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
     every = [result for _host, stages in results for result in stages.values()]
     # By host and stage, in the order of site.yml.
     in_order = [(host, stages[stage]) for host, stages in results for stage in contract.STAGES if stage in stages]
+    # An observation that could not be judged may have any format.
+    judged = [(host, result) for host, result in in_order if not result["error"]]
+    unreadable: list[Finding] = []
+    services = _rows(judged, "serving", lambda host, result: _services(result, last), unreadable)
+    figures = _rows(judged, None, _figures, unreadable)
+    comparisons = _rows(judged, "accuracy", _comparisons, unreadable)
+    pins = _shared(_rows(judged, None, _pins, unreadable))
     return {
         "schema": SCHEMA,
         "generated_at": now,
@@ -145,15 +154,12 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
         "passing_hosts": [host for host, stages in results
                           if stages and _verdict(stages.values()) != contract.FAILED],
         "failing_hosts": [host for host, stages in results if _verdict(stages.values()) == contract.FAILED],
-        "findings": [{**check, "host": host} for host, result in in_order for check in result["checks"]
-                     if check["status"] != contract.PASSED],
-        "services": [service for host, stages in results if "serving" in stages
-                     for service in _services(stages["serving"], last)],
-        "figures": [cast(Figure, {**figure, "host": host}) for host, result in in_order
-                    for figure in result["observed"].get("figures", [])],
-        "comparisons": [row for host, stages in results if "accuracy" in stages
-                        for row in _comparisons(host, stages["accuracy"])],
-        "pins": _pins(in_order),
+        "findings": [cast(Finding, {**check, "host": host}) for host, result in in_order for check in result["checks"]
+                     if check["status"] != contract.PASSED] + unreadable,
+        "services": services,
+        "figures": figures,
+        "comparisons": comparisons,
+        "pins": pins,
     }
 
 
@@ -247,26 +253,65 @@ def _services(result: StageResult, last: Report | None) -> Iterator[Service]:
     for service in observed.get("services", ()):
         name = service["name"]
         if name in containers or service["url"] in balancers:
-            since = containers[name]["started_at"][:19] + "Z" if name in containers else None
-            yield {"host": host, "name": name, "url": service["url"], "served_name": service["served_name"],
-                   "since": since, "unchanged": since is not None and started.get((host, name)) == since}
+            since = str(containers[name]["started_at"])[:19] + "Z" if name in containers else None
+            yield {"host": host, "name": str(name), "url": str(service["url"]),
+                   "served_name": str(service["served_name"]), "since": since,
+                   "unchanged": since is not None and started.get((host, name)) == since}
+
+
+def _figures(host: str, result: StageResult) -> Iterator[Figure]:
+    for row in result["observed"].get("figures", ()):
+        yield {"host": host, "name": str(row["name"]), "value": _as_number(row["value"]), "unit": str(row["unit"])}
 
 
 def _comparisons(host: str, result: StageResult) -> Iterator[Comparison]:
     observed = result["observed"]
     for row in observed.get("comparison", ()):
-        yield cast(Comparison, {**row, "host": host, "model": result["model"],
-                                "compared_with": observed["compared_with"]["model"]})
+        yield {"host": host, "dataset": str(row["dataset"]), "metric": str(row["metric"]),
+               "compared_with": str(observed["compared_with"]["model"]), "before": _as_number(row["before"]),
+               "model": result["model"], "after": _as_number(row["after"]), "delta": _as_number(row["delta"]),
+               "within": bool(row["within"])}
 
 
-def _pins(results: Iterable[tuple[str, StageResult]]) -> list[Pin]:
-    """The digests of images and models that passed, each with the hosts that have it."""
-    hosts: dict[tuple[str, str], list[str]] = {}
-    for host, result in results:
-        observed, name = result["observed"], {"image": "image_digest", "weights": "weights_digest"}.get(result["stage"])
+def _as_number(value: Any) -> float:
+    if isinstance(value, (int, float)):
+        return value
+    raise TypeError(f"{value!r:.80} is not a number")
+
+
+def _rows(judged: Iterable[tuple[str, StageResult]], stage: str | None,
+          read: Callable[[str, StageResult], Iterable[Row]], unreadable: list[Finding]) -> list[Row]:
+    """Return the rows that the results of a stage (None for all) contribute to the report.
+
+    :param unreadable: receives a finding for each result that has them in another format.
+    """
+    rows: list[Row] = []
+    for host, result in judged:
+        if stage in (None, result["stage"]):
+            try:
+                rows += list(read(host, result))
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                checks = contract.Checks(())
+                checks.not_run("observation", f"The report cannot show what was observed ({error!r}).")
+                unreadable += [cast(Finding, {**check, "id": f"{result['stage']}.{check['id']}", "host": host})
+                               for check in checks.as_list()]
+    return rows
+
+
+def _pins(host: str, result: StageResult) -> Iterator[Pin]:
+    """Yield the digest of the image or the model of a host, if its stage passed."""
+    observed, name = result["observed"], {"image": "image_digest", "weights": "weights_digest"}.get(result["stage"])
+    if name and result["status"] != contract.FAILED:
         value = _image_digest(observed) if result["stage"] == "image" else observed.get("digest")
-        if name and result["status"] != contract.FAILED and _DIGEST.fullmatch(str(value)):
-            hosts.setdefault((name, str(value)), []).append(host)
+        if _DIGEST.fullmatch(str(value)):
+            yield {"name": name, "value": str(value), "hosts": [host]}
+
+
+def _shared(pins: Iterable[Pin]) -> list[Pin]:
+    """Return one pin for all hosts with the same digest."""
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for pin in pins:
+        hosts.setdefault((pin["name"], pin["value"]), []).extend(pin["hosts"])
     return [{"name": name, "value": value, "hosts": found} for (name, value), found in hosts.items()]
 
 

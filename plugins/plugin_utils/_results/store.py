@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import secrets
 import time
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Report
 
 OBSERVED = "observed"
+# Levels of dictionaries and lists in a file.
+MAX_DEPTH = 64
 # Results and reports have the permissions that the umask gives them, all other files are for their owner only.
 RESULT_MODE, PRIVATE_MODE = 0o666, 0o600
 # Files in the results folder, whose names no host may have.
@@ -104,7 +107,7 @@ class Records:
     def write_result(self, result: StageResult) -> Path:
         """Write the result of a stage, secrets masked, and return its path."""
         path = self.folder(result["host"]) / f"{result['stage']}.json"
-        return self.write(path, _json(redact_in(result, self._secrets)))
+        return self.write(path, to_json(redact_in(json_data(result), self._secrets)))
 
     def read_result(self, host: str, stage: str) -> StageResult | None:
         """Return the result of a stage, or None if there is none or it is damaged."""
@@ -217,7 +220,7 @@ class Records:
         return self.folder(host) / OBSERVED / f"{stage}.json"
 
     def _write_run_file(self, path: Path, data: Mapping[str, Any]) -> Path:
-        return _write_atomically(path, _json({"run_id": self.run_id, **data}), PRIVATE_MODE)
+        return _write_atomically(path, to_json({"run_id": self.run_id, **data}), PRIVATE_MODE)
 
     def _read_run_file(self, path: Path) -> tuple[dict[str, Any] | None, str | None]:
         """Return (the content of the file if it belongs to this run, the id of the run that it belongs to)."""
@@ -269,5 +272,29 @@ def _write_atomically(path: Path, text: str, mode: int) -> Path:
     return path
 
 
-def _json(data: Any) -> str:
-    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+def to_json(data: Any, sort_keys: bool = True) -> str:
+    """Return any data as the text of a JSON file that every parser accepts, see `json_data`."""
+    return json.dumps(json_data(data), indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def json_data(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """Return the value as data that JSON and UTF-8 can represent; what nodes and servers return may contain anything.
+
+    Lone surrogates are replaced by U+FFFD, numbers without a JSON format (NaN, infinity, integers of hundreds of
+    digits) and objects of other types by their text, and values that are nested deeper than `MAX_DEPTH` by a note.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if isinstance(value, int):
+        return value if value.bit_length() <= 1024 else hex(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if depth == 0:
+        return "(nested too deeply)"
+    if isinstance(value, Mapping):
+        return {json_data(str(key)): json_data(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_data(item, depth - 1) for item in value]
+    return json_data(str(value))

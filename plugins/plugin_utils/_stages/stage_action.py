@@ -8,10 +8,15 @@ PRIVATE to the collection. One task does all of it, so a stage costs one SSH rou
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import PurePath
+from types import FrameType
+from typing import Any, cast
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
@@ -20,7 +25,12 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import ma
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records, timestamp
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
+    ObservationRecord,
+    Records,
+    json_data,
+    timestamp,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
     known_secrets,
@@ -31,6 +41,14 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, say, warn
+
+# Seconds after which a call of a module counts as hung, in addition to what its arguments allow. Each module limits its
+# own steps; these limits are for what no module can limit, such as a process that the kernel does not continue.
+CALL_S = 600
+# Hashing a model takes hours on a slow disk.
+CALLS_S = {"ascend.vllm.weights_info": 6 * 3600}
+# Arguments that are seconds.
+TIMES = ("wait_s", "timeout_s", "limit_s", "stop_timeout", "stop_timeout_s", "completion_timeout_s")
 
 # Keys that Ansible adds to the return values of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
@@ -84,6 +102,9 @@ class StageAction(ActionBase):
                              failure=f"{self.host} is not reachable: {self.masked(error_line(lost))}")
         except (AnsibleActionFail, ValueError) as mistake:
             record = replace(record, failure=self.masked(error_line(mistake)))
+        except Exception as error:
+            # What a node returns may have any format. That it cannot be used is a finding about this node.
+            record = replace(record, failure=f"{self.host} cannot be observed: {self.masked(unexpected(error))}")
         return replace(record, spent_s=round(record.spent_s + time.monotonic() - self.clock, 3))
 
     def observation(self) -> dict[str, Any]:
@@ -98,12 +119,27 @@ class StageAction(ActionBase):
         return {**observed, **request.noted, "round_trip": {"sent_at": sent_at, "received_at": time.time()}}
 
     def call(self, module: str, **arguments: Any) -> dict[str, Any]:
-        """Return the return values of a module on the node, as plain data; AnsibleActionFail if it failed."""
-        returned: dict[str, Any] = plain(
-            self._execute_module(module, module_args=arguments, task_vars=self.task_vars))
+        """Return the return values of a module on the node, as plain data; AnsibleActionFail if it failed or hung."""
+        returned: dict[str, Any] = self.execute(module, arguments)
         if returned.get("failed"):
             raise AnsibleActionFail(f"{module} failed: {self.masked(str(returned.get('msg') or returned))}")
         return returned
+
+    def execute(self, module: str, arguments: Mapping[str, Any], extra_s: float = 0) -> dict[str, Any]:
+        """Return the return values of a module on the node, as plain data, also if it failed.
+
+        :param extra_s: timeout of the module, in seconds, in addition to the times in its arguments.
+        :raises AnsibleActionFail: if the module does not return in time.
+        """
+        limit_s = extra_s + call_limit_s(module, arguments)
+        try:
+            with deadline(limit_s):
+                return cast("dict[str, Any]", json_data(self._execute_module(
+                    module, module_args=dict(arguments), task_vars=self.task_vars)))
+        except Hung as hung:
+            raise AnsibleActionFail(
+                f"{module} did not return on {self.host} within {limit_s:.0f} s; a process or a file system of the "
+                f"node hangs. Look for processes in state D on it.") from hung
 
     def masked(self, text: str) -> str:
         """Return a text of a node with secrets masked, those of this run and others."""
@@ -116,25 +152,33 @@ class StageAction(ActionBase):
         :param surveyed: whether all hosts were observed before, so that the judge may compare them.
         :param only: the checks to renew in a result that this run has already written.
         """
-        clock, result_checks = time.monotonic(), contract.Checks(self.judge.CHECKS)
+        clock = time.monotonic()
+        found: list[contract.CheckOutcome] = []
+        if not record.failure:
+            try:
+                found = self.judge.judge(replace(self.context, observed=record.observed,
+                                                 survey=self._survey() if surveyed else None))
+            except Exception as error:
+                record = replace(record, failure=f"The observation of {self.host} cannot be judged: "
+                                                 f"{self.masked(unexpected(error))}")
+        result_checks = contract.Checks(self.judge.CHECKS)
         if record.failure:
             check = "observation" if record.reachable else "node_reachable"
             wanted = "an observation of the node" if record.reachable else "an answer over SSH"
             result_checks.expect(check, False, wanted, "none", message=record.failure)
-            found = result_checks.as_list()
-        else:
-            found = self.judge.judge(replace(self.context, observed=record.observed,
-                                             survey=self._survey() if surveyed else None))
+        elif not found:
+            result_checks.not_run("observation", "There is nothing in the observation that this stage checks.")
+        found = found or result_checks.as_list()
         try:
             found = contract.apply_waivers(found, self.inputs.get(f"{self.stage}_waive"), self.stage, self.judge.CHECKS)
         except contract.UnknownCheck as mistake:
             raise AnsibleActionFail(str(mistake)) from mistake
         if only and not record.failure:
             found = contract.renewed(self.records.read_result(self.host, self.stage), found, only)
-        result = contract.stage_result(
+        result: StageResult = json_data(contract.stage_result(
             self.stage, self.host, found, self.context.plan, {**record.observed, **self.context.measured},
             record.started_at, timestamp(), round(record.spent_s + time.monotonic() - clock, 3), record.failure,
-            COLLECTION_VERSION)
+            COLLECTION_VERSION))
         path = self.records.write_result(result)
         failed = contract.failures(result)
         return {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
@@ -157,9 +201,74 @@ class StageAction(ActionBase):
         survey = self.judge.survey
         if survey is None:
             return None
-        return self.records.survey(
-            self.host, self.task_vars["ansible_play_hosts"], self.stage, self._task._uuid,
-            lambda observations: survey(observations, self.inputs), self.context.phase)
+        return self.survey(lambda observations: survey(observations, self.inputs), self.context.phase)
+
+    def survey(self, make: Callable[[dict[str, dict[str, Any]]], dict[str, Any]], phase: str = "") -> Any:
+        """Return this host's part of a survey of all hosts, see `Records.survey`.
+
+        A host whose observation cannot be surveyed is left out, so that the other hosts are judged without it.
+
+        :raises ValueError: on such a host.
+        """
+        def without_faulty(observations: dict[str, dict[str, Any]]) -> dict[str, Any]:
+            try:
+                return _parts(make(observations))
+            except Exception:
+                faults: dict[str, str] = {}
+                for host, observed in observations.items():
+                    try:
+                        make({host: observed})
+                    except Exception as error:
+                        faults[host] = self.masked(unexpected(error))
+                if not faults:
+                    raise
+            sound = {host: observed for host, observed in observations.items() if host not in faults}
+            return {**_parts(make(sound) if sound else {}), **{host: {"fault": why} for host, why in faults.items()}}
+
+        part = self.records.survey(self.host, self.task_vars["ansible_play_hosts"], self.stage, self._task._uuid,
+                                   without_faulty, phase)
+        if "fault" in part:
+            raise ValueError(part["fault"])
+        return part["part"]
+
+
+class Hung(BaseException):
+    """A call did not return in time. Not an Exception: connection plugins retry after any Exception."""
+
+
+@contextlib.contextmanager
+def deadline(limit_s: float) -> Iterator[None]:
+    """Raise `Hung` in this block after some seconds, unless the task has a timeout, which uses the same signal."""
+    def expired(_signal: int, _frame: FrameType | None) -> None:
+        raise Hung
+
+    if signal.getsignal(signal.SIGALRM) not in (signal.SIG_DFL, None):
+        yield
+        return
+    signal.signal(signal.SIGALRM, expired)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, limit_s)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def call_limit_s(module: str, arguments: Mapping[str, Any]) -> float:
+    """Return the seconds after which a call of a module counts as hung."""
+    calls = max(1, len(arguments.get("servers") or ())) * (1 + len(arguments.get("requests") or ()))
+    return CALLS_S.get(module, CALL_S) + calls * sum(float(arguments.get(name) or 0) for name in TIMES)
+
+
+def _parts(survey: dict[str, Any]) -> dict[str, Any]:
+    return {host: {"part": part} for host, part in survey.items()}
+
+
+def unexpected(error: Exception) -> str:
+    """Return the type and message of an exception, and the line of this collection that it comes from."""
+    calls = [call for call in traceback.extract_tb(error.__traceback__) if "ascend" in call.filename]
+    place = f" ({PurePath(calls[-1].filename).name}, line {calls[-1].lineno})" if calls else ""
+    return f"{type(error).__name__}: {error_line(error)}{place}"
 
 
 def summary(result: StageResult, failed: list[str]) -> str:

@@ -23,6 +23,7 @@ import health
 
 # Seconds that HAProxy has to send the name of a server.
 QUERY_TIMEOUT_S = 5
+MAX_FILE_BYTES = 16 << 20
 
 
 class NoAnswer(Exception):
@@ -68,15 +69,17 @@ class Engine:
 
 
 def watch(engine, interval_s):
-    """Check the engines of a server repeatedly. On an error the whole program exits, so that systemd restarts it."""
-    try:
-        while True:
-            started = time.monotonic()
+    """Check the engines of a server repeatedly. An error is printed, and affects neither this watch nor the others."""
+    printed = None
+    while True:
+        started = time.monotonic()
+        try:
             engine.check()
-            time.sleep(max(0, started + interval_s - time.monotonic()))
-    except Exception:  # pylint: disable=broad-except
-        traceback.print_exc()
-        os._exit(1)
+        except Exception as error:  # pylint: disable=broad-except
+            if repr(error) != printed:
+                printed = repr(error)
+                traceback.print_exc()
+        time.sleep(max(0, started + interval_s - time.monotonic()))
 
 
 class AgentServer(socketserver.ThreadingTCPServer):
@@ -101,7 +104,7 @@ class AgentCheck(socketserver.StreamRequestHandler):
             name = self.rfile.readline(1024).decode("utf-8", "replace").strip()
             answer = self.server.engines[name].answer() if name in self.server.engines else None
             if answer:
-                self.wfile.write(answer.encode("utf-8") + b"\n")
+                self.wfile.write(answer.encode("utf-8", "replace") + b"\n")
         except OSError:  # HAProxy has closed the connection
             return
 
@@ -109,7 +112,7 @@ class AgentCheck(socketserver.StreamRequestHandler):
 def main(argv):
     """Watch the servers in the file (first argument), and keep their state in the folder (second argument)."""
     with open(argv[0], encoding="utf-8") as file:
-        options = json.load(file)
+        options = json.loads(file.read(MAX_FILE_BYTES))
     engines = {server["name"]: Engine(server, options, argv[1]) for server in options["servers"]}
     server = AgentServer(options["port"], engines)
     for engine in engines.values():

@@ -54,8 +54,12 @@ TOOLKITS = ("/usr/local/Ascend/ascend-toolkit/latest", "/usr/local/Ascend/cann")
 PROXY = "hydra_pmi_proxy"
 # Seconds to wait for the other nodes. Ansible starts all containers within a few seconds.
 JOIN_S = 60
+# Seconds that a program has to print its version or libraries.
+OUTPUT_S = 20
 # Seconds until mpiexec is killed after the proxy of a node has exited.
 GRACE_S = 5
+# Length of the arguments of a proxy.
+MAX_COMMAND = 1 << 20
 # Exit status of a node that could not take part, and of the first node if mpiexec continued without a node.
 NO_PART, LEFT = 3, 4
 
@@ -73,12 +77,16 @@ def say(**record: Any) -> None:
 
 
 def output(*argv: str) -> str:
+    """Return what a program prints within some seconds, without waiting for one that cannot be killed."""
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    except OSError:
         return ""
-    return done.stdout.decode("utf-8", "replace")
+    try:
+        return started.communicate(timeout=OUTPUT_S)[0].decode("utf-8", "replace")
+    except subprocess.TimeoutExpired:
+        started.kill()
+        return ""
 
 
 # --- The image -------------------------------------------------------------------------------------------------------
@@ -237,7 +245,7 @@ def follow(job: Job) -> int:
             with socket.create_connection((first, job["port"]), 5, (own, 0)) as connection:
                 connection.settimeout(JOIN_S)
                 with connection.makefile(encoding="utf-8") as stream:
-                    command = json.loads(stream.readline())
+                    command = json.loads(stream.readline(MAX_COMMAND))
                 return start_proxy(command, job).wait()
         except (OSError, ValueError) as error:
             if time.monotonic() > end:

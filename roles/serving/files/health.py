@@ -12,14 +12,18 @@ consecutive failures.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
 import re
 import shlex
 import signal
+import socket
 import sys
 import tempfile
+import threading
+import time
 
 SECRETS = "/run/ascend-vllm/secrets.env"
 STATE = os.path.join(tempfile.gettempdir(), "ascend-vllm-health.json")
@@ -29,7 +33,13 @@ STATE = os.path.join(tempfile.gettempdir(), "ascend-vllm-health.json")
 PENDING = ("num_requests_running", "num_requests_waiting")
 PROGRESS = ("generation_tokens_total", "prompt_tokens_total", "iteration_tokens_total_count", "kv_cache_usage_perc")
 _SAMPLE = re.compile(r"^vllm:(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
-_ENGINE = re.compile(r'(?:^|,)engine="([^"]*)"')
+_ENGINE = re.compile(r'(?:^|,)engine="([^"]{0,64})')
+
+# Limits of what a server sends: bytes of a response, and the value of a metric.
+MAX_RESPONSE_BYTES = 16 << 20
+MAX_VALUE = 1e15
+# Limit of a file of this container.
+MAX_FILE_BYTES = 1 << 20
 
 # Checks between SIGTERM and SIGKILL.
 CHECKS_BEFORE_KILL = 2
@@ -40,14 +50,26 @@ def engines(text):
     found = {}
     for name, labels, value in _SAMPLE.findall(text):
         if name in PENDING + PROGRESS:
+            number = finite(value)
+            if number is None:
+                continue
             named = _ENGINE.search(labels)
             engine = found.setdefault(named.group(1) if named else "0",
                                       {"pending": 0.0, "progress": [0.0] * len(PROGRESS)})
             if name in PENDING:
-                engine["pending"] += float(value)
+                engine["pending"] += number
             else:
-                engine["progress"][PROGRESS.index(name)] += float(value)
+                engine["progress"][PROGRESS.index(name)] += number
     return found
+
+
+def finite(text):
+    """Return the number in a text, or None if it is not a number, or one that cannot be a count."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number <= MAX_VALUE else None
 
 
 def hung_engines(before, now):
@@ -109,7 +131,7 @@ def signal_to_send(state, restart_after):
 class Api:
     """An API server. Its methods return None if there is no answer in time.
 
-    :param timeout: of one answer, in seconds.
+    :param timeout: of a whole answer, in seconds.
     """
 
     def __init__(self, host, port, timeout, key):
@@ -130,21 +152,39 @@ class Api:
         if self.key:
             headers["Authorization"] = "Bearer " + self.key
         connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
+        deadline = None
         try:
+            connection.connect()
+            # The timeout of a socket restarts with every byte.
+            deadline = threading.Timer(self.timeout, shut_down, (connection.sock,))
+            deadline.daemon = True
+            started = time.monotonic()  # before the timer, whose end of the connection looks like that of the response
+            deadline.start()
             connection.request(method, path, json.dumps(body) if body else None, headers)
             response = connection.getresponse()
-            return response.status, response.read().decode("utf-8", "replace")
+            content = response.read(MAX_RESPONSE_BYTES + 1)
+            if len(content) > MAX_RESPONSE_BYTES or time.monotonic() - started >= self.timeout:
+                return None
+            return response.status, content.decode("utf-8", "replace")
         except (OSError, ValueError, http.client.HTTPException):
             return None  # http.client quotes an invalid key in its ValueError, so it must not be printed
         finally:
+            if deadline:
+                deadline.cancel()
             connection.close()
+
+
+def shut_down(connected):
+    """End a connection, so that whoever waits for its data gets no more."""
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def api_key(path=SECRETS):
     """Return the API key from the file from which the server reads it, or None."""
     try:
         with open(path, encoding="utf-8") as file:
-            words = shlex.split(file.read())
+            words = shlex.split(file.read(MAX_FILE_BYTES))
     except (OSError, ValueError):
         return None
     return next((word.partition("=")[2] for word in words if word.startswith("VLLM_API_KEY=")), None)
@@ -153,7 +193,7 @@ def api_key(path=SECRETS):
 def start_time(stat="/proc/1/stat"):
     """Return the start time of the first process of this container, which changes when the server is restarted."""
     with open(stat, encoding="utf-8", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()[19]
+        return file.read(MAX_FILE_BYTES).rpartition(")")[2].split()[19]
 
 
 def read_state(path, server):
@@ -163,10 +203,13 @@ def read_state(path, server):
     """
     try:
         with open(path, encoding="utf-8") as file:
-            state = json.load(file)
-        if state["server"] == server:
+            state = json.loads(file.read(MAX_FILE_BYTES))
+        numbers = [number for engine in state["engines"].values()
+                   for number in (engine["pending"], *engine["progress"])]
+        if (state["server"] == server and isinstance(state["ready"], bool) and isinstance(state["failures"], int)
+                and all(isinstance(number, (int, float)) for number in numbers)):
             return state
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         pass
     return {"server": server, "ready": False, "failures": 0, "engines": {}}
 

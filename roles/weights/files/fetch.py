@@ -19,13 +19,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -34,7 +34,10 @@ from urllib.request import Request, urlopen
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 60
 ATTEMPTS = 5
-SHORTEST_SECRET = 4  # characters
+# A slower server is taken for one that hangs.
+SLOWEST_BYTES_S = 1000
+# Limits in characters: a line that a client prints, and a file of the staging module.
+MAX_LINE, MAX_FILE = 1 << 16, 256 << 20
 
 
 def main() -> None:
@@ -69,8 +72,7 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     """Return a traceback without secrets; http.client quotes an invalid header in its exception."""
     for secret in secrets:
         for spelling in (repr(secret)[1:-1], secret.strip()):
-            # Shorter values, such as that of a switch, are in too many words.
-            text = text.replace(spelling, "(redacted)") if len(spelling) >= SHORTEST_SECRET else text
+            text = text.replace(spelling, "(redacted)") if spelling else text
     return text
 
 
@@ -112,7 +114,7 @@ def follow(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
     environment = dict(environment, PYTHONUNBUFFERED="1")
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           errors="replace") as client:
-        for line in client.stdout:
+        for line in iter(lambda: client.stdout.readline(MAX_LINE), ""):
             print(line, end="", flush=True)
             last = line.strip() or last
     return client.returncode, last
@@ -122,7 +124,7 @@ def incomplete(folder: str, environment: dict[str, str]) -> str:
     """Return the files in the folder that are incomplete, in words."""
     try:
         with open(environment["STAGING_WANTED"], encoding="utf-8") as stream:
-            wanted = json.load(stream)
+            wanted = json.loads(stream.read(MAX_FILE))
     except (KeyError, OSError):  # The files that msModelSlim will write are not known.
         return ""
     sizes = {entry["path"]: entry["size"] for entry in wanted["files"] or ()}
@@ -151,7 +153,7 @@ def credentials() -> dict[str, str]:
     if not os.path.exists(path):
         return {}
     with open(path, encoding="utf-8") as stream:
-        found: dict[str, str] = json.load(stream)
+        found: dict[str, str] = json.loads(stream.read(MAX_FILE))
     os.unlink(path)
     return found
 
@@ -167,19 +169,34 @@ def log_in(token: str) -> None:
 
 def fetch_all(url: str, folder: str, workers: int, paths: list[str], token: str | None) -> None:
     """Download the paths below the URL, several at a time, and resume incomplete files."""
+    sizes = wanted_sizes()
     with ThreadPoolExecutor(workers) as pool:
-        fetched = pool.map(lambda path: fetch(f"{url}/{quote(path)}", os.path.join(folder, path), token), paths)
+        fetched = pool.map(lambda path: fetch(f"{url}/{quote(path)}", os.path.join(folder, path), token,
+                                              sizes.get(path)), paths)
         for path, count in zip(paths, fetched):
             print(f"{path}: {count} bytes", flush=True)
 
 
-def fetch(url: str, target: str, token: str | None) -> int:
-    """Download a file, or the rest of it, and return its size. Its SHA-256 is verified by the staging module."""
+def wanted_sizes() -> dict[str, int]:
+    """Return ``{path: size}`` of the files that are wanted; empty if they are not known."""
+    try:
+        with open(os.environ["STAGING_WANTED"], encoding="utf-8") as stream:
+            files = json.loads(stream.read(MAX_FILE))["files"]
+    except (KeyError, OSError):
+        return {}
+    return {entry["path"]: entry["size"] for entry in files or ()}
+
+
+def fetch(url: str, target: str, token: str | None, wanted: int | None = None) -> int:
+    """Download a file, or the rest of it, and return its size. Its SHA-256 is verified by the staging module.
+
+    :param wanted: the size of the file in bytes. A server that sends another number is refused.
+    """
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with open(target, "ab") as stream:
         for attempt in range(ATTEMPTS):
             try:
-                if append_rest(url, stream, token):
+                if append_rest(url, stream, token, wanted):
                     return end_of(stream)
                 reason = "the connection was closed"
             except OSError as error:
@@ -189,9 +206,12 @@ def fetch(url: str, target: str, token: str | None) -> int:
     sys.exit(f"{url} could not be downloaded: {reason}")
 
 
-def append_rest(url: str, stream: BinaryIO, token: str | None) -> bool:
+def append_rest(url: str, stream: BinaryIO, token: str | None, wanted: int | None = None) -> bool:
     """Append the missing bytes of a file, and return whether it is complete."""
     start = end_of(stream)
+    if wanted is not None and start > wanted:
+        stream.truncate(0)
+        start = 0
     request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     if token:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
@@ -199,14 +219,32 @@ def append_rest(url: str, stream: BinaryIO, token: str | None) -> bool:
         response = urlopen(request, timeout=TIMEOUT_S)
     except HTTPError as error:
         if error.code == 416:  # The file has no bytes after those that were downloaded.
-            return True
+            return wanted in (None, start)
         raise
     with response:
         if start and response.status != 206:
             stream.truncate(0)
             start = 0
-        shutil.copyfileobj(response, stream, BLOCK_BYTES)
-        return end_of(stream) == start + int(response.headers["Content-Length"])
+        length = int(response.headers.get("Content-Length") or 0)
+        if wanted is not None and start + length != wanted:
+            sys.exit(f"{url} has {start + length} bytes, but the listing of the source says {wanted}")
+        copy(response, stream, length)
+        return end_of(stream) == start + length
+
+
+def copy(response: HTTPResponse, stream: BinaryIO, length: int) -> None:
+    """Append at most ``length`` bytes of a response to a file; raises OSError if they arrive too slowly."""
+    since, received = time.monotonic(), 0
+    while length > 0:
+        block = response.read1(min(BLOCK_BYTES, length))
+        if not block:
+            return
+        stream.write(block)
+        length, received = length - len(block), received + len(block)
+        if time.monotonic() - since > TIMEOUT_S:
+            if received < TIMEOUT_S * SLOWEST_BYTES_S:
+                raise OSError(f"only {received} bytes were received in {TIMEOUT_S} s")
+            since, received = time.monotonic(), 0
 
 
 def end_of(stream: BinaryIO) -> int:

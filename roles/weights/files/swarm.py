@@ -38,6 +38,7 @@ RETRY_S = 1
 STALLED_S = 10
 IDLE_S = 900
 TICK_S = 0.2
+MAX_FILE_BYTES = 256 << 20
 
 
 def main() -> None:
@@ -70,6 +71,12 @@ def main() -> None:
         share(lt, options)
 
 
+def read(path: Path) -> bytes:
+    """Return the content of a file; of a larger one than any that this program uses, the beginning."""
+    with path.open("rb") as stream:
+        return stream.read(MAX_FILE_BYTES)
+
+
 def check_identity(folder: Path, identity: str) -> None:
     """Exit if the mounted folder is not the one that the staging module has checked; a link may have replaced it."""
     found = folder.stat()
@@ -87,7 +94,7 @@ def load_libtorrent(wheels: Path, sha256: Sequence[str]) -> Any:
     found = sorted(wheels.glob(f"libtorrent-*-{version}-{version}-*{platform.machine()}.whl"))
     if not found:
         sys.exit(f"{wheels} has no wheel of libtorrent for {version} on {platform.machine()}")
-    content = found[-1].read_bytes()
+    content = read(found[-1])
     digest = hashlib.sha256(content).hexdigest()
     if digest not in sha256:
         sys.exit(f"{found[-1]} has the SHA-256 {digest}, expected {' or '.join(sha256)}")
@@ -105,7 +112,7 @@ def describe(lt: Any, folder: Path, manifest: Path) -> bytes:
     libtorrent hashes a torrent in one thread and holds Python's global lock. In v2, each file has separate hashes, so
     several processes describe one file each, and their descriptions are merged.
     """
-    files = json.loads(manifest.read_text("utf-8"))["files"]
+    files = json.loads(read(manifest))["files"]
     piece = piece_bytes(sum(entry["size"] for entry in files))
     with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("fork")) as pool:
         described = [pool.submit(describe_file, lt.__name__, str(folder), entry["path"], entry["size"], piece)
@@ -161,7 +168,7 @@ def share(lt: Any, options: argparse.Namespace) -> None:
             sys.exit("another run holds the lock of this model")
     session = lt.session(settings(lt, options))
     session.set_ip_filter(allow_only(lt, [resolve(name) for name in options.peer]))
-    torrent = lt.load_torrent_buffer(base64.b64decode(options.torrent.read_bytes()))
+    torrent = lt.load_torrent_buffer(base64.b64decode(read(options.torrent)))
     torrent.save_path = str(options.folder)
     torrent.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
     if not options.missing:

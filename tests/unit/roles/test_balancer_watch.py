@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
-import os
 import re
 import shutil
 import socket
@@ -20,7 +20,7 @@ import pytest
 from ansible.plugins.filter.core import FilterModule
 
 from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule as ServingFilters
-from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import hanging_server
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import Handler, hanging_server
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 
 FILES = ROOT / "roles/balancer/files"
@@ -117,12 +117,83 @@ def test_state_survives_a_restart_of_the_watch(watch, server, tmp_path):
     assert engine_of(watch, server, tmp_path).answer().startswith("down #3")
 
 
-def test_watch_exits_on_an_error(watch, monkeypatch, capsys):
-    exits = []
-    monkeypatch.setattr(os, "_exit", exits.append)
-    watch.watch(None, 1)
-    assert exits == [1]
-    assert "AttributeError" in capsys.readouterr().err
+def test_error_of_a_check_is_printed_once_and_ends_nothing(watch, monkeypatch, capsys):
+    class Ended(BaseException):
+        pass
+
+    class Broken:
+        checks = 0
+
+        def check(self):
+            self.checks += 1
+            if self.checks == 4:
+                raise Ended
+            raise OverflowError("cannot convert")
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    engine = Broken()
+    with pytest.raises(Ended):
+        watch.watch(engine, 1)
+    assert engine.checks == 4
+    assert capsys.readouterr().err.count("OverflowError: cannot convert") == 1
+
+
+class OddMetrics(Handler):
+    """Sends what `text` of its server is to every GET."""
+
+    def do_GET(self):
+        with contextlib.suppress(OSError):
+            self.send_response(200)
+            self.end_headers()
+            for part in self.server.text:
+                self.wfile.write(part)
+                self.wfile.flush()
+                self.server.ended.wait(0.05)
+
+
+METRIC = b'vllm:num_requests_running{engine="0"} %s\nvllm:generation_tokens_total{engine="0"} %s\n'
+ODD = {"no number": [METRIC % (b"abc", b"1")], "infinite": [METRIC % (b"1e999", b"1e999")],
+       "nan": [METRIC % (b"nan", b"nan")], "negative": [METRIC % (b"-1", b"-1e300")], "nothing": [b""],
+       "binary": [b"\xff\x00\xfe" * 1000], "label": [b'vllm:num_requests_running{engine="%s"} 1\n' % (b"x" * 100000)],
+       "drip feed": [b"x"] * 1000, "large": [b"#" * (1 << 20)] * 40}
+
+
+def test_odd_metrics_of_an_engine_affect_that_engine_alone(server, tmp_path):
+    with contextlib.ExitStack() as stack:
+        odd = [stack.enter_context(hanging_server()) for _text in ODD]
+        for each, text in zip(odd, ODD.values()):
+            each.RequestHandlerClass, each.text = OddMetrics, text
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        numbers = [each.server_address[1] for each in [server, *odd]]
+        name = f"n1:{numbers[0]}"
+        # The state of an engine may be damaged, too.
+        (tmp_path / f"n1:{numbers[1]}.json").write_text(json.dumps({"server": f"n1:{numbers[1]}", "ready": True}))
+        (tmp_path / "watch.json").write_text(json.dumps(options(port, numbers, interval_s=1)))
+        for program in (HEALTH / "health.py", FILES / "watch.py"):
+            shutil.copy(program, tmp_path)
+        program = subprocess.Popen([sys.executable, "-B", tmp_path / "watch.py", tmp_path / "watch.json", tmp_path],
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            wait_for(port, name, "up")
+            server.hangs = True
+            wait_for(port, name, "down")
+            assert program.poll() is None
+            found = {kind: query(port, f"n1:{number}").split(" ")[0].strip() for kind, number in zip(ODD, numbers[1:])}
+            # An idle engine, one that is busy without progress, and two whose state is unknown.
+            assert found == {**dict.fromkeys(ODD, "up"), "label": "down", "drip feed": "", "large": ""}
+        finally:
+            program.kill()
+        assert "Traceback" not in program.communicate(timeout=5)[0]
+
+
+@pytest.mark.parametrize("unit", ["watch.service.j2", "balancer.service.j2"])
+def test_systemd_never_gives_up(unit):
+    text = rendered(unit, serving_state_path="/var/lib/ascend-vllm", balancer_path="/etc/ascend-vllm")
+    sections = text.partition("[Service]")
+    assert "StartLimitIntervalSec=0\n" in sections[0]
+    assert "Restart=always\n" in sections[2]
 
 
 def query(port, name):
@@ -186,6 +257,16 @@ def test_balancer_queries_the_watch_for_every_server():
     assert "default-server agent-check agent-inter 2s agent-addr 127.0.0.1 agent-port 8079" in lines
     assert [line for line in lines if line.startswith("server ")] == [
         f"server n1:{port} 127.0.0.1:{port} agent-send n1:{port}\\n" for port in (8888, 8889)]
+
+
+def test_balancer_with_ipv6_addresses():
+    """HAProxy takes what follows the last colon as the port."""
+    servers = [{**options(0, [8888])["servers"][0], "address": "fd00::1"}]
+    lines = [line.strip() for line in rendered("balancer.cfg.j2", balancer_bind="::", balancer_watch_interval_s=0,
+                                               __balancer_plan={"servers": servers, "control_paths": ["/pause"]}
+                                               ).splitlines()]
+    assert "bind :::8080" in lines
+    assert "server n1:8888 fd00::1:8888" in lines
 
 
 def test_balancer_without_a_watch_has_no_agent_checks():

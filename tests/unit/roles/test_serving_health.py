@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
 import os
 import signal
+import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +31,7 @@ _spec.loader.exec_module(health)
 def test_changed_script_has_a_version():
     """Set HEALTH_VERSION to the new digest if running containers must not keep the old script, and add a changelog."""
     digest = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12]
-    assert (digest, container.HEALTH_VERSION) == ("a987daa04373", "02e71bccf18a")
+    assert (digest, container.HEALTH_VERSION) == ("bb90381f07f9", "02e71bccf18a")
 
 
 def engine(pending=0, generated=0, prompts=0, cache=0.0, steps=0):
@@ -45,6 +49,12 @@ vllm:generation_tokens_total{engine="1",model_name="q"} 7.0
 vllm:request_success_total{engine="0",finished_reason="abort",model_name="q"} 3.0
 python_gc_objects_collected_total{generation="0"} 99.0
 """
+
+
+@pytest.mark.parametrize("value", ["abc", "1e999", "-inf", "nan", "-1", "1e300", "0x10", "1" * 400, ""])
+def test_value_that_is_not_a_count_is_left_out(value):
+    text = 'vllm:num_requests_running{engine="0"} %s\nvllm:num_requests_waiting{engine="1"} 2\n' % value
+    assert health.engines(text) == {"1": engine(2)}
 
 
 def test_metrics_are_read_per_engine():
@@ -101,7 +111,11 @@ def test_only_a_server_that_was_ready_is_terminated(failures, ready, restart_aft
     assert health.signal_to_send({"failures": failures, "ready": ready}, restart_after) == expected
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"life": "100", "ready": true, "failures": 3, "engines": {}}'])
+@pytest.mark.parametrize("text", [
+    "{", "[]", '{"server": "100", "ready": true, "failures": 3}', "[" * 100000, '{"server": "100", "failures": "3"}',
+    '{"server": "100", "ready": true, "failures": 3, "engines": {"0": {"pending": "1", "progress": []}}}',
+    '{"server": "100", "ready": true, "failures": 3, "engines": {"0": 5}}',
+    '{"life": "100", "ready": true, "failures": 3, "engines": {}}'])
 def test_state_is_of_one_server(tmp_path, text):
     path = str(tmp_path / "state")
     state = health.read_state(path, "100")
@@ -167,6 +181,27 @@ def test_server_that_becomes_ready_hangs_and_is_restarted(server, monkeypatch, c
     server.hangs = False
     assert probe(server, "--restart-after", "2") == 0
     assert json.loads(Path(health.STATE).read_text("utf-8"))["failures"] == 0
+
+
+@pytest.mark.parametrize("parts", [[b"x"] * 1000, [b"x" * (1 << 20)] * 40], ids=["drip feed", "large"])
+def test_response_has_a_deadline_and_a_limit(parts):
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        client, _address = listener.accept()
+        with client, contextlib.suppress(OSError):
+            client.recv(4096)
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            for part in parts:
+                client.sendall(part)
+                time.sleep(0.05 if len(part) == 1 else 0)
+
+    threading.Thread(target=serve, daemon=True).start()
+    timeout = 0.4 if len(parts[0]) == 1 else 20
+    started = time.monotonic()
+    with listener:
+        assert health.Api("127.0.0.1", listener.getsockname()[1], timeout, None).metrics() is None
+    assert time.monotonic() - started < 10
 
 
 def test_server_that_does_not_listen_is_not_terminated(server, monkeypatch):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -76,6 +78,41 @@ def test_file_is_downloaded(web, tmp_path):
     assert (tmp_path / "sub" / "a").read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("wanted", [10, len(CONTENT) - 1, len(CONTENT) + 1])
+def test_file_of_another_size_than_that_of_the_listing_is_not_downloaded(web, tmp_path, wanted):
+    with pytest.raises(SystemExit, match=f"has {len(CONTENT)} bytes, but the listing of the source says {wanted}"):
+        fetch.fetch(web.url, str(tmp_path / "a"), None, wanted)
+    assert (tmp_path / "a").stat().st_size == 0
+
+
+def test_part_that_is_larger_than_the_file_is_downloaded_again(web, tmp_path):
+    (tmp_path / "a").write_bytes(CONTENT + b"more")
+    assert fetch.fetch(web.url, str(tmp_path / "a"), None, len(CONTENT)) == len(CONTENT)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_server_that_sends_more_than_it_says_is_cut(tmp_path):
+    response = Mock(read1=lambda size: b"x" * size)
+    with open(tmp_path / "a", "ab") as stream:
+        fetch.copy(response, stream, 10)
+    assert (tmp_path / "a").read_bytes() == b"x" * 10
+
+
+def test_drip_feed_is_an_error(tmp_path, monkeypatch):
+    clock = itertools.count(step=7.0)
+    monkeypatch.setattr(fetch.time, "monotonic", lambda: next(clock))
+    response = Mock(read1=lambda size: b"x")
+    with open(tmp_path / "a", "ab") as stream, pytest.raises(OSError, match="only 9 bytes were received in 60 s"):
+        fetch.copy(response, stream, 10**9)
+
+
+def test_sizes_are_those_of_the_staging_module(tmp_path, monkeypatch):
+    monkeypatch.setenv("STAGING_WANTED", str(tmp_path / "wanted.json"))
+    assert fetch.wanted_sizes() == {}
+    (tmp_path / "wanted.json").write_text(json.dumps({"files": [{"path": "a", "size": 10}], "download": ["a"]}))
+    assert fetch.wanted_sizes() == {"a": 10}
+
+
 @pytest.mark.parametrize("size", [1000, len(CONTENT)])
 def test_download_is_resumed(web, tmp_path, size):
     (tmp_path / "a").write_bytes(CONTENT[:size])
@@ -98,40 +135,21 @@ def test_download_is_resumed_after_an_interruption(web, tmp_path):
     assert web.starts == [0, 100_000, 200_000]
 
 
-@pytest.fixture
-def client(web, tmp_path, monkeypatch):
-    """Return a function (credentials) that downloads a file like the container of the client."""
+def test_exception_shows_no_token(web, tmp_path, monkeypatch):
+    """A token with a line break, which http.client quotes."""
     files = {"STAGING_LOCK": "lock", "STAGING_WORK_LOCK": "work-lock", "STAGING_CREDENTIALS": "credentials",
              "STAGING_FOLDER": "folder"}
     for name, file in files.items():
-        (tmp_path / file).touch() if name != "STAGING_FOLDER" else (tmp_path / file).mkdir()
         monkeypatch.setenv(name, str(tmp_path / file))
+    (tmp_path / "folder").mkdir()
+    for lock in ("lock", "work-lock"):
+        (tmp_path / lock).touch()
     found = (tmp_path / "folder").stat()
     monkeypatch.setenv("STAGING_IDENTITY", f"{found.st_dev}:{found.st_ino}")
+    (tmp_path / "credentials").write_text(json.dumps({"HTTP_TOKEN": "t0k3n\n"}))
     monkeypatch.setattr(sys, "argv", ["fetch.py", "http", web.url, str(tmp_path / "folder"), "1", "a"])
-
-    def run(credentials):
-        for name in credentials:
-            monkeypatch.setenv(name, "")  # so that it is restored after the test
-        (tmp_path / "credentials").write_text(json.dumps(credentials))
-        fetch.main()
-    return run
-
-
-def test_requests_obey_the_variables_in_the_credentials(client, web, tmp_path, monkeypatch):
-    monkeypatch.setattr("urllib.request._opener", None)  # that of an earlier test, without a proxy
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(SystemExit, match=r"could not be downloaded: .*refused"):
-        client({"http_proxy": "http://127.0.0.1:9"})
-    assert web.starts == []
-    assert not (tmp_path / "credentials").exists()
-
-
-def test_exception_shows_no_token(client, web):
-    """A token with a line break, which http.client quotes."""
     with pytest.raises(SystemExit) as ended:
-        client({"HTTP_TOKEN": "t0k3n\n", "SWITCH": "1"})
+        fetch.main()
     assert "Invalid header value b'Bearer (redacted)" in ended.value.code
     assert "t0k3n" not in ended.value.code
     assert web.starts == []

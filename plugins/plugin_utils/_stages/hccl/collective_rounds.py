@@ -105,7 +105,7 @@ def _obstacle(peers: Peers, inputs: Mapping[str, Any], forks: int, choices: Mapp
 def _obstacle_on(host: str, observed: HcclObservation, choice: Choice) -> str | None:
     processes = observed["processes"]
     if observed["image_present"] is None:
-        return "Docker on %s does not answer whether it has the image: %s." % (
+        return "Docker on %s does not report whether it has the image: %s." % (
             host, observed.get("image_error") or "the reason is unknown")
     if not observed["image_present"]:
         return "%s does not have the image yet; site.yml runs the all-reduce after the image stage." % host

@@ -194,7 +194,7 @@ def _allowed(holder: NpuHolder, allowed: Collection[str]) -> bool:
 
 
 def _holder_message(device: int, holder: NpuHolder, docker_engine: Mapping[str, Any]) -> str:
-    unknown = "; its container is unknown, because Docker does not answer" if "error" in docker_engine else ""
+    unknown = "; its container is unknown, because Docker does not respond" if "error" in docker_engine else ""
     container = holder["container"]
     unplanned = ", a service that is not in the plan" if container and _is_service(container) else ""
     return "%s is used by %s%s%s" % (device_path(device), describe_holder(holder), unplanned, unknown)

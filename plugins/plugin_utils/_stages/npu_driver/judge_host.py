@@ -176,6 +176,8 @@ def _device_fault(node: Mapping[str, Any] | None) -> str | None:
 
 def _mount_fault(mount: Mount, path: Mapping[str, Any] | None) -> str | None:
     """Return the fault of a source. Sources that later stages create may be missing."""
+    if path is not None and path.get("error"):
+        return "cannot be examined: %s" % path["error"]
     if path is None or path["type"] is None:
         return "is missing; expected a %s" % mount["type"] if mount["origin"] in ("host", "site") else None
     return None if path["type"] == mount["type"] else "is a %s; expected a %s" % (path["type"], mount["type"])
@@ -258,8 +260,8 @@ def _docker_engine(checks: Checks, context: Context) -> None:
     engine = _observed(context)["docker_engine"]
     if "error" in engine:
         checks.expect("docker_engine", False, "a response from Docker", engine["error"], message=engine["error"])
-        checks.not_run("docker_engine_version", "Docker does not answer.")
-        checks.not_run("docker_engine_setup", "Docker does not answer.")
+        checks.not_run("docker_engine_version", "Docker does not respond.")
+        checks.not_run("docker_engine_setup", "Docker does not respond.")
         return
     checks.expect("docker_engine", True, "a response from Docker", "Docker %s" % engine["version"])
     _version_range(checks, "docker_engine_version", engine["version"], context.inputs,
@@ -306,11 +308,17 @@ def _space(checks: Checks, context: Context) -> None:
         needs[engine["image_root"]] = inputs["npu_driver_image_space_gib"] * _GIB
     if weights not in existing:
         needs[weights] = plan["model"]["weights_bytes"] * 1.05
-    faults = {path: "has %s free, but %s are needed" % (_gib(disks[path]["free_bytes"]), _gib(need))
-              if disks[path]["free_bytes"] < need else None for path, need in needs.items()}
+    faults = {path: _space_fault(disks[path], need) for path, need in needs.items()}
     if "error" in engine:
         checks.not_run("disk_space", "The folder of Docker's images is unknown.", subject="image")
     _expect_none(checks, "disk_space", faults, "enough for image and weights")
+
+
+def _space_fault(disk: Mapping[str, Any], need: float) -> str | None:
+    if disk.get("error"):
+        return "cannot be examined: %s" % disk["error"]
+    return None if disk["free_bytes"] >= need else "has %s free, but %s are needed" % (
+        _gib(disk["free_bytes"]), _gib(need))
 
 
 def _clock(checks: Checks, context: Context) -> None:

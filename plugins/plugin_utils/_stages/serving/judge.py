@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
+from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import is_loopback
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Instance, Member, Plan
@@ -267,7 +267,7 @@ def judge(context: Context) -> list[CheckOutcome]:
 
 def _exposure(checks: Checks, plan: Plan, planned: Instance) -> None:
     """Judge whether others than the users of the service can use an instance, or read its key."""
-    local, bind = api_key.is_loopback(planned["bind"]), "listening on " + planned["bind"]
+    local, bind = is_loopback(planned["bind"]), "listening on " + planned["bind"]
     control = ", ".join(path for path, kind in plan["release"]["routes"].items() if kind == "control")
     checks.expect("api_key", bool(planned["secrets_path"]) or local, "a key",
                   "a key" if planned["secrets_path"] else "none, " + bind, planned["name"],
@@ -298,8 +298,10 @@ def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> 
         checks.not_run("image_architecture", "There is no image.")
     weights = observed["weights"] or {"folder": False, "config": False, "shards": 0}
     checks.expect("weights_present", weights["config"] and weights["shards"] > 0, "config.json and weights",
-                  "no such folder" if not weights["folder"] else "%s config.json, %d files of weights" % (
-                      "a" if weights["config"] else "no", weights["shards"]), plan["model"]["path"])
+                  weights.get("error") or ("no such folder" if not weights["folder"] else
+                                           "%s config.json, %d files of weights" % (
+                                               "a" if weights["config"] else "no", weights["shards"])),
+                  plan["model"]["path"])
     wrong = observed["wrong_sources"]
     for source in wrong:
         checks.expect("mount_sources", False, "a " + source["expected"], source["found"], source["source"])

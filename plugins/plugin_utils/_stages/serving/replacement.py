@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS, base_name, is_instance
+from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def plan_of_running(containers: Sequence[DeployedContainer], names: Collection[s
     return {
         "instances": [{"name": name, "port": container["port"], "bind": container["bind"], "hash": container["hash"],
                        "mounts": [], "devices": [], "hccl_ports": None, "serves": True,
-                       "url": "http://%s:%d" % (address, container["port"] or 0)} for name, container in found],
+                       "url": base_url(address, container["port"] or 0)} for name, container in found],
         "image": {"reference": found[0][1]["image"]},
         "model": {"served_name": found[0][1]["served_name"]},
     }

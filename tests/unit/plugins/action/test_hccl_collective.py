@@ -233,8 +233,8 @@ def test_run_is_repeated_once_all_nodes_have_the_image(cluster):
 
 @pytest.mark.parametrize(("answer", "obstacle"), [
     ({**INFO, "image_present": False}, "node2 does not have the image yet"),
-    ({"failed": True, "msg": "hccn_tool was not found"}, "Docker on node2 does not answer"),
-    (AnsibleConnectionFailure("timed out"), "Docker on node2 does not answer"),
+    ({"failed": True, "msg": "hccn_tool was not found"}, "Docker on node2 does not report"),
+    (AnsibleConnectionFailure("timed out"), "Docker on node2 does not report"),
 ])
 def test_a_node_that_still_lacks_the_image_prevents_the_run_again(cluster, answer, obstacle):
     without_image(cluster)

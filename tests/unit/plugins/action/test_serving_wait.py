@@ -57,7 +57,7 @@ def test_requests_are_waited_for_and_displayed_once(wait):
 def test_requests_that_are_aborted_cause_a_warning(wait):
     result, _requests, _lines, warned = wait(REQUESTS, *[running(1)] * 4)
     assert result["left"] == [f"{NAME} has 1 requests running and 0 waiting"]
-    assert warned == [f"node1: Requests are aborted after serving_drain_timeout_s: {NAME} has 1 requests running and 0 "
+    assert warned == [f"node1: requests are aborted after serving_drain_timeout_s: {NAME} has 1 requests running and 0 "
                       "waiting."]
 
 

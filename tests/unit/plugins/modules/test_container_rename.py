@@ -80,7 +80,7 @@ def test_container_that_cannot_be_renamed(docker, run, existing, message):
 
 def test_error_of_docker(docker, run):
     docker.add("vllm")
-    docker.answers["/containers/vllm/rename"] = 409, {"message": "the name is reserved"}
+    docker.responses["/containers/vllm/rename"] = 409, {"message": "the name is reserved"}
     result = run()
     assert result["failed"]
     assert "the name is reserved" in result["msg"]
@@ -93,5 +93,5 @@ def test_names_are_quoted(docker):
 
 
 def test_missing_docker_engine(tmp_path):
-    with pytest.raises(DockerError, match="does not answer"):
+    with pytest.raises(DockerError, match="does not respond"):
         container_rename.rename(DockerEngine(str(tmp_path / "none.sock")), RENAMES)

@@ -134,8 +134,8 @@ def test_rest_is_collected_without_docker(bundle, tmp_path):
     result, texts = bundle(docker_socket=str(tmp_path / "none.sock"))
     assert texts["memory.txt"] == "memory\n"
     assert texts["driver-version.txt"] == "Version=25.3.rc1\n"
-    assert "does not answer" in texts["docker-engine.json"]
-    assert "does not answer" in texts["containers.json"]
+    assert "does not respond" in texts["docker-engine.json"]
+    assert "does not respond" in texts["containers.json"]
     assert (result["diagnosis"], result["files"]["docker-engine.json"], result["files"]["memory.txt"]) == ([], None, 0)
 
 

@@ -15,4 +15,4 @@ def test_image_present(docker, tmp_path):
     assert image_present(DockerEngine(docker.path), "other") == (False, None)
     present, error = image_present(DockerEngine(str(tmp_path / "none.sock")), "vllm:v1")
     assert present is None
-    assert "none.sock does not answer" in error
+    assert "none.sock does not respond" in error

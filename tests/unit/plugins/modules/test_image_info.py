@@ -52,5 +52,5 @@ def test_the_folder_of_an_archive_need_not_be_there(observe, tmp_path):
 
 
 def test_without_docker_nothing_is_known(tmp_path, observe):
-    with pytest.raises(DockerError, match="does not answer"):
+    with pytest.raises(DockerError, match="does not respond"):
         observe(docker_socket=str(tmp_path / "none.sock"))

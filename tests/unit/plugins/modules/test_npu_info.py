@@ -37,7 +37,7 @@ def test_everything_in_one_call(tool, tmp_path):
         "info -t ecc -i 3"]
     assert observed["files"][str(tmp_path / "driver/version.info")]["fields"]["Version"] == "25.3.rc1"
     assert "error" in observed["files"][str(tmp_path / "firmware/version.info")]
-    assert "none.sock does not answer" in observed["docker_engine"]["error"]
+    assert "none.sock does not respond" in observed["docker_engine"]["error"]
     assert [path["type"] for path in observed["paths"]] == ["character device", None]
     assert [disk["existing"] for disk in observed["disks"]] == ["/"]
     assert {holder["pid"] for holder in observed["holders"]} >= {48213, 48377}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to a hub that cannot be sent, and the removal of the file with the token for its client."""
+"""Requests to a hub that cannot be sent, and the file with the token for its client, which is always removed."""
 
 from __future__ import annotations
 

@@ -24,9 +24,29 @@ def test_managed(balancers, host, play_hosts_all, play_hosts, expected):
 
 
 @pytest.mark.parametrize(("bind", "url"), [
-    ("0.0.0.0", "http://10.0.0.1:8080"), ("::", "http://10.0.0.1:8080"), ("10.9.9.9", "http://10.9.9.9:8080")])
+    ("0.0.0.0", "http://10.0.0.1:8080"), ("::", "http://10.0.0.1:8080"), ("10.9.9.9", "http://10.9.9.9:8080"),
+    ("fd00::9", "http://[fd00::9]:8080")])
 def test_url_for_clients(bind, url):
     assert balancer.url(bind, "10.0.0.1", 8080) == url
+
+
+def test_server_with_an_ipv6_address():
+    found = {"n1": valid(serving_address="fd00::1", serving_bind="::")}
+    (server,) = balancer.servers(found)
+    assert (server["name"], server["address"], server["port"]) == ("n1:8888", "fd00::1", 8888)
+    assert balancer.url("::", "fd00::1", 8080) == "http://[fd00::1]:8080"
+
+
+@pytest.mark.parametrize(("bind", "address", "message"), [
+    ("0.0.0.0", "10.0.0.1", None), ("*", "lb", None), ("::", "fd00::1", None), ("fd00::1", "fd00::1", None),
+    ("[::]", "10.0.0.1", "balancer_bind must be an IPv4 address, an IPv6 address without brackets"),
+    ("fe80::1%eth0", "10.0.0.1", "balancer_bind must be"), ("10.0.0.1:80", "10.0.0.1", "balancer_bind must be"),
+    ("0.0.0.0", "fd00::1", "serving_address of n1 is the IPv6 address fd00::1, but balancer_bind is 0.0.0.0"),
+])
+def test_addresses_of_a_balancer(bind, address, message):
+    sentences = balancer.problems(["n1"], [], [], {}, bind, {"n1": address})
+    assert len(sentences) == bool(message)
+    assert message is None or message in sentences[0]
 
 
 def plans(**changes):

@@ -94,6 +94,26 @@ def test_strings_of_the_command_line_are_converted_to_the_type_of_the_input(reso
     assert resolve({name: text}, defaults)[name] == value
 
 
+def test_known_secrets_are_those_that_are_set():
+    templar = Templar(loader=DataLoader(), variables={})
+    variables = {
+        "vault_key": "hunter22", "serving_api_key": "{{ vault_key }}", "benchmark_api_key": ["first", "second"],
+        "weights_hub_token": "", "accuracy_api_key": "{{ missing }}",
+        "weights_environment": {"HTTPS_PROXY": "http://someone:pa55word@proxy:3128", "HF_TOKEN": "t0ken", "A": "b"},
+        "serving_env": {"VLLM_LOGGING_LEVEL": "DEBUG", "MY_PASSWORD": 74839201}}
+    found = role_inputs.known_secrets(templar, {name: trusted(value) for name, value in variables.items()})
+    assert sorted(found) == ["74839201", "first", "hunter22", "pa55word", "second", "t0ken"]
+    assert role_inputs.known_secrets(templar, {}) == []
+
+
+def test_secret_inputs_are_those_of_the_argument_specs(root):
+    marked = set()
+    for path in sorted((root / "roles").glob("*/meta/argument_specs.yml")):
+        options = yaml.safe_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
+        marked |= {name for name, option in options.items() if option.get("no_log")}
+    assert marked <= set(role_inputs.SECRETS)
+
+
 SECRETS = """
 argument_specs:
   main:
@@ -164,23 +184,3 @@ def test_every_key_input_of_the_collection_is_validated():
 def test_api_keys(value, keys):
     assert role_inputs.api_keys(value) == keys
     assert role_inputs.first_key(value) == (keys[0] if keys else "")
-
-
-def test_known_secrets_are_those_that_are_set():
-    templar = Templar(loader=DataLoader(), variables={})
-    variables = {
-        "vault_key": "hunter22", "serving_api_key": "{{ vault_key }}", "benchmark_api_key": ["first", "second"],
-        "weights_hub_token": "", "accuracy_api_key": "{{ missing }}",
-        "weights_environment": {"HTTPS_PROXY": "http://someone:pa55word@proxy:3128", "HF_TOKEN": "t0ken", "A": "b"},
-        "serving_env": {"VLLM_LOGGING_LEVEL": "DEBUG", "MY_PASSWORD": 74839201}}
-    found = role_inputs.known_secrets(templar, {name: trusted(value) for name, value in variables.items()})
-    assert sorted(found) == ["74839201", "first", "hunter22", "pa55word", "second", "t0ken"]
-    assert role_inputs.known_secrets(templar, {}) == []
-
-
-def test_secret_inputs_are_those_of_the_argument_specs(root):
-    marked = set()
-    for path in sorted((root / "roles").glob("*/meta/argument_specs.yml")):
-        options = yaml.safe_load(path.read_text("utf-8"))["argument_specs"]["main"].get("options", {})
-        marked |= {name for name, option in options.items() if option.get("no_log")}
-    assert marked <= set(role_inputs.SECRETS)

@@ -47,7 +47,7 @@ def inspected(name, status="running", labels=None, command=(), environment=(), d
 
 class FakeDocker(socketserver.ThreadingUnixStreamServer):
     """``containers``: {name: output of docker inspect}; ``logs``: {name: [(seconds since the epoch, line)]}; ``files``:
-    {(name, path): bytes}; ``images``: {name: output of docker image inspect}; ``answers``: {path: (status, body)} of
+    {(name, path): bytes}; ``images``: {name: output of docker image inspect}; ``responses``: {path: (status, body)} of
     any other resource; ``broken``: names of containers that cannot be started; ``requests``: [(method, target)].
     """
 
@@ -57,9 +57,9 @@ class FakeDocker(socketserver.ThreadingUnixStreamServer):
     def __init__(self, path):
         super().__init__(path, Handler)
         self.path = path
-        self.containers, self.logs, self.files, self.images, self.answers = {}, {}, {}, {}, {}
+        self.containers, self.logs, self.files, self.images, self.responses = {}, {}, {}, {}, {}
         self.broken, self.requests, self.headers = set(), [], {}
-        self.answers["/info"] = 200, {
+        self.responses["/info"] = 200, {
             "ServerVersion": "20.10.24", "Architecture": "x86_64", "DockerRootDir": "/", "Driver": "overlay2",
             "DefaultRuntime": "runc", "Runtimes": {"runc": {}, "ascend": {}}}
 
@@ -98,17 +98,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.headers.update(self.headers)
         url = urlsplit(self.path)
         path, query = unquote(url.path), {key: values[0] for key, values in parse_qs(url.query).items()}
-        if path in self.server.answers:
-            return self._answer(*self.server.answers[path])
+        if path in self.server.responses:
+            return self._respond(*self.server.responses[path])
         if path == "/containers/json":
-            return self._answer(200, self._listed(query))
+            return self._respond(200, self._listed(query))
         match = re.fullmatch("/containers/([^/]+)/([a-z]+)", path)
         if match and self.server.find(match.group(1)):
             return getattr(self, "_" + match.group(2))(self.server.find(match.group(1)), query)
         match = re.fullmatch("/images/(.+)/json", path)
         if match and match.group(1) in self.server.images:
-            return self._answer(200, self.server.images[match.group(1)])
-        return self._answer(404, {"message": f"no such thing: {path}"})
+            return self._respond(200, self.server.images[match.group(1)])
+        return self._respond(404, {"message": f"no such thing: {path}"})
 
     def _listed(self, query):
         filters = json.loads(query.get("filters", "{}"))
@@ -123,7 +123,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if matches(each) and (query.get("all") in ("1", "true") or each["State"]["Running"])]
 
     def _json(self, name, query):
-        self._answer(200, self.server.containers[name])
+        self._respond(200, self.server.containers[name])
 
     def _logs(self, name, query):
         lines = [line for time, line in self.server.logs[name] if time >= float(query.get("since", 0))]
@@ -132,22 +132,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for number, line in enumerate(lines if tail == "all" else lines[-int(tail):]):
             data = line.encode() + b"\n"
             body += bytes([1 + number % 2, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
-        self._answer(200, body)
+        self._respond(200, body)
 
     def _archive(self, name, query):
         content = self.server.files.get((name, query["path"]))
         if content is None:
-            return self._answer(404, {"message": "Could not find the file in container"})
+            return self._respond(404, {"message": "Could not find the file in container"})
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as archive:
             member = tarfile.TarInfo(query["path"].rpartition("/")[2])
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-        return self._answer(200, stream.getvalue())
+        return self._respond(200, stream.getvalue())
 
     def _start(self, name, query):
         if name in self.server.broken:
-            return self._answer(500, {"message": "OCI runtime create failed"})
+            return self._respond(500, {"message": "OCI runtime create failed"})
         return self._switch(name, True)
 
     def _stop(self, name, query):
@@ -156,19 +156,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _rename(self, name, query):
         new = query["name"]
         if new in self.server.containers:
-            return self._answer(409, {"message": f'The container name "/{new}" is already in use'})
+            return self._respond(409, {"message": f'The container name "/{new}" is already in use'})
         self.server.containers[new] = dict(self.server.containers.pop(name), Name="/" + new)
         self.server.logs[new] = self.server.logs.pop(name)
-        return self._answer(204, b"")
+        return self._respond(204, b"")
 
     def _switch(self, name, running):
         state = self.server.containers[name]["State"]
         if state["Running"] == running:
-            return self._answer(304, b"")
+            return self._respond(304, b"")
         state.update(Running=running, Status="running" if running else "exited")
-        return self._answer(204, b"")
+        return self._respond(204, b"")
 
-    def _answer(self, status, body):
+    def _respond(self, status, body):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))

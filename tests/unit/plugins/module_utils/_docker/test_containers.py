@@ -117,7 +117,7 @@ def test_find(node, label, every_state, names):
 
 
 def test_container_that_is_removed_after_it_was_listed(docker, node):
-    docker.answers["/containers/json"] = 200, [{"Id": "removed"}, {"Id": "vllm"}]
+    docker.responses["/containers/json"] = 200, [{"Id": "removed"}, {"Id": "vllm"}]
     assert [each["name"] for each in containers.find(node)] == ["vllm"]
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A request to Docker has a timeout for the whole answer, and an answer a size limit."""
+"""A request to Docker has a timeout for the whole response, and an response a size limit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def serve(tmp_path):
         listener.listen()
         listeners.append(listener)
 
-        def answer():
+        def response():
             connection, _address = listener.accept()
             with connection:
                 connection.recv(65536)
@@ -37,7 +37,7 @@ def serve(tmp_path):
                     except OSError:
                         return
                     time.sleep(pause_s)
-        threading.Thread(target=answer, daemon=True).start()
+        threading.Thread(target=response, daemon=True).start()
         return path
     yield run
     for listener in listeners:
@@ -49,20 +49,20 @@ def http(body, status="200 OK"):
 
 
 def test_get(docker):
-    docker.answers["/x"] = 200, {"a": [1]}
+    docker.responses["/x"] = 200, {"a": [1]}
     assert DockerEngine(docker.path).get("/x") == {"a": [1]}
     assert DockerEngine(docker.path).get("/y") is None
 
 
-@pytest.mark.parametrize("answer", [
+@pytest.mark.parametrize("response", [
     [b"H"] * 50,                                                                  # a slow header
     [b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", *[b"1"] * 50],             # a slow body
     [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\n1\r\n"] * 50],
 ])
-def test_timeout_applies_to_the_whole_answer(serve, answer):
+def test_timeout_applies_to_the_whole_response(serve, response):
     started = time.monotonic()
-    with pytest.raises(DockerError, match="does not answer: timed out"):
-        DockerEngine(serve(answer, 0.05), timeout_s=0.3).get("/x")
+    with pytest.raises(DockerError, match="does not respond: timed out"):
+        DockerEngine(serve(response, 0.05), timeout_s=0.3).get("/x")
     assert time.monotonic() - started < 1.5
 
 
@@ -73,25 +73,25 @@ def test_timeout_applies_to_the_whole_log(serve):
         DockerEngine(serve(log, 0.05), timeout_s=0.3).log("c", 10)
 
 
-@pytest.mark.parametrize(("answer", "message"), [
+@pytest.mark.parametrize(("response", "message"), [
     (http(b"<html>"), "did not return JSON for /x"),
     (http(b'{"message": "no such filter"}', "400 Bad Request"), "returned 400 for /x: no such filter"),
     (http(b"<html>", "500 Error"), "returned 500 for /x: <html>"),
-    (b"", "does not answer"),
-    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1", "does not answer"),
+    (b"", "does not respond"),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1", "does not respond"),
 ])
-def test_malformed_answer_is_an_error(serve, answer, message):
+def test_malformed_response_is_an_error(serve, response, message):
     with pytest.raises(DockerError, match=message):
-        DockerEngine(serve([answer])).get("/x")
+        DockerEngine(serve([response])).get("/x")
 
 
 def test_missing_socket(tmp_path):
-    with pytest.raises(DockerError, match=r"the Docker engine at .*none.sock does not answer: .*No such file"):
+    with pytest.raises(DockerError, match=r"the Docker engine at .*none.sock does not respond: .*No such file"):
         DockerEngine(str(tmp_path / "none.sock")).get("/x")
 
 
-def test_answer_above_the_size_limit_is_an_error(serve, monkeypatch):
-    monkeypatch.setattr(engine, "LARGEST_RESPONSE_BYTES", 3 << 20)
+def test_response_above_the_size_limit_is_an_error(serve, monkeypatch):
+    monkeypatch.setattr(engine, "MAX_RESPONSE_BYTES", 3 << 20)
     with pytest.raises(DockerError, match="more than 3 MiB"):
         DockerEngine(serve([http(b" " * (3 << 20) + b"1")])).get("/x")
     assert DockerEngine(serve([http(b" " * ((3 << 20) - 1) + b"1")])).get("/x") == 1
@@ -115,9 +115,9 @@ def test_the_command_docker_of_another_engine(tmp_path, files, links, name):
     assert engine.installed_instead(str(tmp_path)) == name
 
 
-def test_another_engine_is_named_if_nothing_answers(tmp_path, monkeypatch):
+def test_another_engine_is_named_if_nothing_responds(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "installed_instead", lambda: "iSulad")
-    with pytest.raises(DockerError, match=r"does not answer: .*; iSulad takes the place of Docker at"):
+    with pytest.raises(DockerError, match=r"does not respond: .*; iSulad takes the place of Docker at"):
         DockerEngine(str(tmp_path / "none.sock")).get("/x")
 
 
@@ -159,7 +159,7 @@ def test_log_of_a_terminal_has_no_frames(serve):
 
 
 def test_end_of_a_huge_log_is_kept(docker, serve, monkeypatch):
-    monkeypatch.setattr(engine, "LARGEST_LOG_BYTES", 20)
+    monkeypatch.setattr(engine, "MAX_LOG_BYTES", 20)
     docker.add("c", log="\n".join("line %d" % number for number in range(100)))
     assert DockerEngine(docker.path).log("c", 100) == "line 98\nline 99\n"
     assert DockerEngine(serve([http(b"x" * 100000 + b"the end")])).log("c", 100) == "x" * 13 + "the end"
@@ -176,6 +176,6 @@ def test_file_in_a_container(docker):
         client.read_file("c", "/tmp/result.json", 19)
 
 
-def test_answer_that_is_not_an_archive_is_an_error(serve):
+def test_response_that_is_not_an_archive_is_an_error(serve):
     with pytest.raises(DockerError, match="did not return an archive"):
         DockerEngine(serve([http(b"gibberish" * 100)])).read_file("c", "/x", 10)

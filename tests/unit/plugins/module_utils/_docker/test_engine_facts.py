@@ -21,7 +21,7 @@ OWN = {"Containerd": {"Address": "/var/run/docker/containerd/containerd.sock"}}
 
 
 def query(docker, root="/", **info):
-    docker.answers["/info"] = 200, {**docker.answers["/info"][1], **info}
+    docker.responses["/info"] = 200, {**docker.responses["/info"][1], **info}
     return engine_facts.query(DockerEngine(docker.path), str(root))
 
 
@@ -34,8 +34,8 @@ def test_facts(docker):
                   LiveRestoreEnabled=True, CgroupVersion="2")
     assert (found["security_options"], found["live_restore"], found["cgroup_version"]) == (
         ["seccomp", "selinux", "userns"], True, "2")
-    docker.answers["/info"] = 200, {"ServerVersion": "20.10.24"}
-    with pytest.raises(DockerError, match="unknown form"):
+    docker.responses["/info"] = 200, {"ServerVersion": "20.10.24"}
+    with pytest.raises(DockerError, match="unknown format"):
         engine_facts.query(DockerEngine(docker.path))
 
 
@@ -66,6 +66,6 @@ def test_other_engines(version, engine):
 
 
 def test_podman_is_refused(docker):
-    docker.answers["/version"], docker.answers["/info"] = (200, PODMAN["version"]), (200, PODMAN["info"])
+    docker.responses["/version"], docker.responses["/info"] = (200, PODMAN["version"]), (200, PODMAN["info"])
     with pytest.raises(DockerError, match=r"Podman 4\.3\.1 takes the place of Docker at .*sock and is not supported"):
         engine_facts.query(DockerEngine(docker.path))

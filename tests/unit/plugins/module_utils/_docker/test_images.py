@@ -26,7 +26,7 @@ def test_inspect(docker):
         "size_bytes": 10, "created": "2025-11-10T00:00:00Z"}
     assert image.inspect(client, "other") is None
     docker.images["odd"] = {"Id": "sha256:1"}
-    with pytest.raises(DockerError, match="the image odd in an unknown form"):
+    with pytest.raises(DockerError, match="the image odd in an unknown format"):
         image.inspect(client, "odd")
 
 
@@ -74,7 +74,7 @@ MANIFEST = {"Descriptor": {"digest": "sha256:2"}, "Platforms": [
 
 def test_registry_is_queried_through_docker(docker):
     name = "10.0.0.1:5000/ascend/vllm-ascend@sha256:2"
-    docker.answers[f"/distribution/{name}/json"] = 200, MANIFEST
+    docker.responses[f"/distribution/{name}/json"] = 200, MANIFEST
     found = image.query_registry(DockerEngine(docker.path), name, "bG9naW4=")
     assert found == {"digest": "sha256:2", "architectures": ["aarch64", "x86_64"], "error": None}
     assert docker.requests == [("GET", f"/distribution/{name}/json")]
@@ -85,11 +85,11 @@ def test_registry_is_queried_through_docker(docker):
     (403, {"message": "denied: requested access"}, "denied: requested access"),
     (404, {"message": "manifest unknown"}, "the registry has no a:1"),
     (200, b"<html>", "did not return JSON for"),
-    (200, {}, "unknown form"),
+    (200, {}, "unknown format"),
     (500, [], "returned 500 for"),
 ])
 def test_error_of_a_registry(docker, status, body, message):
-    docker.answers["/distribution/a:1/json"] = status, body
+    docker.responses["/distribution/a:1/json"] = status, body
     found = image.query_registry(DockerEngine(docker.path), "a:1")
     assert message in found["error"]
     assert found["architectures"] == []

@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import threading
 import time
+
+import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
 
@@ -37,3 +42,81 @@ def test_tools_speak_english():
         assert tools.run(["sh", "-c", "echo $LC_ALL"], 5).stdout == "C\n"
     finally:
         del os.environ["LC_ALL"]
+
+
+@pytest.fixture
+def unkillable(monkeypatch):
+    """Make processes survive SIGKILL, as they do in an uninterruptible sleep; they are killed after the test."""
+    groups, kill = [], os.killpg
+    monkeypatch.setattr(tools.os, "killpg", lambda group, _signal: groups.append(group))
+    yield groups
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            kill(group, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_command_that_cannot_be_killed_is_not_waited_for(unkillable, merge):
+    started = time.monotonic()
+    outcome = tools.run(["sh", "-c", "echo begun; exec sleep 60"], 0.5, merge)
+    assert time.monotonic() - started < 4
+    assert unkillable, "it was killed first"
+    assert (outcome.rc, outcome.timed_out, outcome.hung, outcome.stdout) == (None, True, True, "begun\n")
+    assert outcome.error == "no answer within 0.5 s, and it cannot be killed: it hangs in the kernel"
+
+
+def test_program_that_cannot_be_started_in_time_is_not_waited_for(monkeypatch):
+    blocked = threading.Event()
+
+    def start(*_args, **_options):
+        blocked.wait(30)
+        raise OSError("too late")
+
+    monkeypatch.setattr(tools.subprocess, "Popen", start)
+    started = time.monotonic()
+    try:
+        outcome = tools.run(["npu-smi"], 0.3)
+    finally:
+        blocked.set()
+    assert time.monotonic() - started < 4
+    assert outcome.hung
+
+
+def test_output_is_read_up_to_a_limit():
+    started = time.monotonic()
+    outcome = tools.run(["yes"], 30, max_bytes=1 << 20)
+    assert time.monotonic() - started < 10
+    assert (outcome.rc, outcome.timed_out) == (None, False)
+    assert outcome.error == "it printed more than 1048576 bytes"
+    assert len(outcome.stdout) == 1 << 20
+
+
+def test_grandchild_that_keeps_the_output_open_ends_with_the_time_limit():
+    outcome = tools.run(["sh", "-c", "sleep 60 & echo done"], 0.5)
+    assert (outcome.stdout, outcome.timed_out, outcome.hung) == ("done\n", True, False)
+
+
+@pytest.mark.parametrize(("script", "stdout", "rc"), [
+    ("exec >&- 2>&-; sleep 0.2; exit 4", "", 4), (r"printf '\377\376'", "\ufffd\ufffd", 0), ("true", "", 0),
+    ("kill -9 $$", "", -9), ("head -c 300000 /dev/zero | tr '\\0' x; echo >&2 y", "x" * 300000, 0)])
+def test_odd_output(script, stdout, rc):
+    outcome = tools.run(["sh", "-c", script], 20)
+    assert (outcome.stdout, outcome.rc, outcome.error) == (stdout, rc, None)
+
+
+def test_streams_can_be_merged():
+    assert tools.run(["sh", "-c", "echo a; echo b >&2; echo c"], 20, merge=True).stdout == "a\nb\nc\n"
+
+
+def test_path_that_hangs_is_named(monkeypatch, tmp_path):
+    # A process that asks for the path hangs; the stand-in for Python does so for one path.
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\ncase "$*" in *hung*) sleep 60;; esac\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(tools.sys, "executable", str(python))
+    found = tools.hung_paths(["/hung/model", "/data", "/hung/model", "/none"], 1)
+    assert found == {"/hung/model": "/hung/model is on a file system that does not respond within 1 s"}
+
+
+def test_path_of_a_healthy_file_system_does_not_hang(tmp_path):
+    assert tools.hung_paths([str(tmp_path), "/nonexistent", "/proc/self", "a\nb"], 20) == {}

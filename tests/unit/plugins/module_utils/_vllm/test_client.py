@@ -28,6 +28,13 @@ def event(text):
     return "data: " + json.dumps({"choices": [{"delta": {"content": text}, "finish_reason": None}]}) + "\n\n"
 
 
+def deep(levels):
+    found = "x"
+    for _level in range(levels):
+        found = [found]
+    return found
+
+
 @pytest.fixture
 def serve():
     """Return a function that starts a server with one answer; it returns the URL and the list of requests received."""
@@ -136,6 +143,64 @@ def test_an_interrupted_stream_has_not_ended(serve, body, error):
     assert answer.get("error") == error
 
 
+def choice(message):
+    return {"choices": [{"message": message, "finish_reason": 5}]}
+
+
+@pytest.mark.parametrize(("body", "text"), [
+    (choice("text"), "text"), (choice({"content": 5}), ""), (choice({"content": ["a"]}), ""), (choice([]), None),
+    (choice({"content": None}), ""), (choice({"content": {"text": "x"}}), ""), ({"choices": 5}, None),
+    ({"choices": [5]}, None), ({"choices": [{"text": 5}]}, ""), (b"[" * 100000, None), (b'{"a":' * 100000, None),
+    ({"error": deep(500)}, None), ({"choices": [], "usage": {"prompt_tokens": "5"}}, None),
+    ({"choices": [], "usage": {"prompt_tokens": 10**30}}, None), (b'{"choices": ' + b"9" * 5000 + b"}", None)])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [200, 500])
+def test_odd_response_is_an_observation(serve, body, text, stream, status):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    url, _got = serve(status, b"data: " + raw + b"\n\ndata: [DONE]\n\n" if stream else raw)
+    answer = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": stream}})
+    assert answer["status"] == status
+    if status == 200 and not stream and text is not None:
+        assert answer["text"] == text
+    assert isinstance(answer.get("text", ""), str)
+    assert isinstance(answer.get("error", ""), str)
+    assert all(type(answer.get(key)) in (int, type(None)) for key in ("prompt_tokens", "completion_tokens"))
+    json.dumps(answer)
+
+
+@pytest.mark.parametrize("limit", [10**15, 10**400, -5, 0, "32", 1.5, True, [32], None])
+def test_odd_limit_of_the_sequence_is_not_used(serve, limit):
+    url, got = serve(200, {"data": [{"id": "m", "max_model_len": limit}, {"id": 5}, 5, {"id": ["x"]}]})
+    server = Server(url)
+    found = server.models()
+    assert (found["models"], found["max_model_len"]) == (["m"], None)
+    answer = server.send({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1})
+    assert (answer["sent"], len(got)) == (False, 1)
+
+
+@pytest.mark.parametrize(("url", "key"), [
+    ("http://127.0.0.1:9", "se same\n"), ("http://127.0.0.1:9", "\u4f60"), ("http://127.0.0.1:x", None),
+    ("nonsense", None), ("http://[::1", None)])
+def test_request_that_cannot_be_sent_is_an_observation_without_the_key(url, key):
+    answer = Server(url, key).send(REQUEST)
+    assert answer["status"] is None
+    assert "same" not in answer["error"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_response_is_cut_at_the_limit(serve, stream):
+    url, _got = serve(200, b"data: " + b"x" * (client.MAX_RESPONSE_BYTES + 10))
+    answer = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": stream}})
+    assert "has more than" in answer["error"]
+
+
+def test_stream_keeps_what_it_received_before_it_became_too_large(serve):
+    url, _got = serve(200, event("TONG").encode() + b"data: " + b"x" * (5 << 20))
+    answer = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": True}})
+    assert (answer["text"], answer["ended"]) == ("TONG", False)
+    assert "a line of the response has more than" in answer["error"]
+
+
 def test_models_return_names_and_the_limit_of_prompts(serve):
     url, got = serve(200, CARD)
     server = Server(url)
@@ -190,7 +255,7 @@ def test_key_that_cannot_be_sent_is_an_observation_without_the_key(serve, key):
     found = json.dumps(send_all("node1", Server(url, key), [dict(REQUEST, id="question")]))
     assert got == []
     assert "sesam" not in found
-    assert "Error: " in found
+    assert "its URL or API key is invalid" in found
 
 
 def test_a_dead_server_is_not_sent_more_requests():

@@ -71,5 +71,5 @@ def test_addresses(observe):
 
 def test_facts_of_the_host_are_returned_without_docker(tmp_path):
     found = prerequisites.observe(DockerEngine(str(tmp_path / "none.sock")), dict(PARAMS, devices=["/dev/davinci99"]))
-    assert "does not answer" in found["docker_engine_error"]
+    assert "does not respond" in found["docker_engine_error"]
     assert found["missing_devices"] == ["/dev/davinci99"]

@@ -186,7 +186,7 @@ def test_crash_between_two_observations_of_one_wait(docker, server, monkeypatch)
 
 def test_instance_whose_log_cannot_be_read_has_a_state(docker, observe):
     name = docker.add("vllm")["Id"]
-    docker.answers[f"/containers/{name}/logs"] = 500, {"message": "the log driver cannot read"}
+    docker.responses[f"/containers/{name}/logs"] = 500, {"message": "the log driver cannot read"}
     seen = observe(status="exited", ExitCode=1)
     assert (seen["state"], seen["log"]) == ("failed", [])
 
@@ -261,5 +261,5 @@ def test_state_of_a_node(docker, server):
 
 def test_docker_engine_that_does_not_answer_is_returned(tmp_path):
     state = serving_state.observe(DockerEngine(str(tmp_path / "none.sock")), dict(PARAMS, instances=[]))
-    assert "none.sock does not answer" in state["docker_engine_error"]
+    assert "none.sock does not respond" in state["docker_engine_error"]
     assert (state["image"], state["containers"], state["instances"]) == (None, [], [])

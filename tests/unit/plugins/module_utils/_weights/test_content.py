@@ -12,6 +12,8 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import (
     QUANTIZATION_FILE,
+    describe_config,
+    describe_index,
     describe_quantization,
     inspect,
 )
@@ -92,3 +94,20 @@ def test_the_parts_of_a_fused_layer_have_one_type():
     assert found["prefixes"] == {"model.layers": 6, "visual": 1}
     assert found["mixed"] == [
         "model.layers.1.self_attn: q_proj, k_proj, v_proj have the types FLOAT, W8A8"]
+
+
+@pytest.mark.parametrize("config", [
+    {"architectures": 5}, {"architectures": [5, None]}, {"architectures": "x", "quantization_config": "ascend"},
+    {"quantization_config": [1]}])
+def test_odd_values_of_the_configuration_are_left_out(config):
+    found = describe_config(config)
+    assert (found["architectures"], found["quantization_method"]) == ([], None)
+
+
+@pytest.mark.parametrize("index", [{"weight_map": {"x": 5}}, {"weight_map": [1]}, {"weight_map": {"x": None}}])
+def test_odd_index_is_a_fault(index):
+    assert describe_index("i", index, {}, {})["faults"] == ["i has no weight_map"]
+
+
+def test_odd_total_of_an_index_is_left_out():
+    assert describe_index("i", {"weight_map": {"x": "a"}, "metadata": 5}, {}, {})["total_size"] is None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import files, folders
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import (
     Folder,
     UnsafePathError,
@@ -448,3 +448,12 @@ def test_folder_on_a_file_system_that_maps_root_to_another_user_is_accepted(tmp_
         with pytest.raises(UnsafePathError, match=CONTROLLED):
             parent.own_folder("work", False)
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("[" * 100_000, "nested too deeply"), ("[" + " " * 100 + "]", "Unterminated|Expecting"), ("{broken", "Expecting")])
+def test_state_file_that_is_too_large_or_damaged(tmp_path, monkeypatch, content, message):
+    monkeypatch.setattr(folders, "MAX_JSON_CHARACTERS", 50 if " " in content else 1 << 20)
+    (tmp_path / "x.json").write_text(content)
+    with Folder.open(str(tmp_path)) as folder, pytest.raises(ValueError, match=message):
+        folder.read_json("x.json")

@@ -274,7 +274,7 @@ def test_variables_of_the_client_are_in_the_same_file(site):
     work = staging.plan(site.hub)
     assert "hunter22" not in json.dumps(work)
     prepare(staging, work)
-    assert json.loads(Path(work["environment"]["STAGING_CREDENTIALS"]).read_text()) == proxy
+    assert json.loads((site.state / "transfer" / "credentials").read_text()) == proxy
 
 
 def test_only_hashing_all_files_finds_a_damaged_model(site, monkeypatch):

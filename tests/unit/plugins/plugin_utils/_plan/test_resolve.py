@@ -247,3 +247,35 @@ def test_release_with_unknown_vllm_is_refused():
 def test_release_outside_the_model_s_list_is_refused():
     overlay = {"models": {W8A8: {"releases": {"documented": ["v0.18.0"], "undocumented": []}}}}
     assert "choose one of v0.18.0" in refusal(overlay)
+
+
+@pytest.mark.parametrize(("bind", "address", "url", "listens", "checked"), [
+    ("0.0.0.0", "10.0.0.1", "http://10.0.0.1:8888", "0.0.0.0", "127.0.0.1"),
+    ("0.0.0.0", "node-1.example.org", "http://node-1.example.org:8888", "0.0.0.0", "127.0.0.1"),
+    ("::", "fd00::1", "http://[fd00::1]:8888", "::", "::1"),
+    ("::", "10.0.0.1", "http://10.0.0.1:8888", "::", "::1"),
+    ("fd00::1", "fd00::1", "http://[fd00::1]:8888", "fd00::1", "fd00::1"),
+    ("::1", "fd00::1", "http://[::1]:8888", "::1", "::1"),
+    ("127.0.0.1", "fd00::1", "http://127.0.0.1:8888", "127.0.0.1", "127.0.0.1"),
+])
+def test_addresses_of_either_family(bind, address, url, listens, checked):
+    (instance,) = valid(serving_bind=bind, serving_address=address)["instances"]
+    command, check = instance["command"], instance["health"]["test"]
+    assert instance["url"] == url
+    assert command[command.index("--host") + 1] == listens
+    assert check[check.index("--host") + 1] == checked
+
+
+@pytest.mark.parametrize(("variable", "value"), [
+    ("serving_address", "[fd00::1]"), ("serving_address", "10.0.0.1:80"), ("serving_address", "fe80::1%eth0"),
+    ("serving_address", "http://x"), ("serving_address", "a b"), ("serving_address", "-x"),
+    ("serving_bind", "[::]"), ("serving_bind", "::%1"), ("serving_bind", "*")])
+def test_address_with_more_than_the_address_is_refused(variable, value):
+    message = refusal(**{variable: value})
+    assert message.startswith(f"{variable} must be a host name, an IPv4 address or an IPv6 address, without brackets")
+
+
+def test_ipv6_address_needs_a_server_that_listens_on_it():
+    message = refusal(serving_address="fd00::1", serving_bind="0.0.0.0")
+    assert "serving_address is the IPv6 address fd00::1, but serving_bind is 0.0.0.0" in message
+    assert "set serving_bind to ::" in message

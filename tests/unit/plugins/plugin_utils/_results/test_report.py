@@ -154,6 +154,14 @@ def test_pins_are_the_digests_of_what_passed(results, expected):
     jsonschema.validate(found, SCHEMA)
 
 
+@pytest.mark.parametrize("observed", [{"image": "x"}, {"image": {"digests": [5]}}, {"image": {"digests": 7}}])
+def test_image_in_an_unknown_format_is_not_pinned(observed):
+    found = summary(result("image", "node1", observed=observed), weights("node1"))
+    assert [(pin["name"], pin["hosts"]) for pin in found["pins"]] == [("weights_digest", ["node1"])]
+    assert [(finding["id"], finding["host"], finding["status"]) for finding in found["findings"]
+            if "cannot show" in (finding["message"] or "")] == [("image.observation", "node1", "not_run")]
+
+
 def test_lines_that_pin_can_be_copied_to_the_inventory():
     text = report.to_markdown(summary(image("node1"), image("node2"), weights("node1")))
     block = text.partition("```yaml\n")[2].partition("```")[0]

@@ -37,7 +37,7 @@ def test_nothing_prevents_a_run():
     (cluster(1), {}, 5, "only one node"),
     (cluster(), {}, 1, "all 2 nodes at a time, but Ansible has 1 forks"),
     (cluster(image_present=False), {}, 5, "n2 does not have the image yet"),
-    (cluster(image_present=None), {}, 5, "Docker on n2 does not answer"),
+    (cluster(image_present=None), {}, 5, "Docker on n2 does not report"),
     (cluster(processes=None), {}, 5, "npu-smi on n2 does not show whether the NPUs are free"),
     (cluster(processes=[{"npu": 3, "pid": 77, "name": "vllm", "memory_mb": 1}]), {}, 5,
      "NPU 3 of n2 is in use by vllm (pid 77)"),

@@ -233,9 +233,9 @@ def test_docker_of_openeuler():
 
 
 def test_podman_is_named_and_docker_is_not(docker):
-    docker.answers["/version"] = 200, json.loads(text("docker/04-docker-27-version.json"))
+    docker.responses["/version"] = 200, json.loads(text("docker/04-docker-27-version.json"))
     assert engine_facts.query(DockerEngine(docker.path))["version"] == "20.10.24"
-    docker.answers["/version"] = 200, json.loads(text("docker/02-podman-version.json"))
+    docker.responses["/version"] = 200, json.loads(text("docker/02-podman-version.json"))
     with pytest.raises(DockerError) as caught:
         engine_facts.query(DockerEngine(docker.path))
     engine = {"docker_engine": {"error": str(caught.value)}}

@@ -87,7 +87,7 @@ def test_security_options_of_docker(options, selinux, subject, remedy):
 
 
 def test_docker_does_not_answer():
-    observed = changed({"docker_engine": {"error": "Docker does not answer: x"}, "holders": [holder()]})
+    observed = changed({"docker_engine": {"error": "Docker does not respond: x"}, "holders": [holder()]})
     checks = judged(observed)
     assert faults(checks) == {("docker_engine", None): "failed", ("docker_engine_version", None): "not_run",
                               ("docker_engine_setup", None): "not_run", ("disk_space", "image"): "not_run",

@@ -98,13 +98,13 @@ def printed(key, host):
 
 def docker_engine(host, root):
     if host.get("docker", 0) is None:
-        return {"error": "the Docker engine at /var/run/docker.sock does not answer: No such file or directory"}
+        return {"error": "the Docker engine at /var/run/docker.sock does not respond: No such file or directory"}
     # In a folder with a short name: the path of a socket has 107 characters at most.
     with tempfile.TemporaryDirectory() as folder, FakeDocker(os.path.join(folder, "docker.sock")) as docker:
         if host.get("podman"):
-            docker.answers["/version"], docker.answers["/info"] = (200, PODMAN["version"]), (200, PODMAN["info"])
+            docker.responses["/version"], docker.responses["/info"] = (200, PODMAN["version"]), (200, PODMAN["info"])
         else:
-            docker.answers["/info"] = 200, host["docker"]
+            docker.responses["/info"] = 200, host["docker"]
         try:
             found = engine_facts.query(DockerEngine(docker.path), str(root))
         except DockerError as error:

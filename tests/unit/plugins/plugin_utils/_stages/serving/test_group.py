@@ -70,8 +70,8 @@ def test_another_key_matters_only_where_it_is_used():
 
 
 def seen(state, reason=None):
-    return {"docker_engine_error": None, "now_s": 100.0,
-            "instances": [{"state": state, "reason": reason, "causes": []}]}
+    return {"docker_engine_error": None, "now_s": 1010,
+            "instances": [{"state": state, "reason": reason, "causes": [{"cause": "link_timeout"}]}]}
 
 
 @pytest.mark.parametrize(("found", "late", "note"), [
@@ -84,9 +84,14 @@ def seen(state, reason=None):
     (seen("missing", "removed"), False, ("failed", "removed")),
 ])
 def test_own_state(found, late, note):
-    state = group.own_state(found, late, 98.5)
+    state = group.own_state(found, late, 1000.0)
     assert (state["state"], state["reason"]) == note
-    assert state.get("clock_offset_s") == (1.5 if found and found["instances"] and note[0] == "failed" else None)
+
+
+def test_note_of_a_failure_has_the_causes_and_the_offset_of_the_clock():
+    state = group.own_state(seen("failed", "exit 1"), False, 1000.0)
+    assert (state["causes"], state["clock_offset_s"]) == ([{"cause": "link_timeout"}], 10.0)
+    assert "causes" not in group.own_state(seen("ready"), False, 1000.0)
 
 
 GROUP = PLAN["node1"]["group"]

@@ -1,0 +1,31 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write addresses with ports and URLs, of IPv4, IPv6 and names."""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+def host_port(host: str, port: int | str) -> str:
+    """Return ``host:port``; an IPv6 address is put in brackets."""
+    return "%s:%s" % ("[%s]" % host if ":" in host else host, port)
+
+
+def base_url(host: str, port: int | str) -> str:
+    """Return the base URL of a server, such as ``http://10.0.0.1:8888`` or ``http://[fd00::1]:8888``."""
+    return "http://%s" % host_port(host, port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address or name is that of the loopback interface, which only the node itself reaches."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def reachable(bind: str) -> str:
+    """Return the address for requests from the node itself to a server that listens on ``bind``."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)

@@ -1,0 +1,157 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTP requests with a deadline for the whole response and a limit of its size.
+
+The timeout of a socket restarts with every byte, so a server that sends a byte now and then would be waited for without
+an end. Here a timer shuts the connection down. Proxies are never used, since the addresses are those of the cluster
+itself, and redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from http.client import HTTPResponse
+    from typing import Any, Callable, TypeVar
+
+    Result = TypeVar("Result")
+
+MAX_LINE_BYTES = 1 << 20
+
+
+class TooLarge(HTTPException):
+    """The response is larger than the limit."""
+
+
+class BoundedResponse:
+    """A response, whose methods raise `socket.timeout` after the deadline and `TooLarge` beyond the limit."""
+
+    def __init__(self, response: HTTPResponse, guard: _Guard, max_bytes: int) -> None:
+        self.status: int = response.status
+        self._response, self._guard, self._max_bytes = response, guard, max_bytes
+
+    def read(self) -> bytes:
+        """Return the body."""
+        body = self._guard.run(lambda: self._response.read(self._max_bytes + 1))
+        if len(body) > self._max_bytes:
+            raise TooLarge("the response has more than %d bytes" % self._max_bytes)
+        return body
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines of the body."""
+        size = 0
+        while True:
+            line = self._guard.run(lambda: self._response.readline(MAX_LINE_BYTES + 1))
+            size += len(line)
+            if len(line) > MAX_LINE_BYTES:
+                raise TooLarge("a line of the response has more than %d bytes" % MAX_LINE_BYTES)
+            if size > self._max_bytes:
+                raise TooLarge("the response has more than %d bytes" % self._max_bytes)
+            if not line:
+                return
+            yield line
+
+
+def read_limited(response: Any, max_bytes: int) -> bytes:
+    """Return the body of a response of another client; raises `TooLarge` beyond the limit."""
+    body: bytes = response.read(max_bytes + 1)
+    if len(body) > max_bytes:
+        raise TooLarge("the response has more than %d bytes" % max_bytes)
+    return body
+
+
+def within(timeout_s: float, call: Callable[[], Result]) -> Result:
+    """Return the result of a call of another client; after ``timeout_s`` it is abandoned. Raises `socket.timeout`."""
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(timeout_s)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise socket.timeout("timed out: no complete response within %g s" % timeout_s)
+    return results[0]
+
+
+class _Guard:
+    """Shuts a connection down after the deadline."""
+
+    def __init__(self, connection: HTTPConnection, timeout_s: float) -> None:
+        self._connection, self._timeout_s = connection, timeout_s
+        self._socket: socket.socket | None = None
+        self._expired = threading.Event()
+        self._deadline = time.monotonic() + timeout_s
+        self._timer = threading.Timer(timeout_s, self._shut_down)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Guard:
+        self.run(self._connection.connect)
+        # The connection drops its socket if the response ends with it.
+        self._socket = self._connection.sock
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._timer.cancel()
+        self._connection.close()
+
+    def run(self, step: Callable[[], Result]) -> Result:
+        """Return the result of a step; a connection that was shut down looks like the end of the response."""
+        try:
+            result = step()
+        except (OSError, HTTPException, ValueError, AttributeError):
+            self._check()
+            raise
+        self._check()
+        return result
+
+    def _check(self) -> None:
+        if self._expired.is_set() or time.monotonic() > self._deadline:
+            raise socket.timeout("timed out: no complete response within %g s" % self._timeout_s)
+
+    def _shut_down(self) -> None:
+        self._expired.set()
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # not that of TLS, which waits for the server
+
+
+@contextlib.contextmanager
+def request(url: str, timeout_s: float, max_bytes: int, method: str | None = None, body: bytes | None = None,
+            headers: Mapping[str, str] | None = None) -> Iterator[BoundedResponse]:
+    """Send a request and yield its response, whatever its status.
+
+    :param timeout_s: seconds until the last byte of the response. :param max_bytes: maximum size of its body.
+    :param method: by default GET, or POST with a body.
+    :raises OSError: if there is no connection or no complete response in time.
+    :raises HTTPException: if the response is not HTTP, or is too large.
+    :raises ValueError: if the URL or a header is invalid. Its text may contain the header.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("%s is not the URL of a server" % url)
+    options: dict[str, Any] = {"timeout": timeout_s}
+    connection: HTTPConnection = (HTTPSConnection if parts.scheme == "https" else HTTPConnection)(
+        parts.hostname, parts.port, **options)
+    target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+    with _Guard(connection, timeout_s) as guard:
+        guard.run(lambda: connection.request(method or ("GET" if body is None else "POST"), target, body,
+                                             dict(headers or {})))
+        yield BoundedResponse(guard.run(connection.getresponse), guard, max_bytes)

@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The deadline holds for every part of a response, and no part of it is read beyond the limit."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import threading
+import time
+import tracemalloc
+from http.client import HTTPException
+
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request
+
+HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+
+
+@contextlib.contextmanager
+def server(parts, pause_s=0.0, family=socket.AF_INET):
+    """Yield the URL of a server that sends these parts to each client, with a pause after each."""
+    listener = socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family)
+    closed = threading.Event()
+
+    def serve():
+        while True:
+            try:
+                client, _address = listener.accept()
+            except OSError:
+                return
+            with client, contextlib.suppress(OSError):
+                client.recv(65536)
+                for part in parts() if callable(parts) else parts:
+                    client.sendall(part)
+                    if closed.wait(pause_s):
+                        break
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        host = "[::1]" if family == socket.AF_INET6 else "127.0.0.1"
+        yield f"http://{host}:{listener.getsockname()[1]}"
+    finally:
+        closed.set()
+        listener.close()
+
+
+def read(url, timeout_s=5.0, max_bytes=1 << 20):
+    with http_request.request(url, timeout_s, max_bytes) as response:
+        return response.status, response.read()
+
+
+def lines(url, timeout_s=5.0, max_bytes=1 << 20):
+    with http_request.request(url, timeout_s, max_bytes) as response:
+        return list(response.lines())
+
+
+def forever(part):
+    while True:
+        yield part
+
+
+def chunked(part):
+    yield HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    yield from forever(b"%x\r\n%s\r\n" % (len(part), part))
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_response_of_either_family(family):
+    with server([HEAD + b"\r\nhello"], family=family) as url:
+        assert read(url + "/x?y=1") == (200, b"hello")
+        assert lines(url) == [b"hello"]
+
+
+@pytest.mark.parametrize("parts", [
+    [bytes([byte]) for byte in HEAD * 50],
+    [HEAD, *[b"X-Y: z\r\n"] * 90],
+    [HEAD + b"\r\n", *[b"x"] * 1000],
+    [HEAD + b"Content-Length: 1000\r\n\r\n", *[b"x"] * 1000],
+    [HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\nx\r\n"] * 1000],
+    [b"HTTP/1.1 100 Continue\r\n\r\n"] * 1000,
+    [b""] * 1000,
+], ids=["status line", "headers", "body", "body with a length", "chunks", "interim responses", "nothing"])
+@pytest.mark.parametrize("get", [read, lines])
+def test_deadline_holds_for_a_drip_feed(parts, get):
+    with server(parts, pause_s=0.05) as url:
+        started = time.monotonic()
+        with pytest.raises(socket.timeout, match=r"timed out: no complete response within 0\.4 s"):
+            get(url, timeout_s=0.4)
+        assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("parts", [
+    lambda: iter([HEAD + b"\r\n", *[b"x" * 65536] * 2000]),
+    lambda: chunked(b"x" * 65536),
+    lambda: iter([HEAD + b"Content-Length: 1000000000000\r\n\r\n", *[b"x" * 65536] * 2000]),
+], ids=["body", "chunks", "length"])
+@pytest.mark.parametrize("get", [read, lines])
+def test_no_more_than_the_limit_is_kept(parts, get):
+    with server(parts) as url:
+        tracemalloc.start()
+        try:
+            with pytest.raises(http_request.TooLarge, match="has more than 1048576 bytes"):
+                get(url)
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def test_many_lines_are_not_read_beyond_the_limit():
+    parts = [HEAD + b"\r\n", *[b"data: x\n" * 1000] * 100]
+    with server(parts) as url, pytest.raises(http_request.TooLarge):
+        lines(url, max_bytes=100000)
+
+
+@pytest.mark.parametrize("response", [b"", b"\xff\xfe\n", b"HTTP/1.1 abc OK\r\n\r\n", HEAD + b"X: y\r\n" * 200,
+                                      HEAD + b"x" * 100000])
+def test_malformed_response_is_an_error_of_http(response):
+    with server([response]) as url, pytest.raises((HTTPException, OSError)):
+        read(url)
+
+
+def test_call_of_another_client_is_abandoned_after_the_time_limit():
+    released = threading.Event()
+    started = time.monotonic()
+    with pytest.raises(socket.timeout, match=r"within 0\.3 s"):
+        http_request.within(0.3, lambda: released.wait(30))
+    released.set()
+    assert time.monotonic() - started < 4
+    assert http_request.within(30, lambda: 5) == 5
+    with pytest.raises(KeyError, match="x"):
+        http_request.within(30, lambda: {}["x"])
+
+
+def test_body_of_another_client_has_a_limit():
+    assert http_request.read_limited(io.BytesIO(b"12345"), 5) == b"12345"
+    with pytest.raises(http_request.TooLarge, match="more than 4 bytes"):
+        http_request.read_limited(io.BytesIO(b"12345"), 4)
+
+
+@pytest.mark.parametrize("url", ["", "x", "ftp://a", "http://", "http://a:b", "http://[::1", "http://a:99999"])
+def test_invalid_url_is_refused(url):
+    with pytest.raises((ValueError, OSError, OverflowError)):
+        read(url, timeout_s=0.5)

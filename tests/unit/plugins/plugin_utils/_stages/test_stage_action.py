@@ -1,0 +1,235 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whatever a node returns: the stage writes a valid result, and the report can be written."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import signal
+import time
+from unittest.mock import Mock
+
+import jsonschema
+import pytest
+
+from ansible_collections.ascend.vllm.plugins.action.stage import ActionModule
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, report
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records, to_json
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import stage_action
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.accuracy import test_judge as accuracy
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.benchmark import test_judge as benchmark
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context, defaults
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.functional import test_judge as functional
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.hccl import hccl_case
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.image import test_judge as image
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.npu_driver import npu_case
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.serving import test_judge as serving
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.weights import test_judge as weights
+
+MUTATIONS = 1000
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads((ROOT / "docs" / "schemas" / "stage-result-v1.json").read_text("utf-8")))
+model = weights.model
+
+# Values that are unlike what the fields contain; some have no format in JSON or UTF-8.
+ODD = (None, True, 0, -1, 5, 10**400, 0.5, float("nan"), float("inf"), "", "x", "\ud800", "a\0b\x1b[2J", "9" * 5000, [],
+       [None], [5], [[]], {}, {"x": None}, {"": {}}, b"bytes", object)
+
+
+def deep(levels):
+    found = []
+    for _level in range(levels):
+        found = [found]
+    return found
+
+
+def mutate(value, chance):
+    """Return a copy of an observation in which up to three values are replaced, removed, repeated or buried."""
+    found = copy.deepcopy(value)
+    for _change in range(chance.randint(1, 3)):
+        place = found
+        while True:
+            keys = list(place if isinstance(place, dict) else range(len(place)))
+            if not keys:
+                break
+            key = chance.choice(keys)
+            if isinstance(place[key], (dict, list)) and place[key] and chance.random() < 0.8:
+                place = place[key]
+                continue
+            change = chance.random()
+            if change < 0.15:
+                del place[key]
+            elif change < 0.2 and isinstance(place, list):
+                place.extend(list(place))
+            elif change < 0.25:
+                place[key] = deep(chance.choice((3, 90, 2000)))
+            elif change < 0.35 and isinstance(place[key], str):
+                at = chance.randrange(len(place[key]) + 1)
+                place[key] = place[key][:at] + chance.choice("\ud800\0\n|%{") + place[key][at:]
+            else:
+                place[key] = copy.deepcopy(chance.choice(ODD))
+            break
+    return found
+
+
+class SurveyOfTwo(Records):
+    """Records with the observations of this host and of another one, whose observation is healthy."""
+
+    observations = {}
+
+    def survey(self, host, hosts, stage, purpose, make, phase=""):
+        return json.loads(json.dumps(make(self.observations)))[host]
+
+
+@pytest.fixture
+def recorded(model, monkeypatch):
+    """Return ``{stage: (healthy observation, plan, inputs, values of other tasks)}``."""
+    plan = valid(serving_api_key="set", image_digest="sha256:" + 64 * "0", plan_release="v0.18.0",
+                 plan_architecture="aarch64")
+    image_observed = copy.deepcopy(image.CONTEXT["observed"])
+    probe = json.dumps(image_observed.pop("probe"))
+    of_model = weights.context(model)
+    measured = copy.deepcopy(benchmark.MEASURED)
+    measured["summary"] = benchmark.statistics.summarize(measured["runs"])
+    snapshots = [{"vllm": benchmark.identity(benchmark.SERVICE)}] * 2
+    return {
+        "npu_driver": (npu_case.healthy(), npu_case.PLAN, npu_case.INPUTS, {}),
+        "hccl": (hccl_case.observation(1, 2), valid(), dict(hccl_case.INPUTS, hccl_host_port=22), {}),
+        "image": (image_observed, image.CONTEXT["plan"], image.CONTEXT["inputs"], {"probe": probe}),
+        "weights": (dict(of_model.observed), of_model.plan, dict(defaults("weights"), **of_model.inputs), {}),
+        "serving": (serving.of_node(plan), plan, defaults("serving"), {}),
+        "functional": ({"servers": [functional.SERVER]}, functional.PLAN, functional.INPUTS, {}),
+        "accuracy": (accuracy.OBSERVED, {"model": {"id": "m"}}, accuracy.INPUTS, {}),
+        "benchmark": ({"instances": [dict(benchmark.INSTANCE)], "measurements": [measured], "snapshots": snapshots},
+                      {"model": {"served_name": "qwen25_vl"}}, benchmark.INPUTS, {}),
+    }
+
+
+@pytest.fixture
+def new_action(recorded, tmp_path, monkeypatch):
+    """Return a function (stage, observations of n1 and n2) -> the action of n1."""
+    monkeypatch.setattr(stage_action, "validated", lambda stage, inputs: inputs)
+
+    def make(stage, observed):
+        healthy, plan, inputs, measured = recorded[stage]
+        action = ActionModule.__new__(ActionModule)
+        action.stage, action.host, action.judge, action.inputs = stage, "n1", JUDGES[stage], inputs
+        action.task_vars, action._task, action.clock = {"ansible_play_hosts": ["n1", "n2"]}, Mock(_uuid="t"), 0.0
+        action.context = context(plan, measured, inputs, "n1")
+        action.records = SurveyOfTwo(tmp_path)
+        action.records.observations = {"n1": observed, "n2": healthy}
+        return action
+    return make
+
+
+def record_of(action, observed, tmp_path):
+    """Observe, judge and record; return (the task's return value, the result in the file)."""
+    record = action.add_to(ObservationRecord(started_at=stage_action.timestamp()), lambda: observed)
+    outcome = action.judge_and_record(record, surveyed=not record.failure)
+    text = (tmp_path / "n1" / f"{action.stage}.json").read_bytes().decode("utf-8")
+    return outcome, json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+@pytest.mark.parametrize("stage", contract.STAGES)
+def test_every_mutated_observation_ends_in_a_valid_result_and_report(recorded, new_action, tmp_path, stage):
+    healthy, chance, last = recorded[stage][0], random.Random(stage), None
+    outcome, result = record_of(new_action(stage, healthy), healthy, tmp_path)
+    assert result["error"] is None, "the recorded observation itself has to be judged"
+    judged, refused = 0, 0
+    for number in range(MUTATIONS):
+        observed = mutate(healthy, chance)
+        outcome, result = record_of(new_action(stage, observed), observed, tmp_path)
+        assert result["checks"], "a result has at least one check"
+        assert (result["stage"], result["host"], outcome["status"]) == (stage, "n1", result["status"])
+        if result["error"]:
+            assert (result["status"], [check["id"] for check in result["checks"]]) == (
+                "failed", [f"{stage}.observation"])
+            assert outcome["failed"]
+        judged, refused = judged + (not result["error"]), refused + bool(result["error"])
+        if number % 25 == 0 or refused == 1:
+            SCHEMA.validate(result)  # slow
+        if number % 4 == 0:
+            last = report.summarize({"n1": {stage: result}}, ["n1", "n2"], "now", "1", last)
+            assert to_json(last)
+            assert "n1" in report.to_markdown(last)
+    assert judged > MUTATIONS / 20, "the mutations hit the judge"
+
+
+def test_error_of_the_judge_names_host_error_and_line(new_action, recorded, tmp_path):
+    observed = dict(recorded["weights"][0], config={"architectures": 5})
+    outcome, result = record_of(new_action("weights", observed), observed, tmp_path)
+    assert outcome["failed"]
+    assert result["error"].startswith("The observation of n1 cannot be judged: ")
+    assert "judge.py, line" in result["error"]
+    assert result["observed"]["config"] == {"architectures": 5}
+
+
+@pytest.mark.parametrize("error", [TypeError("no iterable"), RecursionError("maximum depth"), KeyError("npus"),
+                                   MemoryError(), UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates")])
+def test_error_of_the_observation_is_a_failed_check(new_action, recorded, tmp_path, error):
+    def observation():
+        raise error
+
+    action = new_action("weights", recorded["weights"][0])
+    record = action.add_to(ObservationRecord(started_at="2026-11-30T00:00:00Z"), observation)
+    action.judge_and_record(record)
+    result = json.loads((tmp_path / "n1" / "weights.json").read_text("utf-8"))
+    SCHEMA.validate(result)
+    assert result["checks"][0]["id"] == "weights.observation"
+    assert type(error).__name__ in result["error"] or str(error) in result["error"]
+
+
+def test_module_that_hangs_ends_in_a_result_that_names_it(new_action, recorded, tmp_path, monkeypatch):
+    def hang(*_args, **_options):
+        try:
+            time.sleep(60)
+        except Exception:  # a connection plugin retries after any Exception
+            time.sleep(60)
+
+    monkeypatch.setattr(stage_action, "CALL_S", 0.3)
+    action = new_action("functional", recorded["functional"][0])
+    action._execute_module = hang
+    started = time.monotonic()
+    record = action.add_to(ObservationRecord(started_at="2026-11-30T00:00:00Z"),
+                           lambda: action.call("ascend.vllm.npu_info"))
+    action.judge_and_record(record)
+    assert time.monotonic() - started < 10
+    result = json.loads((tmp_path / "n1" / "functional.json").read_text("utf-8"))
+    assert result["status"] == "failed"
+    assert result["error"].startswith("ascend.vllm.npu_info did not return on n1 within 0 s; ")
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+def test_timeout_of_the_task_is_not_replaced(monkeypatch):
+    raised = []
+    monkeypatch.setattr(signal, "getsignal", lambda _number: raised.append)
+    monkeypatch.setattr(signal, "setitimer", lambda *_: pytest.fail("the timer of Ansible was replaced"))
+    with stage_action.deadline(1):
+        pass
+
+
+@pytest.mark.parametrize(("module", "arguments", "limit_s"), [
+    ("ascend.vllm.npu_info", {}, 600), ("ascend.vllm.serving_info", {"wait_s": 15, "completion_timeout_s": 60.0}, 675),
+    ("ascend.vllm.weights_info", {}, 21600),
+    ("ascend.vllm.chat_info", {"servers": [1, 2], "requests": [1, 2, 3], "timeout_s": 120}, 600 + 8 * 120)])
+def test_limit_of_a_call_follows_its_arguments(module, arguments, limit_s):
+    assert stage_action.call_limit_s(module, arguments) == limit_s
+
+
+def test_host_that_cannot_be_surveyed_is_left_out(new_action, recorded, tmp_path):
+    healthy = recorded["hccl"][0]
+    other = hccl_case.observation(2, 2)
+    faulty = dict(healthy, npus=5)
+    action = new_action("hccl", healthy)
+    action.records.observations = {"n1": healthy, "n2": faulty}
+    _outcome, result = record_of(action, healthy, tmp_path)
+    assert result["error"] is None
+    action = new_action("hccl", faulty)
+    action.records.observations = {"n1": faulty, "n2": other}
+    _outcome, result = record_of(action, faulty, tmp_path)
+    assert "AttributeError: 'int' object has no attribute" in result["error"]
