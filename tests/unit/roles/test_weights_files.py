@@ -167,7 +167,7 @@ def test_requests_obey_the_variables_in_the_credentials(client, web, tmp_path, m
 
 
 def test_exception_shows_no_token(client, web):
-    """A token with a line break, which http.client quotes; a short value such as l is no secret."""
+    """A token with a line break, which http.client quotes; a short value such as l is left as it is."""
     with pytest.raises(SystemExit) as ended:
         client({"HTTP_TOKEN": "t0k3n\n", "SWITCH": "l"})
     assert "Invalid header value b'Bearer (redacted)" in ended.value.code
