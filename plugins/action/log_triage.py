@@ -11,7 +11,9 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact_in
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.log_files import LogFilesError, find_causes
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
 CHECKS_PAGE = "docs/checks.md"
@@ -32,6 +34,8 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(str(error)) from error
         if not files:
             raise AnsibleActionFail("; ".join([f"{args['path']} does not contain a text file", *unreadable]) + ".")
+        secrets = known_secrets(self._templar, task_vars or {})
+        causes = redact_in(causes, secrets)
         lines = ["", *("Not read: " + reason for reason in unreadable)]
         for number, cause in enumerate(causes, 1):
             place = f"{cause['file']}, line {cause['line']}" + (f", {cause['time']}" if cause["time"] else "")
@@ -40,5 +44,5 @@ class ActionModule(ActionBase):
             lines.append(f"The checks that remedies name are described in {CHECKS_PAGE}.")
         else:
             lines.append(f"No fault was found in {len(files)} files.")
-        say(self._display, lines)
+        say(self._display, lines, secrets)
         return {"changed": False, "diagnosis": causes, "files": files}

@@ -135,21 +135,41 @@ def test_download_is_resumed_after_an_interruption(web, tmp_path):
     assert web.starts == [0, 100_000, 200_000]
 
 
-def test_exception_shows_no_token(web, tmp_path, monkeypatch):
-    """A token with a line break, which http.client quotes."""
-    files = {"STAGING_LOCK": "lock", "STAGING_WORK_LOCK": "work-lock", "STAGING_CREDENTIALS": "credentials",
-             "STAGING_FOLDER": "folder"}
-    for name, file in files.items():
-        monkeypatch.setenv(name, str(tmp_path / file))
+@pytest.fixture
+def client(web, tmp_path, monkeypatch):
+    """Return a function (credentials) that downloads a file like the container of the client."""
     (tmp_path / "folder").mkdir()
+    for name, file in {"STAGING_LOCK": "lock", "STAGING_WORK_LOCK": "work-lock", "STAGING_CREDENTIALS": "credentials",
+                       "STAGING_WANTED": "wanted.json", "STAGING_FOLDER": "folder"}.items():
+        monkeypatch.setenv(name, str(tmp_path / file))
     for lock in ("lock", "work-lock"):
         (tmp_path / lock).touch()
     found = (tmp_path / "folder").stat()
     monkeypatch.setenv("STAGING_IDENTITY", f"{found.st_dev}:{found.st_ino}")
-    (tmp_path / "credentials").write_text(json.dumps({"HTTP_TOKEN": "t0k3n\n"}))
     monkeypatch.setattr(sys, "argv", ["fetch.py", "http", web.url, str(tmp_path / "folder"), "1", "a"])
-    with pytest.raises(SystemExit) as ended:
+
+    def run(credentials):
+        for name in credentials:
+            monkeypatch.setenv(name, "")  # so that it is restored after the test
+        (tmp_path / "credentials").write_text(json.dumps(credentials))
         fetch.main()
+    return run
+
+
+def test_requests_obey_the_variables_in_the_credentials(client, web, tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib.request._opener", None)  # that of an earlier test, without a proxy
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit, match=r"could not be downloaded: .*refused"):
+        client({"http_proxy": "http://127.0.0.1:9"})
+    assert web.starts == []
+    assert not (tmp_path / "credentials").exists()
+
+
+def test_exception_shows_no_token(client, web):
+    """A token with a line break, which http.client quotes; a short value such as l is left as it is."""
+    with pytest.raises(SystemExit) as ended:
+        client({"HTTP_TOKEN": "t0k3n\n", "SWITCH": "l"})
     assert "Invalid header value b'Bearer (redacted)" in ended.value.code
     assert "t0k3n" not in ended.value.code
     assert web.starts == []

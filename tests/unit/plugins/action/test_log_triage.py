@@ -7,6 +7,8 @@ from unittest.mock import Mock
 
 import pytest
 from ansible.errors import AnsibleActionFail
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action import log_triage
 
@@ -14,12 +16,12 @@ from ansible_collections.ascend.vllm.plugins.action import log_triage
 @pytest.fixture
 def run(tmp_path):
     """Return a function (text of a log) -> (the return value of the action, the printed text)."""
-    def run(text, name="a.log"):
+    def run(text, name="a.log", **task_vars):
         (tmp_path / "a.log").write_text(text)
         action = log_triage.ActionModule(Mock(args={"path": str(tmp_path / name)}, async_val=0), Mock(), Mock(), Mock(),
-                                         Mock(), Mock())
+                                         Templar(loader=DataLoader(), variables={}), Mock())
         action._display = Mock()
-        result = action.run()
+        result = action.run(task_vars=task_vars)
         return result, action._display.display.call_args.args[0]
     return run
 
@@ -36,6 +38,12 @@ def test_logs_without_a_fault(run):
     result, text = run("all is well")
     assert (result["diagnosis"], result["files"]) == ([], ["a.log"])
     assert "No fault was found in 1 files." in text
+
+
+def test_known_secrets_are_masked(run):
+    result, text = run("RuntimeError: NPU out of memory for hunter22\n", serving_api_key=["first", "hunter22"])
+    assert result["diagnosis"][0]["evidence"] == "RuntimeError: NPU out of memory for (redacted)"
+    assert "hunter22" not in text
 
 
 def test_wrong_path_is_named(run):
