@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number, visible_devices
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
+from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import is_secret, redact
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
+    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
 
     class ContainerHealth(TypedDict):
         """The outcome of Docker's health check."""

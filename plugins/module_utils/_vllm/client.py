@@ -104,9 +104,8 @@ class Server:
         response, body = self._exchange("/v1/models", None, self.api_key)
         data = body.get("data")
         cards = [card for card in data if isinstance(card, dict)] if isinstance(data, list) else []
-        limits = [card.get("max_model_len") for card in cards]
-        self.limit = next((limit for limit in limits
-                           if type(limit) is int and 0 < limit <= MAX_PROMPT_TOKENS), None)
+        limits = [_number_or_none(card.get("max_model_len")) or 0 for card in cards]
+        self.limit = next((limit for limit in limits if 0 < limit <= MAX_PROMPT_TOKENS), None)
         names = [card["id"] for card in cards if isinstance(card.get("id"), str)]
         return cast("ModelsResponse", dict(response, models=names, max_model_len=self.limit))
 
@@ -264,4 +263,4 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _number_or_none(value: Any) -> int | None:
-    return value if type(value) is int and abs(value) < 2**63 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None

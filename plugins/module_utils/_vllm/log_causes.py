@@ -60,7 +60,7 @@ CAUSES = (
           "(ip address) and set serving_interface to the one that reaches the other nodes; remove HCCL_SOCKET_IFNAME, "
           "GLOO_SOCKET_IFNAME and TP_SOCKET_IFNAME from serving_env. Check: serving.interface.",
           {r"HCCL_SOCKET_IFNAME, but not found":
-               "set ifname to [eth9] by HCCL_SOCKET_IFNAME, but not found in the host",
+           "set ifname to [eth9] by HCCL_SOCKET_IFNAME, but not found in the host",
            r"get host ip fail by socket Ifname": "[EnvConfig]get host ip fail by socket Ifname. name[lo] ip[10.0.0.1]",
            _code("EI0001") + r".*HCCL_SOCKET_IFNAME":
                "(EI0001): Value eth9 for environment variable HCCL_SOCKET_IFNAME is invalid.",
@@ -72,7 +72,7 @@ CAUSES = (
           "NPU N) and set addresses of one family in /etc/hccn.conf, or HCCL_SOCKET_FAMILY in serving_env. Check: "
           "hccl.address.",
           {r"device ip family\[\d+\] is not same as others":
-               "[RanktableCheck]rank[3] device ip family[10] is not same as others[2].",
+           "[RanktableCheck]rank[3] device ip family[10] is not same as others[2].",
            r"\bip (?:address )?famil(?:y|ies)\b.*(?:inconsistent|not (?:the )?same|differ|mismatch)":
                "the ip families of the ranks differ"},
           ("env_invalid", "ranktable_invalid")),
@@ -80,7 +80,7 @@ CAUSES = (
           "An environment variable has a value that HCCL does not allow. The line names the variable and the allowed "
           "range: correct or remove it in serving_env.",
           {r"for environment variable \S+ is invalid":
-               "(EI0001): Value 9 for environment variable HCCL_RDMA_TC is invalid. Expected: range[0, 7].",
+           "(EI0001): Value 9 for environment variable HCCL_RDMA_TC is invalid. Expected: range[0, 7].",
            r"\bHCCL_[A-Z_]+\[[^\]]*\] is invalid": "[Parse][rdmaServerLevel]HCCL_RDMA_SL[1000] is invalid.",
            _code("EI0001"): "EI0001: [PID: 7] 2026-11-20 An environment variable is invalid.",
            r"\[InitGroupStage\]\[EnvConfig\]":
@@ -104,7 +104,7 @@ CAUSES = (
           "The rank table names another address than the NPU has. Show the address (hccn_tool -i N -ip -g for every "
           "NPU N), compare it with /etc/hccn.conf and the rank table, and correct the wrong one. Check: hccl.address.",
           {r"in the ranktable is inconsistent with the IP":
-               "the IP address(10.0.0.1) in the ranktable is inconsistent with the IP(10.0.0.2)address",
+           "the IP address(10.0.0.1) in the ranktable is inconsistent with the IP(10.0.0.2)address",
            _code("EJ0004"): "EJ0004: [PID: 7] The device IP differs from that of the network adapter.",
            _code("EI0014"): "(EI0014): The rank table has an IP address that the network adapter does not have.",
            r"\bdevice_?ip\b.*(?:inconsistent with|does not match|is not the same as)":
@@ -129,7 +129,7 @@ CAUSES = (
           "The address in the line is not an address of this node. Compare it with ip address, and correct "
           "serving_group_address, serving_bind or HCCL_IF_IP in serving_env. Check: serving.interface.",
           {r"bind fail!.*\berror:99\b":
-               "bind fail! ::1:2, port:60000, sock:25, error:99, Possible Cause: bound already",
+           "bind fail! ::1:2, port:60000, sock:25, error:99, Possible Cause: bound already",
            r"bind and listen fail, err_no:99\b": "bind and listen fail, err_no:99, listen_fd:27",
            r"\[Errno 99\]": "OSError: [Errno 99] Cannot assign requested address",
            r"EADDRNOTAVAIL": "zmq.error.ZMQError: EADDRNOTAVAIL",
@@ -157,7 +157,7 @@ CAUSES = (
           "ports between the nodes, and see whether serving_interface is in a network that all of them have. Slow "
           "starts need HCCL_CONNECT_TIMEOUT (seconds) in serving_env. Checks: serving.group, hccl.host_reachable.",
           {r"topo exchange (?:server|agent) get socket timeout":
-               "topo exchange server get socket timeout! timeout[120 s]",
+           "topo exchange server get socket timeout! timeout[120 s]",
            _code("EI0015"): "EI0015: [PID: 7] 2026-11-20 The connection to the root rank timed out.",
            r"Wait timeout for sockets? recv": "[Recv][RaSocket]errNo[0x5000013] Wait timeout for sockets recv, size[4]",
            r"TopoExchangeAgent: connect server": "[Setup]TopoExchangeAgent: connect server[10.0.0.1 : 60000] failed",
@@ -182,7 +182,7 @@ CAUSES = (
           "before with serving_group_address of the nodes, set serving_interface if it is in the wrong network, and "
           "open all TCP ports between the nodes in their firewalls. Checks: serving.interface, hccl.host_reachable.",
           {r"Gloo connectFullMesh failed":
-               "RuntimeError: Gloo connectFullMesh failed with [gloo/transport/tcp/pair.cc] x",
+           "RuntimeError: Gloo connectFullMesh failed with [gloo/transport/tcp/pair.cc] x",
            r"connectFullMesh.*(?:fail|time)": "[enforce fail at context.cc] connectFullMesh timed out",
            r"gloo/\S*.*(?:timed out connecting|connect timeout|connection refused|SO_ERROR)":
                "[../third_party/gloo/gloo/transport/tcp/pair.cc:799] connect [10.0.0.1]:3121: Connection refused"},
@@ -191,7 +191,7 @@ CAUSES = (
           "Fewer ranks joined than expected. Find the node whose server did not start, and start all nodes of the "
           "group with one run of playbooks/serving.yml. Check: serving.group.",
           {r"rank num\[\d+\] ?is different with rank list size":
-               "[RanktableDetect]rank num[16]is different with rank list size[8] in total topo rank info.",
+           "[RanktableDetect]rank num[16]is different with rank list size[8] in total topo rank info.",
            r"\bnumber of ranks\b.*(?:differ|not equal|inconsistent|does not match)":
                "the number of ranks does not match the rank size"}),
     Cause("link_timeout", PEER,
@@ -415,7 +415,7 @@ CAUSES = (
           "serving_npus, and remove ASCEND_RT_VISIBLE_DEVICES from serving_env. Checks: serving.devices, "
           "npu_driver.npu_count.",
           {r"Invalid devId, current device=\d+, valid devId range":
-               "Invalid devId, current device=0, valid devId range is [0, 0)",
+           "Invalid devId, current device=0, valid devId range is [0, 0)",
            _number("107001"): "aclrtSetDevice failed, error code is 107001",
            r"Invalid device ID": "[Error]: Invalid device ID.Check the argument.",
            _code("EE1001") + r".*invalid device":
@@ -445,7 +445,7 @@ CAUSES = (
           "Other processes use memory of the NPU: stop them (npu-smi info shows them), or lower "
           "gpu-memory-utilization in serving_args. Checks: npu_driver.npu_idle, serving.devices_free.",
           {r"Free memory on device .*less than desired GPU memory utilization":
-               "ValueError: Free memory on device (3.2/64.0 GiB) is less than desired GPU memory utilization",
+           "ValueError: Free memory on device (3.2/64.0 GiB) is less than desired GPU memory utilization",
            r"Error in memory profiling\.": "AssertionError: Error in memory profiling. Initial free memory 1"},
           ("out_of_memory",)),
     Cause("out_of_memory", FAULT,
@@ -478,7 +478,7 @@ CAUSES = (
     Cause("shm_too_small", FAULT,
           "/dev/shm of the container is full: raise serving_shm_size. Check: npu_driver.shm.",
           {r"unable to (?:write to file|mmap|allocate shared memory).*(?:/torch_|/dev/shm|shared memory)":
-               "RuntimeError: unable to write to file </torch_77_1_0>: No space left on device (28)",
+           "RuntimeError: unable to write to file </torch_77_1_0>: No space left on device (28)",
            r"Bus error\b": "Fatal Python error: Bus error",
            r"/dev/shm.*No space left on device": "OSError: /dev/shm/psm_1: No space left on device"},
           ("disk_full", "process_crashed")),
@@ -536,7 +536,7 @@ CAUSES = (
           "node, remove mounts over it from serving_mounts, and keep the entrypoint of the image. Checks: "
           "npu_driver.driver_loaded, npu_driver.mount_sources.",
           {r"lib(?:ascend_hal|dcmi|drv\w*|dsmi\w*|devmmap)\.so[.\d]*: cannot open shared object":
-               "ImportError: libascend_hal.so: cannot open shared object file: No such file",
+           "ImportError: libascend_hal.so: cannot open shared object file: No such file",
            r"load(?:ing)? (?:\S*/)?lib(?:ascend_hal|dcmi|drv\w*)\.so\S* fail": "load libdcmi.so failed"},
           ("platform_not_found", "device_unavailable")),
     Cause("cann_library_missing", FAULT,
@@ -550,7 +550,7 @@ CAUSES = (
           "The operators of vLLM Ascend are not built into this image, or were built for another version of torch: use "
           "the published image of the release without changes (image_tag). Check: image.vllm_ascend_version.",
           {r"'_C_ascend' object has no attribute":
-               "AttributeError: '_OpNamespace' '_C_ascend' object has no attribute 'x'",
+           "AttributeError: '_OpNamespace' '_C_ascend' object has no attribute 'x'",
            r"ModuleNotFoundError: No module named 'vllm_ascend\.vllm_ascend_C'":
                "ModuleNotFoundError: No module named 'vllm_ascend.vllm_ascend_C'",
            r"vllm_ascend_C\S*\.so: (?:cannot open|undefined symbol)":
@@ -586,7 +586,7 @@ CAUSES = (
           "quantized entry of the catalogue, and whether the release supports weights of this msModelSlim. Checks: "
           "weights.quantization, weights.quantization_names, weights.quantization_types.",
           {r"quant\w*/?[^\n]*\", line \d+[^\n]*\n(?:[^\n]*\n){0,3}[^\n]*KeyError: '":
-               "  File \"/x/vllm_ascend/quantization/quant_config.py\", line 119, in is_layer_skipped_ascend\n"
+           "  File \"/x/vllm_ascend/quantization/quant_config.py\", line 119, in is_layer_skipped_ascend\n"
                "    is_shard_skipped = self.quant_description[shard_prefix +\n"
                "KeyError: 'model.layers.0.self_attn.q_proj.weight'",
            r"KeyError: '[\w.]*\b" + _QUANTIZED + "'": "KeyError: 'layers.0.mlp.gate_up_proj.deq_scale'",
@@ -606,7 +606,7 @@ CAUSES = (
           "Files of the model are incomplete, or belong to another model: playbooks/weights.yml verifies and repairs "
           "them. Checks: weights.safetensors, weights.files, weights.index.",
           {r"Error while deserializing header":
-               "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata",
+           "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata",
            r"SafetensorError": "safetensors_rust.SafetensorError: device mismatch",
            r"weights were not initialized from checkpoint":
                "Following weights were not initialized from checkpoint: {'x'}",
@@ -621,7 +621,7 @@ CAUSES = (
           "This release does not support the architecture of the model: choose a plan_release that the catalogue lists "
           "for plan_model. Check: weights.config.",
           {r"Model architectures \[.*\] (?:are not supported|failed to be inspected)":
-               "ValueError: Model architectures ['Some'] are not supported for now.",
+           "ValueError: Model architectures ['Some'] are not supported for now.",
            r"Cannot find model module": "Cannot find model module. 'Some' is not a registered model",
            r"does not recognize this architecture": "Transformers does not recognize this architecture.",
            r"No model architectures are specified": "ValueError: No model architectures are specified"},
@@ -630,7 +630,7 @@ CAUSES = (
           "The folder of the model does not exist in the container, or has no model: stage the weights with "
           "playbooks/weights.yml, or correct weights_path. Checks: serving.weights_present, weights.present.",
           {r"Invalid repository ID or local directory specified":
-               "OSError: Invalid repository ID or local directory specified: '/data/none'.",
+           "OSError: Invalid repository ID or local directory specified: '/data/none'.",
            r"Can't load the configuration of": "OSError: Can't load the configuration of '/data/none'.",
            r"Repo id must (?:be|use) ": "HFValidationError: Repo id must be in the form 'repo_name'",
            r"No supported config format found": "ValueError: No supported config format found in /data/none.",
@@ -681,7 +681,7 @@ CAUSES = (
           "container of the head has to list NPU; start the group again with playbooks/serving.yml, and leave "
           "ASCEND_RT_VISIBLE_DEVICES and RAY_* out of serving_env. Checks: serving.group, serving.devices.",
           {r"Current node has no (?:NPU|GPU) available":
-               "ValueError: Current node has no NPU available. current_node_resource={'CPU': 192.0}",
+           "ValueError: Current node has no NPU available. current_node_resource={'CPU': 192.0}",
            r"required (?:NPU|GPU)s exceeds the total number of available":
                "ValueError: The number of required NPUs exceeds the total number of available NPUs in the cluster.",
            r"No available node types can fulfill resource request .*'[NG]PU'":
@@ -695,7 +695,7 @@ CAUSES = (
           "Docker does not respond: start it (systemctl start docker) and read its journal (journalctl -u docker); its "
           "socket is plan_docker_socket. Check: serving.docker_engine.",
           {r"Cannot connect to the Docker daemon":
-               "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.",
+           "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.",
            r"docker\.sock.*(?:Connection refused|No such file|Permission denied)":
                "/var/run/docker.sock: Connection refused",
            r"permission denied while trying to connect to the docker":
@@ -705,7 +705,7 @@ CAUSES = (
           "complete package of Docker (docker-init, or tini as docker-init in its PATH), and restart Docker. Check: "
           "npu_driver.docker_engine.",
           {r"\"?docker-init\"?: (?:executable file not found|no such file)":
-               "Error response from daemon: exec: \"docker-init\": executable file not found in $PATH.",
+           "Error response from daemon: exec: \"docker-init\": executable file not found in $PATH.",
            r"docker-init\b.*(?:not found|no such file|cannot find)": "exec /sbin/docker-init not found"},
           ("container_runtime_failed",)),
     Cause("device_node_missing", FAULT,
@@ -714,7 +714,7 @@ CAUSES = (
           "which does not try again: start the container (docker start). Checks: serving.devices, "
           "npu_driver.device_nodes.",
           {r"gathering device information while adding custom device":
-               "error gathering device information while adding custom device \"/dev/davinci9\": no such file",
+           "error gathering device information while adding custom device \"/dev/davinci9\": no such file",
            r"/dev/(?:davinci|devmm|hisi)\w*\W+no such (?:file|device)":
                "failed to create device: /dev/davinci9: no such device"},
           ("container_runtime_failed",)),
@@ -728,7 +728,7 @@ CAUSES = (
           "Another container has the name: remove it (docker rm), or set serving_container_name. Check: "
           "serving.name_free.",
           {r"container name \S+ is already in use":
-               "The container name \"/vllm\" is already in use by container \"0\"."}),
+           "The container name \"/vllm\" is already in use by container \"0\"."}),
     Cause("image_unavailable", FAULT,
           "The node does not have the image and cannot pull it: run playbooks/image.yml, with image_registry_mirror or "
           "image_archive if the node has no access to the registry. Check: serving.image_present.",
@@ -767,7 +767,7 @@ CAUSES = (
           "The engine died, and this log does not say why: read the log of the container from its start (docker logs) "
           "and the logs of the other nodes. playbooks/diagnostics.yml collects them. Check: serving.running.",
           {r"Engine core initialization failed":
-               "RuntimeError: Engine core initialization failed. See root cause above.",
+           "RuntimeError: Engine core initialization failed. See root cause above.",
            r"EngineCore failed to start": "(EngineCore pid=9) ERROR EngineCore failed to start.",
            r"EngineCore encountered a fatal error": "ERROR EngineCore encountered a fatal error.",
            r"EngineDeadError": "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.",
@@ -792,13 +792,13 @@ CAUSES = (
           "Nothing to do: the server uses the operator of PyTorch, which is slower. The published image of the release "
           "has the faster one (image_tag).",
           {r"not in libopapi\.so":
-               "RuntimeError: aclnnSome or aclnnSomeGetWorkspaceSize not in libopapi.so, or x found.",
+           "RuntimeError: aclnnSome or aclnnSomeGetWorkspaceSize not in libopapi.so, or x found.",
            r"Custom op \S+ is registered but its underlying":
                "Custom op npu_x is registered but its underlying aclnn symbols are unavailable; falling back"}),
     Cause("driver_cann_mismatch", WARNING,
           "Not urgent: install the driver that is recommended for the release. Check: npu_driver.driver_recommended.",
           {r"driver version is too old or does not match CANN":
-               "The possible cause is that the driver version is too old or does not match CANN.",
+           "The possible cause is that the driver version is too old or does not match CANN.",
            r"driver version .*not (?:match|compatible)": "the driver version 24.1 does not match"}),
     Cause("startup_ok", HEALTHY, "Nothing to do: the server has started.",
           {r"Application startup complete\.": "INFO:     Application startup complete."}),

@@ -448,13 +448,13 @@ def rank(found: list[_Found]) -> list[_Found]:
         follows_stop = entry.hit.place > stopped and entry.cause.level < SIGNAL
         return follows_stop, entry.cause.level, entry.weak, entry.hit.place
 
-    waiting, ranked = sorted(found, key=place), []
     def produces(entry: _Found, other: _Found) -> bool:
         return other.cause.id in entry.cause.effects and place(entry)[0] == place(other)[0] and (
             other.weak or not entry.weak)
 
+    waiting, ranked = sorted(found, key=place), []
     while waiting:
-        first = next((entry for entry in waiting if not any(produces(other, entry) for other in waiting)), waiting[0])
+        first = next((entry for entry in waiting if not any(produces(each, entry) for each in waiting)), waiting[0])
         waiting.remove(first)
         ranked.append(first)
     return ranked

@@ -180,7 +180,8 @@ def test_odd_metrics_of_an_engine_affect_that_engine_alone(server, tmp_path):
             server.hangs = True
             wait_for(port, name, "down")
             assert program.poll() is None
-            found = {kind: query(port, f"n1:{number}").split(" ")[0].strip() for kind, number in zip(ODD, numbers[1:])}
+            states = {kind: query(port, f"n1:{number}") for kind, number in zip(ODD, numbers[1:])}
+            found = {kind: state.split(" ", 1)[0].strip() for kind, state in states.items()}
             # An idle engine, one that is busy without progress, and two whose state is unknown.
             assert found == {**dict.fromkeys(ODD, "up"), "label": "down", "drip feed": "", "large": ""}
         finally:

@@ -266,7 +266,7 @@ def signature_hits(causes, text):
 def test_no_fault_matches_a_healthy_log():
     faults = [cause for cause in CAUSES if cause.level <= ENGINE]
     assert signature_hits(faults, HEALTHY) == []
-    assert signature_hits(faults, "\n".join(OUT_OF_MEMORY for _ in range(3))) != []
+    assert signature_hits(faults, "\n".join([OUT_OF_MEMORY] * 3)) != []
 
 
 @pytest.mark.parametrize("head", [

@@ -219,7 +219,10 @@ def test_secrets_are_masked_in_results_and_known_ones_in_reports(tmp_path):
 
 def test_interrupted_write_leaves_the_old_content(records, monkeypatch):
     records.write_note("n1", "group", {"state": "ready"})
-    monkeypatch.setattr(os, "replace", lambda *_paths: (_ for _ in ()).throw(OSError("no space")))
+    def fails(*_paths):
+        raise OSError("no space")
+
+    monkeypatch.setattr(os, "replace", fails)
     with pytest.raises(OSError, match="no space"):
         records.write_note("n1", "group", {"state": "failed"})
     assert records.read_notes(["n1"], "group") == {"n1": {"state": "ready"}}

@@ -123,7 +123,8 @@ def test_a_node_without_an_api_is_not_run(tmp_path):
         context(plan, inputs=dict(INPUTS, functional_image=str(picture)))).arguments["servers"] == []
 
 
-def open_routes(routes, key="secret", plan=PLAN):
+def open_routes(routes, key="secret", plan=None):
+    plan = plan or PLAN
     server = copy.deepcopy(SERVER)
     server["routes"].update(routes)
     found = functional.judge(context(plan, {"servers": [server]}, dict(INPUTS, functional_api_key=key)))
