@@ -219,6 +219,7 @@ def test_secrets_are_masked_in_results_and_known_ones_in_reports(tmp_path):
 
 def test_interrupted_write_leaves_the_old_content(records, monkeypatch):
     records.write_note("n1", "group", {"state": "ready"})
+
     def fails(*_paths):
         raise OSError("no space")
 
