@@ -588,7 +588,7 @@ CAUSES = (
           {r"quant\w*/?[^\n]*\", line \d+[^\n]*\n(?:[^\n]*\n){0,3}[^\n]*KeyError: '":
            "  File \"/x/vllm_ascend/quantization/quant_config.py\", line 119, in is_layer_skipped_ascend\n"
            "    is_shard_skipped = self.quant_description[shard_prefix +\n"
-               "KeyError: 'model.layers.0.self_attn.q_proj.weight'",
+           "KeyError: 'model.layers.0.self_attn.q_proj.weight'",
            r"KeyError: '[\w.]*\b" + _QUANTIZED + "'": "KeyError: 'layers.0.mlp.gate_up_proj.deq_scale'",
            r"\] '(?:model\.)?layers\.\d+\.[\w.]*\b" + _QUANTIZED + r"'\s*$":
                "ERROR 06-20 23:20:13 engine.py:400] 'layers.0.mlp.gate_up_proj.deq_scale'",
