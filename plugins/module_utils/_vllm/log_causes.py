@@ -462,7 +462,7 @@ CAUSES = (
            r"alloc(?:ate)?(?: \w+)? memory failed": "allocate device memory failed, size=3",
            r"halMemAlloc failed": "[drv api] halMemAlloc failed:size=3(Byte), drvRetCode=6, device_id=0!",
            r"ERR00006 PTA memory error": "[ERROR] 2026-01-02-03:04:05 (PID:7, Device:1) ERR00006 PTA memory error"},
-          ("transport_init_failed",), (r"ERR00006 PTA memory error",)),
+          ("transport_init_failed",), (r"ERR00006 PTA memory error", r"halMemAlloc failed")),
     Cause("host_out_of_memory", FAULT,
           "The node has no memory left (free -m; dmesg shows which process was killed): stop other processes, or run "
           "fewer instances (serving_replicas). Loading the weights needs less memory with "
