@@ -31,7 +31,7 @@ def test_every_playbook_is_run():
 @pytest.mark.parametrize("node", NODES)
 @pytest.mark.parametrize("stage", ["image", "weights", "serving"])
 def test_stages_that_were_converged(node, stage):
-    assert result(node, stage)["status"] in ("passed", "warned")
+    assert result(node, stage)["status"] in ("passed", "warned", "waived")
 
 
 def test_status_playbook():
