@@ -241,7 +241,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background, commands
 from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import read_limited, within
-from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files, hub
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import StagingError, hold_lock
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Source, Staging
@@ -289,7 +289,7 @@ class HubRequests:
             return within(RESPONSE_S, call)
         except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the header
             raise StagingError("The request to %s failed: %s" % (
-                url, without_secrets(str(error), [self._source.token]))) from None
+                url, mask_known(str(error), [self._source.token], 1))) from None
 
     def _open(self, url: str, method: str = "GET") -> HTTPResponse:
         try:

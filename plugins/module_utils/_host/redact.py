@@ -129,11 +129,15 @@ def redact(text: str, secrets: Iterable[str] = (), line_limit: bool = True) -> s
     return _PROGRAM.sub(_mask_short_options, text)
 
 
-def mask_known(text: str, secrets: Iterable[str]) -> str:
-    """Mask known secrets only, also as they are written in URLs and JSON."""
-    forms = {form for secret in map(str.strip, secrets) if len(secret) >= SHORTEST
-             for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1],
-                          json.dumps(secret, ensure_ascii=False)[1:-1])}
+def mask_known(text: str, secrets: Iterable[str | None], shortest: int = SHORTEST) -> str:
+    """Mask known secrets only, also as they are written in URLs, JSON and exceptions (http.client quotes a header).
+
+    :param shortest: the length below which a secret is not masked, because its value is in too many words.
+    """
+    forms = {form for secret in secrets if secret and len(secret.strip()) >= shortest
+             for form in (secret.strip(), quote(secret.strip(), safe=""), json.dumps(secret.strip())[1:-1],
+                          json.dumps(secret.strip(), ensure_ascii=False)[1:-1], repr(secret)[1:-1],
+                          repr(secret.encode("utf-8", "surrogatepass"))[2:-1])}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, MASK)
     return text

@@ -6,10 +6,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # Colors and other control sequences of terminals: CSI, strings such as a title up to their end, and single characters.
 _CONTROL = re.compile(
@@ -29,12 +25,3 @@ def first_line(text: str) -> str | None:
 def last_line(text: str) -> str | None:
     """Return the last line of a text that is not empty, without the space around it; None when there is none."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), None)
-
-
-def without_secrets(text: str, secrets: Iterable[str | None]) -> str:
-    """Return the text of an exception with the secrets masked, also as http.client quotes an invalid header."""
-    spellings = {spelling for secret in secrets if secret
-                 for spelling in (secret, secret.strip(), repr(secret)[1:-1], repr(secret.encode("utf-8"))[2:-1])}
-    for spelling in sorted(spellings - {""}, key=len, reverse=True):
-        text = text.replace(spelling, "(redacted)")
-    return text

@@ -15,7 +15,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request
-from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 
 if TYPE_CHECKING:
     from typing import Any, Iterable, TypedDict
@@ -162,7 +162,7 @@ class Server:
                 type(failure).__name__)}
         observed["latency_s"] = round(time.monotonic() - started, 3)
         if "refusal" in reply:
-            observed["error"] = without_secrets(_message(reply.pop("refusal")), [key])
+            observed["error"] = _message(reply.pop("refusal"), key)
         return observed, reply
 
 
@@ -197,10 +197,11 @@ def _decode(raw: bytes) -> dict[str, Any]:
     return reply if isinstance(reply, dict) else {"refusal": "no JSON object: " + raw[:200].decode("utf-8", "replace")}
 
 
-def _message(refusal: Any) -> str:
+def _message(refusal: Any, key: str | None = None) -> str:
     message = refusal.get("message", refusal) if isinstance(refusal, dict) else refusal
     try:
-        return (message if isinstance(message, str) else json.dumps(message))[:300]
+        # Masked before it is cut, which could leave a part of the key.
+        return mask_known(message if isinstance(message, str) else json.dumps(message), [key], 1)[:300]
     except RecursionError:
         return "a message that is nested too deeply"
 

@@ -13,7 +13,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import contain
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url, reachable
-from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import without_secrets
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import metrics, startup
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_RESPONSE_BYTES, Server
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
@@ -260,7 +260,7 @@ def request_load(bind: str, port: int, api_key: str | None) -> Load | LoadError 
     except ConnectionRefusedError:
         return None
     except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the header
-        return {"error": "/metrics: %s" % (without_secrets(str(error), [api_key]) or type(error).__name__)}
+        return {"error": "/metrics: %s" % (mask_known(str(error), [api_key], 1) or type(error).__name__)}
     return metrics.load(text) or {"error": "/metrics does not contain the number of requests"}
 
 

@@ -117,12 +117,6 @@ class Change(TypedDict):
     better: bool | None
 
 
-class TargetChange(Change):
-    """A metric of one target before and after."""
-
-    target: str
-
-
 class BaselineKey(TypedDict):
     """The properties that two measurements must share to be compared."""
 

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import LINE_LIMIT, MASK, redact, redact_in
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import (
+    LINE_LIMIT,
+    MASK,
+    mask_known,
+    redact,
+    redact_in,
+)
 
 # The secret in the texts below. Only its name or its place shows that it is one.
 S = "s3cret-vAlue"
@@ -253,3 +259,10 @@ def test_logs_without_secrets_stay(corpus):
             if lines:
                 changed[str(path.relative_to(corpus))] = lines
     assert changed == {}
+
+
+@pytest.mark.parametrize(("text", "masked"), [
+    ("Invalid header value b'Bearer k3y\\n'", "Invalid header value b'Bearer (redacted)'"),
+    ("sent k3y and 'k3y\\n'", "sent (redacted) and '(redacted)'"), ("nothing", "nothing")])
+def test_secrets_are_masked_as_exceptions_quote_them(text, masked):
+    assert mask_known(text, ["k3y\n", "", None], 1) == masked

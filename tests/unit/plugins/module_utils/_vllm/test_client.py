@@ -272,3 +272,10 @@ def test_a_request_that_was_not_sent_does_not_stop_the_others(serve):
     assert found["answers"]["beyond"]["sent"] is False
     assert found["answers"]["question"]["status"] == 200
     assert len(got) == 2
+
+
+@pytest.mark.parametrize("before", range(280, 305))
+def test_no_part_of_the_key_is_left_where_a_message_is_cut(before):
+    shown = client._message("x" * before + "sesame-of-this-service", "sesame-of-this-service")
+    assert "ses" not in shown
+    assert len(shown) <= 300

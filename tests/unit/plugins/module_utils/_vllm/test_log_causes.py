@@ -9,7 +9,8 @@ import re
 
 import pytest
 
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID, CAUSES, WARNING
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import CAUSES, WARNING
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.cause_case import effects_of
 
 
 def test_every_cause_has_a_signature_and_ids_are_unique():
@@ -18,17 +19,6 @@ def test_every_cause_has_a_signature_and_ids_are_unique():
     assert all(cause.signatures for cause in CAUSES)
     assert {name for cause in CAUSES for name in cause.effects} <= set(ids)
     assert [text for cause in CAUSES for text in cause.weak if text not in cause.signatures] == []
-
-
-def effects_of(cause):
-    found = set()
-    waiting = list(cause.effects)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(BY_ID[name].effects)
-    return found
 
 
 def test_no_cause_produces_itself():

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import log_triage
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import (
-    BY_ID,
     CAUSES,
     ENGINE,
     REMEDIES,
@@ -20,6 +19,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes impor
     UNKNOWN,
 )
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.cause_case import effects_of
 
 STARTED = "INFO:     Application startup complete."
 STOPPED = "(EngineCore pid=9) INFO 11-20 10:00:00 [core.py:1] [shutdown] EngineCore: trigger received signal=SIGTERM"
@@ -296,17 +296,6 @@ def test_literals(pattern, found):
     assert log_triage.literals(pattern) == found
 
 
-def transitive_effects(cause):
-    found = set()
-    waiting = list(cause.effects)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(BY_ID[name].effects)
-    return found
-
-
 def found_entry(cause, place):
     hit = log_triage._Hit(place, place, cause.id, "")
     return log_triage._Found(cause, False, hit)
@@ -318,7 +307,7 @@ def test_no_effect_outranks_its_cause_in_any_order(cause):
         if other is cause or SIGNAL in (cause.level, other.level):
             continue
         produces = other.id in cause.effects or (
-            cause.level < other.level and cause.id not in transitive_effects(other))
+            cause.level < other.level and cause.id not in effects_of(other))
         for places in ((1, 2), (2, 1)) if produces else ():
             ranked = log_triage.rank([found_entry(other, places[0]), found_entry(cause, places[1])])
             assert [entry.cause.id for entry in ranked] == [cause.id, other.id]

@@ -1,0 +1,20 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Effects of causes, for the tests of the log triage and of its data."""
+
+from __future__ import annotations
+
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID
+
+
+def effects_of(cause):
+    """Return the ids of the causes that this one produces, directly or through another."""
+    found = set()
+    waiting = list(cause.effects)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(BY_ID[name].effects)
+    return found
