@@ -49,8 +49,8 @@ plan:
     - C(hash) changes when the deployment changes. C(instances) has one entry per container of the node, with its
       C(npus), C(url), C(devices), C(mounts), C(environment), C(command) and C(hash).
     - The C(origin) of a mount names the provider of its source. C(host) is for files that the driver installed, C(site)
-      is for those in C(serving_mounts), and C(weights), C(patch), C(health), C(secrets) and C(plog) are for files that roles of
-      this collection create.
+      is for those in C(serving_mounts), and C(weights), C(patch), C(health), C(secrets) and C(plog) are for files that
+      roles of this collection create.
   type: dict
   returned: success
 refusals:

@@ -191,8 +191,12 @@ def api_key(docker: DockerEngine, name: str) -> str | None:
 
 def _secrets_file(inspected: dict[str, Any]) -> dict[str, str]:
     """Return the variables in the file of a container from which its launcher reads secrets."""
-    text = "".join(read_text(mount["Source"]) for mount in inspected.get("Mounts") or ()
-                   if mount.get("Destination") == labels.SECRETS_TARGET)
+    return secrets_in("".join(read_text(mount["Source"]) for mount in inspected.get("Mounts") or ()
+                              if mount.get("Destination") == labels.SECRETS_TARGET))
+
+
+def secrets_in(text: str) -> dict[str, str]:
+    """Return the variables in the text of a secrets file."""
     try:
         words = shlex.split(text)
     except ValueError:  # a quotation mark is missing

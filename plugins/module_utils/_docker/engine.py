@@ -24,7 +24,7 @@ from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any
+    from typing import IO, Any
 
 SOCKET = "/var/run/docker.sock"
 MAX_RESPONSE_BYTES = 64 << 20
@@ -95,6 +95,13 @@ class DockerEngine:
             self._expect(response, resource, body)
             return self._json(resource, body)
 
+    def get_lines(self, resource: str) -> list[Any]:
+        """Return the JSON of each line of a resource, such as the events of a time that has passed."""
+        with self._request("GET", resource) as response:
+            body = _read(response)
+            self._expect(response, resource, body)
+            return [self._json(resource, line) for line in body.splitlines() if line.strip()]
+
     def post(self, resource: str, extra_s: float = 0) -> None:
         """Request a change, such as ``/containers/x/start``; no error if there is nothing to change (304).
 
@@ -133,22 +140,30 @@ class DockerEngine:
 
         :raises DockerError: also for a file of more than ``max_bytes``.
         """
+        for _name, member, content in self.files(container, path):
+            if member.size > max_bytes:
+                raise DockerError("%s in the container %s has %d bytes, more than the %d allowed" % (
+                    path, container, member.size, max_bytes))
+            return content.read(max_bytes)
+        return None
+
+    def files(self, container: str, path: str) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
+        """Yield (path, entry, content) of a file of a container, running or not, or of all files in a folder.
+
+        The path is relative to the folder that contains `path`. There is nothing to yield if `path` does not exist.
+        """
         resource = "/containers/%s/archive?%s" % (quote(container, safe=""), urlencode({"path": path}))
         with self._request("GET", resource) as response:
             if response.status == 404:
-                return None
+                return
             if response.status != 200:
                 self._expect(response, resource, _read(response))
             try:
                 with tarfile.open(fileobj=response, mode="r|") as archive:
-                    member = archive.next()
-                    content = archive.extractfile(member) if member and member.isfile() else None
-                    if member is None or content is None:
-                        return None
-                    if member.size > max_bytes:
-                        raise DockerError("%s in the container %s has %d bytes, more than the %d allowed" % (
-                            path, container, member.size, max_bytes))
-                    return content.read(max_bytes)
+                    for member in archive:
+                        content = archive.extractfile(member) if member.isfile() else None
+                        if content is not None:
+                            yield member.name, member, content
             except tarfile.TarError as error:
                 raise DockerError("the Docker engine at %s did not return an archive for %s (%s)" % (
                     self.path, resource, error)) from error

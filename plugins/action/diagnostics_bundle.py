@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Collect the diagnostics of a node, and save them on the controller for the archive of the run."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import ARCHIVE, NOTE
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, json_data
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, warn
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import NodeNote
+
+MODULE = "ascend.vllm.diagnostics_bundle"
+# Seconds in addition to limit_s, for masking, triage and the transfer.
+EXTRA_S = 300
+
+
+class ActionModule(ActionBase):
+    """See plugins/modules/diagnostics_bundle.py."""
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the values of the module without the archive. A node that cannot be examined is not an error."""
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        host = variables["inventory_hostname"]
+        secrets = known_secrets(self._templar, variables)
+        records = Records(role_inputs(self._templar, variables, "report")["report_path"], known_secrets=secrets)
+        arguments = plain(self._task.args)
+        note: NodeNote = {"files": {}, "diagnosis": [], "clock_offset_s": 0.0, "failure": None}
+        archive = ""
+        limit_s = int(arguments.get("limit_s", 300)) + EXTRA_S
+        try:
+            with deadline(limit_s):
+                returned = self._execute_module(MODULE, module_args={**arguments, "controller_time_s": time.time()},
+                                                task_vars=variables)
+            archive = returned.pop("archive", "")
+            returned = json_data(returned)
+            if returned.get("failed"):
+                note["failure"] = f"the module failed: {returned.get('msg')}"
+            else:
+                note["files"], note["diagnosis"] = returned["files"], returned["diagnosis"]
+                note["clock_offset_s"] = returned["clock_offset_s"]
+        except Hung:
+            note["failure"] = f"the module did not return within {limit_s} s"
+        except AnsibleConnectionFailure as lost:
+            note["failure"] = f"not reachable: {error_line(lost)}"
+        except Exception as error:
+            note["failure"] = f"{type(error).__name__}: {error_line(error)}"
+        if note["failure"]:
+            note["failure"] = mask_known(note["failure"], secrets)
+            warn(self._display, f"{host}: no diagnostics were collected: {note['failure']}", secrets)
+        path = records.write_note(host, NOTE, note).with_name(ARCHIVE)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+            stream.write(base64.b64decode(archive))
+        return {"changed": False, **note}
