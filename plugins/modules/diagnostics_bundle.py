@@ -123,10 +123,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_query import QUERIES
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
-from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, gathering, http_request
+from ansible_collections.ascend.vllm.plugins.module_utils._host import collecting, facts, http_request
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url, reachable
-from ansible_collections.ascend.vllm.plugins.module_utils._host.gathering import Gathered
-from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
+from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import Collected
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact, redact_in
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
@@ -134,7 +134,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._host.gathering import Files, Source
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import Files, Source
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
 
     class SourcedDiagnosis(Diagnosis):
@@ -187,7 +187,8 @@ EVENT = ("name", "image", "exitCode", "signal", "container", "type", "driver", "
 def query(request: Callable[..., Any], *arguments: Any) -> Files:
     """Return a response of Docker as text."""
     found = request(*arguments)
-    return {"": Gathered(found if isinstance(found, str) else json.dumps(found, indent=2) + "\n")}
+    # Secrets are masked here, too, since a text in JSON has other line ends and quotation marks.
+    return {"": Collected(found if isinstance(found, str) else json.dumps(redact_in(found), indent=2) + "\n")}
 
 
 def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
@@ -239,14 +240,14 @@ def stored_containers() -> list[tuple[dict[str, Any], str]]:
 
 def stored_log(folder: str, lines: int) -> Files:
     """Return the end of a log as Docker stores it: a JSON object with the key ``log`` for each line."""
-    text = facts.read_end(os.path.join(folder, os.path.basename(folder) + "-json.log"), gathering.MAX_BYTES)
+    text = facts.read_end(os.path.join(folder, os.path.basename(folder) + "-json.log"), collecting.MAX_BYTES)
     found = []
     for line in text.splitlines()[-lines:]:
         try:
             found.append(json.loads(line)["log"])
         except (ValueError, LookupError, TypeError):  # the first line is cut
             continue
-    return {"": Gathered("".join(found))}
+    return {"": Collected("".join(found))}
 
 
 def metrics(docker: DockerEngine, inspected: dict[str, Any], timeout_s: float) -> Files:
@@ -256,17 +257,17 @@ def metrics(docker: DockerEngine, inspected: dict[str, Any], timeout_s: float) -
         return {}
     key = containers.api_key(docker, container["id"])
     url = base_url(reachable(container["bind"]), container["port"]) + "/metrics"
-    with http_request.request(url, timeout_s, gathering.MAX_BYTES,
+    with http_request.request(url, timeout_s, collecting.MAX_BYTES,
                               headers={"Authorization": "Bearer " + key} if key else None) as response:
         text = response.read().decode("utf-8", "replace")
-        return {"": Gathered(text, 0, "status %d" % response.status if response.status != 200 else None)}
+        return {"": Collected(text, 0, "status %d" % response.status if response.status != 200 else None)}
 
 
 def log_files(docker: DockerEngine, inspected: dict[str, Any], path: str, max_bytes: int) -> Files:
     """Return the newest files of a folder in a container, unless that is a folder of the node."""
     if any(mount.get("Destination") == path for mount in inspected.get("Mounts") or ()):
         return {}
-    newest, problem = gathering.Newest(max_bytes, MAX_FILE_BYTES), None
+    newest, problem = collecting.Newest(max_bytes, MAX_FILE_BYTES), None
     try:
         for name, entry, content in docker.files(inspected["Id"], path):
             newest.add(name, entry.mtime, content, entry.size)
@@ -291,7 +292,7 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple
     for configuration, folder in stored:
         name = "containers/" + configuration["Name"].lstrip("/")
         found[name + ".log"] = partial(stored_log, folder, options["log_lines"])
-        found[name + ".json"] = partial(gathering.file, os.path.join(folder, "config.v2.json"))
+        found[name + ".json"] = partial(query, lambda value: value, configuration)
     found["docker/containers.json"] = partial(query, list_containers, docker)
     found["docker/events.txt"] = partial(query, events, docker)
     found.update((name, partial(query, docker.get, resource)) for name, resource in DOCKER.items())
@@ -301,12 +302,12 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple
                  for kind in CARD for card in options["cards"])
     tools.update(("hccn_tool/%d-%s.txt" % (npu, item), ["hccn_tool", "-i", str(npu), "-" + item, "-g"])
                  for item in FABRIC for npu in options["npus"])
-    commands = gathering.Commands(timeout_s)
+    commands = collecting.Commands(timeout_s)
     found.update((name, partial(commands.run, argv)) for name, argv in tools.items())
-    found.update((name, partial(gathering.file, path.replace("%s", options["driver_path"])))
+    found.update((name, partial(collecting.file, path.replace("%s", options["driver_path"])))
                  for name, path in FILES.items())
 
-    found["plog/"] = partial(gathering.folder, os.path.join(options["state_path"], "plog"), max_bytes, MAX_FILE_BYTES)
+    found["plog/"] = partial(collecting.folder, os.path.join(options["state_path"], "plog"), max_bytes, MAX_FILE_BYTES)
     for each in ours:
         for path in CONTAINER_LOGS:
             found["plog/%s/%s/" % (each["Name"].lstrip("/"), path.split("/")[2])] = partial(
@@ -319,7 +320,7 @@ def collect(options: dict[str, Any]) -> Files:
     docker = DockerEngine(options["docker_socket"], options["timeout_s"])
     ours = our_containers(docker)
     stored = [] if ours else stored_containers()
-    found = gathering.bounded(gathering.gather(sources(docker, ours, stored, options), options["timeout_s"],
+    found = collecting.bounded(collecting.collect(sources(docker, ours, stored, options), options["timeout_s"],
                                                options["limit_s"]), options["size_limit_mb"] << 20)
     secrets = [secret for each in [*ours, *(configuration for configuration, _folder in stored)]
                for secret in containers.secret_values(each)]
@@ -365,7 +366,7 @@ def main() -> None:
     os.environ["PATH"] += ":/usr/local/bin:/usr/local/sbin:" + os.path.join(options["driver_path"], "tools")
     found = collect(options)
     module.exit_json(changed=False, diagnosis=triage(found), clock_offset_s=ahead,
-                     archive=base64.b64encode(gathering.pack(found)).decode("ascii"),
+                     archive=base64.b64encode(collecting.pack(found)).decode("ascii"),
                      files={name: {"rc": each.rc, "size": len(each.text), "problem": each.problem}
                             for name, each in found.items()})
 

@@ -152,13 +152,21 @@ def test_the_log_of_a_service_that_does_not_start_leads_to_its_cause_on_the_cont
         bed("exec", "node2", "docker", "rm", "--force", service)
     assert done.returncode == 2
     assert statuses(report, "node2")["serving"] == "failed"
-    with tarfile.open(tmp_path / "node2" / "diagnostics.tar.gz") as bundle:
+    (path,) = tmp_path.glob("diagnostics-*.tar.gz")
+    with tarfile.open(path) as bundle:
         texts = {member.name: bundle.extractfile(member).read().decode("utf-8") for member in bundle}
-    assert "out of memory" in texts[f"diagnostics/container-{service}.log"]
-    (found,) = json.loads(texts["diagnostics/diagnosis.json"])[:1]
-    assert (found["cause"], found["source"]) == ("out_of_memory", f"container-{service}.log")
-    assert "out_of_memory" in done.stdout.partition("Show likely causes")[2]
+    assert "out of memory" in texts[f"diagnostics/node2/containers/{service}.log"]
+    place = f"1. **node2: out_of_memory** (node2/containers/{service}.log, line "
+    assert place in texts["diagnostics/index.md"]
+    assert place in done.stdout
     assert len([name for name in texts if name.endswith("-link.txt")]) == 8
+
+
+def test_no_diagnostics_if_they_are_turned_off(site, fault, tmp_path):
+    fault("node2", "npu=3", "health=Alarm", "code=0x80E01801")
+    done, report = site("-e", "diagnostics_on_failure=false", tags="npu_driver")
+    assert (done.returncode, report["failing_hosts"]) == (2, ["node2"])
+    assert list(tmp_path.glob("diagnostics-*")) == []
 
 
 def test_results_of_an_earlier_run_are_not_reported_for_this_run(site, fault):

@@ -123,13 +123,19 @@ def test_status_without_a_balancer():
 
 def test_diagnostics_contain_the_log_of_every_service():
     play("diagnostics")
+    (path,) = RESULTS.glob("diagnostics-*.tar.gz")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with tarfile.open(path) as bundle:
+        texts = {member.name: bundle.extractfile(member).read().decode("utf-8") for member in bundle}
+    assert next(iter(texts)) == "diagnostics/index.md"
     for node in NODES:
-        with tarfile.open(RESULTS / node / "diagnostics.tar.gz") as bundle:
-            texts = {member.name: bundle.extractfile(member).read().decode("utf-8") for member in bundle}
-        assert stat.S_IMODE((RESULTS / node / "diagnostics.tar.gz").stat().st_mode) == 0o600
-        assert "Application startup complete" in texts[f"diagnostics/container-{SERVICE}.log"]
-        assert json.loads(texts[f"diagnostics/container-{SERVICE}.json"])["Name"] == f"/{SERVICE}"
-        assert json.loads(texts["diagnostics/docker-engine.json"])["ServerVersion"]
+        container = f"diagnostics/{node}/containers/{SERVICE}"
+        assert "Application startup complete" in texts[container + ".log"]
+        assert json.loads(texts[container + ".json"])["Name"] == f"/{SERVICE}"
+        assert "vllm:num_requests_running" in texts[container + "-metrics.txt"]
+        assert json.loads(texts[f"diagnostics/{node}/docker/info.json"])["ServerVersion"]
+        assert json.loads(texts[f"diagnostics/{node}/results/serving.json"])["host"] == node
+        assert json.loads(texts[f"diagnostics/{node}/results/plan.json"])["plan"]["instances"]
 
 
 def test_report():

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID, ENGINE, HEALTHY
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import INDEX
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
@@ -111,7 +112,12 @@ def _streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield ("", stream) of a log, compressed or not, or (":member", stream) of the members of an archive."""
     if tarfile.is_tarfile(path):
         with tarfile.open(path) as archive:
-            for member in archive:
+            is_bundle = False
+            for number, member in enumerate(archive):
+                # The index and the results in a bundle of ours quote its logs.
+                is_bundle = is_bundle or (number == 0 and member.name == INDEX)
+                if is_bundle and not member.name.endswith(".log"):
+                    continue
                 stream = archive.extractfile(member) if member.isfile() else None
                 if stream:
                     yield ":" + member.name, stream

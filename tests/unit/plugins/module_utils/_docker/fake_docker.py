@@ -47,8 +47,9 @@ def inspected(name, status="running", labels=None, command=(), environment=(), d
 
 class FakeDocker(socketserver.ThreadingUnixStreamServer):
     """``containers``: {name: output of docker inspect}; ``logs``: {name: [(seconds since the epoch, line)]}; ``files``:
-    {(name, path): bytes}; ``images``: {name: output of docker image inspect}; ``responses``: {path: (status, body)} of
-    any other resource; ``broken``: names of containers that cannot be started; ``requests``: [(method, target)].
+    {(name, path): bytes}, each newer than the one before; ``images``: {name: output of docker image inspect};
+    ``responses``: {path: (status, body)} of any other resource; ``broken``: names of containers that cannot be started;
+    ``requests``: [(method, target)].
     """
 
     daemon_threads = True
@@ -135,14 +136,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._respond(200, body)
 
     def _archive(self, name, query):
-        content = self.server.files.get((name, query["path"]))
-        if content is None:
+        wanted = query["path"]
+        files = {path: content for (container, path), content in self.server.files.items()
+                 if container == name and (path == wanted or path.startswith(wanted + "/"))}
+        if not files:
             return self._respond(404, {"message": "Could not find the file in container"})
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as archive:
-            member = tarfile.TarInfo(query["path"].rpartition("/")[2])
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+            for number, (path, content) in enumerate(files.items()):
+                member = tarfile.TarInfo(path[len(wanted.rpartition("/")[0]) + 1:])
+                member.size, member.mtime = len(content), number
+                archive.addfile(member, io.BytesIO(content))
         return self._respond(200, stream.getvalue())
 
     def _start(self, name, query):

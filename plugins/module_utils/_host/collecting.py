@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gather texts from many sources of a host that may be half dead: each source has its own limits of time and size."""
+"""Collect texts from many sources of a host that may be half dead: each source has its own limits of time and size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     # {file name: text}; a source with a single file has the key "".
-    Files = dict[str, "Gathered"]
+    Files = dict[str, "Collected"]
     Source = Callable[[], Files]
 
 # Bytes of one text that are read.
@@ -32,7 +32,7 @@ MAX_BYTES = 16 << 20
 WORK_S = 10.0
 
 
-class Gathered(NamedTuple):
+class Collected(NamedTuple):
     """The text of a file, the exit code of its command (0 without a command), and what is missing in it, or None."""
 
     text: str
@@ -42,11 +42,11 @@ class Gathered(NamedTuple):
 
 def missing(problem: str) -> Files:
     """Return a file without a text."""
-    return {"": Gathered("", None, problem)}
+    return {"": Collected("", None, problem)}
 
 
-def gather(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> Files:
-    """Return ``{name: text}``, gathered in parallel. A source that fails or hangs costs only its own part.
+def collect(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> Files:
+    """Return ``{name: text}``, collected in parallel. A source that fails or hangs costs only its own part.
 
     :param sources: ``{name of the file or of the folder: function}``, the most important first.
     :param timeout_s: limit of each command and each response. :param limit_s: limit of all sources together.
@@ -56,7 +56,7 @@ def gather(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> F
     def one(source: Source) -> Files:
         left = deadline - time.monotonic()
         if left <= 0:
-            return missing("not gathered: the limit of %g s was reached" % limit_s)
+            return missing("not collected: the limit of %g s was reached" % limit_s)
         try:
             return within(min(timeout_s + WORK_S, left), source)
         except Exception as error:
@@ -84,7 +84,7 @@ class Commands:
         outcome = commands.run(argv, self._timeout_s, merge=True)
         if outcome.timed_out:
             self._hung.setdefault(argv[0], " ".join(argv))
-        return {"": Gathered(outcome.stdout, outcome.rc, outcome.error or (
+        return {"": Collected(outcome.stdout, outcome.rc, outcome.error or (
             "exit code %d" % outcome.rc if outcome.rc else None))}
 
 
@@ -94,7 +94,7 @@ def file(path: str) -> Files:
     if hung:
         return missing(hung[path])
     try:
-        return {"": Gathered(facts.read_file(path))}
+        return {"": Collected(facts.read_file(path))}
     except OSError as error:
         return missing(str(error))
 
@@ -158,12 +158,12 @@ class Newest:
 
         :param problem: why some files may be missing.
         """
-        found = {name: Gathered(end.decode("utf-8", "replace"), 0, _cut(len(end), size))
+        found = {name: Collected(end.decode("utf-8", "replace"), 0, _cut(len(end), size))
                  for _modified, name, end, size in sorted(self._kept, reverse=True)}
         if self.left_out:
             problem = "%s%d older files were left out" % (problem + "; " if problem else "", self.left_out)
         if problem:
-            found["(older files)"] = Gathered("", None, problem)
+            found["(older files)"] = Collected("", None, problem)
         return found
 
 
