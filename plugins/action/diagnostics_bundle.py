@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import base64
-import os
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import ARCHIVE, NOTE
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import ARCHIVE, NOTE, private_file
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, json_data
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline
@@ -41,6 +41,8 @@ class ActionModule(ActionBase):
         arguments = plain(self._task.args)
         note: NodeNote = {"files": {}, "diagnosis": [], "clock_offset_s": 0.0, "failure": None}
         archive = ""
+        # Ansible unpacks the module in this folder of the node, and the disk of the others may be full.
+        self._task.environment = [*(self._task.environment or ()), {"TMPDIR": "/dev/shm"}]
         limit_s = int(arguments.get("limit_s", 300)) + EXTRA_S
         try:
             with deadline(limit_s):
@@ -60,9 +62,8 @@ class ActionModule(ActionBase):
         except Exception as error:
             note["failure"] = f"{type(error).__name__}: {error_line(error)}"
         if note["failure"]:
-            note["failure"] = mask_known(note["failure"], secrets)
             warn(self._display, f"{host}: no diagnostics were collected: {note['failure']}", secrets)
-        path = records.write_note(host, NOTE, note).with_name(ARCHIVE)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        note = json.loads(mask_known(json.dumps(note), secrets))
+        with private_file(records.write_note(host, NOTE, note).with_name(ARCHIVE)) as stream:
             stream.write(base64.b64decode(archive))
         return {"changed": False, **note}

@@ -12,8 +12,8 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Puts what M(ascend.vllm.diagnostics_bundle) has returned for the nodes in this run, their plans and their last
-    results into one archive on the controller, which only its owner can read. Its first file, C(index.md), tells what
-    failed, the causes in the logs, and what is missing and why. The causes are printed, too.
+    results into one archive on the controller, which only its owner can read. Its first file, C(index.md), has
+    the failed checks, the causes in the logs, and the missing files with the reasons. The causes are printed, too.
 extends_documentation_fragment:
   - ascend.vllm._attributes
 options:

@@ -15,7 +15,7 @@ description:
     containers of this collection the state, the log, the metrics, plog and vLLM Ascend's own log. It returns them as an
     archive, which its action plugin saves on the controller. Nothing is written on the node, whose disk may be full.
   - The data are collected in parallel. Each command and each response has a timeout, so a tool that hangs, or Docker
-    that does not respond, costs only its own part. What is missing is returned with the reason.
+    that does not respond, costs only its own part. The reasons for missing data are returned.
   - Containers in any state are included, such as containers that have exited and previous containers that an upgrade
     has kept. If Docker does not respond, their logs are read from its folder.
   - Secrets are masked on the node. Of containers that are not of this collection, only the state is included, without
@@ -170,7 +170,7 @@ FILES = {
     "docker/daemon.json": DAEMON,
 }
 DOCKER = {"docker/info.json": "/info", "docker/version.json": "/version"}
-# What npu-smi and hccn_tool show of each card and of each chip.
+# Queries of npu-smi for each card, and of hccn_tool for each chip.
 CARD = ("board", "health", "ecc", "usages", "memory", "common", "power", "temp")
 FABRIC = (*QUERIES, "stat")
 # Folders in a container: plog and the log of vLLM Ascend, and the log of ATB.

@@ -41,8 +41,8 @@ IN_PLACE = {
     "roles/weights/files/swarm.py create_empty": "a file without content",
 }
 # Actions that call modules themselves, and mask what these return; all others use StageAction.call.
-CALLERS = {"plugins/plugin_utils/_stages/stage_action.py", "plugins/action/hccl_collective.py",
-           "plugins/action/weights_progress.py"}
+CALLERS = {"plugins/plugin_utils/_stages/stage_action.py", "plugins/action/diagnostics_bundle.py",
+           "plugins/action/hccl_collective.py", "plugins/action/weights_progress.py"}
 
 
 def functions(text):

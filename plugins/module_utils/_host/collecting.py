@@ -190,7 +190,7 @@ def _cut(kept: int, size: int) -> str | None:
 
 
 def _without_rest_of_key(text: str) -> str:
-    """Return a cut text without the rest of a private key, which is recognized by the beginning that was cut off."""
+    """Return a truncated text without the rest of a private key, which is not recognized without its beginning."""
     end = text.find("-----END ")
     return text[end:] if end >= 0 and "-----BEGIN " not in text[:end] else text
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -13,7 +14,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import IO, TYPE_CHECKING, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID, ENGINE
@@ -75,12 +76,12 @@ def first_fault_of(notes: Mapping[str, NodeNote]) -> str:
 
 
 def index(title: str, notes: Mapping[str, NodeNote], results: Mapping[str, Mapping[str, StageResult]]) -> list[str]:
-    """Return the lines of the index in Markdown: what failed, the causes, what is missing and why, and the files.
+    """Return the lines of the index in Markdown: failed checks, causes, missing files with reasons, and files.
 
     :param notes: by host. :param results: the last results of all hosts, ``{host: {stage: result}}``.
     """
     shown = _text.markdown
-    lines = [f"# {shown(title)}", "", "## What failed", ""]
+    lines = [f"# {shown(title)}", "", "## Failed checks", ""]
     failed = [f"- {shown(host)}: {shown(sentence)}" for host, stages in results.items()
               for stage in contract.STAGES if stage in stages for sentence in contract.failures(stages[stage])]
     lines += failed or ["No check failed in the last results."]
@@ -90,7 +91,7 @@ def index(title: str, notes: Mapping[str, NodeNote], results: Mapping[str, Mappi
             place = f"{host}/{cause['source']}, line {cause['line']}" + (f", {cause['time']}" if cause["time"] else "")
             lines += [f"{number}. **{shown(host)}: {shown(cause['cause'])}** ({shown(place)})",
                       f"   {shown(cause['evidence'])}", f"   {shown(cause['remedy'])}"]
-    lines += ["", "## What is missing, and why", ""]
+    lines += ["", "## Missing files", ""]
     absent = [f"- {shown(host)}: the results only, since no data were collected there"
               for host in results if host not in notes]
     for host, note in notes.items():
@@ -135,22 +136,29 @@ def members(path: Path, max_bytes: int) -> Iterator[tuple[str, str]]:
         return
 
 
-def write(path: Path, files: Iterable[tuple[str, str]], secrets: Sequence[str]) -> None:
-    """Write an archive atomically, readable by its owner only, with known secrets masked."""
+@contextlib.contextmanager
+def private_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that only its owner can read, and that replaces the one at the path when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        with os.fdopen(handle, "wb") as stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
-            for name, text in files:
-                data = mask_known(text, secrets).encode("utf-8", "replace")
-                entry = tarfile.TarInfo(name)
-                entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
-                archive.addfile(entry, io.BytesIO(data))
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write(path: Path, files: Iterable[tuple[str, str]], secrets: Sequence[str]) -> None:
+    """Write an archive with known secrets masked."""
+    with private_file(path) as stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, text in files:
+            data = mask_known(text, secrets).encode("utf-8", "replace")
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
+            archive.addfile(entry, io.BytesIO(data))
 
 
 def masked(text: str, secrets: Sequence[str]) -> str:

@@ -114,7 +114,7 @@ def _streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
         with tarfile.open(path) as archive:
             is_bundle = False
             for number, member in enumerate(archive):
-                # The index and the results in a bundle of ours quote its logs.
+                # The index and the results in our bundle quote its logs.
                 is_bundle = is_bundle or (number == 0 and member.name == INDEX)
                 if is_bundle and not member.name.endswith(".log"):
                     continue

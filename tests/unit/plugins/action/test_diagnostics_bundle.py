@@ -82,6 +82,7 @@ def test_return_value_does_not_have_the_archive_and_clocks_are_compared(collect)
     assert sorted(result) == ["changed", "clock_offset_s", "diagnosis", "failure", "files"]
     assert (result["clock_offset_s"], result["failure"]) == (1.5, None)
     assert collect.arguments["npus"] == [0]
+    assert collect.action._task.environment == [{"TMPDIR": "/dev/shm"}], "the disks of the node may be full"
     assert abs(collect.arguments["controller_time_s"] - time.time()) < 60
 
 

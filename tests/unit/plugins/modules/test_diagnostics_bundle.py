@@ -123,7 +123,7 @@ def test_plog_in_containers_and_in_the_folder_of_the_node(docker, bundle, tmp_pa
         f"plog/{NAME}/ascend/log/vllm_ascend/vllm_ascend.log": "INFO of vLLM Ascend\n",
         f"plog/{NAME}-1/plog-9_0.log": "[ERROR] of a container that was replaced\n"}
     assert [(each["cause"], each["source"]) for each in result["diagnosis"]] == [
-        ("link_timeout", f"plog/{NAME}/ascend/log/debug/plog/plog-9_1.log")], "errors of plog alone are no cause"
+        ("link_timeout", f"plog/{NAME}/ascend/log/debug/plog/plog-9_1.log")], "an unknown error of plog does not count"
 
 
 def test_plog_of_a_container_is_bounded_and_the_newest_files_are_kept(docker, bundle):
@@ -264,11 +264,11 @@ EVERYTHING = "\n\n".join(["key is " + KNOWN, *(text for text, _secret in KINDS.v
 
 def test_no_secret_of_any_source_is_in_the_bundle(docker, bundle, engine, tmp_path, monkeypatch):
     """Secrets of all kinds are in every source."""
-    planted = tmp_path / "planted.txt"
-    planted.write_text(EVERYTHING)
-    commands = {name: ["cat", str(planted)] for name in (*diagnostics_bundle.COMMANDS, "host/other.log")}
+    file_of_secrets = tmp_path / "file_of_secrets.txt"
+    file_of_secrets.write_text(EVERYTHING)
+    commands = {name: ["cat", str(file_of_secrets)] for name in (*diagnostics_bundle.COMMANDS, "host/other.log")}
     monkeypatch.setattr(diagnostics_bundle, "COMMANDS", commands)
-    monkeypatch.setattr(diagnostics_bundle, "FILES", dict.fromkeys(diagnostics_bundle.FILES, str(planted)))
+    monkeypatch.setattr(diagnostics_bundle, "FILES", dict.fromkeys(diagnostics_bundle.FILES, str(file_of_secrets)))
     monkeypatch.setattr(diagnostics_bundle.http_request.BoundedResponse, "read", lambda _self: EVERYTHING.encode())
     running(docker, engine, tmp_path)
     (tmp_path / "state" / "plog").mkdir(parents=True)

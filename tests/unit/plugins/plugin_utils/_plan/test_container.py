@@ -88,7 +88,7 @@ def plog(instance):
     return [mount for mount in instance["mounts"] if mount["origin"] == "plog"]
 
 
-def test_plog_of_every_container_is_kept_in_a_folder_of_its_own():
+def test_plog_of_every_container_is_kept_in_a_separate_folder():
     for instance in valid(serving_replicas=2, serving_state_path="/srv/state")["instances"]:
         assert plog(instance) == [{"source": f"/srv/state/plog/{instance['name']}", "target": "/root/ascend/log",
                                    "type": "directory", "read_only": False, "origin": "plog"}]

@@ -53,7 +53,7 @@ def test_causes_of_a_node_are_ranked_over_its_logs():
         ("engine_dead", "containers/vllm.log"), ("unknown", "containers/vllm.log")]
 
 
-def test_index_tells_what_failed_the_causes_and_what_is_missing():
+def test_index_has_failed_checks_causes_and_missing_files():
     hung = dict.fromkeys(("npu-smi/1.txt", "npu-smi/2.txt", "npu-smi/3.txt"), "not run, since `npu-smi info` hung")
     lines = bundle.index("Diagnostics of today", {
         "node1": note(cause("out_of_memory", "11-20 10:00:00"), **hung, **{"docker/info.json": "no answer"}),
@@ -61,11 +61,11 @@ def test_index_tells_what_failed_the_causes_and_what_is_missing():
     text = "\n".join(lines)
     assert lines[0] == "# Diagnostics of today"
     assert [line for line in lines if line.startswith("## ")] == [
-        "## What failed", "## Causes in the logs", "## What is missing, and why", "## Files"]
+        "## Failed checks", "## Causes in the logs", "## Missing files", "## Files"]
     assert "- node1: serving.running: expected running, found exited. Repair the server." in lines
     assert "The first fault is on node1 (11-20 10:00:00): out_of_memory: line \\*of\\*" in text
     assert "1. **node1: out_of_memory** (node1/containers/vllm.log, line 7, 11-20 10:00:00)" in lines
-    assert lines[lines.index("## What is missing, and why") + 2:lines.index("## Files") - 1] == [
+    assert lines[lines.index("## Missing files") + 2:lines.index("## Files") - 1] == [
         "- node3: the results only, since no data were collected there",
         "- node1/npu-smi/1.txt and 2 more, up to npu-smi/3.txt: not run, since \\`npu-smi info\\` hung",
         "- node1/docker/info.json: no answer",
@@ -117,7 +117,7 @@ def test_archive_is_private_and_complete_or_not_there(tmp_path):
     assert list(bundle.members(path, 100)) == [("a", "text"), ("b", "(redacted) x")]
 
 
-def test_causes_in_an_archive_of_ours_are_those_of_its_logs(tmp_path):
+def test_causes_in_our_archive_are_those_of_its_logs(tmp_path):
     """Its index and its results quote them."""
     path, fault = tmp_path / "a.tar.gz", "RuntimeError: NPU out of memory"
     bundle.write(path, [(bundle.INDEX, fault), ("diagnostics/node1/results/serving.json", fault),
