@@ -29,7 +29,8 @@ options:
     required: true
   keep_serving:
     description:
-      - With O(state=drain), whether to fail without draining the node if no other node can process its requests.
+      - Whether the module fails with O(state=drain) if no other node can process the requests. In this case, the node
+        is not drained.
     type: bool
     default: false
   wait_s:
@@ -57,7 +58,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Drain node1 and wait for its last request
+- name: Drain node1 and wait until its requests are finished
   ascend.vllm.balancer_server:
     node: node1
     state: drain
@@ -101,8 +102,8 @@ servers:
       type: str
     disabled:
       description:
-        - Whether an operator has set the server to V(DRAIN) or V(MAINT). The status of a server that is down does not
-          show this.
+        - Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be read
+          from RV(servers[].status).
       type: bool
     sessions:
       description: The number of requests in progress.
@@ -149,7 +150,10 @@ class Refused(Exception):
 
 
 def change(ask: Ask, params: Mapping[str, Any], dry: bool = False) -> bool:
-    """Set the state of the servers of the node; returns True if one had another state. ``dry`` changes nothing."""
+    """Set the state of the servers of the node. Return whether a server had another state.
+
+    :param dry: whether to change nothing.
+    """
     servers = haproxy.servers(ask)
     own = [server for server in servers if server["host"] == params["node"]]
     pending = [server for server in own if server["disabled"] == (params["state"] == "ready")]
@@ -164,7 +168,7 @@ def change(ask: Ask, params: Mapping[str, Any], dry: bool = False) -> bool:
 
 
 def settle(ask: Ask, params: Mapping[str, Any]) -> tuple[list[BalancerServer], bool]:
-    """Wait for the last request or the health checks; returns the servers of the node, and True on success."""
+    """Wait until the requests are finished or the health checks pass. Return (servers of the node, success)."""
     deadline = time.monotonic() + params["wait_s"]
     while True:
         own: list[BalancerServer] = []
@@ -175,7 +179,7 @@ def settle(ask: Ask, params: Mapping[str, Any]) -> tuple[list[BalancerServer], b
             else:
                 settled = bool(own) and all(server["status"] == haproxy.UP and server["engine"] != haproxy.NOT_CHECKED
                                             for server in own)
-        except haproxy.BalancerError:  # it may be reloading
+        except haproxy.BalancerError:  # HAProxy may be reloading its configuration
             if time.monotonic() >= deadline:
                 raise
             settled = False
@@ -203,7 +207,7 @@ def main() -> None:
         result["changed"] = change(ask, params, module.check_mode)
         result["servers"], result["settled"] = settle(ask, params)
     except haproxy.BalancerError as error:
-        # Without a balancer there is nothing to drain.
+        # A balancer that does not respond sends no requests, so the node is drained.
         result["error"], result["settled"] = str(error), params["state"] == "drain"
     except Refused as refusal:
         module.fail_json(msg=str(refusal))
