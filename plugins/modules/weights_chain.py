@@ -25,7 +25,8 @@ options:
     required: true
   failed:
     description: >-
-      The nodes that have already been the stager. A node in this list that does not have the model is not chosen again.
+      The nodes that have already tried to get the model from the source. If such a node does not have the model, the
+      node is not chosen again.
     type: list
     elements: str
     default: []

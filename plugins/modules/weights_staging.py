@@ -20,7 +20,7 @@ description:
     write to it. The download is in the work folder, which is C(.ascend-vllm/<model>) next to the folder of the model.
   - Other users may be able to write to the parent folder of the model. Therefore, symbolic links are only followed if
     root created them in the path of the model, or if they are links between the files of the model.
-  - A file that this module did not write is not overwritten with other content.
+  - A file that this module did not write is not replaced, unless it is restored to its content in the manifest.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._model_files

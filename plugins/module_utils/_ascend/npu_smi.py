@@ -409,7 +409,10 @@ _FRAME = frozenset(("NPU ID", "Chip Count", "Chip ID"))
 
 
 def _key_value_blocks(lines: list[str]) -> list[dict[str, str]]:
-    """Return the blocks of ``key : value`` lines. NPU ID and Chip Count precede the values of a chip, Chip ID follows."""
+    """Return the blocks of ``key : value`` lines. NPU ID and Chip Count precede the values of a chip; Chip ID follows.
+
+    The blocks of the chips of an NPU are separated by a gap or by a repeated key.
+    """
     blocks: list[dict[str, str]] = []
     block: dict[str, str] = {}
     key: str | None = None
