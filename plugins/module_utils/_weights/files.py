@@ -202,7 +202,7 @@ class DigestCache:
 
     def put(self, stat: os.stat_result, digest: str) -> None:
         """Store the digest of a file, unless the file was changed very recently."""
-        # A timestamp in the future (the clock was set back) is also safe, because a later change gets another timestamp.
+        # A timestamp in the future (the clock was set back) is also safe, because a later change does not reuse it.
         if abs(time.time() - stat.st_ctime) > _SETTLED_S:
             self._digests[_identity(stat)] = digest
             self._dirty = True
