@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Response
 
-    Ask = Callable[[str], str]
+    SendCommand = Callable[[str], str]
 
     class AgentState(TypedDict):
         """The information that HAProxy has received from the watch for hung engines.
@@ -69,7 +69,7 @@ SOCKET = "/run/ascend-vllm-balancer/admin.sock"
 
 UP, DRAIN, MAINT, DOWN = "UP", "DRAIN", "MAINT", "DOWN"
 
-# State of an engine before the first response of the watch.
+# The state of an engine before the first response of the watch.
 NOT_CHECKED = "not checked yet"
 
 _MAX_RESPONSE_BYTES = 16 * 1024 * 1024
@@ -79,15 +79,15 @@ class BalancerError(Exception):
     """HAProxy did not respond or refused the command. The message is one sentence."""
 
 
-def asker(path: str, timeout_s: float) -> Ask:
-    """Return a function ``ask(command) -> str`` that sends a command to the admin socket and returns the response.
+def command_sender(path: str, timeout_s: float) -> SendCommand:
+    """Return a function that sends a command to the admin socket and returns the response.
 
-    The function raises `BalancerError`.
+    The returned function raises `BalancerError` if HAProxy does not respond.
 
     :param path: the path of the socket.
     :param timeout_s: the timeout of a whole response in seconds.
     """
-    def ask(command: str) -> str:
+    def send_command(command: str) -> str:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         deadline = time.monotonic() + timeout_s
         connection.settimeout(timeout_s)
@@ -107,7 +107,7 @@ def asker(path: str, timeout_s: float) -> Ask:
         finally:
             connection.close()
         return b"".join(parts).decode("utf-8", "replace")
-    return ask
+    return send_command
 
 
 def server_name(host: str, port: int) -> str:
@@ -120,12 +120,12 @@ def host_of(server: str) -> str:
     return server.rpartition(":")[0]
 
 
-def servers(ask: Ask, backend: str = BACKEND) -> list[BalancerServer]:
+def servers(send_command: SendCommand, backend: str = BACKEND) -> list[BalancerServer]:
     """Return the servers of the backend, in the order of the configuration.
 
     :raises BalancerError: if HAProxy does not respond with statistics.
     """
-    text, states = ask("show stat"), ask("show servers state %s" % backend)
+    text, states = send_command("show stat"), send_command("show servers state %s" % backend)
     if not text.startswith("# "):
         raise BalancerError("the balancer returned no statistics: %s" % text.strip()[:200])
     # The columns below the line with the version: be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state …
@@ -159,11 +159,11 @@ def status(text: str) -> str:
     return {"NOLB": DRAIN, "no": UP}.get(word, word)
 
 
-def set_state(ask: Ask, server: str, state: str, backend: str = BACKEND) -> None:
+def set_state(send_command: SendCommand, server: str, state: str, backend: str = BACKEND) -> None:
     """Set a server to ``ready`` or ``drain``.
 
     :raises BalancerError: also if HAProxy refuses the command.
     """
-    refusal = ask("set server %s/%s state %s" % (backend, server, state)).strip()
+    refusal = send_command("set server %s/%s state %s" % (backend, server, state)).strip()
     if refusal:
         raise BalancerError("the balancer refused to set %s to %s: %s" % (server, state, refusal))

@@ -188,7 +188,7 @@ def main() -> None:
     found: BalancerObservation = {
         "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
     try:
-        found["servers"] = haproxy.servers(haproxy.asker(module.params["socket"], SOCKET_TIMEOUT_S))
+        found["servers"] = haproxy.servers(haproxy.command_sender(module.params["socket"], SOCKET_TIMEOUT_S))
         if module.params["url"]:
             found["completion"] = complete(module.params)
     except haproxy.BalancerError as error:

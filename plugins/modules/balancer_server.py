@@ -139,7 +139,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import Ask, BalancerServer, NodeState
+    from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import BalancerServer, NodeState, SendCommand
 
 SOCKET_TIMEOUT_S = 5
 INTERVAL_S = 0.5
@@ -149,12 +149,12 @@ class Refused(Exception):
     """Nothing was changed; the message is one sentence."""
 
 
-def change(ask: Ask, params: Mapping[str, Any], dry: bool = False) -> bool:
+def change(send_command: SendCommand, params: Mapping[str, Any], dry: bool = False) -> bool:
     """Set the state of the servers of the node. Return whether a server had another state.
 
     :param dry: whether to change nothing.
     """
-    servers = haproxy.servers(ask)
+    servers = haproxy.servers(send_command)
     own = [server for server in servers if server["host"] == params["node"]]
     pending = [server for server in own if server["disabled"] == (params["state"] == "ready")]
     if params["state"] == "drain":
@@ -163,17 +163,17 @@ def change(ask: Ask, params: Mapping[str, Any], dry: bool = False) -> bool:
             raise Refused("%s cannot be drained, since no other node could take its requests: %s" % (
                 params["node"], _states(servers) or "the balancer has no servers"))
     for server in () if dry else pending:
-        haproxy.set_state(ask, server["name"], params["state"])
+        haproxy.set_state(send_command, server["name"], params["state"])
     return bool(pending)
 
 
-def settle(ask: Ask, params: Mapping[str, Any]) -> tuple[list[BalancerServer], bool]:
+def settle(send_command: SendCommand, params: Mapping[str, Any]) -> tuple[list[BalancerServer], bool]:
     """Wait until the requests are finished or the health checks pass. Return (servers of the node, success)."""
     deadline = time.monotonic() + params["wait_s"]
     while True:
         own: list[BalancerServer] = []
         try:
-            own = [server for server in haproxy.servers(ask) if server["host"] == params["node"]]
+            own = [server for server in haproxy.servers(send_command) if server["host"] == params["node"]]
             if params["state"] == "drain":
                 settled = not any(server["sessions"] for server in own)
             else:
@@ -201,11 +201,11 @@ def main() -> None:
         "socket": {"type": "path", "default": haproxy.SOCKET},
     })
     params = dict(module.params, wait_s=0 if module.check_mode else module.params["wait_s"])
-    ask = haproxy.asker(params["socket"], SOCKET_TIMEOUT_S)
+    send_command = haproxy.command_sender(params["socket"], SOCKET_TIMEOUT_S)
     result: NodeState = {"changed": False, "error": None, "servers": [], "settled": False}
     try:
-        result["changed"] = change(ask, params, module.check_mode)
-        result["servers"], result["settled"] = settle(ask, params)
+        result["changed"] = change(send_command, params, module.check_mode)
+        result["servers"], result["settled"] = settle(send_command, params)
     except haproxy.BalancerError as error:
         # A balancer that does not respond sends no requests, so the node is drained.
         result["error"], result["settled"] = str(error), params["state"] == "drain"

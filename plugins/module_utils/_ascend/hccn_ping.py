@@ -169,7 +169,7 @@ def ping_mesh_part(run: Run, tool: str, npus: Sequence[int], partners: Sequence[
             sleep(pause)
 
     def ping(npu: int, address: str) -> HccnAnswer:
-        return hccn_query.ask(run, tool, npu, "ping", timeout_s, ["address", address])
+        return hccn_query.run_query(run, tool, npu, "ping", timeout_s, ["address", address])
 
     rows = [_MeshRow(npu, ping, rounds, width, lambda: clock() - started <= limit_s) for npu in npus]
     if rows:

@@ -63,8 +63,8 @@ def run_bounded(argv: list[str], timeout_s: float) -> tuple[int | None, str, str
     return outcome.rc, outcome.stdout, outcome.stderr
 
 
-def ask(run: Run, tool: str, npu: int, query: str, timeout_s: float, arguments: Sequence[str] = (),
-        sleep: Callable[[float], None] = time.sleep) -> HccnAnswer:
+def run_query(run: Run, tool: str, npu: int, query: str, timeout_s: float, arguments: Sequence[str] = (),
+              sleep: Callable[[float], None] = time.sleep) -> HccnAnswer:
     """Run a query and parse the output. If the tool is busy, the query is run up to 4 times.
 
     :returns: the result of ``hccn_tool.parse``, or ``{"error": {"kind", "message", "code"}}``. ``code`` is the exit
@@ -122,7 +122,7 @@ def query_npus(run: Run, tool: str, npus: Sequence[int], queries: Sequence[str],
             if hung:
                 answers[query] = _error("skipped", "skipped, since -%s timed out" % hung)
                 continue
-            answers[query] = ask(run, tool, npu, query, timeout_s)
+            answers[query] = run_query(run, tool, npu, query, timeout_s)
             if answers[query].get("error", {}).get("kind") == "timeout":
                 hung = query
         return answers

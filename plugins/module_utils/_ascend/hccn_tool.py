@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Reader = Callable[[list[str]], Optional[dict[str, Any]]]
 
     class HccnError(TypedDict, total=False):
-        """A failed query. `parse` sets ``message`` and ``code``. ``hccn_query.ask`` also sets ``kind``."""
+        """A failed query. `parse` sets ``message`` and ``code``. ``hccn_query.run_query`` also sets ``kind``."""
 
         kind: str
         message: str

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Find the errors of NPUs in the kernel log, and their kinds.
 
-The driver logs ``[ascend] [ERROR] [module] [function line] <task> text``, sometimes without the level. It logs even
-errors with the priority KERN_NOTICE (drv_log.h of github.com/hicann/driver). Therefore, errors are recognized by their
-text, and not by the priority of the record. The names of functions (fault_notifier, hotreset) are ignored.
+The driver logs ``[ascend] [ERROR] [module] [function line] <task> text``, sometimes without the level. Even errors have
+the priority KERN_NOTICE (drv_log.h of github.com/hicann/driver). Therefore, errors are recognized by their text, and
+not by the priority of the record. The names of functions (fault_notifier, hotreset) are ignored.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class DockerEngine:
             return self._json(resource, body)
 
     def post(self, resource: str, extra_s: float = 0) -> None:
-        """Request a change, such as ``/containers/x/start``. If there is nothing to change (304), do not raise an error.
+        """Request a change, such as ``/containers/x/start``. The response 304 (nothing to change) is a success.
 
         :param extra_s: the number of seconds that the change can take, in addition to the timeout of a response.
         """

@@ -93,7 +93,7 @@ def run(argv: list[str], timeout_s: float, merge: bool = False, max_bytes: int =
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
-    worker.join(timeout_s + 4 * KILL_S)  # longer than the worker, which waits twice KILL_S for a killed process
+    worker.join(timeout_s + 4 * KILL_S)  # The worker itself waits up to twice KILL_S for a killed process.
     return outcomes[0] if outcomes else _late(argv, b"", b"", started, timeout_s, True)
 
 

@@ -57,7 +57,7 @@ CONTEXT_CHARACTERS = 1000
 EXCEPTION_CHARACTERS = 1 << 16
 CANN_BLOCK_LINES = 12
 # Lines are only joined in shorter logs. A longer log was not copied from a terminal that wraps lines.
-FOLDED_CHARACTERS = 1 << 18
+WRAPPED_CHARACTERS = 1 << 18
 
 _LEVEL = r"(?:^|\)\s*|\|\s+|Z\s+|\]:\s+)"
 # Lines with a log level below ERROR in the formats of vLLM, uvicorn, plog, torch and Python's warnings. They report
@@ -372,14 +372,14 @@ def diagnose(text: str | Iterable[str]) -> list[Diagnosis]:
     :returns: at least one cause. ``evidence`` is the decisive line (two lines if the TLS switch differs between
         devices). For ``unknown``, it is an error block of CANN, an exception, or None.
     """
-    folded: dict[str, str] = {}
-    if isinstance(text, str) and len(text) <= FOLDED_CHARACTERS:
-        text, folded = _unfold(text.replace("\r\n", "\n"))
+    wrapped: dict[str, str] = {}
+    if isinstance(text, str) and len(text) <= WRAPPED_CHARACTERS:
+        text, wrapped = _unwrap(text.replace("\r\n", "\n"))
     scan = _Scan()
     for chunk in _chunks(text):
         scan.feed(chunk)
     found = scan.found()
-    ranked = [_diagnosis(entry, folded) for entry in rank(found)]
+    ranked = [_diagnosis(entry, wrapped) for entry in rank(found)]
     unknown = _unknown(scan, found)
     if unknown or not ranked:
         ranked.insert(0, unknown or {"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN], "line": None,
@@ -421,7 +421,7 @@ def _clean(chunk: str) -> str:
     return chunk
 
 
-def _unfold(text: str) -> tuple[str, dict[str, str]]:
+def _unwrap(text: str) -> tuple[str, dict[str, str]]:
     """Join the lines that a terminal has wrapped. Return (text, ``{joined line: its parts}``)."""
     lines = text.split("\n")
     width = max(map(len, lines))
@@ -461,12 +461,12 @@ def rank(found: list[_Found]) -> list[_Found]:
     return ranked
 
 
-def _diagnosis(entry: _Found, folded: dict[str, str]) -> Diagnosis:
+def _diagnosis(entry: _Found, wrapped: dict[str, str]) -> Diagnosis:
     evidence = entry.hit.text
-    if evidence in folded:
+    if evidence in wrapped:
         # The part of a wrapped line that matches is enough as evidence.
         patterns = [signature.pattern for signature in _index().signatures if signature.cause is entry.cause]
-        evidence = next((part.strip() for part in folded[evidence].split("\n")
+        evidence = next((part.strip() for part in wrapped[evidence].split("\n")
                          if any(pattern.search(part) for pattern in patterns)), evidence)
     return _with_origin(entry.cause.id, evidence, entry.cause.remedy, entry.hit)
 
