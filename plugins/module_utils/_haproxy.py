@@ -121,10 +121,7 @@ def host_of(server: str) -> str:
 
 
 def servers(send_command: SendCommand, backend: str = BACKEND) -> list[BalancerServer]:
-    """Return the servers of the backend, in the order of the configuration.
-
-    :raises BalancerError: if HAProxy does not respond with statistics.
-    """
+    """Return the servers of the backend in the order of the configuration. Raise `BalancerError` on failure."""
     text, states = send_command("show stat"), send_command("show servers state %s" % backend)
     if not text.startswith("# "):
         raise BalancerError("the balancer returned no statistics: %s" % text.strip()[:200])
@@ -160,10 +157,7 @@ def status(text: str) -> str:
 
 
 def set_state(send_command: SendCommand, server: str, state: str, backend: str = BACKEND) -> None:
-    """Set a server to ``ready`` or ``drain``.
-
-    :raises BalancerError: also if HAProxy refuses the command.
-    """
+    """Set a server to ``ready`` or ``drain``. Raise `BalancerError` if HAProxy does not respond or refuses this."""
     refusal = send_command("set server %s/%s state %s" % (backend, server, state)).strip()
     if refusal:
         raise BalancerError("the balancer refused to set %s to %s: %s" % (server, state, refusal))

@@ -150,10 +150,7 @@ class Refused(Exception):
 
 
 def change(send_command: SendCommand, params: Mapping[str, Any], dry: bool = False) -> bool:
-    """Set the state of the servers of the node. Return whether a server had another state.
-
-    :param dry: whether to change nothing.
-    """
+    """Set the state of the servers of the node, unless ``dry``. Return whether a server had another state."""
     servers = haproxy.servers(send_command)
     own = [server for server in servers if server["host"] == params["node"]]
     pending = [server for server in own if server["disabled"] == (params["state"] == "ready")]

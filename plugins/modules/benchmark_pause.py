@@ -105,10 +105,7 @@ PAUSE_S = 5
 
 
 def is_running(docker: engine.DockerEngine, name: str) -> bool:
-    """Return whether a container is running.
-
-    :raises DockerError: also if there is no such container.
-    """
+    """Return whether a container is running. Raise DockerError if it does not exist or Docker does not respond."""
     found = containers.inspect(docker, name)
     if found is None:
         raise engine.DockerError("there is no container %s" % name)

@@ -192,10 +192,7 @@ def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
 
 
 def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
-    """Return the output of ``docker inspect`` for the containers of this collection in any state.
-
-    The list is empty if Docker does not respond.
-    """
+    """Return ``docker inspect`` of all containers of this collection, or an empty list if Docker does not respond."""
     try:
         listed = docker.get(labels.list_query(labels.INSTANCE, every_state=True)) or ()
         found = [docker.get(containers.inspect_query(each["Id"])) for each in listed]

@@ -131,11 +131,7 @@ def main() -> None:
 
 
 def observe(options: dict[str, Any]) -> ImageObservation:
-    """Return the values that the module returns.
-
-    :raises DockerError: if Docker does not respond.
-    :raises OSError: if a folder cannot be read.
-    """
+    """Return the values that the module returns. Raise DockerError or OSError on failure."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     facts = engine_facts.query(docker)
     hung = commands.hung_paths(path for path in (facts["image_root"], options["folder"]) if path)

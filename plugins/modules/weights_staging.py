@@ -289,10 +289,7 @@ class HubRequests:
         return int(length)
 
     def _within(self, url: str, call: Callable[[], Result]) -> Result:
-        """Return the result of a request.
-
-        :raises StagingError: if the request fails, takes too long, or the response is too large.
-        """
+        """Return the result of a request. Raise StagingError if it fails, or if the response is late or too large."""
         try:
             return within(RESPONSE_S, call)
         except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the token as a header

@@ -93,10 +93,7 @@ LOG_LINES = 20
 
 
 def observe(options: dict[str, Any]) -> TransferObservation:
-    """Observe the container and its folder.
-
-    :raises DockerError: also if the container does not exist.
-    """
+    """Observe the container and its folder. Raise DockerError if the container does not exist."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     found = containers.inspect(docker, options["container"])
     if found is None:

@@ -90,10 +90,7 @@ class _MeshRow:
         self.lost_to_all = 0
 
     def run(self, wait: Callable[[int], None]) -> _MeshRow:
-        """Send the ping of each round, and repeat lost pings.
-
-        :param wait: ``wait(round)`` returns when the round is due.
-        """
+        """Send the ping of each round, after ``wait(round)`` has returned, and repeat lost pings."""
         lost = []
         for number, (partner, shift) in enumerate(self.rounds):
             if partner is None:
@@ -192,10 +189,7 @@ def ping_mesh_part(run: Run, tool: str, npus: Sequence[int], partners: Sequence[
 def reach_hosts(targets: Sequence[Target], timeout_s: float,
                 connect: Callable[[tuple[str, int], float], socket.socket] = socket.create_connection
                 ) -> dict[str, Reach]:
-    """Open a TCP connection to each target. Return ``{host: {"address", "reached": bool, "error"}}``.
-
-    If the connection is refused, the host was reached, because its kernel refused the connection.
-    """
+    """Open a TCP connection to each target. A host that refuses the connection is also reached."""
     def reach(target: Target) -> Reach:
         try:
             connect((target["address"], target["port"]), timeout_s).close()

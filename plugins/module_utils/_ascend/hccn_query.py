@@ -53,10 +53,7 @@ _BUSY_PAUSE_S = 0.3
 
 
 def run_bounded(argv: list[str], timeout_s: float) -> tuple[int | None, str, str]:
-    """Run a command. Return (exit status, stdout, stderr). The exit status is None after a timeout.
-
-    :raises OSError: if the program cannot be started.
-    """
+    """Run a command. Return (exit status or None after a timeout, stdout, stderr). Raise OSError if it cannot start."""
     outcome = commands.run(argv, timeout_s)
     if outcome.error and not outcome.timed_out:
         raise OSError(outcome.error)

@@ -171,10 +171,7 @@ class _Column(NamedTuple):
 
 
 def _header(cells: list[str], placed: bool = True) -> Header:
-    """Return the columns of each cell of a header row.
-
-    :param placed: whether the header was printed, so that the positions of its columns are known.
-    """
+    """Return the columns of each header cell. Only a header that was printed (``placed``) has positions."""
     return tuple(
         tuple(_Column(match.group(), match.start() if placed else None) for match in _COLUMN.finditer(cell))
         for cell in cells)
@@ -409,10 +406,7 @@ _FRAME = frozenset(("NPU ID", "Chip Count", "Chip ID"))
 
 
 def _key_value_blocks(lines: list[str]) -> list[dict[str, str]]:
-    """Return the blocks of ``key : value`` lines. NPU ID and Chip Count precede the values of a chip; Chip ID follows.
-
-    The blocks of the chips of an NPU are separated by a gap or by a repeated key.
-    """
+    """Return the blocks of ``key : value`` lines. NPU ID and Chip Count precede the values of a chip, Chip ID is last."""
     blocks: list[dict[str, str]] = []
     block: dict[str, str] = {}
     key: str | None = None

@@ -107,10 +107,7 @@ def _info(outcome: Outcome) -> npu_smi.InfoTable:
 
 
 def _detail_commands(tool: str, chips: list[ChipRow]) -> dict[Hashable, list[str]]:
-    """Return the commands for ECC counters, boards, and error codes of chips that are not OK.
-
-    The result is ``{(type, npu[, chip]): argv}``.
-    """
+    """Return ``{(type, npu[, chip]): argv}`` for ECC counters, boards, and error codes of chips that are not OK."""
     commands: dict[Hashable, list[str]] = {}
     for chip in chips:
         npu = str(chip["npu"])
@@ -134,10 +131,7 @@ def _chip(row: ChipRow, details: dict[Hashable, Outcome]) -> Chip:
 
 
 def _block(outcome: Outcome | None, chip: int | None) -> dict[str, str] | None:
-    """Return the block of a chip in the output, or the first block if ``chip`` is None.
-
-    Return None if there is no such block.
-    """
+    """Return the block of a chip in the output (the first block if ``chip`` is None), or None if there is no block."""
     if outcome is None or outcome.error:
         return None
     try:

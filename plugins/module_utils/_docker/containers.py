@@ -176,10 +176,7 @@ def _masked(text: str, inspected: dict[str, Any], secrets: Iterable[str] = ()) -
 
 
 def secret_values(inspected: dict[str, Any]) -> list[str]:
-    """Return the secrets in the environment and the secrets file of a container, which are masked in its log.
-
-    :param inspected: the output of ``docker inspect``.
-    """
+    """Return the secrets in the environment and the secrets file of a container (the output of ``docker inspect``)."""
     secrets = [value for name, value in _environment(inspected.get("Config") or {}).items()
                if is_secret(name, value)
                or (any(word in name.upper() for word in _SECRET_NAMES) and not _NO_SECRET.match(value))]
@@ -187,10 +184,7 @@ def secret_values(inspected: dict[str, Any]) -> list[str]:
 
 
 def api_key(docker: DockerEngine, name: str) -> str | None:
-    """Return the API key with which a container of this collection was started, or None.
-
-    :raises DockerError: if Docker does not respond.
-    """
+    """Return the API key with which a container of this collection was started, or None. Raise DockerError on error."""
     return _secrets_file(docker.get(inspect_query(name)) or {}).get("VLLM_API_KEY")
 
 
@@ -218,10 +212,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _health(health: dict[str, Any] | None, inspected: dict[str, Any] | None) -> ContainerHealth | None:
-    """Return the result of the health check.
-
-    :param inspected: the output of ``docker inspect``, or None to omit the output of the health check.
-    """
+    """Return the result of the health check. Without ``inspected``, its output is omitted."""
     if not health or health["Status"] == "none":
         return None
     checks = health.get("Log") or ()

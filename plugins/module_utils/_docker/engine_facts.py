@@ -75,10 +75,7 @@ def query(docker: DockerEngine, root: str = "/") -> DockerEngineFacts:
 
 
 def other_engine(version: Any) -> str | None:
-    """Return the name and the version of an engine that is not Docker, or None for Docker.
-
-    :param version: the response to ``/version``.
-    """
+    """Return the name and the version of an engine that is not Docker from its ``/version``, or None for Docker."""
     name = re.search(r"podman|isulad", json.dumps(version), re.IGNORECASE)
     if not name:
         return None

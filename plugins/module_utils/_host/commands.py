@@ -156,10 +156,7 @@ class _Output:
         return b"".join(self._parts["stderr"])
 
     def read(self, deadline: float, max_bytes: int) -> bool:
-        """Read until the end of both streams.
-
-        Return False if the deadline has passed, or if one of the streams has more than ``max_bytes``.
-        """
+        """Read both streams. Return False if the deadline passes or one of them has more than ``max_bytes``."""
         while self._selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:

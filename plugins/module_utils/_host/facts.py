@@ -122,10 +122,7 @@ def accelerators(root: str = "/") -> list[dict[str, Any]]:
 
 
 def system(root: str = "/") -> dict[str, Any]:
-    """Return the architecture, kernel, operating system, memory in bytes and so on.
-
-    ``selinux`` is None if SELinux is disabled.
-    """
+    """Return the architecture, kernel, memory in bytes and so on. ``selinux`` is None if SELinux is disabled."""
     lines = read_text(os.path.join(root, "etc/os-release"))
     release = dict(re.findall(r"^(\w+)=[\"']?([^\"'\n]*)", lines, re.MULTILINE))
     memory = dict(re.findall(r"^(\w+):\s+([0-9]+) kB", read_text(os.path.join(root, "proc/meminfo")), re.MULTILINE))
@@ -185,10 +182,7 @@ def read_file(path: str, max_bytes: int = MAX_FILE_BYTES) -> str:
 
 
 def read_bytes(path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """Return the first ``max_bytes`` of a file. Raise OSError if the file cannot be read.
-
-    The file is opened without blocking, so that a named pipe does not hang the caller.
-    """
+    """Return the first ``max_bytes`` of a file without waiting for a named pipe. Raise OSError on failure."""
     parts: list[bytes] = []
     left = max_bytes
     with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:

@@ -176,10 +176,7 @@ def _device_numbers(root: str) -> dict[int, int | None]:
 
 
 def _npu(path: str, target: str, numbers: Mapping[int, int | None]) -> int | None:
-    """Return the number N of the NPU of an open file.
-
-    It is found by the device number of the kernel, or by the name of the file if the host has no such device node.
-    """
+    """Return the number N of the NPU of an open file, found by its device number, or by its name on other hosts."""
     number = _kernel_number(path)
     if number is not None and number in numbers:
         return numbers[number]

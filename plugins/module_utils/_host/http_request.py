@@ -62,10 +62,7 @@ class BoundedResponse:
 
 
 def read_limited(response: Any, max_bytes: int) -> bytes:
-    """Return the body of a response of another HTTP client.
-
-    :raises TooLarge: if the body has more than ``max_bytes``.
-    """
+    """Return the body of a response of another HTTP client. Raise `TooLarge` if it has more than ``max_bytes``."""
     body: bytes = response.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise TooLarge("the response has more than %d bytes" % max_bytes)
@@ -73,10 +70,7 @@ def read_limited(response: Any, max_bytes: int) -> bytes:
 
 
 def within(timeout_s: float, call: Callable[[], Result]) -> Result:
-    """Return the result of a call of another HTTP client.
-
-    :raises socket.timeout: if the call takes more than ``timeout_s`` seconds. It continues in a background thread.
-    """
+    """Return the result of a call of another HTTP client. Raise `socket.timeout` if it takes too long."""
     results: list[Result] = []
     errors: list[BaseException] = []
 

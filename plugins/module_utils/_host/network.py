@@ -38,18 +38,12 @@ _ADDRESS = re.compile(r"^\d+:\s+(\S+)\s+inet\s+(\d+\.\d+\.\d+\.\d+)/", re.MULTIL
 
 
 def addresses(text: str) -> list[Address]:
-    """Return the IPv4 addresses of a node, ``[{"interface", "address"}]``.
-
-    :param text: the output of ``ip -o -4 address show``.
-    """
+    """Return the IPv4 addresses in the output of ``ip -o -4 address show``, ``[{"interface", "address"}]``."""
     return [{"interface": name, "address": address} for name, address in _ADDRESS.findall(text)]
 
 
 def listening(tables: Iterable[str]) -> dict[int, str]:
-    """Return ``{port: inode}`` of the listening TCP sockets.
-
-    :param tables: the contents of /proc/net/tcp and /proc/net/tcp6.
-    """
+    """Return ``{port: inode}`` of the listening TCP sockets in the contents of /proc/net/tcp and /proc/net/tcp6."""
     found: dict[int, str] = {}
     for table in tables:
         for line in table.splitlines()[1:]:

@@ -139,10 +139,7 @@ class Server:
 
     def _exchange(self, endpoint: str, body: dict[str, Any] | None, key: str | None, method: str | None = None
                   ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Send a request. Return ``({"status", "latency_s", "error"}, body)``.
-
-        The body is the decoded JSON object. The events of a stream are combined into one body.
-        """
+        """Send a request. Return (status, latency and error; the decoded body, or the combined events of a stream)."""
         headers = {"Content-Type": "application/json"}
         if key:
             headers["Authorization"] = "Bearer " + key

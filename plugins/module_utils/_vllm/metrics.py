@@ -27,10 +27,7 @@ _KV_CACHE = ("kv_cache_usage_perc", "gpu_cache_usage_perc")
 
 
 def load(metrics: str) -> Load | None:
-    """Return the load of a server, or None if the metrics do not contain the number of running requests.
-
-    :param metrics: the text of ``/metrics``.
-    """
+    """Return the load of a server from the text of its ``/metrics``, or None if it has no number of requests."""
     samples: dict[str, list[float]] = {}
     for name, value in _SAMPLE.findall(metrics):
         # Values that cannot be a number of requests or a usage are ignored.

@@ -222,9 +222,9 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False,
 
 def wait(observer: Observer, instances: list[dict[str, Any]], wait_s: float,
          interval_s: float) -> tuple[list[InstanceState], bool]:
-    """Wait until no instance is starting, or ``wait_s`` seconds have passed.
+    """Wait at most ``wait_s`` seconds until no instance is starting. Return (states, whether no instance is starting).
 
-    Return (states of the instances, whether no instance is starting).
+    The instances are observed every ``interval_s`` seconds.
     """
     deadline = time.monotonic() + wait_s
     while True:

@@ -280,10 +280,7 @@ def git_blob_sha1(folder: Folder, path: str) -> str:
 
 def make_manifest(source: str, repository: str, revision: str | None, files: list[ManifestFile], recorded_at: str
                   ) -> Manifest:
-    """Return a manifest of the files.
-
-    :param recorded_at: the current time in UTC, such as ``2026-11-29T12:00:00Z``.
-    """
+    """Return a manifest of the files. ``recorded_at`` is a time in UTC, such as ``2026-11-29T12:00:00Z``."""
     files = sorted(files, key=lambda entry: entry["path"])
     return {
         "schema": MANIFEST_SCHEMA,

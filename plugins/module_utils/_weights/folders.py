@@ -152,10 +152,7 @@ class Folder:
             os.rmdir(name, dir_fd=self.descriptor)
 
     def folder(self, path: str, mode: int = 0) -> Folder:
-        """Open a folder in this folder. Links are refused.
-
-        :param mode: the mode with which missing folders are created. With 0, no folder is created.
-        """
+        """Open a folder in this folder. Links are refused. Missing folders are created if ``mode`` is not 0."""
         folder, parent = Folder(os.dup(self.descriptor), self.path), ""
         os.set_inheritable(folder.descriptor, False)
         for part in path.split("/") if path else ():
@@ -226,10 +223,7 @@ class Folder:
         return True
 
     def files(self, links: bool) -> dict[str, os.stat_result]:
-        """Return ``{path: os.stat_result}`` of the regular files, without hidden files.
-
-        :param links: whether to include links to regular files, inside or outside the folder.
-        """
+        """Return ``{path: os.stat_result}`` of the files that are not hidden, and optionally of links to files."""
         found, todo = {}, [""]
         while todo:
             parent = todo.pop()
@@ -310,10 +304,7 @@ class Folder:
 
 @contextlib.contextmanager
 def open_existing(path: str, trusted: bool = False) -> Iterator[Folder | None]:
-    """Open the folder at a path, and yield it, or None if it does not exist.
-
-    :param trusted: whether to require that only this user and root can change or replace the folder.
-    """
+    """Open the folder at a path like `Folder.open`, and yield it, or None if it does not exist."""
     try:
         folder = Folder.open(path, trusted=trusted)
     except (FileNotFoundError, NotADirectoryError):

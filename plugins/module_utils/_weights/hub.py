@@ -100,10 +100,7 @@ def parse_huggingface(response: dict[str, Any]) -> Listing:
 
 
 def parse_sums(text: str, size: Callable[[str], int]) -> tuple[RemoteFile, ...]:
-    """Parse the output of sha256sum.
-
-    :param size: ``size(path) -> int`` returns the size of a file in bytes.
-    """
+    """Parse the output of sha256sum. ``size(path) -> int`` returns the size of a file in bytes."""
     files = []
     for line in text.splitlines():
         found = _SUM.fullmatch(line)

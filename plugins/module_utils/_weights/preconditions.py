@@ -110,11 +110,7 @@ def need_one_file_system(paths: ModelPaths) -> None:
 
 
 def need_space(paths: ModelPaths, needed: int, reserved: float) -> None:
-    """Raise StagingError if there is not enough space.
-
-    :param needed: the size of the download in bytes.
-    :param reserved: the number of bytes that must remain free after the download.
-    """
+    """Raise StagingError if fewer than ``reserved`` bytes would remain free after a download of ``needed`` bytes."""
     existing = paths.staging
     while not os.path.isdir(existing):
         existing = os.path.dirname(existing)

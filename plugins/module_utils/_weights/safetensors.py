@@ -38,10 +38,7 @@ class SafetensorsError(ValueError):
 
 
 class Header(NamedTuple):
-    """The header of a file.
-
-    ``tensors`` is ``{name: (dtype, shape)}``. ``tensor_bytes`` is the size of all tensors in bytes.
-    """
+    """A header. ``tensors`` is ``{name: (dtype, shape)}``, and ``tensor_bytes`` is the size of all tensors in bytes."""
 
     tensors: dict[str, tuple[str, tuple[int, ...]]]
     tensor_bytes: int
