@@ -406,7 +406,7 @@ _FRAME = frozenset(("NPU ID", "Chip Count", "Chip ID"))
 
 
 def _key_value_blocks(lines: list[str]) -> list[dict[str, str]]:
-    """Return the blocks of ``key : value`` lines. NPU ID and Chip Count precede the values of a chip, Chip ID is last."""
+    """Return the blocks of ``key : value`` lines. NPU ID and Chip ID enclose the values of a chip."""
     blocks: list[dict[str, str]] = []
     block: dict[str, str] = {}
     key: str | None = None

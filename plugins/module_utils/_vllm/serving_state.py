@@ -222,10 +222,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False,
 
 def wait(observer: Observer, instances: list[dict[str, Any]], wait_s: float,
          interval_s: float) -> tuple[list[InstanceState], bool]:
-    """Wait at most ``wait_s`` seconds until no instance is starting. Return (states, whether no instance is starting).
-
-    The instances are observed every ``interval_s`` seconds.
-    """
+    """Wait until no instance is starting, at most ``wait_s`` seconds. Return (states, whether none is starting)."""
     deadline = time.monotonic() + wait_s
     while True:
         seen = [observer.observe(instance) for instance in instances]
