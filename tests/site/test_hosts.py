@@ -32,7 +32,7 @@ import socket, time
 held = [socket.create_server(("0.0.0.0", port)) for port in range(20000, 20200)]
 time.sleep(3600)
 """
-#: Another folder for Docker's data, containers that outlive the daemon, a proxy and a mirror that do not exist.
+#: Another folder for Docker's data, containers that run without the daemon, a proxy and a mirror that do not exist.
 DOCKER = r"""
 set -e
 systemctl stop docker.socket docker
