@@ -41,7 +41,7 @@ def act():
     ({"node1": NOTHING, "node2": PART, "node3": NOTHING}, {}, "node2", list(HOSTS), None),
     ({"node1": NOTHING, "node2": PART, "node3": NOTHING}, {"failed": ["node2"]}, "node1", ["node1", "node3"], None),
     ({"node1": NOTHING, "node2": WHOLE, "node3": PART}, {"staged": True}, "node2", ["node1", "node3"], {"files": 14}),
-    # It failed at first and has the model now.
+    # node2 failed at first, but has the model now.
     ({"node1": NOTHING, "node2": WHOLE, "node3": PART}, {"failed": ["node2"]}, "node2", ["node1", "node3"],
      {"files": 14}),
     # Hosts outside the play are ignored.

@@ -20,8 +20,8 @@ def test_text_contains_the_whole_plan():
     assert "--seed 7" in lines
     assert "--max-num-batched-tokens 50000" in lines
     for instance in resolved["instances"]:
-        for said in [*instance["devices"], instance["url"], instance["name"], instance["secrets_path"]]:
-            assert said in text
+        for part in [*instance["devices"], instance["url"], instance["name"], instance["secrets_path"]]:
+            assert part in text
         for name, value in instance["environment"].items():
             assert f"{name}={value}" in text
     for warning in resolved["warnings"]:

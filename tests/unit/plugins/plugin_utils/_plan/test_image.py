@@ -38,7 +38,7 @@ def test_hardware_and_variant_decide_the_tag(hardware, variant, tag):
     assert valid(plan_release="v0.18.0", plan_hardware=hardware, image_variant=variant)["image"]["tag"] == tag
 
 
-# (inputs, parts of the one sentence)
+# (inputs, parts of the message)
 REFUSED = [
     ({"serving_patches": ["mrotary_embedding"], "plan_release": "v0.18.0"}, ["must not be applied", "4811"]),
     ({"serving_patches": ["mrotary_embedding"], "plan_release": "v0.11.0rc2", "plan_architecture": "x86_64"},

@@ -112,7 +112,7 @@ def test_a_file_that_is_not_a_picture_is_refused(tmp_path, name):
         functional.data_uri(str(tmp_path / name))
 
 
-def test_a_node_without_an_api_is_not_run(tmp_path):
+def test_a_node_without_an_api_is_not_tested(tmp_path):
     plan = valid_group("data_parallel")["node2"]
     (check,) = functional.judge(context(plan, {"servers": []}))
     assert (check["status"], check["message"]) == (

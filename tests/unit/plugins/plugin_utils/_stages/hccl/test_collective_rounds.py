@@ -103,7 +103,7 @@ def test_rounds_after_a_failed_or_slow_run(peers, minimum, rounds):
 
 
 def test_no_diagnosis_without_the_interface_of_a_node():
-    """The nodes that share a network with it may have left the run."""
+    """Its interface may be unknown because the other nodes on its network have left the run."""
     peers = after(result(reason="no route"), nodes=2)
     peers["n2"]["host_network"]["interfaces"] = []
     assert collective_rounds.diagnosis_rounds(peers, INPUTS)["rounds"] == []

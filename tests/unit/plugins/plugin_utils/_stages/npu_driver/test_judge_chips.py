@@ -99,7 +99,7 @@ def test_no_chip_check_passes_without_npu_smi(error, tools, expected):
     assert contract.stage_status(checks) == "failed"
 
 
-def test_library_errors_have_their_own_remedies():
+def test_each_error_of_the_dcmi_library_has_another_remedy():
     remedies = set()
     for code in (-8005, -8020, None):
         checks = judged(changed({"npu_smi|error": {"message": "dcmi", "code": code}, "npu_smi|chips": []}))
