@@ -190,7 +190,7 @@ def test_a_failed_or_slow_run_is_diagnosed(cluster, result, variables, diagnosed
         assert [(name, hosts) for name, hosts, _reason in cluster.runs(host)[1:]] == [
             *[("alone", [host])][:len(rounds)],
             *[(name, hosts if host in hosts else []) for name, hosts in PAIRS][:len(rounds)]]
-    # Every node runs once alone and in two of the three pairs; the first node of a pair leads it.
+    # Every node runs once alone and in two of the three pairs; the first node of a pair leads the pair.
     assert sorted(cluster.containers) == (sorted(
         [(host, 1, 0, ADDRESSES[host]) for host in HOSTS]
         + [(host, 2, rank, ADDRESSES[pair[0]]) for _name, pair in PAIRS for rank, host in enumerate(pair)])

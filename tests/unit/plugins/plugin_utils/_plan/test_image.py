@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The image of a plan: its reference, the tags that are refused, and the patch."""
+"""The image of a plan has the planned reference; unsuitable tags and patches are refused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans: the default plan in full, every release with every model, hashes, warnings and refusals."""
+"""Plans are resolved with every release and model, and wrong inputs are refused."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_every_release_with_every_model(release, model):
     (instance,) = resolved["instances"]
     command = list(COMMAND_W8A8 if model == W8A8 else COMMAND_BF16)
     if "shutdown-timeout" in serve_options(CATALOGUE, resolved["release"]["vllm"]):
-        command += ["--shutdown-timeout", "600"]  # from vLLM 0.18 on
+        command += ["--shutdown-timeout", "600"]  # since vLLM 0.18
     assert instance["command"] == command
     assert instance["environment"] == environment
     assert resolved["image"]["reference"] == f"quay.io/ascend/vllm-ascend:{release}"

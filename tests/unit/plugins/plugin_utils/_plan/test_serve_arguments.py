@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of ``vllm serve``: how they are merged and rendered, and which are refused."""
+"""The options of ``vllm serve`` are merged and rendered, and wrong options are refused."""
 
 from __future__ import annotations
 

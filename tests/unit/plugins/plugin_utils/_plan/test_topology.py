@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans of groups: the commands of the members with every release and model, refusals and hashes."""
+"""Groups are planned with every release and model, and unsuitable settings are refused."""
 
 from __future__ import annotations
 

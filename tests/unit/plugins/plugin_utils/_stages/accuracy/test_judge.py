@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks of scores, and of a comparison with another model."""
+"""Scores are judged, and so is their difference from the scores of another model."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scores of datasets and of their parts, the lowest score that passes, and the comparison of two models."""
+"""Scores of datasets and of their parts are collected, and compared with a minimum or with another model."""
 
 from __future__ import annotations
 

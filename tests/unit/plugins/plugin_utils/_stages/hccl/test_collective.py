@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The output of all-reduces, the nodes that make them fail or slow them down, and the required bandwidth."""
+"""The output of all-reduces is parsed, and suspects are determined if a run fails or is slow."""
 
 from __future__ import annotations
 

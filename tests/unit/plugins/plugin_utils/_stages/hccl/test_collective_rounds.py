@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rounds of all-reduces: what prevents a run, the rounds after a failure, and the groups of a round."""
+"""The rounds of all-reduces are planned: a run unless there is an obstacle, and a diagnosis after a failure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The choice of the host interface, and the part of each node in the ping mesh."""
+"""The host interface is chosen, and each node receives its part of the ping mesh."""
 
 from __future__ import annotations
 

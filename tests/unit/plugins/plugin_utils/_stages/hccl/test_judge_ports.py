@@ -196,7 +196,7 @@ def test_votes_are_counted_over_all_nodes_without_unknown_values():
 # --- Recorded answers of healthy ports
 
 # {query: output of hccn_tool}, from a corpus of public outputs, with other addresses. The outputs of -netdetect and of
-# -optical follow the reference of hccn_tool, because no output of a healthy port is public.
+# the optical power follow the reference of hccn_tool, because no recordings of healthy ports are public.
 RECORDED = {
     "link": "link status: UP",                                       # vllm-ascend, link of 8 NPUs
     "net_health": "net health status: Success",                      # the same source

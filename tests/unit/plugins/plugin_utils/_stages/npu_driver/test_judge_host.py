@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults of driver, firmware, files, Docker and host, and differences from the other nodes."""
+"""Faults of driver, firmware, files, Docker and host, and differences from other nodes, fail their checks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The requests that are not completed, and the NPUs that are in use, with the processes that use them."""
+"""Requests that are not completed and NPUs that are in use are named, with the processes that use the NPUs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The interface of a node in a group, the reasons to restart the group, and the members that failed."""
+"""A node of a group determines its interface, the reasons to restart the group, and the failed members."""
 
 from __future__ import annotations
 
