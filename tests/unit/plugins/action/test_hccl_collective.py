@@ -120,7 +120,7 @@ def test_all_nodes_take_part_in_one_all_reduce(cluster):
 
 def test_sources_of_the_programs_are_arguments_of_the_container(cluster, monkeypatch):
     commands = []
-    monkeypatch.setattr(cluster, "_answer", lambda host, name, arguments: commands.append(
+    monkeypatch.setattr(cluster, "_result", lambda host, name, arguments: commands.append(
         arguments["command"]) or output())
     cluster.task(hosts=["node1"], hccl_collective_tool="auto")
     ((launcher, probe),) = [[word for word in command if word.startswith("# Copyright")] for command in commands]
