@@ -35,7 +35,7 @@ def observation(host):
 
 
 def output(bandwidth=20.0):
-    """Return what the module returns for a container whose all-reduce has this bus bandwidth in GB/s."""
+    """Return the result of the module for a container whose all-reduce has this bus bandwidth in GB/s."""
     records = [{"type": "start", "backend": "hccl", "ranks": 24, "sizes": [SIZE]},
                {"type": "row", "size_bytes": SIZE, "time_us": 1.0, "alg_bandwidth_gbs": bandwidth / 2,
                 "bus_bandwidth_gbs": bandwidth, "check": "success"}, {"type": "end"}]

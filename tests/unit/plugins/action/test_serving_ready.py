@@ -23,7 +23,7 @@ NAME = "vllm-ascend-qwen25-vl"
 
 
 def observed(state, progress=None, restarts=0, **changes):
-    """Return what serving_info returns for one instance."""
+    """Return the result of serving_info for one instance."""
     instance = {"name": NAME, "state": state, "progress": progress, "reason": None, "causes": [],
                 "container": {"restarts": restarts}}
     return dict({"docker_engine_error": None, "settled": state != "starting", "instances": [instance], "now_s": 0},

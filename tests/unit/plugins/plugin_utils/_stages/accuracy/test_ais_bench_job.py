@@ -21,7 +21,7 @@ END = {"running": False, "changed": False, **RESULTS}
 
 
 def running(finished=None):
-    """Return what the module returns while the run is in progress."""
+    """Return the result of the module while the run is in progress."""
     return {"running": True, "progress": {} if finished is None else {
         "own": {"status": "inferring", "finish_count": finished, "total_count": 10}}}
 
