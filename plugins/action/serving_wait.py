@@ -34,8 +34,8 @@ class ActionModule(StageAction):
                    until={"type": "str", "choices": ["requests_done", "npus_free"], "required": True},
                    timeout_s={"type": "float", "required": True},
                    devices={"type": "list", "elements": "int", "default": []})
-        # Without a balancer, a server keeps receiving new requests. With --shutdown-timeout, it finishes its requests when
-        # it is stopped, so there is no need to wait for them.
+        # Without a balancer, a server keeps receiving new requests. With --shutdown-timeout, it finishes its requests
+        # when it is stopped, so there is no need to wait for them.
         balanced = role_inputs(self._templar, self.task_vars, "balancer")["balancer_enabled"]
         outcome: dict[str, Any] = {"changed": False}
         started, shown = time.monotonic(), ""
