@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 # Limits in seconds for the wait of one module call, and for a completion: the first one after a start is slow.
 WINDOW_S = 15
 COMPLETION_S = 60
-# In a group, the limit is shorter, so that members notice failures soon. A member that reports no final state is late
-# after this many seconds beyond the timeout.
+# In a group, module calls are shorter, so that members notice failures soon. GRACE_S after the timeout, a member that
+# has not reported a final state counts as late.
 GROUP_WINDOW_S = 5
 GRACE_S = 60
 

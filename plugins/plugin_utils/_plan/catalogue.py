@@ -26,7 +26,7 @@ FLAG: OptionKind = "flag"
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return base with overlay merged into it: mappings are merged by key, any other value replaces that of base.
+    """Return base with overlay merged into it. Mappings are merged by key; any other value replaces the one in base.
 
     Neither argument is changed.
     """

@@ -27,7 +27,7 @@ CATALOGUE = collection_root() / "roles" / "plan" / "files" / "catalogue"
 
 
 def load_catalogue(overlays: str | Sequence[str] = ()) -> Catalogue:
-    """Return the catalogue with the overlay files (or folders of ``*.yml``) merged over it in the given order.
+    """Return the catalogue with the overlay files (or folders of ``*.yml``) merged over it in order.
 
     :raises AnsibleError: if a file is missing or invalid, or the result does not match ``schema.json``. The message
         names the file.

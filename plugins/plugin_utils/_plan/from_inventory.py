@@ -93,7 +93,7 @@ class Plans:
         return plan
 
     def _members(self, host: str) -> list[str]:
-        """Return the hosts of serving_hosts that are in the inventory, if the host serves in a group."""
+        """Return the hosts of serving_hosts that are in the inventory; an empty list if the host is not in a group."""
         named = self.inputs[host]["serving_hosts"]
         if self.inputs[host]["serving_topology"] not in GROUPED or not isinstance(named, list):
             return []

@@ -44,7 +44,7 @@ class Fault(TypedDict):
 
 
 def faults_in_order(nodes: Sequence[NodeCauses]) -> list[Fault]:
-    """Return one fault per node with a fault: first the first fault of the cluster, then those of the other nodes.
+    """Return one fault per node with a fault. The first item is the first fault of the cluster.
 
     For a node with several logs (of instances or ranks), return the first fault in these logs.
     """
@@ -88,7 +88,7 @@ def _is_fault(cause: Diagnosis) -> bool:
 
 
 def _level(cause: Diagnosis) -> int:
-    """Return the level of a cause; an unknown one is not known to explain others, as an engine that died is not."""
+    """Return the level of a cause. An unknown cause has the level of a dead engine: neither explains other faults."""
     if cause["cause"] == UNKNOWN:
         return ENGINE
     return BY_ID[cause["cause"]].level if cause["cause"] in BY_ID else HEALTHY

@@ -250,7 +250,7 @@ class Hung(BaseException):
 def deadline(limit_s: float) -> Iterator[None]:
     """Raise `Hung` in this block after ``limit_s`` seconds.
 
-    A task with a timeout has no other deadline, because Ansible uses the same signal for timeouts.
+    If the task has a timeout, nothing is raised, because Ansible uses the same signal for it.
     """
     def expired(_signal: int, _frame: FrameType | None) -> None:
         raise Hung

@@ -71,7 +71,7 @@ def load(plan: Plan, inputs: Mapping[str, Any]) -> AisBenchLoad:
 
 
 def server(plan: Plan, url: str, inputs: Mapping[str, Any]) -> AisBenchServer:
-    """Return the option ``server`` of ``ascend.vllm.ais_bench``. By default, the concurrency is not limited."""
+    """Return the option ``server`` of ``ascend.vllm.ais_bench``; by default, all requests may run concurrently."""
     return {"url": url, "model": plan["model"]["served_name"],
             "concurrency": inputs["benchmark_max_concurrency"] or inputs["benchmark_num_prompts"],
             "maximum_tokens": inputs["benchmark_random_output_len_tokens"]}

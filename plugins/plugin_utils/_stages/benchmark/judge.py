@@ -160,7 +160,7 @@ def _judge_offline(checks: Checks, observed: BenchmarkObservation, inputs: Mappi
 
 
 def _judge_throughput(checks: Checks, run: OfflineRun, inputs: Mapping[str, Any]) -> None:
-    """Judge an offline run. In some releases, prompts are one or two tokens short, because they are decoded again."""
+    """Judge an offline run. In some releases, a prompt loses one or two tokens when it is decoded to text."""
     metrics, requests = run["metrics"], inputs["benchmark_num_prompts"]
     tokens = requests * (inputs["benchmark_random_input_len_tokens"] + inputs["benchmark_random_output_len_tokens"])
     total = metrics.get("total_num_tokens", 0)

@@ -90,7 +90,7 @@ def opponent(index: int, tournament_round: int, nodes: int) -> int | None:
     seats = nodes - 1 + nodes % 2
     fixed = seats
     if index == fixed:
-        # The node x that would meet itself: 2 x = round (mod seats). Seats is odd, so x = round (seats + 1) / 2.
+        # The node x that would meet itself: 2 x = round (mod seats). As seats is odd, x = round (seats + 1) / 2.
         return tournament_round * (seats + 1) // 2 % seats
     other = (tournament_round - index) % seats
     if other != index:

@@ -468,7 +468,7 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
 
 def _engine_progress(checks: Checks, planned: Instance, seen: InstanceState, container: ContainerState,
                      plan: Plan) -> None:
-    """Judge the last result of Docker's health check, unless the instance is ready, which is newer information."""
+    """Judge the last result of Docker's health check. If the instance is ready, an unhealthy result is outdated."""
     health = container["health"]
     if plan["health_check"] is None:
         checks.unsupported("engine_progress", "There is no health check (serving_health_interval_s is 0).",

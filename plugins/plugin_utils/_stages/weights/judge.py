@@ -68,14 +68,14 @@ CHECKS = (
           "Stage all nodes from the same source and revision."),
 )
 
-# The class of tokenizers that transformers 5 saves; transformers 4 does not have it.
+# The tokenizer_class that transformers 5 saves. transformers 4 does not have this class.
 TRANSFORMERS_5_CLASS = "TokenizersBackend"
 
 
 class Models(TypedDict):
     """The models on all nodes of the run."""
 
-    #: ``{host: digest of its manifest}``, for hosts with a manifest.
+    #: ``{host: digest of its manifest}`` for the hosts with a manifest.
     digests: dict[str, str]
     #: ``{host: identity of its folder}``, see `files.identify`.
     identities: dict[str, str | None]
@@ -96,7 +96,7 @@ def request(context: Context) -> Request:
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Models]:
-    """Return `Models` for each host, see `judging.Judge`."""
+    """Return ``{host: models}``; the value is the same for all hosts."""
     models: Models = {
         "digests": {host: observed["manifest"]["digest"] for host, observed in observations.items()
                     if observed.get("manifest")},
