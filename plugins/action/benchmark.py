@@ -104,7 +104,7 @@ class ActionModule(StageAction):
         return outcome
 
     def _prepare(self) -> Steps:
-        """Prepare the attributes that all steps use, refuse invalid inputs, and return the targets and needed steps."""
+        """Set the attributes that all steps use, refuse invalid inputs, and return the targets and the needed steps."""
         plan = self.context.plan
         self.catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
         self.clients = ClientRunner(self.call, self.say, self.records, self.host, plan)

@@ -64,7 +64,7 @@ def open_paths(instance: Instance) -> list[str]:
 
 
 def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, findings: Findings) -> None:
-    """Check who can reach the server and its secrets.
+    """Check whether unauthorized clients can use the server or read its secrets.
 
     Refuse settings that bypass the API key or allow any client to run code. Warn of a server that a network can reach
     without a key, and of secrets that are sent without encryption.

@@ -48,7 +48,7 @@ class Check(NamedTuple):
 
 # Checks that every stage has, for failures that occur before its own checks.
 COMMON = (
-    Check("node_reachable", CRITICAL, "The node answers over SSH",
+    Check("node_reachable", CRITICAL, "The node is reachable over SSH",
           "Repair the node or remove it from the inventory, then run again."),
     Check("observation", CRITICAL, "The node can be observed",
           "Read the error above; run again with -vvv to see the whole output of the module."),

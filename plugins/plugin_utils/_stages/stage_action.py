@@ -43,7 +43,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry impor
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, reason_line, say, warn
 
 # The number of seconds after which a module call counts as hung, in addition to the times in its arguments. Each module
-# limits its own steps. These limits catch what a module cannot interrupt, such as a process in uninterruptible sleep.
+# limits its own steps; these limits are for steps that no module can interrupt, such as a read from a dead NFS server.
 CALL_S = 600
 # Hashing a model takes hours on a slow disk.
 CALLS_S = {"ascend.vllm.weights_info": 6 * 3600}
@@ -92,7 +92,7 @@ class StageAction(ActionBase):
         return self.add_to(record, self.observation)
 
     def add_to(self, record: ObservationRecord, observation: Callable[[], dict[str, Any]]) -> ObservationRecord:
-        """Return the record with another observation merged over it, or with the reason why there is none."""
+        """Return the record with an additional observation merged into it, or with the reason why there is none."""
         try:
             self.inputs = validated(self.stage, self.inputs)
             self.context = replace(self.context, inputs=self.inputs)
@@ -174,7 +174,7 @@ class StageAction(ActionBase):
         result_checks = contract.Checks(self.judge.CHECKS)
         if record.failure:
             check = "observation" if record.reachable else "node_reachable"
-            wanted = "an observation of the node" if record.reachable else "an answer over SSH"
+            wanted = "an observation of the node" if record.reachable else "a connection over SSH"
             result_checks.expect(check, False, wanted, "none", message=record.failure)
         elif not found:
             result_checks.not_run("observation", "There is nothing in the observation that this stage checks.")

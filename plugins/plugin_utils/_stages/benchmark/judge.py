@@ -70,7 +70,7 @@ CHECKS = (
           "Lower benchmark_sweep_minimum or relax benchmark_slo. If a run has no result, read its log."),
     Check("offline", CRITICAL, "The offline run has a valid result",
           "Read the end of its log in the result file: the client loads the model with the options of the service."),
-    Check("restored", CRITICAL, "The service that was stopped for offline runs answers again",
+    Check("restored", CRITICAL, "The service that was stopped for offline runs is ready again",
           "Inspect it immediately (docker ps, docker logs), and restore it with playbooks/serving.yml."),
     Check("same_server", CRITICAL, "The server is the same before and after the measurement",
           "Repeat the measurement while nothing restarts or replaces the service; its log shows why it restarted."),

@@ -59,7 +59,7 @@ CHECKS = (
           "Find out which program listens on this port: it is not the planned server."),
     Check("wrong_key", CRITICAL, "A wrong API key is refused with 401",
           "Set serving_api_key and serve again. A proxy may also have answered instead of the server."),
-    Check("open_routes", CRITICAL, "Only the planned routes answer without an API key",
+    Check("open_routes", CRITICAL, "Only the planned routes are open without an API key",
           "Run playbooks/serving.yml, which starts the server with the middleware that demands the key. If it runs as "
           "planned, find out which program listens on this port."),
     Check("missing_key", INFO, "A request without an API key is refused with 401",

@@ -27,7 +27,7 @@ class Group(TypedDict):
 
 
 class Rounds(TypedDict):
-    """The rounds to run, which are the same for all nodes. Their names are defined in `collective`."""
+    """The rounds to run, which are the same for all nodes. `collective` defines their names."""
 
     rounds: list[str]
     #: ``{host: its interface for HCCL}``; empty without rounds.

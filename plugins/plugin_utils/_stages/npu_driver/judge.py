@@ -93,7 +93,7 @@ CHECKS = (
           "releases.yml: image workflows of vLLM Ascend."),
     Check("kernel", WARNING, "The kernel is recent enough, or that of a system that the vendor supports",
           "Upgrade the operating system to one of the vendor's list for this hardware."),
-    Check("docker_engine", CRITICAL, "The Docker engine answers",
+    Check("docker_engine", CRITICAL, "The Docker engine responds",
           "Install the Docker engine and start it (systemctl start docker); run as root. Podman and iSulad are not "
           "supported.",
           "The collection uses the API of the Docker engine."),

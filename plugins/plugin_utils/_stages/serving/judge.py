@@ -102,7 +102,7 @@ class Measured(TypedDict, total=False):
 _LOG = "Read the container's log (docker logs); playbooks/diagnostics.yml collects and triages it."
 
 CHECKS = (
-    Check("docker_engine", CRITICAL, "The Docker engine answers",
+    Check("docker_engine", CRITICAL, "The Docker engine responds",
           "Install the Docker engine and start it (systemctl start docker); run as root. Podman and iSulad are not "
           "supported."),
     Check("image_present", CRITICAL, "The node has the image of the plan",
@@ -149,7 +149,7 @@ CHECKS = (
     Check("balancer_server", CRITICAL, "The balancer sends requests to the instance",
           "Check on the balancer's host that it can reach the port of the instance; playbooks/status.yml shows the "
           "result of the balancer's health check."),
-    Check("balancer_watch", WARNING, "The watch for hung engines answers the balancer",
+    Check("balancer_watch", WARNING, "The watch for hung engines responds to the balancer",
           "Read the journal of the watch on the balancer's host (journalctl -u ascend-vllm-balancer-watch)."),
     Check("upgrade", CRITICAL, "An upgrade was verified",
           "Remove the cause in the message, and run playbooks/upgrade.yml again."),

@@ -1,8 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the weights stage. It checks whether the model on a node is complete, unchanged, consistent and planned.
-"""
+"""The judge of the weights stage: whether the model on a node is complete, unchanged, consistent, and as planned."""
 
 from __future__ import annotations
 
