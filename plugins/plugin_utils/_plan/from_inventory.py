@@ -35,7 +35,7 @@ SECRETS = ("serving_api_key", "weights_hub_token")
 
 
 def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
-    """Return ``{input of the plan: digest of its value before templating}``; the role of the task makes no difference.
+    """Return ``{input of the plan: digest of its value before templating}``, which any role computes in the same way.
 
     Because digests are saved, the digest of a secret depends only on whether the secret is set.
     """

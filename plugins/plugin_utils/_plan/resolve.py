@@ -103,7 +103,7 @@ def resolve(
 ) -> Plan:
     """Return the plan of a host.
 
-    The inputs must not contain secrets; a serving_api_key that is not empty only indicates that a key is set.
+    The inputs must not contain secrets: any non-empty value of serving_api_key means that a key is set.
 
     :param inputs: the templated inputs of the roles plan, image, weights and serving.
     :param host: the inventory name of the host; required if it is in a group.
@@ -320,8 +320,9 @@ def _deployment(
 def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str:
     """Return the hash of an instance. A running container with a different hash is out of date.
 
-    The digest of the image is not part of the hash: pinning the image that already runs must not restart it, and the
-    image id reveals another image with the same name. Neither is start_period, the time allowed for the start.
+    The hash does not include the digest of the image, because pinning the image that already runs must not restart it;
+    another image with the same name is recognized by its id. It does not include the time allowed for the start
+    (start_period) either.
     """
     deployed: dict[str, Any] = {key: value for key, value in instance.items() if key not in _NOT_HASHED}
     if instance["health"]:

@@ -193,7 +193,7 @@ def _option(key: object) -> str:
 
 
 def _unknown(name: str, catalogue: Catalogue, release: Release, known: Mapping[str, OptionKind]) -> str:
-    """Return the message that refuses an option, which the release does not have."""
+    """Return the message that refuses an option that the release does not have."""
     start = "serving_args: vllm serve of release %s (vLLM %s) has no option %s" % (release["id"], release["vllm"], name)
     if name.startswith("no-") and known.get(name[3:]) == SWITCH:
         return "%s; write %s: false." % (start, name[3:])

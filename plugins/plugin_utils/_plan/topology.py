@@ -96,7 +96,7 @@ def resolve_group(
 
 
 def _check_hosts(topology: str, named: list[str], host: str | None, members: Members, findings: Findings) -> None:
-    """Refuse a serving_hosts that is not a valid group with this host in it."""
+    """Refuse serving_hosts if it is not a valid group that includes this host."""
     unknown = [name for name in named if name not in members]
     if len(set(named)) < 2 or len(set(named)) < len(named):
         findings.refuse(
@@ -160,7 +160,7 @@ def resolve_conflicts(
     group: Group | None, release: Release, model: Model, arguments: dict[str, Any], overrides: set[str],
     findings: Findings,
 ) -> None:
-    """Remove default arguments of the model that do not work with the topology; refuse them in serving_args.
+    """Remove default arguments of the model that do not work with the topology; refuse such arguments in serving_args.
 
     :param overrides: the names of the options in serving_args.
     """

@@ -274,7 +274,7 @@ class Release(ReleaseEntry):
 
 
 class Model(ModelEntry):
-    """The model to serve. ``served_name`` and ``arguments`` are those of the deployment."""
+    """The model to serve. ``served_name`` and ``arguments`` contain the overrides of the inventory."""
 
     id: str
     #: Folder on the node with the weights.

@@ -41,10 +41,7 @@ _TOTALS: dict[str, tuple[str, str | None, float]] = {
 
 
 def check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Refuse inputs that AISBench does not support.
-
-    :raises BadInput:
-    """
+    """Raise `BadInput` for the first input that AISBench does not support."""
     if inputs["benchmark_dataset"] == "random-mm":
         raise BadInput("benchmark_tools contains ais_bench, which does not generate random images; set "
                        "benchmark_dataset to random or custom, or remove ais_bench.")

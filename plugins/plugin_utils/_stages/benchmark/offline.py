@@ -24,10 +24,7 @@ HCCL_PORTS: HcclPorts = {"host": (62000, 62015), "npu": (18000, 18015)}
 
 
 def check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Refuse invalid inputs.
-
-    :raises BadInput:
-    """
+    """Raise `BadInput` for the first invalid input."""
     unknown = sorted(set(inputs["benchmark_offline"]) - set(KINDS))
     if unknown:
         raise BadInput("benchmark_offline may only contain %s, but contains %s." % (

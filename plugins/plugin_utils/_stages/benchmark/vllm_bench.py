@@ -59,10 +59,7 @@ DATASET_TARGET = "/tmp/ascend-vllm-dataset.jsonl"
 
 
 def check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Refuse inputs with which the benchmark would fail on the node.
-
-    :raises BadInput:
-    """
+    """Raise `BadInput` for the first input with which the benchmark would fail on the node."""
     if inputs["benchmark_dataset"] not in BACKENDS:
         raise BadInput("benchmark_dataset must be one of %s, but is '%s'." % (
             ", ".join(sorted(BACKENDS)), inputs["benchmark_dataset"]))

@@ -164,7 +164,10 @@ class ClusterRun(TypedDict):
 
 
 class Cluster(TypedDict):
-    """Facts about the cluster that the judge of a host needs. Keys of inner dicts are the NPUs of the host."""
+    """Facts about the cluster that the judge of a host needs.
+
+    The keys of ``networks``, ``rails``, ``same_address`` and ``same_port`` are NPUs.
+    """
 
     nodes: int
     #: ``{check: {value: number of NPUs}}``.

@@ -201,7 +201,7 @@ def _holder_message(device: int, holder: NpuHolder, docker_engine: Mapping[str, 
 
 
 def _idle(checks: Checks, npu_smi: NpuSmi, free: Collection[int], inputs: Mapping[str, Any]) -> None:
-    """Judge the load of NPUs that no known process uses."""
+    """Judge the load of the NPUs that no known process uses."""
     chips = [chip for chip in npu_smi["chips"] if chip["device"] in free]
     aicore, hbm = inputs["npu_driver_idle_aicore_percent"], inputs["npu_driver_idle_hbm_mb"]
     if npu_smi["error"]:

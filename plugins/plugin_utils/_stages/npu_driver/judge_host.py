@@ -359,7 +359,7 @@ def _kernel_log(checks: Checks, context: Context) -> None:
 
 
 class _LogKind(NamedTuple):
-    """The subject and the remedy for a kind of errors in the kernel log; the default remedy is that of the check."""
+    """The subject and the remedy for a kind of error in the kernel log; None stands for the remedy of the check."""
 
     subject: str | None
     remedy: str | None
