@@ -185,7 +185,7 @@ def test_changed_configuration_loses_no_request():
         succeeds("serving", "-e", "balancer_timeout_s=1800")
     lost_nothing(load)
     assert "timeout server 1800s" in bed("exec", "node1", "cat", "/etc/ascend-vllm/balancer.cfg")
-    assert bed("exec", "node1", "systemctl", "is-active", "ascend-vllm-balancer-watch") == "active\n"  # the previous test stopped it
+    assert bed("exec", "node1", "systemctl", "is-active", "ascend-vllm-balancer-watch") == "active\n"  # it was stopped
     assert checks("node1")["balancer_watch"]["status"] == "passed"
     assert bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer") == pid
 

@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def verified(torch: Any, dist: Any, device: Any, size: int, rank: int, ranks: int) -> bool:
-    """Return whether every element of an all-reduce is the exact sum. Elements differ, so that their order counts."""
+    """Return whether every element of an all-reduce is the exact sum. The elements differ, so swaps are detected."""
     position = torch.arange(size // 4, device=device) % PATTERN + 1
     data = (position * (rank % PATTERN + 1)).to(torch.float32)
     dist.all_reduce(data)

@@ -44,7 +44,7 @@ class Context(Record):
 
     @property
     def on_node(self) -> bool:
-        """Whether ``root`` is that of a real node, not a folder in a test: faults change the network only on a node."""
+        """True on a node, False in a test's folder that represents one: faults change the network only on a node."""
         return os.path.realpath(self.root) == "/"
 
 
