@@ -220,7 +220,7 @@ def test_same_upgrade_again_changes_nothing():
     assert [container_identities(node) for node in NODES] == before
 
 
-@pytest.mark.parametrize(("variant", "reason"), [("broken", "out_of_memory"), ("lying", "functional.expected_words")])
+@pytest.mark.parametrize(("variant", "reason"), [("broken", "out_of_memory"), ("wrong", "functional.expected_words")])
 def test_upgrade_that_cannot_be_verified_is_rolled_back(variant, reason):
     before = {node: container_identities(node) for node in NODES}
     with Load() as load:

@@ -85,7 +85,7 @@ def test_four_instances_of_two_npus_each():
     assert ports == dict(zip((8888, 8889, 8890, 8891), sorted(answered)))
 
 
-def on(node, command):
+def run_on(node, command):
     """Return (exit code, output) of a shell command on the node, without Ansible, which needs a second per command."""
     done = subprocess.run([BED, "-n", "serving-faults", "exec", node, "sh", "-c", command + " 2>&1"],
                           stdout=subprocess.PIPE, text=True, check=False)
@@ -94,7 +94,7 @@ def on(node, command):
 
 @pytest.mark.parametrize("node", NODES)
 def test_only_root_can_read_the_file_with_the_key(node):
-    assert on(node, "stat -c '%a %U' /var/lib/ascend-vllm/secrets.env") == (0, "600 root\n")
+    assert run_on(node, "stat -c '%a %U' /var/lib/ascend-vllm/secrets.env") == (0, "600 root\n")
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -102,7 +102,7 @@ def test_only_root_can_read_the_file_with_the_key(node):
     f"docker inspect {SERVICE}", f"docker logs {SERVICE}", f"docker top {SERVICE}", "ps axww",
     "journalctl --no-pager", "grep -raE . /var/lib/ascend-vllm/health"])
 def test_key_is_not_shown_on_the_node(node, command):
-    code, shown = on(node, command)
+    code, shown = run_on(node, command)
     assert code == 0
     assert shown
     assert FAULTS["api_key"] not in shown
@@ -117,7 +117,7 @@ def test_key_is_not_in_results():
 @pytest.mark.parametrize("node", NODES)
 def test_key_is_required(node):
     request = "curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1:8888/v1/models"
-    assert on(node, request) == (0, "401")
+    assert run_on(node, request) == (0, "401")
     # The node reads the key from the file: with a key in this command, the journal, searched above, would contain it.
     with_key = f'. /var/lib/ascend-vllm/secrets.env; {request} --header "Authorization: Bearer $VLLM_API_KEY"'
-    assert on(node, with_key) == (0, "200")
+    assert run_on(node, with_key) == (0, "200")

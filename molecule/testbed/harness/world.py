@@ -78,9 +78,9 @@ class World:
                 log=self.folder / "engine.log",
                 environment={"PATH": f"{TESTBED}/node:{SYSTEM_PATH}", "LC_ALL": "C.UTF-8"},
             )
-        wait_until(f"the engine of {self.folder.name} (see {self.folder}/engine.log)", self._answers, 60)
+        wait_until(f"the engine of {self.folder.name} (see {self.folder}/engine.log)", self._responds, 60)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         if not self.alive:
             raise BedError(f"the engine of {self.folder.name} ended: {tail(self.folder / 'engine.log')}")
         with suppress(BedError):

@@ -26,18 +26,18 @@ QUERY_TIMEOUT_S = 5
 MAX_FILE_BYTES = 16 << 20
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """The API server does not respond, so the state of its engine is unknown."""
 
 
 class Api(health.Api):
-    """An API server that raises `NoAnswer` instead of reporting a failure of its engine."""
+    """An API server that raises `NoResponse` instead of reporting a failure of its engine."""
 
     def metrics(self):
-        """Return the engines; raises `NoAnswer`."""
+        """Return the engines; raises `NoResponse`."""
         found = super().metrics()
         if found is None:
-            raise NoAnswer
+            raise NoResponse
         return found
 
 
@@ -54,7 +54,7 @@ class Engine:
         """Check the engines once."""
         try:
             _healthy, reason = health.check(self.api, self.model, self.state)
-        except NoAnswer:
+        except NoResponse:
             return
         self.state["reason"] = reason
         health.write_state(self.path, self.state)

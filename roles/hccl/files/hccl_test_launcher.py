@@ -72,7 +72,7 @@ class StartFailed(Exception):
     """The nodes could not start a common run; the message is the reason."""
 
 
-def say(**record: Any) -> None:
+def print_record(**record: Any) -> None:
     print(MARK + json.dumps(record), flush=True)
 
 
@@ -274,18 +274,18 @@ def main(job: Job, probe: list[str]) -> int:
         mpiexec, program = prepare(job["toolkit"])
     except Unavailable as reason:
         if not job["required"]:
-            say(type="choice", tool="probe", reason=str(reason))
+            print_record(type="choice", tool="probe", reason=str(reason))
             os.execvp(probe[0], probe)
-        say(type="error", rank=job["node"], host=job["names"][job["node"]], message=str(reason))
+        print_record(type="error", rank=job["node"], host=job["names"][job["node"]], message=str(reason))
         return NO_PART
-    say(type="start", tool="hccl_test", backend="hccl_test", node=job["node"], sizes=job["sizes"],
-        ranks=job["processes"] * len(job["addresses"]))
+    print_record(type="start", tool="hccl_test", backend="hccl_test", node=job["node"], sizes=job["sizes"],
+                 ranks=job["processes"] * len(job["addresses"]))
     try:
         status = follow(job) if job["node"] else Leader(job, mpiexec, program).run()
     except (StartFailed, OSError) as error:
-        say(type="error", rank=job["node"], host=job["names"][job["node"]], message=str(error))
+        print_record(type="error", rank=job["node"], host=job["names"][job["node"]], message=str(error))
         return NO_PART
-    say(type="end", status=status)
+    print_record(type="end", status=status)
     return status if status >= 0 else 128 - status
 
 

@@ -243,8 +243,8 @@ def terminate(number, state):
             log.write(line)
     except OSError:
         pass
-    # The first process forwards SIGTERM to the server, but SIGKILL does not reach it from inside the container: that is
-    # sent to all other processes.
+    # The first process forwards SIGTERM to the server. From inside the container, SIGKILL has no effect on it, and is
+    # sent to all other processes instead.
     os.kill(1 if number == signal.SIGTERM else -1, number)
 
 

@@ -48,13 +48,13 @@ _TOPOLOGY_LEGEND = (
 def main(argv: list[str], root: str = "/") -> int:
     """Run one command line with the state under `root`; return the exit code."""
     try:
-        sys.stdout.write(answer(argv[1:], root))
+        sys.stdout.write(output(argv[1:], root))
     except ToolError as error:
         return finish(error.failure)
     return 0
 
 
-def answer(arguments: list[str], root: str) -> str:
+def output(arguments: list[str], root: str) -> str:
     """Return the standard output of npu-smi; raise ToolError if npu-smi fails."""
     if not arguments:
         raise ToolError(Failure(_INVALID_PARAMETER, _MAIN_USAGE))
