@@ -28,7 +28,10 @@ def npu_address(rail: int, index: int) -> str:
 
 
 def metric() -> str:
-    """Return the metric of our routes: the lowest priority, and a value per cache, so that caches keep their routes."""
+    """Return the metric of our routes.
+
+    It has the lowest priority, and differs between caches, so that beds of one cache keep the routes of another.
+    """
     return str(2**32 - 1 - (crc32(bytes(cache())) >> 8))
 
 

@@ -82,7 +82,7 @@ def _fix_packages(packages: Path, version: str) -> None:
 
 
 def _move_scripts(folder: Path, final: Path) -> None:
-    """Replace the folder by the final one in the first line of installed scripts."""
+    """Replace the folder with the final folder in the first line of installed scripts."""
     for script in (folder / "bin").iterdir():
         if script.is_file() and not script.is_symlink():
             content = script.read_bytes()

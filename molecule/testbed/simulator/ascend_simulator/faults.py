@@ -311,7 +311,7 @@ FAULTS = {
     "tx_power": Fault("npu", _set("nic", "optical", "tx_power_mw", to=_decimal), "0.15", "mW on every lane"),
     "rx_power": Fault("npu", _set("nic", "optical", "rx_power_mw", to=_decimal), "0.05", "mW on every lane"),
     "snr": Fault("npu", _set("nic", "optical", "media_snr_db", to=_decimal), "17.5", "dB on every lane"),
-    "drop": Fault("npu", _drop, "10.78.3.12[:PERCENT]", "its pings to one address are lost, but not those in reverse"),
+    "drop": Fault("npu", _drop, "10.78.3.12[:PERCENT]", "its pings to one address are lost, but not those from it"),
     "hccn": Fault("npu", _hccn, "busy|hang|timeout|…[:QUERY]", "hccn_tool fails or hangs for this NPU"),
     # of the node
     "device": Fault("npu", _device_node, "missing|file|0600", "the device node /dev/davinciN"),
