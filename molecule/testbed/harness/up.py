@@ -118,7 +118,7 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
         images.clone(engine_root, folder / "docker")
     else:
         (folder / "docker").mkdir()
-    # A folder of `make coverage`: what runs on the nodes is measured, too.
+    # `make coverage` sets this folder, to measure the coverage of code on the nodes, too.
     measured = os.environ.get("ASCEND_VLLM_COVERAGE")
     measuring = (f"{measured}:{measured}", f"{measured}/site:{DIST_PACKAGES}:ro") if measured else ()
     bed.world.docker(

@@ -106,7 +106,7 @@ def decide(before, now, completion=None, after=None):
     if not is_idle(before, now):
         return True, "the engine makes progress"
     if completion is None:
-        # Requests that arrived meanwhile may delay a completion, but then the counters change.
+        # Requests that have arrived in the meantime can delay the completion, but then the counters change.
         if after and has_progress(now, after):
             return True, "the engine makes progress"
         return False, "an idle engine does not answer a completion of one token"

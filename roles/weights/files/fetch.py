@@ -48,7 +48,7 @@ def main() -> None:
     hold(os.environ["STAGING_WORK_LOCK"], os.O_RDWR)
     secrets = credentials()
     try:
-        # The requests of this program obey the variables, too.
+        # These variables, such as a proxy, also apply to the requests of this program.
         os.environ.update(secrets)
         sys.exit(download(dict(os.environ)))
     except Exception:  # pylint: disable=broad-except
@@ -112,7 +112,7 @@ def run(command: list[str], environment: dict[str, str], folder: str) -> int | s
 def follow(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
     """Run a command, print its output, and return its exit code and the last line that it printed."""
     last = "it printed nothing"
-    # Otherwise, the output of a client in Python is buffered, and may follow its error message.
+    # Without buffering, so that the output of a client in Python does not follow its error message.
     environment = dict(environment, PYTHONUNBUFFERED="1")
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           errors="replace") as client:
