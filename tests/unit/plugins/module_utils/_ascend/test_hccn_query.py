@@ -30,7 +30,7 @@ def runner(*answers):
 
 
 def ask(query, *answers, arguments=()):
-    return hccn_query.ask(runner(*answers), "hccn_tool", 3, query, 15, arguments, sleep=lambda _s: None)
+    return hccn_query.run_query(runner(*answers), "hccn_tool", 3, query, 15, arguments, sleep=lambda _s: None)
 
 
 LOST = "device 3 PING 192.0.2.1\nrecv time out seq=0\n1 packets transmitted, 0 received, 100.00% packet loss\n"
@@ -70,7 +70,7 @@ def test_a_busy_tool_is_queried_four_times():
     busy = (11, "hccn_tool is busy, please try again.\n", "")
     assert ask("link", busy, busy, UP) == {"status": "UP"}
     run = runner(busy)
-    error = hccn_query.ask(run, "hccn_tool", 0, "link", 15, sleep=lambda _s: None)["error"]
+    error = hccn_query.run_query(run, "hccn_tool", 0, "link", 15, sleep=lambda _s: None)["error"]
     assert error["message"] == "hccn_tool is busy, please try again."
     assert len(run.asked) == 4
 
