@@ -114,7 +114,7 @@ def test_every_request_of_the_benchmark_completed(node):
 
 
 def play(name):
-    """Run a playbook with default inputs, and return what it printed."""
+    """Run a playbook with default inputs and return its output."""
     playbook = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", RESULTS.parent, f"playbooks/{name}.yml"],
         cwd=SCHEMAS.parents[1], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -19,7 +19,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Fi
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance
 
 # Version of roles/serving/files/ascend_vllm_api_key.py. It is part of the path on the node.
-MIDDLEWARE_VERSION = "4e95cadcfe9d"
+MIDDLEWARE_VERSION = "97cbf3bdcfca"
 MIDDLEWARE_FOLDER = "/run/ascend-vllm/python"
 MIDDLEWARE_TARGET = MIDDLEWARE_FOLDER + "/ascend_vllm_api_key.py"
 
