@@ -29,9 +29,9 @@ TIMEOUT_S = 10.0  # hccl_ping_timeout_s
 LOST_TO_PARTNER, LOST_TO_ALL = 3, 6  # lost pings after which an NPU skips the partner, or all nodes (hccn_ping.py)
 
 
-def ping_s(chance: random.Random) -> float:
+def ping_s(rng: random.Random) -> float:
     """Return the duration in seconds of a ping that gets a reply, including the start of the tool."""
-    return chance.uniform(0.15, 0.40)
+    return rng.uniform(0.15, 0.40)
 
 
 def simulate(nodes: int, skew_s: float, dead: bool = False) -> tuple[float, float, int]:
@@ -39,13 +39,13 @@ def simulate(nodes: int, skew_s: float, dead: bool = False) -> tuple[float, floa
 
     ``dead``: no ping to or from the first node gets a reply.
     """
-    chance = random.Random(1)
+    rng = random.Random(1)
     hosts = [f"node{number:04d}" for number in range(nodes)]
     index = {host: number for number, host in enumerate(hosts)}
     received: dict[tuple[int, int], list[tuple[float, float]]] = {}
     end = 0.0
     for host in hosts:
-        start = chance.uniform(0, skew_s)
+        start = rng.uniform(0, skew_s)
         partners = ping_mesh.partners(hosts, host, FULL_MESH_MAX_NODES)
         free = [start] * NPUS
         silent = 0
@@ -57,7 +57,7 @@ def simulate(nodes: int, skew_s: float, dead: bool = False) -> tuple[float, floa
             silent += lost
             for npu in range(NPUS):
                 begin = max(free[npu], start + number * ROUND_S)
-                free[npu] = begin + (TIMEOUT_S if lost else ping_s(chance))
+                free[npu] = begin + (TIMEOUT_S if lost else ping_s(rng))
                 received.setdefault((index[other], (npu + shift) % NPUS), []).append((begin, free[npu]))
         end = max(end, *free)
     share, most = crowding(received)

@@ -175,10 +175,10 @@ def entry_visits(visited: Visits) -> set[str]:
 
 def rows(visited: Visits) -> Iterator[tuple[str, set[str], set[str]]]:
     """Yield (name of the row, all items, visited items)."""
-    books = {str(path.relative_to(ROOT)) for path in ROOT.glob("playbooks/*.yml")}
+    playbooks = {str(path.relative_to(ROOT)) for path in ROOT.glob("playbooks/*.yml")}
     every = checks()
-    yield "playbooks with default inputs", books, visited.default_runs
-    yield "playbooks with inputs set", books, visited.set_runs
+    yield "playbooks with default inputs", playbooks, visited.default_runs
+    yield "playbooks with inputs set", playbooks, visited.set_runs
     yield "role entry points", entry_points(), entry_visits(visited)
     yield "tags of site.yml", site_tags(), visited.tags
     yield "tasks", tasks(), visited.tasks

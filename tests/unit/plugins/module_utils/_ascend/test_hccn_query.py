@@ -185,14 +185,14 @@ OUTPUTS = {
 
 @pytest.mark.parametrize("query", sorted(OUTPUTS))
 def test_odd_output_is_parsed_or_an_error(query):
-    chance, text = random.Random(query), OUTPUTS[query]
+    rng, text = random.Random(query), OUTPUTS[query]
     outputs = ["", "\0", "\ufffd" * 1000, ":" * 100000, "9" * 100000, text * 1000, text.replace(":", "="),
                text.replace("0", "9" * 5000), text.replace("1", "\u00b2")]
     for _mutation in range(300):
         raw = bytearray(text.encode())
-        for _change in range(chance.choice((1, 3, 10))):
-            at = chance.randrange(len(raw) + 1)
-            raw[at:at + chance.randrange(3)] = bytes(chance.randrange(256) for _byte in range(chance.randrange(3)))
+        for _change in range(rng.choice((1, 3, 10))):
+            at = rng.randrange(len(raw) + 1)
+            raw[at:at + rng.randrange(3)] = bytes(rng.randrange(256) for _byte in range(rng.randrange(3)))
         outputs.append(bytes(raw).decode("utf-8", "replace"))
     for output in outputs:
         for result in ((0, output, ""), (1, "", output), (1, output, output)):

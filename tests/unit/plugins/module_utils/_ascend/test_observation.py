@@ -77,31 +77,31 @@ def test_query_without_a_tool():
 DETAILS = "\tNPU ID : 0\n\tHealth Status : Alarm\n\tError Code : 80E01801\n\tChip Count : 2\n\n\tChip ID : 0\n"
 
 
-def mutated(text, chance):
+def mutated(text, rng):
     """Return a text with changed, missing, repeated and inserted bytes, as a tool could print it."""
     raw = bytearray(text.encode())
-    for _change in range(chance.choice((1, 3, 30))):
-        at = chance.randrange(len(raw) + 1)
-        kind = chance.random()
+    for _change in range(rng.choice((1, 3, 30))):
+        at = rng.randrange(len(raw) + 1)
+        kind = rng.random()
         if kind < 0.4:
-            raw[at:at + 1] = bytes([chance.randrange(256)])
+            raw[at:at + 1] = bytes([rng.randrange(256)])
         elif kind < 0.6:
-            del raw[at:at + chance.choice((1, 80, 2000))]
+            del raw[at:at + rng.choice((1, 80, 2000))]
         elif kind < 0.8:
             raw[at:at] = raw[max(0, at - 200):at]
         else:
-            raw[at:at] = chance.choice((b"|", b"\n", b"-", b"9" * 5000, b"\x1b[2J", b"\0", "\u4f60\u00b2".encode()))
+            raw[at:at] = rng.choice((b"|", b"\n", b"-", b"9" * 5000, b"\x1b[2J", b"\0", "\u4f60\u00b2".encode()))
     return bytes(raw).decode("utf-8", "replace")
 
 
 @pytest.mark.parametrize("sample", sorted(path.name for path in SAMPLES.glob("*.txt")))
 def test_odd_output_is_observed(sample):
-    chance, table = random.Random(sample), (SAMPLES / sample).read_text()
+    rng, table = random.Random(sample), (SAMPLES / sample).read_text()
     for text in ("", "\0", "\ufffd" * 1000, "|" * 100000, "\n" * 100000, table * 20):
         npu_observation.query(runner(text, {}), "npu-smi")
     for _mutation in range(100):
         def run_all(commands):
-            return {key: tools.Outcome(argv, 0, mutated(table if argv[1:] == ["info"] else DETAILS, chance), "", 0.1,
+            return {key: tools.Outcome(argv, 0, mutated(table if argv[1:] == ["info"] else DETAILS, rng), "", 0.1,
                                        False, None) for key, argv in commands.items()}
 
         observation, _outcomes = npu_observation.query(run_all, "npu-smi")
