@@ -103,7 +103,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
         elif isinstance(node.value, int):
             yield changed(value=node.value + 1)
         elif isinstance(node.value, str) and node.value and " " not in node.value and "%" not in node.value:
-            # Sentences are tested by tests/data/messages.txt.
+            # Another test compares sentences with tests/data/messages.txt.
             yield changed(value=node.value + "X")
     elif isinstance(node, ast.Return) and node.value is not None and not (
             isinstance(node.value, ast.Constant) and node.value.value is None):

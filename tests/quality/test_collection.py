@@ -22,7 +22,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version impor
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
-# Roles that are neither stages nor have a playbook; serving includes balancer if balancer_enabled is set.
+# Roles that are not stages and have no playbook. Serving includes the balancer if balancer_enabled is set.
 INCLUDED = ["balancer"]
 
 
