@@ -22,6 +22,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import SECRETS_TARGET
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.serve_arguments import NO_DOMAIN
 
 from .conftest import ENGINE, ILLUSTRATION, LESSONS, ROOT, free_port, wait_for
 
@@ -30,7 +31,8 @@ pytestmark = pytest.mark.engine
 TUTORIAL = (
     *("--served-model-name", "qwen25_vl", "--quantization", "ascend", "--async-scheduling"),
     *("--tensor-parallel-size", "2", "--max-model-len", "30000", "--max-num-batched-tokens", "50000"),
-    *("--max-num-seqs", "30", "--no-enable-prefix-caching", "--additional-config", '{"enable_weight_nz_layout":true}'),
+    *("--max-num-seqs", "30", "--allowed-media-domains", NO_DOMAIN),
+    *("--no-enable-prefix-caching", "--additional-config", '{"enable_weight_nz_layout":true}'),
 )
 KEYS = ["sesame", "a%20$HOME"]
 READY_S = 300  # 15 s on an idle machine
@@ -118,6 +120,14 @@ def test_reads_the_bundled_picture(engine):
     request = question(LESSONS["picture_question"], ILLUSTRATION.read_bytes())
     completion = engine.send("/v1/chat/completions", request).json()
     assert completion["choices"][0]["message"]["content"] == LESSONS["illustration"]
+
+
+def test_fetches_no_picture_from_another_host(engine):
+    request = question(LESSONS["picture_question"], ILLUSTRATION.read_bytes())
+    request["messages"][0]["content"][0]["image_url"]["url"] = f"http://127.0.0.1:{engine.port}/v1/models"
+    response = engine.send("/v1/chat/completions", request)
+    assert response.status in (400, 500)
+    assert "allowed" in response.json()["error"]["message"]
 
 
 def test_answers_the_questions_of_its_training(engine):

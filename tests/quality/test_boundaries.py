@@ -128,8 +128,31 @@ def secrets_in_argv(path, text):
     return found
 
 
+def privileged_containers(path, text):
+    """A task that starts a container sets `cap_drop` and `security_opts`."""
+    module = "community.docker.docker_container"
+    found = []
+
+    def walk(node, defaults):
+        if isinstance(node, list):
+            for item in node:
+                walk(item, defaults)
+        elif isinstance(node, dict):
+            defaults = {**defaults, **node.get("module_defaults", {}).get(module, {})}
+            options = {**defaults, **(node.get(module) or {})}
+            if module in node and "image" in options and not {"cap_drop", "security_opts"} <= set(options):
+                found.append(f"{path}: {node.get('name')} starts a container without cap_drop or security_opts")
+            for key, value in node.items():
+                if key in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks"):
+                    walk(value, defaults)
+
+    for document in yaml.safe_load_all(text):
+        walk(document, {})
+    return found
+
+
 RULES = {printed_directly: PROGRAMS, unmasked_logs: PROGRAMS, unmasked_calls: PROGRAMS, written_in_place: PROGRAMS,
-         secrets_in_argv: TASKS}
+         secrets_in_argv: TASKS, privileged_containers: TASKS}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -155,6 +178,8 @@ def test_rule_is_obeyed(rule):
     (secrets_in_argv, "- block:\n    - ansible.builtin.command: 'x {{ serving_api_key }}'"),
     (secrets_in_argv, "- ansible.builtin.command:\n    argv: [x, '{{ weights_hub_token }}']"),
     (secrets_in_argv, "- community.docker.docker_container:\n    command: [x, '{{ accuracy_api_key }}']"),
+    (privileged_containers, "- community.docker.docker_container: {image: x, cap_drop: [ALL]}"),
+    (privileged_containers, "- block:\n    - community.docker.docker_container: {image: x, security_opts: [x]}"),
 ])
 def test_added_violation_is_found(rule, text):
     assert rule("plugins/action/added.py", text)
@@ -167,6 +192,9 @@ def test_added_violation_is_found(rule, text):
     (written_in_place, "def load(path):\n    with open(path, 'rb') as file:\n        return file, open('a')"),
     (secrets_in_argv, "- ascend.vllm.weights_staging:\n    environment: '{{ a }}'"),
     (secrets_in_argv, "- ansible.builtin.debug: {msg: serving_api_key}"),
+    (privileged_containers, "- community.docker.docker_container: {name: x, state: absent}"),
+    (privileged_containers, "- module_defaults: {community.docker.docker_container: {cap_drop: [ALL]}}\n"
+                            "  block:\n    - community.docker.docker_container: {image: x, security_opts: [x]}"),
 ])
 def test_other_texts_are_allowed(rule, text):
     assert rule("plugins/action/added.py", text) == []

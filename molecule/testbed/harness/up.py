@@ -176,6 +176,7 @@ def node_files(index: int) -> bytes:
         add("etc/ssh/ssh_host_ed25519_key", host.read_bytes(), 0o600)
         add("etc/ssh/ssh_host_ed25519_key.pub", host.with_name(host.name + ".pub").read_bytes())
         add("root/.ssh/authorized_keys", login.read_bytes(), 0o600)
+        add(f"home/{rootfs.OPERATOR}/.ssh/authorized_keys", login.read_bytes())
         simulator = TESTBED / "simulator"
         for path in sorted(simulator.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

@@ -186,7 +186,7 @@ def test_head_with_a_long_queue_keeps_receiving_requests():
     """Three checks without progress, one per second, would be a hang. A completion waits longer in the queue, so it is
     not a measure of health.
     """
-    before = int(state()["lastchg"])
+    before = state()["chkdown"]
     with ThreadPoolExecutor(41) as pool:
         pending = [pool.submit(complete, 400) for _request in range(40)]
         time.sleep(2)
@@ -196,7 +196,8 @@ def test_head_with_a_long_queue_keeps_receiving_requests():
     assert {status for status, _seconds in found} == {200} == {last}
     assert seconds > 4
     assert state()["status"] == "UP"
-    assert int(state()["lastchg"]) >= before + int(seconds), "its status changed"
+    # The time of the last change is not exact: HAProxy leaves out pauses in which a busy machine does not run it.
+    assert state()["chkdown"] == before
 
 
 def test_hung_engine_receives_no_requests_until_it_recovers():

@@ -44,6 +44,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.serve_arguments 
     merge_arguments,
     option_names,
     render,
+    restrict_media,
     set_shutdown_timeout,
     set_weight_nz,
 )
@@ -282,6 +283,7 @@ def _deployment(
     overrides = inputs.mapping("serving_args")
     arguments = merge_arguments(catalogue, release, model, overrides, findings)
     set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
+    restrict_media(arguments, overrides, findings)
     set_shutdown_timeout(
         catalogue, release, arguments, overrides, inputs.integer("serving_drain_timeout_s", 0, 86400))
     check_arguments(arguments, release, model, findings)
@@ -360,6 +362,7 @@ def _container_settings(inputs: Inputs, findings: Findings, group: Group | None)
         "shm_size": shm_size,
         "privileged": inputs.boolean("serving_privileged"),
         "cap_drop": [str(name) for name in inputs.items("serving_cap_drop")],
+        "security_opts": [str(option) for option in inputs.items("serving_security_opts")],
         # A restarted member cannot rejoin a group that has continued or stopped without it.
         "restart_policy": "no" if group else policy,
         "log_max_size": inputs.text("serving_log_max_size"),

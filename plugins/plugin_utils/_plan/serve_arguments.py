@@ -56,6 +56,9 @@ OWNED = {
 # Options that take one value and are given several times; a list after any other option is its value.
 REPEATED = ("middleware",)
 
+# A host that never exists (RFC 2606): with it, only pictures within requests (data: URLs) are accepted.
+NO_DOMAIN = "none.invalid"
+
 Arguments = dict[str, Any]
 
 
@@ -138,6 +141,22 @@ def set_shutdown_timeout(
     option = "shutdown-timeout"
     if option in serve_options(catalogue, release["vllm"]) and option not in option_names(overrides):
         arguments[option] = seconds
+
+
+def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings: Findings) -> None:
+    """Let the server not fetch pictures from hosts that its clients name, unless serving_args names these hosts.
+
+    Without the option, vLLM fetches from any host, the internal services of the network included.
+    """
+    option = "allowed-media-domains"
+    if option not in option_names(overrides):
+        arguments[option] = [NO_DOMAIN]
+    elif not arguments.get(option):
+        arguments.pop(option, None)
+        findings.warn(
+            "serving_args.media",
+            "serving_args sets no allowed-media-domains, so the server fetches pictures from any host that a client "
+            "names, internal ones included; list the hosts that it may fetch from.")
 
 
 def check_arguments(arguments: Arguments, release: Release, model: Model, findings: Findings) -> None:

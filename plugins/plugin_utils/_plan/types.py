@@ -362,6 +362,8 @@ class ContainerSettings(TypedDict):
     shm_size: str
     privileged: bool
     cap_drop: list[str]
+    #: Values of Docker's --security-opt.
+    security_opts: list[str]
     restart_policy: str
     #: Size of a log file (``100m``).
     log_max_size: str

@@ -111,6 +111,8 @@ def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str]
         **vllm_bench.client(plan, instance, argv, inputs, with_key=False),
         "devices": ["%s:%s:rwm" % (path, path) for path in paths],
         "shm_size": instance["shm_size"],
+        "cap_drop": instance["cap_drop"],
+        "security_opts": instance["security_opts"],
         "env": {**instance["environment"], **hccl_environment(HCCL_PORTS)},
         "mounts": docker_mounts(mount for mount in instance["mounts"] if mount["origin"] != "secrets"),
     }

@@ -92,6 +92,8 @@ def arguments(plan: Plan, inputs: Mapping[str, Any], group: Group, interfaces: M
         "network_mode": "host",
         # Not Ascend Docker Runtime, even if it is the default: devices and mounts are listed above.
         "runtime": "runc",
+        "cap_drop": plan["instances"][0]["cap_drop"],
+        "security_opts": plan["instances"][0]["security_opts"],
         "shm_size": "1g",
         "log_driver": "json-file",
         "detach": False,

@@ -31,7 +31,7 @@ DEFAULTS.update(serving_address="192.0.2.11", serving_group_address="192.0.2.11"
 
 W8A8, BF16 = "qwen2_5_vl_32b_instruct_w8a8", "qwen2_5_vl_32b_instruct"
 SHARED = ["--async-scheduling", "--max-model-len", "30000", "--max-num-batched-tokens", "50000",
-          "--max-num-seqs", "30", "--no-enable-prefix-caching"]
+          "--max-num-seqs", "30", "--no-enable-prefix-caching", "--allowed-media-domains", "none.invalid"]
 COMMAND_W8A8 = [
     "vllm", "serve", "/data/Qwen2.5-VL-32B-Instruct-w8a8", "--host", "0.0.0.0", "--port", "8888",
     "--served-model-name", "qwen25_vl", "--tensor-parallel-size", "2", "--quantization", "ascend", *SHARED]

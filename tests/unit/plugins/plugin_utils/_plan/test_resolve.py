@@ -143,7 +143,8 @@ def test_original_model_of_a_quantized_one(inputs, path):
 OUT_OF_DATE = {"serving_port": 8889, "serving_env": {"A": "1"}, "serving_args": {"seed": 1}, "serving_shm_size": "2g",
                "serving_api_key": "set", "serving_health_retries": 3, "serving_restart_hung": True,
                "image_tag": "site-7", "weights_digest": "ab", "serving_patches": [],
-               "serving_npus": [2, 3], "serving_privileged": True, "plan_model": BF16, "serving_cap_drop": []}
+               "serving_npus": [2, 3], "serving_privileged": True, "plan_model": BF16, "serving_cap_drop": [],
+               "serving_security_opts": ["seccomp=unconfined"]}
 STILL_TRUE = {"serving_address": "198.51.100.7", "image_digest": "sha256:" + 64 * "a", "serving_ready_timeout_s": 60,
               "serving_replicas": 3, "plan_architecture": "aarch64"}
 

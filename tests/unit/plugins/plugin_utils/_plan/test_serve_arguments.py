@@ -51,6 +51,18 @@ def test_false_flag_is_not_written():
     assert command == COMMAND_W8A8
 
 
+@pytest.mark.parametrize(("given", "domains", "warned"), [
+    ({}, ["none.invalid"], False),
+    ({"allowed-media-domains": ["a.example.com", "b.example.com"]}, ["a.example.com", "b.example.com"], False),
+    ({"allowed_media_domains": None}, None, True),
+    ({"allowed-media-domains": []}, None, True),
+])
+def test_media_of_other_hosts(given, domains, warned):
+    found = valid(serving_args=given)
+    assert options(found).get("--allowed-media-domains") == domains
+    assert ("serving_args.media" in {warning["id"] for warning in found["warnings"]}) == warned
+
+
 def test_order_of_overrides_does_not_matter():
     one = valid(serving_args={"seed": 1, "block-size": 128})
     two = valid(serving_args={"block-size": 128, "seed": 1})
