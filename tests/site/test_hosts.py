@@ -77,7 +77,7 @@ def node(script):
 
 @pytest.fixture
 def site(tmp_path):
-    """Start a bed, and return a function that runs site.yml on node2, whose login is not root, and that must succeed."""
+    """Start a bed, and return a function that runs site.yml on node2, whose login is not root; the run must succeed."""
     bed("up", "--nodes", "2", "--image", "light", "--hub")
 
     def run(tags="npu_driver,image,weights,serving,functional", **environment):
