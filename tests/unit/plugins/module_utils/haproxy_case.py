@@ -9,7 +9,7 @@ HEAD = "# pxname,svname,qcur,scur,status,check_status,check_code,agent_status,la
 
 
 class Balancer:
-    """HAProxy with the servers ``node1_8888=[status, sessions]``; ``ask`` is like a function of `haproxy.asker`."""
+    """HAProxy with the servers ``node1_8888=[status, sessions]``. ``ask`` returns the response to a command."""
 
     def __init__(self, **servers):
         self.servers = {name.replace("_", ":"): state for name, state in servers.items()}

@@ -69,7 +69,7 @@ def test_a_real_socket(tmp_path):
 
         thread = threading.Thread(target=respond)
         thread.start()
-        assert haproxy.asker(path, 5)("show stat") == "you said show stat\n"
+        assert haproxy.command_sender(path, 5)("show stat") == "you said show stat\n"
         thread.join()
     with pytest.raises(haproxy.BalancerError, match="does not answer at"):
-        haproxy.asker(path, 5)("show stat")
+        haproxy.command_sender(path, 5)("show stat")

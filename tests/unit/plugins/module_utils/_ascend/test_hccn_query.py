@@ -29,8 +29,8 @@ def runner(*results):
     return run
 
 
-def ask(query, *results, arguments=()):
-    return hccn_query.ask(runner(*results), "hccn_tool", 3, query, 15, arguments, sleep=lambda _s: None)
+def run_query(query, *results, arguments=()):
+    return hccn_query.run_query(runner(*results), "hccn_tool", 3, query, 15, arguments, sleep=lambda _s: None)
 
 
 LOST = "device 3 PING 192.0.2.1\nrecv time out seq=0\n1 packets transmitted, 0 received, 100.00% packet loss\n"
@@ -43,7 +43,7 @@ LOST = "device 3 PING 192.0.2.1\nrecv time out seq=0\n1 packets transmitted, 0 r
                                                       "loss_percent": 100.0, "rtt_ms": []}),
 ])
 def test_output_is_parsed(query, result, expected):
-    assert ask(query, result) == expected
+    assert run_query(query, result) == expected
 
 
 @pytest.mark.parametrize(("query", "result", "kind", "message"), [
@@ -62,15 +62,15 @@ def test_output_is_parsed(query, result, expected):
     ("ping", (22, "", "Execute failed: Link status is down.\n"), "tool", "Execute failed: Link status is down."),
 ])
 def test_errors(query, result, kind, message):
-    error = ask(query, result)["error"]
+    error = run_query(query, result)["error"]
     assert (error["kind"], error["message"], error["code"]) == (kind, message, result[0])
 
 
 def test_a_busy_tool_is_queried_four_times():
     busy = (11, "hccn_tool is busy, please try again.\n", "")
-    assert ask("link", busy, busy, UP) == {"status": "UP"}
+    assert run_query("link", busy, busy, UP) == {"status": "UP"}
     run = runner(busy)
-    error = hccn_query.ask(run, "hccn_tool", 0, "link", 15, sleep=lambda _s: None)["error"]
+    error = hccn_query.run_query(run, "hccn_tool", 0, "link", 15, sleep=lambda _s: None)["error"]
     assert error["message"] == "hccn_tool is busy, please try again."
     assert len(run.commands) == 4
 
@@ -196,7 +196,7 @@ def test_odd_output_is_parsed_or_an_error(query):
         outputs.append(bytes(raw).decode("utf-8", "replace"))
     for output in outputs:
         for result in ((0, output, ""), (1, "", output), (1, output, output)):
-            found = ask(query, result)
+            found = run_query(query, result)
             assert isinstance(found, dict)
             assert found.get("error") is None or found["error"]["kind"] in ("tool", "empty", "unreadable")
             json.dumps(found)

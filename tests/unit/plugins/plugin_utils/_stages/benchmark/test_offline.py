@@ -60,8 +60,8 @@ def test_engine_options_are_those_of_the_service():
     assert argv[argv.index("--batch-size") + 1] == "4"
 
 
-def test_newer_releases_get_the_lengths_by_both_names():
-    """Since 0.14, the default of --random-input-len overrides --input-len."""
+def test_newer_releases_have_both_options_for_the_lengths():
+    """Since vLLM 0.14, the default of --random-input-len overrides --input-len."""
     newer = dict(plan(), release={"id": "v0.18.0", "vllm": "0.18.0"})
     argv = offline.command(CATALOGUE, newer, INSTANCE, INPUTS, "throughput")
     assert [argv[argv.index(name) + 1] for name in (
