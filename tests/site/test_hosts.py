@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BED = ROOT / "molecule" / "testbed" / "bed"
 NAME = "hosts"
 SERVICE = "vllm-ascend-qwen25-vl"
-#: Settings of the login user, whose sudo asks for a password in any case.
+#: Settings of the login user, whose sudo always asks for a password.
 LOGIN = r"""
 set -e
 sed -i '1i echo "Welcome to $(hostname)."; umask 077; export LC_ALL=POSIX' /home/operator/.bashrc
@@ -77,7 +77,7 @@ def node(script):
 
 @pytest.fixture
 def site(tmp_path):
-    """Start a bed, and return a function that runs site.yml on node2, whose login is not root; it has to pass."""
+    """Start a bed, and return a function that runs site.yml on node2, whose login is not root; the run must succeed."""
     bed("up", "--nodes", "2", "--image", "light", "--hub")
 
     def run(tags="npu_driver,image,weights,serving,functional", **environment):

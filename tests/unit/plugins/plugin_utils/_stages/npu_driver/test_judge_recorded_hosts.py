@@ -36,7 +36,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.npu
 FOLDER, CASES = Path(__file__).parent / "hosts", Path(__file__).parent / "cases"
 HOSTS = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
 PODMAN = json.loads(
-    (Path(__file__).parents[3] / "module_utils" / "_docker" / "answers" / "podman-4.3.1.json").read_text("utf-8"))
+    (Path(__file__).parents[3] / "module_utils" / "_docker" / "responses" / "podman-4.3.1.json").read_text("utf-8"))
 ECC = (FOLDER / "ecc.txt").read_text("utf-8")  # npu-smi info -t ecc, sample 01 of npu-smi-other in the corpus
 UPTIME_S = 100.0
 
