@@ -18,8 +18,8 @@ description:
     that does not respond, costs only its own part. The reasons for missing data are returned.
   - Containers in any state are included, such as containers that have exited and previous containers that an upgrade
     has kept. If Docker does not respond, their logs are read from its folder.
-  - Secrets are masked on the node. Of containers that are not of this collection, only the state is included, without
-    labels and command.
+  - Secrets are masked on the node. For containers that this collection did not create, only the state is included,
+    without the labels and the command.
   - The logs are searched for known causes. For each log, the most likely cause is returned first.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -54,7 +54,7 @@ options:
     elements: int
     default: []
   controller_time_s:
-    description: The time on the controller, in seconds since the epoch. 0 if the clocks are not compared.
+    description: The time on the controller, in seconds since the epoch. With V(0), the clocks are not compared.
     type: float
     default: 0
   driver_path:
@@ -104,7 +104,9 @@ diagnosis:
       process: Worker_TP3 pid=9
       source: containers/vllm-ascend.log
 clock_offset_s:
-  description: Seconds by which the clock of the node is ahead of O(controller_time_s), which includes the transfer.
+  description:
+    - The number of seconds by which the clock of the node is ahead of O(controller_time_s). It includes the time to
+      start the module on the node.
   type: float
   returned: success
 """
@@ -138,7 +140,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
 
     class SourcedDiagnosis(Diagnosis):
-        """A cause and the file of the bundle in which it was found."""
+        """A cause, and the file of the archive in which the cause was found."""
 
         source: str
 
@@ -178,9 +180,9 @@ CONTAINER_LOGS = ("/root/ascend/log", "/root/atb/log")
 # Bytes of one of the files in them.
 MAX_FILE_BYTES = 4 << 20
 EVENTS_S = 3600
-# Keys of a container in Docker's list; its command and foreign labels are left out.
+# The collected keys of each container in Docker's list. The command is omitted, because it can contain secrets.
 LISTED = ("Id", "Names", "Image", "ImageID", "Created", "State", "Status", "Ports", "Mounts", "NetworkSettings")
-# Attributes of an event; others are labels, which may hold secrets of other people.
+# The collected attributes of an event. Others are labels, which can contain secrets of other people.
 EVENT = ("name", "image", "exitCode", "signal", "container", "type", "driver", "oldName")
 
 
@@ -192,7 +194,10 @@ def query(request: Callable[..., Any], *arguments: Any) -> Files:
 
 
 def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
-    """Return all containers, since others may hold NPUs and ports, without what may hold secrets of other people."""
+    """Return all containers, without their commands and foreign labels, which can contain secrets of other people.
+
+    Containers of other people are included because they can use NPUs and ports.
+    """
     listed = docker.get(labels.list_query(every_state=True)) or ()
     return [dict({key: each[key] for key in LISTED if key in each}, Labels=labels.own(each.get("Labels") or {}))
             for each in listed]
@@ -212,7 +217,7 @@ def events(docker: DockerEngine) -> str:
 
 
 def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
-    """Return the output of ``docker inspect`` for our containers in any state; empty if Docker does not respond."""
+    """Return ``docker inspect`` of all containers of this collection, or an empty list if Docker does not respond."""
     try:
         listed = docker.get(labels.list_query(labels.INSTANCE, every_state=True)) or ()
         found = [docker.get(containers.inspect_query(each["Id"])) for each in listed]
@@ -325,7 +330,7 @@ def collect(options: dict[str, Any]) -> Files:
     secrets = [secret for each in [*ours, *(configuration for configuration, _folder in stored)]
                for secret in containers.secret_values(each)]
     secrets += containers.secrets_in(facts.read_text(os.path.join(options["state_path"], "secrets.env"))).values()
-    # A document in JSON stays one only if its lines are not cut.
+    # The lines of JSON files are not truncated, because the files would no longer be valid JSON.
     return {name: each._replace(text=redact(each.text, secrets, line_limit=not name.endswith(".json")),
                                 problem=each.problem and redact(each.problem, secrets)) for name, each in found.items()}
 
@@ -362,7 +367,7 @@ def main() -> None:
     )
     options = module.params
     ahead = round(time.time() - options["controller_time_s"], 1) if options["controller_time_s"] else 0.0
-    # On a fresh installation of the driver hccn_tool is not on root's PATH.
+    # On a fresh installation of the driver, hccn_tool is not on root's PATH.
     os.environ["PATH"] += ":/usr/local/bin:/usr/local/sbin:" + os.path.join(options["driver_path"], "tools")
     found = collect(options)
     module.exit_json(changed=False, diagnosis=triage(found), clock_offset_s=ahead,
