@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.bed
+pytestmark = [pytest.mark.bed, pytest.mark.long]
 
 ROOT = Path(__file__).resolve().parents[2]
 BED = ROOT / "molecule" / "testbed" / "bed"
@@ -27,8 +27,8 @@ MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
 SHARD = f"{MODEL}/quant_model_weight_w8a8-00002-of-00004.safetensors"
 KEY = "sesame-4711-open"
 # As the kernel does when memory runs out.
-KILL_ENGINE = "setsid --fork sh -c 'for _ in $(seq 6000); do pkill -KILL -f VLLM::EngineCor && exit; sleep 0.05; done' " \
-    ">/dev/null 2>&1 </dev/null"
+KILL_ENGINE = ("setsid --fork sh -c 'for _ in $(seq 6000); do pkill -KILL -f VLLM::EngineCor && exit; sleep 0.05; done'"
+               " >/dev/null 2>&1 </dev/null")
 
 # Rounds: {node: (cause, command that injects the fault, inputs)}.
 ROUNDS = [
