@@ -85,13 +85,13 @@ def index(title: str, notes: Mapping[str, NodeNote], results: Mapping[str, Mappi
     failed = [f"- {shown(host)}: {shown(sentence)}" for host, stages in results.items()
               for stage in contract.STAGES if stage in stages for sentence in contract.failures(stages[stage])]
     lines += failed or ["No check failed in the last results."]
-    lines += ["", "## Causes in the logs", "", shown(first_fault_of(notes))]
+    lines += ["", "## Causes in the logs", "", shown(first_fault_of(notes)), ""]
     for host, note in notes.items():
         for number, cause in enumerate(causes(note)[:MAX_CAUSES], 1):
             place = f"{host}/{cause['source']}, line {cause['line']}" + (f", {cause['time']}" if cause["time"] else "")
             lines += [f"{number}. **{shown(host)}: {shown(cause['cause'])}** ({shown(place)})",
                       f"   {shown(cause['evidence'])}", f"   {shown(cause['remedy'])}"]
-    lines += ["", "## Missing files", ""]
+    lines += ["", "## Missing files", ""][not lines[-1]:]
     absent = [f"- {shown(host)}: the results only, since no data were collected there"
               for host in results if host not in notes]
     for host, note in notes.items():
