@@ -92,6 +92,14 @@ def test_ends_of_the_newest_files_of_a_folder_without_links(tmp_path):
     assert collecting.newest(collecting.folder(str(tmp_path / "none"), 9), 9, 9) == {}
 
 
+def test_file_that_became_a_link_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / "secret").write_text("of root")
+    (tmp_path / "plog").mkdir()
+    (tmp_path / "plog" / "a.log").symlink_to(tmp_path / "secret")
+    monkeypatch.setattr(collecting.os, "lstat", os.stat)  # as if it became a link afterwards
+    assert collecting.newest(collecting.folder(str(tmp_path / "plog"), 9), 9, 9) == {}
+
+
 def test_newest_files_of_a_stream_in_any_order_that_breaks():
     def files():
         for name, modified in (("old", 1.0), ("new", 3.0), ("middle", 2.0), ("ancient", 0.5)):
