@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import ARCHIVE, NOTE, NodeNote
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import ARCHIVE, NOTE, NodeNote, index
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, json_data
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline
@@ -48,7 +48,9 @@ class ActionModule(ActionBase):
             archive = returned.pop("archive", "")
             if returned.get("failed"):
                 raise AnsibleActionFail(f"the module failed: {returned.get('msg')}")
-            note.update({key: json_data(returned[key]) for key in ("files", "diagnosis", "clock_offset_s")})
+            values = {key: json_data(returned[key]) for key in ("files", "diagnosis", "clock_offset_s")}
+            index("", {host: {**note, **values}}, {})  # fails if the values have another format
+            note.update(values)
         except Hung:
             note["failure"] = f"the module did not return within {limit_s} s"
         except Exception as error:

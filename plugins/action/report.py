@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
 
         found = {host: _results(records, host) for host in args["hosts"]}
         if args["phase"] == "diagnostics":
-            return self._write_diagnostics(records, found, Path(args["path"]), args["size_limit_mb"] << 20, secrets)
+            return self._write_diagnostics(records, found, Path(args["path"]), 2 * args["size_limit_mb"] << 20, secrets)
         summary = report.summarize(found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report())
         records.write(records.root / "report.json", to_json(summary, sort_keys=False))
         path = records.write(records.root / "report.md", report.to_markdown(summary))

@@ -174,8 +174,8 @@ def test_node_with_hung_npu_smi_stopped_docker_and_full_disks_is_examined(site, 
         for path in full:
             bed("fault", "small-disk", "node2", path, "16k")
             bed("exec", "node2", "sh", "-c", f"cat /dev/zero > {path}/full || true")
-        done, _report = site("--limit", "node2", "-e", "diagnostics_timeout_s=5",
-                             "-e", "diagnostics_limit_s=120", "-e", "diagnostics_size_limit_mb=1", playbook="diagnostics")
+        done, _report = site("--limit", "node2", "-e", "diagnostics_timeout_s=5", "-e", "diagnostics_limit_s=120",
+                             "-e", "diagnostics_size_limit_mb=1", playbook="diagnostics")
     finally:
         bed("heal", "node2")  # also removes the small disks
     assert done.returncode == 0, done.stdout

@@ -107,6 +107,7 @@ def test_data_of_an_earlier_run_are_not_in_the_archive(collect, archive, tmp_pat
     ({"failed": True, "msg": "no Python"}, "the module failed: no Python"),
     (RuntimeError("odd"), "odd"),
     ({"files": {}}, "'diagnosis'"),
+    ({"files": {}, "diagnosis": [{}], "clock_offset_s": 0}, "'source'"),
 ])
 def test_node_that_cannot_be_examined_is_named_in_the_index(collect, archive, answer, reason):
     result = collect("node1", answer)
