@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PREFIX = "ascend.vllm."
 # The label with the hash of the planned instance, on the container of the instance.
 INSTANCE = "ascend.vllm.instance-hash"
-# The label with the time at which the API key of a container was written, so that a new key is detected without exposing
-# the key.
+# The label with the time at which the API key of a container was written, so that a new key is detected without
+# exposing it.
 SECRETS = "ascend.vllm.secrets"
 # The label with the name of the measured instance, on a container that runs `vllm bench`.
 BENCHMARK_CLIENT = "ascend.vllm.benchmark-client"

@@ -265,7 +265,7 @@ class _Scan:
         self.error: _Hit | None = None
 
     def _start_again_after(self, text: str, line: tuple[int, int]) -> None:
-        """Forget what precedes a line of the text. Error blocks are searched before the other signatures."""
+        """Drop what was found before a line of the text. Error blocks are searched before the other signatures."""
         block, place = self.block, self._hit(text, line).place
         self._start_again()
         if block and block.place > place:
