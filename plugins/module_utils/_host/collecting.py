@@ -159,8 +159,8 @@ def bounded(files: Files, max_bytes: int) -> Files:
         data = each.text.encode("utf-8", "replace")
         share = min(left, max_bytes // 4)
         if len(data) > share:
-            text = _without_rest_of_key(data[len(data) - share:].decode("utf-8", "ignore"))
-            each = each._replace(text=text, problem="; ".join(filter(None, [each.problem, _cut(share, len(data))])))
+            problems = filter(None, [each.problem, _cut(share, len(data))])
+            each = Collected(data[len(data) - share:].decode("utf-8", "ignore"), each.rc, "; ".join(problems))
         found[name] = each
         left -= min(share, len(data))
     return found
@@ -168,12 +168,6 @@ def bounded(files: Files, max_bytes: int) -> Files:
 
 def _cut(kept: int, size: int) -> str | None:
     return "only the last %d of %d bytes" % (kept, size) if kept < size else None
-
-
-def _without_rest_of_key(text: str) -> str:
-    """Return a truncated text without the rest of a private key, which is not recognized without its beginning."""
-    end = text.find("-----END ")
-    return text[end:] if end >= 0 and "-----BEGIN " not in text[:end] else text
 
 
 def pack(texts: Iterable[tuple[str, str]]) -> bytes:

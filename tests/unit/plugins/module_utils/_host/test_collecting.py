@@ -123,14 +123,6 @@ def test_texts_are_bounded_in_all_and_each_to_a_quarter():
         "e": Collected("", 0, "only the last 0 of 8 bytes"), "f": Collected("", None, "missing")}
 
 
-def test_rest_of_a_private_key_does_not_remain():
-    key = "-----BEGIN PRIVATE KEY-----\n" + "MIIEvQ\n" * 5 + "-----END PRIVATE KEY-----\nafter\n"
-    (cut,) = collecting.bounded({"a": Collected(key)}, 4 * 50).values()
-    assert cut.text == "-----END PRIVATE KEY-----\nafter\n"
-    (whole,) = collecting.bounded({"a": Collected("x" * 99 + key)}, 4 * (len(key) + 5)).values()
-    assert whole.text == "xxxxx" + key
-
-
 def test_archive_of_texts_is_private():
     with tarfile.open(fileobj=io.BytesIO(collecting.pack([("b", "text"), ("a", "")]))) as archive:
         assert [(each.name, each.mode, archive.extractfile(each).read()) for each in archive] == [
