@@ -45,7 +45,7 @@ class ActionModule(ActionBase):
             with deadline(limit_s):
                 returned = self._execute_module(MODULE, module_args={**arguments, "controller_time_s": time.time()},
                                                 task_vars=variables)
-            archive = returned.pop("archive", "")
+            archive = returned.get("archive", "")
             if returned.get("failed"):
                 raise AnsibleActionFail(f"the module failed: {returned.get('msg')}")
             values = {key: json_data(returned[key]) for key in ("files", "diagnosis", "clock_offset_s")}

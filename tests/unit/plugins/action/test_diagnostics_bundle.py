@@ -128,8 +128,9 @@ def test_node_that_hangs_as_a_whole_does_not_stop_the_run(monkeypatch, tmp_path)
 
 def test_known_secrets_are_masked_in_every_file(collect, archive, tmp_path):
     key = "hunter22"
-    collect("node1", returned({"host/a.txt": f"key {key}\n"}, diagnosis=[{**CAUSE, "evidence": f"memory {key}"}]),
-            serving_api_key=key)
+    result = collect("node1", returned({"host/a.txt": f"key {key}\n"}, diagnosis=[
+        {**CAUSE, "evidence": f"memory {key}"}]), serving_api_key=key)
+    assert key not in str(result) + (tmp_path / "node1" / "observed" / "diagnostics.note.json").read_text("utf-8")
     (tmp_path / "node1" / "plan.json").write_text(json.dumps({"a": key, "b": "HF_TOKEN=s3cret-vAlue"}))
     _result, texts = archive("node1", serving_api_key=key)
     assert [name for name, text in texts.items() if key in text or "s3cret" in text] == []
