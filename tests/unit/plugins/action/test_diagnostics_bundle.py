@@ -15,7 +15,7 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ascend.vllm.plugins.action import diagnostics_bundle, report
 from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import pack
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import bundle
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import bundle, contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import (
     FakeNode,
@@ -100,6 +100,10 @@ def test_data_of_an_earlier_run_are_not_in_the_archive(collect, archive, tmp_pat
     note = tmp_path / "node1" / "observed" / "diagnostics.note.json"
     note.write_text(note.read_text().replace(Records(tmp_path).run_id, "earlier"))
     assert list(archive("node1")[1]) == ["diagnostics/index.md"]
+    Records(tmp_path).write_result(contract.no_result("serving", "node1", "the file is damaged"))
+    _result, texts = archive("node1", "node2")
+    assert list(texts) == ["diagnostics/index.md", "diagnostics/node1/results/serving.json"]
+    assert "- node1: the results only, since no data were collected there" in texts["diagnostics/index.md"]
 
 
 @pytest.mark.parametrize(("answer", "reason"), [
