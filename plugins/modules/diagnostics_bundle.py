@@ -301,8 +301,8 @@ def collect(options: dict[str, Any]) -> Files:
     docker = DockerEngine(options["docker_socket"], options["timeout_s"])
     ours = our_containers(docker)
     stored = [] if ours else stored_containers()
-    found = collecting.bounded(collecting.collect(sources(docker, ours, stored, options), options["timeout_s"],
-                                               options["limit_s"]), options["size_limit_mb"] << 20)
+    found = collecting.collect(sources(docker, ours, stored, options), options["timeout_s"], options["limit_s"])
+    found = collecting.bounded(found, options["size_limit_mb"] << 20)
     secrets = [secret for each in [*ours, *(configuration for configuration, _folder in stored)]
                for secret in containers.secret_values(each)]
     secrets += containers.secrets_in(facts.read_text(os.path.join(options["state_path"], "secrets.env"))).values()
