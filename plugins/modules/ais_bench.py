@@ -18,6 +18,7 @@ description:
     RV(exit_code).
 extends_documentation_fragment:
   - ascend.vllm._attributes
+  - ascend.vllm._ca
 options:
   state:
     description:
@@ -279,6 +280,7 @@ def main() -> None:
             "executable": {"type": "path"},
             "server": {"type": "dict", "options": SERVER},
             "api_key": {"type": "str", "default": "", "no_log": True},
+            "ca": {"type": "str"},
             "datasets": {"type": "list", "elements": "dict", "default": [], "options": {
                 "name": {"type": "str", "required": True}, "path": {"type": "path", "required": True}}},
             "load": {"type": "dict", "options": LOAD},

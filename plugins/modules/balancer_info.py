@@ -17,6 +17,7 @@ description:
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
+  - ascend.vllm._ca
 options:
   socket:
     description: The admin socket of HAProxy.
@@ -37,6 +38,15 @@ options:
     description: The API key of the service. Leave it empty if the service does not require an API key.
     type: str
     default: ""
+  certificate:
+    description: A certificate on this host to check, followed by those of intermediate CAs, as a PEM file.
+    type: path
+  certificate_key:
+    description: The key of O(certificate), as a PEM file.
+    type: path
+  server_name:
+    description: The host name or IP address for which O(certificate) has to be valid.
+    type: str
   timeout_s:
     description: The timeout of the completion request in seconds.
     type: float
@@ -109,6 +119,10 @@ holder:
   type: str
   returned: success
   sample: process 111 (sshd)
+certificate_problem:
+  description: The reason why clients would not accept O(certificate), or null.
+  type: str
+  returned: success
 completion:
   description:
     - The response to the completion request, or null if no completion was requested or HAProxy did not respond.
@@ -137,6 +151,10 @@ completion:
     latency_s:
       description: The time in seconds until the whole response was received.
       type: float
+    certificate_days:
+      description: The days until the certificate of the balancer expires.
+      type: float
+      returned: with https
     error:
       description: The error message, if the request was refused or failed.
       type: str
@@ -149,6 +167,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.ascend.vllm.plugins.module_utils._host import holders
+from ansible_collections.ascend.vllm.plugins.module_utils._host.tls import certificate_problem
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server
 
 if TYPE_CHECKING:
@@ -162,7 +181,7 @@ SOCKET_TIMEOUT_S = 5
 
 def complete(params: dict[str, Any]) -> Response:
     """Request a completion of one token."""
-    server = Server(params["url"], params["api_key"], params["timeout_s"])
+    server = Server(params["url"], params["api_key"], params["timeout_s"], params["ca"])
     return server.send({"endpoint": "/v1/completions", "body": {
         "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
 
@@ -182,11 +201,20 @@ def main() -> None:
         "port": {"type": "int"},
         "served_name": {"type": "str", "default": ""},
         "api_key": {"type": "str", "default": "", "no_log": True},
+        "ca": {"type": "str"},
+        "certificate": {"type": "path"},
+        "certificate_key": {"type": "path", "no_log": False},
+        "server_name": {"type": "str"},
         "timeout_s": {"type": "float", "default": 20},
     })
     port = module.params["port"]
     found: BalancerObservation = {
-        "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
+        "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None,
+        "certificate_problem": None}
+    if module.params["certificate"]:
+        found["certificate_problem"] = certificate_problem(
+            module.params["certificate"], module.params["certificate_key"], module.params["ca"],
+            module.params["server_name"])
     try:
         found["servers"] = haproxy.servers(haproxy.asker(module.params["socket"], SOCKET_TIMEOUT_S))
         if module.params["url"]:

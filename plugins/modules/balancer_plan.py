@@ -48,7 +48,8 @@ managed:
   returned: success
 servers:
   description:
-    - The instances behind the balancer, each with C(name), C(host), C(address), C(port) and C(served_name).
+    - The instances behind the balancer, each with C(name), C(host), C(address), C(port), C(tls), C(verify_host) and
+      C(served_name).
     - If RV(managed) is empty, only the instances of this host are returned.
   type: list
   elements: dict
@@ -62,6 +63,10 @@ ports:
   description: The inputs that set a port of a balancer, each with C(name) and C(port).
   type: list
   elements: dict
+  returned: success
+ca:
+  description: The CA certificates that the balancer trusts as PEM, or null for those of the system.
+  type: str
   returned: success
 control_paths:
   description: The routes of vLLM that control a server, which the balancer refuses.

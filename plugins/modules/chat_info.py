@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
+  - ascend.vllm._ca
 options:
   servers:
     description: The servers to which the requests are sent.
@@ -148,6 +149,10 @@ servers:
         latency_s:
           description: The time in seconds until the whole response was received.
           type: float
+        certificate_days:
+          description: The days until the certificate of the server expires.
+          type: float
+          returned: with https
         error:
           description: The error message, if the request was refused or failed.
           type: str
@@ -180,6 +185,9 @@ servers:
           type: float
         time_to_first_token_s:
           description: The time in seconds until the first text of a stream was received.
+          type: float
+        certificate_days:
+          description: The days until the certificate of the server expires. The value is only returned with https.
           type: float
         chunks:
           description: The number of events of a stream that contain text.
@@ -215,12 +223,13 @@ def main() -> None:
         "requests": {"type": "list", "elements": "dict", "default": [], "options": REQUEST},
         "routes": {"type": "list", "elements": "str", "default": []},
         "api_key": {"type": "str", "default": "", "no_log": True},
+        "ca": {"type": "str"},
         "timeout_s": {"type": "float", "default": 120},
     })
     options = module.params
     module.exit_json(changed=False, servers=[
-        send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"]), options["requests"],
-                 options["routes"])
+        send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"], options["ca"]),
+                 options["requests"], options["routes"])
         for entry in options["servers"]])
 
 

@@ -17,6 +17,7 @@ description:
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
+  - ascend.vllm._ca
   - ascend.vllm._docker
   - ascend.vllm._serving_state
 options:
@@ -56,6 +57,12 @@ options:
     default: []
   weights:
     description: The folder of the model.
+    type: path
+  certificate:
+    description: A certificate on the node to check, followed by those of intermediate CAs, as a PEM file.
+    type: path
+  certificate_key:
+    description: The key of O(certificate), as a PEM file.
     type: path
   addresses:
     description: Whether to return the addresses of the node.
@@ -164,6 +171,11 @@ addresses:
   type: list
   elements: dict
   returned: always
+certificate_problem:
+  description: >-
+    The reason why clients with O(ca) that connect to O(server_name) would not accept O(certificate), or null.
+  type: str
+  returned: always
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -180,6 +192,8 @@ def main() -> None:
         "devices": {"type": "list", "elements": "path", "default": []},
         "ports": {"type": "list", "elements": "int", "default": []},
         "weights": {"type": "path"},
+        "certificate": {"type": "path"},
+        "certificate_key": {"type": "path", "no_log": False},
         "addresses": {"type": "bool", "default": False},
     })
     params, shown = module.params, ""

@@ -29,6 +29,9 @@ class PlannedServer(TypedDict):
     host: str
     address: str
     port: int
+    tls: bool
+    #: The name in its certificate; empty for an IP address, which HAProxy does not find in a certificate.
+    verify_host: str
     served_name: str
 
 
@@ -39,12 +42,12 @@ class PortInput(TypedDict):
     port: int
 
 
-def url(bind: str, address: str, port: int) -> str:
+def url(bind: str, address: str, port: int, tls: bool) -> str:
     """Return the URL of a balancer for clients.
 
     :param bind: the address that it listens on. :param address: the address of its host for clients.
     """
-    return base_url(address if bind in ALL_ADDRESSES else bind, port)
+    return base_url(address if bind in ALL_ADDRESSES else bind, port, tls)
 
 
 def managed(balancers: Sequence[str], host: str, play_hosts_all: Collection[str],
@@ -69,10 +72,18 @@ def servers(plans: Mapping[str, Plan]) -> list[PlannedServer]:
     for host, plan in plans.items():
         for instance in serving_instances(plan):
             port = cast(int, instance["port"])
-            found.append({"name": haproxy.server_name(host, port), "host": host,
-                          "address": urlsplit(instance["url"] or "").hostname or "", "port": port,
+            address = urlsplit(instance["url"] or "").hostname or ""
+            found.append({"name": haproxy.server_name(host, port), "host": host, "address": address, "port": port,
+                          "tls": instance["tls_path"] is not None, "verify_host": "" if _is_ip(address) else address,
                           "served_name": plan["model"]["served_name"]})
     return found
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(address))
+    except ValueError:
+        return False
 
 
 def control_paths(plans: Mapping[str, Plan]) -> list[str]:

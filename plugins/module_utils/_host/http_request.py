@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,6 +40,8 @@ class BoundedResponse:
 
     def __init__(self, response: HTTPResponse, guard: _Guard, max_bytes: int) -> None:
         self.status: int = response.status
+        #: Of the certificate of a server with TLS, see `tls.days_left`.
+        self.certificate_days: float | None = guard.certificate_days
         self._response, self._guard, self._max_bytes = response, guard, max_bytes
 
     def read(self) -> bytes:
@@ -93,8 +98,9 @@ def within(timeout_s: float, call: Callable[[], Result]) -> Result:
 class _Guard:
     """Shuts a connection down after the deadline."""
 
-    def __init__(self, connection: HTTPConnection, timeout_s: float) -> None:
-        self._connection, self._timeout_s = connection, timeout_s
+    def __init__(self, connection: HTTPConnection, timeout_s: float, context: ssl.SSLContext | None, name: str) -> None:
+        self._connection, self._timeout_s, self._context, self._name = connection, timeout_s, context, name
+        self.certificate_days: float | None = None
         self._socket: socket.socket | None = None
         self._expired = threading.Event()
         self._deadline = time.monotonic() + timeout_s
@@ -103,9 +109,19 @@ class _Guard:
 
     def __enter__(self) -> _Guard:
         self.run(self._connection.connect)
+        if self._context:
+            self._connection.sock = self._context.wrap_socket(
+                self._connection.sock, do_handshake_on_connect=False, server_hostname=self._name)
         # The connection drops its socket if the response ends with it.
-        self._socket = self._connection.sock
+        self._socket = secured = self._connection.sock
         self._timer.start()
+        if isinstance(secured, ssl.SSLSocket):
+            try:
+                self.run(secured.do_handshake)
+            except BaseException:
+                self.__exit__()
+                raise
+            self.certificate_days = tls.days_left(secured)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -135,11 +151,14 @@ class _Guard:
 
 @contextlib.contextmanager
 def request(url: str, timeout_s: float, max_bytes: int, method: str | None = None, body: bytes | None = None,
-            headers: Mapping[str, str] | None = None) -> Iterator[BoundedResponse]:
+            headers: Mapping[str, str] | None = None, ca: str | None = None,
+            server_name: str | None = None) -> Iterator[BoundedResponse]:
     """Send a request and yield its response, whatever its status.
 
     :param timeout_s: seconds until the last byte of the response. :param max_bytes: maximum size of its body.
-    :param method: by default GET, or POST with a body.
+    :param method: by default GET, or POST with a body. :param ca: of https, see `tls.client_context`.
+    :param server_name: the name in the certificate, if it is not the host in the URL.
+    :raises ssl.SSLCertVerificationError: if the certificate is not accepted, see `tls.rejection`.
     :raises OSError: if there is no connection or no complete response in time.
     :raises HTTPException: if the response is not HTTP, or is too large.
     :raises ValueError: if the URL or a header is invalid. Its text may contain the header.
@@ -147,11 +166,10 @@ def request(url: str, timeout_s: float, max_bytes: int, method: str | None = Non
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("%s is not the URL of a server" % url)
-    options: dict[str, Any] = {"timeout": timeout_s}
-    connection: HTTPConnection = (HTTPSConnection if parts.scheme == "https" else HTTPConnection)(
-        parts.hostname, parts.port, **options)
+    context = tls.client_context(ca) if parts.scheme == "https" else None
+    connection = HTTPConnection(parts.hostname, parts.port or (443 if context else 80), timeout=timeout_s)
     target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
-    with _Guard(connection, timeout_s) as guard:
+    with _Guard(connection, timeout_s, context, server_name or parts.hostname) as guard:
         guard.run(lambda: connection.request(method or ("GET" if body is None else "POST"), target, body,
                                              dict(headers or {})))
         yield BoundedResponse(guard.run(connection.getresponse), guard, max_bytes)

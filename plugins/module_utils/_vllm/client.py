@@ -10,11 +10,12 @@ never used, since the addresses are those of the cluster itself.
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from http.client import HTTPException
 from typing import TYPE_CHECKING, cast
 
-from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request
+from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request, tls
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
         ``status`` is the HTTP status, None without a response. ``sent`` is false if the request was not sent, otherwise
         absent. ``chunks`` and ``ended`` (whether the closing event was received) belong to streams.
+        ``certificate_days`` is that of `BoundedResponse`.
         """
 
         sent: bool
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         prompt_tokens: int | None
         completion_tokens: int | None
         latency_s: float
+        certificate_days: float
         time_to_first_token_s: float
         chunks: int
         ended: bool
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
         models: list[str]
         max_model_len: int | None
         latency_s: float
+        certificate_days: float
         error: str
 
     class ChatServer(TypedDict):
@@ -84,16 +88,21 @@ MAX_TEXT_CHARACTERS = 2000
 # The longest prompt that is sent, and the largest max_model_len that a model of today may have.
 MAX_PROMPT_TOKENS = 16 * 1024 * 1024
 WRONG_KEY = "not-the-key-of-this-service"
+# The beginning of the error about a server whose certificate the client does not accept.
+REJECTED = "the certificate of the server is not accepted: "
 
 
 class Server:
     """One server. ``limit`` is the longest sequence that it accepts, in tokens; None before :meth:`models`.
 
     :param url: such as ``http://10.0.0.1:8888``.
-    :param timeout: time limit of a response in seconds.
+    :param timeout: time limit of a response in seconds. :param ca: see `tls.client_context`.
+    :param server_name: the name in the certificate, if it is not the host in the URL.
     """
 
-    def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0) -> None:
+    def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0, ca: str | None = None,
+                 server_name: str | None = None) -> None:
+        self._ca, self._server_name = ca, server_name
         self.url = url.rstrip("/")
         self.api_key = api_key
         self.timeout = timeout
@@ -144,9 +153,11 @@ class Server:
         started = time.monotonic()
         observed: dict[str, Any] = {"status": None}
         try:
-            with http_request.request(self.url + endpoint, self.timeout, MAX_RESPONSE_BYTES, method, data,
-                                      headers) as response:
+            with http_request.request(self.url + endpoint, self.timeout, MAX_RESPONSE_BYTES, method, data, headers,
+                                      self._ca, self._server_name) as response:
                 observed["status"] = response.status
+                if response.certificate_days is not None:
+                    observed["certificate_days"] = response.certificate_days
                 if response.status >= 300:
                     reply = _decode(response.read())
                     reply = {"refusal": next(
@@ -155,6 +166,8 @@ class Server:
                     reply = _read_stream(response, started)
                 else:
                     reply = _decode(response.read())
+        except ssl.SSLCertVerificationError as failure:
+            reply = {"refusal": REJECTED + tls.rejection(failure)}
         except (OSError, HTTPException) as failure:
             reply = {"refusal": "%s: %s" % (type(failure).__name__, failure)}
         except ValueError as failure:  # the text may contain the key

@@ -228,7 +228,7 @@ def resolve_health_check(inputs: Inputs, findings: Findings) -> HealthCheck | No
 
 
 def docker_health_check(
-    check: HealthCheck | None, bind: str, port: int | None, served_name: str,
+    check: HealthCheck | None, bind: str, port: int | None, served_name: str, tls: bool = False,
 ) -> DockerHealthCheck | None:
     """Return the health check of one instance in Docker's terms.
 
@@ -239,6 +239,8 @@ def docker_health_check(
     # Isolated (-I) and without site packages (-S) it starts fast, and modules of the image cannot interfere.
     command = ["python3", "-IS", HEALTH_TARGET, "--host", reachable(bind), "--port", str(port), "--model", served_name,
                "--timeout", str(check["timeout_s"])]
+    if tls:
+        command.append("--tls")
     if check["restart"]:
         command += ["--restart-after", str(check["retries"])]
     return {

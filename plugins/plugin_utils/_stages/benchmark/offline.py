@@ -112,7 +112,7 @@ def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str]
         "devices": ["%s:%s:rwm" % (path, path) for path in paths],
         "shm_size": instance["shm_size"],
         "env": {**instance["environment"], **hccl_environment(HCCL_PORTS)},
-        "mounts": docker_mounts(mount for mount in instance["mounts"] if mount["origin"] != "secrets"),
+        "mounts": docker_mounts(mount for mount in instance["mounts"] if mount["origin"] not in ("secrets", "tls")),
     }
 
 

@@ -21,6 +21,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import bind_mount, docker_mounts
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import CA_TARGET
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import (
@@ -248,6 +249,10 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
     """
     mounts: list[Mount] = [{**mount, "read_only": True} for mount in instance["mounts"]
                            if mount["origin"] in CLIENT_MOUNTS]
+    environment = dict(CLIENT_ENVIRONMENT)
+    if plan["ca"]:
+        mounts.append(bind_mount(plan["ca"]["path"], "file", CA_TARGET, origin="tls"))
+        environment["SSL_CERT_FILE"] = CA_TARGET  # for the default verify paths of OpenSSL
     if inputs["benchmark_dataset_path"]:
         mounts.append(bind_mount(inputs["benchmark_dataset_path"], "file", DATASET_TARGET, origin="site"))
     return {
@@ -262,7 +267,7 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
         "init": True,
         "restart_policy": "no",
         "network_mode": "host",
-        "env": CLIENT_ENVIRONMENT,
+        "env": environment,
         "labels": {labels.BENCHMARK_CLIENT: instance["name"]},
         "mounts": docker_mounts(mounts),
         "cap_drop": instance["cap_drop"],

@@ -1,0 +1,17 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The option of the modules that send requests to a server with TLS."""
+
+    DOCUMENTATION = r"""
+options:
+  ca:
+    description:
+      - The content of a PEM file with the CA certificates that are trusted. By default, those of the system are.
+      - The roles of this collection set this option to the content of the file C(serving_tls_ca).
+    type: str
+"""

@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Verify certificates as the clients of a service do. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import time
+
+
+def client_context(ca: str | None) -> ssl.SSLContext:
+    """Return the settings of a client, which verifies the certificate and the host name of a server.
+
+    :param ca: the trusted CA certificates as PEM; None or an empty string trusts those of the system.
+    :raises ssl.SSLError: if it contains no certificate.
+    """
+    return ssl.create_default_context(cadata=ca or None)
+
+
+def certificate_problem(certificate: str, key: str, ca: str | None, name: str) -> str | None:
+    """Return why clients would not accept a server with this certificate and key, or None if they would.
+
+    Client and server exchange their messages in memory.
+
+    :param certificate: path of a PEM file with the certificate and those of intermediate CAs. :param key: path of a PEM
+        file. :param ca: see `client_context`. :param name: the name or IP address to which clients connect.
+    """
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # Without a password OpenSSL would ask for that of an encrypted key on a terminal.
+        server_context.load_cert_chain(certificate, key, lambda: b"")
+    except (OSError, ValueError) as error:
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            return "the key does not belong to the certificate"
+        return "certificate and key cannot be read: they must be PEM files, the key without a password (%s)" % error
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        client = client_context(ca).wrap_bio(to_client, to_server, server_hostname=name)
+        server = server_context.wrap_bio(to_server, to_client, server_side=True)
+        for side in (client, server, client):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        return rejection(error)
+    except (ssl.SSLError, ValueError) as error:
+        return "a TLS connection with the certificate fails: %s" % error
+    return None
+
+
+def rejection(error: ssl.SSLCertVerificationError) -> str:
+    """Return the reason why a client rejects a certificate, without a period."""
+    return error.verify_message.rstrip(".")
+
+
+def days_left(connection: ssl.SSLSocket) -> float:
+    """Return the days until the certificate of the server expires, which the client has verified."""
+    expires_s = ssl.cert_time_to_seconds(str((connection.getpeercert() or {})["notAfter"]))
+    return round((expires_s - time.time()) / 86400, 1)
