@@ -20,6 +20,7 @@ import pytest
 from ansible.plugins.filter.core import FilterModule
 
 from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule as ServingFilters
+from ansible_collections.ascend.vllm.tests.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import Handler, hanging_server
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 
@@ -45,9 +46,9 @@ def server():
 
 
 def options(port, servers=(), **changes):
-    return dict({"port": port, "interval_s": 0.2, "retries": 3, "api_key": "sesame", "servers": [
-        {"name": f"n1:{number}", "host": "n1", "address": "127.0.0.1", "port": number, "served_name": "q"}
-        for number in servers]}, **changes)
+    return dict({"port": port, "interval_s": 0.2, "retries": 3, "api_key": "sesame", "ca": None, "servers": [
+        {"name": f"n1:{number}", "host": "n1", "address": "127.0.0.1", "port": number, "tls": False, "verify_host": "",
+         "served_name": "q"} for number in servers]}, **changes)
 
 
 def engine_of(watch, server, folder):
@@ -248,8 +249,9 @@ def rendered(name, **changes):
         "ansible_managed": "managed", "serving_api_key": ['a%20$b"c', "second"], "balancer_bind": "0.0.0.0",
         "balancer_port": 8080, "balancer_timeout_s": 3600, "balancer_max_connections": 8192,
         "balancer_watch_interval_s": 10, "balancer_watch_retries": 3,
-        "balancer_watch_port": 8079, "__balancer_plan": {
-            "servers": options(0, [8888, 8889])["servers"], "control_paths": ["/pause", "/v1/load_lora_adapter"]}}
+        "balancer_watch_port": 8079, "balancer_tls_certificate": "", "balancer_path": "/etc/ascend-vllm",
+        "__balancer_plan": {"servers": options(0, [8888, 8889])["servers"], "ca": None,
+                            "control_paths": ["/pause", "/v1/load_lora_adapter"]}}
     return environment.get_template(name).render(**{**variables, **changes})
 
 
@@ -268,6 +270,32 @@ def test_balancer_with_ipv6_addresses():
                                                ).splitlines()]
     assert "bind :::8080" in lines
     assert "server n1:8888 fd00::1:8888" in lines
+
+
+@pytest.mark.parametrize(("ca", "trusted"), [("pem", "/etc/ascend-vllm/ca.pem"), (None, "@system-ca")])
+def test_balancer_with_tls_verifies_its_servers(ca, trusted):
+    servers = [{**options(0, [port])["servers"][0], "tls": True, "verify_host": name}
+               for port, name in ((8888, "n1.example"), (8889, ""))]
+    lines = [line.strip() for line in rendered(
+        "balancer.cfg.j2", balancer_watch_interval_s=0, balancer_tls_certificate="/c.pem",
+        __balancer_plan={"servers": servers, "ca": ca, "control_paths": ["/pause"]}).splitlines()]
+    assert "bind 0.0.0.0:8080 ssl crt /etc/ascend-vllm/tls/current/balancer.pem" in lines
+    # Without "default" a health check does not use the TLS settings of its server.
+    assert [line for line in lines if line.startswith("http-check connect")] == ["http-check connect default"] * 2
+    assert [line for line in lines if line.startswith("server ")] == [
+        f"server n1:8888 127.0.0.1:8888 ssl verify required ca-file {trusted} verifyhost n1.example",
+        f"server n1:8889 127.0.0.1:8889 ssl verify required ca-file {trusted}"]
+
+
+def test_watch_sends_the_key_only_to_a_server_whose_certificate_it_accepts(watch, tmp_path):
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    with hanging_server(authority.issue("server", "127.0.0.1")) as server:
+        found = options(0, [server.server_address[1]], interval_s=2)
+        found["servers"][0]["tls"] = True
+        answers = {trusted: check(watch.Engine(found["servers"][0], dict(found, ca=trusted.path.read_text()), str(
+            tmp_path / trusted.path.stem)), 1) for trusted in (other, authority)
+            if (tmp_path / trusted.path.stem).mkdir() is None}
+        assert (answers[other], answers[authority], server.keys) == (None, "up", ["Bearer sesame"])
 
 
 def test_balancer_without_a_watch_has_no_agent_checks():

@@ -17,7 +17,8 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.con
 
 INPUTS = defaults("benchmark")
 PLAN = {"hash": "0123456789ab", "model": {"served_name": "qwen25_vl", "path": "/data/model"},
-        "image": {"reference": "registry/vllm-ascend:v0.11.0rc1"}, "release": {"id": "v0.11.0rc1"}}
+        "image": {"reference": "registry/vllm-ascend:v0.11.0rc1"}, "release": {"id": "v0.11.0rc1"},
+        "ca": None}
 INSTANCE = {
     "name": "vllm", "url": "http://10.0.0.1:8888", "secrets_path": None, "cap_drop": ["MKNOD"],
     "devices": ["/dev/davinci0"],
@@ -114,6 +115,15 @@ def test_client_has_no_npu_and_only_read_only_mounts():
     assert all(mount["read_only"] for mount in found["mounts"])
     assert found["env"]["no_proxy"] == "*"
     assert found["command"] == ["vllm"]
+
+
+def test_client_trusts_the_ca_of_the_plan_and_has_no_key_of_a_server():
+    ca = {"text": "pem", "path": "/var/lib/ascend-vllm/ca.pem"}
+    server = {"source": "/tls", "target": "/run/ascend-vllm/tls", "read_only": True, "origin": "tls"}
+    found = vllm_bench.client(dict(PLAN, ca=ca), dict(INSTANCE, mounts=[server]), ["vllm"], INPUTS)
+    assert found["mounts"] == [{"type": "bind", "source": ca["path"], "target": found["env"]["SSL_CERT_FILE"],
+                                "read_only": True}]
+    assert "SSL_CERT_FILE" not in vllm_bench.client(PLAN, INSTANCE, ["vllm"], INPUTS)["env"]
 
 
 def test_file_of_prompts_is_mounted():

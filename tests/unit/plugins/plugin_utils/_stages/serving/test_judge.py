@@ -35,6 +35,7 @@ def of_node(plan, observed=None, **changes):
         "docker_engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
         "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": [],
         "weights": {"folder": True, "config": True, "shards": 4},
+        "certificate_problem": None,
         "outgoing_ports": {"first": 32768, "last": 59999, "reserved": []},
         "instances": [seen(plan, **changes)]}, **observed or {})
 
@@ -80,6 +81,55 @@ def test_key_without_encryption_is_a_warning():
     found = statuses(valid(serving_api_key="set", plan_release="v0.18.0", plan_architecture="aarch64",
                            image_digest="sha256:" + 64 * "0"))
     assert [name for name, status in found.items() if status != "passed"] == ["plaintext"]
+
+
+SECURE = {"serving_tls_certificate": "/c.pem", "serving_tls_key": "/k.pem", "serving_api_key": "set",
+          "plan_release": "v0.18.0", "plan_architecture": "aarch64", "image_digest": "sha256:" + 64 * "0"}
+
+
+def test_service_with_a_certificate_passes():
+    found = statuses(valid(**SECURE), health={"status": 200, "certificate_days": 30.0})
+    assert set(found.values()) == {"passed"}
+    assert {"certificate", "certificate_expiry", "plaintext"} <= set(found)
+
+
+def test_certificate_that_clients_would_not_accept_fails_before_the_start():
+    observed = {"certificate_problem": "certificate has expired", "phase": "before"}
+    assert judge(valid(**SECURE), observed)["certificate"] == ("failed", "certificate has expired")
+    assert statuses(valid(**SECURE), dict(observed, check_mode=True))["certificate"] == "not_run"
+
+
+def test_certificate_of_a_running_server_that_is_not_accepted_fails():
+    error = "the certificate of the server is not accepted: certificate has expired"
+    found = judge(valid(**SECURE), state="failed", reason=error, health={"status": None, "error": error}, models=None,
+                  completion=None)
+    assert found["running"][0] == "passed"
+    assert found["certificate"] == ("failed", error)
+    assert {found[step][0] for step in STEPS[2:]} == {"not_run"}
+
+
+def test_certificate_that_expires_soon_is_a_warning():
+    found = found_checks(valid(**SECURE), health={"status": 200, "certificate_days": 29.9})
+    (check,) = [check for check in found if check["id"] == "certificate_expiry"]
+    assert (check["status"], check["expected"], check["actual"]) == ("warned", "30 days", "29.9 days")
+
+
+def test_certificate_is_judged_with_the_copied_files_and_the_address_of_the_node():
+    plan = dict(valid(serving_address="fd00::1", serving_bind="::", **SECURE), ca={"text": "pem", "path": "/ca.pem"})
+    found = serving.prerequisites_arguments(plan, {"serving_api_key": "k"})
+    assert {name: found[name] for name in ("certificate", "certificate_key", "ca", "server_name")} == {
+        "certificate": "/var/lib/ascend-vllm/tls/next/certificate.pem",
+        "certificate_key": "/var/lib/ascend-vllm/tls/next/key.pem", "ca": "pem", "server_name": "fd00::1"}
+    assert "/var/lib/ascend-vllm/tls/current" not in {mount["source"] for mount in found["mounts"]}
+    without = serving.prerequisites_arguments(valid(), {"serving_api_key": ""})
+    assert (without["certificate"], without["certificate_key"], without["ca"]) == (None, None, None)
+
+
+def test_key_that_the_balancer_receives_without_encryption_is_a_warning(plan):
+    found = balancers()
+    found["balancer"]["completions"][0]["item"] = ["node1", {"url": "http://10.0.0.1:8080"}]
+    checks = {check["subject"]: check["status"] for check in found_checks(plan, found) if check["id"] == "plaintext"}
+    assert checks["http://10.0.0.1:8080"] == "warned"
 
 
 @pytest.mark.parametrize(("keys", "sent"), [("k", "k"), (["k", "other"], "k"), ("", ""), ([], "")])
@@ -265,7 +315,7 @@ def balancers(status="UP", completion=200, server=None, **changes):
     """Return the results of the loops over two balancers; this host manages one of them."""
     found = {"name": "node1:8888", "status": status, "check": "L7OK", "watched": True, "engine": "up", **(server or {})}
     servers = [{"item": name, "error": None, "servers": [found], **changes} for name in ("node1", "lb")]
-    front = {"item": ["node1", {"url": "http://10.0.0.1:8080"}], "error": None, "completion": {"status": completion}}
+    front = {"item": ["node1", {"url": "https://10.0.0.1:8080"}], "error": None, "completion": {"status": completion}}
     return {"balancer": {"servers": servers, "completions": [front]}}
 
 
