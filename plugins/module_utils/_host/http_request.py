@@ -109,16 +109,11 @@ class _Guard:
 
     def __enter__(self) -> _Guard:
         self.run(self._connection.connect)
-<<<<<<< HEAD
         if self._context:
             self._connection.sock = self._context.wrap_socket(
                 self._connection.sock, do_handshake_on_connect=False, server_hostname=self._name)
-        # The connection drops its socket if the response ends with it.
-        self._socket = secured = self._connection.sock
-=======
         # The connection sets its socket to None if the server closes the connection after the response.
-        self._socket = self._connection.sock
->>>>>>> main
+        self._socket = secured = self._connection.sock
         self._timer.start()
         if isinstance(secured, ssl.SSLSocket):
             try:
@@ -161,25 +156,17 @@ class _Guard:
 
 @contextlib.contextmanager
 def request(url: str, timeout_s: float, max_bytes: int, method: str | None = None, body: bytes | None = None,
-<<<<<<< HEAD
             headers: Mapping[str, str] | None = None, ca: str | None = None,
             server_name: str | None = None) -> Iterator[BoundedResponse]:
-    """Send a request and yield its response, whatever its status.
-
-    :param timeout_s: seconds until the last byte of the response. :param max_bytes: maximum size of its body.
-    :param method: by default GET, or POST with a body. :param ca: of https, see `tls.client_context`.
-    :param server_name: the name in the certificate, if it is not the host in the URL.
-    :raises ssl.SSLCertVerificationError: if the certificate is not accepted, see `tls.rejection`.
-    :raises OSError: if there is no connection or no complete response in time.
-=======
-            headers: Mapping[str, str] | None = None) -> Iterator[BoundedResponse]:
     """Send a request and yield the response. An HTTP error status does not raise an exception.
 
     :param timeout_s: the maximum number of seconds until the last byte of the response.
     :param max_bytes: the maximum size of the body.
     :param method: by default, GET without a body and POST with a body.
+    :param ca: the CA certificates for https, see `tls.client_context`.
+    :param server_name: the name in the certificate, if it is not the host in the URL.
+    :raises ssl.SSLCertVerificationError: if the certificate is not accepted, see `tls.rejection`.
     :raises OSError: if the connection fails or the response is not complete in time.
->>>>>>> main
     :raises HTTPException: if the response is not HTTP, or is too large.
     :raises ValueError: if the URL or a header is invalid. The message can contain the header.
     """

@@ -40,15 +40,9 @@ if TYPE_CHECKING:
     class Response(_Response, total=False):
         """The response of a server to a request. Keys that do not apply are absent.
 
-<<<<<<< HEAD
-        ``status`` is the HTTP status, None without a response. ``sent`` is false if the request was not sent, otherwise
-        absent. ``chunks`` and ``ended`` (whether the closing event was received) belong to streams.
-        ``certificate_days`` is that of `BoundedResponse`.
-=======
         ``status`` is the HTTP status, or None without a response. ``sent`` is false if the request was not sent, and
         absent otherwise. Streams also have ``chunks``, the number of events with text, and ``ended``, whether the
-        closing event was received.
->>>>>>> main
+        closing event was received. Responses over https have ``certificate_days``, see `tls.days_left`.
         """
 
         sent: bool
@@ -101,14 +95,10 @@ REJECTED = "the certificate of the server is not accepted: "
 class Server:
     """A server. ``limit`` is the length of the longest sequence in tokens, or None before :meth:`models` was called.
 
-<<<<<<< HEAD
-    :param url: such as ``http://10.0.0.1:8888``.
-    :param timeout: time limit of a response in seconds. :param ca: see `tls.client_context`.
-    :param server_name: the name in the certificate, if it is not the host in the URL.
-=======
     :param url: the base URL, such as ``http://10.0.0.1:8888``.
     :param timeout: the timeout of a whole response in seconds.
->>>>>>> main
+    :param ca: the CA certificates for https, see `tls.client_context`.
+    :param server_name: the name in the certificate, if it is not the host in the URL.
     """
 
     def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0, ca: str | None = None,

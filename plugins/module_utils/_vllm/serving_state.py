@@ -113,12 +113,9 @@ class Observer:
     """An observer of instances.
 
     :param served_name: the name of the model in requests.
-<<<<<<< HEAD
-    :param completion_timeout_s: timeout of the completion with which an instance becomes ready.
-    :param ca: see `tls.client_context`. :param server_name: the name in the certificates of the instances.
-=======
     :param completion_timeout_s: the timeout in seconds of the completion request that a ready instance must complete.
->>>>>>> main
+    :param ca: the CA certificates for https, see `tls.client_context`.
+    :param server_name: the name in the certificates of the instances.
     """
 
     def __init__(self, docker: DockerEngine, served_name: str | None, api_key: str = "",
@@ -162,14 +159,9 @@ class Observer:
         return seen
 
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
-<<<<<<< HEAD
-        """Add the responses of the API, in the order in which they become available."""
+        """Query the API in the order in which the endpoints become available, and add the responses to the state."""
         server = HealthServer(base_url(reachable(instance["bind"]), instance["port"], found["tls"]), self.api_key,
                               STATUS_TIMEOUT_S, self._ca, self._server_name)
-=======
-        """Query the API in the order in which the endpoints become available, and add the responses to the state."""
-        server = HealthServer(base_url(reachable(instance["bind"]), instance["port"]), self.api_key, STATUS_TIMEOUT_S)
->>>>>>> main
         health = server.health()
         seen = {**seen, "health": health}
         if health.get("error", "").startswith(REJECTED):
@@ -254,14 +246,9 @@ def wait(observer: Observer, instances: list[dict[str, Any]], wait_s: float,
         time.sleep(interval_s)
 
 
-<<<<<<< HEAD
 def deployed_containers(docker: DockerEngine, load: bool, ca: str | None = None,
                         server_name: str | None = None) -> list[DeployedContainer]:
-    """Return every container of this collection, running or not, sorted by name; raises DockerError.
-=======
-def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContainer]:
     """Return every container of this collection in any state, sorted by name. Raise DockerError on failure.
->>>>>>> main
 
     :param load: whether to add ``image_digest`` and ``load``. :param ca: and server_name, see `Observer`.
     """
@@ -272,8 +259,7 @@ def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContai
         each["image_digest"] = digests[0] if digests else None
         each["load"] = None
         if each["status"] == "running" and each["port"]:
-<<<<<<< HEAD
-            # The key in the inventory may already be another one.
+            # The API key of the container is used, because the key in the inventory can be newer.
             each["load"] = request_load(base_url(reachable(each["bind"]), each["port"], each["tls"]),
                                         containers.api_key(docker, each["id"]), ca, server_name)
     return found
@@ -281,16 +267,7 @@ def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContai
 
 def request_load(url: str, api_key: str | None, ca: str | None = None,
                  server_name: str | None = None) -> Load | LoadError | None:
-    """Return the load of a server (see `metrics.load`), an ``error``, or None if it accepts no connection."""
-=======
-            # The API key of the container is used, because the key in the inventory can be newer.
-            each["load"] = request_load(each["bind"], each["port"], containers.api_key(docker, each["id"]))
-    return found
-
-
-def request_load(bind: str, port: int, api_key: str | None) -> Load | LoadError | None:
     """Return the load of a server, an ``error``, or None if the server does not accept connections."""
->>>>>>> main
     try:
         with http_request.request(url + "/metrics", STATUS_TIMEOUT_S, MAX_RESPONSE_BYTES,
                                   headers={"Authorization": "Bearer " + api_key} if api_key else {}, ca=ca,
@@ -300,13 +277,9 @@ def request_load(bind: str, port: int, api_key: str | None) -> Load | LoadError 
                 return {"error": "/metrics returns %d" % response.status}
     except ConnectionRefusedError:
         return None
-<<<<<<< HEAD
     except ssl.SSLCertVerificationError as error:
         return {"error": "/metrics: %s%s" % (REJECTED, tls.rejection(error))}
-    except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the header
-=======
     except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the API key as a header
->>>>>>> main
         return {"error": "/metrics: %s" % (mask_known(str(error), [api_key], 1) or type(error).__name__)}
     return metrics.load(text) or {"error": "/metrics does not contain the number of requests"}
 

@@ -131,11 +131,8 @@ def signal_to_send(state, restart_after):
 class Api:
     """An API server. Its methods return None if there is no response in time.
 
-<<<<<<< HEAD
-    :param timeout: of a whole answer, in seconds. :param tls: the SSLContext of a server with TLS.
-=======
     :param timeout: timeout of a whole response, in seconds.
->>>>>>> main
+    :param tls: the SSLContext of a server with TLS.
     """
 
     def __init__(self, host, port, timeout, key, tls=None):

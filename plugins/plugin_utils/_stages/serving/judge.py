@@ -178,13 +178,8 @@ CHECKS = (
 _REPORTED_WARNINGS = ("serving_api_key", "serving_api_key.plaintext")
 # Results of the log triage that are not the cause of a failure.
 _NO_CAUSES = (UNKNOWN, "startup_ok")
-<<<<<<< HEAD
-# Mounts that the role itself provides later, and the weights, which have another check.
-_UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "tls", "weights")
-=======
 # Mounts that the role itself provides later, and the weights, which have a separate check.
-_UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "weights")
->>>>>>> main
+_UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "tls", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 _CHECK_MODE = "In check mode nothing is started."
 

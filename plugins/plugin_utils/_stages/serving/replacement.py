@@ -92,11 +92,7 @@ def unplanned_containers(names: Iterable[str], plan: Plan) -> list[str]:
 def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None = None) -> list[str]:
     """Return a clause for each reason to replace the running service; an empty list if it runs as planned.
 
-<<<<<<< HEAD
-    :param secrets: the value of the label `SECRETS` of a container with the planned API keys and certificate.
-=======
-    :param secrets: the value that the label `SECRETS` has with the planned API keys.
->>>>>>> main
+    :param secrets: the value that the label `SECRETS` has with the planned API keys and certificate.
     """
     running = {container["name"]: container for container in deployment(observed["containers"], plan)}
     planned = {instance["name"]: instance for instance in plan["instances"]}

@@ -39,20 +39,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-<<<<<<< HEAD
 def hanging_server(certificate=None):
-    """Yield a server with settable ``running``, ``generated`` and ``hangs``; ``keys`` are those of the completions.
-
-    With ``metrics_key``, an Authorization header, the metrics need it.
-
-    :param certificate: the paths of certificate and key of a server with TLS.
-=======
-def hanging_server():
     """Yield a server with settable ``running``, ``generated`` and ``hangs``.
 
     ``keys`` records the Authorization headers of completions. If ``metrics_key`` is set, requests for the metrics need
     it as Authorization header.
->>>>>>> main
+
+    :param certificate: the paths of certificate and key of a server with TLS.
     """
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.running, server.generated, server.hangs, server.keys = 0, 0, False, []

@@ -260,7 +260,6 @@ def test_state_of_a_node(docker, server):
     assert abs(state["now_s"] - time.time()) < 60
 
 
-<<<<<<< HEAD
 def test_server_with_tls_is_verified_with_the_name_of_the_service(docker, tmp_path):
     """Its certificate is that of the address for clients, not of the loopback interface."""
     authority = Authority(tmp_path)
@@ -281,10 +280,7 @@ def test_server_with_tls_is_verified_with_the_name_of_the_service(docker, tmp_pa
             assert (seen["state"], seen["reason"]) == ("failed", message)
 
 
-def test_docker_engine_that_does_not_answer_is_returned(tmp_path):
-=======
 def test_error_of_a_docker_engine_that_does_not_respond_is_returned(tmp_path):
->>>>>>> main
     state = serving_state.observe(DockerEngine(str(tmp_path / "none.sock")), dict(PARAMS, instances=[]))
     assert "none.sock does not respond" in state["docker_engine_error"]
     assert (state["image"], state["containers"], state["instances"]) == (None, [], [])

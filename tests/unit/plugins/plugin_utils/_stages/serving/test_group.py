@@ -64,14 +64,9 @@ def test_restart_reason(host, container, reason):
     assert group.restart_reason(PLAN[host], observed(host, **container), "key-1") == reason
 
 
-<<<<<<< HEAD
-def test_another_key_matters_only_where_it_is_used():
+def test_changed_api_key_restarts_only_the_head():
     assert group.restart_reason(PLAN["node1"], observed("node1"), "key-2") == (
         "was started with another API key or certificate")
-=======
-def test_changed_api_key_restarts_only_the_head():
-    assert group.restart_reason(PLAN["node1"], observed("node1"), "key-2") == "was started with another API key"
->>>>>>> main
     assert group.restart_reason(PLAN["node2"], observed("node2", secrets=None), "new") is None
 
 
