@@ -56,6 +56,7 @@ class Authority:
     def _write(path, content):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+        path.chmod(0o600 if path.suffix == ".key" else 0o644)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def servers(plans: Mapping[str, Plan]) -> list[PlannedServer]:
             port = cast(int, instance["port"])
             address = urlsplit(instance["url"] or "").hostname or ""
             found.append({"name": haproxy.server_name(host, port), "host": host, "address": address, "port": port,
-                          "tls": instance["tls_path"] is not None, "verify_host": "" if _is_ip(address) else address,
+                          "tls": instance["tls"], "verify_host": "" if _is_ip(address) else address,
                           "served_name": plan["model"]["served_name"]})
     return found
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from scenario import INVENTORY, bed, changes, container_identities, output_text, playbook, states, succeeds
+from scenario import INVENTORY, bed, changes, container_identities, containers, output_text, playbook, states, succeeds
 
 NODES = ("node1", "node2")
 KEY = "key-of-the-scenario"
-CERTIFICATES = INVENTORY.parent / "certificates"
+CERTIFICATES, ON_NODE = INVENTORY.parent / "certificates", "/etc/ssl/test"
 BALANCER = "https://[fd77::11]:8080"
 SERVERS = {"node1": "https://[fd77::11]:8888", "node2": "https://[fd77::12]:8888"}
 
@@ -64,20 +64,16 @@ def test_certificate_that_expires_within_30_days_is_warned_of():
     assert days[BALANCER]["actual"].startswith("36")
 
 
-def test_key_is_readable_by_root_only_and_in_no_output():
+def test_key_is_in_no_output():
     key = (CERTIFICATES / "node1.key").read_text().splitlines()[1]
-    paths = bed("exec", "node1", "find", "/var/lib/ascend-vllm/tls", "-printf", "%m %u %P\n").splitlines()
-    assert {line.split()[0] for line in paths} == {"700", "600"}
-    assert {line.split()[1] for line in paths} == {"root"}
-    found = bed("exec", "node1", "stat", "-c", "%a %U %G", "/etc/ascend-vllm/tls/current/balancer.pem.key")
+    found = bed("exec", "node1", "stat", "-c", "%a %U %G", "/etc/ascend-vllm/balancer.pem.key")
     assert found.strip() == "640 root haproxy"
     shown = "".join(path.read_text() for path in (INVENTORY / ".results").rglob("*.json"))
     for command in (["ps", "axww"], ["docker", "inspect", "vllm-ascend-qwen25-vl"], ["journalctl", "--no-pager"]):
         shown += bed("exec", "node1", *command)
     assert key not in shown
-    (mount,) = [mount for mount in json.loads(bed("exec", "node1", "docker", "inspect", "vllm-ascend-qwen25-vl"))[0][
-        "Mounts"] if mount["Destination"] == "/run/ascend-vllm/tls"]
-    assert not mount["RW"]
+    mounts = {mount["Source"]: mount["RW"] for mount in containers("node1")["vllm-ascend-qwen25-vl"]["Mounts"]}
+    assert mounts["/etc/ssl/test/node1.key"] is False
 
 
 def test_second_run_changes_nothing():
@@ -101,9 +97,9 @@ def test_model_answers():
 
 def test_vllm_bench_measures_instances_and_balancer():
     succeeds("benchmark")
-    found = {each["name"]: each for node in NODES for each in result(node, "benchmark")["observed"]["measurements"]}
-    assert {url for each in found.values() for url in each["urls"]} == {BALANCER, *SERVERS.values()}
-    assert all(run["metrics"]["completed"] == each["num_prompts"] for each in found.values() for run in each["runs"])
+    found = [each for node in NODES for each in result(node, "benchmark")["observed"]["measurements"]]
+    assert {url for each in found for url in each["urls"]} == {BALANCER, *SERVERS.values()}
+    assert all(run["metrics"]["completed"] == each["num_prompts"] for each in found for run in each["runs"])
 
 
 def test_wrong_ca_fails_before_anything_is_changed():
@@ -114,7 +110,7 @@ def test_wrong_ca_fails_before_anything_is_changed():
         "unable to get local issuer certificate"] * 2
     assert [container_identities(node) for node in NODES] == before
     shown = succeeds("status", "-e", f"serving_tls_ca={CERTIFICATES}/other.pem")
-    assert shown.count("the certificate of the server is not accepted: unable to get local issuer certificate") >= 2
+    assert shown.count("certificate not accepted") == 2
 
 
 @pytest.mark.parametrize(("name", "key", "message"), [
@@ -123,8 +119,8 @@ def test_wrong_ca_fails_before_anything_is_changed():
     ("renewed", "node1", "the key does not belong to the certificate")])
 def test_unusable_certificate_fails_before_anything_is_changed(name, key, message):
     before = container_identities("node1")
-    done = playbook("serving", "--limit", "node1", "-e", f"serving_tls_certificate={CERTIFICATES}/{name}.pem",
-                    "-e", f"serving_tls_key={CERTIFICATES}/{key}.key")
+    done = playbook("serving", "--limit", "node1", "-e", f"serving_tls_certificate={ON_NODE}/{name}.pem",
+                    "-e", f"serving_tls_key={ON_NODE}/{key}.key")
     assert done.returncode != 0
     assert checks("node1")["certificate"][None]["message"] == message
     assert container_identities("node1") == before
@@ -132,10 +128,10 @@ def test_unusable_certificate_fails_before_anything_is_changed(name, key, messag
 
 
 def test_unusable_certificate_of_the_balancer_is_refused():
-    done = playbook("serving", "--limit", "node1", "-e", f"balancer_tls_certificate={CERTIFICATES}/expired.pem",
-                    "-e", f"balancer_tls_key={CERTIFICATES}/expired.key")
+    done = playbook("serving", "--limit", "node1", "-e", f"balancer_tls_certificate={ON_NODE}/expired.pem",
+                    "-e", f"balancer_tls_key={ON_NODE}/expired.key")
     assert done.returncode != 0
-    assert (f"The certificate in balancer_tls_certificate cannot be used for {BALANCER}: certificate has expired."
+    assert (f"The certificate of the balancer on node1 cannot be used for {BALANCER}: certificate has expired."
             in output_text(done))
     assert status(f"{BALANCER}/health") == "200"
 
@@ -143,7 +139,7 @@ def test_unusable_certificate_of_the_balancer_is_refused():
 def test_upgrade_replaces_the_node_with_a_renewed_certificate_only():
     before = {node: container_identities(node) for node in NODES}
     for extension in ("pem", "key"):
-        (CERTIFICATES / f"renewed.{extension}").rename(CERTIFICATES / f"node1.{extension}")
+        bed("exec", "node1", "mv", f"{ON_NODE}/renewed.{extension}", f"{ON_NODE}/node1.{extension}")
     succeeds("upgrade")
     assert container_identities("node2") == before["node2"]
     assert container_identities("node1") != before["node1"]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import ssl
 import time
 
@@ -31,6 +32,8 @@ def certificate_problem(certificate: str, key: str, ca: str | None, name: str) -
     try:
         # Without a password OpenSSL would ask for that of an encrypted key on a terminal.
         server_context.load_cert_chain(certificate, key, lambda: b"")
+        if os.stat(key).st_mode & 0o004:
+            return "every user can read the key %s; set its mode to 0600" % key
     except (OSError, ValueError) as error:
         if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
             return "the key does not belong to the certificate"

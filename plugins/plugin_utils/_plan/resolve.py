@@ -80,7 +80,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
 SCHEMA = "ascend.vllm/plan/v1"
 
 # Left out of the hash of an instance, because they do not reach its container.
-_NOT_HASHED = ("index", "npus", "serves", "url", "hash", "labels", "middleware_path", "tls_path")
+_NOT_HASHED = ("index", "npus", "serves", "url", "hash", "labels", "middleware_path", "tls")
 
 _T = TypeVar("_T")
 
@@ -406,7 +406,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
     port = inputs.integer("serving_port", 1, 65535) + index
     serves = group is None or group["rank"] == 0
     state_path = inputs.path("serving_state_path")
-    tls_path = state_path + "/tls/current" if serves and inputs.text("serving_tls_certificate") else None
+    with_tls = serves and bool(inputs.text("serving_tls_certificate"))
     client_address = bind if is_loopback(bind) else inputs.text("serving_address")
     hccl = hccl_ports(index, inputs, findings)
     launcher, command = instance_command(model, group, bind, port, npus, common.options)
@@ -423,26 +423,27 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         "npus": npus,
         "serves": serves,
         "port": port if serves else None,
-        "url": base_url(client_address, port, tls_path is not None) if serves else None,
+        "url": base_url(client_address, port, with_tls) if serves else None,
         "devices": [device_path(npu) for npu in npus] + common.hardware["shared_devices"],
         "mounts": list(common.mounts),
         "environment": {**common.environment, **hccl_environment(hccl)},
         "hccl_ports": hccl,
         "secrets_path": None,
         "middleware_path": None,
-        "tls_path": tls_path,
+        "tls": with_tls,
         "launcher": launcher,
         "command": list(command),
         "health": docker_health_check(common.health_check, bind, port if serves else None, model["served_name"],
-                                      tls_path is not None),
+                                      with_tls),
         "hash": "",
         "labels": {},
     }
     if group:
         instance["environment"].update(group_environment(group, npus, inputs, findings))
-    if tls_path:
+    if with_tls:
         instance["command"] += tls.OPTIONS
-        instance["mounts"].append(bind_mount(tls_path, "directory", tls.TARGET, origin="tls"))
+        instance["mounts"] += [bind_mount(inputs.text(name), "file", target, origin="tls")
+                               for name, target in tls.TARGETS.items()]
     if serves and inputs.text("serving_api_key"):
         instance["secrets_path"] = secrets = state_path + "/secrets.env"
         instance["middleware_path"] = middleware = api_key.middleware_path(state_path)

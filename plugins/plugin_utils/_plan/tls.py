@@ -13,9 +13,9 @@ from typing import Any
 from ansible_collections.ascend.vllm.plugins.module_utils._host.tls import client_context
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import CaCertificates, Plan
 
-# In the container: the folder with the certificate and the key.
-TARGET = "/run/ascend-vllm/tls"
-OPTIONS = ["--ssl-certfile", TARGET + "/certificate.pem", "--ssl-keyfile", TARGET + "/key.pem"]
+# The files in the container, by the inputs that set their sources.
+TARGETS = {"serving_tls_certificate": "/run/ascend-vllm/certificate.pem", "serving_tls_key": "/run/ascend-vllm/key.pem"}
+OPTIONS = ["--ssl-certfile", TARGETS["serving_tls_certificate"], "--ssl-keyfile", TARGETS["serving_tls_key"]]
 # In the container of a client: the file with the CA certificates.
 CA_TARGET = "/run/ascend-vllm/ca.pem"
 

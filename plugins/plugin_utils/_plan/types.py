@@ -403,8 +403,8 @@ class Instance(ContainerSettings, Membership):
     secrets_path: str | None
     #: File on the node with the middleware that demands the API key; None without a key.
     middleware_path: str | None
-    #: Folder on the node with the certificate and the key of the API; None without TLS.
-    tls_path: str | None
+    #: Whether the API uses HTTPS.
+    tls: bool
     #: Program that starts the command in the container; empty if the command is run directly.
     launcher: list[str]
     command: list[str]

@@ -279,7 +279,7 @@ def test_balancer_with_tls_verifies_its_servers(ca, trusted):
     lines = [line.strip() for line in rendered(
         "balancer.cfg.j2", balancer_watch_interval_s=0, balancer_tls_certificate="/c.pem",
         __balancer_plan={"servers": servers, "ca": ca, "control_paths": ["/pause"]}).splitlines()]
-    assert "bind 0.0.0.0:8080 ssl crt /etc/ascend-vllm/tls/current/balancer.pem" in lines
+    assert "bind 0.0.0.0:8080 ssl crt /etc/ascend-vllm/balancer.pem" in lines
     # Without "default" a health check does not use the TLS settings of its server.
     assert [line for line in lines if line.startswith("http-check connect")] == ["http-check connect default"] * 2
     assert [line for line in lines if line.startswith("server ")] == [

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlsplit
@@ -143,7 +142,7 @@ CHECKS = (
           "Remove the cause on the named node, and run playbooks/serving.yml for all nodes of the group."),
     Check("up_to_date", CRITICAL, "The container was started from the current plan",
           "Run playbooks/serving.yml again; it replaces outdated containers."),
-    Check("start", CRITICAL, "Patch, API key, certificate and containers could be set up",
+    Check("start", CRITICAL, "Patch, API key and containers could be set up",
           "Remove the cause in the message, and run playbooks/serving.yml again."),
     Check("running", CRITICAL, "The container runs and has not crashed", _LOG),
     Check("health", CRITICAL, "/health returns 200",
@@ -179,7 +178,7 @@ _REPORTED_WARNINGS = ("serving_api_key", "serving_api_key.plaintext")
 # Results of the log triage that are not the cause of a failure.
 _NO_CAUSES = (UNKNOWN, "startup_ok")
 # Mounts that the role itself provides later, and the weights, which have a separate check.
-_UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "tls", "weights")
+_UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 _CHECK_MODE = "In check mode nothing is started."
 
@@ -224,12 +223,12 @@ def prerequisites_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, 
     """Return the arguments of ``ascend.vllm.serving_prerequisites_info`` for the node of the plan."""
     mounts = {mount["source"]: mount["type"] for instance in plan["instances"] for mount in instance["mounts"]
               if mount["origin"] not in _UNCHECKED_MOUNTS}
-    tls_path = plan["instances"][0]["tls_path"]
-    copied = tls_path and posixpath.dirname(tls_path) + "/next"  # tasks/tls.yml
+    certificate, key = [mount["source"] for mount in plan["instances"][0]["mounts"] if mount["origin"] == "tls"] or (
+        None, None)
     return {
         **state_arguments(plan, inputs),
-        "certificate": copied and copied + "/certificate.pem",
-        "certificate_key": copied and copied + "/key.pem",
+        "certificate": certificate,
+        "certificate_key": key,
         "mounts": [{"source": source, "type": kind} for source, kind in mounts.items()],
         "devices": sorted({device for instance in plan["instances"] for device in instance["devices"]}),
         "ports": sorted({port for instance in plan["instances"] for _use, ports in _ports(instance) for port in ports}),
@@ -266,12 +265,9 @@ def judge(context: Context) -> list[CheckOutcome]:
         _rolled_back(checks, observed, context.failure)
         return checks.as_list()
     _prerequisites(checks, plan, observed)
-    if plan["instances"][0]["tls_path"]:
+    if plan["instances"][0]["tls"]:
         problem = observed["certificate_problem"]
-        if context.check_mode and problem:
-            checks.not_run("certificate", "In check mode no certificate is copied to the node.")
-        else:
-            checks.expect("certificate", not problem, "accepted", problem or "accepted", message=problem)
+        checks.expect("certificate", not problem, "accepted", problem or "accepted", message=problem)
     if context.phase == BEFORE:
         if plan["group"]:
             _members(checks, context, plan["group"], observed)
@@ -304,7 +300,7 @@ def _exposure(checks: Checks, plan: Plan, planned: Instance) -> None:
                   "there is no API key, so everyone who reaches %s can send requests to the model, read /metrics, and "
                   "control the server, depending on its options with %s" % (planned["url"], control))
     if planned["secrets_path"]:
-        secure = "TLS" if planned["tls_path"] else "HTTP"
+        secure = "TLS" if planned["tls"] else "HTTP"
         checks.expect("plaintext", local or secure == "TLS", "TLS, or the loopback interface only",
                       "%s, %s" % (secure, bind), planned["name"])
 

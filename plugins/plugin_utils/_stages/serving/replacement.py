@@ -107,7 +107,7 @@ def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None 
             reasons.append("%s has plan %s instead of %s" % (name, container["hash"], instance["hash"]))
         elif container["image"] != observed["image"]:
             reasons.append("%s runs image %s instead of %s" % (name, container["image"], observed["image"]))
-        elif (instance["secrets_path"] or instance["tls_path"]) and container["secrets"] != secrets:
+        elif (instance["secrets_path"] or instance["tls"]) and container["secrets"] != secrets:
             reasons.append("%s was started with other API keys or another certificate" % name)
     return reasons + ["%s is no longer planned" % name for name in running
                       if name not in planned and not name.endswith(PREVIOUS)]
@@ -169,7 +169,7 @@ def plan_of_running(containers: Sequence[DeployedContainer], names: Collection[s
         return {"instances": []}
     return {
         "instances": [{"name": name, "port": container["port"], "bind": container["bind"], "hash": container["hash"],
-                       "mounts": [], "devices": [], "hccl_ports": None, "serves": True, "tls_path": None,
+                       "mounts": [], "devices": [], "hccl_ports": None, "serves": True, "tls": container["tls"],
                        "url": base_url(address, container["port"] or 0, container["tls"])}
                       for name, container in found],
         "image": {"reference": found[0][1]["image"]},

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -38,6 +39,13 @@ def test_certificate_of_another_ca(authority):
         assert tls.certificate_problem(*files, ca, "a.example") == "unable to get local issuer certificate"
     assert tls.certificate_problem(*files, other + authority.path.read_text(), "a.example") is None
     assert "does not contain a certificate" in tls.certificate_problem(*files, "none", "a.example")
+
+
+def test_key_that_every_user_can_read(authority):
+    certificate, key = authority.issue("server", "a.example")
+    os.chmod(key, 0o644)
+    assert tls.certificate_problem(certificate, key, authority.path.read_text(), "a.example") == (
+        f"every user can read the key {key}; set its mode to 0600")
 
 
 def test_key_that_does_not_fit_or_cannot_be_read(authority):

@@ -22,13 +22,13 @@ FILES = {"serving_tls_certificate": "/c.pem", "serving_tls_key": "/k.pem"}
 def test_api_with_a_certificate_uses_https():
     (plain,), (secure,) = (valid(**inputs)["instances"] for inputs in ({}, FILES))
     assert secure["url"] == plain["url"].replace("http:", "https:")
-    assert secure["command"] == [*plain["command"], "--ssl-certfile", "/run/ascend-vllm/tls/certificate.pem",
-                                 "--ssl-keyfile", "/run/ascend-vllm/tls/key.pem"]
+    assert secure["command"] == [*plain["command"], "--ssl-certfile", "/run/ascend-vllm/certificate.pem",
+                                 "--ssl-keyfile", "/run/ascend-vllm/key.pem"]
     assert [mount for mount in secure["mounts"] if mount not in plain["mounts"]] == [
-        {"source": "/var/lib/ascend-vllm/tls/current", "target": "/run/ascend-vllm/tls", "type": "directory",
-         "read_only": True, "origin": "tls"}]
+        {"source": source, "target": f"/run/ascend-vllm/{name}.pem", "type": "file", "read_only": True, "origin": "tls"}
+        for source, name in (("/c.pem", "certificate"), ("/k.pem", "key"))]
     assert [word for word in secure["health"]["test"] if word not in plain["health"]["test"]] == ["--tls"]
-    assert (plain["tls_path"], secure["tls_path"]) == (None, "/var/lib/ascend-vllm/tls/current")
+    assert (plain["tls"], secure["tls"]) == (False, True)
     assert secure["hash"] != plain["hash"]
 
 
@@ -39,7 +39,7 @@ def test_middleware_of_the_key_remains_the_last_option():
 
 def test_only_the_head_of_a_group_has_a_certificate():
     plans = group_plans("data_parallel", **FILES)
-    assert [plan["instances"][0]["tls_path"] for plan in plans.values()] == ["/var/lib/ascend-vllm/tls/current", None]
+    assert [plan["instances"][0]["tls"] for plan in plans.values()] == [True, False]
 
 
 def test_key_over_plaintext_is_not_warned_of():

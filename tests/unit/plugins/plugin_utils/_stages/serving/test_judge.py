@@ -96,7 +96,6 @@ def test_service_with_a_certificate_passes():
 def test_certificate_that_clients_would_not_accept_fails_before_the_start():
     observed = {"certificate_problem": "certificate has expired", "phase": "before"}
     assert judge(valid(**SECURE), observed)["certificate"] == ("failed", "certificate has expired")
-    assert statuses(valid(**SECURE), dict(observed, check_mode=True))["certificate"] == "not_run"
 
 
 def test_certificate_of_a_running_server_that_is_not_accepted_fails():
@@ -114,13 +113,12 @@ def test_certificate_that_expires_soon_is_a_warning():
     assert (check["status"], check["expected"], check["actual"]) == ("warned", "30 days", "29.9 days")
 
 
-def test_certificate_is_judged_with_the_copied_files_and_the_address_of_the_node():
+def test_certificate_is_judged_with_the_address_of_the_node():
     plan = dict(valid(serving_address="fd00::1", serving_bind="::", **SECURE), ca={"text": "pem", "path": "/ca.pem"})
     found = serving.prerequisites_arguments(plan, {"serving_api_key": "k"})
     assert {name: found[name] for name in ("certificate", "certificate_key", "ca", "server_name")} == {
-        "certificate": "/var/lib/ascend-vllm/tls/next/certificate.pem",
-        "certificate_key": "/var/lib/ascend-vllm/tls/next/key.pem", "ca": "pem", "server_name": "fd00::1"}
-    assert "/var/lib/ascend-vllm/tls/current" not in {mount["source"] for mount in found["mounts"]}
+        "certificate": "/c.pem", "certificate_key": "/k.pem", "ca": "pem", "server_name": "fd00::1"}
+    assert {"source": "/k.pem", "type": "file"} in found["mounts"]
     without = serving.prerequisites_arguments(valid(), {"serving_api_key": ""})
     assert (without["certificate"], without["certificate_key"], without["ca"]) == (None, None, None)
 
