@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import ca_text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import run_job
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
@@ -49,7 +48,7 @@ class ActionModule(StageAction):
         scores.check_inputs(inputs)
         compared = _measured_before(inputs["accuracy_compare_with"])
         outcome = run_job(self.call, self.say, {
-            "api_key": inputs["accuracy_api_key"], "ca": ca_text(self.context.plan),
+            "api_key": inputs["accuracy_api_key"], "ca": self.context.plan["ca"],
             "executable": inputs["accuracy_executable"],
             "datasets": [{key: dataset[key] for key in ("name", "path")} for dataset in inputs["accuracy_datasets"]],
             "num_prompts": inputs["accuracy_num_prompts"],

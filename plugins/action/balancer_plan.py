@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import ca_text, file_problems
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import file_problems
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import api_keys, role_inputs
@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
             for name in managed]
         hosts = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
-                "ports": ports, "ca": ca_text(next(iter(plans.values()))),
+                "ports": ports, "ca": certificates[0],
                 "control_paths": balancer.control_paths(plans)}
 
 

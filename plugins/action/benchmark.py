@@ -23,7 +23,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import HostInputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import ca_text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput, role_inputs
@@ -241,7 +240,7 @@ class ActionModule(StageAction):
 
     def _chat(self, name: str, url: str, timeout_s: float, **arguments: Any) -> ChatServer:
         (server,) = self.call("ascend.vllm.chat_info", servers=[{"name": name, "url": url}],
-                              api_key=self.inputs["benchmark_api_key"], ca=ca_text(self.context.plan),
+                              api_key=self.inputs["benchmark_api_key"], ca=self.context.plan["ca"],
                               timeout_s=timeout_s, **arguments)["servers"]
         return cast("ChatServer", server)
 
@@ -349,7 +348,7 @@ class ActionModule(StageAction):
                  "AISBench")
         started = time.monotonic()
         outcome = run_job(self.call, self.say, {
-            "api_key": inputs["benchmark_api_key"], "ca": ca_text(self.context.plan),
+            "api_key": inputs["benchmark_api_key"], "ca": self.context.plan["ca"],
             "executable": executable,
             "server": ais_bench.server(self.context.plan, url, inputs),
             "load": ais_bench.load(self.context.plan, inputs)}, inputs["benchmark_timeout_s"], "benchmark_timeout_s")

@@ -49,8 +49,7 @@ managed:
   returned: success
 servers:
   description:
-    - The instances behind the balancer, each with C(name), C(host), C(address), C(port), C(tls), C(verify_host) and
-      C(served_name).
+    - The instances behind the balancer, each with C(name), C(host), C(address), C(port), C(tls) and C(served_name).
     - If RV(managed) is empty, only the instances of this host are returned.
   type: list
   elements: dict

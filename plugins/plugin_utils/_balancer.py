@@ -30,8 +30,6 @@ class PlannedServer(TypedDict):
     address: str
     port: int
     tls: bool
-    #: The name in its certificate; empty for an IP address, which HAProxy does not find in a certificate.
-    verify_host: str
     served_name: str
 
 
@@ -72,18 +70,10 @@ def servers(plans: Mapping[str, Plan]) -> list[PlannedServer]:
     for host, plan in plans.items():
         for instance in serving_instances(plan):
             port = cast(int, instance["port"])
-            address = urlsplit(instance["url"] or "").hostname or ""
-            found.append({"name": haproxy.server_name(host, port), "host": host, "address": address, "port": port,
-                          "tls": instance["tls"], "verify_host": "" if _is_ip(address) else address,
-                          "served_name": plan["model"]["served_name"]})
+            found.append({"name": haproxy.server_name(host, port), "host": host,
+                          "address": urlsplit(instance["url"] or "").hostname or "", "port": port,
+                          "tls": instance["tls"], "served_name": plan["model"]["served_name"]})
     return found
-
-
-def _is_ip(address: str) -> bool:
-    try:
-        return bool(ipaddress.ip_address(address))
-    except ValueError:
-        return False
 
 
 def control_paths(plans: Mapping[str, Plan]) -> list[str]:

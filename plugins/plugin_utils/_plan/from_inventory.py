@@ -88,7 +88,7 @@ class Plans:
         plan["refusals"] += [{"id": name, "message": sentence} for name, sentence in secret_problems(
             self.inputs.templar, self.inputs.variables(host)).items()]
         try:
-            plan["ca"] = ca_certificates(self.inputs[host]["serving_tls_ca"], self.inputs[host]["serving_state_path"])
+            plan["ca"] = ca_certificates(self.inputs[host]["serving_tls_ca"])
         except ValueError as error:
             plan["refusals"].append({"id": "serving_tls_ca", "message": str(error)})
         if plan["refusals"]:

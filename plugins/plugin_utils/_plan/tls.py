@@ -5,21 +5,17 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.tls import client_context
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import CaCertificates, Plan
 
 # The files in the container, by the inputs that set their sources.
 TARGETS = {"serving_tls_certificate": "/run/ascend-vllm/certificate.pem", "serving_tls_key": "/run/ascend-vllm/key.pem"}
 OPTIONS = ["--ssl-certfile", TARGETS["serving_tls_certificate"], "--ssl-keyfile", TARGETS["serving_tls_key"]]
-# In the container of a client: the file with the CA certificates.
-CA_TARGET = "/run/ascend-vllm/ca.pem"
-
-MAX_CA_BYTES = 4 << 20
+# An environment variable of a client has them, which may have up to 128 KiB.
+MAX_CA_BYTES = 100_000
 
 
 def file_problems(role: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -27,33 +23,29 @@ def file_problems(role: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, s
 
     No sentence has the value of an input, which could be the key itself instead of its path.
     """
-    certificate, key = role + "_tls_certificate", role + "_tls_key"
-    for name, other in ((certificate, key), (key, certificate)):
-        value = inputs.get(name)
+    values = {name: inputs.get(name) for name in (role + "_tls_certificate", role + "_tls_key")}
+    for name, value in values.items():
         if value and not (isinstance(value, str) and value.startswith("/") and value.isprintable()):
             yield name, "%s must be the absolute path of a PEM file, not its content or a relative path." % name
-        elif not value and inputs.get(other):
-            yield name, "%s is empty, but %s is set; set both for TLS, or neither." % (name, other)
+        elif not value and any(values.values()):
+            yield name, "%s is empty; set both %s for TLS, or neither." % (name, " and ".join(values))
 
 
-def ca_certificates(path: str, state_path: str) -> CaCertificates | None:
-    """Return the content of serving_tls_ca, or None if it is empty.
+def ca_certificates(path: str) -> str | None:
+    """Return the content of serving_tls_ca, or None if the path is empty.
 
-    :param state_path: serving_state_path.
     :raises ValueError: with a sentence.
     """
     if not path:
         return None
     try:
         with Path(path).open(encoding="utf-8") as file:
-            text = file.read(MAX_CA_BYTES)
+            text = file.read(MAX_CA_BYTES + 1)
         client_context(text or "none")
-    except (OSError, ValueError, ssl.SSLError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError("serving_tls_ca must be a file on the controller with CA certificates as PEM, but %r cannot "
                          "be used: %s." % (path, error)) from error
-    return {"text": text, "path": state_path.rstrip("/") + "/ca.pem"}
-
-
-def ca_text(plan: Plan) -> str | None:
-    """Return the CA certificates that a client of the plan trusts, for the option ``ca`` of modules."""
-    return plan["ca"]["text"] if plan["ca"] else None
+    if len(text) > MAX_CA_BYTES:
+        raise ValueError("serving_tls_ca must be a file of up to %d bytes, but %r is larger; remove the certificates "
+                         "that are not needed." % (MAX_CA_BYTES, path))
+    return text

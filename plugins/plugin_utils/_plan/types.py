@@ -443,13 +443,6 @@ class Group(TypedDict):
     start: NotRequired[int]
 
 
-class CaCertificates(TypedDict):
-    """CA certificates as PEM, and the file on the node that has them."""
-
-    text: str
-    path: str
-
-
 class Plan(TypedDict):
     """The deployment on a host.
 
@@ -468,8 +461,8 @@ class Plan(TypedDict):
     patch: Patch | None
     #: None if every instance serves on its own.
     group: Group | None
-    #: The CA certificates that our clients trust; None for those of the system.
-    ca: CaCertificates | None
+    #: The CA certificates as PEM that our clients trust; None for those of the system.
+    ca: str | None
     #: Unix socket of the Docker engine on the node.
     docker_socket: str
     #: N of each ``/dev/davinciN`` that the deployment may use (serving_npus).

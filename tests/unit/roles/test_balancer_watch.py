@@ -18,6 +18,7 @@ import time
 import jinja2
 import pytest
 from ansible.plugins.filter.core import FilterModule
+from ansible.plugins.test.core import TestModule
 
 from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule as ServingFilters
 from ansible_collections.ascend.vllm.tests.certificates import Authority
@@ -47,7 +48,7 @@ def server():
 
 def options(port, servers=(), **changes):
     return dict({"port": port, "interval_s": 0.2, "retries": 3, "api_key": "sesame", "ca": None, "servers": [
-        {"name": f"n1:{number}", "host": "n1", "address": "127.0.0.1", "port": number, "tls": False, "verify_host": "",
+        {"name": f"n1:{number}", "host": "n1", "address": "127.0.0.1", "port": number, "tls": False,
          "served_name": "q"} for number in servers]}, **changes)
 
 
@@ -244,6 +245,7 @@ def rendered(name, **changes):
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
                                      loader=jinja2.FileSystemLoader(str(TEMPLATES)))
     environment.filters.update(FilterModule().filters())
+    environment.tests.update(TestModule().tests())
     environment.filters.update({f"ascend.vllm.{name}": found for name, found in ServingFilters().filters().items()})
     variables = {
         "ansible_managed": "managed", "serving_api_key": ['a%20$b"c', "second"], "balancer_bind": "0.0.0.0",
@@ -274,8 +276,8 @@ def test_balancer_with_ipv6_addresses():
 
 @pytest.mark.parametrize(("ca", "trusted"), [("pem", "/etc/ascend-vllm/ca.pem"), (None, "@system-ca")])
 def test_balancer_with_tls_verifies_its_servers(ca, trusted):
-    servers = [{**options(0, [port])["servers"][0], "tls": True, "verify_host": name}
-               for port, name in ((8888, "n1.example"), (8889, ""))]
+    servers = [{**options(0, [8888])["servers"][0], "tls": True, "address": address}
+               for address in ("n1.example", "10.0.0.1", "fd00::1")]
     lines = [line.strip() for line in rendered(
         "balancer.cfg.j2", balancer_watch_interval_s=0, balancer_tls_certificate="/c.pem",
         __balancer_plan={"servers": servers, "ca": ca, "control_paths": ["/pause"]}).splitlines()]
@@ -283,8 +285,9 @@ def test_balancer_with_tls_verifies_its_servers(ca, trusted):
     # Without "default" a health check does not use the TLS settings of its server.
     assert [line for line in lines if line.startswith("http-check connect")] == ["http-check connect default"] * 2
     assert [line for line in lines if line.startswith("server ")] == [
-        f"server n1:8888 127.0.0.1:8888 ssl verify required ca-file {trusted} verifyhost n1.example",
-        f"server n1:8889 127.0.0.1:8889 ssl verify required ca-file {trusted}"]
+        f"server n1:8888 n1.example:8888 ssl verify required ca-file {trusted} verifyhost n1.example",
+        f"server n1:8888 10.0.0.1:8888 ssl verify required ca-file {trusted}",
+        f"server n1:8888 fd00::1:8888 ssl verify required ca-file {trusted}"]
 
 
 def test_watch_sends_the_key_only_to_a_server_whose_certificate_it_accepts(watch, tmp_path):

@@ -21,7 +21,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FILLER_TOKEN
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import bind_mount, docker_mounts
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import CA_TARGET
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import (
@@ -44,6 +43,10 @@ CLIENT_MOUNTS = ("host", "weights", "secrets")
 # Export the server's key under the name that vllm bench reads, so that it is neither in argv nor in `docker inspect`.
 KEY_LAUNCHER = ["/bin/bash", "-c", '. "$0" || exit 1; export OPENAI_API_KEY="$VLLM_API_KEY"; exec "$@"',
                 labels.SECRETS_TARGET]
+# Write the CA certificates in an environment variable to the file that OpenSSL reads instead of its own.
+CA_VARIABLE = "ASCEND_VLLM_CA"
+CA_LAUNCHER = ["/bin/bash", "-c", 'export SSL_CERT_FILE=/tmp/ascend-vllm-ca.pem; printf %s "$' + CA_VARIABLE
+               + '" > $SSL_CERT_FILE || exit 1; exec "$0" "$@"']
 # aiohttp uses the proxy variables that an image or the Docker daemon may set, but the server is never behind a proxy.
 CLIENT_ENVIRONMENT = {"NO_PROXY": "*", "no_proxy": "*", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
                       "VLLM_NO_USAGE_STATS": "1"}
@@ -246,17 +249,14 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
     """
     mounts: list[Mount] = [{**mount, "read_only": True} for mount in instance["mounts"]
                            if mount["origin"] in CLIENT_MOUNTS]
-    environment = dict(CLIENT_ENVIRONMENT)
-    if plan["ca"]:
-        mounts.append(bind_mount(plan["ca"]["path"], "file", CA_TARGET, origin="tls"))
-        environment["SSL_CERT_FILE"] = CA_TARGET  # for the default verify paths of OpenSSL
     if inputs["benchmark_dataset_path"]:
         mounts.append(bind_mount(inputs["benchmark_dataset_path"], "file", DATASET_TARGET, origin="site"))
     return {
         "name": client_name(instance),
         "image": inputs["benchmark_client_image"] or plan["image"]["reference"],
         "pull": "never",
-        "command": (KEY_LAUNCHER if with_key and instance["secrets_path"] else []) + argv,
+        "command": (CA_LAUNCHER if with_key and plan["ca"] else []) + (
+            KEY_LAUNCHER if with_key and instance["secrets_path"] else []) + argv,
         "command_handling": "correct",
         "state": "started",
         "recreate": True,
@@ -264,7 +264,7 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
         "init": True,
         "restart_policy": "no",
         "network_mode": "host",
-        "env": environment,
+        "env": {**CLIENT_ENVIRONMENT, **({CA_VARIABLE: plan["ca"]} if plan["ca"] else {})},
         "labels": {labels.BENCHMARK_CLIENT: instance["name"]},
         "mounts": docker_mounts(mounts),
         "cap_drop": ["ALL"],

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import ca_text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
@@ -82,7 +81,7 @@ def request(context: Context) -> Request:
         "requests": requests(plan["model"]["served_name"], inputs, data_uri(inputs["functional_image"])),
         "routes": list(plan["release"]["routes"]),
         "api_key": inputs["functional_api_key"],
-        "ca": ca_text(plan),
+        "ca": plan["ca"],
         "timeout_s": inputs["functional_timeout_s"],
     })
 

@@ -18,7 +18,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes impor
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import ca_text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Group, Instance, Member, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
@@ -216,7 +215,7 @@ def state_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
 def tls_arguments(plan: Plan) -> dict[str, Any]:
     """Return the arguments of ``ascend.vllm.serving_info`` for certificates, which are valid for serving_address."""
     urls = [instance["url"] or "" for instance in serving_instances(plan)]
-    return {"ca": ca_text(plan), "server_name": urlsplit(urls[0]).hostname if urls else None}
+    return {"ca": plan["ca"], "server_name": urlsplit(urls[0]).hostname if urls else None}
 
 
 def prerequisites_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -460,18 +459,17 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
     checks.expect("up_to_date", True, planned["hash"], container["hash"], name)
 
     healthy = seen["health"] is not None and seen["health"]["status"] == 200
-    refusal = seen["health"].get("error", "") if seen["health"] else ""
-    accepted = not refusal.startswith(REJECTED)
+    rejected = (seen["reason"] or "").startswith(REJECTED)
     # An instance that failed before it was healthy has crashed, even if its container is running again.
-    alive = seen["state"] in ("ready", "starting") or healthy or not accepted
+    alive = seen["state"] in ("ready", "starting") or healthy or rejected
     checks.expect("running", alive, "running", container["status"], name, None if alive else _failure_reason(seen))
     if not alive:
         _not_reached(checks, "running", planned, "The container does not run.")
         return
     if not planned["serves"]:
         return
-    if not accepted:
-        checks.expect("certificate", False, "accepted", refusal, name, refusal)
+    if rejected:
+        checks.expect("certificate", False, "accepted", seen["reason"], name, seen["reason"])
         _not_reached(checks, "running", planned, "The certificate of the server is not accepted.")
         return
     _certificate_expiry(checks, seen["health"], name)

@@ -49,8 +49,8 @@ def test_key_over_plaintext_is_not_warned_of():
 
 
 @pytest.mark.parametrize(("inputs", "part"), [
-    ({"serving_tls_certificate": "/c.pem"}, "serving_tls_key is empty, but serving_tls_certificate is set"),
-    ({"serving_tls_key": "/k.pem"}, "serving_tls_certificate is empty, but serving_tls_key is set"),
+    ({"serving_tls_certificate": "/c.pem"}, "serving_tls_key is empty; set both serving_tls_certificate and serving_tls_key for TLS"),
+    ({"serving_tls_key": "/k.pem"}, "serving_tls_certificate is empty; set both"),
     ({**FILES, "serving_tls_key": "-----BEGIN PRIVATE KEY-----\nsesame"}, "serving_tls_key must be the absolute path"),
     ({**FILES, "serving_tls_key": ["sesame"]}, "serving_tls_key must be the absolute path"),
     ({**FILES, "serving_tls_certificate": "certs/node.pem"}, "serving_tls_certificate must be the absolute path"),
@@ -66,12 +66,11 @@ def test_refused_inputs(inputs, part):
 
 def test_content_of_the_ca_file(tmp_path):
     authority = Authority(tmp_path)
-    assert tls.ca_certificates("", "/state") is None
-    assert tls.ca_certificates(str(authority.path), "/state/") == {
-        "text": authority.path.read_text(), "path": "/state/ca.pem"}
-    assert tls.ca_text(dict(valid(), ca={"text": "pem", "path": "/p"})) == "pem"
+    assert tls.ca_certificates("") is None
+    assert tls.ca_certificates(str(authority.path)) == authority.path.read_text()
+    (tmp_path / "large").write_text(authority.path.read_text() + "#" * tls.MAX_CA_BYTES)
     (tmp_path / "empty").write_text("")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    for name in ("none", "empty", "binary", "."):
-        with pytest.raises(ValueError, match="serving_tls_ca must be a file on the controller with CA certificates"):
-            tls.ca_certificates(str(tmp_path / name), "/state")
+    for name in ("none", "empty", "binary", ".", "large"):
+        with pytest.raises(ValueError, match=r"^serving_tls_ca must be a file o"):
+            tls.ca_certificates(str(tmp_path / name))

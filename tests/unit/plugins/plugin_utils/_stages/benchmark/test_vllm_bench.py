@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import struct
+import subprocess
 import zlib
 
 import pytest
@@ -118,12 +119,13 @@ def test_client_has_no_npu_and_only_read_only_mounts():
 
 
 def test_client_trusts_the_ca_of_the_plan_and_has_no_key_of_a_server():
-    ca = {"text": "pem", "path": "/var/lib/ascend-vllm/ca.pem"}
-    server = {"source": "/tls", "target": "/run/ascend-vllm/tls", "read_only": True, "origin": "tls"}
-    found = vllm_bench.client(dict(PLAN, ca=ca), dict(INSTANCE, mounts=[server]), ["vllm"], INPUTS)
-    assert found["mounts"] == [{"type": "bind", "source": ca["path"], "target": found["env"]["SSL_CERT_FILE"],
-                                "read_only": True}]
-    assert "SSL_CERT_FILE" not in vllm_bench.client(PLAN, INSTANCE, ["vllm"], INPUTS)["env"]
+    server = {"source": "/k.pem", "target": "/run/ascend-vllm/key.pem", "read_only": True, "origin": "tls"}
+    print_ca = ["bash", "-c", 'cat "$SSL_CERT_FILE"']
+    found = vllm_bench.client(dict(PLAN, ca="a\nb%s$(id)"), dict(INSTANCE, mounts=[server]), print_ca, INPUTS)
+    assert found["mounts"] == []
+    printed = subprocess.run(found["command"], env={"PATH": "/usr/bin:/bin", **found["env"]}, capture_output=True,
+                             text=True, check=True).stdout
+    assert printed == "a\nb%s$(id)"
 
 
 def test_file_of_prompts_is_mounted():

@@ -18,7 +18,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.con
 INPUTS = {"functional_image": "", "functional_question": "What?", "functional_expected_words": ["TONGYI", "Qwen"],
           "functional_text_question": "Name colors.", "functional_max_tokens": 64, "functional_timeout_s": 60,
           "functional_api_key": "secret", "functional_waive": []}
-PLAN = {"model": {"served_name": "qwen25_vl"}, "group": None, "ca": {"text": "pem", "path": "/ca.pem"},
+PLAN = {"model": {"served_name": "qwen25_vl"}, "group": None, "ca": "pem",
         "release": {"routes": {"/health": "health", "/invocations": "inference", "/metrics": "metrics",
                                "/pause": "control"}},
         "instances": [{"name": "vllm", "url": "http://10.0.0.1:8888", "serves": True,

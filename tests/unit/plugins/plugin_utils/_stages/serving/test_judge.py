@@ -114,7 +114,7 @@ def test_certificate_that_expires_soon_is_a_warning():
 
 
 def test_certificate_is_judged_with_the_address_of_the_node():
-    plan = dict(valid(serving_address="fd00::1", serving_bind="::", **SECURE), ca={"text": "pem", "path": "/ca.pem"})
+    plan = dict(valid(serving_address="fd00::1", serving_bind="::", **SECURE), ca="pem")
     found = serving.prerequisites_arguments(plan, {"serving_api_key": "k"})
     assert {name: found[name] for name in ("certificate", "certificate_key", "ca", "server_name")} == {
         "certificate": "/c.pem", "certificate_key": "/k.pem", "ca": "pem", "server_name": "fd00::1"}
