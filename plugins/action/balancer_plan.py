@@ -53,10 +53,6 @@ class ActionModule(ActionBase):
         if len({tuple(api_keys(inputs[name]["serving_api_key"])) for name in plans}) > 1:
             sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which one to "
                              "send; set the same key on all of them.")
-        certificates = [plan["ca"] for plan in plans.values()]
-        if any(ca != certificates[0] for ca in certificates):
-            sentences.append("serving_tls_ca differs among balancer_nodes, but a balancer trusts the same CA "
-                             "certificates for all of them; set one file with those of all nodes.")
         if sentences:
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
         services: list[Service] = [
@@ -66,8 +62,7 @@ class ActionModule(ActionBase):
             for name in managed]
         hosts = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
-                "ports": ports, "ca": certificates[0],
-                "control_paths": balancer.control_paths(plans)}
+                "ports": ports, "control_paths": balancer.control_paths(plans)}
 
 
 def _require_hosts(variable: str, names: list[str], task_vars: dict[str, Any]) -> None:

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
         servers: list[BalancerServer]
         holder: str | None
         completion: Response | None
-        certificate_problem: str | None  # of the certificate to check; None without one
 
     class NodeState(TypedDict):
         """The return values of ``ascend.vllm.balancer_server``."""

@@ -39,14 +39,13 @@ options:
     type: str
     default: ""
   certificate:
-    description: A certificate on this host to check, followed by those of intermediate CAs, as a PEM file.
+    description:
+      - A PEM file on this host with a certificate, followed by those of intermediate CAs. The module fails if clients
+        that send requests to O(url) would not accept it.
     type: path
   certificate_key:
-    description: The key of O(certificate), as a PEM file.
+    description: A PEM file on this host with the key of O(certificate).
     type: path
-  server_name:
-    description: The host name or IP address for which O(certificate) has to be valid.
-    type: str
   timeout_s:
     description: The timeout of the completion request in seconds.
     type: float
@@ -119,10 +118,6 @@ holder:
   type: str
   returned: success
   sample: process 111 (sshd)
-certificate_problem:
-  description: The reason why clients would not accept O(certificate), or null.
-  type: str
-  returned: success
 completion:
   description:
     - The response to the completion request, or null if no completion was requested or HAProxy did not respond.
@@ -162,6 +157,7 @@ completion:
 """
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -194,6 +190,15 @@ def holder(port: int) -> str | None:
     return holders.describe_holder({"pid": found["pid"], "process": found["process"], "container": None})
 
 
+def check_certificate(module: AnsibleModule) -> None:
+    """Fail if clients of the URL would not accept the certificate."""
+    certificate, key, ca, url = (module.params[name] for name in ("certificate", "certificate_key", "ca", "url"))
+    problem = certificate_problem(certificate, key, ca, urlsplit(url).hostname or "")
+    if problem:
+        module.fail_json(msg="The certificate %s cannot be used for %s: %s. Correct balancer_tls_certificate and "
+                             "balancer_tls_key. The balancer was not changed." % (certificate, url, problem))
+
+
 def main() -> None:
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         "socket": {"type": "path", "default": haproxy.SOCKET},
@@ -204,17 +209,14 @@ def main() -> None:
         "ca": {"type": "str"},
         "certificate": {"type": "path"},
         "certificate_key": {"type": "path", "no_log": False},
-        "server_name": {"type": "str"},
         "timeout_s": {"type": "float", "default": 20},
     })
     port = module.params["port"]
     found: BalancerObservation = {
-        "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None,
-        "certificate_problem": None}
+        "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
     if module.params["certificate"]:
-        found["certificate_problem"] = certificate_problem(
-            module.params["certificate"], module.params["certificate_key"], module.params["ca"],
-            module.params["server_name"])
+        check_certificate(module)
+        module.exit_json(changed=False, **found)
     try:
         found["servers"] = haproxy.servers(haproxy.command_sender(module.params["socket"], SOCKET_TIMEOUT_S))
         if module.params["url"]:

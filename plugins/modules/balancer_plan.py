@@ -64,10 +64,6 @@ ports:
   type: list
   elements: dict
   returned: success
-ca:
-  description: The CA certificates that the balancer trusts as PEM, or null for those of the system.
-  type: str
-  returned: success
 control_paths:
   description: The routes of vLLM that control a server. The balancer refuses requests to these routes.
   type: list

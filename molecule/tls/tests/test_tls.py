@@ -131,7 +131,7 @@ def test_unusable_certificate_of_the_balancer_is_refused():
     done = playbook("serving", "--limit", "node1", "-e", f"balancer_tls_certificate={ON_NODE}/expired.pem",
                     "-e", f"balancer_tls_key={ON_NODE}/expired.key")
     assert done.returncode != 0
-    assert (f"The certificate of the balancer on node1 cannot be used for {BALANCER}: certificate has expired."
+    assert (f"The certificate {ON_NODE}/expired.pem cannot be used for {BALANCER}: certificate has expired."
             in output_text(done))
     assert status(f"{BALANCER}/health") == "200"
 

@@ -98,8 +98,8 @@ def within(timeout_s: float, call: Callable[[], Result]) -> Result:
 class _Guard:
     """A timer that shuts a connection down after the deadline."""
 
-    def __init__(self, connection: HTTPConnection, timeout_s: float, context: ssl.SSLContext | None, name: str) -> None:
-        self._connection, self._timeout_s, self._context, self._name = connection, timeout_s, context, name
+    def __init__(self, connection: HTTPConnection, timeout_s: float) -> None:
+        self._connection, self._timeout_s = connection, timeout_s
         self.certificate_days: float | None = None
         self._socket: socket.socket | None = None
         self._expired = threading.Event()
@@ -109,19 +109,9 @@ class _Guard:
 
     def __enter__(self) -> _Guard:
         self.run(self._connection.connect)
-        if self._context:
-            self._connection.sock = self._context.wrap_socket(
-                self._connection.sock, do_handshake_on_connect=False, server_hostname=self._name)
         # The connection sets its socket to None if the server closes the connection after the response.
-        self._socket = secured = self._connection.sock
+        self._socket = self._connection.sock
         self._timer.start()
-        if isinstance(secured, ssl.SSLSocket):
-            try:
-                self.run(secured.do_handshake)
-            except BaseException:
-                self.__exit__()
-                raise
-            self.certificate_days = tls.days_left(secured)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -141,6 +131,13 @@ class _Guard:
             raise
         self._check()
         return result
+
+    def start_tls(self, context: ssl.SSLContext, name: str) -> None:
+        """Start TLS with the server, whose certificate has to be valid for the name."""
+        self._connection.sock = self._socket = secured = context.wrap_socket(
+            self._connection.sock, do_handshake_on_connect=False, server_hostname=name)
+        self.run(secured.do_handshake)
+        self.certificate_days = tls.days_left(secured)
 
     def _check(self) -> None:
         if self._expired.is_set() or time.monotonic() > self._deadline:
@@ -176,7 +173,9 @@ def request(url: str, timeout_s: float, max_bytes: int, method: str | None = Non
     context = tls.client_context(ca) if parts.scheme == "https" else None
     connection = HTTPConnection(parts.hostname, parts.port or (443 if context else 80), timeout=timeout_s)
     target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
-    with _Guard(connection, timeout_s, context, server_name or parts.hostname) as guard:
+    with _Guard(connection, timeout_s) as guard:
+        if context:
+            guard.start_tls(context, server_name or parts.hostname)
         guard.run(lambda: connection.request(method or ("GET" if body is None else "POST"), target, body,
                                              dict(headers or {})))
         yield BoundedResponse(guard.run(connection.getresponse), guard, max_bytes)

@@ -252,8 +252,8 @@ def rendered(name, **changes):
         "balancer_port": 8080, "balancer_timeout_s": 3600, "balancer_max_connections": 8192,
         "balancer_watch_interval_s": 10, "balancer_watch_retries": 3,
         "balancer_watch_port": 8079, "balancer_tls_certificate": "", "balancer_path": "/etc/ascend-vllm",
-        "__balancer_plan": {"servers": options(0, [8888, 8889])["servers"], "ca": None,
-                            "control_paths": ["/pause", "/v1/load_lora_adapter"]}}
+        "__plan_resolved": {"plan": {"ca": None}}, "__balancer_plan": {
+            "servers": options(0, [8888, 8889])["servers"], "control_paths": ["/pause", "/v1/load_lora_adapter"]}}
     return environment.get_template(name).render(**{**variables, **changes})
 
 
@@ -280,7 +280,8 @@ def test_balancer_with_tls_verifies_its_servers(ca, trusted):
                for address in ("n1.example", "10.0.0.1", "fd00::1")]
     lines = [line.strip() for line in rendered(
         "balancer.cfg.j2", balancer_watch_interval_s=0, balancer_tls_certificate="/c.pem",
-        __balancer_plan={"servers": servers, "ca": ca, "control_paths": ["/pause"]}).splitlines()]
+        __plan_resolved={"plan": {"ca": ca}}, __balancer_plan={"servers": servers, "control_paths": ["/pause"]}
+        ).splitlines()]
     assert "bind 0.0.0.0:8080 ssl crt /etc/ascend-vllm/balancer.pem" in lines
     # Without "default" a health check does not use the TLS settings of its server.
     assert [line for line in lines if line.startswith("http-check connect")] == ["http-check connect default"] * 2
