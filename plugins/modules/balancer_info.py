@@ -38,14 +38,13 @@ options:
     description: The API key of the service. Leave it empty if the service does not require an API key.
     type: str
     default: ""
-  certificate:
+  certificate_files:
     description:
-      - A PEM file on this host with a certificate, followed by those of intermediate CAs. The module fails if clients
-        that send requests to O(url) would not accept it.
-    type: path
-  certificate_key:
-    description: A PEM file on this host with the key of O(certificate).
-    type: path
+      - PEM files to check, a certificate followed by those of intermediate CAs, and its key. The module only fails if
+        clients that send requests to O(url) would not accept the certificate.
+    type: list
+    elements: path
+    default: []
   timeout_s:
     description: The timeout of the completion request in seconds.
     type: float
@@ -190,15 +189,6 @@ def holder(port: int) -> str | None:
     return holders.describe_holder({"pid": found["pid"], "process": found["process"], "container": None})
 
 
-def check_certificate(module: AnsibleModule) -> None:
-    """Fail if clients of the URL would not accept the certificate."""
-    certificate, key, ca, url = (module.params[name] for name in ("certificate", "certificate_key", "ca", "url"))
-    problem = certificate_problem(certificate, key, ca, urlsplit(url).hostname or "")
-    if problem:
-        module.fail_json(msg="The certificate %s cannot be used for %s: %s. Correct balancer_tls_certificate and "
-                             "balancer_tls_key. The balancer was not changed." % (certificate, url, problem))
-
-
 def main() -> None:
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         "socket": {"type": "path", "default": haproxy.SOCKET},
@@ -207,19 +197,20 @@ def main() -> None:
         "served_name": {"type": "str", "default": ""},
         "api_key": {"type": "str", "default": "", "no_log": True},
         "ca": {"type": "str"},
-        "certificate": {"type": "path"},
-        "certificate_key": {"type": "path", "no_log": False},
+        "certificate_files": {"type": "list", "elements": "path", "default": []},
         "timeout_s": {"type": "float", "default": 20},
     })
     port = module.params["port"]
     found: BalancerObservation = {
         "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
-    if module.params["certificate"]:
-        check_certificate(module)
-        module.exit_json(changed=False, **found)
+    files, url = module.params["certificate_files"], module.params["url"]
+    problem = certificate_problem(files, module.params["ca"], urlsplit(url).hostname or "") if files else None
+    if problem:
+        module.fail_json(msg="The certificate %s cannot be used for %s: %s. Correct balancer_tls_certificate and "
+                             "balancer_tls_key. The balancer was not changed." % (files[0], url, problem))
     try:
         found["servers"] = haproxy.servers(haproxy.command_sender(module.params["socket"], SOCKET_TIMEOUT_S))
-        if module.params["url"]:
+        if url and not files:
             found["completion"] = complete(module.params)
     except haproxy.BalancerError as error:
         found["error"] = str(error)

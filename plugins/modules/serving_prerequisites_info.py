@@ -58,12 +58,11 @@ options:
   weights:
     description: The folder of the model.
     type: path
-  certificate:
-    description: A certificate on the node to check, followed by those of intermediate CAs, as a PEM file.
-    type: path
-  certificate_key:
-    description: The key of O(certificate), as a PEM file.
-    type: path
+  certificate_files:
+    description: PEM files to check, a certificate followed by those of intermediate CAs, and its key.
+    type: list
+    elements: path
+    default: []
   addresses:
     description: Whether to return the addresses of the node.
     type: bool
@@ -176,7 +175,7 @@ addresses:
   returned: always
 certificate_problem:
   description: >-
-    The reason why clients with O(ca) that connect to O(server_name) would not accept O(certificate), or null.
+    The reason why clients with O(ca) that connect to O(server_name) would not accept O(certificate_files), or null.
   type: str
   returned: always
 """
@@ -195,8 +194,7 @@ def main() -> None:
         "devices": {"type": "list", "elements": "path", "default": []},
         "ports": {"type": "list", "elements": "int", "default": []},
         "weights": {"type": "path"},
-        "certificate": {"type": "path"},
-        "certificate_key": {"type": "path", "no_log": False},
+        "certificate_files": {"type": "list", "elements": "path", "default": []},
         "addresses": {"type": "bool", "default": False},
     })
     params, shown = module.params, ""

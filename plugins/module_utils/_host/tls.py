@@ -9,6 +9,10 @@ import contextlib
 import os
 import ssl
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def client_context(ca: str | None) -> ssl.SSLContext:
@@ -20,15 +24,13 @@ def client_context(ca: str | None) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=ca or None)
 
 
-def certificate_problem(certificate: str, key: str, ca: str | None, name: str) -> str | None:
+def certificate_problem(files: Sequence[str], ca: str | None, name: str) -> str | None:
     """Return why clients would not accept a server with this certificate and key, or None if they would.
 
-    Client and server exchange their messages in memory.
-
-    :param certificate: path of a PEM file with the certificate and those of intermediate CAs. :param key: path of a PEM
-        file. :param ca: see `client_context`. :param name: the name or IP address to which clients connect.
+    :param files: paths of PEM files, the certificate followed by those of intermediate CAs, and its key.
+    :param ca: see `client_context`. :param name: the name or IP address to which clients connect.
     """
-    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context, (certificate, key) = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), files
     try:
         # Without a password OpenSSL would ask for that of an encrypted key on a terminal.
         server_context.load_cert_chain(certificate, key, lambda: b"")
@@ -38,6 +40,7 @@ def certificate_problem(certificate: str, key: str, ca: str | None, name: str) -
         if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
             return "the key does not belong to the certificate"
         return "certificate and key cannot be read: they must be PEM files, the key without a password (%s)" % error
+    # A connection in memory.
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     try:
         client = client_context(ca).wrap_bio(to_client, to_server, server_hostname=name)

@@ -65,8 +65,8 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = ""
         "device_holders": [],
         "outgoing_ports": network.outgoing_ports(),
         "addresses": network.addresses(addresses),
-        "certificate_problem": None if not params["certificate"] else tls.certificate_problem(
-            params["certificate"], params["certificate_key"], params["ca"], params["server_name"]),
+        "certificate_problem": None if not params["certificate_files"] else tls.certificate_problem(
+            params["certificate_files"], params["ca"], params["server_name"]),
     }
     if found["docker_engine_error"]:
         return found

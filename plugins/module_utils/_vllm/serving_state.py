@@ -250,7 +250,7 @@ def deployed_containers(docker: DockerEngine, load: bool, ca: str | None = None,
                         server_name: str | None = None) -> list[DeployedContainer]:
     """Return every container of this collection in any state, sorted by name. Raise DockerError on failure.
 
-    :param load: whether to add ``image_digest`` and ``load``. :param ca: and server_name, see `Observer`.
+    :param load: whether to add ``image_digest`` and ``load``.
     """
     found = cast("list[DeployedContainer]", containers.find(docker, labels.INSTANCE, every_state=True))
     for each in found if load else ():

@@ -433,8 +433,8 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         "tls": with_tls,
         "launcher": launcher,
         "command": list(command),
-        "health": docker_health_check(common.health_check, bind, port if serves else None, model["served_name"],
-                                      with_tls),
+        "health": docker_health_check(
+            common.health_check, bind, port if serves else None, model["served_name"], with_tls),
         "hash": "",
         "labels": {},
     }

@@ -19,10 +19,7 @@ MAX_CA_BYTES = 100_000
 
 
 def file_problems(role: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield ``(input, sentence)`` for each reason why the files of a role with TLS cannot be used.
-
-    No sentence has the value of an input, which could be the key itself instead of its path.
-    """
+    """Yield ``(input, sentence)`` for each bad path, without its value, which could be the key itself."""
     values = {name: inputs.get(name) for name in (role + "_tls_certificate", role + "_tls_key")}
     for name, value in values.items():
         if value and not (isinstance(value, str) and value.startswith("/") and value.isprintable()):
@@ -32,10 +29,7 @@ def file_problems(role: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, s
 
 
 def ca_certificates(path: str) -> str | None:
-    """Return the content of serving_tls_ca, or None if the path is empty.
-
-    :raises ValueError: with a sentence.
-    """
+    """Return the content of serving_tls_ca, or None if the path is empty. Raise ValueError with a sentence."""
     if not path:
         return None
     try:

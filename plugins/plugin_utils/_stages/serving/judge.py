@@ -222,12 +222,9 @@ def prerequisites_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, 
     """Return the arguments of ``ascend.vllm.serving_prerequisites_info`` for the node of the plan."""
     mounts = {mount["source"]: mount["type"] for instance in plan["instances"] for mount in instance["mounts"]
               if mount["origin"] not in _UNCHECKED_MOUNTS}
-    certificate, key = [mount["source"] for mount in plan["instances"][0]["mounts"] if mount["origin"] == "tls"] or (
-        None, None)
     return {
         **state_arguments(plan, inputs),
-        "certificate": certificate,
-        "certificate_key": key,
+        "certificate_files": [mount["source"] for mount in plan["instances"][0]["mounts"] if mount["origin"] == "tls"],
         "mounts": [{"source": source, "type": kind} for source, kind in mounts.items()],
         "devices": sorted({device for instance in plan["instances"] for device in instance["devices"]}),
         "ports": sorted({port for instance in plan["instances"] for _use, ports in _ports(instance) for port in ports}),
@@ -299,9 +296,8 @@ def _exposure(checks: Checks, plan: Plan, planned: Instance) -> None:
                   "there is no API key, so everyone who reaches %s can send requests to the model, read /metrics, and "
                   "control the server, depending on its options with %s" % (planned["url"], control))
     if planned["secrets_path"]:
-        secure = "TLS" if planned["tls"] else "HTTP"
-        checks.expect("plaintext", local or secure == "TLS", "TLS, or the loopback interface only",
-                      "%s, %s" % (secure, bind), planned["name"])
+        checks.expect("plaintext", local or planned["tls"], "TLS, or the loopback interface only",
+                      "TLS" if planned["tls"] else "HTTP, " + bind, planned["name"])
 
 
 def _triaged(error: str) -> str:

@@ -29,32 +29,32 @@ def authority(tmp_path_factory):
 ])
 def test_certificate_of_a_server(authority, host, days, name, problem):
     certificate, key = authority.issue("server", host, days)
-    assert tls.certificate_problem(certificate, key, authority.path.read_text(), name) == problem
+    assert tls.certificate_problem((certificate, key), authority.path.read_text(), name) == problem
 
 
 def test_certificate_of_another_ca(authority):
     files = authority.issue("server", "a.example")
     other = Authority(authority.folder, "other").path.read_text()
     for ca in (other, None, ""):
-        assert tls.certificate_problem(*files, ca, "a.example") == "unable to get local issuer certificate"
-    assert tls.certificate_problem(*files, other + authority.path.read_text(), "a.example") is None
-    assert "does not contain a certificate" in tls.certificate_problem(*files, "none", "a.example")
+        assert tls.certificate_problem(files, ca, "a.example") == "unable to get local issuer certificate"
+    assert tls.certificate_problem(files, other + authority.path.read_text(), "a.example") is None
+    assert "does not contain a certificate" in tls.certificate_problem(files, "none", "a.example")
 
 
 def test_key_that_every_user_can_read(authority):
     certificate, key = authority.issue("server", "a.example")
     os.chmod(key, 0o644)
-    assert tls.certificate_problem(certificate, key, authority.path.read_text(), "a.example") == (
+    assert tls.certificate_problem((certificate, key), authority.path.read_text(), "a.example") == (
         f"every user can read the key {key}; set its mode to 0600")
 
 
 def test_key_that_does_not_fit_or_cannot_be_read(authority):
     ca, (certificate, key) = authority.path.read_text(), authority.issue("server", "a.example")
     _other, other_key = authority.issue("another", "a.example")
-    assert tls.certificate_problem(certificate, other_key, ca, "a.example") == (
+    assert tls.certificate_problem((certificate, other_key), ca, "a.example") == (
         "the key does not belong to the certificate")
     encrypted = authority.folder / "encrypted.key"
     subprocess.run(["openssl", "pkey", "-in", key, "-aes256", "-passout", "pass:sesame", "-out", encrypted], check=True)
     for files in ((key, key), (certificate, certificate), (certificate, str(encrypted)), ("/none", key)):
-        assert tls.certificate_problem(*files, ca, "a.example").startswith(
+        assert tls.certificate_problem(files, ca, "a.example").startswith(
             "certificate and key cannot be read: they must be PEM files, the key without a password (")

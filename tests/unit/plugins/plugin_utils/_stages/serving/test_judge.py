@@ -116,11 +116,11 @@ def test_certificate_that_expires_soon_is_a_warning():
 def test_certificate_is_judged_with_the_address_of_the_node():
     plan = dict(valid(serving_address="fd00::1", serving_bind="::", **SECURE), ca="pem")
     found = serving.prerequisites_arguments(plan, {"serving_api_key": "k"})
-    assert {name: found[name] for name in ("certificate", "certificate_key", "ca", "server_name")} == {
-        "certificate": "/c.pem", "certificate_key": "/k.pem", "ca": "pem", "server_name": "fd00::1"}
+    assert {name: found[name] for name in ("certificate_files", "ca", "server_name")} == {
+        "certificate_files": ["/c.pem", "/k.pem"], "ca": "pem", "server_name": "fd00::1"}
     assert {"source": "/k.pem", "type": "file"} in found["mounts"]
     without = serving.prerequisites_arguments(valid(), {"serving_api_key": ""})
-    assert (without["certificate"], without["certificate_key"], without["ca"]) == (None, None, None)
+    assert (without["certificate_files"], without["ca"]) == ([], None)
 
 
 def test_key_that_the_balancer_receives_without_encryption_is_a_warning(plan):
