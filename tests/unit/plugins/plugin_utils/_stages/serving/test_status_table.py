@@ -36,12 +36,15 @@ def test_rows(plan):
          "sha256:i"]]
 
 
-@pytest.mark.parametrize(("state", "health", "shown"), [
-    ("failed", "unhealthy", "hung"), ("ready", "unhealthy", "ready"), ("starting", "starting", "starting"),
-    ("failed", None, "failed")])
-def test_hung_engine(plan, state, health, shown):
+@pytest.mark.parametrize(("state", "health", "reason", "shown"), [
+    ("failed", "unhealthy", "a completion is refused", "hung"), ("ready", "unhealthy", None, "ready"),
+    ("starting", "starting", "no response", "starting"), ("failed", None, "no response", "failed"),
+    ("failed", None, "the certificate of the server is not accepted: certificate has expired",
+     "certificate not accepted")])
+def test_state_of_an_engine(plan, state, health, reason, shown):
     container = {"status": "running", "health": health and {"status": health}}
-    found = observed(as_planned(plan), instances=[{"name": NAME, "state": state, "container": container}])
+    found = observed(as_planned(plan), instances=[
+        {"name": NAME, "state": state, "reason": reason, "container": container}])
     assert status_table.rows("node1", plan, found)[0].state == shown
 
 
