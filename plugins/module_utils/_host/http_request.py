@@ -160,7 +160,7 @@ def request(url: str, timeout_s: float, max_bytes: int, method: str | None = Non
     :param timeout_s: the maximum number of seconds until the last byte of the response.
     :param max_bytes: the maximum size of the body.
     :param method: by default, GET without a body and POST with a body.
-    :param ca: the CA certificates for https, see `tls.client_context`.
+    :param ca: see `tls.client_context`.
     :param server_name: the name in the certificate, if it is not the host in the URL.
     :raises ssl.SSLCertVerificationError: if the certificate is not accepted, see `tls.rejection`.
     :raises OSError: if the connection fails or the response is not complete in time.

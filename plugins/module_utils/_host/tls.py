@@ -19,7 +19,6 @@ def client_context(ca: str | None) -> ssl.SSLContext:
     """Return the settings of a client, which verifies the certificate and the host name of a server.
 
     :param ca: the trusted CA certificates as PEM; None or an empty string trusts those of the system.
-    :raises ssl.SSLError: if it contains no certificate.
     """
     return ssl.create_default_context(cadata=ca or None)
 

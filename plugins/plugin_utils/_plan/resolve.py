@@ -135,14 +135,15 @@ def _resolve(
 ) -> tuple[Plan, Findings]:
     """Return the plan of a host and its findings. The hashes do not depend on the other hosts of the group yet."""
     findings = Findings()
-    inputs = Inputs(values, findings)
+    problems = dict(tls.file_problems("serving", values))
+    inputs = Inputs({**values, **dict.fromkeys(problems, "")}, findings)
     chosen = _choose(catalogue, inputs, findings)
     if chosen is None:
         missing = dict.fromkeys(
             ("hash", "hardware", "release", "model", "image", "patch", "group", "ca", "docker_socket", "health_check"))
         return cast(Plan, {"schema": SCHEMA, **missing, "npus": [], "instances": [], "warnings": [],
                            "refusals": []}), findings
-    for name, sentence in tls.file_problems("serving", values):
+    for name, sentence in problems.items():
         findings.refuse(name, "%s", sentence)
     hardware, release, model = chosen
     group = resolve_group(catalogue, release, inputs, findings, host, members)
