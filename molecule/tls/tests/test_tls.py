@@ -55,7 +55,7 @@ def test_serving_passes_with_the_certificate(node):
     assert states() == {"node1:8888": "UP", "node2:8888": "UP"}
 
 
-def test_certificate_that_expires_within_30_days_is_warned_of():
+def test_certificate_that_expires_within_30_days_causes_a_warning():
     days = {url: check for node in NODES for url, check in checks(node)["certificate_expiry"].items()}
     service = "vllm-ascend-qwen25-vl"
     assert {url: check["status"] for url, check in checks("node1")["certificate_expiry"].items()} == {

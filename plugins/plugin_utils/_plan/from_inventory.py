@@ -24,6 +24,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, NoPlan, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
+    BadInput,
     plain,
     role_defaults,
     role_inputs,
@@ -89,7 +90,7 @@ class Plans:
             self.inputs.templar, self.inputs.variables(host)).items()]
         try:
             plan["ca"] = ca_certificates(self.inputs[host]["serving_tls_ca"])
-        except ValueError as error:
+        except BadInput as error:
             plan["refusals"].append({"id": "serving_tls_ca", "message": str(error)})
         if plan["refusals"]:
             sentences = " ".join(refusal["message"] for refusal in plan["refusals"])

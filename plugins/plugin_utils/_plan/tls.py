@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.tls import client_context
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 
 # The files in the container, by the inputs that set their sources.
 TARGETS = {"serving_tls_certificate": "/run/ascend-vllm/certificate.pem", "serving_tls_key": "/run/ascend-vllm/key.pem"}
@@ -29,7 +30,7 @@ def file_problems(role: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, s
 
 
 def ca_certificates(path: str) -> str | None:
-    """Return the content of serving_tls_ca, or None if the path is empty. Raise ValueError with a sentence."""
+    """Return the content of serving_tls_ca, or None if the path is empty. Raise BadInput if it cannot be used."""
     if not path:
         return None
     try:
@@ -37,9 +38,9 @@ def ca_certificates(path: str) -> str | None:
             text = file.read(MAX_CA_BYTES + 1)
         client_context(text or "none")
     except (OSError, ValueError) as error:
-        raise ValueError("serving_tls_ca must be a file on the controller with CA certificates as PEM, but %r cannot "
-                         "be used: %s." % (path, error)) from error
+        raise BadInput("serving_tls_ca must be a file on the controller with CA certificates as PEM, but %r cannot "
+                       "be used: %s." % (path, error)) from error
     if len(text) > MAX_CA_BYTES:
-        raise ValueError("serving_tls_ca must be a file of up to %d bytes, but %r is larger; remove the certificates "
-                         "that are not needed." % (MAX_CA_BYTES, path))
+        raise BadInput("serving_tls_ca must be a file of up to %d bytes, but %r is larger; remove the certificates "
+                       "that are not needed." % (MAX_CA_BYTES, path))
     return text

@@ -43,7 +43,7 @@ CLIENT_MOUNTS = ("host", "weights", "secrets")
 # Export the server's key under the name that vllm bench reads, so that it is neither in argv nor in `docker inspect`.
 KEY_LAUNCHER = ["/bin/bash", "-c", '. "$0" || exit 1; export OPENAI_API_KEY="$VLLM_API_KEY"; exec "$@"',
                 labels.SECRETS_TARGET]
-# Write the CA certificates in an environment variable to the file that OpenSSL reads instead of its own.
+# Write the CA certificates in an environment variable to a file, which OpenSSL reads instead of its default files.
 CA_VARIABLE = "ASCEND_VLLM_CA"
 CA_LAUNCHER = ["/bin/bash", "-c", 'export SSL_CERT_FILE=/tmp/ascend-vllm-ca.pem; printf %s "$' + CA_VARIABLE
                + '" > $SSL_CERT_FILE || exit 1; exec "$0" "$@"']

@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a certificate changes in a plan, and inputs that are refused."""
+"""The changes of a plan by a certificate, and inputs that are refused."""
 
 from __future__ import annotations
 
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import tls
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.tests.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import (
     group_plans,
@@ -42,7 +43,7 @@ def test_only_the_head_of_a_group_has_a_certificate():
     assert [plan["instances"][0]["tls"] for plan in plans.values()] == [True, False]
 
 
-def test_key_over_plaintext_is_not_warned_of():
+def test_key_over_https_causes_no_warning():
     found = [[warning["id"] for warning in valid(serving_api_key="set", **inputs)["warnings"]]
              for inputs in ({}, FILES)]
     assert ["serving_api_key.plaintext" in warnings for warnings in found] == [True, False]
@@ -72,5 +73,5 @@ def test_content_of_the_ca_file(tmp_path):
     (tmp_path / "empty").write_text("")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for name in ("none", "empty", "binary", ".", "large"):
-        with pytest.raises(ValueError, match=r"^serving_tls_ca must be a file o"):
+        with pytest.raises(BadInput, match=r"^serving_tls_ca must be a file o"):
             tls.ca_certificates(str(tmp_path / name))
