@@ -11,7 +11,6 @@ class ModuleDocFragment:
 options:
   ca:
     description:
-      - The content of a PEM file with the CA certificates that are trusted. By default, those of the system are.
-      - The roles of this collection set this option to the content of the file C(serving_tls_ca).
+      - The content of a PEM file with the CA certificates to trust. By default, those of the system are trusted.
     type: str
 """

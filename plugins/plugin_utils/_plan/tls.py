@@ -36,11 +36,10 @@ def ca_certificates(path: str) -> str | None:
     try:
         with Path(path).open(encoding="utf-8") as file:
             text = file.read(MAX_CA_BYTES + 1)
+        if len(text) > MAX_CA_BYTES:
+            raise ValueError("it has more than %d bytes" % MAX_CA_BYTES)
         client_context(text or "none")
     except (OSError, ValueError) as error:
         raise BadInput("serving_tls_ca must be a file on the controller with CA certificates as PEM, but %r cannot "
                        "be used: %s." % (path, error)) from error
-    if len(text) > MAX_CA_BYTES:
-        raise BadInput("serving_tls_ca must be a file of up to %d bytes, but %r is larger; remove the certificates "
-                       "that are not needed." % (MAX_CA_BYTES, path))
     return text
