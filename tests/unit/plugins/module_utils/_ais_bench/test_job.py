@@ -83,6 +83,14 @@ def test_ca_certificates_are_trusted_by_both_clients_of_ais_bench(start, monkeyp
     assert ais_bench_job.watch(start('echo "<$SSL_CERT_FILE>"')["job"], 20)["log"] == ["</of/the/system.pem>"]
 
 
+def test_only_the_end_of_a_large_log_is_read(start, monkeypatch):
+    monkeypatch.setattr(ais_bench_job, "LOG_BYTES", 1000)
+    job = start("head -c 100000 /dev/zero | tr '\\0' x; echo; echo the end")["job"]
+    log = ais_bench_job.watch(job, 20)["log"]
+    assert log[-1] == "the end"
+    assert sum(map(len, log)) <= 1000
+
+
 def test_no_proxy_is_used(start, monkeypatch):
     monkeypatch.setenv("SCORE", "1")
     job = start(DONE)["job"]
