@@ -174,8 +174,7 @@ addresses:
   elements: dict
   returned: always
 certificate_problem:
-  description: >-
-    The reason why clients with O(ca) that connect to O(server_name) would not accept O(certificate_files), or null.
+  description: The reason why clients would not accept O(certificate_files) for O(server_name), or null.
   type: str
   returned: always
 """
