@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: balancer_plan
 short_description: Resolve the servers behind the balancer
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Resolves the plans of all nodes in C(balancer_nodes) from the inventory, including nodes outside the play. Returns
     which of the balancers in C(balancer_hosts) this host manages.

@@ -8,18 +8,13 @@ DOCUMENTATION = r"""
 module: balancer_server
 short_description: Drain the servers of a node in the balancer, or make them ready again
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sets the state of the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) on this host, through its
     admin socket.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
+extends_documentation_fragment: [ascend.vllm._attributes]
 options:
-  node:
-    description: The inventory name of the node.
-    type: str
-    required: true
+  node: {type: str, required: true, description: "The inventory name of the node."}
   state:
     description:
       - With V(drain), the node finishes the requests in progress and receives no new requests.
@@ -40,10 +35,7 @@ options:
       - With O(state=ready), the module waits until the health checks pass.
     type: float
     default: 0
-  socket:
-    description: The admin socket of HAProxy.
-    type: path
-    default: /run/ascend-vllm-balancer/admin.sock
+  socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
 attributes:
   check_mode:
     support: full
@@ -87,14 +79,8 @@ servers:
   elements: dict
   returned: success
   contains:
-    name:
-      description: The name of the server.
-      type: str
-      sample: node1:8888
-    host:
-      description: The inventory name of the node.
-      type: str
-      sample: node1
+    name: {type: str, sample: node1:8888, description: "The name of the server."}
+    host: {type: str, sample: node1, description: "The inventory name of the node."}
     status:
       description:
         - The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN).
@@ -105,13 +91,8 @@ servers:
         - Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be read
           from RV(servers[].status).
       type: bool
-    sessions:
-      description: The number of requests in progress.
-      type: int
-    check:
-      description: The result of the last health check.
-      type: str
-      sample: L7OK/200
+    sessions: {type: int, description: "The number of requests in progress."}
+    check: {type: str, sample: L7OK/200, description: "The result of the last health check."}
     watched:
       description: Whether the watch for hung engines responds to HAProxy, or null if HAProxy does not use the watch.
       type: bool

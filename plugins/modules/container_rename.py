@@ -8,14 +8,11 @@ DOCUMENTATION = r"""
 module: container_rename
 short_description: Rename Docker containers
 version_added: 0.9.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Renames containers in the given order. The containers may be running or stopped.
   - A container that already has its new name is not changed.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._docker]
 options:
   renames:
     description: The containers to rename.
@@ -23,10 +20,7 @@ options:
     elements: dict
     required: true
     suboptions:
-      from:
-        description: The current name.
-        type: str
-        required: true
+      from: {type: str, required: true, description: "The current name."}
       to:
         description: The new name. The module fails if another container already has this name.
         type: str

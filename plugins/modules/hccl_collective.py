@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: hccl_collective
 short_description: Run all-reduces over the nodes of the play
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Runs a container on every node with M(community.docker.docker_container), waits until the container exits, removes
     it, and saves its results with the observation of the node. The C(hccl) stage judges the results. A failed
@@ -21,8 +20,7 @@ description:
     does not have the image.
   - A node that could not be observed is skipped.
   - The action reads the inputs of the role P(ascend.vllm.hccl#role).
-extends_documentation_fragment:
-  - ascend.vllm._plan_option
+extends_documentation_fragment: [ascend.vllm._plan_option]
 options:
   step:
     description:

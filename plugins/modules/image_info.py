@@ -8,16 +8,12 @@ DOCUMENTATION = r"""
 module: image_info
 short_description: Return information about an image on a node, and about the space for it
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the Docker engine of the node for one image, and for the architecture and the data folder of the engine.
   - If the image has to be pulled, the Docker engine can also query the registry for the digest and the architectures of
     the image without pulling it.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
   reference:
     description: The name of the image that the containers use, as C(<repository>:<tag>).
@@ -53,10 +49,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-source:
-  description: The name by which the image is pulled.
-  type: str
-  returned: success
+source: {type: str, returned: success, description: "The name by which the image is pulled."}
 needed:
   description: >-
     Whether the image has to be pulled or loaded, because the node does not have the image with this O(digest). With

@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: log_triage
 short_description: Find the causes of a failure in logs on the controller
 version_added: 0.9.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads the text files of a folder or an archive on the controller, and prints the causes that were found. The most
     likely cause is first. Each cause is printed with its file, line and remedy.
@@ -49,9 +48,5 @@ diagnosis:
       time: 11-20 10:00:00
       process: Worker_TP3 pid=9
       file: container-vllm-ascend.log
-files:
-  description: The files that were read.
-  type: list
-  elements: str
-  returned: success
+files: {type: list, elements: str, returned: success, description: "The files that were read."}
 """

@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 module: weights_staging
 short_description: Stage a model in its folder atomically
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Stages a model in two steps. Between the steps, the client of the source downloads the files.
   - O(state=prepared) queries the source for the files of the model, compares them with the files on the node, and
@@ -21,9 +20,7 @@ description:
   - Other users may be able to write to the parent folder of the model. Therefore, symbolic links are only followed if
     root created them in the path of the model, or if they are links between the files of the model.
   - A file that this module did not write is not replaced, unless it is restored to its content in the manifest.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._model_files
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._model_files]
 options:
   state:
     description:
@@ -44,10 +41,7 @@ options:
     type: str
     choices: [local, modelscope, huggingface, http, quantize]
     required: true
-  repository:
-    description: The repository on the hub.
-    type: str
-    default: ""
+  repository: {type: str, default: "", description: "The repository on the hub."}
   revision:
     description: A branch, tag or commit. When empty, the default branch of the hub is used.
     type: str
@@ -81,10 +75,7 @@ options:
       - If this option is set with O(state=prepared), this node gets the model from the other node, and the source is
         not queried.
     type: dict
-  free_space_gib:
-    description: The space in GiB that must remain free after the download.
-    type: float
-    default: 0
+  free_space_gib: {type: float, default: 0, description: "The space in GiB that must remain free after the download."}
   lock_wait_s:
     description: >-
       The maximum number of seconds to wait for another run that is staging the same model. With V(0), the module does
@@ -185,30 +176,14 @@ manifest:
   type: dict
   returned: with O(state=published) and O(state=held)
   contains:
-    schema:
-      description: The name and version of the format.
-      type: str
-    source:
-      description: The source of the model.
-      type: str
-    repository:
-      description: The repository, or null.
-      type: str
-    revision:
-      description: The commit or branch, or null.
-      type: str
-    asked:
-      description: The C(source), C(repository), C(endpoint) and C(revision) that were requested.
-      type: dict
-    recorded_at:
-      description: The time at which the manifest was written, in UTC.
-      type: str
-    bytes:
-      description: The size of the model in bytes.
-      type: int
-    digest:
-      description: The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the files.
-      type: str
+    schema: {type: str, description: "The name and version of the format."}
+    source: {type: str, description: "The source of the model."}
+    repository: {type: str, description: "The repository, or null."}
+    revision: {type: str, description: "The commit or branch, or null."}
+    asked: {type: dict, description: "The C(source), C(repository), C(endpoint) and C(revision) that were requested."}
+    recorded_at: {type: str, description: "The time at which the manifest was written, in UTC."}
+    bytes: {type: int, description: "The size of the model in bytes."}
+    digest: {type: str, description: "The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the files."}
     files:
       description: The files of the model, as described in RV(ascend.vllm.weights_info#module:manifest.files).
       type: list
@@ -217,14 +192,8 @@ mark:
   description: The path of the marker file, or null if the mount is read-only or in check mode.
   type: str
   returned: with O(state=marked)
-holds:
-  description: Whether the node has the whole model.
-  type: bool
-  returned: with O(state=held)
-files:
-  description: The number of files in the folder of the model.
-  type: int
-  returned: with O(state=held)
+holds: {type: bool, returned: with O(state=held), description: "Whether the node has the whole model."}
+files: {type: int, returned: with O(state=held), description: "The number of files in the folder of the model."}
 architecture:
   description: The processor architecture of the node, as C(uname -m) prints it.
   type: str
