@@ -18,12 +18,8 @@ description:
   - The action reads the inputs of the role P(ascend.vllm.accuracy#role).
 extends_documentation_fragment: [ascend.vllm._plan_option]
 attributes:
-  check_mode:
-    support: full
-    description: In check mode, nothing is measured and no result is written.
-seealso:
-  - module: ascend.vllm.stage
-  - module: ascend.vllm.ais_bench
+  check_mode: {support: full, description: "In check mode, nothing is measured and no result is written."}
+seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.ais_bench}]
 """
 
 EXAMPLES = r"""

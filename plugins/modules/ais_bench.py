@@ -117,10 +117,8 @@ options:
     type: float
     default: 0
 attributes:
-  check_mode:
-    support: none
-  diff_mode:
-    support: none
+  check_mode: {support: none}
+  diff_mode: {support: none}
 """
 
 EXAMPLES = r"""

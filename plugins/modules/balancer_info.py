@@ -29,8 +29,7 @@ options:
     type: str
     default: ""
   timeout_s: {type: float, default: 20, description: "The timeout of the completion request in seconds."}
-seealso:
-  - module: ascend.vllm.balancer_server
+seealso: [{module: ascend.vllm.balancer_server}]
 """
 
 EXAMPLES = r"""

@@ -19,12 +19,8 @@ description:
     has one sentence for each reason.
 options: {}
 attributes:
-  check_mode:
-    support: full
-    description: The action does not change anything.
-seealso:
-  - module: ascend.vllm.plan
-  - module: ascend.vllm.balancer_info
+  check_mode: {support: full, description: "The action does not change anything."}
+seealso: [{module: ascend.vllm.plan}, {module: ascend.vllm.balancer_info}]
 """
 
 EXAMPLES = r"""

@@ -31,14 +31,10 @@ options:
     choices: [begin, ais_bench, balancer, observe, measure]
     default: measure
 attributes:
-  check_mode:
-    support: full
-    description: In check mode, nothing is measured and the checks are not run.
+  check_mode: {support: full, description: "In check mode, nothing is measured and the checks are not run."}
 requirements:
   - The collection community.docker on the controller, and Docker on the node
-seealso:
-  - module: ascend.vllm.stage
-  - module: ascend.vllm.benchmark_info
+seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.benchmark_info}]
 """
 
 EXAMPLES = r"""

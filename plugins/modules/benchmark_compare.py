@@ -34,12 +34,8 @@ options:
     type: float
     default: 1
 attributes:
-  check_mode:
-    support: full
-    description: The action does not change anything.
-seealso:
-  - module: ascend.vllm.benchmark
-  - module: ascend.vllm.accuracy
+  check_mode: {support: full, description: "The action does not change anything."}
+seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
 """
 
 EXAMPLES = r"""

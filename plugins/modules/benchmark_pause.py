@@ -32,12 +32,8 @@ options:
     type: int
     default: 60
 attributes:
-  check_mode:
-    support: full
-    details:
-      - In check mode, neither the service nor the guard is started or stopped.
-  diff_mode:
-    support: none
+  check_mode: {support: full, details: ["In check mode, neither the service nor the guard is started or stopped."]}
+  diff_mode: {support: none}
 """
 
 EXAMPLES = r"""

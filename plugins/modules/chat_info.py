@@ -64,9 +64,7 @@ options:
     type: float
     default: 120
 attributes:
-  check_mode:
-    details:
-      - The requests are also sent in check mode.
+  check_mode: {details: ["The requests are also sent in check mode."]}
 """
 
 EXAMPLES = r"""

@@ -26,12 +26,9 @@ options:
         type: str
         required: true
 attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-seealso:
-  - module: community.docker.docker_container
+  check_mode: {support: full}
+  diff_mode: {support: none}
+seealso: [{module: community.docker.docker_container}]
 """
 
 EXAMPLES = r"""

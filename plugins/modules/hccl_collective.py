@@ -33,12 +33,8 @@ options:
     choices: [run, diagnosis, resume]
     default: run
 attributes:
-  check_mode:
-    support: full
-    description: In check mode, no container is started.
-seealso:
-  - module: ascend.vllm.observe
-  - module: ascend.vllm.stage
+  check_mode: {support: full, description: "In check mode, no container is started."}
+seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""

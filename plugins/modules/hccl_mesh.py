@@ -24,10 +24,7 @@ attributes:
   check_mode:
     support: full
     description: The pings are also sent in check mode, because they do not change anything.
-seealso:
-  - module: ascend.vllm.observe
-  - module: ascend.vllm.hccn_ping
-  - module: ascend.vllm.stage
+seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.hccn_ping}, {module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""

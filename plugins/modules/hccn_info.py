@@ -41,9 +41,7 @@ options:
     description: The name of an image to look up on the node. When empty, no image is looked up.
     type: str
     default: ""
-seealso:
-  - module: ascend.vllm.hccn_ping
-  - module: ascend.vllm.npu_info
+seealso: [{module: ascend.vllm.hccn_ping}, {module: ascend.vllm.npu_info}]
 """
 
 EXAMPLES = r"""

@@ -53,12 +53,8 @@ options:
         C(/usr/local/Ascend/driver/tools).
     type: path
 attributes:
-  check_mode:
-    details:
-      - The pings are also sent in check mode.
-seealso:
-  - module: ascend.vllm.hccn_info
-  - module: ascend.vllm.hccl_mesh
+  check_mode: {details: ["The pings are also sent in check mode."]}
+seealso: [{module: ascend.vllm.hccn_info}, {module: ascend.vllm.hccl_mesh}]
 """
 
 EXAMPLES = r"""

@@ -20,11 +20,8 @@ options:
     type: path
     required: true
 attributes:
-  check_mode:
-    support: full
-    description: The action does not change anything.
-seealso:
-  - module: ascend.vllm.diagnostics_bundle
+  check_mode: {support: full, description: "The action does not change anything."}
+seealso: [{module: ascend.vllm.diagnostics_bundle}]
 """
 
 EXAMPLES = r"""

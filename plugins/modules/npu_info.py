@@ -57,8 +57,7 @@ options:
     default: 60
 notes:
   - Docker, the kernel log and the processes of other users can only be read with root privileges.
-seealso:
-  - module: ascend.vllm.hccn_info
+seealso: [{module: ascend.vllm.hccn_info}]
 """
 
 EXAMPLES = r"""

@@ -27,8 +27,7 @@ attributes:
   check_mode:
     support: full
     description: The node is observed, and the observation is saved, because M(ascend.vllm.stage) uses it.
-seealso:
-  - module: ascend.vllm.stage
+seealso: [{module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""

@@ -21,11 +21,8 @@ description:
 options:
   show: {type: bool, default: false, description: "Whether to print the plan."}
 attributes:
-  check_mode:
-    support: full
-    description: The node is not changed.
-seealso:
-  - module: ascend.vllm.stage
+  check_mode: {support: full, description: "The node is not changed."}
+seealso: [{module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""

@@ -25,9 +25,7 @@ options:
     default: end
   hosts: {type: list, elements: str, required: true, description: "All expected hosts, in the order of the report."}
 attributes:
-  check_mode:
-    support: full
-    description: The report is printed, but no file is written or removed.
+  check_mode: {support: full, description: "The report is printed, but no file is written or removed."}
 """
 
 EXAMPLES = r"""

@@ -30,12 +30,8 @@ options:
     type: str
     default: ""
 attributes:
-  check_mode:
-    support: full
-    description: Nothing is changed on a node.
-seealso:
-  - module: ascend.vllm.plan
-  - module: ascend.vllm.serving_ready
+  check_mode: {support: full, description: "Nothing is changed on a node."}
+seealso: [{module: ascend.vllm.plan}, {module: ascend.vllm.serving_ready}]
 """
 
 EXAMPLES = r"""

@@ -54,11 +54,8 @@ options:
     type: float
     default: 20
 attributes:
-  check_mode:
-    details:
-      - In check mode, O(wait_s) is ignored.
-seealso:
-  - module: ascend.vllm.serving_prerequisites_info
+  check_mode: {details: ["In check mode, O(wait_s) is ignored."]}
+seealso: [{module: ascend.vllm.serving_prerequisites_info}]
 """
 
 EXAMPLES = r"""

@@ -49,8 +49,7 @@ options:
     default: []
   weights: {type: path, description: "The folder of the model."}
   addresses: {type: bool, default: false, description: "Whether to return the addresses of the node."}
-seealso:
-  - module: ascend.vllm.serving_info
+seealso: [{module: ascend.vllm.serving_info}]
 """
 
 EXAMPLES = r"""

@@ -23,9 +23,7 @@ attributes:
   check_mode:
     support: full
     description: The service is observed once. The action does not wait and does not stop anything.
-seealso:
-  - module: ascend.vllm.serving_info
-  - module: ascend.vllm.stage
+seealso: [{module: ascend.vllm.serving_info}, {module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""

@@ -25,9 +25,7 @@ options:
     elements: dict
     default: []
 attributes:
-  check_mode:
-    support: full
-    description: The action does not change anything.
+  check_mode: {support: full, description: "The action does not change anything."}
 """
 
 EXAMPLES = r"""

@@ -23,12 +23,8 @@ options:
   timeout_s: {type: float, required: true, description: "The maximum number of seconds to wait."}
   devices: {type: list, elements: int, default: [], description: "The NPUs, as the numbers N of C(/dev/davinciN)."}
 attributes:
-  check_mode:
-    support: full
-    description: The action checks the service or the NPUs once and does not wait.
-seealso:
-  - module: ascend.vllm.serving_info
-  - module: ascend.vllm.npu_info
+  check_mode: {support: full, description: "The action checks the service or the NPUs once and does not wait."}
+seealso: [{module: ascend.vllm.serving_info}, {module: ascend.vllm.npu_info}]
 """
 
 EXAMPLES = r"""

@@ -43,12 +43,8 @@ options:
     type: list
     elements: str
 attributes:
-  check_mode:
-    support: full
-    description: The node is observed and judged, but no result is written.
-seealso:
-  - module: ascend.vllm.observe
-  - module: ascend.vllm.plan
+  check_mode: {support: full, description: "The node is observed and judged, but no result is written."}
+seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.plan}]
 """
 
 EXAMPLES = r"""

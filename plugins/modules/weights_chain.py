@@ -31,9 +31,7 @@ options:
     default: []
   staged: {type: bool, default: false, description: "Whether to fail if no node has the model."}
 attributes:
-  check_mode:
-    support: full
-    description: The action does not change anything.
+  check_mode: {support: full, description: "The action does not change anything."}
 """
 
 EXAMPLES = r"""

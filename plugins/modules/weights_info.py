@@ -21,8 +21,7 @@ attributes:
   check_mode:
     details:
       - The module does not change anything except the digest cache, which is not written in check mode.
-seealso:
-  - module: ascend.vllm.weights_staging
+seealso: [{module: ascend.vllm.weights_staging}]
 """
 
 EXAMPLES = r"""

@@ -87,10 +87,8 @@ attributes:
     support: full
     details:
       - With O(state=prepared), RV(download) contains the files that would be downloaded.
-  diff_mode:
-    support: none
-seealso:
-  - module: ascend.vllm.weights_info
+  diff_mode: {support: none}
+seealso: [{module: ascend.vllm.weights_info}]
 """
 
 EXAMPLES = r"""
