@@ -86,27 +86,11 @@ holder:
   returned: success
   sample: process 111 (sshd)
 completion:
-  description:
-    - The response to the completion request, or null if no completion was requested or HAProxy did not respond.
+  description: >-
+    The response to the completion request, as described in RV(ascend.vllm.chat_info#module:servers[].answers). It is
+    null if no completion was requested or HAProxy did not respond.
   type: dict
   returned: success
-  contains:
-    status: {type: int, description: "The HTTP status, or null if there was no response."}
-    text: {type: str, returned: if a completion was received, description: "The generated text."}
-    finish_reason:
-      description: The reason why the model stopped generating, or null.
-      type: str
-      returned: if a completion was received
-    prompt_tokens:
-      description: The number of tokens of the prompt.
-      type: int
-      returned: if a completion was received
-    completion_tokens:
-      description: The number of generated tokens.
-      type: int
-      returned: if a completion was received
-    latency_s: {type: float, description: "The time in seconds until the whole response was received."}
-    error: {type: str, returned: on error, description: "The error message, if the request was refused or failed."}
 """
 
 from typing import TYPE_CHECKING

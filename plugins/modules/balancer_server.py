@@ -69,32 +69,10 @@ error:
   type: str
   returned: success
 servers:
-  description: The servers of the node.
+  description: The servers of the node, as described in RV(ascend.vllm.balancer_info#module:servers).
   type: list
   elements: dict
   returned: success
-  contains:
-    name: {type: str, sample: node1:8888, description: "The name of the server."}
-    host: {type: str, sample: node1, description: "The inventory name of the node."}
-    status:
-      description:
-        - The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN).
-        - With V(DRAIN), the server finishes the requests in progress and receives no new requests.
-      type: str
-    disabled:
-      description:
-        - Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be read
-          from RV(servers[].status).
-      type: bool
-    sessions: {type: int, description: "The number of requests in progress."}
-    check: {type: str, sample: L7OK/200, description: "The result of the last health check."}
-    watched:
-      description: Whether the watch for hung engines responds to HAProxy, or null if HAProxy does not use the watch.
-      type: bool
-    engine:
-      description: The last state of the engine that the watch for hung engines reported.
-      type: str
-      sample: up
 settled:
   description:
     - With O(state=drain), whether all requests in progress are finished. This is also true if HAProxy does not respond,

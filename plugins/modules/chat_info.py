@@ -82,14 +82,6 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ chat.servers[0].answers.hello.text }}"
 
-- name: Get the served names and the limits of two servers
-  ascend.vllm.chat_info:
-    servers:
-      - {name: node1, url: "http://10.0.0.1:8888"}
-      - {name: node2, url: "http://10.0.0.2:8888"}
-    api_key: "{{ vault_api_key }}"
-    timeout_s: 10
-
 - name: Check that a prompt beyond the limit is refused
   ascend.vllm.chat_info:
     servers:

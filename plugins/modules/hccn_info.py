@@ -55,10 +55,6 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: ports.npus[item].link.status == 'UP'
   loop: "{{ ports.npus | list }}"
-
-- name: Run all queries for all NPUs
-  ascend.vllm.hccn_info:
-    timeout_s: 20
 """
 
 RETURN = r"""

@@ -32,8 +32,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 diagnosis:
-  description: >-
-    The causes, each with its evidence, line, time, process, file and remedy. The most likely cause is first.
+  description: The causes, each with its evidence, line, time, process, file and remedy. The most likely cause is first.
   type: list
   elements: dict
   returned: success

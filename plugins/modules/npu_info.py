@@ -245,8 +245,7 @@ docker_engine:
       type: bool
       returned: if Docker responded
     cgroup_version:
-      description: >-
-        The version of the control groups, V(1) or V(2), or an empty string if the engine does not report it.
+      description: The version of the control groups, V(1) or V(2), or an empty string if the engine does not report it.
       type: str
       returned: if Docker responded
     storage_driver: {type: str, returned: if Docker responded, description: "The storage driver."}

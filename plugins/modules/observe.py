@@ -34,10 +34,6 @@ EXAMPLES = r"""
 - name: Observe the NPUs, the driver and the host
   ascend.vllm.observe:
     stage: npu_driver
-
-- name: Judge the node, compare it with other nodes, and record the result
-  ascend.vllm.stage:
-    stage: npu_driver
 """
 
 RETURN = r"""

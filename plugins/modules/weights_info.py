@@ -36,11 +36,6 @@ EXAMPLES = r"""
     that:
       - weights.manifest is not none
       - weights.faults | length == 0
-
-- name: Verify the model, and read only the files that have changed
-  ascend.vllm.weights_info:
-    path: /data/Qwen2.5-VL-32B-Instruct-w8a8
-    workers: 16
 """
 
 RETURN = r"""
@@ -119,8 +114,7 @@ manifest:
             computed when the model was staged.
           type: str
         written:
-          description: >-
-            Whether M(ascend.vllm.weights_staging) wrote the file. The module does not remove other files.
+          description: Whether M(ascend.vllm.weights_staging) wrote the file. The module does not remove other files.
           type: bool
 manifest_path:
   description: The path of the manifest.

@@ -170,22 +170,11 @@ hashed_bytes:
   type: int
   returned: with O(state=prepared)
 manifest:
-  description: The manifest of the model. It is null in check mode, or if the node does not have the whole model.
+  description: >-
+    The manifest of the model, as described in RV(ascend.vllm.weights_info#module:manifest). It is null in check mode,
+    or if the node does not have the whole model.
   type: dict
   returned: with O(state=published) and O(state=held)
-  contains:
-    schema: {type: str, description: "The name and version of the format."}
-    source: {type: str, description: "The source of the model."}
-    repository: {type: str, description: "The repository, or null."}
-    revision: {type: str, description: "The commit or branch, or null."}
-    asked: {type: dict, description: "The C(source), C(repository), C(endpoint) and C(revision) that were requested."}
-    recorded_at: {type: str, description: "The time at which the manifest was written, in UTC."}
-    bytes: {type: int, description: "The size of the model in bytes."}
-    digest: {type: str, description: "The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the files."}
-    files:
-      description: The files of the model, as described in RV(ascend.vllm.weights_info#module:manifest.files).
-      type: list
-      elements: dict
 mark:
   description: The path of the marker file, or null if the mount is read-only or in check mode.
   type: str
