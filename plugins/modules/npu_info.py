@@ -379,12 +379,7 @@ ARGUMENTS = {
 
 
 def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObservation:
-    """Observe this host.
-
-    :param params: the options of the module.
-    :param tool: the path of npu-smi, or None if npu-smi was not found.
-    :param started: the start time of the module in seconds since the epoch.
-    """
+    """Observe this host. The path of npu-smi is None if it was not found; ``started`` is in seconds since the epoch."""
     def run_all(commands: dict[Any, list[str]]) -> dict[Any, tools.Outcome]:
         return tools.run_all(commands, params["timeout_s"], params["workers"])
 

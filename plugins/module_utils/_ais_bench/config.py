@@ -249,9 +249,7 @@ def prepare_prompts(path: str, count: int, folder: str) -> str:
 def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
     """Return the configuration of a performance run as Python code, with one dataset that is named ``load``.
 
-    Requests are not repeated, because that would hide a failure.
-
-    :param load: the load. Its ``file`` was returned by :func:`prepare_prompts`, or is empty.
+    Requests are not repeated, because that would hide a failure. The file of the load was written by `prepare_prompts`.
     """
     def exactly(tokens: int) -> dict[str, Any]:
         return {"Method": "uniform", "Params": {"MinValue": tokens, "MaxValue": tokens}}

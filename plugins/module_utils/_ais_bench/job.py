@@ -89,10 +89,7 @@ _RUN = 'echo $$ > pid; "$@" < /dev/null > log 2>&1; echo $? > exit.new; mv exit.
 
 
 def start(options: Mapping[str, Any]) -> AisBenchStart:
-    """Write the configuration and start AISBench.
-
-    :param options: the options of ``ascend.vllm.ais_bench``.
-    """
+    """Write the configuration and start AISBench with the options of ``ascend.vllm.ais_bench``."""
     if not os.access(options["executable"], os.X_OK):
         problem = "AISBench was not found at %s; set accuracy_install to true to install it." % options["executable"]
         return {"job": None, "problem": problem, "data": {}}

@@ -75,11 +75,7 @@ OWN_TOOLS = ("npu-smi", "hccn_tool")
 
 
 def query(run_all: RunAll, tool: str | None) -> tuple[NpuSmi, list[Outcome]]:
-    """Query npu-smi for its table, and then in parallel for the details of every chip.
-
-    :param tool: the path of npu-smi, or None if npu-smi was not found.
-    :returns: (observation, outcomes of the commands).
-    """
+    """Query npu-smi (None if it was not found) for its table, and then in parallel for the details of every chip."""
     observation: NpuSmi = {"path": tool, "error": None, "tool_version": None, "driver_version": None,
                            "complete": False, "chips": [], "processes": []}
     if tool is None:

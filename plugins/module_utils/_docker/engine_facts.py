@@ -45,11 +45,7 @@ CONTAINERD_ROOT = "/var/lib/containerd"
 
 
 def query(docker: DockerEngine, root: str = "/") -> DockerEngineFacts:
-    """Return the properties of the Docker engine.
-
-    :param root: the folder to use as ``/``.
-    :raises DockerError: also if another engine with the API of Docker responds.
-    """
+    """Return the properties of the Docker engine. Raise DockerError also if another engine with its API responds."""
     engine = other_engine(docker.get("/version"))
     if engine:
         raise DockerError(OTHER_ENGINE % (engine, docker.path))

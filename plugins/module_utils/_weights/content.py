@@ -82,11 +82,7 @@ _LINEAR = re.compile(r"^(?P<block>.*\.(?:self_attn|mlp|attn))\.(?P<part>\w+)\.we
 
 
 def inspect(folder: Folder | None, paths: Collection[str]) -> Content:
-    """Describe the model in a folder.
-
-    :param folder: the folder, or None if it does not exist.
-    :param paths: the paths of the files of the model, relative to the folder.
-    """
+    """Describe the model in a folder, or None if there is no folder. The paths are those of its files in the folder."""
     faults: list[str] = []
     shards: dict[str, Shard] = {}
     tensors: dict[str, set[str]] = {}
@@ -116,7 +112,6 @@ def describe_index(path: str, content: dict[str, Any] | None, shards: Mapping[st
                    tensors: Mapping[str, set[str]]) -> Index:
     """Compare an index with the shards. Every tensor must be in the shard to which the index assigns it.
 
-    :param path: the path of the index.
     :param content: the content of the index, or None if it cannot be read.
     :param tensors: ``{path of a shard: names of its tensors}``.
     """

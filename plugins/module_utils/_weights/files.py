@@ -231,7 +231,6 @@ def digest_files(folder: Folder | None, stats: Mapping[str, os.stat_result], cac
                  workers: int = 8) -> Digests:
     """Return the digests of files in a folder. The digest of a link to a file outside the folder is empty.
 
-    :param stats: the files, ``{path: os.stat_result}``.
     :param full: whether to also hash the files whose digests are in the cache.
     :param workers: the number of files that are hashed at the same time.
     :raises OSError: if a file cannot be read.
@@ -380,9 +379,8 @@ def model_digest(sha256: Mapping[str, str]) -> str:
 
 def compare(expected: Iterable[WantedFile | ManifestFile], stats: Mapping[str, os.stat_result],
             sha256: Mapping[str, str]) -> list[Fault]:
-    """Compare the files on the node with the expected files.
+    """Compare the files on the node with the expected files, those of a manifest or of the hub.
 
-    :param expected: the files of a manifest, or the files that the hub lists.
     :param stats: ``{path: os.stat_result}`` of the files on the node.
     :param sha256: ``{path: hex}`` of the files on the node.
     """

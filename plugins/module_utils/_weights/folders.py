@@ -173,10 +173,7 @@ class Folder:
             return _regular(_open(name, flags | _FILE, folder, mode), os.path.join(self.path, path))
 
     def opener(self, path: str, flags: int) -> int:
-        """Open a regular file like `file`, but follow links whose target is in this folder.
-
-        This method is the argument ``opener`` of the built-in function open().
-        """
+        """Open a regular file like `file`, but follow links to files in this folder. It is an ``opener`` of open()."""
         todo, links = path.split("/")[::-1], 0
         above = [Folder(os.dup(self.descriptor), self.path)]
         try:

@@ -65,11 +65,9 @@ def read_header(path: str, folder: Folder | None = None) -> Header:
 
 
 def parse_header(raw: bytes, data_bytes: int) -> Header:
-    """Parse a header.
+    """Parse a header, a JSON text that is followed by ``data_bytes`` bytes.
 
-    :param raw: the JSON text of the header.
-    :param data_bytes: the number of bytes after the header, which the tensors must fill exactly.
-    :raises SafetensorsError: if the header is malformed or the tensors do not fill the file exactly.
+    :raises SafetensorsError: if the header is malformed or the tensors do not fill these bytes exactly.
     """
     try:
         entries = json.loads(raw.decode("utf-8"))

@@ -54,10 +54,7 @@ def request(context: Context) -> None:
 
 
 def judge(context: Context) -> list[CheckOutcome]:
-    """Return the outcomes of the checks; the subject is the dataset.
-
-    :param context: ``observed`` is an AccuracyObservation.
-    """
+    """Return the outcomes of the checks of an AccuracyObservation. The subject is the dataset."""
     checks = Checks(CHECKS)
     observed, inputs = cast("AccuracyObservation", context.observed), context.inputs
     if observed.get("not_run"):

@@ -284,10 +284,7 @@ def _judge_run(checks: Checks, run: Run, inputs: Mapping[str, Any], requests: in
 
 
 def _judge_same_server(checks: Checks, changed: Sequence[str], unknown: Sequence[str], subject: str) -> None:
-    """Judge the differences between two snapshots.
-
-    If there is no difference, but a digest is unknown, the check is not run.
-    """
+    """Judge the differences between two snapshots. If there is none, but a digest is unknown, the check is not run."""
     if unknown and not changed:
         checks.not_run("same_server", "A digest is unknown (%s): playbooks/weights.yml writes the manifest of the "
                        "model, and the driver installs its version.info." % ", ".join(unknown), subject)

@@ -76,11 +76,7 @@ def medians(summary: Mapping[str, Spread]) -> Metrics:
 
 
 def bad_slo(slo: Mapping[str, Any], percentiles: Iterable[float]) -> str | None:
-    """Return a sentence about the first mistake in benchmark_slo, or None.
-
-    :param slo: ``{metric: limit in milliseconds}``.
-    :param percentiles: the value of benchmark_percentiles.
-    """
+    """Return a sentence about the first mistake in benchmark_slo, ``{metric: limit in milliseconds}``, or None."""
     for metric, limit in slo.items():
         match = _SLO_METRIC.match(metric)
         if not match:

@@ -86,10 +86,7 @@ def request(context: Context) -> Request:
 
 
 def data_uri(path: str) -> str:
-    """Return a picture as a ``data:`` URI, which the server can use without access to the file.
-
-    :raises BadInput: if the file is missing or is not a picture.
-    """
+    """Return a picture as a ``data:`` URI, which needs no access to the file. Raise BadInput if it is not a picture."""
     media_type = MEDIA_TYPES.get(os.path.splitext(path)[1].lower())
     if not media_type or not os.path.isfile(path):
         raise BadInput("functional_image has to be a %s file on the controller, but is '%s'." % (
@@ -99,12 +96,7 @@ def data_uri(path: str) -> str:
 
 
 def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRequest]:
-    """Return the requests in the order in which they are sent; their ids are the ids of checks.
-
-    :param model: the served name.
-    :param inputs: the inputs of the role.
-    :param picture: the picture as a ``data:`` URI.
-    """
+    """Return the requests in the order of sending. Their ids are those of checks. The picture is a ``data:`` URI."""
     def chat(question: str, pictures: int = 0, **options: Any) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": picture}}] * pictures
         content = [*content, {"type": "text", "text": question}]
@@ -130,10 +122,7 @@ def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRe
 
 
 def judge(context: Context) -> list[CheckOutcome]:
-    """Return the outcomes of the checks; the subject is the instance.
-
-    :param context: ``observed`` is a ChatObservation.
-    """
+    """Return the outcomes of the checks of a ChatObservation. The subject is the instance."""
     checks, observed = Checks(CHECKS), cast("ChatObservation", context.observed)
     if not serving_instances(context.plan):
         checks.not_run("served_name", no_api_reason(context.plan))

@@ -202,10 +202,7 @@ def request(context: Context) -> Request | None:
 
 
 def judge(context: Context) -> list[CheckOutcome]:
-    """Return the outcome of every check.
-
-    :param context: ``observed`` is a HcclObservation, ``survey`` the result of `survey` for the host.
-    """
+    """Return the outcome of every check of a HcclObservation, with the result of `survey` for the host."""
     found, inputs = _judge(context), context.inputs
     # The group is None if every instance serves on its own. A plan always has this key.
     required = inputs["hccl_network_policy"] == REQUIRED or (

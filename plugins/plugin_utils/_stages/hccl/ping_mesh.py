@@ -112,7 +112,7 @@ def chosen_rounds(nodes: int, full_mesh_max_nodes: int) -> list[int]:
 def partners(hosts: Collection[str], host: str, full_mesh_max_nodes: int) -> list[str | None]:
     """Return the names of the nodes that ``host`` meets in each round; None for a round in which it pauses.
 
-    :param hosts: the same nodes for all callers, in any order.
+    All callers pass the same hosts, in any order.
     """
     names = sorted(hosts)
     index = names.index(host)
