@@ -134,8 +134,7 @@ class Folder:
         except (NotADirectoryError, UnsafePathError) as error:
             raise UnsafePathError("%s is not a folder; remove it" % path) from error
         found = os.fstat(folder.descriptor)
-        if _writable_by_others(found) or (
-                found.st_uid != os.geteuid() and found.st_uid != self._uid_of_new_folders()):
+        if _writable_by_others(found) or (found.st_uid != os.geteuid() and found.st_uid != self._uid_of_new_folders()):
             os.close(folder.descriptor)
             raise UnsafePathError(
                 "%s can be written by other users than root (owner %d, mode %o); remove it, and it is created again" % (

@@ -58,8 +58,7 @@ def read_header(path: str, folder: Folder | None = None) -> Header:
             raise SafetensorsError("it has %d bytes, too few for a safetensors header" % file_bytes)
         header_bytes = struct.unpack("<Q", prefix)[0]
         if header_bytes > min(MAX_HEADER_BYTES, file_bytes - 8):
-            raise SafetensorsError(
-                "its header claims %d bytes and the file has %d" % (header_bytes, file_bytes))
+            raise SafetensorsError("its header claims %d bytes and the file has %d" % (header_bytes, file_bytes))
         raw = stream.read(header_bytes)
     return parse_header(raw, file_bytes - 8 - header_bytes)
 
