@@ -96,11 +96,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import facts as 
 if TYPE_CHECKING:
     from typing import Any
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import (
-        DockerEngineWithSpace,
-        FolderFacts,
-        ImageObservation,
-    )
 
 DOCKER_TIMEOUT_S = 30  # long enough for a slow registry
 
@@ -123,7 +118,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
 
 
-def observe(options: dict[str, Any]) -> ImageObservation:
+def observe(options: dict[str, Any]) -> images.ImageObservation:
     """Return the values that the module returns. Raise DockerError or OSError on failure."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     facts = engine_facts.query(docker)
@@ -131,7 +126,7 @@ def observe(options: dict[str, Any]) -> ImageObservation:
     if hung:
         raise OSError("%s; check its mount" % "; ".join(hung.values()))
     images_on = host.disk(facts["image_root"])
-    engine: DockerEngineWithSpace = {**facts, "free_bytes": images_on["free_bytes"]}
+    engine: images.DockerEngineWithSpace = {**facts, "free_bytes": images_on["free_bytes"]}
     folder = _folder(options["folder"], images_on["existing"]) if options["folder"] else None
     found = images.inspect(docker, options["reference"])
     source = images.pull_name(options["reference"], options["digest"], options["mirror"])
@@ -143,7 +138,7 @@ def observe(options: dict[str, Any]) -> ImageObservation:
             "needed": needed, "registry": registry, "folder": folder}
 
 
-def _folder(path: str, image_root: str) -> FolderFacts:
+def _folder(path: str, image_root: str) -> images.FolderFacts:
     space = host.disk(path)
     return {"path": path, "free_bytes": space["free_bytes"],
             "same_disk": os.stat(space["existing"]).st_dev == os.stat(image_root).st_dev}

@@ -13,15 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
-    CRITICAL,
-    INFO,
-    Check,
-    CheckOutcome,
-    Checks,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes, Request
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import (
@@ -121,7 +115,7 @@ def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRe
     return found
 
 
-def judge(context: Context) -> list[CheckOutcome]:
+def judge(context: Context) -> Outcomes:
     """Return the outcomes of the checks of a ChatObservation. The subject is the instance."""
     checks, observed = Checks(CHECKS), cast("ChatObservation", context.observed)
     if not serving_instances(context.plan):
