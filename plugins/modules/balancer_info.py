@@ -76,10 +76,7 @@ servers:
     watched:
       description: Whether the service that detects hung engines responds to HAProxy; null if HAProxy does not use it.
       type: bool
-    engine:
-      description: The last state of the engine that the service reported.
-      type: str
-      sample: up
+    engine: {type: str, sample: up, description: "The last state of the engine that the service reported."}
 holder:
   description: The process other than the balancer that listens on O(port), or null if there is no such process.
   type: str

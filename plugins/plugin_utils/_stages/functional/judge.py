@@ -18,12 +18,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import Ba
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes, Request
 
 if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import (
-        ChatObservation,
-        ChatRequest,
-        ChatServer,
-        Response,
-    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
 
 # HTTP statuses with which vLLM or a proxy refuses a request, or reports that the route does not exist.
 CLOSED = (401, 403, 404)
@@ -89,7 +84,7 @@ def data_uri(path: str) -> str:
         return "data:%s;base64,%s" % (media_type, base64.b64encode(picture.read()).decode("ascii"))
 
 
-def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRequest]:
+def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[client.ChatRequest]:
     """Return the requests in the order of sending. Their ids are those of checks. The picture is a ``data:`` URI."""
     def chat(question: str, pictures: int = 0, **options: Any) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": picture}}] * pictures
@@ -99,7 +94,7 @@ def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRe
 
     long = {"model": model, "temperature": 0, "max_tokens": LONG_ANSWER_TOKENS}
     text_question, question = inputs["functional_text_question"], inputs["functional_question"]
-    found: list[ChatRequest] = [
+    found: list[client.ChatRequest] = [
         {"id": "wrong_model", "endpoint": CHAT, "body": chat(text_question, model=model + "-wrong")},
         {"id": "text_answer", "endpoint": CHAT, "body": chat(text_question)},
         {"id": "image_answer", "endpoint": CHAT, "body": chat(question, 1)},
@@ -117,7 +112,7 @@ def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRe
 
 def judge(context: Context) -> Outcomes:
     """Return the outcomes of the checks of a ChatObservation. The subject is the instance."""
-    checks, observed = Checks(CHECKS), cast("ChatObservation", context.observed)
+    checks, observed = Checks(CHECKS), cast("client.ChatObservation", context.observed)
     if not serving_instances(context.plan):
         checks.not_run("served_name", no_api_reason(context.plan))
     for server in observed["servers"]:
@@ -126,7 +121,7 @@ def judge(context: Context) -> Outcomes:
     return checks.as_list()
 
 
-def _judge_server(checks: Checks, server: ChatServer, model: str, inputs: Mapping[str, Any]) -> None:
+def _judge_server(checks: Checks, server: client.ChatServer, model: str, inputs: Mapping[str, Any]) -> None:
     name, answers = server["name"], server["answers"]
     names = server["models"].get("models") or []
     checks.expect("served_name", model in names, model, names or server["models"].get("error"), subject=name)
@@ -145,7 +140,7 @@ def _judge_server(checks: Checks, server: ChatServer, model: str, inputs: Mappin
         checks.not_run("missing_key", "The service has no API key.", subject=name)
 
 
-def _judge_routes(checks: Checks, server: ChatServer, plan: Plan, has_key: bool) -> None:
+def _judge_routes(checks: Checks, server: client.ChatServer, plan: Plan, has_key: bool) -> None:
     """Judge which routes of the release are accessible without an API key."""
     name, routes = server["name"], server["routes"]
     if None in routes.values():
@@ -161,11 +156,12 @@ def _judge_routes(checks: Checks, server: ChatServer, plan: Plan, has_key: bool)
                   "; ".join(f"{kind}: {paths}" for kind, paths in text.items() if paths) or "none", subject=name)
 
 
-def _text(answer: Response) -> str:
+def _text(answer: client.Response) -> str:
     return (answer.get("text") or "").strip()
 
 
-def _expect(checks: Checks, check: str, answer: Response, expected_status: int, name: str, ok: bool = True) -> None:
+def _expect(checks: Checks, check: str, answer: client.Response, expected_status: int, name: str, ok: bool = True
+            ) -> None:
     """Record the outcome of a check of one response; the check is not run if the request was not sent."""
     if not answer.get("sent", True):
         checks.not_run(check, answer["error"], subject=name)
@@ -182,7 +178,7 @@ def _expect(checks: Checks, check: str, answer: Response, expected_status: int, 
                   "200 and an answer" if expected_status == 200 else str(expected_status), actual, subject=name)
 
 
-def _judge_words(checks: Checks, answer: Response, words: str | Sequence[str], name: str) -> None:
+def _judge_words(checks: Checks, answer: client.Response, words: str | Sequence[str], name: str) -> None:
     words = [words] if isinstance(words, str) and words else words
     text = _text(answer)
     if not words:
