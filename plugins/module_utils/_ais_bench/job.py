@@ -38,13 +38,11 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import ServerWithKey
 
     class AisBenchStart(TypedDict):
-        """A started job. If it could not be started, ``job`` is None and ``problem`` is the reason.
-
-        ``data`` is ``{name of the dataset: digest of its files}``.
-        """
+        """A started job. If it could not be started, ``job`` is None and ``problem`` is the reason."""
 
         job: str | None
         problem: str | None
+        #: ``{name of the dataset: digest of its files}``.
         data: dict[str, str]
 
     class TaskProgress(TypedDict):

@@ -27,12 +27,10 @@ if TYPE_CHECKING:
         kind: str
 
     class KernelLog(TypedDict):
-        """The errors in the kernel log, with the oldest error first. ``error`` is set if the log could not be read.
-
-        ``corrected`` is the number of errors that the PCIe links of NPUs have corrected. They are not a fault.
-        """
+        """The errors in the kernel log, with the oldest error first. ``error`` is set if the log could not be read."""
 
         lines: list[KernelLogLine]
+        #: The number of errors that the PCIe links of NPUs have corrected. They are not a fault.
         corrected: int
         error: str | None
 
