@@ -83,7 +83,7 @@ settled:
 """
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -91,7 +91,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as hap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import BalancerServer, NodeState, SendCommand
 

@@ -52,15 +52,12 @@ import inspect
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background
-
-if TYPE_CHECKING:
-    from typing import Any
 
 DOCKER_TIMEOUT_S = 60
 # Prefix of the folder of a guard. The guard exits after the file on-duty in the folder has been removed. The folder is

@@ -84,7 +84,7 @@ docker_engine:
 
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -92,10 +92,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine_
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts as host
-
-if TYPE_CHECKING:
-    from typing import Any
-
 
 DOCKER_TIMEOUT_S = 30  # long enough for a slow registry
 

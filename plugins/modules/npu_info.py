@@ -349,7 +349,7 @@ clock:
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -360,8 +360,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import commands 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import Chip, NpuObservation
 

@@ -56,7 +56,7 @@ output:
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -65,8 +65,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import staged_bytes
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import TransferObservation
 
 DOCKER_TIMEOUT_S = 60  # Docker is slow while the disks are busy

@@ -14,11 +14,9 @@ from __future__ import annotations
 import json
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder
 
 # The number of bytes per element. F4 and F6 have a size in bits and do not occur in W8A8 or BF16 models.
