@@ -544,11 +544,9 @@ def _prefix(line: str) -> int:
 
 
 def _last_exception(text: str) -> str | None:
-    """Return the line of the last exception in the first traceback.
+    """Return the line of the last exception in the first traceback, with which the text starts.
 
-    Lines of other processes can be between the lines of the traceback.
-
-    :param text: the log from the first line of the traceback on. The text can be truncated at the end.
+    Lines of other processes can be between the lines of the traceback. The text can be truncated at the end.
     """
     process, last, ended = None, None, False
     for line in text.split("\n"):

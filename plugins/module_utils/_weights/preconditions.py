@@ -120,11 +120,8 @@ def need_own_files(paths: files.ModelPaths, faults: Iterable[files.Fault],
                    ) -> None:
     """Raise StagingError if a foreign file would be replaced by other content.
 
-    A foreign file is a file that the role did not write. It can only be restored to its content in the manifest.
-
-    :param faults: the differences between the files on the node and the wanted files.
-    :param recorded: the current manifest, or None.
-    :param source: the name of the source, for the message.
+    A foreign file is a file that the role did not write. It can only be restored to its content in the recorded
+    manifest. The source is named in the message.
     """
     known = {entry["path"]: entry for entry in recorded["files"]} if recorded else {}
     sha256 = {entry["path"]: entry["sha256"] for entry in wanted}

@@ -37,11 +37,7 @@ class Client(NamedTuple):
 
 
 class ClientRunner:
-    """Runs clients on a node and writes their results.
-
-    :param call: a function that runs a module on the node, ``call(name, **arguments)``.
-    :param say: a function that prints a line.
-    """
+    """Runs clients on a node and writes their results. ``call(name, **arguments)`` runs a module on the node."""
 
     def __init__(self, call: Callable[..., dict[str, Any]], say: Callable[[str], None], records: Records, host: str,
                  plan: Plan) -> None:

@@ -46,10 +46,7 @@ _SLO_METRIC = re.compile(r"(?:mean|median|p(\d+(?:\.\d+)?))_(?:ttft|tpot|itl|e2e
 
 
 def summarize(runs: Collection[types.Outcome]) -> dict[str, types.Spread]:
-    """Return ``{metric: spread}`` of throughputs and latencies.
-
-    The coefficient of variation is the sample standard deviation divided by the mean.
-    """
+    """Return ``{metric: spread}``. A coefficient of variation is the sample standard deviation divided by the mean."""
     found: dict[str, types.Spread] = {}
     measured = {metric for run in runs for metric in run["metrics"] if metric.endswith(("_throughput", "_ms"))}
     for metric in sorted(measured):

@@ -60,10 +60,7 @@ survey = None
 
 
 def request(context: Context) -> Request:
-    """Return the requests to send to the instances of the node.
-
-    :raises BadInput: if functional_image, which is read here, is not a picture.
-    """
+    """Return the requests to send to the instances of the node. Raise BadInput if functional_image is not a picture."""
     plan, inputs = context.plan, context.inputs
     return Request("ascend.vllm.chat_info", {
         "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
