@@ -18,7 +18,15 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, cast
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import config, tables
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
+from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import (
+    BadData,
+    digest,
+    prepare,
+    prepare_prompts,
+    render,
+    render_performance,
+)
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import MAX_FILE_BYTES, read_end, read_file
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import redact
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, TypedDict
 
+    from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import ServerWithKey
 
     class AisBenchStart(TypedDict):
         """A started job. If it could not be started, ``job`` is None and ``problem`` is the reason."""
@@ -86,34 +95,33 @@ def start(options: Mapping[str, Any]) -> AisBenchStart:
     job = tempfile.mkdtemp(prefix=prefix, dir=folder)
     try:
         text, arguments = _configure(options, job)
-    except config.BadData as error:
+    except BadData as error:
         shutil.rmtree(job)
         return {"job": None, "problem": str(error), "data": {}}
-    with open(os.path.join(job, "config.py"), "w") as stream:
-        stream.write(text)
+    with open(os.path.join(job, "config.py"), "w") as config:
+        config.write(text)
     command = [options["executable"], "config.py", "--work-dir", "out", *arguments]
     # The server belongs to the cluster, so no proxy is used. Nothing is downloaded from a hub.
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment.update(NO_PROXY="*", no_proxy="*", TERM="dumb", HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1",
                        HOME=job, LC_ALL="C.UTF-8")
     background.start(["/bin/sh", "-c", _RUN, "sh", *command], job, environment)
-    digests = {dataset["name"]: config.digest(dataset) for dataset in options["datasets"]}
-    return {"job": job, "problem": None, "data": digests}
+    return {"job": job, "problem": None, "data": {dataset["name"]: digest(dataset) for dataset in options["datasets"]}}
 
 
 def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
     """Return the configuration and the arguments with which AISBench runs it. Raise `BadData` if data are missing."""
-    server = cast("config.ServerWithKey", dict(options["server"], api_key=options["api_key"]))
+    server = cast("ServerWithKey", dict(options["server"], api_key=options["api_key"]))
     load = options["load"]
     if load:
         if load["file"]:
-            load = dict(load, file=config.prepare_prompts(load["file"], load["requests"], job))
-        return config.render_performance(server, load), [
+            load = dict(load, file=prepare_prompts(load["file"], load["requests"], job))
+        return render_performance(server, load), [
             "--mode", "perf", "--num-prompts", str(load["requests"]), "--num-warmups", str(load["warm_up"])]
     arguments = ["--merge-ds", "--max-num-workers", str(WORKERS)]
     if options["num_prompts"]:
         arguments += ["--num-prompts", str(options["num_prompts"])]
-    return config.render(server, config.prepare(options["datasets"], job)), arguments
+    return render(server, prepare(options["datasets"], job)), arguments
 
 
 def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:

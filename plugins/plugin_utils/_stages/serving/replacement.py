@@ -81,7 +81,10 @@ def previous_containers(containers: Iterable[DeployedContainer], plan: Plan) -> 
 
 
 def unplanned_containers(names: Iterable[str], plan: Plan) -> list[str]:
-    """Return those of the names of containers that are instances of this deployment, but no longer planned."""
+    """Return the names of containers that are instances of this deployment, but no longer planned.
+
+    :param names: the names of all containers on the node with the label of this collection.
+    """
     planned = [instance["name"] for instance in plan["instances"]]
     return [name for name in names if is_instance(name, planned[0]) and name not in planned]
 
