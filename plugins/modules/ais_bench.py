@@ -104,14 +104,8 @@ options:
           - When empty, synthetic prompts are sent.
         type: str
         default: ""
-      warm_up:
-        description: The number of warm-up requests that are sent before the measurement.
-        type: int
-        default: 1
-  num_prompts:
-    description: The number of questions to send from each dataset. V(0) sends all questions.
-    type: int
-    default: 0
+      warm_up: {type: int, default: 1, description: "The number of warm-up requests before the measurement."}
+  num_prompts: {type: int, default: 0, description: "The number of questions from each dataset, or V(0) for all."}
   wait_s:
     description: The maximum time in seconds to wait for the end of the run, with O(state=watched).
     type: float

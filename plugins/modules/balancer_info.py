@@ -49,10 +49,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-error:
-  description: The reason why HAProxy did not respond, or null if HAProxy responded.
-  type: str
-  returned: success
+error: {type: str, returned: success, description: "The reason why HAProxy did not respond, or null if it did."}
 servers:
   description: The servers, in the order of the configuration.
   type: list

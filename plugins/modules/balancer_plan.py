@@ -37,11 +37,7 @@ hosts:
   type: list
   elements: str
   returned: success
-managed:
-  description: The hosts of the balancers that this host manages.
-  type: list
-  elements: str
-  returned: success
+managed: {type: list, elements: str, returned: success, description: "The hosts of balancers that this host manages."}
 servers:
   description:
     - The instances behind the balancer, each with C(name), C(host), C(address), C(port) and C(served_name).

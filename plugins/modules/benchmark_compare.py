@@ -70,10 +70,7 @@ rows:
       description: The second value divided by the first, or null if the first is 0.
       type: float
       returned: for performance
-    better:
-      description: Whether the second value is better, or null if both are equal.
-      type: bool
-      returned: for performance
+    better: {type: bool, returned: for performance, description: "Whether the second is better, or null if equal."}
     target:
       description:
         - The name of the target that was measured.

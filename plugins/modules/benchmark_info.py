@@ -28,9 +28,7 @@ options:
       - The path of the file C(version.info) of the driver, which is hashed for RV(service.driver).
       - By default, RV(service.driver) is null.
     type: path
-  client:
-    description: The name of the container of the client. By default, RV(client) and RV(result) are null.
-    type: str
+  client: {type: str, description: "The name of the client container. By default, RV(client) and RV(result) are null."}
   wait_s: {type: float, default: 0, description: "The maximum time in seconds to wait for the client to exit."}
   result:
     description: The path of the result in the container of the client. The result is read after the client has exited.
@@ -62,12 +60,8 @@ service:
     started_at: {type: str, description: "The time at which the container was started, in the format of Docker."}
     restarts: {type: int, description: "The number of automatic restarts of the container."}
     labels: {type: dict, description: "The labels that this collection has set on the container."}
-    weights:
-      description: The SHA-256 digest of the manifest of the model, or null if there is no manifest.
-      type: str
-    driver:
-      description: The SHA-256 digest of the version file of the driver, or null if there is no such file.
-      type: str
+    weights: {type: str, description: "The SHA-256 digest of the manifest of the model, or null without a manifest."}
+    driver: {type: str, description: "The SHA-256 digest of the version file of the driver, or null without it."}
 client:
   description: The container of the client, or null if it does not exist.
   type: dict

@@ -118,17 +118,13 @@ servers:
       type: dict
       contains:
         status: {type: int, description: "The HTTP status, or null if there was no response."}
-        sent:
-          description: Whether the request was sent. This value is only returned if the request was not sent.
-          type: bool
+        sent: {type: bool, description: "Whether the request was sent. Only returned if it was not."}
         text: {type: str, description: "The generated text, truncated to 2000 characters."}
         finish_reason: {type: str, sample: stop, description: "The reason why the model stopped generating, or null."}
         prompt_tokens: {type: int, description: "The number of tokens of the prompt."}
         completion_tokens: {type: int, description: "The number of generated tokens."}
         latency_s: {type: float, description: "The time in seconds until the whole response was received."}
-        time_to_first_token_s:
-          description: The time in seconds until the first text of a stream was received.
-          type: float
+        time_to_first_token_s: {type: float, description: "The seconds until the first text of a stream was received."}
         chunks: {type: int, description: "The number of events of a stream that contain text."}
         ended: {type: bool, description: "Whether the closing event of a stream was received."}
         error: {type: str, description: "The error message, if the request was refused or failed."}

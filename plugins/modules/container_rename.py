@@ -21,10 +21,7 @@ options:
     required: true
     suboptions:
       from: {type: str, required: true, description: "The current name."}
-      to:
-        description: The new name. The module fails if another container already has this name.
-        type: str
-        required: true
+      to: {type: str, required: true, description: "The new name. The module fails if another container has this name."}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
@@ -39,11 +36,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-renamed:
-  description: The new names of the containers that were renamed.
-  type: list
-  elements: str
-  returned: success
+renamed: {type: list, elements: str, returned: success, description: "The new names of the renamed containers."}
 """
 
 from typing import TYPE_CHECKING

@@ -53,10 +53,7 @@ rounds:
   elements: str
   returned: always
   sample: [all]
-resumed:
-  description: Whether to repeat O(step=run), because all nodes may now have the image.
-  type: bool
-  returned: always
+resumed: {type: bool, returned: always, description: "Whether to repeat O(step=run), as all nodes may have the image."}
 msg:
   description: The reason why there was no all-reduce over all nodes, or an empty string.
   type: str

@@ -97,9 +97,7 @@ ping:
       type: dict
       sample: {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
     not_sent: {type: int, description: "The number of pings that were not sent because O(limit_s) had passed."}
-    given_up:
-      description: The number of pings that were skipped after several consecutive pings without a reply.
-      type: int
+    given_up: {type: int, description: "The number of pings that were skipped after consecutive pings without a reply."}
     retried: {type: int, description: "The number of pings that were repeated because packets were lost."}
     rounds: {type: int, description: "The number of rounds of pings."}
     duration_s: {type: float, description: "The duration of all pings in seconds."}

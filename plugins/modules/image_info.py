@@ -15,10 +15,7 @@ description:
     the image without pulling it.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
-  reference:
-    description: The name of the image that the containers use, as C(<repository>:<tag>).
-    type: str
-    required: true
+  reference: {type: str, required: true, description: "The image that the containers use, as C(<repository>:<tag>)."}
   digest:
     description: The digest that pins the image. When empty, any image with the name O(reference) is accepted.
     type: str

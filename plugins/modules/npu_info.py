@@ -24,10 +24,7 @@ options:
       - The path of C(npu-smi). By default, the tool is searched for in C(PATH), C(/usr/local/bin) and
         C(/usr/local/sbin).
     type: path
-  driver_path:
-    description: The directory in which the driver is installed.
-    type: path
-    default: /usr/local/Ascend/driver
+  driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
   timeout_s:
     description: The timeout of each call of C(npu-smi) and of each request to Docker in seconds.
     type: float
@@ -101,9 +98,7 @@ npu_smi:
       contains:
         npu: {type: int, description: "The number of the NPU."}
         chip: {type: int, description: "The number of the chip on the NPU, or null."}
-        phy_id:
-          description: The physical number of the chip. It is null for products with one chip per NPU.
-          type: int
+        phy_id: {type: int, description: "The physical number of the chip, or null for products with one chip per NPU."}
         device: {type: int, description: "The N of C(/dev/davinciN)."}
         name: {type: str, sample: 910B3, description: "The name of the chip."}
         health: {type: str, sample: OK, description: "The health of the chip."}
@@ -163,10 +158,7 @@ files:
       type: dict
       returned: if the file could be read
       sample: {Version: 25.3.rc1}
-    error:
-      description: The reason why the file could not be read.
-      type: str
-      returned: if the file could not be read
+    error: {type: str, returned: if the file could not be read, description: "The reason why it could not be read."}
 device_nodes:
   description: >-
     The device nodes C(/dev/davinci*), C(/dev/davinci_manager), C(/dev/devmm_svm) and C(/dev/hisi_hdc), each with the
@@ -183,19 +175,14 @@ pci:
     address: {type: str, sample: 0000:c1:00.0, description: "The PCI address."}
     device: {type: str, sample: "0xd802", description: "The PCI device id."}
     virtual: {type: bool, description: "Whether the device is a virtual function of an NPU."}
-    ports:
-      description: The PCI addresses of the ports between the device and the processor.
-      type: list
-      elements: str
+    ports: {type: list, elements: str, description: "The PCI addresses of the ports between device and processor."}
 holders:
   description: The processes and containers that use an NPU.
   returned: success
   type: list
   elements: dict
   contains:
-    device:
-      description: The N of C(/dev/davinciN), or null if C(npu-smi) names a chip that is not in its table.
-      type: int
+    device: {type: int, description: "The N of C(/dev/davinciN), or null if the table of C(npu-smi) lacks the chip."}
     pid: {type: int, description: "The process id, or null if no process was found."}
     process: {type: str, description: "The name of the process, or null if no process was found."}
     memory_mb: {type: int, description: "The HBM that the process uses, in MB, or null if it is unknown."}
@@ -276,9 +263,7 @@ system:
     memory_bytes: {type: int, description: "The memory in bytes."}
     memory_available_bytes: {type: int, description: "The available memory in bytes."}
     shm: {type: dict, description: "The space of C(/dev/shm), with the keys of RV(disks)."}
-    selinux:
-      description: The mode of SELinux, V(enforcing) or V(permissive), or null if SELinux is disabled.
-      type: str
+    selinux: {type: str, description: "The mode of SELinux, V(enforcing) or V(permissive), or null if it is disabled."}
     uptime_s: {type: float, description: "The uptime in seconds."}
 disks:
   description: The space at O(disk_paths) and in the folder of Docker's images.

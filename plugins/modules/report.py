@@ -42,11 +42,7 @@ msg:
   returned: with O(phase=end)
   sample: 8 of 8 stages passed on all 2 hosts
 path: {type: str, returned: with O(phase=end), description: "The path of the report in Markdown."}
-status:
-  description: The worst status of all stages that were run.
-  type: str
-  returned: with O(phase=end)
-  sample: passed
+status: {type: str, sample: passed, returned: with O(phase=end), description: "The worst status of all stages run."}
 stages:
   description: The stages whose earlier results were removed.
   type: list

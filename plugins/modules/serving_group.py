@@ -42,10 +42,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-current:
-  description: Whether the containers of all nodes run as planned.
-  type: bool
-  returned: with O(state=decided)
+current: {type: bool, returned: with O(state=decided), description: "Whether all nodes' containers run as planned."}
 reasons:
   description: The reasons to restart the group, with the nodes that do not run as planned as keys.
   type: dict

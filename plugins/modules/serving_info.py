@@ -26,9 +26,7 @@ options:
     required: true
     suboptions:
       name: {type: str, required: true, description: "The name of the container."}
-      port:
-        description: The port of the API. An instance without a port is ready when its container runs.
-        type: int
+      port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
       bind: {type: str, required: true, description: "The address that the API listens on."}
       restarts:
         description: >-
@@ -45,10 +43,7 @@ options:
       observed once.
     type: float
     default: 0
-  interval_s:
-    description: The number of seconds between two observations, if O(wait_s) is set.
-    type: float
-    default: 5
+  interval_s: {type: float, default: 5, description: "The number of seconds between two observations with O(wait_s)."}
   completion_timeout_s:
     description: The timeout in seconds of the completion request that an instance must complete to become ready.
     type: float

@@ -26,9 +26,7 @@ options:
     required: true
     suboptions:
       name: {type: str, required: true, description: "The name of the container."}
-      port:
-        description: The port of the API. An instance without a port is ready when its container runs.
-        type: int
+      port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
       bind: {type: str, required: true, description: "The address that the API listens on."}
   mounts:
     description: The mounts whose sources are checked, each with C(source) and C(type) (V(file) or V(directory)).

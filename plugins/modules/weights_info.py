@@ -94,10 +94,7 @@ manifest:
     repository: {type: str, description: "The repository, or null."}
     revision: {type: str, description: "The commit or branch, or null."}
     asked: {type: dict, description: "The C(source), C(repository), C(endpoint) and C(revision) that were requested."}
-    recorded_at:
-      description: The time at which the manifest was written, in UTC.
-      type: str
-      sample: "2026-11-29T12:00:00Z"
+    recorded_at: {type: str, sample: "2026-11-29T12:00:00Z", description: "The time of the manifest in UTC."}
     bytes: {type: int, description: "The size of the model in bytes."}
     digest: {type: str, description: "The digest of the model, as described in RV(digest)."}
     files:
@@ -157,9 +154,7 @@ index:
     shards: {type: list, elements: str, description: "The shards that the index names."}
     tensors: {type: int, description: "The number of tensors in the index."}
     total_size: {type: int, description: "The size of the tensors in bytes according to the index, or null."}
-    tensor_bytes:
-      description: The size of the tensors in the shards in bytes, or null if a shard cannot be read.
-      type: int
+    tensor_bytes: {type: int, description: "The bytes of the tensors in the shards, or null if a shard cannot be read."}
     faults: {type: list, elements: str, description: "The differences between the index and the shards, as sentences."}
 config:
   description: Values of C(config.json), or null if the file does not exist.

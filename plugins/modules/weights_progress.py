@@ -20,10 +20,7 @@ extends_documentation_fragment: [ascend.vllm._docker]
 options:
   container: {type: str, required: true, description: "The name of the container."}
   folder: {type: path, required: true, description: "The folder on the node that the container writes to."}
-  total_bytes:
-    description: The final size of the folder in bytes. V(0) means that the size is unknown.
-    type: int
-    default: 0
+  total_bytes: {type: int, default: 0, description: "The final size of the folder in bytes, or V(0) if it is unknown."}
   done:
     description: >-
       The path of a file on the node that the container creates when its task is done. Set this option if the container
@@ -56,10 +53,7 @@ RETURN = r"""
 bytes: {type: int, returned: success, description: "The size of the folder in bytes."}
 seconds: {type: float, returned: success, description: "The duration of the task in seconds."}
 running: {type: bool, returned: success, description: "Whether the container is running."}
-exit_code:
-  description: The exit code of the container. It is V(0) while the container is running.
-  type: int
-  returned: success
+exit_code: {type: int, returned: success, description: "The exit code of the container, V(0) while it is running."}
 done: {type: bool, returned: success, description: "Whether the file O(done) exists."}
 output: {type: str, returned: when the container has exited, description: "The last lines that the container printed."}
 """

@@ -42,20 +42,14 @@ options:
     choices: [local, modelscope, huggingface, http, quantize]
     required: true
   repository: {type: str, default: "", description: "The repository on the hub."}
-  revision:
-    description: A branch, tag or commit. When empty, the default branch of the hub is used.
-    type: str
-    default: ""
+  revision: {type: str, default: "", description: "A branch, tag or commit. By default, the default branch of the hub."}
   endpoint:
     description: >-
       The URL of a mirror of the hub. With O(source=http), the URL of the folder of the model. When empty, the hub
       itself is used.
     type: str
     default: ""
-  token:
-    description: The token for a private repository. When empty, requests are sent without a token.
-    type: str
-    default: ""
+  token: {type: str, default: "", description: "The token for a private repository. When empty, no token is sent."}
   environment:
     description:
       - The environment variables for the requests to the source and for the client of the source, such as a proxy, as
@@ -118,15 +112,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-download:
-  description: The files that have to be downloaded.
-  type: list
-  elements: str
-  returned: with O(state=prepared)
-bytes:
-  description: The total size of the files in RV(download) in bytes.
-  type: int
-  returned: with O(state=prepared)
+download: {type: list, elements: str, returned: with O(state=prepared), description: "The files to download."}
+bytes: {type: int, returned: with O(state=prepared), description: "The size of the files in RV(download) in bytes."}
 folder:
   description: The work folder of the model. The container of the client mounts it under the same path.
   type: str
@@ -161,10 +148,7 @@ environment:
   type: dict
   returned: with O(state=prepared)
   sample: {STAGING_FOLDER: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct/staging}
-pending:
-  description: Whether anything has to be downloaded or recorded.
-  type: bool
-  returned: with O(state=prepared)
+pending: {type: bool, returned: with O(state=prepared), description: "Whether anything must be downloaded or recorded."}
 hashed_bytes:
   description: The number of bytes that were read and hashed. The digests of other files come from the cache.
   type: int

@@ -44,15 +44,9 @@ EXAMPLES = r"""
 RETURN = r"""
 bytes: {type: int, returned: success, description: "The space that the folder uses on the disk in bytes."}
 running: {type: bool, returned: success, description: "Whether the container is running."}
-exit_code:
-  description: The exit code of the container. It is V(0) while the container is running.
-  type: int
-  returned: success
+exit_code: {type: int, returned: success, description: "The exit code of the container, V(0) while it is running."}
 done: {type: bool, returned: success, description: "Whether the file O(done) exists."}
-output:
-  description: The last lines of the output of the container.
-  type: str
-  returned: if the container has exited
+output: {type: str, returned: if the container has exited, description: "The last lines of the container's output."}
 """
 
 import os
