@@ -227,8 +227,7 @@ def index(causes: Iterable[Cause]) -> _Index:
         for shorter in by_literal:
             if literal != shorter and literal.startswith(shorter):
                 places.extend(place for place in by_literal[shorter] if place not in places)
-    mild = [literal for literal, places in by_literal.items() if any(
-        _is_mild(signatures[place]) for place in places)]
+    mild = [literal for literal, places in by_literal.items() if any(_is_mild(signatures[place]) for place in places)]
     return _Index(signatures, by_literal, re.compile(_trie(by_literal)), re.compile(_trie(mild)))
 
 
