@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, TypedDict
 
-    from typing_extensions import NotRequired
-
     class WantedFile(TypedDict, total=False):
         """A required file of the model. ``size`` is in bytes. A hub provides ``sha256`` or ``git_sha1``."""
 
@@ -46,9 +44,7 @@ if TYPE_CHECKING:
         #: Whether the role wrote the file. The role only removes such files.
         written: bool
 
-    class Manifest(TypedDict):
-        """The files of a model at the time at which it was staged."""
-
+    class _Manifest(TypedDict):
         schema: str
         source: str
         repository: str | None
@@ -58,8 +54,12 @@ if TYPE_CHECKING:
         #: The `model_digest` of the files.
         digest: str
         files: list[ManifestFile]
+
+    class Manifest(_Manifest, total=False):
+        """The files of a model at the time at which it was staged."""
+
         #: The source, repository, endpoint and revision that were requested.
-        asked: NotRequired[dict[str, str | None]]
+        asked: dict[str, str | None]
 
     class Fault(TypedDict):
         """A difference between a file and the manifest. ``fault`` is missing, size, sha256 or git blob id."""
@@ -69,14 +69,16 @@ if TYPE_CHECKING:
         expected: int | str | None
         actual: int | str | None
 
-    class FolderSummary(TypedDict):
-        """A summary of a folder: whether it and a ``config.json`` in it exist, and the number of safetensors files."""
-
+    class _FolderSummary(TypedDict):
         folder: bool
         config: bool
         shards: int
+
+    class FolderSummary(_FolderSummary, total=False):
+        """A summary of a folder: whether it and a ``config.json`` in it exist, and the number of safetensors files."""
+
         #: The reason why the folder could not be read.
-        error: NotRequired[str]
+        error: str
 
 MANIFEST_SCHEMA = "ascend.vllm/weights-manifest/v1"
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Protocol, TypedDict
 
-    from typing_extensions import NotRequired
-
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import (
         DigestCache,
         Fault,
@@ -86,14 +84,16 @@ if TYPE_CHECKING:
         command: list[str] | None
         environment: dict[str, str] | None
 
-    class TransferObservation(TypedDict):
-        """The return values of ``ascend.vllm.weights_transfer_info``. ``output`` is set if the container has exited."""
-
+    class _Transfer(TypedDict):
         bytes: int
         running: bool
         exit_code: int
         done: bool
-        output: NotRequired[str]
+
+    class TransferObservation(_Transfer, total=False):
+        """The return values of ``ascend.vllm.weights_transfer_info``. ``output`` is set if the container has exited."""
+
+        output: str
 
 LOCAL, QUANTIZE = "local", "quantize"
 
