@@ -9,8 +9,5 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
-  ca:
-    description:
-      - The content of a PEM file with the CA certificates to trust. By default, those of the system are trusted.
-    type: str
+  ca: {type: str, description: "The CA certificates to trust as PEM. By default, those of the system are trusted."}
 """

@@ -22,14 +22,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FI
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import bind_mount, docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import (
-    Figure,
-    Identity,
-    Measurement,
-    Outcome,
-    PlannedRun,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics, types
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import ServiceContainer
@@ -121,7 +114,7 @@ def at_point(inputs: Mapping[str, Any], value: float) -> dict[str, Any]:
     return {**point, "benchmark_request_rate": "inf"} if inputs["benchmark_sweep"] == "max_concurrency" else point
 
 
-def complete(run: Outcome, inputs: Mapping[str, Any], requests: int) -> bool:
+def complete(run: types.Outcome, inputs: Mapping[str, Any], requests: int) -> bool:
     """Return whether all requests of a run succeeded with the requested number of tokens."""
     metrics = run["metrics"]
     return (metrics.get("completed") == metrics.get("num_prompts") == requests and not metrics.get("failed")
@@ -157,14 +150,14 @@ def black_image(width: int, height: int) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def runs(name: str, target: str, inputs: Mapping[str, Any]) -> list[PlannedRun]:
+def runs(name: str, target: str, inputs: Mapping[str, Any]) -> list[types.PlannedRun]:
     """Return the runs against a target. Each repeat has a different seed and therefore different prompts."""
     return [{"id": "%s-%d" % (name, repeat + 1), "repeat": repeat + 1, "seed": inputs["benchmark_seed"] + repeat,
              "target": target} for repeat in range(inputs["benchmark_repeats"])]
 
 
 def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mapping[str, Any],
-            run: PlannedRun) -> list[str]:
+            run: types.PlannedRun) -> list[str]:
     """Return the command line of ``vllm bench serve`` for a run against one URL.
 
     :param known: the options of the release's ``vllm bench serve``, see `catalogue.bench_options`.
@@ -192,7 +185,7 @@ def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mappi
     return [*argv, "--metadata", "plan=%s" % plan["hash"], "target=" + run["target"], "run=" + run["id"]]
 
 
-def _options(plan: Plan, url: str, inputs: Mapping[str, Any], run: PlannedRun) -> dict[str, Any]:
+def _options(plan: Plan, url: str, inputs: Mapping[str, Any], run: types.PlannedRun) -> dict[str, Any]:
     """Return ``{option: value}`` of the options that inputs control."""
     backend, endpoint = BACKENDS[inputs["benchmark_dataset"]]
     options: dict[str, Any] = {
@@ -280,7 +273,7 @@ def client_name(instance: Instance) -> str:
     return instance["name"] + "-benchmark"
 
 
-def identity(service: ServiceContainer | None) -> Identity:
+def identity(service: ServiceContainer | None) -> types.Identity:
     """Return the identity of a service; all values are None if there is no container."""
     if service is None:
         return {"container": None, "image": None, "started_at": None, "restarts": None, "instance_hash": None,
@@ -296,9 +289,9 @@ def identity(service: ServiceContainer | None) -> Identity:
     }
 
 
-def figures(measurements: Collection[Measurement]) -> list[Figure]:
+def figures(measurements: Collection[types.Measurement]) -> list[types.Figure]:
     """Return the medians over the repeats and the results of sweeps."""
-    found: list[Figure] = []
+    found: list[types.Figure] = []
     for measured in measurements:
         suffix = "" if len(measurements) == 1 else " (%s)" % measured["name"]
         for metric, (label, unit, _more_is_better) in statistics.METRICS.items():
