@@ -54,7 +54,7 @@ def request(context: Context) -> None:
 
 
 def judge(context: Context) -> list[CheckOutcome]:
-    """Return the outcomes of the checks; the subject is the dataset.
+    """Return the outcomes of the checks. The subject of each check is the dataset.
 
     :param context: ``observed`` is an AccuracyObservation.
     """

@@ -73,7 +73,7 @@ survey = None
 def request(context: Context) -> Request:
     """Return the requests to send to the instances of the node.
 
-    :raises BadInput: if functional_image, which is read here, is not a picture.
+    :raises BadInput: if the file in functional_image, which this function reads, is not a picture.
     """
     plan, inputs = context.plan, context.inputs
     return Request("ascend.vllm.chat_info", {
@@ -99,7 +99,7 @@ def data_uri(path: str) -> str:
 
 
 def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRequest]:
-    """Return the requests in the order in which they are sent; their ids are the ids of checks.
+    """Return the requests in the order in which they are sent. The id of each request is the id of its check.
 
     :param model: the served name.
     :param inputs: the inputs of the role.
@@ -130,7 +130,7 @@ def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRe
 
 
 def judge(context: Context) -> list[CheckOutcome]:
-    """Return the outcomes of the checks; the subject is the instance.
+    """Return the outcomes of the checks. The subject of each check is the instance.
 
     :param context: ``observed`` is a ChatObservation.
     """
@@ -183,7 +183,7 @@ def _text(answer: Response) -> str:
 
 
 def _expect(checks: Checks, check: str, answer: Response, expected_status: int, name: str, ok: bool = True) -> None:
-    """Record the outcome of a check of one response; the check is not run if the request was not sent."""
+    """Record the outcome of a check of one response. If the request was not sent, the check is not run."""
     if not answer.get("sent", True):
         checks.not_run(check, answer["error"], subject=name)
         return

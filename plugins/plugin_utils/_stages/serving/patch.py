@@ -12,13 +12,13 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Pat
 
 
 class PatchError(ValueError):
-    """The file or the result differs from the catalogue; the message is one sentence."""
+    """The file or the patched file differs from the catalogue. The message is one sentence."""
 
 
 def patched(text: str, patch: Patch) -> str:
     """Return the text with the patch applied.
 
-    :raises PatchError: if the SHA-256 of the text or of the result differs, or not exactly one line matches.
+    :raises PatchError: if the SHA-256 of the text or of the result differs, or if not exactly one line matches.
     """
     _expect(text, patch["sha256"], "the file %s of the image has" % patch["target"], patch)
     edited, count = re.subn(patch["pattern"], patch["replacement"], text, flags=re.MULTILINE)

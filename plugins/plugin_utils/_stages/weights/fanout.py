@@ -21,7 +21,7 @@ def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[st
     :param hosts: the nodes in order.
     :param held: ``{host: its part of the model}`` for the nodes that reported it.
     :param failed: nodes that tried to get the model from its source; such a node is chosen only if it has the model.
-    :returns: a node that has the model, otherwise a node that has some of its files, otherwise the first node; None if
+    :returns: a node that has the model, otherwise a node that has some of its files, otherwise the first node. None if
         there is no suitable node.
     """
     candidates = [host for host in hosts if host in held and (held[host]["holds"] or host not in failed)]
@@ -30,14 +30,14 @@ def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[st
 
 
 def upstreams(hosts: Sequence[str], holders: Collection[str]) -> dict[str, list[str]]:
-    """Return the nodes from which each node can copy the model, the preferred one first.
+    """Return the nodes from which each node can copy the model, with the preferred node first.
 
-    The receivers are divided into one chain per holder. If a chain is interrupted, the nodes after the interruption use
-    the nodes before it, then the other holders.
+    The receivers are divided into one chain per holder. If a node of a chain fails, the nodes behind it copy from the
+    nodes in front of it, then from the other holders.
 
     :param hosts: the nodes in order.
     :param holders: the nodes that have the complete model.
-    :returns: ``{receiver: [host, …]}``; empty without holders.
+    :returns: ``{receiver: [host, …]}``. Empty if there are no holders.
     """
     seeds = [host for host in hosts if host in holders]
     receivers = [host for host in hosts if host not in holders]
