@@ -113,10 +113,10 @@ servers:
       type: str
       sample: L7OK/200
     watched:
-      description: Whether the watch for hung engines responds to HAProxy, or null if HAProxy does not use the watch.
+      description: Whether the service that detects hung engines responds to HAProxy; null if HAProxy does not use it.
       type: bool
     engine:
-      description: The last state of the engine that the watch for hung engines reported.
+      description: The last state of the engine that the service reported.
       type: str
       sample: up
 settled:

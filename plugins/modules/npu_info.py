@@ -421,7 +421,7 @@ disks:
       description: The path.
       type: str
     existing:
-      description: The nearest directory above the path that exists.
+      description: The path, or the nearest directory above it that exists.
       type: str
     total_bytes:
       description: The size of the file system in bytes.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Typed access to the inputs of a plan, and the warnings and refusals found while it is resolved.
+"""Typed access to the inputs of a plan, and the warnings and refusals that are found while the plan is resolved.
 
 A bad input is recorded as a refusal and replaced by a harmless value, so that one run reports all mistakes.
 

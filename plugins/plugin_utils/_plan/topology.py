@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Groups of nodes that serve one model together, and the part of each node in its group.
 
-The nodes of a group are data parallel ranks, or the stages of a pipeline that Ray or vLLM itself connects. The first
-node of a group is the head; only the head has the HTTP API.
+The nodes of a group are either data parallel ranks, or the stages of a pipeline that Ray or vLLM itself connects. The
+first node of a group is the head. Only the head has the HTTP API.
 
 PRIVATE to the plan.
 """

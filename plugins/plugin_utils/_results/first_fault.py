@@ -4,7 +4,7 @@
 """The first fault of a cluster, from the causes in the logs of its nodes. PRIVATE to the collection.
 
 When one rank fails, its peers wait for it until they time out. Therefore, a cause that explains the faults of other
-nodes comes first; otherwise, faults are in order of time, by the clock of the controller.
+nodes comes first. All other faults are in order of time, on the clock of the controller.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The watch reports a hung engine to the balancer, but neither load nor a server that does not respond."""
+"""The watchdog reports a hung engine to the balancer. It reports neither load nor a server that does not respond."""
 
 from __future__ import annotations
 
