@@ -51,7 +51,7 @@ def managed(balancers: Sequence[str], host: str, play_hosts_all: Collection[str]
             play_hosts: Sequence[str]) -> list[str]:
     """Return the balancers that a host of the play manages.
 
-    A balancer in the play manages itself; a balancer outside the play is managed by the first host that has not failed.
+    A balancer in the play manages itself. A balancer outside the play is managed by the first host that has not failed.
 
     :param balancers: names of the hosts that run a balancer.
     :param play_hosts_all: all hosts of the play. :param play_hosts: the hosts of the play that have not failed.
@@ -61,7 +61,7 @@ def managed(balancers: Sequence[str], host: str, play_hosts_all: Collection[str]
 
 
 def servers(plans: Mapping[str, Plan]) -> list[PlannedServer]:
-    """Return the instances that receive requests; in a group, only the instance of the head does.
+    """Return the instances that receive requests. In a group, only the instance of the head receives requests.
 
     :param plans: ``{host: plan}``.
     """

@@ -35,7 +35,7 @@ SECRETS = ("serving_api_key", "weights_hub_token")
 
 
 def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
-    """Return ``{input of the plan: digest of its value before templating}``, which any role computes in the same way.
+    """Return ``{input of the plan: digest of its value before templating}``. The result is the same in every role.
 
     Because digests are saved, the digest of a secret depends only on whether the secret is set.
     """
@@ -45,7 +45,7 @@ def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
             value = plain(task_vars.get(name, default))
             text = json.dumps(bool(value) if name in SECRETS else value, sort_keys=True)
             found[name] = hashlib.sha256(text.encode()).hexdigest()[:12]
-    del found["plan_show"]  # does not change the plan
+    del found["plan_show"]  # This input does not change the plan.
     return found
 
 
@@ -93,7 +93,7 @@ class Plans:
         return plan
 
     def _members(self, host: str) -> list[str]:
-        """Return the hosts of serving_hosts that are in the inventory; an empty list if the host is not in a group."""
+        """Return the hosts in serving_hosts that are in the inventory. Empty if the host is not in a group."""
         named = self.inputs[host]["serving_hosts"]
         if self.inputs[host]["serving_topology"] not in GROUPED or not isinstance(named, list):
             return []

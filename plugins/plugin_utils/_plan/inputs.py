@@ -26,11 +26,11 @@ class Findings:
         self.refusals: list[Finding] = []
 
     def warn(self, finding: str, message: str, *values: object) -> None:
-        """Record a warning, which does not stop the deployment; the values are filled into the message."""
+        """Record a warning, which does not stop the deployment. The values are filled into the message."""
         self._add(self.warnings, finding, message, values)
 
     def refuse(self, finding: str, message: str, *values: object) -> None:
-        """Record a refusal: the message names the variable, what was expected, what was found and what to do."""
+        """Record a refusal. The message names the variable, what was expected, what was found and what to do."""
         self._add(self.refusals, finding, message, values)
 
     @staticmethod
@@ -55,7 +55,7 @@ class Inputs:
         return "" if value is None else str(value).strip()
 
     def is_auto(self, name: str) -> bool:
-        """Return whether the input is ``auto``; other values may be lists or numbers."""
+        """Return whether the input is ``auto``. Other values may be lists or numbers."""
         return bool(self._values.get(name) == "auto")
 
     def integer(self, name: str, low: int, high: int) -> int:

@@ -63,7 +63,7 @@ def faults_in_order(nodes: Sequence[NodeCauses]) -> list[Fault]:
 
 
 def describe(faults: Sequence[Fault]) -> str:
-    """Return a text that names the first fault, its consequences and other faults; an empty string without a fault."""
+    """Return a text that names the first fault, its consequences and other faults. Empty if there is no fault."""
     if not faults:
         return ""
     first, others = faults[0], faults[1:]
