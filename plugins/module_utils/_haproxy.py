@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     SendCommand = Callable[[str], str]
 
     class AgentState(TypedDict):
-        """The information that HAProxy has received from the watch for hung engines.
+        """The information that HAProxy has received from the watchdog for hung engines.
 
-        ``watched`` is whether the watch responds, or None if there is no watch. ``engine`` is the last state that the
-        watch reported, such as ``up``, or `NOT_CHECKED`.
+        ``watched`` is whether the watchdog responds, or None if there is no watchdog. ``engine`` is the last state that
+        the watchdog reported, such as ``up``, or `NOT_CHECKED`.
         """
 
         watched: bool | None
@@ -69,7 +69,7 @@ SOCKET = "/run/ascend-vllm-balancer/admin.sock"
 
 UP, DRAIN, MAINT, DOWN = "UP", "DRAIN", "MAINT", "DOWN"
 
-# The state of an engine before the first response of the watch.
+# The state of an engine before the first response of the watchdog.
 NOT_CHECKED = "not checked yet"
 
 _MAX_RESPONSE_BYTES = 16 * 1024 * 1024

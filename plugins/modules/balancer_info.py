@@ -98,10 +98,10 @@ servers:
       type: str
       sample: L7OK/200
     watched:
-      description: Whether the service that detects hung engines responds to HAProxy; null if HAProxy does not use it.
+      description: Whether the watchdog for hung engines responds to HAProxy, or null if HAProxy does not use it.
       type: bool
     engine:
-      description: The last state of the engine that the service reported.
+      description: The last state of the engine that the watchdog reported.
       type: str
       sample: up
 holder:

@@ -149,8 +149,8 @@ CHECKS = (
     Check("balancer_server", CRITICAL, "The balancer sends requests to the instance",
           "Check on the balancer's host that it can reach the port of the instance; playbooks/status.yml shows the "
           "result of the balancer's health check."),
-    Check("balancer_watch", WARNING, "The watch for hung engines responds to the balancer",
-          "Read the journal of the watch on the balancer's host (journalctl -u ascend-vllm-balancer-watch)."),
+    Check("balancer_watch", WARNING, "The watchdog for hung engines responds to the balancer",
+          "Read the journal of the watchdog on the balancer's host (journalctl -u ascend-vllm-balancer-watch)."),
     Check("upgrade", CRITICAL, "An upgrade was verified",
           "Remove the cause in the message, and run playbooks/upgrade.yml again."),
     Check("api_key", WARNING, "Clients have to send an API key",
@@ -512,7 +512,7 @@ def _balancer_server(checks: Checks, server: BalancerServer, error: str | None, 
         checks.unsupported("balancer_watch", "There is no watch (balancer_watch_interval_s is 0).", subject)
         return
     checks.expect("balancer_watch", server["watched"], "a response", engine, subject,
-                  None if server["watched"] else "the watch for hung engines does not answer: %s" % engine)
+                  None if server["watched"] else "the watchdog for hung engines does not respond: %s" % engine)
 
 
 def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) -> None:
