@@ -170,7 +170,7 @@ def test_busy_engine_is_not_hung():
     assert all(int(row["lastchg"]) >= int(before[server]) + 7 for server, row in statistics().items())
 
 
-def test_balancer_works_without_its_watch():
+def test_balancer_works_without_its_watchdog():
     bed("exec", "node1", "systemctl", "stop", "ascend-vllm-balancer-watch")
     with Load() as load:
         time.sleep(5)  # HAProxy queries the watchdog every two seconds

@@ -414,7 +414,7 @@ def _group(checks: Checks, context: Context, own: Group, waited: Waited | None) 
 
 
 def _worst_state(seen: InstanceState, waited: Waited | None) -> InstanceState:
-    """Return the failed state that ended the wait, if any. Between two crashes, a crash loop looks as if it runs."""
+    """Return the state in which the wait failed, if it did. Between two crashes, a crash loop looks as if it runs."""
     for failed in waited["failed_instances"] if waited else ():
         if failed["name"] == seen["name"] and seen["state"] != "ready":
             return failed
