@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 
 def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
-    """Return a clause for each container that has, or may have, requests.
+    """Return a clause for each of the running containers that has, or may have, requests.
 
-    :param containers: the running containers with their load. If the load is None, the server accepts no connections
-        and therefore has no requests.
+    If the load of a container is None, its server accepts no connections and therefore has no requests.
     """
     clauses = []
     for container in containers:

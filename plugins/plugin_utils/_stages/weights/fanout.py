@@ -30,14 +30,10 @@ def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[st
 
 
 def upstreams(hosts: Sequence[str], holders: Collection[str]) -> dict[str, list[str]]:
-    """Return the nodes from which each node can copy the model, with the preferred node first.
+    """Return ``{receiver: [host, …]}``, the nodes from which each node can copy the model, in order of preference.
 
     The receivers are divided into one chain per holder. If a node of a chain fails, the nodes behind it copy from the
-    nodes in front of it, then from the other holders.
-
-    :param hosts: the nodes in order.
-    :param holders: the nodes that have the complete model.
-    :returns: ``{receiver: [host, …]}``. Empty if there are no holders.
+    nodes in front of it, then from the other holders. If there are no holders, the result is empty.
     """
     seeds = [host for host in hosts if host in holders]
     receivers = [host for host in hosts if host not in holders]
