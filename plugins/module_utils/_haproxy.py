@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     class AgentState(TypedDict):
         """The information that HAProxy has received from the watchdog for hung engines."""
 
-        #: Whether the watch responds, or None if there is no watch.
+        #: Whether the watchdog responds, or None if there is no watchdog.
         watched: bool | None
-        #: The last state that the watch reported, such as ``up``, or `NOT_CHECKED`.
+        #: The last state that the watchdog reported, such as ``up``, or `NOT_CHECKED`.
         engine: str
 
     class BalancerServer(AgentState):
