@@ -548,7 +548,7 @@ def _balancer_server(checks: Checks, server: BalancerServer, error: str | None, 
     found = " ".join(filter(None, (server["status"], server["check"], engine and "engine " + engine)))
     checks.expect("balancer_server", not error and server["status"] == UP, UP, error or found, subject)
     if server["watched"] is None:
-        checks.unsupported("balancer_watch", "There is no watch (balancer_watch_interval_s is 0).", subject)
+        checks.unsupported("balancer_watch", "There is no watchdog, because balancer_watch_interval_s is 0.", subject)
         return
     checks.expect("balancer_watch", server["watched"], "a response", engine, subject,
                   None if server["watched"] else "the watchdog for hung engines does not respond: %s" % engine)
