@@ -18,7 +18,7 @@ import time
 import jinja2
 import pytest
 from ansible.plugins.filter.core import FilterModule
-from ansible.plugins.test.core import TestModule
+from ansible.plugins.test.core import TestModule as AnsibleTests
 
 from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule as ServingFilters
 from ansible_collections.ascend.vllm.tests.certificates import Authority
@@ -245,7 +245,7 @@ def rendered(name, **changes):
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
                                      loader=jinja2.FileSystemLoader(str(TEMPLATES)))
     environment.filters.update(FilterModule().filters())
-    environment.tests.update(TestModule().tests())
+    environment.tests.update(AnsibleTests().tests())
     environment.filters.update({f"ascend.vllm.{name}": found for name, found in ServingFilters().filters().items()})
     variables = {
         "ansible_managed": "managed", "serving_api_key": ['a%20$b"c', "second"], "balancer_bind": "0.0.0.0",
