@@ -72,7 +72,7 @@ from typing import TYPE_CHECKING
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine
-from ansible_collections.ascend.vllm.plugins.module_utils._host import background
+from ansible_collections.ascend.vllm.plugins.module_utils._host import background, lease
 
 if TYPE_CHECKING:
     from typing import Any
@@ -144,6 +144,7 @@ def main() -> None:
         "stop_timeout_s": {"type": "int", "default": 60},
         "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
     })
+    lease.hold(module)
     options = module.params
     docker = engine.DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     paused = options["state"] == "paused"

@@ -103,6 +103,14 @@ class DockerEngine:
         with self._request("POST", resource, extra_s=extra_s) as response:
             self._expect(response, resource, _read(response))
 
+    def remove(self, container: str, extra_s: float = 0) -> None:
+        """Remove a container, also a running one; no error if it does not exist. See `post`."""
+        resource = "/containers/%s?force=1" % quote(container, safe="")
+        with self._request("DELETE", resource, extra_s=extra_s) as response:
+            body = _read(response)
+            if response.status != 404:
+                self._expect(response, resource, body)
+
     def log(self, container: str, lines: int, since_s: float | None = None) -> str:
         """Return the end of a container's log, both streams in chronological order.
 

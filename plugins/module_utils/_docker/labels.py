@@ -22,6 +22,8 @@ PREFIX = "ascend.vllm."
 INSTANCE = "ascend.vllm.instance-hash"
 # Time at which the API key of a container was written, so that another key is detected without showing it.
 SECRETS = "ascend.vllm.secrets"
+# On each container that no later run needs: the id of the run that started it.
+RUN = "ascend.vllm.run"
 # On a container that runs `vllm bench`: the name of the instance that it measures.
 BENCHMARK_CLIENT = "ascend.vllm.benchmark-client"
 

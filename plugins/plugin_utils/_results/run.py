@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The id of this run of Ansible.
+"""This run of Ansible: its id, and who executes it where.
 
 PRIVATE to the collection. Ansible forks a process for each task of each host from the one that has loaded the action
 plugins, and with them this module. So all tasks of a run of ``ansible-playbook`` have the same id, and no other run has
@@ -10,7 +10,51 @@ it.
 
 from __future__ import annotations
 
+import getpass
+import os
+import socket
 import time
 import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
+from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
+
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.lease import Run
 
 RUN_ID: str = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without an entry for this user id
+        return f"user id {os.getuid()}"
+
+
+def _processes() -> str:
+    """Return what identifies the processes that this one sees: those of this boot in its PID namespace."""
+    namespace = ""
+    with suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")
+    return f"{read_text('/proc/sys/kernel/random/boot_id').strip() or socket.gethostname()} {namespace}"
+
+
+RUN: Run = {"run": RUN_ID, "user": _user(), "controller": socket.gethostname(), "processes": _processes(),
+            "pid": os.getpid(), "pid_started": lease.started(os.getpid()),
+            "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def is_gone(other: Run) -> bool:
+    """Return whether the process of a run has ended; False if it may be on another host."""
+    if other["processes"] != RUN["processes"]:
+        return False
+    try:
+        os.kill(other["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return lease.started(other["pid"]) != other["pid_started"]

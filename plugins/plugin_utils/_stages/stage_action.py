@@ -9,6 +9,7 @@ PRIVATE to the collection. One task does all of it, so a stage costs one SSH rou
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import time
 import traceback
@@ -16,16 +17,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import PurePath
 from types import FrameType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
+    LeaseHeld,
     ObservationRecord,
     Records,
     json_data,
@@ -42,13 +45,19 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, reason_line, say, warn
 
+if TYPE_CHECKING:
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.lease import LeaseRequest
+
 # Seconds after which a call of a module counts as hung, in addition to what its arguments allow. Each module limits its
 # own steps; these limits are for what no module can limit, such as a process that the kernel does not continue.
 CALL_S = 600
 # Hashing a model takes hours on a slow disk.
-CALLS_S = {"ascend.vllm.weights_info": 6 * 3600}
+CALLS_S = {"ascend.vllm.weights_info": 6 * 3600, "ascend.vllm.weights_staging": 6 * 3600}
 # Arguments that are seconds.
-TIMES = ("wait_s", "timeout_s", "limit_s", "stop_timeout", "stop_timeout_s", "completion_timeout_s")
+TIMES = ("wait_s", "lock_wait_s", "timeout_s", "limit_s", "stop_timeout", "stop_timeout_s", "completion_timeout_s")
+
+# Stages that change nothing on a node.
+OBSERVING = ("npu_driver", "functional")
 
 # Keys that Ansible adds to the return values of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
@@ -56,6 +65,10 @@ NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
 
 class StageAction(ActionBase):
     """The parts of a stage, for one host. `begin` must be called first."""
+
+    #: Whether the action belongs to a run that changes something, and so needs the leases.
+    CHANGES = True
+    _lease: LeaseRequest | None = None
 
     def begin(self, tmp: Any, task_vars: dict[str, Any], stage: str | None = None, **options: dict[str, Any]) -> None:
         """Read the task's options, the role's inputs and the plan.
@@ -77,6 +90,8 @@ class StageAction(ActionBase):
         self.secrets = known_secrets(self._templar, task_vars)
         self.records = Records(self.inputs["report_path"], dry=self._task.check_mode, known_secrets=self.secrets,
                                warn=self.warn)
+        if self.CHANGES:
+            hold_lease(self.records)
         self.clock = time.monotonic()
         self.context = Context(
             host=self.host, plan=self.args["plan"] or Plans(self._templar, task_vars, self.records)[self.host],
@@ -85,6 +100,9 @@ class StageAction(ActionBase):
             failure=self.args.get("failure"), check_mode=self._task.check_mode,
             forks=int(task_vars.get("ansible_forks", 5)),
             play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
+        if (self.CHANGES and self.stage not in OBSERVING and not self._task.check_mode
+                and self._task.delegate_to in (None, self.host)):
+            self._lease = {**run.RUN, "docker_socket": self.context.plan["docker_socket"], "gone": []}
 
     def observe(self) -> ObservationRecord:
         """Observe the node; an unreachable node and a module that fails are findings, too."""
@@ -134,12 +152,28 @@ class StageAction(ActionBase):
         limit_s = extra_s + call_limit_s(module, arguments)
         try:
             with deadline(limit_s):
-                return cast("dict[str, Any]", json_data(self._execute_module(
+                return self._under_lease(lambda: json_data(self._execute_module(
                     module, module_args=dict(arguments), task_vars=self.task_vars)))
         except Hung as hung:
             raise AnsibleActionFail(
                 f"{module} did not return on {self.host} within {limit_s:.0f} s; a process or a file system of the "
                 f"node hangs. Look for processes in state D on it.") from hung
+
+    def _under_lease(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what a module returns. It holds the lease of the node, and takes it from a run that is over."""
+        if not self._lease:
+            return call()
+        environment = list(self._task.environment or ())
+        while True:
+            self._task.environment = [*environment, {lease.VARIABLE: json.dumps(self._lease)}]
+            returned = call()
+            self._task.environment = environment
+            holder = returned.get("holder")
+            if not holder:
+                return returned
+            if not run.is_gone(holder) or holder["run"] in self._lease["gone"]:
+                raise AnsibleActionFail(f"{self.host}: {returned['msg']}")
+            self._lease["gone"].append(holder["run"])
 
     def masked(self, text: str) -> str:
         """Return a text of a node with secrets masked, those of this run and others."""
@@ -235,6 +269,17 @@ class StageAction(ActionBase):
         if "fault" in part:
             raise ValueError(part["fault"])
         return part["part"]
+
+
+def hold_lease(records: Records) -> None:
+    """Take or renew the lease of the results folder; AnsibleActionFail if another run holds it."""
+    try:
+        records.hold_lease()
+    except LeaseHeld as held:
+        raise AnsibleActionFail(f"Nothing was changed. {held}") from held
+    except OSError as error:
+        raise AnsibleActionFail(f"The results folder cannot be written ({error}); set report_path to a folder of this "
+                                f"user.") from error
 
 
 class Hung(BaseException):

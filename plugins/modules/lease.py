@@ -1,0 +1,48 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documentation of plugins/action/lease.py, which does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lease
+short_description: End the leases of a run
+version_added: 0.1.0
+author:
+  - the ascend.vllm authors (@ascend-vllm)
+description:
+  - A run that changes a node holds a lease on the node and on the results folder, so that no other run, for example of
+    another controller, changes it at the same time. The first task takes the leases, and each task renews them.
+  - This action ends them. It is the last task of a playbook.
+  - Without it, a lease ends when a run on the same controller finds that the process of its holder no longer exists, or
+    24 hours after it was renewed.
+options:
+  state:
+    description: V(absent) ends the leases of this run. Those of other runs remain.
+    type: str
+    choices: [absent]
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: A run in check mode has no lease on a node.
+"""
+
+EXAMPLES = r"""
+- name: Stage the weights
+  hosts: npu_nodes
+  tasks:
+    - name: Under the lease of this run
+      block:
+        - name: Stage the weights
+          ansible.builtin.include_role:
+            name: ascend.vllm.weights
+      always:
+        - name: End the lease
+          ascend.vllm.lease:
+            state: absent
+"""
+
+RETURN = r"""
+"""
