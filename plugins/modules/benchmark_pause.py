@@ -13,6 +13,8 @@ author:
 description:
   - Stops the container of the service and starts a guard process on the node. The guard starts the service again when
     no client has been running for O(grace_s) seconds. Therefore the service is restored even if the controller is lost.
+  - While the service is stopped, its restart policy V(unless-stopped) is V(always), so that a reboot, which ends the
+    guard, also starts it.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._docker
@@ -72,18 +74,18 @@ from typing import TYPE_CHECKING
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine
-from ansible_collections.ascend.vllm.plugins.module_utils._host import background, lease
+from ansible_collections.ascend.vllm.plugins.module_utils._host import background, facts, lease
 
 if TYPE_CHECKING:
     from typing import Any
 
 DOCKER_TIMEOUT_S = 60
-# Prefix of the folder of a guard. The guard exits once the file on-duty in it is removed. Not in /tmp, which may be
-# cleaned while the guard is running.
+# Prefix of the folder of a guard. The guard exits once the file on-duty in it is removed, which has the service's restart
+# policy. Not in /tmp, which may be cleaned while the guard is running.
 GUARDS = "/var/tmp/ascend-vllm-guard-"
 # Imports docker_engine.py, a copy of _docker/engine.py, because the files of a module are removed when it exits.
 GUARD = """\
-import os, sys, time
+import os, shutil, sys, time
 from docker_engine import DockerEngine, DockerError
 
 socket, service, client, grace_s, pause_s = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
@@ -95,7 +97,8 @@ while os.path.exists("on-duty"):
         idle_s = 0 if found and found["State"]["Running"] else idle_s + pause_s
         if idle_s >= grace_s and os.path.exists("on-duty"):
             docker.post("/containers/%s/start" % service)
-            os.remove("on-duty")
+            docker.set_restart_policy(service, open("on-duty").read())
+            shutil.rmtree(os.getcwd())
     except (DockerError, OSError):
         idle_s += pause_s  # retried: Docker may be restarting
 """
@@ -110,12 +113,12 @@ def is_running(docker: engine.DockerEngine, name: str) -> bool:
     return found["running"]
 
 
-def start_guard(options: dict[str, Any], folder: str) -> None:
+def start_guard(options: dict[str, Any], folder: str, policy: str) -> None:
     """Start the guard."""
     shutil.rmtree(folder, ignore_errors=True)
     os.mkdir(folder, 0o700)
     for name, text in (("guard.py", GUARD), ("docker_engine.py", inspect.getsource(engine)),
-                       ("on-duty", "")):
+                       ("on-duty", policy)):
         with open(os.path.join(folder, name), "w", encoding="utf-8") as stream:
             stream.write(text)
     pause_s = min(PAUSE_S, max(1, options["grace_s"]))
@@ -125,13 +128,20 @@ def start_guard(options: dict[str, Any], folder: str) -> None:
 
 def pause(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> None:
     """Stop the service, after starting the guard."""
-    start_guard(options, folder)
+    found = containers.inspect(docker, options["service"])
+    policy = found["restart_policy"] if found else "no"
+    start_guard(options, folder, policy)
+    if policy == "unless-stopped":  # Docker does not start such a container after a reboot if it was stopped.
+        docker.set_restart_policy(options["service"], "always")
     docker.post("/containers/%s/stop?t=%d" % (options["service"], options["stop_timeout_s"]), options["stop_timeout_s"])
 
 
 def resume(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> None:
     """Start the service and stop the guard."""
     docker.post("/containers/%s/start" % options["service"])
+    policy = facts.read_text(os.path.join(folder, "on-duty"))
+    if policy:  # Otherwise, the guard has set it.
+        docker.set_restart_policy(options["service"], policy)
     shutil.rmtree(folder, ignore_errors=True)
 
 

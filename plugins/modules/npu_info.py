@@ -532,8 +532,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine_facts, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands as tools
-from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
-from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders
+from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders, lease
 
 if TYPE_CHECKING:
     from typing import Any

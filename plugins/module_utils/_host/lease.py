@@ -47,11 +47,11 @@ if TYPE_CHECKING:
         docker_socket: str
         gone: list[str]  # the ids of runs whose process has ended on the controller
 
-    class Lease(Run, total=False):
+    class Lease(Run):
         """The content of the file."""
 
         paths: list[str]  # what the run may leave on the node
-        module: list[Any]  # the process id and start time of its last module
+        module: tuple[int, str]  # the process id and start time of its last module
 
 VARIABLE = "ASCEND_VLLM_RUN"
 ROOT = "/var/lib/ascend-vllm/runs"
@@ -121,9 +121,10 @@ def take(request: LeaseRequest, paths: Iterable[str] = (), root: str = ROOT) -> 
                 if lease or abs(age_s) >= LIMIT_S:
                     over[name] = lease
         os.makedirs(own, 0o700, exist_ok=True)
-        known = (_read(own)[0] or {}).get("paths", [])
+        known = _read(own)[0]
         described = {key: value for key, value in request.items() if key not in ("docker_socket", "gone")}
-        _write(own, dict(described, paths=sorted({*known, *paths}), module=[os.getpid(), started(os.getpid())]))
+        _write(own, dict(described, paths=sorted({*(known["paths"] if known else ()), *paths}),
+                         module=[os.getpid(), started(os.getpid())]))
         if over:
             _remove_leftovers(request, over, root)
 
@@ -151,20 +152,26 @@ def _write(folder: str, lease: dict[str, Any]) -> None:
     os.rename(path + ".new", path)
 
 
+def _end(pid: int, since: str) -> bool:
+    """End a process if it still has this start time; return False if it cannot be killed."""
+    begun = time.monotonic()
+    while started(pid) == since:
+        if time.monotonic() - begun > 2 * END_S:
+            return False
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGTERM if time.monotonic() - begun < END_S else signal.SIGKILL)
+        time.sleep(0.1)
+    return True
+
+
 def _remove_leftovers(request: LeaseRequest, over: dict[str, Lease | None], root: str) -> None:
     """Remove what runs have left. The folder of a run is the last: if anything fails before, the next task repeats it.
 
     :param over: ``{name of the folder of a run: its lease}``.
     """
     for lease in over.values():
-        pid, since = (lease or {}).get("module") or (0, None)
-        end = time.monotonic() + END_S
-        while pid and since and started(pid) == since:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGTERM if time.monotonic() < end else signal.SIGKILL)
-            time.sleep(0.1)
-            if time.monotonic() > 2 * END_S + end:
-                return
+        if lease and not _end(*lease["module"]):
+            return
     docker = DockerEngine(request["docker_socket"])
     try:
         for container in docker.get(labels.list_query(labels.RUN, every_state=True)) or ():
@@ -173,7 +180,7 @@ def _remove_leftovers(request: LeaseRequest, over: dict[str, Lease | None], root
     except DockerError:
         return
     for name, lease in over.items():
-        for path in [*((lease or {}).get("paths") or ()), os.path.join(root, name)]:
+        for path in [*(lease["paths"] if lease else ()), os.path.join(root, name)]:
             shutil.rmtree(path, ignore_errors=True)  # does not follow a link
             with contextlib.suppress(OSError):  # it is a file
                 os.unlink(path)

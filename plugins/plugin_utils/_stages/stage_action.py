@@ -100,9 +100,8 @@ class StageAction(ActionBase):
             failure=self.args.get("failure"), check_mode=self._task.check_mode,
             forks=int(task_vars.get("ansible_forks", 5)),
             play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
-        if (self.CHANGES and self.stage not in OBSERVING and not self._task.check_mode
-                and self._task.delegate_to in (None, self.host)):
-            self._lease = {**run.RUN, "docker_socket": self.context.plan["docker_socket"], "gone": []}
+        if self.CHANGES and self.stage not in OBSERVING:
+            self._lease = lease_request(self._task, self.host, self.context.plan["docker_socket"])
 
     def observe(self) -> ObservationRecord:
         """Observe the node; an unreachable node and a module that fails are findings, too."""
@@ -163,11 +162,9 @@ class StageAction(ActionBase):
         """Return what a module returns. It holds the lease of the node, and takes it from a run that is over."""
         if not self._lease:
             return call()
-        environment = list(self._task.environment or ())
         while True:
-            self._task.environment = [*environment, {lease.VARIABLE: json.dumps(self._lease)}]
-            returned = call()
-            self._task.environment = environment
+            with lease_passed(self._task, self._lease):
+                returned = call()
             holder = returned.get("holder")
             if not holder:
                 return returned
@@ -280,6 +277,25 @@ def hold_lease(records: Records) -> None:
     except OSError as error:
         raise AnsibleActionFail(f"The results folder cannot be written ({error}); set report_path to a folder of this "
                                 f"user.") from error
+
+
+def lease_request(task: Any, host: str, docker_socket: str) -> LeaseRequest | None:
+    """Return what modules need to hold the lease of a node; None in check mode, and for a task on another host."""
+    if task.check_mode or task.delegate_to not in (None, host):
+        return None
+    return {**run.RUN, "docker_socket": docker_socket, "gone": []}
+
+
+@contextlib.contextmanager
+def lease_passed(task: Any, request: LeaseRequest | None) -> Iterator[None]:
+    """Pass a request for a lease to the modules that are called in this block."""
+    environment = task.environment
+    if request:
+        task.environment = [*(environment or ()), {lease.VARIABLE: json.dumps(request)}]
+    try:
+        yield
+    finally:
+        task.environment = environment
 
 
 class Hung(BaseException):
