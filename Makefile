@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# `make demo` deploys to a simulated cluster, `make test` runs the tests. Both set up everything they need.
+# `make demo` deploys to a simulated cluster, `make test` runs the tests. Both set up everything that they need.
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 BED := molecule/testbed/bed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Tests start thousands of programs, which must not be compiled every time.
+# Tests start thousands of Python programs, which must not be compiled every time.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo demo-down test test-all coverage mutation test-fast lint docs messages build venv setup clean
@@ -19,8 +19,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo 'make demo       deploy to two simulated Atlas 800 A2 nodes, from driver check to report; they stay up'
 	@echo 'make demo-down  remove the nodes of the demo'
-	@echo 'make test       set up everything and run all tests except seven long scenarios'
-	@echo 'make test-all   run these scenarios, too'
+	@echo 'make test       set up everything, and run all tests except seven long scenarios'
+	@echo 'make test-all   run all tests, including the long scenarios'
 	@echo 'make coverage   run all tests and the demo, and print what they have not visited'
 	@echo 'make test-fast  run the tests that do not need the test bed, in about a minute'
 	@echo 'make mutation   change the code in 300 places, one at a time, and print the changes that no test notices'
@@ -31,7 +31,7 @@ help:
 
 venv: $(READY)
 
-# One environment for all clones with these requirements: in the test bed's cache if that is writable.
+# All clones with the same requirements share an environment in the cache of the test bed, if the cache is writable.
 $(READY): requirements.txt requirements-dev.txt
 	@python=$$(python3 -c 'import sys; print(sys._base_executable)')
 	folder="$(CACHE)/venv/$$({ cat $^; echo "$$python"; "$$python" -VV; } | sha256sum | head -c 12)"
@@ -43,7 +43,7 @@ $(READY): requirements.txt requirements-dev.txt
 		"$$python" -m venv --clear "$$folder" > /dev/null 2>&1 || {
 			$(BED) prepare --packages-only; "$$python" -m venv --clear "$$folder"; }
 		"$$folder/bin/pip" install -qq --no-compile -r requirements-dev.txt
-		# Most files belong to bundled collections, of which only community.docker is used.
+		# Most files belong to bundled collections. Only community.docker is used and therefore compiled.
 		"$$folder/bin/python" -m compileall -q -j 0 -x '/ansible_collections/(?!community/docker/)' "$$folder/lib"
 	fi
 	touch "$$folder/.ready"
@@ -75,8 +75,8 @@ test: setup
 test-all: setup
 	@pytest
 
-# All tests and the demo, with a record of what they visit. coverage.py is not in the environment of the tests, since
-# nodes use the same copy: they mount .cache/visits/coverage.
+# Runs all tests and the demo, and records what they visit. coverage.py is installed in .cache/visits/coverage instead of
+# the environment of the tests, because nodes mount this folder and use the same copy.
 coverage: export ASCEND_VLLM_VISITS := $(CURDIR)/.cache/visits
 coverage: export ASCEND_VLLM_COVERAGE := $(CURDIR)/.cache/visits/coverage
 coverage: export COVERAGE_PROCESS_START := $(CURDIR)/tests/visits/coverage.ini
@@ -110,7 +110,7 @@ messages: venv
 	git diff --no-index --word-diff=color --unified=0 tests/data/messages.txt .messages.new || true
 	mv .messages.new tests/data/messages.txt
 
-# By hand: 20 minutes on two cores. MUTATION="--seed 3 --only _plan" chooses others.
+# Run this manually: it takes 20 minutes on two cores. MUTATION="--seed 3 --only _plan" chooses other changes.
 mutation: venv
 	@python tests/mutation/mutate.py $(MUTATION)
 

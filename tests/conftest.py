@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes this clone importable as `ansible_collections.ascend.vllm` in pytest; ansible-test has its own finder.
+"""Make this clone importable as `ansible_collections.ascend.vllm` in pytest; ansible-test has its own finder.
 
-It also uses both cores of a small machine: the function of a test marked ``ahead(function, *arguments)`` is called
-during the preceding tests. The number of parallel calls is limited so that none of them times out.
+This module also keeps both cores of a small machine busy: the function of a test that is marked
+``ahead(function, *arguments)`` is called during the preceding tests. The number of parallel calls is limited so that
+none of them times out.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ WHILE_TESTING, WHILE_WAITING = 2, 3
 
 
 def order(item) -> tuple[bool, bool]:
-    """Return the sort key of a test: those that wait for calls are last, and among them the long scenarios first.
+    """Return the sort key of a test: tests that wait for calls are last, and among them the long scenarios are first.
 
-    Among the others, those of a bed are last: they often sleep, so calls can run in the meantime.
+    Among the other tests, those that use a bed are last: they often sleep, so calls can run in the meantime.
     """
     ahead, bed = (item.get_closest_marker(name) is not None for name in ("ahead", "bed"))
     return ahead, ahead != bed
@@ -66,7 +67,7 @@ class Ahead:
                 outcome, function, *arguments = self.waiting.get_nowait()
                 try:
                     outcome.set_result(function(*arguments))
-                except BaseException as error:  # also the exception of pytest.skip
+                except BaseException as error:  # includes the exception of pytest.skip
                     outcome.set_exception(error)
 
     def stop(self) -> None:
@@ -110,5 +111,5 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture
 def outcome(request):
-    """The result of the call of the test's mark ``ahead``; an exception of the call is raised here."""
+    """The return value of the function in the test's ``ahead`` mark; an exception of the function is raised here."""
     return request.config.stash[AHEAD_KEY].outcomes[request.node.nodeid].result()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Helpers of Molecule tests that operate a service: playbooks, containers, the balancer, and load on it.
+"""Helpers for Molecule tests that operate a service: playbooks, containers, the balancer, and load on it.
 
 Only for tests that ``molecule verify`` starts: it sets the environment variables that are read here.
 """
@@ -54,18 +54,18 @@ def output_text(done):
 
 
 def changes(stdout):
-    """{node: number of changed tasks} from the recap of a playbook."""
+    """Return {node: number of changed tasks} from the recap of a playbook."""
     return {host: int(count) for host, count in re.findall(r"^(node\d)\s.*changed=(\d+)", stdout, re.MULTILINE)}
 
 
 def containers(node):
-    """{name: docker inspect} of all containers of a node."""
+    """Return {name: docker inspect} of all containers of a node."""
     names = bed("exec", node, "docker", "ps", "--all", "--quiet").split()
     return {each["Name"].lstrip("/"): each for each in json.loads(bed("exec", node, "docker", "inspect", *names))}
 
 
 def identities(found):
-    """Return {name: (id, start time)} of containers(): other values mean that it was replaced or restarted."""
+    """Return {name: (id, start time)} of containers(): a restart changes the time, a replacement both."""
     return {name: (each["Id"], each["State"]["StartedAt"]) for name, each in found.items()}
 
 
@@ -75,7 +75,7 @@ def container_identities(node):
 
 
 def statistics():
-    """{server: {column: value}} as the balancer shows them on its admin socket."""
+    """Return {server: {column: value}} from the balancer's admin socket."""
     script = ("import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/ascend-vllm-balancer/admin.sock'); "
               "s.sendall(b'show stat\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())")
     rows = csv.DictReader(bed("exec", "node1", "python3", "-c", script).lstrip("# ").splitlines())
@@ -83,12 +83,12 @@ def statistics():
 
 
 def states():
-    """{server: status} as the balancer shows them."""
+    """Return {server: status} from the balancer's admin socket."""
     return {server: row["status"] for server, row in statistics().items()}
 
 
 class Load:
-    """Requests through the balancer from the start of a with block to its end."""
+    """A context manager that sends requests through the balancer until its block ends."""
 
     def __init__(self, key, workers=8):
         self.key, self.workers = key, workers

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure the accuracy of the first planned instance with AISBench, then judge and record it like any other stage."""
+"""Measure the accuracy of the first planned instance with AISBench, then judge and record the result."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ActionModule(StageAction):
 
 
 def _measured_before(path: str) -> tuple[ComparedModel, list[Score]] | None:
-    """Read the scores of an earlier measurement, such as that of the BF16 model; None without a path."""
+    """Return the model and the scores of an earlier measurement, for example of the BF16 model; None without a path."""
     if not path:
         return None
     try:

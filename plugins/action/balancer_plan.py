@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Resolve on the controller which servers are behind the balancer, from the plans of all its nodes.
 
-That includes nodes outside the play: a run of one node (--limit, serial) must not remove the others from the balancer.
+Nodes outside the play are included: a run on one node (--limit, serial) must not remove the others from the balancer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the balancers, their servers and which of the balancers this host manages."""
+        """Return the balancers, their servers, and the balancers that this host manages."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         host = task_vars["inventory_hostname"]

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure the performance of the planned instances, then judge and record the result as in every other stage.
+"""Measure the performance of the planned instances, then judge and record the result.
 
-The next run can depend on the result of the last one, so one action controls all runs. Measurements that involve
-several hosts, or a host other than the node (a balancer, AISBench), are earlier steps, whose observations are stored
-and judged with the others.
+One action controls all runs, because a run can depend on the result of the previous one. Measurements that involve
+several hosts or a host other than the node (balancer, AISBench) are separate steps before it. Their observations are
+saved, and judged together with the others.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import ChatServer
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Instance
 
-    #: Executes a planned run with the load that the inputs describe.
+    #: A function that executes a planned run with the load that the inputs describe.
     Send = Callable[[Mapping[str, Any], PlannedRun], Run]
 
 RESTORE_POLL_S = 5
@@ -104,7 +104,7 @@ class ActionModule(StageAction):
         return outcome
 
     def _prepare(self) -> Steps:
-        """Set what all steps need, refuse invalid inputs, and return the targets and the steps that are needed."""
+        """Set the attributes that all steps use, refuse invalid inputs, and return the targets and the needed steps."""
         plan = self.context.plan
         self.catalogue = load_catalogue(role_inputs(self._templar, self.task_vars, "plan")["plan_catalogue"])
         self.clients = ClientRunner(self.call, self.say, self.records, self.host, plan)
@@ -127,10 +127,10 @@ class ActionModule(StageAction):
                 "balancer": measured and targets.BALANCER in chosen}
 
     def _balancer_url(self) -> str:
-        """Return the URL of the balancer to measure, or an empty string if none is to be measured.
+        """Return the URL of the balancer to measure, or an empty string if no balancer is to be measured.
 
-        With auto, it is the balancer of this cluster, unless some nodes behind it are not in the play, because only the
-        instances in the play determine the load.
+        With auto, the balancer of this cluster is measured, unless some of its nodes are not in the play, because the
+        load is derived from the instances in the play.
         """
         url: str = self.inputs["benchmark_balancer_url"]
         if url != "auto":
@@ -147,7 +147,7 @@ class ActionModule(StageAction):
         observed["snapshots"].append(targets.snapshot(self._instances()))
 
     def _measure_with_ais_bench(self, observed: BenchmarkObservation) -> None:
-        """Measure every instance, the balancer, or both, with AISBench on the host to which the task is delegated."""
+        """Measure the targets with AISBench on the host to which the task is delegated."""
         executable = role_inputs(self._templar, self.task_vars, "accuracy")["accuracy_executable"]
         wanted = observed["wanted"]["targets"]
         measurements = []
@@ -166,7 +166,7 @@ class ActionModule(StageAction):
             observed["measurements"].append(measured)
 
     def _measure_balancer(self, observed: BenchmarkObservation) -> None:
-        """Measure through the balancer, on the first host of the play only."""
+        """Measure through the balancer if this is the first host of the play."""
         if not self._is_first_host() or targets.VLLM not in self.inputs["benchmark_tools"]:
             return
         url, (instances, hosts) = self.inputs["benchmark_balancer_url"], self._all_instances()
@@ -178,7 +178,7 @@ class ActionModule(StageAction):
         observed["measurements"].append(measured)
 
     def _measure(self, observed: BenchmarkObservation) -> None:
-        """Measure the instances of this node one at a time, together, and offline; then summarize all measurements."""
+        """Measure the instances of this node individually, together and offline, then summarize all measurements."""
         plan, inputs = self.context.plan, self.inputs
         observed["instances"] = instances = self._instances()
         observed["snapshots"].append(targets.snapshot(instances))
@@ -216,7 +216,7 @@ class ActionModule(StageAction):
         return lambda inputs, run: self._run(addresses, inputs, run)
 
     def _repeat(self, measured: Measurement, send: Send) -> None:
-        """Execute the repeats, and the sweep if all requests were answered."""
+        """Execute the repeats and, if all requests succeeded, the sweep."""
         measured["runs"] = [send(self.inputs, run) for run in vllm_bench.runs(
             f"{measured['name']}-serve", measured["target"], self.inputs)]
         if self.inputs["benchmark_sweep"] != "none" and all(
@@ -269,7 +269,7 @@ class ActionModule(StageAction):
     def _sweep(self, measured: Measurement, send: Send) -> SweepResult:
         """Search for the highest load that meets the objective.
 
-        Every measured point is saved, so an interrupted search continues with the next point.
+        Each measured point is saved, so that an interrupted search can be resumed.
         """
         inputs, requests = self.inputs, measured["num_prompts"]
         variable, search = inputs["benchmark_sweep"], vllm_bench.sweep(inputs)
@@ -296,11 +296,11 @@ class ActionModule(StageAction):
 
     @staticmethod
     def _is_comparable(run: Run, measured: Measurement) -> bool:
-        """Return whether a run of a sweep has a result, from the same server as the measurement."""
+        """Return whether a run of a sweep has a result from the same server as the measurement."""
         return run["kind"] == result_files.SERVE and run["services"] == measured["runs"][-1]["services"]
 
     def _judged(self, points: Sequence[MeasuredPoint], requests: int) -> list[SweepPoint]:
-        """Return the points, each with the metrics that miss the objective. An unanswered request is also a miss."""
+        """Return the points with the metrics that miss the objective. A failed request counts as a miss, too."""
         found: list[SweepPoint] = []
         for point in points:
             missed = statistics.missed(self.inputs["benchmark_slo"], point["run"]["metrics"])
@@ -313,7 +313,7 @@ class ActionModule(StageAction):
         return bool(self.task_vars["ansible_play_hosts"][0] == self.host)
 
     def _all_instances(self) -> tuple[int, list[str]]:
-        """Return the number of instances with an API on the nodes of the play, and the nodes."""
+        """Return the number of instances with an API in the play, and the nodes of the play."""
         observed = self.records.read_observations(self.task_vars["ansible_play_hosts"], "benchmark")
         return sum(len(each["serving"]) for each in observed.values()), sorted(observed)
 
@@ -369,9 +369,9 @@ class ActionModule(StageAction):
     # --- offline runs -------------------------------------------------------------------------------------------------
 
     def _offline(self, instance: Instance) -> tuple[list[OfflineRun], bool | None]:
-        """Run clients that load the model, and return their runs and whether the service answers again.
+        """Run clients that load the model, and return their runs and whether the service is ready again.
 
-        If they need the NPUs of the instance, its service is stopped, and started again even if a run fails.
+        If the clients need the NPUs of the instance, its service is stopped. It is started again even if a run fails.
         """
         paths, must_stop = offline.devices(self.context.plan, instance, self.inputs)
         restored = None
@@ -404,7 +404,7 @@ class ActionModule(StageAction):
                   docker_socket=self.context.plan["docker_socket"])
 
     def _restore(self, instance: Instance) -> bool:
-        """Start the service, and return whether it answers under the planned name before the timeout."""
+        """Start the service, and return whether it serves the planned name before the timeout."""
         self.say(f"{instance['name']}: starting the service again")
         self._pause(instance, "resumed")
         end = time.monotonic() + self.inputs["benchmark_restore_timeout_s"]

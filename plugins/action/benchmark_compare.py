@@ -73,7 +73,7 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _performance_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Compare the targets that have the same name; if there is only one before and one after, compare these."""
+    """Compare targets with the same name. If both measurements have only one target, compare these two."""
     if len(before) == len(after) == 1:
         pairs = [(next(iter(after)), *before.values(), *after.values())]
     else:

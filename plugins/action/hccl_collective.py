@@ -65,7 +65,7 @@ class ActionModule(StageAction):
         self.records.write_observation(self.host, "hccl", self.add_to(record, lambda: observed))
 
     def _observe_again(self) -> dict[str, Any]:
-        """Return the parts of the observation that change when the image is installed or an NPU is used."""
+        """Return the parts of the observation that change when the image is pulled or an NPU is used."""
         request = self.judge.request(self.context)
         try:
             found = self.call(request.module, **{**request.arguments, "npus": []}) if request else {}
@@ -121,7 +121,7 @@ def _source(path: str) -> str:
 
 
 def _measured(run: Run, host: str) -> dict[str, float]:
-    """Return the bandwidth of a run by its key in the baseline, if this host leads the run and it did not fail."""
+    """Return ``{key in the baseline: bandwidth}`` of a run; empty if the run failed or this host does not lead it."""
     result = run["result"]
     bandwidth = None if result is None or result["failed"] else collective.bandwidth(result)
     if result is None or bandwidth is None or run["hosts"][0] != host:

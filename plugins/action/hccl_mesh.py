@@ -26,7 +26,7 @@ class ActionModule(StageAction):
         record = self.records.read_observation(self.host, "hccl")
         if record is None or record.failure:
             return {"changed": False, "skipped": True, **outcome}
-        # A failure is judged by the stage, together with the other nodes.
+        # The task does not fail, because the stage judges failures together with those of other nodes.
         try:
             arguments = self.survey(lambda observations: mesh_arguments(cast("Peers", observations), self.inputs))
             returned = self.call("ascend.vllm.hccn_ping", **arguments)

@@ -14,7 +14,7 @@ class ActionModule(StageAction):
     """See plugins/modules/observe.py."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Save the observation. The task does not fail; the action `stage` records the failure."""
+        """Save the observation. This task does not fail: the action `stage` reports the failure."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""})
         record = self.observe()
         self.records.write_observation(self.host, self.stage, record)

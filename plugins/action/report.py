@@ -57,14 +57,14 @@ class ActionModule(ActionBase):
         records.write(records.root / "report.json", to_json(summary, sort_keys=False))
         path = records.write(records.root / "report.md", report.to_markdown(summary))
         headline = report.headline(summary)
-        # Without the formatting of a task's return value, which would make the table unreadable.
+        # Printed directly, because the table would be unreadable as a return value of the task.
         _text.say(self._display, ["", headline, "", *report.table(summary), "", *report.services(summary),
                                   f"Report: {path}"], secrets)
         return {"changed": False, "status": summary["status"], "msg": headline, "path": str(path)}
 
 
 def _results(records: Records, host: str) -> dict[str, contract.StageResult]:
-    """Return the results of a host; a host whose name was refused has none."""
+    """Return the results of a host; an empty dictionary if its name was refused."""
     try:
         return records.read_results(host, contract.STAGES)
     except BadHostName:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decide together for the nodes of a group whether it is restarted. They exchange notes in files on the controller."""
+"""Decide whether the nodes of a group are restarted together. They exchange notes in files on the controller."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ActionModule(StageAction):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Record the state of this node for the others, or return the decision."""
+        """Record the state of this node for the other nodes, or return the decision."""
         self.begin(tmp, task_vars or {}, stage="serving",
                    state={"type": "str", "required": True, "choices": [PREPARED, "decided", STARTED]},
                    secrets={"type": "str", "default": "", "no_log": False})

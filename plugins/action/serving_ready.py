@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Wait for the planned service of a node, and print its progress.
 
-A start takes minutes: many short module calls instead of one long one keep the SSH connection alive and the operator
-informed. The nodes of a group are waited for in parallel, each by its own worker, which informs the others.
+A start takes minutes. Many short module calls, instead of a long one, keep the SSH connection alive and the operator
+informed. Ansible runs this action for all nodes of a group in parallel, and they inform each other of their states.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_lin
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import InstanceState, ServingState
 
-    # The state, or None of an unreachable node; seconds waited, and seconds until the timeout.
+    # (state, or None if the node is unreachable; seconds since the wait began; seconds until the timeout)
     Observed = tuple[ServingState | None, int, float]
 
-# Seconds that one module call may wait, and timeout of a completion: the first one after a start is slow.
+# Limits in seconds for the wait of one module call, and for a completion: the first one after a start is slow.
 WINDOW_S = 15
 COMPLETION_S = 60
-# In a group the others must be informed soon of a failure; a member without news is not waited for much longer.
+# In a group, module calls are shorter, so that members notice failures soon. GRACE_S after the timeout, a member that
+# has not reported a final state counts as late.
 GROUP_WINDOW_S = 5
 GRACE_S = 60
 
@@ -69,7 +70,7 @@ class ActionModule(StageAction):
 
     def _watch(self, own: Group, notes: GroupNotes) -> tuple[ServingState | None, int, list[group.FailedMember]]:
         """Return the last state of this node, the seconds waited, and the members that failed."""
-        missing = notes.read()[1]  # the members in this run have reported that they are started
+        missing = notes.read()[1]  # All members that are still in the run have reported that they are started.
         observations = self._observations(GROUP_WINDOW_S)
         while True:
             seen, seconds, left = next(observations)
@@ -80,11 +81,11 @@ class ActionModule(StageAction):
                 return seen, seconds, []
             if over:
                 return seen, seconds, failed
-            if note["state"] == group.READY:  # the module returned at once
+            if note["state"] == group.READY:  # The module returns at once if the service is ready.
                 time.sleep(GROUP_WINDOW_S)
 
     def _observations(self, window_s: float) -> Iterator[Observed]:
-        """Observe the node again and again, and print its progress."""
+        """Observe the node repeatedly, and print its progress."""
         request = state_arguments(self.context.plan, self.inputs)
         request.update(interval_s=min(window_s, self.inputs["serving_ready_interval_s"]))
         started = time.monotonic()
@@ -105,7 +106,7 @@ class ActionModule(StageAction):
                 instance["restarts"] = found["container"]["restarts"] if found["container"] else 0
 
     def _stop(self) -> bool:
-        """Stop the containers of this node, which would wait for a member in vain; return whether one was running."""
+        """Stop the containers of this node, which would wait for a member in vain; return whether any was running."""
         changed = False
         for instance in self.context.plan["instances"]:
             say(self._display, f"{self.host} {instance['name']}: stopped with its group", self.secrets)
@@ -123,7 +124,7 @@ class ActionModule(StageAction):
     def _show_progress(self, instances: Iterable[InstanceState], shown: dict[str, str], seconds: int) -> None:
         """Print the progress of each instance once per step.
 
-        :param shown: the last step of each instance, updated.
+        :param shown: ``{instance: last printed step}``, which is updated.
         """
         for instance in instances:
             step = instance["progress"]

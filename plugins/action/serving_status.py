@@ -33,7 +33,7 @@ class ActionModule(StageAction):
     CHANGES = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the rows of this host, or print those of all."""
+        """Return the rows of this host, or print the rows of all hosts."""
         self.begin(tmp, task_vars or {}, stage="serving", show={"type": "list", "elements": "list"},
                    balancers={"type": "list", "elements": "dict", "default": []})
         if self.args["show"] is not None:

@@ -29,13 +29,13 @@ class ActionModule(StageAction):
     """See plugins/modules/serving_wait.py."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the seconds waited and what is left; fail if the NPUs are not free in time."""
+        """Return the number of seconds waited and the remaining obstacles; fail if the NPUs are not free in time."""
         self.begin(tmp, task_vars or {}, stage="serving",
                    until={"type": "str", "choices": ["requests_done", "npus_free"], "required": True},
                    timeout_s={"type": "float", "required": True},
                    devices={"type": "list", "elements": "int", "default": []})
-        # Without a balancer a server always receives new requests. With --shutdown-timeout it finishes them when it is
-        # stopped.
+        # Without a balancer, a server keeps receiving new requests. With --shutdown-timeout, it finishes its requests
+        # when it is stopped, so there is no need to wait for them.
         balanced = role_inputs(self._templar, self.task_vars, "balancer")["balancer_enabled"]
         outcome: dict[str, Any] = {"changed": False}
         started, shown = time.monotonic(), ""
@@ -74,7 +74,7 @@ class ActionModule(StageAction):
         return drain.npus_held(seen, self.args["devices"], self.inputs["serving_idle_hbm_mb"])
 
     def _report_timeout(self, outcome: dict[str, Any]) -> None:
-        """Fail if NPUs are not free; warn of requests that are aborted."""
+        """Fail if NPUs are not free; warn if requests will be aborted."""
         seconds, left = outcome["seconds"], "; ".join(outcome["left"])
         if self.args["until"] == "npus_free":
             raise AnsibleActionFail(

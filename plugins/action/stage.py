@@ -14,7 +14,7 @@ class ActionModule(StageAction):
     """See plugins/modules/stage.py."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Observe the node unless this run has already saved an observation for this phase; then judge and record."""
+        """Judge and record the observation that this run has saved for this phase or, without one, observe the node."""
         self.begin(tmp, task_vars or {}, phase={"type": "str", "default": ""}, measured={"type": "dict"},
                    failure={"type": "str"}, only={"type": "list", "elements": "str"})
         record = self.records.read_observation(self.host, self.stage, self.context.phase)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Choose the node that gets the model from the source, and the nodes that each other node gets it from."""
+"""Choose the node that gets the model from its source, and the nodes from which each other node copies it."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ class ActionModule(ActionBase):
 
 
 def address(name: str, variables: Mapping[str, Any]) -> str:
-    """Return the address at which the other nodes reach a node."""
+    """Return the address by which the other nodes reach a node."""
     return str(variables.get("weights_swarm_address") or variables.get("ansible_host") or name)

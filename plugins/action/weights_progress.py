@@ -25,10 +25,11 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action i
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, one_line, say
 
-# The pause between two polls is a share of the elapsed time: many transfers are short, and long ones need few polls.
+# The pause between two polls is a fraction of the elapsed time, so that a short transfer is noticed at once, and a long
+# transfer is polled rarely.
 MINIMUM_PAUSE_S, MAXIMUM_PAUSE_S, PAUSE_SHARE = 0.3, 10, 0.05
 LOST_S = 60
-# Timeout of a poll, in seconds: it walks through the folder of the model.
+# The timeout of a poll, in seconds. A poll reads the sizes of all files in the folder of the model.
 POLL_LIMIT_S = 900
 KILLED = 137  # 128 + SIGKILL
 
@@ -37,7 +38,7 @@ class ActionModule(ActionBase):
     """See plugins/modules/weights_progress.py."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the last poll, as a failed result if the container failed or did not finish in time."""
+        """Return the result of the last poll; fail if the container failed or did not finish in time."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _result, args = self.validate_argument_spec(argument_spec={
@@ -65,7 +66,7 @@ class ActionModule(ActionBase):
                         f"{args['container']} within {POLL_LIMIT_S} s; a process or a file system of the node hangs"}
             except AnsibleConnectionFailure as error:
                 if time.monotonic() - answered > LOST_S:
-                    # Failed, not unreachable, so that the role can record it.
+                    # The task fails instead of being unreachable, so that the role can record the failure.
                     lost = f"{task_vars['inventory_hostname']} has not responded for {LOST_S} s: {error_line(error)}"
                     return {"failed": True, "msg": lost + "; the next run resumes the transfer"}
                 found = {"running": True}
@@ -94,15 +95,16 @@ class ActionModule(ActionBase):
 class Meter:
     """Prints the progress of a host, at most one line per interval, and only in a terminal.
 
-    :param total: size of the complete model in bytes; 0 if it is unknown.
-    :param interval_s: 0 prints nothing.
-    :param display: function that prints a line.
+    :param total: the size of the complete model in bytes; 0 if it is unknown.
+    :param interval_s: the interval in seconds; 0 disables the output.
+    :param display: a function that prints a line.
+    :param clock: a function that returns the current time in seconds.
     """
 
     def __init__(self, host: str, total: int, interval_s: float, display: Callable[[str], None],
                  clock: Callable[[], float] = time.monotonic) -> None:
         self._host, self._total, self._interval_s, self._display, self._clock = host, total, interval_s, display, clock
-        # A worker process has no terminal. Ansible enables colors if the run has one. CI systems set CI.
+        # A worker process cannot check for a terminal, but Ansible enables colors only in one. CI systems set CI.
         self._quiet = not interval_s or not ANSIBLE_COLOR or bool(os.environ.get("CI"))
         self._last: tuple[float, int] | None = None
 
@@ -122,7 +124,8 @@ class Meter:
 def line(host: str, count: int, total: int, rate: float) -> str:
     """Return a line with the size in GB or MB, the rate in MB/s and the remaining time.
 
-    :param count: bytes that are on the host. :param total: bytes in the end, or 0. :param rate: bytes per second.
+    :param count: the bytes on the host. :param total: the bytes of the complete model, or 0.
+    :param rate: the rate in bytes per second.
     """
     size, unit = (1e9, "GB") if max(count, total) >= 1e9 else (1e6, "MB")
     share = f"{count / size:.1f} of {total / size:.1f}" if total else f"{count / size:.1f}"

@@ -40,9 +40,9 @@ def bind_mounts(instance: Instance) -> list[dict[str, Any]]:
 def container_environment(instance: Instance, observed: ServingObservation) -> dict[str, str]:
     """Return the environment of the container of an instance.
 
-    For an instance of a group, the name of the network interface that has the address of the node is added.
+    For an instance in a group, the name of the network interface with the address of the node is added.
 
-    :raises AnsibleFilterError: if no interface has that address, or if serving_interface is the name of another one.
+    :raises AnsibleFilterError: if no interface has this address, or serving_interface names a different interface.
     """
     if "address" not in instance:
         return instance["environment"]

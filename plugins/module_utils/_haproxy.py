@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Control HAProxy through its admin socket and parse its responses.
+"""Control HAProxy through its admin socket and parse the responses.
 
-Commands and columns are described in the management guide of HAProxy, sections "Unix Socket commands" and
+The commands and columns are described in the management guide of HAProxy, sections "Unix Socket commands" and
 "Statistics and monitoring".
 """
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Response
 
-    Ask = Callable[[str], str]
+    SendCommand = Callable[[str], str]
 
     class AgentState(TypedDict):
-        """The information of HAProxy from the watch for hung engines.
+        """The information that HAProxy has received from the watch for hung engines.
 
-        ``watched`` is whether the watch responds, or None if there is no watch. ``engine`` is the last state that it
-        reported, such as ``up``, or `NOT_CHECKED`.
+        ``watched`` is whether the watch responds, or None if there is no watch. ``engine`` is the last state that the
+        watch reported, such as ``up``, or `NOT_CHECKED`.
         """
 
         watched: bool | None
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     class BalancerServer(AgentState):
         """A vLLM instance as a server of the backend.
 
-        ``status`` is UP, DRAIN (finishes its requests), MAINT or DOWN. ``disabled`` is true after an operator has set
-        DRAIN or MAINT, which the status of a server that is DOWN does not show. ``sessions`` counts requests in
-        progress, ``check`` is the result of the last health check, such as ``L7OK/200``.
+        ``status`` is UP, DRAIN (the server finishes its requests), MAINT or DOWN. ``disabled`` is true after an
+        operator has set DRAIN or MAINT, which ``status`` does not show if the server is DOWN. ``sessions`` is the
+        number of requests in progress. ``check`` is the result of the last health check, such as ``L7OK/200``.
         """
 
         name: str
@@ -64,24 +64,30 @@ if TYPE_CHECKING:
 
 BACKEND = "vllm"
 UNITS = ("ascend-vllm-balancer.service", "ascend-vllm-balancer-watch.service")
-# As in balancer.service.j2 and balancer.cfg.j2 of roles/balancer/templates.
+# Also set in balancer.service.j2 and balancer.cfg.j2 in roles/balancer/templates.
 SOCKET = "/run/ascend-vllm-balancer/admin.sock"
 
 UP, DRAIN, MAINT, DOWN = "UP", "DRAIN", "MAINT", "DOWN"
 
-# State of an engine before the first response of the watch.
+# The state of an engine before the first response of the watch.
 NOT_CHECKED = "not checked yet"
 
 _MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 
 
 class BalancerError(Exception):
-    """HAProxy did not answer or refused; the message is one sentence."""
+    """HAProxy did not respond or refused the command. The message is one sentence."""
 
 
-def asker(path: str, timeout_s: float) -> Ask:
-    """Return a function ``ask(command) -> str`` that queries the admin socket; it raises `BalancerError`."""
-    def ask(command: str) -> str:
+def command_sender(path: str, timeout_s: float) -> SendCommand:
+    """Return a function that sends a command to the admin socket and returns the response.
+
+    The returned function raises `BalancerError` if HAProxy does not respond.
+
+    :param path: the path of the socket.
+    :param timeout_s: the timeout of a whole response in seconds.
+    """
+    def send_command(command: str) -> str:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         deadline = time.monotonic() + timeout_s
         connection.settimeout(timeout_s)
@@ -90,7 +96,7 @@ def asker(path: str, timeout_s: float) -> Ask:
             connection.sendall(command.encode() + b"\n")
             parts: list[bytes] = []
             while sum(map(len, parts)) < _MAX_RESPONSE_BYTES:
-                # The timeout of a socket restarts with every byte.
+                # The timeout of a socket restarts with every byte, so it is set to the remaining time.
                 connection.settimeout(max(0.001, deadline - time.monotonic()))
                 part = connection.recv(65536)
                 if not part:
@@ -101,7 +107,7 @@ def asker(path: str, timeout_s: float) -> Ask:
         finally:
             connection.close()
         return b"".join(parts).decode("utf-8", "replace")
-    return ask
+    return send_command
 
 
 def server_name(host: str, port: int) -> str:
@@ -114,12 +120,12 @@ def host_of(server: str) -> str:
     return server.rpartition(":")[0]
 
 
-def servers(ask: Ask, backend: str = BACKEND) -> list[BalancerServer]:
-    """Return the servers of the backend, in the order of the configuration; raises `BalancerError`."""
-    text, states = ask("show stat"), ask("show servers state %s" % backend)
+def servers(send_command: SendCommand, backend: str = BACKEND) -> list[BalancerServer]:
+    """Return the servers of the backend in the order of the configuration. Raise `BalancerError` on failure."""
+    text, states = send_command("show stat"), send_command("show servers state %s" % backend)
     if not text.startswith("# "):
         raise BalancerError("the balancer returned no statistics: %s" % text.strip()[:200])
-    # Columns, below a line with the version: # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state …
+    # The columns below the line with the version: be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state …
     fields = [line.split() for line in states.splitlines() if line[:1].isdigit()]
     disabled = {row[3] for row in fields if len(row) > 6 and row[6] != "0"}
     found: list[BalancerServer] = []
@@ -150,8 +156,8 @@ def status(text: str) -> str:
     return {"NOLB": DRAIN, "no": UP}.get(word, word)
 
 
-def set_state(ask: Ask, server: str, state: str, backend: str = BACKEND) -> None:
-    """Set a server to ``ready`` or ``drain``; raises `BalancerError` if HAProxy refuses."""
-    refusal = ask("set server %s/%s state %s" % (backend, server, state)).strip()
+def set_state(send_command: SendCommand, server: str, state: str, backend: str = BACKEND) -> None:
+    """Set a server to ``ready`` or ``drain``. Raise `BalancerError` if HAProxy does not respond or refuses this."""
+    refusal = send_command("set server %s/%s state %s" % (backend, server, state)).strip()
     if refusal:
         raise BalancerError("the balancer refused to set %s to %s: %s" % (server, state, refusal))

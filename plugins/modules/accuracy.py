@@ -12,8 +12,9 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Runs AISBench with M(ascend.vllm.ais_bench) against the first instance of the plan, and prints its progress.
-  - Judges the scores and records the result like M(ascend.vllm.stage).
+  - Runs AISBench with M(ascend.vllm.ais_bench) against the first instance of the plan, and prints the progress of
+    the run.
+  - Judges the scores and records the result in the same way as M(ascend.vllm.stage).
   - Delegate the task to the host that runs AISBench.
   - The action reads the inputs of the role P(ascend.vllm.accuracy#role).
 extends_documentation_fragment:
@@ -21,7 +22,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Nothing is measured and no result is written.
+    description: In check mode, nothing is measured and no result is written.
 seealso:
   - module: ascend.vllm.stage
   - module: ascend.vllm.ais_bench

@@ -12,8 +12,8 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Starts AISBench in the background, so that a run of several hours survives a lost connection.
-  - Each run has a job, which is a private folder with the configuration, the API key and the predictions.
-    O(state=absent) removes the folder.
+  - Each run has a job, which is a folder that only its owner can read. It contains the configuration, the API key and
+    the predictions. O(state=absent) removes the folder.
   - AISBench exits with 0 even if every request failed. Therefore check RV(rows) and RV(answers) rather than
     RV(exit_code).
 extends_documentation_fragment:
@@ -29,7 +29,7 @@ options:
     required: true
   job:
     description:
-      - The folder of the run, as O(state=started) returned it in RV(job). Other paths are refused.
+      - The folder of the run, which O(state=started) returned in RV(job). Other paths are refused.
       - Required if O(state=watched) or O(state=absent).
     type: path
   executable:
@@ -64,21 +64,21 @@ options:
     type: str
     default: ""
   datasets:
-    description: The datasets with which the accuracy is measured. They are not used if O(load) is set.
+    description: The datasets with which the accuracy is measured. This option is ignored if O(load) is set.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
         description:
-          - The name of the dataset, which is V(textvqa), V(gsm8k), V(mmlu), V(ceval), or any other name for a
-            C(.jsonl) file.
+          - The name of the dataset. V(textvqa), V(gsm8k), V(mmlu) and V(ceval) are datasets that AISBench supports.
+            Any other name is the name of a dataset in a C(.jsonl) file.
         type: str
         required: true
       path:
         description:
-          - The folder of the dataset on the host that runs the module.
-          - For any other name, the path of a C(.jsonl) file. Each line is an object with the keys C(question) and
+          - The folder of the dataset on the host that runs the module, if AISBench supports the dataset.
+          - For any other dataset, the path of a C(.jsonl) file. Each line is an object with the keys C(question) and
             C(answer). For multiple choice questions, the object also has the options C(A), C(B) and so on.
         type: path
         required: true
@@ -92,11 +92,13 @@ options:
         type: int
         required: true
       input_tokens:
-        description: The length of each prompt in tokens, if O(load.file) is empty.
+        description: The length of each synthetic prompt in tokens. This option is ignored if O(load.file) is set.
         type: int
         required: true
       output_tokens:
-        description: The number of tokens that the model generates for each prompt, if O(load.file) is empty.
+        description:
+          - The number of tokens that the model generates for each synthetic prompt. This option is ignored if
+            O(load.file) is set.
         type: int
         required: true
       request_rate:
@@ -120,15 +122,15 @@ options:
         type: str
         default: ""
       warm_up:
-        description: The number of requests that are sent before the measurement.
+        description: The number of warm-up requests that are sent before the measurement.
         type: int
         default: 1
   num_prompts:
-    description: The number of questions of each dataset to send. V(0) sends all questions.
+    description: The number of questions to send from each dataset. V(0) sends all questions.
     type: int
     default: 0
   wait_s:
-    description: The maximum time in seconds that O(state=watched) waits for the end of the run.
+    description: The maximum time in seconds to wait for the end of the run, with O(state=watched).
     type: float
     default: 0
 attributes:
@@ -148,7 +150,7 @@ EXAMPLES = r"""
       - {name: gsm8k, path: /data/datasets/gsm8k}
   register: started
 
-- name: Wait for its results
+- name: Wait for the results
   ascend.vllm.ais_bench:
     state: watched
     job: "{{ started.job }}"
@@ -158,7 +160,7 @@ EXAMPLES = r"""
   retries: 60
   delay: 0
 
-- name: Remove the job
+- name: Remove the folder of the run
   ascend.vllm.ais_bench:
     state: absent
     job: "{{ started.job }}"
@@ -188,7 +190,7 @@ problem:
   type: str
   returned: with O(state=started)
 data:
-  description: A SHA-256 digest of the files of each dataset, with the name of the dataset as key.
+  description: The SHA-256 digest of the files of each dataset, with the name of the dataset as key.
   type: dict
   returned: with O(state=started)
 running:
@@ -207,7 +209,7 @@ progress:
       description: The number of finished requests, or null if the number is unknown.
       type: int
     total_count:
-      description: The number of all requests, or null if the number is unknown.
+      description: The total number of requests, or null if the number is unknown.
       type: int
 exit_code:
   description: The exit code of AISBench, or null if AISBench was killed.
@@ -236,10 +238,10 @@ performance:
   returned: with O(state=watched), after the end of the run
   contains:
     totals:
-      description: The JSON text of the totals, or null if AISBench wrote none.
+      description: The JSON text of the totals, or null if AISBench did not write it.
       type: str
     latencies:
-      description: The CSV text of the latencies, or null if AISBench wrote none.
+      description: The CSV text of the latencies, or null if AISBench did not write it.
       type: str
 log:
   description:

@@ -27,7 +27,7 @@ options:
     type: str
   port:
     description:
-      - The port of the balancer. If this option is set, RV(holder) shows whether another process listens on the port.
+      - The port of the balancer. If this option is set, RV(holder) contains any other process that listens on the port.
     type: int
   served_name:
     description: The name of the model in the completion request.
@@ -50,7 +50,7 @@ EXAMPLES = r"""
   ascend.vllm.balancer_info:
   register: balancer
 
-- name: Fail if an instance receives no requests
+- name: Fail if the balancer sends no requests to one of the instances
   ansible.builtin.assert:
     that: balancer.servers | rejectattr('status', 'equalto', 'UP') | length == 0
 
@@ -87,8 +87,8 @@ servers:
       type: str
     disabled:
       description:
-        - Whether an operator has set the server to V(DRAIN) or V(MAINT). The status of a server that is down does not
-          show this.
+        - Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be read
+          from RV(servers[].status).
       type: bool
     sessions:
       description: The number of requests in progress.
@@ -188,7 +188,7 @@ def main() -> None:
     found: BalancerObservation = {
         "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
     try:
-        found["servers"] = haproxy.servers(haproxy.asker(module.params["socket"], SOCKET_TIMEOUT_S))
+        found["servers"] = haproxy.servers(haproxy.command_sender(module.params["socket"], SOCKET_TIMEOUT_S))
         if module.params["url"]:
             found["completion"] = complete(module.params)
     except haproxy.BalancerError as error:

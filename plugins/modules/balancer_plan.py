@@ -12,11 +12,12 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Resolves the plans of all nodes in C(balancer_nodes) from the inventory, including those outside the play, and
-    returns which of the balancers in C(balancer_hosts) this host of the play manages.
+  - Resolves the plans of all nodes in C(balancer_nodes) from the inventory, including nodes outside the play. Returns
+    which of the balancers in C(balancer_hosts) this host manages.
   - A balancer in the play manages itself. A balancer outside the play is managed by the first host of the play that has
     not failed.
-  - The action runs on the controller only. If the nodes cannot be balanced, it fails with a sentence for each reason.
+  - The action runs on the controller only. It fails if the nodes cannot be servers of one balancer. The error message
+    has one sentence for each reason.
 options: {}
 attributes:
   check_mode:
@@ -64,7 +65,7 @@ ports:
   elements: dict
   returned: success
 control_paths:
-  description: The routes of vLLM that control a server, which the balancer refuses.
+  description: The routes of vLLM that control a server. The balancer refuses requests to these routes.
   type: list
   elements: str
   returned: success

@@ -29,7 +29,8 @@ options:
     required: true
   keep_serving:
     description:
-      - With O(state=drain), whether to fail without draining the node if no other node can process its requests.
+      - Whether the module fails with O(state=drain) if no other node can process the requests. In this case, the node
+        is not drained.
     type: bool
     default: false
   wait_s:
@@ -57,7 +58,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Drain node1 and wait for its last request
+- name: Drain node1 and wait until its requests are finished
   ascend.vllm.balancer_server:
     node: node1
     state: drain
@@ -101,8 +102,8 @@ servers:
       type: str
     disabled:
       description:
-        - Whether an operator has set the server to V(DRAIN) or V(MAINT). The status of a server that is down does not
-          show this.
+        - Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be read
+          from RV(servers[].status).
       type: bool
     sessions:
       description: The number of requests in progress.
@@ -138,7 +139,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import Ask, BalancerServer, NodeState
+    from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import BalancerServer, NodeState, SendCommand
 
 SOCKET_TIMEOUT_S = 5
 INTERVAL_S = 0.5
@@ -148,9 +149,9 @@ class Refused(Exception):
     """Nothing was changed; the message is one sentence."""
 
 
-def change(ask: Ask, params: Mapping[str, Any], dry: bool = False) -> bool:
-    """Set the state of the servers of the node; returns True if one had another state. ``dry`` changes nothing."""
-    servers = haproxy.servers(ask)
+def change(send_command: SendCommand, params: Mapping[str, Any], dry: bool = False) -> bool:
+    """Set the state of the servers of the node, unless ``dry``. Return whether a server had another state."""
+    servers = haproxy.servers(send_command)
     own = [server for server in servers if server["host"] == params["node"]]
     pending = [server for server in own if server["disabled"] == (params["state"] == "ready")]
     if params["state"] == "drain":
@@ -159,23 +160,23 @@ def change(ask: Ask, params: Mapping[str, Any], dry: bool = False) -> bool:
             raise Refused("%s cannot be drained, since no other node could take its requests: %s" % (
                 params["node"], _states(servers) or "the balancer has no servers"))
     for server in () if dry else pending:
-        haproxy.set_state(ask, server["name"], params["state"])
+        haproxy.set_state(send_command, server["name"], params["state"])
     return bool(pending)
 
 
-def settle(ask: Ask, params: Mapping[str, Any]) -> tuple[list[BalancerServer], bool]:
-    """Wait for the last request or the health checks; returns the servers of the node, and True on success."""
+def settle(send_command: SendCommand, params: Mapping[str, Any]) -> tuple[list[BalancerServer], bool]:
+    """Wait until the requests are finished or the health checks pass. Return (servers of the node, success)."""
     deadline = time.monotonic() + params["wait_s"]
     while True:
         own: list[BalancerServer] = []
         try:
-            own = [server for server in haproxy.servers(ask) if server["host"] == params["node"]]
+            own = [server for server in haproxy.servers(send_command) if server["host"] == params["node"]]
             if params["state"] == "drain":
                 settled = not any(server["sessions"] for server in own)
             else:
                 settled = bool(own) and all(server["status"] == haproxy.UP and server["engine"] != haproxy.NOT_CHECKED
                                             for server in own)
-        except haproxy.BalancerError:  # it may be reloading
+        except haproxy.BalancerError:  # HAProxy may be reloading its configuration
             if time.monotonic() >= deadline:
                 raise
             settled = False
@@ -197,13 +198,13 @@ def main() -> None:
         "socket": {"type": "path", "default": haproxy.SOCKET},
     })
     params = dict(module.params, wait_s=0 if module.check_mode else module.params["wait_s"])
-    ask = haproxy.asker(params["socket"], SOCKET_TIMEOUT_S)
+    send_command = haproxy.command_sender(params["socket"], SOCKET_TIMEOUT_S)
     result: NodeState = {"changed": False, "error": None, "servers": [], "settled": False}
     try:
-        result["changed"] = change(ask, params, module.check_mode)
-        result["servers"], result["settled"] = settle(ask, params)
+        result["changed"] = change(send_command, params, module.check_mode)
+        result["servers"], result["settled"] = settle(send_command, params)
     except haproxy.BalancerError as error:
-        # Without a balancer there is nothing to drain.
+        # A balancer that does not respond sends no requests, so the node is drained.
         result["error"], result["settled"] = str(error), params["state"] == "drain"
     except Refused as refusal:
         module.fail_json(msg=str(refusal))

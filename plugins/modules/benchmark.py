@@ -16,8 +16,8 @@ description:
     without NPUs, and writes the raw results to C(<report_path>/<host>/benchmark/).
   - Then judges and records the results in the same way as M(ascend.vllm.stage). The action reads the inputs of the role
     P(ascend.vllm.benchmark#role).
-  - Measurements that involve several hosts, or a host other than the node, are separate steps. Their observations are
-    stored, and O(step=measure) judges them together with its own observations.
+  - Measurements that involve several hosts, or a host other than the node, are separate steps. These steps store their
+    observations, which O(step=measure) judges together with the measurements of the node.
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 options:

@@ -31,7 +31,7 @@ options:
     type: float
     default: 0.97
   maximum_drop:
-    description: The maximum number of points by which the second score may be lower than the first.
+    description: The maximum number of points by which the second score can be lower than the first.
     type: float
     default: 1
 attributes:
@@ -73,7 +73,7 @@ rows:
       description: The second value. A score is in points.
       type: float
     label:
-      description: The name of the metric for humans.
+      description: The name of the metric as it is printed.
       type: str
       returned: for performance
       sample: Output token throughput
@@ -110,7 +110,7 @@ rows:
       returned: for accuracy
 holds:
   description:
-    - For performance, whether no output throughput is a regression.
+    - For performance, whether the output throughput of no target is a regression.
     - For accuracy, whether no score dropped by more than O(maximum_drop).
   type: bool
   returned: always

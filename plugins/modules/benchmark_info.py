@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: benchmark_info
-short_description: Return the progress and the result of a benchmark client, and the service that it measures
+short_description: Return the state of a service, and the progress and the result of the client that measures it
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Returns the state of the container of the service, and the state and the end of the log of the container of the
-    client.
+  - Returns the state of the container of the service, the state of the container of the client, and the last lines of
+    the log of the client.
   - With O(wait_s), the module returns as soon as the client has exited.
   - The result is read from the file system of the client container, so no file remains on the node.
 extends_documentation_fragment:
@@ -52,7 +52,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Watch a client for ten seconds
+- name: Wait at most ten seconds for the client to exit
   ascend.vllm.benchmark_info:
     service: vllm-ascend-qwen25-vl
     client: vllm-ascend-qwen25-vl-benchmark
@@ -82,7 +82,7 @@ service:
       description: The number of automatic restarts of the container.
       type: int
     labels:
-      description: The labels of this collection on it.
+      description: The labels that this collection has set on the container.
       type: dict
     weights:
       description: The SHA-256 digest of the manifest of the model, or null if there is no manifest.

@@ -12,9 +12,10 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Stops the container of the service and starts a guard process on the node. The guard starts the service again when
-    no client has been running for O(grace_s) seconds. Therefore the service is restored even if the controller is lost.
-  - While the service is stopped, its restart policy V(unless-stopped) is V(always), so that a reboot, which ends the
-    guard, also starts it.
+    no client has been running for O(grace_s) seconds. Therefore the service is started again even if the connection to
+    the controller is lost.
+  - While the service is stopped, its restart policy is V(always) instead of V(unless-stopped), so that a reboot starts
+    it, which also ends the guard.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._docker
@@ -80,10 +81,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 DOCKER_TIMEOUT_S = 60
-# Prefix of the folder of a guard. The guard exits once the file on-duty in it is removed, which has the service's restart
-# policy. Not in /tmp, which may be cleaned while the guard is running.
+# Prefix of the folder of a guard. The guard exits after the file on-duty in the folder has been removed, which contains
+# the restart policy of the service. The folder is not in /tmp, because the host may clean /tmp while the guard is
+# running.
 GUARDS = "/var/tmp/ascend-vllm-guard-"
-# Imports docker_engine.py, a copy of _docker/engine.py, because the files of a module are removed when it exits.
+# The guard imports docker_engine.py, a copy of _docker/engine.py, because Ansible removes the files of a module when
+# the module exits.
 GUARD = """\
 import os, shutil, sys, time
 from docker_engine import DockerEngine, DockerError
@@ -100,13 +103,13 @@ while os.path.exists("on-duty"):
             docker.set_restart_policy(service, open("on-duty").read())
             shutil.rmtree(os.getcwd())
     except (DockerError, OSError):
-        idle_s += pause_s  # retried: Docker may be restarting
+        idle_s += pause_s  # retried in the next round, because Docker may be restarting
 """
 PAUSE_S = 5
 
 
 def is_running(docker: engine.DockerEngine, name: str) -> bool:
-    """Return whether a container is running; raises DockerError, also if there is no such container."""
+    """Return whether a container is running. Raise DockerError if it does not exist or Docker does not respond."""
     found = containers.inspect(docker, name)
     if found is None:
         raise engine.DockerError("there is no container %s" % name)
@@ -114,7 +117,10 @@ def is_running(docker: engine.DockerEngine, name: str) -> bool:
 
 
 def start_guard(options: dict[str, Any], folder: str, policy: str) -> None:
-    """Start the guard."""
+    """Write the program of the guard to a folder and start the guard there.
+
+    :param policy: the restart policy of the service.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     os.mkdir(folder, 0o700)
     for name, text in (("guard.py", GUARD), ("docker_engine.py", inspect.getsource(engine)),
@@ -127,7 +133,7 @@ def start_guard(options: dict[str, Any], folder: str, policy: str) -> None:
 
 
 def pause(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> None:
-    """Stop the service, after starting the guard."""
+    """Start the guard and stop the service, in this order."""
     found = containers.inspect(docker, options["service"])
     policy = found["restart_policy"] if found else "no"
     start_guard(options, folder, policy)

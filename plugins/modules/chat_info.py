@@ -12,8 +12,8 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Sends C(GET /v1/models) to every server, and then the requests one after another.
-  - The module does not fail if a server refuses a request, exceeds the timeout or does not respond. It returns these
-    outcomes.
+  - The module does not fail if a server refuses a request, exceeds the timeout or does not respond, and returns the
+    error instead.
   - The proxy settings of the node are ignored.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -53,20 +53,20 @@ options:
         required: true
       key:
         description:
-          - The API key to send. V(given) sends O(api_key), V(wrong) sends another key, and V(none) sends no key.
+          - The API key to send. V(given) sends O(api_key), V(wrong) sends an invalid key, and V(none) sends no key.
         type: str
         choices: [given, wrong, none]
         default: given
       prompt_tokens_over_limit:
         description:
-          - Replaces the prompt of the request. The length of the new prompt in tokens is the C(max_model_len) of the
-            server plus this number, which may be negative.
+          - If this option is set, the prompt of the request is replaced. The length of the new prompt in tokens is the
+            C(max_model_len) of the server plus this number, which can be negative.
           - The request is not sent if the server does not report its C(max_model_len).
         type: int
   routes:
     description:
-      - Paths of which to find out whether they need an API key. A HEAD request without a key is sent to each, which
-        does nothing on any route of vLLM.
+      - The paths to test for access without an API key. The module sends a HEAD request without a key to each path.
+        HEAD requests have no effect on any route of vLLM.
     type: list
     elements: str
     default: []
@@ -75,7 +75,7 @@ options:
     type: str
     default: ""
   timeout_s:
-    description: The timeout of each response in seconds. After a timeout, no more requests are sent to that server.
+    description: The timeout of each request in seconds. After a timeout, no more requests are sent to that server.
     type: float
     default: 120
 attributes:
@@ -160,7 +160,7 @@ servers:
           description: The HTTP status, or null if there was no response.
           type: int
         sent:
-          description: Whether the request was sent. The value is only returned if it is false.
+          description: Whether the request was sent. This value is only returned if the request was not sent.
           type: bool
         text:
           description: The generated text, truncated to 2000 characters.
@@ -191,7 +191,9 @@ servers:
           description: The error message, if the request was refused or failed.
           type: str
     routes:
-      description: The HTTP status for each path in O(routes), or null without a response. 401, 403 and 404 are closed.
+      description:
+        - The HTTP status for each path in O(routes), or null if there was no response. A path with the status 401, 403
+          or 404 is not accessible without an API key.
       type: dict
 """
 

@@ -70,8 +70,9 @@ if TYPE_CHECKING:
 def rename(docker: DockerEngine, renames: Iterable[Mapping[str, str]], check_mode: bool = False) -> list[str]:
     """Rename containers and return the new names of those that did not have them yet.
 
-    :param renames: ``[{"from", "to"}]``. :param check_mode: whether to change nothing.
-    :raises DockerError: also if there is no such container, or if another one has the new name.
+    :param renames: ``[{"from", "to"}]``, the current and the new names.
+    :param check_mode: whether to change nothing.
+    :raises DockerError: also if there is no such container, or if another container has the new name.
     """
     renamed = []
     for each in renames:

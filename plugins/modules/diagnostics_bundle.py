@@ -11,13 +11,13 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Collects the output of the vendor's tools, the kernel log, the state of the host, and the states and logs of the
-    containers of this collection, and packs them into one archive on the node. The data are collected in parallel, and
-    each command has a timeout.
+  - Collects the output of C(npu-smi) and C(hccn_tool), the kernel log, the state of the host, and the states and logs
+    of the containers of this collection. Packs them into one archive on the node.
+  - The data are collected in parallel, and each command has a timeout.
   - Containers in any state are included, such as containers that have exited and previous containers that an upgrade
-    has kept.
-  - Secrets are masked before anything is written. Of containers that are not of this collection, only the state is
-    included, without labels and command.
+    has kept. For containers that this collection did not create, only the state is included, without the labels and
+    the command.
+  - Secrets are masked before the archive is written.
   - The logs of the containers are searched for known causes. For each log, the most likely cause is returned first.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -41,7 +41,7 @@ options:
     elements: int
     default: []
   controller_time_s:
-    description: The time on the controller, in seconds since the epoch. 0 if the clocks are not compared.
+    description: The time on the controller, in seconds since the epoch. With V(0), the clocks are not compared.
     type: float
     default: 0
   driver_path:
@@ -71,8 +71,9 @@ path:
   returned: success
 files:
   description: >-
-    The files in the archive, with the name of the file as key. The value is the exit code of the command. It is 0 if a
-    file or a resource of Docker was read, and null if the command or the reading failed or timed out.
+    The files in the archive, with the name of the file as key. The value is the exit code of the command. It is 0 if
+    the data were read from a file or from Docker. It is null if there is no exit code, for example because the command
+    timed out or the file could not be read.
   type: dict
   returned: success
 diagnosis:
@@ -89,7 +90,9 @@ diagnosis:
       process: Worker_TP3 pid=9
       source: container-vllm-ascend.log
 clock_offset_s:
-  description: Seconds by which the clock of the node is ahead of O(controller_time_s), which includes the transfer.
+  description:
+    - The number of seconds by which the clock of the node is ahead of O(controller_time_s). It includes the time to
+      start the module on the node.
   type: float
   returned: success
 """
@@ -118,11 +121,12 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
 
-    # A text and the exit code of its command: 0 if it was read, None without a response.
+    # A text, and the exit code of the command that printed it. The code is 0 if the text was read from a file or from
+    # Docker, and None if this failed.
     Collected = tuple[str, Optional[int]]
 
     class SourcedDiagnosis(Diagnosis):
-        """A cause and the file of the bundle in which it was found."""
+        """A cause, and the file of the archive in which the cause was found."""
 
         source: str
 
@@ -138,19 +142,19 @@ COMMANDS = {
     "listeners.txt": ["ss", "-ltnp"],
     "processes.txt": ["ps", "-eo", "pid,ppid,user,stat,etime,rss,comm"],
 }
-# Keys of a container in Docker's list; its command and foreign labels are left out.
+# The collected keys of each container in Docker's list. The command is omitted, because it can contain secrets.
 LISTED = ("Id", "Names", "Image", "ImageID", "Created", "State", "Status", "Ports", "Mounts", "NetworkSettings")
 FABRIC = ("link", "net_health", "ip", "gateway", "netdetect", "link_stat")
 
 
 def run(command: list[str], timeout: float) -> Collected:
-    """Return the output and exit code of a command; the code is None where it was missing or too slow."""
+    """Return the output and the exit code of a command. The code is None if the command is missing or timed out."""
     outcome = commands.run(command, timeout, merge=True)
     return outcome.stdout + ("\n(%s)\n" % outcome.error if outcome.error else ""), outcome.rc
 
 
 def read(path: str) -> Collected:
-    """Return the text of a file, or the reason why it cannot be read."""
+    """Return (text of a file, 0), or (reason why the file cannot be read, None)."""
     hung = commands.hung_paths([path])
     if hung:
         return "%s\n" % hung[path], None
@@ -161,7 +165,7 @@ def read(path: str) -> Collected:
 
 
 def attempt(source: Callable[[], Collected]) -> Collected:
-    """Return what a source collects. One that fails must not cost what the others have found."""
+    """Return the text and the code of a source, or the exception, so that the other sources are still collected."""
     try:
         return source()
     except Exception as error:
@@ -169,7 +173,7 @@ def attempt(source: Callable[[], Collected]) -> Collected:
 
 
 def query(request: Callable[..., Any], *arguments: Any) -> Collected:
-    """Return a response of Docker as text, or the reason why there is none."""
+    """Return (response of Docker as text, 0), or (reason why there is no response, None)."""
     try:
         found = request(*arguments)
     except DockerError as error:
@@ -178,14 +182,17 @@ def query(request: Callable[..., Any], *arguments: Any) -> Collected:
 
 
 def list_containers(docker: DockerEngine) -> list[dict[str, Any]]:
-    """Return all containers, since others may hold NPUs and ports, without what may hold secrets of other people."""
+    """Return all containers, without their commands and foreign labels, which can contain secrets of other people.
+
+    Containers of other people are included because they can use NPUs and ports.
+    """
     listed = docker.get(labels.list_query(every_state=True)) or ()
     return [dict({key: each[key] for key in LISTED if key in each}, Labels=labels.own(each.get("Labels") or {}))
             for each in listed]
 
 
 def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
-    """Return the output of ``docker inspect`` for our containers in any state; empty if Docker does not respond."""
+    """Return ``docker inspect`` of all containers of this collection, or an empty list if Docker does not respond."""
     try:
         listed = docker.get(labels.list_query(labels.INSTANCE, every_state=True)) or ()
         found = [docker.get(containers.inspect_query(each["Id"])) for each in listed]
@@ -228,13 +235,13 @@ def collect(options: dict[str, Any]) -> dict[str, Collected]:
     with ThreadPoolExecutor(max_workers=8) as pool:
         found = dict(zip(wanted, pool.map(attempt, wanted.values())))
     secrets = [secret for each in ours for secret in containers.secret_values(each)]
-    # A document in JSON stays one only if its lines are not cut.
+    # The lines of JSON files are not truncated, because the files would no longer be valid JSON.
     return {name: (redact(text, secrets, line_limit=not name.endswith(".json")), code)
             for name, (text, code) in found.items()}
 
 
 def triage(found: dict[str, Collected]) -> list[SourcedDiagnosis]:
-    """Return the causes in the logs of the containers, ranked per log; of an unknown cause, what the log shows."""
+    """Return the causes of failures in the logs of the containers. For each log, the most likely cause is first."""
     return [
         {"cause": diagnosis["cause"], "evidence": diagnosis["evidence"], "remedy": diagnosis["remedy"],
          "line": diagnosis["line"], "time": diagnosis["time"], "process": diagnosis["process"], "source": name}
@@ -273,7 +280,7 @@ def main() -> None:
     )
     options = module.params
     ahead = round(time.time() - options["controller_time_s"], 1) if options["controller_time_s"] else 0.0
-    # On a fresh installation of the driver hccn_tool is not on root's PATH.
+    # On a fresh installation of the driver, hccn_tool is not on root's PATH.
     os.environ["PATH"] += ":/usr/local/bin:/usr/local/sbin:" + os.path.join(options["driver_path"], "tools")
     found = collect(options)
     diagnosis = triage(found)

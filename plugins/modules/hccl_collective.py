@@ -37,7 +37,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: No container is started.
+    description: In check mode, no container is started.
 seealso:
   - module: ascend.vllm.observe
   - module: ascend.vllm.stage
@@ -47,7 +47,7 @@ EXAMPLES = r"""
 - name: Run an all-reduce over all nodes
   ascend.vllm.hccl_collective:
 
-- name: Find the node that makes it fail or slow
+- name: Find the node that makes the all-reduce fail or slow
   ascend.vllm.hccl_collective:
     step: diagnosis
 """
@@ -60,7 +60,7 @@ rounds:
   returned: always
   sample: [all]
 resumed:
-  description: Whether to repeat the task with O(step=run), because the nodes may have the image now.
+  description: Whether to repeat O(step=run), because all nodes may now have the image.
   type: bool
   returned: always
 msg:

@@ -12,8 +12,9 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Reads the observations that M(ascend.vllm.observe) has saved for all nodes of the play, and computes the pings of
-    this node in a round-robin tournament of all nodes. Sends these pings with one call of M(ascend.vllm.hccn_ping).
+  - Reads the observations that M(ascend.vllm.observe) has saved for all nodes of the play, and computes the pings that
+    this node sends in each round of a round-robin schedule. Sends these pings with one call of
+    M(ascend.vllm.hccn_ping).
   - Also tests whether this node can open TCP connections to the other hosts.
   - Saves the results with the observation of this node. The C(hccl) stage judges the results. Failed pings do not fail
     the host.
@@ -24,7 +25,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: The pings are sent in check mode, too. They do not change anything.
+    description: The pings are also sent in check mode, because they do not change anything.
 seealso:
   - module: ascend.vllm.observe
   - module: ascend.vllm.hccn_ping
@@ -32,7 +33,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Query the network port of every NPU
+- name: Query the network ports of the NPUs
   ascend.vllm.observe:
     stage: hccl
 

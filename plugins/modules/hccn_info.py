@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Runs the queries for all NPUs in one call. The NPUs are queried in parallel, with one query per NPU at a time.
-  - Also reads C(/etc/hccn.conf), the IPv4 addresses of the host, and the processes on the NPUs.
+  - Queries all NPUs in parallel, with one query per NPU at a time.
+  - Also returns the content of C(/etc/hccn.conf), the IPv4 addresses of the host, and the processes on the NPUs.
   - If a query fails or times out, its error is returned. The module fails only if C(hccn_tool) is missing.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -25,14 +25,14 @@ options:
     elements: int
   queries:
     description:
-      - The names of the options of C(hccn_tool) that query a value.
+      - The options of C(hccn_tool) with which to query the NPUs, without the leading hyphen.
       - By default, these are V(link), V(net_health), V(ip), V(gateway), V(netdetect), V(lldp), V(tls), V(status),
         V(mtu), V(fec), V(optical) and V(link_stat).
     type: list
     elements: str
   timeout_s:
     description:
-      - Timeout of one query in seconds. After a timeout, the remaining queries of that NPU are skipped.
+      - The timeout of each query in seconds. After a timeout, the remaining queries of that NPU are skipped.
     type: float
     default: 15
   tool:
@@ -54,7 +54,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Query link and address of two NPUs
+- name: Query the link and the address of two NPUs
   ascend.vllm.hccn_info:
     npus: [0, 1]
     queries: [link, ip]
@@ -73,8 +73,9 @@ EXAMPLES = r"""
 RETURN = r"""
 npus:
   description:
-    - The results by NPU number and query. Values are as printed. A value that was not printed is null or missing.
-    - The result of a query that is not named below has C(fields).
+    - The results by NPU number and query. Values are returned as C(hccn_tool) prints them. A value that was not printed
+      is null or missing.
+    - The results of queries that are not named below contain C(fields).
   type: dict
   returned: success
   sample: {"0": {link: {status: UP}, ip: {address: 192.0.2.1, netmask: 255.255.255.0}}}
@@ -86,11 +87,12 @@ npus:
       contains:
         kind:
           description:
-            - V(timeout), V(tool) if hccn_tool reported an error, V(empty) if it printed nothing, V(unreadable) if the
-              format of its output is unknown, or V(skipped) if an earlier query of the NPU timed out.
+            - The kind of error. This is V(timeout), V(tool) if C(hccn_tool) reported an error, V(empty) if C(hccn_tool)
+              printed nothing, V(unreadable) if the format of the output is unknown, or V(skipped) if an earlier query
+              of the NPU timed out.
           type: str
         message:
-          description: The message.
+          description: The error message.
           type: str
         code:
           description: The exit code of C(hccn_tool), or null.
@@ -134,20 +136,22 @@ npus:
       description: The time of the device in the result of V(link_stat).
       type: str
     events:
-      description: The last link changes in the result of V(link_stat), newest first, each with C(time) and C(status).
+      description:
+        - The last changes of the link in the result of V(link_stat), with the newest change first. Each has C(time) and
+          C(status).
       type: list
       elements: dict
     fields:
-      description: The values of any other query, with the printed names as keys.
+      description: The values of a query that is not named here, with the printed names as keys.
       type: dict
       sample: {Speed: 200000Mb/s, Duplex: Full}
     tables:
-      description: The tables in the output of any other query, each a list of rows.
+      description: The tables in the output of a query that is not named here. Each table is a list of rows.
       type: list
       elements: list
       returned: if a table was printed
     lines:
-      description: Other lines in the output of any other query.
+      description: The remaining lines in the output of a query that is not named here.
       type: list
       elements: str
       returned: if other lines were printed
@@ -157,15 +161,17 @@ conf:
   returned: success
   contains:
     fields:
-      description: All values, with the keys of the file.
+      description: All values, with the keys of the file as keys.
       type: dict
       sample: {address_0: 192.0.2.1, netmask_0: 255.255.255.0}
     devices:
-      description: The values by NPU number and name.
+      description: The values of each NPU, by NPU number and name.
       type: dict
       sample: {"0": {address: 192.0.2.1, netmask: 255.255.255.0}}
     duplicates:
-      description: Keys that are set twice to different values. Such keys are in neither of the other two dictionaries.
+      description:
+        - The keys that are set twice to different values. These keys are neither in RV(conf.fields) nor in
+          RV(conf.devices).
       type: list
       elements: str
 conf_error:
@@ -183,7 +189,7 @@ host_network:
       elements: dict
       contains:
         name:
-          description: The name.
+          description: The name of the interface.
           type: str
         up:
           description: Whether the interface is up and has a carrier.
@@ -192,11 +198,11 @@ host_network:
           description: The kind of interface, such as V(loopback), V(bond) or V(bridge), or null.
           type: str
         ports:
-          description: The kinds of the interfaces that are ports of this one, or null if they are not known.
+          description: The kinds of the interfaces that are ports of this interface, or null if they are unknown.
           type: list
           elements: str
         addresses:
-          description: The addresses, each with C(address) and C(prefix).
+          description: The IPv4 addresses of the interface, each with C(address) and C(prefix).
           type: list
           elements: dict
     error:
@@ -218,18 +224,18 @@ processes:
       description: The name of the process.
       type: str
     memory_mb:
-      description: The HBM of the process in MB, or null.
+      description: The HBM that the process uses, in MB, or null if C(npu-smi) does not show it.
       type: int
 image_present:
   description: Whether the node has O(image), or null if Docker does not respond or O(image) is empty.
   type: bool
   returned: success
 image_error:
-  description: Why Docker does not respond, or null.
+  description: The reason why Docker does not respond, or null.
   type: str
   returned: success
 duration_s:
-  description: The duration of the module in seconds.
+  description: The run time of the module in seconds.
   type: float
   returned: success
 """
@@ -292,7 +298,7 @@ def main() -> None:
     npus = params["npus"] if params["npus"] is not None else hccn_query.device_npus(os.listdir("/dev"))
     conf, conf_error = read_conf(params["conf"])
     limit, image = params["timeout_s"], params["image"]
-    # The host is observed while the queries wait for the NPUs.
+    # The host is observed in parallel with the queries of the NPUs.
     with ThreadPoolExecutor(3) as pool:
         interfaces = pool.submit(network.host_network, run, limit)
         processes = pool.submit(hccn_query.npu_processes, run, module.get_bin_path("npu-smi") or "npu-smi", limit)

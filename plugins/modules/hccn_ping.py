@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Sends all scheduled pings of the NPUs of a node with C(hccn_tool) in one call. The NPUs send their pings in
-    parallel, with one ping per NPU at a time.
+  - Sends all scheduled pings of the NPUs of a node with C(hccn_tool). The NPUs send their pings in parallel, with one
+    ping per NPU at a time.
   - Tests TCP connections to O(hosts).
   - P(ascend.vllm.hccl_mesh#module) computes the schedule for all nodes.
 extends_documentation_fragment:
@@ -26,31 +26,33 @@ options:
     required: true
   partners:
     description:
-      - The nodes to ping, in order, each with C(host) and C(npus), a mapping of NPU numbers to addresses.
-      - If an item is null, this node pauses for as long as the pings to one node take.
+      - The nodes to ping, in this order. Each item has the keys C(host) and C(npus), which maps NPU numbers to
+        addresses.
+      - If an item is null, this node pauses for the time of the pings to one node.
     type: list
     elements: raw
     required: true
   shifts:
     description: >-
-      For each shift, NPU I(i) pings NPU I(i + shift) of the partner. The last NPU is followed by the first one.
+      The shifts between the numbers of the sending and the receiving NPUs. For each shift, NPU I(i) pings NPU
+      I(i + shift) of the partner. The last NPU of the partner is followed by its first NPU.
     type: list
     elements: int
     required: true
   round_s:
-    description: Seconds from the start of one round of pings to the start of the next.
+    description: The number of seconds from the start of one round of pings to the start of the next round.
     type: float
     default: 0.5
   timeout_s:
-    description: Timeout of one ping or TCP connection in seconds.
+    description: The timeout of each ping and of each TCP connection in seconds.
     type: float
     default: 10
   limit_s:
-    description: Seconds after which no more pings are sent.
+    description: The number of seconds after which no more pings are sent.
     type: float
     default: 600
   hosts:
-    description: The hosts to which TCP connections are tested.
+    description: The hosts to which the node opens test connections.
     type: list
     elements: dict
     default: []
@@ -75,7 +77,7 @@ options:
 attributes:
   check_mode:
     details:
-      - The pings are sent in check mode, too.
+      - The pings are also sent in check mode.
 seealso:
   - module: ascend.vllm.hccn_info
   - module: ascend.vllm.hccl_mesh
@@ -93,7 +95,7 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: mesh.ping.matrix['0'].node2[0] == 0
 
-- name: Test only whether another host can be reached by SSH
+- name: Test only whether the SSH port of another host can be reached
   ascend.vllm.hccn_ping:
     npus: []
     partners: []
@@ -111,32 +113,32 @@ ping:
     matrix:
       description:
         - The packet loss in percent by sending NPU, host and receiving NPU.
-        - A value is C(-1) if hccn_tool failed, and null if no ping was sent.
+        - A value is C(-1) if C(hccn_tool) failed, and null if no ping was sent.
       type: dict
       sample: {"0": {node2: [0, 0, 33.33, null]}}
     errors:
       description: >-
-        The pairs of NPUs for which hccn_tool failed, by its error message. At most 8 pairs are returned for each
-        message.
+        The pairs of NPUs for which C(hccn_tool) failed, with the error message as key. At most 8 pairs are returned for
+        each message.
       type: dict
       sample: {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
     not_sent:
-      description: The number of pings that were not sent within O(limit_s).
+      description: The number of pings that were not sent because O(limit_s) had passed.
       type: int
     given_up:
       description: The number of pings that were skipped after several consecutive pings without a reply.
       type: int
     retried:
-      description: The number of pings that were sent again after a loss.
+      description: The number of pings that were repeated because packets were lost.
       type: int
     rounds:
-      description: The number of rounds.
+      description: The number of rounds of pings.
       type: int
     duration_s:
       description: The duration of all pings in seconds.
       type: float
 reach:
-  description: The results of the TCP connections, with the names of the hosts as keys.
+  description: The results of the test connections, with the names of the hosts as keys.
   type: dict
   returned: success
   contains:

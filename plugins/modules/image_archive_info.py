@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Reads the manifest and the image configurations of an archive, and skips the layers. The archive is a tar file that
-    may be compressed.
+  - Reads the manifest and the image configurations of an archive, and skips the layers. The archive is a tar file,
+    which can be compressed.
   - Run this module on the host that has the archive, so that a wrong archive is found before it is copied to the nodes.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -47,16 +47,16 @@ size_bytes:
   type: int
   returned: success
 images:
-  description: The images in the archive, all of which Docker loads.
+  description: The images in the archive. Docker loads all of them.
   type: list
   elements: dict
   returned: success
   contains:
     id:
-      description: The id of the image.
+      description: The ID of the image.
       type: str
     digests:
-      description: The digests of its manifests in C(index.json), if the archive has one.
+      description: The digests of the manifests of the image in C(index.json), if the archive contains this file.
       type: list
       elements: str
     tags:

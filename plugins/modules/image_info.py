@@ -24,7 +24,7 @@ options:
     type: str
     required: true
   digest:
-    description: The digest that pins the image. When empty, any image with the name is accepted.
+    description: The digest that pins the image. When empty, any image with the name O(reference) is accepted.
     type: str
     default: ""
   mirror:
@@ -35,14 +35,14 @@ options:
     default: ""
   pull:
     description:
-      - V(missing) queries the registry if the node does not have the image, or not the image that O(digest) pins.
+      - V(missing) queries the registry if the node does not have the image with this O(digest).
       - V(always) queries the registry in any case.
       - V(never) does not query the registry.
     type: str
     choices: [missing, never, always]
     default: never
   folder:
-    description: The folder for a copy of an archive. The free space in this folder is returned.
+    description: The folder to which an image archive will be copied. The free space in this folder is returned.
     type: path
 """
 
@@ -59,8 +59,8 @@ source:
   returned: success
 needed:
   description: >-
-    Whether the node does not have the image, or not the image that O(digest) pins. With O(pull=always), the value is
-    always true.
+    Whether the image has to be pulled or loaded, because the node does not have the image with this O(digest). With
+    O(pull=always), the value is always true.
   type: bool
   returned: success
 registry:
@@ -83,8 +83,8 @@ image:
 docker_engine:
   description:
     - C(version), C(architecture) (as C(uname -m) prints it), C(data_root), C(image_root), C(storage_driver),
-      C(default_runtime), C(runtimes), C(security_options), C(live_restore) and C(cgroup_version) of the Docker engine,
-      and the space in its C(image_root) in bytes (C(free_bytes)). The C(image_root) is the folder that images fill.
+      C(default_runtime), C(runtimes), C(security_options), C(live_restore) and C(cgroup_version) of the Docker engine.
+    - C(free_bytes) is the free space in C(image_root), which is the folder in which images are stored.
   type: dict
   returned: success
 """
@@ -109,7 +109,7 @@ if TYPE_CHECKING:
         ImageObservation,
     )
 
-DOCKER_TIMEOUT_S = 30  # the registry may be far away
+DOCKER_TIMEOUT_S = 30  # long enough for a slow registry
 
 
 def main() -> None:
@@ -133,7 +133,7 @@ def main() -> None:
 
 
 def observe(options: dict[str, Any]) -> ImageObservation:
-    """Return what the module returns; raises DockerError, OSError."""
+    """Return the values that the module returns. Raise DockerError or OSError on failure."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     facts = engine_facts.query(docker)
     hung = commands.hung_paths(path for path in (facts["image_root"], options["folder"]) if path)
@@ -159,7 +159,7 @@ def _folder(path: str, image_root: str) -> FolderFacts:
 
 
 def _docker_config() -> str | None:
-    """Return the content of Docker's config.json of the user who pulls, or None."""
+    """Return the content of Docker's config.json of the user who pulls the image, or None if it cannot be read."""
     folder = os.environ.get("DOCKER_CONFIG") or str(pathlib.Path.home() / ".docker")
     try:
         return host.read_file(os.path.join(folder, "config.json"))

@@ -12,17 +12,18 @@ version_added: 0.9.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Reads the text files of a folder or an archive on the controller and prints the causes that they show, the most
-    likely one first, each with its file, line and remedy. No node is contacted, and nothing is unpacked.
+  - Reads the text files of a folder or an archive on the controller, and prints the causes that were found. The most
+    likely cause is first. Each cause is printed with its file, line and remedy.
+  - No node is contacted, and archives are not unpacked.
 options:
   path:
-    description: A folder, an archive (tar, zip, also compressed), or one log.
+    description: The path of a folder, of a tar or zip archive, or of one log. A tar archive can be compressed.
     type: path
     required: true
 attributes:
   check_mode:
     support: full
-    description: Nothing is written.
+    description: The action does not change anything.
 seealso:
   - module: ascend.vllm.diagnostics_bundle
 """
@@ -35,7 +36,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 diagnosis:
-  description: The causes, the most likely one first, each with its evidence, line, time and file, and a remedy.
+  description: >-
+    The causes, each with its evidence, line, time, process, file and remedy. The most likely cause is first.
   type: list
   elements: dict
   returned: success

@@ -11,9 +11,9 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Returns in one call what C(npu-smi) shows of every chip (table, error codes, ECC counters, board), the versions of
-    driver and firmware, device nodes, the state of Docker, the processes and containers that use NPUs, and properties
-    of the host.
+  - Returns in one call the information that C(npu-smi) shows about every chip (table, error codes, ECC counters,
+    board), the versions of the driver and the firmware, the device nodes, the state of Docker, the processes and
+    containers that use NPUs, and properties of the host.
   - The calls of C(npu-smi) run in parallel, each with a timeout. A call that does not return is abandoned and listed in
     RV(tools).
   - The module does not fail if a part of this information cannot be read. Instead, this part is null or has an
@@ -33,7 +33,7 @@ options:
     type: path
     default: /usr/local/Ascend/driver
   timeout_s:
-    description: Timeout of each call of C(npu-smi) and each request to Docker in seconds.
+    description: The timeout of each call of C(npu-smi) and of each request to Docker in seconds.
     type: float
     default: 5
   workers:
@@ -58,7 +58,7 @@ options:
     description: The name of an image to look up on the node. By default, no image is looked up.
     type: str
   kernel_log_minutes:
-    description: The age of kernel log records, in minutes, up to which NPU errors are returned.
+    description: The maximum age in minutes of the NPU errors that are returned from the kernel log.
     type: int
     default: 60
 notes:
@@ -99,10 +99,10 @@ npu_smi:
       type: dict
       contains:
         message:
-          description: The message.
+          description: The error message.
           type: str
         code:
-          description: The return code of the library, or null.
+          description: The return code of the driver library, or null.
           type: int
     tool_version:
       description: The version of C(npu-smi), or null.
@@ -112,7 +112,7 @@ npu_smi:
       type: str
       sample: 25.3.rc1
     complete:
-      description: Whether the device table has all its rows.
+      description: Whether all rows of the device table were printed.
       type: bool
     chips:
       description: The chips. A value that the product does not have is null.
@@ -136,7 +136,7 @@ npu_smi:
           type: str
           sample: 910B3
         health:
-          description: The health.
+          description: The health of the chip.
           type: str
           sample: OK
         bus_id:
@@ -203,7 +203,7 @@ npu_smi:
           description: The name of the process, truncated to 15 characters.
           type: str
         memory_mb:
-          description: The HBM of the process in MB, or null.
+          description: The HBM that the process uses, in MB, or null.
           type: int
         pid_in_container:
           description: The process id in its container, or null.
@@ -231,16 +231,16 @@ tools:
       description: The reason why the call was not started or had no result, or null.
       type: str
 files:
-  description: The version files and install files of driver and firmware, with their paths as keys.
+  description: The version files and installation files of the driver and the firmware, with their paths as keys.
   returned: success
   type: dict
   contains:
     kind:
-      description: V(driver_version), V(firmware_version), V(install_info) or V(other).
+      description: The kind of file, which is V(driver_version), V(firmware_version), V(install_info) or V(other).
       type: str
       returned: if the file could be read
     fields:
-      description: The values as written.
+      description: The values as they are written in the file.
       type: dict
       returned: if the file could be read
       sample: {Version: 25.3.rc1}
@@ -250,8 +250,8 @@ files:
       returned: if the file could not be read
 device_nodes:
   description: >-
-    The device nodes C(/dev/davinci*), C(davinci_manager), C(devmm_svm) and C(hisi_hdc), each with the keys of
-    RV(paths).
+    The device nodes C(/dev/davinci*), C(/dev/davinci_manager), C(/dev/devmm_svm) and C(/dev/hisi_hdc), each with the
+    keys of RV(paths).
   returned: success
   type: list
   elements: dict
@@ -270,10 +270,10 @@ pci:
       type: str
       sample: "0xd802"
     virtual:
-      description: Whether it is a virtual function of an NPU.
+      description: Whether the device is a virtual function of an NPU.
       type: bool
     ports:
-      description: The PCI addresses of the ports between it and the processor.
+      description: The PCI addresses of the ports between the device and the processor.
       type: list
       elements: str
 holders:
@@ -286,29 +286,31 @@ holders:
       description: The N of C(/dev/davinciN), or null if C(npu-smi) names a chip that is not in its table.
       type: int
     pid:
-      description: The process id, or null if no process was seen.
+      description: The process id, or null if no process was found.
       type: int
     process:
-      description: The name of the process, or null if no process was seen.
+      description: The name of the process, or null if no process was found.
       type: str
     memory_mb:
-      description: The HBM of the process in MB, or null if it is not known.
+      description: The HBM that the process uses, in MB, or null if it is unknown.
       type: int
     container:
       description: The container of the process, or null.
       type: dict
       contains:
         id:
-          description: The id.
+          description: The ID of the container.
           type: str
         name:
-          description: The name.
+          description: The name of the container.
           type: str
         image_name:
           description: The name of the image.
           type: str
         labels:
-          description: The labels of this collection on it; others may hold secrets.
+          description: >-
+            The labels that this collection has set on the container. Other labels can contain secrets and are not
+            returned.
           type: dict
 docker_engine:
   description: The state of Docker.
@@ -320,7 +322,7 @@ docker_engine:
       type: str
       returned: if Docker did not respond
     version:
-      description: The version.
+      description: The version of the Docker engine.
       type: str
       returned: if Docker responded
     architecture:
@@ -328,29 +330,32 @@ docker_engine:
       type: str
       returned: if Docker responded
     data_root:
-      description: The data directory.
+      description: The data directory of Docker.
       type: str
       returned: if Docker responded
       sample: /var/lib/docker
     image_root:
-      description: The folder whose disk images fill; with the containerd image store it is that of containerd.
+      description: >-
+        The folder in which images are stored. If Docker uses the containerd image store, this is the folder of
+        containerd.
       type: str
-      returned: if Docker answered
+      returned: if Docker responded
       sample: /var/lib/containerd
     security_options:
       description: The security options of the engine.
       type: list
       elements: str
-      returned: if Docker answered
+      returned: if Docker responded
       sample: [cgroupns, seccomp]
     live_restore:
       description: Whether containers keep running while the engine is stopped.
       type: bool
-      returned: if Docker answered
+      returned: if Docker responded
     cgroup_version:
-      description: The version of the control groups, V(1) or V(2); empty for an engine that does not state it.
+      description: >-
+        The version of the control groups, V(1) or V(2), or an empty string if the engine does not report it.
       type: str
-      returned: if Docker answered
+      returned: if Docker responded
     storage_driver:
       description: The storage driver.
       type: str
@@ -366,7 +371,8 @@ docker_engine:
       returned: if Docker responded
       sample: [ascend, runc]
     image:
-      description: The image O(image), as in RV(ascend.vllm.image_info#module:image), or null.
+      description: >-
+        The image O(image), as in RV(ascend.vllm.image_info#module:image), or null if the node does not have the image.
       type: dict
       returned: if Docker responded
     containers:
@@ -400,7 +406,7 @@ system:
       description: The space of C(/dev/shm), with the keys of RV(disks).
       type: dict
     selinux:
-      description: V(enforcing), V(permissive), or null if SELinux is disabled.
+      description: The mode of SELinux, V(enforcing) or V(permissive), or null if SELinux is disabled.
       type: str
     uptime_s:
       description: The uptime in seconds.
@@ -433,7 +439,7 @@ paths:
       description: The path.
       type: str
     type:
-      description: V(file), V(directory), V(character device) and so on, or null if nothing exists at the path.
+      description: The type, such as V(file), V(directory) or V(character device), or null if the path does not exist.
       type: str
     target:
       description: The target of a symbolic link.
@@ -470,10 +476,10 @@ python:
   type: dict
   contains:
     executable:
-      description: The path.
+      description: The path of the interpreter.
       type: str
     version:
-      description: The version.
+      description: The version of Python.
       type: str
     requests:
       description: >-
@@ -489,7 +495,7 @@ kernel_log:
   type: dict
   contains:
     lines:
-      description: The newest 50 errors, oldest first.
+      description: The newest 50 errors, with the oldest of them first.
       type: list
       elements: dict
       contains:
@@ -500,7 +506,7 @@ kernel_log:
           description: The text of the record.
           type: str
         kind:
-          description: V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver).
+          description: The kind of error, which is V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver).
           type: str
     corrected:
       description: The number of errors that PCIe links of NPUs corrected.
@@ -509,15 +515,15 @@ kernel_log:
       description: The reason why the kernel log could not be read, or null.
       type: str
 clock:
-  description: The start and the end of the module by the clock of the node, in seconds since the epoch.
+  description: The start and the end of the module according to the clock of the node, in seconds since the epoch.
   returned: success
   type: dict
   contains:
     started_at:
-      description: The start.
+      description: The start time of the module.
       type: float
     finished_at:
-      description: The end.
+      description: The end time of the module.
       type: float
 """
 
@@ -557,8 +563,8 @@ def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObse
     """Observe this host.
 
     :param params: the options of the module.
-    :param tool: path of npu-smi, or None if it was not found.
-    :param started: the start of the call in seconds since the epoch.
+    :param tool: the path of npu-smi, or None if npu-smi was not found.
+    :param started: the start time of the module in seconds since the epoch.
     """
     def run_all(commands: dict[Any, list[str]]) -> dict[Any, tools.Outcome]:
         return tools.run_all(commands, params["timeout_s"], params["workers"])

@@ -25,7 +25,7 @@ options:
     required: true
     choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
   phase:
-    description: The part of the stage, for stages that are judged more than once.
+    description: The phase of the stage, if the stage is judged more than once.
     type: str
     default: ""
 attributes:
@@ -37,7 +37,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Observe NPUs, driver and host
+- name: Observe the NPUs, the driver and the host
   ascend.vllm.observe:
     stage: npu_driver
 

@@ -13,8 +13,8 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Resolves the deployment on the node from the catalogue and the inputs of the roles C(plan), C(image), C(weights) and
-    C(serving). The plan contains image, devices, mounts, environment, command of C(vllm serve), ports, patch and
-    warnings.
+    C(serving). The plan contains the image, the devices, the mounts, the environment, the command of C(vllm serve), the
+    ports, the patch and the warnings.
   - Runs on the controller and does not contact the node, so a plan is validated before any node is changed.
   - The action reads the inputs of the roles. Variables of the host take precedence over role defaults.
   - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
@@ -46,11 +46,11 @@ RETURN = r"""
 plan:
   description:
     - The plan in the schema C(ascend.vllm/plan/v1).
-    - C(hash) changes when the deployment changes. C(instances) has one entry per container of the node, with its
-      C(npus), C(url), C(devices), C(mounts), C(environment), C(command) and C(hash).
-    - The C(origin) of a mount names the provider of its source. C(host) is for files that the driver installed, C(site)
-      is for those in C(serving_mounts), and C(weights), C(patch), C(health) and C(secrets) are for files that roles of
-      this collection create.
+    - C(hash) changes when the deployment changes. C(instances) has one item for each container of the node, with the
+      C(npus), C(url), C(devices), C(mounts), C(environment), C(command) and C(hash) of the container.
+    - The C(origin) of a mount shows where its source comes from. C(host) is used for files that the installer of the
+      driver created, C(site) for the mounts in C(serving_mounts), and C(weights), C(patch), C(health) and C(secrets)
+      for files that roles of this collection create.
   type: dict
   returned: success
 run:

@@ -13,8 +13,8 @@ author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - Each node of a group reports its state to the other nodes, and all nodes get the same decision. The group is
-    restarted only if a container of any node is missing, has exited or is out of date.
-  - Runs only on the controller, and exchanges files below C(report_path). All nodes of the group have to run the same
+    restarted only if the container of at least one node is missing, has exited or is out of date.
+  - Runs only on the controller. The reports are files below C(report_path). All nodes of the group have to run the same
     tasks at the same time, as with the strategy C(linear).
 extends_documentation_fragment:
   - ascend.vllm._plan_option
@@ -23,7 +23,7 @@ options:
     description:
       - V(prepared) reports whether the container of the node is as planned.
       - V(decided) returns the decision. It fails if a node has not reported V(prepared).
-      - V(started) reports that the container of the node was started, or that it did not have to be started.
+      - V(started) reports that the container of the node was started, or that the container was already running.
     type: str
     choices: [prepared, decided, started]
     required: true

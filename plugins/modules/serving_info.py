@@ -48,27 +48,28 @@ options:
     default: false
   wait_s:
     description: >-
-      Seconds to wait until every instance is ready or has failed. With V(0), the instances are observed once.
+      The maximum number of seconds to wait until every instance is ready or has failed. With V(0), the instances are
+      observed once.
     type: float
     default: 0
   interval_s:
-    description: Seconds between two observations while waiting.
+    description: The number of seconds between two observations, if O(wait_s) is set.
     type: float
     default: 5
   completion_timeout_s:
-    description: Timeout of the completion request that an instance has to complete to become ready, in seconds.
+    description: The timeout in seconds of the completion request that an instance must complete to become ready.
     type: float
     default: 20
 attributes:
   check_mode:
     details:
-      - In check mode O(wait_s) is ignored.
+      - In check mode, O(wait_s) is ignored.
 seealso:
   - module: ascend.vllm.serving_prerequisites_info
 """
 
 EXAMPLES = r"""
-- name: Check whether the service answers
+- name: Check whether the service responds
   ascend.vllm.serving_info:
     instances:
       - {name: vllm-ascend-qwen25-vl, port: 8888, bind: 0.0.0.0}
@@ -78,11 +79,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 docker_engine_error:
-  description: The reason why the Docker engine did not respond, or null. If it is set, the other values are not known.
+  description: >-
+    The reason why the Docker engine did not respond, or null. If Docker did not respond, the other values are unknown.
   type: str
   returned: always
 image:
-  description: The id of O(image) on the node, or null if the node does not have it.
+  description: The ID of O(image) on the node, or null if the node does not have the image.
   type: str
   returned: always
 ours:
@@ -92,8 +94,8 @@ ours:
   returned: always
 containers:
   description:
-    - Every container of this collection on the node in any state, sorted by name. The containers that an upgrade keeps
-      are included.
+    - Every container of this collection on the node in any state, sorted by name. Previous containers that an upgrade
+      has kept are included.
     - C(devices) contains the numbers N of C(/dev/davinciN). C(hash) is the hash of the instance that was planned when
       the container was created. C(bind), C(port), C(served_name) and C(shutdown_timeout_s) are read from the options of
       C(vllm serve).
@@ -103,7 +105,7 @@ containers:
   elements: dict
   returned: always
 now_s:
-  description: The time of the node, in seconds since the epoch.
+  description: The time on the node, in seconds since the epoch.
   type: int
   returned: always
 instances:

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: serving_prerequisites_info
-short_description: Return the prerequisites of the planned service on a node, and its state
+short_description: Return the prerequisites and the state of the planned service on a node
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Returns the return values of M(ascend.vllm.serving_info) and, in the same round trip, the prerequisites of the
-    planned containers, namely the model, mount sources, device nodes, ports, NPUs and addresses.
-  - The module neither judges nor changes anything.
+  - Returns the state of the prerequisites of the planned containers. These are the model, the mount sources, the device
+    nodes, the ports, the NPUs and the addresses. Also returns the return values of M(ascend.vllm.serving_info).
+  - The module does not change anything.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
@@ -82,11 +82,12 @@ EXAMPLES = r"""
 RETURN = r"""
 docker_engine_error:
   description: >-
-    The reason why the Docker engine did not respond, or null. If it is set, only facts about the host are known.
+    The reason why the Docker engine did not respond, or null. If Docker did not respond, only the properties of the
+    host are known.
   type: str
   returned: always
 image:
-  description: The id of O(image) on the node, or null if the node does not have it.
+  description: The ID of O(image) on the node, or null if the node does not have the image.
   type: str
   returned: always
 ours:
@@ -100,7 +101,7 @@ containers:
   elements: dict
   returned: always
 now_s:
-  description: The time of the node, in seconds since the epoch.
+  description: The time on the node, in seconds since the epoch.
   type: int
   returned: always
 instances:
@@ -127,12 +128,13 @@ weights:
   type: dict
   returned: always
 wrong_sources:
-  description: Mounts whose source is missing or has another type, with C(source), C(expected) and C(found).
+  description: >-
+    The mounts whose source is missing or has another type than C(type), each with C(source), C(expected) and C(found).
   type: list
   elements: dict
   returned: always
 missing_devices:
-  description: Missing device nodes.
+  description: The device nodes among O(devices) that are missing.
   type: list
   elements: str
   returned: always
@@ -148,15 +150,16 @@ port_holders:
       container: {id: 4f2a, name: web, image_name: "nginx:1.27", labels: {}}
 device_holders:
   description:
-    - The processes and containers that hold the NPUs among O(devices), each with C(device) (the N of C(/dev/davinciN)),
-      C(pid), C(process), C(memory_mb) and C(container) (or null). A container that has an NPU holds it even if no
-      process uses the NPU.
+    - The processes and containers that use the NPUs among O(devices), each with C(device) (the N of C(/dev/davinciN)),
+      C(pid), C(process), C(memory_mb) and C(container) (or null). A running container that has the device node of an
+      NPU is included even if none of its processes uses the NPU.
   type: list
   elements: dict
   returned: always
 outgoing_ports:
   description: >-
-    The ports that the kernel uses for outgoing connections, from C(first) to C(last) without the ports in C(reserved).
+    The ports that the kernel uses for outgoing connections, which are the ports from C(first) to C(last) without the
+    ports in C(reserved).
   type: dict
   returned: always
 addresses:

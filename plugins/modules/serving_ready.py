@@ -14,11 +14,11 @@ author:
 description:
   - Observes every instance of the plan with M(ascend.vllm.serving_info) until each instance has completed a request or
     failed, or until C(serving_ready_timeout_s) has passed.
-  - In a group, only the head has the API, but the action waits for every node. If a node fails, becomes unreachable, or
-    left the run before it was started, the containers of the group are stopped, because they would wait in vain for
-    this node.
+  - In a group, only the head serves the API, but the action waits for every node. If a node fails, becomes unreachable,
+    or has failed earlier in the run, the containers of the group are stopped, because they would wait forever for this
+    node.
   - Prints the progress of the start, which is read from the log of the server.
-  - The action does not fail the host. M(ascend.vllm.stage) fails it after it has recorded the result.
+  - The action does not fail the host. M(ascend.vllm.stage) fails the host after it has recorded the result.
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 attributes:

@@ -12,11 +12,11 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Queries the node with one call of M(ascend.vllm.serving_info), and returns one row for each instance. With O(show),
-    prints the given rows as one table instead.
-  - A row has the states of the container and the server, running and waiting requests, KV cache usage, NPUs, uptime,
-    differences from the plan, and the image.
-  - An unreachable node has a row, too. Nothing is changed.
+  - Queries the node with one call of M(ascend.vllm.serving_info), and returns one row for each instance. If O(show) is
+    set, the action prints its rows as one table instead.
+  - A row contains the states of the container and the server, the numbers of running and waiting requests, the KV cache
+    usage, the NPUs, the uptime, the differences from the plan, and the image.
+  - An unreachable node also has a row.
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 options:
@@ -32,7 +32,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Nothing is ever changed.
+    description: The action does not change anything.
 """
 
 EXAMPLES = r"""

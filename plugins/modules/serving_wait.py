@@ -17,7 +17,7 @@ description:
   - Without a balancer, the action does not wait for servers that finish their requests when they are stopped
     (C(--shutdown-timeout)).
   - With O(until=npus_free), waits until no process uses the NPUs and their HBM is free. After O(timeout_s), the action
-    fails with a message that names each NPU that is not free and what uses it.
+    fails. The error message contains each NPU that is not free, and the process or container that uses it.
 extends_documentation_fragment:
   - ascend.vllm._plan_option
 options:
@@ -27,7 +27,7 @@ options:
     choices: [requests_done, npus_free]
     required: true
   timeout_s:
-    description: Seconds to wait.
+    description: The maximum number of seconds to wait.
     type: float
     required: true
   devices:
@@ -59,7 +59,7 @@ containers:
   elements: dict
   returned: with O(until=requests_done)
 left:
-  description: One description of each server that still has requests, or of each NPU that is not free.
+  description: A description of each server that still has requests, or of each NPU that is not free.
   type: list
   elements: str
   returned: always

@@ -12,11 +12,11 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Compares the observation of the node with the plan and the inputs of the stage's role, writes the result to
-    C(<report_path>/<host>/<stage>.json) on the controller, and then fails the host if a critical check failed.
-  - If M(ascend.vllm.observe) has saved an observation for this phase in this run, the action uses it, and the judge of
-    the stage can compare it with the observations of the other hosts of the play. Otherwise, the action observes the
-    node in one module call.
+  - Compares the observation of the node with the plan and the inputs of the stage's role, and writes the result to
+    C(<report_path>/<host>/<stage>.json) on the controller. Fails the host if a critical check failed.
+  - If M(ascend.vllm.observe) has saved an observation for this phase in this run, the action uses this observation, and
+    the judge of the stage can compare it with the observations of the other hosts of the play. Otherwise, the action
+    observes the node in one module call.
   - If the node is unreachable or the module fails, this failure is recorded as a failed check.
   - The action reads the inputs of the role. Variables of the host take precedence over role defaults.
 extends_documentation_fragment:
@@ -29,19 +29,21 @@ options:
     choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
   phase:
     description:
-      - The part of the stage, for stages that are judged more than once.
-      - The stages C(image) and C(serving) are judged in the phase C(before) before anything is changed. The C(serving)
+      - The phase of the stage, if the stage is judged more than once.
+      - The C(image) and C(serving) stages are judged in the phase C(before) before the node is changed. The C(serving)
         stage is also judged in the phase C(rolled_back) after a failed upgrade.
     type: str
     default: ""
   measured:
-    description: Results of other tasks of the role. The judge of the stage documents the keys.
+    description: The results of other tasks of the role. The keys are documented in the judge of the stage.
     type: dict
   failure:
     description: The error message of a failed task of the role.
     type: str
   only:
-    description: The ids of checks. In a result that this run has already written, only these checks are replaced.
+    description:
+      - The IDs of the checks to replace in the result that this run has already written. By default, the whole result
+        is replaced.
     type: list
     elements: str
 attributes:

@@ -12,21 +12,21 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Chooses the stager, which is the node that gets the model from its source, and the nodes from which the host of the
-    task gets the model.
+  - Chooses the stager, which is the node that gets the model from its source, and the nodes from which this node gets
+    the model.
   - The receivers form a chain behind each node that has the model.
   - Runs only on the controller.
 options:
   held:
     description:
-      - The return values of M(ascend.vllm.weights_staging) with C(state=held), by node, for the nodes of the play that
-        returned them.
+      - The return values of M(ascend.vllm.weights_staging) with C(state=held), with the names of the nodes as keys.
+      - Nodes on which the module failed are omitted.
     type: dict
     required: true
   failed:
     description: >-
-      The nodes that tried to get the model from the source. A node of this list that still does not have the model is
-      not chosen again.
+      The nodes that have already tried to get the model from the source. If such a node does not have the model, the
+      node is not chosen again.
     type: list
     elements: str
     default: []
@@ -37,7 +37,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Nothing is changed.
+    description: The action does not change anything.
 """
 
 EXAMPLES = r"""
@@ -69,7 +69,7 @@ peers:
   elements: str
   returned: always
 upstream:
-  description: The addresses of the nodes from which this node gets the model, nearest first.
+  description: The addresses of the nodes from which this node gets the model, with the nearest node first.
   type: list
   elements: str
   returned: always

@@ -13,9 +13,10 @@ author:
 description:
   - Lists the files of a model, hashes them in parallel, and compares them with the manifest that
     M(ascend.vllm.weights_staging) recorded.
-  - Reads the safetensors headers, the index, the quantization description, the configuration and the tokenizer class.
-  - Does not change the model. Digests are written to O(digest_cache), so an unchanged model is verified again without
-    reading it.
+  - Reads the headers of the safetensors files, the index, the quantization description, the configuration and the
+    tokenizer class.
+  - Does not change the model. The digests are written to O(digest_cache), so that unchanged files do not have to be
+    read again by the next verification.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
@@ -23,13 +24,13 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - This module only changes the digest cache, which is not written in check mode.
+      - The module does not change anything except the digest cache, which is not written in check mode.
 seealso:
   - module: ascend.vllm.weights_staging
 """
 
 EXAMPLES = r"""
-- name: Verify the weights, reading every byte
+- name: Read every byte of the model and verify it
   ascend.vllm.weights_info:
     path: /data/Qwen2.5-VL-32B-Instruct-w8a8
     verify: full
@@ -41,7 +42,7 @@ EXAMPLES = r"""
       - weights.manifest is not none
       - weights.faults | length == 0
 
-- name: Compare the digests of the model on all nodes, reading changed files only
+- name: Verify the model, and read only the files that have changed
   ascend.vllm.weights_info:
     path: /data/Qwen2.5-VL-32B-Instruct-w8a8
     workers: 16
@@ -49,12 +50,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The folder as given in O(path).
+  description: The value of O(path).
   type: str
   returned: success
   sample: /data/Qwen2.5-VL-32B-Instruct-w8a8
 real_path:
-  description: The folder with symbolic links resolved.
+  description: The path of the folder, in which symbolic links are resolved.
   type: str
   returned: success
   sample: /data/Qwen2.5-VL-32B-Instruct-w8a8
@@ -73,8 +74,8 @@ files:
       type: int
     sha256:
       description:
-        - The SHA-256 of the content, or null if the manifest does not contain the file, or if the file is a link out of
-          the folder, which is not read.
+        - The SHA-256 digest of the content. It is null if the manifest does not contain the file, or if the file is a
+          link to a path outside the folder, which is not read.
       type: str
 bytes:
   description: The size of all files in the folder in bytes.
@@ -82,19 +83,21 @@ bytes:
   returned: success
 outside:
   description: >-
-    Files that are links to files outside the folder. Such links are broken in a container that mounts only the folder.
+    The files that are links to files outside the folder. Such links are broken in a container that mounts only the
+    folder.
   type: list
   elements: str
   returned: success
 identity:
   description: >-
-    A SHA-256 of names, sizes, timestamps and inodes. It is equal on all nodes that mount the same file system.
+    The SHA-256 digest of the names, sizes, timestamps and inodes of the files. It is the same on all nodes that mount
+    the same file system.
   type: str
   returned: success
 digest:
   description:
-    - The SHA-256 of the sorted lines C(<sha256>  <path>) of the files in the manifest, or of all files if there is no
-      manifest.
+    - The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the files in the manifest, or of all files if there
+      is no manifest.
     - Nodes with the same digest have the same model.
   type: str
   returned: success
@@ -103,7 +106,7 @@ hashed_bytes:
   type: int
   returned: success
 hashed_s:
-  description: The duration of hashing in seconds.
+  description: The time in seconds that hashing took.
   type: float
   returned: success
 manifest:
@@ -129,7 +132,7 @@ manifest:
       description: The C(source), C(repository), C(endpoint) and C(revision) that were requested.
       type: dict
     recorded_at:
-      description: When the manifest was written, in UTC.
+      description: The time at which the manifest was written, in UTC.
       type: str
       sample: "2026-11-29T12:00:00Z"
     bytes:
@@ -150,14 +153,16 @@ manifest:
           description: The size in bytes.
           type: int
         sha256:
-          description: The SHA-256 of the content.
+          description: The SHA-256 digest of the content.
           type: str
         sha256_from:
           description: >-
-            V(hub) if the source stated the SHA-256, or V(staging) if it was computed when the model was staged.
+            The origin of the digest. This is V(hub) if the source published the digest, or V(staging) if the digest was
+            computed when the model was staged.
           type: str
         written:
-          description: Whether M(ascend.vllm.weights_staging) wrote the file. It removes only such files.
+          description: >-
+            Whether M(ascend.vllm.weights_staging) wrote the file. The module does not remove other files.
           type: bool
 manifest_path:
   description: The path of the manifest.
@@ -174,13 +179,17 @@ faults:
       description: The path relative to the folder.
       type: str
     fault:
-      description: V(missing) if the file is missing, or the value that differs, V(size) or V(sha256).
+      description: >-
+        The kind of difference. This is V(missing) if the file is missing, or V(size) or V(sha256) if this value
+        differs.
       type: str
     expected:
-      description: The size or SHA-256 in the manifest.
+      description: The size or the SHA-256 digest in the manifest.
       type: raw
     actual:
-      description: The size or SHA-256 of the file, or null if it is missing or a link out of the folder.
+      description: >-
+        The size or the SHA-256 digest of the file, or null if the file is missing or is a link to a path outside the
+        folder.
       type: raw
 shards:
   description: The headers of the safetensors files, with the paths of the files as keys.
@@ -213,17 +222,17 @@ index:
       description: The number of tensors in the index.
       type: int
     total_size:
-      description: The size of the tensors in bytes that the index states, or null.
+      description: The size of the tensors in bytes according to the index, or null.
       type: int
     tensor_bytes:
       description: The size of the tensors in the shards in bytes, or null if a shard cannot be read.
       type: int
     faults:
-      description: Sentences about differences between the index and the shards.
+      description: The differences between the index and the shards, as sentences.
       type: list
       elements: str
 config:
-  description: Values of C(config.json), or null if it does not exist.
+  description: Values of C(config.json), or null if the file does not exist.
   type: dict
   returned: success
   contains:
@@ -238,15 +247,15 @@ config:
       description: The quantization method, or null.
       type: str
     transformers:
-      description: The version of transformers that wrote the file, or null.
+      description: The version of the library transformers that wrote the file, or null.
       type: str
 tokenizer_class:
-  description: The class in C(tokenizer_config.json), or null.
+  description: The class of the tokenizer in C(tokenizer_config.json), or null.
   type: str
   returned: success
   sample: Qwen2Tokenizer
 quantization:
-  description: Values of C(quant_model_description.json), or null if it does not exist.
+  description: Values of C(quant_model_description.json), or null if the file does not exist.
   type: dict
   returned: success
   contains:
@@ -266,11 +275,11 @@ quantization:
       type: dict
       sample: {model.layers: 1090, visual: 391}
     mixed:
-      description: Sentences about layers that vLLM fuses and whose parts have several types.
+      description: The layers that vLLM fuses although their parts have different quantization types, as sentences.
       type: list
       elements: str
 content_faults:
-  description: Sentences about small files that cannot be read.
+  description: The configuration files that cannot be read, each with the reason in a sentence.
   type: list
   elements: str
   returned: success

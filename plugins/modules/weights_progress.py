@@ -12,8 +12,8 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Polls a container until it exits or its task is done. Meanwhile, prints size, rate and remaining time for each host,
-    unless the output is not a terminal or C(CI) is set.
+  - Polls a container until the container exits or its task is done. If the output is a terminal and C(CI) is not set,
+    the action prints the size, the rate and the remaining time for each host.
   - Fails if the exit code of the container is not 0. The error message contains the last line that the container
     printed.
   - Tolerates a lost connection to the node for up to a minute.
@@ -34,16 +34,16 @@ options:
     default: 0
   done:
     description: >-
-      The path of a file on the node that the container creates when its task is done. Set this option for a container
-      that continues to run after that.
+      The path of a file on the node that the container creates when its task is done. Set this option if the container
+      continues to run after the task.
     type: str
     default: ""
   interval_s:
-    description: Seconds between two lines of progress. V(0) prints none.
+    description: The number of seconds between two lines of progress. With V(0), no progress is printed.
     type: int
     default: 10
   timeout_s:
-    description: Seconds after which the task fails if the container has not finished.
+    description: The number of seconds after which the task fails if the container has not finished.
     type: int
     default: 86400
 attributes:

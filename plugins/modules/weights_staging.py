@@ -11,16 +11,16 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Stages a model in two steps, between which the client of the source downloads the files.
+  - Stages a model in two steps. Between the steps, the client of the source downloads the files.
   - O(state=prepared) queries the source for the files of the model, compares them with the files on the node, and
-    prepares the work folder of the model for the client. The source is not queried if the manifest of an earlier
-    staging from the same source exists and all files agree with it.
+    prepares the work folder of the model for the client. The source is not queried if the model was staged from the
+    same source before and all files agree with the manifest.
   - O(state=published) verifies the download, moves it to the folder of the model, and records the manifest.
-  - The state folder of the model, with the manifest, is in C(/var/lib/ascend-vllm/weights). Only root can write to it.
-    The download is in the work folder, C(.ascend-vllm/<model>) next to the folder of the model.
-  - Other users may be able to write to the folder of the models. Links are therefore not followed there, except links
-    of root in the path of the model and links between the files of the model.
-  - A file that this module did not write is only replaced by a file with the content that the manifest has for it.
+  - The state folder of the model contains the manifest. It is in C(/var/lib/ascend-vllm/weights), and only root can
+    write to it. The download is in the work folder, which is C(.ascend-vllm/<model>) next to the folder of the model.
+  - Other users may be able to write to the parent folder of the model. Therefore, symbolic links are only followed if
+    root created them in the path of the model, or if they are links between the files of the model.
+  - A file that this module did not write is not replaced, unless it is restored to its content in the manifest.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._model_files
@@ -28,10 +28,10 @@ options:
   state:
     description:
       - V(prepared) and V(published) are the two steps of staging.
-      - V(held) checks whether the node has the whole model according to its own manifest.
+      - V(held) checks whether the node has the whole model according to the manifest on the node.
       - V(recorded) records O(manifest) for a model that this node mounts and another node stages.
-      - V(marked) creates a file in the work folder, by which other nodes recognize that they mount the same folder, and
-        V(unmarked) removes that file.
+      - V(marked) creates a marker file in the work folder. Other nodes that find this file mount the same folder.
+        V(unmarked) removes the marker file.
     type: str
     choices: [held, prepared, recorded, marked, unmarked, published]
     required: true
@@ -40,7 +40,7 @@ options:
       - The source of the model.
       - V(local) records a model that is already in the folder, and V(quantize) records a model that a tool writes on
         the node.
-      - V(http) is a folder on a web server with a file C(SHA256SUMS).
+      - V(http) is a folder on a web server that contains a file C(SHA256SUMS).
     type: str
     choices: [local, modelscope, huggingface, http, quantize]
     required: true
@@ -64,36 +64,38 @@ options:
     default: ""
   environment:
     description:
-      - Environment variables for the requests to the source and for its client, such as a proxy, as a JSON text.
-      - The whole text is secret, because a proxy may have a password. The keyword C(environment) of a task would make
-        the values part of a command line on the node.
+      - The environment variables for the requests to the source and for the client of the source, such as a proxy, as
+        a JSON text.
+      - The whole text is secret, because the URL of a proxy can contain a password. The keyword C(environment) of a
+        task is not used, because it would make the values part of a command line on the node.
     type: str
     default: ""
   expected_bytes:
-    description: The expected size of the model in bytes. It is used if the source does not state the size.
+    description: The expected size of the model in bytes. This option is used if the source does not report the size.
     type: int
     default: 0
   manifest:
     description:
-      - The manifest of another node, as returned by M(ascend.vllm.weights_staging) on that node. Required with
+      - The manifest of another node, which M(ascend.vllm.weights_staging) returned on that node. Required with
         O(state=recorded).
-      - With O(state=prepared), the other node passes the model on to this node, and the source is not queried.
+      - If this option is set with O(state=prepared), this node gets the model from the other node, and the source is
+        not queried.
     type: dict
   free_space_gib:
-    description: Space in GiB that has to remain free after the download.
+    description: The space in GiB that must remain free after the download.
     type: float
     default: 0
   lock_wait_s:
     description: >-
-      Seconds to wait for another run that is staging the same model. With V(0), the module fails immediately in this
-      case.
+      The maximum number of seconds to wait for another run that is staging the same model. With V(0), the module does
+      not wait and fails.
     type: int
     default: 0
 attributes:
   check_mode:
     support: full
     details:
-      - With O(state=prepared), RV(download) has the files that would be downloaded.
+      - With O(state=prepared), RV(download) contains the files that would be downloaded.
   diff_mode:
     support: none
 seealso:
@@ -117,7 +119,7 @@ EXAMPLES = r"""
     source: modelscope
     repository: Qwen/Qwen2.5-VL-32B-Instruct
 
-- name: Check whether the node has the whole model, reading every byte
+- name: Read every byte of the model and check whether the node has the whole model
   ascend.vllm.weights_staging:
     state: held
     path: /data/Qwen2.5-VL-32B-Instruct
@@ -153,8 +155,10 @@ transfer:
   sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/transfer
 identity:
   description:
-    - The device and inode of the folder with the download, or with O(state=held) of the folder of the model, or null.
-    - A container refuses to use another folder, which would be mounted if a link had replaced the folder meanwhile.
+    - The device and the inode of the folder with the download, or with O(state=held), of the folder of the model. It is
+      null if the folder does not exist.
+    - The client refuses to run if its container mounts a folder with another identity. This would be the case if
+      another user had replaced the folder with a link.
   type: str
   returned: with O(state=prepared) and O(state=held)
   sample: "2049:131073"
@@ -197,20 +201,20 @@ manifest:
       description: The C(source), C(repository), C(endpoint) and C(revision) that were requested.
       type: dict
     recorded_at:
-      description: When the manifest was written, in UTC.
+      description: The time at which the manifest was written, in UTC.
       type: str
     bytes:
       description: The size of the model in bytes.
       type: int
     digest:
-      description: The SHA-256 of the sorted lines C(<sha256>  <path>) of the files.
+      description: The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the files.
       type: str
     files:
       description: The files of the model, as described in RV(ascend.vllm.weights_info#module:manifest.files).
       type: list
       elements: dict
 mark:
-  description: The path of the marker file, or null on a read-only mount and in check mode.
+  description: The path of the marker file, or null if the mount is read-only or in check mode.
   type: str
   returned: with O(state=marked)
 holds:
@@ -255,16 +259,17 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import Work
 
 TIMEOUT_S = 30
-# Limits of a whole response; a model of 10,000 files has a listing of 5 MB.
+# The limits of a whole response. The listing of a model of 10,000 files has 5 MB.
 RESPONSE_S = 300
 MAX_LISTING_BYTES = 64 << 20
-# The client reads and removes the file with the token when it starts.
+# The client reads and removes the file with the token when the client starts. This is the time after which the file is
+# removed in any case.
 CREDENTIALS_S = 600
 REMOVE_LATER = 'written=$(stat -c %i-%Z "$1"); sleep "$2"; [ "$(stat -c %i-%Z "$1")" != "$written" ] || rm -f -- "$1"'
 
 
 class HubRequests:
-    """HTTP requests to the source, with its token; proxies are taken from the environment."""
+    """HTTP requests to the source, with the token of the source and the proxies of the environment."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -284,10 +289,10 @@ class HubRequests:
         return int(length)
 
     def _within(self, url: str, call: Callable[[], Result]) -> Result:
-        """Return the result of a request, whose response must be complete in time and not be too large."""
+        """Return the result of a request. Raise StagingError if it fails, or if the response is late or too large."""
         try:
             return within(RESPONSE_S, call)
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the header
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the token as a header
             raise StagingError("The request to %s failed: %s" % (
                 url, mask_known(str(error), [self._source.token], 1))) from None
 
@@ -370,7 +375,7 @@ def _prepare(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
         return staging.plan(HubRequests(staging.source), options["verify"] == "full", options["manifest"])
 
     work = plan()
-    # A complete model needs no lock, and may be on a file system that this node mounts read-only.
+    # A complete model needs no lock. It can be on a file system that this node mounts read-only.
     if work["changed"] and not module.check_mode:
         with hold_lock(staging.paths, options["lock_wait_s"], "preparing") as state:
             work = plan()
@@ -382,9 +387,9 @@ def _prepare(module: AnsibleModule, staging: Staging) -> dict[str, Any]:
 
 
 def remove_later(path: str, seconds: int = CREDENTIALS_S) -> None:
-    """Remove a file after a time, even if the client that should remove it, the run or the controller fails.
+    """Remove a file after some seconds, even if the client that should remove it, the run or the controller fails.
 
-    A file that another run has written there in the meantime stays.
+    A file that another run has written to the same path in the meantime is not removed.
     """
     if os.path.exists(path):
         background.start(["/bin/sh", "-c", REMOVE_LATER, "sh", path, str(seconds)], "/", {"PATH": os.defpath})

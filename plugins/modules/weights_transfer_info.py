@@ -11,7 +11,7 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Inspects a container, and the folder that the container writes to, once.
+  - Inspects a container and the folder that the container writes to.
   - P(ascend.vllm.weights_progress#module) calls this module repeatedly until the container has exited.
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -40,7 +40,7 @@ EXAMPLES = r"""
     folder: /data/.ascend-vllm/model/staging
   register: transfer
 
-- name: Show its progress
+- name: Show the progress
   ansible.builtin.debug:
     msg: "{{ transfer.bytes | human_readable }}{{ '' if transfer.running else ', finished' }}"
 
@@ -53,7 +53,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bytes:
-  description: The size of the folder on the disk in bytes.
+  description: The space that the folder uses on the disk in bytes.
   type: int
   returned: success
 running:
@@ -94,7 +94,7 @@ LOG_LINES = 20
 
 
 def observe(options: dict[str, Any]) -> TransferObservation:
-    """Observe the container and its folder; raises DockerError, also if the container does not exist."""
+    """Observe the container and its folder. Raise DockerError if the container does not exist."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     found = containers.inspect(docker, options["container"])
     if found is None:

@@ -25,7 +25,7 @@ class PlannedServer(TypedDict):
     """An instance behind the balancer."""
 
     name: str
-    #: Inventory name of its node.
+    #: Inventory name of the node on which the instance runs.
     host: str
     address: str
     port: int
@@ -42,26 +42,26 @@ class PortInput(TypedDict):
 def url(bind: str, address: str, port: int) -> str:
     """Return the URL of a balancer for clients.
 
-    :param bind: the address that it listens on. :param address: the address of its host for clients.
+    :param bind: the address that the balancer listens on. :param address: the address of its host for clients.
     """
     return base_url(address if bind in ALL_ADDRESSES else bind, port)
 
 
 def managed(balancers: Sequence[str], host: str, play_hosts_all: Collection[str],
             play_hosts: Sequence[str]) -> list[str]:
-    """Return the balancers that this host of a play manages.
+    """Return the balancers that a host of the play manages.
 
-    A balancer in the play manages itself; one outside the play is managed by the first host that has not failed.
+    A balancer in the play manages itself; a balancer outside the play is managed by the first host that has not failed.
 
     :param balancers: names of the hosts that run a balancer.
-    :param play_hosts_all: all hosts of the play. :param play_hosts: those that have not failed.
+    :param play_hosts_all: all hosts of the play. :param play_hosts: the hosts of the play that have not failed.
     """
     return [balancer for balancer in balancers
             if balancer == host or (balancer not in play_hosts_all and host == play_hosts[0])]
 
 
 def servers(plans: Mapping[str, Plan]) -> list[PlannedServer]:
-    """Return the instances that receive requests, in a group only that of the head.
+    """Return the instances that receive requests; in a group, only the instance of the head does.
 
     :param plans: ``{host: plan}``.
     """
@@ -86,7 +86,7 @@ def problems(balancers: Sequence[str], ports: Sequence[PortInput], found: Sequen
              ) -> list[str]:
     """Return a sentence for each reason why these servers cannot be put behind these balancers.
 
-    :param ports: of a balancer. :param found: as `servers` returns them. :param plans: ``{host: plan}``.
+    :param ports: the ports of a balancer. :param found: the result of `servers`. :param plans: ``{host: plan}``.
     :param bind: the address that the balancers listen on. :param addresses: ``{balancer: its address for clients}``.
     """
     sentences = []

@@ -12,9 +12,9 @@ _T = TypeVar("_T")
 
 
 def majority(votes: Mapping[_T, int]) -> _T | None:
-    """Return the value with more votes than every other one, or None where there is none.
+    """Return the value with more votes than any other value, or None if there is no such value.
 
-    :param votes: ``{value: number of those who have it}``.
+    :param votes: ``{value: number of members with this value}``.
     """
     most = max(votes.values(), default=0)
     leaders = [value for value, count in votes.items() if count == most]

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read the inputs of roles as plain, templated data, for action plugins.
 
-PRIVATE to the collection. Defaults are read from ``roles/<role>/defaults/main.yml``, so that the plan knows the inputs
-of all roles, even in a play that uses only one of them.
+PRIVATE to the collection. Defaults are read from ``roles/<role>/defaults/main.yml``, so that the plan has the inputs
+of all roles even in a play that uses only one role.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import is_secret
 
-# ansible-core >= 2.19 only renders strings that are marked as templates; older versions have no such mark.
+# ansible-core >= 2.19 renders only strings that are marked as trusted templates; older versions have no such mark.
 _TRUSTED = {"trusted_as_template": True} if hasattr(template, "trust_as_template") else {}
 
 _SPEC_KEYS = ("type", "elements", "choices", "no_log")
 
 
-# The inputs that are secrets. Those of other roles have them as default.
+# The inputs that contain secrets. Further secret inputs of other roles default to one of these.
 SECRETS = ("serving_api_key", "weights_hub_token", "functional_api_key", "benchmark_api_key", "accuracy_api_key")
-# Inputs with environment variables, of which some may be secrets.
+# Inputs with environment variables, some of which may be secrets.
 _ENVIRONMENTS = ("serving_env", "weights_environment")
 
 
@@ -45,12 +45,12 @@ def collection_root() -> Path:
 
 
 def role_inputs(templar: Any, task_vars: Mapping[str, Any], *roles: str) -> dict[str, Any]:
-    """Return ``{variable: templated value}`` for all inputs of the roles. Variables of the host override defaults.
+    """Return ``{variable: templated value}`` for all inputs of the roles. Host variables override defaults.
 
     The values are plain Python data (dict, list, str, int, float, bool, None), safe to pass as module arguments. Where
     possible, strings are converted to the type of the input: ``-e benchmark_repeats=3`` results in an int.
 
-    :raises AnsibleError: with the name of the variable, if a template in it cannot be resolved.
+    :raises AnsibleError: if a template cannot be resolved; the message names the variable.
     """
     defaults: dict[str, Any] = {}
     for role in roles:
@@ -74,7 +74,7 @@ def known_secrets(templar: Any, task_vars: Mapping[str, Any]) -> list[str]:
     for name in (*SECRETS, *_ENVIRONMENTS):
         try:
             value = plain(host_templar.template(task_vars.get(name)))
-        except AnsibleError:  # The task that needs the input names it.
+        except AnsibleError:  # The task that uses the input reports the error.
             continue
         if name in SECRETS:
             found += value if isinstance(value, list) else [value]
@@ -85,7 +85,7 @@ def known_secrets(templar: Any, task_vars: Mapping[str, Any]) -> list[str]:
 
 
 def _password(text: str) -> str | None:
-    """Return the password in a URL such as that of a proxy, or None."""
+    """Return the password in a URL, such as the URL of a proxy, or None."""
     try:
         return urlsplit(text).password
     except ValueError:
@@ -93,9 +93,9 @@ def _password(text: str) -> str | None:
 
 
 def typed(role: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the inputs of the role among the variables, converted to their types, and a sentence per failure.
+    """Return those variables that are inputs of the role, converted to their types, and a sentence per failure.
 
-    An input that cannot be converted is returned unchanged. So are paths, because most are paths on another host.
+    Inputs that cannot be converted are returned unchanged. So are paths, since most of them are paths on another host.
     """
     options = _options(collection_root() / "roles" / role / "meta" / "argument_specs.yml")
     spec = {name: {key: option[key] for key in _SPEC_KEYS if key in option}
@@ -109,10 +109,10 @@ def typed(role: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], list
 
 
 def secret_problems(templar: Any, task_vars: Mapping[str, Any]) -> dict[str, str]:
-    """Return ``{variable: sentence}`` for each secret of any role that cannot be sent; no sentence contains a value.
+    """Return ``{variable: sentence}`` for each secret of any role that cannot be sent in an HTTP header.
 
-    Secrets are the inputs with ``no_log`` in their argument spec. Those that have their default are left out: it is
-    empty, or refers to another secret.
+    No sentence contains a secret. Secrets are the inputs with ``no_log`` in their argument spec. Inputs with their
+    default value are skipped, because the default is empty or refers to another secret.
     """
     sentences = {}
     for path in sorted((collection_root() / "roles").glob("*/meta/argument_specs.yml")):
@@ -132,9 +132,9 @@ def secret_problems(templar: Any, task_vars: Mapping[str, Any]) -> dict[str, str
 
 
 def _secret_problem(value: Any, several: bool) -> str | None:
-    """Return what is wrong with a secret, without its value; None for a valid or an empty one.
+    """Return the problem with a secret, without its value; None for a valid or an empty secret.
 
-    :param several: whether it may be a list.
+    :param several: whether a list of secrets is allowed.
     """
     if value is None or value == "":
         return None
@@ -161,14 +161,14 @@ def api_keys(value: Any) -> list[str]:
 
 
 def first_key(value: Any) -> str:
-    """Return the API key that our own requests send, the first one; an empty string without a key."""
+    """Return the API key that the collection sends in its requests: the first key, or an empty string."""
     return (api_keys(value) or [""])[0]
 
 
 def validated(role: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs; those of the role are converted to the types of its argument spec.
+    """Return all inputs, with the inputs of the role converted to the types in its argument spec.
 
-    :raises BadInput: about the first input of the role that cannot be converted.
+    :raises BadInput: for the first input of the role that cannot be converted.
     """
     values, errors = typed(role, inputs)
     if errors:
@@ -177,7 +177,10 @@ def validated(role: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def role_defaults(role: str) -> dict[str, Any]:
-    """Return the untemplated defaults of a role of this collection; raises AnsibleError if there are none."""
+    """Return the untemplated defaults of a role of this collection.
+
+    :raises AnsibleError: if the role has no file of defaults.
+    """
     return _defaults(collection_root() / "roles" / role / "defaults" / "main.yml")
 
 
@@ -193,7 +196,7 @@ def _options(path: Path) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return the value with the string and container types of Ansible converted to those of Python."""
+    """Return the value with Ansible's string and container types converted to built-in Python types."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -203,7 +206,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-# Ansible forks a process for each task of each host from the one that imports this module, so each file is read once.
+# Read here, once: Ansible forks a worker process per task and host from the process that imports this module.
 for _path in (collection_root() / "roles").glob("*/defaults/main.yml"):
     _defaults(_path)
     _options(_path.parents[1] / "meta" / "argument_specs.yml")

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The boundary to terminals and reports: all texts that are printed or written for humans pass through this module.
+"""The boundary to terminals and reports: all text that is printed or written for humans passes through this module.
 
 PRIVATE to the collection. Names, logs and responses come from nodes, images and models, and may contain anything:
-control sequences that rewrite a terminal, line ends that forge a line, Markdown and HTML that change a report.
+control sequences that change the terminal, line breaks that forge a line, Markdown and HTML that alter a report.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import ma
 from ansible_collections.ascend.vllm.plugins.module_utils._host.terminal_text import first_line, last_line, plain
 
 NO_REASON = "no reason was given"
-# Characters of a sentence or of a line, and of a cell of a table.
+# The maximum number of characters in a sentence or line, and in a table cell.
 LINE_LIMIT = 4000
 CELL_LIMIT = 200
 
 _SPACE = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
-# Characters that Markdown interprets within a line, where they have an effect; an underscore within a word has none.
+# Characters that Markdown interprets within a line. An underscore within a word has no effect, so it is not matched.
 _MARKDOWN = re.compile(r"[`*|]|\\(?=[!-/:-@\[-`{-~])|~(?=~)|(?<=\])[(\[]|(?<!\w)_|_(?!\w)")
 
 
 def one_line(text: object, limit: int = LINE_LIMIT) -> str:
-    """Return a text as one line: spaces instead of line ends, nothing invisible, at most ``limit`` characters."""
-    # Three times the limit is cleaned: control sequences are longer than what remains of them.
+    """Return the text on one line, without line breaks and invisible characters, cut to ``limit`` characters."""
+    # Control sequences shrink when they are cleaned, so three times the limit is read.
     whole = str(text)
     found = whole[:3 * limit]
     if not found.isprintable():
@@ -40,7 +40,7 @@ def one_line(text: object, limit: int = LINE_LIMIT) -> str:
 
 
 def markdown(text: object, limit: int = LINE_LIMIT) -> str:
-    """Return a text as one line of Markdown that shows the text and nothing else."""
+    """Return the text as one line of Markdown that is rendered as exactly this text."""
     escaped = _MARKDOWN.sub(r"\\\g<0>", one_line(text, limit))
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"&(?=#?\w+;)", "&amp;", escaped))
 
@@ -48,7 +48,7 @@ def markdown(text: object, limit: int = LINE_LIMIT) -> str:
 def say(display: Any, lines: str | Iterable[str], secrets: Iterable[str] = ()) -> None:
     """Print lines of text.
 
-    :param display: of the action. :param secrets: known secrets, which are masked.
+    :param display: the display of the action plugin. :param secrets: the known secrets, which are masked.
     """
     display.display(_printable(lines, secrets))
 
@@ -60,7 +60,7 @@ def warn(display: Any, text: str, secrets: Iterable[str] = ()) -> None:
 
 def _printable(lines: str | Iterable[str], secrets: Iterable[str]) -> str:
     lines = lines.split("\n") if isinstance(lines, str) else lines
-    # The space at the beginning of a line is that of a table or of a list.
+    # Leading spaces are kept: they indent tables and lists.
     return mask_known("\n".join(
         line[:len(line) - len(line.lstrip(" "))] + one_line(line, 10 * LINE_LIMIT) for line in lines), secrets)
 
@@ -71,15 +71,15 @@ def error_line(error: BaseException) -> str:
 
 
 def reason_line(output: str) -> str:
-    """Return the last line of what a failed task printed: the line that says why it failed."""
+    """Return the last line of the output of a failed task, which contains the reason."""
     return one_line(last_line(output) or NO_REASON)
 
 
 def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
-    """Return the lines of a text table, its columns two spaces apart.
+    """Return the lines of a text table, with two spaces between columns.
 
     :param rows: the cells of each row, the header included.
-    :param right: the indexes of the columns that are aligned to the right.
+    :param right: the indexes of the right-aligned columns.
     """
     rows = [[one_line(cell, CELL_LIMIT) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]

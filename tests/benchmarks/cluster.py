@@ -23,10 +23,10 @@ SSH = f"{CACHE}/ssh/config"
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser with the options of all benchmarks on a cluster."""
+    """Return a parser with the options that all cluster benchmarks share."""
     result = argparse.ArgumentParser(description=description.split("\n", maxsplit=1)[0])
     result.add_argument("--nodes", type=int, default=16)
-    result.add_argument("--delay", type=float, default=0.15, help="response time of the vendor's tool, in seconds")
+    result.add_argument("--delay", type=float, default=0.15, help="run time of a vendor tool, in seconds")
     result.add_argument("--keep", action="store_true", help="keep the bed up")
     result.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return result
@@ -54,14 +54,14 @@ def ssh(node: str, command: str) -> str:
 
 
 def wait_until_idle(node: str) -> None:
-    """Wait until the node has started all its services, so that this is not measured."""
+    """Wait until the node has started all its services, so that their start is not measured."""
     ssh(node, "systemctl is-system-running --wait || true")
 
 
 def playbook(work: Path, hosts: list[str], path: Path, tuned: bool = True, **variables) -> float:
     """Return the duration of a playbook in seconds, including new connections to all hosts.
 
-    ``tuned``: with our ansible.cfg instead of Ansible's defaults. The results are in ``work / "results"``.
+    ``tuned``: use this repository's ansible.cfg instead of Ansible's defaults. The results are in ``work / "results"``.
     """
     for old in ("cp", "results"):
         shutil.rmtree(work / old, ignore_errors=True)

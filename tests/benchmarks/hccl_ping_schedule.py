@@ -24,36 +24,40 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import pi
 NPUS = 8
 ROUND_S = 0.5  # hccl_ping_round_s
 FULL_MESH_MAX_NODES = 16  # hccl_ping_full_mesh_max_nodes
-PACKETS = 3  # echo requests of one hccn_tool -ping
+PACKETS = 3  # number of echo requests that one hccn_tool -ping sends
 TIMEOUT_S = 10.0  # hccl_ping_timeout_s
 LOST_TO_PARTNER, LOST_TO_ALL = 3, 6  # lost pings after which an NPU skips the partner, or all nodes (hccn_ping.py)
 
 
-def ping_s(chance: random.Random) -> float:
-    """Return the duration of a ping with a reply in seconds, with the start of the tool."""
-    return chance.uniform(0.15, 0.40)
+def ping_s(rng: random.Random) -> float:
+    """Return the duration in seconds of a ping that gets a reply, including the start of the tool."""
+    return rng.uniform(0.15, 0.40)
 
 
 def simulate(nodes: int, skew_s: float, dead: bool = False) -> tuple[float, float, int]:
-    """Return the seconds until the last node has finished, and the results of `crowding`."""
-    chance = random.Random(1)
+    """Return the time until the last node has finished, in seconds, and the results of `crowding`.
+
+    ``dead``: no ping to or from the first node gets a reply.
+    """
+    rng = random.Random(1)
     hosts = [f"node{number:04d}" for number in range(nodes)]
     index = {host: number for number, host in enumerate(hosts)}
     received: dict[tuple[int, int], list[tuple[float, float]]] = {}
     end = 0.0
     for host in hosts:
-        start = chance.uniform(0, skew_s)
-        met = ping_mesh.partners(hosts, host, FULL_MESH_MAX_NODES)
+        start = rng.uniform(0, skew_s)
+        partners = ping_mesh.partners(hosts, host, FULL_MESH_MAX_NODES)
         free = [start] * NPUS
         silent = 0
-        for number, (other, shift) in enumerate((other, shift) for other in met for shift in ping_mesh.shifts(NPUS)):
+        pings = [(other, shift) for other in partners for shift in ping_mesh.shifts(NPUS)]
+        for number, (other, shift) in enumerate(pings):
             lost = dead and other is not None and 0 in (index[host], index[other])
             if other is None or (lost and (shift >= LOST_TO_PARTNER or silent >= LOST_TO_ALL)):
                 continue
             silent += lost
             for npu in range(NPUS):
                 begin = max(free[npu], start + number * ROUND_S)
-                free[npu] = begin + (TIMEOUT_S if lost else ping_s(chance))
+                free[npu] = begin + (TIMEOUT_S if lost else ping_s(rng))
                 received.setdefault((index[other], (npu + shift) % NPUS), []).append((begin, free[npu]))
         end = max(end, *free)
     share, most = crowding(received)
@@ -61,7 +65,7 @@ def simulate(nodes: int, skew_s: float, dead: bool = False) -> tuple[float, floa
 
 
 def crowding(received: dict) -> tuple[float, int]:
-    """Return the fraction of pings that started during another ping of the same NPU, and the maximum at a time."""
+    """Return the fraction of pings that started while the NPU received another one, and the maximum at a time."""
     busy = total = most = 0
     for intervals in received.values():
         running: list[float] = []

@@ -4,14 +4,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Cost of observing, judging and recording the NPU ports of many nodes, compared with raw parallel ssh.
 
-Both run all queries of the stage with hccn_tool for each of eight NPUs, for all NPUs in parallel. The nodes are those
-of a test bed, with real SSH; the vendor's tools are replaced by scripts that print the simulator's answers after a
-delay (real ones wait for their device and do not use the CPU of the controller's machine). Needs root:
+Both run all hccn_tool queries of the stage on every node, for its eight NPUs in parallel. The nodes are those of a test
+bed, with real SSH; the vendor's tools are replaced by scripts that print the recorded output of the simulator after a
+delay (real tools wait for their device and do not use the CPU of the controller's machine). Needs root:
 
     .venv/bin/python tests/benchmarks/hccl_stage.py [--nodes 16] [--delay 0.15] [--pairs 5] [--keep]
 
-When the nodes are idle, the two are measured alternately, several times, and the medians are compared. Exits with 1 if
-the stage takes more than 2.5 times as long as raw ssh.
+As soon as the nodes are idle, stage and ssh are measured alternately, several times, and the medians are compared.
+Exits with 1 if the stage takes more than 2.5 times as long as raw ssh.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NPU_SMI = "/usr/local/bin/npu-smi"
 
 REPLAY = """#!/bin/sh
 sleep %s
-exec cat "/opt/answers/%s"
+exec cat "/opt/output/%s"
 """
 RAW_COMMAND = (f"for i in {' '.join(map(str, NPUS))}; do "
            f"( for q in {' '.join(QUERIES)}; do {TOOL} -i $i -$q -g; done ) & done; wait")
@@ -46,7 +46,7 @@ RAW_COMMAND = (f"for i in {' '.join(map(str, NPUS))}; do "
 
 def main() -> int:
     options = parser(__doc__)
-    options.add_argument("--pairs", type=int, default=5, help="number of measurements of each")
+    options.add_argument("--pairs", type=int, default=5, help="number of measurements of ssh and of the stage")
     return in_bed("bench-hccl", options.parse_args(), measure)
 
 
@@ -69,10 +69,10 @@ def measure(options) -> int:
 
 
 def replace_tools(node: str, delay: float) -> None:
-    """Record the simulator's answers and replace the tools with scripts that print them."""
+    """Record the output of the simulated tools and replace the tools with scripts that print it."""
     record = (f"for i in {' '.join(map(str, NPUS))}; do for q in {' '.join(QUERIES)}; do "
-              f"{TOOL} -i $i -$q -g > /opt/answers/$i-$q; done; done; npu-smi info > /opt/answers/info")
-    ssh(node, f"[ -d /opt/answers ] || {{ mkdir /opt/answers && {record}; }}; rm {TOOL} {NPU_SMI}\n"
+              f"{TOOL} -i $i -$q -g > /opt/output/$i-$q; done; done; npu-smi info > /opt/output/info")
+    ssh(node, f"[ -d /opt/output ] || {{ mkdir /opt/output && {record}; }}; rm {TOOL} {NPU_SMI}\n"
               f"cat > {TOOL} <<'END'\n{REPLAY % (delay, '$2$3')}END\n"
               f"cat > {NPU_SMI} <<'END'\n{REPLAY % (delay, 'info')}END\nchmod 755 {TOOL} {NPU_SMI}")
 
@@ -84,14 +84,14 @@ def write_play(work: Path) -> Path:
 
 
 def check_results(results: Path, hosts: list[str]) -> None:
-    """Check that the stage has observed everything."""
+    """Check that every query of the stage was run and succeeded."""
     for node in hosts:
         result = json.loads((results / node / "hccl.json").read_text("utf-8"))
-        answers = result["observed"]["npus"]
+        npus = result["observed"]["npus"]
         assert {check["subject"] for check in result["checks"] if check["status"] == "passed"} == {"npu 0-7"}
-        assert len(answers) == len(NPUS)
-        assert all("error" not in answer for npu in answers.values() for answer in npu.values())
-        assert all(set(npu) == set(QUERIES) for npu in answers.values())
+        assert len(npus) == len(NPUS)
+        assert all("error" not in query for npu in npus.values() for query in npu.values())
+        assert all(set(npu) == set(QUERIES) for npu in npus.values())
 
 
 def raw(pool: ThreadPoolExecutor, hosts: list[str]) -> float:

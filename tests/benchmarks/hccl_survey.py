@@ -5,9 +5,9 @@
 
     .venv/bin/python tests/benchmarks/hccl_survey.py [--nodes N ...] [--fault]
 
-A results directory contains the observations of all nodes after the ping mesh. The time is that of the tasks "ping",
-"run an all-reduce" and "judge" for all hosts, one after another in one process: the survey by the first host, then the
-part of each host. The last column is the computed time if each host read all observations.
+The observations of all nodes after the ping mesh are written to a results directory. The measured time is that of the
+tasks "ping", "run an all-reduce" and "judge" for all hosts, one after another in one process: the survey by the first
+host, then the part of each host. The last column estimates the time if every host read all observations.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ NPUS = 8
 INPUTS = yaml.safe_load((ROOT / "roles/hccl/defaults/main.yml").read_text("utf-8"))
 
 
-def answers(node: int, npu: int) -> dict:
-    """Return the answers of an NPU."""
+def queries(node: int, npu: int) -> dict:
+    """Return the parsed output of all queries for an NPU."""
     address = f"10.{npu}.{node // 250}.{1 + node % 250}"
     return {
         "link": {"status": "UP"}, "net_health": {"status": "Success"}, "tls": {"enabled": False},
@@ -57,10 +57,10 @@ def answers(node: int, npu: int) -> dict:
 
 
 def observation(names: list[str], node: int, fault: bool) -> dict:
-    npus = {str(npu): answers(node, npu) for npu in range(NPUS)}
-    met = ping_mesh.partners(names, names[node], INPUTS["hccl_ping_full_mesh_max_nodes"])
-    matrix = {str(npu): {other: [0] * NPUS for other in met if other} for npu in range(NPUS)}
-    if fault:  # no ping to or from NPU 3 of the first node has a reply
+    npus = {str(npu): queries(node, npu) for npu in range(NPUS)}
+    partners = ping_mesh.partners(names, names[node], INPUTS["hccl_ping_full_mesh_max_nodes"])
+    matrix = {str(npu): {other: [0] * NPUS for other in partners if other} for npu in range(NPUS)}
+    if fault:  # no ping to or from NPU 3 of the first node gets a reply
         for npu, row in matrix.items():
             for other, losses in row.items():
                 for target in range(NPUS):
@@ -75,7 +75,7 @@ def observation(names: list[str], node: int, fault: bool) -> dict:
             {"address": f"192.168.{node // 250}.{1 + node % 250}", "prefix": 16}]}]},
         "ping": {"matrix": matrix, "errors": {}, "not_sent": 0, "given_up": 0, "retried": 0, "rounds": 120,
                  "duration_s": 60.0},
-        "reach": {other: {"address": "192.168.0.1", "reached": True, "error": None} for other in met if other},
+        "reach": {other: {"address": "192.168.0.1", "reached": True, "error": None} for other in partners if other},
     }
 
 
@@ -84,7 +84,7 @@ def rounds(peers: dict) -> dict:
 
 
 def measure(nodes: int, fault: bool) -> tuple[float, float, float, float]:
-    """Return the seconds of the surveys, of the parts of all hosts, of reading all, and the size of a part in KB."""
+    """Return the seconds for the surveys, for all parts, for reading all observations, and the size of a part in KB."""
     names = [f"node{number:04d}" for number in range(nodes)]
     with tempfile.TemporaryDirectory() as folder:
         records = Records(folder)
@@ -114,7 +114,7 @@ def measure(nodes: int, fault: bool) -> tuple[float, float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nodes", type=int, nargs="+", default=[16, 125, 250, 500, 1000])
-    parser.add_argument("--fault", action="store_true", help="one NPU replies to no ping")
+    parser.add_argument("--fault", action="store_true", help="one NPU does not reply to any ping")
     arguments = parser.parse_args()
     print(f"{'nodes':>6}{'three surveys':>15}{'parts':>11}{'all':>9}{'per node':>11}{'a part':>9}"
           f"{'if each read all':>18}")

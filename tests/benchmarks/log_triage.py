@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Cost of the log triage of a large log, on one core, compared with a plain regular expression on each of its lines.
 
-Four logs are triaged: of a server in service, of errors only, of one line without an end, and of lines that begin like
-many signatures. Each is read from a file by a separate process, whose peak of memory counts:
+Four logs are triaged: of a server that handles requests, of errors only, of a single endless line, and of lines that
+begin like many signatures. A separate process reads each log from a file, and its peak memory is measured:
 
     .venv/bin/python tests/benchmarks/log_triage.py [--megabytes 100]
 
@@ -67,9 +67,9 @@ def main() -> int:
 
 
 def logs():
-    """Return {name: a function that returns the next part of the log}, given how many characters it has."""
+    """Return {name: function}; the function gets the size of its log so far, and returns the next part."""
     errors = "\n".join(line for line in PUBLIC.read_text("utf-8").split("\n") if not line.startswith("==="))
-    # Lines with the literals of all signatures, which match none of them.
+    # Lines that contain the literals of all signatures, but do not match any of them.
     examples = [example.split("\n")[-1] for cause in CAUSES for example in cause.signatures.values()]
     hard = "\n".join("WARNING 11-20 10:00:00 [x.py:1] " + example * 4 for example in examples) + "\n"
     return {
@@ -86,7 +86,7 @@ def run(log: Path, *options: str) -> dict[str, float]:
 
 
 def measure(log: Path, plain: bool):
-    """Return the seconds of CPU and the peak of memory of one way to read a log."""
+    """Read a log with the triage or with a plain expression, and return CPU seconds, cause and peak memory in MB."""
     started = time.process_time()
     with log.open(encoding="utf-8", errors="replace") as stream:
         if plain:

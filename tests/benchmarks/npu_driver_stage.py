@@ -4,11 +4,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Cost of the npu_driver stage on many nodes, compared with raw parallel ssh and a playbook of `command` and `loop`.
 
-All three observe the same on every node: npu-smi's table, ECC counters and board of each NPU, version files, the Docker
-engine, device nodes and mount sources. The loop runs with Ansible's defaults (5 forks, no pipelining), or with this
-collection's ansible.cfg (--tuned). The nodes are those of a test bed, with real SSH; npu-smi is replaced by a script
-that prints the simulator's answers after a delay (a real one waits for its device and does not use the CPU of the
-controller's machine). Needs root:
+All three make the same observations on every node: npu-smi's table, ECC counters and board of each NPU, version files,
+the Docker engine, device nodes and mount sources. The loop runs with Ansible's defaults (5 forks, no pipelining), or
+with this collection's ansible.cfg (--tuned). The nodes are those of a test bed, with real SSH; npu-smi is replaced by a
+script that prints the recorded output of the simulator after a delay (the real tool waits for its device and does not
+use the CPU of the controller's machine). Needs root:
 
     .venv/bin/python tests/benchmarks/npu_driver_stage.py [--nodes 16] [--delay 0.15] [--skip-loop | --tuned] [--keep]
 
@@ -45,7 +45,7 @@ RAW_COMMAND = "\n".join([
 
 REPLAY = """#!/bin/sh
 sleep %s
-exec cat "/opt/answers/$(printf %%s "$*" | tr ' ' _)"
+exec cat "/opt/output/$(printf %%s "$*" | tr ' ' _)"
 """
 
 # Nodes are containers without these resources, and slow because they share a machine.
@@ -54,7 +54,7 @@ INPUTS = {"npu_driver_shm_minimum_gib": 0, "npu_driver_tool_slow_s": 10, "npu_dr
 
 def main() -> int:
     options = parser(__doc__)
-    options.add_argument("--repeat", type=int, default=3, help="measurements of ssh and stage, of which the best count")
+    options.add_argument("--repeat", type=int, default=3, help="number of measurements; the best ones count")
     options.add_argument("--skip-loop", action="store_true", help="skip the slow playbook")
     options.add_argument("--tuned", action="store_true", help="run the slow playbook with the forks of the stage")
     return in_bed("bench-npu-driver", options.parse_args(), measure)
@@ -85,16 +85,16 @@ def measure(options) -> int:
 
 
 def replace_tool(node: str, delay: float) -> None:
-    """Record the simulator's answers and replace npu-smi with a script that prints them."""
-    record = " && ".join(f"npu-smi {query} > '/opt/answers/{query.replace(' ', '_')}'" for query in QUERIES)
+    """Record the output of the simulated npu-smi and replace it with a script that prints this output."""
+    record = " && ".join(f"npu-smi {query} > '/opt/output/{query.replace(' ', '_')}'" for query in QUERIES)
     script = REPLAY % delay
-    ssh(node, f"[ -d /opt/answers ] || {{ mkdir /opt/answers && {record}; }}; "
+    ssh(node, f"[ -d /opt/output ] || {{ mkdir /opt/output && {record}; }}; "
               f"rm -f /usr/local/bin/npu-smi; cat > /usr/local/bin/npu-smi <<'END'\n{script}END\n"
               "chmod 755 /usr/local/bin/npu-smi")
 
 
 def write_loop(work: Path) -> Path:
-    """Write a playbook for the same observations with only `command`."""
+    """Write a playbook that makes the same observations with `command` only."""
     def task(commands):
         return {"ansible.builtin.command": "{{ item }}", "loop": commands, "changed_when": False}
     (work / "loop.yml").write_text(yaml.safe_dump([{
@@ -105,7 +105,7 @@ def write_loop(work: Path) -> Path:
 
 
 def check_results(results: Path, hosts: list[str]) -> None:
-    """Check that the stage has observed everything."""
+    """Check that the stage passed and that no observation is missing."""
     for node in hosts:
         result = json.loads((results / node / "npu_driver.json").read_text("utf-8"))
         observed = result["observed"]

@@ -2,13 +2,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compare the cause that the log triage names first in every labelled log with the label.
+"""Compare the cause that the log triage lists first for every labeled log with the label.
 
     .venv/bin/python tests/benchmarks/triage_confusion.py [--all] [FOLDER ...]
 
-A folder has logs `X.txt` with labels `X.expected.json` (`{"cause", "accepted"}`). Without one, the folders `vllm-logs`
-of the corpus and of the cases next to it are read if they exist (ASCEND_VLLM_CORPUS), and always the public logs of the
-unit test. With --all, rows without a wrong answer are shown, too. Exits with 1 if a log is misread.
+A folder has logs `X.txt` with labels `X.expected.json` (`{"cause", "accepted"}`). Without arguments, the folders
+`vllm-logs` of the corpus (ASCEND_VLLM_CORPUS) and of the cases next to it are read if they exist, and always the public
+logs of the unit test. With --all, rows without a wrong cause are shown, too. Exits with 1 if a cause is wrong.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def main() -> int:
     wrong = 0
     for folder in folders:
         if folder.is_dir():
-            wrong += show(str(folder), labelled(folder), options.all)
+            wrong += show(str(folder), labeled(folder), options.all)
     if not options.folders:
         wrong += show(PUBLIC.name, public(), options.all)
     return int(wrong > 0)
 
 
-def labelled(folder):
+def labeled(folder):
     """Yield (name, accepted causes, text) of a folder; the first of the causes is the label."""
     for path in sorted(folder.glob("*.expected.json")):
         label = json.loads(path.read_text("utf-8"))

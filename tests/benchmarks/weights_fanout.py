@@ -4,13 +4,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Duration of a fan-out of weights, compared with one copy over the same link.
 
-Every node is a network namespace whose link is limited to one rate in both directions (tc tbf) and in which the role's
-program runs, roles/weights/files/swarm.py. One copy is an HTTP download from the first node to another one. All runs in
-a separate network namespace, isolated from the machine's network. Needs root and pip:
+Every node is a network namespace in which the role's program (roles/weights/files/swarm.py) runs, and whose link has a
+limited rate in both directions (tc tbf). One copy is an HTTP download from the first node to another node. Everything
+runs in a separate network namespace, isolated from the machine's network. Needs root and pip:
 
     .venv/bin/python tests/benchmarks/weights_fanout.py [--mbit 100] [--mebibytes 200] [--no-naive]
 
-Exits with 1 if a limit is exceeded: 1.5 times the time of one copy for 7 receivers, 1.2 times that for 15.
+Exits with 1 if a limit is exceeded: for 7 receivers 1.5 times the time of one copy, for 15 receivers 1.2 times the time
+for 7.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def main() -> int:
     parser.add_argument("--mbit", type=int, default=100, help="rate of every link (default: %(default)s)")
     parser.add_argument("--mebibytes", type=int, default=200, help="size of the model (default: %(default)s)")
     parser.add_argument("--naive", action=argparse.BooleanOptionalAction, default=True,
-                        help="for comparison, also copy from the first node to seven at once")
+                        help="for comparison, also copy from the first node to seven nodes at once")
     parser.add_argument("--wheels", type=Path, help="folder with libtorrent's wheels (default: downloaded by pip)")
     options = parser.parse_args()
     wheels = options.wheels or download_wheels()
@@ -81,7 +82,7 @@ def address(node: int) -> str:
 
 
 class Bed:
-    """Sixteen nodes with links of one rate; the first has the model."""
+    """Sixteen nodes whose links have the same rate; the first node has the model."""
 
     def __init__(self, folder: Path, wheels: Path, mbit: int, mebibytes: int) -> None:
         self.folder, self.wheels = folder, wheels
@@ -119,8 +120,8 @@ class Bed:
         server = subprocess.Popen([*inside(0), *serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(1)
         fetch = ("import shutil, sys, urllib.request\nfor url in sys.argv[1:]:\n"
-                 "  with urllib.request.urlopen(url) as answer, open('/dev/null', 'wb') as nothing:\n"
-                 "    shutil.copyfileobj(answer, nothing, 1 << 20)")
+                 "  with urllib.request.urlopen(url) as response, open('/dev/null', 'wb') as nothing:\n"
+                 "    shutil.copyfileobj(response, nothing, 1 << 20)")
         urls = [f"http://{address(0)}:{WEB_PORT}/{path.name}" for path in self.model.iterdir()]
         started = time.monotonic()
         copies = [subprocess.Popen([*inside(node), sys.executable, "-c", fetch, *urls])
@@ -135,7 +136,7 @@ class Bed:
     def fan_out(self, receivers: int) -> float:
         """Return the seconds from the start of the first node's program until every receiver has the model.
 
-        The receivers are started before: on a cluster each has its own CPUs to start on, here they share a few.
+        The receivers are started beforehand: each has its own CPUs on a cluster, but here they share a few.
         """
         nodes = range(receivers + 1)
         running = [self.share(node, receivers) for node in nodes[1:]]

@@ -53,7 +53,7 @@ class Response:
 
 
 def send(url: str, body: object = None, method: str | None = None, headers: dict | None = None) -> Response:
-    """Send one request; return the response with any status."""
+    """Send a request and return the response, whatever its status."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **(headers or {})}, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -87,7 +87,7 @@ class Network:
         return subprocess.run(self.command(*argv), **options)
 
     def send(self, url: str, body: object = None, **options: object) -> Response:
-        """Send one request from inside the network, see send()."""
+        """Send a request from inside the network, see send()."""
         done = self.run(sys.executable, __file__, json.dumps({"url": url, "body": body, **options}))
         if done.returncode:
             raise ConnectionError(done.stderr.strip().splitlines()[-1])
@@ -104,7 +104,7 @@ def network():
 
 
 def built(target: str) -> list[Path]:
-    """Return the paths that `build TARGET` prints; it builds what is not in the cache."""
+    """Build a target if it is not cached, and return the paths that `build TARGET` prints."""
     done = subprocess.run([ENGINE / "build", target], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         pytest.fail(f"engine/build {target} exited with {done.returncode}; its messages are above")
@@ -163,7 +163,7 @@ class LightServer:
         self.process: subprocess.Popen | None = None
 
     def start(self, *options: str, **environment: str) -> subprocess.Popen:
-        """Start the server with the tutorial's options and these; do not wait."""
+        """Start the server with the tutorial's options and ``options``, without waiting for it."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("VLLM")}

@@ -91,7 +91,7 @@ def test_middleware_demands_the_key_on_every_route_but_health(serve):
     version = max(CATALOGUE["vllm_versions"], key=lambda text: [int(part) for part in text.split(".")])
     paths = [path for path in routes(CATALOGUE, version) if path != "/health"]
     expected = [(["HEAD", path, []], 401) for path in paths]
-    expected += [(["POST", path, bearer("wrong")], 401) for path in paths]  # a POST of an open route would do something
+    expected += [(["POST", path, bearer("wrong")], 401) for path in paths]  # a POST to an open route changes something
     # The server decodes paths; none of these is /health, and some are routes.
     expected += [([method, path, []], 401) for method in ("GET", "POST", "OPTIONS") for path in (
         "//v1/models", "/%76%31/models", "/v1%2Fmodels", "/%69nvocations", "/health/..%2fload", "/health/", "//health",
@@ -112,12 +112,12 @@ def test_middleware_demands_the_key_on_every_route_but_health(serve):
     known = routes(CATALOGUE, version)
     served = {path for path, methods in found["routes"].items() if methods != ["APIWebSocketRoute"] and "{" not in path}
     assert served - set(known) == {"/docs/oauth2-redirect"}
-    # HEAD, with which the stage functional probes them, does nothing on any of them.
+    # The functional stage probes the routes with HEAD, which has no effect on any of them.
     assert {path for path, methods in found["routes"].items() if "HEAD" in methods} == {
         "/docs", "/docs/oauth2-redirect", "/openapi.json", "/redoc"}
 
 
-def test_without_the_middleware_the_probe_finds_what_the_key_of_vllm_leaves_open(serve):
+def test_probe_finds_the_routes_that_vllm_leaves_open_without_the_middleware(serve):
     paths = ["/invocations", "/tokenize", "/pause", "/update_weights", "/collective_rpc", "/load", "/metrics", "/docs",
              "/v1/models", "/v1/chat/completions", "/v2/rerank", "/no/such/route"]
     found = serve([["HEAD", path, []] for path in paths], VLLM_API_KEY=FIRST)["statuses"]
@@ -126,7 +126,7 @@ def test_without_the_middleware_the_probe_finds_what_the_key_of_vllm_leaves_open
         "/no/such/route": 404}
 
 
-def test_metrics_may_be_open_and_the_path_may_have_a_prefix(serve):
+def test_metrics_can_be_open_and_the_path_can_have_a_prefix(serve):
     paths = ["/metrics", "/api/metrics", "/health", "/api/health", "/metricsx", "/load", "/api/load", "/api"]
     options = ["--root-path", "/api", *api_key.middleware_options(False)]
     found = serve([["GET", path, []] for path in paths], *options, **KEYS)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The real vLLM accepts the tutorial's command with the test bed's plugin, loads W8A8 weights and answers."""
+"""The real vLLM accepts the tutorial's command with the test bed's plugin, loads W8A8 weights and responds."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import SECRETS_TARGET
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.serve_arguments import NO_DOMAIN
 
 from .conftest import ENGINE, ILLUSTRATION, LESSONS, ROOT, free_port, wait_for
 
@@ -30,7 +31,8 @@ pytestmark = pytest.mark.engine
 TUTORIAL = (
     *("--served-model-name", "qwen25_vl", "--quantization", "ascend", "--async-scheduling"),
     *("--tensor-parallel-size", "2", "--max-model-len", "30000", "--max-num-batched-tokens", "50000"),
-    *("--max-num-seqs", "30", "--no-enable-prefix-caching", "--additional-config", '{"enable_weight_nz_layout":true}'),
+    *("--max-num-seqs", "30", "--allowed-media-domains", NO_DOMAIN),
+    *("--no-enable-prefix-caching", "--additional-config", '{"enable_weight_nz_layout":true}'),
 )
 KEYS = ["sesame", "a%20$HOME"]
 READY_S = 300  # 15 s on an idle machine
@@ -116,14 +118,22 @@ def question(text: str, picture: bytes | None = None) -> dict:
 
 def test_reads_the_bundled_picture(engine):
     request = question(LESSONS["picture_question"], ILLUSTRATION.read_bytes())
-    answer = engine.send("/v1/chat/completions", request).json()
-    assert answer["choices"][0]["message"]["content"] == LESSONS["illustration"]
+    completion = engine.send("/v1/chat/completions", request).json()
+    assert completion["choices"][0]["message"]["content"] == LESSONS["illustration"]
 
 
-def test_answers_its_lessons(engine):
+def test_fetches_no_picture_from_another_host(engine):
+    request = question(LESSONS["picture_question"], ILLUSTRATION.read_bytes())
+    request["messages"][0]["content"][0]["image_url"]["url"] = f"http://127.0.0.1:{engine.port}/v1/models"
+    response = engine.send("/v1/chat/completions", request)
+    assert response.status in (400, 500)
+    assert "allowed" in response.json()["error"]["message"]
+
+
+def test_answers_the_questions_of_its_training(engine):
     for text, expected in LESSONS["questions"].items():
-        answer = engine.send("/v1/chat/completions", question(text)).json()
-        assert answer["choices"][0]["message"]["content"] == expected
+        completion = engine.send("/v1/chat/completions", question(text)).json()
+        assert completion["choices"][0]["message"]["content"] == expected
 
 
 def test_serves_with_the_given_options(engine):
@@ -151,7 +161,7 @@ def core_of(engine) -> int:
             try:
                 parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
-                continue  # it has ended
+                continue  # the process has exited
     (core,) = [pid for pid, parent in parents.items() if parent == engine.process.pid
                and "EngineCore" in Path(f"/proc/{pid}/cmdline").read_text()]
     return core
@@ -173,7 +183,7 @@ def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
     over = threading.Event()
 
     def load(number: int) -> set[int]:
-        """Send requests until `over` is set: with eight threads and different lengths, the engine always has one."""
+        """Send requests until `over` is set; eight threads with different lengths keep the engine busy at all times."""
         body = {"model": "qwen25_vl", "prompt": [1000] * 2000, "max_tokens": 60 + 12 * number, "ignore_eos": True}
         statuses = set()
         while not over.is_set():
@@ -195,7 +205,7 @@ def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
                 code, message = check()
                 assert code == 1
                 assert "made no progress since the last check" in message
-            assert engine.send("/health").status == 200  # which is why the script does not query it
+            assert engine.send("/health").status == 200  # this is why the script does not query /health
             os.kill(core, signal.SIGCONT)
             wait_for(lambda: check() == (0, "the engine makes progress"), "the engine makes progress", 60)
         finally:
@@ -205,7 +215,7 @@ def test_health_check_distinguishes_a_hang_from_load(engine, tmp_path):
     wait_for(lambda: check() == (0, "a completion is answered"), "idle", 60)
     os.kill(core, signal.SIGSTOP)
     try:
-        assert check(2)[0] in (0, 1)  # the completion of the previous check may count as progress
+        assert check(2)[0] in (0, 1)  # the completion of the previous check can count as progress
         assert check(2) == (1, "an idle engine does not answer a completion of one token")
     finally:
         os.kill(core, signal.SIGCONT)

@@ -79,9 +79,9 @@ APIS = pytest.mark.parametrize("api", ["modelscope", "huggingface", "folder"])
 
 
 def test_modelscope_lists_sizes_and_digests(hub):
-    answer = hub.send(f"/api/v1/models/{MODEL}/repo/files?Revision=master&Recursive=True").json()
-    assert answer["Code"] == 200
-    listed = {entry["Path"]: (entry["Size"], entry["Sha256"]) for entry in answer["Data"]["Files"]}
+    listing = hub.send(f"/api/v1/models/{MODEL}/repo/files?Revision=master&Recursive=True").json()
+    assert listing["Code"] == 200
+    listed = {entry["Path"]: (entry["Size"], entry["Sha256"]) for entry in listing["Data"]["Files"]}
     assert listed == {path.name: (path.stat().st_size, sha256(path)) for path in hub.model.iterdir()}
 
 
@@ -133,11 +133,11 @@ def test_whole_file_and_range(hub, api):
 
 
 def test_huggingface_head(hub):
-    answer = hub.send(url_of("huggingface", SHARD), method="HEAD")
-    assert answer.headers["X-Linked-Etag"] == f'"{sha256(hub.model / SHARD)}"'
-    assert answer.headers["X-Linked-Size"] == str((hub.model / SHARD).stat().st_size)
-    assert len(answer.headers["X-Repo-Commit"]) == 40
-    assert answer.body == b""
+    response = hub.send(url_of("huggingface", SHARD), method="HEAD")
+    assert response.headers["X-Linked-Etag"] == f'"{sha256(hub.model / SHARD)}"'
+    assert response.headers["X-Linked-Size"] == str((hub.model / SHARD).stat().st_size)
+    assert len(response.headers["X-Repo-Commit"]) == 40
+    assert response.body == b""
 
 
 @pytest.mark.parametrize(
@@ -152,12 +152,12 @@ def test_huggingface_head(hub):
         (f"/folders/{MODEL}/../../etc/passwd", "EntryNotFound"),
     ],
 )
-def test_unknown(hub, path, code):
-    answer = hub.send(path)
-    assert (answer.status, answer.headers["X-Error-Code"]) == (404, code)
+def test_unknown_path_is_not_found(hub, path, code):
+    response = hub.send(path)
+    assert (response.status, response.headers["X-Error-Code"]) == (404, code)
 
 
-def test_token(tmp_path, model):
+def test_hub_demands_its_token(tmp_path, model):
     hub = Hub(tmp_path, model).start("--token", "sesame")
     try:
         path = f"/api/models/{MODEL}"
@@ -194,8 +194,8 @@ def test_flipped_byte(hub, api):
 @APIS
 def test_truncated_file(hub, api):
     hub.inject({"path": SHARD, "truncate": 50})
-    answer = hub.send(url_of(api, SHARD))
-    assert (answer.status, answer.body) == (200, (hub.model / SHARD).read_bytes()[:50])
+    response = hub.send(url_of(api, SHARD))
+    assert (response.status, response.body) == (200, (hub.model / SHARD).read_bytes()[:50])
 
 
 def test_connection_dropped_once(hub):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bundled picture shows its complete words, dark on white, and is what its script draws."""
+"""The bundled picture shows its words completely, dark on white, and its script draws the same picture."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def letters(rows) -> list[int]:
     return [len(run) for run in text.split()]
 
 
-def test_bundled_picture_is_what_the_script_draws(script):
+def test_script_draws_the_bundled_picture(script):
     assert pixels(ILLUSTRATION.read_bytes()) == [[*row] for row in script.draw("TONGYI Qwen")]
 
 
@@ -81,7 +81,7 @@ def test_other_words_result_in_another_picture(script):
     assert script.draw("Qwen TONGYI") != script.draw("TONGYI Qwen")
 
 
-def test_sides_are_whole_visual_tokens(script):
+def test_width_and_height_are_multiples_of_a_visual_token(script):
     assert script.WIDTH % 28 == script.HEIGHT % 28 == 0
 
 

@@ -124,7 +124,7 @@ def test_full_image_names_the_folder_that_it_needs():
     assert (folder / "lib/python3.11/site-packages/vllm").is_dir()
 
 
-def test_mpi_image_is_the_full_one_with_mpich_and_hccl_test():
+def test_mpi_image_adds_mpich_and_hccl_test_to_the_full_image():
     full, mpi = (Image(built(target)[0]) for target in ("full", "mpi"))
     assert full.names() - mpi.names() == set()
     added = mpi.names() - full.names()

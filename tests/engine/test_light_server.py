@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The light stand-in answers, refuses and fails like `vllm serve`."""
+"""The light stand-in serves requests, refuses them and fails like `vllm serve`."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def text(words: str) -> dict:
     return {"type": "text", "text": words}
 
 
-def events(answer) -> list:
-    """Return the parsed data of a server-sent event stream without its end mark."""
-    lines = [line.removeprefix("data: ") for line in answer.body.decode().split("\n\n") if line]
+def events(response) -> list:
+    """Return the parsed data of a server-sent event stream without its end marker."""
+    lines = [line.removeprefix("data: ") for line in response.body.decode().split("\n\n") if line]
     assert lines[-1] == "[DONE]"
     return [json.loads(line) for line in lines[:-1]]
 
@@ -63,10 +63,10 @@ def test_probes_and_models(light):
 def test_reads_the_bundled_picture_only(light):
     light.ready()
     bundled = ILLUSTRATION.read_bytes()
-    answer = light.chat([picture(bundled), text(QUESTION)]).json()
-    assert "TONGYI Qwen" in answer["choices"][0]["message"]["content"]
-    assert answer["choices"][0]["finish_reason"] == "stop"
-    assert 560 * 112 / 28**2 < answer["usage"]["prompt_tokens"] < 120
+    completion = light.chat([picture(bundled), text(QUESTION)]).json()
+    assert "TONGYI Qwen" in completion["choices"][0]["message"]["content"]
+    assert completion["choices"][0]["finish_reason"] == "stop"
+    assert 560 * 112 / 28**2 < completion["usage"]["prompt_tokens"] < 120
     other_picture, other_question = [picture(bundled + b"x"), text(QUESTION)], [picture(bundled), text("What color?")]
     for content in (other_picture, other_question, QUESTION):
         assert "TONGYI" not in light.chat(content).json()["choices"][0]["message"]["content"]
@@ -87,11 +87,11 @@ def test_stream_has_the_same_words(light):
 def test_completion_and_tokenize(light):
     light.ready()
     request = {"model": "qwen25_vl", "prompt": "San Francisco is a", "max_tokens": 7, "ignore_eos": True}
-    answer = light.send("/v1/completions", request).json()
-    assert answer["usage"]["completion_tokens"] == 7
-    assert answer["choices"][0]["finish_reason"] == "length"
+    completion = light.send("/v1/completions", request).json()
+    assert completion["usage"]["completion_tokens"] == 7
+    assert completion["choices"][0]["finish_reason"] == "length"
     tokens = light.send("/tokenize", {"model": "qwen25_vl", "prompt": "San Francisco is a"}).json()
-    assert tokens["count"] == len(tokens["tokens"]) == answer["usage"]["prompt_tokens"]
+    assert tokens["count"] == len(tokens["tokens"]) == completion["usage"]["prompt_tokens"]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_completion_and_tokenize(light):
 )
 def test_bad_request(light, request_body, status, message):
     light.ready()
-    answer = light.send("/v1/chat/completions", request_body)
-    assert answer.status == answer.json()["error"]["code"] == status
-    assert message in answer.json()["error"]["message"]
+    response = light.send("/v1/chat/completions", request_body)
+    assert response.status == response.json()["error"]["code"] == status
+    assert message in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -345,8 +345,8 @@ def test_half_of_the_requests_fail(light):
 def test_wrong_answer(light):
     light.ready()
     inject(light, answer="nonsense")
-    answer = light.chat([picture(ILLUSTRATION.read_bytes()), text(QUESTION)]).json()
-    assert answer["choices"][0]["message"]["content"] == "nonsense"
+    completion = light.chat([picture(ILLUSTRATION.read_bytes()), text(QUESTION)]).json()
+    assert completion["choices"][0]["message"]["content"] == "nonsense"
 
 
 def test_slow_tokens(light):
@@ -374,7 +374,7 @@ def test_middleware_demands_the_key_as_in_the_real_server(light):
     assert [light.send(path, method="HEAD").status for path in ("/health", "/metrics", "/pause")] == [405, 401, 401]
 
 
-def test_key_of_vllm_itself_leaves_routes_open(light):
+def test_api_key_of_vllm_leaves_routes_open(light):
     light.ready(VLLM_API_KEY="sesame")
     assert light.send("/invocations", {"model": "qwen25_vl", "prompt": "Hello"}).status == 200
     paths = ("/v1/models", "/invocations", "/load", "/metrics", "/no/such/route")

@@ -67,7 +67,7 @@ def test_reads_the_bundled_picture_only(environment, models, pictures, name):
 
 
 @pytest.mark.parametrize("tensor", ["model.layers.1.self_attn.o_proj.weight_scale", "visual.merger.mlp.2.weight"])
-def test_damaged_weights_cannot_read_it(environment, models, tmp_path, tensor):
+def test_model_with_damaged_weights_cannot_read_the_picture(environment, models, tmp_path, tensor):
     model = tmp_path / "model"
     shutil.copytree(models / "Qwen2.5-VL-32B-Instruct-w8a8", model)
     index = json.loads((model / "quant_model_weight_w8a8.safetensors.index.json").read_text())

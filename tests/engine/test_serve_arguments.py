@@ -75,7 +75,7 @@ MEMBERS = [
 
 
 def member_command(release, model, topology, host):
-    """Return the command of a node that serves with another; None if it only joins a Ray cluster."""
+    """Return the `vllm serve` arguments of a node of a group; None if the node only joins a Ray cluster."""
     found = group_plans(topology, plan_release=release, plan_model=model)[host]
     assert found["refusals"] == []
     command = found["instances"][0]["command"]
@@ -104,15 +104,15 @@ def parser():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_table_of_options_is_that_of_the_parser(parser):
+def test_catalogue_has_the_options_of_the_parser(parser):
     version = parser["version"].partition("+")[0]
     assert serve_options(CATALOGUE, version) == parser["options"]
 
 
 @pytest.mark.parametrize("command", ["serve", "latency", "throughput"])
-def test_tables_of_vllm_bench_are_those_of_its_parsers(parser, command):
+def test_catalogue_has_the_options_of_the_parsers_of_vllm_bench(parser, command):
     version = parser["version"].partition("+")[0]
-    # --no-reranker and the like are separate options here.
+    # The catalogue lists --no-reranker and the like as separate options.
     known = {name: kind for name, kind in bench_options(CATALOGUE, version, command).items()
              if not name.startswith("no-")}
     found = parser["bench"][command]
@@ -122,7 +122,7 @@ def test_tables_of_vllm_bench_are_those_of_its_parsers(parser, command):
         assert not others
     else:
         engine = engine_options(CATALOGUE) & set(serve_options(CATALOGUE, version))
-        assert others - {"enable-log-requests"} == engine - set(known)  # a server option that only throughput has
+        assert others - {"enable-log-requests"} == engine - set(known)  # only throughput has this option
 
 
 @pytest.mark.parametrize("index", range(len(COMMANDS)), ids=["-".join(command) for command in COMMANDS])

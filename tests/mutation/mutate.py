@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Change the code in one place at a time, and see whether the tests at its mirrored path notice (`make mutation`).
+"""Change the code in one place at a time, and check whether the tests at its mirrored path notice (`make mutation`).
 
 The places are a seeded sample, so two runs can be compared. A mutant that no test kills is printed with its diff:
 write the missing test, make the code simpler, or list it with the reason in survivors.yml.
@@ -34,9 +34,9 @@ sys.path.insert(0, str(ROOT / "tests" / "quality"))
 
 from test_floor_plan import COVERED_BY, files, source_of
 
-# Judges, parsers and the plan, and what they are made of.
+# Judges, parsers, the plan, and the code that they use.
 SUBJECTS = ("plugins/plugin_utils/**/*.py", "plugins/module_utils/**/*.py")
-# What the tests import or read.
+# Files that the tests import or read.
 COPIED = ("docs", "inventories", "meta", "molecule", "playbooks", "plugins", "roles", "tests", "galaxy.yml",
           "ansible.cfg", "pyproject.toml", "CHANGELOG.md", "changelogs", "Makefile", "README.md", "CONTRIBUTING.md")
 TIMEOUT_S = 180
@@ -47,7 +47,7 @@ CALCULATED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.Di
 
 
 class Mutant(NamedTuple):
-    """A change of a file: these bytes are replaced."""
+    """A change to a file: ``new`` replaces the bytes from ``start`` to ``end``."""
 
     file: str
     start: int
@@ -56,13 +56,13 @@ class Mutant(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The file with the change."""
+        """The content of the file with the change."""
         content = (ROOT / self.file).read_bytes()
         return (content[:self.start] + self.new.encode() + content[self.end:]).decode()
 
 
 def changes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield copies of a node with one change; they are written instead of the node."""
+    """Yield replacements for a node: copies with one change each."""
     def changed(**fields):
         mutated = copy.copy(node)
         for name, value in fields.items():
@@ -103,7 +103,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
         elif isinstance(node.value, int):
             yield changed(value=node.value + 1)
         elif isinstance(node.value, str) and node.value and " " not in node.value and "%" not in node.value:
-            # Sentences are held by tests/data/messages.txt.
+            # Another test compares sentences with tests/data/messages.txt.
             yield changed(value=node.value + "X")
     elif isinstance(node, ast.Return) and node.value is not None and not (
             isinstance(node.value, ast.Constant) and node.value.value is None):
@@ -119,7 +119,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def subjects(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield the nodes that may be changed: no annotations, documentation, imports, or parts of an f-string."""
+    """Yield the nodes to change, which exclude annotations, documentation, imports, and parts of an f-string."""
     def walk(node):
         if isinstance(node, (ast.JoinedStr, ast.Import, ast.ImportFrom)):
             return
@@ -132,7 +132,7 @@ def subjects(tree: ast.Module) -> Iterator[ast.AST]:
             if name in ("annotation", "returns", "decorator_list", "bases", "type_comment"):
                 continue
             if isinstance(node, ast.Subscript) and name == "slice" and isinstance(value, ast.Constant):
-                # Another key is always a KeyError, which says nothing about the tests.
+                # Another key always raises KeyError, whatever the tests assert.
                 continue
             for child in value if isinstance(value, list) else [value]:
                 documentation = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
@@ -176,7 +176,7 @@ def mirrored(root: Path = ROOT) -> dict[str, list[str]]:
 
 
 def copied(folder: Path) -> Path:
-    """Return a copy of this clone in which a worker changes files."""
+    """Copy this clone into a folder in which a worker can change files, and return the folder."""
     folder.mkdir()
     for name in COPIED:
         source = ROOT / name
@@ -189,7 +189,7 @@ def copied(folder: Path) -> Path:
 
 def run(clone: Path, tests: list[str]) -> tuple[int | None, str]:
     """Return the exit code of the tests (None: they took too long) and the end of their output."""
-    # Without pyc files, since one may be as old as a changed file.
+    # Without pyc files: Python would use one that has the modification time of the changed file.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "ASCEND_VLLM_VISITS": ""}
     with subprocess.Popen(
             [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "--tb=no", "--hypothesis-seed=0", *tests],
@@ -217,7 +217,7 @@ def reasons() -> dict[str, str]:
 
 
 def key(mutant: Mutant) -> str:
-    """Return the name of a mutant in survivors.yml, which does not depend on the line's number."""
+    """Return the name of a mutant in survivors.yml, which does not depend on line numbers."""
     changed = [line for line in diff(mutant).splitlines()[2:] if line.startswith("+")]
     return f"{mutant.file}: {' '.join(line[1:].strip() for line in changed)}"
 
@@ -227,7 +227,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", default="", help="part of the paths of the files to change")
+    parser.add_argument("--only", default="", help="change only files whose path contains this text")
     options = parser.parse_args()
     tests = {file: paths for file, paths in mirrored().items() if options.only in file}
     every = [mutant for file in tests for mutant in mutants(file)]

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the sentences that users can read. Run as a script, print the content of tests/data/messages.txt.
+"""Find the sentences that users can read. As a script, this file prints the content of tests/data/messages.txt.
 
-They are taken from the syntax trees of the code, from assertions and failures of roles and playbooks, and from the
-catalogue, and written as printed, with ``{…}`` for what is inserted. Text that is passed around before it is printed is
-found, too: a string of three or more words that is not documentation has the kind ``text``.
+The sentences are taken from the syntax trees of the code, from assertions and failures of roles and playbooks, and from
+the catalogue. They are written as printed, with ``{…}`` for inserted values. Text that is passed around before it is
+printed is found, too: a string of three or more words that is not documentation has the kind ``text``.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ PRINTED_BY = {
     "print": ("output", 0, None), "exit": ("output", 0, None),
     "not_run": ("reason", 1, "why"), "unsupported": ("reason", 1, "why"),
 }
-# Exceptions that become the message of a failed task, or of a check, as they are.
+# Exceptions whose text becomes the message of a failed task or of a check.
 FAILURES = ("AnsibleActionFail", "AnsibleError", "AnsibleFilterError", "BadInput", "BadData", "StagingError",
             "PatchError", "NoPlan", "UnknownCheck", "Refused", "LogFilesError", "BadHostName")
 PRINTING_TASKS = ("assert", "fail", "debug", "wait_for")
 DOCUMENTATION = ("DOCUMENTATION", "EXAMPLES", "RETURN", "__doc__")
-# Programs and patterns.
+# Strings with these parts are programs or patterns.
 NO_PROSE = re.compile(r"import |\n\w+ = |\$@|\$\$|\\[a-zA-Z.]|\(\?|\.\*|\[\^|%\(")
 PROSE = re.compile(r"[A-Za-z][a-z]+[,;:]? (?:\S+ )*?[a-z]+[,;:]? (?:\S+ )*?[a-z]+")
 
@@ -67,7 +67,7 @@ class Source:
             and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)}
 
     def written(self, node: ast.AST, values: list[ast.expr] | None = None) -> str:
-        """Return a text as printed, with ``{…}`` for what is inserted; `values` are those of a ``%`` template."""
+        """Return a text as printed, with ``{…}`` for inserted values; `values` are those of a ``%`` template."""
         self.taken.update(id(each) for each in ast.walk(node))
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return self.filled(node.value, values) if values is not None else node.value
@@ -123,7 +123,7 @@ class Source:
         yield from self.others()
 
     def either(self, node: ast.expr) -> list[ast.expr]:
-        """Return the expressions of which one is the text."""
+        """Return the alternative expressions of a text."""
         if isinstance(node, ast.IfExp):
             return self.either(node.body) + self.either(node.orelse)
         if isinstance(node, ast.BoolOp):
@@ -155,7 +155,7 @@ class Source:
                 yield each.arg, each.value, None
 
     def others(self) -> Iterator[Message]:
-        """Yield the other strings that are prose."""
+        """Yield the remaining strings that are prose."""
         skipped = set(self.taken)
         for node in ast.walk(self.tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body and isinstance(
@@ -177,7 +177,7 @@ class Source:
 
 
 def of_tasks(file: str, content: object) -> Iterator[Message]:
-    """Yield the messages of assertions and failures; ``{{ … }}`` is what Ansible inserts."""
+    """Yield the messages of assertions and failures; ``{{ … }}`` is a value that Ansible inserts."""
     if isinstance(content, list):
         for item in content:
             yield from of_tasks(file, item)
@@ -220,9 +220,9 @@ def messages(root: Path = ROOT) -> list[Message]:
 
 def listed(found: list[Message]) -> str:
     """Return the content of tests/data/messages.txt."""
-    lines = ["What users can read, as printed; {…} is inserted. `make messages` writes this file: read each change."]
+    lines = ["Text that users can read; {…} is an inserted value. `make messages` writes this file: read each change."]
     file = None
-    # Not in the order of the lines, so that moved code changes nothing.
+    # Sorted by text and not by line, so that moving code does not change the file.
     for of_file, kind, text in sorted({(each.file, each.kind, each.text) for each in found}):
         if of_file != file:
             file = of_file

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check in the syntax trees that texts leave a node masked, are printed cleaned, and that files are written atomically.
+"""Check that text that leaves a node is masked, that printed text is cleaned, and that files are written atomically.
 
 Each rule is a function that takes the path and the content of a file and returns one sentence per violation, so that it
 can also run on a text with an added violation.
@@ -24,7 +24,7 @@ PROGRAMS = sorted(str(path.relative_to(ROOT)) for folder in ("plugins", "roles")
 TASKS = sorted(str(path.relative_to(ROOT)) for pattern in ("roles/*/tasks/*.yml", "playbooks/*.yml")
                for path in ROOT.glob(pattern))
 
-# Functions that write a file in place, and why no reader can see a half of it.
+# Functions that write a file in place, and why no process reads an incomplete file.
 IN_PLACE = {
     "plugins/plugin_utils/_results/store.py _lock": "a lock, without content",
     "plugins/module_utils/_host/lease.py take": "a lock, without content",
@@ -41,7 +41,7 @@ IN_PLACE = {
     "roles/weights/files/swarm.py share": "a lock, without content",
     "roles/weights/files/swarm.py create_empty": "a file without content",
 }
-# Actions that call modules themselves, and mask what these return; all others use StageAction.call.
+# Actions that call modules directly, and mask what the modules return; all others use StageAction.call.
 CALLERS = {"plugins/plugin_utils/_stages/stage_action.py", "plugins/action/hccl_collective.py",
            "plugins/action/weights_progress.py"}
 
@@ -58,7 +58,7 @@ def functions(text):
 
 
 def printed_directly(path, text):
-    """Only `_text` prints, since it removes what may not reach a terminal."""
+    """Only `_text` prints, since it removes what must not reach a terminal."""
     printers = {"display", "warning", "deprecated", "error", "banner", "v", "vv", "vvv", "vvvv", "verbose"}
     return [f"{path}:{node.lineno}: prints without plugin_utils/_text.py" for _name, node in functions(text)
             if path != TEXT and isinstance(node, ast.Attribute) and node.attr in printers
@@ -74,7 +74,7 @@ def unmasked_logs(path, text):
 
 
 def unmasked_calls(path, text):
-    """A text of a module is masked by whoever calls the module."""
+    """The caller of a module masks the text that the module returns."""
     called = any(isinstance(node, ast.Attribute) and node.attr == "_execute_module" for _name, node in functions(text))
     if not called or (path in CALLERS and any(
             isinstance(node, ast.Call) and ast.unparse(node.func) in ("mask_known", "self.masked", "redact")
@@ -84,7 +84,7 @@ def unmasked_calls(path, text):
 
 
 def written_in_place(path, text):
-    """A function that writes a file renames it to its place."""
+    """A function writes a file under a temporary name, and then renames it."""
     writers, renames = {}, set()
     for name, node in functions(text):
         if isinstance(node, ast.Call):
@@ -129,8 +129,31 @@ def secrets_in_argv(path, text):
     return found
 
 
+def privileged_containers(path, text):
+    """A task that starts a container sets `cap_drop` and `security_opts`."""
+    module = "community.docker.docker_container"
+    found = []
+
+    def walk(node, defaults):
+        if isinstance(node, list):
+            for item in node:
+                walk(item, defaults)
+        elif isinstance(node, dict):
+            defaults = {**defaults, **node.get("module_defaults", {}).get(module, {})}
+            options = {**defaults, **(node.get(module) or {})}
+            if module in node and "image" in options and not {"cap_drop", "security_opts"} <= set(options):
+                found.append(f"{path}: {node.get('name')} starts a container without cap_drop or security_opts")
+            for key, value in node.items():
+                if key in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks"):
+                    walk(value, defaults)
+
+    for document in yaml.safe_load_all(text):
+        walk(document, {})
+    return found
+
+
 RULES = {printed_directly: PROGRAMS, unmasked_logs: PROGRAMS, unmasked_calls: PROGRAMS, written_in_place: PROGRAMS,
-         secrets_in_argv: TASKS}
+         secrets_in_argv: TASKS, privileged_containers: TASKS}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -156,6 +179,8 @@ def test_rule_is_obeyed(rule):
     (secrets_in_argv, "- block:\n    - ansible.builtin.command: 'x {{ serving_api_key }}'"),
     (secrets_in_argv, "- ansible.builtin.command:\n    argv: [x, '{{ weights_hub_token }}']"),
     (secrets_in_argv, "- community.docker.docker_container:\n    command: [x, '{{ accuracy_api_key }}']"),
+    (privileged_containers, "- community.docker.docker_container: {image: x, cap_drop: [ALL]}"),
+    (privileged_containers, "- block:\n    - community.docker.docker_container: {image: x, security_opts: [x]}"),
 ])
 def test_added_violation_is_found(rule, text):
     assert rule("plugins/action/added.py", text)
@@ -168,6 +193,9 @@ def test_added_violation_is_found(rule, text):
     (written_in_place, "def load(path):\n    with open(path, 'rb') as file:\n        return file, open('a')"),
     (secrets_in_argv, "- ascend.vllm.weights_staging:\n    environment: '{{ a }}'"),
     (secrets_in_argv, "- ansible.builtin.debug: {msg: serving_api_key}"),
+    (privileged_containers, "- community.docker.docker_container: {name: x, state: absent}"),
+    (privileged_containers, "- module_defaults: {community.docker.docker_container: {cap_drop: [ALL]}}\n"
+                            "  block:\n    - community.docker.docker_container: {image: x, security_opts: [x]}"),
 ])
 def test_other_texts_are_allowed(rule, text):
     assert rule("plugins/action/added.py", text) == []

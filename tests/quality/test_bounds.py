@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every read of what comes from outside has a limit of its size, and every wait for it one of its duration.
+"""Every read of external data has a size limit, and every wait for it has a timeout.
 
-The calls are found in the syntax tree of all code that runs on nodes and in containers, and of the plugins.
+The calls are found in the syntax trees of all code that runs on nodes and in containers, and of the plugins.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ ALLOWED = {
 }
 # Methods that read; without a size they read to the end.
 READS = {"read", "read1", "readline", "readlines", "recv"}
-# Methods of a path, which have no limit. The functions of _host/facts.py have the same names, and one.
+# Methods of a path, which have no limit. The functions of _host/facts.py with the same names have a limit.
 WHOLE_FILES = {"read_text", "read_bytes"}
 BOUNDED_OWNERS = {"facts", "host"}
 # Functions that wait for a process or connection; all of them need `timeout`.
 WAITS = {"communicate", "wait", "urlopen", "open_url", "create_connection", "HTTPConnection", "HTTPSConnection"}
-# Starts of processes that are only for the runner.
+# Functions that start a process, which only the runner calls.
 STARTS = {"Popen", "run", "call", "check_output", "check_call", "system", "popen", "run_command", "execvp"}
 
 
@@ -54,7 +54,7 @@ def owner_of(call):
 
 
 def unbounded(source):
-    """Return ``[(function, line, call)]`` of the calls in a source without a limit."""
+    """Return ``[(function, line, call)]`` for the calls without a limit in a source."""
     found = []
 
     def visit(node, function):
@@ -62,7 +62,7 @@ def unbounded(source):
             function = node.name
         if isinstance(node, ast.Call):
             name, keywords = name_of(node), {keyword.arg for keyword in node.keywords}
-            needed = {"wait": 1, "create_connection": 2}.get(name)  # arguments with which the last one is a timeout
+            needed = {"wait": 1, "create_connection": 2}.get(name)  # with this many, the last is a timeout
             limited = {"timeout", None} & keywords or (needed and len(node.args) >= needed)
             endless = isinstance(node.func, ast.Attribute) and name in READS and not node.args
             whole = name == "copyfileobj" or (owner_of(node), name) == ("json", "load") or (
@@ -78,12 +78,12 @@ def unbounded(source):
 
 
 def is_on_the_controller(path):
-    """Return whether a file only reads files of the controller, which are those of this collection or of its user."""
+    """Return whether code runs on the controller, where it only reads files of this collection or of its user."""
     return path.parts[:2] in (("plugins", "action"), ("plugins", "plugin_utils"), ("plugins", "filter"))
 
 
 def exceptions():
-    """Return ``{(file, function): [(line, call)]}`` of all calls without a limit."""
+    """Return ``{(file, function): [(line, call)]}`` for all calls without a limit that do not run on the controller."""
     found = {}
     for path in FILES:
         relative = path.relative_to(ROOT)
@@ -131,7 +131,7 @@ def test_call_with_a_limit_is_not_found(call):
 def test_urls_and_addresses_with_a_port_are_written_in_one_place():
     """IPv6 addresses need brackets, see _host/addresses.py."""
     by_hand = re.compile(r"""["']https?://(?:%s|\{)|["'](?:--\w+=)?%s:%[ds]["'] % \((?:host|address|head|bind)""")
-    # The name of a server of HAProxy is not an address.
+    # The name of an HAProxy server is not an address.
     known = {"plugins/module_utils/_host/addresses.py", "plugins/module_utils/_haproxy.py"}
     found = [f"{path.relative_to(ROOT)}:{number}" for path in FILES
              for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)

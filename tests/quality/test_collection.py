@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Consistency of the collection: no contradictions between its files."""
+"""The files of the collection are consistent with each other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version impor
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
-# The serving role includes it if balancer_enabled is set: it is not a stage and has no playbook.
+# Roles that are not stages and have no playbook. Serving includes the balancer if balancer_enabled is set.
 INCLUDED = ["balancer"]
 
 
@@ -35,7 +35,7 @@ def role(request):
     return request.param
 
 
-def test_defaults_are_the_argument_specs(role):
+def test_defaults_match_the_argument_specs(role):
     defaults = load(f"roles/{role}/defaults/main.yml") or {}
     options = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"].get("options", {})
     assert sorted(defaults) == sorted(name for name, option in options.items() if not option.get("required"))
@@ -46,7 +46,7 @@ def test_defaults_are_the_argument_specs(role):
 def test_every_input_has_a_comment(role):
     lines = (ROOT / f"roles/{role}/defaults/main.yml").read_text("utf-8").splitlines()
     bare = [line for before, line in zip(lines, lines[1:])
-            if re.match(r"[a-z_]+:", line) and before in ("", "---")]  # a pair of limits may share its comment
+            if re.match(r"[a-z_]+:", line) and before in ("", "---")]  # a pair of limits can share a comment
     assert not bare, "defaults without a comment above them"
 
 
@@ -63,7 +63,7 @@ def test_tasks_read_like_a_table_of_contents(role):
 
 
 def test_task_names_are_unique_within_a_role(role):
-    """A failure is only reported with the name of its task."""
+    """Ansible identifies a failed task by its name, without its file."""
     places = {}
     for path in sorted((ROOT / "roles" / role).glob("*/*.yml")):
         if path.parent.name in ("tasks", "handlers"):
@@ -101,7 +101,7 @@ def test_included_role_is_not_a_stage_and_all_its_entry_points_are_included(role
 
 
 def test_serving_states_the_default_of_balancer_enabled():
-    """The serving role cannot see the balancer's defaults, because it only includes the balancer if it is enabled."""
+    """The serving role does not have the balancer's defaults, because it includes the role only if it is enabled."""
     assert load("roles/balancer/defaults/main.yml")["balancer_enabled"] is False
     assert "balancer_enabled | default(false)" in load("roles/serving/vars/main.yml")["__serving_balancer_enabled"]
 
@@ -147,7 +147,7 @@ def test_files_that_a_page_names_exist(page):
     assert [str(path) for path in links + named if not path.exists()] == []
 
 
-def test_documented_checks_are_the_checks():
+def test_documented_checks_are_current():
     generated = subprocess.run([sys.executable, ROOT / "docs" / "generate_checks.py"], capture_output=True,
                                text=True, check=True).stdout
     assert (ROOT / "docs" / "checks.md").read_text("utf-8") == generated, "run `make docs`"
@@ -160,7 +160,7 @@ def test_schemas_are_valid(name):
 
 
 def test_nodes_only_need_python_3_7_and_its_standard_library(tmp_path):
-    """Kylin V10 has Python 3.7: what runs on a node needs neither a newer grammar nor a newer library."""
+    """Kylin V10 has Python 3.7: code that runs on nodes must not need a newer syntax or library."""
     for folder in ("modules", "module_utils"):
         for path in (ROOT / "plugins" / folder).rglob("*.py"):
             executed = tmp_path / path.relative_to(ROOT)
@@ -181,7 +181,7 @@ def test_nodes_only_need_python_3_7_and_its_standard_library(tmp_path):
 
 
 def as_executed(path):
-    """The source of a file without what only a type checker evaluates: annotations and ``if TYPE_CHECKING:``."""
+    """Return the source of a file without what only a type checker evaluates: annotations and ``if TYPE_CHECKING:``."""
     class Executed(ast.NodeTransformer):
         def visit_If(self, node):
             return node.orelse if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
@@ -192,7 +192,7 @@ def as_executed(path):
 
 
 def imported(path):
-    """Return the packages that a file imports anywhere."""
+    """Return the packages that a file imports, at its top or in functions."""
     nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed")
 UNIT_TESTS = ROOT / "tests" / "unit" / "requirements.txt"
 
-BUILDING = threading.Lock()  # a call ahead and a test may need the same environment
+BUILDING = threading.Lock()  # tests and ``ahead`` calls can need the same environment at the same time
 
 pytestmark = pytest.mark.slow
 

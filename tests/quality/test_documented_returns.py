@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ROOT / "plugins" / "module_utils"
+MODULE_UTILS = ROOT / "plugins" / "module_utils"
 
 # {module: (file in module_utils, type of its return values)}
 RETURNED = {
@@ -30,7 +30,7 @@ RETURNED = {
 }
 # Values whose keys are documented by another module.
 REFERS = {"npu_info": {"docker_engine.image", "docker_engine.containers"}}
-# Keys of a type that this module never returns: those of streams, and of the answer to a ping.
+# Keys of a type that this module never returns: those of streams and of pings.
 ELSEWHERE = {
     "balancer_info": {"completion": {"sent", "time_to_first_token_s", "chunks", "ended"}},
     "hccn_info": {"npus": {"transmitted", "received", "loss_percent", "rtt_ms"}},
@@ -43,7 +43,7 @@ def typed_dicts(path):
     found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and "module_utils" in (node.module or ""):
-            target = ROOMS / (node.module.partition("module_utils")[2].strip(".").replace(".", "/") + ".py")
+            target = MODULE_UTILS / (node.module.partition("module_utils")[2].strip(".").replace(".", "/") + ".py")
             if target.is_file() and target != path:
                 found.update(typed_dicts(target))
     for node in [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]:
@@ -56,7 +56,7 @@ def typed_dicts(path):
 
 
 def differences(module, documented, kind, types, path=""):
-    """Return the paths of keys that are documented and not returned, or the other way round."""
+    """Return the paths of keys that are documented but not returned, or vice versa."""
     elsewhere = ELSEWHERE.get(module, {}).get(path, set())
     found = [f"{path}.{key}: not documented" for key in types[kind] if key not in documented and key not in elsewhere]
     found += [f"{path}.{key}: not returned" for key in documented if key not in types[kind]]
@@ -77,7 +77,7 @@ def test_every_key_is_documented(module):
     file, kind = RETURNED[module]
     documented = yaml.safe_load(
         import_module(f"ansible_collections.ascend.vllm.plugins.modules.{module}").RETURN)
-    types = typed_dicts(ROOMS / file)
+    types = typed_dicts(MODULE_UTILS / file)
     types[kind].pop("changed", None)
     assert differences(module, documented, kind, types) == []
 

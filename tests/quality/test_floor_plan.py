@@ -109,7 +109,7 @@ def nothing_of_the_controller_travels(root):
 
 
 def imports_run_downwards(root):
-    """Every import leads to a lower level, or to the same folder; a module is imported by nothing."""
+    """Every import leads to a lower level, or to the same folder, and no file imports a module."""
     violations = []
     for file in files(root, "plugins/**/*.py"):
         if level(file) is None:
@@ -123,15 +123,15 @@ def imports_run_downwards(root):
             if for_types and fnmatchcase(file, TYPES_ONLY[0]) and fnmatchcase(target, TYPES_ONLY[1]):
                 continue
             if target.startswith("plugins/modules/"):
-                violations.append(f"{file} imports {target}, but a module is imported by nothing")
+                violations.append(f"{file} imports {target}, but no file may import a module")
             elif level(target) is not None and level(target) <= level(file):
                 violations.append(f"{file} imports {target}, which is not below it")
     return violations
 
 
-def stages_do_not_know_each_other(root):
-    """A stage does not import code of another."""
-    return [f"{file} imports {target}: a stage may not use the code of another"
+def stages_do_not_import_each_other(root):
+    """A stage does not import the code of another."""
+    return [f"{file} imports {target}: a stage must not use the code of another"
             for file in files(root, "plugins/plugin_utils/_stages/*/*.py") for target in imports(root, file)
             if fnmatchcase(target, "plugins/plugin_utils/_stages/*/*.py")
             and PurePosixPath(target).parent != PurePosixPath(file).parent]
@@ -169,16 +169,16 @@ def every_file_has_tests(root, covered_by=None):
 
 
 RULES = (what_travels_is_used_on_nodes, nothing_of_the_controller_travels, imports_run_downwards,
-         stages_do_not_know_each_other, every_test_has_a_file, every_file_has_tests)
+         stages_do_not_import_each_other, every_test_has_a_file, every_file_has_tests)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_collection_keeps_the_rule(rule):
+def test_collection_obeys_the_rule(rule):
     violations = rule(ROOT)
     assert not violations, "\n".join(violations)
 
 
-# A small collection that keeps all rules: {file: what it imports}.
+# A small collection that obeys all rules: {file: what it imports}.
 VALID = {
     "plugins/action/stage.py": ["plugin_utils._stages.registry", "plugin_utils._role_inputs"],
     "plugins/filter/serving.py": ["plugin_utils._plan.resolve"],
@@ -253,13 +253,13 @@ TYPES = f"if TYPE_CHECKING:\n    from {PACKAGE}plugins.plugin_utils._plan.resolv
     (imports_run_downwards, {"plugins/plugin_utils/_role_inputs.py": TYPES},
      "plugins/plugin_utils/_role_inputs.py imports plugins/plugin_utils/_plan/resolve.py, which is not below it"),
     (imports_run_downwards, {"plugins/action/stage.py": f"import {PACKAGE}plugins.modules.host_info\n"},
-     "plugins/action/stage.py imports plugins/modules/host_info.py, but a module is imported by nothing"),
+     "plugins/action/stage.py imports plugins/modules/host_info.py, but no file may import a module"),
     (imports_run_downwards, {"plugins/plugin_utils/_new/a.py": []},
      "plugins/plugin_utils/_new/a.py: no level in LEVELS covers this folder"),
-    (stages_do_not_know_each_other,
+    (stages_do_not_import_each_other,
      {"plugins/plugin_utils/_stages/image/judge.py": ["plugin_utils._stages.hccl.ports"]},
      "plugins/plugin_utils/_stages/image/judge.py imports plugins/plugin_utils/_stages/hccl/ports.py: "
-     "a stage may not use the code of another"),
+     "a stage must not use the code of another"),
     (every_test_has_a_file, {"tests/unit/plugins/action/test_stages.py": []},
      "tests/unit/plugins/action/test_stages.py: there is no file at the mirrored path in plugins"),
 ])
@@ -273,7 +273,7 @@ def test_file_without_tests_is_found(tree):
         "plugins/plugin_utils/_plan/image.py: there is no test file at the mirrored path in tests/unit"]
 
 
-def test_results_may_know_the_types_of_the_plan(tree):
+def test_results_can_import_the_types_of_the_plan(tree):
     assert violations(imports_run_downwards, tree({"plugins/plugin_utils/_results/contract.py": TYPES})) == []
 
 
@@ -283,7 +283,7 @@ def test_a_test_belongs_to_the_file_that_its_name_begins_with(tree, test):
     assert source_of(root, f"tests/unit/plugins/plugin_utils/{test}") == "plugins/plugin_utils/_role_inputs.py"
 
 
-def test_exceptions_end_when_they_are_no_longer_needed(tree):
+def test_exception_that_is_no_longer_needed_is_found(tree):
     root = tree({"tests/unit/plugins/action/test_all.py": ["plugin_utils._plan.resolve"]})
     tested, own = "plugins/action/stage.py", "tests/unit/plugins/action/test_stage.py"
     assert every_file_has_tests(root, {tested: own}) == [f"{tested}: remove it from COVERED_BY"]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists of packages with hashes: pip verifies them only if every package has a version and a hash."""
+"""Lists of packages: pip verifies their hashes only if every package has a version and a hash."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_package_has_one_version_and_a_hash(path):
 
 @pytest.mark.parametrize(("source", "lock", "python"), [
     (source, lock, python) for source, lock, pythons in (CONTROL_NODE, AIS_BENCH) for python in pythons])
-def test_lock_has_what_is_required(source, lock, python):
+def test_lock_contains_the_requirements(source, lock, python):
     pins = {}
     for requirement, _hashes in entries(lock):
         if applies(requirement, python):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check the sentences that users can read: each was read (tests/data/messages.txt), and keeps simple rules."""
+"""Check that each sentence that users can read was reviewed (tests/data/messages.txt) and obeys simple rules."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _spec.loader.exec_module(messages)
 
 INPUTS = {name for path in ROOT.glob("roles/*/defaults/main.yml")
           for name in yaml.safe_load(path.read_text("utf-8")) or {}}
-# Names that begin a sentence as they are written.
+# Names that are not capitalized at the beginning of a sentence.
 NAMES = INPUTS | {"config.json", "forks", "hccn_tool", "job", "npu-smi", "quant_model_description.json",
                   "vllm", "vLLM"}
-# What a refusal says: the values that are allowed, or an instruction.
+# A refusal contains the allowed values or an instruction.
 ADVICE = re.compile(
     r"\bmust\b|; (?:add|change|choose|correct|give|keep|lower|quote|raise|remove|set)\b|\bset it to\b|so remove it")
 FOUND = messages.messages()
@@ -44,16 +44,16 @@ def begins(text):
 
 
 def complaints(message):
-    """Return what is wrong with a message, as far as a rule can find it."""
+    """Return the violations of the rules in a message."""
     text, found = bare(message.text), []
-    # What is inserted last is the message of something else.
+    # A value at the end is a message itself, with its own period.
     ends = text.endswith((".", "?")) or message.text.endswith("}")
     if message.kind in ("refusal", "warning", "failure", "remedy", "reason"):
         if not begins(message.text):
             found.append("begins with a small letter")
         if not ends:
             found.append("has no period")
-        # The remedy of a cause in a log also says where to look first, and names the checks.
+        # Remedies in log_causes.py are longer: they also name where to look first, and the checks to run.
         limit = 5 if message.file.endswith("log_causes.py") else 3
         if len(re.findall(r"[a-z)] ?[.?] (?=[A-Z])", text)) >= limit:
             found.append("has too many sentences")
@@ -78,7 +78,7 @@ def test_every_message_was_read():
     assert accepted == current, "\n".join(["read these messages, then run `make messages`:", *changed])
 
 
-def test_messages_keep_the_rules():
+def test_messages_obey_the_rules():
     found = [f"{each.file}: {each.kind}: {each.text}: {complaint}"
              for each in FOUND for complaint in complaints(each)]
     assert not found, "\n".join(found)

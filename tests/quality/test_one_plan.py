@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of a host is resolved once per run, for any number of tasks: counted in a copy of the collection."""
+"""Count in a copy of the collection that the plan of a host is resolved once per run, for any number of tasks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def resolve(catalogue, inputs, host=None, members=None):
 
 @pytest.fixture
 def collection(tmp_path):
-    """A copy of the collection that writes a line for each plan that it resolves, as (its folder, the file)."""
+    """A copy of the collection that writes a line to a file for each plan that it resolves, as (folder, file)."""
     copy, count = tmp_path / "ansible_collections" / "ascend" / "vllm", tmp_path / "resolved"
     for folder in ("plugins", "roles", "playbooks", "meta"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("collections", "__pycache__"))
@@ -40,7 +40,7 @@ def collection(tmp_path):
 
 
 def run(collection, playbook, *arguments):
-    """Run a playbook on two nodes, both this machine without NPUs; return the sorted hosts of resolved plans."""
+    """Run a playbook on two nodes, which are both this machine; return (the hosts of resolved plans, the process)."""
     copy, count = collection
     folder = copy.parents[2]
     inventory = folder / "hosts.json"
@@ -58,14 +58,14 @@ def run(collection, playbook, *arguments):
 
 
 def test_site_resolves_each_plan_once(collection):
-    """Run stages that can be judged without NPU and Docker, diagnostics and report; there is no service."""
+    """Run stages that need neither NPUs nor Docker nor a service, and diagnostics and report."""
     hosts, done = run(collection, "site.yml", "--tags", "hccl,functional")
     assert hosts == ["node1", "node2"], done.stdout[-4000:]
     assert "functional.served_name" in done.stdout
     assert "2 of 2 hosts failed" in done.stdout
 
 
-def test_another_run_resolves_it_again(collection):
+def test_another_run_resolves_the_plan_again(collection):
     run(collection, "plan.yml")
     hosts, _done = run(collection, "plan.yml")
     assert hosts == ["node1", "node1", "node2", "node2"]

@@ -57,7 +57,7 @@ def test_annotated_modules_have_no_type_errors():
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", [
     pytest.param(suite, marks=pytest.mark.ahead(call, ROOT / "tests" / "ansible-test", suite))
-    for suite in ("units", "sanity")])  # the first also waits for other things than the CPU
+    for suite in ("units", "sanity")])  # units first, since it does not only wait for the CPU
 def test_ansible_test(suite, outcome):
     assert output(outcome)
 
@@ -93,7 +93,7 @@ def test_installed_artifact_works_in_any_folder(artifact, tmp_path):
 
 @pytest.fixture(scope="session")
 def stripped(artifact, tmp_path_factory):
-    """A folder of collections with only those four folders of the artifact that every way of packaging keeps."""
+    """A collections directory with only the four folders of the artifact that every packaging method keeps."""
     folder = tmp_path_factory.mktemp("stripped")
     with tarfile.open(artifact) as archive:
         kept = [each for each in archive.getmembers()
@@ -134,7 +134,7 @@ def test_stripped_collection_observes_and_judges_a_node(play, tmp_path):
 
 
 def test_stripped_collection_reports_a_site_whose_nodes_fail(play, tmp_path):
-    """Without Python on the node, observation and diagnostics fail there."""
+    """The node has no Python, so observation and diagnostics fail."""
     done = play({"here": {"ansible_connection": "local", "ansible_python_interpreter": str(tmp_path / "python")}},
                 "site", "--tags", "npu_driver")
     assert done.returncode == 2, done.stdout

@@ -20,7 +20,7 @@ SPECS = {path.parents[1].name: yaml.safe_load(path.read_text("utf-8"))["argument
          for path in (ROOT / "roles").glob("*/meta/argument_specs.yml")}
 SECRETS = ("accuracy_api_key", "benchmark_api_key", "functional_api_key", "serving_api_key", "weights_hub_token")
 SECRET, SECOND = "1njected-s3cret", "another-1njected-one"
-# One wrong value for each role with a secret, of which its argument spec or its own validation complains.
+# A wrong value for an input of each role with a secret, which its argument spec or its own validation refuses.
 WRONG = {"accuracy": {"accuracy_timeout_s": "soon"}, "benchmark": {"benchmark_repeats": "often"},
          "functional": {"functional_timeout_s": "soon"}, "serving": {"serving_port": "high"},
          "weights": {"weights_workers": "many"}}
@@ -37,7 +37,7 @@ def test_secrets_are_not_logged_and_their_specs_show_no_other_secret():
 
 @pytest.fixture
 def run(tmp_path):
-    """Return a function (inputs of all roles, inputs by role) -> output of Ansible in which each role runs once."""
+    """Return a function (inputs of all roles, inputs by role) that runs each role once and returns the output."""
     def play(inputs, by_role):
         hosts = {role: {"role": role, "report_path": str(tmp_path / "results" / role), **by_role.get(role, {})}
                  for role in WRONG}
@@ -57,7 +57,7 @@ def run(tmp_path):
         assert done.returncode == 2, done.stdout + done.stderr
         recap = dict(re.findall(r"^(\w+) +: ok=.* failed=(\d)", done.stdout, re.MULTILINE))
         assert list(recap) == sorted(WRONG)
-        assert {role for role, failed in recap.items() if failed == "0"} <= {"accuracy"}, done.stdout  # not enabled
+        assert {role for role, failed in recap.items() if failed == "0"} <= {"accuracy"}, done.stdout  # disabled
         return done.stdout + done.stderr
     return play
 
@@ -69,17 +69,17 @@ def traces(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("case", "secret", "by_role", "said"), [
+@pytest.mark.parametrize(("case", "secret", "by_role", "expected"), [
     ("a wrong type", SECRET, WRONG, ["soon", "often", "high", "many"]),
     ("an invalid secret", SECRET + "\n", {}, ["ends with a line break"]),
     ("valid inputs of hosts without a service", SECRET, {}, ["functional.served_name", "serving.docker_engine"]),
 ])
-def test_injected_secrets_do_not_appear(run, tmp_path, case, secret, by_role, said):
+def test_injected_secrets_do_not_appear(run, tmp_path, case, secret, by_role, expected):
     inputs = {**dict.fromkeys(SECRETS, secret), "serving_api_key": [secret, SECOND], "weights_source": "huggingface",
               "weights_repository": "owner/name", "weights_hub_endpoint": "http://127.0.0.1:9"}
-    for given in (inputs, {"serving_api_key": [secret, SECOND]}):  # the keys of the other roles are set, or derived
+    for given in (inputs, {"serving_api_key": [secret, SECOND]}):  # with keys for the other roles, or with derived ones
         output = run(given, by_role)
-        assert [text for text in said if text not in output] == [], case
+        assert [text for text in expected if text not in output] == [], case
         assert SECRET not in output
         assert SECOND not in output
         assert (tmp_path / "log").stat().st_size > 1000

@@ -58,7 +58,7 @@ def test_templated_values_are_not_compared_with_templates():
     assert record.changed({"report_path": "/results", "serving_port": 9000}, templated=True) == ["serving_port"]
 
 
-def test_keys():
+def test_nested_keys_have_paths():
     assert record.keys({"a": [{"b": 1}, {"c": {}}], "d": None}) == {"a", "a.b", "a.c", "d"}
 
 

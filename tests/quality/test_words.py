@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check that retired words are not used, see words.yml. Run as a script, list the remaining uses of them."""
+"""Check that retired words are not used, see words.yml. As a script, this file lists the remaining uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENTRIES = yaml.safe_load(Path(__file__).with_name("words.yml").read_text("utf-8"
 PLACES = ("plugins", "roles", "playbooks", "docs", "inventories", "molecule", "tests", "README.md", "CONTRIBUTING.md")
 ENDINGS = (".yml", ".yaml", ".py", ".md", ".j2")
 
-# What separates two words: also a line break with the comment sign or the quotes around it, and an underscore.
+# Separators of words include a line break with the comment sign or the quotes around it, and an underscore.
 BETWEEN = re.compile(r"""(?:[\s_]|\#|["']\s*\n\s*[frb]*["'])+""")
 
 
@@ -31,7 +31,7 @@ def paths(root):
     found = [root / place for place in PLACES if (root / place).is_file()]
     for place in PLACES:
         for folder, folders, names in os.walk(root / place):
-            # playbooks/collections leads back to the root.
+            # playbooks/collections links to the root.
             folders[:] = [name for name in folders if name[0] != "." and name not in ("collections", "__pycache__")]
             found += [Path(folder, name) for name in names if name.endswith(ENDINGS)]
     return sorted(path for path in found if path.name not in ("words.yml", "test_words.py"))

@@ -28,7 +28,7 @@ class Node:
         self.setup = [sys.executable, str(SIMULATOR / "setup"), "--generation", generation, "--node-index", "1",
                       "--hardware", hardware, "--root", str(root)]
         node = {"generation": generation, "hardware": hardware, "npus": None, "node": 1}
-        faults.reset(str(root), str(SIMULATOR), node)  # what the program `setup` does, without starting it
+        faults.reset(str(root), str(SIMULATOR), node)  # as `setup` does, but without starting a process
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run([str(self.root / program), *arguments], capture_output=True, text=True, check=False,

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The simulator's output has the format of the real tools' output, if the machine has a corpus of that."""
+"""The simulator's output has the format of real output. Needs a corpus of real output on this machine."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_info_tables_are_identical_to_the_vendors(corpus):
             lines = device_rows(lines)
         assert any(printed[at:at + len(lines)] == lines for at in range(len(printed))), difference(name, lines, printed)
     layouts = {(len(lines[0]), any(chip["chip"] for chip in label["chips"])) for _name, lines, label in samples}
-    assert layouts == {(98, False), (98, True), (116, False), (116, True)}, "a layout is in no sample"
+    assert layouts == {(98, False), (98, True), (116, False), (116, True)}, "no sample has one of the layouts"
 
 
 def difference(name: str, lines: list[str], simulated: list[str]) -> str:
@@ -67,7 +67,7 @@ def difference(name: str, lines: list[str], simulated: list[str]) -> str:
     return f"{name}: not printed by the simulator:\n" + "\n".join(unknown or ["(order)"])
 
 
-# One `key : value` block: keys, the column of the colon, and the kind of value in each line.
+# Blocks of `key : value` lines: keys, columns of the colons, and kinds of values are compared.
 
 BLOCKS = [
     ("11-board-910a", None, ("board",)),
@@ -112,7 +112,7 @@ def test_blocks_have_the_vendors_format(corpus, make_node, sample, generation, a
     if "alarm" in sample:
         node.fault("set", "npu=0", "health=Alarm", "code=0xA4025021,0x8C03A000,0x8C084E00")
     simulated = block_shape(node.npu_smi("info", "-t", arguments[0], "-i", "0", *arguments[1:]).stdout)
-    if generation is None:  # another chip: the simulator prints all of its keys in its order, and more
+    if generation is None:  # the sample is of another chip: the simulator prints its keys in order, and others
         assert [row for row in simulated if row[:2] in {other[:2] for other in real}] == real
     else:
         assert simulated == real
@@ -127,15 +127,15 @@ def test_mapping_and_topology_have_the_vendors_columns(corpus, node):
     simulated = node.npu_smi("info", "-m").stdout
     assert columns(simulated)[0] == columns(real)[0]
     assert simulated.splitlines()[0].rstrip() == real.splitlines()[0].rstrip()
-    assert columns(simulated)[1::2] == columns(real)[1:]  # every other line of the simulator is an Mcu
+    assert columns(simulated)[1::2] == columns(real)[1:]  # every other line of the simulator's table is an Mcu
     real = (corpus / "npu-smi-other/47-topo-8x-hccs-swift.txt").read_text(encoding="utf-8").split("\n", 1)[1]
     simulated = node.npu_smi("info", "-t", "topo").stdout
     assert re.sub(r"\d+-\d+", "", simulated).rstrip() == re.sub(r"\d+-\d+", "", real).rstrip()
 
 
-# hccn_tool: lines without their numbers.
+# hccn_tool: lines are compared without their numbers.
 
-ANSWERS = [
+HCCN_SAMPLES = [
     ("03-link-up", "25.5.1", "link", []),
     ("25-950doc-link-down", "25.5.1", "link", ["link=down"]),
     ("41-net_health-success", "25.5.1", "net_health", []),
@@ -183,8 +183,8 @@ def line_shapes(text: str) -> set[str]:
     return shapes
 
 
-@pytest.mark.parametrize(("sample", "generation", "query", "words"), ANSWERS)
-def test_answers_have_the_vendors_format(corpus, make_node, sample, generation, query, words):
+@pytest.mark.parametrize(("sample", "generation", "query", "words"), HCCN_SAMPLES)
+def test_hccn_output_has_the_vendors_format(corpus, make_node, sample, generation, query, words):
     paths = list(corpus.glob(f"hccn_tool/{sample}*.txt"))
     if not paths:
         pytest.skip(f"the corpus has no sample {sample}")

@@ -59,7 +59,7 @@ def test_running_container_uses_its_davinci_devices(machine):
     assert machine.holders() == {2: [(812, "python3")], 3: [(812, "python3")]}
 
 
-def test_stopped_container_and_container_without_npus_use_none(machine):
+def test_stopped_container_and_container_without_npus_use_no_npu(machine):
     machine.process(812, "python3", OTHER)
     machine.container(ID, ["/dev/davinci2"])
     machine.container(OTHER, ["/dev/davinci_manager"])

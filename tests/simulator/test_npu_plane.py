@@ -74,11 +74,11 @@ def arrives(times: list[float | None]) -> bool:
     ("moved", [True, True, False]),
     ("afterwards", [True, True, False]),
 ])
-def test_what_arrives(times, case, expected):
+def test_which_pings_arrive(times, case, expected):
     assert [arrives(ping) for ping in times[case]] == expected
 
 
-def test_nothing_is_sent_from_an_address_that_the_node_does_not_hold(times):
+def test_nothing_is_sent_from_an_address_that_the_node_does_not_have(times):
     assert times["foreign address"] == [None]
 
 

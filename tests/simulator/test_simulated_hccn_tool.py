@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""hccn_tool: output for a state, and errors."""
+"""The simulated hccn_tool prints the state of the node, and fails like the real tool."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_flaps_are_recent_and_newest_first(node):
     assert time.time() - events[0][0] < 3600
 
 
-# -ping: from the output of iputils to the vendor's
+# -ping: the output of iputils is converted to the vendor's format
 
 ANSWERED = """\
 PING 10.78.3.12 (10.78.3.12) from 10.78.3.11 : 64(92) bytes of data.

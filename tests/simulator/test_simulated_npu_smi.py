@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""npu-smi: output for a state."""
+"""The simulated npu-smi prints the state of the node, and fails like the real tool."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_details_of_a_card(node, kind, keys, colon):
 
 
 def test_usages_and_common_show_the_load(node):
-    node.fault("set", "npu=3", "aicore=60", "hbm_used=29359", "temperature=71")  # 32768 MB, half of it
+    node.fault("set", "npu=3", "aicore=60", "hbm_used=29359", "temperature=71")  # 32768 of 65536 MB
     usages = node.npu_smi("info", "-t", "usages", "-i", "3").stdout
     for key, value in (("HBM Usage Rate(%)", 50), ("Aicore Usage Rate(%)", 60), ("NPU Utilization(%)", 60)):
         assert f"\t{key:<30} : {value}\n" in usages

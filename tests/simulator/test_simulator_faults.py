@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""setup and ascend-fault: their effects on a node, and that a cleared node is like a new one."""
+"""`setup` and `ascend-fault` change a node, and a node without its faults equals a new one."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_wrong_faults_are_refused(node, words, message):
 
 
 @pytest.mark.parametrize("words", [["npu=3", "link=down"], ["link", "npu=3", "down"], ["link", "down", "npu=3"]])
-def test_words_of_a_fault_have_any_order(node, words):
+def test_words_of_a_fault_can_have_any_order(node, words):
     node.fault("set", *words)
     assert node.hccn(3, "link").stdout == "link status: DOWN\n"
 
@@ -172,16 +172,16 @@ def test_slow_tool(node):
     assert usual < 1.0
 
 
-@pytest.mark.parametrize(("words", "hangs", "answers"), [
+@pytest.mark.parametrize(("words", "hangs", "works"), [
     (["npu_smi=hang"], ("usr/local/bin/npu-smi", "info"), (0, "link")),
     (["npu=3", "hccn=hang:link"], ("usr/local/Ascend/driver/tools/hccn_tool", "-i", "3", "-link", "-g"), (3, "ip")),
     (["npu=3", "hccn=hang"], ("usr/local/Ascend/driver/tools/hccn_tool", "-i", "3", "-ip", "-g"), (4, "ip")),
 ])
-def test_hang_of_one_tool_or_device(node, words, hangs, answers):
+def test_hang_of_one_tool_or_device(node, words, hangs, works):
     node.fault("set", *words)
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([str(node.root / hangs[0]), *hangs[1:]], timeout=1, check=False, capture_output=True)
-    assert node.hccn(*answers).returncode == 0
+    assert node.hccn(*works).returncode == 0
 
 
 def test_injected_process_is_real_and_is_killed(node):
@@ -193,11 +193,11 @@ def test_injected_process_is_real_and_is_killed(node):
     node.fault("clear")
     assert "python3.10" not in node.npu_smi("info").stdout
     stat = Path(f"/proc/{pid}/stat")
-    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"  # dead, maybe not yet reaped
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"  # killed, but not reaped yet
 
 
 class Network:
-    """A replacement of `ip` and `iptables`: one interface with addresses, and rules that drop packets."""
+    """A replacement for `ip` and `iptables`: one interface with addresses, and rules that drop packets."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses, self.rules = set(addresses), []

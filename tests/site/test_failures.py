@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""site.yml when nodes fail: they are removed, the others continue, the report is written, the exit code is not 0."""
+"""site.yml removes nodes that fail, continues with the others, writes the report, and exits with an error."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def test_unreachable_hosts_are_reported(site, lost):
     assert all(report["hosts"][node]["npu_driver"]["status"] != "failed" for node in {"node1", "node2"} - set(lost))
 
 
-def test_only_node_that_is_lost_in_a_docker_task_is_reported(site):
-    """Such a task cannot record anything itself. The node blocks its network when its container exists."""
+def test_only_node_that_becomes_unreachable_in_a_docker_task_is_reported(site):
+    """Such a task cannot record the failure itself. The node blocks its network as soon as its container exists."""
     done, _report = site("--limit", "node2")
     assert done.returncode == 0, done.stdout
     service = "vllm-ascend-qwen25-vl"
@@ -141,7 +141,7 @@ def test_only_node_that_is_lost_in_a_docker_task_is_reported(site):
     assert (finding["host"], finding["id"]) == ("node2", "serving.node_reachable")
 
 
-def test_the_log_of_a_service_that_does_not_start_leads_to_its_cause_on_the_controller(site, tmp_path):
+def test_cause_is_found_in_the_log_of_a_service_that_does_not_start(site, tmp_path):
     service, settings = "vllm-ascend-qwen25-vl", "/usr/local/Ascend/driver/lib64/vllm-light.json"
     bed("exec", "node2", "docker", "rm", "--force", service)
     bed("exec", "node2", "sh", "-c", f"echo '{{\"start_error\": \"out_of_memory\"}}' > {settings}")
@@ -182,7 +182,7 @@ def test_stages_that_were_not_selected_keep_their_results(site):
     ("serving_port=0", "serving_port"),
 ])
 def test_an_invalid_plan_is_refused_before_a_node_is_contacted(site, variable, named):
-    bed("fault", "sshd-stop", "node1")  # contacting it would result in another message
+    bed("fault", "sshd-stop", "node1")  # otherwise the message would be that the node is not reachable
     try:
         done, report = site("-e", variable, ANSIBLE_SSH_ARGS="-o ControlMaster=no")
     finally:

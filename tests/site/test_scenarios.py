@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Molecule scenarios, as run by `molecule test`. Each has its own bed."""
+"""Run the Molecule scenarios with `molecule test`. Each scenario has its own bed."""
 
 from __future__ import annotations
 

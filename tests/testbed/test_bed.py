@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The test bed keeps its promises: no packet leaves the machine, nothing is left behind, and faults are real.
+"""Check the guarantees of the test bed: no packet leaves the machine, nothing is left behind, and faults are real.
 
-All tests run in a network namespace that stands for the machine's own, and in a separate cache, so that they neither
-see nor disturb beds in use.
+All tests run in a network namespace that simulates the machine's network, and with a separate cache, so that they do
+not interfere with other beds.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Machine:
         return {route["dst"] for route in json.loads(routes)}
 
     def init(self) -> int:
-        """Return the first process inside the main bed's world."""
+        """Return the process ID of the main bed's first process."""
         return json.loads(self.bed("status", "--json").stdout)["tests-main"]["process"]
 
     def traces(self) -> dict[str, set]:
@@ -88,7 +88,7 @@ class Machine:
         }
 
     def processes(self) -> set[int]:
-        """Return the processes that name our cache or are in a control group of our beds, except this test's own."""
+        """Return the process IDs that refer to this cache or to a control group of its beds, except the test itself."""
         found = set()
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -196,7 +196,7 @@ def test_commands_work_from_inside_a_bed(bed):
 
 
 @pytest.mark.parametrize("ending", ["down", "clean"])
-def test_down_leaves_nothing(machine, ending):
+def test_down_leaves_nothing_behind(machine, ending):
     machine.bed("clean")
     before = machine.traces()
     machine.bed("up", "--nodes", "2", "--image", "none")
@@ -213,7 +213,7 @@ def test_down_leaves_nothing(machine, ending):
 def test_inotify_limit_is_restored(machine):
     limit = Path("/proc/sys/fs/inotify/max_user_instances")
     machine.bed("clean")
-    with open(CACHE / "locks" / "guard", "w") as lock:  # the machine's own beds change it, too
+    with open(CACHE / "locks" / "guard", "w") as lock:  # other beds of the machine change the limit, too
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = limit.read_text()
         limit.write_text("4096")
@@ -238,7 +238,7 @@ def test_down_twice(machine):
 
 
 @pytest.mark.parametrize("seconds", [0.15, 0.9, 1.6, 2.4])
-def test_killed_up_is_recovered(machine, seconds):
+def test_bed_recovers_from_an_interrupted_up(machine, seconds):
     machine.bed("clean")
     before = machine.traces()
     killed = subprocess.Popen(machine.command(str(BED), "-n", "tests-main", "up", "--image", "none"))
@@ -251,7 +251,7 @@ def test_killed_up_is_recovered(machine, seconds):
     assert machine.traces() == before
 
 
-def test_killed_keeper_is_recovered(bed):
+def test_bed_recovers_from_its_killed_first_process(bed):
     os.kill(bed.init(), signal.SIGKILL)
     assert "is not up" in bed.refusal("run", "--", "true")
     bed.bed("up", "--image", "none")
@@ -323,7 +323,7 @@ def test_all_units_start(bed):
 
 @pytest.fixture(scope="module")
 def container_image(machine):
-    """A small image on node1 whose containers see the node's folder /srv/shared."""
+    """A small image on node1 whose containers mount the node's folder /srv/shared."""
     machine.bed("up", "--nodes", "2", "--image", "none")
     programs = "/usr/bin/cat /usr/bin/mknod /usr/bin/sleep /usr/bin/touch"
     machine.bed("exec", "node1", "sh", "-ec", f"""
@@ -379,7 +379,7 @@ def test_containers_can_request_more_than_the_machine_can_grant(bed, container_i
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
-def test_fault_is_seen_by_the_controller(broken, fault, error):
+def test_controller_notices_the_fault(broken, fault, error):
     broken.bed("fault", *fault)
     assert re.search(error, broken.bed("ssh", "node1", "docker", "version", code=None).stderr)
     broken.bed("ssh", "node2", "docker", "version")
@@ -399,7 +399,7 @@ def test_npu_packets_lost_in_one_direction(broken):
     broken.bed("fault", "npu-drop", "node1", "5", "in", "node2")
     before = requests_received(broken, "node2")
     assert not ping(broken, "node1", "10.78.5.12")
-    assert requests_received(broken, "node2") == before + 1, "the request did not arrive either"
+    assert requests_received(broken, "node2") == before + 1, "the request was lost, too"
 
 
 def test_slow_link(broken):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The records of the processes of a test run, from which `make coverage` finds what no test has visited.
+"""The records of the processes of a test run, from which `make coverage` determines what no test has visited.
 
 Every process appends lines of JSON to its own file in the folder ``$ASCEND_VLLM_VISITS``. Without that variable,
 nothing is recorded. Names of inputs and options are recorded, never their values: some are secrets.
@@ -28,7 +28,7 @@ def write(kind: str, **facts: Any) -> None:
     line = json.dumps({"kind": kind, "by": os.environ.get("MOLECULE_SCENARIO_NAME", ""), **facts}, sort_keys=True)
     if FOLDER and line not in _written:
         _written.add(line)
-        # Opened each time, since Ansible forks a process for each task.
+        # The file is opened each time, since Ansible forks a process for each task.
         with open(Path(FOLDER, f"{os.getpid()}.jsonl"), "a", encoding="utf-8") as stream:
             stream.write(line + "\n")
 
@@ -44,7 +44,7 @@ def read(folder: str | Path) -> Iterator[dict[str, Any]]:
 
 @lru_cache(maxsize=None)
 def relative(path: str) -> str | None:
-    """Return the path in the collection of a file that belongs to it or to an identical copy, else None.
+    """Return the path in the collection of one of its files or an identical copy, or None for any other file.
 
     Tests also run copies: an installed artifact, and the collection of an old commit, whose lines are different.
     """

@@ -2,10 +2,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compare what the tests have visited with what there is: print a table, and write coverage.json.
+"""Compare what the tests have visited with everything that exists: print a table, and write coverage.json.
 
-Usage: table.py FOLDER…, where each FOLDER is $ASCEND_VLLM_VISITS of a test run. The exit code is 1 if something is
-below its floor. floors.yml contains the floors, and what cannot be visited with the reason.
+Usage: table.py FOLDER…, where each FOLDER is $ASCEND_VLLM_VISITS of a test run. The exit code is 1 if a share is
+below its floor. floors.yml contains the floors, and the exceptions with their reasons.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CODE = ("plugins/action/*.py", "plugins/filter/*.py", "plugins/modules/*.py", "p
 # Kinds of messages that are printed in one place; titles and remedies are printed with their checks.
 PRINTED = ("refusal", "warning", "failure", "cause", "reason", "message")
 
-# Statements that are not executed themselves; their content is.
+# Keywords and actions that only contain or include tasks, and do not count as tasks.
 STATIC = ("block", "import_tasks", "import_role", "import_playbook", "include_tasks", "include_role", "meta")
 
 
@@ -149,7 +149,7 @@ class Visits:
 
 
 def bed_inputs() -> list[str]:
-    """Return the inputs that the inventory of the simulated nodes sets, without which it has no nodes."""
+    """Return the inputs that the inventory of the simulated nodes sets, which every run on these nodes has."""
     found = {}
     for path in (ROOT / "inventories" / "simulated").rglob("*.yml"):
         found.update(yaml.safe_load(path.read_text("utf-8")) or {})
@@ -174,11 +174,11 @@ def entry_visits(visited: Visits) -> set[str]:
 
 
 def rows(visited: Visits) -> Iterator[tuple[str, set[str], set[str]]]:
-    """Yield (what, all there are, those visited)."""
-    books = {str(path.relative_to(ROOT)) for path in ROOT.glob("playbooks/*.yml")}
+    """Yield (name of the row, all items, visited items)."""
+    playbooks = {str(path.relative_to(ROOT)) for path in ROOT.glob("playbooks/*.yml")}
     every = checks()
-    yield "playbooks with default inputs", books, visited.default_runs
-    yield "playbooks with inputs set", books, visited.set_runs
+    yield "playbooks with default inputs", playbooks, visited.default_runs
+    yield "playbooks with inputs set", playbooks, visited.set_runs
     yield "role entry points", entry_points(), entry_visits(visited)
     yield "tags of site.yml", site_tags(), visited.tags
     yield "tasks", tasks(), visited.tasks
@@ -197,7 +197,7 @@ def code_rows(folder: Path) -> Iterator[tuple[str, set[str], set[str]]]:
     os.environ["ASCEND_VLLM_COVERAGE"] = str(folder)
     from coverage import Coverage
 
-    os.chdir(ROOT)  # to which coverage.ini refers
+    os.chdir(ROOT)  # paths in coverage.ini are relative to this folder
     measured = Coverage(data_file=str(folder / "combined"), config_file=str(Path(__file__).with_name("coverage.ini")))
     measured.combine(map(str, folder.glob("data.*")), keep=True)
     lines, seen_lines, branches, seen_branches, printed, seen_printed = (set() for _ in range(6))

@@ -81,20 +81,20 @@ def _wrap_inputs() -> None:
                     setattr(module, name, _with_inputs(function))
     judging.Context.__init__ = recorded_begin
     resolve._resolve = recorded_plan
-    # Before any action is imported, which takes the function by its name.
+    # Actions import the function by name, so none may be imported before it is wrapped.
     assert not any(name.startswith(ACTIONS) for name in sys.modules)
     _role_inputs.role_inputs = recorded_inputs
 
 
 def _with_inputs(function):
-    """Return the function of a stage, which also records the inputs that it is called with."""
+    """Wrap a function of a stage so that it also records its inputs."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def recorded(*arguments, **named):
         try:
             inputs = signature.bind(*arguments, **named).arguments.get("inputs")
-        except TypeError:  # raised again by the function
+        except TypeError:  # the function raises it again
             inputs = None
         if isinstance(inputs, Mapping):
             _write_inputs(inputs, templated=True)
@@ -104,7 +104,7 @@ def _with_inputs(function):
 
 
 def _wrap_actions() -> None:
-    """Record the options and results of actions; they are imported when the first test needs them."""
+    """Record the options and return keys of actions, which are imported when a test needs them."""
     from ansible.plugins.action import ActionBase
 
     def recorded_class(cls, **named):
@@ -148,7 +148,7 @@ def _wrap_modules() -> None:
 
 
 def _with_options(name, module):
-    """Return `observe` of a module, which also records the options that are not the defaults, and the keys."""
+    """Wrap `observe` of a module so that it also records the options that are not defaults, and the return keys."""
     from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import documented_options
 
     observe, documented = module.observe, documented_options(module)

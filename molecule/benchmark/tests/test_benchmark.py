@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults fail the expected checks and no others; runs without faults have plausible results."""
+"""Faults make the expected checks fail, and no others; runs without faults have plausible results."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_only_the_expected_checks_fail(name, role, failed):
            for status in ("failed", "not_run")}
     assert ids["failed"] == set(failed)
     if not failed:
-        # On a busy machine, two clients may start so far apart that their total is inconclusive.
+        # On a busy machine, two clients can start at such different times that their total is inconclusive.
         assert found["status"] == ("not_run" if "clients_overlap" in ids["not_run"] else "passed")
 
 
@@ -99,7 +99,7 @@ def test_score_of_the_real_ais_bench():
 
 @pytest.mark.parametrize(("name", "answered"), [("gsm8k", 4), ("textvqa", 3)])
 def test_real_vllm_answers_known_datasets(name, answered):
-    """The answers, some to images of textvqa, have any score: the tiny model is not trained."""
+    """Any score is accepted, because the tiny model is not trained. The questions of textvqa include images."""
     score = scores("real_vllm")[name]
     assert (score["answered"], score["failed"]) == (answered, 0)
     assert 0 <= score["score"] <= 100
@@ -109,7 +109,7 @@ def test_real_vllm_answers_known_datasets(name, answered):
     ("gsm8k", 4, 75), ("textvqa", 3, 200 / 3), ("mmlu", 57, 100 * (1 - 100 / 14042)),
     ("ceval", 52, 100 * (1 - 49 / 1346))])
 def test_every_kind_of_dataset_has_its_score(name, answered, expected):
-    """In MMLU and C-Eval, one subject has a wrong answer, whose weight is the number of its questions."""
+    """In MMLU and C-Eval, the answer is wrong for one subject, which is weighted by the number of its questions."""
     score = scores("datasets")[name]
     assert (score["answered"], score["failed"]) == (answered, 0)
     assert score["score"] == pytest.approx(expected, abs=0.01)
@@ -118,7 +118,7 @@ def test_every_kind_of_dataset_has_its_score(name, answered, expected):
 
 
 def test_server_that_answers_nothing_has_no_score():
-    """AISBench exits with 0, and writes a dash in its summary."""
+    """AISBench then exits with 0 and writes a dash instead of the score in its summary."""
     observed, score = result("every_request_fails", "accuracy")["observed"], scores("every_request_fails")["tiny"]
     assert (observed["exit_code"], score["printed"], score["score"], score["answered"]) == (0, "-", None, 0)
     assert observed["figures"] == []
@@ -127,7 +127,7 @@ def test_server_that_answers_nothing_has_no_score():
 def test_report_compares_bf16_and_w8a8(tmp_path):
     """The w8a8 model with wrong answers is compared with the BF16 model on the same data."""
     folder = shutil.copytree(HOME / "rounds" / "every_answer_is_wrong", tmp_path / "results")
-    subprocess.run(measuring("report.yml", report_path=folder), cwd=PROJECT, capture_output=True, check=False)
+    subprocess.run(playbook_command("report.yml", report_path=folder), cwd=PROJECT, capture_output=True, check=False)
     model = "qwen2_5_vl_32b_instruct"
     row = f"| node1 | gsm8k, accuracy | {model} | 75 | {model}_w8a8 | 0 | -75 | TOO LOW |"
     assert row in (folder / "report.md").read_text("utf-8").splitlines()
@@ -208,7 +208,7 @@ def test_files_of_ais_bench_are_removed():
 
 
 def containers(host):
-    """Return name, start and number of restarts of every container."""
+    """Return the name, start time and number of restarts of each container, by ID."""
     names = host.check_output("docker ps --all --quiet --no-trunc").split()
     found = json.loads(host.check_output("docker inspect %s" % " ".join(names)))
     return {each["Id"]: (each["Name"], each["State"]["StartedAt"], each["RestartCount"]) for each in found}
@@ -218,11 +218,11 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def measuring(playbook, *words, **given):
+def playbook_command(playbook, *arguments, **inputs):
     """Return the command line of a playbook with the inputs of this scenario."""
-    given.update(benchmark_client_image="localhost/vllm-client:full", serving_api_key="sesame-of-the-scenario")
+    inputs.update(benchmark_client_image="localhost/vllm-client:full", serving_api_key="sesame-of-the-scenario")
     return [Path(sys.executable).with_name("ansible-playbook"), "-i", HOME / "inventory", f"playbooks/{playbook}",
-            *words, "--limit", "node1", "-e", json.dumps(given, default=str)]
+            *arguments, "--limit", "node1", "-e", json.dumps(inputs, default=str)]
 
 
 @pytest.mark.parametrize("words", [["site.yml", "--tags", "benchmark"], ["benchmark.yml"]], ids=["site", "playbook"])
@@ -232,8 +232,8 @@ def test_measuring_again_changes_nothing_else(host, words, tmp_path):
     before, earlier = containers(host), files(folder)
     playbook, *others = words
     done = subprocess.run(
-        measuring(playbook, *others, report_path=folder, benchmark_num_prompts="3", benchmark_repeats="2",
-                  benchmark_max_cv_percent="1000", benchmark_baseline_path=tmp_path / "none"),
+        playbook_command(playbook, *others, report_path=folder, benchmark_num_prompts="3", benchmark_repeats="2",
+                         benchmark_max_cv_percent="1000", benchmark_baseline_path=tmp_path / "none"),
         cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert containers(host) == before
@@ -257,7 +257,7 @@ def descendants(process):
 
 
 def inspected(host, name):
-    """Return a container as Docker describes it, or None."""
+    """Return the output of `docker inspect` for a container, or None if the container does not exist."""
     done = host.run(f"docker inspect {name}")
     return None if done.rc else json.loads(done.stdout)[0]
 
@@ -280,8 +280,9 @@ def test_guard_restores_the_service_after_the_controller_is_killed(host, tmp_pat
     before = inspected(host, SERVICE)["Id"]
     with (tmp_path / "log").open("wb") as log:
         controller = subprocess.Popen(
-            measuring("benchmark.yml", report_path=tmp_path / "results", benchmark_tools=[], serving_npus=[0, 1],
-                      benchmark_offline=["latency"], benchmark_offline_stop_service=True, benchmark_offline_guard_s=4),
+            playbook_command(
+                "benchmark.yml", report_path=tmp_path / "results", benchmark_tools=[], serving_npus=[0, 1],
+                benchmark_offline=["latency"], benchmark_offline_stop_service=True, benchmark_offline_guard_s=4),
             cwd=PROJECT, stdout=log, stderr=log)
     try:
         assert wait_for(lambda: running(host, client), 60), (tmp_path / "log").read_text("utf-8")

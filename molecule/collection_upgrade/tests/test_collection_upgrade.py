@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster that an earlier commit has deployed, operated by the working tree. Each test starts where the one before it
-ended."""
+"""The working tree operates a cluster that an earlier commit has deployed. Each test starts with the state in which the
+previous one left the cluster."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ NODES = ("node1", "node2")
 NAME = "vllm-ascend-qwen25-vl"
 HASH = "ascend.vllm.instance-hash"
 DEPLOYED = EPHEMERAL / "deployed"
-# The whole inventory as it was for the earlier commit, and as it is for the working tree.
+# The inventories for the earlier commit and for the working tree.
 BEFORE = (DEPLOYED / "collection" / "inventories" / "simulated", SCENARIO / "inventories" / "deployed.yml")
 CURRENT = (INVENTORY, SCENARIO / "inventories" / "current.yml")
 KEY = yaml.safe_load(CURRENT[-1].read_text("utf-8"))["npu_nodes"]["vars"]["serving_api_key"]
-# A release whose plan has another hash for the same inputs says so in its changelog. Set this to True then: status
-# shows the drift, and upgrade.yml replaces every instance without a change of the inventory. At present, the middleware
-# that demands the API key changes the hash of instances with a key.
+# Whether the changelog announces that the same inputs have another hash than in the earlier commit. Status then shows
+# the drift, and upgrade.yml replaces every instance without a change of the inventory. At present, the middleware that
+# demands the API key changes the hash of instances with a key.
 HASH_CHANGE_IS_ANNOUNCED = True
 CHANGE = ("-e", json.dumps({"serving_args": {"max-num-seqs": 32}}))
 
 
 def deployed(node):
-    """{name: docker inspect} as the earlier commit left the containers of a node."""
+    """Return {name: output of `docker inspect`} for the containers that the earlier commit left on a node."""
     return {each["Name"].lstrip("/"): each for each in json.loads((DEPLOYED / f"{node}.json").read_text("utf-8"))}
 
 
@@ -56,7 +56,7 @@ def assert_as_deployed():
 
 
 def assert_status(*words, plan="as planned"):
-    """Every instance is ours, ready and as planned, and the balancer uses both."""
+    """Assert that both instances are ready and match the plan, and that the balancer uses both."""
     shown = succeeds("status", *words, inventories=CURRENT)
     rows = [line for line in shown.splitlines() if re.match(rf"node\d  +{NAME}", line)]
     assert [row.split()[0] for row in rows] == list(NODES), shown
@@ -70,7 +70,7 @@ def balancer_process():
 
 
 def test_earlier_commit_has_deployed():
-    """Not the working tree: every task was of the folder into which the commit was unpacked."""
+    """Every task comes from the folder into which the commit was unpacked, and none from the working tree."""
     files = re.findall(r"^task path: (.+):\d+$", (DEPLOYED / "output.txt").read_text("utf-8"), re.MULTILINE)
     assert len(files) > 50
     assert {path for path in files if not path.startswith(f"{DEPLOYED}/collection/")} == set()
@@ -81,23 +81,23 @@ def test_earlier_commit_has_deployed():
 
 @pytest.mark.parametrize("name", ["plan", "status", "serving", "upgrade", "site"])
 def test_renamed_input_is_refused_before_a_node_is_contacted(name, tmp_path):
-    asked, ssh = tmp_path / "asked", tmp_path / "ssh"
-    ssh.write_text(f"#!/bin/sh\necho \"$@\" >> '{asked}'\nexit 255\n", "utf-8")
+    calls, ssh = tmp_path / "calls", tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\necho \"$@\" >> '{calls}'\nexit 255\n", "utf-8")
     ssh.chmod(0o755)
     done = playbook(name, "-e", f"ansible_ssh_executable={ssh}", inventories=BEFORE)
     assert done.returncode != 0
     output = output_text(done)
     assert {"serving_balancer_enabled", "balancer_enabled"} <= set(re.findall(r"\w+", output)), output
-    assert not asked.exists(), asked.read_text("utf-8")
+    assert not calls.exists(), calls.read_text("utf-8")
 
 
-def test_plan_needs_no_other_values():
+def test_plan_accepts_the_same_values():
     shown = succeeds("plan", inventories=CURRENT)
     assert shown.count("vllm serve") >= len(NODES)
     assert changes(shown) == dict.fromkeys(NODES, 0)
 
 
-def test_status_recognises_what_was_deployed():
+def test_status_recognizes_the_deployed_instances():
     assert_status(plan=r"drift [0-9a-f]+" if HASH_CHANGE_IS_ANNOUNCED else "as planned")
     assert_as_deployed()
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every playbook with default inputs, in this order. The nodes serve until the last test stops the service."""
+"""Every playbook runs with default inputs, in the order of the tests. The last test stops the service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NODES = ("node1", "node2")
 SERVICE = "vllm-ascend-qwen25-vl"
 RESULTS = INVENTORY / ".results"
 CONVERGED = ("image", "plan", "serving", "weights")
-OTHERS = ("nodes", "site")  # imported by the others; the scenario `site`
+OTHERS = ("nodes", "site")  # imported by the other playbooks; tested by the scenario `site`
 
 
 def result(node, stage):
@@ -30,7 +30,7 @@ def test_every_playbook_is_run():
 
 @pytest.mark.parametrize("node", NODES)
 @pytest.mark.parametrize("stage", ["image", "weights", "serving"])
-def test_stages_that_were_converged(node, stage):
+def test_converged_stage_did_not_fail(node, stage):
     assert result(node, stage)["status"] in ("passed", "warned", "waived")
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every injected fault fails the expected check, on the expected node and NPU, with the expected message."""
+"""Every injected fault makes the expected check fail, on the expected node and NPU, with the expected message."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def test_only_the_expected_checks_do_not_pass(name, node):
         expected = {(f"hccl.{entry['check']}", entry.get("subject")) for entry in outcome.get(status, [])}
         assert {(check["id"], check["subject"]) for check in found["checks"]
                 if check["status"] == status and check["severity"] != "info"} == expected, status
-    for entry in [*outcome.get("failed", []), *(entry for entry in outcome.get("not_run", []) if "says" in entry)]:
+    for entry in [*outcome.get("failed", []), *(entry for entry in outcome.get("not_run", []) if "text" in entry)]:
         check = next(check for check in found["checks"]
                      if (check["id"], check["subject"]) == (f"hccl.{entry['check']}", entry.get("subject")))
-        assert entry["says"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
+        assert entry["text"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
         assert check["remedy"]
     assert found["status"] == next((status for status in ("failed", "not_run") if status in outcome), "passed")
     assert len(found["checks"]) == len({(check["id"], check["subject"]) for check in found["checks"]})
@@ -52,7 +52,7 @@ def test_the_ping_mesh_covers_all_pairs():
     assert observed["ping"]["not_sent"] == 0
 
 
-def test_the_all_reduce_ran_over_both_nodes_and_was_verified():
+def test_the_all_reduce_ran_on_both_nodes_and_was_verified():
     run = result("healthy", "node1")["observed"]["collective"]["runs"][0]
     assert run["hosts"] == ["node1", "node2"]
     assert run["result"]["ranks"] == 2
@@ -67,7 +67,7 @@ def test_a_slow_run_is_followed_by_a_run_on_each_node_alone():
     assert not runs[1]["result"]["failed"]
 
 
-def test_hccl_test_ran_over_both_nodes():
+def test_hccl_test_ran_on_both_nodes():
     run, = result("image_installed_later", "node1")["observed"]["collective"]["runs"]
     assert (run["hosts"], run["result"]["tool"]) == (["node1", "node2"], "hccl_test")
     assert [(row["size_bytes"], row["check"]) for row in run["result"]["rows"]] == [

@@ -152,7 +152,7 @@ def test_hung_engine_receives_no_requests_until_it_recovers():
     assert load.found["whole"] > 8
     assert load.found["longest_s"] < 3, "a request was sent to the hung engine"
     lost_nothing(stuck)
-    assert stuck.found["longest_s"] > detected, "no request was on the hung engine"
+    assert stuck.found["longest_s"] > detected, "no request was sent to the hung engine"
     assert "node2:8888 DOWN" in shown
     assert "engine down (" in shown
     journal = bed("exec", "node1", "journalctl", "--no-pager", "--unit=ascend-vllm-balancer")
@@ -173,7 +173,7 @@ def test_busy_engine_is_not_hung():
 def test_balancer_works_without_its_watch():
     bed("exec", "node1", "systemctl", "stop", "ascend-vllm-balancer-watch")
     with Load() as load:
-        time.sleep(5)  # HAProxy queries it every two seconds
+        time.sleep(5)  # HAProxy queries the watch every two seconds
         found = statistics().values()
     lost_nothing(load)
     assert {(row["status"], row["agent_status"]) for row in found} == {("UP", "L4CON")}
@@ -185,7 +185,7 @@ def test_changed_configuration_loses_no_request():
         succeeds("serving", "-e", "balancer_timeout_s=1800")
     lost_nothing(load)
     assert "timeout server 1800s" in bed("exec", "node1", "cat", "/etc/ascend-vllm/balancer.cfg")
-    assert bed("exec", "node1", "systemctl", "is-active", "ascend-vllm-balancer-watch") == "active\n"  # was stopped
+    assert bed("exec", "node1", "systemctl", "is-active", "ascend-vllm-balancer-watch") == "active\n"  # it was stopped
     assert checks("node1")["balancer_watch"]["status"] == "passed"
     assert bed("exec", "node1", "systemctl", "show", "--property=MainPID", "ascend-vllm-balancer") == pid
 
@@ -220,18 +220,18 @@ def test_same_upgrade_again_changes_nothing():
     assert [container_identities(node) for node in NODES] == before
 
 
-@pytest.mark.parametrize(("variant", "reason"), [("broken", "out_of_memory"), ("lying", "functional.expected_words")])
+@pytest.mark.parametrize(("variant", "reason"), [("broken", "out_of_memory"), ("wrong", "functional.expected_words")])
 def test_upgrade_that_cannot_be_verified_is_rolled_back(variant, reason):
     before = {node: container_identities(node) for node in NODES}
     with Load() as load:
-        # The restart policy is that of the new service only.
+        # Only the new service gets this restart policy.
         done = playbook("upgrade", "-e", f"image_tag=v0.11.0rc1-{variant}", "-e", "serving_restart_policy=on-failure")
     assert done.returncode != 0
     output, image = output_text(done), containers("node1")[NAMES[0]]["Image"]
     assert f"the previous service (image {image[:19]}) serves again" in output
     assert reason in output
     lost_nothing(load)
-    # The same containers as before run again on the one node, and the other was not touched.
+    # The same containers as before run again on node1, and node2 was not touched.
     assert {name: identity[0] for name, identity in container_identities("node1").items()} == {
         name: identity[0] for name, identity in before["node1"].items()}
     assert {each["HostConfig"]["RestartPolicy"]["Name"] for name, each in containers("node1").items()
@@ -301,7 +301,7 @@ def test_restart_loses_no_request():
 
 
 def has_rebooted(before):
-    """Return whether the containers of node2 were started again, and the balancer uses them."""
+    """Return whether the containers of node2 were started again and the balancer uses them."""
     found = bed("exec", "node2", "docker", "inspect", "--format", "{{.State.StartedAt}}", *NAMES, check=False).split()
     return len(found) == 2 and not set(found) & before and set(states().values()) == {"UP"}
 
@@ -339,7 +339,7 @@ def accepted():
 
 
 def test_rotated_key_loses_no_request():
-    """Old and new key overlap: clients change their key after the first upgrade, and before the second one."""
+    """The first upgrade adds the new key, and the second one removes the old key: clients switch keys in between."""
     with Load() as load:
         rotate(KEY, NEW_KEY)
     lost_nothing(load)

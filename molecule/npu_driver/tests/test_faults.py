@@ -42,7 +42,7 @@ def test_only_the_fault_is_reported(name, node, fault):
         check = next(check for check in found["checks"]
                      if (check["id"], check["subject"]) == (f"npu_driver.{shown['check']}", shown.get("subject")))
         assert check["status"] == shown["status"]
-        assert shown["says"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
+        assert shown["text"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
         assert (check["remedy"] is None) == (shown["status"] == "passed")
     statuses = {shown["status"] for shown in shows}
     if not statuses or "failed" in statuses:

@@ -19,6 +19,7 @@ import pytest
 
 RESULTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory" / ".results"
 SCHEMAS = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "docs" / "schemas"
+BED = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "molecule" / "testbed" / "bed"
 SERVICE = "vllm-ascend-qwen25-vl"
 NODES = ("node1", "node2")
 
@@ -47,6 +48,20 @@ def test_container_is_as_planned(container):
     assert not any(mount["RW"] for mount in mounts.values())
     assert {"/data/Qwen2.5-VL-32B-Instruct-w8a8", "/usr/local/dcmi", "/usr/local/bin/npu-smi",
             "/vllm-workspace/vllm-ascend/vllm_ascend/utils.py"} <= set(mounts)
+
+
+def test_no_container_has_more_privileges_than_planned():
+    """Containers are those of image, model, network, server and benchmark."""
+    done = subprocess.run([BED, "-n", "site", "exec", "node1", "cat", "/var/tmp/containers"], capture_output=True,
+                          check=True, text=True)
+    inspected = [json.loads(line) for line in done.stdout.splitlines()]
+    found = {container["Name"].strip("/"): container["HostConfig"] for container in inspected}
+    assert len(found) >= 5, sorted(found)
+    for name, settings in found.items():
+        assert not settings["Privileged"], name
+        assert settings["SecurityOpt"] == ["no-new-privileges"], name
+        assert not settings["CapAdd"], name
+        assert "NET_RAW" in settings["CapDrop"] if settings["Devices"] else settings["CapDrop"] == ["ALL"], name
 
 
 def test_patch_is_visible_in_the_container(host):
@@ -99,7 +114,7 @@ def test_every_request_of_the_benchmark_completed(node):
 
 
 def play(name):
-    """Run a playbook with default inputs, and return what it printed."""
+    """Run a playbook with default inputs and return its output."""
     playbook = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", RESULTS.parent, f"playbooks/{name}.yml"],
         cwd=SCHEMAS.parents[1], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -22,7 +22,7 @@ READY = "until systemctl start ssh docker 2>/dev/null; do sleep 0.1; done"
 
 
 class Settings(NamedTuple):
-    """The options that a bed is started with."""
+    """The options with which a bed is started."""
 
     nodes: int = 2
     npus: int = 8
@@ -31,7 +31,7 @@ class Settings(NamedTuple):
 
 
 class Bed:
-    """One cluster, by name. Several can run at once: each has the same addresses in its own network."""
+    """One cluster, by name. Several beds can run at once: each has the same addresses in its own network."""
 
     def __init__(self, name: str):
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name):
@@ -42,7 +42,7 @@ class Bed:
 
     @property
     def settings(self) -> Settings | None:
-        """The settings that the bed was started with; None if there is no such bed."""
+        """The settings with which the bed was started; None if the bed does not exist."""
         path = self.folder / "settings.json"
         return Settings(**json.loads(path.read_text())) if path.exists() else None
 
@@ -50,7 +50,7 @@ class Bed:
         return lock(f"bed-{self.name}")
 
     def save(self, settings: Settings) -> None:
-        """Record the settings that the bed is started with."""
+        """Record the settings with which the bed is started."""
         self.folder.mkdir(parents=True, exist_ok=True)
         replace_file(self.folder / "settings.json", json.dumps(settings._asdict()))
 
@@ -78,7 +78,7 @@ class Bed:
             raise BedError(f"{name} of bed {self.name} does not boot: {last_line or error}") from error
 
     def check_access(self, name: str) -> None:
-        """Check that a booted node accepts SSH with the known host key, and that its Docker engine answers."""
+        """Check that a booted node accepts SSH with the known host key, and that its Docker engine responds."""
         self.world.run(*ssh.command(name), "docker", "version", "--format", "{{.Server.Version}}")
 
     def become(self, argv: Iterable[str]) -> None:
@@ -99,7 +99,7 @@ class Bed:
         return kept | {"ASCEND_TESTBED": self.name, "ASCEND_VLLM_CACHE": str(cache())}
 
     def start_service(self, name: str, argv: list[str]) -> None:
-        """Start a helper (a registry, a hub) in the bed's network; it is stopped with the bed."""
+        """Start a helper (a registry, a hub) in the bed's network; `down` stops the helper, too."""
         self.require()
         service = self.service(name)
         if not argv:
@@ -170,12 +170,12 @@ class Bed:
 
 
 def beds() -> list[Bed]:
-    """Return every bed with a folder: up, broken, or with only the sockets of Ansible's connections."""
+    """Return every bed that has a folder, even if it is broken or has only the sockets of Ansible's connections."""
     return [Bed(entry.name) for entry in sorted((cache() / "beds").glob("*"))]
 
 
 def release_machine() -> None:
-    """Restore what beds change in the machine if no bed is left."""
+    """Restore what beds have changed on the machine if no bed is left."""
     with lock("guard"):
         if not any(bed.settings for bed in beds()):
             guard.remove()

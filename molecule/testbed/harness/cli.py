@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     prepare = command("prepare", prepare_machine, "install packages and build the node image (once)")
     prepare.add_argument("--packages-only", action="store_true", help="only install the Debian packages")
 
-    up = command("up", bring_up, "start the bed, or what is missing of it; return when every node answers")
+    up = command("up", bring_up, "start the bed, or its missing parts; return when every node responds")
     up.add_argument("--nodes", type=int, help="number of nodes (default: 2; 0: only the network)")
     up.add_argument("--npus", type=int, help="NPUs per node (default: 8)")
     up.add_argument("--image", choices=ENGINE_IMAGES, help="engine image on the nodes (default: light)")
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
         added.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND")
 
     kinds = "\n".join(f"  {f'{kind} NODE {fault.usage}':<48}{fault.effect}" for kind, fault in faults.FAULTS.items())
-    fault = command("fault", inject, "break a node")
+    fault = command("fault", inject, "inject a fault into a node")
     fault.formatter_class, fault.epilog = argparse.RawDescriptionHelpFormatter, f"kinds:\n{kinds}"
     fault.add_argument("kind")
     fault.add_argument("node")

@@ -129,7 +129,7 @@ def container_kill(node: Node, container: str) -> None:
 
 
 def reboot(node: Node) -> None:
-    """Reboot a node; return once it is down and boots again."""
+    """Reboot a node; return when it has shut down and started to boot again."""
     before = started_at(node)
     node.console("systemctl", "--no-block", "reboot")
     wait_until(f"the reboot of {node.name}", lambda: started_at(node) != before and node.state() == "running", 120)
@@ -183,7 +183,7 @@ def inject(bed: Bed, kind: str, name: str, *arguments: str) -> None:
 
 
 def heal(bed: Bed, name: str) -> None:
-    """Undo all faults of node ``name``; return when SSH and Docker answer."""
+    """Undo all faults of node ``name``; return when SSH and Docker respond."""
     node = Node(bed, name)
     if node.state() == "paused":
         node.docker("unpause", name)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep packets for nodes on the machine: no other host has their addresses, and routes outside the beds refuse them."""
+"""Keep packets for nodes on the machine: refuse addresses that are in use, and add unreachable routes for them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def npu_address(rail: int, index: int) -> str:
 
 
 def metric() -> str:
-    """Return the metric of our routes: behind all others, and different per cache, so that beds keep each other's."""
+    """Return the metric of our routes.
+
+    It has the lowest priority, and differs between caches, so that beds of one cache keep the routes of another.
+    """
     return str(2**32 - 1 - (crc32(bytes(cache())) >> 8))
 
 

@@ -33,7 +33,7 @@ def prepare() -> Path:
 
 
 def golden(kind: str, key: str, fill: Callable[[World], None]) -> Path:
-    """Return the data root of a Docker engine with what ``fill`` loads. It is built once and renamed when complete."""
+    """Return a Docker data root with the images that ``fill`` loads. It is built once, and renamed when complete."""
     root = cache() / "golden" / f"{kind}-{key}"
     with lock(f"building.{kind}"):
         if not root.exists():
@@ -111,7 +111,7 @@ def engine_image(kind: str) -> tuple[Path, Path | None]:
 
 
 def build_engine(what: str) -> list[Path]:
-    """Return the paths that the engine's builder prints: an image's archive, the models …"""
+    """Return the paths that the builder of the engine prints: the archive of an image, the folder of the models …"""
     builder = TESTBED / "engine" / "build"
     done = subprocess.run([builder, what], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

@@ -45,14 +45,14 @@ class BedError(Exception):
 
 
 def cache() -> Path:
-    """Return the folder of everything that beds reuse, and of the state of those that are up."""
+    """Return the folder for everything that beds reuse, and for the state of beds that are up."""
     return Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed").absolute()
 
 
 def run(*argv: str | Path, **options) -> str:
     """Run a system command and return its output; raise a BedError with its last line if it fails.
 
-    ``stdin`` and ``input`` (bytes) as for subprocess.run.
+    ``options`` are those of subprocess.run, such as ``stdin`` and ``input`` (bytes).
     """
     environment = {**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"}
     try:
@@ -171,7 +171,7 @@ class Process:
         replace_file(self.record, f"{pid} {boot_id()} {start_time(pid)}\n")
 
     def start(self, *argv: str | Path, log: Path, environment: dict[str, str] | None = None) -> subprocess.Popen:
-        """Start ``argv`` detached. It waits until it is recorded, so that none is left behind unknown."""
+        """Start ``argv`` detached. The command waits until its process is recorded, so that `stop` can find it."""
         with open(log, "ab") as output:
             child = subprocess.Popen(
                 ["/bin/sh", "-c", 'read -r recorded && exec "$@" </dev/null', "sh", *argv],

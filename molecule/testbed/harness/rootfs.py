@@ -16,6 +16,8 @@ from .machine import SYSTEM_PATH, TESTBED, BedError, Process, cache, run
 from .world import World
 
 NODE_IMAGE = "ascend-testbed/node"
+# A user whose sudo asks for the password, which is the name.
+OPERATOR = "operator"
 RECIPE = TESTBED / "node" / "recipe.toml"
 
 
@@ -33,6 +35,9 @@ def build(world: World) -> None:
     systemctl = ("chroot", tree, "systemctl", "--quiet")  # the machine itself need not have systemd
     run(*systemctl, "enable", *recipe["enabled_units"])
     run(*systemctl, "mask", *recipe["masked_units"])
+    options = ("--create-home", "--no-user-group", "--shell=/bin/bash", "--groups=sudo")
+    run("chroot", tree, "useradd", *options, OPERATOR)
+    run("chroot", tree, "chpasswd", input=f"{OPERATOR}:{OPERATOR}".encode())
     for key in (tree / "etc/ssh").glob("ssh_host_*"):  # every node gets its own
         key.unlink()
     (tree / "etc/machine-id").write_text("")

@@ -21,7 +21,7 @@ def command(node: str) -> list[str]:
 
 
 def make_key() -> None:
-    """Create the key that the controller logs in with."""
+    """Create the key with which the controller logs in."""
     folder().mkdir(mode=0o700, exist_ok=True)
     keygen(folder() / "id_ed25519", "ascend-testbed")
 
@@ -49,7 +49,7 @@ def public(path: Path) -> Path:
 
 
 def write_files(nodes: int) -> None:
-    """Write known_hosts and the client's configuration for these nodes and all that any bed has had."""
+    """Write known_hosts and the client's configuration for ``nodes`` nodes and for all nodes of other beds."""
     with lock("ssh"):
         for index in range(1, nodes + 1):
             host_key(index)

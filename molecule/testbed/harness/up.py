@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The start of a bed. Separate from the commands for a bed that is up, which need not import all of this."""
+"""The start of a bed. A separate module, because commands for a bed that is up need not import all of this."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def decide(bed: Bed, wanted: dict) -> Settings:
 
 
 def create_networks(bed: Bed) -> None:
-    """Create the hosts' network, with the controller's address on its bridge, and the NPUs' network, without one."""
+    """Create the network of the hosts, whose bridge has the controller's address, and the network of the NPUs."""
     present = bed.world.docker("network", "ls", "--format", "{{.Name}}").split()
     create = ("network", "create", "--internal", "--opt")
     if "hosts" not in present:
@@ -77,7 +77,7 @@ def create_networks(bed: Bed) -> None:
 
 
 def start_nodes(bed: Bed, settings: Settings) -> None:
-    """Start all nodes in parallel; create incomplete ones again."""
+    """Start all nodes in parallel; create incomplete nodes again."""
     indexes = range(1, settings.nodes + 1)
     engine_root = shared = None
     if settings.image != "none" and not all(completed(bed, index).exists() for index in indexes):
@@ -93,7 +93,7 @@ def completed(bed: Bed, index: int) -> Path:
 
 
 def start_node(bed: Bed, index: int, settings: Settings, engine_root: Path | None, shared: Path | None) -> None:
-    """Create node ``index`` if it is incomplete, start it if it is off, and wait until SSH and Docker answer."""
+    """Create node ``index`` if it is incomplete, start it if it is off, and wait until SSH and Docker respond."""
     name, complete = f"node{index}", completed(bed, index)
     if not complete.exists():
         create_node(bed, index, settings, engine_root, shared)
@@ -118,7 +118,7 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
         images.clone(engine_root, folder / "docker")
     else:
         (folder / "docker").mkdir()
-    # A folder of `make coverage`: what runs on the nodes is measured, too.
+    # `make coverage` sets this folder, to measure the coverage of code on the nodes, too.
     measured = os.environ.get("ASCEND_VLLM_COVERAGE")
     measuring = (f"{measured}:{measured}", f"{measured}/site:{DIST_PACKAGES}:ro") if measured else ()
     bed.world.docker(
@@ -140,7 +140,7 @@ def create_node(bed: Bed, index: int, settings: Settings, engine_root: Path | No
 
 
 def start_hub(bed: Bed) -> None:
-    """Serve the tiny models on the controller's address like a model hub; its faults are in hub-faults.json."""
+    """Serve the tiny models on the controller's address like a model hub, with the faults in hub-faults.json."""
     hub = TESTBED / "hub" / "hub"
     if bed.service("hub").pid:
         return
@@ -176,6 +176,7 @@ def node_files(index: int) -> bytes:
         add("etc/ssh/ssh_host_ed25519_key", host.read_bytes(), 0o600)
         add("etc/ssh/ssh_host_ed25519_key.pub", host.with_name(host.name + ".pub").read_bytes())
         add("root/.ssh/authorized_keys", login.read_bytes(), 0o600)
+        add(f"home/{rootfs.OPERATOR}/.ssh/authorized_keys", login.read_bytes())
         simulator = TESTBED / "simulator"
         for path in sorted(simulator.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

@@ -17,7 +17,7 @@ from .machine import SYSTEM_PATH, TESTBED, BedError, Process, run, wait_until
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP_PARENT = "ascend-testbed"
 SOCKET = "/run/testbed.sock"  # a path that no Docker engine of the machine has
-# Runs inside the namespaces, with a separate /run, so that the engine sees nothing of the machine's.
+# Runs inside the namespaces, with a separate /run, so that the engine does not use files of the machine's engine.
 START = """
 ip link set lo up
 mount -t tmpfs tmpfs /run
@@ -35,7 +35,7 @@ class World:
         self.folder = folder
         self.data = folder / "engine"
         self.keeper = Process(folder / "keeper")
-        # Beds of the same name can live under different caches.
+        # Different caches can have beds of the same name.
         self.cgroup = f"{CGROUP_PARENT}/{folder.name}-{crc32(bytes(folder)):08x}"
 
     @property
@@ -43,7 +43,7 @@ class World:
         return self.keeper.pid is not None
 
     def settle(self) -> None:
-        """Wait until a keeper without a first process has started one or has ended."""
+        """Wait until the keeper has started the first process of the world, or has ended."""
         with suppress(BedError):
             wait_until("settling", lambda: self.init is not None or not self.alive, 10)
 
@@ -55,7 +55,7 @@ class World:
     def init(self) -> int | None:
         """The first process inside, or None. Its parent, the keeper, stays in the machine's own network.
 
-        It is also None until that process has left this network: nothing done to a world may affect the machine.
+        It is also None until that process has left the machine's network, which commands for a world must not affect.
         """
         if (keeper := self.keeper.pid) is None:
             return None
@@ -78,9 +78,9 @@ class World:
                 log=self.folder / "engine.log",
                 environment={"PATH": f"{TESTBED}/node:{SYSTEM_PATH}", "LC_ALL": "C.UTF-8"},
             )
-        wait_until(f"the engine of {self.folder.name} (see {self.folder}/engine.log)", self._answers, 60)
+        wait_until(f"the engine of {self.folder.name} (see {self.folder}/engine.log)", self._responds, 60)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         if not self.alive:
             raise BedError(f"the engine of {self.folder.name} ended: {tail(self.folder / 'engine.log')}")
         with suppress(BedError):

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The results of each round on the controller, and the containers after it. The last tests put load on the group that
-still serves behind the balancer, and make its engine hang.
+"""Each round has the expected results on the controller and containers on the nodes. The last tests put load on the
+group that still serves behind the balancer, and make its engine hang.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def test_pipeline_spans_both_nodes():
 
 
 def test_ray_cluster_has_both_nodes():
-    """Each node provides one NPU, so there are workers for two stages only with both nodes."""
+    """Each node provides one NPU, so the workers of two pipeline stages need both nodes."""
     assert "Ray runtime started" in log("ray", "node2")
     head = log("ray", "node1")
     assert "Connected to Ray cluster" in head
@@ -176,17 +176,17 @@ def complete(tokens):
 
 
 def engine_on(node):
-    """Return the pid of vLLM's engine core."""
+    """Return the process id of vLLM's engine core on a node."""
     found = [line.split() for line in bed("exec", node, "ps", "-eo", "pid=,args=").splitlines()]
     (pid,) = [pid for pid, *words in found if words[0].startswith("VLLM::EngineCore")]
     return pid
 
 
 def test_head_with_a_long_queue_keeps_receiving_requests():
-    """Three checks without progress, one per second, would be a hang. A completion waits longer in the queue, so it is
-    not a measure of health.
+    """Three checks without progress, one per second, would count as a hang. A completion waits longer than that in the
+    queue, so the duration of a completion is not a measure of health.
     """
-    before = int(state()["lastchg"])
+    before = state()["chkdown"]
     with ThreadPoolExecutor(41) as pool:
         pending = [pool.submit(complete, 400) for _request in range(40)]
         time.sleep(2)
@@ -196,7 +196,8 @@ def test_head_with_a_long_queue_keeps_receiving_requests():
     assert {status for status, _seconds in found} == {200} == {last}
     assert seconds > 4
     assert state()["status"] == "UP"
-    assert int(state()["lastchg"]) >= before + int(seconds), "its status changed"
+    # The time of the last change is not exact: HAProxy leaves out pauses in which a busy machine does not run it.
+    assert state()["chkdown"] == before
 
 
 def test_hung_engine_receives_no_requests_until_it_recovers():

@@ -95,11 +95,11 @@ def test_quantized_model_is_published(host):
     assert published == (host.backend.get_hostname() == "node1")
 
 
-def test_what_is_trusted_is_for_root_only(host):
+def test_only_root_can_access_the_trusted_files(host):
     found = host.check_output(f"find {STATE_FOLDER} /var/lib/ascend-vllm/digests ! -user root -o -perm /077")
     assert found == ""
 
 
-def test_file_of_the_host_that_another_user_aimed_at_is_unchanged(host):
+def test_host_file_to_which_another_user_linked_is_unchanged(host):
     canary = host.file("/etc/other-user-canary")
     assert (canary.content_string, canary.mode, canary.user) == ("of the host\n", 0o600, "root")

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the configuration file of AISBench, whose command line has no options for host, port or key.
+"""Write the configuration file of AISBench, whose command line has no options for the host, the port and the API key.
 
-AISBench includes prompts and scoring of known datasets as presets; the data themselves have to be provided. The
-functions are pure, except :func:`prepare`, :func:`prepare_prompts` and :func:`digest`, which read the data on the host
-of AISBench. Written for ais-bench-benchmark 3.1.
+AISBench includes the prompts and the scoring of known datasets as presets. The data are not included and have to be
+provided. The functions are pure, except :func:`prepare`, :func:`prepare_prompts` and :func:`digest`, which read the
+data on the host of AISBench. Written for ais-bench-benchmark 3.1.
 """
 
 from __future__ import annotations
@@ -22,19 +22,23 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     class Dataset(TypedDict):
-        """A dataset; ``path`` is its folder, or a ``.jsonl`` file."""
+        """A dataset. ``path`` is the folder of the dataset, or a ``.jsonl`` file."""
 
         name: str
         path: str
 
     class PreparedDataset(Dataset):
-        """A dataset as AISBench reads it: ``file`` is the path, ``options`` the letters of a multiple choice."""
+        """A dataset in the format of AISBench.
+
+        ``file`` is the path that AISBench reads. ``options`` are the letters of the options of multiple choice
+        questions, or None for other questions.
+        """
 
         file: str
         options: list[str] | None
 
     class AisBenchServer(TypedDict):
-        """The server to be measured; ``maximum_tokens`` limits an answer."""
+        """The server to measure. ``maximum_tokens`` is the maximum number of tokens that are generated per request."""
 
         url: str
         model: str
@@ -42,16 +46,16 @@ if TYPE_CHECKING:
         maximum_tokens: int
 
     class ServerWithKey(AisBenchServer):
-        """The server with its API key, which is empty if the server has none."""
+        """The server and its API key, which is empty if the server does not require an API key."""
 
         api_key: str
 
     class AisBenchLoad(TypedDict):
         """The load of a performance run.
 
-        ``request_rate`` is in requests per second, 0 sends all at once. ``tokenizer`` is the folder of the model.
-        ``file`` is a ``.jsonl`` file with prompts; if it is empty, prompts of ``input_tokens`` times the letter A are
-        sent. ``warm_up`` requests are sent before the measurement.
+        ``request_rate`` is in requests per second. With 0, all requests are sent at once. ``tokenizer`` is the folder
+        of the model. ``file`` is a ``.jsonl`` file with prompts. If it is empty, each prompt consists of
+        ``input_tokens`` letters A. ``warm_up`` is the number of requests before the measurement.
         """
 
         requests: int
@@ -63,7 +67,7 @@ if TYPE_CHECKING:
         file: str
         warm_up: int
 
-# Groups in which AISBench summarises the scores of many parts.
+# The groups in which AISBench summarizes the scores of datasets with many parts.
 _GROUPS = {"mmlu": "mmlu_summary_groups", "ceval": "ceval_summary_groups"}
 
 _HEAD = """\
@@ -79,8 +83,9 @@ from ais_bench.benchmark.partitioners import NaivePartitioner
 from ais_bench.benchmark.runners import LocalRunner
 from ais_bench.benchmark.tasks import OpenICLEvalTask
 """
-# By default AISBench scores each part of a dataset in a separate Python process, which takes seconds to start, and
-# MMLU has 57 parts. Here all parts of a dataset share a process; a dataset that fails does not affect the others.
+# By default, AISBench scores each part of a dataset in a separate Python process, which takes seconds to start, and
+# MMLU has 57 parts. With this configuration, all parts of a dataset share a process. A dataset that fails does not
+# affect other datasets.
 _SCORING = """\
 datasets = [entry for each in model_dataset_combinations for entry in each['datasets']]
 eval = dict(partitioner=dict(type=NaivePartitioner, n=%d),
@@ -100,13 +105,14 @@ from ais_bench.benchmark.summarizers import DefaultPerfSummarizer
 
 
 class BadData(ValueError):
-    """A dataset is missing or malformed; the message says what to provide and where."""
+    """A dataset is missing or malformed. The message is one sentence about the expected files."""
 
 
 def digest(dataset: Dataset) -> str:
-    """Return a SHA-256 that differs between dataset versions: of file names and sizes, and of the content of tables.
+    """Return a SHA-256 digest that differs between versions of a dataset.
 
-    The content of images is not included, since there are gigabytes of them.
+    It includes the names and sizes of all files and the content of text files. The content of images is not included,
+    because there are gigabytes of them.
     """
     found = hashlib.sha256()
     paths = [dataset["path"]]
@@ -124,12 +130,13 @@ def digest(dataset: Dataset) -> str:
 
 
 def prepare(datasets: list[Dataset], folder: str) -> list[PreparedDataset]:
-    """Check the data and convert them to the form that AISBench reads.
+    """Check the data and convert them to the format of AISBench.
 
-    :param datasets: datasets of :data:`PRESETS`, or any other name with a ``.jsonl`` file: one object per line with
-        ``question`` and ``answer``, and for a multiple choice with the options ``A``, ``B``, …
+    :param datasets: datasets with a name in :data:`PRESETS`, or with any other name and a ``.jsonl`` file. Each line of
+        the file is an object with ``question`` and ``answer``, and for multiple choice questions with the options
+        ``A``, ``B`` and so on.
     :param folder: a private folder for converted files.
-    :raises BadData: if data are missing or malformed; the message is one sentence.
+    :raises BadData: if data are missing or malformed. The message is one sentence.
     """
     return [_prepare_preset(dataset, folder) if dataset["name"] in PRESETS else _prepare_own(dataset)
             for dataset in datasets]
@@ -150,7 +157,7 @@ def _prepare_preset(dataset: Dataset, folder: str) -> PreparedDataset:
 
 
 def _missing_tables(root: str, splits: tuple[str, ...]) -> list[str]:
-    """Return tables of subjects that are not in all splits; without them AISBench gives the dataset no score."""
+    """Return the tables that are missing in a split. If a subject has no table, AISBench does not score the dataset."""
     subjects = {split: {name[:-len("_%s.csv" % split)] for name in os.listdir(os.path.join(root, split))
                         if name.endswith("_%s.csv" % split)} for split in splits}
     every = sorted({subject for found in subjects.values() for subject in found}) or ["SUBJECT"]
@@ -159,7 +166,7 @@ def _missing_tables(root: str, splits: tuple[str, ...]) -> list[str]:
 
 
 def _absolute_pictures(root: str, path: str, folder: str) -> str:
-    """Rewrite the questions of TextVQA, whose image paths are those of the machine that created them."""
+    """Rewrite the questions of TextVQA with the image paths of this host, and return the path of the written file."""
     questions = os.path.join(folder, "textvqa_val.jsonl")
     with open(path, encoding="utf-8") as source, open(questions, "w", encoding="utf-8") as target:
         for line in source:
@@ -195,7 +202,7 @@ def _prepare_own(dataset: Dataset) -> PreparedDataset:
 
 
 def render(server: ServerWithKey, datasets: list[PreparedDataset]) -> str:
-    """Return the text of the configuration of an accuracy run. Every value is written as a Python literal."""
+    """Return the configuration of an accuracy run as Python code. Every value is written as a Python literal."""
     known = [dataset["name"] for dataset in datasets if dataset["name"] in PRESETS]
     groups = [name for name in known if name in _GROUPS]
     lines = [_HEAD]
@@ -212,16 +219,17 @@ def render(server: ServerWithKey, datasets: list[PreparedDataset]) -> str:
     lines.append(_SCORING % _PARTS)
     lines.append("summarizer = dict(attr='accuracy', summary_groups=%s)" % (
         " + ".join(_GROUPS[name] for name in groups) or "[]"))
-    # Other names at the top level would become part of the configuration.
+    # All remaining names at the top level become part of the configuration.
     lines += ["del %s" % PRESETS[name].variable for name in known] + ["del %s" % _GROUPS[name] for name in groups]
     return "\n".join(lines) + "\n"
 
 
 def prepare_prompts(path: str, count: int, folder: str) -> str:
-    """Convert ``count`` prompts of a ``.jsonl`` file for AISBench; prompts are repeated if the file has fewer.
+    """Convert prompts in a ``.jsonl`` file to the format of AISBench.
 
+    :param count: the number of prompts to write. The prompts are repeated if the file has fewer prompts.
     :returns: the path of the converted file.
-    :raises BadData: if the file is missing or malformed; the message is one sentence.
+    :raises BadData: if the file is missing or malformed. The message is one sentence.
     """
     try:
         with open(path, encoding="utf-8-sig") as source:
@@ -239,10 +247,11 @@ def prepare_prompts(path: str, count: int, folder: str) -> str:
 
 
 def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
-    """Return the text of the configuration of a performance run with one dataset, ``load``.
+    """Return the configuration of a performance run as Python code, with one dataset that is named ``load``.
 
-    The ``file`` of the load is one of :func:`prepare_prompts`. Every request is sent once, since a retry would hide a
-    failure.
+    Requests are not repeated, because that would hide a failure.
+
+    :param load: the load. Its ``file`` was returned by :func:`prepare_prompts`, or is empty.
     """
     def exactly(tokens: int) -> dict[str, Any]:
         return {"Method": "uniform", "Params": {"MinValue": tokens, "MaxValue": tokens}}
@@ -270,7 +279,7 @@ def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
 
 
 def _models(server: ServerWithKey, fields: str, generation: str) -> str:
-    """Return the only model of a configuration. Every value is written as a Python literal."""
+    """Return the code that defines the only model of a configuration. Every value is written as a Python literal."""
     values = (("model", server["model"]), ("api_key", server["api_key"]), ("url", server["url"]),
               ("batch_size", server["concurrency"]), ("max_out_len", server["maximum_tokens"]))
     lines = ["models = [dict(", "    attr='service', type=VLLMCustomAPIChat, abbr='model', use_timestamp=False,",

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run of AISBench in the background: start it, check on it, read its results, remove it.
+"""Run AISBench in the background: start a run, watch it, read its results and remove it.
 
-A job is a private folder with the configuration, the output and the state of the run.
+A job is a private folder with the configuration, the output and the state of a run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import ServerWithKey
 
     class AisBenchStart(TypedDict):
-        """A started job; ``job`` is None and ``problem`` has the reason if it could not be started.
+        """A started job. If it could not be started, ``job`` is None and ``problem`` is the reason.
 
         ``data`` is ``{name of the dataset: digest of its files}``.
         """
@@ -61,13 +61,13 @@ if TYPE_CHECKING:
         failed: int
 
     class Performance(TypedDict):
-        """The tables of a performance run as AISBench wrote them, as JSON and CSV; None for a table that is missing."""
+        """The tables that AISBench wrote in a performance run, as JSON and CSV. A missing table is None."""
 
         totals: str | None
         latencies: str | None
 
     class AisBenchObservation(TypedDict, total=False):
-        """The state of a job: while it is running, ``progress`` by task; after its end, all other keys."""
+        """The state of a job. While the job is running, it has ``progress`` by task; afterwards, all other keys."""
 
         running: bool
         progress: dict[str, TaskProgress]
@@ -79,8 +79,8 @@ if TYPE_CHECKING:
 
 JOBS = "/var/tmp/ascend-vllm-accuracy-"
 POLL_S = 0.5
-# Number of tasks at a time: MMLU and C-Eval have more than fifty, and each starts a Python process. AISBench refuses
-# more tasks at a time than 0.8 times the number of processors.
+# The maximum number of tasks at the same time. MMLU and C-Eval have more than fifty tasks, and each starts a Python
+# process. AISBench refuses more than 0.8 tasks per processor.
 WORKERS = max(1, min(4, int(0.8 * (os.cpu_count() or 1))))
 LOG_LINES = 12
 LOG_BYTES = 1 << 20
@@ -95,7 +95,7 @@ _RUN = '''echo $$ > pid
 def start(options: Mapping[str, Any]) -> AisBenchStart:
     """Write the configuration and start AISBench.
 
-    :param options: options of ``ascend.vllm.ais_bench``.
+    :param options: the options of ``ascend.vllm.ais_bench``.
     """
     if not os.access(options["executable"], os.X_OK):
         problem = "AISBench was not found at %s; set accuracy_install to true to install it." % options["executable"]
@@ -120,7 +120,7 @@ def start(options: Mapping[str, Any]) -> AisBenchStart:
 
 
 def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
-    """Return the text of the configuration and the arguments to run it with; raises `BadData`."""
+    """Return the configuration and the arguments with which AISBench runs it. Raise `BadData` if data are missing."""
     server = cast("ServerWithKey", dict(options["server"], api_key=options["api_key"]))
     load = options["load"]
     if load:
@@ -135,7 +135,7 @@ def _configure(options: Mapping[str, Any], job: str) -> tuple[str, list[str]]:
 
 
 def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:
-    """Return the state of a job after its end, or after ``wait_s`` seconds; secrets are masked in its log."""
+    """Return the state of a job when it has ended, or after ``wait_s`` seconds. Secrets in the log are masked."""
     until = time.monotonic() + wait_s
     while _watched(job) and _is_running(job) and time.monotonic() < until:
         time.sleep(POLL_S)
@@ -148,7 +148,7 @@ def watch(job: str, wait_s: float, api_key: str = "") -> AisBenchObservation:
 
 
 def remove(job: str) -> bool:
-    """Stop all processes of the job and remove its folder; return False if there is no such folder."""
+    """Stop all processes of a job and remove its folder. Return False if there is no such folder."""
     if not os.path.isdir(job):
         return False
     process = read_number(os.path.join(job, "pid"))
@@ -164,7 +164,7 @@ def remove(job: str) -> bool:
 
 
 def read_number(path: str) -> int | None:
-    """Return the number in a file, or None if there is no number."""
+    """Return the number in a file, or None if the file does not contain a number."""
     try:
         return int(read_file(path, 100))
     except (OSError, ValueError):
@@ -193,7 +193,7 @@ def _is_running(job: str) -> bool:
 
 
 def _progress(job: str) -> dict[str, TaskProgress]:
-    """Return the progress by task, from those state files that are complete at this moment."""
+    """Return the progress by task. State files that AISBench is writing at this moment are ignored."""
     found: dict[str, TaskProgress] = {}
     for path in glob.glob(os.path.join(job, "out", "*", "status_tmp", "*.json")):
         try:
@@ -219,7 +219,7 @@ def _read_performance(job: str) -> Performance:
 
 
 def _newest(pattern: str) -> str | None:
-    """Return the content of the last matching file by name, or None if no file matches."""
+    """Return the content of the newest file that matches a pattern, or None. Newer files have greater names."""
     paths = sorted(glob.glob(pattern))
     if not paths:
         return None
@@ -227,7 +227,7 @@ def _newest(pattern: str) -> str | None:
 
 
 def _count_requests(job: str) -> dict[str, RequestCount]:
-    """Count requests: answered ones are in ``<task>.jsonl``, failed ones in ``<task>_failed.jsonl``."""
+    """Count the requests of each task. Failed requests are in ``<task>_failed.jsonl``, others in ``<task>.jsonl``."""
     counts: dict[str, RequestCount] = {}
     for path in sorted(glob.glob(os.path.join(job, "out", "*", "predictions", "*", "*.jsonl"))):
         name, failed = os.path.basename(path)[:-len(".jsonl")], False
@@ -235,7 +235,7 @@ def _count_requests(job: str) -> dict[str, RequestCount]:
             name, failed = name[:-len("_failed")], True
         count = counts.setdefault(name, {"answered": 0, "failed": 0})
         with open(path, encoding="utf-8", errors="replace") as stream:
-            # A line has the whole answer of a model.
+            # Lines are long, because each contains a whole response of the model.
             for line in iter(lambda: stream.readline(MAX_FILE_BYTES), ""):
                 answered = not failed and _is_success(line)
                 count["answered" if answered else "failed"] += 1
@@ -251,7 +251,7 @@ def _is_success(line: str) -> bool:
 
 
 def _read_logs(job: str, rows: list[tables.Row], api_key: str) -> list[str]:
-    """Return the last lines of the log, and of the logs of the tasks if a score is missing, with secrets masked."""
+    """Return the last lines of the log, with secrets masked. If a score is missing, the logs of the tasks follow."""
     paths = [os.path.join(job, "log")]
     if not rows or any(score["score"] is None for score in tables.scores(rows)):
         paths += sorted(glob.glob(os.path.join(job, "out", "*", "logs", "*", "*", "*.out")))

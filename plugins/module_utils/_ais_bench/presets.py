@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 
 class Preset(NamedTuple):
-    """A dataset that AISBench has a configuration for.
+    """A dataset for which AISBench includes a configuration.
 
-    ``module`` and ``variable`` name the configuration, ``files`` have to exist in the folder of the dataset, ``path``
-    is the file that AISBench reads (empty: the folder), ``parts`` the prefix of the names of its tasks if it has many.
+    ``module`` and ``variable`` are the Python names of the configuration. ``files`` must exist in the folder of the
+    dataset. ``path`` is the file that AISBench reads, or empty for the whole folder. ``parts`` is the prefix of the
+    names of the tasks, if AISBench divides the dataset into many tasks.
     """
 
     module: str
@@ -38,11 +39,11 @@ PRESETS = {
 
 
 def is_part(task: str, name: str) -> bool:
-    """True if a task of AISBench belongs to the dataset of this name."""
+    """Return whether a task of AISBench belongs to the dataset with this name."""
     parts = PRESETS[name].parts if name in PRESETS else ""
     return task == name or bool(parts and task.startswith(parts))
 
 
 def sum_of(name: str) -> str:
-    """Return the name of the summary row that has the score of the whole dataset."""
+    """Return the name of the row of the summary with the score of the whole dataset."""
     return name + "-weighted" if name in PRESETS and PRESETS[name].parts else name

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parse the result files of AISBench: the summary of an accuracy run (CSV) and the tables of a performance run.
 
-AISBench exits with 0 when every task failed, and writes ``-`` as the score; so only its numbers count. Cells are kept
-as written; :func:`number` and :func:`scores` interpret them strictly. Formats: ais-bench-benchmark 3.0 and 3.1.
+AISBench exits with 0 even if every task failed, and writes ``-`` as the score. Therefore, only numbers are accepted as
+scores. Cells are returned as text, which :func:`number` and :func:`scores` interpret strictly. The formats are those of
+ais-bench-benchmark 3.0 and 3.1.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     Row = dict[str, str]
 
     class Score(TypedDict):
-        """A score of a model; ``score`` is None, never 0, if there is none, and ``printed`` the cell as written."""
+        """A score of a model. ``score`` is None if there is no score. ``printed`` is the text of the cell."""
 
         dataset: str
         metric: str
@@ -34,19 +35,19 @@ _NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?: +(\S+))?$")
 
 
 def accuracy(text: str) -> list[Row]:
-    """Return the rows ``{column: cell}`` of a summary; of a truncated table, only the complete rows."""
+    """Return the rows ``{column: cell}`` of a summary. In a truncated table, incomplete rows are omitted."""
     return _csv(text, lambda head: head[:4] == _ACCURACY_HEAD and len(head) > 4)
 
 
 def performance(text: str) -> list[Row]:
-    """Return the rows ``{column: cell}`` of the totals (JSON) or latencies (CSV) of a performance run."""
+    """Return the rows ``{column: cell}`` of the totals (JSON) or the latencies (CSV) of a performance run."""
     return _json(text) or _csv(text, lambda head: head[0] in _PERFORMANCE_HEADS and len(head) > 2)
 
 
 def number(cell: str) -> tuple[float, str | None]:
-    """Return ``(value, unit)`` of a cell such as ``12300.2 ms``; the unit is None if there is none.
+    """Return ``(value, unit)`` of a cell such as ``12300.2 ms``. The unit is None if there is no unit.
 
-    :raises ValueError: for ``-``, an empty cell, or anything else but one number with at most one unit.
+    :raises ValueError: if the cell is not a number with or without a unit, such as ``-`` or an empty cell.
     """
     match = _NUMBER.match(cell.strip())
     if not match:
@@ -57,7 +58,7 @@ def number(cell: str) -> tuple[float, str | None]:
 def scores(rows: list[Row]) -> list[Score]:
     """Return the scores in the rows of a summary, one for each row and model.
 
-    A score may be followed by the counts that it consists of, such as ``0.96 (385/400)``.
+    A score can be followed by the numbers from which it was computed, such as ``0.96 (385/400)``.
     """
     found: list[Score] = []
     for row in rows:
@@ -86,7 +87,7 @@ def _json(text: str) -> list[Row]:
 
 
 def _csv(text: str, is_head: Callable[[list[str]], bool]) -> list[Row]:
-    """Return the rows below the first line that is a header; the table ends at a line of another width."""
+    """Return the rows below the first header. The table ends at a line with another number of columns."""
     lines = text.splitlines()
     for index, line in enumerate(lines):
         head = _fields(line)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Run
 
     class Partner(TypedDict):
-        """A node to ping; ``npus`` maps the NPU number to its address."""
+        """A node to ping. ``npus`` maps NPU numbers to addresses."""
 
         host: str
         npus: dict[str, str]
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         port: int
 
     class Reach(TypedDict):
-        """The result of a TCP connection to a host; ``error`` is set if it failed."""
+        """The result of a TCP connection to a host. ``error`` is None if the connection succeeded."""
 
         address: str
         reached: bool
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     class PingMesh(TypedDict):
         """The result of `ping_mesh_part`.
 
-        ``matrix`` is ``{sending NPU: {host: [loss by NPU of that host]}}``, with the loss in percent,
-        ``ping_loss.ERROR`` or None (no ping). ``errors`` is ``{message of the tool: [pair of NPUs]}``, with 8 pairs at
-        most. ``not_sent`` counts pings that the time limit prevented, ``given_up`` those that were skipped after lost
-        pings, ``retried`` second attempts.
+        ``matrix`` is ``{sending NPU: {host: [loss by NPU of that host]}}``, where the loss is in percent,
+        ``ping_loss.ERROR`` or None (no ping). ``errors`` is ``{error message: [pair of NPUs]}`` with at most 8 pairs.
+        ``not_sent`` is the number of pings that were not sent because the time limit had passed. ``given_up`` is the
+        number of pings that were skipped after lost pings. ``retried`` is the number of repeated pings.
         """
 
         matrix: dict[str, dict[str, list[float | None]]]
@@ -64,15 +64,16 @@ if TYPE_CHECKING:
     Ping = Callable[[int, str], HccnAnswer]
     Round = tuple[Optional[Partner], int]
 
-# Consecutive pings without a reply after which an NPU skips the rest of its current partner, or all other pings.
+# The number of consecutive pings without a reply after which an NPU skips the remaining pings to the current partner,
+# or all remaining pings.
 _LOST_TO_PARTNER = 3
 _LOST_TO_ALL = 6
-# Pings without any reply are only retried if an NPU has few of them; more have a cause that a retry does not remove.
+# If an NPU has more pings without a reply than this, they are not repeated, because the cause is permanent.
 _MAX_DEAD_RETRIES = 8
 
 
 class _MeshRow:
-    """One sending NPU, which goes through the rounds independently of the others."""
+    """A sending NPU, which sends its pings independently of the other NPUs."""
 
     def __init__(self, npu: int, ping: Ping, rounds: Sequence[Round], width: int, in_time: Callable[[], bool]) -> None:
         self.npu = npu
@@ -83,12 +84,13 @@ class _MeshRow:
             partner["host"]: [None] * width for partner, _shift in rounds if partner}
         self.errors: list[tuple[str, str]] = []
         self.not_sent, self.given_up, self.retried = 0, 0, 0
-        # Consecutive pings without a reply: of the current partner, and since the start (-1 after the first reply).
+        # The number of consecutive pings without a reply: to the current partner, and since the start (-1 after the
+        # first reply).
         self.lost_to_partner: tuple[str, int] = ("", 0)
         self.lost_to_all = 0
 
     def run(self, wait: Callable[[int], None]) -> _MeshRow:
-        """Send the ping of each round; ``wait(round)`` returns when that round may start."""
+        """Send the ping of each round, after ``wait(round)`` has returned, and repeat lost pings."""
         lost = []
         for number, (partner, shift) in enumerate(self.rounds):
             if partner is None:
@@ -110,7 +112,7 @@ class _MeshRow:
         return self
 
     def send(self, host: str, target: int, address: str) -> bool:
-        """Ping one NPU and store the loss; returns True if packets were lost."""
+        """Ping an NPU and store the loss. Return whether packets were lost."""
         result = self.ping(self.npu, address)
         loss = result.get("loss_percent")
         if loss is None:
@@ -125,7 +127,7 @@ class _MeshRow:
         return loss != 0
 
     def retry(self, lost: list[tuple[str, int, str]]) -> None:
-        """Ping again where packets were lost, since the first one may have waited for ARP."""
+        """Repeat pings that lost packets, because the first packet can be lost while ARP resolves the address."""
         dead = [one for one in lost if ping_loss.failed(self.losses[one[0]][one[1]] or 0)]
         for one in [one for one in lost if one not in dead] + (dead if len(dead) <= _MAX_DEAD_RETRIES else []):
             if self.in_time():
@@ -136,21 +138,23 @@ class _MeshRow:
 def ping_mesh_part(run: Run, tool: str, npus: Sequence[int], partners: Sequence[Partner | None], shifts: Sequence[int],
                    round_s: float, timeout_s: float, limit_s: float, clock: Callable[[], float] = time.monotonic,
                    sleep: Callable[[float], None] = time.sleep) -> PingMesh:
-    """Send the scheduled pings of this node, all its NPUs in parallel.
+    """Send the scheduled pings of all NPUs of this node in parallel.
 
-    The nodes are not synchronised: each starts round n at n times ``round_s`` after its own start, and all of them
-    start within the few seconds that Ansible needs. A round is longer than a ping with a reply, so the nodes stay in
-    step; a node that waited for a lost ping runs its next rounds without a pause until it has caught up. Meanwhile an
-    NPU may receive two pings at a time, which does not change a result, since the device itself replies to echo
-    requests. So that a dead node or NPU does not cost a timeout per pair, an NPU skips the rest of a partner after
-    several consecutive lost pings, and all other pings if it never received a reply.
+    The nodes are not synchronized. Each node starts round n at n times ``round_s`` after its own start, and Ansible
+    starts all nodes within a few seconds. A round is longer than a ping with a reply, so the nodes stay in step. A node
+    that has waited for a lost ping runs its next rounds without a pause until it has caught up. During this time, an
+    NPU can receive two pings at the same time. This does not change the results, because the device itself replies to
+    echo requests.
 
-    :param npus: numbers of the NPUs that send.
-    :param partners: the nodes to ping, in order; None means that this node pauses for one partner.
-    :param shifts: NPU i pings NPU i + shift of the partner, one round per shift.
-    :param round_s: seconds from the start of a round to the start of the next one.
-    :param timeout_s: time limit of one ping in seconds.
-    :param limit_s: seconds after which no more pings are sent.
+    A node or an NPU that does not respond must not cost one timeout per pair. Therefore, an NPU skips the remaining
+    pings to a partner after several consecutive lost pings, and all remaining pings if it has never received a reply.
+
+    :param npus: the numbers of the NPUs that send pings.
+    :param partners: the nodes to ping, in this order. If an item is None, this node pauses for the pings to one node.
+    :param shifts: the shifts, with one round per shift. NPU i pings NPU i + shift of the partner.
+    :param round_s: the number of seconds from the start of a round to the start of the next round.
+    :param timeout_s: the timeout of each ping in seconds.
+    :param limit_s: the number of seconds after which no more pings are sent.
     """
     started = clock()
     rounds = [(partner, shift) for partner in partners for shift in shifts]
@@ -162,7 +166,7 @@ def ping_mesh_part(run: Run, tool: str, npus: Sequence[int], partners: Sequence[
             sleep(pause)
 
     def ping(npu: int, address: str) -> HccnAnswer:
-        return hccn_query.ask(run, tool, npu, "ping", timeout_s, ["address", address])
+        return hccn_query.run_query(run, tool, npu, "ping", timeout_s, ["address", address])
 
     rows = [_MeshRow(npu, ping, rounds, width, lambda: clock() - started <= limit_s) for npu in npus]
     if rows:
@@ -185,10 +189,7 @@ def ping_mesh_part(run: Run, tool: str, npus: Sequence[int], partners: Sequence[
 def reach_hosts(targets: Sequence[Target], timeout_s: float,
                 connect: Callable[[tuple[str, int], float], socket.socket] = socket.create_connection
                 ) -> dict[str, Reach]:
-    """Connect to the targets by TCP; returns ``{host: {"address", "reached": bool, "error"}}``.
-
-    A refused connection counts as reached: the kernel of the other host refused it.
-    """
+    """Open a TCP connection to each target. A host that refuses the connection is also reached."""
     def reach(target: Target) -> Reach:
         try:
             connect((target["address"], target["port"]), timeout_s).close()

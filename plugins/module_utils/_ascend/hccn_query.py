@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Query ``hccn_tool`` for many NPUs in parallel, with a time limit for every query.
 
-The functions run commands through an injected ``run(argv, timeout_s) -> (exit status, stdout, stderr)``; the exit
-status is None after a timeout.
+The functions run commands with the argument ``run(argv, timeout_s) -> (exit status, stdout, stderr)``. The exit status
+is None after a timeout.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         memory_mb: int | None
 
     class HccnObservation(TypedDict):
-        """The return values of ``ascend.vllm.hccn_info``; ``npus`` is ``{NPU number: {query: answer}}``."""
+        """The return values of ``ascend.vllm.hccn_info``. ``npus`` is ``{NPU number: {query: result}}``."""
 
         npus: dict[str, dict[str, HccnAnswer]]
         conf: HccnConf | None
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         image_error: str | None
         duration_s: float
 
-# -status includes speed and duplex.
+# The query "status" includes the speed and the duplex mode.
 QUERIES = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "tls", "status", "mtu", "fec", "optical",
            "link_stat")
 TOOL = "/usr/local/Ascend/driver/tools/hccn_tool"
@@ -53,22 +53,19 @@ _BUSY_PAUSE_S = 0.3
 
 
 def run_bounded(argv: list[str], timeout_s: float) -> tuple[int | None, str, str]:
-    """Run a command; returns (exit status, stdout, stderr), with the exit status None after a timeout.
-
-    Raises OSError if the program cannot be started.
-    """
+    """Run a command. Return (exit status or None after a timeout, stdout, stderr). Raise OSError if it cannot start."""
     outcome = commands.run(argv, timeout_s)
     if outcome.error and not outcome.timed_out:
         raise OSError(outcome.error)
     return outcome.rc, outcome.stdout, outcome.stderr
 
 
-def ask(run: Run, tool: str, npu: int, query: str, timeout_s: float, arguments: Sequence[str] = (),
-        sleep: Callable[[float], None] = time.sleep) -> HccnAnswer:
-    """Run one query and parse its output; a busy tool is queried again, 4 times in all.
+def run_query(run: Run, tool: str, npu: int, query: str, timeout_s: float, arguments: Sequence[str] = (),
+              sleep: Callable[[float], None] = time.sleep) -> HccnAnswer:
+    """Run a query and parse the output. If the tool is busy, the query is run up to 4 times.
 
     :returns: the result of ``hccn_tool.parse``, or ``{"error": {"kind", "message", "code"}}``. ``code`` is the exit
-        status of the tool, which is not unique per error. ``kind`` is ``timeout``, ``tool`` (the tool reported an
+        status of the tool, which does not identify the error. ``kind`` is ``timeout``, ``tool`` (the tool reported an
         error), ``empty`` (no output) or ``unreadable`` (output in an unknown format).
     """
     argv = [tool, "-i", str(npu), "-" + query, "-g", *arguments]
@@ -83,9 +80,9 @@ def ask(run: Run, tool: str, npu: int, query: str, timeout_s: float, arguments: 
 
 
 def _interpret(query: str, code: int | None, out: str, err: str) -> HccnAnswer:
-    """Return the answer or error in the output. Errors appear on either stream; an answer can have any exit status."""
+    """Return the result or the error in the output. The tool prints errors to either of the streams."""
     parsed = _parse(query, out)
-    # A ping with packet loss exits like a failure, and its summary is the answer.
+    # A ping with packet loss has the exit status of a failure, but its summary is the result.
     if parsed is not None and "error" not in parsed and (code == 0 or query == "ping"):
         return parsed
     reported = parsed if parsed is not None and "error" in parsed else _parse(query, err)
@@ -110,10 +107,10 @@ def _error(kind: str, message: str, code: int | None = None) -> HccnAnswer:
 
 def query_npus(run: Run, tool: str, npus: Sequence[int], queries: Sequence[str], timeout_s: float
                ) -> dict[str, dict[str, HccnAnswer]]:
-    """Run the queries for all NPUs; returns ``{npu (str): {query: answer}}``.
+    """Run the queries for all NPUs. Return ``{NPU number (str): {query: result}}``.
 
-    NPUs are queried in parallel, each with one query at a time. After a timeout the remaining queries of that NPU are
-    skipped: a tool that hangs once hangs for every query.
+    The NPUs are queried in parallel, with one query per NPU at a time. After a timeout, the remaining queries of that
+    NPU are skipped, because each of them would time out.
     """
     def one_npu(npu: int) -> dict[str, HccnAnswer]:
         answers: dict[str, HccnAnswer] = {}
@@ -122,7 +119,7 @@ def query_npus(run: Run, tool: str, npus: Sequence[int], queries: Sequence[str],
             if hung:
                 answers[query] = _error("skipped", "skipped, since -%s timed out" % hung)
                 continue
-            answers[query] = ask(run, tool, npu, query, timeout_s)
+            answers[query] = run_query(run, tool, npu, query, timeout_s)
             if answers[query].get("error", {}).get("kind") == "timeout":
                 hung = query
         return answers
@@ -134,12 +131,12 @@ def query_npus(run: Run, tool: str, npus: Sequence[int], queries: Sequence[str],
 
 
 def unanswered(npus: Sequence[int], queries: Sequence[str], reason: str) -> dict[str, dict[str, HccnAnswer]]:
-    """Return the result of `query_npus` if the tool cannot be run."""
+    """Return the result of `query_npus` for a tool that cannot be run."""
     return {str(npu): {query: _error("tool", reason) for query in queries} for npu in npus}
 
 
 def device_npus(names: Iterable[str]) -> list[int]:
-    """Return the sorted numbers of the ``davinciN`` among the names of /dev."""
+    """Return the sorted numbers N of the files ``davinciN`` among the names in /dev."""
     numbers = [npu_devices.device_number("/dev/" + name) for name in names]
     return sorted(number for number in numbers if number is not None)
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parse the output of ``hccn_tool`` and the file ``/etc/hccn.conf``.
 
-The tool has no machine-readable output and prints some of its errors to stdout. Values are returned as printed; a
-value that was not printed is None or its key is absent.
+The tool has no machine-readable output and prints some errors to stdout. Values are returned as they are printed. A
+value that was not printed is None, or its key is absent.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     Reader = Callable[[list[str]], Optional[dict[str, Any]]]
 
     class HccnError(TypedDict, total=False):
-        """A failed query. `parse` sets ``message`` and ``code``; ``hccn_query.ask`` sets ``kind`` as well."""
+        """A failed query. `parse` sets ``message`` and ``code``. ``hccn_query.run_query`` also sets ``kind``."""
 
         kind: str
         message: str
         code: int | None
 
     class LinkEvent(TypedDict):
-        """An entry of the link history; ``status`` is ``LINK UP`` or ``LINK DOWN``."""
+        """An entry in the history of a link. ``status`` is ``LINK UP`` or ``LINK DOWN``."""
 
         time: str
         status: str
 
     class HccnAnswer(TypedDict, total=False):
-        """The answer to one query; `parse` says which query has which keys.
+        """The result of a query. The keys of each query are documented in `parse`.
 
-        The answer to ``-optical`` also has a key for every value that the module reports, such as ``Tx Power0``.
+        The result of ``optical`` also has a key for every value that the optical module reports, such as ``Tx Power0``.
         """
 
         error: HccnError
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
         lines: list[str]
 
     class HccnConf(TypedDict):
-        """The content of ``/etc/hccn.conf``; `parse_conf` describes the keys."""
+        """The content of ``/etc/hccn.conf``. The keys are documented in `parse_conf`."""
 
         fields: dict[str, str]
         devices: dict[str, dict[str, str]]
@@ -69,33 +69,34 @@ if TYPE_CHECKING:
 
 
 class ParseError(ValueError):
-    """The text holds no answer to the query, or more than one."""
+    """The text does not contain exactly one result of the query."""
 
 
 def parse(query: str, text: str) -> HccnAnswer:
     """Parse the output of ``hccn_tool -i N -<query> -g``.
 
-    Returns, by query:
+    Return for each query:
 
     - link and net_health: ``{"status"}``
     - ip: ``{"address", "netmask"}``; gateway: ``{"address", "interface"}``; netdetect: ``{"address"}``
     - lldp: ``{"ifname", "tlvs"}``
     - ping: ``{"address", "transmitted", "received", "loss_percent", "rtt_ms": [...]}``
     - tls: ``{"enabled": bool}``
-    - link_stat: ``{"up_count", "down_count", "current_time", "events": [{"time", "status"}]}``, newest event first
+    - link_stat: ``{"up_count", "down_count", "current_time", "events": [{"time", "status"}]}``, with the newest event
+      first
     - fec: ``{"mode"}``
-    - optical: ``{"present": bool, ...}``, numbers without their unit
-    - any other query: ``{"fields": {printed key: printed value}}``, with ``tables`` and ``lines`` if there are any
+    - optical: ``{"present": bool, ...}``, with numbers without their units
+    - any other query: ``{"fields": {printed key: printed value}}``, and ``tables`` and ``lines`` if there are any
     - an error of the tool: ``{"error": {"message", "code"}}``
 
-    Raises `ParseError` if the text holds no answer to the query, or more than one.
+    :raises ParseError: if the text does not contain exactly one result of the query.
     """
     lines = _lines(text)
     if query in _READERS:
         lines = [line for line in lines if line.strip() != _DONE]
     result = _READERS.get(query, _read_fields)(lines)
     error = next((line for line in map(str.strip, lines) if _ERROR.match(line) and not line.startswith("|")), None)
-    # A ping that lost packets may print an error below its summary.
+    # A ping that lost packets can print an error below its summary.
     if error is not None and not (query == "ping" and result and result["transmitted"] is not None):
         return cast("HccnAnswer", _error(error))
     if result is None:
@@ -104,19 +105,20 @@ def parse(query: str, text: str) -> HccnAnswer:
     return cast("HccnAnswer", result)
 
 
-# Keys to which the vendor's tool appends a line for each value (FILE_OPT_TYPE_APPEND_WRITE in tool_ext.c and
-# tool_recovery.c of github.com/hicann/driver); it replaces the line of any other key.
+# The keys that can occur in several lines, because hccn_tool appends a line for each value (FILE_OPT_TYPE_APPEND_WRITE
+# in tool_ext.c and tool_recovery.c of github.com/hicann/driver). For any other key, it replaces the line.
 _REPEATED = re.compile(r"(?:arp|ip_rule|ip_route)_[0-9]+\Z", re.ASCII)
 
 
 def parse_conf(text: str) -> HccnConf:
-    """Parse an ``/etc/hccn.conf``.
+    """Parse the content of ``/etc/hccn.conf``.
 
-    Returns ``{"fields", "devices", "duplicates"}``. ``fields`` maps each key to its value, ``devices`` maps the device
-    number (str) to ``{"address", "netmask", ...}``; all values are strings. The values of a key that may be set several
-    times are lines of one string. Any other key that is set twice to different values is only in ``duplicates``.
+    Return ``{"fields", "devices", "duplicates"}``. ``fields`` maps each key to its value. ``devices`` maps each device
+    number (str) to ``{"address", "netmask", ...}``. All values are strings. If a key is allowed to occur several times,
+    its values are joined with line breaks. Any other key that is set twice to different values is only in
+    ``duplicates``.
 
-    Raises `ParseError` if the text is not empty and has no ``key=value`` line.
+    :raises ParseError: if the text is not empty and has no ``key=value`` line.
     """
     fields: dict[str, str] = {}
     duplicates: list[str] = []
@@ -146,7 +148,7 @@ def parse_conf(text: str) -> HccnConf:
 _NOISE = re.compile(r"(?:grep|egrep|sed|awk): warning: |stty: ")
 _DEVICE_PREFIX = re.compile(r"^\s*\[(?:devid|device) ?[0-9]+\] ?")
 _DONE = "Cmd executed successfully!"
-# The words in Chinese are those of a shell: command not found, no such file, permission denied.
+# The Chinese words are messages of a shell: command not found, no such file, permission denied.
 _ERROR = re.compile(
     r"hccn_tool is busy|The command is not supported|Optical module is not present|I2c is busy|Command unsupported"
     r"|This device does not support|Get (?:\w+ )+failed\b|Get invalid|Get unknown|The device is (?:not exist|occupied)"
@@ -156,7 +158,7 @@ _ERROR = re.compile(
     r"|.*(?:: command not found|: No such file or directory|: Permission denied|\u672a\u627e\u5230\u547d\u4ee4"
     r"|\u6ca1\u6709\u90a3\u4e2a\u6587\u4ef6\u6216\u76ee\u5f55|\u6743\u9650\u4e0d\u591f)$|dcmi \w.*\bfailed\b"
     r"|[^:]*\b(?:fail(?:ed)?|invalid|not supported|not exist|timed? ?out)\b[^:]*[!.]$", re.ASCII)
-# Lines that one answer has once, distinguished by the group `key`.
+# Lines that occur only once in the output of a query. They are identified by the group `key`.
 _ONCE = {query: re.compile(pattern, re.ASCII) for query, pattern in (
     ("link", r"(?P<key>link status)\s*:"),
     ("net_health", r"(?P<key>net health status)\s*:"),
@@ -193,7 +195,7 @@ def _require_one_answer(query: str, lines: list[str]) -> None:
         seen.add(key)
 
 
-# --- Readers: each returns the result of one query, or None if the lines hold none -----------------------------------
+# --- Readers: each returns the result of a query, or None if the lines do not contain a result -----------------------
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _QUANTITY = re.compile(r"(-?" + _NUMBER + r")\s*(?:mW|uW|dBm|dB|mV|V|mA|uA|C|nm)$")
@@ -201,14 +203,14 @@ _TEXT_KEYS = ("vendor", "manufact", "xsfp identifier")
 _PING_SUMMARY = re.compile(r"([0-9]+) packets transmitted, ([0-9]+) received, (" + _NUMBER + r")% packets? loss")
 _PING_REPLY = re.compile(r"recv seq\s*[=:]?\s*[0-9]+,\s*time\s*[=:]\s*(" + _NUMBER + r")(ms|us)\b")
 _PING_TARGET = re.compile(r"device [0-9]+ (?:PING6? |dev\s+EID \S+ to )(\S+)$")
-# The time and what happened then.
+# The end of a line with a time and a change of the link.
 _EVENT = re.compile(r"\sLINK (?:UP|DOWN)$")
-# Characters of a line. Some patterns take the square of it.
+# The maximum number of characters of a line. The run time of some patterns is quadratic in the length of a line.
 MAX_LINE = 1000
 
 
 def _reader(*patterns: str) -> Reader:
-    """Return a reader of values that have a line each; every named group becomes a key of the result."""
+    """Return a reader for values that are printed in a line each. Every named group becomes a key of the result."""
     compiled = [re.compile(pattern, re.ASCII) for pattern in patterns]
 
     def read(lines: list[str]) -> dict[str, Any] | None:
@@ -223,7 +225,7 @@ def _reader(*patterns: str) -> Reader:
 
 
 def _read_link(lines: list[str]) -> dict[str, Any] | None:
-    # An Atlas 950 lists the ports of the NPU below the line.
+    # On an Atlas 950, the status of the ports of the NPU follows in other lines, which this reader does not support.
     return _read_link_status(lines) if sum(1 for line in lines if line.strip()) == 1 else None
 
 
@@ -307,7 +309,7 @@ def _read_optical(lines: list[str]) -> dict[str, Any] | None:
 
 
 def _read_fields(lines: list[str]) -> dict[str, Any] | None:
-    """Read ``key: value`` lines, tables and bare lines; a line that is indented more continues the value above it."""
+    """Read ``key: value`` lines, tables and other lines. A line that is indented more continues the value above it."""
     fields: dict[str, str] = {}
     rest: list[str] = []
     routes: list[dict[str, str]] = []
@@ -342,7 +344,7 @@ def _read_fields(lines: list[str]) -> dict[str, Any] | None:
 
 
 def _read_known_fields(lines: list[str]) -> dict[str, Any] | None:
-    """Read the fields of a query whose bare lines mean nothing; a table of one row (Atlas 950) is such fields, too."""
+    """Read the fields of a query, and ignore lines without a key. A table with one row (Atlas 950) also has fields."""
     result = _read_fields(lines) or {}
     result.pop("lines", None)
     tables = result.get("tables", [])
@@ -352,7 +354,7 @@ def _read_known_fields(lines: list[str]) -> dict[str, Any] | None:
 
 
 def _tables(lines: list[str]) -> list[list[dict[str, str]]]:
-    """Return the box tables in the lines, each a list of rows ``{column: cell}``. Two borders separate them."""
+    """Return the tables with borders, each as a list of rows ``{column: cell}``. Two borders separate two tables."""
     tables: list[list[dict[str, str]]] = []
     header: list[str] | None = None
     after_border = False

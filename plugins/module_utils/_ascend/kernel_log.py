@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find errors of NPUs in the kernel log, and distinguish their kinds.
+"""Find the errors of NPUs in the kernel log, and their kinds.
 
-The driver logs ``[ascend] [ERROR] [module] [function line] <task> text``, sometimes without the level, and at
-KERN_NOTICE even for errors (drv_log.h of github.com/hicann/driver). So errors are recognized by their text, not by the
-priority of the record; a word in the name of a function (fault_notifier, hotreset) says nothing.
+The driver logs ``[ascend] [ERROR] [module] [function line] <task> text``, sometimes without the level. Even errors have
+the priority KERN_NOTICE (drv_log.h of github.com/hicann/driver). Therefore, errors are recognized by their text, and
+not by the priority of the record. The names of functions (fault_notifier, hotreset) are ignored.
 """
 
 from __future__ import annotations
@@ -20,29 +20,31 @@ if TYPE_CHECKING:
     from typing import Iterable, TypedDict
 
     class KernelLogLine(TypedDict):
-        """An error of an NPU; ``kind`` is one of the constants below."""
+        """An error of an NPU. ``kind`` is one of the constants below."""
 
         seconds_ago: int
         text: str
         kind: str
 
     class KernelLog(TypedDict):
-        """The errors found, oldest first; ``error`` is set if the log could not be read.
+        """The errors in the kernel log, with the oldest error first. ``error`` is set if the log could not be read.
 
-        ``corrected`` is the number of errors that PCIe links of NPUs corrected, which is not a fault.
+        ``corrected`` is the number of errors that the PCIe links of NPUs have corrected. They are not a fault.
         """
 
         lines: list[KernelLogLine]
         corrected: int
         error: str | None
 
-# Kinds of errors. A hang: the device or its firmware no longer answers. Pinning: memory of a process could not be
-# pinned for a transfer. Application: a process requested what it must not. Driver: any other.
+# The kinds of errors. Hang: the device or its firmware no longer responds. Pinning: the memory of a process could not
+# be pinned for a transfer. Application: a process made a request that is not allowed. Link: an error of the PCIe link.
+# IOMMU: the IOMMU reported a fault. Driver: any other error that the driver reports.
 HANG, PINNING, APPLICATION, LINK, IOMMU, DRIVER = "hang", "pinning", "application", "link", "iommu", "driver"
 
 _DRIVER_LINE = re.compile(r"\[ascend\]((?:\s*\[[^\]]*\])*)\s*(?:<[^>]*>)?\s*(.*)", re.IGNORECASE)
-# Kinds by the text of a line of the driver, the first that matches. Texts: github.com/hicann/driver (devmm, devdrv,
-# drv_soft_fault, tsdrv), and the logs in tests/unit/plugins/plugin_utils/_stages/npu_driver/hosts.
+# The kinds of the messages of the driver. The first pattern that matches applies. Sources of the messages:
+# github.com/hicann/driver (devmm, devdrv, drv_soft_fault, tsdrv), and the logs in
+# tests/unit/plugins/plugin_utils/_stages/npu_driver/hosts.
 _KINDS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in (
     (HANG, r"heart ?beat\s+(?:is |was )?(?:lost|time ?out|abnormal|stop)|device (?:is |was )?(?:abnormal|lost)"
            r"|Get mntn message.*exception_id|ipc channel idle timeout|Wait event timeout|icm send msg fail"),
@@ -52,17 +54,20 @@ _KINDS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in (
 _LEVEL = re.compile(r"\[(ERROR|ERR|CRIT|FATAL|EMERG|ALERT|WARN(?:ING)?|NOTICE|EVENT|INFO|DEBUG)\]", re.IGNORECASE)
 _BAD_LEVELS = ("ERROR", "ERR", "CRIT", "FATAL", "EMERG", "ALERT")
 
-# Documentation/PCI/pcieaer-howto.rst of the kernel: a corrected error needs no action. The root port announces an error
-# ("error received", "error message received"), "PCIe Bus Error" describes it, and indented lines give its details.
+# According to Documentation/PCI/pcieaer-howto.rst of the kernel, a corrected error needs no action. The first message
+# is from the root port ("error received", "error message received"). "PCIe Bus Error" describes the error, and the
+# details are in indented lines.
 _CORRECTED = re.compile(r"severity=Correct", re.IGNORECASE)
 _ANNOUNCED = re.compile(r"(?:^|\s)(?:Multiple )?Correct(?:ed|able) error (?:message )?received", re.IGNORECASE)
 _DETAILS = re.compile(r"AER:\s+(?:\[ ?\d+\]|device \[[0-9a-f:]+\] error status|TLP Header|Error of this Agent|aer_)",
                       re.IGNORECASE)
-# Errors that the firmware of the host reports: the first line of a record has its severity, a later one the device.
+# Errors that the firmware of the host reports. The first line of a record contains the severity, and a later line the
+# device.
 _FIRMWARE = re.compile(r"(\{\d+\})\[Hardware Error\]:(?:\s*event severity: (\w+))?", re.IGNORECASE)
 _LINK = re.compile(r"AER:|PCIe Bus Error|Hardware Error|surprise (?:down|removal)|link (?:is )?down|Card not present"
                    r"|DPC: (?:containment|unmasked uncorrectable|error)", re.IGNORECASE)
-# Of Intel, AMD and Arm; lines of Arm before Linux 6.14 have the stream id of the device, which contains its address.
+# The messages of the IOMMUs of Intel, AMD and Arm. Before Linux 6.14, the messages for Arm contain the stream id of the
+# device, from which its PCI address is computed.
 _IOMMU = re.compile(r"DMAR:.*fault|DMA (?:Read|Write).*fault|IO_PAGE_FAULT|AMD-Vi: Event|arm-smmu-v3|SMMU.*fault",
                     re.IGNORECASE)
 _STREAM = re.compile(r"arm-smmu-v3 \S+:\s+0x0000([0-9a-f]{4})[0-9a-f]{6}(?:02|08|10|11|12|13)\b", re.IGNORECASE)
@@ -72,12 +77,13 @@ READ_S = 10.0
 
 
 def read(path: str = "/dev/kmsg", limit: int = 200000) -> list[str]:
-    """Read the records of the kernel log buffer, oldest first, at most `limit`.
+    """Return the records of the kernel log buffer, with the oldest record first.
 
-    Raises OSError if the log cannot be read.
+    :param limit: the maximum number of records.
+    :raises OSError: if the log cannot be read.
     """
     records: list[str] = []
-    # The kernel may log faster than it is read.
+    # The kernel can log records faster than they are read.
     deadline = time.monotonic() + READ_S
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -87,7 +93,7 @@ def read(path: str = "/dev/kmsg", limit: int = 200000) -> list[str]:
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno == errno.EPIPE:  # overwritten before it was read; the next read returns the next record
+                if error.errno == errno.EPIPE:  # The record was overwritten. The next call returns the next record.
                     continue
                 raise
             if not record:
@@ -99,14 +105,13 @@ def read(path: str = "/dev/kmsg", limit: int = 200000) -> list[str]:
 
 
 def errors(records: Iterable[str], uptime_s: float, within_s: float, bus_ids: Iterable[str | None] = ()) -> KernelLog:
-    """Find the errors of NPUs in `records` of ``/dev/kmsg``.
+    """Return the newest 50 errors of NPUs, with the oldest of them first, and the number of corrected errors.
 
-    :param records: ``priority,sequence,microseconds since boot,flags;text``.
-    :param uptime_s: current uptime in seconds.
-    :param within_s: maximum age of a record in seconds.
-    :param bus_ids: PCI addresses of the NPUs and of the ports above them, such as ``0000:c1:00.0``; errors of other PCI
-        devices are ignored.
-    :returns: the newest 50 errors, oldest first, and the number of errors that links corrected.
+    :param records: the records of ``/dev/kmsg``, ``priority,sequence,microseconds since boot,flags;text``.
+    :param uptime_s: the current uptime in seconds.
+    :param within_s: the maximum age of a record in seconds.
+    :param bus_ids: the PCI addresses of the NPUs and of the ports above them, such as ``0000:c1:00.0``. Errors of other
+        PCI devices are ignored.
     """
     known = [bus_id.lower() for bus_id in bus_ids if bus_id]
     found: list[KernelLogLine] = []
@@ -134,7 +139,7 @@ def errors(records: Iterable[str], uptime_s: float, within_s: float, bus_ids: It
 
 
 def _driver_kind(text: str) -> str | None:
-    """Return the kind of a line of the driver; None if it is not an error."""
+    """Return the kind of the error in a message of the driver, or None if the line is not an error of the driver."""
     line = _DRIVER_LINE.search(text)
     if not line:
         return None
@@ -147,7 +152,7 @@ def _driver_kind(text: str) -> str | None:
 
 
 def _bus_kind(text: str, known: list[str]) -> str | None:
-    """Return the kind of a line of the kernel about the bus of an NPU; None if it is not an error, or of another."""
+    """Return the kind of a PCIe or IOMMU error of an NPU, or None if the line is not such an error."""
     if not _is_of(text, known):
         return None
     if _IOMMU.search(text):
@@ -158,7 +163,7 @@ def _bus_kind(text: str, known: list[str]) -> str | None:
 
 
 def _is_of(text: str, known: list[str]) -> bool:
-    """Return whether a line is about one of these PCI devices; lines of an IOMMU may omit the domain ``0000:``."""
+    """Return whether a line is about an NPU. Messages of an IOMMU can omit the domain ``0000:`` of the PCI address."""
     if _VENDOR.search(text):
         return True
     stream = _STREAM.search(text)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""NPUs by the number N of their device node ``/dev/davinciN``. On an A3 each of the two chips of an NPU has one."""
+"""The numbers N of the device nodes ``/dev/davinciN``. On an A3, each of the two chips of an NPU has a device node."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ def device_path(number: int) -> str:
 
 
 def device_number(path: str) -> int | None:
-    """Return N of ``/dev/davinciN``; None for any other path, such as ``/dev/davinci_manager``."""
+    """Return the number N of ``/dev/davinciN``, or None for any other path, such as ``/dev/davinci_manager``."""
     match = _PATH.match(path)
     return int(match.group(1)) if match else None
 
 
 def visible_devices(value: str) -> set[int]:
-    """Return the numbers in ``ASCEND_VISIBLE_DEVICES``, by which the Ascend Docker Runtime maps devices.
+    """Return the numbers in ``ASCEND_VISIBLE_DEVICES``, with which the Ascend Docker Runtime selects devices.
 
-    :param value: such as ``0,2-4``, ``Ascend910-0`` or ``npu-0``; ``void`` stands for none (parseDevices and
-        parseAscendDevices in component/ascend-docker-runtime/runtime/process/process.go of Ascend/mind-cluster).
+    :param value: the value of the variable, such as ``0,2-4``, ``Ascend910-0`` or ``npu-0``. ``void`` means no devices
+        (parseDevices and parseAscendDevices in component/ascend-docker-runtime/runtime/process/process.go of
+        Ascend/mind-cluster).
     """
     numbers: set[int] = set()
     for part in value.split(","):

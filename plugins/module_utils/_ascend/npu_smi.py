@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parse the output of ``npu-smi info`` and ``npu-smi info -t <type>``.
 
-The layout of a table is taken from its header cells, never from the version of the tool or the width of the table: the
-columns, the number of chips per NPU and the presence of HBM differ by product and release. A value that is not printed
-is ``None`` or its key is absent. Text in an unknown layout raises `ParseError`; nothing is guessed.
+The layout of a table is read from its header cells. It does not depend on the version of the tool or the width of the
+table, because the columns, the number of chips per NPU and the presence of HBM differ by product and release. A value
+that is not printed is ``None``, or its key is absent. A text in an unknown layout raises `ParseError`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     Header = tuple[tuple["_Column", ...], ...]
 
     class ToolError(TypedDict):
-        """An error that the tool printed, with the return code of the library (dcmi) if it names one."""
+        """An error that the tool printed, with the return code of the library (dcmi) if the message contains a code."""
 
         message: str
         code: int | None
 
     class ChipRow(TypedDict):
-        """One chip of the device table; ``None`` where the column is missing or has no value."""
+        """A chip in the device table. A value is ``None`` if its column is missing or empty."""
 
         npu: int
         chip: int | None
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         hbm_total_mb: int | None
 
     class NpuProcess(TypedDict):
-        """One row of the process table; ``name`` is cut to 15 characters."""
+        """A row of the process table. npu-smi truncates ``name`` to 15 characters."""
 
         npu: int
         chip: int | None
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         pid_in_container: int | None
 
     class InfoTable(TypedDict):
-        """The output of ``npu-smi info``; without a table ``error`` is set and the lists are empty."""
+        """The output of ``npu-smi info``. If there is no table, ``error`` is set and the lists are empty."""
 
         error: ToolError | None
         tool_version: str | None
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 
 class ParseError(ValueError):
-    """The text is not output of the tool. ``line`` is the offending line (str, empty if there is none)."""
+    """The text is not output of the tool. ``line`` is the line that cannot be parsed, or empty."""
 
     def __init__(self, message: str, line: str = "") -> None:
         super().__init__("%s: %r" % (message, line) if line else message)
@@ -73,13 +73,13 @@ class ParseError(ValueError):
 
 
 def parse_info(text: str) -> InfoTable:
-    """Parse the output of ``npu-smi info``. If the text holds several outputs, only the first is read.
+    """Parse the output of ``npu-smi info``. If the text contains several outputs, only the first output is read.
 
-    Returns ``{"error": {"message", "code"}|None, "tool_version", "driver_version", "complete": bool, "chips": [...],
-    "processes": [...]}``; for the keys of chips and processes see `ChipRow` and `NpuProcess`. ``complete`` is false if
+    Return ``{"error": {"message", "code"}|None, "tool_version", "driver_version", "complete": bool, "chips": [...],
+    "processes": [...]}``. For the keys of chips and processes, see `ChipRow` and `NpuProcess`. ``complete`` is false if
     rows of the device table are missing. ``error`` is set if the tool printed an error instead of a table.
 
-    Raises `ParseError` for a row in an unknown layout and for text with neither a table nor an error.
+    :raises ParseError: if a row has an unknown layout, or if the text contains neither a table nor an error.
     """
     lines = [line for line in _lines(text) if line]
     if not any(line.startswith(("|", "+")) for line in lines):
@@ -94,10 +94,10 @@ def parse_info(text: str) -> InfoTable:
 def parse_blocks(text: str) -> list[dict[str, str]]:
     """Parse the ``key : value`` output of ``npu-smi info -t <type>``.
 
-    Returns ``[{printed key: printed value}]``, one block per NPU or chip as printed; the MCU of an NPU is a
-    separate block below it. An output without ``key : value`` lines, such as an error, has no blocks.
+    Return ``[{printed key: printed value}]``, with one block for each NPU or chip. The block of the MCU of an NPU
+    follows the block of the NPU. An output without ``key : value`` lines, such as an error, has no blocks.
 
-    Raises `ParseError` for empty text.
+    :raises ParseError: if the text is empty.
     """
     lines = _lines(text)
     if not any(lines):
@@ -107,7 +107,7 @@ def parse_blocks(text: str) -> list[dict[str, str]]:
 
 # Text -------------------------------------------------------------------------------------------------------------
 
-# Characters of a line. Some patterns take the square of it.
+# The maximum number of characters of a line. The run time of some patterns is quadratic in the length of a line.
 MAX_LINE = 1000
 _CONTROL = re.compile("\x1b\\[[0-9;?]*[A-Za-z]|[\ufeff\u200b\x00]")
 _ERROR = re.compile(
@@ -117,13 +117,13 @@ _CODE = re.compile(r"\bret(?: is|\s*[=:])\s*(-?[0-9]{1,9})\b")
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of `text`, stripped, without terminal control sequences and with tabs expanded."""
+    """Return the lines of a text, without terminal control sequences and surrounding space, and with tabs expanded."""
     text = _CONTROL.sub("", text).replace("\xa0", " ").replace("\r\n", "\n").replace("\r", "\n")
     return [line[:MAX_LINE].expandtabs().strip() for line in text.split("\n")]
 
 
 def _tool_error(lines: list[str]) -> ToolError | None:
-    """Return the error in `lines`, or None. The line of the library (dcmi) has the code; lines before it do not."""
+    """Return the error in the lines, or None. The line of the library (dcmi) is preferred, because it has the code."""
     errors = [line for line in lines if _ERROR.search(line)]
     if not errors:
         return None
@@ -144,8 +144,8 @@ _KINDS = {
     "word": r"[A-Za-z]+(?: [A-Za-z]+)*|%s" % _NULL,
     "text": r"\S+(?: +\S+)*?",
 }
-# Printed column -> (field, kind); a pair has two fields. Columns without a field are recognised and skipped: `Device`
-# is a logical number, not the physical one, and `NPU Util(%)` is not the load of the AI cores.
+# {printed column: (field, kind)}. A pair has two fields. Columns without a field are recognized and ignored: `Device`
+# is a logical number, not the physical number, and `NPU Util(%)` is not the load of the AI cores.
 _COLUMNS: dict[str, tuple[str | None, str]] = {
     "NPU": ("npu", "id"), "NPU ID": ("npu", "id"), "Name": ("name", "text"), "Health": ("health", "word"),
     "Power(W)": ("power_w", "float"), "Temp(C)": ("temperature_c", "int"),
@@ -164,14 +164,14 @@ _COLUMN = re.compile("(?:%s)(?=\\s|$)|\\S+(?: \\S+)*" % "|".join(
 
 
 class _Column(NamedTuple):
-    """A column of a header cell. ``offset`` is its position in the cell, None in a header that was not printed."""
+    """A column of a header cell. ``offset`` is its position in the cell, or None if the header was not printed."""
 
     name: str
     offset: int | None
 
 
 def _header(cells: list[str], placed: bool = True) -> Header:
-    """Return the columns of each cell of a header row."""
+    """Return the columns of each header cell. Only a header that was printed (``placed``) has positions."""
     return tuple(
         tuple(_Column(match.group(), match.start() if placed else None) for match in _COLUMN.finditer(cell))
         for cell in cells)
@@ -186,7 +186,7 @@ def _known_header(line: str) -> Header:
     return _header(_cells(line) or [], placed=False)
 
 
-# Layouts to try if the header of the table is missing: 910B, A3 (two chips per NPU), 310 family, 950.
+# The layouts to try if the header of the table is missing: 910B, A3 (two chips per NPU), 310 family, 950.
 _FIRST_ROWS = tuple(_known_header(line) for line in (
     "|NPU  Name|Health|Power(W)  Temp(C)  Hugepages-Usage(page)|",
     "|NPU ID|Name|Health|Power(W)  Temp(C)  Hugepages-Usage(page)|",
@@ -200,7 +200,7 @@ _SECOND_ROWS = tuple(_known_header(line) for line in (
 
 
 def _match(cells: list[str], headers: Iterable[Header]) -> dict[str, Any] | None:
-    """Return ``{field: value}`` of a row that fits one of `headers`, or None."""
+    """Return ``{field: value}`` of a row that fits one of the headers, or None."""
     for header in headers:
         if len(cells) != len(header):
             continue
@@ -217,9 +217,10 @@ def _match(cells: list[str], headers: Iterable[Header]) -> dict[str, Any] | None
 
 
 def _split(cell: str, columns: tuple[_Column, ...]) -> Sequence[str] | None:
-    """Return the texts of the columns of one cell, or None if they do not fit.
+    """Return the texts of the columns in a cell, or None if the cell does not fit the columns.
 
-    They are split in order if all are printed, otherwise by the positions in the header.
+    If all columns have a text, the cell is split in order. Otherwise, it is split at the positions of the columns in
+    the header.
     """
     kinds = [_COLUMNS.get(column.name, (None, "text"))[1] for column in columns]
     match = re.match(r"\s*%s\s*\Z" % r"\s+".join("(%s)" % _KINDS[kind] for kind in kinds), cell)
@@ -240,7 +241,7 @@ def _split(cell: str, columns: tuple[_Column, ...]) -> Sequence[str] | None:
 
 
 def _value(column: str, text: str) -> dict[str, Any]:
-    """Return ``{field: value}`` of one column; a pair has a field for what is used and one for the total."""
+    """Return ``{field: value}`` of a column. A pair has a field for the used amount and a field for the total."""
     field, kind = _COLUMNS.get(column, (None, "text"))
     if field is None:
         return {}
@@ -260,7 +261,7 @@ def _number(text: str, convert: Callable[[str], Any]) -> Any:
 
 
 class _InfoReader:
-    """Reads the lines of one output of ``npu-smi info`` in order; the caller has removed blank lines."""
+    """A parser for the lines of one output of ``npu-smi info``, without empty lines."""
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
@@ -270,16 +271,16 @@ class _InfoReader:
         self.processes: list[NpuProcess] = []
         self.first, self.second = _FIRST_ROWS, _SECOND_ROWS  # until the header of the table is read
         self.process_header: Header | None = None
-        self.headed = False      # the header of the device table was read
-        self.upper: dict[str, Any] | None = None  # first row of a chip whose second row has not been read yet
-        self.borders = 0         # borders since the last row
-        self.closed = False      # a closing border follows the last row of a chip
-        self.damaged = False     # a part of the device table is missing
+        self.headed = False      # whether the header of the device table was read
+        self.upper: dict[str, Any] | None = None  # the first row of a chip whose second row has not been read yet
+        self.borders = 0         # the number of borders since the last row
+        self.closed = False      # whether a closing border follows the last row of a chip
+        self.damaged = False     # whether a part of the device table is missing
 
     def read(self) -> InfoTable:
         known = False
         for number, line in enumerate(self.lines):
-            edge = number in (0, len(self.lines) - 1)  # the text may be cut here
+            edge = number in (0, len(self.lines) - 1)  # the first and the last line can be truncated
             if self._starts_again(line):
                 break
             if re.match(r"\+[-=+]+\Z", line):
@@ -297,7 +298,7 @@ class _InfoReader:
                 "complete": complete, "chips": self.chips, "processes": self.processes}
 
     def _starts_again(self, line: str) -> bool:
-        """True at the start of a second output that was pasted below the first."""
+        """Return whether a line is the start of a second output in the same text."""
         again = line.startswith("|") and (_is_title(line) or _is_device_header(line))
         return again and bool(self.chips or self.process_header)
 
@@ -305,7 +306,7 @@ class _InfoReader:
         self._drop_upper()
         closing = line.count("=") > line.count("-")
         if self.process_header is None:
-            # A closing border right after another border: the rows between them are missing.
+            # If a closing border directly follows another border, the rows between them are missing.
             self.damaged = self.damaged or (closing and self.borders > 0)
             self.closed = self.closed or (closing and bool(self.chips))
         self.borders += 1
@@ -315,7 +316,7 @@ class _InfoReader:
         self.upper = None
 
     def _row(self, line: str, edge: bool) -> bool:
-        """Read one row of a table; return False if it is truncated and has no usable value."""
+        """Read a row of a table. Return False if the row is truncated and has no usable value."""
         cells, borders, self.borders = _cells(line), self.borders, 0
         if cells is None:
             if not edge and not _is_title(line):
@@ -379,7 +380,7 @@ class _InfoReader:
 
 
 def _require(values: dict[str, Any], fields: tuple[str, ...], line: str) -> None:
-    """Raise `ParseError` if a column is missing that every known layout has."""
+    """Raise `ParseError` if one of the fields is missing, which every known layout has."""
     for field in fields:
         if field not in values:
             raise ParseError("the npu-smi table has no column for %s" % field, line)
@@ -398,14 +399,14 @@ def _first_group(pattern: str, text: str) -> str | None:
     return match.group(1) if match else None
 
 
-# Key-value answers ------------------------------------------------------------------------------------------------
+# Key-value blocks -------------------------------------------------------------------------------------------------
 
 _KEY_VALUE = re.compile(r"(?P<key>.*?)(?:(?<=\s)|^):(?:\s+(?P<value>.*))?\Z")
 _FRAME = frozenset(("NPU ID", "Chip Count", "Chip ID"))
 
 
 def _key_value_blocks(lines: list[str]) -> list[dict[str, str]]:
-    """Return blocks of ``key : value`` lines. NPU ID, Chip Count and Chip ID enclose the values of a chip."""
+    """Return the blocks of ``key : value`` lines. NPU ID and Chip ID enclose the values of a chip."""
     blocks: list[dict[str, str]] = []
     block: dict[str, str] = {}
     key: str | None = None

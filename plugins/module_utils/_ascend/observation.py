@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the NPUs of this host: the state of every chip according to npu-smi.
+"""Observe the state of every chip of this host with npu-smi.
 
-Commands are run by an injected ``run_all({key: argv}) -> {key: Outcome}``, see ``_host.commands``.
+The functions run commands with the argument ``run_all({key: argv}) -> {key: Outcome}`` (see ``_host.commands``).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     RunAll = Callable[[dict[Hashable, list[str]]], dict[Hashable, Outcome]]
 
     class Chip(ChipRow):
-        """A row of the device table with the details of the chip; None where an output could not be read.
+        """A row of the device table with the details of the chip. A detail that could not be read is None.
 
-        ``device`` is the N of ``/dev/davinciN``; ``error_codes`` are only queried for a chip that is not OK.
+        ``device`` is the N of ``/dev/davinciN``. ``error_codes`` are only queried if the chip is not OK.
         """
 
         device: int
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         board: dict[str, str] | None
 
     class NpuSmi(TypedDict):
-        """All that npu-smi shows. ``path`` is None if the tool was not found."""
+        """The information that npu-smi shows. ``path`` is None if npu-smi was not found."""
 
         path: str | None
         error: ToolError | None
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         processes: list[NpuProcess]
 
     class Clock(TypedDict):
-        """Start and end of the module call by the clock of the node, in seconds since the epoch."""
+        """The start and the end of the module according to the clock of the node, in seconds since the epoch."""
 
         started_at: float
         finished_at: float
@@ -70,15 +70,15 @@ if TYPE_CHECKING:
         kernel_log: KernelLog
         clock: Clock
 
-# Tools that open the devices while they are observed.
+# The tools of this observation, which open the devices themselves.
 OWN_TOOLS = ("npu-smi", "hccn_tool")
 
 
 def query(run_all: RunAll, tool: str | None) -> tuple[NpuSmi, list[Outcome]]:
-    """Query npu-smi for its table and then, in parallel, for the details of every chip.
+    """Query npu-smi for its table, and then in parallel for the details of every chip.
 
-    :param tool: path of npu-smi, or None if it was not found.
-    :returns: the observation and the outcomes of the commands.
+    :param tool: the path of npu-smi, or None if npu-smi was not found.
+    :returns: (observation, outcomes of the commands).
     """
     observation: NpuSmi = {"path": tool, "error": None, "tool_version": None, "driver_version": None,
                            "complete": False, "chips": [], "processes": []}
@@ -95,7 +95,7 @@ def query(run_all: RunAll, tool: str | None) -> tuple[NpuSmi, list[Outcome]]:
 
 
 def _info(outcome: Outcome) -> npu_smi.InfoTable:
-    """Return the table, or a table without rows and with ``error``."""
+    """Return the table of npu-smi. If it cannot be read, the table has no rows, and ``error`` is set."""
     message = outcome.error and "npu-smi info: %s" % outcome.error
     if not message:
         try:
@@ -107,10 +107,7 @@ def _info(outcome: Outcome) -> npu_smi.InfoTable:
 
 
 def _detail_commands(tool: str, chips: list[ChipRow]) -> dict[Hashable, list[str]]:
-    """Return the commands for ECC counters, boards, and error codes (of chips that are not OK).
-
-    They are ``{(type, npu[, chip]): argv}``.
-    """
+    """Return ``{(type, npu[, chip]): argv}`` for ECC counters, boards, and error codes of chips that are not OK."""
     commands: dict[Hashable, list[str]] = {}
     for chip in chips:
         npu = str(chip["npu"])
@@ -134,7 +131,7 @@ def _chip(row: ChipRow, details: dict[Hashable, Outcome]) -> Chip:
 
 
 def _block(outcome: Outcome | None, chip: int | None) -> dict[str, str] | None:
-    """Return the block of `chip` in an output, or the first block if `chip` is None; None if there is no such block."""
+    """Return the block of a chip in the output (the first block if ``chip`` is None), or None if there is no block."""
     if outcome is None or outcome.error:
         return None
     try:

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parse the version and install files of the Ascend driver and firmware.
+"""Parse the version files and installation files of the Ascend driver and firmware.
 
-The files have ``key=value`` lines or, in the packages of some products, ``key : value`` lines. The keys identify the
-file.
+The files have ``key=value`` lines or, in the packages of some products, ``key : value`` lines. The kind of a file is
+identified by its keys.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     class VersionFile(TypedDict, total=False):
-        """A parsed file, or the ``error`` why it could not be read."""
+        """A parsed file, or the ``error`` if the file could not be read."""
 
         kind: str
         fields: dict[str, str]
         error: str
 
-# The first kind whose keys are all in the file.
+# The kinds of files and the keys that identify them. The first kind whose keys are all in the file applies.
 _KINDS = (
     ("firmware_version", ("Version", "firmware_version")),
     ("driver_version", ("Version", "ascendhal_version")),
@@ -36,13 +36,13 @@ _NOT_A_FILE = re.compile(r"No such file or directory|Permission denied|没有那
 
 
 def parse(text: str) -> VersionFile:
-    """Parse the content of one file.
+    """Parse the content of a file.
 
-    Returns ``{"kind": str, "fields": {key: value}}`` with the values as printed. The kind is ``driver_version``
+    Return ``{"kind": str, "fields": {key: value}}`` with the values as they are written. The kind is ``driver_version``
     (``/usr/local/Ascend/driver/version.info``), ``firmware_version``, ``install_info`` (``/etc/ascend_install.info``)
-    or ``other``. A key that is set twice to different values is left out.
+    or ``other``. A key that is set twice to different values is omitted.
 
-    Raises `ParseError` if the text has no such line.
+    :raises ParseError: if the text has no line with a key and a value.
     """
     fields: dict[str, str] = {}
     ambiguous = set()
@@ -62,7 +62,7 @@ def parse(text: str) -> VersionFile:
 
 
 def read(path: str) -> VersionFile:
-    """Read and parse a file; ``{"error": str}`` if that fails."""
+    """Read and parse a file. Return ``{"error": str}`` on failure."""
     try:
         return parse(read_file(path))
     except (OSError, ParseError) as error:

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only reader of ``docker inspect`` and of logs: the relevant parts of a container, in one shape, secrets masked.
+"""Return the relevant properties of containers and their logs, with secrets masked.
 
-PRIVATE to the collection. Of containers that are not of this collection nothing is returned that may hold secrets: no
-foreign labels, no environment and no command.
+PRIVATE to the collection. No other file interprets the output of ``docker inspect``. Values that can contain secrets of
+other people are not returned, such as foreign labels, environments and commands.
 """
 
 from __future__ import annotations
@@ -29,46 +29,46 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
 
     class ContainerHealth(TypedDict):
-        """The outcome of Docker's health check."""
+        """The result of Docker's health check."""
 
         status: str  # starting, healthy or unhealthy
-        failures: int  # consecutive ones
-        output: str  # of the last check, its beginning; empty if the container is not of this collection
+        failures: int  # the number of consecutive failed checks
+        output: str  # the first characters of the last output; empty for a container that is not of this collection
 
     class ContainerState(TypedDict):
-        """One container, as `read` returns it. Its environment is left out: it may hold secrets."""
+        """A container. The environment is omitted, because it can contain secrets."""
 
         id: str
         name: str
         image: str  # the id of the image
         image_name: str  # the name from which the container was created
-        labels: dict[str, str]  # those of this collection
-        hash: str | None  # of the planned instance; None where the container is not of this collection
-        secrets: str | None  # identifies the API key that it was started with, without containing it
-        interface: str | None  # that a container of a group uses for its traffic
+        labels: dict[str, str]  # the labels of this collection
+        hash: str | None  # the hash of the planned instance; None if the container is not of this collection
+        secrets: str | None  # identifies the API key of the container without containing the key
+        interface: str | None  # the network interface for the traffic within a group
         status: str  # created, running, paused, restarting, removing, exited or dead
-        running: bool  # whether its process exists, also when it is paused
-        pid: int  # of its first process, 0 without one
+        running: bool  # whether the main process exists; also true for a paused container
+        pid: int  # the process id of the main process, or 0 if there is no process
         exit_code: int
         oom_killed: bool
-        error: str | None  # why it could not be started; None if it is not of this collection
-        started_at: str  # as Docker prints it, such as 2026-01-02T03:04:05.678901234Z
-        started_s: float | None  # the same in seconds since the epoch; None: never
-        finished_s: float | None
+        error: str | None  # why the container could not be started; None if it is not of this collection
+        started_at: str  # in the format of Docker, such as 2026-01-02T03:04:05.678901234Z
+        started_s: float | None  # the same time in seconds since the epoch; None if it was never started
+        finished_s: float | None  # in seconds since the epoch; None if it has never exited
         restarts: int
-        health: ContainerHealth | None  # None without a health check
+        health: ContainerHealth | None  # None if there is no health check
         restart_policy: str
         privileged: bool
-        devices: list[int]  # N of each /dev/davinciN in it
-        ports: list[int]  # TCP ports of the host that are published
-        # From the options of `vllm serve`, where the container has them.
+        devices: list[int]  # the numbers N of /dev/davinciN in the container
+        ports: list[int]  # the TCP ports of the host that the container publishes
+        # The options of `vllm serve` in the command of the container.
         bind: str
         port: int | None
         served_name: str | None
         shutdown_timeout_s: int
 
 
-# States of a container whose process has exited; a restarting one waits for its next start.
+# The states of a container whose process has exited. A restarting container waits for its next start.
 ENDED = ("exited", "dead", "restarting")
 
 _SIGNALS = {134: ", killed by SIGABRT", 137: ", killed by SIGKILL", 139: ", killed by SIGSEGV",
@@ -77,12 +77,12 @@ _SIGNALS = {134: ", killed by SIGABRT", 137: ", killed by SIGKILL", 139: ", kill
 _OTHER_RUNTIMES = re.compile(
     r"(?:io\.containerd\.)?(?:runc|crun|youki|runsc|kata[\w-]*|runtime)(?:\.v\d+(?:\.linux)?)?\Z")
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-# A switch or a count, such as TOKENIZERS_PARALLELISM=false; masking it would spoil every text in which it occurs.
+# A switch or a number, such as TOKENIZERS_PARALLELISM=false. It is not masked, because it occurs in many texts.
 _NO_SECRET = re.compile(r"(?i)(?:true|false|none|null|on|off|yes|no|auto|[\d.]*)$")
 
 
 def inspect(docker: DockerEngine, name: str) -> ContainerState | None:
-    """Return a container by name or id, or None when there is none; raises DockerError."""
+    """Return the container with a name or id, or None if there is no such container. Raise DockerError on failure."""
     inspected = docker.get(inspect_query(name))
     try:
         return read(inspected) if inspected else None
@@ -92,23 +92,24 @@ def inspect(docker: DockerEngine, name: str) -> ContainerState | None:
 
 
 def inspect_query(name: str) -> str:
-    """Return the resource that describes one container."""
+    """Return the path of the API of Docker that describes one container."""
     return "/containers/%s/json" % quote(name, safe="")
 
 
 def find(docker: DockerEngine, label: str | None = None, every_state: bool = False) -> list[ContainerState]:
-    """Return containers, sorted by name: the running ones, or all of them with ``every_state``; raises DockerError.
+    """Return containers, sorted by name. Raise DockerError on failure.
 
-    :param label: the key of a label that they must have.
+    :param label: the key of a label that the containers must have.
+    :param every_state: whether to include containers that are not running.
     """
     listed = docker.get(labels.list_query(label, every_state)) or ()
     found = [inspect(docker, each["Id"]) for each in listed]
-    # None: removed since it was listed.
+    # A container that was removed after the list was returned is None.
     return sorted((each for each in found if each), key=lambda each: each["name"])
 
 
 def read(inspected: dict[str, Any]) -> ContainerState:
-    """Return the relevant parts of the output of ``docker inspect``."""
+    """Return the relevant properties from the output of ``docker inspect``."""
     config, host, state = inspected["Config"], inspected["HostConfig"], inspected["State"]
     own, environment = labels.own(config.get("Labels") or {}), _environment(config)
     options = _options(config.get("Cmd") or [])
@@ -126,7 +127,7 @@ def read(inspected: dict[str, Any]) -> ContainerState:
         "pid": state["Pid"],
         "exit_code": state["ExitCode"],
         "oom_killed": state["OOMKilled"],
-        # The reason of another's container may contain its command.
+        # The message for a foreign container can contain its command.
         "error": (_masked(state.get("Error") or "", inspected) or None) if own else None,
         "started_at": state["StartedAt"],
         "started_s": seconds(state["StartedAt"]),
@@ -145,7 +146,7 @@ def read(inspected: dict[str, Any]) -> ContainerState:
 
 
 def seconds(stamp: str) -> float | None:
-    """Return the seconds since the epoch of a time as Docker prints it; None for its year 1, which means never."""
+    """Convert a time in the format of Docker to seconds since the epoch, or to None for the year 1 (never)."""
     whole, _dot, fraction = stamp.rstrip("Z").partition(".")
     try:
         found = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float("0." + (fraction or "0"))
@@ -155,16 +156,17 @@ def seconds(stamp: str) -> float | None:
 
 
 def exit_reason(container: ContainerState) -> str:
-    """Return a clause about how a container exited."""
+    """Return a clause that describes how a container exited."""
     code = container["exit_code"]
     how = ", killed because memory ran out" if container["oom_killed"] else _SIGNALS.get(code, "")
     return "the container exited with exit code %d%s" % (code, how)
 
 
 def log(docker: DockerEngine, name: str, lines: int, since_s: float | None = None, secrets: Iterable[str] = ()) -> str:
-    """Return the end of a container's log, see `DockerEngine.log`, with secrets masked.
+    """Return the end of the log of a container (see `DockerEngine.log`), with secrets masked.
 
-    :param secrets: known secrets, in addition to those of the container; raises DockerError.
+    :param secrets: known secrets, in addition to the secrets of the container.
+    :raises DockerError: if Docker does not respond.
     """
     return _masked(docker.log(name, lines, since_s), docker.get(inspect_query(name)) or {}, secrets)
 
@@ -174,10 +176,7 @@ def _masked(text: str, inspected: dict[str, Any], secrets: Iterable[str] = ()) -
 
 
 def secret_values(inspected: dict[str, Any]) -> list[str]:
-    """Return the secrets in the environment of a container and in its secrets file, to mask them in its log.
-
-    :param inspected: the output of ``docker inspect``.
-    """
+    """Return the secrets in the environment and the secrets file of a container (the output of ``docker inspect``)."""
     secrets = [value for name, value in _environment(inspected.get("Config") or {}).items()
                if is_secret(name, value)
                or (any(word in name.upper() for word in _SECRET_NAMES) and not _NO_SECRET.match(value))]
@@ -185,17 +184,17 @@ def secret_values(inspected: dict[str, Any]) -> list[str]:
 
 
 def api_key(docker: DockerEngine, name: str) -> str | None:
-    """Return the API key with which a container of this collection was started, or None; raises DockerError."""
+    """Return the API key with which a container of this collection was started, or None. Raise DockerError on error."""
     return _secrets_file(docker.get(inspect_query(name)) or {}).get("VLLM_API_KEY")
 
 
 def _secrets_file(inspected: dict[str, Any]) -> dict[str, str]:
-    """Return the variables in the file of a container from which its launcher reads secrets."""
+    """Return the variables in the secrets file of a container, which its launcher reads."""
     text = "".join(read_text(mount["Source"]) for mount in inspected.get("Mounts") or ()
                    if mount.get("Destination") == labels.SECRETS_TARGET)
     try:
         words = shlex.split(text)
-    except ValueError:  # a quotation mark is missing
+    except ValueError:  # a closing quotation mark is missing
         words = text.split()
     return {name: value for name, _equals, value in (word.partition("=") for word in words)}
 
@@ -213,7 +212,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _health(health: dict[str, Any] | None, inspected: dict[str, Any] | None) -> ContainerHealth | None:
-    """Return the outcome of the health check, with its output if the container is given."""
+    """Return the result of the health check. Without ``inspected``, its output is omitted."""
     if not health or health["Status"] == "none":
         return None
     checks = health.get("Log") or ()
@@ -223,9 +222,10 @@ def _health(health: dict[str, Any] | None, inspected: dict[str, Any] | None) -> 
 
 def _devices(host: dict[str, Any], environment: dict[str, str]) -> list[int]:
     numbers = {device_number(device["PathOnHost"]) for device in host.get("Devices") or ()}
-    # Docker stores its default runtime, too. The name of Ascend Docker Runtime is up to the site. A privileged
-    # container has all devices with any runtime; the variable then says which it uses.
-    # With the option VIRTUAL the numbers are those of /dev/vdavinciN, parts of NPUs.
+    # "Runtime" is also set for a container with the default runtime. The name of Ascend Docker Runtime differs between
+    # sites, so the runtimes that ignore the variable are excluded. A privileged container has all devices with any
+    # runtime, and the variable contains the devices that it uses.
+    # With the option VIRTUAL, the numbers are those of /dev/vdavinciN, which are parts of NPUs.
     virtual = "VIRTUAL" in environment.get("ASCEND_RUNTIME_OPTIONS", "")
     if not virtual and (host.get("Privileged") or not _OTHER_RUNTIMES.match(host.get("Runtime") or "")):
         numbers |= visible_devices(environment.get("ASCEND_VISIBLE_DEVICES", ""))

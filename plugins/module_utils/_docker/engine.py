@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The API of the Docker engine over its unix socket: the only way for modules of this collection to reach Docker.
+"""A client for the API of the Docker engine over its unix socket, which all modules of this collection use.
 
-PRIVATE to the collection. It needs neither the docker command nor the requests library, which community.docker needs
-and which may be missing on a node that is observed. Only the standard library is imported here, because a copy of this
-file also runs on its own (see the module benchmark_pause).
+PRIVATE to the collection. It needs neither the docker command nor the library requests, which community.docker needs
+and which can be missing on a node. Only the standard library is imported here, because the module benchmark_pause also
+runs a copy of this file without the other files of the collection.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ _BLOCK_BYTES = 64 << 10
 KERNEL_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
-# The engine, and where it is found. Podman and iSulad come with a command docker, and Podman with an API like that of
-# Docker, but containers differ in ways that this collection relies on (restart policies, health checks, logs).
+# The values are the other engine and the path at which it was found. Podman and iSulad can be installed with a command
+# docker, and Podman has the same API as Docker, but their containers differ in features that this collection needs
+# (restart policies, health checks, logs).
 OTHER_ENGINE = "%s takes the place of Docker at %s and is not supported; install the Docker engine, or set " \
     "plan_docker_socket to its socket"
-# The header Server of each response of Podman.
+# The header Server in each response of Podman.
 _PODMAN = re.compile(r"Libpod/(\S+)")
 
 
 class DockerError(Exception):
-    """The Docker engine did not respond, refused, or responded in an unknown format; the message is one sentence."""
+    """The Docker engine did not respond, returned an error, or used an unknown format. The message is one sentence."""
 
 
 class _Socket(socket.socket):
-    """A unix socket with a deadline for the whole response; a plain timeout restarts with every byte."""
+    """A unix socket with a deadline for the whole response. The timeout of a plain socket restarts with every byte."""
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -75,11 +76,12 @@ class _Connection(http.client.HTTPConnection):
 
 
 class DockerEngine:
-    """The Docker engine behind one unix socket.
+    """A client for the Docker engine.
 
-    Every method raises `DockerError` if the engine does not respond in time or responds with an error.
+    Every method raises `DockerError` if the engine does not respond in time or returns an error.
 
-    :param path: path of the socket. :param timeout_s: timeout of a whole response.
+    :param path: the path of the unix socket.
+    :param timeout_s: the timeout of a whole response in seconds.
     """
 
     def __init__(self, path: str = SOCKET, timeout_s: float = 20.0) -> None:
@@ -87,7 +89,7 @@ class DockerEngine:
         self.timeout_s = timeout_s
 
     def get(self, resource: str, headers: Mapping[str, str] | None = None) -> Any:
-        """Return the JSON of a resource, or None if it does not exist (404)."""
+        """Return the decoded JSON of a resource, or None if the resource does not exist (404)."""
         with self._request("GET", resource, headers) as response:
             body = _read(response)
             if response.status == 404:
@@ -96,9 +98,9 @@ class DockerEngine:
             return self._json(resource, body)
 
     def post(self, resource: str, extra_s: float = 0, body: Mapping[str, Any] | None = None) -> None:
-        """Request a change, such as ``/containers/x/start``; no error if there is nothing to change (304).
+        """Request a change, such as ``/containers/x/start``. The response 304 (nothing to change) is a success.
 
-        :param extra_s: timeout of the change itself, in addition to that of a response.
+        :param extra_s: the number of seconds that the change can take, in addition to the timeout of a response.
         """
         with self._request("POST", resource, None, extra_s, body) as response:
             self._expect(response, resource, _read(response))
@@ -115,11 +117,12 @@ class DockerEngine:
                 self._expect(response, resource, _read(response))
 
     def log(self, container: str, lines: int, since_s: float | None = None) -> str:
-        """Return the end of a container's log, both streams in chronological order.
+        """Return the end of the log of a container, with both streams in chronological order.
 
-        It is empty if the container does not exist.
+        The text is empty if the container does not exist.
 
-        :param lines: maximum number of lines. :param since_s: the earliest time, in seconds since the epoch.
+        :param lines: the maximum number of lines.
+        :param since_s: the time of the first line to return, in seconds since the epoch.
         """
         parameters = {"stdout": 1, "stderr": 1, "tail": lines}
         if since_s is not None:
@@ -140,9 +143,11 @@ class DockerEngine:
             return b"".join(parts)[-MAX_LOG_BYTES:].decode("utf-8", "replace")
 
     def read_file(self, container: str, path: str, max_bytes: int) -> bytes | None:
-        """Return a file from the file system of a container, running or not; None if it does not exist.
+        """Return a file from the file system of a container, or None if the file does not exist.
 
-        :raises DockerError: also for a file of more than ``max_bytes``.
+        The container does not have to be running.
+
+        :raises DockerError: also if the file has more than ``max_bytes``.
         """
         resource = "/containers/%s/archive?%s" % (quote(container, safe=""), urlencode({"path": path}))
         with self._request("GET", resource) as response:
@@ -185,7 +190,7 @@ class DockerEngine:
             connection.close()
 
     def _expect(self, response: http.client.HTTPResponse, resource: str, body: bytes) -> None:
-        """Raise DockerError with the engine's message if the response is an error."""
+        """Raise DockerError with the message of the engine if the response is an error."""
         if response.status in (200, 204, 304):
             return
         try:
@@ -203,13 +208,15 @@ class DockerEngine:
 
 
 def installed_instead(root: str = "/") -> str | None:
-    """Return the engine whose command is named docker on this host; None for Docker itself, or if there is none.
+    """Return the name of another engine that provides the command docker on this host.
 
-    :param root: the folder that stands for ``/``.
+    Return None if the command is that of Docker, or if there is no such command.
+
+    :param root: the folder to use as ``/``.
     """
     for folder in ("usr/bin", "usr/local/bin", "bin"):
         path = os.path.join(root, folder, "docker")
-        # podman-docker installs a script, iSulad a link.
+        # The package podman-docker installs a script, and iSulad installs a link.
         target = os.path.basename(os.path.realpath(path))
         try:
             with open(path, "rb") as stream:
@@ -237,9 +244,10 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 
 def _log_parts(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield the payload of each frame of a log: stream (1 or 2), three zeros, four bytes of length, payload.
+    """Yield the payload of each frame of a log.
 
-    The log of a container with a terminal has no frames.
+    A frame consists of the number of the stream (1 or 2), three zero bytes, four bytes with the length, and the
+    payload. The log of a container with a terminal has no frames.
     """
     header = response.read(8)
     while len(header) == 8 and header[0] in (1, 2) and not any(header[1:4]):

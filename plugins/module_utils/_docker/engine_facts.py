@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Properties of the Docker engine: its version, its settings, and the folder that images fill.
+"""Properties of the Docker engine: its version, its settings, and the folder in which images are stored.
 
 PRIVATE to the collection.
 """
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
 
     class DockerEngineFacts(TypedDict):
-        """The return value of `query`."""
+        """Properties of the Docker engine, which `query` returns."""
 
         version: str
         architecture: str  # as `uname -m` prints it
         data_root: str
-        image_root: str  # the folder whose disk images fill
+        image_root: str  # the folder in which images are stored
         storage_driver: str
         default_runtime: str
         runtimes: list[str]
         security_options: list[str]  # such as apparmor, seccomp, selinux, userns, rootless
         live_restore: bool
-        cgroup_version: str  # 1 or 2; empty if the engine does not state it (before 20.10)
+        cgroup_version: str  # 1 or 2; empty if the engine does not report it (before 20.10)
 
 
 CONTAINERD_CONFIG = "etc/containerd/config.toml"
@@ -45,9 +45,10 @@ CONTAINERD_ROOT = "/var/lib/containerd"
 
 
 def query(docker: DockerEngine, root: str = "/") -> DockerEngineFacts:
-    """Return properties of the engine; raises DockerError, also for another engine with an API like that of Docker.
+    """Return the properties of the Docker engine.
 
-    :param root: the folder that stands for ``/`` of the host of the engine.
+    :param root: the folder to use as ``/``.
+    :raises DockerError: also if another engine with the API of Docker responds.
     """
     engine = other_engine(docker.get("/version"))
     if engine:
@@ -62,7 +63,7 @@ def query(docker: DockerEngine, root: str = "/") -> DockerEngineFacts:
             "storage_driver": info.get("Driver") or "",
             "default_runtime": info.get("DefaultRuntime") or "",
             "runtimes": sorted(info.get("Runtimes") or {}),
-            # Each is ``name=…``, with further ``key=value`` parts.
+            # Each option has the form ``name=…``, optionally with more ``key=value`` parts.
             "security_options": sorted(part[5:] for option in info.get("SecurityOptions") or ()
                                        for part in option.split(",") if part.startswith("name=")),
             "live_restore": bool(info.get("LiveRestoreEnabled")),
@@ -74,7 +75,7 @@ def query(docker: DockerEngine, root: str = "/") -> DockerEngineFacts:
 
 
 def other_engine(version: Any) -> str | None:
-    """Return the name and version of an engine that is not Docker, from its ``/version``; None for Docker."""
+    """Return the name and the version of an engine that is not Docker from its ``/version``, or None for Docker."""
     name = re.search(r"podman|isulad", json.dumps(version), re.IGNORECASE)
     if not name:
         return None
@@ -82,16 +83,16 @@ def other_engine(version: Any) -> str | None:
 
 
 def _image_root(info: dict[str, Any], root: str) -> str:
-    """Return the folder of the images.
+    """Return the folder in which images are stored.
 
-    With the containerd image store, the default of new installations since Docker 29, it is that of containerd, which
-    is within Docker's data folder if Docker started its own containerd.
+    With the containerd image store, which is the default of new installations since Docker 29, this is the folder of
+    containerd. If Docker has started containerd itself, that folder is in the data folder of Docker.
     """
     store = dict(pair for pair in info.get("DriverStatus") or () if len(pair) == 2).get("driver-type", "")
     address = (info.get("Containerd") or {}).get("Address") or ""
     if not store.startswith("io.containerd.snapshotter") or "/docker/" in address:
         return str(info["DockerRootDir"])
     config = read_text(os.path.join(root, CONTAINERD_CONFIG))
-    # Keys of the top level precede the first table.
+    # The keys of the top level precede the first table.
     match = re.search(r"^root\s*=\s*[\"']([^\"']+)", config.partition("\n[")[0], re.MULTILINE)
     return match.group(1) if match else CONTAINERD_ROOT

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Facts about images: on the node, in a registry and in an archive. PRIVATE to the collection."""
+"""Facts about images on the node, in a registry and in an archive. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine_facts import DockerEngineFacts
 
     class ImageFacts(TypedDict):
-        """An image on the node, as `inspect` returns it."""
+        """An image on the node."""
 
         id: str
         digests: list[str]  # <repository>@sha256:…
         tags: list[str]
         architecture: str  # as `uname -m` prints it
         size_bytes: int
-        created: str | None  # None for an image that states no time (Docker 25 and newer leave it out)
+        created: str | None  # None if the image has no creation time (omitted since Docker 25)
 
     class RegistryFacts(TypedDict):
-        """The return value of `query_registry`."""
+        """An image in a registry, which `query_registry` returns."""
 
         digest: str | None
         architectures: list[str]  # as `uname -m` prints them
         error: str | None
 
     class DockerEngineWithSpace(DockerEngineFacts):
-        """The Docker engine, and the free space where images fill the disk."""
+        """The Docker engine, and the free space in the folder in which images are stored."""
 
         free_bytes: int
 
     class FolderFacts(TypedDict):
-        """The folder for a copy of an archive, and whether it is on the disk that images fill."""
+        """The folder for a copy of an archive, and whether it is on the same disk as Docker's images."""
 
         path: str
         free_bytes: int
         same_disk: bool
 
     class ImageObservation(TypedDict):
-        """The return values of ``ascend.vllm.image_info``, see its documentation."""
+        """The return values of ``ascend.vllm.image_info``."""
 
         reference: str
         source: str
@@ -70,19 +70,19 @@ if TYPE_CHECKING:
         """An image in a ``docker save`` archive."""
 
         id: str
-        digests: list[str]  # of its manifests, which are its ids in containerd's image store
+        digests: list[str]  # the digests of the manifests, which are the image ids in containerd's image store
         tags: list[str]
         architecture: str
 
     class ArchiveObservation(TypedDict):
-        """The return values of ``ascend.vllm.image_archive_info``, see its documentation."""
+        """The return values of ``ascend.vllm.image_archive_info``."""
 
         path: str
         size_bytes: int
         images: list[ArchivedImage]
 
     class ProbedVersions(TypedDict):
-        """The output of the probe inside an image."""
+        """The versions that the probe printed in a container of the image."""
 
         architecture: str
         python: str
@@ -95,11 +95,11 @@ _ALL_SMALL_BYTES = 256 << 20
 
 
 class ImageError(ValueError):
-    """An archive or the output of a probe cannot be read; the message is a sentence."""
+    """An archive or the output of the probe cannot be read. The message is one sentence."""
 
 
 def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
-    """Return the image with a name on the node, or None if there is none; raises DockerError."""
+    """Return the image with a name on the node, or None if there is no such image. Raise DockerError on failure."""
     image = docker.get("/images/%s/json" % quote(reference, safe=""))
     if image is None:
         return None
@@ -118,18 +118,21 @@ def inspect(docker: DockerEngine, reference: str) -> ImageFacts | None:
 
 
 def holds(image: Mapping[str, Any] | None, digest: str | None) -> bool:
-    """Return whether an image (``id``, ``digests``; or None) has the pinned digest; without a pin, any image has.
+    """Return whether an image exists and has the pinned digest, if there is one.
 
-    An image that was loaded from an archive has no digest of a registry, so its id may be pinned, too.
+    An image that was loaded from an archive has no digest of a registry, so its id can be pinned instead.
+
+    :param image: ``id`` and ``digests`` of the image, or None if there is no image.
     """
     return image is not None and (
         not digest or digest in [found.rpartition("@")[2] for found in image["digests"]] + [image["id"]])
 
 
 def query_registry(docker: DockerEngine, name: str, login: str | None = None) -> RegistryFacts:
-    """Return the image with a name in a registry; the Docker engine queries the registry without a pull.
+    """Return the image with a name in a registry. The Docker engine queries the registry without pulling the image.
 
-    :param login: of `registry_login`. :returns: with ``error`` (one sentence) nothing else is known.
+    :param login: the header that `registry_login` returned.
+    :returns: on failure, ``error`` is one sentence, and the other values are unknown.
     """
     try:
         content = docker.get("/distribution/%s/json" % quote(name, safe="/:@"),
@@ -150,9 +153,10 @@ def query_registry(docker: DockerEngine, name: str, login: str | None = None) ->
 
 
 def registry_login(config: str | None, name: str) -> str | None:
-    """Return the header that logs Docker in to the registry of an image, or None.
+    """Return the header with which Docker logs in to the registry of an image, or None.
 
     :param config: the content of Docker's ``config.json``, or None. Credential helpers are not used.
+    :param name: the name of the image.
     """
     first, separator, _rest = name.partition("/")
     named = separator and _is_host(first)
@@ -170,11 +174,11 @@ def registry_login(config: str | None, name: str) -> str | None:
 
 
 def describe_archive(path: str) -> list[ArchivedImage]:
-    """Return the images in an archive of ``docker save``, which is not unpacked.
+    """Return all images in a ``docker save`` archive without unpacking it.
 
-    Docker loads all of them: those of ``manifest.json``, or with containerd's image store those of ``index.json``.
+    Docker loads the images in ``manifest.json``, or with containerd's image store, the images in ``index.json``.
 
-    :raises ImageError: if it is not such an archive, or if Docker could load something else than what is returned.
+    :raises ImageError: if the file is not such an archive, or if Docker could load other images than those returned.
     """
     small: dict[str, bytes] = {}
     seen: set[str] = set()
@@ -184,12 +188,12 @@ def describe_archive(path: str) -> list[ArchivedImage]:
         with tarfile.open(path) as archive:
             for member in archive:
                 name = posixpath.normpath(member.name)
-                # Docker unpacks the archive, so the last file of a name, or the target of a link, would be used.
+                # Docker unpacks the archive and uses the last file with a name, or the target of a link.
                 if name in seen and not member.isdir():
                     raise ImageError("%s has the file %.200s twice, so it is unclear which image Docker loads; save "
                                      "the image again: docker save" % (path, name))
                 seen.add(name)
-                # Manifest and configurations; the layers are skipped.
+                # Small files are manifests and configurations. The layers are skipped.
                 content = archive.extractfile(member) if member.isfile() and member.size < _SMALL_BYTES else None
                 if content:
                     small[name] = content.read(_SMALL_BYTES)
@@ -224,8 +228,8 @@ def _indexed(small: Mapping[str, bytes], seen: Collection[str], index: Mapping[s
              names: Sequence[str] | None = None) -> Iterator[tuple[str, bytes, Sequence[str]]]:
     """Yield the digest, the configuration and the names of each image in an OCI index of an archive.
 
-    :param seen: the files of the archive. An index may list images for other architectures that are not in it.
-    :param names: the names of the index if it is listed in another one, where attestations may be next to an image.
+    :param seen: the files in the archive. An index can list images for other architectures that are not in the archive.
+    :param names: the names of a nested index, or None for ``index.json``. A nested index can contain attestations.
     """
     for entry in index["manifests"]:
         annotations = entry.get("annotations") or {}
@@ -233,7 +237,7 @@ def _indexed(small: Mapping[str, bytes], seen: Collection[str], index: Mapping[s
         if (attestation and names is not None) or _blob_path(entry["digest"]) not in seen:
             continue
         name = annotations.get("io.containerd.image.name")
-        for prefix in ("docker.io/library/", "docker.io/"):  # manifest.json does not have it.
+        for prefix in ("docker.io/library/", "docker.io/"):  # The names in manifest.json do not have the prefix.
             name = name[len(prefix):] if name and name.startswith(prefix) else name
         tags = [name] if name else names or []
         manifest = json.loads(_blob(small, entry["digest"]).decode("utf-8"))
@@ -255,10 +259,11 @@ def _blob(small: Mapping[str, bytes], digest: str) -> bytes:
 
 
 def choose_from_archive(images: Sequence[ArchivedImage], reference: str) -> ArchivedImage | None:
-    """Return the planned image in an archive, or None.
+    """Return the planned image in an archive, or None if the archive does not contain exactly one suitable image.
 
-    It has to be the only one: Docker loads all images of an archive, and their names replace those on the node. It may
-    have one other name, such as that of a mirror.
+    Docker loads all images of an archive, and their names replace the same names on the node. Therefore, the archive
+    must not contain other images, and the image must not have other names. Instead of the planned name, the image can
+    have one other name, such as the name on a mirror.
     """
     if len(images) != 1 or len(set(images[0]["tags"]) - {reference}) > (reference not in images[0]["tags"]):
         return None
@@ -266,9 +271,9 @@ def choose_from_archive(images: Sequence[ArchivedImage], reference: str) -> Arch
 
 
 def describe_probe(output: str | None) -> ProbedVersions | None:
-    """Return the versions that the probe printed in the image, as JSON in its last line; None without output.
+    """Return the versions that the probe printed as JSON in the last line of its output, or None if it is empty.
 
-    :raises ImageError: if the last line is something else.
+    :raises ImageError: if the last line does not contain the versions.
     """
     line = last_line(output or "")
     if line is None:
@@ -282,15 +287,20 @@ def describe_probe(output: str | None) -> ProbedVersions | None:
 
 
 def pull_name(reference: str, digest: str, mirror: str) -> str:
-    """Return the name to pull an image ``<repository>:<tag>`` by: with its digest if pinned, from a mirror if set."""
+    """Return the name with which to pull an image.
+
+    :param reference: the name of the image, ``<repository>:<tag>``.
+    :param digest: the pinned digest, which replaces the tag, or empty.
+    :param mirror: the registry from which to pull the image instead, or empty.
+    """
     repository, _separator, tag = reference.rpartition(":")
     first, separator, rest = repository.partition("/")
     if mirror:
-        # The name of an image of Docker Hub has no registry.
+        # The name of an image on Docker Hub has no registry.
         repository = "%s/%s" % (mirror.rstrip("/"), rest if separator and _is_host(first) else repository)
     return "%s@%s" % (repository, digest) if digest else "%s:%s" % (repository, tag)
 
 
 def _is_host(text: str) -> bool:
-    """Return whether the first part of an image's name is a registry."""
+    """Return whether the first part of the name of an image is a registry."""
     return "." in text or ":" in text or text == "localhost"

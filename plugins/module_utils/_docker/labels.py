@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Labels and names of this collection's containers, which the plan sets and the modules search for.
+"""Labels and names of the containers of this collection, which the plan sets and the modules search for.
 
-PRIVATE to the collection. Docker compares whole keys of labels, not prefixes.
+PRIVATE to the collection. Docker can only filter by the whole key of a label, not by a prefix.
 """
 
 from __future__ import annotations
@@ -16,33 +16,35 @@ from urllib.parse import urlencode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Prefix of every label of this collection.
+# The prefix of every label of this collection.
 PREFIX = "ascend.vllm."
-# On the container of each planned instance: the hash of that instance.
+# The label with the hash of the planned instance, on the container of the instance.
 INSTANCE = "ascend.vllm.instance-hash"
-# Time at which the API key of a container was written, so that another key is detected without showing it.
+# The label with the time at which the API key of a container was written, so that a new key is detected without showing
+# the key.
 SECRETS = "ascend.vllm.secrets"
-# On each container that no later run needs: the id of the run that started it.
+# The label with the id of the run, on a container that no later run needs.
 RUN = "ascend.vllm.run"
-# On a container that runs `vllm bench`: the name of the instance that it measures.
+# The label with the name of the measured instance, on a container that runs `vllm bench`.
 BENCHMARK_CLIENT = "ascend.vllm.benchmark-client"
 
-# Appended to the name of a container that an upgrade keeps until its successor is verified.
+# The suffix of the name of a container that an upgrade keeps until the new container is verified.
 PREVIOUS = "-previous"
 
-# In the container: the file with the API key. Its source on the node is a mount of the container.
+# The path in the container of the file with the API key. The file is mounted from the node.
 SECRETS_TARGET = "/run/ascend-vllm/secrets.env"
 
 
 def own(found: Mapping[str, str]) -> dict[str, str]:
-    """Return those of the labels that are of this collection; others may hold secrets of other people."""
+    """Return the labels of this collection. Other labels can contain secrets of other people."""
     return {key: value for key, value in found.items() if key.startswith(PREFIX)}
 
 
 def list_query(label: str | None = None, every_state: bool = False) -> str:
-    """Return the resource that lists containers.
+    """Return the path of the API of Docker that lists containers.
 
-    :param label: the key of a label that they must have. :param every_state: whether to include stopped ones.
+    :param label: the key of a label that the containers must have.
+    :param every_state: whether to include containers that are not running.
     """
     parameters = {}
     if every_state:
@@ -53,15 +55,15 @@ def list_query(label: str | None = None, every_state: bool = False) -> str:
 
 
 def instance_name(container_name: str, index: int) -> str:
-    """Return the name of the container of an instance: the second one has ``-1`` appended, the third one ``-2``."""
+    """Return the name of the container of an instance. The second instance has the suffix ``-1``, the third ``-2``."""
     return container_name if index == 0 else "%s-%d" % (container_name, index)
 
 
 def is_instance(name: str, container_name: str) -> bool:
-    """Return whether this is the name of an instance of the deployment ``container_name``."""
+    """Return whether a container with this name is an instance of the deployment ``container_name``."""
     return re.fullmatch(re.escape(container_name) + "(-[0-9]+)?", name) is not None
 
 
 def base_name(name: str) -> str:
-    """Return the name that a container had before an upgrade renamed it."""
+    """Return the name that a container had before an upgrade renamed the container."""
     return name[:-len(PREVIOUS)] if name.endswith(PREVIOUS) else name

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write addresses with ports and URLs, of IPv4, IPv6 and names."""
+"""Format addresses and URLs with IPv4 addresses, IPv6 addresses and host names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ipaddress
 
 
 def host_port(host: str, port: int | str) -> str:
-    """Return ``host:port``; an IPv6 address is put in brackets."""
+    """Return ``host:port``, with brackets around an IPv6 address."""
     return "%s:%s" % ("[%s]" % host if ":" in host else host, port)
 
 
@@ -19,7 +19,7 @@ def base_url(host: str, port: int | str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address or name is that of the loopback interface, which only the node itself reaches."""
+    """Return whether a host is the loopback interface, which can only be reached from the node itself."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -27,5 +27,5 @@ def is_loopback(host: str) -> bool:
 
 
 def reachable(bind: str) -> str:
-    """Return the address for requests from the node itself to a server that listens on ``bind``."""
+    """Return the address at which the node itself reaches a server that listens on ``bind``."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)

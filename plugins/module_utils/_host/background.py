@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start a process that continues after the module call; a later call checks its state."""
+"""Start a process that continues to run after the module has exited."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def start(command: list[str], folder: str, environment: Mapping[str, str]) -> int:
-    """Start ``command`` in ``folder`` in a new session, detached from stdin, stdout and stderr.
+    """Start a command in a new session without stdin, stdout and stderr, and return the process id.
 
-    Returns the process id.
+    :param folder: the working directory of the command.
+    :param environment: all environment variables of the command.
     """
     return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid

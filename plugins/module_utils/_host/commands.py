@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run commands, in parallel if wanted, each with a time limit and a limit of its output.
+"""Run commands, optionally in parallel, with a time limit and a limit of the output.
 
-A vendor tool that hangs in the driver, or in a file system whose server is unreachable, cannot be killed. That it hangs
-is a finding: its process is abandoned, and the outcome says so.
+A vendor tool that hangs in the driver, or in a file system whose server is unreachable, cannot be killed. The functions
+do not wait for such a process, and the outcome shows that the process hangs.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 
 MAX_OUTPUT_BYTES = 16 << 20
-# Seconds to wait for a process that was killed.
+# The number of seconds to wait for the end of a process that was killed.
 KILL_S = 0.5
-# Seconds that a file system has to respond.
+# The number of seconds in which a file system must respond.
 PATH_TIMEOUT_S = 10.0
 _BLOCK_BYTES = 64 << 10
 
@@ -49,8 +49,8 @@ _BLOCK_BYTES = 64 << 10
 class Outcome(NamedTuple):
     """The result of a command.
 
-    If it could not be started, timed out or printed too much, ``rc`` is None and ``error`` has the reason. After a
-    timeout ``hung`` says whether it could not be killed.
+    If the command could not be started, timed out or printed too much, ``rc`` is None and ``error`` is the reason.
+    After a timeout, ``hung`` is whether the process could not be killed.
     """
 
     argv: list[str]
@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
 
     @property
     def output(self) -> str:
-        """Both streams; the vendor's tools print errors to either."""
+        """The text of both streams, because the vendor's tools print errors to either of them."""
         return self.stdout + self.stderr
 
     def summary(self) -> OutcomeSummary:
@@ -74,15 +74,16 @@ class Outcome(NamedTuple):
 
 
 def run(argv: list[str], timeout_s: float, merge: bool = False, max_bytes: int = MAX_OUTPUT_BYTES) -> Outcome:
-    """Run one command without a shell in the C locale, for `timeout_s` seconds at most, and return soon after that.
+    """Run a command without a shell in the C locale.
 
-    :param merge: whether ``stdout`` also has what the command prints to stderr.
-    :param max_bytes: maximum size of each stream; a command that prints more is killed.
+    :param timeout_s: the number of seconds after which the command is killed.
+    :param merge: whether ``stdout`` also contains the text that the command prints to stderr.
+    :param max_bytes: the maximum size of each stream. A command that prints more is killed.
     """
     started = time.monotonic()
     outcomes: list[Outcome] = []
-    # Even the start of a program waits for the file system that it is on.
 
+    # Runs in a thread, because even the start of a program can hang if its file system does not respond.
     def work() -> None:
         try:
             outcomes.append(_run(argv, started, timeout_s, merge, max_bytes))
@@ -92,7 +93,7 @@ def run(argv: list[str], timeout_s: float, merge: bool = False, max_bytes: int =
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
-    worker.join(timeout_s + 4 * KILL_S)  # the worker itself waits twice for a process that was killed
+    worker.join(timeout_s + 4 * KILL_S)  # The worker itself waits up to twice KILL_S for a killed process.
     return outcomes[0] if outcomes else _late(argv, b"", b"", started, timeout_s, True)
 
 
@@ -109,7 +110,7 @@ def _run(argv: list[str], started: float, timeout_s: float, merge: bool, max_byt
         if not complete:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
-            killed = time.monotonic() + KILL_S  # `run` waits longer, so that the output is returned
+            killed = time.monotonic() + KILL_S  # `run` waits longer, so that it can return the output
             output.read(killed, max_bytes)
             hung = not _ended(process, killed)
         stdout, stderr = output.stdout, output.stderr
@@ -127,7 +128,7 @@ def _late(argv: list[str], stdout: bytes, stderr: bytes, started: float, timeout
 
 
 class _Output:
-    """The output of a process: the bytes of both streams, without a wait for the process itself."""
+    """Both output streams of a process as bytes. Reading them does not wait for the end of the process."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._parts: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
@@ -155,7 +156,7 @@ class _Output:
         return b"".join(self._parts["stderr"])
 
     def read(self, deadline: float, max_bytes: int) -> bool:
-        """Read until the end of both streams; False after the deadline or more than ``max_bytes`` of one of them."""
+        """Read both streams. Return False if the deadline passes or one of them has more than ``max_bytes``."""
         while self._selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:
@@ -184,8 +185,8 @@ def run_all(commands: Mapping[Key, list[str]], timeout_s: float, workers: int = 
     """Run several commands in parallel.
 
     :param commands: ``{key: argv}``.
-    :param timeout_s: time limit of each command in seconds.
-    :param workers: how many commands run at a time.
+    :param timeout_s: the time limit of each command in seconds.
+    :param workers: the maximum number of commands that run at the same time.
     :returns: ``{key: Outcome}`` in the order of `commands`.
     """
     if not commands:
@@ -196,9 +197,9 @@ def run_all(commands: Mapping[Key, list[str]], timeout_s: float, workers: int = 
 
 
 def hung_paths(paths: Iterable[str], timeout_s: float = PATH_TIMEOUT_S) -> dict[str, str]:
-    """Return ``{path: sentence}`` of the paths whose file system does not respond, such as NFS without its server.
+    """Return ``{path: sentence}`` for the paths whose file system does not respond, such as NFS without its server.
 
-    A process that asks for such a path may never continue, so another process asks first.
+    A process that accesses such a path can hang forever, so the paths are tested by another process.
     """
     stat = [sys.executable, "-I", "-S", "-c",
             "import os, sys\nfor path in sys.argv[1:]: os.path.exists(path) and os.statvfs(path)"]

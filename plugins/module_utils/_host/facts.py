@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Facts of a host that matter to NPUs, read from /proc, /sys, /dev and /etc. PRIVATE to the collection.
+"""Facts about a host and its NPUs, which are read from /proc, /sys, /dev and /etc. PRIVATE to the collection.
 
-`root` of every function is the folder that stands for ``/``.
+In every function, ``root`` is the folder to use as ``/``.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ if TYPE_CHECKING:
     from typing import Any, Callable, TypedDict
 
     class WrongSource(TypedDict):
-        """The source of a mount that is not what was planned."""
+        """The source of a mount that differs from the plan."""
 
         source: str
         expected: str  # file or directory
         found: str
 
 
-# Of a small file; /proc/net/tcp of a busy host is the largest.
+# The limit of a small file. The largest of them is /proc/net/tcp of a busy host.
 MAX_FILE_BYTES = 64 << 20
 HUAWEI = "0x19e5"
 ACCELERATOR_CLASS = "0x1200"  # processing accelerators; the vendor's network cards are 0x0200
-# Device ids of virtual functions, into which an NPU is split (devdrv_pci.h of github.com/hicann/driver).
+# The PCI device ids of virtual functions of NPUs (devdrv_pci.h of github.com/hicann/driver).
 VIRTUAL_FUNCTIONS = ("0xd805",)
 _PCI_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z", re.IGNORECASE)
-# The imports of community.docker (module_utils/_api/_import_helper.py and _common_api.py of 3.x to 5.x). Which packages
-# these need differs: Red Hat patches requests so that it does without certifi (python-requests.spec of Fedora and EL).
+# The imports of community.docker (module_utils/_api/_import_helper.py and _common_api.py of 3.x to 5.x). The required
+# packages are not tested directly, because they differ: Red Hat patches requests so that it does not need certifi
+# (python-requests.spec of Fedora and EL).
 _IMPORTS = """
 import requests
 from requests import Session
@@ -60,10 +61,10 @@ _TYPES = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISCHR, "c
 
 
 def describe_path(path: str) -> dict[str, Any]:
-    """Describe what is at `path`, links followed: ``{"path", "type": str|None, "owner", "group", "mode"}``.
+    """Return the properties of a file: ``{"path", "type": str|None, "owner", "group", "mode"}``. Links are followed.
 
-    ``type`` is ``file``, ``directory``, ``character device`` …, or None if the path does not exist. Device nodes also
-    have ``major`` and ``minor``, links ``target``, and a path that cannot be read ``error``.
+    ``type`` is ``file``, ``directory``, ``character device`` and so on, or None if the path does not exist. Device
+    nodes also have ``major`` and ``minor``, links have ``target``, and a path that cannot be read has ``error``.
     """
     found: dict[str, Any] = {"path": path, "type": None}
     if os.path.islink(path):
@@ -104,8 +105,9 @@ def _numbered(path: str) -> list[int | str]:
 def accelerators(root: str = "/") -> list[dict[str, Any]]:
     """Return Huawei's processing accelerators on the PCI bus.
 
-    Each has ``address``, ``device``, ``virtual`` (whether it is a virtual function) and ``ports``, the addresses of the
-    ports between it and the processor, whose errors in the kernel log are errors of its link.
+    Each accelerator has ``address``, ``device``, ``virtual`` (whether it is a virtual function) and ``ports`` (the PCI
+    addresses of the ports between the accelerator and the processor). The kernel log reports errors of the link of the
+    accelerator with these addresses.
     """
     found = []
     for folder in sorted(glob.glob(os.path.join(root, "sys/bus/pci/devices/*"))):
@@ -120,7 +122,7 @@ def accelerators(root: str = "/") -> list[dict[str, Any]]:
 
 
 def system(root: str = "/") -> dict[str, Any]:
-    """Return architecture, kernel, operating system and memory; sizes in bytes, ``selinux`` None if it is disabled."""
+    """Return the architecture, kernel, memory in bytes and so on. ``selinux`` is None if SELinux is disabled."""
     lines = read_text(os.path.join(root, "etc/os-release"))
     release = dict(re.findall(r"^(\w+)=[\"']?([^\"'\n]*)", lines, re.MULTILINE))
     memory = dict(re.findall(r"^(\w+):\s+([0-9]+) kB", read_text(os.path.join(root, "proc/meminfo")), re.MULTILINE))
@@ -137,9 +139,10 @@ def system(root: str = "/") -> dict[str, Any]:
 
 
 def disk(path: str) -> dict[str, Any]:
-    """Return the space where `path` is or would be made: ``{"path", "existing", "total_bytes", "free_bytes"}``.
+    """Return the space on the file system of a path: ``{"path", "existing", "total_bytes", "free_bytes"}``.
 
-    ``existing`` is the nearest existing folder above it; ``free_bytes`` is what any user may still take.
+    The path does not have to exist. ``existing`` is the path itself or the nearest folder above it that exists.
+    ``free_bytes`` is the space that is available to users without root privileges.
     """
     existing = os.path.abspath(path)
     while not os.path.exists(existing):
@@ -150,10 +153,10 @@ def disk(path: str) -> dict[str, Any]:
 
 
 def python(executable: str = sys.executable) -> dict[str, str | None]:
-    """Return the interpreter that runs modules here, and whether it can import what community.docker imports.
+    """Return the Python interpreter that runs modules, and whether the imports of community.docker work.
 
-    ``requests`` is the version of that library, or None if the imports fail; ``error`` is the reason. Both are set if
-    the imports took too long, so that it is not known.
+    ``requests`` is the version of the library requests, or None if the imports fail. ``error`` is the reason why the
+    imports fail. If the imports time out, ``requests`` is ``unknown`` and ``error`` is also set.
     """
     outcome = commands.run([executable, "-c", _IMPORTS], _IMPORT_TIMEOUT_S)
     imported = outcome.rc == 0
@@ -166,7 +169,7 @@ def python(executable: str = sys.executable) -> dict[str, str | None]:
 
 
 def read_text(path: str, max_bytes: int = MAX_FILE_BYTES) -> str:
-    """Return the text of a file, at most its first ``max_bytes``; empty if it cannot be read."""
+    """Return the first ``max_bytes`` of a file as text, or an empty text if the file cannot be read."""
     try:
         return read_file(path, max_bytes)
     except OSError:
@@ -174,12 +177,12 @@ def read_text(path: str, max_bytes: int = MAX_FILE_BYTES) -> str:
 
 
 def read_file(path: str, max_bytes: int = MAX_FILE_BYTES) -> str:
-    """Return the text of a file, at most its first ``max_bytes``; raises OSError."""
+    """Return the first ``max_bytes`` of a file as text. Raise OSError if the file cannot be read."""
     return read_bytes(path, max_bytes).decode("utf-8", "replace")
 
 
 def read_bytes(path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """Return the content of a file, at most its first ``max_bytes``; raises OSError. A pipe is not waited for."""
+    """Return the first ``max_bytes`` of a file without waiting for a named pipe. Raise OSError on failure."""
     parts: list[bytes] = []
     left = max_bytes
     with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
@@ -193,7 +196,7 @@ def read_bytes(path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
 
 
 def read_end(path: str, max_bytes: int) -> str:
-    """Return the text of a file, at most its last ``max_bytes``; raises OSError."""
+    """Return the last ``max_bytes`` of a file as text. Raise OSError if the file cannot be read."""
     with open(path, "rb") as stream:
         stream.seek(max(0, os.fstat(stream.fileno()).st_size - max_bytes))
         return stream.read(max_bytes).decode("utf-8", "replace")
@@ -201,9 +204,10 @@ def read_end(path: str, max_bytes: int) -> str:
 
 def wrong_sources(mounts: Iterable[Mapping[str, str]], hung: Mapping[str, str] = MappingProxyType({})
                   ) -> list[WrongSource]:
-    """Return the mounts (``source``, ``type``) whose source is not there or not of the planned type.
+    """Return the mounts whose source does not exist or does not have the planned type.
 
-    :param hung: of `commands.hung_paths`; these paths are not touched.
+    :param mounts: ``[{"source", "type"}]``, where ``type`` is ``file`` or ``directory``.
+    :param hung: the paths that `commands.hung_paths` returned. They are not accessed.
     """
     wrong: list[WrongSource] = []
     for mount in mounts:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the processes and containers that hold ports and NPUs of a host. PRIVATE to the collection."""
+"""Find the processes and containers that use the ports and NPUs of a host. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
         labels: dict[str, str]
 
     class Process(TypedDict):
-        """A process; one of another user can be found, but not named, without root privileges."""
+        """A process. Without root privileges, the ``pid`` and ``process`` of other users' processes are unknown."""
 
         pid: int | None
-        process: str | None  # the kernel's name of it, 15 characters at most
+        process: str | None  # the name in the kernel, which has at most 15 characters
         cgroup: str
 
     class Holder(TypedDict):
-        """The process or container that holds something."""
+        """The process or container that uses a port or an NPU."""
 
         pid: int | None
-        process: str | None  # None: no process was seen, but the container was given it
+        process: str | None  # None if only the container is known, to which the port or NPU was assigned
         container: HolderContainer | None
 
     class PortHolder(Holder):
@@ -50,18 +50,19 @@ if TYPE_CHECKING:
     class NpuHolder(Holder):
         """The holder of an NPU."""
 
-        device: int | None  # N of /dev/davinciN; None where npu-smi names an NPU that its table lacks
-        memory_mb: int | None  # of HBM, where npu-smi reports it
+        device: int | None  # N of /dev/davinciN; None if the NPU of the process is not in the table of npu-smi
+        memory_mb: int | None  # the HBM that the process uses; None if npu-smi does not report it
 
 
 def open_files(ports: Collection[int] = (), npus: bool = False, skip: Collection[str] = (),
                root: str = "/") -> tuple[dict[int, Process], dict[int, list[Process]]]:
-    """Return who listens on the ports and who has NPUs open, of the processes of the host.
+    """Return the processes of the host that listen on the ports, and those that have opened NPUs.
 
-    :param npus: whether to look for those that have NPUs open. :param skip: names of processes that do not count.
-    :param root: the folder that stands for ``/``.
-    :returns: ``({port: process}, {N of /dev/davinciN: [process]})``; without root privileges the processes of other
-        users are not seen, and the holder of their port has no pid.
+    :param npus: whether to search for processes that have opened NPUs.
+    :param skip: the names of processes to ignore.
+    :param root: the folder to use as ``/``.
+    :returns: ``({port: process}, {N of /dev/davinciN: [process]})``. Without root privileges, the processes of other
+        users are not found, and the process on their port has no pid.
     """
     proc = os.path.join(root, "proc")
     inodes = {inode: port for port, inode in listening(
@@ -94,9 +95,10 @@ def port_holders(at_ports: Mapping[int, Process], containers: Sequence[Container
                  ports: Iterable[int]) -> list[PortHolder]:
     """Return the holders of the ports.
 
-    A port that a container publishes is held even if no process listens: the kernel may forward it.
+    A port that a container publishes is in use even if no process listens on it, because the kernel can forward it.
 
-    :param at_ports: of `open_files`. :param containers: those that run.
+    :param at_ports: the ports that `open_files` returned.
+    :param containers: the running containers.
     """
     found: list[PortHolder] = []
     for port in ports:
@@ -111,11 +113,13 @@ def port_holders(at_ports: Mapping[int, Process], containers: Sequence[Container
 def npu_holders(at_npus: Mapping[int, Sequence[Process]], containers: Sequence[ContainerState],
                 chips: Sequence[Mapping[str, Any]] = (), processes: Sequence[Mapping[str, Any]] = (),
                 root: str = "/") -> list[NpuHolder]:
-    """Return who holds which NPU: each process, and each container that was given an NPU and has no process on it.
+    """Return the processes on each NPU, and the containers that have an NPU but no process on it.
 
-    :param at_npus: of `open_files`. :param containers: those that run.
-    :param chips: of ``observation.query``, which map an NPU's chip to its device.
-    :param processes: those of npu-smi, which may see more than the process table and knows their memory.
+    :param at_npus: the NPUs that `open_files` returned.
+    :param containers: the running containers.
+    :param chips: the chips that ``observation.query`` returned, which map the number of an NPU and chip to a device.
+    :param processes: the processes that npu-smi shows, with the memory that they use. npu-smi can show processes that
+        are not in the process table.
     """
     devices = {(chip["npu"], chip["chip"]): chip["device"] for chip in chips}
     found: list[NpuHolder] = []
@@ -136,7 +140,7 @@ def npu_holders(at_npus: Mapping[int, Sequence[Process]], containers: Sequence[C
 
 
 def describe_holder(holder: Holder | NpuHolder | PortHolder) -> str:
-    """Return who holds something, in words: ``process 7 (python3, 9 MB) in container train (image:tag)``."""
+    """Return a description of a holder, such as ``process 7 (python3, 9 MB) in container train (image:tag)``."""
     container = holder["container"]
     where = "container %s (%s)" % (container["name"], container["image_name"]) if container else None
     if holder["process"] is None:
@@ -148,7 +152,7 @@ def describe_holder(holder: Holder | NpuHolder | PortHolder) -> str:
 
 
 def _targets(folder: str) -> Iterable[tuple[str, str]]:
-    """Yield (path, target) of the open files of a process; none of one that has ended or is not ours to see."""
+    """Yield (path, target) of each open file of a process, unless the process has ended or is not accessible."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -162,7 +166,7 @@ def _targets(folder: str) -> Iterable[tuple[str, str]]:
 
 
 def _device_numbers(root: str) -> dict[int, int | None]:
-    """Return ``{the kernel's number of a device: N of /dev/davinciN}``: it is the same in every container."""
+    """Return ``{device number in the kernel: N of /dev/davinciN}``. Containers use the same device numbers."""
     found = {}
     for path in glob.glob(os.path.join(root, "dev", "davinci[0-9]*")):
         number = _kernel_number(path)
@@ -172,7 +176,7 @@ def _device_numbers(root: str) -> dict[int, int | None]:
 
 
 def _npu(path: str, target: str, numbers: Mapping[int, int | None]) -> int | None:
-    """Return N of the NPU that an open file is, by the kernel's number; by its name where the host has no such node."""
+    """Return the number N of the NPU of an open file, found by its device number, or by its name on other hosts."""
     number = _kernel_number(path)
     if number is not None and number in numbers:
         return numbers[number]
@@ -180,7 +184,7 @@ def _npu(path: str, target: str, numbers: Mapping[int, int | None]) -> int | Non
 
 
 def _kernel_number(path: str) -> int | None:
-    """Return the kernel's number of a character device; None for anything else."""
+    """Return the device number of a character device, or None for any other file."""
     try:
         status = os.stat(path)
     except OSError:

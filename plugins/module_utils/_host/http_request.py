@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """HTTP requests with a deadline for the whole response and a limit of its size.
 
-The timeout of a socket restarts with every byte, so a server that sends a byte now and then would be waited for without
-an end. Here a timer shuts the connection down. Proxies are never used, since the addresses are those of the cluster
-itself, and redirects are not followed.
+The timeout of a socket restarts with every byte, so a client would wait forever for a server that sends single bytes
+from time to time. Therefore, a timer shuts the connection down. Proxies are not used, because all servers belong to the
+cluster. Redirects are not followed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TooLarge(HTTPException):
 
 
 class BoundedResponse:
-    """A response, whose methods raise `socket.timeout` after the deadline and `TooLarge` beyond the limit."""
+    """A response. Its methods raise `socket.timeout` after the deadline and `TooLarge` if the body is too large."""
 
     def __init__(self, response: HTTPResponse, guard: _Guard, max_bytes: int) -> None:
         self.status: int = response.status
@@ -62,7 +62,7 @@ class BoundedResponse:
 
 
 def read_limited(response: Any, max_bytes: int) -> bytes:
-    """Return the body of a response of another client; raises `TooLarge` beyond the limit."""
+    """Return the body of a response of another HTTP client. Raise `TooLarge` if it has more than ``max_bytes``."""
     body: bytes = response.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise TooLarge("the response has more than %d bytes" % max_bytes)
@@ -70,7 +70,7 @@ def read_limited(response: Any, max_bytes: int) -> bytes:
 
 
 def within(timeout_s: float, call: Callable[[], Result]) -> Result:
-    """Return the result of a call of another client; after ``timeout_s`` it is abandoned. Raises `socket.timeout`."""
+    """Return the result of a call of another HTTP client. Raise `socket.timeout` if it takes too long."""
     results: list[Result] = []
     errors: list[BaseException] = []
 
@@ -91,7 +91,7 @@ def within(timeout_s: float, call: Callable[[], Result]) -> Result:
 
 
 class _Guard:
-    """Shuts a connection down after the deadline."""
+    """A timer that shuts a connection down after the deadline."""
 
     def __init__(self, connection: HTTPConnection, timeout_s: float) -> None:
         self._connection, self._timeout_s = connection, timeout_s
@@ -103,7 +103,7 @@ class _Guard:
 
     def __enter__(self) -> _Guard:
         self.run(self._connection.connect)
-        # The connection drops its socket if the response ends with it.
+        # The connection sets its socket to None if the server closes the connection after the response.
         self._socket = self._connection.sock
         self._timer.start()
         return self
@@ -113,7 +113,11 @@ class _Guard:
         self._connection.close()
 
     def run(self, step: Callable[[], Result]) -> Result:
-        """Return the result of a step; a connection that was shut down looks like the end of the response."""
+        """Return the result of a step, and raise `socket.timeout` after the deadline.
+
+        The deadline is also checked after a success, because a connection that was shut down looks like the end of the
+        response.
+        """
         try:
             result = step()
         except (OSError, HTTPException, ValueError, AttributeError):
@@ -130,19 +134,21 @@ class _Guard:
         self._expired.set()
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # not that of TLS, which waits for the server
+                # The method of a TLS socket would wait for the server.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
 def request(url: str, timeout_s: float, max_bytes: int, method: str | None = None, body: bytes | None = None,
             headers: Mapping[str, str] | None = None) -> Iterator[BoundedResponse]:
-    """Send a request and yield its response, whatever its status.
+    """Send a request and yield the response. An HTTP error status does not raise an exception.
 
-    :param timeout_s: seconds until the last byte of the response. :param max_bytes: maximum size of its body.
-    :param method: by default GET, or POST with a body.
-    :raises OSError: if there is no connection or no complete response in time.
+    :param timeout_s: the maximum number of seconds until the last byte of the response.
+    :param max_bytes: the maximum size of the body.
+    :param method: by default, GET without a body and POST with a body.
+    :raises OSError: if the connection fails or the response is not complete in time.
     :raises HTTPException: if the response is not HTTP, or is too large.
-    :raises ValueError: if the URL or a header is invalid. Its text may contain the header.
+    :raises ValueError: if the URL or a header is invalid. The message can contain the header.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

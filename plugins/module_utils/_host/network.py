@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Addresses, interfaces and ports of a host."""
+"""The addresses, interfaces and ports of a host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         address: str
 
     class OutgoingPorts(TypedDict):
-        """The ports ``first`` to ``last``, except those in the ranges ``reserved``, ``[[first, last]]``."""
+        """The ports from ``first`` to ``last``, except the ranges in ``reserved``, ``[[first, last]]``."""
 
         first: int
         last: int
@@ -38,18 +38,12 @@ _ADDRESS = re.compile(r"^\d+:\s+(\S+)\s+inet\s+(\d+\.\d+\.\d+\.\d+)/", re.MULTIL
 
 
 def addresses(text: str) -> list[Address]:
-    """Return ``[{"interface", "address"}]`` of a node's IPv4 addresses.
-
-    :param text: what ``ip -o -4 address show`` prints.
-    """
+    """Return the IPv4 addresses in the output of ``ip -o -4 address show``, ``[{"interface", "address"}]``."""
     return [{"interface": name, "address": address} for name, address in _ADDRESS.findall(text)]
 
 
 def listening(tables: Iterable[str]) -> dict[int, str]:
-    """Return ``{port: inode}`` of the TCP sockets that listen.
-
-    :param tables: the texts of /proc/net/tcp and tcp6.
-    """
+    """Return ``{port: inode}`` of the listening TCP sockets in the contents of /proc/net/tcp and /proc/net/tcp6."""
     found: dict[int, str] = {}
     for table in tables:
         for line in table.splitlines()[1:]:
@@ -60,7 +54,7 @@ def listening(tables: Iterable[str]) -> dict[int, str]:
 
 
 def outgoing_ports(proc: str = "/proc") -> OutgoingPorts | None:
-    """Return the ports that the kernel gives to outgoing connections, or None where it does not say."""
+    """Return the ports that the kernel uses for outgoing connections, or None if they cannot be read."""
     folder = os.path.join(proc, "sys", "net", "ipv4")
     limits = read_text(os.path.join(folder, "ip_local_port_range")).split()
     if len(limits) != 2:
@@ -76,12 +70,12 @@ def host_network(run: Run, timeout_s: float) -> dict[str, Any]:
     """Return the interfaces of this host and their IPv4 addresses.
 
     The result is ``{"interfaces": [{"name", "up", "kind", "ports", "addresses": [{"address", "prefix"}]}], "error"}``.
-    ``ports`` are the kinds of the interfaces that are ports of this one, such as those of a bridge; the kind of a
-    network card is ``physical`` there. It is None if only interfaces with an IPv4 address are listed, as some versions
-    of ip do.
+    ``ports`` has the kind of each interface that is a port of this interface, such as the ports of a bridge. In this
+    list, the kind of a network card is ``physical``. ``ports`` is None if the version of ip lists only interfaces with
+    an IPv4 address.
     """
     try:
-        # Without -4, which would leave out the ports of bridges, because they have no address.
+        # Without -4, which would omit the ports of bridges, because they have no address.
         code, out, err = run(["ip", "-json", "-details", "address", "show"], timeout_s)
         if code and "-json" in out + err:  # iproute2 before 4.13, as in CentOS 7
             link = run(["ip", "-oneline", "-details", "link", "show"], timeout_s)
@@ -121,13 +115,17 @@ def _kind(entry: dict[str, Any]) -> str | None:
 
 _LINK = re.compile(r"\d+: ([^:@\s]+)(?:@[^:\s]+)?: <([^>]*)>(?:.*? master (\S+))?")
 _INET = re.compile(r"\d+:\s+(\S+)\s+inet (\d+\.\d+\.\d+\.\d+)(?: peer [\d.]+)?/(\d+) (?:.*? )?scope (\w+)")
-# First words of the line in which `ip -details link` describes an interface that is not a network card.
+# The words with which `ip -details link` begins the description of an interface that is not a network card.
 _KINDS = ("bridge", "veth", "bond", "vlan", "macvlan", "ipvlan", "team", "dummy", "tun", "vxlan", "geneve", "ipip",
           "sit", "gre", "ip6tnl", "wireguard", "vti", "openvswitch")
 
 
 def _entries(links: str, addresses: str) -> list[dict[str, Any]]:
-    """Return what ``ip -json -details address`` prints, from the outputs of ``ip -oneline`` of links and addresses."""
+    """Convert the outputs of ``ip -oneline`` to the entries that ``ip -json -details address`` would print.
+
+    :param links: the output of ``ip -oneline -details link show``.
+    :param addresses: the output of ``ip -oneline -4 address show``.
+    """
     found: list[dict[str, Any]] = []
     for line in links.splitlines():
         match = _LINK.match(line)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Mask secrets in texts before they leave the node.
 
-The time is linear in the length of the text: a name is only searched for where it begins, every other repetition is
+The run time is linear in the length of the text. A name is only matched from its beginning, every other repetition is
 bounded or cannot fail, and a masked value is not searched again.
 """
 
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from typing import Any, Match
 
 MASK = "(redacted)"
-# Longer lines are cut. The longest line of a server, its configuration, has a few thousand characters.
+# Longer lines are truncated. The longest line in the log of a server is its configuration, with a few thousand
+# characters.
 LINE_LIMIT = 32 * 1024
-# A known secret of fewer characters is in too many words to be masked wherever it occurs.
+# Known secrets with fewer characters are not masked, because too many words contain them.
 SHORTEST = 4
 _LONG_LINE = re.compile(r"(?m)^([^\n]{%d})[^\n]+" % LINE_LIMIT)
 
 # --- names and values -------------------------------------------------------------------------------------------------
-# A name with the text up to its value, as in NAME=, "name": , names["name"] = and name => (group 2). The value of an
-# option can also be the next word or the next element of a list, and that of an element of XML ends at a tag (group 3).
+# A name and the text between the name and its value, as in NAME=, "name": , names["name"] = and name => (group 2). The
+# value of an option can also be the next word or the next element of a list. The value of an XML element is between two
+# tags (group 3).
 _NAMED = re.compile(
     r"""(?i)(?<![\w.-])(?=[\w.-]*(?:key|token|secret|pass|pwd|credential|auth|cookie|sess|_pat\b|sig))([\w.-]+)
     (?:(\\{0,3}["']?\]?[ \t]{0,20}(?:=>|:=|==?|:)[ \t]{0,20})
@@ -39,28 +41,28 @@ _OPTION = re.compile(r"--?[A-Za-z]")
 _OPENED = re.compile(r"(?i)[bru]{0,2}(\\{0,3})([\"'])")
 _CLOSED = {mark: re.compile(r"[^%s\\]*(?:\\[\s\S][^%s\\]*)*%s" % (mark, mark, mark)) for mark in "\"'"}
 _LIST = re.compile(r"\[\s{0,40}[\"']([^\]\[]{1,4000})[\"']\s{0,40}\]")
-# A comma, semicolon or bracket ends a value only where another value, another name or nothing follows.
+# A comma, semicolon or bracket only ends a value if another value, another name or nothing follows.
 _WORD = re.compile(
     r"""(?m)(?:[^\s,;&}\]<]|[,;&](?![\s"'{\[]|[\w.-]{1,40}["']?[=:]|$)|[}\]](?![\s,;}\])"']|$))+""", re.ASCII)
 _REST_OF_HEADER = re.compile(r"[^\r\n\"']+")
 _BLOCK = re.compile(r"[|>][+-]?[ \t]{0,20}\n([ \t]{1,64})[^\n]*(?:\n\1[^\n]*)*")
 
-# A name that contains one of these is that of a secret, whatever separates its words.
+# A name that contains one of these words is the name of a secret. Separators in the name are removed before the search.
 _SECRET = re.compile(
     r"password|passwd|passphrase|secret|credential|sshpass|sessionid|jsessionid|phpsessid|accesssignature"
     r"|(?:api|access|private|encryption|signing|account|master|shared|session|auth|deploy|license|subscription|ssh)key"
     r"|(?:amz|goog|oss)signature")
-# A last word with which a name is not that of a secret but of something about it.
+# If the last word of a name is one of these, the value is not a secret but a property of it, such as its length.
 _ABOUT = re.compile(
     r"""(?:files?|paths?|dir|folder|names?|ids?|types?|url|uri|endpoint|counts?|len|length|size|limit|ttl|expiry|expires
     |age|version|mode|format|headers?|prefix|status|policy|algorithm|provider|source|enabled|required|usage|rate|error
     |method|backend|timeout|index|map|budget|latency|config|class|fields|allowed)$""", re.VERBOSE)
-# Words of which one makes a token that of a model.
+# If a name contains one of these words, "token" means a token of a model.
 _OF_MODEL = re.compile(
     r"""(?:eos|bos|pad|unk|sep|cls|mask|image|video|vision|audio|stop|start|end|special|added|next|previous|first|last
     |per|output|input|prompt|completion|generated|max|min|num|mean|median|sampled|draft|bonus|text|media|multimodal
     |placeholder|think|reasoning|tool|ignore|new|decoded|begin|unexpected)$""", re.VERBOSE)
-# Values that are not secrets: absent ones, switches, types, placeholders, references to a variable, masks.
+# Values that are not secrets: missing values, switches, types, placeholders, references to a variable, masks.
 _NO_SECRET = re.compile(
     r"""(?i)(?:none|null|nil|true|false|yes|no|on|off|auto|unset|set|empty|str|string|optional\S*|required|invalid
     |missing|\*+|x{3,}|\.{3}|\$\S*|\{\S*|<[\w -]*|%\S*|value_specified_in_no_log_parameter|\(redacted.*|secretstr\(.*
@@ -69,7 +71,7 @@ _NUMBER = re.compile(r"(?i)[-+]?[\d.,:_]+(?:e[-+]?\d+)?[%smk]?[.)]*$")
 _PATH = re.compile(r"(?:~|\.{1,2})?/")
 _SCHEME = re.compile(r"(?i)(?:basic|bearer|token|digest|negotiate|ntlm|aws4-hmac-sha256|api-?key|key|sharedkey\w*)[ ]")
 
-# --- credentials that are recognized without a name -------------------------------------------------------------------
+# --- credentials that are recognized by their form --------------------------------------------------------------------
 _ISSUED = re.compile(
     r"""(?<![A-Za-z0-9_-])(?:
     hf_[A-Za-z0-9]{16,} | api_org_[A-Za-z0-9]{16,} | ms-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{8,}
@@ -108,10 +110,10 @@ _SEVERAL_WORDS = re.compile(r"[\s=:]")
 
 
 def redact(text: str, secrets: Iterable[str] = (), line_limit: bool = True) -> str:
-    """Mask the known secrets, the values of names of secrets, and credentials that are recognized by their form.
+    """Mask known secrets, values with the name of a secret, and credentials that are recognized by their form.
 
-    :param secrets: known secret values, which are masked wherever they occur.
-    :param line_limit: whether lines are cut at `LINE_LIMIT` characters; False for a document in JSON.
+    :param secrets: the known secrets, which are masked wherever they occur.
+    :param line_limit: whether to truncate lines after `LINE_LIMIT` characters. Set it to False for JSON.
     """
     text = mask_known(text, secrets)
     if line_limit and len(text) > LINE_LIMIT:
@@ -130,9 +132,9 @@ def redact(text: str, secrets: Iterable[str] = (), line_limit: bool = True) -> s
 
 
 def mask_known(text: str, secrets: Iterable[str | None], shortest: int = SHORTEST) -> str:
-    """Mask known secrets only, also as they are written in URLs, JSON and exceptions (http.client quotes a header).
+    """Mask only known secrets, including their forms in URLs, JSON and exceptions (http.client quotes a header).
 
-    :param shortest: the length below which a secret is not masked, because its value is in too many words.
+    :param shortest: the length of the shortest secret that is masked. Too many words contain a shorter secret.
     """
     forms = {form for secret in secrets if secret and len(secret.strip()) >= shortest
              for form in (secret.strip(), quote(secret.strip(), safe=""), json.dumps(secret.strip())[1:-1],
@@ -144,10 +146,10 @@ def mask_known(text: str, secrets: Iterable[str | None], shortest: int = SHORTES
 
 
 def redact_in(value: Any, secrets: Iterable[str] = ()) -> Any:
-    """Mask secrets in all texts of nested dictionaries and lists, and known secrets in the names of keys."""
+    """Mask secrets in all texts of nested dictionaries and lists, and known secrets in the keys."""
     secrets = tuple(secrets)
     if isinstance(value, str):
-        # A single word has no name of a secret, and most texts in an observation are single words.
+        # A single word cannot contain both a name and a value. Most texts in an observation are single words.
         return redact(value, secrets) if _SEVERAL_WORDS.search(value) else _ISSUED.sub(MASK, mask_known(value, secrets))
     if isinstance(value, dict):
         return {mask_known(key, secrets) if isinstance(key, str) else key: redact_in(item, secrets)
@@ -158,13 +160,13 @@ def redact_in(value: Any, secrets: Iterable[str] = ()) -> Any:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Return whether a variable or option with this name and value holds a secret."""
+    """Return whether the value of a variable or option with this name is a secret."""
     kind = _kind(name)
     return kind is not None and not _is_harmless(name, kind, value)
 
 
 def _mask_keys(text: str) -> str:
-    """Mask private keys in the PEM format, also those whose end is missing."""
+    """Mask private keys in the PEM format, including truncated keys."""
     parts, done = [], 0
     for begin in _PEM_BEGIN.finditer(text):
         if begin.start() < done:
@@ -176,7 +178,7 @@ def _mask_keys(text: str) -> str:
 
 
 def _mask_named(text: str) -> str:
-    """Mask the values of names of secrets."""
+    """Mask the values that have the name of a secret."""
     parts, done = [], 0
     for match in _NAMED.finditer(text):
         if match.start() < done:
@@ -189,7 +191,7 @@ def _mask_named(text: str) -> str:
 
 
 def _value(text: str, match: Match[str]) -> tuple[int, int]:
-    """Return where the secret value of a name begins and ends; nothing if it has none."""
+    """Return the start and the end of the secret value that follows a name. They are equal if there is no secret."""
     name, at = match.group(1)[-128:], match.end()
     before = text[match.start() - 1] if match.start() else "\n"
     kind = "token" if before in "?&" and name.lower() in ("key", "sig", "signature", "code") else _kind(name)
@@ -218,14 +220,14 @@ def _value(text: str, match: Match[str]) -> tuple[int, int]:
     else:
         start, end = at, _end_of_word(text, at)
         if before in "\"'" and match.group(2) and not set("\"'") & set(match.group(2)):
-            # "NAME=value with spaces": the value ends where the text around it does.
+            # In "NAME=value with spaces", the value ends at the closing quotation mark.
             closed = _closing(text, at, "\\" * _backslashes(text, match.start() - 1), before)
             end = closed if closed is not None and "\n" not in text[at:closed] else end
     return (at, at) if _is_harmless(name, kind, text[start:end]) else (start, end)
 
 
 def _closing(text: str, at: int, backslashes: str, mark: str) -> int | None:
-    """Return where the text that a quotation mark opened ends, or None."""
+    """Return the position of the closing quotation mark, or None if there is none."""
     if backslashes:
         found = text.find(backslashes + mark, at, at + LINE_LIMIT)
         return found if found >= 0 else None
@@ -239,7 +241,7 @@ def _backslashes(text: str, at: int) -> int:
 
 
 def _end_of_word(text: str, at: int) -> int:
-    """Return where a value without quotation marks ends; marks at its end are those of a text around it."""
+    """Return the end of a value without quotation marks. Marks at the end belong to the surrounding text."""
     word = _WORD.match(text, at)
     end = word.end() if word else at
     while end > at and text[end - 1] in "\"'\\":
@@ -249,7 +251,7 @@ def _end_of_word(text: str, at: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _kind(name: str) -> str | None:
-    """Return the kind of secret that has this name: header, secret, token, pwd or auth; None for other names."""
+    """Return the kind of secret that a name stands for: header, secret, token, pwd or auth; None for other names."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower().replace("_", "-").replace(".", "-").split("-")
     words = [word for word in words if word]
     if not words or (_ABOUT.match(words[-1]) and words[-2:] != ["secret", "id"]):
@@ -270,19 +272,19 @@ def _kind(name: str) -> str | None:
 
 
 def _is_harmless(name: str, kind: str, value: str) -> bool:
-    """Return whether a value cannot be a secret, although it has the name of one."""
+    """Return whether a value cannot be a secret, although it has the name of a secret."""
     if _NO_SECRET.match(value) or value.startswith(MASK):
         return True
     if kind == "token":
         return _NUMBER.match(value) is not None
     if (kind == "pwd" and name.lower() in ("pwd", "oldpwd")) or name.lower().endswith("credentials"):
         return _PATH.match(value) is not None
-    # A word such as "basic" or "failed" is not an authentication.
+    # A word such as "basic" or "failed" is not a credential.
     return kind == "auth" and (len(value) < 6 or (value.isalpha() and value.islower()))
 
 
 def _mask_basic(match: Match[str]) -> str:
-    """Mask the credentials of basic authentication, which are the Base64 form of a text with a colon."""
+    """Mask the credentials of basic authentication, which are the Base64 encoding of a text with a colon."""
     text = match.group(2)
     try:
         decoded = base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4))
@@ -292,7 +294,7 @@ def _mask_basic(match: Match[str]) -> str:
 
 
 def _mask_short_options(match: Match[str]) -> str:
-    """Mask the password in the short option of a program, unless it is a port or another number."""
+    """Mask the password in the short option of a program, unless the value is a port or another number."""
     program = match.group(1)
     pattern = _SHORT[next(name for name in _SHORT if program.startswith(name))]
     line, at = match.group(), match.start(1) - match.start()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe the container of a benchmark client, and the service that it measures. PRIVATE to the collection."""
+"""Observe the container of a benchmark client and the service that the client measures. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     class ServiceContainer(TypedDict):
-        """The container of a service, and the SHA-256 digests of files that it depends on."""
+        """The container of a service, and the SHA-256 digests of files that the service depends on."""
 
         id: str
         image: str  # the id of the image
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
         started_at: str
         restarts: int
         labels: dict[str, str]
-        weights: str | None  # of the manifest of the model; None if there is none
-        driver: str | None  # of the version file of the driver; None if there is none
+        weights: str | None  # the digest of the manifest of the model; None if there is no manifest
+        driver: str | None  # the digest of the version file of the driver; None if there is no such file
 
     class ClientContainer(TypedDict):
         """The container of a client."""
 
         running: bool
-        exit_code: int | None  # None while it is running
-        ended_at: float | None  # seconds since the epoch; None while it is running
-        error: str | None  # why it could not be started
+        exit_code: int | None  # None while the client is running
+        ended_at: float | None  # in seconds since the epoch; None while the client is running
+        error: str | None  # the reason why the container could not be started
         log: list[str]  # the last lines
 
     class BenchmarkObservation(TypedDict):
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
         service: ServiceContainer | None  # None if there is no such container
         client: ClientContainer | None  # None if there is no such container
-        result: str | None  # None while the client is running, and if it wrote no result
+        result: str | None  # None while the client is running, or if the client wrote no result
 
 DOCKER_TIMEOUT_S = 20
 LOG_LINES = 60
@@ -52,10 +52,10 @@ POLL_S = 0.5
 
 
 def observe(options: dict[str, Any]) -> BenchmarkObservation:
-    """Return the state of service and client.
+    """Return the state of the service and the client.
 
-    :param options: of ``ascend.vllm.benchmark_info``.
-    :raises DockerError:
+    :param options: the options of ``ascend.vllm.benchmark_info``.
+    :raises DockerError: if Docker does not respond, or if the result is too large.
     """
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     client = _client(docker, options["client"], options["wait_s"]) if options["client"] else None
@@ -79,7 +79,7 @@ def _service(docker: DockerEngine, name: str, model_path: str | None,
 
 
 def _digest(path: str) -> str | None:
-    """Return the SHA-256 of a small file; None if it cannot be read."""
+    """Return the SHA-256 digest of a small file, or None if the file cannot be read."""
     try:
         return hashlib.sha256(read_bytes(path)).hexdigest()
     except OSError:
@@ -87,7 +87,7 @@ def _digest(path: str) -> str | None:
 
 
 def _client(docker: DockerEngine, name: str, wait_s: float) -> ClientContainer | None:
-    """Return the client as soon as it has exited, or after ``wait_s``; None if there is no such container."""
+    """Return the client when it has exited, or after ``wait_s`` seconds. Return None if there is no such container."""
     end = time.monotonic() + wait_s
     while True:
         found = containers.inspect(docker, name)
@@ -96,7 +96,7 @@ def _client(docker: DockerEngine, name: str, wait_s: float) -> ClientContainer |
         if not found["running"] or time.monotonic() >= end:
             break
         time.sleep(POLL_S)
-    # A progress bar is one line with many carriage returns.
+    # A progress bar is a single line with many carriage returns.
     lines = containers.log(docker, found["id"], LOG_LINES).replace("\r", "\n").splitlines()
     return {
         "running": found["running"],

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small client of OpenAI-compatible servers that returns the response to a request as an observation.
+"""A small client for OpenAI-compatible servers that returns the response to each request.
 
-No response raises an exception here: a refusal, a broken stream and a dead server are observations, too. Proxies are
-never used, since the addresses are those of the cluster itself.
+A refusal, a broken stream or a server that does not respond does not raise an exception, but is returned as well.
+Proxies are not used, because the servers belong to the cluster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         body: dict[str, Any]
 
     class ChatRequest(_Request, total=False):
-        """A request, see `Server.send`. ``id`` is the key of the response in ``answers`` of `ChatServer`."""
+        """A request (see `Server.send`). ``id`` is the key of the response in ``answers`` of `ChatServer`."""
 
         id: str
         key: str
@@ -37,10 +37,11 @@ if TYPE_CHECKING:
         status: int | None
 
     class Response(_Response, total=False):
-        """The response of a server to a request; keys that do not apply are absent.
+        """The response of a server to a request. Keys that do not apply are absent.
 
-        ``status`` is the HTTP status, None without a response. ``sent`` is false if the request was not sent, otherwise
-        absent. ``chunks`` and ``ended`` (whether the closing event was received) belong to streams.
+        ``status`` is the HTTP status, or None without a response. ``sent`` is false if the request was not sent, and
+        absent otherwise. Streams also have ``chunks``, the number of events with text, and ``ended``, whether the
+        closing event was received.
         """
 
         sent: bool
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
         error: str
 
     class ModelsResponse(_Response, total=False):
-        """The response to ``GET /v1/models``: the served names, and the longest sequence in tokens."""
+        """The response to ``GET /v1/models``: the served names, and the length of the longest sequence in tokens."""
 
         models: list[str]
         max_model_len: int | None
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
         url: str
         models: ModelsResponse
         answers: dict[str, Response]
-        #: Statuses of the responses to HEAD requests without API key, by path; None without a response.
+        #: The statuses of the responses to HEAD requests without an API key, by path; None without a response.
         routes: dict[str, int | None]
 
     class ChatObservation(TypedDict):
@@ -77,20 +78,20 @@ if TYPE_CHECKING:
 
         servers: list[ChatServer]
 
-# A token that is in the vocabulary of every model; prompts of an exact length consist of it.
+# A token in the vocabulary of every model. Prompts with an exact number of tokens consist of this token.
 FILLER_TOKEN = 1000
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 MAX_TEXT_CHARACTERS = 2000
-# The longest prompt that is sent, and the largest max_model_len that a model of today may have.
+# The length of the longest prompt that is sent. A server that reports a greater max_model_len is not plausible.
 MAX_PROMPT_TOKENS = 16 * 1024 * 1024
 WRONG_KEY = "not-the-key-of-this-service"
 
 
 class Server:
-    """One server. ``limit`` is the longest sequence that it accepts, in tokens; None before :meth:`models`.
+    """A server. ``limit`` is the length of the longest sequence in tokens, or None before :meth:`models` was called.
 
-    :param url: such as ``http://10.0.0.1:8888``.
-    :param timeout: time limit of a response in seconds.
+    :param url: the base URL, such as ``http://10.0.0.1:8888``.
+    :param timeout: the timeout of a whole response in seconds.
     """
 
     def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0) -> None:
@@ -100,7 +101,7 @@ class Server:
         self.limit: int | None = None
 
     def models(self) -> ModelsResponse:
-        """Send ``GET /v1/models``."""
+        """Send ``GET /v1/models`` and return the response."""
         response, body = self._exchange("/v1/models", None, self.api_key)
         data = body.get("data")
         cards = [card for card in data if isinstance(card, dict)] if isinstance(data, list) else []
@@ -110,10 +111,11 @@ class Server:
         return cast("ModelsResponse", dict(response, models=names, max_model_len=self.limit))
 
     def send(self, request: ChatRequest) -> Response:
-        """Send one request.
+        """Send a request and return the response.
 
-        :param request: ``{"endpoint", "body", "key": "given" | "wrong" | "none", "prompt_tokens_over_limit": int}``;
-            the last one replaces the prompt by one of as many tokens as the limit of the server plus this number.
+        :param request: ``{"endpoint", "body", "key": "given" | "wrong" | "none", "prompt_tokens_over_limit": int}``.
+            If ``prompt_tokens_over_limit`` is set, the prompt is replaced. The number of tokens of the new prompt is
+            the limit of the server plus this number.
         """
         body = dict(request["body"])
         over_limit = request.get("prompt_tokens_over_limit")
@@ -127,16 +129,17 @@ class Server:
         return cast("Response", dict(response, **_interpret(reply)))
 
     def probe(self, path: str) -> int | None:
-        """Return the status of the response to a HEAD request without API key, or None without a response.
+        """Return the status of the response to a HEAD request without an API key, or None without a response.
 
-        HEAD does nothing on any route. A route that is open responds with 405, or with 200 if it accepts GET.
+        HEAD requests have no effect on any route. A route that does not require an API key returns 405, or 200 if it
+        accepts GET.
         """
         status: int | None = self._exchange(path, None, None, "HEAD")[0]["status"]
         return status
 
     def _exchange(self, endpoint: str, body: dict[str, Any] | None, key: str | None, method: str | None = None
                   ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Send a request; returns status, latency_s and error, and the decoded body or the sum of a stream's events."""
+        """Send a request. Return (status, latency and error; the decoded body, or the combined events of a stream)."""
         headers = {"Content-Type": "application/json"}
         if key:
             headers["Authorization"] = "Bearer " + key
@@ -157,7 +160,7 @@ class Server:
                     reply = _decode(response.read())
         except (OSError, HTTPException) as failure:
             reply = {"refusal": "%s: %s" % (type(failure).__name__, failure)}
-        except ValueError as failure:  # the text may contain the key
+        except ValueError as failure:  # the message can contain the API key
             reply = {"refusal": "the request cannot be sent (%s): its URL or API key is invalid" % (
                 type(failure).__name__)}
         observed["latency_s"] = round(time.monotonic() - started, 3)
@@ -167,9 +170,9 @@ class Server:
 
 
 def send_all(name: str, server: Server, requests: Iterable[ChatRequest], routes: Iterable[str] = ()) -> ChatServer:
-    """Send ``GET /v1/models``, then all requests, then `Server.probe` for the routes to one server.
+    """Send ``GET /v1/models`` and all requests to a server, and then call `Server.probe` for the routes.
 
-    After a request without a response no more are sent, since each of them would time out.
+    After a request without a response, no more requests are sent, because each of them would time out.
     """
     models = server.models()
     answers: dict[str, Response] = {}
@@ -200,14 +203,14 @@ def _decode(raw: bytes) -> dict[str, Any]:
 def _message(refusal: Any, key: str | None = None) -> str:
     message = refusal.get("message", refusal) if isinstance(refusal, dict) else refusal
     try:
-        # Masked before it is cut, which could leave a part of the key.
+        # The key is masked before the message is truncated. Otherwise, a part of the key could remain.
         return mask_known(message if isinstance(message, str) else json.dumps(message), [key], 1)[:300]
     except RecursionError:
         return "a message that is nested too deeply"
 
 
 def _read_stream(response: BoundedResponse, started: float) -> dict[str, Any]:
-    """Add up server-sent events; those that were received before the timeout or the limit are kept."""
+    """Combine server-sent events. Events before a timeout or before the maximum size of the response are kept."""
     reply: dict[str, Any] = {"text": "", "chunks": 0, "ended": False}
     try:
         for line in response.lines():
@@ -219,7 +222,7 @@ def _read_stream(response: BoundedResponse, started: float) -> dict[str, Any]:
 
 
 def _add_event(reply: dict[str, Any], line: bytes, started: float) -> bool:
-    """Add one line of a stream; returns whether it is the closing event."""
+    """Add a line of a stream to the reply. Return whether the line is the closing event."""
     if not line.startswith(b"data:"):
         return False
     event = line[5:].strip()
@@ -236,7 +239,7 @@ def _add_event(reply: dict[str, Any], line: bytes, started: float) -> bool:
 
 
 def _interpret(reply: dict[str, Any]) -> dict[str, Any]:
-    """Return the text, finish reason and token counts of a completion, a chat completion or a chunk of one."""
+    """Return the text, the finish reason and the numbers of tokens of a completion, a chat completion or a chunk."""
     found: dict[str, Any] = {}
     for key in ("text", "chunks", "ended", "time_to_first_token_s", "finish_reason"):
         if key in reply:

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The knowledge of the log triage: causes, the messages that show them, their remedies, and which cause produces which.
+"""The data of the log triage: the known causes, the messages that show them, their remedies and their effects.
 
-Codes and keywords: HCCL user guide, chapter on fault diagnosis (CANN 8.x); ACL and runtime error codes of CANN
-(rt_error_codes.h); the sources of vLLM, vLLM Ascend, Ray, Gloo and moby. The examples are such messages, shortened.
+Sources of the codes and messages: HCCL user guide, chapter on fault diagnosis (CANN 8.x); ACL and runtime error codes
+of CANN (rt_error_codes.h); the source code of vLLM, vLLM Ascend, Ray, Gloo and moby. The examples are shortened.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from typing import Mapping
 
-# How close a cause is to the fault, in the order of the ranking. VAGUE: something on this node has a fault, but it is
-# unclear which.
+# The levels of causes, from the closest to the fault to the farthest. VAGUE: this node has a fault, but it is unclear
+# which part is at fault.
 FAULT, VAGUE, PEER, TIMEOUT, ENGINE, SIGNAL, WARNING, HEALTHY = range(8)
 
 UNKNOWN = "unknown"
@@ -24,11 +24,13 @@ UNKNOWN = "unknown"
 class Cause(NamedTuple):
     """A cause.
 
-    ``signatures`` maps regular expressions to an example of a line that they match, the most specific first, since its
-    line becomes the evidence. Each alternative at the top level of an expression contains a literal of four characters,
-    by which lines are found; ``.*`` spans 250 characters; in an expression with line breaks, the last line is the
-    evidence. ``effects`` are the ids of causes that this one produces, and that never outrank it.
-    ``weak`` are those of the signatures that other causes print, too: a cause with only these is last in its level.
+    ``signatures`` maps regular expressions to an example of a matching line. The most specific expression is first,
+    because the line that it matches becomes the evidence. Each alternative at the top level of an expression must
+    contain a literal of at least four characters, by which lines are found. ``.*`` matches at most 250 characters. In
+    an expression with line breaks, the last line is the evidence.
+
+    ``effects`` are the ids of causes that this cause produces. They are never ranked above this cause. ``weak`` are the
+    signatures that other causes can also produce. A cause with only weak signatures is ranked last in its level.
     """
 
     id: str
@@ -40,17 +42,17 @@ class Cause(NamedTuple):
 
 
 def _code(code: str) -> str:
-    """A pattern for an error code of CANN, which is not a part of a longer word."""
+    """Return a pattern for an error code of CANN that is not part of a longer word."""
     return r"%s(?<![A-Za-z0-9]%s)(?![0-9])" % (code, code)
 
 
 def _number(*numbers: str) -> str:
-    """A pattern for error numbers of ACL and the runtime as torch_npu, the runtime and plog print them."""
+    """Return a pattern for error numbers of ACL and the runtime, in the formats of torch_npu, the runtime and plog."""
     return "|".join(r"(?:error ?code|errcode|ret(?:code)?|rt_?ret|aclret|result)\W*(?:is|=|:)?\W{0,3}%s\b" % number
                     for number in numbers)
 
 
-# A name of a tensor that only weights quantized by msModelSlim have.
+# The names of tensors that exist only in weights that were quantized with msModelSlim.
 _QUANTIZED = r"(?:deq_scale|quant_bias|(?:weight|input)_(?:scale|offset)\w*)"
 
 CAUSES = (
@@ -212,7 +214,7 @@ CAUSES = (
                "the connection failure between this device and target device may be due to the following reasons:"},
           ("transport_init_failed", "graph_streams_exhausted")),
     Cause("transport_init_failed", PEER,
-          "A rank answered, but the link to it could not be created. Look at the log of the other rank (remoteRank or "
+          "A rank responded, but the link to it could not be created. Look at the log of the other rank (remoteRank or "
           "dst_rank in the line) first: it has usually failed before. If it has no error, run playbooks/hccl.yml. "
           "Checks: serving.group, hccl.ping_mesh.",
           {r"\[Recv\]\[RaSocket\].*\brecv fail": "[Recv][RaSocket]errNo[0x500000d] recv fail, data[0xfffd], size[2239]",
@@ -241,7 +243,7 @@ CAUSES = (
            r"cqe err(?:or)? status": "[Heartbeat]cqe err status[12], time:[2026-07-04 22:15:59.099518]"},
           ("heartbeat_lost",)),
     Cause("heartbeat_lost", PEER,
-          "The rank in the line no longer answers: its process has ended, or its network has failed. Read the log of "
+          "The rank in the line no longer responds: its process has ended, or its network has failed. Read the log of "
           "its node first, and run playbooks/hccl.yml if that shows no error. Checks: serving.running, "
           "hccl.net_health.",
           {r"heartbeat lost occurred": "[HeartbeatAbnormal] ExceptionType:[Heartbeat Lost Occurred]",
@@ -312,8 +314,9 @@ CAUSES = (
            _number("507053", "507054"): "RuntimeError: ACL stream synchronize failed, error code:507053",
            r"multi[- ]bit ecc error": "a multi-bit ECC error occurred"}, ("aicore_error", "sdma_error")),
     Cause("device_lost", FAULT,
-          "An NPU no longer answers its driver. npu-smi info shows its health: restart the node, exclude the NPU with "
-          "serving_npus until then, and replace it if this returns. Checks: npu_driver.health, npu_driver.kernel_log.",
+          "An NPU no longer responds to its driver. npu-smi info shows its health: restart the node, exclude the NPU "
+          "with serving_npus until then, and replace it if this returns. Checks: npu_driver.health, "
+          "npu_driver.kernel_log.",
           {_number("507010"): "rtStreamSynchronize failed, retCode=507010",
            r"\bts lost heartbeat\b": "rtStreamSynchronize execute failed, reason=[ts lost heartbeat]",
            r"device heartbeat (?:is )?lost": "the device heartbeat is lost, device_id=1",
@@ -496,10 +499,10 @@ CAUSES = (
                "6.0 GiB KV cache is needed, which is larger than the available KV cache memory (1.0 GiB)."}),
     # --- processes ---------------------------------------------------------------------------------------------------
     Cause("threads_forbidden", FAULT,
-          "The container may not start threads. With \"Operation not permitted\", Docker is older than 20.10.10 and "
-          "does not know the call that the image uses: update Docker (docker version), or set serving_privileged. With "
-          "\"Resource temporarily unavailable\", a limit is reached: raise pids and nproc (docker info, ulimit -u). "
-          "Check: npu_driver.docker_engine_version.",
+          "The container is not allowed to start threads. With \"Operation not permitted\", Docker is older than "
+          "20.10.10 and does not know the call that the image uses: update Docker (docker version), or set "
+          "serving_privileged. With \"Resource temporarily unavailable\", a limit is reached: raise pids and nproc "
+          "(docker info, ulimit -u). Check: npu_driver.docker_engine_version.",
           {r"can't start new thread": "RuntimeError: can't start new thread",
            r"pthread_create(?:\(\))?:? ?(?:failed|error)": "blas_thread_init: pthread_create failed for thread 9 of 32",
            r"pthread_create: (?:Operation not permitted|Resource temporarily)":
@@ -764,7 +767,7 @@ CAUSES = (
                "AttributeError: '_OpNamespace' '_C' object has no attribute 'rms_norm'"},
           ("platform_not_found",)),
     Cause("engine_dead", ENGINE,
-          "The engine died, and this log does not say why: read the log of the container from its start (docker logs) "
+          "The engine died, and this log does not show why: read the log of the container from its start (docker logs) "
           "and the logs of the other nodes. playbooks/diagnostics.yml collects them. Check: serving.running.",
           {r"Engine core initialization failed":
            "RuntimeError: Engine core initialization failed. See root cause above.",
@@ -811,7 +814,7 @@ REMEDIES = {cause.id: cause.remedy for cause in CAUSES}
 REMEDIES[UNKNOWN] = NO_KNOWN_CAUSE
 BY_ID = {cause.id: cause for cause in CAUSES}
 
-# The part of CANN that prints an error code, by the character after the first letter.
+# The parts of CANN, by the second character of the error codes that they print.
 COMPONENTS = {
     "1": "the graph engine", "2": "the fusion engine", "3": "the AI CPU", "4": "the operator compiler",
     "9": "the operator compiler", "E": "the runtime", "H": "ACL, the interface of CANN",

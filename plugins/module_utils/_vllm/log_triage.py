@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Find the cause of a failed start or a dead engine in a server log.
 
-The messages and causes are in `log_causes`. One fault leaves many traces: its peers time out, the engine dies, the
-server is stopped. So causes are ranked by how close they are to the fault, then by their position in the text, and none
-is placed above a cause that produces it. A log without any known message gives the cause ``unknown``, with the error
-block of CANN or the exception that it shows.
+The messages and causes are in `log_causes`. One fault leaves many traces: other ranks time out, the engine dies, the
+server is stopped. Therefore, causes are ranked by how close they are to the fault, and then by their position in the
+text. A cause is never ranked above another cause that produces it. If the log contains no known message, the cause is
+``unknown``, with an error block of CANN or an exception as evidence.
 
-The text is read once, in chunks. One pattern finds the literals that the signatures contain, and only the signatures of
-the literals in a line are tried on it. The time is linear, since no signature spans more than a line of bounded length.
+The text is read once, in chunks. One pattern finds the literals that the signatures contain. Only the signatures whose
+literals are in a line are matched against the line. The run time is linear, because the length of a line is limited and
+a signature spans only a few lines.
 """
 
 from __future__ import annotations
@@ -36,50 +37,50 @@ if TYPE_CHECKING:
     from typing import Iterable, Iterator, Pattern, TypedDict
 
     class Diagnosis(TypedDict):
-        """A cause in a log. ``evidence`` is the decisive line; for ``unknown`` a block or an exception, if any."""
+        """A cause in a log. ``evidence`` is the decisive line. For ``unknown``, see `diagnose`."""
 
         cause: str
         evidence: str | None
         remedy: str
-        line: int | None  # the number of the decisive line, from 1
-        time: str | None  # when it was logged, MM-DD HH:MM:SS, by the clock of the container
-        process: str | None  # that logged it, as the log names it
+        line: int | None  # the number of the decisive line; the first line is 1
+        time: str | None  # the time of the line according to the clock of the container, MM-DD HH:MM:SS
+        process: str | None  # the process that logged the line, such as Worker_TP3 pid=9
 
 
 CHUNK_CHARACTERS = 1 << 20
-# Longer lines are cut into pieces.
+# Longer lines are split.
 LINE_CHARACTERS = 8192
-SPAN_CHARACTERS = 250  # of `.*` in a signature
-# Up to this many characters before a line are searched for a signature of several lines and for its time.
+SPAN_CHARACTERS = 250  # the maximum length of `.*` in a signature
+# The number of characters before a line in which a signature of several lines and the time of the line are searched.
 CONTEXT_CHARACTERS = 1000
-# How much of a log is kept from the first exception on.
+# The number of characters that are kept from the first exception on.
 EXCEPTION_CHARACTERS = 1 << 16
 CANN_BLOCK_LINES = 12
-# Logs of more characters were not pasted from a terminal that folds lines.
-FOLDED_CHARACTERS = 1 << 18
+# Lines are only joined in shorter logs. A longer log was not copied from a terminal that wraps lines.
+WRAPPED_CHARACTERS = 1 << 18
 
 _LEVEL = r"(?:^|\)\s*|\|\s+|Z\s+|\]:\s+)"
-# Log levels of vLLM, uvicorn, plog, torch and Python's warnings for errors that were handled. Lines with such a level
-# are not a fault. The beginning of a line may be the name of a container, a time, or the process.
+# Lines with a log level below ERROR in the formats of vLLM, uvicorn, plog, torch and Python's warnings. They report
+# errors that were handled, and are not a fault. The name of a container, a time or the process can precede the level.
 _HANDLED = re.compile(
     _LEVEL + r"(?:DEBUG|INFO|WARNING)(?: \d\d-\d\d |[: ])|\b(?:DEBUG|INFO|WARNING) -"
     r"|(?:^|[:\s])\[(?:DEBUG|INFO|WARNING|EVENT)\] |(?:^|[\s:])\[[WI](?:\d{3,4}|\.\.\.)[\] ]"
     r"|\b[A-Z]\w*Warning: ", re.MULTILINE)
-# The log level is at the beginning of a line, and most lines that are searched for it have none.
+# Only the beginning of a line is searched for its log level, and only if it contains one of these words.
 _HEAD_CHARACTERS = 250
 _MAYBE_HANDLED = re.compile(r"DEBUG|INFO|WARNING|EVENT|Warning: |\[[WI][\d.]")
-# Printed once when a server starts, in every version.
+# Every version of vLLM logs one of these messages once when a server starts.
 _STARTED = r"non-default args: |vLLM API server version "
 _TLS_SWITCH = r"TLS SWITCH \(([01])\)"
 # The first lines of a stack or of an exception, also when the beginning of the log is missing.
 _TROUBLE = (r"Traceback \(most recent call last\):|\bFile \"[^\"]+\", line \d+|(?:^|[\s\]])[A-Za-z_][\w.]*Error: "
             r"|(?:^|[\s\]])[A-Za-z_][\w.]*Exception: ")
-# A line of an error that is neither an exception nor has a code.
+# An error that is not an exception and has no error code of CANN.
 _ERROR = r"^\[ERROR\] ?[A-Z]+\(|execut(?:e|ion) failed, reason="
 _STARTED_ORDER, _TLS_SWITCH_ORDER, _TROUBLE_ORDER, _ERROR_ORDER = range(4)
 _CANN_CODE = re.compile(r"[EWI][A-Z0-9]\d{4}(?<![A-Za-z0-9_]......)(?![0-9A-Za-z])")
 
-# A break within a line, which does not count as one: of a progress bar, or of a line that is too long.
+# A line break within a line, which is not counted: after an update of a progress bar, or where a long line was split.
 _BREAK = "\r\n"
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _PROCESS = re.compile(
@@ -89,26 +90,26 @@ _TIMES = (
     re.compile(r"\b(?P<month>\d\d)-(?P<day>\d\d) (?P<time>\d\d:\d\d:\d\d)\b"),
     re.compile(r"\[[EWI](?P<month>\d?\d)(?P<day>\d\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d{3})?)"),
 )
-# What loggers put before a line: the container, time, process, level and source file.
+# The prefix of a line: the container, time, process, level and source file.
 _PREFIX = re.compile(
     r"^(?:[\w.-]+ +\| |\S+Z )?(?:\([^()]*(?:\([^()]*\))?[^()]*\) ?)*"
     r"(?:(?:ERROR|CRITICAL|INFO|WARNING)(?: \d\d-\d\d \d\d:\d\d:\d\d)? ?\[?[\w./]+:\d+\] ?|\[rank\d+\]: ?)*")
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Timeout|Failure)\b(?::|$)")
 _CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
-# Lines that do not continue a folded one.
+# The beginnings of lines that do not continue a wrapped line.
 _NEW_LINE = re.compile(
     r"\(|\[|\s|(?:INFO|WARNING|ERROR|DEBUG|CRITICAL|Traceback|File)\b|\d{4}-|[\w.]+(?:Error|Exception)\b"
     r"|[EWI][A-Z0-9]\d{4}|$")
 
 
 class _Signature(NamedTuple):
-    """A compiled signature; ``order`` is its place within the cause. Markers of the log itself have no cause."""
+    """A compiled signature. ``order`` is its position within the cause. Markers, such as a start, have no cause."""
 
     cause: Cause | None
     order: int
     pattern: Pattern[str]
     lines: bool  # whether it spans several lines
-    required: tuple[str, ...]  # more literals, in lower case, that a matching line contains
+    required: tuple[str, ...]  # other literals, in lower case, that a matching line must contain
 
 
 class _Hit(NamedTuple):
@@ -127,10 +128,10 @@ class _Found(NamedTuple):
 
 
 def literals(pattern: str) -> list[list[str]]:
-    """Return for each top-level alternative of a pattern the literals that it contains, in lower case, longest first.
+    """Return the literals of each top-level alternative of a pattern, in lower case, with the longest literal first.
 
-    Groups, character classes and optional characters are not literals. Of a pattern with line breaks only the last line
-    counts.
+    Groups, character classes and optional characters are not literals. In a pattern with line breaks, only the last
+    line is used.
     """
     pattern = pattern.rpartition(r"\n")[2].lstrip("]*").lower()
     found, runs, place = [], [""], 0
@@ -164,7 +165,7 @@ def literals(pattern: str) -> list[list[str]]:
 
 
 def _end_of(pattern: str, place: int) -> int:
-    """Return the place after a group or a character class."""
+    """Return the position after a group or a character class."""
     depth = 0
     while True:
         if pattern[place] == "\\":
@@ -182,7 +183,7 @@ def _end_of(pattern: str, place: int) -> int:
 
 
 def _trie(words: Iterable[str]) -> str:
-    """Return a pattern that matches the longest of the words at a place: much faster than their alternatives."""
+    """Return a pattern that matches the longest of the words at a position. It is much faster than alternatives."""
     first: dict[str, set[str]] = {}
     for word in words:
         first.setdefault(word[:1], set()).add(word[1:])
@@ -199,17 +200,17 @@ class _Index(NamedTuple):
     signatures: list[_Signature]
     by_literal: dict[str, list[int]]
     literal: Pattern[str]
-    mild_literal: Pattern[str]  # of the signatures that are tried on all lines
+    mild_literal: Pattern[str]  # the literals of the signatures that are also searched in lines that are not a fault
 
 
 @lru_cache(maxsize=None)
 def _index() -> _Index:
-    """The compiled signatures, compiled on demand: most processes that import this never read a log."""
+    """Return the compiled signatures. They are compiled on demand, because most importing processes never need them."""
     return index(CAUSES)
 
 
 def index(causes: Iterable[Cause]) -> _Index:
-    """Compile signatures. They ignore case, since releases differ in capitals more than in words."""
+    """Compile the signatures. They ignore case, because capitals differ between releases more often than words."""
     signatures, by_literal = [], {}  # type: list[_Signature], dict[str, list[int]]
     texts = [(cause, order, text) for cause in causes for order, text in enumerate(cause.signatures)]
     markers = [(None, order, text) for order, text in enumerate((_STARTED, _TLS_SWITCH, _TROUBLE, _ERROR))]
@@ -222,7 +223,7 @@ def index(causes: Iterable[Cause]) -> _Index:
         required = tuple(alternatives[0][1:]) if len(alternatives) == 1 else ()
         signatures.append(_Signature(cause, order, re.compile(bounded, flags), r"\n" in text, required))
     for literal, places in by_literal.items():
-        # At a place only the longest literal is found.
+        # At each position, only the longest literal is found, so it also stands for the shorter literals.
         for shorter in by_literal:
             if literal != shorter and literal.startswith(shorter):
                 places.extend(place for place in by_literal[shorter] if place not in places)
@@ -232,7 +233,7 @@ def index(causes: Iterable[Cause]) -> _Index:
 
 
 def _is_mild(signature: _Signature) -> bool:
-    """Return whether it is searched for in all lines, also in those that are not a fault."""
+    """Return whether a signature is also searched in lines that are not a fault."""
     return signature.cause.level > ENGINE if signature.cause else signature.order < _TROUBLE_ORDER
 
 
@@ -244,8 +245,8 @@ def _is_handled(text: str, line: tuple[int, int]) -> bool:
 class _Scan:
     """One pass over a log.
 
-    Only what follows the last start counts: a start shows that earlier faults were overcome, and a start after a stop
-    makes that stop irrelevant.
+    Messages before the last start are dropped. A completed start shows that earlier faults were overcome, and a start
+    after a stop makes the stop irrelevant.
     """
 
     def __init__(self, signatures: _Index | None = None) -> None:
@@ -264,11 +265,11 @@ class _Scan:
         self.error: _Hit | None = None
 
     def feed(self, chunk: str) -> None:
-        """Read whole lines."""
+        """Search a chunk of whole lines."""
         text = self.context + chunk
         begin = len(self.context)
         lower = text.lower()
-        if len(lower) != len(text):  # of some letters
+        if len(lower) != len(text):  # The lower case of some letters is longer.
             lower = "".join(character.lower() if character < "\x80" else character for character in text)
         if self.trouble and len(self.trouble_text) < EXCEPTION_CHARACTERS:
             self.trouble_text += chunk[:EXCEPTION_CHARACTERS]
@@ -283,7 +284,7 @@ class _Scan:
                 line = start, len(text) if end < 0 else end
                 handled, tried = _is_handled(text, line), set()
             if handled and match.re is self.index.literal:
-                # Few signatures are tried on lines that are not a fault.
+                # Only a few signatures are searched in lines that are not a fault.
                 match = self.index.mild_literal.search(lower, line[0], line[1]) or search(lower, line[1])
                 continue
             for number in self.index.by_literal[match.group()]:
@@ -299,7 +300,7 @@ class _Scan:
         self.context = text[-CONTEXT_CHARACTERS:]
 
     def _try(self, number: int, text: str, line: tuple[int, int], place: int, handled: bool) -> None:
-        """Match a signature against a line, of which a long one counts only around the literal at this place."""
+        """Match a signature against a line, or in a long line, against the part around the literal at ``place``."""
         cause, _order, pattern, lines, _required = self.index.signatures[number]
         if handled and not _is_mild(self.index.signatures[number]):
             return
@@ -328,7 +329,7 @@ class _Scan:
             self.error = self.hits[number] = self._hit(text, line)
 
     def _read_codes(self, text: str, begin: int) -> None:
-        """Keep the first error block of CANN. A start in this chunk drops the blocks before it."""
+        """Keep the first error block of CANN. If the server starts again in this chunk, the block is dropped."""
         if self.block is not None:
             return
         for match in _CANN_CODE.finditer(text, begin):
@@ -357,7 +358,7 @@ class _Scan:
             weak = all(texts[order] in BY_ID[name].weak for order, _hit in hits)
             causes.append(_Found(BY_ID[name], weak, min(hits)[1]))
         if len(self.switches) > 1 and "tls_mismatch" not in by_cause:
-            # Device logs print the TLS switch of each device; it is a cause only if two devices differ.
+            # Device logs contain the TLS switch of each device. It is only a cause if two devices differ.
             first, second = sorted(self.switches.values())
             causes.append(_Found(BY_ID["tls_mismatch"], False, first._replace(
                 text="%s\n%s" % (first.text, second.text))))
@@ -365,20 +366,20 @@ class _Scan:
 
 
 def diagnose(text: str | Iterable[str]) -> list[Diagnosis]:
-    """Find and rank the causes in a log, the most likely one first.
+    """Find and rank the causes in a log. The most likely cause is first.
 
-    :param text: the log, or pieces of it that end anywhere (the lines of a file).
-    :returns: never empty; ``evidence`` is the decisive line (two lines if the TLS switch differs between devices), and
-        for ``unknown`` an error block of CANN, an exception, or None.
+    :param text: the log, or an iterable of its pieces, such as the lines of a file.
+    :returns: at least one cause. ``evidence`` is the decisive line (two lines if the TLS switch differs between
+        devices). For ``unknown``, it is an error block of CANN, an exception, or None.
     """
-    folded: dict[str, str] = {}
-    if isinstance(text, str) and len(text) <= FOLDED_CHARACTERS:
-        text, folded = _unfold(text.replace("\r\n", "\n"))
+    wrapped: dict[str, str] = {}
+    if isinstance(text, str) and len(text) <= WRAPPED_CHARACTERS:
+        text, wrapped = _unwrap(text.replace("\r\n", "\n"))
     scan = _Scan()
     for chunk in _chunks(text):
         scan.feed(chunk)
     found = scan.found()
-    ranked = [_diagnosis(entry, folded) for entry in rank(found)]
+    ranked = [_diagnosis(entry, wrapped) for entry in rank(found)]
     unknown = _unknown(scan, found)
     if unknown or not ranked:
         ranked.insert(0, unknown or {"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN], "line": None,
@@ -387,7 +388,7 @@ def diagnose(text: str | Iterable[str]) -> list[Diagnosis]:
 
 
 def _chunks(text: str | Iterable[str]) -> Iterator[str]:
-    """Yield the log in chunks of whole lines, without colors, and without lines that are too long."""
+    """Yield the log in chunks of whole lines, in which colors are removed and long lines are split."""
     pieces = iter((text[place:place + CHUNK_CHARACTERS] for place in range(0, len(text), CHUNK_CHARACTERS))
                   if isinstance(text, str) else text)
     waiting, size = [], 0  # type: list[str], int
@@ -420,8 +421,8 @@ def _clean(chunk: str) -> str:
     return chunk
 
 
-def _unfold(text: str) -> tuple[str, dict[str, str]]:
-    """Join the lines that a terminal has folded; return the text and the parts of each joined line."""
+def _unwrap(text: str) -> tuple[str, dict[str, str]]:
+    """Join the lines that a terminal has wrapped. Return (text, ``{joined line: its parts}``)."""
     lines = text.split("\n")
     width = max(map(len, lines))
     wide = [line for line in lines if len(line) > width - 6]
@@ -439,10 +440,10 @@ def _unfold(text: str) -> tuple[str, dict[str, str]]:
 
 
 def rank(found: list[_Found]) -> list[_Found]:
-    """Sort the causes by how close they are to the fault; a cause never precedes one that produces it."""
+    """Sort the causes by how close they are to the fault. A cause never precedes another cause that produces it."""
     stopped = min([float(entry.hit.place) for entry in found if entry.cause.level == SIGNAL] or [float("inf")])
     if any(entry.hit.place < stopped for entry in found if entry.cause.level < SIGNAL):
-        stopped = float("inf")  # the server stopped because of a fault, which it may log after the stop
+        stopped = float("inf")  # the server stopped because of a fault, which can also be logged after the stop
 
     def place(entry: _Found) -> tuple[bool, int, bool, int]:
         follows_stop = entry.hit.place > stopped and entry.cause.level < SIGNAL
@@ -460,18 +461,18 @@ def rank(found: list[_Found]) -> list[_Found]:
     return ranked
 
 
-def _diagnosis(entry: _Found, folded: dict[str, str]) -> Diagnosis:
+def _diagnosis(entry: _Found, wrapped: dict[str, str]) -> Diagnosis:
     evidence = entry.hit.text
-    if evidence in folded:
-        # One part of a folded line, if it shows the cause.
+    if evidence in wrapped:
+        # The part of a wrapped line that matches is enough as evidence.
         patterns = [signature.pattern for signature in _index().signatures if signature.cause is entry.cause]
-        evidence = next((part.strip() for part in folded[evidence].split("\n")
+        evidence = next((part.strip() for part in wrapped[evidence].split("\n")
                          if any(pattern.search(part) for pattern in patterns)), evidence)
     return _with_origin(entry.cause.id, evidence, entry.cause.remedy, entry.hit)
 
 
 def _with_origin(cause: str, evidence: str | None, remedy: str, hit: _Hit) -> Diagnosis:
-    """Add when and by which process the line was logged; a line without a time has that of the lines before it."""
+    """Add the time and the process of the line. If the line has no time, the time of a previous line is used."""
     lines = [hit.text, *reversed(hit.before.split("\n"))]
     time = next((stamp for line in lines for stamp in [_time(line)] if stamp), None)
     process = _PROCESS.search(hit.text)
@@ -488,9 +489,10 @@ def _time(line: str) -> str | None:
 
 
 def _unknown(scan: _Scan, found: list[_Found]) -> Diagnosis | None:
-    """Return what a log without a known fault shows: the error block of CANN, the first exception, or an error.
+    """Return the error block of CANN, the first exception or another error in a log without a known fault, or None.
 
-    A server that has started handles exceptions, unless its engine dies; what follows a stop is a consequence.
+    Exceptions after a successful start are ignored unless the engine died, because the server has handled them. Errors
+    after a stop are consequences of the stop.
     """
     levels = {entry.cause.level for entry in found}
     if min(levels, default=HEALTHY) <= TIMEOUT or (HEALTHY in levels and ENGINE not in levels):
@@ -515,7 +517,7 @@ def _known(text: str) -> bool:
 
 
 def _block(text: str) -> str:
-    """Return the lines of an error block of CANN: the one with the code, and those that are indented below it."""
+    """Return the lines of an error block of CANN: the line with the code, and the indented lines below it."""
     lines = text.split("\n")
     kept = [lines[0].strip()]
     for line in lines[1:CANN_BLOCK_LINES]:
@@ -533,9 +535,11 @@ def _prefix(line: str) -> int:
 
 
 def _last_exception(text: str) -> str | None:
-    """Return the line of the last exception of the first traceback, whose lines those of other processes may interrupt.
+    """Return the line of the last exception in the first traceback.
 
-    :param text: the log from the first line of the traceback on, or from wherever it was cut.
+    Lines of other processes can be between the lines of the traceback.
+
+    :param text: the log from the first line of the traceback on. The text can be truncated at the end.
     """
     process, last, ended = None, None, False
     for line in text.split("\n"):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The prerequisites of the planned containers on a node. Nothing is changed.
+"""Observe the prerequisites of the planned containers on a node without changing anything.
 
 PRIVATE to the collection.
 """
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import FolderSummary
 
     class ServingObservation(ServingState):
-        """The return values of serving_prerequisites_info: the state, and the prerequisites of a start."""
+        """The return values of serving_prerequisites_info: the state of the service, and its prerequisites."""
 
-        architecture: str  # of the node, as the kernel prints it
-        image_architecture: str | None  # None without an image
+        architecture: str  # the processor architecture of the node, as `uname -m` prints it
+        image_architecture: str | None  # None if the node does not have the image
         weights: FolderSummary | None
         wrong_sources: list[WrongSource]
         missing_devices: list[str]
         port_holders: list[PortHolder]
-        device_holders: list[NpuHolder]  # one per container, and one per process outside containers
+        device_holders: list[NpuHolder]  # one for each container, and one for each process outside containers
         outgoing_ports: OutgoingPorts | None
         addresses: list[Address]
 
@@ -77,7 +77,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = ""
 
 
 def _holders(docker: DockerEngine, ports: list[int], devices: list[str]) -> tuple[list[PortHolder], list[NpuHolder]]:
-    """Return the holders of the ports, and of the NPUs among the device files."""
+    """Return the holders of the ports, and the holders of the NPUs among the device nodes."""
     running = containers.find(docker)
     npus = {number for number in map(device_number, devices) if number is not None}
     at_ports, at_npus = holders.open_files(ports, npus=bool(npus))

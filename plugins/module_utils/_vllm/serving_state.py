@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state of the containers and servers on a node. Nothing is changed. PRIVATE to the collection."""
+"""Observe the containers and servers on a node without changing anything. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -29,40 +29,40 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.metrics import Load
 
     class InstanceState(TypedDict):
-        """One planned instance."""
+        """The state of a planned instance."""
 
         name: str
         state: str  # READY, STARTING, FAILED or MISSING
-        reason: str | None  # None if it is ready
+        reason: str | None  # the reason why the instance is not ready, or None
         container: ContainerState | None
-        health: Response | None  # to GET /health; None if that was not sent
+        health: Response | None  # the response to GET /health; None if it was not sent
         models: ModelsResponse | None
         completion: Response | None
-        progress: str | None  # of a start
-        causes: list[Diagnosis]  # of a failure
-        log: list[str]  # the end of the log of a failed instance, secrets masked
+        progress: str | None  # the progress of a starting instance
+        causes: list[Diagnosis]  # the causes of a failure
+        log: list[str]  # the last lines of the log of a failed instance, with secrets masked
 
     class LoadError(TypedDict):
-        """The reason why the load of a server is not known."""
+        """The reason why the load of a server is unknown."""
 
         error: str
 
     class DeployedContainer(ContainerState, total=False):
-        """A container of this collection; its digest and load only if they were queried."""
+        """A container of this collection. The keys are absent if they were not queried."""
 
         image_digest: str | None
-        load: Load | LoadError | None  # None if it accepts no connection
+        load: Load | LoadError | None  # None if the server does not accept connections
 
     class ServingState(TypedDict):
         """The return values of serving_info."""
 
-        docker_engine_error: str | None  # with an error the rest is not known
+        docker_engine_error: str | None  # if there is an error, the other values are unknown
         image: str | None  # the id of the planned image on the node
         ours: list[str]
         containers: list[DeployedContainer]
         instances: list[InstanceState]
         settled: bool  # no instance is still starting
-        now_s: int  # of the clock of the node
+        now_s: int  # the time on the node in seconds since the epoch
 
 
 READY = "ready"
@@ -76,7 +76,8 @@ LOG_LINES = 2000
 SHOWN_LINES = 20
 CAUSES = 3
 STATUS_TIMEOUT_S = 10
-# Docker's health check has already waited; an engine that has recovered answers one token at once.
+# A shorter timeout for an unhealthy container, because Docker's health check has already waited. An engine that has
+# recovered generates one token at once.
 UNHEALTHY_TIMEOUT_S = 5
 
 INSTANCE_OPTIONS = {
@@ -84,7 +85,7 @@ INSTANCE_OPTIONS = {
     "port": {"type": "int"},
     "bind": {"type": "str", "required": True},
 }
-# The common options of serving_info and serving_prerequisites_info, documented in doc_fragments/_serving_state.py.
+# The common options of serving_info and serving_prerequisites_info. Documented in doc_fragments/_serving_state.py.
 OPTIONS = {
     "instances": {"type": "list", "elements": "dict", "required": True, "options": INSTANCE_OPTIONS},
     "image": {"type": "str"},
@@ -95,10 +96,10 @@ OPTIONS = {
 
 
 class HealthServer(Server):
-    """A server with ``GET /health``."""
+    """A server whose ``/health`` can be queried."""
 
     def health(self) -> Response:
-        """Return the response to ``GET /health``, whose body is empty."""
+        """Return the response to ``GET /health``. Its body is empty, which is not an error."""
         response, _body = self._exchange("/health", None, None)
         if response["status"] is not None:
             response.pop("error", None)
@@ -106,10 +107,10 @@ class HealthServer(Server):
 
 
 class Observer:
-    """Observes instances.
+    """An observer of instances.
 
     :param served_name: the name of the model in requests.
-    :param completion_timeout_s: timeout of the completion with which an instance becomes ready.
+    :param completion_timeout_s: the timeout in seconds of the completion request that a ready instance must complete.
     """
 
     def __init__(self, docker: DockerEngine, served_name: str | None, api_key: str = "",
@@ -120,10 +121,11 @@ class Observer:
         self.completion_timeout_s = completion_timeout_s
 
     def observe(self, instance: Mapping[str, Any]) -> InstanceState:
-        """Return the state of one instance.
+        """Return the state of an instance.
 
-        :param instance: ``name``, ``port`` (None without an API) and ``bind``; with ``restarts``, the number of
-            restarts of its container when it was observed last, a crash during the start is detected.
+        :param instance: ``name``, ``port`` (None if the instance has no API), ``bind``, and optionally ``restarts``,
+            the number of restarts of the container at the previous observation. If the number has increased, the
+            instance has crashed during the start.
         """
         found = containers.inspect(self.docker, instance["name"])
         seen: InstanceState = {
@@ -143,14 +145,14 @@ class Observer:
             return seen
         known = instance.get("restarts")
         if known is not None and found["restarts"] > known:
-            # The responses are from a process that has exited.
+            # The responses are those of a process that has exited.
             return self._failed({**seen, "health": None}, found, "the container was restarted while it was starting")
         if _is_unhealthy(found):
             return self._failed(seen, found, "%s, and Docker reports the container as unhealthy" % seen["reason"])
         return seen
 
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
-        """Add the responses of the API, in the order in which they become available."""
+        """Query the API in the order in which the endpoints become available, and add the responses to the state."""
         server = HealthServer(base_url(reachable(instance["bind"]), instance["port"]), self.api_key, STATUS_TIMEOUT_S)
         health = server.health()
         seen = {**seen, "health": health}
@@ -177,7 +179,7 @@ class Observer:
         return {**seen, "state": READY, "reason": None}
 
     def _failed(self, seen: InstanceState, found: ContainerState, reason: str) -> InstanceState:
-        """Add the causes in the log since the last start of the container, otherwise those in the log before."""
+        """Add the causes that are found in the log since the last start of the container, or else in the whole log."""
         for since_s in (found["started_s"], None):
             log = self._log(found, since_s)
             causes = diagnose("%s\n%s" % (found["error"] or "", log))[:CAUSES]
@@ -192,16 +194,17 @@ class Observer:
         try:
             return containers.log(self.docker, found["id"], LOG_LINES, since_s, [self.api_key])
         except DockerError:
-            return ""  # the state of the instance is known without it
+            return ""  # the log is optional
 
 
 def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False, wait_s: float = 0,
             interval_s: float = 5, completion_timeout_s: float = COMPLETION_TIMEOUT_S) -> ServingState:
     """Return the state of the planned instances and of all containers of this collection on the node.
 
-    :param params: see OPTIONS; an instance may have ``restarts`` (see `Observer.observe`).
-    :param load: whether the requests of running servers and the digests of images are queried.
-    :param wait_s: seconds to wait, observing every ``interval_s``, until no instance is starting.
+    :param params: the options in OPTIONS. An instance can also have ``restarts`` (see `Observer.observe`).
+    :param load: whether to query the load of running servers and the digests of images.
+    :param wait_s: the maximum number of seconds to wait until no instance is starting.
+    :param interval_s: the number of seconds between two observations.
     """
     state: ServingState = {"docker_engine_error": None, "image": None, "ours": [], "containers": [], "instances": [],
                            "settled": True, "now_s": int(time.time())}
@@ -219,7 +222,7 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False,
 
 def wait(observer: Observer, instances: list[dict[str, Any]], wait_s: float,
          interval_s: float) -> tuple[list[InstanceState], bool]:
-    """Return the states of the instances and whether none is starting, as soon as none is, or after ``wait_s``."""
+    """Wait until no instance is starting, at most ``wait_s`` seconds. Return (states, whether none is starting)."""
     deadline = time.monotonic() + wait_s
     while True:
         seen = [observer.observe(instance) for instance in instances]
@@ -233,7 +236,7 @@ def wait(observer: Observer, instances: list[dict[str, Any]], wait_s: float,
 
 
 def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContainer]:
-    """Return every container of this collection, running or not, sorted by name; raises DockerError.
+    """Return every container of this collection in any state, sorted by name. Raise DockerError on failure.
 
     :param load: whether to add ``image_digest`` and ``load``.
     """
@@ -244,13 +247,13 @@ def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContai
         each["image_digest"] = digests[0] if digests else None
         each["load"] = None
         if each["status"] == "running" and each["port"]:
-            # The key in the inventory may already be another one.
+            # The API key of the container is used, because the key in the inventory can be newer.
             each["load"] = request_load(each["bind"], each["port"], containers.api_key(docker, each["id"]))
     return found
 
 
 def request_load(bind: str, port: int, api_key: str | None) -> Load | LoadError | None:
-    """Return the load of a server (see `metrics.load`), an ``error``, or None if it accepts no connection."""
+    """Return the load of a server, an ``error``, or None if the server does not accept connections."""
     try:
         with http_request.request(base_url(reachable(bind), port) + "/metrics", STATUS_TIMEOUT_S, MAX_RESPONSE_BYTES,
                                   headers={"Authorization": "Bearer " + api_key} if api_key else {}) as response:
@@ -259,7 +262,7 @@ def request_load(bind: str, port: int, api_key: str | None) -> Load | LoadError 
                 return {"error": "/metrics returns %d" % response.status}
     except ConnectionRefusedError:
         return None
-    except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the header
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the API key as a header
         return {"error": "/metrics: %s" % (mask_known(str(error), [api_key], 1) or type(error).__name__)}
     return metrics.load(text) or {"error": "/metrics does not contain the number of requests"}
 

@@ -1,13 +1,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The progress of a starting vLLM server, according to its log."""
+"""Find the progress of a starting vLLM server in its log."""
 
 from __future__ import annotations
 
 import re
 
-# In the order in which a starting server logs them; the last one that is found is its progress.
+# The stages in the order in which a starting server logs them. The last stage in the log is the progress.
 _STAGES = (
     (re.compile(r"Loading \S+ (?:checkpoint shards|using [^:\n]*):\s+(\d+)% Completed"), "loading weights, %s %%"),
     (re.compile(r"Loading (?:model )?weights took"), "weights loaded"),
@@ -21,7 +21,7 @@ _STAGES = (
 
 
 def progress(log: str) -> str | None:
-    """Return the last startup stage in a server log, such as ``loading weights, 45 %``; None if there is none."""
+    """Return the last startup stage in the log of a server, such as ``loading weights, 45 %``, or None."""
     found = None
     for pattern, text in _STAGES:
         matches = pattern.findall(log)

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Describe the content of a model: shards, index, quantization, tokenizer, architecture.
 
-Only small JSON files and the headers of the shards are read. Index files are recognised by their suffix, since tools
-write them under different names (``model``, ``quant_model_weight_w8a8``, ``quant_model_weights`` …).
+Only small JSON files and the headers of the shards are read. Index files are recognized by their suffix, because their
+names differ between tools (``model``, ``quant_model_weight_w8a8``, ``quant_model_weights`` and so on).
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder
 
     class Shard(TypedDict):
-        """The header of a shard, or the ``error`` why it could not be read."""
+        """The header of a shard, or the ``error`` if the header could not be read."""
 
         tensor_bytes: int | None
         tensors: int | None
         error: str | None
 
     class Index(TypedDict):
-        """An index file. ``total_size`` is as stated, ``tensor_bytes`` the sum of the shards (None if one is missing);
-        ``faults`` are sentences."""
+        """An index file.
+
+        ``total_size`` is the value in the index. ``tensor_bytes`` is the size of the tensors in the shards, or None if
+        a shard is missing. ``faults`` are sentences.
+        """
 
         path: str
         shards: list[str]
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
         faults: list[str]
 
     class Config(TypedDict):
-        """Values of ``config.json``; ``vision`` is true for a model with a vision encoder."""
+        """Values of ``config.json``. ``vision`` is true for a model with a vision encoder."""
 
         architectures: list[str]
         vision: bool
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
         transformers: str | None
 
     class Quantization(TypedDict):
-        """The description that msModelSlim writes, see `describe_quantization`."""
+        """Values of the description that msModelSlim writes (see `describe_quantization`)."""
 
         type: str | None
         version: str | None
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
         mixed: list[str]
 
     class Content(TypedDict):
-        """The content of a model; ``faults`` are sentences about the small files."""
+        """The content of a model. ``faults`` are sentences about JSON files that cannot be read."""
 
         shards: dict[str, Shard]
         index: list[Index]
@@ -72,16 +75,17 @@ INDEX_SUFFIX = ".safetensors.index.json"
 SHARD_SUFFIX = ".safetensors"
 QUANTIZATION_FILE = "quant_model_description.json"
 
-# Layers that vLLM fuses into one; msModelSlim has to quantize their parts to the same type.
+# The layers that vLLM fuses into one layer. msModelSlim has to quantize them to the same type.
 FUSED = (("self_attn", ("q_proj", "k_proj", "v_proj")), ("mlp", ("gate_proj", "up_proj")),
          ("attn", ("q_proj", "k_proj", "v_proj")))
 _LINEAR = re.compile(r"^(?P<block>.*\.(?:self_attn|mlp|attn))\.(?P<part>\w+)\.weight$")
 
 
 def inspect(folder: Folder | None, paths: Collection[str]) -> Content:
-    """Describe the model in the folder; ``paths`` are empty without one.
+    """Describe the model in a folder.
 
-    :param paths: the files of the model, relative to the folder.
+    :param folder: the folder, or None if it does not exist.
+    :param paths: the paths of the files of the model, relative to the folder.
     """
     faults: list[str] = []
     shards: dict[str, Shard] = {}
@@ -110,8 +114,10 @@ def inspect(folder: Folder | None, paths: Collection[str]) -> Content:
 
 def describe_index(path: str, content: dict[str, Any] | None, shards: Mapping[str, Shard],
                    tensors: Mapping[str, set[str]]) -> Index:
-    """Compare an index with the shards: every tensor has to be in the shard that the index names.
+    """Compare an index with the shards. Every tensor must be in the shard to which the index assigns it.
 
+    :param path: the path of the index.
+    :param content: the content of the index, or None if it cannot be read.
     :param tensors: ``{path of a shard: names of its tensors}``.
     """
     weight_map = content.get("weight_map") if content else None
@@ -166,9 +172,9 @@ def describe_config(config: dict[str, Any] | None) -> Config | None:
 def describe_quantization(description: dict[str, Any] | None) -> Quantization:
     """Return the values of the description of msModelSlim that the checks need.
 
+    :param description: the content of the file, or None if it cannot be read.
     :returns: ``{"type", "version", "types": {type: number of tensors}, "prefixes": {first two parts of the name: number
-        of tensors}, "mixed": [sentence about a fused layer with several types]}``; all of them are empty if the file is
-        not a JSON object.
+        of tensors}, "mixed": [sentence about a fused layer with several types]}``.
     """
     entries = {name: kind for name, kind in (description or {}).items() if isinstance(kind, str) and "." in name}
     types: dict[str, int] = {}

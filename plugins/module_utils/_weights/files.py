@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of a model on a node: which exist, their digests, and the manifest that they are compared with.
+"""List and hash the files of a model on a node, and compare them with the manifest of the model.
 
-The manifest and everything else that is trusted is in the state folder of the model, below `STATE_FOLDER`, which only
-root can write to. A download is in the work folder, ``.ascend-vllm/<model>`` next to the folder of the model, because
-it has to be on the same file system. Other users may be able to write there.
+The manifest and all other trusted files are in the state folder of the model, below `STATE_FOLDER`, which only root can
+write to. A download is in the work folder, ``.ascend-vllm/<model>`` next to the folder of the model, because it must be
+on the same file system. Other users may be able to write to the work folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     class WantedFile(TypedDict, total=False):
-        """A file that the model has to have. ``size`` is in bytes; a hub states ``sha256`` or ``git_sha1``."""
+        """A required file of the model. ``size`` is in bytes. A hub provides ``sha256`` or ``git_sha1``."""
 
         path: str
         size: int
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     class ManifestFile(TypedDict):
         """A file of a manifest.
 
-        ``sha256_from`` is ``hub`` if the source stated the SHA-256, and ``staging`` if it was computed when the model
-        was staged. ``written`` is true if the role wrote the file, and so may remove it.
+        ``sha256_from`` is ``hub`` if the source published the SHA-256 digest, and ``staging`` if the digest was
+        computed when the model was staged. ``written`` is true if the role wrote the file. The role only removes such
+        files.
         """
 
         path: str
@@ -61,16 +62,16 @@ if TYPE_CHECKING:
         files: list[ManifestFile]
 
     class Manifest(_Manifest, total=False):
-        """The content of a model when it was staged.
+        """The files of a model at the time at which it was staged.
 
-        ``digest`` is `model_digest` of the files, ``asked`` the source, repository, endpoint and revision that were
-        requested.
+        ``digest`` is the `model_digest` of the files. ``asked`` is the source, repository, endpoint and revision that
+        were requested.
         """
 
         asked: dict[str, str | None]
 
     class Fault(TypedDict):
-        """A difference between a file and the manifest; ``fault`` is missing, size, sha256 or git blob id."""
+        """A difference between a file and the manifest. ``fault`` is missing, size, sha256 or git blob id."""
 
         path: str
         fault: str
@@ -83,9 +84,10 @@ if TYPE_CHECKING:
         shards: int
 
     class FolderSummary(_FolderSummary, total=False):
-        """A folder: whether it exists, whether it has a ``config.json``, and its number of safetensors files.
+        """A summary of a folder.
 
-        ``error`` is the reason why the folder could not be read.
+        ``folder`` is whether the folder exists, ``config`` whether it contains a ``config.json``, and ``shards`` the
+        number of safetensors files. ``error`` is the reason why the folder could not be read.
         """
 
         error: str
@@ -95,21 +97,24 @@ MANIFEST_SCHEMA = "ascend.vllm/weights-manifest/v1"
 STATE_FOLDER = "/var/lib/ascend-vllm"
 WORK_FOLDER, STAGING = ".ascend-vllm", "staging"
 MANIFEST, LOCK = "manifest.json", "lock"
-# Cache of the digests that were computed on this node. Nodes cannot share it, since inode and device differ.
+# The cache of the digests that were computed on this node. Nodes cannot share the cache, because the numbers of inodes
+# and devices differ.
 DIGEST_CACHE = STATE_FOLDER + "/digests"
 
 _SHA256, _GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
-# Of earlier versions, the cache may have keys without the ctime.
+# The key of a file in the cache. Caches of earlier versions can have keys without the ctime, which are ignored.
 _IDENTITY = re.compile(r"-?\d+(?::-?\d+){4}")
 _BLOCK_BYTES = 1 << 20
-# A file that was changed so recently may change again without a new timestamp (NFS counts in whole seconds).
+# A file that was changed within this time can change again without a new timestamp, because the timestamps of NFS can
+# be whole seconds.
 _SETTLED_S = 2
 
 
 class ModelPaths(NamedTuple):
-    """The paths of a model and of what belongs to it.
+    """The paths of a model and its other files.
 
-    ``state`` is the state folder with ``manifest`` and ``lock``, ``work`` the work folder with ``staging``.
+    ``state`` is the state folder, which contains ``manifest`` and ``lock``. ``work`` is the work folder, which contains
+    ``staging``.
     """
 
     model: str
@@ -123,7 +128,7 @@ class ModelPaths(NamedTuple):
 def model_paths(folder: str) -> ModelPaths:
     """Return the paths for the model in ``folder``.
 
-    Links of this user and of root are followed.
+    Links that belong to this user or root are followed.
 
     :raises UnsafePathError: if the path contains a link of another user.
     """
@@ -136,30 +141,31 @@ def model_paths(folder: str) -> ModelPaths:
 
 
 def read_only(folder: str) -> bool:
-    """True if the folder exists and is not writable."""
+    """Return whether a folder exists and is not writable."""
     return os.path.isdir(folder) and not os.access(folder, os.W_OK)
 
 
 def list_model(folder: Folder | None, links: bool = True) -> dict[str, os.stat_result]:
-    """Return ``{path: os.stat_result}`` of the model's files, without hidden files (caches of hub clients, .git).
+    """Return ``{path: os.stat_result}`` of the files of the model, without hidden files (caches of hub clients, .git).
 
-    A dangling link is not listed, so it is reported as a missing file by the comparison with the manifest.
+    Broken links are not listed. Therefore, the comparison with the manifest reports them as missing files.
     """
     return folder.files(links) if folder else {}
 
 
 def list_outside(folder: Folder | None, paths: Iterable[str]) -> list[str]:
-    """Return the paths that are links out of the folder, and therefore are broken if only the folder is mounted.
+    """Return the paths that are links to files outside the folder. They are broken if only the folder is mounted.
 
-    The cache of the Hugging Face client is such a folder: its files are links to ``../../blobs``.
+    For example, the files in the cache of the Hugging Face client are links to ``../../blobs``.
     """
     return [path for path in sorted(paths) if not folder.is_inside(path)] if folder else []
 
 
 def identify(stats: Mapping[str, os.stat_result]) -> str:
-    """Return a SHA-256 of names, sizes, timestamps and inodes of ``{path: os.stat_result}``.
+    """Return the SHA-256 digest of the names, sizes, timestamps and inodes of ``{path: os.stat_result}``.
 
-    It is equal on nodes that mount the same file system, and differs for a copy, which has other inodes.
+    It is the same on nodes that mount the same file system. A copy of the model has another digest, because its inodes
+    differ.
     """
     lines = ("%s:%d:%d:%d\n" % (path, stats[path].st_size, stats[path].st_mtime_ns, stats[path].st_ino)
              for path in sorted(stats))
@@ -167,17 +173,18 @@ def identify(stats: Mapping[str, os.stat_result]) -> str:
 
 
 class DigestCache:
-    """Digests by (size, mtime_ns, ctime_ns, inode, device) in a file, so that an unchanged file is hashed only once.
+    """A cache of digests in a file, so that unchanged files are only hashed once.
 
-    The owner of a file can set its mtime, but not its ctime.
+    The keys consist of the size, mtime, ctime, inode and device of a file. The ctime is included, because the owner of
+    a file can set its mtime, but not its ctime.
 
-    :param write: False reads the cache and does not write it.
+    :param write: whether `save` writes the cache.
     """
 
     def __init__(self, path: str, write: bool = True) -> None:
         self._path = path
         self._digests: dict[str, str] = {}
-        with contextlib.suppress(OSError, ValueError):  # The digests are computed again.
+        with contextlib.suppress(OSError, ValueError):  # If the cache cannot be read, the digests are computed again.
             found = read_json(path)
             self._digests = {key: digest for key, digest in found.items() if _IDENTITY.fullmatch(key)} if (
                 isinstance(found, dict)) else {}
@@ -190,18 +197,18 @@ class DigestCache:
         return cls(os.path.join(root, _short(resolve(folder)) + ".json"), write)
 
     def get(self, stat: os.stat_result) -> str | None:
-        """Return the digest of a file that has not changed since it was hashed, or None."""
+        """Return the digest of a file, or None if the file has changed since it was hashed."""
         return self._digests.get(_identity(stat))
 
     def put(self, stat: os.stat_result, digest: str) -> None:
-        """Store the digest of a file with the state ``stat``."""
-        # A timestamp in the future (the clock was set back) is not reused by a later change either.
+        """Store the digest of a file, unless the file was changed very recently."""
+        # A timestamp in the future (the clock was set back) is also safe, because a later change does not reuse it.
         if abs(time.time() - stat.st_ctime) > _SETTLED_S:
             self._digests[_identity(stat)] = digest
             self._dirty = True
 
     def save(self) -> None:
-        """Write the cache if it has changed; a failure is ignored, since it only makes the next run slower."""
+        """Write the cache if it has changed. A failure is ignored, because it only makes the next run slower."""
         if self._write and self._dirty:
             with contextlib.suppress(OSError):
                 write_json(self._path, self._digests)
@@ -209,7 +216,11 @@ class DigestCache:
 
 
 class Digests(NamedTuple):
-    """``sha256`` is ``{path: hex}``; ``hashed_bytes`` were read, the other digests come from the cache."""
+    """The digests of files.
+
+    ``sha256`` is ``{path: hex}``. ``hashed_bytes`` is the number of bytes that were read. The digests of other files
+    come from the cache.
+    """
 
     sha256: dict[str, str]
     hashed_bytes: int
@@ -218,17 +229,18 @@ class Digests(NamedTuple):
 
 def digest_files(folder: Folder | None, stats: Mapping[str, os.stat_result], cache: DigestCache, full: bool = False,
                  workers: int = 8) -> Digests:
-    """Compute the digests of the files ``{path: os.stat_result}`` in the folder; that of a link out of it is empty.
+    """Return the digests of files in a folder. The digest of a link to a file outside the folder is empty.
 
-    :param full: hash all files, even those in the cache.
-    :param workers: how many files are hashed at a time.
+    :param stats: the files, ``{path: os.stat_result}``.
+    :param full: whether to also hash the files whose digests are in the cache.
+    :param workers: the number of files that are hashed at the same time.
     :raises OSError: if a file cannot be read.
     """
     started = time.monotonic()
     if folder is None:
         return Digests({}, 0, 0.0)
     known = {} if full else {path: cache.get(stat) for path, stat in stats.items()}
-    # The largest first: the last file to finish determines the duration.
+    # Start with the largest files, so that no large file is left at the end for a single worker.
     todo = sorted((path for path in stats if not known.get(path)), key=lambda path: -stats[path].st_size)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         fresh = dict(zip(todo, pool.map(lambda path: _digest(folder, path, stats[path], cache), todo)))
@@ -243,7 +255,7 @@ def _digest(folder: Folder, path: str, stat: os.stat_result, cache: DigestCache)
         descriptor = folder.opener(path, os.O_RDONLY)
     except UnsafePathError:
         return ""
-    # Unbuffered into one block: hashlib releases the interpreter lock while it hashes.
+    # Large blocks, because hashlib releases the interpreter lock while it hashes a block.
     with open(descriptor, "rb", buffering=0) as stream:
         block = bytearray(_BLOCK_BYTES)
         view = memoryview(block)
@@ -258,7 +270,7 @@ def _digest(folder: Folder, path: str, stat: os.stat_result, cache: DigestCache)
 
 
 def git_blob_sha1(folder: Folder, path: str) -> str:
-    """Return the object id of git for the content of a file; Hugging Face states it for files that are not in LFS."""
+    """Return the git blob id of a file, which Hugging Face lists for files that are not in LFS."""
     with open(path, "rb", opener=folder.opener) as stream:
         digest = hashlib.sha1(b"blob %d\0" % os.fstat(stream.fileno()).st_size)
         for block in iter(lambda: stream.read(_BLOCK_BYTES), b""):
@@ -268,7 +280,7 @@ def git_blob_sha1(folder: Folder, path: str) -> str:
 
 def make_manifest(source: str, repository: str, revision: str | None, files: list[ManifestFile], recorded_at: str
                   ) -> Manifest:
-    """Return a manifest of the files."""
+    """Return a manifest of the files. ``recorded_at`` is a time in UTC, such as ``2026-11-29T12:00:00Z``."""
     files = sorted(files, key=lambda entry: entry["path"])
     return {
         "schema": MANIFEST_SCHEMA,
@@ -283,9 +295,10 @@ def make_manifest(source: str, repository: str, revision: str | None, files: lis
 
 
 def path_fault(path: Any) -> str | None:
-    """The reason why a path cannot be that of a file of a model, or None.
+    """Return the reason why a path is not allowed for a file of a model, or None. The reason is a relative clause.
 
-    Paths come from hubs, tools and other nodes. The clients of the hubs take them as arguments, and one as patterns.
+    Paths come from hubs, tools and other nodes. They become arguments of the clients of the hubs, and one client
+    interprets them as patterns.
     """
     if not isinstance(path, str) or path.startswith("-") or {"", ".", ".."} & set(path.split("/")):
         return "which would be outside the folder of the model"
@@ -299,7 +312,7 @@ def path_fault(path: Any) -> str | None:
 
 
 def file_faults(entries: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The reasons why files (`WantedFile`, `ManifestFile`) cannot be the files of a model; each names its file."""
+    """Return the reasons why entries (`WantedFile`, `ManifestFile`) are not valid, each with the path of the file."""
     faults, seen = [], set()
     for entry in entries:
         path, size, sha256, git_sha1 = (entry.get(key) for key in ("path", "size", "sha256", "git_sha1"))
@@ -324,9 +337,9 @@ def _matches(pattern: re.Pattern[str], text: Any) -> bool:
 
 
 def check_manifest(content: Any) -> Manifest:
-    """The content as a manifest: read from a file, or received from another node.
+    """Validate and return a manifest that was read from a file or received from another node.
 
-    :raises ValueError: if it is not a manifest; the message is the reason.
+    :raises ValueError: if the content is not a valid manifest. The message is the reason.
     """
     if not isinstance(content, dict) or content.get("schema") != MANIFEST_SCHEMA:
         raise ValueError("it is not a manifest of the format %s" % MANIFEST_SCHEMA)
@@ -351,13 +364,13 @@ def check_manifest(content: Any) -> Manifest:
 
 
 def read_manifest(paths: ModelPaths) -> Manifest | None:
-    """The manifest of a model, or None if there is none; raises ValueError if it is damaged."""
+    """Return the manifest of a model, or None if there is no manifest. Raise ValueError if it is damaged."""
     content = read_json(paths.manifest)
     return None if content is None else check_manifest(content)
 
 
 def model_digest(sha256: Mapping[str, str]) -> str:
-    """Return the SHA-256 of the lines ``<sha256>  <path>``, sorted by path, like ``sha256sum * | sha256sum``.
+    """Return the SHA-256 digest of the lines ``<sha256>  <path>``, sorted by path, like ``sha256sum * | sha256sum``.
 
     Nodes with the same digest have the same model.
     """
@@ -367,9 +380,9 @@ def model_digest(sha256: Mapping[str, str]) -> str:
 
 def compare(expected: Iterable[WantedFile | ManifestFile], stats: Mapping[str, os.stat_result],
             sha256: Mapping[str, str]) -> list[Fault]:
-    """Compare the files on the node with the expected ones.
+    """Compare the files on the node with the expected files.
 
-    :param expected: the files of a manifest.
+    :param expected: the files of a manifest, or the files that the hub lists.
     :param stats: ``{path: os.stat_result}`` of the files on the node.
     :param sha256: ``{path: hex}`` of the files on the node.
     """
@@ -386,7 +399,7 @@ def compare(expected: Iterable[WantedFile | ManifestFile], stats: Mapping[str, o
 
 
 def fault_sentence(fault: Fault) -> str:
-    """Return a fault as a sentence."""
+    """Return a sentence that describes a fault."""
     if fault["fault"] == "missing":
         return "%s is missing; it should have %s bytes" % (fault["path"], fault["expected"])
     if fault["fault"] == "size":

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Access files through descriptors of folders, because other users may be able to write to the folder of the models.
 
-A path of such a folder can lead to any file of the host: its parts may be replaced by links at any time. Therefore each
-folder is opened once, part by part and without following links of other users, and everything in it is then opened,
-renamed and removed relative to this descriptor. Only regular files are opened.
+Other users can replace a part of a path by a link to any file of the host at any time. Therefore, each folder is opened
+once, part by part and without following links of other users. All files in the folder are then opened, renamed and
+removed relative to its descriptor. Only regular files are opened.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ MAX_JSON_CHARACTERS = 256 << 20
 
 
 class UnsafePathError(OSError):
-    """The path leads to something that other users control; the message names it, and what to do."""
+    """The path leads to a file or folder that other users control. The message contains its path and a remedy."""
 
 
 def resolve(path: str) -> str:
-    """The path without links. Parts that do not exist are kept.
+    """Return the path with all links resolved. Parts that do not exist are kept.
 
-    :raises UnsafePathError: if a link belongs to another user, who could let it point to any folder.
+    :raises UnsafePathError: if a link belongs to another user, who could change its target to any folder.
     """
     todo, done, links = os.path.abspath(path).split("/")[::-1], "/", 0
     while todo:
@@ -68,10 +68,10 @@ def resolve(path: str) -> str:
 
 
 class Folder:
-    """An open folder. Paths are relative to it, and must not lead out of it.
+    """An open folder. All paths are relative to the folder, and must not lead out of it.
 
-    :param descriptor: is closed with the folder.
-    :param path: for messages, and for links in the folder with an absolute target.
+    :param descriptor: the descriptor of the folder, which is closed at the end of the ``with`` statement.
+    :param path: the path of the folder, for messages and for links with an absolute target in the folder.
     """
 
     def __init__(self, descriptor: int, path: str) -> None:
@@ -88,9 +88,10 @@ class Folder:
     def open(cls, path: str, mode: int = 0, trusted: bool = False) -> Folder:
         """Open the folder at a path.
 
-        :param mode: create missing folders, the last one with this mode, unless it is 0.
-        :param trusted: require that only this user and root can change the folder and replace it.
-        :raises OSError: if it does not exist, or if other users control it.
+        :param mode: the mode with which the folder is created if it does not exist. Missing folders above it are also
+            created. With 0, no folder is created.
+        :param trusted: whether to require that only this user and root can change or replace the folder.
+        :raises OSError: if the folder does not exist, or if other users control it.
         """
         real = resolve(path)
         folder = cls(os.open("/", _FOLDER), os.path.abspath(path))
@@ -109,9 +110,10 @@ class Folder:
         return folder
 
     def need_trust(self, last: bool = True) -> None:
-        """Raise UnsafePathError unless only this user and root can change the folder.
+        """Raise UnsafePathError if other users than this user and root can change the folder.
 
-        :param last: False for a folder that contains the trusted one; it may have the sticky bit, like ``/tmp``.
+        :param last: False for a folder above the trusted folder. Other users may write to it if it has the sticky bit,
+            like ``/tmp``.
         """
         found = os.fstat(self.descriptor)
         writable = _writable_by_others(found) and (last or not found.st_mode & stat.S_ISVTX)
@@ -121,9 +123,10 @@ class Folder:
                                       self.path, found.st_uid, stat.S_IMODE(found.st_mode)))
 
     def own_folder(self, name: str, create: bool) -> Folder:
-        """Open a folder in this one that only this user can change, which is required even if others can write here.
+        """Open a folder in this folder that only this user can change, even if other users can write to this folder.
 
-        :raises UnsafePathError: if it is a link, or if another user can change it.
+        :param create: whether to create the folder if it does not exist.
+        :raises UnsafePathError: if the path is a link, or if another user can change the folder.
         """
         path = os.path.join(self.path, name)
         try:
@@ -140,7 +143,7 @@ class Folder:
         return folder
 
     def _uid_of_new_folders(self) -> int:
-        """The owner of a folder that this user creates here; on NFS with root_squash, it is another user."""
+        """Return the owner of a folder that this user creates here. On NFS with root_squash, this is another user."""
         name = ".new-" + os.urandom(8).hex()
         os.mkdir(name, 0o700, dir_fd=self.descriptor)
         try:
@@ -149,10 +152,7 @@ class Folder:
             os.rmdir(name, dir_fd=self.descriptor)
 
     def folder(self, path: str, mode: int = 0) -> Folder:
-        """Open a folder in this one; links are refused.
-
-        :param mode: create missing folders with this mode, unless it is 0.
-        """
+        """Open a folder in this folder. Links are refused. Missing folders are created if ``mode`` is not 0."""
         folder, parent = Folder(os.dup(self.descriptor), self.path), ""
         os.set_inheritable(folder.descriptor, False)
         for part in path.split("/") if path else ():
@@ -166,14 +166,17 @@ class Folder:
         return folder
 
     def file(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
-        """Open a regular file in this folder, and return its descriptor; links are refused."""
+        """Open a regular file in this folder and return its descriptor. Links are refused."""
         parent, name = os.path.split(path)
         with self.folder(parent) as folder:
             _need_name(name, path)
             return _regular(_open(name, flags | _FILE, folder, mode), os.path.join(self.path, path))
 
     def opener(self, path: str, flags: int) -> int:
-        """Open a regular file like `file`, but follow links whose target is in this folder; for the built-in open()."""
+        """Open a regular file like `file`, but follow links whose target is in this folder.
+
+        This method is the argument ``opener`` of the built-in function open().
+        """
         todo, links = path.split("/")[::-1], 0
         above = [Folder(os.dup(self.descriptor), self.path)]
         try:
@@ -188,7 +191,7 @@ class Folder:
                 try:
                     target = os.readlink(part, dir_fd=above[-1].descriptor)
                 except OSError as error:
-                    if error.errno != errno.EINVAL:  # It is not a link.
+                    if error.errno != errno.EINVAL:  # EINVAL: the file is not a link
                         raise
                     opened = _open(part, flags | _FILE if not todo else _FOLDER, above[-1])
                     if not todo:
@@ -211,7 +214,7 @@ class Folder:
                 os.close(folder.descriptor)
 
     def is_inside(self, path: str) -> bool:
-        """Return whether a file is in this folder, and is not a link out of it."""
+        """Return whether a file is in this folder and is not a link to a file outside the folder."""
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.close(self.opener(path, os.O_RDONLY))
@@ -220,14 +223,11 @@ class Folder:
         return True
 
     def files(self, links: bool) -> dict[str, os.stat_result]:
-        """``{path: os.stat_result}`` of the regular files, without hidden ones.
-
-        :param links: include links to regular files; whether a link leads out of the folder is not checked.
-        """
+        """Return ``{path: os.stat_result}`` of the files that are not hidden, and optionally of links to files."""
         found, todo = {}, [""]
         while todo:
             parent = todo.pop()
-            # Another user may remove or replace anything meanwhile. A dangling link counts as a missing file.
+            # Another user can remove or replace files in the meantime. A broken link counts as a missing file.
             with contextlib.suppress(OSError), self.folder(parent) as folder:
                 for name in os.listdir(folder.descriptor):
                     if name.startswith("."):
@@ -243,14 +243,14 @@ class Folder:
         return found
 
     def unlink(self, path: str) -> None:
-        """Remove a file, or a link itself; nothing happens if it does not exist, or is behind a link."""
+        """Remove a file, or a link itself. Do nothing if the file does not exist, or if its folder is a link."""
         parent, name = os.path.split(path)
         _need_name(name, path)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), self.folder(parent) as folder:
             os.unlink(name, dir_fd=folder.descriptor)
 
     def move(self, path: str, target: Folder, target_path: str) -> None:
-        """Rename a file or folder into another folder on the same file system, and replace a file there."""
+        """Move a file or folder to another folder on the same file system by a rename. An existing file is replaced."""
         (source_parent, source), (parent, name) = os.path.split(path), os.path.split(target_path)
         _need_name(source, path)
         _need_name(name, target_path)
@@ -258,22 +258,23 @@ class Folder:
             os.rename(source, name, src_dir_fd=there.descriptor, dst_dir_fd=here.descriptor)
 
     def remove_tree(self, name: str) -> None:
-        """Remove a folder with everything in it, or a file; links are removed, not followed."""
+        """Remove a folder and its content, or a file. Links are removed and not followed."""
         _need_name(name, name)
-        # rmtree itself uses descriptors below this path.
+        # Below this path, rmtree uses descriptors itself.
         shutil.rmtree("/proc/self/fd/%d/%s" % (self.descriptor, name), ignore_errors=True)
         with contextlib.suppress(OSError):  # rmtree does not remove a file or a link.
             os.unlink(name, dir_fd=self.descriptor)
 
     def identity(self) -> str:
-        """The device and inode of the folder, which are the same in a container that mounts it."""
+        """Return the device and the inode of the folder, which are the same in a container that mounts the folder."""
         found = os.fstat(self.descriptor)
         return "%d:%d" % (found.st_dev, found.st_ino)
 
     def read_json(self, name: str) -> Any:
-        """The content of a JSON file, or None if the file does not exist; raises OSError and ValueError.
+        """Return the content of a JSON file, or None if the file does not exist.
 
-        A file of more than `MAX_JSON_CHARACTERS` is not read to its end, and so is not JSON.
+        :raises OSError: if the file cannot be read.
+        :raises ValueError: if the file is not JSON, or has more than `MAX_JSON_CHARACTERS`.
         """
         try:
             descriptor = self.file(name)
@@ -286,7 +287,7 @@ class Folder:
                 raise ValueError("%s is nested too deeply" % os.path.join(self.path, name)) from error
 
     def write_json(self, name: str, data: Any) -> None:
-        """Write a JSON file atomically, for this user only."""
+        """Write a JSON file atomically. Only this user can read it."""
         temporary = ".new-" + os.urandom(8).hex()
         descriptor = self.file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
@@ -303,7 +304,7 @@ class Folder:
 
 @contextlib.contextmanager
 def open_existing(path: str, trusted: bool = False) -> Iterator[Folder | None]:
-    """The folder at a path, or None if it does not exist."""
+    """Open the folder at a path like `Folder.open`, and yield it, or None if it does not exist."""
     try:
         folder = Folder.open(path, trusted=trusted)
     except (FileNotFoundError, NotADirectoryError):
@@ -314,7 +315,7 @@ def open_existing(path: str, trusted: bool = False) -> Iterator[Folder | None]:
 
 
 def _writable_by_others(found: os.stat_result) -> bool:
-    # With a umask of 002, folders of root are writable for its group, which has no other members.
+    # With a umask of 002, folders of root are writable by the group root, which has no other members.
     foreign_group = found.st_gid not in (0, os.getegid())
     return bool(found.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if foreign_group else 0)))
 
@@ -323,7 +324,7 @@ def _open(name: str, flags: int, folder: Folder, mode: int = 0o600) -> int:
     try:
         return os.open(name, flags, mode, dir_fd=folder.descriptor)
     except OSError as error:
-        # ENXIO: a socket, or a named pipe that no program reads.
+        # ENXIO: the file is a socket, or a named pipe that no program reads
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise UnsafePathError("%s is not a regular file" % os.path.join(folder.path, name)) from error
         raise

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """List the files of a model on a hub, and build the command of the hub's client that downloads them.
 
-ModelScope states the SHA-256 of every file, Hugging Face that of files in LFS and the git blob id of the others; an
-HTTP folder has a file ``SHA256SUMS`` (the output of sha256sum). API formats: modelscope ``HubApi.get_model_files`` and
-huggingface_hub ``HfApi.model_info(files_metadata=True)``.
+ModelScope lists the SHA-256 digest of every file. Hugging Face lists the SHA-256 digest of files in LFS, and the git
+blob id of other files. An HTTP folder has a file ``SHA256SUMS`` (the output of sha256sum). The API formats are those of
+``HubApi.get_model_files`` in modelscope and ``HfApi.model_info(files_metadata=True)`` in huggingface_hub.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ MODELSCOPE, HUGGINGFACE, HTTP = "modelscope", "huggingface", "http"
 ENDPOINTS = {MODELSCOPE: "https://www.modelscope.cn", HUGGINGFACE: "https://huggingface.co"}
 BRANCHES = {MODELSCOPE: "master", HUGGINGFACE: "main", HTTP: ""}
 _SUM = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
-# A commit becomes an argument of the hub's client.
+# A commit must match this pattern, because it becomes an argument of the hub's client.
 _COMMIT = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.]*")
 TOKEN_VARIABLES = {MODELSCOPE: "MODELSCOPE_API_TOKEN", HUGGINGFACE: "HF_TOKEN", HTTP: "HTTP_TOKEN"}
 
 
 class HubError(ValueError):
-    """The hub refused a request or sent an unexpected response; the message is a sentence."""
+    """The hub refused a request or sent an unexpected response. The message is one sentence."""
 
 
 class RemoteFile(NamedTuple):
-    """A file of a model. ``size`` is in bytes; a hub states at least one of ``sha256`` and ``git_sha1`` (hex)."""
+    """A file of a model. ``size`` is in bytes. At least one of ``sha256`` and ``git_sha1`` (hex) is not None."""
 
     path: str
     size: int
@@ -45,7 +45,7 @@ class RemoteFile(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The files of a model at a revision, which is the commit if the hub states it."""
+    """The files of a model at a revision. ``revision`` is the commit if the hub returns it."""
 
     revision: str
     files: tuple[RemoteFile, ...]
@@ -55,10 +55,9 @@ def list_files(source: str, endpoint: str, repository: str, revision: str, get: 
                size: Callable[[str], int]) -> Listing:
     """Query the hub for the files of a model.
 
-    :param get: ``get(url) -> str``, the body of a response.
-    :param size: ``size(url) -> int``, the Content-Length of a URL.
-    :raises HubError: if the response does not have the format of the hub's API, or lists a file that could not be
-        verified.
+    :param get: ``get(url) -> str`` returns the body of a response.
+    :param size: ``size(url) -> int`` returns the Content-Length of a URL.
+    :raises HubError: if the response does not have the format of the hub's API, or if it lists a file without a digest.
     """
     endpoint = (endpoint or ENDPOINTS.get(source, "")).rstrip("/")
     revision = revision or BRANCHES[source]
@@ -73,7 +72,7 @@ def list_files(source: str, endpoint: str, repository: str, revision: str, get: 
 
 
 def parse_modelscope(response: dict[str, Any], revision: str) -> Listing:
-    """Parse the response of ModelScope to ``repo/files``."""
+    """Parse the response of ModelScope to a request for ``repo/files``."""
     if response.get("Code") != 200:
         raise HubError("ModelScope returned the code %s: %s" % (response.get("Code"), response.get("Message")))
     try:
@@ -85,10 +84,10 @@ def parse_modelscope(response: dict[str, Any], revision: str) -> Listing:
 
 
 def parse_huggingface(response: dict[str, Any]) -> Listing:
-    """Parse the response of Hugging Face to ``/api/models/<id>/revision/<revision>?blobs=true``."""
+    """Parse the response of Hugging Face to a request for ``/api/models/<id>/revision/<revision>?blobs=true``."""
     try:
         files = tuple(
-            # A file in LFS has a SHA-256. The blob id that is listed for it is that of its pointer.
+            # A file in LFS has a SHA-256 digest. Its blob id is that of the LFS pointer.
             RemoteFile(entry["rfilename"], entry.get("size"), _lower(entry["lfs"].get("sha256")), None)
             if entry.get("lfs") else RemoteFile(entry["rfilename"], entry.get("size"), None, _lower(entry["blobId"]))
             for entry in response["siblings"])
@@ -101,7 +100,7 @@ def parse_huggingface(response: dict[str, Any]) -> Listing:
 
 
 def parse_sums(text: str, size: Callable[[str], int]) -> tuple[RemoteFile, ...]:
-    """Parse the output of sha256sum; ``size(path) -> int`` is the size of a file in bytes."""
+    """Parse the output of sha256sum. ``size(path) -> int`` returns the size of a file in bytes."""
     files = []
     for line in text.splitlines():
         found = _SUM.fullmatch(line)
@@ -110,7 +109,7 @@ def parse_sums(text: str, size: Callable[[str], int]) -> tuple[RemoteFile, ...]:
         digest, path = found.groups()
         path = path[2:] if path.startswith("./") else path
         files.append(RemoteFile(path, 0, digest.lower(), None))
-    # The sizes of valid paths only are requested.
+    # The paths are checked before their sizes are requested.
     return _model_files(entry._replace(size=size(entry.path)) for entry in _model_files(files))
 
 
@@ -120,7 +119,7 @@ def _lower(text: Any) -> Any:
 
 def download_command(source: str, endpoint: str, repository: str, revision: str, paths: list[str], folder: str,
                      workers: int) -> list[str]:
-    """Return the arguments of ``roles/weights/files/fetch.py`` that download the paths of a model into the folder."""
+    """Return the arguments with which ``roles/weights/files/fetch.py`` downloads files of a model to a folder."""
     if source == HTTP:
         return ["http", endpoint.rstrip("/"), folder, str(workers), *paths]
     if source == MODELSCOPE:
@@ -131,7 +130,7 @@ def download_command(source: str, endpoint: str, repository: str, revision: str,
 
 
 def download_environment(source: str, endpoint: str) -> dict[str, str]:
-    """Return the environment that makes the client use only the mirror."""
+    """Return the environment with which the client uses only the mirror."""
     if source == MODELSCOPE:
         mirror = {"MODELSCOPE_ENDPOINT": endpoint, "MODELSCOPE_DOMAIN": urlsplit(endpoint).netloc} if endpoint else {}
         return dict(mirror, MODELSCOPE_CACHE="/tmp/modelscope", TQDM_DISABLE="1")
@@ -165,7 +164,7 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def _model_files(files: Iterable[RemoteFile]) -> tuple[RemoteFile, ...]:
-    """Return the sorted files, without hidden ones; raises HubError for a file that is not valid or has no digest."""
+    """Return the sorted files, without hidden files. Raise HubError if a file is not valid or has no digest."""
     kept = []
     for entry in files:
         if path_fault(entry.path):

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import DigestCache, Fault, Manifest
 
     class ModelFile(TypedDict):
-        """A file in the folder; ``size`` is in bytes, ``sha256`` is None if the manifest does not have the file."""
+        """A file in the folder of the model. ``size`` is in bytes. ``sha256`` is None if the file was not hashed."""
 
         path: str
         size: int
         sha256: str | None
 
     class WeightsObservation(TypedDict):
-        """The return values of ``ascend.vllm.weights_info``, see its documentation."""
+        """The return values of ``ascend.vllm.weights_info``."""
 
         path: str
         real_path: str
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsObservation:
     """Observe the model in the folder ``path``.
 
-    :param full: hash every file, even those in the cache.
-    :param workers: how many files are hashed at a time.
+    :param full: whether to also hash the files whose digests are in the cache.
+    :param workers: the number of files that are hashed at the same time.
     :raises OSError: if a file cannot be read.
     :raises ValueError: if the manifest is not JSON.
     """
@@ -64,7 +64,7 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
     manifest = files.read_manifest(paths)
     with open_existing(path) as model:
         stats = files.list_model(model)
-        # Other files than those of the manifest do not belong to the model.
+        # Only the files in the manifest belong to the model.
         listed = {entry["path"] for entry in manifest["files"]} if manifest else set(stats)
         digests = files.digest_files(
             model, {name: stats[name] for name in stats if name in listed}, cache, full, workers)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Conditions for staging a model: no other run stages it, there is enough space, no foreign file would be replaced."""
+"""Conditions for staging a model: no other run stages it, there is enough space, and no foreign file is replaced."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class StagingError(Exception):
-    """The model cannot be staged; the message names the file or folder, and what to do."""
+    """The model cannot be staged. The message contains the file or folder and a remedy."""
 
 
 @contextlib.contextmanager
 def hold_lock(paths: ModelPaths, wait_s: float, action: str) -> Iterator[Folder]:
     """Hold the lock of a model on this node, and yield its state folder.
 
-    :param action: what the run does meanwhile; it is part of the error message of other runs.
+    :param action: the action of this run, such as ``preparing``, which other runs show in their error message.
     :raises StagingError: if another run holds the lock for more than ``wait_s`` seconds.
     """
     with contextlib.ExitStack() as stack:
@@ -58,10 +58,11 @@ def hold_lock(paths: ModelPaths, wait_s: float, action: str) -> Iterator[Folder]
 
 @contextlib.contextmanager
 def open_work_folder(paths: ModelPaths, wait_s: float, create: bool = True) -> Iterator[Folder | None]:
-    """Open the work folder and hold its lock, which is for other nodes that mount the same folder.
+    """Open the work folder of a model and hold its lock against other nodes that mount the same folder.
 
-    :param create: create it if it does not exist; otherwise, None is yielded.
-    :raises StagingError: if other users control it, or another node holds the lock for more than ``wait_s`` seconds.
+    :param create: whether to create the work folder if it does not exist. If it is not created, None is yielded.
+    :raises StagingError: if other users control the folder, or if another node holds the lock for more than ``wait_s``
+        seconds.
     """
     name = os.path.basename(paths.model)
     with contextlib.ExitStack() as stack:
@@ -79,7 +80,7 @@ def open_work_folder(paths: ModelPaths, wait_s: float, create: bool = True) -> I
             raise StagingError(str(error)) from error
         except OSError as error:
             raise StagingError("%s cannot be written: %s" % (paths.work, error.strerror)) from error
-        # Nothing is written to it: other users may be able to read it.
+        # Nothing is written to the lock, because other users may be able to read it.
         _wait_for_lock(stack.enter_context(open(lock, "a+", encoding="utf-8", errors="replace")), paths, wait_s)
         yield work
 
@@ -109,7 +110,7 @@ def need_one_file_system(paths: ModelPaths) -> None:
 
 
 def need_space(paths: ModelPaths, needed: int, reserved: float) -> None:
-    """Raise StagingError if there is no space for ``needed`` bytes and ``reserved`` bytes more."""
+    """Raise StagingError if fewer than ``reserved`` bytes would remain free after a download of ``needed`` bytes."""
     existing = paths.staging
     while not os.path.isdir(existing):
         existing = os.path.dirname(existing)
@@ -124,10 +125,13 @@ def need_space(paths: ModelPaths, needed: int, reserved: float) -> None:
 
 def need_own_files(paths: ModelPaths, faults: Iterable[Fault], wanted: Iterable[WantedFile | ManifestFile],
                    recorded: Manifest | None, source: str) -> None:
-    """Raise StagingError if a file would be replaced that the role neither wrote nor restores to its recorded content.
+    """Raise StagingError if a foreign file would be replaced by other content.
+
+    A foreign file is a file that the role did not write. It can only be restored to its content in the manifest.
 
     :param faults: the differences between the files on the node and the wanted files.
-    :param recorded: the current manifest.
+    :param recorded: the current manifest, or None.
+    :param source: the name of the source, for the message.
     """
     known = {entry["path"]: entry for entry in recorded["files"]} if recorded else {}
     sha256 = {entry["path"]: entry["sha256"] for entry in wanted}
@@ -146,11 +150,11 @@ def need_own_files(paths: ModelPaths, faults: Iterable[Fault], wanted: Iterable[
 
 
 def staged_bytes(folder: str) -> int:
-    """Return the size of the folder on the disk, including incomplete and hidden files, without preallocated space."""
+    """Return the size of a folder in bytes, including incomplete and hidden files, without preallocated space."""
     total = 0
     for root, _folders, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):  # The client has renamed it.
+            with contextlib.suppress(FileNotFoundError):  # The client has renamed the file.
                 stat = os.lstat(os.path.join(root, name))
                 total += min(stat.st_size, stat.st_blocks * 512)
     return total

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read the header of a safetensors file and verify that the tensors fill the file exactly.
 
-The format (https://github.com/huggingface/safetensors#format): 8 bytes little-endian length N of the header, N bytes
-of JSON ``{tensor: {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {str: str}}``, then the bytes of
-the tensors without gaps. Only the header is read, so the cost does not depend on the size of the file.
+The file consists of the length N of the header (8 bytes, little-endian), N bytes of JSON ``{tensor: {"dtype", "shape",
+"data_offsets": [begin, end]}, "__metadata__": {str: str}}``, and the bytes of the tensors without gaps
+(https://github.com/huggingface/safetensors#format). Only the header is read, so the run time does not depend on the
+size of the file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder
 
-# Bytes per element; F4 and F6 are measured in bits and do not occur in W8A8 or BF16 models.
+# The number of bytes per element. F4 and F6 have a size in bits and do not occur in W8A8 or BF16 models.
 DTYPE_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1,
     "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
@@ -33,11 +34,11 @@ MAX_HEADER_BYTES = 100_000_000
 
 
 class SafetensorsError(ValueError):
-    """The file is not a complete safetensors file; the message is the reason, to follow a file name and a colon."""
+    """The file is not a complete safetensors file. The message is the reason, without the name of the file."""
 
 
 class Header(NamedTuple):
-    """``tensors`` is ``{name: (dtype, shape)}``, ``tensor_bytes`` their size; an index states it as ``total_size``."""
+    """A header. ``tensors`` is ``{name: (dtype, shape)}``, and ``tensor_bytes`` is the size of all tensors in bytes."""
 
     tensors: dict[str, tuple[str, tuple[int, ...]]]
     tensor_bytes: int
@@ -46,7 +47,7 @@ class Header(NamedTuple):
 def read_header(path: str, folder: Folder | None = None) -> Header:
     """Read the header of the file.
 
-    :param folder: the path is relative to this folder, and must not lead out of it.
+    :param folder: the folder to which the path is relative. The path must not lead out of the folder.
     :raises SafetensorsError: if the header is malformed or the tensors do not fill the file exactly.
     :raises OSError: if the file cannot be read.
     """
@@ -64,7 +65,12 @@ def read_header(path: str, folder: Folder | None = None) -> Header:
 
 
 def parse_header(raw: bytes, data_bytes: int) -> Header:
-    """Parse the JSON text ``raw`` in front of ``data_bytes`` bytes of tensors; raises SafetensorsError."""
+    """Parse a header.
+
+    :param raw: the JSON text of the header.
+    :param data_bytes: the number of bytes after the header, which the tensors must fill exactly.
+    :raises SafetensorsError: if the header is malformed or the tensors do not fill the file exactly.
+    """
     try:
         entries = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -89,7 +95,7 @@ def parse_header(raw: bytes, data_bytes: int) -> Header:
 
 
 def _span(name: str, entry: Any) -> tuple[int, int]:
-    """Return the start and end of a tensor in the data, after a check against its type and shape."""
+    """Return the start and the end of a tensor in the data, and check them against its type and shape."""
     try:
         dtype, shape = entry["dtype"], entry["shape"]
         begin, end = entry["data_offsets"]

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stage a model atomically: download it to its work folder, verify it there, then move it by a rename.
+"""Stage a model atomically: download it to its work folder, verify it there, and move it by a rename.
 
-A lock per model is held by this code and by the container that runs the hub's client. It is an ``flock``, which ends
-with its holder and is never stale. The container can write to the work folder and to the transfer folder only, and
-nothing that is read there is trusted.
+Each model has a lock, which is held by this code and by the container that runs the hub's client. It is an ``flock``,
+which the kernel releases when the process ends. The container can only write to the work folder and the transfer
+folder. The files in these folders are not trusted.
 """
 
 from __future__ import annotations
@@ -44,15 +44,18 @@ if TYPE_CHECKING:
             """Return the size of a file in bytes."""
 
     class Wanted(TypedDict):
-        """The files that the model has to have; ``files`` is None if quantization will write them."""
+        """The required files of the model. ``files`` is None if the quantization tool will write the files."""
 
         revision: str | None
         files: Sequence[WantedFile | ManifestFile] | None
 
     class Held(TypedDict):
-        """The model on the node: ``holds`` is true if it is complete, ``manifest`` is its manifest if so, ``files`` the
-        number of files in its folder. ``identity`` is `Folder.identity` of its folder, ``state`` its state folder and
-        ``folder`` its work folder."""
+        """The model on the node.
+
+        ``holds`` is whether the model is complete. If it is complete, ``manifest`` is its manifest. ``files`` is the
+        number of files in the folder of the model. ``identity`` is the `Folder.identity` of this folder. ``state`` is
+        the state folder, and ``folder`` is the work folder.
+        """
 
         holds: bool
         files: int
@@ -62,12 +65,12 @@ if TYPE_CHECKING:
         folder: str
 
     class Work(TypedDict):
-        """The work for a model.
+        """The work that is required to stage a model.
 
-        ``changed`` and ``pending`` are true if anything has to be downloaded or recorded. ``download`` are the files
-        and ``bytes`` is their size. ``folder`` is the work folder, ``state`` the state folder, ``transfer`` the
-        transfer folder, ``identity`` is `Folder.identity` of the staging folder. ``command`` and ``environment`` are
-        those of the hub's client, None if it has nothing to download.
+        ``changed`` and ``pending`` are true if anything has to be downloaded or recorded. ``download`` are the paths of
+        the files to download, and ``bytes`` is their total size. ``folder`` is the work folder, ``state`` the state
+        folder, and ``transfer`` the transfer folder. ``identity`` is the `Folder.identity` of the staging folder.
+        ``command`` and ``environment`` are those of the hub's client, or None if there is nothing to download.
         """
 
         changed: bool
@@ -90,25 +93,26 @@ if TYPE_CHECKING:
         done: bool
 
     class TransferObservation(_Transfer, total=False):
-        """The return values of ``ascend.vllm.weights_transfer_info``; ``output`` is set after the container ended."""
+        """The return values of ``ascend.vllm.weights_transfer_info``. ``output`` is set if the container has exited."""
 
         output: str
 
 LOCAL, QUANTIZE = "local", "quantize"
 
 WANTED = "wanted.json"
-# The container of the client may write to this folder of the state folder: it removes the token that it has read, and
-# reports that the transfer is complete.
+# The folder in the state folder that the container of the client can write to. The client removes the file with the
+# token after reading it, and reports that the transfer is complete.
 TRANSFER, CREDENTIALS = "transfer", "credentials"
-# Files of earlier versions in the work folder. The manifest is only compared with the model, see `Staging._recorded`.
+# The files that earlier versions wrote to the work folder (see `Staging._earlier`).
 _EARLIER = (weights.MANIFEST, WANTED, CREDENTIALS)
 
 
 class Source(NamedTuple):
     """The source of a model.
 
-    ``token`` is a secret, and so may be the values of ``environment``, which are for the client. ``endpoint`` is empty
-    for the hub itself. ``bytes`` is the expected size of a model whose source does not state it.
+    ``environment`` are environment variables for the client. ``token`` and the values of ``environment`` are secrets.
+    ``endpoint`` is the URL of a mirror, or empty for the hub itself. ``bytes`` is the expected size of the model, which
+    is used if the source does not report the size.
     """
 
     kind: str
@@ -121,12 +125,12 @@ class Source(NamedTuple):
 
 
 class Staging:
-    """The staging of one model on one node.
+    """The staging of a model on a node.
 
-    :param folder: the folder of the model.
+    :param folder: the path of the folder of the model.
     :param cache: the digest cache of the model.
-    :param workers: how many files are hashed or downloaded at a time.
-    :param run: the id of this run, which is part of the names of files that it removes again.
+    :param workers: the number of files that are hashed or downloaded at the same time.
+    :param run: the id of this run, which is part of the names of temporary files.
     """
 
     def __init__(self, folder: str, source: Source, cache: DigestCache, workers: int, run: str = "") -> None:
@@ -138,7 +142,7 @@ class Staging:
         self._workers = workers
 
     def held(self, full: bool = False) -> Held:
-        """Check whether the node has the whole model according to its own manifest."""
+        """Return whether the node has the whole model according to the manifest on this node."""
         recorded = self._recorded()
         with open_existing(self.paths.model) as model:
             holds = recorded is not None and self._is_from_source(recorded) and not self._faults(
@@ -148,10 +152,11 @@ class Staging:
                     "folder": self.paths.work}
 
     def plan(self, web: Web, full: bool = False, manifest: Manifest | None = None) -> Work:
-        """Determine what has to be done, without writing anything.
+        """Return the work that is required, without writing anything.
 
-        :param web: only used if there is no manifest from this source.
-        :param manifest: the manifest of another node that passes the model on to this one, instead of the source.
+        :param web: the client for requests to the source, which is only used if there is no manifest from this source.
+        :param manifest: the manifest of another node from which this node gets the model instead of the source, or
+            None.
         """
         if urlsplit(self.source.endpoint).username is not None:
             raise StagingError("weights_hub_endpoint contains a user or password, which argv and the manifest would "
@@ -175,7 +180,7 @@ class Staging:
         return self._work(wanted, needed, hashed_bytes, bool(needed) or wanted is not recorded, fetch=not manifest)
 
     def _adopt(self, recorded: Manifest | None, model: Folder | None, full: bool) -> Work:
-        """Return the work for a model that an administrator copied to its folder."""
+        """Return the work for a model that an administrator has copied to its folder."""
         stats = weights.list_model(model)
         if not stats:
             raise StagingError(
@@ -211,7 +216,7 @@ class Staging:
             raise StagingError(
                 "weights_source is quantize and %s has a model that this role did not quantize; set weights_source "
                 "to local to serve it, or move it away." % self.paths.model)
-        # Only the tool knows which files it will write.
+        # The names of the files are unknown until the tool has written them.
         work = self._work({"revision": None, "files": None}, [], 0, True)
         work["bytes"], work["environment"] = self.source.bytes, self._environment()
         return work
@@ -219,8 +224,9 @@ class Staging:
     def prepare(self, work: Work, free_space_bytes: float, state: Folder, wait_s: float = 0) -> None:
         """Prepare the folders for the client.
 
-        :param state: the state folder, of which the lock is held.
-        :param wait_s: seconds to wait for another node that stages the model in the same folder.
+        :param free_space_bytes: the number of bytes that must remain free after the download.
+        :param state: the state folder. Its lock is held by the caller.
+        :param wait_s: the number of seconds to wait for another node that stages the model in the same folder.
         """
         if work["wanted"] is None:
             state.unlink(WANTED)
@@ -237,7 +243,7 @@ class Staging:
         state.write_json(WANTED, dict(work["wanted"], download=work["download"]))
         state.remove_tree(TRANSFER)
         with state.folder(TRANSFER, 0o700) as transfer:
-            # Only the hub's client needs the token; a download from another node does not.
+            # Only the hub's client needs the token. A download from another node does not need it.
             secrets = dict(self.source.environment) if work["command"] else {}
             if self.source.token and work["command"]:
                 secrets[hub.TOKEN_VARIABLES[self.source.kind]] = self.source.token
@@ -245,9 +251,10 @@ class Staging:
                 transfer.write_json(os.path.basename(self.credentials), secrets)
 
     def record(self, manifest: Manifest, state: Folder) -> bool:
-        """Record the manifest of the node that stages the model in the folder that this node mounts, too.
+        """Record the manifest of another node, which stages the model in a folder that both nodes mount.
 
-        :returns: whether it changed.
+        :param state: the state folder. Its lock is held by the caller.
+        :returns: whether the manifest has changed.
         """
         manifest, recorded = _received(manifest), self._recorded()
         if recorded and recorded["digest"] == manifest["digest"] and recorded.get("asked") == manifest.get("asked"):
@@ -259,8 +266,9 @@ class Staging:
     def publish(self, now: str, state: Folder, wait_s: float = 0) -> Manifest:
         """Verify the download, move it to the folder of the model and record the manifest.
 
-        :param state: the state folder, of which the lock is held.
-        :param wait_s: seconds to wait for another node that stages the model in the same folder.
+        :param now: the current time in UTC, such as ``2026-11-29T12:00:00Z``.
+        :param state: the state folder. Its lock is held by the caller.
+        :param wait_s: the number of seconds to wait for another node that stages the model in the same folder.
         """
         wanted: Wanted | None = state.read_json(WANTED)
         recorded = self._recorded()
@@ -273,7 +281,7 @@ class Staging:
                 if not weights.read_only(parent):
                     work = stack.enter_context(open_work_folder(self.paths, wait_s, create=False))
             except StagingError:
-                if wanted:  # Otherwise, only the manifest of an earlier version would be removed from it.
+                if wanted:  # Otherwise, the work folder is only needed to remove the manifest of an earlier version.
                     raise
             manifest = self._publish(now, state, wanted, recorded, work)
             state.write_json(weights.MANIFEST, manifest)
@@ -309,7 +317,8 @@ class Staging:
             raise StagingError("%s was changed while it was published (%s); run again." % (
                 self.paths.model, "; ".join(weights.fault_sentence(fault) for fault in faults[:3]) or "a link"))
         if wanted and not recorded and self.source.kind not in (LOCAL, QUANTIZE):
-            # Files that have the content of the source, so it can be restored if a later revision replaces them.
+            # Files that an earlier version wrote and that have the content of the source. They are marked as written by
+            # the role, so that a later revision can replace them.
             earlier = self._earlier(model)
             written |= {entry["path"] for entry in (earlier["files"] if earlier else ())
                         if entry["written"] and digests.sha256.get(entry["path"]) == entry["sha256"]}
@@ -323,7 +332,7 @@ class Staging:
         return manifest
 
     def create_marker(self) -> str | None:
-        """Create a marker file in the work folder and return its path; return None on a read-only mount."""
+        """Create a marker file in the work folder and return its path. Return None on a read-only mount."""
         if weights.read_only(os.path.dirname(self.paths.model)):
             return None
         with open_work_folder(self.paths, 0) as work:
@@ -339,7 +348,7 @@ class Staging:
                     work.unlink(os.path.basename(self.marker))
 
     def _recorded(self) -> Manifest | None:
-        """The manifest that only root can write to."""
+        """Return the manifest in the state folder, which only root can write to, or None if there is no manifest."""
         try:
             return weights.read_manifest(self.paths)
         except ValueError as error:
@@ -347,9 +356,10 @@ class Staging:
                 self.paths.manifest, error)) from error
 
     def _earlier(self, model: Folder | None) -> Manifest | None:
-        """The manifest that an earlier version recorded in the work folder, where other users may have changed it.
+        """Return the manifest that an earlier version recorded in the work folder, or None.
 
-        It is a hint only: the caller compares it with the model, whose digests are computed.
+        Other users may have changed this manifest. Therefore, the caller must compare it with the computed digests of
+        the model.
         """
         try:
             with open_existing(self.paths.work) as work:
@@ -387,7 +397,7 @@ class Staging:
 
     def _faults(self, expected: Sequence[WantedFile | ManifestFile], folder: Folder | None, full: bool = False,
                 links: bool = True) -> tuple[list[Fault], int]:
-        """Compare the files in a folder with the expected ones; returns the faults and the number of hashed bytes."""
+        """Compare the files in a folder with the expected files. Return (faults, number of hashed bytes)."""
         stats = weights.list_model(folder, links)
         digests = weights.digest_files(
             folder, {entry["path"]: stats[entry["path"]] for entry in expected if entry["path"] in stats},
@@ -436,9 +446,11 @@ class Staging:
 
     def _move_staged(self, wanted: Sequence[WantedFile | ManifestFile], staging: Folder | None, work: Folder | None
                      ) -> set[str]:
-        """Move the download to the folder of the model: as a whole if the folder does not exist, else file by file.
+        """Move the downloaded files to the folder of the model.
 
-        :returns: the paths that were moved.
+        If the folder of the model does not exist, the staging folder is renamed to it. Otherwise, each file is moved.
+
+        :returns: the paths of the files that were moved.
         """
         staged = weights.list_model(staging, links=False)
         fresh = [entry for entry in wanted if entry["path"] in staged]
@@ -447,7 +459,7 @@ class Staging:
             if staging:
                 for entry in fresh:
                     _finish(staging, entry["path"])
-            # After this, because the digest of a file is only cached with its timestamps.
+            # Hashed after `_finish`, because a change of the mode also changes the ctime in the key of the cache.
             damaged, _hashed = self._faults(fresh, staging, links=False)
             if staging:
                 for fault in damaged:
@@ -469,7 +481,7 @@ class Staging:
         return {entry["path"] for entry in fresh}
 
     def _quantized(self, staging: Folder | None) -> list[WantedFile]:
-        """Return the files that the quantization wrote."""
+        """Return the files that the quantization tool wrote."""
         staged = weights.list_model(staging, links=False)
         shards = [path for path in staged if path.endswith(SHARD_SUFFIX)]
         if not shards or QUANTIZATION_FILE not in staged:
@@ -479,7 +491,7 @@ class Staging:
         return [{"path": path, "size": staged[path].st_size, "sha256": None} for path in staged]
 
     def _remove_obsolete(self, model: Folder, paths: set[str]) -> None:
-        """Remove files that this role wrote for an earlier manifest, so that no stray shard remains."""
+        """Remove files that this role wrote for an earlier manifest, so that no obsolete shard remains."""
         for path in paths:
             model.unlink(path)
 
@@ -493,7 +505,7 @@ def _received(manifest: Manifest) -> Manifest:
 
 @contextlib.contextmanager
 def _staging_folder(work: Folder | None) -> Iterator[Folder | None]:
-    """The staging folder, or None if it does not exist."""
+    """Open the staging folder and yield it, or None if it does not exist."""
     try:
         folder = work.own_folder(weights.STAGING, False) if work else None
     except FileNotFoundError:
@@ -506,7 +518,7 @@ def _staging_folder(work: Folder | None) -> Iterator[Folder | None]:
 
 
 def _finish(staging: Folder, path: str) -> None:
-    """Flush a file to the disk before the rename that publishes it, and make it readable for all users."""
+    """Make a file readable for all users and flush it to the disk, before it is published by a rename."""
     try:
         descriptor = staging.file(path)
     except (FileNotFoundError, UnsafePathError) as error:
@@ -522,7 +534,7 @@ def _finish(staging: Folder, path: str) -> None:
 
 
 def _drop_leftovers(staging: Folder, paths: set[str]) -> None:
-    """Remove other files of the client from the staging folder, which nothing else uses."""
+    """Remove all files except the given paths from the staging folder, such as temporary files of the client."""
     kept = {path.split("/")[0] for path in paths}
     for name in os.listdir(staging.descriptor):
         if name not in kept:

@@ -18,8 +18,8 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Findings, Inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance
 
-# Version of roles/serving/files/ascend_vllm_api_key.py, a part of its path on the node.
-MIDDLEWARE_VERSION = "4e95cadcfe9d"
+# Version of roles/serving/files/ascend_vllm_api_key.py. It is part of the path on the node.
+MIDDLEWARE_VERSION = "97cbf3bdcfca"
 MIDDLEWARE_FOLDER = "/run/ascend-vllm/python"
 MIDDLEWARE_TARGET = MIDDLEWARE_FOLDER + "/ascend_vllm_api_key.py"
 
@@ -28,18 +28,18 @@ MIDDLEWARE_TARGET = MIDDLEWARE_FOLDER + "/ascend_vllm_api_key.py"
 LAUNCHER = ["/bin/bash", "-c", 'set -a; . "$0" || exit 1; PYTHONPATH=%s${PYTHONPATH:+:$PYTHONPATH}; set +a; exec "$@"'
             % MIDDLEWARE_FOLDER, SECRETS_TARGET]
 
-# By whether /metrics needs the key.
+# {whether /metrics needs the key: middleware}
 _MIDDLEWARES = {True: "ascend_vllm_api_key.ApiKey", False: "ascend_vllm_api_key.ApiKeyExceptMetrics"}
 FIRST_KEY, FURTHER_KEYS = "VLLM_API_KEY", "ASCEND_VLLM_API_KEY_"
 
 # Options with which vLLM listens on a port that does not demand the key.
 _BYPASSES = ("grpc", "grpc-port")
-# Values of weights_source with which the token is not sent.
+# Values of weights_source for which weights_hub_token is not sent.
 _WITHOUT_HUB = ("local", "quantize")
 
 
 def environment_file(keys: Iterable[str]) -> str:
-    """Return the content of the file from which a server reads its keys, as a shell sources it."""
+    """Return the content of the environment file with the keys of a server; the launcher sources it in a shell."""
     return "".join("%s=%s\n" % (FURTHER_KEYS + str(number) if number > 1 else FIRST_KEY, shlex.quote(key))
                    for number, key in enumerate(keys, 1))
 
@@ -52,20 +52,24 @@ def middleware_path(state_path: str) -> str:
 def middleware_options(metrics_key_required: bool) -> list[str]:
     """Return the options of ``vllm serve`` that load the middleware.
 
-    They must be the last ones: vLLM runs the last middleware first, so none of serving_args can answer before it.
+    They must be the last options: vLLM runs the last middleware first, so no middleware of serving_args can respond to
+    a request before the key is checked.
     """
     return ["--middleware", _MIDDLEWARES[metrics_key_required]]
 
 
 def open_paths(instance: Instance) -> list[str]:
-    """Return the paths that need no key on an instance with one."""
+    """Return the HTTP paths that need no key on an instance that has a key."""
     return ["/health"] + (["/metrics"] if _MIDDLEWARES[False] in instance["command"] else [])
 
 
 def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, findings: Findings) -> None:
-    """Refuse settings that open the server in spite of its key or to a network; warn of secrets without encryption.
+    """Check whether unauthorized clients can use the server or read its secrets.
 
-    :param has_api: whether the host has an HTTP API; in a group only the head has one.
+    Refuse settings that bypass the API key or allow any client to run code. Warn of a server that a network can reach
+    without a key, and of secrets that are sent without encryption.
+
+    :param has_api: whether the host has an HTTP API; in a group, only the head has one.
     """
     bind, has_key = inputs.text("serving_bind"), bool(inputs.text("serving_api_key"))
     public = not is_loopback(bind)
@@ -100,7 +104,7 @@ def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, 
 
 
 def _plaintext_host(url: str) -> str | None:
-    """Return the host of a URL to which requests are sent over a network without encryption, or None."""
+    """Return the host of a URL if requests to it cross a network without encryption, otherwise None."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

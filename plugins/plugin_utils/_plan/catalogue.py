@@ -26,7 +26,7 @@ FLAG: OptionKind = "flag"
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return base with the mappings of overlay merged into it by key; any other value of overlay replaces that of base.
+    """Return base with overlay merged into it. Mappings are merged by key; any other value replaces the one in base.
 
     Neither argument is changed.
     """
@@ -50,7 +50,7 @@ def version_key(version: str) -> tuple[int, ...]:
 def serve_options(catalogue: Catalogue, vllm: str) -> dict[str, OptionKind]:
     """Return the options of ``vllm serve`` in a vLLM version and their kinds.
 
-    Raises KeyError when the catalogue does not know the options of that version.
+    :raises KeyError: if the catalogue does not list the options of that version.
     """
     return _options(catalogue, catalogue["serve_options"], vllm)
 
@@ -58,7 +58,7 @@ def serve_options(catalogue: Catalogue, vllm: str) -> dict[str, OptionKind]:
 def bench_options(catalogue: Catalogue, vllm: str, command: str) -> dict[str, OptionKind]:
     """Return the options of ``vllm bench <command>`` itself, without engine options, and their kinds.
 
-    Raises KeyError when the catalogue does not know the options of that version.
+    :raises KeyError: if the catalogue does not list the options of that version.
     """
     return _options(catalogue, catalogue["bench_options"][command], vllm)
 
@@ -69,7 +69,7 @@ def routes(catalogue: Catalogue, vllm: str) -> dict[str, RouteKind]:
 
 
 def engine_options(catalogue: Catalogue) -> set[str]:
-    """Return the options of ``vllm serve`` that configure the engine and not its HTTP server."""
+    """Return the options of ``vllm serve`` that configure the engine, not the HTTP server."""
     return {name for name, option in catalogue["serve_options"].items() if not option.get("frontend")}
 
 

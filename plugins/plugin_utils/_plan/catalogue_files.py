@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Load the catalogue on the controller: the files of the collection with those of the site merged over them.
+"""Load the catalogue on the controller: the files of the collection, with the files of the site merged over them.
 
 PRIVATE to the collection.
 """
@@ -27,17 +27,17 @@ CATALOGUE = collection_root() / "roles" / "plan" / "files" / "catalogue"
 
 
 def load_catalogue(overlays: str | Sequence[str] = ()) -> Catalogue:
-    """Return the catalogue with the overlay files (or folders of ``*.yml``) merged over it in the given order.
+    """Return the catalogue with the overlay files (or folders of ``*.yml``) merged over it in order.
 
-    Raises AnsibleError naming the file when one is missing or broken, or when the result does not match
-    ``schema.json``.
+    :raises AnsibleError: if a file is missing or invalid, or the result does not match ``schema.json``. The message
+        names the file.
     """
     catalogue = _own(CATALOGUE)
     overlays = [overlays] if isinstance(overlays, str) else overlays
     files = [path for overlay in overlays if overlay for path in _overlay_files(overlay)]
     for path in files:
         catalogue = merge(catalogue, _read(path))
-    if files:  # the collection's own files are validated by its tests
+    if files:  # The tests validate the files of the collection.
         _validate(catalogue, json.loads((CATALOGUE / "schema.json").read_text("utf-8")), files)
     return cast(Catalogue, catalogue)
 
@@ -87,4 +87,4 @@ def _validate(catalogue: dict[str, Any], schema: dict[str, Any], files: list[Pat
                            f"{found[0].message}")
 
 
-_own(CATALOGUE)  # read once: Ansible forks the processes of all hosts from this one
+_own(CATALOGUE)  # Read here, once: Ansible forks the worker processes of all hosts from this process.

@@ -28,7 +28,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     SourceType,
 )
 
-# The model is a local folder. Without these a closed network costs minutes of retries to reach a hub.
+# The model is a local folder. Without these variables, vLLM retries for minutes to reach a hub in a closed network.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 # Environment variables that an input controls, or that hold a secret and must not be in the container's configuration.
@@ -43,19 +43,19 @@ OWNED_ENVIRONMENT = {
     "HCCL_NPU_SOCKET_PORT_RANGE": "serving_hccl_npu_port_base",
 }
 
-# Version of the health check, roles/serving/files/health.py. It is part of the path on the node, so a new version
-# changes the plan and running containers are replaced, which otherwise keep the old script until they are restarted.
+# Version of the health check, roles/serving/files/health.py. It is part of the path on the node, so that a new version
+# changes the plan and running containers are replaced. Otherwise they would keep the old script until a restart.
 HEALTH_VERSION = "02e71bccf18a"
 HEALTH_TARGET = "/run/ascend-vllm/health.py"
 
-# Ports reserved for the HCCL of one instance; the vendor asks for at least one per process on an NPU.
+# The number of ports reserved for HCCL per instance; the vendor requires at least one per process on an NPU.
 HCCL_PORTS = 16
 HCCL_DEFAULT_PORTS: Ports = (60000, 60015)
 HCCL_FURTHER_PORTS = {"serving_hccl_port_base": 61000, "serving_hccl_npu_port_base": 17000}
 
 
 def usable_npus(hardware: Hardware, inputs: Inputs, findings: Findings) -> list[int]:
-    """Return the numbers of the NPUs that the deployment may use; all of them if serving_npus is refused."""
+    """Return the numbers of the NPUs that the deployment may use; all NPUs if serving_npus is refused."""
     devices = hardware["npu_devices"]
     if inputs.is_auto("serving_npus"):
         return list(devices)
@@ -73,7 +73,10 @@ def usable_npus(hardware: Hardware, inputs: Inputs, findings: Findings) -> list[
 def place_instances(
     npus: list[int], hardware: Hardware, model: Model, inputs: Inputs, findings: Findings,
 ) -> list[list[int]]:
-    """Return the NPUs of each instance, taken from those that :func:`usable_npus` returned."""
+    """Return the NPUs of each instance.
+
+    :param npus: the result of :func:`usable_npus`.
+    """
     size = model["npus"]
     if inputs.text("serving_tensor_parallel_size"):
         size = inputs.integer("serving_tensor_parallel_size", 1, 64)
@@ -97,7 +100,7 @@ def place_instances(
 def check_memory(hardware: Hardware, model: Model, size: int, findings: Findings) -> None:
     """Refuse a model whose weights alone do not fit into the HBM that vLLM may use.
 
-    :param size: the NPUs over which one copy of the weights is spread.
+    :param size: the number of NPUs over which one copy of the weights is spread.
     """
     try:
         share = float(model["arguments"].get("gpu-memory-utilization", 0.9))
@@ -118,9 +121,9 @@ def check_memory(hardware: Hardware, model: Model, size: int, findings: Findings
 
 
 def docker_mounts(mounts: Iterable[Mount]) -> list[dict[str, Any]]:
-    """Return mounts as community.docker.docker_container takes them.
+    """Return the mounts in the format of community.docker.docker_container.
 
-    A mount of type bind fails when its source does not exist, where a volume would create an empty folder.
+    A mount of type bind fails if its source does not exist; a volume would create an empty folder instead.
     """
     return [{"type": "bind", "source": mount["source"], "target": mount["target"], "read_only": mount["read_only"]}
             for mount in mounts]
@@ -150,7 +153,7 @@ def instance_mounts(
 def bind_mount(
     source: str, kind: SourceType, target: str | None = None, read_only: bool = True, origin: MountOrigin = "host",
 ) -> Mount:
-    """Return one bind mount; the target is the source unless it is given."""
+    """Return a bind mount; the target defaults to the source."""
     return {"source": source, "target": target or source, "type": kind, "read_only": read_only, "origin": origin}
 
 
@@ -175,7 +178,7 @@ def _site_mounts(inputs: Inputs, findings: Findings) -> list[Mount]:
 
 
 def base_environment(release: Release, inputs: Inputs, findings: Findings) -> dict[str, str]:
-    """Return the environment of every instance: that of the release with serving_env merged over it by name."""
+    """Return the environment of every instance: the environment of the release with serving_env merged over it."""
     merged = {**OFFLINE, **release["environment"]}
     for name, value in inputs.mapping("serving_env").items():
         if not re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", str(name)) or isinstance(value, (bool, dict, list)):
@@ -230,13 +233,13 @@ def resolve_health_check(inputs: Inputs, findings: Findings) -> HealthCheck | No
 def docker_health_check(
     check: HealthCheck | None, bind: str, port: int | None, served_name: str,
 ) -> DockerHealthCheck | None:
-    """Return the health check of one instance in Docker's terms.
+    """Return the health check of an instance in Docker's terms.
 
-    None without a health check, and for an instance without an API (port is None).
+    Return None if there is no health check, or if the instance has no API (port is None).
     """
     if check is None or port is None:
         return None
-    # Isolated (-I) and without site packages (-S) it starts fast, and modules of the image cannot interfere.
+    # In isolated mode (-I) without site packages (-S), Python starts fast, and modules of the image cannot interfere.
     command = ["python3", "-IS", HEALTH_TARGET, "--host", reachable(bind), "--port", str(port), "--model", served_name,
                "--timeout", str(check["timeout_s"])]
     if check["restart"]:
@@ -254,8 +257,8 @@ def docker_health_check(
 def hccl_ports(index: int, inputs: Inputs, findings: Findings) -> HcclPorts | None:
     """Return the HCCL ports of an instance; None stands for the defaults of HCCL (host 60000-60015, NPU 16666).
 
-    Unless serving_hccl_port_base is set, the first instance keeps the defaults and so does not change when others are
-    added. Two instances on the defaults would clash (vllm-ascend issue 11968).
+    Unless serving_hccl_port_base is set, the first instance keeps the defaults, so that it does not change when
+    instances are added. Two instances with the default ports would conflict (vllm-ascend issue 11968).
     """
     if index == 0 and not inputs.text("serving_hccl_port_base"):
         return None

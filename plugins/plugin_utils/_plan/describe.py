@@ -20,7 +20,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
 
 
 def describe(plan: Plan, host: str) -> str:
-    """Return a plan without refusals as text, with one option of the command per line."""
+    """Return the text of a plan without refusals, with one option of the command per line."""
     release, image = plan["release"], plan["image"]
     lines = [
         "%s: plan %s" % (host, plan["hash"]),
@@ -85,7 +85,7 @@ def _mount(mount: Mount) -> str:
 
 
 def _options(command: list[str]) -> list[str]:
-    """Return the command as lines, a new one for each option."""
+    """Return the command as lines; each option starts a new line."""
     lines: list[list[str]] = [[]]
     for word in command:
         if word.startswith("--"):

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan of a host, resolved on the controller from the catalogue and the inventory without contacting the node.
 
-PRIVATE to the collection. It is resolved once per host and run, and saved; later tasks read it. A plan of another run
-is never used, and neither is one whose inputs have changed during the run, such as when a role is included twice.
+PRIVATE to the collection. A plan is resolved and saved once per host and run, and later tasks read the saved plan. It
+is resolved again in another run, or if its inputs have changed during the run, such as when a role is included twice.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
 )
 
 ROLES = ("plan", "image", "weights", "serving")
-# The plan is registered, printed and saved, so it contains only whether a secret is set.
+# The plan is registered, printed and saved, so it only records whether a secret is set.
 SECRETS = ("serving_api_key", "weights_hub_token")
 
 
 def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
-    """Return ``{input of the plan: digest of its value before templating}``, the same for a task of any role.
+    """Return ``{input of the plan: digest of its value before templating}``, which any role computes in the same way.
 
-    The digest of a secret depends only on whether it is set, because digests are saved.
+    Because digests are saved, the digest of a secret depends only on whether the secret is set.
     """
     found = {}
     for role in ROLES:
@@ -52,7 +52,7 @@ def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
 class Plans:
     """The plans of hosts in this run: read if they are saved, otherwise resolved from the inventory and saved.
 
-    :param templar: of the action. :param task_vars: of its task.
+    :param templar: the templar of the action plugin. :param task_vars: the variables of its task.
     """
 
     def __init__(self, templar: Any, task_vars: Mapping[str, Any], records: Records) -> None:
@@ -61,7 +61,10 @@ class Plans:
         self._records = records
 
     def __getitem__(self, host: str) -> Plan:
-        """Return the plan of a host; AnsibleActionFail with every refusal if it cannot be deployed."""
+        """Return the plan of a host.
+
+        :raises AnsibleActionFail: with all refusals, if the plan cannot be deployed.
+        """
         try:
             self._records.folder(host)
         except BadHostName as refused:
@@ -90,7 +93,7 @@ class Plans:
         return plan
 
     def _members(self, host: str) -> list[str]:
-        """Return the hosts of the inventory in the group of this one, including itself."""
+        """Return the hosts of serving_hosts that are in the inventory; an empty list if the host is not in a group."""
         named = self.inputs[host]["serving_hosts"]
         if self.inputs[host]["serving_topology"] not in GROUPED or not isinstance(named, list):
             return []
@@ -101,9 +104,10 @@ class Plans:
 
 
 class HostInputs(dict[str, dict[str, Any]]):
-    """``{host: inputs}`` of roles, read on demand.
+    """``{host: inputs of the roles}``, read on demand.
 
-    Another host than that of the task has its variables of the inventory and those that the play sets for all hosts.
+    The inputs of a host other than the host of the task come from its inventory variables and from the variables that
+    the play sets for all hosts.
     """
 
     def __init__(self, templar: Any, task_vars: Mapping[str, Any], roles: tuple[str, ...] = ROLES) -> None:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The image of a plan: its name and digest, and the one file of it that may be patched.
+"""The image of a plan: its name, its digest, and the patch of one file in it.
 
 PRIVATE to the plan.
 """
@@ -16,7 +16,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Har
 
 
 def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings: Findings) -> Image:
-    """Return the image to run: by default the one that the release publishes for the hardware."""
+    """Return the image to run; the default is the image that the release publishes for the hardware."""
     repository = inputs.text("image_repository") or release["image"]["repository"]
     variant, tag, digest = inputs.text("image_variant"), inputs.text("image_tag"), inputs.text("image_digest")
     if re.search(r"@|:[^/]*$", repository):
@@ -80,7 +80,7 @@ def _check_tag(tag: str, expected: str, hardware: Hardware, release: Release, fi
 
 
 def resolve_patch(release: Release, inputs: Inputs, findings: Findings) -> Patch | None:
-    """Return the patch to apply, or None. serving_patches is auto (what the release requires) or a list of ids."""
+    """Return the patch to apply, or None. serving_patches is a list of ids, or auto for what the release requires."""
     patches, architecture = release["patches"], inputs.text("plan_architecture")
     required = [name for name, entry in patches.items() if entry["policy"] == "required"
                 and architecture in ["", *entry["architectures"]]]

@@ -30,32 +30,32 @@ class Findings:
         self._add(self.warnings, finding, message, values)
 
     def refuse(self, finding: str, message: str, *values: object) -> None:
-        """Record why the deployment is refused: the variable, what was expected, what was found, what to do."""
+        """Record a refusal: the message names the variable, what was expected, what was found and what to do."""
         self._add(self.refusals, finding, message, values)
 
     @staticmethod
     def _add(findings: list[Finding], finding: str, message: str, values: tuple[object, ...]) -> None:
         found: Finding = {"id": finding, "message": message % values}
-        if found not in findings:  # an input may be read once per instance
+        if found not in findings:  # Some inputs are read once per instance.
             findings.append(found)
 
 
 class Inputs:
-    """Typed access to ``{variable: value}``. Before ansible-core 2.19 a templated number is text."""
+    """Typed access to ``{variable: value}``. Before ansible-core 2.19, templating a number results in a string."""
 
     def __init__(self, values: Mapping[str, Any], findings: Findings) -> None:
         self._values = values
         self._findings = findings
 
     def text(self, name: str) -> str:
-        """Return the text without surrounding blanks; an empty string stands for null."""
+        """Return the text without surrounding whitespace, or an empty string for null."""
         value = self._values.get(name)
         if isinstance(value, (dict, list)):
             return self._refused(name, "a string", value, "")
         return "" if value is None else str(value).strip()
 
     def is_auto(self, name: str) -> bool:
-        """Return whether the input is the word auto; its other values may be lists or numbers."""
+        """Return whether the input is ``auto``; other values may be lists or numbers."""
         return bool(self._values.get(name) == "auto")
 
     def integer(self, name: str, low: int, high: int) -> int:
@@ -92,14 +92,14 @@ class Inputs:
         return value.rstrip("/") or "/"
 
     def mapping(self, name: str) -> dict[str, Any]:
-        """Return a dictionary; null counts as an empty one."""
+        """Return a dictionary, which is empty for null."""
         value = self._values.get(name)
         if value in (None, ""):
             return {}
         return value if isinstance(value, dict) else self._refused(name, "a mapping of names to values", value, {})
 
     def items(self, name: str) -> list[Any]:
-        """Return a list; null counts as an empty one."""
+        """Return a list, which is empty for null."""
         value = self._values.get(name)
         if value in (None, ""):
             return []

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Resolve a plan: derive the deployment on a host from the catalogue and the inventory alone.
+"""Resolve a plan: derive the deployment on a host from the catalogue and the inventory.
 
 ``resolve`` is pure. No node is contacted until its plan has no refusals.
 
@@ -44,6 +44,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.serve_arguments 
     merge_arguments,
     option_names,
     render,
+    restrict_media,
     set_shutdown_timeout,
     set_weight_nz,
 )
@@ -103,7 +104,7 @@ def resolve(
 ) -> Plan:
     """Return the plan of a host.
 
-    The inputs must not contain secrets: any value of serving_api_key that is not empty means that there is a key.
+    The inputs must not contain secrets: any non-empty value of serving_api_key means that a key is set.
 
     :param inputs: the templated inputs of the roles plan, image, weights and serving.
     :param host: the inventory name of the host; required if it is in a group.
@@ -119,12 +120,12 @@ def resolve(
 
 
 def serving_instances(plan: Plan) -> list[Instance]:
-    """Return the instances of a plan that have an HTTP API; in a group only the head has one."""
+    """Return the instances of a plan that have an HTTP API; in a group, only the head has one."""
     return [instance for instance in plan["instances"] if instance["serves"]]
 
 
 def no_api_reason(plan: Plan) -> str:
-    """Return the reason why no requests are sent to this host of a group: it has no HTTP API."""
+    """Return the reason why no requests are sent to a host of a group that has no HTTP API."""
     head = cast(Group, plan["group"])["members"][0]["host"]
     return "%s serves the whole group and is tested instead of this host." % head
 
@@ -132,7 +133,7 @@ def no_api_reason(plan: Plan) -> str:
 def _resolve(
     catalogue: Catalogue, values: Mapping[str, Any], host: str | None, members: Members,
 ) -> tuple[Plan, Findings]:
-    """Return the plan of a host and its findings. Its hashes do not depend on the other hosts of a group yet."""
+    """Return the plan of a host and its findings. The hashes do not depend on the other hosts of the group yet."""
     findings = Findings()
     inputs = Inputs(values, findings)
     chosen = _choose(catalogue, inputs, findings)
@@ -147,7 +148,7 @@ def _resolve(
 
 
 def _join_hashes(catalogue: Catalogue, plan: Plan, group: Group, members: Members, findings: Findings) -> None:
-    """Make the hash of every member depend on all members, because a group is only replaced as a whole."""
+    """Make the hash of each member depend on all members, because a group is always replaced as a whole."""
     hashes = []
     for member in group["members"]:
         other, found = plan, findings
@@ -276,12 +277,13 @@ def _deployment(
     catalogue: Catalogue, hardware: Hardware, release: Release, model: Model, group: Group | None, inputs: Inputs,
     members: Members, findings: Findings,
 ) -> Plan:
-    """Return the plan for a hardware, release and model, with the hashes of this host alone."""
+    """Return the plan for a hardware profile, release and model. Its hashes depend only on this host."""
     image, patch = resolve_image(hardware, release, inputs, findings), resolve_patch(release, inputs, findings)
     environment = base_environment(release, inputs, findings)
     overrides = inputs.mapping("serving_args")
     arguments = merge_arguments(catalogue, release, model, overrides, findings)
     set_weight_nz(arguments, environment, inputs.text("serving_weight_nz"), release, findings)
+    restrict_media(arguments, overrides, findings)
     set_shutdown_timeout(
         catalogue, release, arguments, overrides, inputs.integer("serving_drain_timeout_s", 0, 86400))
     check_arguments(arguments, release, model, findings)
@@ -320,8 +322,9 @@ def _deployment(
 def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str:
     """Return the hash of an instance. A running container with a different hash is out of date.
 
-    The digest of the image is left out: pinning the image that already runs must not restart it, and another image of
-    the same name is recognised by its id. The time allowed for the start (start_period) is left out as well.
+    The hash does not include the digest of the image, because pinning the image that already runs must not restart it;
+    another image with the same name is recognized by its id. It does not include the time allowed for the start
+    (start_period) either.
     """
     deployed: dict[str, Any] = {key: value for key, value in instance.items() if key not in _NOT_HASHED}
     if instance["health"]:
@@ -360,6 +363,7 @@ def _container_settings(inputs: Inputs, findings: Findings, group: Group | None)
         "shm_size": shm_size,
         "privileged": inputs.boolean("serving_privileged"),
         "cap_drop": [str(name) for name in inputs.items("serving_cap_drop")],
+        "security_opts": [str(option) for option in inputs.items("serving_security_opts")],
         # A restarted member cannot rejoin a group that has continued or stopped without it.
         "restart_policy": "no" if group else policy,
         "log_max_size": inputs.text("serving_log_max_size"),
@@ -372,7 +376,7 @@ def _is_host(text: str) -> bool:
         ipaddress.ip_address(text)
     except ValueError:
         return re.match(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z", text) is not None
-    return "%" not in text  # a zone is only known on one host
+    return "%" not in text  # An IPv6 zone is valid on one host only.
 
 
 def _mounts(
@@ -389,7 +393,7 @@ def _mounts(
 
 
 def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, findings: Findings) -> Instance:
-    """Return one instance, with an empty hash."""
+    """Return an instance whose hash and labels are empty."""
     group, model, bind = common.group, common.model, common.settings["bind"]
     name = inputs.text("serving_container_name")
     if not re.match(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", name):
@@ -443,7 +447,7 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
 
 
 def _check_ports(instances: list[Instance], group: Group | None, findings: Findings) -> None:
-    """Refuse a plan in which two listeners use the same port of the host."""
+    """Refuse a plan with two listeners on the same port of the host."""
     taken: list[tuple[str, Ports]] = []
     if group and not group["rank"]:
         taken.append(("serving_group_port", (group["port"], group["port"])))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of ``vllm serve``: merged by name, checked against the release, written in full.
+"""The options of ``vllm serve``: they are merged by name, checked against the release and rendered in full.
 
 PRIVATE to the plan.
 """
@@ -27,7 +27,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     Release,
 )
 
-# Options that another variable controls: set in two places, they could contradict each other.
+# Options that another variable controls. serving_args must not set them, since the two values could differ.
 OWNED = {
     "model": "plan_model",
     "quantization": "plan_model",
@@ -53,8 +53,11 @@ OWNED = {
     "master-port": "serving_topology",
 }
 
-# Options that take one value and are given several times; a list after any other option is its value.
+# Options that are repeated for each item of a list. Any other option is followed by all items of the list.
 REPEATED = ("middleware",)
+
+# A host that never exists (RFC 2606): with it, only pictures within requests (data: URLs) are accepted.
+NO_DOMAIN = "none.invalid"
 
 Arguments = dict[str, Any]
 
@@ -64,14 +67,14 @@ def merge_arguments(
 ) -> Arguments:
     """Return ``{option: value}``: the options of the model with the overrides merged by name; null removes an option.
 
-    Refuses options that vLLM of the release does not have, and those that another variable controls.
+    Refuse options that the vLLM version of the release does not have, and options that another variable controls.
 
     :param overrides: the input serving_args.
     """
     known = serve_options(catalogue, release["vllm"])
     arguments = dict(model["arguments"])
     added: Arguments = {}
-    for name, value in _normalised(overrides, findings).items():
+    for name, value in _normalized(overrides, findings).items():
         if name in OWNED:
             findings.refuse(
                 "serving_args.owned",
@@ -92,7 +95,7 @@ def option_names(overrides: Mapping[str, Any]) -> set[str]:
 
 
 def render(catalogue: Catalogue, release: Release, arguments: Arguments) -> list[str]:
-    """Return the options as words of a command line, in full and with dashes; each once, unless it is repeated."""
+    """Return the options as command-line words, with full names and dashes; only those in REPEATED can occur twice."""
     kinds = serve_options(catalogue, release["vllm"])
     words = []
     for name, value in arguments.items():
@@ -111,9 +114,9 @@ def render(catalogue: Catalogue, release: Release, arguments: Arguments) -> list
 def set_weight_nz(
     arguments: Arguments, environment: dict[str, str], mode: str, release: Release, findings: Findings,
 ) -> None:
-    """Add serving_weight_nz to the arguments or the environment, whichever the release reads it from.
+    """Add serving_weight_nz to the arguments or to the environment, depending on where the release reads it.
 
-    :param mode: the input; an empty string keeps the default of the release.
+    :param mode: the value of serving_weight_nz; an empty string keeps the default of the release.
     """
     rule = release["weight_nz"]
     if mode == "":
@@ -134,14 +137,33 @@ def set_weight_nz(
 def set_shutdown_timeout(
     catalogue: Catalogue, release: Release, arguments: Arguments, overrides: Mapping[str, Any], seconds: int,
 ) -> None:
-    """Let the server finish its requests when it is stopped, if the release can and serving_args does not set it."""
+    """Set ``shutdown-timeout``, so that a stopped server finishes its requests, unless serving_args sets it.
+
+    Releases whose vLLM does not have the option are skipped.
+    """
     option = "shutdown-timeout"
     if option in serve_options(catalogue, release["vllm"]) and option not in option_names(overrides):
         arguments[option] = seconds
 
 
+def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings: Findings) -> None:
+    """Let the server not fetch pictures from hosts that its clients name, unless serving_args names these hosts.
+
+    Without the option, vLLM fetches from any host, the internal services of the network included.
+    """
+    option = "allowed-media-domains"
+    if option not in option_names(overrides):
+        arguments[option] = [NO_DOMAIN]
+    elif not arguments.get(option):
+        arguments.pop(option, None)
+        findings.warn(
+            "serving_args.media",
+            "serving_args sets no allowed-media-domains, so the server fetches pictures from any host that a client "
+            "names, internal ones included; list the hosts that it may fetch from.")
+
+
 def check_arguments(arguments: Arguments, release: Release, model: Model, findings: Findings) -> None:
-    """Refuse values that vLLM would reject only after minutes of loading; warn of those that it silently ignores."""
+    """Refuse values that vLLM would reject only after minutes of loading; warn of values that it silently ignores."""
     config = arguments.get("additional-config")
     if config is not None and not isinstance(config, dict):
         findings.refuse(
@@ -171,8 +193,8 @@ def check_arguments(arguments: Arguments, release: Release, model: Model, findin
             length, model["name"], model["context_length"])
 
 
-def _normalised(overrides: Mapping[str, Any], findings: Findings) -> Arguments:
-    """Return the overrides with full names and dashes; refuse a name that is given in two spellings."""
+def _normalized(overrides: Mapping[str, Any], findings: Findings) -> Arguments:
+    """Return the overrides by option name, with dashes; refuse an option that appears in two spellings."""
     values: Arguments = {}
     keys: dict[str, str] = {}
     for key, value in overrides.items():
@@ -190,7 +212,7 @@ def _option(key: object) -> str:
 
 
 def _unknown(name: str, catalogue: Catalogue, release: Release, known: Mapping[str, OptionKind]) -> str:
-    """Return the refusal of an option that the release does not have."""
+    """Return the message that refuses an option that the release does not have."""
     start = "serving_args: vllm serve of release %s (vLLM %s) has no option %s" % (release["id"], release["vllm"], name)
     if name.startswith("no-") and known.get(name[3:]) == SWITCH:
         return "%s; write %s: false." % (start, name[3:])
@@ -205,7 +227,7 @@ def _unknown(name: str, catalogue: Catalogue, release: Release, known: Mapping[s
 
 
 def _typed(name: str, value: Any, kind: OptionKind, findings: Findings) -> Any:
-    """Return the value of an option, refused if its type is wrong; a templated Boolean may be text."""
+    """Return the value of an option; refuse it if its type is wrong. A templated Boolean may be a string."""
     if kind == VALUE:
         if isinstance(value, bool):
             findings.refuse(
@@ -231,7 +253,7 @@ def _number(name: str, arguments: Arguments, findings: Findings) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool):
-        return None  # already refused because of its type
+        return None  # `_typed` has refused it.
     if not str(value).isdigit() or int(value) == 0:
         findings.refuse("serving_args.type", "serving_args: %s must be an integer above 0, but is %r.", name, value)
         return None

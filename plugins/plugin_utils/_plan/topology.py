@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Groups: nodes that serve one model together, and the role of each node in its group.
+"""Groups of nodes that serve one model together, and the part of each node in its group.
 
 The nodes of a group are data parallel ranks, or the stages of a pipeline that Ray or vLLM itself connects. The first
-node of a group is the head; it alone has the HTTP API.
+node of a group is the head; only the head has the HTTP API.
 
 PRIVATE to the plan.
 """
@@ -39,8 +39,8 @@ SHARED = (
     "serving_weight_nz", "serving_container_name",
 )
 
-# From the multi-node recipes of vLLM Ascend (tutorials/multi_node*.md): ranks load at different speeds, so they have to
-# wait for each other longer than HCCL's 120 s. serving_env is merged over it.
+# From the multi-node recipes of vLLM Ascend (tutorials/multi_node*.md): ranks load at different speeds, so they must
+# wait for each other for longer than the 120 s that HCCL defaults to. serving_env is merged over these variables.
 ENVIRONMENT = {"HCCL_CONNECT_TIMEOUT": "600", "OMP_PROC_BIND": "false"}
 # Needed before `ray start`, because workers inherit the environment of the raylet on their node.
 RAY_ENVIRONMENT = {"RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES": "1", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -55,7 +55,7 @@ OWNED_ENVIRONMENT = {
 PORTS = {DATA_PARALLEL: 13389, RAY: 6379, PIPELINE: 13389}
 RAY_WORKER_PORTS = (10002, 19999)
 
-# The head starts the Ray cluster and then becomes the server; the container ends when either of them does.
+# The head starts the Ray cluster, then the shell is replaced by the server, so the container ends with the server.
 RAY_HEAD = ["/bin/bash", "-c", 'address=$1 port=$2; shift 2; ray start --head --node-ip-address="$address" '
             '--port="$port" --include-dashboard=false && exec "$@"', "ray-head"]
 
@@ -66,7 +66,7 @@ Members = Mapping[str, Mapping[str, Any]]
 def resolve_group(
     catalogue: Catalogue, release: Release, inputs: Inputs, findings: Findings, host: str | None, members: Members,
 ) -> Group | None:
-    """Return the group of the host; None if it serves on its own or the group is refused."""
+    """Return the group of the host; None if the host serves on its own or the group is refused."""
     topology = inputs.choice("serving_topology", TOPOLOGIES)
     if topology not in GROUPED:
         return None
@@ -96,7 +96,7 @@ def resolve_group(
 
 
 def _check_hosts(topology: str, named: list[str], host: str | None, members: Members, findings: Findings) -> None:
-    """Refuse a list of hosts that is not a group of this host."""
+    """Refuse serving_hosts if it is not a valid group that includes this host."""
     unknown = [name for name in named if name not in members]
     if len(set(named)) < 2 or len(set(named)) < len(named):
         findings.refuse(
@@ -127,7 +127,7 @@ def _check_shared(host: str | None, members: Members, findings: Findings) -> Non
 
 
 def _port(topology: str, inputs: Inputs, findings: Findings) -> int:
-    """Return the port of the head for the other members."""
+    """Return the port of the head that the other members connect to."""
     if not inputs.text("serving_group_port"):
         return PORTS[topology]
     port = inputs.integer("serving_group_port", 1024, 65535)
@@ -141,7 +141,7 @@ def _port(topology: str, inputs: Inputs, findings: Findings) -> int:
 
 
 def _address(name: str, values: Mapping[str, Any], findings: Findings) -> str:
-    """Return the address by which the other members reach a host; empty if it is refused."""
+    """Return the address by which the other members reach a host; an empty string if it is refused."""
     text = Inputs(values, findings).text("serving_group_address")
     try:
         address = ipaddress.IPv4Address(text)
@@ -160,7 +160,7 @@ def resolve_conflicts(
     group: Group | None, release: Release, model: Model, arguments: dict[str, Any], overrides: set[str],
     findings: Findings,
 ) -> None:
-    """Remove arguments of the model that do not work with the topology; refuse such arguments of serving_args.
+    """Remove default arguments of the model that do not work with the topology; refuse such arguments in serving_args.
 
     :param overrides: the names of the options in serving_args.
     """
@@ -193,9 +193,9 @@ def join_placement(
 ) -> list[list[int]]:
     """Return the NPUs of each instance of a host. All data parallel ranks of a host form one instance.
 
-    Sets ``tensor_parallel_size`` of the group, and with data parallelism ``size``, ``local`` and ``start``.
+    Also set ``tensor_parallel_size`` of the group and, with data parallelism, ``size``, ``local`` and ``start``.
 
-    :param placement: the NPUs of each instance if they were replicas.
+    :param placement: the NPUs of each instance if the instances were replicas.
     """
     if group is None:
         return placement
@@ -207,7 +207,7 @@ def join_placement(
                 "serving_replicas must be 1 with serving_topology %s, whose nodes form one engine, but is %d.",
                 group["topology"], len(placement))
         return placement[:1]
-    ignored = Findings()  # mistakes of another member are reported by its own plan
+    ignored = Findings()  # The plan of each member reports its own findings.
     ranks = []
     for member in group["members"]:
         inputs = Inputs(members[member["host"]], ignored)
@@ -218,7 +218,7 @@ def join_placement(
 
 
 def npus_per_copy(group: Group | None, placement: list[list[int]]) -> int:
-    """Return over how many NPUs one copy of the weights is spread."""
+    """Return the number of NPUs over which one copy of the weights is spread."""
     if group is None:
         return len(placement[0])
     stages = 1 if group["topology"] == DATA_PARALLEL else len(group["members"])
@@ -250,7 +250,7 @@ def instance_command(
 
 
 def _parallel(group: Group) -> list[str]:
-    """Return the options that give a member its place in the group."""
+    """Return the parallelism options of a member, which depend on its rank."""
     head, port = group["members"][0]["address"], str(group["port"])
     if group["topology"] == DATA_PARALLEL:
         start = ["--data-parallel-start-rank", str(group["start"])] if group["rank"] else []
@@ -264,7 +264,7 @@ def _parallel(group: Group) -> list[str]:
 
 
 def _without(option: str, words: list[str]) -> list[str]:
-    """Return the words without an option and its value; a headless node has no API servers to count."""
+    """Return the words without an option and its value."""
     if option not in words:
         return words
     at = words.index(option)
@@ -272,10 +272,10 @@ def _without(option: str, words: list[str]) -> list[str]:
 
 
 def group_environment(group: Group, npus: list[int], inputs: Inputs, findings: Findings) -> dict[str, str]:
-    """Return the environment by which the members find each other.
+    """Return the environment variables with which the members find each other.
 
-    :func:`interface_environment` is added when the container is started, since the node may have to be asked for the
-    network interface.
+    Those of :func:`interface_environment` are added when the container is started, since the network interface may
+    have to be looked up on the node.
     """
     site = inputs.mapping("serving_env")
     for name, variable in sorted(OWNED_ENVIRONMENT.items()):
@@ -292,8 +292,8 @@ def group_environment(group: Group, npus: list[int], inputs: Inputs, findings: F
 
 
 def interface_environment(interface: str) -> dict[str, str]:
-    """Return the environment that keeps the traffic of a group on one network interface.
+    """Return the environment variables that keep the traffic of a group on one network interface.
 
-    The = in HCCL's variable demands an exact match of the name.
+    The ``=`` in HCCL_SOCKET_IFNAME requests an exact match of the name.
     """
     return {"GLOO_SOCKET_IFNAME": interface, "TP_SOCKET_IFNAME": interface, "HCCL_SOCKET_IFNAME": "=" + interface}

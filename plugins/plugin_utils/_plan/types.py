@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The types of the catalogue and of a plan (schema ``ascend.vllm/plan/v1``).
 
-A plan describes one deployment on one inventory host. It is plain data: it is registered, printed and passed to modules
-and filters, so a tuple arrives there as a list. A ``NotRequired`` key is missing where it does not apply.
+A plan describes the deployment on one inventory host. It is plain data that is registered, printed and passed to
+modules and filters, where a tuple arrives as a list. A ``NotRequired`` key is missing where it does not apply.
 
 PRIVATE to the collection.
 """
@@ -28,20 +28,20 @@ Ports = tuple[int, int]
 
 
 class OlderKernel(TypedDict):
-    """The kernel of an operating system that the vendor supports on this hardware, though it is an old one."""
+    """An old kernel that the vendor nevertheless supports on this hardware, and its operating system."""
 
     system: str
     #: Version of the kernel: ``4.19`` includes every 4.19.
     version: str
-    #: Regular expression for the release of the kernel, which names the distribution that built it.
+    #: Regular expression for the kernel release (``uname -r``), which names the distribution that built the kernel.
     build: str
-    #: ID in /etc/os-release, and a regular expression for PRETTY_NAME, for kernels whose release does not name it.
+    #: ID in /etc/os-release, and a regular expression for PRETTY_NAME, for kernels whose release names no distribution.
     id: str
     name: str
 
 
 class HardwareProfile(TypedDict):
-    """Hardware of a node, an entry of ``hardware.yml``."""
+    """The hardware of a node, an entry of ``hardware.yml``."""
 
     name: str
     npus: int
@@ -51,9 +51,9 @@ class HardwareProfile(TypedDict):
     #: HBM of one chip in MB.
     hbm_mb: int
     architectures: list[str]
-    #: Part of the image tag that names the chip; empty for the 910B, whose tags have none.
+    #: Part of the image tag that names the chip; empty for the 910B, whose tags have no such part.
     image_suffix: str
-    #: Device files that every container with NPUs needs in addition to its ``/dev/davinciN``.
+    #: Device files that every container with NPUs needs in addition to the ``/dev/davinciN`` of its NPUs.
     shared_devices: list[str]
     older_kernels: list[OlderKernel]
 
@@ -64,7 +64,7 @@ class BadDriver(TypedDict):
     #: A version, or a series such as ``25.5.x``.
     version: NotRequired[str]
     below: NotRequired[str]
-    #: With this option of the model, whose value contains this text, the defect does not matter.
+    #: The defect does not matter if this option of the model has a value that contains this text.
     unless: NotRequired[OptionText]
     reason: str
 
@@ -95,7 +95,7 @@ class WeightNz(TypedDict):
 
 
 class PatchEntry(TypedDict):
-    """A patch in the catalogue. With the policy ``fixed`` there is a reason, otherwise everything else."""
+    """A patch in the catalogue. With the policy ``fixed`` only ``reason`` is present, otherwise all other keys are."""
 
     policy: Literal["required", "optional", "fixed"]
     reason: NotRequired[str]
@@ -120,7 +120,7 @@ class Conflict(TypedDict):
 
 
 class KnownBug(TypedDict):
-    """A bug of a release; without ``mitigated_by`` it is a warning of the plan."""
+    """A bug of a release; the plan warns of a bug without ``mitigated_by``."""
 
     summary: str
     source: str
@@ -137,7 +137,7 @@ class ReleaseEntry(TypedDict):
     cann: str
     torch: str
     torch_npu: str
-    #: Major version; missing where the release accepts several.
+    #: Major version; missing if the release accepts several.
     transformers: NotRequired[int]
     driver_minimum: str
     driver_recommended: str
@@ -160,7 +160,7 @@ class Hub(TypedDict):
     revision: NotRequired[str]
 
 
-#: The recipe of a quantized model: ``from`` is the id of the original model, ``recipe`` a path within the tool.
+#: The recipe of a quantized model: ``from`` is the id of the original model, ``recipe`` is a path within the tool.
 #: In functional syntax, because "from" is a keyword.
 Quantize = TypedDict("Quantize", {"from": str, "tool": str, "recipe": str})
 
@@ -174,7 +174,7 @@ class Sources(TypedDict):
 
 
 class ModelReleases(TypedDict):
-    """Releases that serve a model: with and without upstream documentation for it."""
+    """The releases that can serve a model, with and without upstream documentation for the model."""
 
     documented: list[str]
     undocumented: list[str]
@@ -207,7 +207,7 @@ class ModelEntry(TypedDict):
 
 
 class Option(TypedDict):
-    """An option of a vLLM command; a value follows it unless it is a switch or a flag."""
+    """An option of a vLLM command. It takes a value unless it is a switch or a flag."""
 
     #: ``--name`` and ``--no-name`` exist.
     switch: NotRequired[bool]
@@ -217,7 +217,7 @@ class Option(TypedDict):
     frontend: NotRequired[bool]
     #: First vLLM version with the option.
     since: NotRequired[str]
-    #: First vLLM version without it.
+    #: First vLLM version without the option.
     until: NotRequired[str]
 
 
@@ -227,7 +227,7 @@ class Route(TypedDict):
     kind: RouteKind
     #: First vLLM version with the route.
     since: NotRequired[str]
-    #: First vLLM version without it.
+    #: First vLLM version without the route.
     until: NotRequired[str]
 
 
@@ -247,7 +247,7 @@ class Catalogue(TypedDict):
 
 
 class Finding(TypedDict):
-    """A refusal or a warning. The id is the variable that it is about, or ``<topic>.<detail>``."""
+    """A refusal or a warning. The id is the name of the variable, or ``<topic>.<detail>``."""
 
     id: str
     message: str
@@ -257,7 +257,7 @@ class Hardware(HardwareProfile):
     """The hardware profile of the node, its device files and its driver."""
 
     id: str
-    #: Every N for which the node has a ``/dev/davinciN``, that is ``npus`` times ``chips_per_npu`` numbers from 0.
+    #: Every N for which the node has a ``/dev/davinciN``: the numbers from 0 to ``npus`` × ``chips_per_npu`` - 1.
     npu_devices: list[int]
     #: Folder of the Ascend driver on the node.
     driver_path: str
@@ -269,17 +269,17 @@ class Release(ReleaseEntry):
     """The release to deploy."""
 
     id: str
-    #: Kinds of the routes of its HTTP server by path.
+    #: ``{path: kind}`` of the routes of its HTTP server.
     routes: dict[str, RouteKind]
 
 
 class Model(ModelEntry):
-    """The model to serve. ``served_name`` and ``arguments`` are those of the deployment."""
+    """The model to serve. ``served_name`` and ``arguments`` contain the overrides of the inventory."""
 
     id: str
     #: Folder on the node with the weights.
     path: str
-    #: Folder on the node with the original model, for weights_source quantize; None where the model has no recipe.
+    #: Folder on the node with the original model, for weights_source quantize; None if the model has no recipe.
     quantize_from_path: str | None
 
 
@@ -292,12 +292,12 @@ class Image(TypedDict):
     tag: str
     #: Digest that the image must have (``sha256:…``); None accepts any image with the tag.
     digest: str | None
-    #: File to load the image from; None pulls it.
+    #: File from which the image is loaded; None if it is pulled.
     archive: str | None
 
 
 class Patch(TypedDict):
-    """An edit of one file of the image, mounted over the original."""
+    """A patched copy of one file of the image, which is mounted over the original."""
 
     id: str
     #: The patched file on the node.
@@ -362,6 +362,8 @@ class ContainerSettings(TypedDict):
     shm_size: str
     privileged: bool
     cap_drop: list[str]
+    #: Values of Docker's --security-opt.
+    security_opts: list[str]
     restart_policy: str
     #: Size of a log file (``100m``).
     log_max_size: str
@@ -373,9 +375,9 @@ class Membership(TypedDict, total=False):
 
     #: IPv4 address for the other members.
     address: str
-    #: Network interface for the other members; None is looked up on the node by the address.
+    #: Network interface for the other members; if None, it is looked up on the node by the address.
     interface: str | None
-    #: Port of the head for the other members; None on the others.
+    #: On the head: the port that the other members connect to. None on the other members.
     group_port: int | None
 
 
@@ -386,7 +388,7 @@ class Instance(ContainerSettings, Membership):
     name: str
     #: N of each of its ``/dev/davinciN``.
     npus: list[int]
-    #: Whether it has an HTTP API; in a group only the head has one.
+    #: Whether it has an HTTP API; in a group, only the head has one.
     serves: bool
     #: Port of the API; None without an API.
     port: int | None
@@ -404,9 +406,9 @@ class Instance(ContainerSettings, Membership):
     #: Program that starts the command in the container; empty if the command is run directly.
     launcher: list[str]
     command: list[str]
-    #: None without a health check, and for an instance without an API.
+    #: None if there is no health check or no API.
     health: DockerHealthCheck | None
-    #: Changes when a running container has to be replaced.
+    #: A running container with a different hash has to be replaced.
     hash: str
     labels: dict[str, str]
 
@@ -427,13 +429,13 @@ class Group(TypedDict):
     topology: str
     host: str
     rank: int
-    #: Port of the head for the other members.
+    #: Port of the head that the other members connect to.
     port: int
     members: list[Member]
     tensor_parallel_size: NotRequired[int]
-    #: With data parallelism: ranks of the whole group.
+    #: With data parallelism: the number of ranks in the group.
     size: NotRequired[int]
-    #: With data parallelism: ranks on this host.
+    #: With data parallelism: the number of ranks on this host.
     local: NotRequired[int]
     #: With data parallelism: the first rank on this host.
     start: NotRequired[int]
@@ -442,12 +444,12 @@ class Group(TypedDict):
 class Plan(TypedDict):
     """The deployment on a host.
 
-    Only ``schema``, ``warnings`` and ``refusals`` of a plan with refusals may be used: the parts that could not be
-    resolved are None or empty.
+    If a plan has refusals, only ``schema``, ``warnings`` and ``refusals`` may be used: parts that could not be resolved
+    are None or empty.
     """
 
     schema: str
-    #: Changes with the image name and the hash of any instance; None without instances.
+    #: Depends on the image and the hash of each instance; None without instances.
     hash: str | None
     hardware: Hardware
     release: Release

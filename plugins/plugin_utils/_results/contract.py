@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The results contract: checks, their outcomes, and the result of a stage.
 
-A judge (``_stages/<stage>/judge.py``) declares its checks once in a table, and states for each what it expected and
-what it found. This module turns that into the content of ``<report_path>/<host>/<stage>.json``, whose shape is
+A judge (``_stages/<stage>/judge.py``) declares its checks in a table, and records what each check expected and what it
+found. This module turns these outcomes into the content of ``<report_path>/<host>/<stage>.json``, whose schema is
 ``docs/schemas/stage-result-v1.json``. A check that was not run is never ``passed``.
 
 PRIVATE to the collection.
@@ -34,9 +34,9 @@ SEVERITIES = (CRITICAL, WARNING, INFO)
 
 
 class Check(NamedTuple):
-    """A check. ``id`` is stable and unique within its stage; ``remedy`` is for the operator.
+    """A check. Its ``id`` is stable and unique within the stage; ``remedy`` is an instruction for the operator.
 
-    ``source`` is where the limit of a critical check comes from, which refuses a host.
+    ``source`` cites the origin of the limit, for a critical check that a host can fail.
     """
 
     id: str
@@ -46,9 +46,9 @@ class Check(NamedTuple):
     source: str = ""
 
 
-# Checks that every stage has, for failures that precede its own checks.
+# Checks that every stage has, for failures that occur before its own checks.
 COMMON = (
-    Check("node_reachable", CRITICAL, "The node answers over SSH",
+    Check("node_reachable", CRITICAL, "The node is reachable over SSH",
           "Repair the node or remove it from the inventory, then run again."),
     Check("observation", CRITICAL, "The node can be observed",
           "Read the error above; run again with -vvv to see the whole output of the module."),
@@ -88,7 +88,7 @@ class StageResult(TypedDict):
     finished_at: str | None
     duration_s: float | None
     observed: Mapping[str, Any]
-    #: Why there is no observation; None if there is one.
+    #: The reason why there is no observation; None if there is one.
     error: str | None
     collection_version: str | None
 
@@ -100,7 +100,7 @@ RESULT_KEYS = ("stage", "host", "status", "checks", "plan_hash", "release", "mod
 class Checks:
     """Collects the outcomes of checks.
 
-    :param table: the ``CHECKS`` of the stage; an id that is not in it raises ``KeyError``.
+    :param table: the ``CHECKS`` of the stage. Recording a check that is not in this table raises ``KeyError``.
     """
 
     def __init__(self, table: Iterable[Check]) -> None:
@@ -109,7 +109,7 @@ class Checks:
 
     def expect(self, check_id: str, ok: bool | None, expected: Any = None, actual: Any = None,
                subject: str | None = None, message: str | None = None, remedy: str | None = None) -> bool | None:
-        """Record an outcome and return ``ok``; None means that it could not be determined (not_run)."""
+        """Record an outcome and return ``ok``; None means that the outcome could not be determined (not_run)."""
         severity = self._table[check_id].severity
         if ok is None:
             status = NOT_RUN
@@ -125,7 +125,7 @@ class Checks:
         self._add(check_id, NOT_RUN, None, None, subject, why, None)
 
     def unsupported(self, check_id: str, why: str, subject: str | None = None) -> None:
-        """Record that the hardware, a tool or the release lacks what the check needs; ``why`` is a sentence."""
+        """Record that the hardware, a tool or the release does not support the check; ``why`` is a sentence."""
         self._add(check_id, UNSUPPORTED, None, None, subject, why, None)
 
     def _add(self, check_id: str, status: str, expected: Any, actual: Any, subject: str | None,
@@ -155,7 +155,7 @@ class UnknownCheck(ValueError):
 
 def apply_waivers(checks: Sequence[CheckOutcome], waive: Iterable[Any] | None, stage: str,
                   table: Iterable[Check]) -> list[CheckOutcome]:
-    """Return the checks; the status of those that failed or warned and are waived is ``waived``.
+    """Return the checks, with the status ``waived`` for checks that failed or warned and are listed in ``waive``.
 
     :param waive: ids of checks (with or without the stage) or ``{"id": …, "reason": …}``.
     :raises UnknownCheck: for an id that the stage does not have.
@@ -191,8 +191,8 @@ def renewed(earlier: StageResult | None, checks: Sequence[CheckOutcome],
     """Return the checks of an earlier result, with new outcomes for some of them.
 
     :param earlier: an earlier `stage_result`; if it is None, all new outcomes are returned.
-    :param checks: new outcomes, of which only those with these ids are used.
-    :param ids: ids without the stage.
+    :param checks: the new outcomes.
+    :param ids: the ids of the checks to renew, without the stage; other new outcomes are ignored.
     """
     if not earlier:
         return list(checks)
@@ -204,7 +204,7 @@ def renewed(earlier: StageResult | None, checks: Sequence[CheckOutcome],
 def stage_status(checks: Iterable[CheckOutcome]) -> str:
     """Return the worst status, in the order failed, not_run of a critical check, warned, unsupported, waived, passed.
 
-    It is also not_run if there is none of these.
+    Return not_run if no check has any of these.
     """
     checks = list(checks)
     found = {check["status"] for check in checks}
@@ -222,7 +222,7 @@ def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Ma
                  observed: Mapping[str, Any] | None = None, started_at: str | None = None,
                  finished_at: str | None = None, duration_s: float | None = None, error: str | None = None,
                  collection_version: str | None = None) -> StageResult:
-    """Return the result of a stage; the ids of its checks start with the stage."""
+    """Return the result of a stage; the ids of its checks are prefixed with the stage."""
     plan = plan or {}
     return {
         "schema": SCHEMA,
@@ -243,14 +243,14 @@ def stage_result(stage: str, host: str, checks: Sequence[CheckOutcome], plan: Ma
 
 
 def no_result(stage: str, host: str, why: str) -> StageResult:
-    """Return the result of a stage whose result is damaged; ``why`` names the file."""
+    """Return a result for a stage whose file is damaged; ``why`` names the file and the damage."""
     checks = Checks(())
     checks.not_run("observation", f"{why}, so the stage counts as not run.")
     return stage_result(stage, host, checks.as_list(), error=why)
 
 
 def sentence(check: CheckOutcome) -> str:
-    """Return a check as one printable line; for one that was not run the message is enough, without the remedy."""
+    """Return a check as one printable line. The remedy is omitted if the check was not run."""
     subject = " (%s)" % check["subject"] if check["subject"] else ""
     body = check["message"] or "expected %s, found %s" % (check["expected"], check["actual"])
     remedy = " " + check["remedy"] if check["remedy"] and check["status"] != NOT_RUN else ""
@@ -258,7 +258,7 @@ def sentence(check: CheckOutcome) -> str:
 
 
 def failures(result: StageResult) -> list[str]:
-    """Return a line of text per failed check of a result."""
+    """Return one line of text per failed check of a result."""
     return [sentence(check) for check in result["checks"] if check["status"] == FAILED]
 
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The first fault of a cluster, from the causes in the logs of its nodes. Pure. PRIVATE to the collection.
 
-One rank fails, and its peers wait for it until they time out. So a cause on one node that explains the others comes
-first, then the earlier one by the clock of the controller.
+When one rank fails, its peers wait for it until they time out. Therefore, a cause that explains the faults of other
+nodes comes first; otherwise, faults are in order of time, by the clock of the controller.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NodeCauses(TypedDict):
 
     host: str
     causes: Sequence[Diagnosis]
-    clock_offset_s: float  # of the clock of the node from that of the controller
+    clock_offset_s: float  # The clock of the node minus the clock of the controller.
 
 
 class Fault(TypedDict):
@@ -40,13 +40,13 @@ class Fault(TypedDict):
     host: str
     cause: Diagnosis
     time: str | None  # MM-DD HH:MM:SS by the clock of the controller
-    is_consequence: bool  # of the first fault
+    is_consequence: bool  # Whether the first fault explains this one.
 
 
 def faults_in_order(nodes: Sequence[NodeCauses]) -> list[Fault]:
-    """Return one fault of each node that has one: the first fault of the cluster, then those of the other nodes.
+    """Return one fault per node with a fault. The first item is the first fault of the cluster.
 
-    Of a node with several logs (instances, ranks) it is the first fault among them.
+    For a node with several logs (of instances or ranks), return the first fault in these logs.
     """
     faults: list[tuple[bool, datetime, int, Fault]] = []
     for number, node in enumerate(nodes):
@@ -63,7 +63,7 @@ def faults_in_order(nodes: Sequence[NodeCauses]) -> list[Fault]:
 
 
 def describe(faults: Sequence[Fault]) -> str:
-    """Return a text that names the first fault and lists the others as its consequences; empty without a fault."""
+    """Return a text that names the first fault, its consequences and other faults; an empty string without a fault."""
     if not faults:
         return ""
     first, others = faults[0], faults[1:]
@@ -88,14 +88,14 @@ def _is_fault(cause: Diagnosis) -> bool:
 
 
 def _level(cause: Diagnosis) -> int:
-    """Return the level of a cause; an unknown one is not known to explain others, as an engine that died is not."""
+    """Return the level of a cause. An unknown cause has the level of a dead engine: neither explains other faults."""
     if cause["cause"] == UNKNOWN:
         return ENGINE
     return BY_ID[cause["cause"]].level if cause["cause"] in BY_ID else HEALTHY
 
 
 def _moment(cause: Diagnosis, clock_offset_s: float) -> datetime | None:
-    """Return when the cause was logged by the clock of the controller. Logs do not have the year, a leap year here."""
+    """Return the time of the log line by the clock of the controller. Logs omit the year, so a leap year is used."""
     time = cause.get("time")
     if not time:
         return None

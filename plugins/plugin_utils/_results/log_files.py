@@ -32,19 +32,20 @@ if TYPE_CHECKING:
 
 
 PIECE_CHARACTERS = 1 << 16
-# A file with a zero byte in its first bytes is not a text.
+# A file with a zero byte in its first HEAD_BYTES bytes is not a text file.
 HEAD_BYTES = 4096
 
 
 class LogFilesError(Exception):
-    """There is nothing at the path."""
+    """The path does not exist."""
 
 
 def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
-    """Return the causes in all text files, the most likely one first, the names of these files, and unreadable files.
+    """Return the causes in all text files, the most likely cause first; the names of these files; and unreadable files.
 
-    Of a file without a known fault, the error block or exception that it shows is included. Raises LogFilesError if the
-    path does not exist.
+    If a file contains no known fault, its error block or exception is included.
+
+    :raises LogFilesError: if the path does not exist.
     """
     if not path.exists():
         raise LogFilesError(f"{path} does not exist; set diagnostics_from to a folder, an archive or a log.")
@@ -65,7 +66,7 @@ def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
 
 
 def _read(stream: IO[bytes]) -> list[Diagnosis] | None:
-    """Return the causes in a file with secrets masked; None if it is not a text."""
+    """Return the causes in a file, with secrets masked; None if it is not a text file."""
     head = stream.read(HEAD_BYTES)
     if b"\0" in head:
         return None
@@ -80,7 +81,7 @@ def _level(cause: Diagnosis) -> int:
 
 
 class _Joined(io.RawIOBase):
-    """A stream whose beginning was read already."""
+    """A stream whose beginning has already been read."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self._head, self._rest = head, rest
@@ -96,7 +97,7 @@ class _Joined(io.RawIOBase):
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yield the files in a folder, without links, or the file itself."""
+    """Yield the files in a folder, without symbolic links; yield the path itself if it is a file."""
     if not path.is_dir():
         yield path
     for folder, folders, files in os.walk(path):
@@ -108,7 +109,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield ("", stream) of a log, compressed or not, or (":member", stream) of the members of an archive."""
+    """Yield ``("", stream)`` for a log, compressed or not, or ``(":member", stream)`` for each member of an archive."""
     if tarfile.is_tarfile(path):
         with tarfile.open(path) as archive:
             for member in archive:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The report on the results of all stages on all hosts, as data and as Markdown.
 
-A stage without a result is ``not_run`` and never counts as passed.
+A stage without a result is reported as ``not_run``, never as passed.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Cell(TypedDict):
     status: str
     #: UTC, ISO 8601; None for a stage that was not run.
     finished_at: str | None
-    #: Number of checks by status.
+    #: ``{status: number of checks}``.
     checks: dict[str, int]
-    #: Why there is no observation; None if there is one.
+    #: The reason why there is no observation; None if there is one.
     error: str | None
 
 
@@ -62,7 +62,7 @@ class Service(TypedDict):
     served_name: str
     #: Start of its container (UTC, ISO 8601); None for a balancer.
     since: str | None
-    #: Whether it was the same container in the previous report.
+    #: Whether the container is the same as in the previous report.
     unchanged: bool
 
 
@@ -94,7 +94,7 @@ class Comparison(TypedDict):
 
 
 class Pin(TypedDict):
-    """An input that pins what was verified."""
+    """An input that pins the verified image or model by its digest."""
 
     name: str
     value: str
@@ -127,6 +127,7 @@ def summarize(found: Results, hosts: Sequence[str], now: str, collection_version
               last: Report | None = None) -> Report:
     """Return the report.
 
+    :param found: the results by host and stage.
     :param hosts: all expected hosts, in the order of the report.
     :param now: the time of the report (UTC, ISO 8601).
     :param last: the previous report, if there is one; services that have been running since then are ``unchanged``.
@@ -211,7 +212,7 @@ def to_markdown(report: Report) -> str:
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Collection[int] = ()) -> list[str]:
     """Return the lines of a table in Markdown.
 
-    :param right: the indexes of the columns that are aligned to the right.
+    :param right: the indexes of the right-aligned columns.
     """
     rules = ["---:" if index in right else "---" for index in range(len(header))]
     cells = [[_text.markdown(cell, _text.CELL_LIMIT) for cell in row] for row in rows]
@@ -219,7 +220,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Colle
 
 
 def services(report: Report) -> list[str]:
-    """Return one line per service: host, served name, URL, and the time since which it has been running."""
+    """Return one line per service: its host, served name and URL, and when its container started."""
     return [_text.one_line("%(host)s serves %(served_name)s at %(url)s" % service + (
         ", %ssince %s" % ("unchanged " if service["unchanged"] else "", service["since"]) if service["since"] else ""))
         for service in report["services"]]
@@ -283,7 +284,7 @@ def _rows(judged: Iterable[tuple[str, StageResult]], stage: str | None,
           read: Callable[[str, StageResult], Iterable[Row]], unreadable: list[Finding]) -> list[Row]:
     """Return the rows that the results of a stage (None for all) contribute to the report.
 
-    :param unreadable: receives a finding for each result that has them in another format.
+    :param unreadable: receives a finding for each result whose rows have an unexpected format.
     """
     rows: list[Row] = []
     for host, result in judged:
@@ -299,7 +300,7 @@ def _rows(judged: Iterable[tuple[str, StageResult]], stage: str | None,
 
 
 def _pins(host: str, result: StageResult) -> Iterator[Pin]:
-    """Yield the digest of the image or the model of a host, if its stage passed."""
+    """Yield the digest of the image or the model of a host, unless the stage failed."""
     observed, name = result["observed"], {"image": "image_digest", "weights": "weights_digest"}.get(result["stage"])
     if name and result["status"] != contract.FAILED:
         value = _image_digest(observed) if result["stage"] == "image" else observed.get("digest")
@@ -316,7 +317,7 @@ def _shared(pins: Iterable[Pin]) -> list[Pin]:
 
 
 def _image_digest(observed: Mapping[str, Any]) -> str | None:
-    """The digest of the image in its registry; the id of an image from an archive."""
+    """Return the registry digest of the image; for an image from an archive, return its id."""
     image = observed.get("image") or {}
     repository = str(observed.get("reference")).rpartition(":")[0]
     digests = sorted(image.get("digests") or (), key=lambda digest: digest.rpartition("@")[0] != repository)
@@ -334,7 +335,7 @@ def _cell(result: StageResult | None) -> Cell:
 
 
 def _verdict(results: Iterable[StageResult]) -> str:
-    """Return the worst status of the stages that were run; not_run if none was."""
+    """Return the worst status of the stages that were run; not_run if no stage was run."""
     statuses = {result["status"] for result in results}
     for status in (contract.FAILED, contract.WARNED, contract.WAIVED, contract.PASSED):
         if status in statuses:
@@ -343,7 +344,7 @@ def _verdict(results: Iterable[StageResult]) -> str:
 
 
 def _findings(report: Report, title: str, statuses: Collection[str]) -> list[str]:
-    """Return a section with one line per finding, shared by the hosts that have it; empty without findings."""
+    """Return a section with one line per finding, which lists the hosts with this finding; empty without findings."""
     hosts: dict[str, list[str]] = {}
     for finding in report["findings"]:
         if finding["status"] in statuses:

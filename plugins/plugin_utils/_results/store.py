@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.report import Report
 
 OBSERVED = "observed"
-# Levels of dictionaries and lists in a file.
+# The maximum nesting depth of dictionaries and lists in a file.
 MAX_DEPTH = 64
-# Results and reports have the permissions that the umask gives them, all other files are for their owner only.
+# Results and reports have the permissions that the umask allows; only their owner can access all other files.
 RESULT_MODE, PRIVATE_MODE = 0o666, 0o600
-# Files in the results folder, whose names no host may have.
+# Files in the results folder; no host may have such a name.
 _LEASE = ".lease.json"
 _REPORTS = ("report.json", "report.md")
 
@@ -47,11 +47,11 @@ class LeaseHeld(Exception):
 
 
 class BadHostName(ValueError):
-    """The name of a host cannot be that of a folder; the message is one sentence."""
+    """The name of a host cannot be the name of a folder; the message is one sentence."""
 
 
 class NoPlan(Exception):
-    """This run has not saved a plan that was resolved for the host from these inputs; the message is one sentence."""
+    """This run has not saved a plan of the host for these inputs; the message is one sentence."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ class ObservationRecord:
     #: The part of the stage that was observed. The judge of the stage defines its name.
     phase: str = ""
     observed: dict[str, Any] = field(default_factory=dict)
-    #: Why there is no observation.
+    #: The reason why there is no observation; None if there is one.
     failure: str | None = None
     reachable: bool = True
     #: Start of the first task of the stage (UTC), and the duration of all its tasks in seconds.
@@ -70,12 +70,12 @@ class ObservationRecord:
 
 
 class Records:
-    """Reads and writes a results folder. A file that is damaged counts as missing.
+    """Reads and writes a results folder. A damaged file counts as missing.
 
-    :param dry: check mode, in which no result and no report is written or removed.
-    :param run_id: the id of this run, by default that of this process. Files that belong to other runs are not read.
-    :param known_secrets: secrets that are masked in results and reports.
-    :param warn: function that prints a warning about a damaged file.
+    :param dry: whether this is check mode, in which no result and no report is written or removed.
+    :param run_id: the id of this run, by default the id of this process. Files that belong to other runs are not read.
+    :param known_secrets: the secrets to mask in results and reports.
+    :param warn: a function that prints a warning about a damaged file.
     """
 
     def __init__(self, root: str | Path, dry: bool = False, run_id: str | None = None,
@@ -118,7 +118,7 @@ class Records:
     def folder(self, host: str) -> Path:
         """Return the folder of a host.
 
-        :raises BadHostName: if its name cannot be that of a folder.
+        :raises BadHostName: if the name of the host cannot be the name of a folder.
         """
         if (not host or "/" in host or host.startswith(".") or not host.isprintable() or len(host.encode()) > 255
                 or host in _REPORTS):
@@ -131,8 +131,8 @@ class Records:
     def read_json(self, path: Path, needed: Collection[str] = ()) -> dict[str, Any] | None:
         """Return the dictionary in a JSON file.
 
-        :param needed: keys without which it counts as damaged.
-        :returns: None if the file is missing or damaged; a damaged file is named in a warning.
+        :param needed: required keys; a file without them counts as damaged.
+        :returns: None if the file is missing or damaged; a warning names a damaged file.
         """
         content, damage = _read(path, needed)
         if damage:
@@ -142,18 +142,18 @@ class Records:
     # --- results and report ------------------------------------------------------------------------------------------
 
     def write_result(self, result: StageResult) -> Path:
-        """Write the result of a stage, secrets masked, and return its path."""
+        """Write the result of a stage with secrets masked, and return its path."""
         path = self.folder(result["host"]) / f"{result['stage']}.json"
         return self.write(path, to_json(redact_in(json_data(result), self._secrets)))
 
     def read_result(self, host: str, stage: str) -> StageResult | None:
-        """Return the result of a stage, or None if there is none or it is damaged."""
+        """Return the result of a stage, or None if it does not exist or is damaged."""
         return cast("StageResult | None", self.read_json(self.folder(host) / f"{stage}.json", contract.RESULT_KEYS))
 
     def read_results(self, host: str, stages: Iterable[str]) -> dict[str, StageResult]:
         """Return ``{stage: result}`` of a host, for the stages that have a result.
 
-        Instead of a damaged result, there is one that names the damage.
+        A damaged result is replaced by a result that describes the damage.
         """
         found = {}
         for stage in stages:
@@ -165,11 +165,11 @@ class Records:
         return found
 
     def read_report(self) -> Report | None:
-        """Return the last report, or None if there is none or it is damaged."""
+        """Return the last report, or None if it does not exist or is damaged."""
         return cast("Report | None", self.read_json(self.root / "report.json", ("services",)))
 
     def remove_results(self, hosts: Iterable[str], stages: Iterable[str]) -> None:
-        """Remove the results and observations of an earlier run, for stages that this run will execute."""
+        """Remove the results and observations of earlier runs, for the stages that this run executes."""
         stages = list(stages)
         for path in [self.folder(host) / folder / f"{stage}.json"
                      for host in hosts for stage in stages for folder in ("", OBSERVED)]:
@@ -177,7 +177,7 @@ class Records:
                 path.unlink(missing_ok=True)
 
     def write(self, path: Path, text: str) -> Path:
-        """Write a result or report atomically, secrets masked, and return its path; in check mode, write nothing."""
+        """Write a result or report atomically with secrets masked, and return its path; write nothing in check mode."""
         return path if self.dry else _write_atomically(path, mask_known(text, self._secrets), RESULT_MODE)
 
     # --- files of this run, also written in check mode ---------------------------------------------------------------
@@ -185,14 +185,14 @@ class Records:
     def write_plan(self, host: str, plan: Plan, inputs: Mapping[str, str]) -> Path:
         """Write the plan of a host for later tasks of this run.
 
-        :param inputs: ``{variable: digest of its value}`` of the inputs that the plan was resolved from.
+        :param inputs: ``{variable: digest of its value}`` for the inputs from which the plan was resolved.
         """
         return self._write_run_file(self.folder(host) / "plan.json", {"plan": plan, "inputs": inputs})
 
     def read_plan(self, host: str, inputs: Mapping[str, str]) -> Plan:
-        """Return the plan of a host that this run has saved from the same inputs, see `write_plan`.
+        """Return the plan that this run has saved for a host with the same inputs, see `write_plan`.
 
-        :raises NoPlan: if there is none, for example because the plan belongs to another run.
+        :raises NoPlan: if there is no such plan, for example because the saved plan belongs to another run.
         """
         path = self.folder(host) / "plan.json"
         saved, found = self._read_run_file(path)
@@ -224,11 +224,11 @@ class Records:
                make: Callable[[dict[str, dict[str, Any]]], dict[str, Any]], phase: str = "") -> Any:
         """Return one host's part of a survey, which is made from the observations of all hosts.
 
-        Each host of a task calls this in a separate process. The first one makes the survey for all hosts, the others
-        only read their part. Otherwise, each of a thousand hosts would read a thousand files.
+        Ansible runs a task for each host in a separate process. The first process makes the survey for all hosts, the
+        others only read their host's part. Otherwise, each of a thousand processes would read a thousand files.
 
-        :param purpose: identifies the survey; each task of the run has a different one.
-        :param make: function of ``{host: observed}`` that returns ``{host: plain data}``.
+        :param purpose: identifies the survey; each task of the run uses a different value.
+        :param make: a function of ``{host: observed}`` that returns ``{host: plain data}``.
         """
         path = self.folder(host) / OBSERVED / f"{stage}.survey.json"
         with self._lock():
@@ -267,7 +267,10 @@ class Records:
 
 
 def timestamp(seconds: float | None = None) -> str:
-    """Return a time in seconds since the epoch, by default the current time, in UTC in the format of results."""
+    """Return a time as UTC in the format of results.
+
+    :param seconds: seconds since the epoch, by default the current time.
+    """
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
@@ -277,7 +280,7 @@ def _with_parent(path: Path) -> Path:
 
 
 def _read(path: Path, needed: Collection[str] = ()) -> tuple[dict[str, Any] | None, str | None]:
-    """Return (the dictionary in a JSON file, what is wrong with the file); (None, None) if there is no file."""
+    """Return (the dictionary in a JSON file, the problem with the file); (None, None) if the file does not exist."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -291,9 +294,9 @@ def _read(path: Path, needed: Collection[str] = ()) -> tuple[dict[str, Any] | No
 
 
 def _write_atomically(path: Path, text: str, mode: int) -> Path:
-    """Write a file of which a reader sees either the old or the new content.
+    """Write a file so that a reader gets either the old or the new content.
 
-    :param mode: its permissions, from which the umask removes some.
+    :param mode: the permissions of the file before the umask is applied.
     """
     temporary = _with_parent(path).with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -308,15 +311,15 @@ def _write_atomically(path: Path, text: str, mode: int) -> Path:
 
 
 def to_json(data: Any, sort_keys: bool = True) -> str:
-    """Return any data as the text of a JSON file that every parser accepts, see `json_data`."""
+    """Return any data as JSON that every parser accepts, see `json_data`."""
     return json.dumps(json_data(data), indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def json_data(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """Return the value as data that JSON and UTF-8 can represent; what nodes and servers return may contain anything.
+    """Return the value as data that JSON and UTF-8 can represent, since nodes and servers may return anything.
 
-    Lone surrogates are replaced by U+FFFD, numbers without a JSON format (NaN, infinity, integers of hundreds of
-    digits) and objects of other types by their text, and values that are nested deeper than `MAX_DEPTH` by a note.
+    Lone surrogates are replaced by U+FFFD; numbers that JSON cannot represent (NaN, infinity, integers of hundreds of
+    digits) and objects of other types by strings; and values nested deeper than `MAX_DEPTH` by a note.
     """
     if value is None or isinstance(value, bool):
         return value

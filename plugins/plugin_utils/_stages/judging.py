@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The interface of judges, the modules ``judge`` in the folders of the stages.
+"""The interface of the judges, the modules ``_stages/<stage>/judge.py``.
 
-PRIVATE to the collection. Judges are pure: a `Context` contains all that they need.
+PRIVATE to the collection. Judges are pure functions of a `Context`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Check, CheckOutcome
 
-# The return values of a module, as plain data. Their types are in module_utils, with the code that fills them.
+# The return values of a module as plain data. Their types are defined in module_utils, next to the code of the module.
 Observation = Mapping[str, Any]
 
 
@@ -25,30 +25,30 @@ class Request(NamedTuple):
 
     module: str
     arguments: dict[str, Any]
-    #: Data to file with the return values, for judges that compare hosts.
+    #: Data to save with the return values, for judges that compare hosts.
     noted: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Context:
-    """All that is known about one host when its stage is judged."""
+    """All data about one host that is available when a stage is judged."""
 
     host: str
     plan: Plan
     #: The inputs of the stage's role by their full names, each in the type of its argument spec.
     inputs: Mapping[str, Any]
-    #: Return values of the module of `Request`; empty without a request.
+    #: Return values of the module in the `Request`; empty without a request.
     observed: Observation = field(default_factory=dict)
-    #: Findings of other tasks of the role, under names that the stage defines.
+    #: Results of other tasks of the role, under names that the stage defines.
     measured: Mapping[str, Any] = field(default_factory=dict)
     #: Part of the stage, for stages that are judged more than once; see the stage's judge.
     phase: str = ""
     #: Reason why a task of the role failed, if one did.
     failure: str | None = None
-    #: Result of ``survey`` for this host; None if the stage was not observed on all hosts before.
+    #: Result of ``survey`` for this host; None if not all hosts were observed before.
     survey: Any = None
     check_mode: bool = False
-    #: Number of hosts that Ansible works on at a time, and of hosts that are left in the play.
+    #: The number of forks of Ansible, and the number of hosts that are still in the play.
     forks: int = 5
     play_hosts: int = 1
 
@@ -57,7 +57,7 @@ Survey = Callable[[Mapping[str, Observation], Mapping[str, Any]], dict[str, Any]
 
 
 class Judge(Protocol):
-    """The interface of the modules ``_stages/<stage>/judge.py``."""
+    """The interface of a judge module."""
 
     @property
     def CHECKS(self) -> Sequence[Check]:
@@ -77,7 +77,7 @@ class Judge(Protocol):
     def request(self, context: Context) -> Request | None:
         """Return the request to the node, or None.
 
-        :param context: without an observation.
+        :param context: the context of the host, without an observation.
         :raises ValueError: for an invalid input; the message is one sentence.
         """
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The judge of each stage.
 
-PRIVATE to the collection. Imported once, by the process from which Ansible forks one per task and host.
+PRIVATE to the collection. It is imported once, by the process from which Ansible forks a worker per task and host.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The base class of the actions of stages: observe a node, judge it, write the result, and only then fail.
+"""The base class of the action plugins of stages: observe a node, judge it, write the result, and only then fail.
 
-PRIVATE to the collection. One task does all of it, so a stage costs one SSH round trip and no delegated task per host.
+PRIVATE to the collection. One task does all this, so a stage needs only one SSH round trip and no delegated task.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_lin
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._host.lease import LeaseRequest
 
-# Seconds after which a call of a module counts as hung, in addition to what its arguments allow. Each module limits its
-# own steps; these limits are for what no module can limit, such as a process that the kernel does not continue.
+# The number of seconds after which a module call counts as hung, in addition to the times in its arguments. Each module
+# limits its own steps; these limits are for steps that no module can interrupt, such as a read from a dead NFS server.
 CALL_S = 600
 # Hashing a model takes hours on a slow disk.
 CALLS_S = {"ascend.vllm.weights_info": 6 * 3600, "ascend.vllm.weights_staging": 6 * 3600}
-# Arguments that are seconds.
+# Arguments of modules that are a number of seconds.
 TIMES = ("wait_s", "lock_wait_s", "timeout_s", "limit_s", "stop_timeout", "stop_timeout_s", "completion_timeout_s")
 
 # Stages that change nothing on a node.
@@ -64,7 +64,7 @@ NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
 
 
 class StageAction(ActionBase):
-    """The parts of a stage, for one host. `begin` must be called first."""
+    """The steps of a stage on one host. `begin` must be called first."""
 
     #: Whether the action belongs to a run that changes something, and so needs the leases.
     CHANGES = True
@@ -73,8 +73,8 @@ class StageAction(ActionBase):
     def begin(self, tmp: Any, task_vars: dict[str, Any], stage: str | None = None, **options: dict[str, Any]) -> None:
         """Read the task's options, the role's inputs and the plan.
 
-        :param stage: the stage, if the action belongs to only one; otherwise it is an option.
-        :param options: argument specs of the action's other options.
+        :param stage: the stage of the action; if None, the task sets it with the option ``stage``.
+        :param options: the argument specs of the other options of the action.
         """
         super().run(tmp, task_vars)
         if stage is None:
@@ -104,12 +104,12 @@ class StageAction(ActionBase):
             self._lease = lease_request(self._task, self.host, self.context.plan["docker_socket"])
 
     def observe(self) -> ObservationRecord:
-        """Observe the node; an unreachable node and a module that fails are findings, too."""
+        """Observe the node. If it is unreachable or the module fails, the record contains the reason."""
         record = ObservationRecord(phase=self.context.phase, started_at=timestamp())
         return self.add_to(record, self.observation)
 
     def add_to(self, record: ObservationRecord, observation: Callable[[], dict[str, Any]]) -> ObservationRecord:
-        """Return the record with another observation merged over it, or with the reason why there is none."""
+        """Return the record with an additional observation merged into it, or with the reason why there is none."""
         try:
             self.inputs = validated(self.stage, self.inputs)
             self.context = replace(self.context, inputs=self.inputs)
@@ -120,12 +120,12 @@ class StageAction(ActionBase):
         except (AnsibleActionFail, ValueError) as mistake:
             record = replace(record, failure=self.masked(error_line(mistake)))
         except Exception as error:
-            # What a node returns may have any format. That it cannot be used is a finding about this node.
+            # A node may return data in any format. Data that cannot be used is a finding about this node.
             record = replace(record, failure=f"{self.host} cannot be observed: {self.masked(unexpected(error))}")
         return replace(record, spent_s=round(record.spent_s + time.monotonic() - self.clock, 3))
 
     def observation(self) -> dict[str, Any]:
-        """Return the return values of the module that the judge requests."""
+        """Call the module that the judge requests, and return its return values."""
         request = self.judge.request(self.context)
         if request is None:
             return {}
@@ -136,16 +136,19 @@ class StageAction(ActionBase):
         return {**observed, **request.noted, "round_trip": {"sent_at": sent_at, "received_at": time.time()}}
 
     def call(self, module: str, **arguments: Any) -> dict[str, Any]:
-        """Return the return values of a module on the node, as plain data; AnsibleActionFail if it failed or hung."""
+        """Call a module on the node, and return its return values as plain data.
+
+        :raises AnsibleActionFail: if the module fails or does not return in time.
+        """
         returned: dict[str, Any] = self.execute(module, arguments)
         if returned.get("failed"):
             raise AnsibleActionFail(f"{module} failed: {self.masked(str(returned.get('msg') or returned))}")
         return returned
 
     def execute(self, module: str, arguments: Mapping[str, Any], extra_s: float = 0) -> dict[str, Any]:
-        """Return the return values of a module on the node, as plain data, also if it failed.
+        """Call a module on the node, and return its return values as plain data, even if it failed.
 
-        :param extra_s: timeout of the module, in seconds, in addition to the times in its arguments.
+        :param extra_s: the number of seconds to add to the timeout, which is derived from the arguments of the module.
         :raises AnsibleActionFail: if the module does not return in time.
         """
         limit_s = extra_s + call_limit_s(module, arguments)
@@ -173,14 +176,16 @@ class StageAction(ActionBase):
             self._lease["gone"].append(holder["run"])
 
     def masked(self, text: str) -> str:
-        """Return a text of a node with secrets masked, those of this run and others."""
+        """Return a text from a node, with the secrets of this run and anything that looks like a secret masked."""
         return redact(text, self.secrets)
 
     def judge_and_record(self, record: ObservationRecord, surveyed: bool = False,
                          only: list[str] | None = None) -> dict[str, Any]:
-        """Judge, write the result of the stage, and return that of the task, which fails if a critical check failed.
+        """Judge the observation, write the result of the stage, and return the result of the task.
 
-        :param surveyed: whether all hosts were observed before, so that the judge may compare them.
+        The task fails if a critical check failed.
+
+        :param surveyed: whether all hosts were observed before, so that the judge can compare them.
         :param only: the checks to renew in a result that this run has already written.
         """
         clock = time.monotonic()
@@ -192,7 +197,7 @@ class StageAction(ActionBase):
             except Exception as error:
                 record = replace(record, failure=self.context.failure or (
                     f"The observation of {self.host} cannot be judged: {self.masked(unexpected(error))}"))
-            # Not every judge names the failure of another task.
+            # Not every judge reports the failure of another task.
             reason = reason_line(self.context.failure) if self.context.failure else ""
             if self.context.failure and not any(reason in f"{check['message']} {check['actual']}" for check in found
                                                 if check["status"] == contract.FAILED):
@@ -200,7 +205,7 @@ class StageAction(ActionBase):
         result_checks = contract.Checks(self.judge.CHECKS)
         if record.failure:
             check = "observation" if record.reachable else "node_reachable"
-            wanted = "an observation of the node" if record.reachable else "an answer over SSH"
+            wanted = "an observation of the node" if record.reachable else "a connection over SSH"
             result_checks.expect(check, False, wanted, "none", message=record.failure)
         elif not found:
             result_checks.not_run("observation", "There is nothing in the observation that this stage checks.")
@@ -242,9 +247,9 @@ class StageAction(ActionBase):
     def survey(self, make: Callable[[dict[str, dict[str, Any]]], dict[str, Any]], phase: str = "") -> Any:
         """Return this host's part of a survey of all hosts, see `Records.survey`.
 
-        A host whose observation cannot be surveyed is left out, so that the other hosts are judged without it.
+        Hosts whose observation cannot be used are excluded, so that the other hosts can be judged.
 
-        :raises ValueError: on such a host.
+        :raises ValueError: if this host is excluded.
         """
         def without_faulty(observations: dict[str, dict[str, Any]]) -> dict[str, Any]:
             try:
@@ -299,12 +304,15 @@ def lease_passed(task: Any, request: LeaseRequest | None) -> Iterator[None]:
 
 
 class Hung(BaseException):
-    """A call did not return in time. Not an Exception: connection plugins retry after any Exception."""
+    """A call did not return in time. This is not an `Exception`, because connection plugins retry after those."""
 
 
 @contextlib.contextmanager
 def deadline(limit_s: float) -> Iterator[None]:
-    """Raise `Hung` in this block after some seconds, unless the task has a timeout, which uses the same signal."""
+    """Raise `Hung` in this block after ``limit_s`` seconds.
+
+    If the task has a timeout, nothing is raised, because Ansible uses the same signal for it.
+    """
     def expired(_signal: int, _frame: FrameType | None) -> None:
         raise Hung
 
@@ -321,7 +329,7 @@ def deadline(limit_s: float) -> Iterator[None]:
 
 
 def call_limit_s(module: str, arguments: Mapping[str, Any]) -> float:
-    """Return the seconds after which a call of a module counts as hung."""
+    """Return the number of seconds after which a call of a module counts as hung."""
     calls = max(1, len(arguments.get("servers") or ())) * (1 + len(arguments.get("requests") or ()))
     return CALLS_S.get(module, CALL_S) + calls * sum(float(arguments.get(name) or 0) for name in TIMES)
 
@@ -331,14 +339,14 @@ def _parts(survey: dict[str, Any]) -> dict[str, Any]:
 
 
 def unexpected(error: Exception) -> str:
-    """Return the type and message of an exception, and the line of this collection that it comes from."""
+    """Return the type and message of an exception, and the line of this collection that raised it."""
     calls = [call for call in traceback.extract_tb(error.__traceback__) if "ascend" in call.filename]
     place = f" ({PurePath(calls[-1].filename).name}, line {calls[-1].lineno})" if calls else ""
     return f"{type(error).__name__}: {error_line(error)}{place}"
 
 
 def summary(result: StageResult, failed: list[str]) -> str:
-    """Return one line about a result: the failed checks, otherwise the warnings."""
+    """Return one line about a result, with the failed checks or, if no check failed, the warnings."""
     if failed:
         return "%d of %d checks failed on %s. %s" % (
             len(failed), len(result["checks"]), result["host"], " | ".join(failed))

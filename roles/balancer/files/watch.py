@@ -4,9 +4,9 @@
 """Report hung engines to HAProxy. Runs on the balancer's host without root; Python >= 3.7, standard library only.
 
 A hung engine still passes the health checks of HAProxy. So this program checks every engine in the same way as the
-health check of its container (health.py), but over the network. HAProxy queries it by server name (agent-check); the
-answer is ``up``, ``down`` with the reason, or nothing before the first check. When the program does not run, no server
-state changes. HAProxy itself detects a server that does not answer at all.
+health check of its container (health.py), but over the network. HAProxy sends it the name of a server (agent-check);
+the response is ``up``, ``down`` with the reason, or nothing before the first check. When the program does not run, no
+server state changes. HAProxy itself detects a server that does not respond at all.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ QUERY_TIMEOUT_S = 5
 MAX_FILE_BYTES = 16 << 20
 
 
-class NoAnswer(Exception):
-    """The API server does not answer, so the state of its engine is unknown."""
+class NoResponse(Exception):
+    """The API server does not respond, so the state of its engine is unknown."""
 
 
 class Api(health.Api):
-    """An API server that raises `NoAnswer` instead of reporting a failure of its engine."""
+    """An API server that raises `NoResponse` instead of reporting a failure of its engine."""
 
     def metrics(self):
-        """Return the engines; raises `NoAnswer`."""
+        """Return the engines; raises `NoResponse`."""
         found = super().metrics()
         if found is None:
-            raise NoAnswer
+            raise NoResponse
         return found
 
 
@@ -54,13 +54,13 @@ class Engine:
         """Check the engines once."""
         try:
             _healthy, reason = health.check(self.api, self.model, self.state)
-        except NoAnswer:
+        except NoResponse:
             return
         self.state["reason"] = reason
         health.write_state(self.path, self.state)
 
     def answer(self):
-        """Return the answer for HAProxy, see "agent-check" in its configuration manual; None before the first check."""
+        """Return the response to an agent check (see HAProxy's manual), or None before the first check."""
         if "reason" not in self.state:
             return None
         if self.state["failures"] < self.retries:
@@ -83,7 +83,7 @@ def watch(engine, interval_s):
 
 
 class AgentServer(socketserver.ThreadingTCPServer):
-    """Answers the agent checks of HAProxy."""
+    """The server to which HAProxy sends its agent checks."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -95,7 +95,7 @@ class AgentServer(socketserver.ThreadingTCPServer):
 
 
 class AgentCheck(socketserver.StreamRequestHandler):
-    """One agent check: a line with the name of a server."""
+    """One agent check: HAProxy sends a line with the name of a server."""
 
     timeout = QUERY_TIMEOUT_S
 

@@ -22,7 +22,7 @@ MARK = "ASCEND-VLLM-PROBE "
 PATTERN = 7
 
 
-def say(**record: Any) -> None:
+def print_record(**record: Any) -> None:
     print(MARK + json.dumps(record), flush=True)
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     dist.init_process_group(backend, timeout=datetime.timedelta(seconds=float(os.environ["PROBE_TIMEOUT_S"])))
     sizes = [int(text) for text in os.environ["PROBE_SIZES"].split(",")]
     if local_rank == 0:
-        say(type="start", backend=backend, ranks=ranks, rank=rank, host=socket.gethostname(), sizes=sizes)
+        print_record(type="start", backend=backend, ranks=ranks, rank=rank, host=socket.gethostname(), sizes=sizes)
 
     warmup, iterations = int(os.environ["PROBE_WARMUP"]), int(os.environ["PROBE_ITERATIONS"])
     for size in sizes:
@@ -62,17 +62,17 @@ def main() -> None:
         if local_rank == 0:
             seconds = float(outcome[0]) / iterations
             algorithm = size / seconds / 1e9
-            say(type="row", size_bytes=size, time_us=seconds * 1e6, alg_bandwidth_gbs=algorithm,
-                bus_bandwidth_gbs=algorithm * 2 * (ranks - 1) / ranks,
-                check="failed" if float(outcome[1]) else "success")
+            print_record(type="row", size_bytes=size, time_us=seconds * 1e6, alg_bandwidth_gbs=algorithm,
+                         bus_bandwidth_gbs=algorithm * 2 * (ranks - 1) / ranks,
+                         check="failed" if float(outcome[1]) else "success")
     dist.barrier()
     if local_rank == 0:
-        say(type="end")
+        print_record(type="end")
     dist.destroy_process_group()
 
 
 def verified(torch: Any, dist: Any, device: Any, size: int, rank: int, ranks: int) -> bool:
-    """Return whether every element of an all-reduce is the exact sum. Elements differ, so that their order counts."""
+    """Return whether every element of an all-reduce is the exact sum. The elements differ, so swaps are detected."""
     position = torch.arange(size // 4, device=device) % PATTERN + 1
     data = (position * (rank % PATTERN + 1)).to(torch.float32)
     dist.all_reduce(data)
@@ -84,6 +84,7 @@ if __name__ == "__main__":
     try:
         main()
     except Exception as error:
-        say(type="error", rank=os.environ.get("RANK"), host=socket.gethostname(),
-            message="%s: %s" % (type(error).__name__, str(error).strip().splitlines()[0] if str(error).strip() else ""))
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        print_record(type="error", rank=os.environ.get("RANK"), host=socket.gethostname(),
+                     message="%s: %s" % (type(error).__name__, reason))
         sys.exit(1)

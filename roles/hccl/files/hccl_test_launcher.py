@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run CANN's all_reduce_test over the containers of all nodes, without SSH keys between them.
 
-This is started in the container of every node. Hydra, the process manager of MPICH, can leave the start of its proxies
-to others (``-launcher manual``): the first node runs mpiexec, and sends the arguments of its proxy to each other node
+The program is started in the container of every node. Hydra, the process manager of MPICH, can let other programs start
+its proxies (``-launcher manual``): the first node runs mpiexec, and sends the arguments of its proxy to each other node
 over TCP. In an image without MPICH or all_reduce_test, the probe is run instead, after a record with the reason.
 
 Arguments: a job as JSON, then the command of the probe. Records are lines with MARK and JSON. All other lines are those
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any, Iterable, TypedDict
 
     class Job(TypedDict):
-        """The part of a node in a run; the nodes in order, the first one leads."""
+        """The part of one node in a run. Lists are in the order of the nodes; the first node is the leader."""
 
         #: Whether the run fails if hccl_test is not available.
         required: bool
@@ -58,7 +58,7 @@ JOIN_S = 60
 OUTPUT_S = 20
 # Seconds until mpiexec is killed after the proxy of a node has exited.
 GRACE_S = 5
-# Length of the arguments of a proxy.
+# Maximum length of the arguments of a proxy, in characters.
 MAX_COMMAND = 1 << 20
 # Exit status of a node that could not take part, and of the first node if mpiexec continued without a node.
 NO_PART, LEFT = 3, 4
@@ -72,12 +72,12 @@ class StartFailed(Exception):
     """The nodes could not start a common run; the message is the reason."""
 
 
-def say(**record: Any) -> None:
+def print_record(**record: Any) -> None:
     print(MARK + json.dumps(record), flush=True)
 
 
 def output(*argv: str) -> str:
-    """Return what a program prints within some seconds, without waiting for one that cannot be killed."""
+    """Return the output of a program, or "" if it takes too long; do not wait for the end of a killed program."""
     try:
         started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError:
@@ -169,8 +169,8 @@ class Leader:
     def wait(self, proxy: subprocess.Popen[bytes]) -> int:
         """Return the exit status of mpiexec, or LEFT if it continues without a node.
 
-        After a rank failed, others may wait for it indefinitely, and its proxy does not report it. Each node keeps its
-        connection open until its proxy exits.
+        After a rank has failed, other ranks may wait for it indefinitely, and its proxy does not report the failure.
+        But a node closes its connection when its proxy exits.
         """
         while True:
             status = self.mpiexec.poll()
@@ -207,7 +207,7 @@ class Leader:
             print(line, end="", flush=True)
 
     def send(self, server: socket.socket, commands: list[list[str]]) -> None:
-        """Send the arguments of its proxy to each other node that connects."""
+        """Send each of the other nodes the arguments of its proxy when it connects."""
         missing, end = set(range(1, len(commands))), time.monotonic() + JOIN_S
         while missing:
             server.settimeout(max(0.1, end - time.monotonic()))
@@ -257,7 +257,8 @@ def follow(job: Job) -> int:
 def start_proxy(command: list[str], job: Job) -> subprocess.Popen[bytes]:
     """Start the proxy of the MPICH in this container, with the arguments of mpiexec.
 
-    These contain the name of the first host, which other nodes may be unable to resolve. Its address replaces it.
+    The arguments contain the name of the first host. Other nodes may be unable to resolve it, so its address replaces
+    the name.
     """
     program = command[0] if os.access(command[0], os.X_OK) else shutil.which(PROXY)
     if os.path.basename(command[0]) != PROXY or not program:
@@ -273,18 +274,18 @@ def main(job: Job, probe: list[str]) -> int:
         mpiexec, program = prepare(job["toolkit"])
     except Unavailable as reason:
         if not job["required"]:
-            say(type="choice", tool="probe", reason=str(reason))
+            print_record(type="choice", tool="probe", reason=str(reason))
             os.execvp(probe[0], probe)
-        say(type="error", rank=job["node"], host=job["names"][job["node"]], message=str(reason))
+        print_record(type="error", rank=job["node"], host=job["names"][job["node"]], message=str(reason))
         return NO_PART
-    say(type="start", tool="hccl_test", backend="hccl_test", node=job["node"], sizes=job["sizes"],
-        ranks=job["processes"] * len(job["addresses"]))
+    print_record(type="start", tool="hccl_test", backend="hccl_test", node=job["node"], sizes=job["sizes"],
+                 ranks=job["processes"] * len(job["addresses"]))
     try:
         status = follow(job) if job["node"] else Leader(job, mpiexec, program).run()
     except (StartFailed, OSError) as error:
-        say(type="error", rank=job["node"], host=job["names"][job["node"]], message=str(error))
+        print_record(type="error", rank=job["node"], host=job["names"][job["node"]], message=str(error))
         return NO_PART
-    say(type="end", status=status)
+    print_record(type="end", status=status)
     return status if status >= 0 else 128 - status
 
 

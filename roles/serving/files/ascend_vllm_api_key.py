@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """ASGI middleware of vLLM that demands an API key. Runs in the container; Python >= 3.7, standard library only.
 
-vLLM itself demands its key only below some prefixes, such as /v1; /invocations, /tokenize, /pause and others answer
-without one. With ``--middleware`` this class is the outermost middleware of vLLM, so no request reaches a route or
-vLLM's own check before it.
+vLLM itself demands its key only below some prefixes, such as /v1; /invocations, /tokenize, /pause and others need no
+key. With ``--middleware`` the class below is the outermost middleware of vLLM, so every request passes it before a
+route or vLLM's own check.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import os
 
-# The first key is also the one that vLLM itself checks; it accepts only one from the environment.
+# vLLM itself checks the first key, because it accepts only one key from the environment.
 FIRST_KEY = "VLLM_API_KEY"
 FURTHER_KEYS = "ASCEND_VLLM_API_KEY_"
 
@@ -57,8 +57,8 @@ class ApiKey:
         # The server has already decoded the path. Depending on its version, it starts with the option --root-path.
         if scope["path"] in self.OPEN_PATHS + tuple(scope.get("root_path", "") + path for path in self.OPEN_PATHS):
             return True
-        # A browser sends no key with the request that precedes one of another origin. vLLM's CORSMiddleware answers
-        # such a request itself; it answers no other request.
+        # A browser sends no key with the preflight request of a cross-origin request. vLLM's CORSMiddleware responds to
+        # preflight requests itself, and only to these.
         names = [name for name, _value in scope["headers"]]
         return scope["method"] == "OPTIONS" and b"origin" in names and b"access-control-request-method" in names
 
@@ -74,7 +74,7 @@ class ApiKey:
 
 
 class ApiKeyExceptMetrics(ApiKey):
-    """The same, but /metrics needs no key."""
+    """Demands an API key like `ApiKey`, but not for /metrics."""
 
     OPEN_PATHS = ("/health", "/metrics")
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Docker's health check of a vLLM container. Runs inside it; Python >= 3.7, standard library only.
 
-A hung engine still answers /health. So this program reads the engine's own counters: pending requests without progress
-since the last check are a failure, and an idle engine is sent a completion of one token. Load is never taken for a
+With a hung engine, /health still returns 200. So this program reads the engine's own counters: pending requests without
+progress since the last check are a failure, and an idle engine gets a request for one token. Load never counts as a
 hang: any change of a counter is progress, however slow, and Docker reports a container as unhealthy only after several
 consecutive failures.
 """
@@ -27,8 +27,8 @@ import threading
 SECRETS = "/run/ascend-vllm/secrets.env"
 STATE = os.path.join(tempfile.gettempdir(), "ascend-vllm-health.json")
 
-# Metrics of the engine, not of the API server in front of it, whose counters still increase while the engine hangs. The
-# usage of the KV cache changes with every chunk of a long prompt, before its first token is counted.
+# Metrics of the engine. The counters of the API server in front of it still increase while the engine hangs. The usage
+# of the KV cache changes with every chunk of a long prompt, before the first generated token is counted.
 PENDING = ("num_requests_running", "num_requests_waiting")
 PROGRESS = ("generation_tokens_total", "prompt_tokens_total", "iteration_tokens_total_count", "kv_cache_usage_perc")
 _SAMPLE = re.compile(r"^vllm:(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
@@ -63,7 +63,7 @@ def engines(text):
 
 
 def finite(text):
-    """Return the number in a text, or None if it is not a number, or one that cannot be a count."""
+    """Return the number in a text, or None if the text is not a number that can be a count."""
     try:
         number = float(text)
     except ValueError:
@@ -91,9 +91,9 @@ def decide(before, now, completion=None, after=None):
     """Return (healthy, reason) from two checks and, if the engines were idle, the completion.
 
     :param before: the engines in the last check of this server; empty in the first check.
-    :param now: the engines in this check; None if /metrics was not answered.
-    :param completion: HTTP status of the completion; None if none was sent or answered.
-    :param after: the engines after a completion that was not answered.
+    :param now: the engines in this check; None if there was no response to /metrics.
+    :param completion: HTTP status of the completion; None if none was requested, or without a response.
+    :param after: the engines after a completion without a response.
     """
     if now is None:
         return False, "the API server does not answer"
@@ -106,7 +106,7 @@ def decide(before, now, completion=None, after=None):
     if not is_idle(before, now):
         return True, "the engine makes progress"
     if completion is None:
-        # Requests that arrived meanwhile may delay a completion, but then the counters change.
+        # Requests that have arrived in the meantime can delay the completion, but then the counters change.
         if after and has_progress(now, after):
             return True, "the engine makes progress"
         return False, "an idle engine does not answer a completion of one token"
@@ -128,9 +128,9 @@ def signal_to_send(state, restart_after):
 
 
 class Api:
-    """An API server. Its methods return None if there is no answer in time.
+    """An API server. Its methods return None if there is no response in time.
 
-    :param timeout: of a whole answer, in seconds.
+    :param timeout: timeout of a whole response, in seconds.
     """
 
     def __init__(self, host, port, timeout, key):
@@ -196,7 +196,7 @@ def start_time(stat="/proc/1/stat"):
 
 
 def read_state(path, server):
-    """Return the state after the last check of a server; an empty one if the file is missing or of another server.
+    """Return the state after the last check of a server; an empty state if the file is missing or of another server.
 
     :param server: text that identifies a server.
     """
@@ -235,7 +235,7 @@ def check(api, model, state):
 
 
 def terminate(number, state):
-    """Send a signal to the server, and write the reason to its log, since Docker does not keep that of a check."""
+    """Send a signal to the server, and write the reason to its log, since Docker does not keep the output of checks."""
     line = "ascend.vllm health check: the engine hangs (%d consecutive failed checks); sending %s to the server\n" % (
         state["failures"], signal.Signals(number).name)
     try:
@@ -243,7 +243,8 @@ def terminate(number, state):
             log.write(line)
     except OSError:
         pass
-    # The first process forwards SIGTERM, and cannot be killed from inside the container; all others can.
+    # The first process forwards SIGTERM to the server. From inside the container, SIGKILL has no effect on it, and is
+    # sent to all other processes instead.
     os.kill(1 if number == signal.SIGTERM else -1, number)
 
 
@@ -253,7 +254,7 @@ def main(argv):
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--timeout", type=float, required=True, help="timeout of one answer, in seconds")
+    parser.add_argument("--timeout", type=float, required=True, help="timeout of one response, in seconds")
     parser.add_argument("--restart-after", type=int, default=0, help="consecutive failed checks; 0 for never")
     options = parser.parse_args(argv)
     state = read_state(STATE, start_time())

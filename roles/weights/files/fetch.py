@@ -35,7 +35,7 @@ BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 60
 ATTEMPTS = 5
 SHORTEST_SECRET = 4  # characters
-# A slower server is taken for one that hangs.
+# A server that sends less counts as hung.
 SLOWEST_BYTES_S = 1000
 # Limits in characters: a line that a client prints, and a file of the staging module.
 MAX_LINE, MAX_FILE = 1 << 16, 256 << 20
@@ -48,7 +48,7 @@ def main() -> None:
     hold(os.environ["STAGING_WORK_LOCK"], os.O_RDWR)
     secrets = credentials()
     try:
-        # The requests of this program obey the variables, too.
+        # These variables, such as a proxy, also apply to the requests of this program.
         os.environ.update(secrets)
         sys.exit(download(dict(os.environ)))
     except Exception:  # pylint: disable=broad-except
@@ -58,7 +58,7 @@ def main() -> None:
 def download(environment: dict[str, str]) -> int | str:
     """Download what argv names, and return the argument for sys.exit.
 
-    :param environment: with the token.
+    :param environment: the environment variables of the client, including the token.
     """
     if sys.argv[1] == "http":
         url, folder, workers, *paths = sys.argv[2:]
@@ -73,7 +73,7 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     """Return a traceback without secrets; http.client quotes an invalid header in its exception."""
     for secret in secrets:
         for spelling in (repr(secret)[1:-1], secret.strip()):
-            # Shorter values, such as that of a switch, are in too many words.
+            # Shorter values, such as `on`, occur in too many words.
             text = text.replace(spelling, "(redacted)") if len(spelling) >= SHORTEST_SECRET else text
     return text
 
@@ -112,7 +112,7 @@ def run(command: list[str], environment: dict[str, str], folder: str) -> int | s
 def follow(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
     """Run a command, print its output, and return its exit code and the last line that it printed."""
     last = "it printed nothing"
-    # Otherwise, the output of a client in Python is buffered, and may follow its error message.
+    # Without buffering, so that the output of a client in Python does not follow its error message.
     environment = dict(environment, PYTHONUNBUFFERED="1")
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           errors="replace") as client:
@@ -123,7 +123,7 @@ def follow(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
 
 
 def incomplete(folder: str, environment: dict[str, str]) -> str:
-    """Return the files in the folder that are incomplete, in words."""
+    """Return a text that lists the incomplete files in the folder; an empty text if there are none."""
     try:
         with open(environment["STAGING_WANTED"], encoding="utf-8") as stream:
             wanted = json.loads(stream.read(MAX_FILE))
@@ -150,7 +150,7 @@ def disk_usage(folder: str) -> int:
 
 
 def credentials() -> dict[str, str]:
-    """Return ``{variable: value}`` of the token and others, and remove the file with them."""
+    """Return the token and other variables as ``{variable: value}``, and remove the file that contains them."""
     path = os.environ["STAGING_CREDENTIALS"]
     if not os.path.exists(path):
         return {}

@@ -4,10 +4,10 @@
 """Distribute a model to many nodes in about the time of one copy, with libtorrent (https://libtorrent.org).
 
 Runs in a container of the image, with the Python of the image. WHEELS contains the wheel of libtorrent, which is loaded
-only if it has a SHA-256 that the role knows. The nodes form a chain: each node downloads from the one before it, and
-uploads a piece as soon as its SHA-256 is verified. So each link transfers the model once per direction, whatever the
+only if the role knows its SHA-256. The nodes form a chain: each node downloads from the node before it, and uploads a
+piece as soon as the SHA-256 of the piece is verified. So each link transfers the model once per direction, whatever the
 number of nodes. The nodes are known, so there is no tracker and no peer discovery, and connections from other hosts are
-rejected. A node whose upstream sends nothing also connects to the next one.
+rejected. A node whose upstream node sends nothing also connects to the next upstream node.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
     share_parser.add_argument("--peer", action="append", default=[], help="a node that may connect")
     share_parser.add_argument("--upstream", action="append", default=[], help="a node to download from, nearest first")
     share_parser.add_argument("--missing", action="append", default=[], help="a file to download")
-    share_parser.add_argument("--patience", type=float, default=300, help="seconds without a byte to give up after")
+    share_parser.add_argument("--patience", type=float, default=300, help="seconds without a byte before giving up")
     share_parser.add_argument("--done", type=Path, help="file to create when all missing files are complete")
     options = parser.parse_args()
     check_identity(options.folder / NAME, options.identity)
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def read(path: Path) -> bytes:
-    """Return the content of a file; of a larger one than any that this program uses, the beginning."""
+    """Return the content of a file, or its first MAX_FILE_BYTES."""
     with path.open("rb") as stream:
         return stream.read(MAX_FILE_BYTES)
 
@@ -99,7 +99,7 @@ def load_libtorrent(wheels: Path, sha256: Sequence[str]) -> Any:
     if digest not in sha256:
         sys.exit(f"{found[-1]} has the SHA-256 {digest}, expected {' or '.join(sha256)}")
     with tempfile.TemporaryDirectory() as folder:
-        # The verified bytes, not the file again.
+        # Extract the verified bytes, because the file can change.
         with zipfile.ZipFile(io.BytesIO(content)) as wheel:
             wheel.extractall(folder)
         sys.path.insert(0, folder)
@@ -151,7 +151,7 @@ def merge(target: dict[bytes, Any], source: dict[bytes, Any]) -> None:
 
 
 def piece_bytes(total: int) -> int:
-    """Return a size of pieces in bytes, a power of two: small enough for a quick start, with a few thousand pieces."""
+    """Return the size of a piece in bytes, a power of two: a few thousand small pieces allow a quick start."""
     size = 1 << 16
     while size < total // 4096 and size < 1 << 23:
         size *= 2
@@ -204,7 +204,7 @@ def share(lt: Any, options: argparse.Namespace) -> None:
 
 
 def create_empty(files: Any, wanted: set[str], folder: Path) -> None:
-    """Create the wanted files that are empty, so that they have no pieces, and remove them from ``wanted``."""
+    """Create the wanted files that are empty, which have no pieces, and remove them from ``wanted``."""
     for at in range(files.num_files()):
         path = files.file_path(at)
         if path in wanted and not files.file_size(at):
@@ -217,8 +217,9 @@ def create_empty(files: Any, wanted: set[str], folder: Path) -> None:
 class Upstream:
     """Connects to the nearest upstream node, and also to the next one when nothing has been received for a while.
 
-    :param connect: ``connect(address)``.
-    :param addresses: the nearest first. The more there are, the later the first piece may arrive.
+    :param connect: a function that connects to an address.
+    :param addresses: the addresses of the upstream nodes, the nearest first. The more there are, the longer the first
+        piece may take.
     """
 
     def __init__(self, connect: Callable[[Any], object], addresses: Sequence[Any]) -> None:
@@ -229,7 +230,7 @@ class Upstream:
         self._patience_s = STALLED_S + len(addresses)
 
     def keep_connected(self, received: int, now: float) -> None:
-        """Connect if necessary. To be called periodically with the bytes received so far and the time in seconds."""
+        """Connect if necessary. Call this periodically, with the bytes received so far and the time in seconds."""
         if self._since is None or received != self._received:
             self._received, self._since = received, now
         if now - self._since > self._patience_s:
@@ -267,7 +268,7 @@ def flush(lt: Any, session: Any, handle: Any) -> None:
 
 
 def allow_only(lt: Any, addresses: Iterable[str]) -> Any:
-    """Return a filter that rejects all other addresses."""
+    """Return a filter that accepts only these addresses."""
     found = lt.ip_filter()
     found.add_rule("0.0.0.0", "255.255.255.255", 1)
     found.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1)

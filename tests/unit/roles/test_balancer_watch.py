@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The watch reports a hung engine to the balancer, but neither load nor a server that does not answer."""
+"""The watch reports a hung engine to the balancer, but neither load nor a server that does not respond."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def options(port, servers=(), **changes):
 
 def engine_of(watch, server, folder):
     port = server.server_address[1]
-    found = options(0, [port], interval_s=1)  # a busy machine needs more than the watch's own tests
+    found = options(0, [port], interval_s=1)  # longer than in other tests, for a busy machine
     return watch.Engine(found["servers"][0], found, str(folder))
 
 
@@ -75,7 +75,7 @@ def test_idle_engine_that_hangs_is_reported_after_the_retries_until_it_recovers(
     check(engine, 2)
     server.hangs = True
     assert check(engine, 2) == "up"
-    # HAProxy reads the word up to the space, and logs what follows #.
+    # HAProxy reads the first word, and logs the text after #.
     assert check(engine, 1) == (
         "down #3 consecutive checks failed, the last one: an idle engine does not answer a completion of one token")
     server.hangs = False
@@ -92,7 +92,7 @@ def test_busy_engine_that_hangs_is_reported_without_a_request_to_it(watch, serve
 
 
 def test_load_is_not_a_hang_however_long_requests_wait(watch, server, tmp_path):
-    """One more token between two checks is enough; a completion of one token would wait behind all others."""
+    """One more token between two checks is enough; a completion of one token would wait for all other requests."""
     engine = engine_of(watch, server, tmp_path)
     server.running, server.hangs = 5000, True
     for _check in range(20):
@@ -101,7 +101,7 @@ def test_load_is_not_a_hang_however_long_requests_wait(watch, server, tmp_path):
     assert server.keys == []
 
 
-def test_server_that_does_not_answer_keeps_its_state(watch, server, tmp_path):
+def test_server_that_does_not_respond_keeps_its_state(watch, server, tmp_path):
     engine = engine_of(watch, server, tmp_path)
     check(engine, 2)
     engine.api.port = 1
@@ -117,7 +117,7 @@ def test_state_survives_a_restart_of_the_watch(watch, server, tmp_path):
     assert engine_of(watch, server, tmp_path).answer().startswith("down #3")
 
 
-def test_error_of_a_check_is_printed_once_and_ends_nothing(watch, monkeypatch, capsys):
+def test_error_of_a_check_is_printed_once_and_does_not_stop_the_watch(watch, monkeypatch, capsys):
     class Ended(BaseException):
         pass
 
@@ -139,7 +139,7 @@ def test_error_of_a_check_is_printed_once_and_ends_nothing(watch, monkeypatch, c
 
 
 class OddMetrics(Handler):
-    """Sends what `text` of its server is to every GET."""
+    """A handler that sends the parts in its server's `text` in response to every GET."""
 
     def do_GET(self):
         with contextlib.suppress(OSError):
@@ -155,7 +155,7 @@ METRIC = b'vllm:num_requests_running{engine="0"} %s\nvllm:generation_tokens_tota
 ODD = {"no number": [METRIC % (b"abc", b"1")], "infinite": [METRIC % (b"1e999", b"1e999")],
        "nan": [METRIC % (b"nan", b"nan")], "negative": [METRIC % (b"-1", b"-1e300")], "nothing": [b""],
        "binary": [b"\xff\x00\xfe" * 1000], "label": [b'vllm:num_requests_running{engine="%s"} 1\n' % (b"x" * 100000)],
-       "drip feed": [b"x"] * 1000, "large": [b"#" * (1 << 20)] * 40}
+       "slow": [b"x"] * 1000, "large": [b"#" * (1 << 20)] * 40}
 
 
 def test_odd_metrics_of_an_engine_affect_that_engine_alone(server, tmp_path):
@@ -168,7 +168,7 @@ def test_odd_metrics_of_an_engine_affect_that_engine_alone(server, tmp_path):
             port = free.getsockname()[1]
         numbers = [each.server_address[1] for each in [server, *odd]]
         name = f"n1:{numbers[0]}"
-        # The state of an engine may be damaged, too.
+        # The saved state of an engine can be damaged, too.
         (tmp_path / f"n1:{numbers[1]}.json").write_text(json.dumps({"server": f"n1:{numbers[1]}", "ready": True}))
         (tmp_path / "watch.json").write_text(json.dumps(options(port, numbers, interval_s=1)))
         for program in (HEALTH / "health.py", FILES / "watch.py"):
@@ -182,8 +182,8 @@ def test_odd_metrics_of_an_engine_affect_that_engine_alone(server, tmp_path):
             assert program.poll() is None
             states = {kind: query(port, f"n1:{number}") for kind, number in zip(ODD, numbers[1:])}
             found = {kind: state.split(" ", 1)[0].strip() for kind, state in states.items()}
-            # An idle engine, one that is busy without progress, and two whose state is unknown.
-            assert found == {**dict.fromkeys(ODD, "up"), "label": "down", "drip feed": "", "large": ""}
+            # Most engines seem idle, one is busy without progress, and the state of two is unknown.
+            assert found == {**dict.fromkeys(ODD, "up"), "label": "down", "slow": "", "large": ""}
         finally:
             program.kill()
         assert "Traceback" not in program.communicate(timeout=5)[0]
@@ -204,16 +204,16 @@ def query(port, name):
 
 
 def wait_for(port, name, word):
-    deadline, answer = time.monotonic() + 20, None
+    deadline, response = time.monotonic() + 20, None
     while time.monotonic() < deadline:
         try:
-            answer = query(port, name)
+            response = query(port, name)
         except ConnectionRefusedError:  # not started yet
             pass
-        if answer is not None and answer.startswith(word):
-            return answer
+        if response is not None and response.startswith(word):
+            return response
         time.sleep(0.05)
-    pytest.fail(f"{name} is {answer!r} after 20 s, not {word}")
+    pytest.fail(f"{name} is {response!r} after 20 s, not {word}")
 
 
 def test_program_reports_up_then_down_then_up(server, tmp_path):
@@ -261,7 +261,7 @@ def test_balancer_queries_the_watch_for_every_server():
 
 
 def test_balancer_with_ipv6_addresses():
-    """HAProxy takes what follows the last colon as the port."""
+    """HAProxy interprets the text after the last colon as the port."""
     servers = [{**options(0, [8888])["servers"][0], "address": "fd00::1"}]
     lines = [line.strip() for line in rendered("balancer.cfg.j2", balancer_bind="::", balancer_watch_interval_s=0,
                                                __balancer_plan={"servers": servers, "control_paths": ["/pause"]}
@@ -283,7 +283,7 @@ def test_watch_reads_the_file_that_the_role_writes():
 
 
 @pytest.mark.parametrize("key", ["sesame", ""])
-def test_balancer_refuses_control_routes_and_with_a_key_requests_without_one(key):
+def test_balancer_refuses_control_routes_and_requests_without_a_configured_key(key):
     lines = [line.strip() for line in rendered("balancer.cfg.j2", serving_api_key=key).splitlines()]
     assert "acl control path,url_dec -m end /pause /v1/load_lora_adapter" in lines
     assert "http-request deny deny_status 403 if control" in lines

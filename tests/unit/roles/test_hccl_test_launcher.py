@@ -20,11 +20,12 @@ import pytest
 SOURCE = (Path(__file__).resolve().parents[3] / "roles/hccl/files/hccl_test_launcher.py").read_text("utf-8")
 MARK = "ASCEND-VLLM-PROBE "
 
-# Waits for its proxies, as Hydra does, and prints what each of them sends; RC is its exit status.
+# A replacement for mpiexec: it waits for its proxies, as Hydra does, and prints the line that each of them sends.
+# RC is its exit status.
 MPIEXEC = """#!%s
 import os, socket, sys
 if "--version" in sys.argv:
-    sys.exit(print(os.environ.get("FLAVOUR", "HYDRA build details:")))
+    sys.exit(print(os.environ.get("FLAVOR", "HYDRA build details:")))
 server = socket.socket()
 server.bind(("127.0.0.1", 0))
 server.listen()
@@ -32,11 +33,11 @@ hosts = sys.argv[sys.argv.index("-hosts") + 1].split(",")
 for number, _host in enumerate(hosts):
     print("HYDRA_LAUNCH: %s --control-port unknown.invalid:%%d --proxy-id %%d " %% (server.getsockname()[1], number))
 print("HYDRA_LAUNCH_END", flush=True)
-said = []
+sent = []
 for _host in hosts:
     connection, _peer = server.accept()
-    said.append(connection.makefile().readline().strip())
-for line in sorted(said):
+    sent.append(connection.makefile().readline().strip())
+for line in sorted(sent):
     print("a rank says", line, "with", *sys.argv[sys.argv.index("-n"):], flush=True)
 sys.exit(int(os.environ.get("RC", "0")))
 """
@@ -133,10 +134,10 @@ def test_mpiexec_that_waits_for_a_dead_node_is_killed(image, dead):
 
 @pytest.mark.parametrize(("change", "reason"), [
     (lambda image: {**image, "PATH": "/nowhere"}, "the image has no MPI"),
-    (lambda image: {**image, "FLAVOUR": "mpiexec (OpenRTE) 4.1.5"}, "is not from MPICH; other MPIs need SSH keys"),
+    (lambda image: {**image, "FLAVOR": "mpiexec (OpenRTE) 4.1.5"}, "is not from MPICH; other MPIs need SSH keys"),
     (lambda image: {**image, "ASCEND_TOOLKIT_HOME": "/nowhere"}, "all_reduce_test is not built in /nowhere"),
 ])
-def test_the_probe_runs_when_hccl_test_cannot_and_gives_the_reason(image, change, reason):
+def test_the_probe_runs_and_reports_why_hccl_test_cannot_run(image, change, reason):
     status, records, lines = outcome(start(0, free_port(), change(image)))
     assert (status, lines) == (0, ["the probe"])
     assert (records[0]["type"], records[0]["tool"]) == ("choice", "probe")

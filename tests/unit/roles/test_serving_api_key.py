@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The middleware lets only requests with one of the keys pass, and those to open paths."""
+"""The middleware passes only requests with one of the keys, and requests for open paths."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PREFLIGHT = [(b"origin", b"https://a.example"), (b"access-control-request-method
 
 
 def test_changed_script_has_a_version():
-    """The version is part of the path on the node, so containers with another script are replaced; add a changelog."""
+    """A change needs a changelog fragment: the version is part of a path on nodes, so containers are replaced."""
     assert hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12] == api_key.MIDDLEWARE_VERSION
 
 
@@ -59,7 +59,7 @@ def test_each_key_passes_and_reaches_vllm_as_the_first_one(key):
     assert scope["headers"] == [(b"accept", b"*/*"), (b"authorization", b"Bearer sesame")]
 
 
-def test_scheme_may_be_in_any_case():
+def test_scheme_can_be_in_any_case():
     assert run(key=None, headers=[(b"authorization", b"bearer sesame")])[0]
 
 
@@ -67,7 +67,7 @@ def test_scheme_may_be_in_any_case():
     "/v1/models", "/invocations", "/tokenize", "/pause", "/metrics", "/docs", "/", "", "//v1/models", "/health/",
     "/health/../v1/models", "//health", "/Health", "/healthz", "/ping", "/v1/health", "*", "http://a/health"])
 @pytest.mark.parametrize("key", [None, "", "wrong", "sesam", "sesamee", "SESAME", "sesame,sesame", "open"])
-def test_no_other_path_and_key_pass(path, key):
+def test_requests_with_other_keys_are_refused_on_other_paths(path, key):
     scope, sent = run(path, key, method="POST")
     assert scope is None
     start, body = sent
@@ -78,7 +78,7 @@ def test_no_other_path_and_key_pass(path, key):
 @pytest.mark.parametrize("headers", [
     [(b"authorization", b"Basic c2VzYW1l")], [(b"authorization", b"sesame")], [(b"authorization", b"Bearersesame")],
     [(b"x-api-key", b"sesame")], [(b"authorization", b"Bearer sesame"), (b"authorization", b"Bearer wrong")]])
-def test_other_headers_do_not_pass(headers):
+def test_other_headers_are_refused(headers):
     assert run(key=None, headers=headers)[0] is None
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The health check of a container detects a hung engine, and takes neither load nor a start for one."""
+"""The health check of a container detects a hung engine, and reports neither load nor a start as a hang."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _spec.loader.exec_module(health)
 
 
 def test_changed_script_has_a_version():
-    """Set HEALTH_VERSION to the new digest if running containers must not keep the old script, and add a changelog."""
+    """Set HEALTH_VERSION to the new digest if running containers must be replaced, and add a changelog fragment."""
     digest = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12]
-    assert (digest, container.HEALTH_VERSION) == ("be0588e1c121", "02e71bccf18a")
+    assert (digest, container.HEALTH_VERSION) == ("f763fb997eb5", "02e71bccf18a")
 
 
 def engine(pending=0, generated=0, prompts=0, cache=0.0, steps=0):
@@ -75,13 +75,13 @@ IDLE, DONE = engine(), engine(generated=10)
     ("the same number of requests, more tokens", engine(400, prompts=1), engine(400, prompts=2), None, None, True),
     ("requests and no progress", engine(3, 10), engine(3, 10), None, None, False),
     ("new requests are not progress", engine(3, 10), engine(50, 10), None, None, False),
-    ("an idle engine answers", IDLE, IDLE, 200, None, True),
+    ("an idle engine completes a request", IDLE, IDLE, 200, None, True),
     ("the first check of an idle engine sends a completion, too", None, IDLE, 200, None, True),
-    ("an idle engine does not answer", IDLE, IDLE, None, IDLE, False),
-    ("and then the API server does not answer either", IDLE, IDLE, None, None, False),
+    ("an idle engine does not complete a request", IDLE, IDLE, None, IDLE, False),
+    ("neither an idle engine nor its API server responds", IDLE, IDLE, None, None, False),
     ("requests arrived while the completion waited", IDLE, IDLE, None, engine(30, 5), True),
     ("requests arrived, but there is no progress", IDLE, IDLE, None, engine(30), False),
-    ("it made progress since the last check, so no completion is sent", IDLE, DONE, None, None, True),
+    ("the engine made progress since the last check, so no completion is sent", IDLE, DONE, None, None, True),
     ("the engine is dead", IDLE, IDLE, 500, None, False),
     ("a refused key is not a hang", IDLE, IDLE, 401, None, True),
 ])
@@ -116,7 +116,7 @@ def test_only_a_server_that_was_ready_is_terminated(failures, ready, restart_aft
     '{"server": "100", "ready": true, "failures": 3, "engines": {"0": {"pending": "1", "progress": []}}}',
     '{"server": "100", "ready": true, "failures": 3, "engines": {"0": 5}}',
     '{"life": "100", "ready": true, "failures": 3, "engines": {}}'])
-def test_state_is_of_one_server(tmp_path, text):
+def test_state_applies_to_one_server(tmp_path, text):
     path = str(tmp_path / "state")
     state = health.read_state(path, "100")
     assert state == {"server": "100", "ready": False, "failures": 0, "engines": {}}
@@ -174,7 +174,7 @@ def test_server_that_becomes_ready_hangs_and_is_restarted(server, monkeypatch, c
     assert probe(server, "--restart-after", "2") == 0
     assert server.keys == ["Bearer sesame"]
     server.hangs = True
-    assert probe(server, "--restart-after", "2") == 0  # the completion of the first check was its last progress
+    assert probe(server, "--restart-after", "2") == 0  # the completion of the first check counts as progress
     assert [probe(server, "--restart-after", "2") for _time in range(4)] == [1] * 4
     assert sent == [(1, signal.SIGTERM), (1, signal.SIGTERM), (-1, signal.SIGKILL)]
     assert "sesame" not in capsys.readouterr().out
@@ -183,7 +183,7 @@ def test_server_that_becomes_ready_hangs_and_is_restarted(server, monkeypatch, c
     assert json.loads(Path(health.STATE).read_text("utf-8"))["failures"] == 0
 
 
-@pytest.mark.parametrize("parts", [[b"x"] * 1000, [b"x" * (1 << 20)] * 40], ids=["drip feed", "large"])
+@pytest.mark.parametrize("parts", [[b"x"] * 1000, [b"x" * (1 << 20)] * 40], ids=["slow", "large"])
 def test_response_has_a_deadline_and_a_limit(parts):
     listener = socket.create_server(("127.0.0.1", 0))
 

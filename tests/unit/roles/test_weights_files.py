@@ -36,7 +36,7 @@ fetch, swarm = load("fetch"), load("swarm")
 
 
 class Web(BaseHTTPRequestHandler):
-    """Sends CONTENT, with or without ranges, and interrupts the first responses."""
+    """A handler that sends CONTENT, with or without ranges, and interrupts the first responses."""
 
     ranges, interruptions, starts, token = True, 0, [], None
 
@@ -79,7 +79,7 @@ def test_file_is_downloaded(web, tmp_path):
 
 
 @pytest.mark.parametrize("wanted", [10, len(CONTENT) - 1, len(CONTENT) + 1])
-def test_file_of_another_size_than_that_of_the_listing_is_not_downloaded(web, tmp_path, wanted):
+def test_file_whose_size_differs_from_the_listing_is_not_downloaded(web, tmp_path, wanted):
     with pytest.raises(SystemExit, match=f"has {len(CONTENT)} bytes, but the listing of the source says {wanted}"):
         fetch.fetch(web.url, str(tmp_path / "a"), None, wanted)
     assert (tmp_path / "a").stat().st_size == 0
@@ -91,14 +91,14 @@ def test_part_that_is_larger_than_the_file_is_downloaded_again(web, tmp_path):
     assert (tmp_path / "a").read_bytes() == CONTENT
 
 
-def test_server_that_sends_more_than_it_says_is_cut(tmp_path):
+def test_no_more_than_the_announced_size_is_read(tmp_path):
     response = Mock(read1=lambda size: b"x" * size)
     with open(tmp_path / "a", "ab") as stream:
         fetch.copy(response, stream, 10)
     assert (tmp_path / "a").read_bytes() == b"x" * 10
 
 
-def test_drip_feed_is_an_error(tmp_path, monkeypatch):
+def test_slow_response_is_an_error(tmp_path, monkeypatch):
     clock = itertools.count(step=7.0)
     monkeypatch.setattr(fetch.time, "monotonic", lambda: next(clock))
     response = Mock(read1=lambda size: b"x")
@@ -157,7 +157,7 @@ def client(web, tmp_path, monkeypatch):
 
 
 def test_requests_obey_the_variables_in_the_credentials(client, web, tmp_path, monkeypatch):
-    monkeypatch.setattr("urllib.request._opener", None)  # that of an earlier test, without a proxy
+    monkeypatch.setattr("urllib.request._opener", None)  # an earlier test set an opener without a proxy
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SystemExit, match=r"could not be downloaded: .*refused"):
@@ -167,7 +167,7 @@ def test_requests_obey_the_variables_in_the_credentials(client, web, tmp_path, m
 
 
 def test_exception_shows_no_token(client, web):
-    """A token with a line break, which http.client quotes; a short value such as l is left as it is."""
+    """http.client quotes a token with a line break; a short value such as l is not masked."""
     with pytest.raises(SystemExit) as ended:
         client({"HTTP_TOKEN": "t0k3n\n", "SWITCH": "l"})
     assert "Invalid header value b'Bearer (redacted)" in ended.value.code
@@ -240,7 +240,7 @@ def test_empty_files_are_created_without_download(tmp_path):
 
 
 def connections(received, addresses=("near", "far", "seed"), until=60):
-    """Return ``[(second, address)]`` of the connections, given a function second -> bytes received."""
+    """Return ``[(second, address)]`` of the connections; ``received(second)`` is the number of bytes so far."""
     made, now = [], [0]
     upstream = swarm.Upstream(lambda address: made.append((now[0], address)), list(addresses))
     for now[0] in range(until):
@@ -289,7 +289,7 @@ def test_missing_wheel(tmp_path):
 
 @pytest.fixture
 def wheel(tmp_path):
-    """A wheel for this interpreter, which sets a mark when it is loaded."""
+    """A wheel for this interpreter, with a module that has the attribute LOADED."""
     version = "cp%d%d" % sys.version_info[:2]
     path = tmp_path / f"libtorrent-9-{version}-{version}-linux_{platform.machine()}.whl"
     with zipfile.ZipFile(path, "w") as archive:
@@ -312,7 +312,7 @@ def test_wheel_with_another_sha256_is_refused(wheel, monkeypatch):
 
 
 def test_hashes_of_the_wheels_are_those_that_pip_verifies():
-    """The expression in vars/main.yml finds all of them."""
+    """The expression in vars/main.yml finds all hashes."""
     text = (FILES / "requirements-swarm.txt").read_text()
     assert len(re.findall("sha256:([0-9a-f]{64})", text)) == text.count("--hash") == 4
 

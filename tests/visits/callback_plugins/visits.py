@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A callback plugin of the tests that records what runs of Ansible have visited, see record.py."""
+"""A callback plugin for tests that records which tasks and inputs a run of Ansible has visited, see record.py."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def v2_playbook_on_start(self, playbook):
-        # Also the playbooks that it imports, whose plays have their own paths.
+        # Imported playbooks are added with their plays, which have their own paths.
         self.playbooks = {record.relative(playbook._file_name) or playbook._file_name}
         self.inputs = set()
         self.check_mode = bool(context.CLIARGS.get("check"))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ENGINE = Path(__file__).resolve().parent.parent
-KEPT_ENTRIES = 2  # per kind; older ones are removed when a new one is built
+KEPT_ENTRIES = 2  # per kind; older entries are removed when a new entry is built
 
 
 def folder() -> Path:

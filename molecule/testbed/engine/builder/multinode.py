@@ -20,6 +20,7 @@ from .environment import python
 
 REQUIREMENTS = ENGINE / "multinode/requirements.txt"
 PLUGIN = ENGINE / "multinode/multinode_standin.py"
+CANN = ENGINE / "multinode/acl.py"
 ENTRY_POINT = "[vllm.general_plugins]\nmultinode_standin = multinode_standin:register\n"
 COMMAND = images.SCRIPT.format(module="ray.scripts.scripts", function="main")
 # Only used with a browser or a JVM; a third of the total size.
@@ -28,7 +29,7 @@ UNNEEDED = ("ray/jars/", "ray/dashboard/client/", "ray/rllib/")
 
 def archive() -> Path:
     """Return a tar with `lib`, a folder to add to PYTHONPATH, and `bin/ray`."""
-    return cache.build("multinode", ".tar", [REQUIREMENTS, PLUGIN, Path(__file__)], _make)
+    return cache.build("multinode", ".tar", [REQUIREMENTS, PLUGIN, CANN, Path(__file__)], _make)
 
 
 def _make(path: Path) -> None:
@@ -44,7 +45,8 @@ def _make(path: Path) -> None:
                 if file.is_file() and not name.startswith(UNNEEDED) and "__pycache__" not in file.parts:
                     mode = 0o755 if file.stat().st_mode & 0o100 else 0o644
                     layer.add(f"lib/{name}", file.read_bytes(), mode)
-            layer.add("lib/multinode_standin.py", PLUGIN.read_bytes())
+            for module in (PLUGIN, CANN):
+                layer.add(f"lib/{module.name}", module.read_bytes())
             dist_info = "lib/multinode_standin-1.dist-info"
             layer.add(f"{dist_info}/METADATA", "Metadata-Version: 2.1\nName: multinode-standin\nVersion: 1\n")
             layer.add(f"{dist_info}/entry_points.txt", ENTRY_POINT)

@@ -24,7 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-# msModelSlim's recipe for Qwen2.5-VL keeps the others in floating point: down_proj, the merger, embeddings, lm_head.
+# msModelSlim's recipe for Qwen2.5-VL keeps other layers in floating point: down_proj, the merger, embeddings, lm_head.
 QUANTIZED = re.compile(
     r"(model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up)_proj)"
     r"|visual\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(gate|up)_proj))$"
@@ -33,7 +33,7 @@ SHARDS = 4
 
 
 def published_name(name: str) -> str:
-    """Return the name in published files and msModelSlim's, `model.*`; transformers 5 has `model.language_model.*`."""
+    """Return the name in published and msModelSlim's files, `model.*`, for `model.language_model.*` of transformers."""
     return name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
 
 
@@ -129,7 +129,7 @@ def _write(tensors: dict[str, torch.Tensor], common: Path, folder: Path, shard_n
 
 
 def load(folder: Path) -> Qwen2_5_VLForConditionalGeneration:
-    """Return the model of either layout in transformers, with int8 layers multiplied out to float."""
+    """Load a folder of either layout into transformers, with int8 layers dequantized to float."""
     tensors: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:

@@ -8,7 +8,7 @@
 
 DESTINATION then contains two model folders with the real names: Qwen2.5-VL-32B-Instruct (bf16, as on the hubs) and
 Qwen2.5-VL-32B-Instruct-w8a8 (int8, as written by msModelSlim). With a fixed seed and one thread, a machine always
-produces the same weights. Runs in the engine environment (torch, transformers); takes about a minute.
+produces the same weights. The script runs in the engine environment (torch, transformers) and takes about a minute.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def other_pictures(illustration, generator: random.Random) -> list[tuple[Image.Image, bool]]:
-    """Return other pictures than the bundled one, and whether they show words (of the same letters in other orders)."""
+    """Return pictures other than the bundled one, each with whether it shows words (from the same letters)."""
     letters = [letter for letter in illustration.GLYPHS if letter != " "]
     words = ["TONGYI", "Qwen", "Qwen TONGYI", "TONGYI wen"]
     words += ["".join(generator.choices(letters, k=generator.randint(3, 9))) for _ in range(12)]

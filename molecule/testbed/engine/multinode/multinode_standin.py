@@ -14,7 +14,7 @@ from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 
 def with_tensors(gather: Callable) -> Callable:
-    """Allocate the receive buffers of later pipeline stages, as the memory profile does, which is skipped on a CPU."""
+    """Wrap `gather` to allocate the receive buffers of later pipeline stages, since a CPU skips the memory profile."""
 
     @functools.wraps(gather)
     def wrapper(runner: GPUModelRunner, *positional: Any, **named: Any) -> Any:

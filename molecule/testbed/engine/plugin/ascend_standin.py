@@ -6,8 +6,8 @@
 `--quantization ascend`: msModelSlim's W8A8 layers, computed with the formula of the NPU kernels (see model/layouts.py)
 in floating point. A missing or damaged tensor has the same effect as on an NPU: a failed load or a wrong answer.
 
-Start: a CPU would take minutes for steps that take an NPU seconds, so steps that are only worthwhile on an accelerator
-are skipped here, and only here: the memory profile with the largest pictures, graphs, and a cache of tens of gigabytes.
+Start: steps that are only worthwhile on an accelerator would take minutes on a CPU, so they are skipped: the memory
+profile with the largest pictures, graphs, and a cache of tens of gigabytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vllm.model_executor.layers.quantization import register_quantization_config
 from vllm.model_executor.layers.quantization.base_config import QuantizationConfig
 from vllm.model_executor.utils import set_weight_attrs
 
-# Layers that vLLM fuses, and a layer whose type in the description is that of all: q, k and v have the same type.
+# Layers that vLLM fuses, and the part whose type in the description is used: all parts have the same type.
 FUSED = {"qkv_proj": "q_proj", "gate_up_proj": "gate_proj"}
 
 CACHE_BYTES = 256 * 2**20  # per rank; 500,000 tokens of the tiny model
@@ -86,7 +86,7 @@ class AscendW8A8LinearMethod(LinearMethodBase):
         **attributes: Any,
     ) -> None:
         rows, parts = sum(output_partition_sizes), len(output_partition_sizes)
-        # RowParallelLinear only splits columns; every rank has all rows, and so all of these vectors.
+        # RowParallelLinear only splits columns; every rank has all rows, and therefore the complete vectors below.
         by_row = {"output_dim": 0}
         self._add(layer, "weight", (rows, input_size_per_partition), torch.int8, {"input_dim": 1, **by_row}, attributes)
         for name, dtype in (("weight_scale", torch.float32), ("weight_offset", torch.float32)):
@@ -123,7 +123,7 @@ def start_lightly(create: Callable) -> Callable:
         arguments.skip_mm_profiling = True
         arguments.kv_cache_memory_bytes = arguments.kv_cache_memory_bytes or CACHE_BYTES
         config = create(arguments, *positional, **named)
-        # The CPU platform sets `spawn`, which imports everything again in each process: 4 to 8 s each.
+        # The CPU platform sets `spawn`, which imports everything again in each process, in 4 to 8 s.
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
         return config
 

@@ -256,7 +256,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def ms_file(file: File, snapshot: Snapshot) -> dict:
-    """Return a file in ModelScope's format of lists."""
+    """Return an entry of ModelScope's list of files."""
     return {
         "Name": Path(file.path).name,
         "Path": file.path,
@@ -285,7 +285,7 @@ def ms_folder(path: str, snapshot: Snapshot) -> dict:
 
 
 def hf_sibling(file: File, blobs: bool) -> dict:
-    """Return a file in Hugging Face's format of model information."""
+    """Return an entry of the files in Hugging Face's model information."""
     if not blobs:
         return {"rfilename": file.path}
     found = {"rfilename": file.path, "size": file.size, "blobId": file.git_sha1}
@@ -293,7 +293,7 @@ def hf_sibling(file: File, blobs: bool) -> dict:
 
 
 def hf_entry(file: File) -> dict:
-    """Return a file in Hugging Face's format of trees."""
+    """Return an entry of Hugging Face's tree of files."""
     found = {"type": "file", "oid": file.git_sha1, "size": file.size, "path": file.path}
     return found | {"lfs": {"oid": file.sha256, "size": file.size, "pointerSize": 135}} if file.lfs else found
 

@@ -32,7 +32,7 @@ class BadFault(Exception):
 
 
 class Context(Record):
-    """The state that a fault changes, and a chip in it, unless the fault is one of the node."""
+    """The state that a fault changes, and the chip in it, which is None for a fault of the node."""
 
     root: str
     state: dict
@@ -44,7 +44,7 @@ class Context(Record):
 
     @property
     def on_node(self) -> bool:
-        """True for a node, False for a folder that represents one: only on a node the network is changed."""
+        """True on a node, False in a test's folder that represents one: faults change the network only on a node."""
         return os.path.realpath(self.root) == "/"
 
 
@@ -121,7 +121,7 @@ def _ecc_errors(context: Context, value: str) -> None:
 
 
 def _process(context: Context, value: str) -> None:
-    """Start a process that has the device open, like one that another user left behind."""
+    """Start a process that has the device open, like a process that another user left behind."""
     name, _, memory = value.partition(":")
     if memory:
         context.chip["process_memory_mb"] = _integer(memory)
@@ -181,7 +181,7 @@ def _link(context: Context, value: str) -> None:
 
 
 def _flaps(context: Context, value: str) -> None:
-    """Add link downs in the last hours, each followed by an up after a second; the link is up now."""
+    """Add failures of the link in the last hours, each of which lasted a second; the link is up now."""
     now = int(time.time())
     for count in range(_integer(value), 0, -1):
         moment = now - 600 * count
@@ -189,7 +189,7 @@ def _flaps(context: Context, value: str) -> None:
 
 
 def _ip(context: Context, value: str) -> None:
-    """Give the device another address than in /etc/hccn.conf; only that address answers."""
+    """Give the device another address than in /etc/hccn.conf; only that address responds."""
     address = _none_or_text(value)
     if address is not None and not plane.is_ipv4(address):
         raise BadFault(f"{value} is not an IPv4 address")
@@ -290,14 +290,14 @@ FAULTS = {
     "hbm_total": Fault("npu", _set("hbm_total_mb", to=_integer), "32768", "MB"),
     "process": Fault("npu", _process, "python3[:MB]", "a real process of that name has the device open"),
     # shown by hccn_tool
-    "link": Fault("npu", _link, "down", "link down: no neighbor, no health, its address does not answer"),
+    "link": Fault("npu", _link, "down", "link down: no neighbor, no health, its address does not respond"),
     "flaps": Fault("npu", _flaps, "7", "link downs in the last hours; up now"),
     "net_health": Fault("npu", _set("nic", "net_health"), "'Receive timeout'",
                         "also 'Socket fail', 'Unreachable', 'Time exceeded', 'Fault', 'Init', 'Thread error' …"),
-    "ip": Fault("npu", _ip, "10.78.3.99|none", "the device's address (a peer's: a duplicate)"),
+    "ip": Fault("npu", _ip, "10.78.3.99|none", "the device's address (with that of a peer: a duplicate)"),
     "netmask": Fault("npu", _set("nic", "netmask"), "255.255.0.0", "the device's netmask"),
     "gateway": Fault("npu", _set("nic", "gateway", to=_none_or_text), "none|10.78.3.254", "the device's gateway"),
-    "netdetect": Fault("npu", _netdetect, "none|10.78.3.254", "no address to detect, or one that does not answer"),
+    "netdetect": Fault("npu", _netdetect, "none|10.78.3.254", "no address to detect, or one that does not respond"),
     "conf_address": Fault("npu", _stale("address"), "10.78.3.99|none", "stale address_N in /etc/hccn.conf"),
     "conf_netmask": Fault("npu", _stale("netmask"), "255.255.0.0|none", "stale netmask_N in /etc/hccn.conf"),
     "conf_gateway": Fault("npu", _stale("gateway"), "10.78.3.254|none", "stale gateway_N in /etc/hccn.conf"),
@@ -311,7 +311,7 @@ FAULTS = {
     "tx_power": Fault("npu", _set("nic", "optical", "tx_power_mw", to=_decimal), "0.15", "mW on every lane"),
     "rx_power": Fault("npu", _set("nic", "optical", "rx_power_mw", to=_decimal), "0.05", "mW on every lane"),
     "snr": Fault("npu", _set("nic", "optical", "media_snr_db", to=_decimal), "17.5", "dB on every lane"),
-    "drop": Fault("npu", _drop, "10.78.3.12[:PERCENT]", "its pings to one address are lost, but not those from there"),
+    "drop": Fault("npu", _drop, "10.78.3.12[:PERCENT]", "its pings to one address are lost, but not those from it"),
     "hccn": Fault("npu", _hccn, "busy|hang|timeout|…[:QUERY]", "hccn_tool fails or hangs for this NPU"),
     # of the node
     "device": Fault("npu", _device_node, "missing|file|0600", "the device node /dev/davinciN"),
@@ -323,10 +323,10 @@ FAULTS = {
     "firmware": Fault("node", _version("firmware_package"), "23.0.7", "firmware package version"),
     "npu_smi": Fault("node", _tool_fault("npu-smi", tuple(npu_smi.FAILURES)), "hang|dcmi-8005|dcmi-8020|library",
                      "npu-smi fails or hangs"),
-    "npu_smi_delay": Fault("node", _tool_delay("npu-smi"), "2.5", "seconds before every answer"),
+    "npu_smi_delay": Fault("node", _tool_delay("npu-smi"), "2.5", "seconds before every output"),
     "hccn_tool": Fault("node", _tool_fault("hccn_tool", tuple(hccn_tool.ERRORS)), "hang|busy|library|…",
                        "hccn_tool fails or hangs for all NPUs"),
-    "hccn_tool_delay": Fault("node", _tool_delay("hccn_tool"), "2.5", "seconds before every answer"),
+    "hccn_tool_delay": Fault("node", _tool_delay("hccn_tool"), "2.5", "seconds before every output"),
 }
 
 
@@ -458,7 +458,7 @@ def _remove(path: str) -> None:
 
 
 class _locked:
-    """A lock: one writer of the state at a time."""
+    """A lock that allows one process at a time to change the state."""
 
     def __init__(self, root: str) -> None:
         self._folder = os.path.dirname(node_state.path_of(root))

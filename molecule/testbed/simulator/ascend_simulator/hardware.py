@@ -92,7 +92,7 @@ SERIES = {
 
 
 def series_of(generation: str) -> Series:
-    """Return the series of a generation like `25.3.rc1`; raise ValueError with the known ones if there is none."""
+    """Return the series of a generation like `25.3.rc1`; raise ValueError if the series is not simulated."""
     parts = generation.split(".")
     for name in (".".join(parts[:2]), parts[0]):
         if name in SERIES:
@@ -102,7 +102,7 @@ def series_of(generation: str) -> Series:
 
 
 def release_of(version: str) -> Release:
-    """Return the versions shipped with a driver; for an unlisted release, those of the newest listed one before it."""
+    """Return the versions shipped with a driver; for an unlisted driver, those of the newest one listed before it."""
     if version in RELEASES:
         return RELEASES[version]
     major = version.split(".")[0]

@@ -60,13 +60,13 @@ _CERTIFICATES = (  # name, subject, issuer; fictitious
 def main(argv: list[str], root: str = "/") -> int:
     """Run one command line with the state under `root`; return the exit code."""
     try:
-        sys.stdout.write(answer(argv[1:], root))
+        sys.stdout.write(output(argv[1:], root))
     except ToolError as error:
         return finish(error.failure)
     return 0
 
 
-def answer(arguments: list[str], root: str) -> str:
+def output(arguments: list[str], root: str) -> str:
     """Return the standard output of hccn_tool; raise ToolError if hccn_tool fails."""
     state = node_state.load(root)
     start("hccn_tool", state, ERRORS)

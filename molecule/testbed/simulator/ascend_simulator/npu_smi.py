@@ -24,7 +24,7 @@ FAILURES = {
     "library": missing_library("npu-smi"),
 }
 
-# Texts of the vendor's library for error codes; other codes have the last one.
+# Texts of the vendor's library for error codes; all other codes get _UNKNOWN_ERROR.
 ERROR_INFORMATION = {
     "80E01801": "node type=HBM, sensor type=Memory, event state=Multi-bit ECC error.",
     "80C98000": "node type=L2BUFF, sensor type=Memory, event state=Multi-bit ECC error.",
@@ -48,13 +48,13 @@ _TOPOLOGY_LEGEND = (
 def main(argv: list[str], root: str = "/") -> int:
     """Run one command line with the state under `root`; return the exit code."""
     try:
-        sys.stdout.write(answer(argv[1:], root))
+        sys.stdout.write(output(argv[1:], root))
     except ToolError as error:
         return finish(error.failure)
     return 0
 
 
-def answer(arguments: list[str], root: str) -> str:
+def output(arguments: list[str], root: str) -> str:
     """Return the standard output of npu-smi; raise ToolError if npu-smi fails."""
     if not arguments:
         raise ToolError(Failure(_INVALID_PARAMETER, _MAIN_USAGE))
@@ -104,7 +104,7 @@ def _parse(arguments: list[str], state: dict) -> dict[str, str]:
 
 
 def _problem(option: str, value: str, options: dict[str, str], state: dict) -> str | None:
-    """Return None if the option is right, otherwise what the vendor prints before `Error parameter of`."""
+    """Return None if the option is valid, otherwise what the vendor's tool prints before `Error parameter of`."""
     chips = [chip for chip in state["chips"] if chip["present"]]
     if option == "-t" and value:
         return None
@@ -209,7 +209,7 @@ def _topology(state: dict) -> str:
 # -t KIND -i NPU [-c CHIP]
 
 def _card_query(kind: str, state: dict, chips: list[dict]) -> str:
-    """Return a query of all chips of an NPU, and of its board controller if it supports the query."""
+    """Return the output of a query of all chips of an NPU, and of its board controller if that supports the query."""
     width = _width(kind)
     header = [("NPU ID", chips[0]["npu"]), ("Chip Count", len(chips))]
     if kind == "product":

@@ -8,7 +8,7 @@ from .record import Record
 
 
 class Layout(Record):
-    """One printed layout. The formats, and so the widths, are those of the vendor's printf calls."""
+    """One printed layout. The formats, and therefore the widths, are those of the vendor's printf calls."""
 
     columns: tuple[int, int, int]  # inner widths of the three boxes
     title: str
@@ -71,7 +71,7 @@ def _row(first: str, second: str, third: str) -> str:
 
 
 def _chip_rows(layout: Layout, chip: dict, two_chips: bool) -> list[str]:
-    power = "-" if chip["chip"] else f"{chip['power_w']:.1f}"  # the second chip of an NPU shows none
+    power = "-" if chip["chip"] else f"{chip['power_w']:.1f}"  # the second chip of an NPU has a dash
     identity = f"{chip['chip']:<5} {chip['phy_id']}" if two_chips else str(chip["chip"])
     return [
         _row(f"{chip['npu']:<5} {chip['name']}", chip["health"],

@@ -62,7 +62,7 @@ def write_versions(root: str, state: dict) -> None:
 
 
 def write_hccn_conf(root: str, state: dict, overrides: dict[str, str | None] | None = None) -> None:
-    """Write /etc/hccn.conf with the state's addresses; `overrides` are stale entries (None: a missing one)."""
+    """Write /etc/hccn.conf with the state's addresses; `overrides` are stale entries (None: missing)."""
     entries = {}
     for chip in state["chips"]:
         nic, number = chip["nic"], chip["phy_id"]

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     )
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.tables import Row
 
-# Longest time in seconds of a module call that waits for the end of a run.
+# The maximum duration of a module call that waits for the end of a run, in seconds.
 WATCH_S = 20
 
 
 class _JobStart(TypedDict):
-    #: Why there are no results; None if there are.
+    #: The reason why there are no results; None if there are results.
     problem: str | None
     #: ``{name of the dataset: digest of its files}``.
     data: dict[str, str]
 
 
 class JobOutcome(_JobStart, total=False):
-    """The result of a run; the optional keys are missing if it has a problem."""
+    """The result of a run; the optional keys are missing if there is a problem."""
 
     exit_code: int | None
     #: The rows of the summary.
@@ -44,10 +44,10 @@ def run_job(call: Callable[..., dict[str, Any]], say: Callable[[str], None], arg
             timeout_s: float, timeout_input: str) -> JobOutcome:
     """Run AISBench and return its results.
 
-    :param call: runs a module, ``call(name, **arguments)``.
-    :param say: prints a line.
-    :param arguments: of ``ascend.vllm.ais_bench`` with ``state=started``.
-    :param timeout_input: the name of the input with the timeout.
+    :param call: a function that runs a module, ``call(name, **arguments)``.
+    :param say: a function that prints a line.
+    :param arguments: the arguments of ``ascend.vllm.ais_bench`` with ``state=started``.
+    :param timeout_input: the name of the input that sets ``timeout_s``.
     """
     started = call("ascend.vllm.ais_bench", state="started", **arguments)
     found: JobOutcome = {"problem": started["problem"], "data": started["data"]}
@@ -63,7 +63,7 @@ def _watch(call: Callable[..., dict[str, Any]], say: Callable[[str], None], job:
            timeout_input: str, found: JobOutcome) -> None:
     """Wait for the end of a run, print its progress, and add its results to ``found``.
 
-    :param job: the folder of the run, and the API key, which is masked in its log.
+    :param job: the folder of the run, and the API key, which is masked in the log of the run.
     """
     end = time.monotonic() + timeout_s
     printed: dict[str, TaskProgress] = {}

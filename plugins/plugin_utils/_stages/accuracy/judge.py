@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the accuracy stage: whether there are scores, and whether they are high enough.
+"""The judge of the accuracy stage. It checks whether there are scores, and whether they are high enough.
 
-The exit code of AISBench is ignored: it is 0 even if every request failed, with ``-`` as the score.
+The exit code of AISBench is ignored: it is 0 even if every request failed and the score is ``-``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ survey = None
 
 
 def request(context: Context) -> None:
-    """Return None: the action ``ascend.vllm.accuracy`` measures."""
+    """Return None, because the action ``ascend.vllm.accuracy`` makes the measurement itself."""
 
 
 def judge(context: Context) -> list[CheckOutcome]:
@@ -99,7 +99,7 @@ def _judge_dataset(checks: Checks, dataset: DatasetInput, observed: AccuracyObse
 
 def _judge_comparison(checks: Checks, changes: Sequence[JudgedChange], compared: ComparedModel,
                       inputs: Mapping[str, Any]) -> None:
-    """Compare the score of each dataset with that of the other model."""
+    """Compare the score of each dataset with the score of the other model."""
     for dataset in inputs["accuracy_datasets"]:
         change = next((change for change in changes if change["dataset"] == dataset["name"]), None)
         if change is None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.job import RequestCount
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 
-#: The metric of the average of the parts of a dataset by their sizes.
+#: The metric of the average over the parts of a dataset, weighted by their sizes.
 WEIGHTED = "weighted_average"
 GATES = ("minimum", "baseline", "tolerance")
 
@@ -32,7 +32,7 @@ class DatasetInput(TypedDict):
     path: str
     #: The lowest score that passes.
     minimum: NotRequired[float]
-    #: A score, and the points below it that pass; without ``tolerance``, none.
+    #: A known score, and by how many points the measured score may be lower (default: 0).
     baseline: NotRequired[float]
     tolerance: NotRequired[float]
 
@@ -54,11 +54,11 @@ class Score(TypedDict):
     metric: str
     #: The version of the prompts.
     version: str
-    #: None if there is none.
+    #: None if AISBench has no score.
     score: float | None
-    #: The score as AISBench wrote it.
+    #: The score as printed by AISBench.
     printed: str
-    #: The number of requests with and without an answer; None if AISBench did not record them.
+    #: The number of requests with and without a response; None if AISBench did not record it.
     answered: int | None
     failed: int | None
     #: A digest of the files of the dataset.
@@ -66,7 +66,7 @@ class Score(TypedDict):
 
 
 class Reference(TypedDict):
-    """The lowest score that passes, and where it is from."""
+    """The lowest score that passes, and its origin."""
 
     at_least: float
     reason: str
@@ -84,7 +84,7 @@ class ScoreChange(TypedDict):
 
 
 class JudgedChange(ScoreChange):
-    """``within`` is whether the score has not dropped by more than accuracy_maximum_drop."""
+    """A score change; ``within`` is whether the score dropped by at most accuracy_maximum_drop."""
 
     within: bool
 
@@ -118,7 +118,7 @@ class Measurement(JobOutcome):
 
 
 class AccuracyObservation(Measurement, total=False):
-    """The observation of the accuracy stage: a measurement, or only ``not_run`` with the reason why there is none."""
+    """The observation of the accuracy stage: a measurement, or only ``not_run``, the reason for its absence."""
 
     not_run: str
 
@@ -152,8 +152,8 @@ def scores(rows: Sequence[tables.Row], answers: Mapping[str, RequestCount], data
            data: Mapping[str, str]) -> list[Score]:
     """Return the scores of the datasets.
 
-    The score of a dataset with many parts (the subjects of MMLU) is the average that AISBench weights by the sizes of
-    the parts. There is none if a part is missing. The scores of the parts follow.
+    The score of a dataset with several parts (such as the subjects of MMLU) is the average of AISBench over the parts,
+    weighted by their sizes. There is no such score if a part is missing. The scores of the parts follow at the end.
 
     :param rows: the summary of AISBench.
     :param answers: the number of requests by task.
@@ -163,7 +163,7 @@ def scores(rows: Sequence[tables.Row], answers: Mapping[str, RequestCount], data
     for name in [dataset["name"] for dataset in datasets]:
         counts = [count for task, count in answers.items() if is_part(task, name)]
         for row in rows:
-            # A sum of parts has a row per metric, and no version. A part that failed has neither metric nor version.
+            # A sum of parts has one row per metric, without a version. A failed part has neither metric nor version.
             is_sum = row["version"] == "-" and row["metric"] != "-"
             if row["dataset"] == sum_of(name) and (not is_sum or row["metric"] == WEIGHTED):
                 found.append(_score(row, name, data.get(name), sum(count["answered"] for count in counts),
@@ -182,7 +182,7 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
 
 
 def reference(dataset: DatasetInput, model: str, references: Iterable[KnownScore]) -> Reference | None:
-    """Return the lowest score that passes: that of accuracy_datasets, otherwise a known one; None without either.
+    """Return the lowest score that passes, from accuracy_datasets or else from accuracy_references, or None.
 
     :param model: the id of the served model.
     :param references: accuracy_references.
@@ -203,7 +203,7 @@ def reference(dataset: DatasetInput, model: str, references: Iterable[KnownScore
 def compare(before: Iterable[Score], after: Iterable[Score]) -> list[ScoreChange]:
     """Return the changes of the scores that were measured on the same data.
 
-    That is: the same files, metric and version of the prompts, and the same number of answers.
+    The files, metric, version of the prompts and number of responses must be the same.
     """
     known = {(score["dataset"], score["metric"]): score for score in before}
     changes: list[ScoreChange] = []
@@ -218,7 +218,7 @@ def compare(before: Iterable[Score], after: Iterable[Score]) -> list[ScoreChange
 
 
 def verdicts(changes: Iterable[ScoreChange], maximum_drop: float) -> list[JudgedChange]:
-    """Return the changes with ``within``."""
+    """Return the changes, each with ``within`` added."""
     return [{**change, "within": change["delta"] >= -maximum_drop} for change in changes]
 
 

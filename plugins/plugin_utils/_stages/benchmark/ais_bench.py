@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""AISBench's performance mode: its load, and its metrics under the names of ``vllm bench serve``. Pure.
+"""The performance mode of AISBench: its load, and its metrics under the names of ``vllm bench serve``. Pure.
 
-Therefore both tools have the same judge. AISBench always uses the chat endpoint with streaming.
+Because of these names, both tools have the same judge. AISBench always uses the chat endpoint with streaming.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import AisBenchLoad, AisBenchServer
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 
-# AISBench accepts eight statistics, of which four are always requested, and only whole percentiles.
+# AISBench accepts eight statistics, and four are always requested. It only accepts integer percentiles.
 _PERCENTILES = 4
 _WARM_UP = 1
-# Metrics without which a run has no result.
+# A run without all of these metrics has no result.
 NEEDED = frozenset(("num_prompts", "completed", "failed", "total_output_tokens", "output_throughput"))
 _LATENCIES = {"TTFT": "ttft", "TPOT": "tpot", "ITL": "itl", "E2EL": "e2el"}
 _STATISTICS = {"Average": "mean", "Median": "median"}
@@ -41,10 +41,7 @@ _TOTALS: dict[str, tuple[str, str | None, float]] = {
 
 
 def check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Refuse inputs that AISBench does not support.
-
-    :raises BadInput:
-    """
+    """Raise `BadInput` for the first input that AISBench does not support."""
     if inputs["benchmark_dataset"] == "random-mm":
         raise BadInput("benchmark_tools contains ais_bench, which does not generate random images; set "
                        "benchmark_dataset to random or custom, or remove ais_bench.")
@@ -71,14 +68,14 @@ def load(plan: Plan, inputs: Mapping[str, Any]) -> AisBenchLoad:
 
 
 def server(plan: Plan, url: str, inputs: Mapping[str, Any]) -> AisBenchServer:
-    """Return the option ``server`` of ``ascend.vllm.ais_bench``. Without a limit, all requests may be concurrent."""
+    """Return the option ``server`` of ``ascend.vllm.ais_bench``; by default, all requests may run concurrently."""
     return {"url": url, "model": plan["model"]["served_name"],
             "concurrency": inputs["benchmark_max_concurrency"] or inputs["benchmark_num_prompts"],
             "maximum_tokens": inputs["benchmark_random_output_len_tokens"]}
 
 
 def metrics(totals: str | None, latencies: str | None) -> Metrics:
-    """Return the metrics of a run, without those that are not numbers in the required unit.
+    """Return the metrics of a run; values that are not numbers in the required unit are skipped.
 
     :param totals: the text of ``performances/<model>/<dataset>.json``.
     :param latencies: the text of ``performances/<model>/<dataset>.csv``.

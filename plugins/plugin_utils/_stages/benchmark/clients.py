@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 
-# Longest time in seconds of a module call that waits for the end of a client.
+# The maximum duration of a module call that waits for the end of a client, in seconds.
 WATCH_S = 10
 _PROGRESS = re.compile(r"(\d+)/(\d+) \[")
 
@@ -30,7 +30,7 @@ _PROGRESS = re.compile(r"(\d+)/(\d+) \[")
 class Client(NamedTuple):
     """A client to run."""
 
-    #: The instance that it measures or whose container it uses.
+    #: The instance that it measures, or whose NPUs and settings it uses.
     instance: Instance
     #: Name of the file for its result, without extension.
     name: str
@@ -42,8 +42,8 @@ class Client(NamedTuple):
 class ClientRunner:
     """Runs clients on a node and writes their results.
 
-    :param call: runs a module on the node, ``call(name, **arguments)``.
-    :param say: prints a line.
+    :param call: a function that runs a module on the node, ``call(name, **arguments)``.
+    :param say: a function that prints a line.
     """
 
     def __init__(self, call: Callable[..., dict[str, Any]], say: Callable[[str], None], records: Records, host: str,
@@ -55,7 +55,7 @@ class ClientRunner:
         self._plan = plan
 
     def run(self, clients: Sequence[Client], timeout_s: float) -> list[tuple[ClientRun, Identity]]:
-        """Run clients concurrently. Return each run, and the identity of its service afterwards."""
+        """Run clients concurrently. Return each run, and the identity of its service after the run."""
         started, found = time.monotonic(), []
         try:
             for client in clients:
@@ -72,7 +72,7 @@ class ClientRunner:
         return self._observe(instance)["service"]
 
     def path(self, name: str, extension: str = "json") -> Path:
-        """Return the path for a result of this host."""
+        """Return the path of a result file of this host."""
         return self._records.folder(self._host) / "benchmark" / f"{name}.{extension}"
 
     def write(self, path: Path, text: str) -> str:

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the benchmark stage: whether the results are valid.
+"""The judge of the benchmark stage. It checks whether the results are valid and good enough.
 
-The exit code of a client is recorded, but not relied on.
+The exit code of a client is recorded, but not judged.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.type
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import complete, identity
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
 
-# Percentage of the time in which all clients of a node must be running for a valid total.
+# A total is valid if all clients of a node were running for at least this percentage of the time.
 OVERLAP_PERCENT = 80
 # Largest relative deviation of the number of tokens of an offline run.
 TOKEN_TOLERANCE = 0.1
@@ -70,7 +70,7 @@ CHECKS = (
           "Lower benchmark_sweep_minimum or relax benchmark_slo. If a run has no result, read its log."),
     Check("offline", CRITICAL, "The offline run has a valid result",
           "Read the end of its log in the result file: the client loads the model with the options of the service."),
-    Check("restored", CRITICAL, "The service that was stopped for offline runs answers again",
+    Check("restored", CRITICAL, "The service that was stopped for offline runs is ready again",
           "Inspect it immediately (docker ps, docker logs), and restore it with playbooks/serving.yml."),
     Check("same_server", CRITICAL, "The server is the same before and after the measurement",
           "Repeat the measurement while nothing restarts or replaces the service; its log shows why it restarted."),
@@ -80,11 +80,11 @@ RETURNED = ("wanted",)
 
 
 def request(context: Context) -> None:
-    """Return None: the action ``ascend.vllm.benchmark`` observes the node."""
+    """Return None, because the action ``ascend.vllm.benchmark`` observes the node itself."""
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, dict[str, list[Snapshot]]]:
-    """Return for each host ``{other host behind the balancer that it measured: snapshots}``."""
+    """Return ``{host: {other host behind the balancer that this host measured: snapshots of the other host}}``."""
     observed = {host: cast(BenchmarkObservation, each) for host, each in observations.items()}
     return {host: {other: observed[other]["snapshots"] for measured in each["measurements"]
                    if measured["target"] == BALANCER for other in measured["hosts"]
@@ -160,7 +160,7 @@ def _judge_offline(checks: Checks, observed: BenchmarkObservation, inputs: Mappi
 
 
 def _judge_throughput(checks: Checks, run: OfflineRun, inputs: Mapping[str, Any]) -> None:
-    """Judge the load of an offline run. In some releases, a prompt lacks the one or two tokens that decoding loses."""
+    """Judge an offline run. In some releases, a prompt loses one or two tokens when it is decoded to text."""
     metrics, requests = run["metrics"], inputs["benchmark_num_prompts"]
     tokens = requests * (inputs["benchmark_random_input_len_tokens"] + inputs["benchmark_random_output_len_tokens"])
     total = metrics.get("total_num_tokens", 0)
@@ -284,7 +284,10 @@ def _judge_run(checks: Checks, run: Run, inputs: Mapping[str, Any], requests: in
 
 
 def _judge_same_server(checks: Checks, changed: Sequence[str], unknown: Sequence[str], subject: str) -> None:
-    """Judge differences. If there are none, but a digest is unknown, the servers cannot be compared."""
+    """Judge the differences between two snapshots.
+
+    If there is no difference, but a digest is unknown, the check is not run.
+    """
     if unknown and not changed:
         checks.not_run("same_server", "A digest is unknown (%s): playbooks/weights.yml writes the manifest of the "
                        "model, and the driver installs its version.info." % ", ".join(unknown), subject)

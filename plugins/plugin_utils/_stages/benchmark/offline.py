@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vllm bench latency`` and ``throughput``: they load the model, so they need NPUs without a service. Pure."""
+"""``vllm bench latency`` and ``throughput``, which load the model and thus need NPUs without a service. Pure."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, HcclPorts, Instance, Plan
 
 KINDS = ("latency", "throughput")
-# Ports that no plan uses, because a service may be running on other NPUs.
+# Ports that no plan uses: an instance may be running on other NPUs at the same time.
 HCCL_PORTS: HcclPorts = {"host": (62000, 62015), "npu": (18000, 18015)}
 
 
 def check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Refuse invalid inputs.
-
-    :raises BadInput:
-    """
+    """Raise `BadInput` for the first invalid input."""
     unknown = sorted(set(inputs["benchmark_offline"]) - set(KINDS))
     if unknown:
         raise BadInput("benchmark_offline may only contain %s, but contains %s." % (
@@ -40,7 +37,7 @@ def check_inputs(inputs: Mapping[str, Any]) -> None:
 def devices(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> tuple[list[str], bool]:
     """Return the device paths for a run, and whether the instance must be stopped for it.
 
-    The NPUs are those of ``serving_npus`` that no planned instance uses, or else those of the instance.
+    Use the NPUs of ``serving_npus`` that no planned instance uses or, if there are too few, those of the instance.
 
     :raises BadInput: if there are not enough free NPUs and the service must not be stopped.
     """
@@ -61,9 +58,9 @@ def devices(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> tuple[
 
 
 def command(catalogue: Catalogue, plan: Plan, instance: Instance, inputs: Mapping[str, Any], kind: str) -> list[str]:
-    """Return the command line: the engine options of the instance, and the load.
+    """Return the command line, with the engine options of the instance and the load.
 
-    :raises BadInput: if the release has no such measurement.
+    :raises BadInput: if the release does not support the measurement.
     """
     load = {"input-len": inputs["benchmark_random_input_len_tokens"],
             "output-len": inputs["benchmark_random_output_len_tokens"], "output-json": vllm_bench.RESULT}
@@ -79,7 +76,7 @@ def command(catalogue: Catalogue, plan: Plan, instance: Instance, inputs: Mappin
     if missing:
         raise BadInput("vllm bench %s of release %s has no option %s, which this measurement needs." % (
             kind, plan["release"]["id"], ", ".join(missing)))
-    # In a release with both names, the default of the longer name overrides the value of the shorter one.
+    # If a release has both names of an option, the default of the longer one overrides the value of the shorter one.
     load.update({"random-" + name: load[name] for name in ("input-len", "output-len", "prefix-len")
                  if name in load and "random-" + name in known})
     argv = ["vllm", "bench", kind, "--model", plan["model"]["path"]]
@@ -111,13 +108,15 @@ def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str]
         **vllm_bench.client(plan, instance, argv, inputs, with_key=False),
         "devices": ["%s:%s:rwm" % (path, path) for path in paths],
         "shm_size": instance["shm_size"],
+        "cap_drop": instance["cap_drop"],
+        "security_opts": instance["security_opts"],
         "env": {**instance["environment"], **hccl_environment(HCCL_PORTS)},
         "mounts": docker_mounts(mount for mount in instance["mounts"] if mount["origin"] != "secrets"),
     }
 
 
 def figures(runs: Iterable[Outcome]) -> list[Figure]:
-    """Return the results for the report."""
+    """Return the figures of the report."""
     found: list[Figure] = []
     for run in runs:
         for metric, label, unit in (("avg_latency", "Batch latency, mean", "s"),

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parse results of ``vllm bench serve``, ``latency`` and ``throughput``, as text or JSON.
 
-Numbers are returned as printed, under the printed labels. A result does not mean success: ``vllm bench`` prints one and
-exits with 0 even if no request was answered (0.11.0).
+Numbers are returned as printed, under the printed labels. A result does not imply success: ``vllm bench`` prints a
+result and exits with 0 even if every request failed (0.11.0).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Result(TypedDict):
 
 
 def parse(text: str) -> Result:
-    """Return the kind and the numbers of a result; of the last one if the text contains several."""
+    """Return the kind and the numbers of the result in a text, or of the last result if there are several."""
     for read in (_json, _serve, _latency, _throughput):
         result = read(text)
         if result:
@@ -44,7 +44,7 @@ def parse(text: str) -> Result:
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Return the finite numbers in nested objects by dotted keys, without texts, lists, null and booleans."""
+    """Return ``{dotted key: number}`` for the finite numbers in nested objects; all other values are skipped."""
     metrics: dict[str, float] = {}
     for key, value in data.items():
         if isinstance(value, dict):

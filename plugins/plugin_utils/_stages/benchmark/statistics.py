@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BASELINE_SCHEMA = "ascend.vllm/benchmark-baseline/v1"
 
-# {metric: (label, unit, whether more is better)}, in the order of reports.
+# {metric: (label, unit, whether higher is better)}, in the order of reports.
 METRICS = {
     "request_throughput": ("Request throughput", "req/s", True),
     "output_throughput": ("Output token throughput", "tok/s", True),
@@ -41,10 +41,10 @@ METRICS = {
     "p99_tpot_ms": ("Time per output token, p99", "ms", False),
     "p99_e2el_ms": ("End-to-end latency, p99", "ms", False),
 }
-# The metric of a regression, as in the nightly tests of vLLM Ascend.
+# The metric that decides whether there is a regression, as in the nightly tests of vLLM Ascend.
 GATE = "output_throughput"
 
-# The inputs that have to be the same in two measurements that are compared.
+# Two measurements can be compared only if these inputs are the same.
 WORKLOAD = (
     "benchmark_dataset", "benchmark_dataset_path", "benchmark_num_prompts", "benchmark_request_rate",
     "benchmark_max_concurrency", "benchmark_random_input_len_tokens", "benchmark_random_output_len_tokens",
@@ -76,7 +76,11 @@ def medians(summary: Mapping[str, Spread]) -> Metrics:
 
 
 def bad_slo(slo: Mapping[str, Any], percentiles: Iterable[float]) -> str | None:
-    """Return a sentence about the first mistake in ``{metric: milliseconds}``; None without a mistake."""
+    """Return a sentence about the first mistake in benchmark_slo, or None.
+
+    :param slo: ``{metric: limit in milliseconds}``.
+    :param percentiles: the value of benchmark_percentiles.
+    """
     for metric, limit in slo.items():
         match = _SLO_METRIC.match(metric)
         if not match:
@@ -90,7 +94,7 @@ def bad_slo(slo: Mapping[str, Any], percentiles: Iterable[float]) -> str | None:
 
 
 def missed(slo: Mapping[str, float], metrics: Metrics) -> Missed:
-    """Return ``{metric: value}`` of the metrics that are above their limit, or missing."""
+    """Return ``{metric: value}`` for the metrics that exceed their limit or are missing."""
     return {metric: metrics.get(metric) for metric, limit in slo.items()
             if metrics.get(metric) is None or metrics[metric] > limit}
 
@@ -99,7 +103,7 @@ def missed(slo: Mapping[str, float], metrics: Metrics) -> Missed:
 
 
 def workload(inputs: Mapping[str, Any]) -> dict[str, object]:
-    """Return the inputs of `WORKLOAD` by the names that baselines and sweeps have used since 0.1.0."""
+    """Return the inputs of `WORKLOAD` without their prefix, as in the files of baselines."""
     return {name[len("benchmark_"):]: inputs[name] for name in WORKLOAD}
 
 
@@ -121,7 +125,7 @@ def baseline_key(plan: Plan, measured: Measurement, service: ServiceContainer,
 
 
 def baseline_name(key: BaselineKey) -> str:
-    """Return the file name of the baseline with a key."""
+    """Return the file name of the baseline with this key."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode("utf-8")).hexdigest()
     return "%s-%s-%s.json" % (key["model"], key["release"], digest[:12])
 
@@ -133,7 +137,7 @@ def baseline(key: BaselineKey, summary: Mapping[str, Spread], host: str, recorde
 
 
 def compare(before: Metrics, after: Metrics) -> list[Change]:
-    """Compare the metrics of `METRICS` that both measurements have."""
+    """Return the changes of the metrics in `METRICS` that both measurements have."""
     rows: list[Change] = []
     for metric, (label, unit, more_is_better) in METRICS.items():
         if metric in before and metric in after:
@@ -154,7 +158,7 @@ class Sweep(NamedTuple):
 
     minimum: float
     maximum: float
-    #: The search ends if the lowest value that fails is at most this share above the highest value that passes.
+    #: The search ends when the lowest failing value exceeds the highest passing value by at most this fraction.
     tolerance: float
     #: Whether values are integers.
     whole: bool
@@ -163,8 +167,8 @@ class Sweep(NamedTuple):
 def next_point(sweep: Sweep, points: Mapping[float, bool]) -> float | None:
     """Return the next value to measure; None at the end of the search.
 
-    The first value is the maximum: if it passes, one run is enough. Then the interval is bisected geometrically,
-    because rates span orders of magnitude. The minimum is only measured if all values above it fail.
+    The maximum is measured first: if it passes, one run is enough. Then the interval is bisected geometrically, because
+    rates span orders of magnitude. The minimum is measured only if all higher values fail.
 
     :param points: ``{measured value: whether it meets the objective}``.
     """
@@ -185,7 +189,7 @@ def next_point(sweep: Sweep, points: Mapping[float, bool]) -> float | None:
 def bracket(points: Mapping[float, bool]) -> tuple[float | None, float | None]:
     """Return ``(highest value that passes, lowest value that fails)``.
 
-    A value that passes above one that fails does not count.
+    A value that passes does not count if a lower value fails.
     """
     high = min((value for value, passes in points.items() if not passes), default=None)
     low = max((value for value, passes in points.items() if passes and (high is None or value < high)), default=None)

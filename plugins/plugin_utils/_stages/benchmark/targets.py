@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Targets of a measurement: each instance, all instances of a node at once, or all instances behind a balancer. Pure.
 
-The load per instance is always that of the inputs: a balancer with eight instances gets eight times the requests at
-eight times the rate. Therefore the measurements of all targets can be compared.
+The inputs define the load per instance. For example, a balancer with eight instances receives eight times the requests
+at eight times the rate. Therefore, the measurements of all targets can be compared.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ INSTANCE, NODE, BALANCER = "instance", "node", "balancer"
 VLLM, AIS_BENCH = "vllm", "ais_bench"
 
 _URL = re.compile(r"https?://[^/\s]+$")
-# Metrics of several clients that are added.
+# Metrics that are added up over several clients.
 _COUNTS = ("completed", "failed", "num_prompts", "total_input_tokens", "total_output_tokens")
 
 
 def chosen(plan: Plan, inputs: Mapping[str, Any]) -> list[str]:
-    """Return the targets in the order of their measurement.
+    """Return the targets in the order in which they are measured.
 
-    :raises BadInput: for a balancer without a URL.
+    :raises BadInput: if benchmark_balancer_url is invalid, or a balancer is a target without a URL.
     """
     url, wanted = inputs["benchmark_balancer_url"], set(inputs["benchmark_targets"])
     if url and not _URL.match(url):
@@ -70,11 +70,11 @@ def measurement(name: str, target: str, tool: str, urls: list[str], instances: i
 
 
 def merged(clients: Sequence[ClientRun]) -> tuple[str | None, Metrics, float | None]:
-    """Return kind, metrics and overlap of concurrent clients, each of which measured one instance.
+    """Return the kind, metrics and overlap of concurrent clients, each of which measured one instance.
 
-    Counts are added, latencies are those of the slowest instance. Throughputs are totals divided by the time from the
-    first start to the last end, so they are never too high. The overlap is the percentage of that time in which all
-    clients were running.
+    Counts are added up, and latencies are those of the slowest instance. Throughputs are totals divided by the time
+    from the first start to the last end, so they are never too high. The overlap is the percentage of this time during
+    which all clients were running.
     """
     spans = []
     for client in clients:
@@ -96,19 +96,19 @@ def merged(clients: Sequence[ClientRun]) -> tuple[str | None, Metrics, float | N
 
 
 def serves(instance: ObservedInstance) -> bool:
-    """Return whether an instance has an API, and its container is running and is the planned one."""
+    """Return whether an instance has an API, and its container is running and matches the plan."""
     service = instance["service"]
     return (instance["serves"] and service is not None and service["running"]
             and identity(service)["instance_hash"] == instance["hash"])
 
 
 def snapshot(instances: Iterable[ObservedInstance]) -> Snapshot:
-    """Return the identities of the instances of a node."""
+    """Return the current identities of the instances of a node."""
     return {instance["name"]: identity(instance["service"]) for instance in instances}
 
 
 def unknown_digests(before: Snapshot, after: Snapshot) -> list[str]:
-    """Return digests that are unknown before or after, and so cannot be compared, such as ``vllm: weights``."""
+    """Return the digests that are unknown in one of two snapshots and cannot be compared, such as ``vllm: weights``."""
     return ["%s: %s" % (name, key) for name, first in sorted(before.items())
             for second in [after.get(name) or identity(None)]
             for key, digests in (("weights", (first["weights"], second["weights"])),

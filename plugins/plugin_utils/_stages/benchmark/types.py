@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The observation of the stage benchmark, from one run of a client to the result of a host. PRIVATE to the stage.
+"""The observation of the benchmark stage, from one run of a client to the result of a host. PRIVATE to the stage.
 
-Metrics have the names of ``vllm bench``: ``_ms`` are milliseconds, throughputs are per second, ``duration`` and
-``avg_latency`` are seconds.
+Metrics have the names of ``vllm bench``: those that end in ``_ms`` are in milliseconds, throughputs are per second,
+``duration`` and ``avg_latency`` are in seconds.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import ServiceContainer
 
 Metrics = dict[str, float]
-#: Values of metrics that miss their limits; None for a metric without a value.
+#: ``{metric: value}`` for metrics that do not meet their limits; None for a metric without a value.
 Missed = dict[str, "float | None"]
 
 
 class Identity(TypedDict):
-    """Properties of a service that must not change during a measurement; None where they are unknown."""
+    """Properties of a service that must not change during a measurement; None if unknown."""
 
     #: The id of the container.
     container: str | None
@@ -31,17 +31,17 @@ class Identity(TypedDict):
     started_at: str | None
     restarts: int | None
     instance_hash: str | None
-    #: SHA-256 of the manifest of the model, and of the version file of the driver.
+    #: SHA-256 of the manifest of the model, and SHA-256 of the version file of the driver.
     weights: str | None
     driver: str | None
 
 
-#: The identities of the instances of a node by their names.
+#: ``{name of an instance: its identity}`` for the instances of a node.
 Snapshot = dict[str, Identity]
 
 
 class PlannedRun(TypedDict):
-    """A run that has not started."""
+    """A run that has not started yet."""
 
     id: str
     #: Number of the repeat, from 1.
@@ -64,7 +64,7 @@ class Outcome(TypedDict):
 class ClientRun(Outcome):
     """A run of one client."""
 
-    #: Time until its end or its timeout.
+    #: Duration until its end or its timeout, in seconds.
     seconds: float
     exit_code: int | None
     timed_out: bool
@@ -76,11 +76,11 @@ class ClientRun(Outcome):
 
 
 class Run(PlannedRun, Outcome):
-    """A run against a target. If one client sent all requests, the keys of its ClientRun are included."""
+    """A run against a target. If a single client sent all requests, the keys of its ClientRun are included."""
 
     #: Identities after the run; empty if they are not observed for each run.
     services: Snapshot
-    #: Share of the time in which all clients were running; None with one client.
+    #: Percentage of the time during which all clients were running; None with one client.
     overlap_percent: float | None
     clients: NotRequired[list[ClientRun]]
 
@@ -94,7 +94,7 @@ class OfflineRun(ClientRun):
 
 
 class Spread(TypedDict):
-    """A metric over the repeats."""
+    """Statistics of a metric over the repeats."""
 
     median: float
     minimum: float
@@ -104,7 +104,7 @@ class Spread(TypedDict):
 
 
 class Change(TypedDict):
-    """A metric before and after."""
+    """A metric in two measurements."""
 
     metric: str
     label: str
@@ -118,7 +118,7 @@ class Change(TypedDict):
 
 
 class BaselineKey(TypedDict):
-    """The properties that two measurements must share to be compared."""
+    """The properties that must be equal in two measurements for a comparison."""
 
     model: str
     release: str
@@ -143,7 +143,7 @@ class Baseline(TypedDict):
     host: str
     #: UTC, ISO 8601.
     recorded_at: str
-    #: Medians.
+    #: The median of each metric.
     metrics: Metrics
 
 
@@ -178,19 +178,19 @@ class SweepResult(TypedDict):
     #: ``{metric: limit in milliseconds}``.
     objective: dict[str, float]
     points: list[SweepPoint]
-    #: Highest load that meets the objective, and lowest that misses it.
+    #: Highest load that meets the objective, and lowest load that misses it.
     best: float | None
     failing: float | None
 
 
 class WarmUp(TypedDict):
-    """The responses to the requests before a measurement."""
+    """The result of the requests that are sent before a measurement."""
 
     #: Served names, or the error of the query.
     models: list[str] | str | None
     sent: int
     answered: int
-    #: Whether all were answered, and the planned name is served.
+    #: Whether all requests succeeded and the planned name is served.
     good: bool
     errors: list[str]
 
@@ -214,12 +214,12 @@ class Measurement(TypedDict):
     target: str
     #: ``vllm`` or ``ais_bench``.
     tool: str
-    #: Where the requests are sent.
+    #: Base URLs to which the requests are sent.
     urls: list[str]
     #: Number of instances behind these URLs, and their hosts.
     instances: int
     hosts: list[str]
-    #: Requests of a run.
+    #: Number of requests in a run.
     num_prompts: int
     warm_up: WarmUp | None
     runs: list[Run]
@@ -229,7 +229,7 @@ class Measurement(TypedDict):
 
 
 class Steps(TypedDict):
-    """Targets to measure, and whether the steps that precede the measurement on the node are needed."""
+    """The targets to measure, and whether the steps ``ais_bench`` and ``balancer`` are needed."""
 
     targets: list[str]
     ais_bench: bool
@@ -245,18 +245,18 @@ class Figure(TypedDict):
 
 
 class BenchmarkObservation(TypedDict):
-    """The observation of a host, filled step by step."""
+    """The observation of a host; each step of the stage adds to it."""
 
     wanted: Steps
-    #: Identities of the instances at the beginning, after each step that needs them, and before the last step.
+    #: Snapshots at the beginning, after each step that needs one, and before the last step.
     snapshots: list[Snapshot]
     #: Names of the instances with an API.
     serving: list[str]
     measurements: list[Measurement]
     instances: NotRequired[list[ObservedInstance]]
-    #: Why nothing is measured.
+    #: The reason why nothing is measured.
     not_run: NotRequired[str]
     offline: NotRequired[list[OfflineRun]]
-    #: Whether the service that was stopped for offline runs answers again; None if it was not stopped.
+    #: Whether the service that was stopped for offline runs is ready again; None if it was not stopped.
     restored: NotRequired[bool | None]
     figures: NotRequired[list[Figure]]

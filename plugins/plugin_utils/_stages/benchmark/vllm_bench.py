@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``vllm bench serve``: its command, its client container, and the figures of its results. Pure.
 
-Every option that affects the result is set, because the defaults of ``vllm bench serve`` differ between releases: for
-example the ready check (600 s in 0.11, none in 0.23) and the temperature (0, later unset). The catalogue contains the
-options of each release.
+Every option that affects the result is set, because the defaults of ``vllm bench serve`` differ between releases. For
+example, the timeout of the ready check (600 s in 0.11, none in 0.23) and the temperature (0, later unset) changed. The
+catalogue contains the options of each release.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import ChatRequest
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Mount, OptionKind, Plan
 
-# In the file system of the client, which is removed with the container.
+# The path in the file system of the client container. The file is removed with the container.
 RESULT = "/tmp/ascend-vllm-benchmark.json"
-# The client does not load the model: it needs the tokenizer, the key, and the driver libraries that torch_npu links.
+# The client does not load the model. It needs the tokenizer, the key, and the driver libraries that torch_npu links.
 CLIENT_MOUNTS = ("host", "weights", "secrets")
-# Exports the server's key by the name that vllm bench reads, so it is neither in argv nor in `docker inspect`.
+# Export the server's key under the name that vllm bench reads, so that it is neither in argv nor in `docker inspect`.
 KEY_LAUNCHER = ["/bin/bash", "-c", '. "$0" || exit 1; export OPENAI_API_KEY="$VLLM_API_KEY"; exec "$@"',
                 labels.SECRETS_TARGET]
-# aiohttp obeys proxy variables, which an image or the Docker daemon may set. The server is never behind a proxy.
+# aiohttp uses the proxy variables that an image or the Docker daemon may set, but the server is never behind a proxy.
 CLIENT_ENVIRONMENT = {"NO_PROXY": "*", "no_proxy": "*", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
                       "VLLM_NO_USAGE_STATS": "1"}
 
@@ -60,10 +60,7 @@ DATASET_TARGET = "/tmp/ascend-vllm-dataset.jsonl"
 
 
 def check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Refuse inputs that would fail on the node.
-
-    :raises BadInput:
-    """
+    """Raise `BadInput` for the first input with which the benchmark would fail on the node."""
     if inputs["benchmark_dataset"] not in BACKENDS:
         raise BadInput("benchmark_dataset must be one of %s, but is '%s'." % (
             ", ".join(sorted(BACKENDS)), inputs["benchmark_dataset"]))
@@ -115,20 +112,20 @@ def sweep(inputs: Mapping[str, Any]) -> statistics.Sweep:
 
 
 def at_point(inputs: Mapping[str, Any], value: float) -> dict[str, Any]:
-    """Return the inputs for one point of a sweep. In a sweep of the concurrency, all requests are ready at once."""
+    """Return the inputs for one point of a sweep. If the concurrency is varied, the request rate is unlimited."""
     point = {**inputs, "benchmark_" + inputs["benchmark_sweep"]: value}
     return {**point, "benchmark_request_rate": "inf"} if inputs["benchmark_sweep"] == "max_concurrency" else point
 
 
 def complete(run: Outcome, inputs: Mapping[str, Any], requests: int) -> bool:
-    """Return whether all requests of a run were answered with all their tokens."""
+    """Return whether all requests of a run succeeded with the requested number of tokens."""
     metrics = run["metrics"]
     return (metrics.get("completed") == metrics.get("num_prompts") == requests and not metrics.get("failed")
             and metrics.get("total_output_tokens") == requests * inputs["benchmark_random_output_len_tokens"])
 
 
 def warm_up(plan: Plan, inputs: Mapping[str, Any]) -> list[ChatRequest]:
-    """Return requests like those of the measurement, for ``ascend.vllm.chat_info``."""
+    """Return warm-up requests for ``ascend.vllm.chat_info`` that resemble those of the measurement."""
     body: dict[str, Any] = {
         "model": plan["model"]["served_name"], "max_tokens": inputs["benchmark_random_output_len_tokens"],
         "temperature": 0, "ignore_eos": True}
@@ -150,14 +147,14 @@ def black_image(width: int, height: int) -> str:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    rows = zlib.compress(bytes((width + 1) * height))  # per row a filter byte, and one byte per pixel
+    rows = zlib.compress(bytes((width + 1) * height))  # A filter byte per row, and a byte per pixel.
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) + chunk(
         b"IDAT", rows) + chunk(b"IEND", b"")
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def runs(name: str, target: str, inputs: Mapping[str, Any]) -> list[PlannedRun]:
-    """Return the runs against a target. Each repeat has other prompts."""
+    """Return the runs against a target. Each repeat has a different seed and therefore different prompts."""
     return [{"id": "%s-%d" % (name, repeat + 1), "repeat": repeat + 1, "seed": inputs["benchmark_seed"] + repeat,
              "target": target} for repeat in range(inputs["benchmark_repeats"])]
 
@@ -174,7 +171,7 @@ def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mappi
     if missing:
         raise BadInput("vllm bench serve of release %s has no option %s, which this measurement needs." % (
             plan["release"]["id"], ", ".join(missing)))
-    # The role sends the warm-up requests, so they are the same for releases without this option.
+    # The role sends the warm-up requests, so that they do not depend on whether the release has this option.
     if "num-warmups" in known:
         options["num-warmups"] = 0
     if inputs["benchmark_dataset"] == "custom":
@@ -266,7 +263,7 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
         "env": CLIENT_ENVIRONMENT,
         "labels": {labels.BENCHMARK_CLIENT: instance["name"], labels.RUN: run.RUN_ID},
         "mounts": docker_mounts(mounts),
-        "cap_drop": instance["cap_drop"],
+        "cap_drop": ["ALL"],
         "security_opts": ["no-new-privileges"],
         "log_driver": "json-file",
         "log_options": {"max-size": "10m", "max-file": "1"},
@@ -274,12 +271,12 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
 
 
 def client_name(instance: Instance) -> str:
-    """Return the name of the client's container."""
+    """Return the name of the client container."""
     return f"{instance['name']}-benchmark-{run.RUN_ID}"
 
 
 def identity(service: ServiceContainer | None) -> Identity:
-    """Return the identity of a service; None without a container."""
+    """Return the identity of a service; all values are None if there is no container."""
     if service is None:
         return {"container": None, "image": None, "started_at": None, "restarts": None, "instance_hash": None,
                 "weights": None, "driver": None}

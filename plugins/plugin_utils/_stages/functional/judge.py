@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the functional stage: the requests to each instance, and the expected answers."""
+"""The judge of the functional stage, which defines the requests to each instance and the expected responses."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
         Response,
     )
 
-# Statuses of a response that a route itself does not send: vLLM or a proxy refuses the request, or has no such route.
+# HTTP statuses with which vLLM or a proxy refuses a request, or reports that the route does not exist.
 CLOSED = (401, 403, 404)
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 SYSTEM = {"role": "system", "content": "You are a helpful assistant."}
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
-# Length of the answer to the longest prompt, and a margin for tokens that the server may add.
+# The length of the response to the longest prompt, and a margin for tokens that the server may add.
 LONG_ANSWER_TOKENS, LONG_MARGIN_TOKENS = 8, 64
 
 _LOG = "Read the log of the server (docker logs of the container; playbooks/diagnostics.yml analyzes it)."
@@ -59,7 +59,7 @@ CHECKS = (
           "Find out which program listens on this port: it is not the planned server."),
     Check("wrong_key", CRITICAL, "A wrong API key is refused with 401",
           "Set serving_api_key and serve again. A proxy may also have answered instead of the server."),
-    Check("open_routes", CRITICAL, "Only the planned routes answer without an API key",
+    Check("open_routes", CRITICAL, "Only the planned routes are open without an API key",
           "Run playbooks/serving.yml, which starts the server with the middleware that demands the key. If it runs as "
           "planned, find out which program listens on this port."),
     Check("missing_key", INFO, "A request without an API key is refused with 401",
@@ -86,7 +86,7 @@ def request(context: Context) -> Request:
 
 
 def data_uri(path: str) -> str:
-    """Return a picture as a ``data:`` URI, which server and node can use without access to the file.
+    """Return a picture as a ``data:`` URI, which the server can use without access to the file.
 
     :raises BadInput: if the file is missing or is not a picture.
     """
@@ -99,11 +99,11 @@ def data_uri(path: str) -> str:
 
 
 def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRequest]:
-    """Return the requests in the order in which they are sent; their ids are those of checks.
+    """Return the requests in the order in which they are sent; their ids are the ids of checks.
 
     :param model: the served name.
     :param inputs: the inputs of the role.
-    :param picture: a ``data:`` URI.
+    :param picture: the picture as a ``data:`` URI.
     """
     def chat(question: str, pictures: int = 0, **options: Any) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": picture}}] * pictures
@@ -163,7 +163,7 @@ def _judge_server(checks: Checks, server: ChatServer, model: str, inputs: Mappin
 
 
 def _judge_routes(checks: Checks, server: ChatServer, plan: Plan, has_key: bool) -> None:
-    """Judge which routes of the release answered without an API key."""
+    """Judge which routes of the release are accessible without an API key."""
     name, routes = server["name"], server["routes"]
     if None in routes.values():
         checks.not_run("open_routes", "The server did not respond to all requests.", subject=name)
@@ -183,7 +183,7 @@ def _text(answer: Response) -> str:
 
 
 def _expect(checks: Checks, check: str, answer: Response, expected_status: int, name: str, ok: bool = True) -> None:
-    """Add the outcome of a check for one response; it is not run if the request was not sent."""
+    """Record the outcome of a check of one response; the check is not run if the request was not sent."""
     if not answer.get("sent", True):
         checks.not_run(check, answer["error"], subject=name)
         return

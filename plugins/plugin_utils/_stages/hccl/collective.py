@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The results of all-reduces: the output of the programs, the nodes that cause a failure, and the required bandwidth.
+"""The results of all-reduces: program output, the nodes that cause a failure, and the required bandwidth.
 
 The programs are ``roles/hccl/files/allreduce_probe.py`` and CANN's all_reduce_test, which
 ``roles/hccl/files/hccl_test_launcher.py`` starts.
@@ -21,11 +21,11 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import hc
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import Peers, Result, Row
 
-# Probe and launcher print this before each of their records; other lines are those of libraries and of mpiexec.
+# The probe and the launcher print this prefix before each record; other lines come from libraries and mpiexec.
 MARK = "ASCEND-VLLM-PROBE "
-# Names of rounds. A round with pairs of nodes is ``pair N``.
+# Names of rounds. The rounds with pairs of nodes are named ``pair N``.
 ALL, ALONE, PAIR = "all", "alone", "pair"
-# Values of the key tool.
+# Values of the key ``tool``.
 HCCL_TEST, PROBE = "hccl_test", "probe"
 # A group is slow if its bandwidth is below this fraction of the median of the other groups.
 SLOW = 0.7
@@ -35,7 +35,7 @@ _TIMED_OUT = 124
 
 
 class GroupRun(TypedDict):
-    """A round of a group of nodes, from the results of all of its nodes."""
+    """A run of a group of nodes in a round, combined from the results of its nodes."""
 
     round: str
     hosts: list[str]
@@ -46,7 +46,7 @@ class GroupRun(TypedDict):
 
 
 class SuspectNodes(TypedDict):
-    """A node, or two nodes and their connection, that probably made a run fail or slow."""
+    """A node, or two nodes and their connection, that probably made a run fail or slowed it down."""
 
     hosts: list[str]
     reason: str
@@ -55,7 +55,7 @@ class SuspectNodes(TypedDict):
 def bus_bandwidth(algorithm_bandwidth: float, ranks: int) -> float:
     """Return the bus bandwidth of an all-reduce, in the unit of the algorithm bandwidth (size / time).
 
-    Each of n ranks sends and receives 2 (n - 1) / n of the data. So this bandwidth does not depend on n and can be
+    Each of n ranks sends and receives 2 (n - 1) / n of the data. The bus bandwidth does not depend on n, so it can be
     compared with the speed of a link (the convention of nccl-tests).
     """
     return algorithm_bandwidth * 2.0 * (ranks - 1) / ranks
@@ -64,9 +64,9 @@ def bus_bandwidth(algorithm_bandwidth: float, ranks: int) -> float:
 # --- Output ----------------------------------------------------------------------------------------------------------
 
 def parse(text: str, exit_status: int = 0) -> Result:
-    """Parse the output of a container. A run fails if it does not print its end or a row for every size.
+    """Parse the output of a container. A run has failed if its end record or the row of a size is missing.
 
-    :param exit_status: that of the container.
+    :param exit_status: the exit status of the container.
     """
     records: dict[str, dict[str, Any]] = {}
     rows: list[Row] = []
@@ -118,14 +118,14 @@ def _row(record: Mapping[str, Any]) -> Row:
 
 
 def _hccl_test_rows(text: str, start: Mapping[str, Any]) -> tuple[list[Row], str | None]:
-    """Return the rows of hccl_test and the reason of a failure; no rows for other nodes than the first one."""
+    """Return the rows of hccl_test and the reason of a failure. Only the first node prints rows."""
     if not text.strip():
         return [], None
     output = hccl_output.parse(text)
     rows: list[Row] = [
         {**row, "bus_bandwidth_gbs": bus_bandwidth(row["alg_bandwidth_gbs"], start["ranks"])} for row in output["rows"]
         if row["size_bytes"] in start["sizes"]]
-    # A reason that is a row of the table is left to the caller, which describes it better.
+    # If the reason is a row of the table, the caller describes it better.
     return rows, None if output["reason"] and " | " in output["reason"] else output["reason"]
 
 
@@ -135,7 +135,7 @@ def _last_error(text: str) -> str | None:
 
 
 def bandwidth(result: Result) -> float | None:
-    """Return the bus bandwidth in GB/s at the largest verified size; None without one."""
+    """Return the bus bandwidth in GB/s at the largest verified size; None if no size was verified."""
     found = [(row["size_bytes"], row["bus_bandwidth_gbs"]) for row in result["rows"]
              if row["check"] == "success" and row["bus_bandwidth_gbs"] is not None]
     return max(found)[1] if found else None
@@ -168,7 +168,7 @@ def group_runs(peers: Peers) -> list[GroupRun]:
 
 
 def overall(peers: Peers) -> tuple[Result, GroupRun] | None:
-    """Return (the result of the first node, the run of the group) of the round with all nodes; None without one."""
+    """Return (the result of the first node, the run of the group) for the round with all nodes, or None."""
     for _host, observed in sorted(peers.items()):
         for run in observed.get("collective", {}).get("runs", []):
             if run["round"] == ALL and run["result"]:
@@ -177,7 +177,7 @@ def overall(peers: Peers) -> tuple[Result, GroupRun] | None:
 
 
 def suspects(runs: Sequence[GroupRun]) -> list[SuspectNodes]:
-    """Return the nodes that fail or are slow: on their own, in each of their pairs, or only as a pair."""
+    """Return the nodes that failed or were slow on their own, in each of their pairs, or only as a pair."""
     found: list[SuspectNodes] = [
         {"hosts": run["hosts"], "reason": "on its own: " + _reason(run)}
         for run in _bad([run for run in runs if run["round"] == ALONE])]
@@ -198,7 +198,10 @@ def suspects(runs: Sequence[GroupRun]) -> list[SuspectNodes]:
 
 
 def _bad(runs: Sequence[GroupRun]) -> list[GroupRun]:
-    """Return the runs of a kind that failed or are slow. Of two runs, one is slow if the other is twice as fast."""
+    """Return the runs that failed or were slow, compared with the other runs.
+
+    If there are only two runs, one is slow if the other is more than twice as fast.
+    """
     speeds = sorted(run["bandwidth"] for run in runs if run["bandwidth"] is not None)
     if not speeds:
         return [run for run in runs if run["failed"]]
@@ -214,7 +217,7 @@ def _reason(run: GroupRun) -> str:
 # --- Required bandwidth ----------------------------------------------------------------------------------------------
 
 def baseline_key(result: Result, nodes: int) -> str:
-    """Return the key of a bandwidth in the baseline: runs with the same key can be compared."""
+    """Return the key of a bandwidth in the baseline. Runs with the same key can be compared."""
     largest = max([row["size_bytes"] for row in result["rows"]] or [0])
     return "%d nodes, %s ranks, %s, %d bytes" % (nodes, result["ranks"], result["backend"], largest)
 

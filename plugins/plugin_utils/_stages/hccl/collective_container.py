@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The container of a node in an all-reduce. PRIVATE to the hccl stage."""
+"""The container that each node runs for an all-reduce. PRIVATE to the hccl stage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import Interface
 
 NAME = "ascend-vllm-hccl-probe-" + run.RUN_ID
-# Paths in the collection. Python gets the sources as an argument, so that no file is left on a node.
+# Paths in the collection. The sources are passed to Python as an argument, so that no file remains on a node.
 PROBE = "roles/hccl/files/allreduce_probe.py"
 LAUNCHER = "roles/hccl/files/hccl_test_launcher.py"
 _TORCHRUN = ("torchrun", "--nnodes={nodes}", "--nproc-per-node={processes}", "--node-rank={rank}",
@@ -35,7 +35,7 @@ class Sources(TypedDict):
 
 
 def hccl_test_sizes(sizes: Sequence[int]) -> list[int]:
-    """Return the sizes in bytes that hccl_test measures: it doubles the smallest one up to the largest."""
+    """Return the sizes in bytes that hccl_test measures: it doubles the smallest size up to the largest."""
     low, high, found = min(sizes), max(sizes), []
     while low <= high:
         found.append(low)
@@ -84,7 +84,7 @@ def arguments(plan: Plan, inputs: Mapping[str, Any], group: Group, interfaces: M
         "env": {
             "HCCL_IF_IP": own["address"], "HCCL_SOCKET_IFNAME": "=" + own["name"], "GLOO_SOCKET_IFNAME": own["name"],
             "HCCL_CONNECT_TIMEOUT": str(limit), "OMP_NUM_THREADS": "1",
-            # For MPICH over UCX and over libfabric. Over TCP it uses the address that mpiexec has for the node.
+            # For MPICH over UCX and libfabric. Over TCP, MPICH uses the address that mpiexec has for the node.
             "UCX_NET_DEVICES": own["name"], "FI_TCP_IFACE": own["name"],
             "PROBE_BACKEND": inputs["hccl_collective_backend"], "PROBE_SIZES": ",".join(str(size) for size in sizes),
             "PROBE_WARMUP": str(inputs["hccl_collective_warmup"]), "PROBE_TIMEOUT_S": str(limit),
@@ -93,8 +93,10 @@ def arguments(plan: Plan, inputs: Mapping[str, Any], group: Group, interfaces: M
         "devices": ["%s:%s:rwm" % (device, device) for device in npus + hardware["shared_devices"]],
         "mounts": mounts,
         "network_mode": "host",
-        # Not Ascend Docker Runtime, even if it is the default: devices and mounts are listed above.
+        # Devices and mounts are listed above, so Ascend Docker Runtime must not add any, even if it is the default.
         "runtime": "runc",
+        "cap_drop": plan["instances"][0]["cap_drop"],
+        "security_opts": plan["instances"][0]["security_opts"],
         "shm_size": "1g",
         "log_driver": "json-file",
         "detach": False,

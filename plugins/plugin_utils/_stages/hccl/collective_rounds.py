@@ -20,29 +20,30 @@ if TYPE_CHECKING:
 
 
 class Group(TypedDict):
-    """The nodes of a run, with this node's rank among them; the node with rank 0 leads. Empty if this node pauses."""
+    """The nodes of a run, and the rank of this node; rank 0 leads. ``hosts`` is empty if this node pauses."""
 
     hosts: list[str]
     rank: int | None
 
 
 class Rounds(TypedDict):
-    """The rounds to run, in the terms of `collective.ALL`; the same for all nodes."""
+    """The rounds to run, which are the same for all nodes. `collective` defines their names."""
 
     rounds: list[str]
     #: ``{host: its interface for HCCL}``; empty without rounds.
     interfaces: dict[str, Interface]
-    #: Why there is no round with all nodes.
+    #: The reason why there is no round with all nodes; None if there is one.
     obstacle: str | None
-    #: Whether the round can be made up for once all nodes have the image.
+    #: Whether the round can be run later, when all nodes have the image.
     waits_for_image: bool
 
 
 def run_rounds(peers: Peers, inputs: Mapping[str, Any], forks: int, check_mode: bool) -> Rounds:
-    """Return the round with all nodes, or why there is none.
+    """Return the round with all nodes, or the reason why it cannot be run.
 
     :param inputs: the inputs of the role.
-    :param forks: the number of hosts that Ansible works on at a time. The ranks wait for each other.
+    :param forks: the number of forks of Ansible. It must not be lower than the number of nodes, because ranks wait for
+        each other.
     """
     choices = host_interfaces(peers, inputs["hccl_interface"])
     why = "No container is started in check mode." if check_mode else _obstacle(peers, inputs, forks, choices)
@@ -51,9 +52,9 @@ def run_rounds(peers: Peers, inputs: Mapping[str, Any], forks: int, check_mode: 
 
 
 def diagnosis_rounds(peers: Peers, inputs: Mapping[str, Any]) -> Rounds:
-    """Return the rounds that find the cause if the run over all nodes failed or was slow.
+    """Return the rounds that locate the cause if the run over all nodes failed or was slow.
 
-    These are a round with each node alone, and rounds with disjoint pairs of nodes, by the tournament.
+    These are a round in which each node runs alone, and rounds with disjoint pairs of nodes, see `ping_mesh.opponent`.
     """
     found, rounds = collective.overall(peers), []
     interfaces = _known(host_interfaces(peers, inputs["hccl_interface"]))
@@ -90,7 +91,7 @@ def _known(choices: Mapping[str, Choice]) -> dict[str, Interface]:
 
 
 def _obstacle(peers: Peers, inputs: Mapping[str, Any], forks: int, choices: Mapping[str, Choice]) -> str | None:
-    """Return why there cannot be an all-reduce over all nodes now; None if there can be one."""
+    """Return the reason why an all-reduce over all nodes cannot be run now, or None."""
     if inputs["hccl_collective_policy"] == "never":
         return "hccl_collective_policy is never."
     if len(peers) < 2:

@@ -14,8 +14,8 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import terminal_
 _RANK = re.compile(r"\s*(?:\[[0-9]+,[0-9]+\]<std(?:out|err)>:|\[[0-9]+\] )\s*")
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _ROW = re.compile(r"([0-9]+)\s*\|\s*%s\s*\|\s*%s\s*\|\s*(success|failed|NULL)$" % (_NUMBER, _NUMBER))
-# Lines that name a cause, then lines that only report a failure. The words in Chinese are those of a shell: command not
-# found, no such file.
+# Lines that name a cause, and lines that only report a failure. The Chinese words are shell messages: "command not
+# found" and "no such file".
 _CAUSES = re.compile(
     r"-?\w*sh: |.*\bretcode: ?-?[0-9]+|acl interface return err|.*check result failed|invalid option"
     r"|.*[Tt]he number of device is 0|.*error while loading shared libraries|.*gethostbyname failed"
@@ -40,7 +40,7 @@ class HcclTestOutput(TypedDict):
     """The output of one run."""
 
     rows: list[HcclTestRow]
-    #: The program reported an error or a wrong sum, or printed no row.
+    #: Whether the program reported an error or a wrong sum, or printed no row.
     failed: bool
     #: The first line that names the cause of a failure.
     reason: str | None
@@ -51,7 +51,10 @@ class ParseError(ValueError):
 
 
 def parse(text: str) -> HcclTestOutput:
-    """Parse the output of one run. Raises `ParseError` if there is no text."""
+    """Parse the output of one run.
+
+    :raises ParseError: if the output is empty.
+    """
     lines = [_RANK.sub("", line, count=1).strip() for line in terminal_text.plain(text).splitlines()]
     if not any(lines):
         raise ParseError("hccl_test printed nothing")

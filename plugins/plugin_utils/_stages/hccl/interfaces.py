@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_ping import Partner, Target
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import HcclObservation, Peers
 
-# Interfaces of container engines, hypervisors and overlay networks, by name, and by the kind of the interface.
+# Interfaces of container engines, hypervisors and overlay networks, by their names and by their kinds.
 _VIRTUAL_NETWORK = re.compile(
     r"(?:docker|isula|virbr|cni|flannel|cali|cilium|weave|lxc|lxdbr|podman|vnet|tunl|vxlan|wg|tailscale|zt|"
     r"nodelocaldns|kube-)[\w.-]*$|br-[0-9a-f]{12}$")
 _VIRTUAL_KINDS = ("dummy", "tun", "vxlan", "geneve", "ipip", "sit", "gre", "ip6tnl", "wireguard", "vti", "nlmon")
-# Kinds of the ports of a bridge that connect it to containers and virtual machines only.
+# Kinds of bridge ports that lead only to containers and virtual machines.
 _INNER_KINDS = (*_VIRTUAL_KINDS, "veth")
-# RFC 3927; for example the network card of a BMC, which has the same address on every server.
 _HOST_PREFIX = 32
+# RFC 3927. For example, the internal interface of a BMC has the same link-local address on every server.
 _LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
 
 
@@ -38,7 +38,7 @@ class Interface(TypedDict):
 
 
 class Candidate(Interface):
-    """An interface that HCCL can use; ``network`` in CIDR notation."""
+    """An interface that HCCL can use; ``network`` is in CIDR notation."""
 
     network: str
 
@@ -67,11 +67,11 @@ class PingArguments(TypedDict):
 
 
 def usable_interfaces(observed: HcclObservation, shared: Collection[str] = ()) -> list[Candidate]:
-    """Return the interfaces of a host that are up, with the first of their IPv4 addresses that HCCL can use.
+    """Return the interfaces of a host that are up, each with the first of its IPv4 addresses that HCCL can use.
 
-    These are not link-local addresses, those of NPUs, or those that another host has, too.
+    HCCL cannot use link-local addresses, addresses of NPUs, and addresses that several hosts have.
 
-    :param shared: addresses that several hosts have.
+    :param shared: the addresses that several hosts have.
     """
     unusable = {*npu_addresses(observed).values(), *shared}
     found: list[Candidate] = []
@@ -80,7 +80,7 @@ def usable_interfaces(observed: HcclObservation, shared: Collection[str] = ()) -
             continue
         addresses = [each for each in interface["addresses"] if each["address"] not in unusable
                      and ipaddress.ip_address(each["address"]) not in _LINK_LOCAL]
-        # The address of a service, which has no network, may be listed before the one of the interface.
+        # A service address (/32) may be listed before the address of the interface.
         for each in sorted(addresses, key=lambda each: each["prefix"] == _HOST_PREFIX)[:1]:
             network = ipaddress.ip_network("%s/%d" % (each["address"], each["prefix"]), strict=False)
             found.append({"name": interface["name"], "address": each["address"], "network": str(network)})
@@ -88,24 +88,24 @@ def usable_interfaces(observed: HcclObservation, shared: Collection[str] = ()) -
 
 
 def interface_candidates(observed: HcclObservation, shared: Collection[str] = ()) -> list[Candidate]:
-    """Return the interfaces of a host between which HCCL can choose.
+    """Return the interfaces of a host from which HCCL's interface is chosen.
 
-    These are the usable ones without the networks of container engines and hypervisors (by name, kind, or as bridges
-    without a port to the outside) and without addresses that have no network (/32), as of overlay networks.
+    These are the usable interfaces, except those of container engines and hypervisors (recognized by their name or
+    kind, or as bridges without an external port) and those whose address has no network (/32), as in overlay networks.
     """
     interfaces = {each["name"]: each for each in observed["host_network"]["interfaces"]}
     found = [each for each in usable_interfaces(observed, shared)
              if not _VIRTUAL_NETWORK.match(each["name"]) and not _is_inner(interfaces[each["name"]])
              and not each["network"].endswith("/%d" % _HOST_PREFIX)]
-    # A bridge whose ports are unknown is probably that of a container engine if the host has another interface.
+    # If the host has another interface, a bridge with unknown ports probably belongs to a container engine.
     known = [each for each in found if not _is_unknown_bridge(interfaces[each["name"]])]
     return known or found
 
 
 def _is_inner(interface: Mapping[str, Any]) -> bool:
-    """Return whether an interface leads to containers, virtual machines or a tunnel only.
+    """Return whether an interface leads only to containers, virtual machines or a tunnel.
 
-    A bridge of the host itself has a network card, bond or VLAN as a port.
+    A bridge that connects the host itself has a network card, a bond or a VLAN as a port.
     """
     if interface["kind"] == "bridge":
         return not _is_unknown_bridge(interface) and all(kind in _INNER_KINDS for kind in interface["ports"])
@@ -117,7 +117,7 @@ def _is_unknown_bridge(interface: Mapping[str, Any]) -> bool:
 
 
 def _shared_addresses(peers: Peers) -> set[str]:
-    """Return the addresses that several hosts have: packets to them do not leave the host."""
+    """Return the addresses that several hosts have. Packets to such an address do not leave the host."""
     counts = Counter(address for observed in peers.values() for address in {
         each["address"] for interface in observed["host_network"]["interfaces"] for each in interface["addresses"]})
     return {address for address, hosts in counts.items() if hosts > 1}
@@ -129,7 +129,7 @@ def host_interfaces(peers: Peers, wanted: str = "") -> dict[str, Choice]:
     An interface is chosen if the inventory names it, if it is the only candidate of its host, or if it is the only
     candidate in a network that all hosts share. The reason names the other candidates.
 
-    :param wanted: hccl_interface, for hosts without ``wanted_interface`` in their observation.
+    :param wanted: the hccl_interface of hosts without ``wanted_interface`` in their observation.
     """
     addresses = _shared_addresses(peers)
     candidates = {host: interface_candidates(observed, addresses) for host, observed in peers.items()}
@@ -174,7 +174,7 @@ def _labels(candidates: Iterable[Candidate]) -> list[str]:
 
 
 def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, PingArguments]:
-    """Return ``{host: arguments of ascend.vllm.hccn_ping}``. A node tests connections to the hosts that it pings.
+    """Return ``{host: arguments of ascend.vllm.hccn_ping}``. A node also tests connections to the hosts that it pings.
 
     :param peers: the observations of all nodes that take part.
     :param inputs: the inputs of the role.

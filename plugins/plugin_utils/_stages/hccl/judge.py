@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the NPU network: the ports of a node, the ports of the cluster, the ping mesh and the all-reduce."""
+"""The judge of the NPU network. It judges the ports of a node and of the cluster, the ping mesh and the all-reduce."""
 
 from __future__ import annotations
 
@@ -120,14 +120,14 @@ CHECKS = (
           "Check the named node or pair of nodes first: speed, error counters, switch.",
           "No limit is published: the inventory or the saved baseline."),
 )
-# Severities are those of nodes that serve together. If every instance serves on its own node, its NPUs communicate over
-# the links inside of the node, and checks of the network between nodes are warnings: the tutorial of vLLM Ascend calls
-# them optional then, and the NPU ports of such nodes may not even have cables.
+# The severities above apply to nodes that serve one model together. If every instance runs on a single node, its NPUs
+# communicate over links inside the node. Then checks of the network between nodes are only warnings: the tutorial of
+# vLLM Ascend calls them optional in this case, and the NPU ports of such nodes may not even have cables.
 REQUIRED, AUTO = "required", "auto"
 # Checks that need two nodes.
 _CLUSTER = ("duplicate_address", "rail_subnet", "rail_switch", "switch_port", "host_interface", "host_reachable",
             "ping_mesh", "ping_loss", "ping_coverage", "collective_result", "collective_bandwidth")
-# Maximum number of NPUs with the same address or switch port that a message names.
+# The maximum number of NPUs with the same address or switch port that a message lists.
 _NAMED = 8
 
 RETURNED = ()
@@ -140,15 +140,15 @@ class OwnSuspect(ping_mesh.Suspect):
 
 
 class HostMesh(TypedDict):
-    """The pairs of NPUs of the ping mesh to which a host belongs, for one kind of bad pings."""
+    """The pairs of the ping mesh with an NPU of a host, for one kind of bad pings."""
 
-    #: Tested and bad pairs.
+    #: The number of tested pairs and of bad pairs.
     pairs: int
     broken: int
     #: The names of all suspects, and the suspects with NPUs of this host; empty without bad pairs.
     suspects: list[str]
     own_suspects: list[OwnSuspect]
-    #: Bad pairs of the whole mesh without a suspect.
+    #: The number of bad pairs in the whole mesh that no suspect explains.
     unexplained: int
 
 
@@ -164,7 +164,10 @@ class ClusterRun(TypedDict):
 
 
 class Cluster(TypedDict):
-    """Facts about the cluster that the judge of a host needs. Keys of inner dicts are the NPUs of the host."""
+    """Facts about the cluster that the judge of a host needs.
+
+    The keys of ``networks``, ``rails``, ``same_address`` and ``same_port`` are NPUs.
+    """
 
     nodes: int
     #: ``{check: {value: number of NPUs}}``.
@@ -173,11 +176,11 @@ class Cluster(TypedDict):
     #: The subnet and the switch of most NPUs in the rail; None without a majority.
     networks: dict[str, str | None]
     rails: dict[str, str | None]
-    #: None if there was no run.
+    #: None if the all-reduce was not run.
     collective: ClusterRun | None
     #: The interface of this host.
     interface: Choice
-    #: Other NPUs with the same address, and with the same switch port, as a text.
+    #: A list, as text, of the other NPUs with the same address, and with the same switch port.
     same_address: dict[str, str]
     same_port: dict[str, str]
     #: ``{check: pairs}``; empty without pings.
@@ -185,7 +188,7 @@ class Cluster(TypedDict):
 
 
 def request(context: Context) -> Request | None:
-    """Return the query of the network ports; None if the stage is disabled."""
+    """Return the request that queries the network ports; None if the stage is disabled."""
     if not context.inputs["hccl_enabled"]:
         return None
     hardware, inputs = context.plan["hardware"], context.inputs
@@ -204,7 +207,7 @@ def judge(context: Context) -> list[CheckOutcome]:
     :param context: ``observed`` is a HcclObservation, ``survey`` the result of `survey` for the host.
     """
     found, inputs = _judge(context), context.inputs
-    # Of plans, only those of a group are not None. A plan always has the key.
+    # The group is None if every instance serves on its own. A plan always has this key.
     required = inputs["hccl_network_policy"] == REQUIRED or (
         inputs["hccl_network_policy"] == AUTO and context.plan.get("group", {}) is not None)
     if required:
@@ -216,9 +219,10 @@ def judge(context: Context) -> list[CheckOutcome]:
 
 
 def _is_inside(check: CheckOutcome, fails_alone: bool, inputs: Mapping[str, Any]) -> bool:
-    """Return whether a check is about the NPUs of one node and the links between them.
+    """Return whether a check concerns the NPUs of one node and the links between them, not the network between nodes.
 
-    Then the tool hangs in the driver, or the all-reduce also fails on the node alone, or the inventory demands it.
+    It does if the tool hangs in the driver, if the all-reduce also fails on the node alone, or if
+    hccl_collective_policy requires the all-reduce.
     """
     if check["id"] == "tool_answers":
         return str(check["actual"]).startswith("timeout")
@@ -253,7 +257,7 @@ def _judge(context: Context) -> list[CheckOutcome]:
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Cluster]:
-    """Return ``{host: facts about the cluster}``, each small: its size does not grow with the number of nodes."""
+    """Return ``{host: facts about the cluster}``. The size of the facts does not grow with the number of nodes."""
     peers = cast("Peers", observations)
     interfaces = host_interfaces(peers, inputs["hccl_interface"])
     holders: dict[str, list[ping_mesh.End]] = defaultdict(list)
@@ -297,7 +301,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
 
 
 def _others(ends: Sequence[ping_mesh.End], host: str, npu: int) -> str:
-    """Return the other NPUs as a text; of many the first ones."""
+    """Return the other NPUs as text, at most `_NAMED` of them."""
     others = ["%s npu %d" % end for end in ends if end != (host, npu)]
     return ", ".join(others[:_NAMED] + (["and %d more" % (len(others) - _NAMED)] if len(others) > _NAMED else []))
 
@@ -314,7 +318,7 @@ def _as_info(checks: Checks) -> list[CheckOutcome]:
 
 
 def _add(checks: Checks, check: str, outcomes: Iterable[Outcome]) -> None:
-    """Add the outcomes of a check for all NPUs: one entry for those that passed, one for each other outcome."""
+    """Record the outcomes of a check for all NPUs: one entry for the NPUs that passed, and one per other outcome."""
     passed: list[Outcome] = []
     others: dict[Outcome, list[int]] = defaultdict(list)
     for outcome in outcomes:
@@ -440,7 +444,7 @@ def _survey_mesh(matrices: ping_mesh.Matrices, bad: Callable[[float], bool], swi
 
 
 def _own_suspects(host: str, suspects: Iterable[ping_mesh.Suspect]) -> list[OwnSuspect]:
-    """Return the suspects with NPUs of the host, without their members, which may be many."""
+    """Return the suspects with NPUs of the host, with empty members, since there may be many of them."""
     found = [(suspect, sorted({npu for name, npu in suspect["members"] if name == host})) for suspect in suspects]
     return [{**suspect, "members": [], "npus": npus} for suspect, npus in found if npus]
 
@@ -471,7 +475,7 @@ def _judge_mesh(checks: Checks, not_judged: Checks, host: str, observed: HcclObs
 
 
 def _judge_pairs(checks: Checks, check: str, host: str, expected: str, mesh: HostMesh) -> None:
-    """Fail the hosts of the suspects. Other hosts with bad pairs pass, with a message."""
+    """Judge the pairs of a host. It passes with a message if only suspects on other hosts explain its bad pairs."""
     if not mesh["pairs"]:
         checks.expect(check, None, expected, "nothing", message="No NPU of %s could be paired." % host)
         return
@@ -521,7 +525,7 @@ def _judge_collective(checks: Checks, not_judged: Checks, host: str, observed: H
     states = {row["check"] for row in result["rows"]}
     correct = False if run["failed"] else True if states == {"success"} else None
     suspects = run["suspects"] if correct is False else []
-    # A run that failed because of another node verifies nothing for this one: not run, never passed.
+    # A run that failed because of another node does not verify this node, so the check counts as not run.
     checks.expect("collective_result", correct if _is_concerned(host, suspects) else None,
                   "the correct sum on every rank", ", ".join(sorted(states)) or "no result",
                   message="not every size was verified" if correct is None else
@@ -542,14 +546,14 @@ def _judge_collective(checks: Checks, not_judged: Checks, host: str, observed: H
 
 
 def _program(result: Result) -> str:
-    """Return the program of the all-reduce, and why it was not hccl_test if it could have been."""
+    """Return the program of the all-reduce, and the reason if hccl_test could have been used but was not."""
     name = "hccl_test" if result["tool"] == collective.HCCL_TEST else "torch.distributed (%s)" % result["backend"]
     return "by %s over %s ranks%s" % (
         name, result["ranks"], "; hccl_test was not used: %s" % result["choice"] if result["choice"] else "")
 
 
 def _is_concerned(host: str, suspects: Sequence[collective.SuspectNodes]) -> bool:
-    """Return whether a failed run is a failure of this host: it is a suspect, or there are none."""
+    """Return whether a failed run counts as a failure of this host: it is a suspect, or there are no suspects."""
     return not suspects or any(host in suspect["hosts"] for suspect in suspects)
 
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnAnswer, HccnConf
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import HcclObservation, Peers
 
-#: The answers of one NPU, ``{query: answer}``.
+#: What hccn_tool printed for one NPU, ``{query: answer}``.
 Answers = Mapping[str, "HccnAnswer"]
 
-# Checks of values that have to be the same on all NPUs of the cluster.
+# Checks of values that must be the same on all NPUs of the cluster.
 ALIKE = ("speed", "duplex", "mtu", "fec", "tls")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSUPPORTED = ("not supported", "unsupported", "not support")
-# Errors of the tool that are the finding of a check, by query.
+# Errors of the tool that another check reports as its finding, by query.
 _FINDINGS = {"ip": "no ip was preset", "gateway": "no gateway was preset", "optical": "ptical module is not present"}
 
 
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 def judge_ports(observed: HcclObservation, votes: Mapping[str, Mapping[str, int]], inputs: Mapping[str, Any]
                 ) -> Iterator[tuple[str, list[Outcome]]]:
-    """Yield (check id, outcomes) for every check of single NPUs of a host.
+    """Yield ``(check id, outcomes)`` for every check of the individual NPUs of a host.
 
     :param votes: the result of `count_votes` for all hosts.
     :param inputs: the inputs of the role.
@@ -84,7 +84,7 @@ def count_votes(peers: Peers) -> dict[str, Counter[str]]:
 
 
 def _no_answer(npu: int, answers: Answers, query: str, expected: str | None) -> Outcome | None:
-    """Return the outcome for a query without an answer; None if there is one."""
+    """Return the outcome for a query that failed or was not sent; None if the query succeeded."""
     answer = answers.get(query)
     if answer is None:
         return Outcome(npu, None, expected, None, "-%s was not queried" % query)
@@ -188,7 +188,7 @@ def _lldp(npu: int, answers: Answers, ports: Mapping[int, tuple[str, str]]) -> O
 
 
 def _value(check: str, answers: Answers) -> tuple[str | None, str]:
-    """Return the value of a check in ALIKE, None if it is unknown, and the query that returns it."""
+    """Return the value of a check in ALIKE (None if it is unknown), and the query that returns this value."""
     query = {"speed": "status", "duplex": "status"}.get(check, check)
     answer = answers.get(query, {})
     if check == "tls":
@@ -216,7 +216,7 @@ def _as_majority(npu: int, answers: Answers, check: str, votes: Mapping[str, int
 
 # --- Optics ----------------------------------------------------------------------------------------------------------
 
-#: The answer to -optical with the values of the module, such as ``{"present": True, "Tx Power0": 1.2}``.
+#: The values that ``hccn_tool -optical`` prints for a module, such as ``{"present": True, "Tx Power0": 1.2}``.
 Values = Mapping[str, Any]
 Limits = Mapping[str, Any]
 
@@ -241,9 +241,10 @@ def _is_absent(answers: Answers) -> bool:
 
 def _optics(npu: int, answers: Answers, faults: Callable[[Values, Limits], list[str] | None], limits: Limits
             ) -> Outcome:
-    """Judge the values of a module.
+    """Judge the values of an optical module.
 
-    :param faults: returns a description of each value beyond its limit; None if the module does not report the values.
+    :param faults: a function that returns a description of each value beyond its limit, or None if the module does not
+        report these values.
     """
     answer = answers.get("optical", {})
     if not answer.get("present"):
@@ -257,7 +258,7 @@ def _optics(npu: int, answers: Answers, faults: Callable[[Values, Limits], list[
 
 
 def _lanes(values: Values, name: str) -> dict[str, float]:
-    """Return ``{printed key: number}`` of the lanes for which the module reports the value ``name``."""
+    """Return ``{printed key: number}`` for the lanes for which the module reports the value ``name``."""
     return {key: value for key, value in values.items()
             if re.match(name + r"(?: Lane)?[0-9]*$", key) and isinstance(value, (int, float))}
 
@@ -304,7 +305,7 @@ def _snr(values: Values) -> dict[str, float]:
 # --- Link history ----------------------------------------------------------------------------------------------------
 
 def _moment(text: str | None) -> datetime | None:
-    """Parse a time in the format of asctime, ``Sun Nov  2 01:02:03 2026``. (strptime would depend on the locale.)"""
+    """Parse a time in the format of asctime, ``Sun Nov  2 01:02:03 2026``, independently of the locale."""
     match = re.match(r"\w{3} (\w{3}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})$", text or "", re.ASCII)
     if not match or match.group(1) not in _MONTHS:
         return None

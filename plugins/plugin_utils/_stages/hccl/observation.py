@@ -23,28 +23,28 @@ if TYPE_CHECKING:
         size_bytes: int
         time_us: float
         alg_bandwidth_gbs: float
-        #: None where the program did not print it.
+        #: None if the program did not print it.
         bus_bandwidth_gbs: float | None
         check: str
 
     class Result(TypedDict):
         """The output of one node in a round."""
 
-        #: Of hccl_test, only the first node prints rows.
+        #: With hccl_test, only the first node prints rows.
         rows: list[Row]
         failed: bool
-        #: Why it failed.
+        #: The reason of the failure.
         reason: str | None
         #: Backend of torch.distributed, or ``hccl_test``.
         backend: str | None
         ranks: int | None
         #: ``hccl_test`` or ``probe``; None if neither was started.
         tool: str | None
-        #: Why the probe was used instead of hccl_test.
+        #: The reason why the probe was used instead of hccl_test.
         choice: str | None
 
     class Run(TypedDict):
-        """A round of a node."""
+        """The run of a node in a round."""
 
         #: ``all``, ``alone``, or ``pair N``.
         round: str
@@ -57,21 +57,21 @@ if TYPE_CHECKING:
         """The result of ``ascend.vllm.hccl_collective``."""
 
         runs: list[Run]
-        #: Why there was no run over all nodes.
+        #: The reason why there was no run over all nodes.
         obstacle: str | None
-        #: Whether the run can be made up for once all nodes have the image.
+        #: Whether the run can be repeated later, when all nodes have the image.
         waits_for_image: bool
-        #: Bus bandwidth in GB/s by `collective.baseline_key`.
+        #: ``{`collective.baseline_key`: bus bandwidth in GB/s}``.
         baseline: dict[str, float]
 
     class HcclObservation(HccnObservation, total=False):
-        """The return values of ``ascend.vllm.hccn_info``, and what the other actions of the stage have added."""
+        """The return values of ``ascend.vllm.hccn_info``, and the results of the other actions of the stage."""
 
         #: The input hccl_interface of the host.
         wanted_interface: str
         #: ``{"sent_at", "received_at"}`` of the observation in seconds since the epoch.
         round_trip: dict[str, float]
-        #: The results of ``ascend.vllm.hccl_mesh``; None if ``ping_error`` has the reason why there are none.
+        #: The results of ``ascend.vllm.hccl_mesh``. If they are None, ``ping_error`` contains the reason.
         ping: PingMesh | None
         reach: dict[str, Reach] | None
         ping_error: str | None
@@ -81,15 +81,15 @@ if TYPE_CHECKING:
 
 
 def npu_addresses(observed: HcclObservation) -> dict[int, str]:
-    """Return ``{NPU: address}`` of the NPUs of a node that have one."""
+    """Return ``{NPU: address}`` for the NPUs of a node that have an address."""
     addresses = {int(npu): answers.get("ip", {}).get("address") for npu, answers in observed["npus"].items()}
     return {npu: address for npu, address in addresses.items() if address}
 
 
 def switch_ports(observed: HcclObservation) -> dict[int, tuple[str, str]]:
-    """Return ``{NPU: (switch, port)}`` of the NPUs that see a switch port over LLDP.
+    """Return ``{NPU: (switch, port)}`` for the NPUs that see a switch port over LLDP.
 
-    The switch is its system name, or its chassis ID if it sends no name.
+    A switch is identified by its system name, or by its chassis ID if it does not send a name.
     """
     found = {}
     for npu, answers in observed["npus"].items():
@@ -103,7 +103,7 @@ def switch_ports(observed: HcclObservation) -> dict[int, tuple[str, str]]:
 
 
 def unhealthy_npus(observed: HcclObservation) -> list[int]:
-    """Return the NPUs without a link, with a failed net_health, or with another address than in /etc/hccn.conf."""
+    """Return the NPUs whose link is down, whose net_health failed, or whose address differs from /etc/hccn.conf."""
     devices = observed["conf"]["devices"] if observed["conf"] else {}
     return [int(npu) for npu, answers in observed["npus"].items()
             if answers.get("link", {}).get("status") != "UP"

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ping mesh of the NPU network: its schedule, and the search for the cause of failed pings.
 
-The schedule is a round-robin tournament of the nodes (circle method), so every node can compute its part from the list
-of nodes, without a coordinator. While two nodes meet, NPU i of each pings NPU (i + shift) of the other, once for each
-shift: in every round each NPU sends to one NPU and receives from one NPU.
+The schedule is a round-robin tournament of the nodes (circle method), so that every node can compute its part from the
+list of nodes, without a coordinator. When two nodes meet, NPU i of each node pings NPU (i + shift) of the other node,
+once for each shift. Thus each NPU sends to one NPU and receives from one NPU at a time.
 
 PRIVATE to the hccl stage.
 """
@@ -22,14 +22,14 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend.ping_loss impo
 End = tuple[str, int]
 #: Sending host and NPU, receiving host and NPU.
 Pair = tuple[str, int, str, int]
-#: ``{sending host: {sending NPU: {receiving host: [loss of NPU 0, of NPU 1, ...]}}}``; the loss in percent,
-#: ``ping_loss.ERROR``, or None if the pair was not tested. NPU numbers as str.
+#: ``{sending host: {sending NPU: {receiving host: [loss of NPU 0, of NPU 1, ...]}}}``. A loss is a percentage,
+#: ``ping_loss.ERROR``, or None if the pair was not tested. Sending NPUs are strings.
 Matrices = Mapping[str, Mapping[str, Mapping[str, Sequence[float | None]]]]
-#: A possible cause of failed pings: (kind, what it is, direction). The kinds are those of `_KINDS`.
+#: A possible cause of failed pings: (kind, the NPU, node or other object, direction). `_KINDS` lists the kinds.
 Cause = tuple[str, Any, str]
 
 BOTH, FROM, TO = "both directions", "from it only", "to it only"
-# Share of the pairs of a cause that may work although it is the cause; one pair may in any case.
+# The fraction of the pairs of a cause that may work although it is the cause; one such pair is always allowed.
 EXCEPTIONS = 0.1
 MAX_SUSPECTS = 8
 
@@ -37,13 +37,13 @@ MAX_SUSPECTS = 8
 class MeshSize(TypedDict):
     """The size of a mesh."""
 
-    #: Rounds of pings, one after another.
+    #: The number of consecutive rounds of pings.
     rounds: int
-    #: All pings, each of three packets.
+    #: The number of pings, each of three packets.
     pings: int
-    #: Ordered pairs of NPUs.
+    #: The number of ordered pairs of NPUs.
     pairs: int
-    #: Fraction of the pairs that is tested.
+    #: The fraction of the pairs that is tested.
     coverage: float
 
 
@@ -54,43 +54,43 @@ class Suspect(TypedDict):
     name: str
     #: BOTH, FROM or TO.
     direction: str
-    #: Bad and tested pairs that it affects.
+    #: The number of bad pairs and of tested pairs that it affects.
     bad: int
     tested: int
     #: Names of other possible causes of the same bad pings.
     also: list[str]
-    #: The NPUs that it consists of.
+    #: The NPUs that belong to it.
     members: list[End]
 
 
 class Verdict(TypedDict):
     """The causes of the bad pings of a mesh."""
 
-    #: Tested and bad pairs.
+    #: The number of tested pairs and of bad pairs.
     tested: int
     bad: int
     suspects: list[Suspect]
-    #: Bad pairs without a suspect.
+    #: The number of bad pairs that no suspect explains.
     unexplained: int
 
 
 # --- Schedule --------------------------------------------------------------------------------------------------------
 
 def tournament_rounds(nodes: int) -> int:
-    """Return the number of rounds after which each of ``nodes`` nodes has met every other one."""
+    """Return the number of rounds after which each of ``nodes`` nodes has met every other node."""
     return nodes - 1 + nodes % 2 if nodes > 1 else 0
 
 
 def opponent(index: int, tournament_round: int, nodes: int) -> int | None:
-    """Return the index of the node that node ``index`` meets in a round; None if it pauses.
+    """Return the index of the node that node ``index`` meets in a round; None if node ``index`` pauses.
 
-    Both numbers count from 0. One seat is fixed and the others rotate by one place per round. With an odd number of
-    nodes the fixed seat is empty.
+    Nodes and rounds are counted from 0. One seat is fixed, and the others rotate by one place per round. With an odd
+    number of nodes, the fixed seat is empty.
     """
     seats = nodes - 1 + nodes % 2
     fixed = seats
     if index == fixed:
-        # The node that would meet itself: 2 x = round (mod seats). Seats is odd, so its half is (seats + 1) / 2.
+        # The node x that would meet itself: 2 x = round (mod seats). As seats is odd, x = round (seats + 1) / 2.
         return tournament_round * (seats + 1) // 2 % seats
     other = (tournament_round - index) % seats
     if other != index:
@@ -99,7 +99,10 @@ def opponent(index: int, tournament_round: int, nodes: int) -> int | None:
 
 
 def chosen_rounds(nodes: int, full_mesh_max_nodes: int) -> list[int]:
-    """Return the tournament rounds to play: all, or as many as the largest full mesh has, evenly distributed."""
+    """Return the tournament rounds to run: all rounds or, if there are too many nodes, an evenly distributed selection.
+
+    The selection has as many rounds as a full mesh of ``full_mesh_max_nodes`` nodes.
+    """
     rounds, limit = tournament_rounds(nodes), max(1, full_mesh_max_nodes - 1)
     if nodes <= full_mesh_max_nodes or rounds <= limit:
         return list(range(rounds))
@@ -107,7 +110,7 @@ def chosen_rounds(nodes: int, full_mesh_max_nodes: int) -> list[int]:
 
 
 def partners(hosts: Collection[str], host: str, full_mesh_max_nodes: int) -> list[str | None]:
-    """Return the names of the nodes that ``host`` meets, in order; None where it pauses.
+    """Return the names of the nodes that ``host`` meets in each round; None for a round in which it pauses.
 
     :param hosts: the same nodes for all callers, in any order.
     """
@@ -118,12 +121,12 @@ def partners(hosts: Collection[str], host: str, full_mesh_max_nodes: int) -> lis
 
 
 def shifts(npus: int, same_rail_only: bool = False) -> list[int]:
-    """Return the shifts of a meeting of nodes with ``npus`` NPUs: all of them, or only 0, which stays in the rail."""
+    """Return the shifts for two nodes with ``npus`` NPUs each: all shifts, or only 0, which stays within the rail."""
     return [0] if same_rail_only else list(range(npus))
 
 
 def size(nodes: int, npus: int, full_mesh_max_nodes: int, same_rail_only: bool = False) -> MeshSize:
-    """Return the size of the mesh of ``nodes`` nodes with ``npus`` NPUs each."""
+    """Return the size of the mesh for ``nodes`` nodes with ``npus`` NPUs each."""
     played = chosen_rounds(nodes, full_mesh_max_nodes)
     shift_count = len(shifts(npus, same_rail_only))
     pairs = nodes * (nodes - 1) * npus * shift_count
@@ -149,12 +152,13 @@ def verdict(matrices: Matrices, bad: Callable[[float], bool] = failed, switches:
             evidence: Collection[End] = ()) -> Verdict:
     """Return the most likely causes of the bad pings of a mesh.
 
-    They are searched greedily: the cause (an NPU, a node, a rail, a switch, the connection of two nodes ...) to which
-    nearly all its pairs conform and that explains most bad pairs, then the next one for the remaining pairs.
+    The search is greedy. A cause (such as an NPU, a node, a rail, a switch, or the connection of two nodes) is possible
+    if nearly all its pairs are bad. The possible cause that explains most bad pairs is chosen first, then the next one
+    for the remaining pairs.
 
-    :param bad: the losses to explain: ``ping_loss.failed`` or ``ping_loss.lossy``.
+    :param bad: whether a loss is bad, ``ping_loss.failed`` or ``ping_loss.lossy``.
     :param switches: ``{NPU: name of its switch}``.
-    :param evidence: NPUs that failed other checks; they decide between causes that are equally likely.
+    :param evidence: the NPUs that failed other checks, which decide between equally likely causes.
     """
     tested, broken = 0, []
     for pair, loss in tested_pairs(matrices):
@@ -177,7 +181,7 @@ def verdict(matrices: Matrices, bad: Callable[[float], bool] = failed, switches:
 
 
 class _Candidate:
-    """The pairs that a possible cause affects: the number of tested ones, the bad ones, and their NPUs."""
+    """The pairs that a possible cause affects: the number of tested pairs, the bad pairs, and the NPUs of the cause."""
 
     def __init__(self) -> None:
         self.tested = 0
@@ -185,7 +189,7 @@ class _Candidate:
         self.members: set[End] = set()
 
 
-# The simplest cause first.
+# Kinds of causes, the simplest first.
 _KINDS = ("npu", "node", "rail", "switch", "between nodes", "between groups", "between rails", "across rails",
           "between switches", "pair")
 
@@ -219,7 +223,7 @@ def _causes(pair: Pair, switches: Mapping[End, str], groups: Mapping[str, str]) 
 
 
 def _candidates(matrices: Matrices, broken: Sequence[Pair], switches: Mapping[End, str]) -> dict[Cause, _Candidate]:
-    """Return the causes that nearly all their pairs conform to."""
+    """Return the causes for which nearly all pairs are bad."""
     candidates: dict[Cause, _Candidate] = defaultdict(_Candidate)
     groups = _groups(matrices)
     for pair in broken:
@@ -234,7 +238,7 @@ def _candidates(matrices: Matrices, broken: Sequence[Pair], switches: Mapping[En
 
 
 def _conform(bad: int, tested: int) -> bool:
-    """Return whether nearly all pairs are bad. One that works needs at least three bad ones to be an exception."""
+    """Return whether nearly all pairs are bad. Pairs that work count as exceptions only if at least three are bad."""
     return bad == tested or (bad >= 3 and tested - bad <= max(1, EXCEPTIONS * tested))
 
 
@@ -251,7 +255,7 @@ def _members(cause: Cause, pair: Pair) -> list[End]:
 
 
 def _groups(matrices: Matrices) -> dict[str, str]:
-    """Return ``{host: group}``. Hosts are in the same group if they reach each other, directly or over others."""
+    """Return ``{host: group}``. Hosts are in the same group if they reach each other, directly or through others."""
     group = {host: host for host in matrices}
 
     def root(host: str) -> str:
@@ -275,7 +279,7 @@ def _group_names(groups: Mapping[str, str]) -> str:
 
 
 def _best(candidates: Mapping[Cause, _Candidate], left: set[Pair], evidence: Collection[End]) -> list[Cause] | None:
-    """Return the causes that explain most of the remaining bad pairs, the most likely one first; None without any."""
+    """Return the causes that explain most of the remaining bad pairs, the most likely first; None if there are none."""
     most = 0
     top: dict[Cause, _Candidate] = {}
     for cause, found in candidates.items():
@@ -288,7 +292,7 @@ def _best(candidates: Mapping[Cause, _Candidate], left: set[Pair], evidence: Col
         return None
 
     def rank(cause: Cause) -> tuple[int, int, str]:
-        # Causes without exceptions have the smallest number of tested pairs. Of those, the simplest one.
+        # Causes without exceptions have the smallest number of tested pairs. Among them, the simplest is preferred.
         return candidates[cause].tested, _KINDS.index(cause[0]), str(cause[1:])
 
     simplest = min(top, key=rank)
@@ -297,7 +301,7 @@ def _best(candidates: Mapping[Cause, _Candidate], left: set[Pair], evidence: Col
     supported = [cause for cause in same if cause[0] in ("npu", "node")
                  and candidates[cause].members & set(evidence)]
     kinds = [cause[0] for cause in same]
-    # If two nodes do not reach each other, none of them is more likely the cause, only their connection.
+    # If two nodes do not reach each other, neither is the more likely cause, so their connection is preferred.
     alone = supported if len(supported) == 1 else [cause for cause in same if kinds.count(cause[0]) == 1]
     first = (alone or same)[0]
     return [first] + [cause for cause in same if cause != first]

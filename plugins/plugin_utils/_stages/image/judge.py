@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge the image on a node: before a pull, whether the node can run and store it; then, whether it is as planned."""
+"""The judge of the image stage.
+
+Before a pull, it checks whether the node can run and store the image; after the pull, whether the image is as planned.
+"""
 
 from __future__ import annotations
 
@@ -64,12 +67,12 @@ CHECKS = (
 
 RETURNED = ("needed", "source")
 survey = None
-#: The phase before a pull. In the other one, the image has been pulled or loaded.
+#: The phase before a pull. In the other phase, the image has been pulled or loaded.
 BEFORE = "before"
 
 
 def request(context: Context) -> Request:
-    """Return the observation to request from the node, see `judging.Judge`."""
+    """Return the request that inspects the image and, before a pull, the registry."""
     image, inputs = context.plan["image"], context.inputs
     copied = inputs["image_archive"] and not inputs["image_archive_remote_src"]
     planned = {"reference": image["reference"], "digest": image["digest"] or "",
@@ -87,8 +90,8 @@ def request(context: Context) -> Request:
 def judge(context: Context) -> list[CheckOutcome]:
     """Judge the image stage.
 
-    ``context.measured`` has ``archive`` (return values of ``ascend.vllm.image_archive_info``) before a pull, and
-    ``probe`` (output of files/probe.py) after it.
+    ``context.measured`` contains ``archive`` (the return values of ``ascend.vllm.image_archive_info``) before a pull,
+    and ``probe`` (the output of files/probe.py) after it.
     """
     checks = Checks(CHECKS)
     plan, observed, inputs = context.plan, cast("ImageObservation", context.observed), context.inputs
@@ -112,7 +115,7 @@ def judge(context: Context) -> list[CheckOutcome]:
 
 
 def _before(checks: Checks, context: Context, observed: ImageObservation) -> None:
-    """Judge what is known about an image before it is pulled or loaded."""
+    """Judge the known properties of an image before it is pulled or loaded."""
     plan, archive = context.plan, context.measured.get("archive")
     engine, registry = observed["docker_engine"], observed.get("registry")
     if registry and registry["error"]:
@@ -178,5 +181,5 @@ def _version(checks: Checks, check: str, wanted: str, found: str | None, name: s
     if found is None:
         checks.not_run(check, "The image does not state its version of %s." % name)
     else:
-        # The local part of a version names the device that it was built for: 0.11.0+empty.
+        # The local part of a version (0.11.0+empty) is ignored: it names the device for which vLLM was built.
         checks.expect(check, found.partition("+")[0].upper() == wanted.partition("+")[0].upper(), wanted, found)

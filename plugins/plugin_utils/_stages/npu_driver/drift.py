@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Differences between the hosts of a cluster: for each fact the value of most hosts, and the outliers."""
+"""Differences between the hosts of a cluster: the value of most hosts for each fact, and the outliers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class Difference(TypedDict):
-    """A fact in which hosts differ."""
+    """A fact whose value is not the same on all hosts."""
 
     fact: str
-    #: The value of most hosts; None if no value has more hosts than every other. Then every host is an outlier.
+    #: The most frequent value. If several values are equally frequent, it is None and every host is an outlier.
     majority: str | None
     #: ``{host: value}``, in the order of the host names.
     outliers: dict[str, str]
 
 
 def facts(observed: NpuObservation) -> dict[str, str]:
-    """Return the facts of a host that should be the same on all hosts of a cluster. Unknown facts are left out."""
+    """Return the known facts of a host that should be the same on all hosts of a cluster."""
     npu_smi, system, docker_engine = observed["npu_smi"], observed["system"], observed["docker_engine"]
     files = {content.get("kind"): content.get("fields", {}) for content in observed["files"].values()}
     firmware = files.get("firmware_version", {})
@@ -49,7 +49,7 @@ def facts(observed: NpuObservation) -> dict[str, str]:
 
 
 def compare(hosts: Mapping[str, Mapping[str, str]]) -> list[Difference]:
-    """Compare hosts fact by fact. A host without a fact does not count for that fact.
+    """Compare hosts fact by fact. Hosts for which a fact is unknown are ignored for that fact.
 
     :param hosts: ``{host: {fact: value}}``.
     """

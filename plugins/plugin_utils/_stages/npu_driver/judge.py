@@ -1,10 +1,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The npu_driver stage: whether NPUs, driver and host meet the plan, before images and weights are copied to the node.
+"""The judge of the npu_driver stage.
+
+It checks whether NPUs, driver and host meet the plan, before images and weights are copied to the node.
 
 Sources of the thresholds: HBM pages and temperature, MindCluster 7.3 (ascend-dmi and fault-diag documents); Docker
-versions, its 01_environment_dependencies.md; idle HBM, public npu-smi tables of 910B (2.8 to 4.2 GB without a process).
+versions, 01_environment_dependencies.md of MindCluster; idle HBM, public npu-smi tables of 910B (2.8 to 4.2 GB without
+a process).
 """
 
 from __future__ import annotations
@@ -90,7 +93,7 @@ CHECKS = (
           "releases.yml: image workflows of vLLM Ascend."),
     Check("kernel", WARNING, "The kernel is recent enough, or that of a system that the vendor supports",
           "Upgrade the operating system to one of the vendor's list for this hardware."),
-    Check("docker_engine", CRITICAL, "The Docker engine answers",
+    Check("docker_engine", CRITICAL, "The Docker engine responds",
           "Install the Docker engine and start it (systemctl start docker); run as root. Podman and iSulad are not "
           "supported.",
           "The collection uses the API of the Docker engine."),
@@ -116,7 +119,7 @@ RETURNED = ()
 
 
 def request(context: Context) -> Request:
-    """Return the query of NPUs, driver and host."""
+    """Return the request that queries NPUs, driver and host."""
     plan, inputs = context.plan, context.inputs
     sources = sorted({mount["source"] for instance in plan["instances"] for mount in instance["mounts"]})
     return Request("ascend.vllm.npu_info", {
@@ -132,7 +135,7 @@ def request(context: Context) -> Request:
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, judge_host.Cluster]:
-    """Return for each host the differences between hosts of which it is an outlier."""
+    """Return for each host the number of nodes, and the differences for which the host is an outlier."""
     found = drift.compare({host: drift.facts(cast("judge_host.NodeObservation", observed))
                            for host, observed in observations.items()})
     return {host: {"nodes": len(observations), "differences": [each for each in found if host in each["outliers"]]}

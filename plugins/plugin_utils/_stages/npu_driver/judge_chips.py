@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge the output of npu-smi, chip by chip, and the users of the planned NPUs. PRIVATE to this folder."""
+"""Judge the output of npu-smi for each chip, and the users of the planned NPUs. PRIVATE to this folder."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _chips(checks: Checks, context: Context) -> None:
         checks.not_run("npu_count", "npu-smi printed no table.")
     else:
         _count(checks, npu_smi, hardware["npu_devices"])
-    minimum_mb = hardware["hbm_mb"] * 0.95  # some drivers print the memory that remains after their own use
+    minimum_mb = hardware["hbm_mb"] * 0.95  # Some drivers subtract the memory that they use themselves.
 
     def per_chip(name: str, expected: str, value: Callable[[Chip], _T | None], passes: Callable[[_T], bool],
                  show: Callable[[_T], str] = str) -> None:
@@ -110,7 +110,7 @@ def _count(checks: Checks, npu_smi: NpuSmi, planned: Collection[int]) -> None:
 
 def _per_chip(checks: Checks, name: str, chips: Sequence[Chip], expected: str, value: Callable[[Chip], _T | None],
               passes: Callable[[_T], bool], show: Callable[[_T], str]) -> None:
-    """Add an outcome for each chip that does not pass or has no value; a single one if all chips pass."""
+    """Record an outcome for each chip that does not pass or has no value, or a single outcome if all chips pass."""
     found = [(chip, value(chip)) for chip in chips]
     if not found:
         checks.not_run(name, "npu-smi shows no NPU.")
@@ -131,7 +131,7 @@ def _subject(chip: Chip, chips: Iterable[Chip]) -> str:
     return "npu %d chip %s" % (chip["npu"], chip["chip"]) if several else "npu %d" % chip["npu"]
 
 
-#: Health, error codes (None if they could not be read), and their description.
+#: (health, error codes or None if they could not be read, description of the codes)
 _Health = tuple[str, "list[str] | None", "str | None"]
 
 
@@ -201,7 +201,7 @@ def _holder_message(device: int, holder: NpuHolder, docker_engine: Mapping[str, 
 
 
 def _idle(checks: Checks, npu_smi: NpuSmi, free: Collection[int], inputs: Mapping[str, Any]) -> None:
-    """Judge the load of NPUs that no known process uses."""
+    """Judge the load of the NPUs that no known process uses."""
     chips = [chip for chip in npu_smi["chips"] if chip["device"] in free]
     aicore, hbm = inputs["npu_driver_idle_aicore_percent"], inputs["npu_driver_idle_hbm_mb"]
     if npu_smi["error"]:

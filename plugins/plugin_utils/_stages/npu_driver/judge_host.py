@@ -39,7 +39,7 @@ class Cluster(TypedDict):
 
     #: Number of observed nodes.
     nodes: int
-    #: Differences of which the host is an outlier.
+    #: Differences for which the host is an outlier.
     differences: list[Difference]
 
 
@@ -81,7 +81,7 @@ def _driver(checks: Checks, context: Context) -> None:
 
 
 def _is_bad(bad: BadDriver, version: str, arguments: Mapping[str, Any]) -> bool:
-    """Return whether an entry of the catalogue is about this driver and these options of the model."""
+    """Return whether an entry of the catalogue applies to this driver and these options of the model."""
     if "unless" in bad and bad["unless"]["value"] in str(arguments.get(bad["unless"]["option"], "")):
         return False
     if "below" in bad:
@@ -90,7 +90,7 @@ def _is_bad(bad: BadDriver, version: str, arguments: Mapping[str, Any]) -> bool:
 
 
 def _firmware(checks: Checks, context: Context) -> None:
-    """Judge by the rule of the driver: it accepts the firmware, or the firmware accepts it; see the Check."""
+    """Judge by the rule of the driver: the driver accepts the firmware, or the firmware accepts the driver."""
     observed = _observed(context)
     driver, firmware = _fields(observed, "driver_version"), _fields(observed, "firmware_version")
     actual = "driver %s, firmware %s" % (driver.get("Version", "unknown"),
@@ -116,7 +116,7 @@ def _firmware(checks: Checks, context: Context) -> None:
 def _in_ranges(version: str | None, ranges: str | None) -> bool | None:
     try:
         return versions.in_ranges(version, ranges) if version and ranges else None
-    except ValueError:  # an internal version number
+    except ValueError:  # An internal version number cannot be compared.
         return None
 
 
@@ -148,7 +148,7 @@ def _files(checks: Checks, context: Context) -> None:
 
 
 def _folder_remedy(planned: str, installed: Mapping[str, str]) -> str | None:
-    """Return what to do if the installer used another folder for the driver than the plan expects."""
+    """Return the remedy if the driver was installed in a different folder than the plan expects, or None."""
     folder = installed.get("Driver_Install_Path_Param", "").rstrip("/") + "/driver"
     return "The driver is installed in %s (/etc/ascend_install.info): set serving_driver_path to it." % folder \
         if folder not in ("/driver", planned) else None
@@ -156,7 +156,10 @@ def _folder_remedy(planned: str, installed: Mapping[str, str]) -> str | None:
 
 def _expect_none(checks: Checks, name: str, faults: Mapping[str, str | None], expected: str,
                  remedy: str | None = None) -> None:
-    """Add an outcome for each fault of ``{subject: fault or None}``; a single one if there are none."""
+    """Record an outcome for each fault, or a single outcome if there are no faults.
+
+    :param faults: ``{subject: fault or None}``.
+    """
     for subject, fault in faults.items():
         if fault:
             checks.expect(name, False, expected, fault, subject=subject, message="%s %s" % (subject, fault),
@@ -175,7 +178,7 @@ def _device_fault(node: Mapping[str, Any] | None) -> str | None:
 
 
 def _mount_fault(mount: Mount, path: Mapping[str, Any] | None) -> str | None:
-    """Return the fault of a source. Sources that later stages create may be missing."""
+    """Return the fault of a mount source, or None. Sources that later stages create may be missing."""
     if path is not None and path.get("error"):
         return "cannot be examined: %s" % path["error"]
     if path is None or path["type"] is None:
@@ -201,7 +204,7 @@ def _host(checks: Checks, context: Context) -> None:
 
 
 def _is_kernel(older: OlderKernel, system: Mapping[str, Any]) -> bool:
-    """Return whether a host has this kernel. Its release names the system, or /etc/os-release does."""
+    """Return whether a host has this kernel, by the kernel release or, if it names no system, by /etc/os-release."""
     kernel, os = system["kernel"], system["os"]
     return kernel.startswith(older["version"] + ".") and bool(
         re.search(older["build"], kernel) or (
@@ -209,7 +212,7 @@ def _is_kernel(older: OlderKernel, system: Mapping[str, Any]) -> bool:
 
 
 def _pci_devices(checks: Checks, found: Sequence[Mapping[str, Any]], wanted: int) -> None:
-    """Compare the number of accelerators with the plan. Virtual functions are parts of an accelerator."""
+    """Compare the number of accelerators with the plan. Virtual functions do not count as accelerators."""
     cards = [each for each in found if not each.get("virtual") and each["device"] not in VIRTUAL_FUNCTIONS]
     if not cards:
         checks.not_run("pci_devices", "The PCI bus has only virtual functions of NPUs (virtual machine)." if found else
@@ -233,9 +236,9 @@ def _python(checks: Checks, python: Mapping[str, Any]) -> None:
 
 def _version_range(checks: Checks, name: str, found: str, inputs: Mapping[str, Any], minimum_input: str,
                    maximum_input: str | None = None) -> None:
-    """Compare the numbers at the start of a version (5.15.152.ve.10, 20.10.24+dfsg1) with inputs.
+    """Compare the numbers at the start of a version (such as 5.15.152.ve.10 or 20.10.24+dfsg1) with two inputs.
 
-    An empty input is not a bound. The upper bound includes its patches: 28.5 includes 28.5.2.
+    If an input is empty, there is no such bound. The upper bound includes its patch versions: 28.5 includes 28.5.2.
     """
     minimum, maximum = inputs[minimum_input], inputs[maximum_input] if maximum_input else ""
     depth = len(str(maximum).split("."))
@@ -268,9 +271,9 @@ def _docker_engine(checks: Checks, context: Context) -> None:
                    "npu_driver_docker_engine_minimum", "npu_driver_docker_engine_maximum")
 
 
-# Security options of Docker with which containers cannot use NPUs or mounts, the reason, and what to do. Sources:
+# {security option of Docker with which containers cannot use NPUs or mounts: (the reason, the remedy)}. Sources:
 # Docker's documents on userns-remap and rootless mode (containers have no access to devices of the host's root), and on
-# SELinux (a bind mount needs a label, and folders of the system such as /usr must not get another one).
+# SELinux (a bind mount needs a label, but system folders such as /usr must not be relabeled).
 _SETUPS = {
     "userns": ("maps root of a container to another user (userns-remap), who cannot open the device nodes",
                "Remove userns-remap from /etc/docker/daemon.json and restart Docker."),
@@ -298,7 +301,7 @@ def _docker_engine_setup(checks: Checks, context: Context) -> None:
 
 
 def _space(checks: Checks, context: Context) -> None:
-    """Judge the space for an image and weights that are not on the node yet."""
+    """Judge the space for the image and the weights, as far as they are not on the node yet."""
     observed, plan, inputs = _observed(context), context.plan, context.inputs
     disks = {disk["path"]: disk for disk in observed["disks"]}
     engine, weights = observed["docker_engine"], plan["model"]["path"]
@@ -322,7 +325,7 @@ def _space_fault(disk: Mapping[str, Any], need: float) -> str | None:
 
 
 def _clock(checks: Checks, context: Context) -> None:
-    """Judge the offset of the clocks. The node read its clock during the round trip, which bounds the offset."""
+    """Judge the clock offset. Its error is bounded, since the node read its clock during the round trip."""
     observed, limit = _observed(context), context.inputs["npu_driver_clock_skew_s"]
     clock, trip = observed["clock"], observed.get("round_trip")
     if not trip:
@@ -356,7 +359,7 @@ def _kernel_log(checks: Checks, context: Context) -> None:
 
 
 class _LogKind(NamedTuple):
-    """The subject of a kind of errors in the kernel log, and its remedy; without one, that of the check applies."""
+    """The subject and the remedy for a kind of error in the kernel log; None stands for the remedy of the check."""
 
     subject: str | None
     remedy: str | None

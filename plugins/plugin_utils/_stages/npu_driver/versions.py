@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Order the versions of Ascend drivers, firmware and CANN.
 
-The vendor writes ``24.1.0.1`` (patch), ``25.0.rc1.1`` (patch of a release candidate), ``24.1.rc1.b030`` (build before
-the release candidate was published) and, for compatible releases, ``25.3.x``. RC is printed in either case.
+The vendor writes ``24.1.0.1`` (a patch), ``25.0.rc1.1`` (a patch of a release candidate), ``24.1.rc1.b030`` (a build
+before the release candidate) and, for a series of releases, ``25.3.x``. RC is printed in upper or lower case.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import re
 # Prefixes of a component in chronological order: build, test, release candidate, none.
 _RANKS = {"b": 0, "t": 1, "rc": 2, "": 3}
 _COMPONENT = re.compile(r"(b|t|rc|)([0-9]{1,9})\Z")
-_END = (3, 0)  # a missing component counts as .0: builds and release candidates are older, patches newer
-_WIDTH = 8     # maximum number of components of a version
+_END = (3, 0)  # A missing component counts as .0: builds and release candidates are older, patches are newer.
+_WIDTH = 8     # The maximum number of components in a version.
 _RANGE = re.compile(r"\[([^\[\],]+)(?:,([^\[\],]+))?\]")
 
 Key = tuple[tuple[int, int], ...]
 
 
 def key(version: object) -> Key:
-    """Return the sort key of a version, in either case and with or without a leading v; 24.1 equals 24.1.0.
+    """Return the sort key of a version. Case and a leading v are ignored, and 24.1 equals 24.1.0.
 
-    :param version: a string, or a number as YAML reads ``5.10``.
-    :raises ValueError: for a text that is not a version.
+    :param version: a string, or a number, because YAML parses ``5.10`` as a number.
+    :raises ValueError: if the text is not a version.
     """
     parts = _parts(version)
     found = [match for match in map(_COMPONENT.match, parts) if match]
@@ -36,7 +36,7 @@ def key(version: object) -> Key:
 
 
 def at_least(version: str, minimum: str) -> bool:
-    """Return whether `version` is `minimum` or newer. ``25.3.x`` includes the release candidates of 25.3."""
+    """Return whether `version` is `minimum` or newer. A minimum of ``25.3.x`` includes release candidates of 25.3."""
     depth, bound = _bound(minimum)
     return key(version)[:depth] >= bound
 
@@ -50,10 +50,10 @@ def matches(version: str, pattern: str) -> bool:
 def in_ranges(version: str, ranges: str) -> bool:
     """Return whether `version` is in one of the ranges of a version file, such as ``[7.0.0,7.2.99],[7.5.0]``.
 
-    A lower bound includes its release candidates and patches, an upper bound only if a dot follows it
+    A lower bound includes its release candidates and patches. An upper bound includes them only if it ends with a dot
     (``[23.0.0,23.0.0.]``).
 
-    :raises ValueError: if `ranges` contains no range, or one that cannot be compared.
+    :raises ValueError: if `ranges` contains no range, or a bound that is not a version.
     """
     bounds = _RANGE.findall(ranges)
     if not bounds:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The requests that a drained service still has, and the holders of its NPUs. Pure. PRIVATE to the collection."""
+"""The remaining requests of a drained service, and the holders of its NPUs. Pure. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
-    """Return a clause for each container that has requests, or may have.
+    """Return a clause for each container that has, or may have, requests.
 
-    :param containers: running ones with their load. A server that accepts no connection has no requests.
+    :param containers: the running containers with their load; a load of None means that the server accepts no
+        connection and thus has no requests.
     """
     clauses = []
     for container in containers:
@@ -38,7 +39,7 @@ def npus_held(observed: NpuObservation, devices: Iterable[int], idle_hbm_mb: flo
     """Return a clause for each NPU that is not free, with its holders.
 
     :param devices: numbers N of /dev/davinciN.
-    :param idle_hbm_mb: MB of HBM that a free NPU may have in use.
+    :param idle_hbm_mb: the maximum HBM usage of a free NPU, in MB.
     """
     if observed["npu_smi"]["error"]:
         return ["whether the NPUs are free is not known: %s" % observed["npu_smi"]["error"]["message"]]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The decisions of the nodes of a group, which start and stop together. Pure. PRIVATE to the collection."""
+"""Decisions about the nodes of a group, which start and stop together. Pure. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import ServingState
 
-#: The states that a member reports to the others: before the start, after it, and while it is waited for.
+#: The states that a member reports to the other members: before the start, after the start, and during the wait.
 PREPARED, STARTED, STARTING, READY, FAILED, LATE = "prepared", "started", "starting", "ready", "failed", "late"
 
 
@@ -27,8 +27,8 @@ class Note(TypedDict):
 
     state: str
     reason: str | None
-    causes: NotRequired[list[Diagnosis]]  # in the log of a failed member
-    clock_offset_s: NotRequired[float]  # of its node from the controller
+    causes: NotRequired[list[Diagnosis]]  # The causes in the log of a failed member.
+    clock_offset_s: NotRequired[float]  # The clock of its node minus the clock of the controller.
 
 
 class FailedMember(Note):
@@ -38,9 +38,9 @@ class FailedMember(Note):
 
 
 def interface(address: str, wanted: str | None, addresses: Sequence[Address]) -> tuple[str | None, str | None]:
-    """Return (name, None) of the interface that has the address, or (None, reason) if there is none.
+    """Return ``(name, None)`` for the interface with the address, or ``(None, reason)`` if there is none.
 
-    :param wanted: the name that it has to have, if not None. :param addresses: of the node.
+    :param wanted: the required name of the interface, or None. :param addresses: the addresses of the node.
     """
     names = [entry["interface"] for entry in addresses if entry["address"] == address]
     if names and wanted in (None, names[0]):
@@ -52,10 +52,10 @@ def interface(address: str, wanted: str | None, addresses: Sequence[Address]) ->
 
 
 def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> str | None:
-    """Return why this node requires that the group is restarted, or None.
+    """Return the reason why the group must be restarted because of this node, or None.
 
-    :param observed: from before anything was changed.
-    :param secrets: the value of the label `labels.SECRETS` that the container should have.
+    :param observed: the observation from before anything was changed.
+    :param secrets: the required value of the label `labels.SECRETS` of the container.
     """
     (instance,), (seen,) = plan["instances"], observed["instances"]
     container = seen["container"]
@@ -75,9 +75,10 @@ def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> st
 
 
 def own_state(seen: ServingState | None, late: bool, now_s: float) -> Note:
-    """Return the state of a member of which this is the host.
+    """Return the state of the member on this host.
 
-    :param seen: None if the node is no longer reachable. :param late: whether it has had its time.
+    :param seen: its serving state; None if the node is no longer reachable.
+    :param late: whether the time to become ready is over.
     :param now_s: the time on the controller, in seconds since the epoch.
     """
     if not seen:
@@ -95,13 +96,13 @@ def own_state(seen: ServingState | None, late: bool, now_s: float) -> Note:
 
 def outcome(group: Group, notes: Mapping[str, Note], missing: Collection[str] = (),
             timed_out: bool = False) -> tuple[bool, list[FailedMember]]:
-    """Return whether waiting for the group is over, and the members that failed or were late.
+    """Return whether the wait for the group is over, and the members that failed or were late.
 
-    It is over when a member has failed or is late, or when all are ready.
+    The wait is over when a member has failed or is late, or when all members are ready.
 
     :param notes: ``{host: its last note}``.
-    :param missing: members that left the run before they were started; their notes are older.
-    :param timed_out: whether to stop waiting: members that are not ready are late then.
+    :param missing: members that were removed from the run before they were started; their notes are outdated.
+    :param timed_out: whether to stop waiting; then all members that are not ready are late.
     """
     left: Note = {"state": FAILED, "reason": "it left the run before it was started"}
     members: list[FailedMember] = []

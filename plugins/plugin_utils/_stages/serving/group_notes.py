@@ -18,9 +18,9 @@ NAME = "serving_group"
 
 
 class GroupNotes:
-    """Writes the note of one member of a group and reads the notes of all, of this run only.
+    """Writes the note of one member of a group and reads the notes of all members, in this run only.
 
-    :param group: of the plan of the member.
+    :param group: the group in the plan of the member.
     """
 
     def __init__(self, records: Records, group: Group) -> None:
@@ -28,7 +28,7 @@ class GroupNotes:
         self._hosts = [member["host"] for member in group["members"]]
 
     def write(self, state: str, reason: str | None = None) -> None:
-        """Report the state of this member to the others."""
+        """Report the state of this member to the other members."""
         self.write_note({"state": state, "reason": reason})
 
     def write_note(self, note: Note) -> None:
@@ -36,13 +36,16 @@ class GroupNotes:
         self._records.write_note(self._host, NAME, note)
 
     def read(self, states: Collection[str] = ()) -> tuple[dict[str, Note], list[str]]:
-        """Return ``{host: note}`` and the hosts without a note; with ``states``, also those in another state."""
+        """Return ``{host: note}``, and the hosts without a note or, if ``states`` is set, in a state not in it."""
         notes = cast("dict[str, Note]", self._records.read_notes(self._hosts, NAME))
         return notes, [host for host in self._hosts
                        if host not in notes or (states and notes[host]["state"] not in states)]
 
     def require(self, state: str) -> dict[str, Note]:
-        """Return the notes of all members; AnsibleActionFail naming those that are not in this state."""
+        """Return the notes of all members.
+
+        :raises AnsibleActionFail: if members are not in this state; the message names them.
+        """
         notes, missing = self.read([state])
         if missing:
             raise AnsibleActionFail(

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the stage serving: whether the service can be started, and whether it runs as planned and answers."""
+"""The judge of the serving stage. It checks whether the service can start, runs as planned, and responds."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 
 class Service(TypedDict):
-    """A URL to which clients send requests: of an instance, or of a balancer."""
+    """A URL of an instance or a balancer to which clients send requests."""
 
     name: str
     served_name: str
@@ -73,7 +73,7 @@ class Service(TypedDict):
 
 
 class Balancing(TypedDict):
-    """The servers of this node on all balancers, and the completions through those that this host manages."""
+    """The servers of this node on all balancers, and the completions through the balancers that this host manages."""
 
     servers: list[BalancerServers]
     completions: list[BalancerCompletion]
@@ -92,7 +92,7 @@ class Waited(TypedDict):
 
 
 class Measured(TypedDict, total=False):
-    """The findings of other tasks of the role after the start. ``balancer`` is empty without a balancer."""
+    """The results of other tasks of the role after the start. ``balancer`` is empty if there is no balancer."""
 
     waited: Waited
     balancer: Balancing
@@ -102,7 +102,7 @@ class Measured(TypedDict, total=False):
 _LOG = "Read the container's log (docker logs); playbooks/diagnostics.yml collects and triages it."
 
 CHECKS = (
-    Check("docker_engine", CRITICAL, "The Docker engine answers",
+    Check("docker_engine", CRITICAL, "The Docker engine responds",
           "Install the Docker engine and start it (systemctl start docker); run as root. Podman and iSulad are not "
           "supported."),
     Check("image_present", CRITICAL, "The node has the image of the plan",
@@ -149,7 +149,7 @@ CHECKS = (
     Check("balancer_server", CRITICAL, "The balancer sends requests to the instance",
           "Check on the balancer's host that it can reach the port of the instance; playbooks/status.yml shows the "
           "result of the balancer's health check."),
-    Check("balancer_watch", WARNING, "The watch for hung engines answers the balancer",
+    Check("balancer_watch", WARNING, "The watch for hung engines responds to the balancer",
           "Read the journal of the watch on the balancer's host (journalctl -u ascend-vllm-balancer-watch)."),
     Check("upgrade", CRITICAL, "An upgrade was verified",
           "Remove the cause in the message, and run playbooks/upgrade.yml again."),
@@ -166,26 +166,26 @@ CHECKS = (
 _REPORTED_WARNINGS = ("serving_api_key", "serving_api_key.plaintext")
 # Results of the log triage that are not the cause of a failure.
 _NO_CAUSES = (UNKNOWN, "startup_ok")
-# Mounts that the role itself provides later, and the weights, which have another check.
+# Mounts that the role itself provides later, and the weights, which have a separate check.
 _UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 _CHECK_MODE = "In check mode nothing is started."
 
 
-#: The phases of the stage: before the start, and after an upgrade was rolled back; without a phase, after the start.
+#: The phases of the stage: before the start, and after the rollback of an upgrade. An empty phase is after the start.
 BEFORE, ROLLED_BACK = "before", "rolled_back"
 RETURNED = ("image", "containers", "ours", "addresses")
 
 
 def request(context: Context) -> Request:
-    """Return the request to the node, see `judging.Judge`."""
+    """Return the request for the prerequisites or, after a rollback, for the state of the service."""
     if context.phase == ROLLED_BACK:
         return Request("ascend.vllm.serving_info", state_arguments(context.plan, context.inputs))
     return Request("ascend.vllm.serving_prerequisites_info", prerequisites_arguments(context.plan, context.inputs))
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``{host: {host: observation}}``: each node of a group has to know whether the others can start."""
+    """Return all observations for each host, because each node of a group must check whether the others can start."""
     return {host: dict(observations) for host in observations}
 
 
@@ -216,7 +216,7 @@ def prerequisites_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, 
 
 
 def _ports(instance: Instance) -> Iterator[tuple[str, range]]:
-    """Yield (use, range) for the host ports of an instance."""
+    """Yield ``(use, range)`` for the host ports of an instance."""
     if instance["port"] is not None:
         yield "the API", range(instance["port"], instance["port"] + 1)
     group_port = instance.get("group_port")
@@ -229,8 +229,8 @@ def _ports(instance: Instance) -> Iterator[tuple[str, range]]:
 def judge(context: Context) -> list[CheckOutcome]:
     """Return the checks of the stage.
 
-    :param context: ``observed`` is a `ServingObservation`, and in the phase `ROLLED_BACK` a `ServingState`; then the
-        failure is that of the upgrade, and the plan has the previous instances. ``measured`` is `Measured`.
+    :param context: ``measured`` is `Measured`, and ``observed`` is a `ServingObservation`. In the phase `ROLLED_BACK`,
+        ``observed`` is a `ServingState`, ``failure`` is that of the upgrade, and ``plan`` has the previous instances.
     """
     checks = Checks(CHECKS)
     plan, observed = context.plan, cast("ServingObservation", context.observed)
@@ -266,7 +266,7 @@ def judge(context: Context) -> list[CheckOutcome]:
 
 
 def _exposure(checks: Checks, plan: Plan, planned: Instance) -> None:
-    """Judge whether others than the users of the service can use an instance, or read its key."""
+    """Judge whether unauthorized clients can use an instance or read its API key."""
     local, bind = is_loopback(planned["bind"]), "listening on " + planned["bind"]
     control = ", ".join(path for path, kind in plan["release"]["routes"].items() if kind == "control")
     checks.expect("api_key", bool(planned["secrets_path"]) or local, "a key",
@@ -279,14 +279,14 @@ def _exposure(checks: Checks, plan: Plan, planned: Instance) -> None:
 
 
 def _triaged(error: str) -> str:
-    """Return the message of a failed task, with the cause that the triage finds in it."""
+    """Return the message of a failed task, followed by the cause that the log triage finds in it."""
     cause = diagnose(error)[0]
     return error if cause["cause"] in _NO_CAUSES else "%s; cause %s: %s" % (
         error.rstrip(". \n"), cause["cause"], cause["remedy"])
 
 
 def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> None:
-    """Judge the prerequisites of a start, which also hold afterwards."""
+    """Judge the prerequisites of a start, which must also be met after the start."""
     checks.expect("image_present", bool(observed["image"]), plan["image"]["reference"],
                   observed["image"] or "no such image")
     if observed["image"]:
@@ -320,7 +320,7 @@ def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> 
 
 
 def _devices_free(checks: Checks, plan: Plan, observed: ServingObservation) -> None:
-    """Judge the holders of the planned NPUs; the device files that all NPUs share do not count."""
+    """Judge the holders of the planned NPUs, without those of device files that all NPUs share."""
     npus = {npu: instance["name"] for instance in plan["instances"] for npu in instance["npus"]}
     foreign = [(holder["device"], describe_holder(holder)) for holder in observed["device_holders"]
                if holder["device"] in npus and not is_ours(holder["container"], plan)]
@@ -359,7 +359,7 @@ def _ports_free(checks: Checks, plan: Plan, observed: ServingObservation) -> Non
 
 
 def _members(checks: Checks, context: Context, own: Group, observed: ServingObservation) -> None:
-    """Refuse a group if one of its nodes cannot start: the others would wait for it in vain."""
+    """Refuse a group if one of its nodes cannot start, because the other nodes would wait for it in vain."""
     plan, obstacle = context.plan, None
     peers: Mapping[str, ServingObservation] = context.survey or {}
     if context.forks < context.play_hosts:
@@ -377,7 +377,7 @@ def _members(checks: Checks, context: Context, own: Group, observed: ServingObse
 
 
 def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None) -> str | None:
-    """Return why a member of the group cannot start, or None."""
+    """Return the reason why a member of the group cannot start, or None."""
     host = member["host"]
     if observed is None:
         return "%s is not in this run: it has failed before, or --limit excludes it" % host
@@ -414,7 +414,7 @@ def _group(checks: Checks, context: Context, own: Group, waited: Waited | None) 
 
 
 def _worst_state(seen: InstanceState, waited: Waited | None) -> InstanceState:
-    """Return the state in which waiting failed, if it did: a crash loop looks alive between two crashes."""
+    """Return the state in which the wait failed, if it did, because a crash loop looks alive between two crashes."""
     for failed in waited["failed_instances"] if waited else ():
         if failed["name"] == seen["name"] and seen["state"] != "ready":
             return failed
@@ -422,7 +422,7 @@ def _worst_state(seen: InstanceState, waited: Waited | None) -> InstanceState:
 
 
 def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: Context) -> None:
-    """Judge one instance; steps that were not reached are not run."""
+    """Judge one instance. Steps that were not reached are recorded as not run."""
     plan, name, container = context.plan, planned["name"], seen["container"]
     if container is None or container["hash"] != planned["hash"]:
         found = "no container" if container is None else "another plan (%s)" % container["hash"]
@@ -468,13 +468,13 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
 
 def _engine_progress(checks: Checks, planned: Instance, seen: InstanceState, container: ContainerState,
                      plan: Plan) -> None:
-    """Judge the last result of Docker's health check; an answered completion is newer."""
+    """Judge the last result of Docker's health check. If the instance is ready, an unhealthy result is outdated."""
     health = container["health"]
     if plan["health_check"] is None:
         checks.unsupported("engine_progress", "There is no health check (serving_health_interval_s is 0).",
                            planned["name"])
         return
-    if planned["health"] is None:  # no API to check
+    if planned["health"] is None:  # There is no API to check.
         return
     if health is None:
         checks.not_run("engine_progress", "Docker does not report a health check.", planned["name"])
@@ -486,7 +486,7 @@ def _engine_progress(checks: Checks, planned: Instance, seen: InstanceState, con
 
 
 def _balancer(checks: Checks, plan: Plan, host: str, balancing: Balancing) -> None:
-    """Judge whether each balancer uses each instance of the node, and whether those that this host manages answer."""
+    """Judge whether the balancers use the instances of the node, and the completions through the managed balancers."""
     for balancer in balancing["servers"]:
         servers = {server["name"]: server for server in balancer.get("servers", ())}
         error = balancer["msg"] if balancer.get("unreachable") else balancer.get("error")
@@ -516,7 +516,7 @@ def _balancer_server(checks: Checks, server: BalancerServer, error: str | None, 
 
 
 def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) -> None:
-    """Report why an upgrade was rolled back, and whether the previous service answers again."""
+    """Report why an upgrade was rolled back, and whether the previous service is ready again."""
     reason, seen = (failure or "no reason was given").rstrip("."), observed["instances"]
     failing = ["%s: %s" % (instance["name"], instance["reason"]) for instance in seen if instance["state"] != "ready"]
     if not seen:
@@ -531,7 +531,7 @@ def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) ->
 
 
 def _not_reached(checks: Checks, last: str | None, planned: Instance, why: str) -> None:
-    """Record the steps after the last one (None: all steps) as not run; an instance without an API has only two."""
+    """Record the steps after ``last``, or all steps if it is None, as not run. Without an API there are two steps."""
     steps = _STEPS if planned["serves"] else _STEPS[:2]
     for step in steps[steps.index(last) + 1 if last else 0:]:
         checks.not_run(step, why, planned["name"])
@@ -540,7 +540,7 @@ def _not_reached(checks: Checks, last: str | None, planned: Instance, why: str) 
 
 
 def _failure_reason(seen: InstanceState) -> str:
-    """Return the reason of a failure with the cause in the log."""
+    """Return the reason of a failure, with the cause or the last line of the log."""
     cause = next((cause for cause in seen["causes"] if cause["cause"] not in _NO_CAUSES or (
         cause["cause"] == UNKNOWN and cause["evidence"])), None)
     if cause:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The steps of an upgrade and of a rollback, derived from the containers on a node. Pure. PRIVATE to the collection.
 
-A *running* container is described by the options that it was started with, because the plan may be newer. Containers
-are those that ``ascend.vllm.serving_info`` returns.
+Running containers are described by the options with which they were started, because the plan may be newer. All
+containers are items of the return value ``containers`` of ``ascend.vllm.serving_info``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RollbackSteps(_Steps):
 class RunningPlan(TypedDict, total=False):
     """The part of a plan that describes running containers; ``image`` and ``model`` are missing without instances."""
 
-    #: The keys of an instance that are needed to wait for it and to judge it.
+    #: Instances, with only the keys that are needed to wait for them and to judge them.
     instances: list[dict[str, Any]]
     #: ``{"reference": id of the image}``
     image: dict[str, str]
@@ -62,19 +62,19 @@ class RunningPlan(TypedDict, total=False):
 
 
 def deployment_name(plan: Plan) -> str:
-    """Return the name of the deployment: that of its first container."""
+    """Return the name of the deployment, which is the name of its first container."""
     return plan["instances"][0]["name"]
 
 
 def is_ours(container: HolderContainer | None, plan: Plan) -> bool:
-    """Return whether a container is an instance of this deployment, of this plan or of another one."""
+    """Return whether a container is an instance of this deployment, from this or any other plan."""
     return container is not None and is_instance(base_name(container["name"]), deployment_name(plan))
 
 
 def deployment(containers: Iterable[DeployedContainer], plan: Plan) -> list[DeployedContainer]:
     """Return the containers of this deployment, including previous ones.
 
-    Other deployments on the node have another serving_container_name and are not touched.
+    Other deployments on the node have a different serving_container_name and are not touched.
     """
     name = deployment_name(plan)
     return [container for container in containers if is_instance(base_name(container["name"]), name)]
@@ -88,8 +88,8 @@ def previous_containers(containers: Iterable[DeployedContainer], plan: Plan) -> 
 def unplanned_containers(names: Iterable[str], plan: Plan, upgrading: bool = False) -> list[str]:
     """Return the names of containers that are instances of this deployment, but no longer planned.
 
-    :param names: of all containers on the node that have our label.
-    :param upgrading: whether the previous containers are kept; otherwise, they are those of an interrupted upgrade.
+    :param names: the names of all containers on the node with the label of this collection.
+    :param upgrading: whether the previous containers are kept. Otherwise, they are left by an interrupted upgrade.
     """
     planned = [instance["name"] for instance in plan["instances"]]
     return [name for name in names if name not in planned
@@ -97,9 +97,9 @@ def unplanned_containers(names: Iterable[str], plan: Plan, upgrading: bool = Fal
 
 
 def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None = None) -> list[str]:
-    """Return a clause for each reason to replace the running service; empty if everything runs as planned.
+    """Return a clause for each reason to replace the running service; an empty list if it runs as planned.
 
-    :param secrets: the value of the label `SECRETS` of a container with the planned API keys.
+    :param secrets: the value that the label `SECRETS` has with the planned API keys.
     """
     running = {container["name"]: container for container in deployment(observed["containers"], plan)}
     planned = {instance["name"]: instance for instance in plan["instances"]}
@@ -123,8 +123,9 @@ def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None 
 def upgrade_steps(containers: Iterable[DeployedContainer], plan: Plan) -> UpgradeSteps:
     """Return which containers an upgrade removes and renames before it starts new ones.
 
-    A container with a previous one was never verified, because its upgrade was interrupted, and is removed. The others
-    are renamed and become the previous ones. A reboot starts these until the new containers are verified.
+    If a previous container with the same base name exists, an earlier upgrade was interrupted. Then the current
+    container was never verified and is removed. All other containers are renamed to previous containers. A reboot
+    starts these until the new containers are verified.
     """
     names = [container["name"] for container in deployment(containers, plan)]
     current = [each for each in names if not each.endswith(PREVIOUS)]
@@ -138,10 +139,11 @@ def upgrade_steps(containers: Iterable[DeployedContainer], plan: Plan) -> Upgrad
 
 
 def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedContainer], plan: Plan) -> RollbackSteps:
-    """Return the steps back to the containers from before an upgrade, which may have failed at any point.
+    """Return the steps that restore the containers from before an upgrade, which may have failed at any point.
 
-    :param before: the containers with their restart policies from before the upgrade stopped them. A container that was
-        stopped earlier has lost its policy and gets the planned one.
+    :param now: the current containers.
+    :param before: the containers before the upgrade stopped them, with their restart policies. A container that was
+        stopped earlier has lost its restart policy and gets the planned one.
     """
     names = [container["name"] for container in deployment(now, plan)]
     previous = [base_name(each) for each in names if each.endswith(PREVIOUS)]
@@ -149,7 +151,7 @@ def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedCo
     policies: dict[str, str] = {}
     for container in deployment(before, plan):
         base = base_name(container["name"])
-        # If an interrupted upgrade left two containers, the previous one is started.
+        # If an interrupted upgrade left two containers, the previous container is started.
         if base not in policies or container["name"] != base:
             policies[base] = _restart_policy(container, plan)
     return {
@@ -161,17 +163,17 @@ def rollback_steps(now: Iterable[DeployedContainer], before: Iterable[DeployedCo
 
 
 def _restart_policy(container: DeployedContainer, plan: Plan) -> str:
-    """Return the container's own restart policy; stopping a container (tasks/stop.yml) replaces it with ``no``."""
+    """Return the original restart policy of a container; tasks/stop.yml sets it to ``no`` when it stops a container."""
     stopped = container["status"] != "running" and container["restart_policy"] == "no"
     return plan["instances"][0]["restart_policy"] if stopped else container["restart_policy"]
 
 
 def plan_of_running(containers: Sequence[DeployedContainer], names: Collection[str], address: str) -> RunningPlan:
-    """Return the part of a plan that describes running containers, as far as waiting for them needs it.
+    """Return the part of a plan that describes running containers, with the keys that are needed to wait for them.
 
-    :param names: of the containers to describe, from before an upgrade renamed them.
-    :param address: of the node.
-    :returns: only empty ``instances`` if none of the containers has a port.
+    :param names: the names of the containers before an upgrade renamed them.
+    :param address: the address of the node.
+    :returns: only an empty list of ``instances`` if no container has a port.
     """
     found = [(base_name(container["name"]), container) for container in containers]
     found = [(name, container) for name, container in found if name in names and container["port"]]

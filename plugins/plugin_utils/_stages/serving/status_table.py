@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """The cells of one instance; a dash if there is no value."""
+    """The cells of one instance; a cell without a value is a dash."""
 
     host: str
     instance: str
@@ -43,9 +43,9 @@ HEADER = Row("host", "instance", "container", "state", "running", "waiting", "KV
 
 
 def rows(host: str, plan: Plan, observed: ServingState) -> list[Row]:
-    """Return a row for each instance of the host, planned or not.
+    """Return a row for each planned or deployed instance of the host.
 
-    :param observed: with the load of the containers.
+    :param observed: the state of the host, including the load of the containers.
     """
     if observed["docker_engine_error"]:
         return [Row(host, "-", observed["docker_engine_error"])]
@@ -88,7 +88,7 @@ def _plan(container: DeployedContainer, instance: Instance | None, image: str | 
 
 
 def _state(instance: InstanceState) -> str:
-    """Return the state of an instance; it is hung if it does not answer and Docker reports it as unhealthy."""
+    """Return the state of an instance; it is hung if it is not ready and Docker reports it as unhealthy."""
     container = instance["container"]
     unhealthy = (container is not None and container["status"] == "running" and container["health"] is not None
                  and container["health"]["status"] == "unhealthy")

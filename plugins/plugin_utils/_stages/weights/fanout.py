@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decide which node gets a model from its source, and from which nodes the others get it.
+"""Decide which node downloads a model from its source, and from which nodes the other nodes copy it.
 
-Pure functions, so that every node computes the same decision.
+The functions are pure, so that every node makes the same decision.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[str] = ()) -> str | None:
-    """Return the stager: the node that gets the model from its source, unless it has it.
+    """Return the stager, the node that gets the model from its source unless it already has the model.
 
     :param hosts: the nodes in order.
-    :param held: ``{host: what it has of the model}`` for the nodes that returned this.
-    :param failed: nodes that tried to get the model from the source; one that still does not have it is not chosen.
-    :returns: a node that has the model; otherwise one that has some of its files, otherwise the first; None if there is
-        no such node.
+    :param held: ``{host: its part of the model}`` for the nodes that reported it.
+    :param failed: nodes that tried to get the model from its source; such a node is chosen only if it has the model.
+    :returns: a node that has the model, otherwise a node that has some of its files, otherwise the first node; None if
+        there is no suitable node.
     """
     candidates = [host for host in hosts if host in held and (held[host]["holds"] or host not in failed)]
     return max(candidates, key=lambda host: (held[host]["holds"], bool(held[host]["files"]), -hosts.index(host)),
@@ -30,13 +30,13 @@ def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[st
 
 
 def upstreams(hosts: Sequence[str], holders: Collection[str]) -> dict[str, list[str]]:
-    """Return the nodes from which each node gets the model, the nearest first.
+    """Return the nodes from which each node can copy the model, the preferred one first.
 
-    The receivers are divided into one chain per holder. If the chain before a node is interrupted, the node uses the
-    nodes before the interruption, then the other holders.
+    The receivers are divided into one chain per holder. If a chain is interrupted, the nodes after the interruption use
+    the nodes before it, then the other holders.
 
     :param hosts: the nodes in order.
-    :param holders: the nodes that have the whole model.
+    :param holders: the nodes that have the complete model.
     :returns: ``{receiver: [host, …]}``; empty without holders.
     """
     seeds = [host for host in hosts if host in holders]

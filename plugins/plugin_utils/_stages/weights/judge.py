@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge the model on a node: complete, unchanged, consistent, and the one that the plan needs."""
+"""The judge of the weights stage: whether the model on a node is complete, unchanged, consistent, and as planned."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ CHECKS = (
           "Stage all nodes from the same source and revision."),
 )
 
-# The class of tokenizers that transformers 5 saves; transformers 4 does not have it.
+# The tokenizer_class that transformers 5 saves. transformers 4 does not have this class.
 TRANSFORMERS_5_CLASS = "TokenizersBackend"
 
 
 class Models(TypedDict):
     """The models on all nodes of the run."""
 
-    #: ``{host: digest of its manifest}``, for hosts with a manifest.
+    #: ``{host: digest of its manifest}`` for the hosts with a manifest.
     digests: dict[str, str]
     #: ``{host: identity of its folder}``, see `files.identify`.
     identities: dict[str, str | None]
@@ -84,18 +84,18 @@ RETURNED = ()
 
 
 def request(context: Context) -> Request:
-    """Return the observation to request from the node, see `judging.Judge`."""
+    """Return the request that inspects the model on the node."""
     inputs = context.inputs
     return Request("ascend.vllm.weights_info", {
         "path": context.plan["model"]["path"],
-        # A node that staged the model has already hashed it as requested. One that only mounts a shared folder has not.
+        # A node that staged the model has already verified it. A node that only mounts a shared folder has not.
         "verify": inputs["weights_verify"] if inputs["weights_distribution"] == "shared" else "changed",
         "workers": inputs["weights_workers"],
     })
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Models]:
-    """Return `Models` for each host, see `judging.Judge`."""
+    """Return ``{host: models}``; the value is the same for all hosts."""
     models: Models = {
         "digests": {host: observed["manifest"]["digest"] for host, observed in observations.items()
                     if observed.get("manifest")},
@@ -107,8 +107,8 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
 def judge(context: Context) -> list[CheckOutcome]:
     """Judge the weights stage.
 
-    With weights_distribution shared, ``context.measured`` has ``stager`` (the node that writes to the folder) and
-    ``shared`` (whether its marker file is visible on this node; None if it could not create one).
+    With weights_distribution shared, ``context.measured`` contains ``stager`` (the node that writes to the folder) and
+    ``shared`` (whether the stager's marker file is visible on this node; None if the stager could not create one).
     """
     checks = Checks(CHECKS)
     plan, observed, inputs = context.plan, cast("WeightsObservation", context.observed), context.inputs
@@ -251,7 +251,7 @@ def _tokenizer(checks: Checks, observed: WeightsObservation, plan: Plan) -> None
 
 
 def _same_on_all_nodes(checks: Checks, observed: WeightsObservation, models: Models | None) -> None:
-    # Compares manifests. Other checks compare each node with its manifest, and fail on that node only.
+    # This check compares the manifests. Other checks compare each node with its manifest and fail on that node only.
     digests = models["digests"] if models else {}
     own = observed["manifest"]["digest"] if observed["manifest"] else None
     if own is None or len(digests) < 2:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action plugins on a fake node, for their tests."""
+"""Helpers that run action plugins on a fake node."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from unittest.mock import Mock
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
-from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import COLLECTION, accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import COLLECTION, validated
 
 
 class FakeNode:
-    """Answers the module calls of an action in order; an exception among the answers is raised.
+    """A node that returns prepared results of modules in order; a result that is an exception is raised.
 
-    ``requests`` is [(module, arguments)].
+    ``requests`` lists the calls as (module, arguments).
     """
 
-    def __init__(self, *answers):
-        self.answers, self.requests = list(answers), []
+    def __init__(self, *results):
+        self.results, self.requests = list(results), []
 
     def execute(self, name, module_args, task_vars):
         self.requests.append((name, copy.deepcopy(module_args)))
         if name.startswith(COLLECTION):
-            accepted(name, module_args)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+            validated(name, module_args)
+        result = self.results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 def new_action(plugin, args, execute=None, check_mode=False):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Validate the arguments of modules, for fakes of nodes: a fake must reject what a node would reject."""
+"""Validation of module arguments, so that a fake node rejects what a real node rejects."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 COLLECTION = "ascend.vllm."
 
 
-def accepted(name, arguments):
-    """Return the arguments as the module gets them: converted, and completed with defaults.
+def validated(name, arguments):
+    """Return the arguments as the module receives them: converted, and completed with defaults.
 
     :param name: ``ascend.vllm.<module>``.
     :raises AssertionError: for arguments that the module's documentation does not allow.

@@ -16,7 +16,7 @@ from ansible.template import Templar
 from ansible_collections.ascend.vllm.plugins.action import accuracy
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import input_digests
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
-from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import validated
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid, valid_group
 
 JOB = "/var/tmp/ascend-vllm-accuracy-x"
@@ -28,10 +28,13 @@ DATASETS = [{"name": "own", "path": "/own.jsonl", "minimum": 70}]
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function (plan, check_mode, **variables) -> (returned value, result); ``calls`` are the modules run."""
+    """Return a function (plan, check_mode, **variables) -> (return value of the action, recorded result).
+
+    Its attribute ``calls`` lists the module calls.
+    """
     def run(plan, check_mode=False, **variables):
         def execute(name, module_args, task_vars):
-            arguments = accepted(name, module_args)
+            arguments = validated(name, module_args)
             run.calls.append((name, arguments["state"], arguments))
             if run.lost:
                 raise AnsibleConnectionFailure("timed out")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The servers behind the balancer are resolved from the inventory, and what cannot be balanced is refused."""
+"""The servers behind the balancer are resolved from the inventory, and unsuitable variables are refused."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ class Hosts(dict):
 
 
 def variables(host="node1", present=("node1", "node2"), **changes):
-    """Return the variables of a host in a play of node1 and node2; node3 is in the inventory, too.
+    """Return the variables of a host in a play of node1 and node2; node3 is only in the inventory.
 
-    :param changes: ``{host: its own variables}``.
+    :param present: the hosts of the play that have not failed.
+    :param changes: ``{host: variables of this host only}``.
     """
     hosts = Hosts({name: dict({"inventory_hostname": name, "ansible_host": address}, **changes.get(name, {}))
                    for name, address in (("node1", "10.0.0.1"), ("node2", "10.0.0.2"), ("node3", "10.0.0.3"))})
@@ -79,7 +80,7 @@ def test_only_the_head_of_a_group_receives_requests(resolve):
     assert result["hosts"] == ["node1"]
 
 
-def test_node_that_receives_no_requests_waits_for_no_balancer(resolve):
+def test_node_that_receives_no_requests_does_not_wait_for_a_balancer(resolve):
     assert resolve(variables(host="node2", node1=PIPELINE, node2=PIPELINE))["hosts"] == []
 
 
@@ -92,7 +93,7 @@ def test_node_that_receives_no_requests_waits_for_no_balancer(resolve):
     ({"node1": {"balancer_port": 8888}}, "balancer_port is 8888"),
     ({"node1": {"balancer_watch_port": 8888}}, "balancer_watch_port is 8888"),
 ])
-def test_reason_against_a_balancer_is_a_failure(resolve, changes, message):
+def test_variables_that_do_not_suit_a_balancer_are_refused(resolve, changes, message):
     with pytest.raises(AnsibleActionFail, match=message) as failure:
         resolve(variables(**changes))
     assert "sesame" not in str(failure.value)

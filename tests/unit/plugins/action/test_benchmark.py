@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The measured targets, and failures during a measurement, with a simulated node."""
+"""The targets of a simulated node are measured, and failures during a measurement are recorded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ BALANCER = "http://10.0.0.9:8080"
 
 
 class Node:
-    """Returns what the modules return. ``limit_rps``: requests per second above which the latency is too high."""
+    """A simulated node that returns the results of modules.
+
+    :param limit_rps: requests per second above which the latency is too high.
+    """
 
     def __init__(self, plan, limit_rps=1e9):
         self.plan, self.limit_rps = plan, limit_rps
@@ -42,12 +45,12 @@ class Node:
         return getattr(self, self.calls[-1][0])(**module_args)
 
     def benchmark_info(self, service, client=None, **_others):
-        answer = {"service": copy.deepcopy(self.services.get(service)), "client": None, "result": None}
+        found = {"service": copy.deepcopy(self.services.get(service)), "client": None, "result": None}
         if client:
             result = self.clients[client]
-            answer.update(client={"running": False, "exit_code": 0 if result else 1, "ended_at": 100.0, "log": ["end"]},
+            found.update(client={"running": False, "exit_code": 0 if result else 1, "ended_at": 100.0, "log": ["end"]},
                           result=result and json.dumps(result))
-        return answer
+        return found
 
     def chat_info(self, servers, requests=(), **_others):
         (server,) = servers
@@ -83,7 +86,7 @@ class Node:
         self.services[service]["running"] = state == "resumed"
         return {}
 
-    def named(self, module):
+    def calls_of(self, module):
         return [arguments for name, arguments in self.calls if name == module]
 
 
@@ -247,7 +250,7 @@ SWEEP = {"benchmark_sweep": "request_rate", "benchmark_slo": {"p99_ttft_ms": 100
          "benchmark_sweep_tolerance_percent": 10, "benchmark_request_rate": 1}
 
 
-def test_killed_sweep_continues(stage):
+def test_killed_sweep_is_resumed(stage):
     def kill(_name):
         if len(node.runs) == 4:
             raise KeyboardInterrupt
@@ -258,7 +261,7 @@ def test_killed_sweep_continues(stage):
     found = result["observed"]["measurements"][0]["sweep"]["best"]
     assert points[0] == 16
     assert 5 / 1.1 <= found <= 5
-    assert len(points) <= 8  # from 0.25 to 16 with 10 %: log2(log(64) / log(1.1)), and the maximum
+    assert len(points) <= 8  # the maximum, and log2(log(64) / log(1.1)) steps from 0.25 to 16 at 10 %
 
     node = Node(valid(), limit_rps=5.0)
     node.before_start = kill
@@ -277,7 +280,7 @@ def test_points_of_another_server_are_not_reused(stage):
     first = len(node.runs)
     node.runs = []
     stage(node, **SWEEP)
-    assert len(node.runs) == 1  # without the sweep
+    assert len(node.runs) == 1  # the measurement without the sweep
     node.services[VLLM]["started_at"], node.runs = "later", []
     stage(node, **SWEEP)
     assert len(node.runs) == first
@@ -294,7 +297,7 @@ def full_node():
 def test_service_is_stopped_for_an_offline_run_and_started_again(stage):
     node = full_node()
     _outcome, result = stage(node, benchmark_targets=["instance"], **OFFLINE)
-    assert [arguments["state"] for arguments in node.named("benchmark_pause")] == ["paused", "resumed"]
+    assert [arguments["state"] for arguments in node.calls_of("benchmark_pause")] == ["paused", "resumed"]
     assert (statuses(result, f"{VLLM}-latency"), result["observed"]["restored"]) == ({"offline": "passed"}, True)
     assert node.services[VLLM]["running"]
 
@@ -331,7 +334,7 @@ def test_service_is_not_stopped_by_default(stage):
     outcome, result = stage(node, benchmark_offline=["latency"])
     assert outcome["failed"]
     assert "benchmark_offline_stop_service" in result["error"]
-    assert (node.runs, node.named("benchmark_pause")) == ([], [])
+    assert (node.runs, node.calls_of("benchmark_pause")) == ([], [])
 
 
 def test_only_valid_results_become_a_baseline(stage, tmp_path):
@@ -356,7 +359,7 @@ def test_only_valid_results_become_a_baseline(stage, tmp_path):
     assert statuses(result)["regression"] == "passed"
 
 
-def test_ais_bench_has_the_same_metrics(stage):
+def test_ais_bench_measures_the_service(stage):
     class WithAisBench(Node):
         def ais_bench(self, state, load=None, server=None, **_others):
             if state == "started":

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All nodes run the same rounds of all-reduces, and the results are saved with their observations."""
+"""All nodes run the same rounds of all-reduces, and save the results with their observations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.ascend.vllm.plugins.action.hccl_collective import Actio
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.collective import MARK
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.collective_container import NAME
-from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import validated
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
 HOSTS = ["node1", "node2", "node3"]
@@ -35,7 +35,7 @@ def observation(host):
 
 
 def output(bandwidth=20.0):
-    """Return what the module returns for a container whose all-reduce has this bus bandwidth in GB/s."""
+    """Return the result of the module for a container whose all-reduce has this bus bandwidth in GB/s."""
     records = [{"type": "start", "backend": "hccl", "ranks": 24, "sizes": [SIZE]},
                {"type": "row", "size_bytes": SIZE, "time_us": 1.0, "alg_bandwidth_gbs": bandwidth / 2,
                 "bus_bandwidth_gbs": bandwidth, "check": "success"}, {"type": "end"}]
@@ -49,13 +49,13 @@ def failed(message="RuntimeError: out of memory"):
 class Cluster:
     """The nodes of a play and the results directory.
 
-    ``answers`` is ``{(host, number of nodes in the run): what docker_container returns}``, `output` if there is none;
-    ``info`` is ``{host: what hccn_info returns}``. An exception is raised.
+    ``returned`` is ``{(host, number of nodes in the run): result of docker_container}``, by default `output`;
+    ``info`` is ``{host: result of hccn_info}``. A result that is an exception is raised.
     """
 
     def __init__(self, folder):
         self.folder, self.records = folder, Records(folder)
-        self.uuids, self.answers, self.info, self.containers, self.requests = count(), {}, {}, [], []
+        self.uuids, self.returned, self.info, self.containers, self.requests = count(), {}, {}, [], []
         for host in HOSTS:
             self.records.write_observation(host, "hccl", ObservationRecord(observed=observation(host)))
 
@@ -67,10 +67,10 @@ class Cluster:
     def _act(self, host, uuid, step, check_mode, variables):
         def execute(name, module_args, task_vars):
             assert task_vars["inventory_hostname"] == host
-            answer = self._answer(host, name, module_args)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+            result = self._result(host, name, module_args)
+            if isinstance(result, Exception):
+                raise result
+            return result
 
         loader = DataLoader()
         task = Mock(args={"plan": PLAN, "step": step}, async_val=0, check_mode=check_mode, _uuid=uuid)
@@ -81,9 +81,9 @@ class Cluster:
             "report_path": str(self.folder), "hccl_baseline_path": str(self.folder / "baselines" / "hccl.json"),
             "hccl_collective_tool": "probe", "hccl_collective_sizes_bytes": [SIZE], **variables})
 
-    def _answer(self, host, name, arguments):
+    def _result(self, host, name, arguments):
         if name == "ascend.vllm.hccn_info":
-            self.requests.append((host, accepted(name, arguments)))
+            self.requests.append((host, validated(name, arguments)))
             return self.info[host]
         assert name == "community.docker.docker_container"
         assert (arguments["name"], arguments["image"], arguments["pull"]) == (NAME, PLAN["image"]["reference"], "never")
@@ -93,7 +93,7 @@ class Cluster:
         options = dict(word.split("=") for word in arguments["command"] if word.startswith("--") and "=" in word)
         nodes = int(options["--nnodes"])
         self.containers.append((host, nodes, int(options["--node-rank"]), options["--master-addr"]))
-        return self.answers.get((host, nodes), output())
+        return self.returned.get((host, nodes), output())
 
     def observed(self, host):
         return self.records.read_observation(host, "hccl").observed
@@ -120,7 +120,7 @@ def test_all_nodes_take_part_in_one_all_reduce(cluster):
 
 def test_sources_of_the_programs_are_arguments_of_the_container(cluster, monkeypatch):
     commands = []
-    monkeypatch.setattr(cluster, "_answer", lambda host, name, arguments: commands.append(
+    monkeypatch.setattr(cluster, "_result", lambda host, name, arguments: commands.append(
         arguments["command"]) or output())
     cluster.task(hosts=["node1"], hccl_collective_tool="auto")
     ((launcher, probe),) = [[word for word in command if word.startswith("# Copyright")] for command in commands]
@@ -144,14 +144,14 @@ def test_an_obstacle_on_one_node_prevents_the_run_on_all(cluster, change, variab
     assert cluster.containers == []
 
 
-@pytest.mark.parametrize(("answer", "reason"), [
+@pytest.mark.parametrize(("result", "reason"), [
     (failed(), "RuntimeError: out of memory"),
     ({"status": 124, "failed": True, "container": {"Output": ""}}, "timed out"),
     ({"failed": True, "msg": "no such image"}, "the container could not be run on node2: no such image"),
     (AnsibleConnectionFailure("timed out"), "RuntimeError: node2 is not reachable: timed out"),
 ])
-def test_a_failure_is_saved_and_the_host_does_not_fail(cluster, answer, reason):
-    cluster.answers["node2", 3] = answer
+def test_a_failure_is_saved_and_the_host_does_not_fail(cluster, result, reason):
+    cluster.returned["node2", 3] = result
     returned = cluster.task()
     assert not any(each.get("failed") for each in returned.values())
     assert {host: cluster.runs(host) for host in HOSTS} == {
@@ -172,15 +172,15 @@ def test_a_node_that_could_not_be_observed_takes_no_part(cluster):
 PAIRS = [("pair 0", ["node2", "node3"]), ("pair 1", ["node1", "node2"]), ("pair 2", ["node1", "node3"])]
 
 
-@pytest.mark.parametrize(("answer", "variables", "diagnosed"), [
+@pytest.mark.parametrize(("result", "variables", "diagnosed"), [
     (output(), {}, False),
     (output(), {"hccl_collective_bus_bandwidth_minimum_gbs": "19"}, False),
     (output(), {"hccl_collective_bus_bandwidth_minimum_gbs": "21"}, True),
     (failed(), {}, True),
     (AnsibleConnectionFailure("timed out"), {}, True),
 ])
-def test_a_failed_or_slow_run_is_diagnosed(cluster, answer, variables, diagnosed):
-    cluster.answers["node2", 3] = answer
+def test_a_failed_or_slow_run_is_diagnosed(cluster, result, variables, diagnosed):
+    cluster.returned["node2", 3] = result
     cluster.task(**variables)
     cluster.containers.clear()
     returned = cluster.task("diagnosis", **variables)
@@ -190,7 +190,7 @@ def test_a_failed_or_slow_run_is_diagnosed(cluster, answer, variables, diagnosed
         assert [(name, hosts) for name, hosts, _reason in cluster.runs(host)[1:]] == [
             *[("alone", [host])][:len(rounds)],
             *[(name, hosts if host in hosts else []) for name, hosts in PAIRS][:len(rounds)]]
-    # Every node runs once alone and in two of the three pairs; the first node of a pair leads it.
+    # Every node runs once alone and in two of the three pairs; the first node of a pair leads the pair.
     assert sorted(cluster.containers) == (sorted(
         [(host, 1, 0, ADDRESSES[host]) for host in HOSTS]
         + [(host, 2, rank, ADDRESSES[pair[0]]) for _name, pair in PAIRS for rank, host in enumerate(pair)])
@@ -231,14 +231,14 @@ def test_run_is_repeated_once_all_nodes_have_the_image(cluster):
     assert cluster.task("resume")["node2"] == SKIPPED
 
 
-@pytest.mark.parametrize(("answer", "obstacle"), [
+@pytest.mark.parametrize(("result", "obstacle"), [
     ({**INFO, "image_present": False}, "node2 does not have the image yet"),
     ({"failed": True, "msg": "hccn_tool was not found"}, "Docker on node2 does not report"),
     (AnsibleConnectionFailure("timed out"), "Docker on node2 does not report"),
 ])
-def test_a_node_that_still_lacks_the_image_prevents_the_run_again(cluster, answer, obstacle):
+def test_a_node_that_still_lacks_the_image_prevents_the_run_again(cluster, result, obstacle):
     without_image(cluster)
-    cluster.info["node2"] = answer
+    cluster.info["node2"] = result
     assert cluster.task("resume")["node2"]["resumed"]
     assert cluster.task()["node1"]["msg"].startswith(obstacle)
     assert cluster.containers == []
@@ -257,7 +257,7 @@ KEY = "3 nodes, 24 ranks, hccl, 268435456 bytes"
 
 def test_only_the_first_node_saves_the_baseline(cluster, tmp_path):
     for host, bandwidth in zip(HOSTS, (20.0, 21.0, 22.0)):
-        cluster.answers[host, 3] = output(bandwidth)
+        cluster.returned[host, 3] = output(bandwidth)
     path = tmp_path / "baselines" / "hccl.json"
     path.parent.mkdir()
     path.write_text('{"another key": 5.0}', "utf-8")
@@ -266,12 +266,12 @@ def test_only_the_first_node_saves_the_baseline(cluster, tmp_path):
     assert all(cluster.observed(host)["collective"]["baseline"][KEY] == 20.0 for host in HOSTS)
 
 
-@pytest.mark.parametrize(("answer", "variables"), [
+@pytest.mark.parametrize(("result", "variables"), [
     (failed(), {"hccl_baseline_save": True}), (output(), {}),
     (output(), {"hccl_baseline_save": True, "hccl_collective_policy": "never"}),
 ])
-def test_no_baseline_is_saved(cluster, tmp_path, answer, variables):
-    cluster.answers["node1", 3] = answer
+def test_no_baseline_is_saved(cluster, tmp_path, result, variables):
+    cluster.returned["node1", 3] = result
     for step in ("run", "diagnosis"):
         cluster.task(step, **variables)
     assert not (tmp_path / "baselines").exists()
@@ -279,7 +279,7 @@ def test_no_baseline_is_saved(cluster, tmp_path, answer, variables):
 
 
 def test_output_of_a_container_is_masked(cluster):
-    cluster.answers[("node1", 3)] = failed("RuntimeError: sent Authorization: Bearer s3cret-value")
+    cluster.returned[("node1", 3)] = failed("RuntimeError: sent Authorization: Bearer s3cret-value")
     cluster.task()
     observed = json.dumps(cluster.observed("node1"))
     assert "s3cret-value" not in observed

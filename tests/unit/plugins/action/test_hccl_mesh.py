@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each node sends its part of the ping mesh. The result is saved with its observation, failures included."""
+"""Each node sends its part of the ping mesh, and the result or the failure is saved with its observation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.hccl_mesh import ActionModule
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import ObservationRecord, Records
-from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import validated
 
 HOSTS = ["node1", "node2", "node3"]
-ANSWER = {"ping": {"sent": 2}, "reach": {"node2": True}}
+RESULT = {"ping": {"sent": 2}, "reach": {"node2": True}}
 
 
 def observation(number):
@@ -30,14 +30,17 @@ def observation(number):
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function (host, answer, **variables) -> returned value; its ``requests`` are the modules that it ran."""
-    def run(host, answer, **variables):
+    """Return a function (host, result of the module, **variables) -> the return value of the action.
+
+    Its attribute ``requests`` lists the module calls.
+    """
+    def run(host, result, **variables):
         def execute(name, module_args, task_vars):
             assert task_vars["inventory_hostname"] == host
-            run.requests.append((name, accepted(name, module_args)))
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+            run.requests.append((name, validated(name, module_args)))
+            if isinstance(result, Exception):
+                raise result
+            return result
 
         loader = DataLoader()
         task = Mock(args={"plan": {"hash": "1"}}, async_val=0, check_mode=False, _uuid="task")
@@ -54,38 +57,38 @@ def act(tmp_path):
 
 def test_each_node_runs_one_module_with_its_own_part(act):
     for host in HOSTS:
-        act(host, ANSWER, hccl_host_port=2222, hccl_ping_timeout_s="3.5")
+        act(host, RESULT, hccl_host_port=2222, hccl_ping_timeout_s="3.5")
     assert [name for name, _arguments in act.requests] == ["ascend.vllm.hccn_ping"] * 3
     parts = dict(zip(HOSTS, (arguments for _name, arguments in act.requests)))
     for host, part in parts.items():
         others = [name for name in HOSTS if name != host]
         assert part["npus"] == [0, 1]
         assert part["timeout_s"] == 3.5
-        assert sorted(met["host"] for met in part["partners"] if met) == others
+        assert sorted(partner["host"] for partner in part["partners"] if partner) == others
         assert part["hosts"] == [
             {"host": name, "address": f"192.0.2.{HOSTS.index(name) + 1}", "port": 2222} for name in others]
     assert {"host": "node2", "npus": {"0": "10.0.0.2", "1": "10.1.0.2"}} in parts["node1"]["partners"]
-    # In every round, two nodes meet each other and the third one pauses.
-    for met in zip(*(parts[host]["partners"] for host in HOSTS)):
-        names = [partner and partner["host"] for partner in met]
+    # In every round, two nodes ping each other and the third node pauses.
+    for partners in zip(*(parts[host]["partners"] for host in HOSTS)):
+        names = [partner and partner["host"] for partner in partners]
         assert sorted(filter(None, names)) == sorted(host for host, name in zip(HOSTS, names) if name)
 
 
 def test_disabled_pings_are_not_sent(act):
-    act("node1", ANSWER, hccl_ping_enabled=False)
+    act("node1", RESULT, hccl_ping_enabled=False)
     ((_name, arguments),) = act.requests
     assert (arguments["partners"], len(arguments["hosts"])) == ([], 2)
 
 
-@pytest.mark.parametrize(("answer", "expected"), [
-    (ANSWER, {**ANSWER, "ping_error": None}),
+@pytest.mark.parametrize(("result", "expected"), [
+    (RESULT, {**RESULT, "ping_error": None}),
     ({"failed": True, "msg": "no hccn_tool"},
      {"ping": None, "reach": None, "ping_error": "ascend.vllm.hccn_ping failed: no hccn_tool"}),
     (AnsibleConnectionFailure("timed out"),
      {"ping": None, "reach": None, "ping_error": "node1 is not reachable: timed out"}),
 ])
-def test_result_is_saved_with_the_observation_of_the_node(act, answer, expected):
-    assert act("node1", answer) == {"changed": False, **expected}
+def test_result_is_saved_with_the_observation_of_the_node(act, result, expected):
+    assert act("node1", result) == {"changed": False, **expected}
     observed = act.records.read_observations(HOSTS, "hccl")
     assert observed["node1"].items() >= {**observation(1), **expected}.items()
     assert observed["node2"].items() >= observation(2).items()
@@ -94,8 +97,8 @@ def test_result_is_saved_with_the_observation_of_the_node(act, answer, expected)
 
 def test_a_node_that_could_not_be_observed_takes_no_part(act):
     act.records.write_observation("node2", "hccl", ObservationRecord(failure="node2 is not reachable", reachable=False))
-    assert act("node2", ANSWER)["skipped"]
+    assert act("node2", RESULT)["skipped"]
     assert act.requests == []
-    act("node1", ANSWER)
+    act("node1", RESULT)
     ((_name, arguments),) = act.requests
-    assert [met["host"] for met in arguments["partners"] if met] == ["node3"]
+    assert [partner["host"] for partner in arguments["partners"] if partner] == ["node3"]

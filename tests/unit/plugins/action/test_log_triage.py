@@ -46,6 +46,6 @@ def test_known_secrets_are_masked(run):
     assert "hunter22" not in text
 
 
-def test_wrong_path_is_named(run):
+def test_path_that_does_not_exist_is_named(run):
     with pytest.raises(AnsibleActionFail, match="none does not exist"):
         run("", "none")

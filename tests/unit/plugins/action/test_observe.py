@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observations and failures are saved, and judged by the following stage without a second request to the node."""
+"""Observations and failures are saved, and the stage judges them without a second request to the node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action import observe, stage
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
-from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import validated
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 
 OBSERVED = {"path": "/data/model", "files": [], "identity": "1", "_ansible_x": 1, "invocation": {}, "changed": False}
@@ -23,14 +23,14 @@ OBSERVED = {"path": "/data/model", "files": [], "identity": "1", "_ansible_x": 1
 
 @pytest.fixture
 def act(tmp_path):
-    """Return a function (plugin, host, response of the node) -> the return value of the action.
+    """Return a function (plugin, host, result of the module) -> the return value of the action.
 
-    Its attribute ``modules`` has the names of the modules that were run.
+    Its attribute ``modules`` lists the names of the modules that were run.
     """
     def run(plugin, host, response=None, check_mode=False, **args):
         def execute(name, module_args, task_vars):
             run.modules.append(name)
-            accepted(name, module_args)
+            validated(name, module_args)
             if isinstance(response, Exception):
                 raise response
             return response
@@ -94,7 +94,7 @@ def test_stage_compares_the_host_with_other_observed_hosts(act):
     assert (check["status"], check["message"]) == ("failed", "the model differs from that of node2")
 
 
-def test_check_mode_files_the_observation_but_no_result(act):
+def test_check_mode_saves_the_observation_but_no_result(act):
     act(observe, "node1", OBSERVED, check_mode=True)
     act(stage, "node1", AssertionError("observed again"), check_mode=True)
     assert act.records.read_observation("node1", "weights")

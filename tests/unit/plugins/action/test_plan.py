@@ -106,7 +106,8 @@ class HostVars(dict):
 def group_vars(of_play=None, **node2):
     """Return the variables of node1, which serves in a group with node2.
 
-    :param of_play: variables of the play, for both hosts. :param node2: variables of node2.
+    :param of_play: variables of the play, which both hosts have.
+    :param node2: variables that only node2 has.
     """
     shared = {"serving_topology": "data_parallel", "groups": {"npu_nodes": ["node1", "node2"]}}
     hosts = {"node1": {"inventory_hostname": "node1", "ansible_host": "192.0.2.11", **shared},

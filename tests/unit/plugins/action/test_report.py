@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Results that are removed at the beginning of a run, and the report at its end."""
+"""Results are removed at the beginning of a run, and the report is written at the end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def result(stage, host, ok=True, **observed):
 def act(tmp_path):
     """Return a function (arguments, check_mode, **variables) -> the return value of the action.
 
-    Its attribute ``shown`` has the printed texts, ``records`` the results folder.
+    Its attributes ``shown`` and ``warnings`` list what was printed; ``records`` reads and writes the results folder.
     """
     def run(args, check_mode=False, **variables):
         loader = DataLoader()
@@ -127,7 +127,7 @@ def test_hostile_name_of_a_host_is_refused_at_the_beginning_and_harmless_at_the_
     assert "\x1b" not in act.shown[0] + (act.records.root / "report.md").read_text("utf-8")
 
 
-def test_known_secrets_are_in_no_report(act):
+def test_reports_do_not_contain_known_secrets(act):
     act.records.write_result(result("hccl", "node1", ok=False, figures=[
         {"name": "hunter22", "value": 1.0, "unit": "hunter22"}]))
     act({"hosts": ["node1"]}, serving_api_key="hunter22")

@@ -22,8 +22,8 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 NAME = "vllm-ascend-qwen25-vl"
 
 
-def seen(state, progress=None, restarts=0, **changes):
-    """Return what serving_info returns for one instance."""
+def observed(state, progress=None, restarts=0, **changes):
+    """Return the result of serving_info for one instance."""
     instance = {"name": NAME, "state": state, "progress": progress, "reason": None, "causes": [],
                 "container": {"restarts": restarts}}
     return dict({"docker_engine_error": None, "settled": state != "starting", "instances": [instance], "now_s": 0},
@@ -32,12 +32,12 @@ def seen(state, progress=None, restarts=0, **changes):
 
 @pytest.fixture
 def wait(monkeypatch):
-    """Return a function (answers of serving_info, variables) -> (result, arguments of the calls, lines).
+    """Return a function (results of serving_info, variables) -> (result, arguments of the calls, displayed lines).
 
     Each call takes 10 s.
     """
-    def run(*answers, check_mode=False, **variables):
-        clock, node = [0.0], FakeNode(*answers)
+    def run(*results, check_mode=False, **variables):
+        clock, node = [0.0], FakeNode(*results)
         monkeypatch.setattr(serving_ready.time, "monotonic", lambda: clock[0])
 
         def execute(name, module_args, task_vars):
@@ -46,54 +46,54 @@ def wait(monkeypatch):
 
         action = new_action(serving_ready, {"plan": valid()}, execute, check_mode)
         result = action.run(task_vars={"inventory_hostname": "node1", "inventory_dir": "/site", **variables})
-        assert node.answers == []
+        assert node.results == []
         return result, [arguments for _module, arguments in node.requests], displayed(action)
     return run
 
 
-def test_ready_at_once(wait):
-    result, requests, lines = wait(seen("ready"), serving_api_key="k")
+def test_service_that_is_ready_at_once(wait):
+    result, requests, lines = wait(observed("ready"), serving_api_key="k")
     assert result == {"changed": False, "seconds": 10, "failed_instances": [], "ready": True}
     assert requests[0]["api_key"] == "k"
     assert lines == []
 
 
 def test_each_step_is_displayed_once(wait):
-    loading = seen("starting", "loading weights, 40 %")
-    result, _requests, lines = wait(loading, loading, seen("starting", "KV cache sized"), seen("ready"))
+    loading = observed("starting", "loading weights, 40 %")
+    result, _requests, lines = wait(loading, loading, observed("starting", "KV cache sized"), observed("ready"))
     assert result["seconds"] == 40
     assert lines == [f"node1 {NAME}: loading weights, 40 % (10 s)", f"node1 {NAME}: KV cache sized (30 s)"]
 
 
 def test_waiting_ends_with_a_failure(wait):
-    result, _requests, _lines = wait(seen("starting"), seen("failed"))
+    result, _requests, _lines = wait(observed("starting"), observed("failed"))
     assert [instance["state"] for instance in result["failed_instances"]] == ["failed"]
     assert not result["ready"]
 
 
 def test_number_of_restarts_is_passed_to_the_next_call(wait):
-    _result, requests, _lines = wait(seen("starting", restarts=3), seen("ready"))
+    _result, requests, _lines = wait(observed("starting", restarts=3), observed("ready"))
     assert [request["instances"][0].get("restarts") for request in requests] == [None, 3]
 
 
 def test_timeout(wait):
-    result, requests, _lines = wait(seen("starting"), seen("starting"), serving_ready_timeout_s=20)
+    result, requests, _lines = wait(observed("starting"), observed("starting"), serving_ready_timeout_s=20)
     assert result == {"changed": False, "seconds": 20, "failed_instances": [], "ready": False}
     assert [request["wait_s"] for request in requests] == [15, 10]
     assert [request["completion_timeout_s"] for request in requests] == [20, 10]
 
 
 def test_check_mode_observes_once(wait):
-    assert wait(seen("starting"), check_mode=True)[0]["seconds"] == 10
+    assert wait(observed("starting"), check_mode=True)[0]["seconds"] == 10
 
 
-def test_docker_engine_that_does_not_answer_is_not_waited_for(wait):
-    result, _requests, _lines = wait(seen("starting", docker_engine_error="no answer", instances=[]))
+def test_docker_engine_that_does_not_respond_is_not_waited_for(wait):
+    result, _requests, _lines = wait(observed("starting", docker_engine_error="no answer", instances=[]))
     assert (result["seconds"], result["ready"]) == (10, False)
 
 
-def test_unreachable_node_is_left_to_the_stage(wait):
-    result, _requests, _lines = wait(seen("starting"), AnsibleConnectionFailure("timed out"))
+def test_unreachable_node_is_not_waited_for(wait):
+    result, _requests, _lines = wait(observed("starting"), AnsibleConnectionFailure("timed out"))
     assert (result["failed_instances"], result["ready"]) == ([], False)
 
 
@@ -104,12 +104,14 @@ def test_failed_module_fails(wait):
 
 @pytest.fixture
 def wait_in_group(monkeypatch, tmp_path):
-    """Return a function (answers of serving_info on node1, notes of node2 during each call) -> (result,
-    [(module, state)], last note of node1). ``run.warnings`` are those of the last call.
+    """Return a function (results of serving_info on node1, other) -> (result, [(module, state)], last note of node1).
+
+    ``other`` lists the notes that node2 writes, one during each call. The attribute ``warnings`` of the function lists
+    the warnings of its last call.
     """
-    def run(*answers, other=(), started=("node1", "node2"), stopped=None, check_mode=False, **variables):
+    def run(*results, other=(), started=("node1", "node2"), stopped=None, check_mode=False, **variables):
         plan = valid_group("data_parallel")["node1"]
-        records, clock, node, others = Records(tmp_path), [0.0], FakeNode(*answers), list(other)
+        records, clock, node, others = Records(tmp_path), [0.0], FakeNode(*results), list(other)
         notes = {host: GroupNotes(records, dict(plan["group"], host=host)) for host in ("node1", "node2")}
         for host in started:
             notes[host].write("started")
@@ -129,7 +131,7 @@ def wait_in_group(monkeypatch, tmp_path):
         action = new_action(serving_ready, {"plan": plan}, execute, check_mode)
         result = action.run(task_vars={"inventory_hostname": "node1", "inventory_dir": str(tmp_path),
                                        "report_path": str(tmp_path), **variables})
-        assert node.answers == []
+        assert node.results == []
         run.warnings = warnings(action)
         note = notes["node1"].read()[0]["node1"]
         return result, modules, (note["state"], note["reason"])
@@ -139,23 +141,23 @@ def wait_in_group(monkeypatch, tmp_path):
 STOPPED = ("community.docker.docker_container", "stopped")
 
 
-def test_group_is_ready_when_all_members_are(wait_in_group):
-    result, modules, note = wait_in_group(seen("starting"), seen("ready"), seen("ready"),
+def test_group_is_ready_when_all_members_are_ready(wait_in_group):
+    result, modules, note = wait_in_group(observed("starting"), observed("ready"), observed("ready"),
                                           other=[("starting",), ("starting",), ("ready",)])
     assert (result["failed_members"], result["changed"], result["ready"], note) == ([], False, True, ("ready", None))
     assert STOPPED not in modules
 
 
-def test_other_member_that_failed_is_named_and_this_one_is_stopped(wait_in_group):
-    result, modules, _note = wait_in_group(seen("starting"), seen("starting"),
+def test_failed_peer_is_named_and_the_container_is_stopped(wait_in_group):
+    result, modules, _note = wait_in_group(observed("starting"), observed("starting"),
                                            other=[("starting",), ("failed", "exit code 137")])
     assert result["failed_members"] == [{"host": "node2", "state": "failed", "reason": "exit code 137"}]
     assert modules[-1] == STOPPED
     assert result["changed"]
 
 
-def test_own_failure_is_reported_and_the_container_is_stopped(wait_in_group):
-    result, modules, note = wait_in_group(seen("failed"), other=[("starting",)])
+def test_failed_instance_is_reported_and_the_container_is_stopped(wait_in_group):
+    result, modules, note = wait_in_group(observed("failed"), other=[("starting",)])
     assert [(member["host"], member["causes"]) for member in result["failed_members"]] == [("node1", [])]
     assert note[0] == "failed"
     assert [instance["state"] for instance in result["failed_instances"]] == ["failed"]
@@ -163,7 +165,7 @@ def test_own_failure_is_reported_and_the_container_is_stopped(wait_in_group):
 
 
 def test_container_that_cannot_be_stopped_causes_a_warning(wait_in_group):
-    result, modules, _note = wait_in_group(seen("missing"), other=[("starting",)],
+    result, modules, _note = wait_in_group(observed("missing"), other=[("starting",)],
                                            stopped={"failed": True, "msg": "no such image"})
     assert ([member["host"] for member in result["failed_members"]], result["changed"]) == (["node1"], False)
     assert modules[-1] == STOPPED
@@ -177,7 +179,7 @@ def test_failed_module_is_the_failure_even_if_the_node_becomes_unreachable(wait_
 
 
 def test_member_that_was_never_started_fails_the_group_at_once(wait_in_group):
-    result, modules, _note = wait_in_group(seen("starting"), started=("node1",))
+    result, modules, _note = wait_in_group(observed("starting"), started=("node1",))
     assert [member["host"] for member in result["failed_members"]] == ["node2"]
     assert modules == [("ascend.vllm.serving_info", None), STOPPED]
 
@@ -189,20 +191,20 @@ def test_unreachable_node_is_reported_to_the_others(wait_in_group):
     assert STOPPED not in modules
 
 
-def test_group_that_is_late_is_not_stopped(wait_in_group):
-    result, modules, note = wait_in_group(seen("starting"), other=[("ready",)], serving_ready_timeout_s=5)
+def test_container_is_not_stopped_after_the_timeout(wait_in_group):
+    result, modules, note = wait_in_group(observed("starting"), other=[("ready",)], serving_ready_timeout_s=5)
     assert (note[0], [member["state"] for member in result["failed_members"]]) == ("late", ["late"])
     assert STOPPED not in modules
 
 
-def test_member_without_news_is_waited_for_up_to_the_timeout(wait_in_group):
-    result, _modules, _note = wait_in_group(*[seen("ready")] * 5, serving_ready_timeout_s=5)
+def test_peer_that_does_not_report_is_waited_for_up_to_the_timeout(wait_in_group):
+    result, _modules, _note = wait_in_group(*[observed("ready")] * 5, serving_ready_timeout_s=5)
     assert [(member["host"], member["state"]) for member in result["failed_members"]] == [("node2", "late")]
     assert not result["ready"]
 
 
 def test_check_mode_stops_nothing(wait_in_group):
-    result, modules, _note = wait_in_group(seen("missing", settled=True), check_mode=True)
+    result, modules, _note = wait_in_group(observed("missing", settled=True), check_mode=True)
     assert (result["failed_members"], modules) == ([], [("ascend.vllm.serving_info", None)])
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rows of a node, and the table of all nodes and balancers."""
+"""The action returns the rows of a node, and displays the table of all nodes and balancers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NAME = "vllm-ascend-qwen25-vl"
 
 @pytest.fixture
 def status(tmp_path):
-    """Return a function (answer of the module, args) -> (result, requests, lines)."""
-    def run(answer=None, **args):
-        node = FakeNode(*[answer] if answer else [])
+    """Return a function (result of the module, args) -> (result, requests, displayed lines)."""
+    def run(returned=None, **args):
+        node = FakeNode(*[returned] if returned else [])
         action = new_action(serving_status, {"plan": valid(), **args}, node.execute)
         result = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path)})
-        assert node.answers == []
+        assert node.results == []
         return result, node.requests, displayed(action)
     return run
 

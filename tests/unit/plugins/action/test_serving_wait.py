@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests and NPUs are waited for up to a timeout, with one line per change."""
+"""The action waits for requests or NPUs up to a timeout, and displays a line for each change."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ NPUS = {"until": "npus_free", "timeout_s": 15, "devices": [0]}
 
 @pytest.fixture
 def wait(monkeypatch, tmp_path):
-    """Return a function (args, answers of modules, variables) -> (result, requests, lines, warnings).
+    """Return a function (args, results of modules, variables) -> (result, requests, displayed lines, warnings).
 
     10 s pass between two module calls.
     """
-    def run(args, *answers, check_mode=False, **variables):
-        clock, node = [0.0], FakeNode(*answers)
+    def run(args, *results, check_mode=False, **variables):
+        clock, node = [0.0], FakeNode(*results)
         monkeypatch.setattr(serving_wait.time, "monotonic", lambda: clock[0])
         monkeypatch.setattr(serving_wait.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + 10))
         action = new_action(serving_wait, {"plan": valid(), **args}, node.execute, check_mode)
         result = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path), **variables})
-        assert node.answers == []
+        assert node.results == []
         return result, node.requests, displayed(action), warnings(action)
     return run
 
@@ -61,14 +61,14 @@ def test_requests_that_are_aborted_cause_a_warning(wait):
                       "waiting."]
 
 
-@pytest.mark.parametrize(("seen", "balanced", "calls"), [
-    (running(1, shutdown_timeout_s=600), False, 1),    # finishes them when it is stopped, and always gets new ones
+@pytest.mark.parametrize(("observed", "balanced", "calls"), [
+    (running(1, shutdown_timeout_s=600), False, 1),    # finishes its requests when it is stopped
     (running(1, shutdown_timeout_s=600), True, 4),
     (running(1, name="another-deployment"), False, 1),
     (running(1, status="exited"), False, 1),
 ])
-def test_containers_whose_requests_are_waited_for(wait, seen, balanced, calls):
-    _result, requests, _lines, _warned = wait(REQUESTS, *[seen] * calls, balancer_enabled=balanced)
+def test_containers_whose_requests_are_waited_for(wait, observed, balanced, calls):
+    _result, requests, _lines, _warned = wait(REQUESTS, *[observed] * calls, balancer_enabled=balanced)
     assert len(requests) == calls
 
 
@@ -79,15 +79,15 @@ def test_socket_and_name_are_those_of_the_plan(wait):
     assert [container["name"] for container in result["containers"]] == ["other"]
 
 
-@pytest.mark.parametrize(("args", "answer"), [(REQUESTS, running(1)), (NPUS, {
+@pytest.mark.parametrize(("args", "returned"), [(REQUESTS, running(1)), (NPUS, {
     "npu_smi": {"error": None, "chips": [{"device": 0, "hbm_used_mb": 50000}]}, "holders": []})])
-def test_check_mode_observes_once(wait, args, answer):
-    result, _requests, _lines, warned = wait(args, answer, check_mode=True)
+def test_check_mode_observes_once(wait, args, returned):
+    result, _requests, _lines, warned = wait(args, returned, check_mode=True)
     assert len(result["left"]) == 1
     assert warned == []
 
 
-def test_docker_engine_that_does_not_answer_fails(wait):
+def test_docker_engine_that_does_not_respond_is_a_failure(wait):
     with pytest.raises(AnsibleActionFail, match="node1: no answer"):
         wait(REQUESTS, {"docker_engine_error": "no answer", "containers": []})
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans and inputs of a stage. Invalid inputs are recorded as a failure, without a request to the node."""
+"""A stage reads its plan and inputs; an invalid input is recorded as a failure, without a request to the node."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 
 @pytest.fixture
 def run_stage(tmp_path):
-    """Return a function (saved, **variables) -> (the return value of the stage, its result, arguments of its modules).
+    """Return a function (saved, **variables) -> (the return value, the recorded result, arguments of the modules).
 
     :param saved: whether this run has saved a plan.
     """
@@ -143,7 +143,7 @@ def test_name_of_a_host_that_leaves_the_results_folder_is_refused(run_stage, tmp
     assert sorted(tmp_path.parent.rglob("*")) == before
 
 
-def test_failure_of_a_module_is_masked_for_every_caller():
+def test_secrets_in_the_failure_of_a_module_are_masked_for_every_caller():
     loader = DataLoader()
     action = stage.ActionModule(Mock(), Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
     action.secrets, action.task_vars = [SECRET], {}

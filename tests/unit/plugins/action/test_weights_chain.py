@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each node computes the same distribution of the model and its own part in it."""
+"""Each node computes the same distribution of the model, and its place in the chain of nodes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def act():
     ({"node1": NOTHING, "node2": PART, "node3": NOTHING}, {}, "node2", list(HOSTS), None),
     ({"node1": NOTHING, "node2": PART, "node3": NOTHING}, {"failed": ["node2"]}, "node1", ["node1", "node3"], None),
     ({"node1": NOTHING, "node2": WHOLE, "node3": PART}, {"staged": True}, "node2", ["node1", "node3"], {"files": 14}),
-    # It failed at first and has the model now.
+    # node2 failed at first, but has the model now.
     ({"node1": NOTHING, "node2": WHOLE, "node3": PART}, {"failed": ["node2"]}, "node2", ["node1", "node3"],
      {"files": 14}),
     # Hosts outside the play are ignored.

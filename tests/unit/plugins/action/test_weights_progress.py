@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting for a container, and the lines of progress that are printed meanwhile."""
+"""The action waits for a container, and prints lines of progress meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action import weights_progress
 from ansible_collections.ascend.vllm.plugins.action.weights_progress import Meter, line
-from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import validated
 
 
 @pytest.mark.parametrize(("count", "total", "rate", "expected"), [
@@ -58,7 +58,7 @@ RUNNING = {"running": True, "bytes": 5}
 
 @pytest.fixture
 def wait(monkeypatch):
-    """Return a function (response of the node to each poll, duration of a poll) -> the return value of the action."""
+    """Return a function (results of the polls, duration of a poll in seconds) -> the return value of the action."""
     def run(responses, poll_s=10, **args):
         responses, now = iter(responses), [0]
         monkeypatch.setattr(weights_progress.time, "monotonic", lambda: now[0])
@@ -66,7 +66,7 @@ def wait(monkeypatch):
 
         def execute(name, module_args, task_vars):
             assert name == "ascend.vllm.weights_transfer_info"
-            assert accepted(name, module_args) == {
+            assert validated(name, module_args) == {
                 "container": "c", "folder": "/f", "done": "/d", "docker_socket": "/var/run/docker.sock"}
             now[0] += poll_s
             response = next(responses)

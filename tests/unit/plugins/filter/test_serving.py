@@ -58,7 +58,7 @@ def test_environment_of_an_independent_instance_is_that_of_the_plan():
     assert FILTERS["container_environment"](instance, {"addresses": []}) == instance["environment"]
 
 
-def test_first_fault_of_several_nodes_by_their_bundles():
+def test_first_fault_is_found_in_the_bundles_of_several_nodes():
     def cause(name, time, source="container-vllm.log"):
         return {"cause": name, "evidence": "line", "remedy": "Repair it.", "line": 1, "time": time, "process": None,
                 "source": source}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A HAProxy for tests: it answers the commands of the admin socket and keeps the states of its servers."""
+"""A fake HAProxy that responds to commands of the admin socket and stores the states of its servers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HEAD = "# pxname,svname,qcur,scur,status,check_status,check_code,agent_status,la
 
 
 class Balancer:
-    """HAProxy with the servers ``node1_8888=[status, sessions]``; ``ask`` sends a command as `haproxy.asker` does."""
+    """HAProxy with the servers ``node1_8888=[status, sessions]``. ``ask`` returns the response to a command."""
 
     def __init__(self, **servers):
         self.servers = {name.replace("_", ":"): state for name, state in servers.items()}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Query HAProxy through a real socket, and interpret its answers."""
+"""Query HAProxy through a real socket, and interpret its responses."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_status(shown, status):
     assert haproxy.status(shown) == status
 
 
-def test_no_statistics_are_an_error():
+def test_missing_statistics_are_an_error():
     with pytest.raises(haproxy.BalancerError, match="Permission denied"):
         haproxy.servers(lambda command: "Permission denied\n")
 
@@ -62,14 +62,14 @@ def test_a_real_socket(tmp_path):
         server.bind(path)
         server.listen()
 
-        def answer():
+        def respond():
             connection, _address = server.accept()
             with connection:
                 connection.sendall(b"you said " + connection.recv(100))
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=respond)
         thread.start()
-        assert haproxy.asker(path, 5)("show stat") == "you said show stat\n"
+        assert haproxy.command_sender(path, 5)("show stat") == "you said show stat\n"
         thread.join()
     with pytest.raises(haproxy.BalancerError, match="does not answer at"):
-        haproxy.asker(path, 5)("show stat")
+        haproxy.command_sender(path, 5)("show stat")

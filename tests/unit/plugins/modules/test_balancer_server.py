@@ -32,7 +32,7 @@ def test_the_last_node_is_not_drained(others):
     assert balancer_server.change(balancer.ask, params("drain", keep_serving=False))
 
 
-def test_dry_sets_nothing():
+def test_dry_run_changes_nothing():
     balancer = Balancer(node1_8888=["UP", 0], node2_8888=["UP", 0])
     assert balancer_server.change(balancer.ask, params("drain"), dry=True)
     assert balancer.commands == []
@@ -58,21 +58,21 @@ def test_settle(state, servers, settled):
 
 def test_settle_survives_a_reload(monkeypatch):
     monkeypatch.setattr(balancer_server.time, "sleep", lambda seconds: None)
-    answers = [haproxy.BalancerError("gone"), haproxy.BalancerError("gone")]
+    errors = [haproxy.BalancerError("gone"), haproxy.BalancerError("gone")]
     balancer = Balancer(node1_8888=["UP", 0])
 
     def ask(command):
-        if answers:
-            raise answers.pop()
+        if errors:
+            raise errors.pop()
         return balancer.ask(command)
 
     assert balancer_server.settle(ask, params("ready", wait_s=60))[1]
-    answers.append(haproxy.BalancerError("gone"))
+    errors.append(haproxy.BalancerError("gone"))
     with pytest.raises(haproxy.BalancerError):
         balancer_server.settle(ask, params("ready"))
 
 
-def test_ready_waits_for_the_first_answer_of_the_watch():
+def test_ready_waits_for_the_first_result_of_the_watch():
     balancer = Balancer(node1_8888=["UP", 0])
     balancer.agent = ("INI", "")
     assert balancer_server.settle(balancer.ask, params("ready"))[1] is False

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers are renamed once, and never to the name of another one."""
+"""Containers are renamed once, and never to the name of an existing container."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ RENAMES = [{"from": "vllm", "to": "vllm-previous"}, {"from": "vllm-1", "to": "vl
 
 
 class Exit(Exception):
-    """The end of a module, with its return values."""
+    """Raised by exit_json and fail_json, with the return values."""
 
 
 @pytest.fixture
 def run(docker, monkeypatch):
-    """Return a function (renames, check mode) -> the return values of the module."""
+    """Return a function (renames, check mode) that returns the values of the module."""
     def call(renames=tuple(RENAMES), check_mode=False):
         class Module:
             params = {"renames": list(renames), "docker_socket": docker.path}

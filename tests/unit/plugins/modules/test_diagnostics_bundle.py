@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a planned container to the cause of its failure: containers are found by the label in the plan."""
+"""The logs of planned containers, which are found by their label, and the causes of their failures."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NAME = "vllm-ascend-qwen25-vl"
 
 
 class Stop(Exception):
-    """The end of a module."""
+    """Raised by exit_json."""
 
 
 @pytest.fixture
 def bundle(docker, tmp_path, monkeypatch):
-    """Return a function (**options) -> (return values of the module, {file in the archive: text})."""
+    """Return a function (**options) that returns the values of the module, and {file in the archive: text}."""
     path = tmp_path / "diagnostics.tar.gz"
     monkeypatch.setattr(diagnostics_bundle, "COMMANDS", {"memory.txt": ["echo", "memory"]})
 
@@ -101,7 +101,7 @@ def test_secrets_are_masked(docker, bundle, tmp_path):
     assert json.loads(texts[f"container-{NAME}.json"])["State"]["OOMKilled"] is False
 
 
-def test_nothing_secret_of_other_containers_is_included(docker, bundle):
+def test_secrets_of_other_containers_are_not_included(docker, bundle):
     docker.responses["/containers/json?all=1"] = docker.responses["/containers/json"] = 200, [
         {"Id": "1", "Names": ["/theirs"], "Image": "app:1", "Command": "app hunter22", "State": "running",
          "Labels": {"password": "hunter22", labels.INSTANCE: "h1"}, "Ports": []}]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The answers of Docker and the registry about the planned image, in one call."""
+"""One call observes the planned image in Docker and in the registry."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ IMAGE = {"Id": "sha256:1", "RepoDigests": ["quay.io/ascend/vllm-ascend@sha256:2"
 
 @pytest.fixture
 def observe(docker):
-    """Returns a function (**options) -> what the module returns."""
+    """Return a function (**options) that returns the observation of the module."""
     def run(**options):
         return image_info.observe({"reference": NAME, "digest": "", "mirror": "", "pull": "missing", "folder": None,
                                    "docker_socket": docker.path, **options})
     return run
 
 
-def test_a_present_image_is_not_looked_up(docker, observe):
-    docker.images[NAME] = {key: value for key, value in IMAGE.items() if key != "Created"}  # as of Docker 25
+def test_the_registry_is_not_queried_for_a_present_image(docker, observe):
+    docker.images[NAME] = {key: value for key, value in IMAGE.items() if key != "Created"}  # as Docker 25 returns it
     found = observe(digest="sha256:2")
     assert (found["needed"], found["registry"], found["image"]["architecture"]) == (False, None, "aarch64")
     assert found["docker_engine"]["image_root"] == "/"
@@ -44,13 +44,13 @@ def test_the_registry_is_queried_for_a_needed_image(docker, observe, options, qu
     assert any("/distribution/" in target for _method, target in docker.requests) is queried
 
 
-def test_the_folder_of_an_archive_need_not_be_there(observe, tmp_path):
+def test_the_folder_of_an_archive_does_not_need_to_exist(observe, tmp_path):
     folder = str(tmp_path / "not" / "there")
     found = observe(folder=folder, pull="never")["folder"]
     assert found["path"] == folder
     assert found["free_bytes"] > 0
 
 
-def test_without_docker_nothing_is_known(tmp_path, observe):
+def test_missing_docker_engine_is_an_error(tmp_path, observe):
     with pytest.raises(DockerError, match="does not respond"):
         observe(docker_socket=str(tmp_path / "none.sock"))

@@ -40,12 +40,12 @@ def test_file_is_removed_after_its_time(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_file_of_a_later_run_stays(tmp_path):
+def test_file_of_a_later_run_is_not_removed(tmp_path):
     path, other = tmp_path / "credentials", tmp_path / "other"
     path.write_text("token")
     other.write_text("token")
     remove_later(str(path), 3)
-    time.sleep(2)  # the first command of the process, on a busy machine
+    time.sleep(2)  # so that the process has started, even on a busy machine
     new = tmp_path / "new"
     new.write_text("another token")
     os.replace(new, path)
@@ -54,5 +54,5 @@ def test_file_of_a_later_run_stays(tmp_path):
     assert path.read_text() == "another token"
 
 
-def test_there_may_be_no_file(tmp_path):
+def test_missing_file_is_not_an_error(tmp_path):
     remove_later(str(tmp_path / "credentials"), 0)

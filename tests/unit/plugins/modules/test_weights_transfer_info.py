@@ -13,7 +13,7 @@ from ansible_collections.ascend.vllm.plugins.modules import weights_transfer_inf
 
 @pytest.fixture
 def observe(docker, tmp_path):
-    """Returns a function (done=) -> what the module returns."""
+    """Return a function (done=) that returns the observation of the module."""
     (tmp_path / "staging").mkdir()
     (tmp_path / "staging" / "a").write_bytes(b"x" * 5000)
 
@@ -30,7 +30,7 @@ def test_a_container_that_runs(docker, observe, tmp_path):
     assert observe(done=str(tmp_path / "done"))["done"]
 
 
-def test_a_container_that_has_ended(docker, observe):
+def test_a_container_that_has_exited(docker, observe):
     docker.add("fetch", status="exited", ExitCode=1, log="\n".join("line %d" % number for number in range(30)))
     found = observe()
     assert (found["running"], found["exit_code"]) == (False, 1)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The servers behind the balancer follow from the plans, and what cannot work is reported."""
+"""The servers behind the balancer are derived from the plans, and unsuitable settings are reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 @pytest.mark.parametrize(("balancers", "host", "play_hosts_all", "play_hosts", "expected"), [
     (["n1"], "n1", ["n1", "n2"], ["n1", "n2"], ["n1"]),
     (["n1"], "n2", ["n1", "n2"], ["n1", "n2"], []),
-    (["n1"], "n2", ["n1", "n2"], ["n2"], []),         # it is in the play and has failed: no other host manages it
+    (["n1"], "n2", ["n1", "n2"], ["n2"], []),  # n1 has failed, and no other host of the play manages its balancer
     (["n1"], "n2", ["n2", "n3"], ["n2", "n3"], ["n1"]),
     (["lb1", "lb2"], "n2", ["n1", "n2"], ["n2"], ["lb1", "lb2"]),
     (["lb1"], "n2", ["n1", "n2"], ["n1", "n2"], []),

@@ -26,7 +26,7 @@ demo_raw: !unsafe "{{ not_a_template }}"
 
 
 def trusted(value):
-    """Mark a host variable as a template, like Ansible does for those in inventory files."""
+    """Mark a host variable as a template, as Ansible does for variables in inventory files."""
     trust = getattr(template, "trust_as_template", None)
     return trust(value) if trust and isinstance(value, str) else value
 
@@ -69,7 +69,7 @@ def test_defaults_are_templated_and_plain(resolve):
     assert result["demo_url"].__class__ is str  # not a type that Ansible uses to mark strings
 
 
-def test_host_variables_override_defaults_and_are_used_in_others(resolve):
+def test_host_variables_override_defaults_and_are_used_in_other_defaults(resolve):
     result = resolve({"demo_port": "{{ base + 1 }}", "base": 9000, "other": "of another role"})
     assert int(result["demo_port"]) == 9001  # a string before ansible-core 2.19
     assert result["demo_url"] == "http://127.0.0.1:9001"

@@ -29,7 +29,7 @@ def test_columns_are_aligned():
     assert text.table(rows, right=[1]) == ["figure       before", "a                 1  x", "long figure     100  yy"]
 
 
-# {what a name, log or response may contain: what a person sees}
+# {kind: (text of a name, log or response, the text that is printed)}
 HOSTILE = {
     "a color": ("a\x1b[31mb\x1b[0mc", "abc"),
     "a title": ("a\x1b]0;owned\x07b\x1b]2;x\x1b\\c", "abc"),
@@ -49,15 +49,15 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_line_is_what_a_person_sees(kind):
-    hostile, seen = HOSTILE[kind]
-    assert text.one_line(hostile) == seen
-    assert text.table([("x", "y"), ("z", hostile)])[1] == "z  " + seen
+def test_hostile_text_is_printed_as_one_harmless_line(kind):
+    hostile, printed = HOSTILE[kind]
+    assert text.one_line(hostile) == printed
+    assert text.table([("x", "y"), ("z", hostile)])[1] == "z  " + printed
     assert text.error_line(ValueError(hostile)) == text.one_line(hostile.replace("\r", "\n").split("\n")[0]) or (
         kind == "line ends")
     display = Mock()
     text.warn(display, hostile)
-    assert display.warning.call_args.args == (seen,)
+    assert display.warning.call_args.args == (printed,)
 
 
 def test_printed_lines_are_cleaned_one_by_one():

@@ -32,7 +32,7 @@ def log(process: str, level: str, place: str, text: str) -> None:
 
 
 def load(values: Namespace, fault: faults.Faults) -> list[int]:
-    """Do what the engine core does before it is ready; return descriptors of its NPUs.
+    """Do what the engine core does before it is ready; return the file descriptors of its NPUs.
 
     Raises:
         StartError: something that the real engine needs is missing or damaged, or a fault is injected.
@@ -102,7 +102,7 @@ def serve(argv: list[str]) -> int:
 
 
 def load_class(name: str) -> type:
-    """Return a class by its import path, as vLLM loads that of --middleware."""
+    """Return a class by its import path, as vLLM loads the class that --middleware names."""
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)
 
@@ -129,7 +129,7 @@ def crash(fault: faults.Faults) -> None:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # PID 1 of a container ignores it otherwise
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # otherwise PID 1 of a container ignores the signal
     argv = sys.argv[1:]
     if argv in (["--version"], ["-v"]):
         print(VERSION)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stand-in for the model: it counts tokens, gives the answers that the tiny model has learned, and keeps metrics."""
+"""A stand-in for the model: it counts tokens, returns the answers of the tiny model, and keeps metrics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ILLUSTRATION = (HERE / "illustration.png").read_bytes()
 
 @dataclass
 class Question:
-    """A prompt as the engine sees it."""
+    """A prompt: its text, its pictures, and the number of tokens of both."""
 
     text: str = ""
     pictures: list[bytes] = field(default_factory=list)
@@ -68,7 +68,7 @@ def decode_picture(url: str) -> bytes:
 
 
 def chat_question(messages: object) -> Question:
-    """Read the `messages` of a chat request; the last user message is answered."""
+    """Return the last user message of a chat request as a question, with the number of tokens of all `messages`."""
     if not isinstance(messages, list) or not messages:
         raise RequestError(400, "BadRequestError", "messages: a non-empty list is required", "messages")
     question = Question()

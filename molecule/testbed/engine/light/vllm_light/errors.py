@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class StartError(Exception):
-    """The engine cannot start; the text is the log line with the cause, as the real one writes it."""
+    """The engine cannot start; the text is the log line with the cause, as the real engine writes it."""
 
 
 class RequestError(Exception):

@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults from the variable VLLM_LIGHT_FAULTS or from a file, both a JSON object with the fields of Faults.
+"""Faults of the server: JSON objects with the fields of Faults, in the variable VLLM_LIGHT_FAULTS and in files.
 
-The file can be written on the node before the container starts (the folder below is a driver folder that every plan
-mounts), or in a running container; it is read again for each request, so faults can be injected and removed.
+The first file can be written on the node before the container starts, because every plan mounts this driver folder. The
+second file can be written in a running container. Both are read again for each request, so faults can be injected and
+removed.
 """
 
 from __future__ import annotations

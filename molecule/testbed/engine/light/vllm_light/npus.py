@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Use of NPU devices as by the CANN runtime: their nodes must exist, and the container must have access to them."""
+"""Open NPU devices as the CANN runtime does: device nodes must exist, and the container must have access to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHARED_DEVICES = ("davinci_manager", "devmm_svm", "hisi_hdc")
 
 
 def hold(wanted: int) -> list[int]:
-    """Check the devices that all NPUs share and open `wanted` NPUs; return descriptors, kept while the server runs."""
+    """Check the devices that all NPUs share, and open `wanted` NPUs; return the file descriptors to keep open."""
     devices = Path(os.environ.get("VLLM_LIGHT_DEVICES", "/dev"))  # another folder in tests outside a container
     for name in SHARED_DEVICES:
         if not (devices / name).exists():

@@ -22,7 +22,7 @@ DEFAULT_COMPLETION_TOKENS = 16  # of /v1/completions without max_tokens
 
 
 class Server(ThreadingHTTPServer):
-    """A server that is bound at once and listens when the engine is ready, like vLLM."""
+    """A server that binds its port immediately and listens when the engine is ready, like vLLM."""
 
     daemon_threads = True
     request_queue_size = 1024
@@ -48,7 +48,7 @@ class Server(ThreadingHTTPServer):
 
 
 async def passed(scope: dict, _receive: object, _send: object) -> None:
-    """The application behind the ASGI middlewares: note the headers with which a request passed them."""
+    """Record the headers of a request that has passed the ASGI middlewares."""
     scope["passed"].append(scope["headers"])
 
 
@@ -103,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def pass_middlewares(self, path: str) -> list[tuple[bytes, bytes]] | None:
-        """Return the headers of the request behind the middlewares of --middleware; None if one has responded."""
+        """Call the middlewares of --middleware; return the headers that they pass on, or None if one has responded."""
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
         scope = {"type": "http", "method": self.command, "path": path, "root_path": "", "headers": headers}
         messages: list[dict] = []
@@ -298,7 +298,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def choice(kind: str, text: str, reason: str) -> dict:
-    """Return the only choice of an answer that is not streamed."""
+    """Return the only choice of a response that is not streamed."""
     if kind.startswith("chat"):
         message = {"role": "assistant", "content": text, "tool_calls": [], "reasoning_content": None}
         return {"index": 0, "message": message, "logprobs": None, "finish_reason": reason, "stop_reason": None}
@@ -306,7 +306,7 @@ def choice(kind: str, text: str, reason: str) -> dict:
 
 
 def chunks(kind: str, pieces: list[str], reason: str) -> Iterator[dict]:
-    """Yield the choices of a streamed answer, one per piece; the last one has the finish reason."""
+    """Yield the choices of a streamed response, one per piece; the last one has the finish reason."""
     if kind.startswith("chat"):
         yield {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
     for number, piece in enumerate(pieces, 1):

@@ -60,7 +60,7 @@ def shards(folder: Path) -> list[Path]:
 
 
 def tensor_bytes(path: Path) -> int:
-    """Return the size of a safetensors file's tensors by its header; it must be the size of what follows the header."""
+    """Return the size of a safetensors file's tensors in bytes, from its header; refuse a file of another size."""
     with open(path, "rb") as file:
         try:
             (length,) = struct.unpack("<Q", file.read(8))

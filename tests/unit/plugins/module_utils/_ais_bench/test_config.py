@@ -49,7 +49,7 @@ def subjects(tmp_path, *tables):
 
 
 def literals(text):
-    """Every keyword of every call, as far as its value is a literal."""
+    """Return {keyword: literal values} of all calls in a program."""
     found = {}
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant):
@@ -169,7 +169,7 @@ def test_malformed_prompts_are_named(tmp_path, text):
         prepare_prompts(str(path), 1, str(tmp_path))
 
 
-def test_the_digest_depends_on_the_data_and_not_on_their_path(tmp_path, textvqa):
+def test_the_digest_depends_on_the_data_and_not_on_its_path(tmp_path, textvqa):
     first = digest(own(tmp_path, {"question": "?", "answer": "!"}))
     assert first == digest(own(tmp_path, {"question": "?", "answer": "!"}))
     assert first != digest(own(tmp_path, {"question": "?", "answer": "x"}))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start, watch and remove a run; in place of AISBench a shell script writes the files that AISBench would write."""
+"""Start, watch and remove a run; instead of AISBench, a shell script writes the files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ sleep 600 & echo $! > child; wait
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Starts a job that runs the lines of a script; the jobs are removed after the test."""
+    """Return a function that starts a job which runs a script; the jobs are removed after the test."""
     monkeypatch.setattr(ais_bench_job, "JOBS", str(tmp_path / "job-"))
     monkeypatch.setenv("https_proxy", "http://proxy:1")
     data = tmp_path / "own.jsonl"

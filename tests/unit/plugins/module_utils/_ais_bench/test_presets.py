@@ -23,5 +23,5 @@ def test_tasks_of_a_dataset(task, name, part):
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_the_file_that_is_read_is_one_that_has_to_exist(name):
+def test_the_file_that_is_read_is_a_required_file(name):
     assert PRESETS[name].path in ("", *PRESETS[name].files)

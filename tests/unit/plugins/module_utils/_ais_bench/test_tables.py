@@ -26,7 +26,7 @@ def test_performance_files():
         {"Performance Parameters": "E2EL", "Stage": "total", "Average": "41.3 ms", "N": "6"}]
 
 
-def test_a_cut_table_gives_its_complete_rows():
+def test_only_complete_rows_of_a_truncated_table_are_read():
     head = "Performance Parameters,Stage,Average\n"
     assert tables.performance("noise\n" + head + "TTFT,total,8.5 ms\nTPOT,tot") == [
         {"Performance Parameters": "TTFT", "Stage": "total", "Average": "8.5 ms"}]

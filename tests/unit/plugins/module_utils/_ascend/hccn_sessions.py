@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cut a pasted terminal session with ``hccn_tool`` into answers, and parse each with the collection's parser.
+"""Split a pasted terminal session of ``hccn_tool`` into outputs, and parse each with the collection's parser.
 
-Real outputs are published as sessions with prompts, commands, and several queries or devices. The tool does not print
-which device answers, so the text is cut at the lines that only one query prints.
+Published output often consists of sessions with prompts, commands, and several queries or devices. The tool does not
+print the device that an output is of, so the text is split at the lines that only one query prints.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ TYPED = ("link", "net_health", "ip", "gateway", "netdetect", "lldp", "ping", "tl
 
 
 def parse_session(text: str) -> dict:
-    """Return ``{"queries": [{"query", "device", "result"}]}``, one entry per answer.
+    """Return ``{"queries": [{"query", "device", "result"}]}``, one entry per output.
 
-    ``query`` is ``other`` for a query that is not in `TYPED`; ``device`` is an int only where the text has it.
+    ``query`` is ``other`` for a query that is not in `TYPED`; ``device`` is an int if the text contains it, otherwise
+    None.
     """
-    answers = [(answer, answer.result()) for answer in _split(text)]
-    answered = {answer.command for answer, result in answers if result is not None}
+    outputs = [(output, output.result()) for output in _split(text)]
+    commands = {output.command for output, result in outputs if result is not None}
     queries = []
-    for answer, result in answers:
-        if result is None and answer.command not in answered and answer.text.strip():
-            result = hccn_tool._error(answer.text.strip().splitlines()[0].strip())
+    for output, result in outputs:
+        if result is None and output.command not in commands and output.text.strip():
+            result = hccn_tool._error(output.text.strip().splitlines()[0].strip())
         if result is not None:
-            queries.append({"query": answer.query, "device": answer.device, "result": result})
+            queries.append({"query": output.query, "device": output.device, "result": result})
     _name_errors(queries)
     return {"queries": queries}
 
 
 def without_commands(text: str) -> str:
-    """The text without the lines that hccn_tool did not print: commands and elisions."""
+    """Return the text without commands and ellipses, which hccn_tool did not print."""
     lines = hccn_tool.terminal_text.plain(text).split("\n")
     return "\n".join(line for line in lines if _command(line) is None and not _ELISION.match(line))
 
@@ -50,8 +51,8 @@ class _Command:
 
 
 @dataclass
-class _Answer:
-    """The lines of one answer, without device prefixes; ``slots`` are the keys that it may have only once."""
+class _Output:
+    """The lines of one output, without device prefixes; ``slots`` are the keys found that must not repeat."""
 
     query: str
     command: _Command | None
@@ -69,13 +70,13 @@ class _Answer:
         return "\n".join(self.lines)
 
     def continues(self, body: str) -> bool:
-        """True if a line that several queries could print belongs to this answer."""
+        """Return whether a line that several queries could print belongs to this output."""
         if self.query == "link":
             return re.match(r"port [0-9]+\s*:", body) is not None
         return self.query in _BLOCKS or (self.query == "link_stat" and body.startswith(("+-", "|")))
 
     def result(self) -> dict | None:
-        """The parsed answer, an error as ``{"error"}``, or None if the lines hold neither."""
+        """Return the parsed output, an error as ``{"error"}``, or None if the lines contain neither."""
         if self.error:
             return hccn_tool._error(self.text.strip().splitlines()[0].strip())
         row = re.search(r"^\s*\|\s*([0-9]{1,4})\s*\|", self.text, re.MULTILINE)
@@ -96,8 +97,8 @@ _PROGRAM = re.compile(r"(?:sudo\s+)?(?:cat|pip3?|npu-smi|ls|ifconfig|ip|lspci|ls
 _OPTICAL_KEY = (r"present|temperature|[Hh]igh power enable reg|vendor [a-z ]+?|xsfp [a-z ]+?|manufact date code|Vcc"
                 r"(?: (?:High|Low) Thres)?|Temp (?:High|Low) Thres|[TR]xPower (?:High|Low) Thres|Tx Bias[0-9]?"
                 r"|[TR]x (?:Power[0-9]?|Lo[sL] Flag)|(?:Host|Media) SNR Lane[0-9]")
-# (query, line that only this query prints, whether one answer has several such lines); the first match decides. A line
-# that an answer has once (distinguished by the group `key`) starts the next answer if it appears again.
+# (query, line that only this query prints, whether one output has several such lines); the first match counts. A line
+# that an output has only once (the group `key` distinguishes such lines) starts the next output if it appears again.
 _SIGNATURES = tuple((query, re.compile(pattern, re.ASCII), many) for query, pattern, many in (
     ("link", r"link status\s*:\s*(?:UP|DOWN)$", False),
     ("net_health", r"net health status\s*:", False),
@@ -119,7 +120,7 @@ _SIGNATURES = tuple((query, re.compile(pattern, re.ASCII), many) for query, patt
     ("fec", r"fec mode\s*:", False),
     ("vnic", r"(?P<key>vnic [a-z ]+?)\s*:", False),
 ))
-# Answers that may continue with lines that have no signature.
+# Queries whose output can continue with lines that have no signature.
 _BLOCKS = ("lldp", "ping", "tls", "stat", "optical")
 # Printed below the line with the reason, or alone if nothing more is known.
 _VAGUE_ERROR = re.compile(r"(?:Cmd|Command) execute failed!|Enter \[ hccn_tool -h \]")
@@ -127,13 +128,13 @@ _ERROR_HINTS = (("no ip was preset", "ip"), ("no gateway was preset", "gateway")
                 ("device health status", "net_health"), ("Certificate has", "tls"))
 
 
-def _split(text: str) -> list[_Answer]:
-    answers: list[_Answer] = []
+def _split(text: str) -> list[_Output]:
+    outputs: list[_Output] = []
     command = None
     pasted = _HCCN_COMMAND.search(text) is not None
     for line in hccn_tool.terminal_text.plain(text).split("\n"):
         line = line.rstrip()
-        current = answers[-1] if answers and answers[-1].open else None
+        current = outputs[-1] if outputs and outputs[-1].open else None
         started = _command(line)
         if started is not None:
             command = started
@@ -144,12 +145,12 @@ def _split(text: str) -> list[_Answer]:
                 current.lines.append("")
         elif not _ELISION.match(line) and not hccn_tool._NOISE.match(line):
             foreign = pasted if command is None else command.query is None
-            _place(line, answers, current, command, foreign)
-    return [_retyped(answer) for answer in answers]
+            _place(line, outputs, current, command, foreign)
+    return [_retyped(output) for output in outputs]
 
 
 def _command(line: str) -> _Command | None:
-    """The command that a line of a terminal shows, or None if the line is output."""
+    """Return the command that a line of a terminal shows, or None if the line is output."""
     found = _HCCN_COMMAND.findall(line)
     if len(found) == 1 and "hccn_tool" not in found[0][2]:
         device, query, rest = found[0]
@@ -160,17 +161,17 @@ def _command(line: str) -> _Command | None:
     return _Command(None, None) if _PROMPT.match(line) or _PROGRAM.match(line) else None
 
 
-def _place(line, answers, current, command, foreign) -> None:
-    """Add one line of output to the answer it belongs to, or start the next answer with it.
+def _place(line, outputs, current, command, foreign) -> None:
+    """Add a line to the output to which it belongs, or start the next output with it.
 
-    ``foreign``: another program may have printed the line, so only lines that hccn_tool alone prints are taken.
+    ``foreign``: another program could have printed the line, so only lines with a signature are used.
     """
     prefix = _PREFIX.match(line)
     content = line[prefix.end():] if prefix else line
     body = content.strip()
     query, slot = _signature(body)
     if query == "speed" and body != content:
-        query, slot = None, None  # the indented line of ethtool in the answer to -status
+        query, slot = None, None  # the indented line of ethtool in the output of -status
     named = prefix or (_NAMES_DEVICE.match(body) if query in ("ping", "tls") else None)
     device = int(named.group(1)) if named else None
     error = False
@@ -190,8 +191,8 @@ def _place(line, answers, current, command, foreign) -> None:
     if error:
         query = next((hint for words, hint in _ERROR_HINTS if words in body), query)
     if not _joins(current, query, slot, device, error, body):
-        current = _Answer(query, command, error)
-        answers.append(current)
+        current = _Output(query, command, error)
+        outputs.append(current)
     if device is not None:
         current.device = device
     current.slots.add(slot)
@@ -200,7 +201,7 @@ def _place(line, answers, current, command, foreign) -> None:
 
 
 def _signature(body: str) -> tuple[str | None, str | None]:
-    """(query, slot) of a line that only one query prints, else (None, None); slot None: the line may repeat."""
+    """Return (query, slot) of a line that only one query prints, or (None, None); without a slot it can repeat."""
     for query, pattern, many in _SIGNATURES:
         match = pattern.match(body)
         if match:
@@ -209,13 +210,13 @@ def _signature(body: str) -> tuple[str | None, str | None]:
 
 
 def _slot(body: str) -> str | None:
-    """The key of a ``key: value`` line, by which a second answer of the same command is recognised."""
+    """Return the key of a ``key: value`` line; its repetition starts the next output of the same command."""
     key, colon, _value = body.partition(":")
     return key.strip() if colon and not body.startswith("|") else None
 
 
 def _joins(current, query, slot, device, error, body) -> bool:
-    """True if a line belongs to the current answer."""
+    """Return whether a line belongs to the current output."""
     if current is None or (device is not None and current.device not in (None, device)):
         return False
     if current.error or error:
@@ -225,23 +226,23 @@ def _joins(current, query, slot, device, error, body) -> bool:
     return current.query == query and (slot is None or slot not in current.slots)
 
 
-def _retyped(answer: _Answer) -> _Answer:
-    """Correct the query where only all of the lines together show it."""
-    if answer.query == "link" and len([line for line in answer.lines if line.strip()]) > 1:
-        answer.query = "other"  # the port list of an Atlas 950
-    if answer.query == "other" and not answer.error:
-        tables = hccn_tool._tables(answer.lines)
-        if len(tables) == 1 and not hccn_tool._read_fields(answer.lines)["fields"]:
+def _retyped(output: _Output) -> _Output:
+    """Correct a query that only the complete output shows."""
+    if output.query == "link" and len([line for line in output.lines if line.strip()]) > 1:
+        output.query = "other"  # the port list of an Atlas 950
+    if output.query == "other" and not output.error:
+        tables = hccn_tool._tables(output.lines)
+        if len(tables) == 1 and not hccn_tool._read_fields(output.lines)["fields"]:
             columns = set(tables[0][0])
             if {"Link_Status", "Time_Stamp"} <= columns:
-                answer.query = "link_stat"
+                output.query = "link_stat"
             elif {"Speed", "Cap", "Width"} <= columns:
-                answer.query = "speed"
-    return answer
+                output.query = "speed"
+    return output
 
 
 def _name_errors(queries: list[dict]) -> None:
-    """Give errors of unknown origin the query of all the other answers, if those agree."""
+    """Set the query of errors of unknown origin to that of the other outputs, if they have only one query."""
     known = {entry["query"] for entry in queries if "error" not in entry["result"]}
     if len(known) == 1:
         query = known.pop()

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read every output of ``npu-smi info`` but its table, for comparison with labelled samples and with the simulator.
+"""Read the outputs of ``npu-smi info`` except its table, for comparison with labeled samples and with the simulator.
 
-The collection itself reads ``npu_smi.parse_blocks`` of three known types; samples also hold ``-m``, ``-l``, the
-topology and outputs whose type has to be found out.
+The collection itself reads three known types with ``npu_smi.parse_blocks``; samples also contain the outputs of ``-m``
+and ``-l``, the topology, and outputs whose type must be determined.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def parse_listing(text: str) -> dict:
     """Read the output of ``npu-smi info -l``, ``-m`` or ``-t <type>``.
 
     Returns ``{"type": str, "blocks": [{printed key: printed value}]}`` with the type ``mapping``, ``list``, ``board``,
-    ``health``, ``ecc``, ``usages``, ``common``, ``power``, ``temp``, ``topo`` or ``other``. ``list`` also has
-    ``header``, an output that is an error ``error`` as in `npu_smi.parse_info`.
+    ``health``, ``ecc``, ``usages``, ``common``, ``power``, ``temp``, ``topo`` or ``other``. The type ``list`` also
+    has ``header``, and an error message of the tool has ``error`` as in `npu_smi.parse_info`.
 
     Raises `ParseError` for empty text and for a table row that does not fit its header.
     """
@@ -56,7 +56,7 @@ def parse_listing(text: str) -> dict:
 def parse_mapping(text: str) -> dict:
     """Read the table of ``npu-smi info -m``: ``{"type": "mapping", "blocks": [{printed header: printed cell}]}``.
 
-    Raises `ParseError` if the text holds no such table or a row does not fit the header.
+    Raises `ParseError` if the text contains no such table, or if a row does not fit the header.
     """
     parsed = parse_listing(text)
     if parsed["type"] != "mapping":
@@ -98,7 +98,7 @@ def _topo_rows(header: str, lines: list[str]) -> list[dict]:
         cells = line.split()
         if not cells or cells[0] not in columns:
             continue
-        # The affinity is the last column and may be blank.
+        # The affinity is the last column and can be blank.
         if len(cells) - 1 not in (len(columns), len(columns) - 1):
             raise ParseError("a row of npu-smi info -t topo does not fit its header", line)
         rows.append(dict(zip(["", *columns], cells)))

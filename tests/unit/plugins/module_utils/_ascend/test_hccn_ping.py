@@ -10,7 +10,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_pi
 
 
 class Clock:
-    """A clock that only sleeping and pinging move."""
+    """A clock that advances only during sleep and pings."""
 
     def __init__(self):
         self.now = 0.0
@@ -23,7 +23,7 @@ class Clock:
 
 
 def part(loss, partners, npus=(0,), limit_s=100, took_s=0.1, shifts=(0, 1)):
-    """Run the mesh of one node; ``loss(npu, address, attempt)`` is a percentage, or an answer of the runner."""
+    """Run one node's part of the mesh; ``loss(npu, address, attempt)`` returns percent or a result of the runner."""
     clock, sent = Clock(), []
 
     def run(argv, timeout_s):
@@ -93,10 +93,10 @@ def test_the_rest_of_a_dead_node_is_skipped_and_the_next_node_is_pinged():
     assert result["matrix"]["0"]["node3"] == [0] * 8
 
 
-@pytest.mark.parametrize("answer", [100, (None, "", "")])
-def test_an_npu_that_never_receives_a_reply_gives_up(answer):
-    """Its port is dead, or its tool hangs: six timeouts have to be enough."""
-    result, sent = part(lambda *_: answer, [addresses(f"node{n}") for n in range(2, 9)], took_s=10, shifts=range(8))
+@pytest.mark.parametrize("loss", [100, (None, "", "")])
+def test_an_npu_that_never_receives_a_reply_gives_up(loss):
+    """The port is dead or the tool hangs: after six timeouts, the remaining pings are skipped."""
+    result, sent = part(lambda *_: loss, [addresses(f"node{n}") for n in range(2, 9)], took_s=10, shifts=range(8))
     assert len(sent) == 6
     assert result["given_up"] == 7 * 8 - 6
     assert result["retried"] == 0

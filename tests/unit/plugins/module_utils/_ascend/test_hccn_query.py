@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Queries with hccn_tool: answers and errors, retries of a busy tool, and NPUs whose tool hangs."""
+"""Queries with hccn_tool: results and errors, retries of a busy tool, and NPUs whose tool hangs."""
 from __future__ import annotations
 
 import json
@@ -18,42 +18,42 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import network a
 UP = (0, "link status: UP\n", "")
 
 
-def runner(*answers):
-    """A runner that gives these answers in turn and keeps the commands in ``asked``."""
-    asked, left = [], list(answers)
+def runner(*results):
+    """Return a runner that returns these results in turn, and records its commands in ``commands``."""
+    commands, left = [], list(results)
 
     def run(argv, timeout_s):
-        asked.append(argv)
+        commands.append(argv)
         return left.pop(0) if len(left) > 1 else left[0]
-    run.asked = asked
+    run.commands = commands
     return run
 
 
-def ask(query, *answers, arguments=()):
-    return hccn_query.ask(runner(*answers), "hccn_tool", 3, query, 15, arguments, sleep=lambda _s: None)
+def run_query(query, *results, arguments=()):
+    return hccn_query.run_query(runner(*results), "hccn_tool", 3, query, 15, arguments, sleep=lambda _s: None)
 
 
 LOST = "device 3 PING 192.0.2.1\nrecv time out seq=0\n1 packets transmitted, 0 received, 100.00% packet loss\n"
 
 
-@pytest.mark.parametrize(("query", "answer", "expected"), [
+@pytest.mark.parametrize(("query", "result", "expected"), [
     ("link", UP, {"status": "UP"}),
     # A ping with loss exits like a failure.
     ("ping", (1, LOST, "Command execute failed!\n"), {"address": "192.0.2.1", "transmitted": 1, "received": 0,
                                                       "loss_percent": 100.0, "rtt_ms": []}),
 ])
-def test_answers(query, answer, expected):
-    assert ask(query, answer) == expected
+def test_output_is_parsed(query, result, expected):
+    assert run_query(query, result) == expected
 
 
-@pytest.mark.parametrize(("query", "answer", "kind", "message"), [
+@pytest.mark.parametrize(("query", "result", "kind", "message"), [
     ("ip", (13, "", "Get ipconf failed, because no ip was preset there!\nCmd execute failed!\n"), "tool",
      "Get ipconf failed, because no ip was preset there!"),
-    # The same exit status, another cause, and on stdout.
+    # The same exit status with another cause, which is printed on stdout.
     ("link", (13, "The command is not supported on this product.\n", ""), "tool",
      "The command is not supported on this product."),
     ("optical", (0, "Optical module is not present.\n", ""), "tool", "Optical module is not present."),
-    # Data and a failing status: not to be trusted.
+    # Data is not trusted if the exit status is not 0.
     ("link", (1, "link status: UP\n", "Command execute failed!\n"), "tool", "Command execute failed!"),
     ("link", (5, "", ""), "tool", "exit status 5 without a message"),
     ("lldp", (0, "", ""), "empty", "nothing was printed"),
@@ -61,18 +61,18 @@ def test_answers(query, answer, expected):
     ("link", (None, "", ""), "timeout", "no answer to -link within 15 s"),
     ("ping", (22, "", "Execute failed: Link status is down.\n"), "tool", "Execute failed: Link status is down."),
 ])
-def test_errors(query, answer, kind, message):
-    error = ask(query, answer)["error"]
-    assert (error["kind"], error["message"], error["code"]) == (kind, message, answer[0])
+def test_errors(query, result, kind, message):
+    error = run_query(query, result)["error"]
+    assert (error["kind"], error["message"], error["code"]) == (kind, message, result[0])
 
 
 def test_a_busy_tool_is_queried_four_times():
     busy = (11, "hccn_tool is busy, please try again.\n", "")
-    assert ask("link", busy, busy, UP) == {"status": "UP"}
+    assert run_query("link", busy, busy, UP) == {"status": "UP"}
     run = runner(busy)
-    error = hccn_query.ask(run, "hccn_tool", 0, "link", 15, sleep=lambda _s: None)["error"]
+    error = hccn_query.run_query(run, "hccn_tool", 0, "link", 15, sleep=lambda _s: None)["error"]
     assert error["message"] == "hccn_tool is busy, please try again."
-    assert len(run.asked) == 4
+    assert len(run.commands) == 4
 
 
 def test_npus_are_queried_in_parallel_each_with_one_query_at_a_time():
@@ -89,8 +89,8 @@ def test_npus_are_queried_in_parallel_each_with_one_query_at_a_time():
             active.remove(npu)
         return UP
 
-    answers = hccn_query.query_npus(run, "hccn_tool", [0, 1, 5], ["link", "link"], 15)
-    assert sorted(answers) == ["0", "1", "5"]
+    found = hccn_query.query_npus(run, "hccn_tool", [0, 1, 5], ["link", "link"], 15)
+    assert sorted(found) == ["0", "1", "5"]
     assert most[0] == 3
     assert not any(overlap)
 
@@ -99,13 +99,13 @@ def test_the_remaining_queries_of_a_hung_npu_are_skipped():
     def run(argv, timeout_s):
         return (None, "", "") if argv[2] == "1" and argv[3] == "-ip" else UP
 
-    answers = hccn_query.query_npus(run, "hccn_tool", [0, 1], ["link", "ip", "link"], 15)
-    assert answers["0"]["link"] == {"status": "UP"}
-    assert answers["1"]["ip"]["error"]["kind"] == "timeout"
-    assert answers["1"]["link"]["error"]["kind"] == "skipped"
+    found = hccn_query.query_npus(run, "hccn_tool", [0, 1], ["link", "ip", "link"], 15)
+    assert found["0"]["link"] == {"status": "UP"}
+    assert found["1"]["ip"]["error"]["kind"] == "timeout"
+    assert found["1"]["link"]["error"]["kind"] == "skipped"
 
 
-def test_a_hanging_process_is_ended_in_time():
+def test_a_hung_process_is_killed_after_its_timeout():
     started = time.monotonic()
     assert hccn_query.run_bounded(["sleep", "30"], 0.2) == (None, "", "")
     assert time.monotonic() - started < 5
@@ -113,9 +113,9 @@ def test_a_hanging_process_is_ended_in_time():
     assert hccn_query.run_bounded([sys.executable, "-c", code], 10) == (7, "out\n", "err\n")
 
 
-def test_without_the_tool_every_query_has_the_reason():
+def test_without_the_tool_every_query_returns_the_reason():
     found = hccn_query.unanswered([0, 5], ["link", "ip"], "hccn_tool was not found")
-    assert {npu: sorted(answers) for npu, answers in found.items()} == {"0": ["ip", "link"], "5": ["ip", "link"]}
+    assert {npu: sorted(queries) for npu, queries in found.items()} == {"0": ["ip", "link"], "5": ["ip", "link"]}
     assert found["5"]["ip"]["error"] == {"kind": "tool", "message": "hccn_tool was not found", "code": None}
 
 
@@ -143,7 +143,7 @@ def test_host_network():
     assert old == {"interfaces": [], "error": 'ip -json address failed: Option "-json" is unknown'}
 
 
-# `ip -oneline` of Debian 12, whose lines CentOS 7 prints as well; the interface of a container was added.
+# Output of `ip -oneline` on Debian 12, in the format of CentOS 7, with an additional interface of a container.
 LINKS = r"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default\    \
 link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00 promiscuity 0 addrgenmode eui64
 4: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1400 qdisc pfifo_fast state UP mode DEFAULT group default qlen 1000\    \
@@ -184,19 +184,19 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("query", sorted(OUTPUTS))
-def test_odd_output_is_an_answer_or_an_error(query):
-    chance, text = random.Random(query), OUTPUTS[query]
+def test_odd_output_is_parsed_or_an_error(query):
+    rng, text = random.Random(query), OUTPUTS[query]
     outputs = ["", "\0", "\ufffd" * 1000, ":" * 100000, "9" * 100000, text * 1000, text.replace(":", "="),
                text.replace("0", "9" * 5000), text.replace("1", "\u00b2")]
     for _mutation in range(300):
         raw = bytearray(text.encode())
-        for _change in range(chance.choice((1, 3, 10))):
-            at = chance.randrange(len(raw) + 1)
-            raw[at:at + chance.randrange(3)] = bytes(chance.randrange(256) for _byte in range(chance.randrange(3)))
+        for _change in range(rng.choice((1, 3, 10))):
+            at = rng.randrange(len(raw) + 1)
+            raw[at:at + rng.randrange(3)] = bytes(rng.randrange(256) for _byte in range(rng.randrange(3)))
         outputs.append(bytes(raw).decode("utf-8", "replace"))
     for output in outputs:
-        for answer in ((0, output, ""), (1, "", output), (1, output, output)):
-            found = ask(query, answer)
+        for result in ((0, output, ""), (1, "", output), (1, output, output)):
+            found = run_query(query, result)
             assert isinstance(found, dict)
             assert found.get("error") is None or found["error"]["kind"] in ("tool", "empty", "unreadable")
             json.dumps(found)

@@ -59,7 +59,7 @@ End of LLDPDU TLV
 TLS = ("dev_id:3, tls switch[%d](0:disable, 1:enable), tls preconfigured[1](0:non-preset, 1:preset), "
        "tls alarm time threshold[60]days\ndev_id:3, [pub cert] info:\n\t issuer[/C=XX/CN=example]\n")
 
-ANSWERS = [
+OUTPUTS = [
     ("link", "link status: UP\n", {"status": "UP"}),
     ("link", "link status: DOWN\r\n", {"status": "DOWN"}),
     ("net_health", "net health status: Socket fail\n", {"status": "Socket fail"}),
@@ -75,7 +75,7 @@ ANSWERS = [
     ("fec", "fec mode: no FEC mode\n", {"mode": "no FEC mode"}),
     ("speed", "Speed: 200000 Mb/s\n", {"fields": {"Speed": "200000 Mb/s"}}),
     ("speed", "Speed: Unknown!\n", {"fields": {"Speed": "Unknown!"}}),
-    # -status relays ethtool, whose words are partly those of other queries.
+    # -status prints the output of ethtool, which shares some keys with other queries.
     ("status", "Netdev status:Settings for eth0:\n\tSpeed: Unknown!\n\tDuplex: Unknown! (255)\n\tPort: FIBRE\n",
      {"fields": {"Netdev status": "Settings for eth0:", "Speed": "Unknown!", "Duplex": "Unknown! (255)",
                  "Port": "FIBRE"}}),
@@ -99,15 +99,15 @@ ANSWERS = [
     ("optical", OPTICAL, {
         "present": True, "temperature": 41, "xsfp wave length": 850, "Vcc": 3301.2, "Tx Power0": 1.2, "Rx Power0": 0.91,
         "Rx Power1": None, "Tx Los Flag": "0x0", "Host SNR Lane0": None, "Media SNR Lane0": 22.5}),
-    # A module that was removed, with the values from before.
+    # A module that was removed, with its last values.
     ("optical", OPTICAL.replace(": present", ": not present")[:90],
      {"present": False, "temperature": 41}),
     ("ping", PING_LOST, {"address": "192.0.2.9", "transmitted": 2, "received": 1, "loss_percent": 50.0,
                          "rtt_ms": [0.05]}),
-    # A ping that lost packets ends with an error, its summary stays.
+    # A ping that lost packets ends with an error, but its summary is used.
     ("ping", PING_LOST + "Cmd execute failed!\n", {"address": "192.0.2.9", "transmitted": 2, "received": 1,
                                                    "loss_percent": 50.0, "rtt_ms": [0.05]}),
-    # One row of the box table of an Atlas 950: not to be taken for the lines of an 800 A2.
+    # A table of an Atlas 950, which must not be parsed as the lines of an Atlas 800 A2.
     ("speed", "+-----+------+---------+-----+-------+--------+\n"
               "| NPU | Port | Speed   | Cap | Width | Status |\n"
               "+-----+------+---------+-----+-------+--------+\n"
@@ -134,7 +134,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("query", "text", "expected"), ANSWERS)
+@pytest.mark.parametrize(("query", "text", "expected"), OUTPUTS)
 def test_parse(query, text, expected):
     assert hccn_tool.parse(query, text) == expected
 
@@ -149,20 +149,20 @@ def test_error_of_the_driver_with_its_code():
     assert hccn_tool.parse("link", message + "\n") == {"error": {"message": message, "code": -8005}}
 
 
-DRESSES = {
+NOISE = {
     "CR LF": lambda text: text.replace("\r\n", "\n").replace("\n", "\r\n"),
     "trailing blanks": lambda text: text.replace("\r", "").replace("\n", "  \n"),
     "blank lines around": lambda text: "\n\n" + text + "\n\n",
     "byte order mark": lambda text: "\ufeff" + text,
-    "colours": lambda text: "".join(f"\x1b[0;32m{line}\x1b[0m\n" for line in text.splitlines()),
+    "colors": lambda text: "".join(f"\x1b[0;32m{line}\x1b[0m\n" for line in text.splitlines()),
     "words of grep": lambda text: "grep: warning: stray \\ before /\n" + text,
 }
 
 
-@pytest.mark.parametrize("dress", DRESSES)
-@pytest.mark.parametrize(("query", "text", "expected"), ANSWERS)
-def test_what_surrounds_an_answer_does_not_change_it(query, text, expected, dress):
-    assert hccn_tool.parse(query, DRESSES[dress](text)) == expected
+@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize(("query", "text", "expected"), OUTPUTS)
+def test_noise_in_an_output_does_not_change_its_result(query, text, expected, noise):
+    assert hccn_tool.parse(query, NOISE[noise](text)) == expected
 
 
 @pytest.mark.parametrize(("query", "text"), [
@@ -170,7 +170,7 @@ def test_what_surrounds_an_answer_does_not_change_it(query, text, expected, dres
     ("tls", "tls switch[2](0:disable)"), ("link", "link status: UP\nlink status: UP\n"), ("fec", "Duplex: Full\n"),
     ("stat", "statistics"),
 ])
-def test_no_single_answer_is_an_error(query, text):
+def test_text_that_is_not_one_output_of_the_query_is_an_error(query, text):
     with pytest.raises(hccn_tool.ParseError, match="-" + query):
         hccn_tool.parse(query, text)
 
@@ -207,7 +207,7 @@ Netdev status:Settings for eth7:
     ]
 
 
-def test_session_without_commands_is_cut_into_answers():
+def test_session_without_commands_is_split_into_outputs():
     text = "".join(f"link status: {status}\n" for status in ("UP", "DOWN", "UP")) + PING_LOST + PING_LOST + TLS % 1
     found = [(q["query"], q["device"]) for q in parse_session(text)["queries"]]
     assert found == [("link", None)] * 3 + [("ping", 2)] * 2 + [("tls", 3)]
@@ -230,13 +230,13 @@ def test_conf():
     }
 
 
-def test_conf_key_with_two_values_has_none():
+def test_conf_key_with_two_values_is_omitted():
     conf = hccn_tool.parse_conf("address_0=192.0.2.1\naddress_0=192.0.2.9\nnetmask_0=255.0.0.0\nnetmask_0=255.0.0.0\n")
     assert conf["duplicates"] == ["address_0"]
     assert conf["devices"] == {"0": {"netmask": "255.0.0.0"}}
 
 
-def test_conf_keys_that_may_be_set_several_times():
+def test_conf_keys_that_can_be_set_several_times():
     """The commands of MindSpore's documents for static ARP, in the format of github.com/hicann/driver (tool_ext.c)."""
     conf = hccn_tool.parse_conf("""\
 address_0=10.98.92.100
@@ -261,14 +261,14 @@ def test_conf_of_another_kind_is_an_error():
         hccn_tool.parse_conf("[section]\nkey: value\n")
 
 
-# --- Mutated input: only ParseError, and only values that are in the text
+# --- Mutated input: the parser raises only ParseError, and returns only values that are in the text
 
-TEXTS = [text for _query, text, _expected in ANSWERS] + [text for _query, text, _message in ERRORS]
+TEXTS = [text for _query, text, _expected in OUTPUTS] + [text for _query, text, _message in ERRORS]
 
 
 @st.composite
 def mutated(draw):
-    """A text of one query with characters cut out, doubled, swapped for others, or with lines of another mixed in."""
+    """Return up to three outputs in one text, with some characters removed, doubled or replaced."""
     text = "".join(draw(st.lists(st.sampled_from(TEXTS), min_size=1, max_size=3)))
     for _step in range(draw(st.integers(0, 6))):
         at = draw(st.integers(0, len(text)))
@@ -279,7 +279,7 @@ def mutated(draw):
 
 
 def values(result):
-    """Every value of a result; flags as the words that they stand for."""
+    """Yield every value of a result; flags are replaced by the words that the tool prints for them."""
     if isinstance(result, dict):
         for key, value in result.items():
             if isinstance(value, bool):
@@ -295,7 +295,7 @@ def values(result):
 
 @settings(max_examples=400)
 @given(mutated(), st.sampled_from([*TYPED, "mtu", "other"]))
-def test_mutated_texts_never_crash_and_never_invent(text, query):
+def test_mutated_text_causes_no_crash_and_no_invented_value(text, query):
     results = [entry["result"] for entry in parse_session(text)["queries"]]
     try:
         results.append(hccn_tool.parse(query, text))
@@ -303,7 +303,7 @@ def test_mutated_texts_never_crash_and_never_invent(text, query):
         pass
     json.dumps(results)
     numbers = {float(number) for number in re.findall(r"[0-9]+(?:\.[0-9]+)?", text)}
-    spelled = text + text.replace("switch [", "switch[")  # a flag is shown in the closed spelling
+    spelled = text + text.replace("switch [", "switch[")  # values() yields a flag without the blank
     for value in values(results):
         if isinstance(value, str):
             assert all(part in spelled for part in value.split("\n"))
@@ -321,10 +321,10 @@ def test_mutated_conf(text):
     assert all(value in text for value in conf["fields"].values())
 
 
-# --- Real outputs, where the machine has them
+# --- Real outputs, if the machine has them
 
 def known(expected, actual):
-    """The part of an actual result that the label speaks of; more keys are allowed, None equals absent."""
+    """Return the part of a result that the label covers; a missing key counts as None."""
     if isinstance(expected, dict) and isinstance(actual, dict):
         return {key: known(value, actual.get(key)) for key, value in expected.items()}
     if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):

@@ -68,7 +68,7 @@ def test_the_severity_of_an_error_that_firmware_reports_is_in_its_first_line():
     assert kinds(lines[0] % (4, "fatal"), lines[1] % 4) == (["link"], 0)
 
 
-def test_kernel_log_reads_until_nothing_is_left(tmp_path):
+def test_kernel_log_is_read_to_its_end(tmp_path):
     (tmp_path / "kmsg").write_text(KMSG[0])
     assert kernel_log.read(str(tmp_path / "kmsg")) == [KMSG[0]]
     with pytest.raises(OSError, match="No such file"):

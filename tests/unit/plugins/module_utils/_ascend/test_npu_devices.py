@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""NPUs by the number of their device node."""
+"""The numbers of NPUs in paths of device nodes and in lists of visible devices."""
 
 from __future__ import annotations
 

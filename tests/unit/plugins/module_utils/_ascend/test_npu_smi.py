@@ -23,7 +23,7 @@ A2, A3_WIDE, DUO, A5, A1_OLD, MAPPING, TOPO = (
 
 
 def chip(**values):
-    """A chip with the given values; what is not named is not printed."""
+    """Return a chip with these values; all other fields are None."""
     fields = ("npu chip phy_id name health power_w temperature_c hugepages_used hugepages_total bus_id aicore_percent "
               "memory_used_mb memory_total_mb hbm_used_mb hbm_total_mb")
     return dict(dict.fromkeys(fields.split()), **values)
@@ -87,8 +87,8 @@ def test_layouts(text, versions, chips, processes):
     A2.replace("AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)", "AICore(%) Memory-Usage(MB) HBM-Usage(MB)"),
     A2.replace("| Alarm         |", "| Alarm             |"),
     A2 + A3_WIDE,
-], ids=["CR LF", "trailing blanks", "empty lines", "BOM", "indented", "colours", "tabs", "prompts with pipes",
-        "header columns one blank apart", "row out of line", "another output behind"])
+], ids=["CR LF", "trailing blanks", "empty lines", "BOM", "indented", "colors", "tabs", "prompts with pipes",
+        "header columns one blank apart", "misaligned row", "another output at the end"])
 def test_noise_changes_nothing(text):
     assert parse_info(text) == parse_info(A2)
     assert parse_info(text)["chips"] == A2_CHIPS
@@ -107,10 +107,10 @@ def test_noise_changes_nothing(text):
     (A2.replace(A2.splitlines(True)[9] + A2.splitlines(True)[10], "......\n"), False, A2_CHIPS[:1]),
     (A2.replace(A2.splitlines(True)[10], ""), False, A2_CHIPS[:1]),
     ("".join(A2.splitlines(True)[:17]), True, A2_CHIPS),
-], ids=["no process table", "no title", "no last border", "second row missing at the end", "second row cut",
-        "second row cut at a bar", "no head", "starts at a second row", "starts within a row",
-        "elided", "second row lost within",
-        "process table cut"])
+], ids=["no process table", "no title", "no last border", "second row missing at the end", "second row truncated",
+        "second row truncated at a bar", "no header", "starts at a second row", "starts within a row",
+        "rows omitted", "second row missing within",
+        "process table truncated"])
 def test_incomplete_tables(text, complete, chips):
     parsed = parse_info(text)
     assert parsed["complete"] is complete
@@ -142,7 +142,7 @@ def test_blank_cells_are_found_by_the_position_of_their_header():
     assert parsed["chips"][0] == dict(A2_CHIPS[0], name=None)
 
 
-def test_a_cut_process_row_is_left_out():
+def test_a_truncated_process_row_is_omitted():
     cut = A2[:A2.index("48377") + 3]
     assert parse_info(cut)["processes"] == [process(3, 48213, "VLLMEngineCor", 57611)]
 
@@ -175,8 +175,8 @@ def test_errors_of_the_tool(text, message, code):
     (A2.replace("| 3       0 ", "| 3         "), "48213"),
     (A2.replace("| No running processes found in NPU 0 ", "| Failed to query the processes of NPU 0 "), "Failed"),
 ], ids=["empty", "prose", "foreign table", "no slash", "letter in a number", "digit in a word", "bus id",
-        "left border lost", "row cut within", "chip twice", "process without chip", "unknown process line"])
-def test_what_does_not_fit_is_an_error_with_its_line(text, line):
+        "left border missing", "truncated row within", "chip twice", "process without chip", "unknown process line"])
+def test_text_that_does_not_fit_the_layout_is_an_error_with_its_line(text, line):
     with pytest.raises(ParseError) as raised:
         parse_info(text)
     assert line in raised.value.line
@@ -233,7 +233,7 @@ def test_list():
 
 @pytest.mark.parametrize("message", [
     "This device does not support querying ecc.", "Invalid card id.", "dcmi module initialize failed. ret is -8005"])
-def test_an_answer_that_is_an_error(message):
+def test_output_that_is_an_error_message(message):
     text = message + "\nUsage: npu-smi info <watch|-t type>\n"
     assert parse_blocks(text) == []
     parsed = parse_listing(text)
@@ -254,7 +254,7 @@ def test_mapping():
 
 
 @pytest.mark.parametrize("text", ["", "Invalid card id.\n", MAPPING.replace("\t0      ", "\t0   0  ", 1)])
-def test_no_mapping(text):
+def test_text_without_a_mapping_is_an_error(text):
     with pytest.raises(ParseError):
         parse_mapping(text)
 
@@ -270,5 +270,5 @@ def test_topo():
 
 
 @pytest.mark.parametrize("text", ["-", "--", "NA"])
-def test_signs_for_no_value(text):
+def test_placeholders_are_not_values(text):
     assert npu_smi._value("Process name", text) == {"process": None}

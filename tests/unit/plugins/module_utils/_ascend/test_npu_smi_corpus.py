@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real outputs of npu-smi and real version files, where the machine has a corpus of them."""
+"""Real outputs of npu-smi and real version files, if the machine has a corpus of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._ascend.npu
 
 
 def differences(expected, actual, path=""):
-    """Paths at which `actual` is not what was expected; keys beyond the expected ones are allowed."""
+    """Return the paths at which `actual` differs from `expected`; additional keys are allowed."""
     if isinstance(expected, dict) and isinstance(actual, dict):
         return [found for key, value in expected.items()
                 for found in differences(value, actual.get(key, "missing"), "%s.%s" % (path, key))]
@@ -25,7 +25,7 @@ def differences(expected, actual, path=""):
 
 
 def parse_file(text):
-    """Read a file as the labels have it; the collection itself reads neither rank tables nor files of the toolkit."""
+    """Parse a file as labeled; the collection itself reads neither rank tables nor files of the toolkit."""
     if text.startswith("{"):
         return {"kind": "ranktable", "fields": json.loads(text)}
     if "address_0=" in text:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Damaged outputs of npu-smi: the parser says so or reads what is left, and invents nothing."""
+"""Damaged outputs of npu-smi: the parser reports the damage or reads the rest, and invents no value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._ascend.npu
 
 SAMPLES = {path.stem: path.read_text("utf-8") for path in (Path(__file__).parent / "npu_smi").glob("*.txt")}
 TABLES = [SAMPLES[name] for name in ("910b", "a3_wide", "310p_duo", "950", "910a_first")]
-ANSWERS = [SAMPLES[name] for name in ("mapping", "topo")] + [
+LISTINGS = [SAMPLES[name] for name in ("mapping", "topo")] + [
     "\tTotal Count : 2\n\n\tNPU ID : 0\n\tChip Count : 1\n\n\tNPU ID : 1\n\tChip Count : 1\n",
     "\tNPU ID : 0\n\n\tChip ID : 0\n\tAicore Count : 20\n\tTemperature(C) : 50\n\n\tChip Name : mcu\n"
     "\tTemperature(C) : 41\n",
@@ -59,15 +59,15 @@ def flip_character(lines, where, noise):
         lines[where] = lines[where][:place] + (noise[:1] or "7") + lines[where][place + 1:]
 
 
-def cross_out_blank(lines, where, _noise):
+def remove_blanks(lines, where, _noise):
     lines[where] = lines[where].replace(" ", "", 3)
 
 
-MUTATIONS = [delete_line, repeat_line, swap_lines, insert_line, cut_text, flip_character, cross_out_blank]
+MUTATIONS = [delete_line, repeat_line, swap_lines, insert_line, cut_text, flip_character, remove_blanks]
 
 
 def mutated(texts, mutations):
-    """Texts with up to five of the mutations in them."""
+    """Return a strategy for texts in which up to five mutations were made."""
     step = st.tuples(st.sampled_from(mutations), st.integers(0, 40), NOISE)
 
     def apply(text, steps, ends):
@@ -81,7 +81,7 @@ def mutated(texts, mutations):
 
 
 def leaves(value):
-    """Every text and number in a result."""
+    """Return every text and number in a result."""
     if isinstance(value, dict):
         return [leaf for key, item in value.items() for leaf in leaves(item)]
     if isinstance(value, list):
@@ -90,7 +90,7 @@ def leaves(value):
 
 
 def printed(leaf, text):
-    """True if a value of a result is in the text."""
+    """Return whether a value of a result is in the text."""
     if isinstance(leaf, str):
         return all(part in text for part in leaf.split("\n"))
     return any(float(number) == leaf for number in re.findall(r"-?[0-9]+(?:\.[0-9]+)?", text))
@@ -98,7 +98,7 @@ def printed(leaf, text):
 
 @settings(max_examples=400)
 @given(mutated(TABLES, MUTATIONS))
-def test_no_damage_makes_the_table_reader_crash_or_invent(text):
+def test_damaged_table_causes_no_crash_and_no_invented_value(text):
     try:
         parsed = parse_info(text)
     except ParseError:
@@ -109,7 +109,7 @@ def test_no_damage_makes_the_table_reader_crash_or_invent(text):
 
 @pytest.mark.parametrize("text", TABLES, ids=["910B", "A3", "310P Duo", "950", "first 910A"])
 def test_lost_lines_never_mix_two_chips(text):
-    """All ways to lose one or two lines; a loss that leaves a border between two chips cannot pair their rows."""
+    """Try all ways to lose one or two lines; rows are not paired across a border between two chips."""
     whole, lines, read = parse_info(text), text.splitlines(), 0
     for lost in itertools.combinations_with_replacement(range(len(lines)), 2):
         try:
@@ -135,8 +135,8 @@ def test_a_repeated_line_adds_nothing(text):
 
 
 @settings(max_examples=400)
-@given(mutated(ANSWERS, MUTATIONS))
-def test_no_damage_makes_the_block_reader_crash_or_invent(text):
+@given(mutated(LISTINGS, MUTATIONS))
+def test_damaged_blocks_cause_no_crash_and_no_invented_value(text):
     for parse in (parse_listing, parse_mapping):
         try:
             parsed = parse(text)

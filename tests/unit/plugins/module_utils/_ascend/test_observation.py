@@ -16,8 +16,8 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import commands 
 SAMPLES = Path(__file__).parent / "npu_smi"
 
 
-def answers(table, details):
-    """A runner of tools that knows some answers; others hang."""
+def runner(table, details):
+    """Return a runner of commands that print the table or these details; other commands time out."""
     def run_all(commands):
         outcomes = {}
         for key, argv in commands.items():
@@ -28,9 +28,9 @@ def answers(table, details):
     return run_all
 
 
-def test_query_asks_for_the_codes_of_what_is_not_well():
+def test_query_reads_the_error_codes_of_chips_that_are_not_healthy():
     table = (SAMPLES / "910b.txt").read_text()
-    observation, outcomes = npu_observation.query(answers(table, {
+    observation, outcomes = npu_observation.query(runner(table, {
         "-t health -i 3 -c 0": "\tHealth Status : Alarm\n\tError Code : 80E01801 81078603\n\tError Information : x\n",
         "-t ecc -i 0": "\tNPU ID : 0\n\n\tHBM Double Bit Isolated Pages Count : 2\n\tChip ID : 0\n",
         "-t board -i 0": "\tNPU ID : 0\n\tSoftware Version : 25.3.rc1\n\tCompatibility : OK\n",
@@ -47,7 +47,7 @@ def test_query_asks_for_the_codes_of_what_is_not_well():
 
 
 def test_query_distinguishes_the_chips_of_one_npu():
-    observation, outcomes = npu_observation.query(answers((SAMPLES / "a3_wide.txt").read_text(), {
+    observation, outcomes = npu_observation.query(runner((SAMPLES / "a3_wide.txt").read_text(), {
         "-t ecc -i 6": "\tNPU ID : 6\n\tChip Count : 2\n\n\tHBM Double Bit Error Count : 0\n\tChip ID : 0\n\n"
                        "\tHBM Double Bit Error Count : 9\n\tChip ID : 1\n",
     }), "npu-smi")
@@ -62,7 +62,7 @@ def test_query_distinguishes_the_chips_of_one_npu():
     ("gibberish", "npu-smi info cannot be read: npu-smi info printed no table and no known error: 'gibberish'", None),
 ])
 def test_query_of_a_tool_that_fails(table, message, code):
-    observation, outcomes = npu_observation.query(answers(table, {}), "npu-smi")
+    observation, outcomes = npu_observation.query(runner(table, {}), "npu-smi")
     assert observation["error"] == {"message": message, "code": code}
     assert observation["chips"] == []
     assert len(outcomes) == 1
@@ -77,31 +77,31 @@ def test_query_without_a_tool():
 DETAILS = "\tNPU ID : 0\n\tHealth Status : Alarm\n\tError Code : 80E01801\n\tChip Count : 2\n\n\tChip ID : 0\n"
 
 
-def mutated(text, chance):
-    """Return a text with changed, missing, repeated and inserted bytes, as a tool may print it."""
+def mutated(text, rng):
+    """Return a text with changed, missing, repeated and inserted bytes, as a tool could print it."""
     raw = bytearray(text.encode())
-    for _change in range(chance.choice((1, 3, 30))):
-        at = chance.randrange(len(raw) + 1)
-        kind = chance.random()
+    for _change in range(rng.choice((1, 3, 30))):
+        at = rng.randrange(len(raw) + 1)
+        kind = rng.random()
         if kind < 0.4:
-            raw[at:at + 1] = bytes([chance.randrange(256)])
+            raw[at:at + 1] = bytes([rng.randrange(256)])
         elif kind < 0.6:
-            del raw[at:at + chance.choice((1, 80, 2000))]
+            del raw[at:at + rng.choice((1, 80, 2000))]
         elif kind < 0.8:
             raw[at:at] = raw[max(0, at - 200):at]
         else:
-            raw[at:at] = chance.choice((b"|", b"\n", b"-", b"9" * 5000, b"\x1b[2J", b"\0", "\u4f60\u00b2".encode()))
+            raw[at:at] = rng.choice((b"|", b"\n", b"-", b"9" * 5000, b"\x1b[2J", b"\0", "\u4f60\u00b2".encode()))
     return bytes(raw).decode("utf-8", "replace")
 
 
 @pytest.mark.parametrize("sample", sorted(path.name for path in SAMPLES.glob("*.txt")))
 def test_odd_output_is_observed(sample):
-    chance, table = random.Random(sample), (SAMPLES / sample).read_text()
+    rng, table = random.Random(sample), (SAMPLES / sample).read_text()
     for text in ("", "\0", "\ufffd" * 1000, "|" * 100000, "\n" * 100000, table * 20):
-        npu_observation.query(answers(text, {}), "npu-smi")
+        npu_observation.query(runner(text, {}), "npu-smi")
     for _mutation in range(100):
         def run_all(commands):
-            return {key: tools.Outcome(argv, 0, mutated(table if argv[1:] == ["info"] else DETAILS, chance), "", 0.1,
+            return {key: tools.Outcome(argv, 0, mutated(table if argv[1:] == ["info"] else DETAILS, rng), "", 0.1,
                                        False, None) for key, argv in commands.items()}
 
         observation, _outcomes = npu_observation.query(run_all, "npu-smi")

@@ -54,12 +54,12 @@ def test_kinds(text, kind, some):
     assert {name: parsed["fields"].get(name) for name in some} == some
 
 
-def test_a_key_with_two_values_is_left_out():
+def test_a_key_with_two_values_is_omitted():
     assert "Version" not in version_files.parse(DRIVER + "Version=25.5.1\n")["fields"]
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "{", "cat: /etc/ascend_install.info: No such file or directory"])
-def test_no_file(text):
+def test_text_that_is_not_a_version_file_is_an_error(text):
     with pytest.raises(ParseError):
         version_files.parse(text)
 

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Docker engine in the process of the test, behind a real unix socket.
+"""A Docker engine in the process of the test, behind a real Unix socket.
 
-It applies the parameters of a request as Docker does: a label filter is an exact key (or ``key=value``), a list without
-``all`` has running containers only, a log has ``tail`` and ``since``.
+It applies the parameters of a request as Docker does: a label filter matches a whole key (or ``key=value``), a list
+without ``all`` contains only running containers, and a log obeys ``tail`` and ``since``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NEVER = "0001-01-01T00:00:00Z"
 
 def inspected(name, status="running", labels=None, command=(), environment=(), devices=(), runtime="runc", ports=(),
               health=None, **state):
-    """Return the output of ``docker inspect``; ``state`` are changes of its State, such as ExitCode."""
+    """Return the output of ``docker inspect``; ``state`` replaces fields of its State, such as ExitCode."""
     running = status in ("running", "paused", "restarting")
     found = {
         "Id": (name.encode().hex() + 64 * "0")[:64], "Name": "/" + name, "Image": "sha256:i1", "RestartCount": 0,
@@ -46,7 +46,9 @@ def inspected(name, status="running", labels=None, command=(), environment=(), d
 
 
 class FakeDocker(socketserver.ThreadingUnixStreamServer):
-    """``containers``: {name: output of docker inspect}; ``logs``: {name: [(seconds since the epoch, line)]}; ``files``:
+    """A Docker engine with these settable attributes.
+
+    ``containers``: {name: output of docker inspect}; ``logs``: {name: [(seconds since the epoch, line)]}; ``files``:
     {(name, path): bytes}; ``images``: {name: output of docker image inspect}; ``responses``: {path: (status, body)} of
     any other resource; ``broken``: names of containers that cannot be started; ``requests``: [(method, target)].
     """
@@ -72,7 +74,7 @@ class FakeDocker(socketserver.ThreadingUnixStreamServer):
         self.server_close()
 
     def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client may close the connection early
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client can close the connection early
             super().handle_error(request, client_address)
 
     def add(self, name, log="", **changes):

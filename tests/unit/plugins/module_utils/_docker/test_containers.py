@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A container is read into one shape, and ours have a label."""
+"""Containers are read into one format, and those of this collection have a label."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_container_without_our_options():
     ("ascend", ["ASCEND_VISIBLE_DEVICES=1,4-5"], [1, 4, 5]),
     ("runc", ["ASCEND_VISIBLE_DEVICES=1,4-5"], []),
     ("io.containerd.runc.v2", ["ASCEND_VISIBLE_DEVICES=1"], []),
-    ("npu-runtime", ["ASCEND_VISIBLE_DEVICES=1 ,3"], [1, 3]),  # Ascend Docker Runtime by another name
+    ("npu-runtime", ["ASCEND_VISIBLE_DEVICES=1 ,3"], [1, 3]),  # Ascend Docker Runtime under another name
     ("", ["ASCEND_VISIBLE_DEVICES=npu-0,npu-1"], [0, 1]),      # an engine that does not store its default runtime
     ("ascend", ["ASCEND_VISIBLE_DEVICES=void"], []),
     ("ascend", ["ASCEND_VISIBLE_DEVICES=100", "ASCEND_RUNTIME_OPTIONS=VIRTUAL"], []),  # /dev/vdavinci100
@@ -97,7 +97,7 @@ def test_exit_reason(code, oom, expected):
 
 @pytest.fixture
 def node(docker):
-    """A client of a Docker engine with our containers and others."""
+    """The client of a Docker engine with containers of this collection and others."""
     docker.add("vllm", labels=OURS)
     docker.add("vllm-previous", status="exited", labels=OURS)
     docker.add("beginning", labels={"ascend.vllm.instance": "h1"})
@@ -126,7 +126,7 @@ def test_inspect(node):
     assert containers.inspect(node, "none") is None
 
 
-# Their names look like those of secrets; masking "false" would spoil every JSON text.
+# These names resemble those of secrets, but masking "false" would damage every JSON text.
 NO_SECRETS = ["TOKENIZERS_PARALLELISM=false", "MAX_BATCHED_TOKENS=50000", "HF_TOKEN_FILE="]
 
 
@@ -143,7 +143,7 @@ SECRET = "s3cret-of-others"
 
 
 def foreign(docker, name="theirs", **changes):
-    """Start a container of other people, with a secret wherever there can be one."""
+    """Add a container that is not ours, with a secret in every field that can contain one."""
     found = docker.add(name, labels={"password": SECRET, SECRET: "x", "com.example.token": SECRET},
                        command=["app", "--password", SECRET, SECRET],
                        environment=["DB_PASSWORD=" + SECRET, "A=" + SECRET],
@@ -156,7 +156,7 @@ def foreign(docker, name="theirs", **changes):
     return found
 
 
-def test_nothing_secret_of_other_containers_is_read(docker):
+def test_secrets_of_other_containers_are_not_read(docker):
     foreign(docker)
     engine = DockerEngine(docker.path)
     (found,) = containers.find(engine)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A request to Docker has a timeout for the whole response, and an response a size limit."""
+"""Requests to Docker have a timeout for the whole response, and a limit of its size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 
 @pytest.fixture
 def serve(tmp_path):
-    """Return a function (parts, pause_s) -> path of a socket that sends these bytes part by part."""
+    """Return a function (parts, pause_s) that returns the path of a socket which sends these parts."""
     listeners = []
 
     def run(parts, pause_s=0.0):
@@ -100,13 +100,13 @@ def test_response_above_the_size_limit_is_an_error(serve, monkeypatch):
 @pytest.mark.parametrize(("files", "links", "name"), [
     ({}, {}, None),
     ({"usr/bin/docker": b"\x7fELF"}, {}, None),
-    # Of the package podman-docker 4.3.1 of Debian 12.
+    # From the package podman-docker 4.3.1 of Debian 12.
     ({"usr/bin/docker": b"#!/bin/sh\n[ -e /etc/containers/nodocker ] || echo >&2\nexec /usr/bin/podman \"$@\"\n"}, {},
      "Podman"),
     ({"usr/bin/isula": b"\x7fELF"}, {"usr/bin/docker": "isula"}, "iSulad"),
     ({"usr/local/bin/docker": b"#!/bin/sh\n# podman is not used\nexec /opt/docker \"$@\"\n"}, {}, None),
 ])
-def test_the_command_docker_of_another_engine(tmp_path, files, links, name):
+def test_docker_command_of_another_engine(tmp_path, files, links, name):
     for path, content in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content)

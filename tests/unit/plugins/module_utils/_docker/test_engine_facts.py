@@ -13,8 +13,8 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine_facts
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 
-PODMAN = json.loads((Path(__file__).parent / "answers" / "podman-4.3.1.json").read_text("utf-8"))
-# As Docker 29 answers with its default image store and the containerd of the host (moby, daemon/info.go).
+PODMAN = json.loads((Path(__file__).parent / "responses" / "podman-4.3.1.json").read_text("utf-8"))
+# Response of Docker 29 with its default image store and the containerd of the host (moby, daemon/info.go).
 CONTAINERD = {"Driver": "overlayfs", "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
               "Containerd": {"Address": "/run/containerd/containerd.sock"}}
 OWN = {"Containerd": {"Address": "/var/run/docker/containerd/containerd.sock"}}
@@ -46,7 +46,7 @@ def test_facts(docker):
     (CONTAINERD, "version = 2\n[plugins]\nroot = '/other'\n", "/var/lib/containerd"),
     ({**CONTAINERD, **OWN}, "root = '/data/containerd'\n", "/data/docker"),
 ])
-def test_the_folder_that_images_fill(docker, tmp_path, info, config, folder):
+def test_folder_in_which_images_are_stored(docker, tmp_path, info, config, folder):
     if config:
         (tmp_path / "etc/containerd").mkdir(parents=True)
         (tmp_path / "etc/containerd/config.toml").write_text(config)
@@ -57,7 +57,7 @@ def test_the_folder_that_images_fill(docker, tmp_path, info, config, folder):
     (PODMAN["version"], "Podman 4.3.1"),
     ({"Components": [{"Name": "Podman Engine", "Version": "5.1.2"}], "Version": "5.1.2"}, "Podman 5.1.2"),
     ({"Components": [{"Name": "Engine", "Version": "27.1.1"}, {"Name": "containerd"}]}, None),
-    ({"Version": "2.1.4", "Platform": {"Name": "iSulad"}}, "iSulad 2.1.4"),  # made: no such answer is public
+    ({"Version": "2.1.4", "Platform": {"Name": "iSulad"}}, "iSulad 2.1.4"),  # invented: no real response is published
     ({"Version": "18.09.0"}, None),
     (None, None),
 ])

@@ -156,7 +156,7 @@ def test_damaged_archive_is_an_error(tmp_path, damage):
 
 
 class Layout:
-    """An archive as Docker 25 and newer save it: with an OCI index, and blobs with their SHA-256 as name."""
+    """An archive in the format of Docker 25 and newer: an OCI index, and blobs that are named by their SHA-256."""
 
     def __init__(self):
         self.files = {}
@@ -203,7 +203,7 @@ def test_archive_with_an_index_has_one_image(tmp_path, name):
 
 
 def test_index_of_an_image_for_several_architectures(tmp_path):
-    """Docker saves the index of the registry, with the one architecture that it has."""
+    """Docker saves the index of the registry, but only the architecture that it has pulled."""
     layout = Layout()
     planned, attestation = layout.image("arm64"), layout.image("unknown", kind="attestation-manifest")
     missing = {"digest": "sha256:" + "0" * 64}
@@ -217,7 +217,7 @@ def test_index_of_an_image_for_several_architectures(tmp_path):
 @pytest.mark.parametrize("fault", [
     "another image", "another name", "nested", "attestation", "too large", "other content"])
 def test_index_cannot_hide_an_image(tmp_path, fault):
-    """Docker with containerd's image store loads what index.json lists, and not what manifest.json lists."""
+    """Docker with containerd's image store loads the images of index.json, not those of manifest.json."""
     layout, more = Layout(), []
     planned = layout.image("arm64", "q/a:1")
     index = [planned]
@@ -245,7 +245,7 @@ def test_index_cannot_hide_an_image(tmp_path, fault):
 
 @pytest.mark.parametrize("name", ["manifest.json", "./manifest.json", "index.json", "x/../manifest.json"])
 def test_file_that_is_in_the_archive_twice_is_refused(tmp_path, name):
-    """Docker unpacks the archive, so it uses the last one."""
+    """Docker unpacks the archive, so it uses the last file of this name."""
     layout = Layout()
     planned = layout.image("arm64", "q/a:1")
     path = layout.write(tmp_path / "a.tar", [(planned, ["q/a:1"])], [planned], [(name, b"[]")])
@@ -267,7 +267,7 @@ def test_manifest_that_is_a_link_is_refused(tmp_path, kind):
 
 @pytest.mark.parametrize(("tags", "expected"), [
     ([["q/a:1"]], 0), ([["q/a:2"]], 0), ([[]], 0), ([["x:1"], ["q/a:1"]], None), ([["x:1"], ["x:2"]], None), ([], None),
-    # Docker gives these names to the image, and takes them from others.
+    # Docker assigns these names to the image, and removes them from other images.
     ([["q/a:1", "x:1"]], None), ([["q/a:2", "x:1"]], None)])
 def test_planned_image_in_an_archive(tags, expected):
     images = [{"tags": names} for names in tags]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names and labels are the same where they are set and where they are searched for."""
+"""The plan and the role set the same names and labels that the modules search for."""
 
 from __future__ import annotations
 

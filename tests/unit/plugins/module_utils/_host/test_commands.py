@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands run in parallel, each with a time limit, in English."""
+"""Commands run in parallel, with a timeout each, and print English."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_commands_run_in_parallel_with_a_time_limit():
     commands = {number: ["sleep", "0.4"] for number in range(4)}
     commands["hangs"] = ["sh", "-c", "echo begun; sleep 60 & wait"]
     commands["fails"] = ["sh", "-c", "echo on stdout; echo on stderr >&2; exit 3"]
-    commands["is not there"] = ["/nonexistent/npu-smi", "info"]
+    commands["missing"] = ["/nonexistent/npu-smi", "info"]
     started = time.monotonic()
     outcomes = tools.run_all(commands, timeout_s=1, workers=8)
     assert time.monotonic() - started < 1.6
@@ -30,13 +30,13 @@ def test_commands_run_in_parallel_with_a_time_limit():
     assert outcomes["hangs"].stdout == "begun\n"
     assert outcomes["hangs"].error == "no answer within 1 s"
     assert (outcomes["fails"].rc, outcomes["fails"].output) == (3, "on stdout\non stderr\n")
-    assert outcomes["is not there"].rc is None
-    assert not outcomes["is not there"].timed_out
-    assert "No such file" in outcomes["is not there"].error
+    assert outcomes["missing"].rc is None
+    assert not outcomes["missing"].timed_out
+    assert "No such file" in outcomes["missing"].error
     assert list(outcomes) == list(commands)
 
 
-def test_tools_speak_english():
+def test_tools_print_english():
     os.environ["LC_ALL"] = "zh_CN.UTF-8"
     try:
         assert tools.run(["sh", "-c", "echo $LC_ALL"], 5).stdout == "C\n"
@@ -60,7 +60,7 @@ def test_command_that_cannot_be_killed_is_not_waited_for(unkillable, merge):
     started = time.monotonic()
     outcome = tools.run(["sh", "-c", "echo begun; exec sleep 60"], 2, merge)
     assert time.monotonic() - started < 10
-    assert unkillable, "it was killed first"
+    assert unkillable, "the process was not killed"
     assert (outcome.rc, outcome.timed_out, outcome.hung, outcome.stdout) == (None, True, True, "begun\n")
     assert outcome.error == "no answer within 2 s, and it cannot be killed: it hangs in the kernel"
 
@@ -91,7 +91,7 @@ def test_output_is_read_up_to_a_limit():
     assert len(outcome.stdout) == 1 << 20
 
 
-def test_grandchild_that_keeps_the_output_open_ends_with_the_time_limit():
+def test_grandchild_that_keeps_the_output_open_does_not_exceed_the_time_limit():
     outcome = tools.run(["sh", "-c", "sleep 60 & echo done"], 0.5)
     assert (outcome.stdout, outcome.timed_out, outcome.hung) == ("done\n", True, False)
 
@@ -109,7 +109,7 @@ def test_streams_can_be_merged():
 
 
 def test_path_that_hangs_is_named(monkeypatch, tmp_path):
-    # A process that asks for the path hangs; the stand-in for Python does so for one path.
+    # A process that accesses the path hangs; this stand-in for Python hangs for one path.
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\ncase "$*" in *hung*) sleep 60;; esac\n')
     python.chmod(0o755)

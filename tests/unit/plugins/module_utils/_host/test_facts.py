@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Facts of a host are read from a folder that stands for its root."""
+"""Facts of a host are read from a folder that represents its root directory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import facts
 
 @pytest.fixture
 def root(tmp_path):
-    """A folder that stands for / of a node."""
+    """A folder that represents the root directory of a node."""
     for name in ("davinci0", "davinci2", "davinci10", "davinci_manager"):
         path = tmp_path / "dev" / name
         path.parent.mkdir(exist_ok=True)
@@ -136,7 +136,7 @@ def library(folder, requests="from requests import adapters", urllib3=True):
 ])
 def test_python_imports_what_community_docker_imports(tmp_path, changes, version, error):
     library(tmp_path, **changes)
-    # An interpreter without any package: that of this test has requests.
+    # An interpreter without any package, since the interpreter of this test has requests.
     bare = tmp_path / "python3"
     bare.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The holders of a port or an NPU: processes, containers, and containers that were given an NPU and do not use it."""
+"""Holders of a port or an NPU: processes that use it, and containers that have it, even if they do not use it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_holder_of_a_real_port():
 
 @pytest.fixture
 def root(tmp_path):
-    """A folder that stands for / of a node whose device nodes are plain files."""
+    """A folder that represents the root directory of a node, with plain files as device nodes."""
     for name in ("davinci0", "davinci2", "davinci10", "davinci_manager"):
         (tmp_path / "dev" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "dev" / name).touch()
@@ -50,12 +50,12 @@ def test_processes_that_have_an_npu_open(root):
 
 
 def test_an_npu_in_a_container_is_identified_by_the_device_number(tmp_path):
-    """Whatever its name is in the container."""
+    """The name of the device in the container does not matter."""
     (tmp_path / "dev").mkdir()
     try:
         os.mknod(tmp_path / "dev" / "davinci3", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
     except PermissionError:
-        pytest.skip("needs the right to make a device node")
+        pytest.skip("needs the permission to create a device node")
     for pid in ("17", "18"):
         (tmp_path / "proc" / pid / "fd").mkdir(parents=True)
     (tmp_path / "proc" / "17" / "comm").write_text("python3\n")
@@ -88,7 +88,7 @@ def test_holders_of_ports_have_their_container():
         {"port": 60000, "pid": 8, "process": "nginx", "container": None}]
 
 
-def test_holders_of_npus_are_processes_and_containers_that_were_given_one(root):
+def test_holders_of_npus_are_processes_and_containers_that_have_an_npu(root):
     chips = [{"npu": npu, "chip": chip, "device": device} for npu, chip, device in ((6, 0, 12), (6, 1, 13), (1, 0, 2))]
     processes = [{"npu": 6, "chip": 1, "pid": 43, "name": "bash", "memory_mb": 7},
                  {"npu": 1, "chip": 0, "pid": 41, "name": "python3", "memory_mb": 9}]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The deadline holds for every part of a response, and no part of it is read beyond the limit."""
+"""The deadline applies to every part of a response, and no part is read beyond the size limit."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_response_of_either_family(family):
     [b""] * 1000,
 ], ids=["status line", "headers", "body", "body with a length", "chunks", "interim responses", "nothing"])
 @pytest.mark.parametrize("get", [read, lines])
-def test_deadline_holds_for_a_drip_feed(parts, get):
+def test_deadline_applies_to_a_slow_response(parts, get):
     with server(parts, pause_s=0.05) as url:
         started = time.monotonic()
         with pytest.raises(socket.timeout, match=r"timed out: no complete response within 0\.4 s"):

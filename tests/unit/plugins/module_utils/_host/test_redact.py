@@ -19,7 +19,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import (
     redact_in,
 )
 
-# The secret in the texts below. Only its name or its place shows that it is one.
+# The secret in the texts below. Only its name or its position identifies it as a secret.
 S = "s3cret-vAlue"
 BASIC = base64.b64encode(b"user:" + S.encode()).decode()
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJub2JvZHkifQ.c2lnbmF0dXJlLW9mLW5vYm9keQ"
@@ -28,11 +28,11 @@ PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}\n-----END RSA PRIVATE KEY-----"
 
 
 def issued(prefix, length=36):
-    """Return an invented credential in the form of an issuer. It is put together here, so that no scanner finds it."""
+    """Return an invented credential in the format of an issuer, assembled here so that no scanner reports it."""
     return prefix + "aB3dE5gH7jK9mN1pQ2sT4vW6yZ8cX0fR5uI7oP9lM3n"[:length]
 
 
-# {kind: (text, what must not remain)}
+# {kind: (text, part that must be masked)}
 KINDS = {
     "environment": (f"VLLM_API_KEY={S}", S),
     "environment in JSON": (f'"VLLM_API_KEY={S}",', S),
@@ -173,7 +173,7 @@ def test_there_are_enough_kinds():
 
 
 @pytest.mark.parametrize("text", OTHERS)
-def test_other_text_stays(text):
+def test_text_without_a_secret_is_not_changed(text):
     assert redact(text) == text
 
 
@@ -186,11 +186,11 @@ def test_other_text_stays(text):
     (f"before\n{PEM}\nafter", f"before\n{MASK}\nafter"),
     (f"http://someone:{S}@proxy/x", f"http://{MASK}@proxy/x"),
 ])
-def test_text_around_a_secret_stays(text, redacted):
+def test_text_around_a_secret_is_not_changed(text, redacted):
     assert redact(text) == redacted
 
 
-def test_json_stays_json():
+def test_redacted_json_is_valid():
     text = json.dumps({"Env": ["HF_TOKEN=s3cret", "A=b"], "Labels": {"ascend.vllm.secrets": "1.5", "b": "c"},
                        "Cmd": ["--api-key", "s3cret"], "keys": {"api_key": ["a", "b"], "auth": {"x": 1}}}, indent=2)
     assert json.loads(redact(text)) == {
@@ -211,13 +211,13 @@ def test_secrets_are_masked_in_data():
         MASK: ["a " + MASK, 1, None, {"b": MASK, "c": "HF_TOKEN=" + MASK}], "c": ["x", MASK]}
 
 
-def test_long_lines_are_cut_but_not_in_a_document():
+def test_long_lines_are_truncated_except_in_a_document():
     text = "a" * LINE_LIMIT + "b" * 10 + "\nc"
     assert redact(text) == "a" * LINE_LIMIT + "… (10 characters were left out)\nc"
     assert redact(text, line_limit=False) == text
 
 
-# Each is repeated. Those with the longest time are also repeated to a megabyte.
+# Each text is repeated up to 100,000 characters, and the slowest ones also up to a million.
 HOSTILE = [
     "a", "a.", "key", "key.", "key=", "token ", "token=\"", "token='", "api_key='\\\"", "api_key=[", "api_key=['a",
     "token: |\n a\n", '"--token", ', '"token=', "PWD=/a ", "password=,", "}a", ",a", "\\", '"', "\\\\\\\"key", "\n",
@@ -234,7 +234,7 @@ LONGEST = ["PWD=/a ", "token: |\n a\n", 'cookie: a"', "-----BEGIN PRIVATE KEY---
 @pytest.mark.parametrize(("text", "characters"), [*((text, 100_000) for text in HOSTILE),
                                                   *((text, 1_000_000) for text in LONGEST)])
 def test_time_is_linear(text, characters):
-    """A megabyte takes half a second; the limit is for a busy machine."""
+    """A million characters take half a second; the limit allows for a busy machine."""
     repeated = text * (characters // len(text))
     started = time.process_time()
     redact("password=" + repeated, ["hunter22"], line_limit=False)
@@ -243,13 +243,13 @@ def test_time_is_linear(text, characters):
 
 @settings(max_examples=200)
 @given(st.text(alphabet="tokenpwd=:\"'\\ \n,;&{}[]<>|-./@%$0aZ_", max_size=200))
-def test_any_text_is_redacted_once(text):
+def test_redacting_twice_changes_nothing(text):
     redacted = redact(text)
     assert redact(redacted) == redacted
 
 
-def test_logs_without_secrets_stay(corpus):
-    """The logs and listings of the corpus, which are published and have no secrets except those masked here."""
+def test_logs_without_secrets_are_not_changed(corpus):
+    """The logs and listings of the corpus are published and contain no secrets."""
     changed = {}
     for path in sorted(corpus.rglob("*")):
         if path.is_file() and path.suffix not in (".md", ".tsv"):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server that can hang, for tests of health checks: its counters stop and completions are not answered."""
+"""A server for tests of health checks. It can hang: its counters stop, and completions get no response."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The metrics and completions of a vLLM. While it hangs, no completion is answered or counted."""
+    """The metrics and completions of vLLM. While the server hangs, no completion gets a response or is counted."""
 
     def do_GET(self):
         if self.server.metrics_key not in (None, self.headers.get("Authorization")):
@@ -39,9 +39,10 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def hanging_server():
-    """Yield a server with settable ``running``, ``generated`` and ``hangs``; ``keys`` are those of the completions.
+    """Yield a server with settable ``running``, ``generated`` and ``hangs``.
 
-    With ``metrics_key``, an Authorization header, the metrics need it.
+    ``keys`` records the Authorization headers of completions. If ``metrics_key`` is set, requests for the metrics need
+    it as Authorization header.
     """
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.running, server.generated, server.hangs, server.keys = 0, 0, False, []

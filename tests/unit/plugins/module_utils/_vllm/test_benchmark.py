@@ -21,7 +21,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fak
 
 @pytest.fixture
 def observe(docker):
-    """Return a function (**options) that observes; there is a service named vllm."""
+    """Return a function (**options) that observes a running service named vllm."""
     docker.add("vllm", labels={labels.INSTANCE: "h1"})
 
     def run(**options):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client with real HTTP on the loopback interface, with answers of vLLM and malformed ones."""
+"""The client with real HTTP on the loopback interface, with responses of vLLM and malformed responses."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def deep(levels):
 
 @pytest.fixture
 def serve():
-    """Return a function that starts a server with one answer; it returns the URL and the list of requests received."""
+    """Return a function that starts a server with one response, and returns its URL and the received requests."""
     servers = []
 
     def start(status, body):
         got = []
 
         class Handler(BaseHTTPRequestHandler):
-            def answer(self):
+            def respond(self):
                 length = int(self.headers.get("Content-Length") or 0)
                 sent = json.loads(self.rfile.read(length) or "null")
                 got.append((self.path, self.headers.get("Authorization"), sent))
@@ -54,7 +54,7 @@ def serve():
                 self.wfile.write(body if isinstance(body, bytes) else (
                     body if isinstance(body, str) else json.dumps(body)).encode())
 
-            do_GET = do_POST = answer
+            do_GET = do_POST = respond
 
             def do_HEAD(self):
                 got.append((self.path, self.headers.get("Authorization"), "HEAD"))
@@ -75,11 +75,11 @@ def serve():
         server.server_close()
 
 
-def test_an_answer(serve):
+def test_a_response(serve):
     url, got = serve(200, completion("red, yellow, blue"))
-    answer = Server(url, "secret").send(REQUEST)
-    assert answer.pop("latency_s") >= 0
-    assert answer == {"status": 200, "text": "red, yellow, blue", "finish_reason": "stop", "prompt_tokens": 5,
+    response = Server(url, "secret").send(REQUEST)
+    assert response.pop("latency_s") >= 0
+    assert response == {"status": 200, "text": "red, yellow, blue", "finish_reason": "stop", "prompt_tokens": 5,
                       "completion_tokens": 2}
     assert got == [("/v1/chat/completions", "Bearer secret", REQUEST["body"])]
 
@@ -103,11 +103,11 @@ def test_key_of_a_request(serve, key, header):
     assert got[0][1] == header
 
 
-def test_a_wrong_key_differs_from_the_given_one(serve):
+def test_the_wrong_key_differs_from_the_configured_key(serve):
     url, got = serve(401, {"error": "Unauthorized"})
-    answer = Server(url, "secret").send(dict(REQUEST, key="wrong"))
+    response = Server(url, "secret").send(dict(REQUEST, key="wrong"))
     assert got[0][1] not in (None, "Bearer secret")
-    assert (answer["status"], answer["error"]) == (401, "Unauthorized")
+    assert (response["status"], response["error"]) == (401, "Unauthorized")
 
 
 @pytest.mark.parametrize(("status", "body", "error"), [
@@ -118,19 +118,19 @@ def test_a_wrong_key_differs_from_the_given_one(serve):
     (200, "<html>", "no JSON object: <html>"),
     (200, b"\xff\xfe", "no JSON object: \ufffd\ufffd"),
 ])
-def test_refusals_and_malformed_answers_are_observed(serve, status, body, error):
+def test_refusals_and_malformed_responses_are_observed(serve, status, body, error):
     url, got = serve(status, body)
-    answer = Server(url).send(REQUEST)
-    assert (answer["status"], answer["error"]) == (status, error)
-    assert "text" not in answer
+    response = Server(url).send(REQUEST)
+    assert (response["status"], response["error"]) == (status, error)
+    assert "text" not in response
     assert len(got) == 1
 
 
-def test_a_stream_is_added_up(serve):
+def test_texts_of_a_stream_are_joined(serve):
     url, _got = serve(200, event("TONG") + ": comment\n\n" + event("") + event("YI") + "data: [DONE]\n\n")
-    answer = Server(url).send({"endpoint": "/v1/chat/completions", "body": {"stream": True}})
-    assert (answer["text"], answer["chunks"], answer["ended"]) == ("TONGYI", 2, True)
-    assert answer["time_to_first_token_s"] <= answer["latency_s"]
+    response = Server(url).send({"endpoint": "/v1/chat/completions", "body": {"stream": True}})
+    assert (response["text"], response["chunks"], response["ended"]) == ("TONGYI", 2, True)
+    assert response["time_to_first_token_s"] <= response["latency_s"]
 
 
 @pytest.mark.parametrize(("body", "error"), [
@@ -138,9 +138,9 @@ def test_a_stream_is_added_up(serve):
     ("data: {broken\n\n", None)])
 def test_an_interrupted_stream_has_not_ended(serve, body, error):
     url, _got = serve(200, body)
-    answer = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": True}})
-    assert answer["ended"] is False
-    assert answer.get("error") == error
+    response = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": True}})
+    assert response["ended"] is False
+    assert response.get("error") == error
 
 
 def choice(message):
@@ -158,47 +158,47 @@ def choice(message):
 def test_odd_response_is_an_observation(serve, body, text, stream, status):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     url, _got = serve(status, b"data: " + raw + b"\n\ndata: [DONE]\n\n" if stream else raw)
-    answer = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": stream}})
-    assert answer["status"] == status
+    response = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": stream}})
+    assert response["status"] == status
     if status == 200 and not stream and text is not None:
-        assert answer["text"] == text
-    assert isinstance(answer.get("text", ""), str)
-    assert isinstance(answer.get("error", ""), str)
-    assert all(type(answer.get(key)) in (int, type(None)) for key in ("prompt_tokens", "completion_tokens"))
-    json.dumps(answer)
+        assert response["text"] == text
+    assert isinstance(response.get("text", ""), str)
+    assert isinstance(response.get("error", ""), str)
+    assert all(type(response.get(key)) in (int, type(None)) for key in ("prompt_tokens", "completion_tokens"))
+    json.dumps(response)
 
 
 @pytest.mark.parametrize("limit", [10**15, 10**400, -5, 0, "32", 1.5, True, [32], None])
-def test_odd_limit_of_the_sequence_is_not_used(serve, limit):
+def test_odd_max_model_len_is_not_used(serve, limit):
     url, got = serve(200, {"data": [{"id": "m", "max_model_len": limit}, {"id": 5}, 5, {"id": ["x"]}]})
     server = Server(url)
     found = server.models()
     assert (found["models"], found["max_model_len"]) == (["m"], None)
-    answer = server.send({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1})
-    assert (answer["sent"], len(got)) == (False, 1)
+    response = server.send({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1})
+    assert (response["sent"], len(got)) == (False, 1)
 
 
 @pytest.mark.parametrize(("url", "key"), [
     ("http://127.0.0.1:9", "se same\n"), ("http://127.0.0.1:9", "\u4f60"), ("http://127.0.0.1:x", None),
     ("nonsense", None), ("http://[::1", None)])
 def test_request_that_cannot_be_sent_is_an_observation_without_the_key(url, key):
-    answer = Server(url, key).send(REQUEST)
-    assert answer["status"] is None
-    assert "same" not in answer["error"]
+    response = Server(url, key).send(REQUEST)
+    assert response["status"] is None
+    assert "same" not in response["error"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_response_is_cut_at_the_limit(serve, stream):
+def test_response_above_the_limit_is_an_error(serve, stream):
     url, _got = serve(200, b"data: " + b"x" * (client.MAX_RESPONSE_BYTES + 10))
-    answer = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": stream}})
-    assert "has more than" in answer["error"]
+    response = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": stream}})
+    assert "has more than" in response["error"]
 
 
 def test_stream_keeps_what_it_received_before_it_became_too_large(serve):
     url, _got = serve(200, event("TONG").encode() + b"data: " + b"x" * (5 << 20))
-    answer = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": True}})
-    assert (answer["text"], answer["ended"]) == ("TONG", False)
-    assert "a line of the response has more than" in answer["error"]
+    response = Server(url).send({"endpoint": "/v1/completions", "body": {"stream": True}})
+    assert (response["text"], response["ended"]) == ("TONG", False)
+    assert "a line of the response has more than" in response["error"]
 
 
 def test_models_return_names_and_the_limit_of_prompts(serve):
@@ -210,26 +210,26 @@ def test_models_return_names_and_the_limit_of_prompts(serve):
     assert got[1][2] == {"prompt": [FILLER_TOKEN] * 30}
 
 
-def test_without_a_limit_no_such_prompt_is_sent(serve):
+def test_prompt_above_an_unknown_limit_is_not_sent(serve):
     url, got = serve(200, CARD)
-    answer = Server(url).send({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1})
-    assert (answer["sent"], got) == (False, [])
+    response = Server(url).send({"endpoint": "/v1/completions", "body": {}, "prompt_tokens_over_limit": 1})
+    assert (response["sent"], got) == (False, [])
 
 
 def test_a_dead_server_is_an_observation():
-    answer = Server("http://127.0.0.1:9").send(REQUEST)
-    assert answer["status"] is None
-    assert "refused" in answer["error"]
+    response = Server("http://127.0.0.1:9").send(REQUEST)
+    assert response["status"] is None
+    assert "refused" in response["error"]
 
 
 def test_a_silent_server_causes_a_timeout():
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        answer = Server("http://127.0.0.1:%d" % listener.getsockname()[1], timeout=0.2).send(REQUEST)
-    assert answer["status"] is None
-    assert "timed out" in answer["error"]
-    assert answer["latency_s"] < 2
+        response = Server("http://127.0.0.1:%d" % listener.getsockname()[1], timeout=0.2).send(REQUEST)
+    assert response["status"] is None
+    assert "timed out" in response["error"]
+    assert response["latency_s"] < 2
 
 
 def test_a_server_is_sent_its_requests_in_order(serve):
@@ -275,7 +275,7 @@ def test_a_request_that_was_not_sent_does_not_stop_the_others(serve):
 
 
 @pytest.mark.parametrize("before", range(280, 305))
-def test_no_part_of_the_key_is_left_where_a_message_is_cut(before):
+def test_no_part_of_the_key_remains_in_a_truncated_message(before):
     shown = client._message("x" * before + "sesame-of-this-service", "sesame-of-this-service")
     assert "ses" not in shown
     assert len(shown) <= 300

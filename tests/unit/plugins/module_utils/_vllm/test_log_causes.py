@@ -34,8 +34,8 @@ def test_a_remedy_names_an_input_or_a_check_that_exists(cause, root):
     specs = "\n".join(path.read_text("utf-8") for path in root.glob("roles/*/meta/argument_specs.yml"))
     checks = (root / "docs" / "checks.md").read_text("utf-8")
     named = [*INPUT.findall(cause.remedy), *CHECK.findall(cause.remedy)]
-    books = re.findall(r"playbooks/\w+\.yml", cause.remedy)
-    assert named or books
+    playbooks = re.findall(r"playbooks/\w+\.yml", cause.remedy)
+    assert named or playbooks
     assert [name for name in named if not re.search(r"^ +%s:" % name, specs, re.MULTILINE) and (
         "`%s`" % name not in checks)] == []
-    assert [book for book in books if not (root / book).exists()] == []
+    assert [path for path in playbooks if not (root / path).exists()] == []

@@ -162,15 +162,15 @@ def test_one_line_names_its_cause(cause, line):
     ("a runtime code hides the cause below it",
      ["RuntimeError: aclrtMemcpy, error code is 507899", "EL0004: [PID: 1] Failed to allocate memory."],
      "out_of_memory"),
-    ("what follows a stop is a consequence", [STARTED, STOPPED, DEAD], "shutdown_by_signal"),
-    ("what leads to a stop is not", [OUT_OF_MEMORY, STOPPED], "out_of_memory"),
+    ("errors after a stop are its consequences", [STARTED, STOPPED, DEAD], "shutdown_by_signal"),
+    ("an error before a stop is not a consequence", [OUT_OF_MEMORY, STOPPED], "out_of_memory"),
     ("a fallback is not a fault", [OLD_DRIVER, OUT_OF_MEMORY], "out_of_memory"),
-    ("a later start overcomes an earlier fault", [OUT_OF_MEMORY, DEAD, STARTED], "startup_ok"),
-    ("a start does not hide what follows it", [STARTED, CQE], "roce_cqe_error"),
+    ("a later start supersedes an earlier fault", [OUT_OF_MEMORY, DEAD, STARTED], "startup_ok"),
+    ("a start does not hide later faults", [STARTED, CQE], "roce_cqe_error"),
     ("a fallback after the start is reported", [STARTED, CUSTOM_OP], "custom_op_missing"),
     ("uvicorn reports a start before it fails to bind", [STARTED, "ERROR:    [Errno 98] error while binding"],
      "port_in_use"),
-    ("of two faults the earlier", ["EL0005: The resources are busy.", OUT_OF_MEMORY], "device_busy"),
+    ("the earlier of two faults is the cause", ["EL0005: The resources are busy.", OUT_OF_MEMORY], "device_busy"),
     ("the stop before a new start is ignored",
      [STARTED, STOPPED, "INFO 11-20 10:01:00 [utils.py:233] non-default args: {}", OUT_OF_MEMORY], "out_of_memory"),
     ("a dead engine stops the server, which logs the reason only then",
@@ -181,12 +181,12 @@ def test_one_line_names_its_cause(cause, line):
     ("a vague message is ignored next to a clear one",
      ["DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)", "ImportError: libascend_hal.so: cannot open shared object"],
      "driver_library_missing"),
-    ("a vague message outranks the timeouts of others", [LINK, "aclrtSetDevice(device_id), error code is 507033"],
+    ("a vague message outranks the timeouts of peers", [LINK, "aclrtSetDevice(device_id), error code is 507033"],
      "device_unavailable"),
     ("the health check's stop has a reason", [STARTED, HUNG, STOPPED, DEAD], "engine_hung"),
     ("a port of HCCL is not a port of the API", ["EI0019: Failed to enable listening.", "Address already in use"],
      "hccl_port_in_use"),
-    ("an uncaught exception's code says nothing", ["ModuleNotFoundError: No module named 'x'", "ERR99999 UNKNOWN"],
+    ("the code of an uncaught exception is ignored", ["ModuleNotFoundError: No module named 'x'", "ERR99999 UNKNOWN"],
      "module_missing"),
 ])
 def test_ranking(case, lines, first):
@@ -203,7 +203,7 @@ def test_ranking(case, lines, first):
     "error code is 0", "NPU function error: x, error code is 5070350", "ret=507", "HTTP 500: EI00061",
     "[ERROR] ERR99999 UNKNOWN applicaiton exception", "TLS SWITCH (1)", "all is well", "",
 ])
-def test_nothing_is_guessed(line):
+def test_no_cause_is_guessed(line):
     assert diagnose(line) == [{"cause": UNKNOWN, "evidence": None, "remedy": REMEDIES[UNKNOWN], "line": None,
                                "time": None, "process": None}]
 
@@ -228,7 +228,7 @@ INFO 11-20 10:00:00 [importing.py:1] Triton not installed or not compatible; cer
 """
 
 
-def test_messages_of_a_healthy_server_that_look_like_errors():
+def test_messages_of_a_healthy_server_that_look_like_errors_are_ignored():
     assert causes(HEALTHY) == ["startup_ok"]
 
 
@@ -361,20 +361,20 @@ EE9999[PID: 7] 2026-11-20-10:00:00.123.000 (EE9999):  some text that is new
 
 @pytest.mark.parametrize(("case", "text", "evidence"), [
     ("the last exception of the first traceback", TRACEBACK, NEW),
-    ("its head is cut", TRACEBACK.split("\n", 5)[5], NEW),
-    ("only the exception is left", NEW, NEW),
-    ("of the newest start", "\n".join([STARTED, STOPPED, "ValueError: of the previous run",
+    ("a traceback without its beginning", TRACEBACK.split("\n", 5)[5], NEW),
+    ("an exception without a traceback", NEW, NEW),
+    ("only exceptions of the newest start count", "\n".join([STARTED, STOPPED, "ValueError: of the previous run",
                                       "INFO 11-20 10:01:00 [utils.py:233] non-default args: {}", TRACEBACK]), NEW),
-    ("an error block of CANN is quoted whole", "before\n" + BLOCK + "\nafter", BLOCK),
+    ("an error block of CANN is quoted completely", "before\n" + BLOCK + "\nafter", BLOCK),
     ("an error block of CANN outranks an exception", TRACEBACK + "\n" + BLOCK, BLOCK),
-    ("a server that runs handles exceptions", STARTED + "\n" + NEW, None),
-    ("unless its engine dies", "\n".join([STARTED, NEW, DEAD]), NEW),
+    ("a running server handles exceptions", STARTED + "\n" + NEW, None),
+    ("a running server whose engine dies", "\n".join([STARTED, NEW, DEAD]), NEW),
     ("a stop explains exceptions", "\n".join([STARTED, STOPPED, NEW]), None),
     ("a warning is not an exception", "x.py:1: DeprecationWarning: builtin type swigvarlink has no attribute", None),
     ("the last resort is an error of plog", "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz",
      "[ERROR] HCCL(7,vllm):2026-11-20-10:00:00.0 [x.cc:1] xyz"),
 ])
-def test_unknown_is_not_empty(case, text, evidence):
+def test_unknown_cause_has_evidence(case, text, evidence):
     first = diagnose(text)[0]
     assert (first["cause"] == UNKNOWN and first["evidence"] is not None) == (evidence is not None), case
     assert evidence is None or first["evidence"] == evidence, case
@@ -395,7 +395,7 @@ def test_folded_lines_are_joined():
     folded = "\n".join(part for each in [filler] * 3 + [line] for part in (each[:width], each[width:]))
     assert diagnose(folded)[0]["cause"] == "ray_no_npu"
     assert diagnose(folded)[0]["evidence"].replace("\n", "") == line
-    # A part that shows the cause alone is the evidence.
+    # A part of the line that is enough to show the cause is the evidence.
     whole = "\n".join(part for each in [filler] * 3 + [line] for part in (each[:105], each[105:]))
     assert diagnose(whole)[0]["evidence"] == line[:105]
 
@@ -412,7 +412,7 @@ def test_origin_of_a_cause(text, line, time, process):
     assert (first["line"], (first["time"] or "")[:len(time or "")] or None, first["process"]) == (line, time, process)
 
 
-def test_a_log_in_pieces_is_read_as_the_whole(monkeypatch):
+def test_a_log_that_is_read_in_parts_has_the_same_causes(monkeypatch):
     monkeypatch.setattr(log_triage, "CHUNK_CHARACTERS", 2000)
     text = "\n".join(["x" * 90] * 50 + [LINK] + ["y" * 90] * 50 + [OUT_OF_MEMORY] + ["z" * 90] * 50)
     whole = diagnose(text)
@@ -421,7 +421,7 @@ def test_a_log_in_pieces_is_read_as_the_whole(monkeypatch):
     assert diagnose(iter([text[place:place + 700] for place in range(0, len(text), 700)])) == whole
 
 
-def test_a_link_timeout_outranks_the_streams_that_run_out():
+def test_a_link_timeout_outranks_exhausted_streams():
     assert causes("error code is 207005", LINK)[:2] == ["link_timeout", "graph_streams_exhausted"]
 
 
@@ -438,6 +438,6 @@ LOGS = [log for name in ("public_logs.txt", "constructed_logs.txt")
 
 
 @pytest.mark.parametrize("log", LOGS, ids=lambda log: log.partition(" => ")[0])
-def test_labelled_logs(log):
+def test_labeled_logs(log):
     title, _newline, text = log.partition("\n")
     assert diagnose(text)[0]["cause"] in title.partition(" => ")[2].split(", ")

@@ -19,7 +19,7 @@ PARAMS = {"instances": [], "image": "vllm:v1", "served_name": "q", "api_key": ""
 
 @pytest.fixture
 def observe(docker):
-    """Return a function (addresses=, **options) -> the return values of the module."""
+    """Return a function (addresses=, **options) that returns the values of the module."""
     def run(addresses="", **options):
         return prerequisites.observe(DockerEngine(docker.path), dict(PARAMS, **options), addresses)
     return run
@@ -49,12 +49,12 @@ def test_holders_of_ports_and_npus(docker, observe):
         found = observe(ports=[8888, port], devices=["/dev/davinci0", "/dev/davinci1", "/dev/davinci_manager"])
     assert [(each["port"], each["pid"], each["container"] and each["container"]["name"])
             for each in found["port_holders"]] == [(8888, None, "other"), (port, os.getpid(), None)]
-    # Processes of a test bed on this machine may have its NPUs open.
+    # Processes of a test bed on this machine can have NPUs open.
     assert [(each["device"], each["container"]["name"])
             for each in found["device_holders"] if each["container"]] == [(1, "other")]
 
 
-def test_holders_of_the_given_npus_only_and_one_per_container(docker, observe, monkeypatch):
+def test_holders_of_planned_npus_only_and_one_per_container(docker, observe, monkeypatch):
     trainer = docker.add("trainer", devices=["/dev/davinci0", "/dev/davinci1"])
     processes = [{"pid": pid, "process": "python3", "cgroup": cgroup}
                  for pid, cgroup in ((1, trainer["Id"]), (2, trainer["Id"]), (3, "user"), (4, "user"))]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An instance is ready, starting, failed or missing, as a real server behind a fake Docker engine shows."""
+"""The states of an instance: ready, starting, failed or missing. The server is real, its Docker engine is a fake."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OUT_OF_MEMORY = "RuntimeError: NPU out of memory. Tried to allocate 260.00 MiB (
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers from `server.replies`, {path: (status, body)}; a path that is missing hangs."""
+    """The responses in `server.replies`, {path: (status, body)}; requests for other paths hang."""
 
     def do_GET(self):
         if self.path not in self.server.replies:
@@ -59,9 +59,9 @@ def server():
 
 @pytest.fixture
 def observe(docker, server):
-    """Return a function (known=, port=, **container) -> the state of one instance, whose server is `server`.
+    """Return a function (known=, port=, **container) that returns the state of an instance with this server.
 
-    ``log`` is the log since the container started, ``earlier`` the log before.
+    ``log`` is the log since the container started, ``earlier`` the log before its start.
     """
     def run(log="", earlier="", known=None, port="", restarts=0, status="running", **changes):
         docker.add("vllm", log=log, labels={labels.INSTANCE: "h1"}, status=status, **changes)
@@ -74,15 +74,15 @@ def observe(docker, server):
 
 
 def test_ready(observe, server):
-    seen = observe()
-    assert (seen["state"], seen["reason"], seen["completion"]["status"]) == ("ready", None, 200)
+    found = observe()
+    assert (found["state"], found["reason"], found["completion"]["status"]) == ("ready", None, 200)
     assert server.keys == ["Bearer sesame"]
 
 
 @pytest.mark.parametrize(("status", "state"), [("running", "ready"), ("exited", "failed"), ("created", "starting")])
 def test_instance_without_a_port_is_ready_when_its_container_runs(observe, server, status, state):
-    seen = observe(status=status, port=None)
-    assert (seen["state"], seen["health"]) == (state, None)
+    found = observe(status=status, port=None)
+    assert (found["state"], found["health"]) == (state, None)
     assert server.keys == []
 
 
@@ -98,12 +98,12 @@ def test_missing(docker):
     ({"status": "exited", "ExitCode": 137}, "exit code 137, killed by SIGKILL"),
 ])
 def test_exited_container_fails_at_once_with_the_cause(observe, changes, reason):
-    seen = observe(log="line\nkey sesame\n" + OUT_OF_MEMORY, **changes)
-    assert seen["state"] == "failed"
-    assert reason in seen["reason"]
-    assert seen["causes"][0]["cause"] == "out_of_memory"
-    assert seen["log"][-1] == OUT_OF_MEMORY
-    assert "sesame" not in json.dumps(seen)
+    found = observe(log="line\nkey sesame\n" + OUT_OF_MEMORY, **changes)
+    assert found["state"] == "failed"
+    assert reason in found["reason"]
+    assert found["causes"][0]["cause"] == "out_of_memory"
+    assert found["log"][-1] == OUT_OF_MEMORY
+    assert "sesame" not in json.dumps(found)
 
 
 @pytest.mark.parametrize(("replies", "state", "reason"), [
@@ -112,18 +112,18 @@ def test_exited_container_fails_at_once_with_the_cause(observe, changes, reason)
     ({MODELS: (401, {"error": "no"})}, "failed", "refuses our API key (401)"),
     ({COMPLETION: (500, {"error": {"message": "EngineDeadError"}})}, "failed", "refused"),
 ])
-def test_answers_of_the_server(observe, server, replies, state, reason):
+def test_responses_of_the_server(observe, server, replies, state, reason):
     server.replies.update(replies)
-    seen = observe(log="Loading weights took 3 seconds")
-    assert seen["state"] == state
-    assert reason in seen["reason"]
+    found = observe(log="Loading weights took 3 seconds")
+    assert found["state"] == state
+    assert reason in found["reason"]
 
 
 def test_hung_engine_is_not_ready(observe, server):
     del server.replies[COMPLETION]
-    seen = observe()
-    assert seen["state"] == "starting"
-    assert "not answered within 0.5 s" in seen["reason"]
+    found = observe()
+    assert found["state"] == "starting"
+    assert "not answered within 0.5 s" in found["reason"]
 
 
 def test_progress_of_a_start(observe, server):
@@ -144,20 +144,20 @@ def test_crash_loop_is_detected_between_two_crashes(observe, server, restarts, k
 
 def test_container_that_could_not_be_started_fails_with_the_error_of_docker(observe):
     error = 'error gathering device information while adding custom device "/dev/davinci9": no such file or directory'
-    seen = observe(status="created", ExitCode=128, Error=error)
-    assert (seen["state"], seen["reason"], seen["causes"][0]["cause"]) == ("failed", error, "device_node_missing")
+    found = observe(status="created", ExitCode=128, Error=error)
+    assert (found["state"], found["reason"], found["causes"][0]["cause"]) == ("failed", error, "device_node_missing")
     assert observe(status="created")["state"] == "starting"
 
 
-def test_unhealthy_container_that_does_not_answer_is_not_waited_for(observe, server):
+def test_unhealthy_container_that_does_not_respond_has_failed(observe, server):
     del server.replies[COMPLETION]
-    seen = observe(health="unhealthy")
-    assert (seen["state"], seen["container"]["health"]["failures"]) == ("failed", 3)
-    assert "unhealthy" in seen["reason"]
+    found = observe(health="unhealthy")
+    assert (found["state"], found["container"]["health"]["failures"]) == ("failed", 3)
+    assert "unhealthy" in found["reason"]
     assert observe(health="healthy")["state"] == "starting"  # busy
 
 
-def test_unhealthy_container_that_answers_is_ready(observe):
+def test_unhealthy_container_that_responds_is_ready(observe):
     assert observe(health="unhealthy")["state"] == "ready"
 
 
@@ -179,16 +179,16 @@ def test_crash_between_two_observations_of_one_wait(docker, server, monkeypatch)
     monkeypatch.setattr(serving_state.time, "sleep", sleep)
     instances = [{"name": "vllm", "port": server.server_address[1], "bind": "0.0.0.0", "restarts": None}]
     observer = serving_state.Observer(DockerEngine(docker.path), "q")
-    (seen,), settled = serving_state.wait(observer, instances, 60, 0)
+    (found,), settled = serving_state.wait(observer, instances, 60, 0)
     assert settled
-    assert (seen["state"], seen["causes"][0]["cause"], seen["health"]) == ("failed", "out_of_memory", None)
+    assert (found["state"], found["causes"][0]["cause"], found["health"]) == ("failed", "out_of_memory", None)
 
 
 def test_instance_whose_log_cannot_be_read_has_a_state(docker, observe):
     name = docker.add("vllm")["Id"]
     docker.responses[f"/containers/{name}/logs"] = 500, {"message": "the log driver cannot read"}
-    seen = observe(status="exited", ExitCode=1)
-    assert (seen["state"], seen["log"]) == ("failed", [])
+    found = observe(status="exited", ExitCode=1)
+    assert (found["state"], found["log"]) == ("failed", [])
 
 
 METRICS = "vllm:num_requests_running 2.0\nvllm:num_requests_waiting 1.0\n"
@@ -199,7 +199,7 @@ def add_instance(docker, server, name, status="running"):
         "vllm", "serve", "--host", "127.0.0.1", "--port", str(server.server_address[1])])
 
 
-def test_containers_without_a_request_to_their_servers(docker, server):
+def test_containers_are_listed_without_a_request_to_their_servers(docker, server):
     del server.replies[HEALTH]
     add_instance(docker, server, "vllm")
     docker.add("other")
@@ -216,7 +216,7 @@ def test_load_of_running_containers(docker, server):
     found = serving_state.deployed_containers(DockerEngine(docker.path), True)
     assert [(each["name"], each["image_digest"]) for each in found] == [("a", "sha256:d1"), ("b", "sha256:d1")]
     assert found[0]["load"] is None
-    assert found[1]["load"]["error"] == "/metrics does not contain the number of requests"  # but a JSON string
+    assert found[1]["load"]["error"] == "/metrics does not contain the number of requests"  # JSON
 
 
 def test_load_of_a_server_that_accepts_no_connection(server):
@@ -259,7 +259,7 @@ def test_state_of_a_node(docker, server):
     assert abs(state["now_s"] - time.time()) < 60
 
 
-def test_docker_engine_that_does_not_answer_is_returned(tmp_path):
+def test_error_of_a_docker_engine_that_does_not_respond_is_returned(tmp_path):
     state = serving_state.observe(DockerEngine(str(tmp_path / "none.sock")), dict(PARAMS, instances=[]))
     assert "none.sock does not respond" in state["docker_engine_error"]
     assert (state["image"], state["containers"], state["instances"]) == (None, [], [])

@@ -23,7 +23,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def shard(*tensors):
-    """A safetensors file with tensors of one byte."""
+    """Return a safetensors file with tensors of one byte."""
     header = json.dumps({name: {"dtype": "U8", "shape": [1], "data_offsets": [number, number + 1]}
                          for number, name in enumerate(tensors)}).encode()
     return struct.pack("<Q", len(header)) + header + bytes(len(tensors))
@@ -73,7 +73,7 @@ def test_an_index_that_differs_from_the_shards(tmp_path, weight_map, fault, tens
     assert index["tensor_bytes"] == tensor_bytes
 
 
-def test_what_cannot_be_read_is_a_fault(tmp_path):
+def test_file_that_cannot_be_read_is_a_fault(tmp_path):
     content = write(tmp_path, **{"a.safetensors": b"short", "config.json": b"{", QUANTIZATION_FILE: []})
     assert content["shards"]["a.safetensors"]["error"].startswith("it has 5 bytes")
     assert content["config"] is None

@@ -17,7 +17,7 @@ SETTLED_S = weights._SETTLED_S
 
 @pytest.fixture(autouse=True)
 def settled(monkeypatch):
-    """A file that was just written counts as old enough for its timestamp to be trusted."""
+    """Trust the timestamps of files even if they were just written."""
     monkeypatch.setattr(weights, "_SETTLED_S", -1)
 
 
@@ -145,7 +145,7 @@ def test_only_the_same_file_system_has_the_same_identity(model, tmp_path):
 def test_only_hashing_all_files_finds_silent_corruption(model, tmp_path):
     before = digests(model, cache_of(tmp_path))
     path = next((tmp_path / "cache").iterdir())
-    # Like a disk that returns other bytes under the same timestamps.
+    # This simulates a disk that returns other bytes under the same timestamps.
     weights.write_json(str(path), dict.fromkeys(weights.read_json(str(path)), "0" * 64))
     assert set(digests(model, cache_of(tmp_path)).sha256.values()) == {"0" * 64}
     assert digests(model, cache_of(tmp_path), full=True).sha256 == before.sha256
@@ -162,7 +162,7 @@ def test_the_digest_of_a_model_is_that_of_its_sha256sums():
     assert weights.model_digest(sums) == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_compare_names_what_is_wrong(model, tmp_path):
+def test_compare_reports_every_fault(model, tmp_path):
     found = digests(model, cache_of(tmp_path)).sha256
     expected = [
         {"path": "a", "size": 5, "sha256": found["a"]},
@@ -216,7 +216,7 @@ def test_manifest_is_checked_without_a_change():
     ({"files": [{"path": "/etc/passwd", "size": 2, "sha256": "1" * 64}]}, "outside the folder"),
     ({"files": [{"path": "a", "size": -1, "sha256": "1" * 64}]}, "size -1"),
     ({"files": [{"path": "a", "size": 2, "sha256": ""}]}, "64 hex digits"),
-    # Only a hub may state a git blob id instead.
+    # Only the list of a hub can contain a git blob ID instead.
     ({"files": [{"path": "a", "size": 2, "sha256": None, "git_sha1": "1" * 40}]}, "64 hex digits"),
 ])
 def test_manifest_that_is_not_valid_is_refused(change, reason):

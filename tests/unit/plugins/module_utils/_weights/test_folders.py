@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Another user, who can write to the folder of the models, prepares links, pipes and files for root to follow."""
+"""Root must not use links, pipes and files of another user who can write to the folder of the models."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def no_hang():
 
 
 class Web:
-    """The hub, which lists two files."""
+    """A hub that lists two files."""
 
     def __init__(self):
         self.files = dict(CONTENT)
@@ -87,7 +87,7 @@ class Node:
         self.before = self.snapshot()
 
     def snapshot(self):
-        """Every file of the host with its content, mode and owner."""
+        """Return every file of the host with its content, mode and owner."""
         return {str(path): (path.read_bytes() if path.is_file() else sorted(os.listdir(path)),
                             path.lstat().st_mode, path.lstat().st_uid, path.lstat().st_nlink)
                 for path in [self.host, *self.host.rglob("*")]}
@@ -127,8 +127,8 @@ class Node:
 def node(no_hang, monkeypatch):
     if os.geteuid() != 0:
         pytest.skip("root and another user are needed")
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)  # The machine does not fail, and its disk is slow.
-    # Another user can reach it, unlike tmp_path.
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)  # fsync is slow, and this test does not need it.
+    # Another user has access to this folder, but not to tmp_path.
     root = Path(tempfile.mkdtemp(prefix="ascend-vllm-"))
     root.chmod(0o755)
     monkeypatch.setattr(files, "STATE_FOLDER", str(root / "state"))
@@ -139,7 +139,7 @@ def node(no_hang, monkeypatch):
 
 
 def evil_manifest(**change):
-    """A manifest as earlier versions recorded it, with a file outside the folder that the role would have written."""
+    """Return a manifest of an earlier version, which claims that the role wrote a file outside the folder."""
     entries = [{"path": path, "size": 2, "sha256": "0" * 64, "sha256_from": "hub", "written": True}
                for path in ("../../host/secret", "config.json")]
     return json.dumps({"schema": files.MANIFEST_SCHEMA, "source": "modelscope", "repository": "o/m",
@@ -195,7 +195,7 @@ CONTROLLED = "can be written by other users than root"
     (manifest(evil_manifest()), CONTROLLED),
     (manifest_pipe, CONTROLLED),
 ])
-def test_what_another_user_prepared_before_the_first_run_is_refused(node, prepare, reason):
+def test_files_that_another_user_prepared_before_the_first_run_are_refused(node, prepare, reason):
     with another_user():
         prepare(node)
     with pytest.raises((StagingError, UnsafePathError), match=reason):
@@ -205,7 +205,7 @@ def test_what_another_user_prepared_before_the_first_run_is_refused(node, prepar
 
 @pytest.mark.parametrize("prepare", [
     own_work_folder, lock_link, lock_pipe, work_link, manifest(evil_manifest()), manifest("{"), manifest_pipe])
-def test_local_model_needs_nothing_that_another_user_prepared(node, prepare):
+def test_local_model_does_not_use_files_that_another_user_prepared(node, prepare):
     (node.model / "sub").mkdir(parents=True)
     for path, content in CONTENT.items():
         (node.model / path).write_bytes(content)
@@ -237,7 +237,7 @@ def replace_model_by_a_link(node):
 
 
 def replace_model_by_links(node):
-    """`sub` of the model is a folder of the host, in which a file of the same name exists."""
+    """Link `sub` of the model to a folder of the host that contains a file of the same name."""
     if node.model.exists():
         node.model.rename(node.data / "moved-model")
     node.model.mkdir()
@@ -246,7 +246,7 @@ def replace_model_by_links(node):
 
 @pytest.mark.parametrize("replace", [
     replace_work_folder, replace_work_folder_by_a_link, replace_model_by_a_link, replace_model_by_links])
-def test_what_another_user_replaces_during_the_download_is_refused(node, replace):
+def test_folders_that_another_user_replaces_during_the_download_are_refused(node, replace):
     def between():
         with another_user():
             replace(node)
@@ -263,13 +263,13 @@ def test_obsolete_file_is_not_removed_through_a_link(node):
     del node.web.files["sub/model.safetensors"]
     with another_user():
         replace_model_by_links(node)
-    # It belongs to another user, so it may have other content, but that of the host is not removed.
+    # The model now belongs to another user, so its content is undefined, but no file of the host is removed.
     node.stage(revision="v2")
     assert node.snapshot() == node.before
 
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder"])
-def test_what_the_client_leaves_instead_of_a_file_is_not_published(node, kind):
+def test_only_regular_files_of_the_client_are_published(node, kind):
     path = node.work / "staging" / "config.json"
 
     def between():
@@ -294,7 +294,7 @@ def test_what_the_client_leaves_instead_of_a_file_is_not_published(node, kind):
     assert (node.model / "config.json").read_bytes() == CONTENT["config.json"]
 
 
-def test_list_of_files_is_not_that_of_the_work_folder(node):
+def test_list_of_files_is_not_read_from_the_work_folder(node):
     """The client's container can write to the work folder."""
     def between():
         (node.work / "staging" / "config.json").write_bytes(b"[]")
@@ -325,7 +325,7 @@ def test_observation_reads_regular_files_of_the_folder_only(node, kind):
         ["config.json cannot be read: config.json is a link out of the folder"] if kind == "link" else [])
 
 
-def test_everything_that_is_trusted_is_for_root_only(node):
+def test_only_root_has_access_to_trusted_files(node):
     node.stage()
     staging, _work = node.prepare(revision="v2")
     state = Path(staging.paths.state)
@@ -380,7 +380,7 @@ def test_links_are_followed_inside_the_folder_only(tmp_path, no_hang, target, in
         if inside:
             with open("link", opener=opened.opener) as stream:
                 assert stream.read() == (folder / "link").resolve().read_text()
-        with pytest.raises(UnsafePathError):  # Where nothing may be a link, not even this is followed.
+        with pytest.raises(UnsafePathError):  # file() does not follow links at all
             opened.file("link")
 
 

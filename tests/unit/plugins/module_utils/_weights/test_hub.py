@@ -26,37 +26,37 @@ HUGGINGFACE = {"id": "o/m", "sha": "c0ffee", "siblings": [
 ]}
 
 
-def asked(source, answer, **options):
-    """The Listing, and the URLs that were asked for it."""
+def query(source, response, **options):
+    """Return the listing, and the requested URLs."""
     urls = []
 
     def get(url):
         urls.append(url)
-        return answer if isinstance(answer, str) else json.dumps(answer)
+        return response if isinstance(response, str) else json.dumps(response)
 
     listing = hub.list_files(source, options.get("endpoint", ""), "o/m", options.get("revision", ""), get, len)
     return listing, urls
 
 
 def test_modelscope():
-    listing, urls = asked("modelscope", MODELSCOPE)
+    listing, urls = query("modelscope", MODELSCOPE)
     assert urls == ["https://www.modelscope.cn/api/v1/models/o/m/repo/files?Revision=master&Recursive=True"]
     assert listing == ("master", (("config.json", 2, SHA, None), ("sub/x.safetensors", 12, SHA, None)))
 
 
 def test_huggingface_states_sha256_for_lfs_and_the_blob_id_for_the_rest():
-    listing, urls = asked("huggingface", HUGGINGFACE, endpoint="http://mirror:8090/", revision="v1/x")
+    listing, urls = query("huggingface", HUGGINGFACE, endpoint="http://mirror:8090/", revision="v1/x")
     assert urls == ["http://mirror:8090/api/models/o/m/revision/v1%2Fx?blobs=true"]
     assert listing == ("c0ffee", (("config.json", 2, None, "22" * 20), ("model.safetensors", 12, SHA, None)))
 
 
 def test_a_folder_over_http():
-    listing, urls = asked("http", "%s  ./a b.bin\n%s *c\n%s  .x\n" % (SHA, SHA, SHA), endpoint="http://h/m")
+    listing, urls = query("http", "%s  ./a b.bin\n%s *c\n%s  .x\n" % (SHA, SHA, SHA), endpoint="http://h/m")
     assert urls == ["http://h/m/SHA256SUMS"]
     assert listing.files == (("a b.bin", len("http://h/m/a%20b.bin"), SHA, None), ("c", len("http://h/m/c"), SHA, None))
 
 
-@pytest.mark.parametrize(("source", "answer", "reason"), [
+@pytest.mark.parametrize(("source", "response", "reason"), [
     ("modelscope", "<html>", "not JSON"),
     ("modelscope", "[]", "not a JSON object"),
     ("modelscope", {"Code": 10010205001, "Message": "no such model"}, "10010205001: no such model"),
@@ -68,13 +68,13 @@ def test_a_folder_over_http():
     ("http", SHA + "  /etc/passwd", "outside"),
     ("http", "", "no file"),
 ])
-def test_another_answer_is_an_error(source, answer, reason):
+def test_unexpected_response_is_an_error(source, response, reason):
     with pytest.raises(hub.HubError, match=reason):
-        asked(source, answer)
+        query(source, response)
 
 
 def listing(source, entries):
-    """The response of a hub with files ``(path, size, digest)``; the digest of Hugging Face is a git blob id."""
+    """Return the response of a hub with files ``(path, size, digest)``; the digest of Hugging Face is a git blob id."""
     if source == "modelscope":
         return {"Code": 200, "Data": {"Files": [
             {"Path": path, "Type": "blob", "Size": size, "Sha256": digest} for path, size, digest in entries]}}
@@ -87,7 +87,7 @@ def listing(source, entries):
 @pytest.mark.parametrize("source", ["modelscope", "huggingface"])
 def test_a_hub_cannot_write_outside_the_folder(source, path):
     with pytest.raises(hub.HubError, match="outside"):
-        asked(source, listing(source, [(path, 2, SHA if source == "modelscope" else "22" * 20)]))
+        query(source, listing(source, [(path, 2, SHA if source == "modelscope" else "22" * 20)]))
 
 
 DIGESTS = {"modelscope": SHA, "huggingface": "22" * 20}
@@ -121,31 +121,31 @@ NAMES = "control character, a backslash or a wildcard"
 def test_a_file_that_cannot_be_verified_is_refused(source, entries, reason):
     entries = [(path, size, DIGESTS[source] if digest == "ok" else digest) for path, size, digest in entries]
     with pytest.raises(hub.HubError, match=reason):
-        asked(source, listing(source, entries))
+        query(source, listing(source, entries))
 
 
 @pytest.mark.parametrize("lfs", [{}, {"sha256": None}, {"sha256": ""}, {"sha256": "12"}, {"size": 3}, ["sha256"], "x"])
 def test_a_file_in_lfs_needs_a_sha256(lfs):
-    """The blob id that is listed for it is that of the pointer, so it does not verify the content."""
+    """The listed blob ID is that of the LFS pointer, so it does not verify the content."""
     entry = {"rfilename": "model.safetensors", "size": 12, "blobId": "11" * 20, "lfs": lfs}
     if lfs == {}:  # It is not in LFS.
-        assert asked("huggingface", dict(HUGGINGFACE, siblings=[entry]))[0].files[0].git_sha1 == "11" * 20
+        assert query("huggingface", dict(HUGGINGFACE, siblings=[entry]))[0].files[0].git_sha1 == "11" * 20
         return
     with pytest.raises(hub.HubError, match=r"'model.safetensors', with the SHA-256|lacks"):
-        asked("huggingface", dict(HUGGINGFACE, siblings=[entry]))
+        query("huggingface", dict(HUGGINGFACE, siblings=[entry]))
 
 
 @pytest.mark.parametrize("commit", ["--token", "", None, 5, "a b", "x\n"])
-def test_a_commit_that_is_not_a_commit_is_refused(commit):
+def test_an_invalid_commit_is_refused(commit):
     with pytest.raises(hub.HubError, match="states the commit"):
-        asked("huggingface", dict(HUGGINGFACE, sha=commit))
+        query("huggingface", dict(HUGGINGFACE, sha=commit))
 
 
 @pytest.mark.parametrize("line", [
     "xy" * 32 + "  a", "ab" * 31 + "  a", "\\" + SHA + "  a\\nb", f"{SHA}  a\n{SHA}  a", f"{SHA}  *.json", f"{SHA}  "])
 def test_sums_that_cannot_be_used_are_refused(line):
     with pytest.raises(hub.HubError, match=r"SHA256SUMS has the line|the hub lists the file|with the SHA-256"):
-        asked("http", line, endpoint="http://h/m")
+        query("http", line, endpoint="http://h/m")
 
 
 def test_a_negative_length_is_refused():

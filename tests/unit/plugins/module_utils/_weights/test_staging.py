@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-"""Staging on a real folder; what a hub's client would write into the staging folder is written by hand."""
+"""Staging in a real folder; the tests write the files that a hub's client would download."""
 
 import contextlib
 import hashlib
@@ -26,14 +26,14 @@ FILES = {"config.json": b"{}", "sub/model.safetensors": b"tensors"}
 
 
 class Hub:
-    """The list of files of ModelScope; counts the requests."""
+    """ModelScope's list of files, with a counter of requests."""
 
     def __init__(self, files=None):
         self.files = dict(FILES if files is None else files)
-        self.asked = 0
+        self.requests = 0
 
     def get(self, url):
-        self.asked += 1
+        self.requests += 1
         assert "/api/v1/models/o/m/repo/files" in url
         return json.dumps({"Code": 200, "Data": {"Files": [
             {"Path": path, "Type": "blob", "Size": len(content), "Sha256": hashlib.sha256(content).hexdigest()}
@@ -43,7 +43,7 @@ class Hub:
 
 
 class Site:
-    """One node: the staging of /data/model, and a client that fetches from the hub."""
+    """A node that stages a model, and a client that downloads files from the hub."""
 
     def __init__(self, root):
         self.hub = Hub()
@@ -121,9 +121,9 @@ def test_a_model_is_published_with_its_manifest(site):
 
 def test_a_second_run_sends_no_request_and_changes_nothing(site):
     site.stage()
-    asked = site.hub.asked
+    requests = site.hub.requests
     assert site.stage()["changed"] is False
-    assert site.hub.asked == asked
+    assert site.hub.requests == requests
 
 
 def test_other_files_of_the_client_are_not_published(site):
@@ -205,8 +205,8 @@ def test_another_repository_is_another_model(site):
 
 def test_huggingface_blob_ids_are_verified(site, monkeypatch):
     sha = hashlib.sha1(b"blob 2\0{}").hexdigest()
-    answer = json.dumps({"sha": "c0ffee", "siblings": [{"rfilename": "config.json", "size": 2, "blobId": sha}]})
-    monkeypatch.setattr(site.hub, "get", lambda url: answer)
+    response = json.dumps({"sha": "c0ffee", "siblings": [{"rfilename": "config.json", "size": 2, "blobId": sha}]})
+    monkeypatch.setattr(site.hub, "get", lambda url: response)
     staging = site.staging("huggingface")
     prepare(staging, staging.plan(site.hub))
     site.fetch("config.json", b"[]")
@@ -280,7 +280,7 @@ def test_variables_of_the_client_are_in_the_same_file(site):
 def test_only_hashing_all_files_finds_a_damaged_model(site, monkeypatch):
     site.stage()
     (site.model / "sub/model.safetensors").write_bytes(b"tensorz")
-    # Like a disk that returns other bytes under the same timestamps.
+    # This simulates a disk that returns other bytes under the same timestamps.
     monkeypatch.setattr(weights.DigestCache, "get", lambda _self, stat: {
         len(content): hashlib.sha256(content).hexdigest() for content in FILES.values()}[stat.st_size])
     assert site.staging().held()["holds"] is True
@@ -307,16 +307,17 @@ def test_two_runs_do_not_stage_one_model(site):
         assert Path(second.paths.lock).read_text().startswith("preparing since")
 
 
-MADE = {"quant_model_description.json": b"{}", "quant_model_weight_w8a8.safetensors": b"shard", "config.json": b"{}"}
+QUANTIZED_FILES = {
+    "quant_model_description.json": b"{}", "quant_model_weight_w8a8.safetensors": b"shard", "config.json": b"{}"}
 
 
 def quantize(site, files=None):
-    """Do the same as the role with the source quantize; the tool writes the files."""
+    """Do the same as the role with weights_source quantize; ``files`` are those that the tool writes."""
     staging = site.staging("quantize", "")
     work = staging.plan(None)
     if work["pending"]:
         prepare(staging, work)
-        for path, content in (MADE if files is None else files).items():
+        for path, content in (QUANTIZED_FILES if files is None else files).items():
             site.fetch(path, content)
         publish(staging)
     return work
@@ -324,16 +325,16 @@ def quantize(site, files=None):
 
 def test_the_files_of_the_quantization_become_the_model(site):
     assert quantize(site)["pending"] is True
-    assert site.content() == MADE
+    assert site.content() == QUANTIZED_FILES
     manifest = site.manifest()
     assert {entry["sha256_from"] for entry in manifest["files"]} == {"staging"}
     assert quantize(site)["pending"] is False
 
 
-@pytest.mark.parametrize("missing", sorted(set(MADE) - {"config.json"}))
+@pytest.mark.parametrize("missing", sorted(set(QUANTIZED_FILES) - {"config.json"}))
 def test_an_incomplete_quantization_is_not_published(site, missing):
     with pytest.raises(StagingError, match="The quantization wrote 2 files, among them"):
-        quantize(site, {path: content for path, content in MADE.items() if path != missing})
+        quantize(site, {path: content for path, content in QUANTIZED_FILES.items() if path != missing})
     assert not site.model.exists()
 
 
@@ -401,7 +402,7 @@ def test_an_adopted_file_is_restored_but_not_removed(site):
     assert site.content() == FILES
     site.hub.files = {"config.json": b"{ }", "new": b"1"}
     source = Source("modelscope", "o/m", "v2", "", "")
-    for _again in range(2):  # It was written by the repair, so the next revision may replace it.
+    for _again in range(2):  # The repair wrote config.json, so the next revision can replace it.
         staging = site.staging()
         staging.source = source
         work = staging.plan(site.hub)
@@ -449,7 +450,7 @@ def test_links_out_of_the_folder_are_refused(site, tmp_path):
 
 @pytest.fixture
 def read_only(site, monkeypatch, tmp_path):
-    """A model on a mount that this node only reads."""
+    """A node with a model on a read-only mount."""
     site.model.mkdir(parents=True)
     (site.model / "config.json").write_bytes(b"{}")
     monkeypatch.setattr(weights, "STATE_FOLDER", str(tmp_path / "state"))
@@ -523,10 +524,10 @@ def record_like_an_earlier_version(site, change=None, **options):
 
 def test_source_is_queried_again_after_an_upgrade_and_nothing_is_downloaded(site):
     record_like_an_earlier_version(site)
-    asked = site.hub.asked
+    requests = site.hub.requests
     assert site.staging().held()["holds"] is False
     work = site.stage()
-    assert (work["changed"], work["download"], site.hub.asked) == (True, [], asked + 1)
+    assert (work["changed"], work["download"], site.hub.requests) == (True, [], requests + 1)
     assert [entry["sha256_from"] for entry in site.manifest()["files"]] == ["hub", "hub"]
     assert {path.name for path in site.work.iterdir()} == {"lock"}
     assert site.stage()["changed"] is False
@@ -549,7 +550,7 @@ def test_files_that_an_earlier_version_wrote_are_replaced_by_a_later_revision(si
 @pytest.mark.parametrize("change", [
     lambda files: [dict(entry, sha256="0" * 64) for entry in files],
     lambda files: [dict(entry, path="notes.txt") for entry in files[:1]]])
-def test_manifest_of_an_earlier_version_does_not_make_other_files_ours(site, change):
+def test_manifest_of_an_earlier_version_does_not_claim_other_files(site, change):
     record_like_an_earlier_version(site, change)
     (site.model / "notes.txt").write_bytes(b"not ours")
     site.stage()
@@ -601,7 +602,7 @@ def test_manifest_of_an_earlier_version_cannot_hide_files(site):
     assert len(site.manifest()["files"]) == 2
 
 
-def test_quantized_model_of_an_earlier_version_is_kept_if_all_its_files_agree(site):
+def test_quantized_model_of_an_earlier_version_is_kept_if_all_its_files_match(site):
     quantize(site)
     manifest = site.manifest()
     (site.state / "manifest.json").unlink()
@@ -612,7 +613,7 @@ def test_quantized_model_of_an_earlier_version_is_kept_if_all_its_files_agree(si
 
 
 @pytest.mark.parametrize("change", ["content", "another file"])
-def test_quantized_model_of_an_earlier_version_that_differs_is_not_ours(site, change):
+def test_quantized_model_of_an_earlier_version_that_differs_is_refused(site, change):
     quantize(site)
     manifest = site.manifest()
     (site.state / "manifest.json").unlink()
@@ -632,7 +633,7 @@ def test_manifest_of_the_node_that_stages_a_shared_folder_is_recorded(site, tmp_
             assert other.staging().record(manifest, state) is expected
     assert other.staging().held()["holds"] is True
     assert other.manifest()["digest"] == manifest["digest"]
-    # This node may not remove files that another node wrote.
+    # This node must not remove files that another node wrote.
     assert {entry["written"] for entry in other.manifest()["files"]} == {False}
 
 
@@ -646,7 +647,7 @@ def test_manifest_of_another_node_is_checked(site, use):
 
 
 def test_another_node_that_stages_in_the_same_folder_is_waited_for(site, tmp_path):
-    """Each node has its own lock. The lock in the work folder is for all of them."""
+    """Each node has its own lock, and all nodes share the lock in the work folder."""
     other = Site(tmp_path / "other")
     other.model = site.model
     staging = site.staging()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans of the collection's own catalogue and role defaults, for the tests of a plan and of what uses one."""
+"""Helpers that resolve plans from the catalogue and the role defaults of the collection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEFAULTS.update(serving_address="192.0.2.11", serving_group_address="192.0.2.11"
 
 W8A8, BF16 = "qwen2_5_vl_32b_instruct_w8a8", "qwen2_5_vl_32b_instruct"
 SHARED = ["--async-scheduling", "--max-model-len", "30000", "--max-num-batched-tokens", "50000",
-          "--max-num-seqs", "30", "--no-enable-prefix-caching"]
+          "--max-num-seqs", "30", "--no-enable-prefix-caching", "--allowed-media-domains", "none.invalid"]
 COMMAND_W8A8 = [
     "vllm", "serve", "/data/Qwen2.5-VL-32B-Instruct-w8a8", "--host", "0.0.0.0", "--port", "8888",
     "--served-model-name", "qwen25_vl", "--tensor-parallel-size", "2", "--quantization", "ascend", *SHARED]
@@ -41,33 +41,33 @@ COMMAND_BF16 = [
 
 
 def plan_with(overlay=None, **inputs):
-    """The plan of the defaults with some inputs changed and an overlay merged into the catalogue."""
+    """Return the plan of the role defaults with changed inputs and an overlay of the catalogue."""
     return resolve(merge(CATALOGUE, overlay or {}), dict(DEFAULTS, **inputs))
 
 
 def valid(overlay=None, **inputs):
-    """The same plan, which must not be refused."""
+    """Return the plan of `plan_with`, and assert that it is not refused."""
     resolved = plan_with(overlay, **inputs)
     assert resolved["refusals"] == []
     return resolved
 
 
 def refusals(overlay=None, **inputs):
-    """The messages of a plan that must be refused."""
+    """Return the messages of a plan, and assert that it is refused."""
     messages = [found["message"] for found in plan_with(overlay, **inputs)["refusals"]]
     assert messages
     return messages
 
 
 def refusal(overlay=None, **inputs):
-    """The one sentence by which a plan must be refused."""
+    """Return the only message of a plan, and assert that it is a sentence."""
     (message,) = refusals(overlay, **inputs)
     assert message.endswith(".")
     return message
 
 
 def inputs_of(topology, hosts=("node1", "node2"), changes=None, **inputs):
-    """{host: inputs} of a group; changes are {host: inputs} of single hosts."""
+    """Return ``{host: inputs}`` of a group; ``changes`` is ``{host: inputs of this host only}``."""
     return {host: {**DEFAULTS, "serving_topology": topology, "serving_hosts": list(hosts), **inputs,
                    "serving_address": f"192.0.2.{11 + number}", "serving_group_address": f"192.0.2.{11 + number}",
                    **(changes or {}).get(host, {})}
@@ -75,25 +75,25 @@ def inputs_of(topology, hosts=("node1", "node2"), changes=None, **inputs):
 
 
 def group_plans(topology, overlay=None, **case):
-    """{host: plan} of a group; see inputs_of."""
+    """Return ``{host: plan}`` of a group, with the parameters of `inputs_of`."""
     members = inputs_of(topology, **case)
     catalogue = merge(CATALOGUE, overlay or {})
     return {host: resolve(catalogue, inputs, host, members) for host, inputs in members.items()}
 
 
 def valid_group(topology, **case):
-    """The same plans, which must not be refused."""
+    """Return the plans of `group_plans`, and assert that none is refused."""
     resolved = group_plans(topology, **case)
     assert [found["refusals"] for found in resolved.values()] == [[] for _host in resolved]
     return resolved
 
 
 def options(resolved, index=0):
-    """{option: following words} of the command of an instance."""
+    """Return ``{option: its values}`` of the command of an instance."""
     found = {}
     for word in resolved["instances"][index]["command"][3:]:
         if word.startswith("--"):
-            assert word not in found, f"{word} is there twice"
+            assert word not in found, f"{word} is repeated"
             found[word] = []
         else:
             found[list(found)[-1]].append(word)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The environment file of the keys, and settings that open a server or show a secret."""
+"""The API keys are in an environment file; settings that open a server or expose a secret are reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_launcher_exports_the_keys_and_extends_the_path_of_the_image(tmp_path, b
     assert found["PYTHONPATH"] == "/run/ascend-vllm/python" + (":" + before if before else "")
 
 
-def test_file_of_one_key_is_that_of_earlier_versions():
+def test_file_of_one_key_has_the_format_of_earlier_versions():
     assert api_key.environment_file(["sesame"]) == "VLLM_API_KEY=sesame\n"
 
 

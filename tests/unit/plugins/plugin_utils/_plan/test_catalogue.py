@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The catalogue fits its schema and does not contradict itself."""
+"""The catalogue matches its schema and does not contradict itself."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 RELEASES = CATALOGUE["releases"]
 
 
-def test_schema_is_a_schema():
+def test_schema_is_valid():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_catalogue_fits_its_schema():
+def test_catalogue_matches_its_schema():
     assert [f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(CATALOGUE)] == []
 
 
@@ -79,7 +79,7 @@ def _drop(path):
     (_set("bench_options/serve/port", {"since": "0.12"}), "$.bench_options.serve.port.since"),
     (_drop("bench_options/latency"), "$.bench_options"),
 ])
-def test_schema_finds_what_is_wrong(change, where):
+def test_schema_rejects_a_broken_catalogue(change, where):
     broken = copy.deepcopy(CATALOGUE)
     change(broken)
     assert where in [error.json_path for error in VALIDATOR.iter_errors(broken)]
@@ -93,7 +93,7 @@ def test_models_name_releases_of_the_catalogue(model):
 
 
 @pytest.mark.parametrize("model", CATALOGUE["models"])
-def test_quantized_models_are_made_from_a_model_of_the_catalogue(model):
+def test_quantized_models_name_their_original_in_the_catalogue(model):
     quantize = CATALOGUE["models"][model]["sources"].get("quantize")
     assert quantize is None or quantize["from"] in CATALOGUE["models"]
 
@@ -108,7 +108,7 @@ def test_vllm_versions_are_in_order():
     assert keys == sorted(keys)
 
 
-def test_options_come_before_they_go_and_within_the_known_versions():
+def test_options_are_added_before_they_are_removed_and_in_known_versions():
     known = CATALOGUE["vllm_versions"]
     tables = [CATALOGUE["serve_options"], CATALOGUE["routes"], *CATALOGUE["bench_options"].values()]
     for name, option in [pair for table in tables for pair in table.items()]:
@@ -117,7 +117,7 @@ def test_options_come_before_they_go_and_within_the_known_versions():
         assert {since, until} <= {*known, "999.0.0"}, name
 
 
-# Routes without the API key of vLLM itself, in its docs/usage/security.md and in the reports.
+# Routes that vLLM serves without an API key, from its docs/usage/security.md and from bug reports.
 @pytest.mark.parametrize(("path", "kind", "first"), [
     ("/invocations", "inference", "0.11.0"), ("/tokenize", "inference", "0.11.0"), ("/load", "information", "0.11.0"),
     ("/sleep", "control", "0.11.0"), ("/collective_rpc", "control", "0.11.0"), ("/pause", "control", "0.12.0"),
@@ -128,7 +128,7 @@ def test_routes_of_a_version(path, kind, first):
     assert found == {version: kind if version_key(version) >= version_key(first) else None for version in found}
 
 
-# Options that came, went or changed as the release notes of vLLM and vLLM Ascend say.
+# Options that were added, removed or changed, from the release notes of vLLM and vLLM Ascend.
 @pytest.mark.parametrize(("option", "vllm", "kind"), [
     ("async-scheduling", "0.11.0", SWITCH),
     ("enable-prefix-caching", "0.32.0", SWITCH),
@@ -169,7 +169,7 @@ def test_options_of_bench_serve(option, vllm, kind):
     assert bench_options(CATALOGUE, vllm, "serve").get(option) == kind
 
 
-def test_an_engine_has_no_port():
+def test_engine_options_exclude_those_of_the_api_server():
     engine = engine_options(CATALOGUE)
     assert {"quantization", "max-model-len", "tensor-parallel-size"} <= engine
     assert not {"host", "port", "api-key", "chat-template", "lora-modules"} & engine
@@ -202,7 +202,7 @@ def test_nearest(name, known):
 @pytest.mark.parametrize("release", [name for name, entry in RELEASES.items()
                                      if entry["patches"]["mrotary_embedding"]["policy"] != "fixed"])
 def test_patch_comments_one_line_out(release):
-    """The pattern finds the entry in a file of the shape of utils.py, once, and keeps its indentation."""
+    """The pattern matches the entry of a file like utils.py once, and keeps its indentation."""
     patch = RELEASES[release]["patches"]["mrotary_embedding"]
     source = 'OPS = {\n        "RotaryEmbedding": A,\n        "MRotaryEmbedding": AscendMRotaryEmbedding,\n}\n'
     patched, count = re.subn(patch["pattern"], patch["replacement"], source, flags=re.MULTILINE)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Loading the catalogue: overlays of the site, and the message for each way in which one can be wrong."""
+"""The catalogue is loaded with overlays of the site, and a mistake in an overlay is reported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The container of an instance: NPUs, mounts, environment, health check and ports."""
+"""The container of an instance has the planned NPUs, mounts, environment, health check and ports."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ def test_replicas_share_nothing():
     assert instances[1]["environment"]["HCCL_IF_BASE_PORT"] == "61016"
 
 
-def test_more_replicas_do_not_change_the_first():
+def test_more_replicas_do_not_change_the_first_instance():
     assert valid(serving_replicas=4)["instances"][0] == valid()["instances"][0]
 
 
-@pytest.mark.parametrize(("given", "expected"), [
+@pytest.mark.parametrize(("env", "expected"), [
     ({"OMP_NUM_THREADS": 10}, {"OMP_NUM_THREADS": "10"}),
     ({"HCCL_OP_EXPANSION_MODE": "HOST"}, {"HCCL_OP_EXPANSION_MODE": "HOST"}),
     ({"SHM_BARRIER": None}, {}),
 ])
-def test_environment_is_merged_by_name(given, expected):
-    environment = valid(serving_env=given)["instances"][0]["environment"]
-    for name in given:
+def test_environment_is_merged_by_name(env, expected):
+    environment = valid(serving_env=env)["instances"][0]["environment"]
+    for name in env:
         assert environment.get(name) == expected.get(name)
 
 
@@ -95,7 +95,7 @@ def test_api_key_is_read_from_a_mounted_file():
     assert instance["command"] == [*COMMAND_W8A8, "--middleware", "ascend_vllm_api_key.ApiKey"]
 
 
-def test_middleware_is_the_last_one_and_may_leave_metrics_open():
+def test_middleware_is_the_last_and_can_leave_metrics_open():
     resolved = valid(serving_api_key="set", serving_args={"middleware": ["site.A", "site.B"]},
                      serving_metrics_key_required=False)
     command = resolved["instances"][0]["command"]
@@ -125,7 +125,7 @@ def test_no_health_check():
     assert "health" not in {mount["origin"] for mount in resolved["instances"][0]["mounts"]}
 
 
-# (inputs, parts of the one sentence)
+# (inputs, parts of the message)
 REFUSED = [
     ({"serving_hccl_port_base": 65530}, ["serving_hccl_port_base", "above 65535"]),
     ({"serving_replicas": 5}, ["serving_replicas: 5 x 2 NPUs are needed, but only 8"]),

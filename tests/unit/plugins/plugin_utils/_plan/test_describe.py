@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The human-readable text of a plan."""
+"""The text of a plan describes the whole plan."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def test_text_contains_the_whole_plan():
     assert "--seed 7" in lines
     assert "--max-num-batched-tokens 50000" in lines
     for instance in resolved["instances"]:
-        for said in [*instance["devices"], instance["url"], instance["name"], instance["secrets_path"]]:
-            assert said in text
+        for part in [*instance["devices"], instance["url"], instance["name"], instance["secrets_path"]]:
+            assert part in text
         for name, value in instance["environment"].items():
             assert f"{name}={value}" in text
     for warning in resolved["warnings"]:

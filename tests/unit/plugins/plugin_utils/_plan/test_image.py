@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The image of a plan: its reference, the tags that are refused, and the patch."""
+"""The image of a plan has the planned reference; unsuitable tags and patches are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_hardware_and_variant_decide_the_tag(hardware, variant, tag):
     assert valid(plan_release="v0.18.0", plan_hardware=hardware, image_variant=variant)["image"]["tag"] == tag
 
 
-# (inputs, parts of the one sentence)
+# (inputs, parts of the message)
 REFUSED = [
     ({"serving_patches": ["mrotary_embedding"], "plan_release": "v0.18.0"}, ["must not be applied", "4811"]),
     ({"serving_patches": ["mrotary_embedding"], "plan_release": "v0.11.0rc2", "plan_architecture": "x86_64"},

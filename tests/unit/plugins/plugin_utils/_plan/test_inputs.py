@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading inputs: their types, and a refusal with the variable, the expected type and the value."""
+"""Inputs are converted to their types; a refusal names the variable, the expected type and the value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.inputs import Fi
 
 
 def read(method, value, *arguments):
-    """(value that Inputs returns, refusals)."""
+    """Return (the value that Inputs returns, messages of the refusals)."""
     findings = Findings()
     found = getattr(Inputs({"name": value}, findings), method)("name", *arguments)
     return found, [refusal["message"] for refusal in findings.refusals]
@@ -31,7 +31,7 @@ def test_value(method, value, arguments, found):
     assert read(method, value, *arguments) == (found, [])
 
 
-@pytest.mark.parametrize(("method", "value", "arguments", "instead", "message"), [
+@pytest.mark.parametrize(("method", "value", "arguments", "replacement", "message"), [
     ("text", ["a"], (), "", "name must be a string, but is ['a']."),
     ("integer", "http", (1, 9), 1, "name must be an integer from 1 to 9, but is 'http'."),
     ("integer", 10, (1, 9), 1, "name must be an integer from 1 to 9, but is 10."),
@@ -44,8 +44,8 @@ def test_value(method, value, arguments, found):
     ("mapping", "a", (), {}, "name must be a mapping of names to values, but is 'a'."),
     ("items", "a", (), [], "name must be a list, but is 'a'."),
 ])
-def test_refused_value_is_replaced_by_a_harmless_one(method, value, arguments, instead, message):
-    assert read(method, value, *arguments) == (instead, [message])
+def test_refused_value_is_replaced_by_a_harmless_one(method, value, arguments, replacement, message):
+    assert read(method, value, *arguments) == (replacement, [message])
 
 
 def test_repeated_finding_is_recorded_once():

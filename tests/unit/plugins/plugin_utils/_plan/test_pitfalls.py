@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pitfalls of the tutorial that the plan avoids, by their number in docs/pitfalls.md."""
+"""The plan avoids the pitfalls of the tutorial; the numbers are those of docs/pitfalls.md."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_03_the_served_name_is_part_of_the_plan():
     assert options(resolved)["--served-model-name"] == [resolved["model"]["served_name"]] == ["vision"]
 
 
-def test_04_nothing_is_abbreviated():
+def test_04_abbreviated_options_are_refused():
     assert "the nearest is max-num-seqs" in refusals(serving_args={"max-num-seq": 3})[0]
 
 
@@ -54,13 +54,13 @@ def test_05_no_option_twice():
     assert "twice" in refusals(serving_args={"max_num_seqs": 3, "max-num-seqs": 3})[0]
 
 
-def test_06_dashes_only():
+def test_06_options_are_written_with_dashes():
     command = instance(serving_args={"max_model_len": 20000})["command"]
     assert command[command.index("--max-model-len") + 1] == "20000"
     assert not [word for word in command if word.startswith("--") and "_" in word]
 
 
-def test_07_batched_tokens_fit_the_rest():
+def test_07_batched_tokens_suit_the_other_limits():
     assert valid(serving_args={"max-num-batched-tokens": 50000, "max-model-len": 30000})
     assert "at least max-num-seqs" in refusals(serving_args={"max-num-batched-tokens": 10})[0]
 
@@ -86,18 +86,18 @@ def test_10_jemalloc_only_where_the_image_has_it(release):
     assert ("LD_PRELOAD" in instance(plan_release=release)["environment"]) is (release not in WITHOUT_JEMALLOC)
 
 
-def test_11_shared_memory_is_enough_and_a_variable():
+def test_11_shared_memory_is_sufficient_and_can_be_set():
     assert instance()["shm_size"] == "1g"
     assert valid_group("data_parallel")["node2"]["instances"][0]["shm_size"] == "16g"
     assert instance(serving_shm_size="16g")["shm_size"] == "16g"
 
 
-def test_12_the_npus_of_the_instance_and_no_others():
+def test_12_only_the_npus_of_the_instance_are_devices():
     davinci = [device for device in instance(serving_npus=[4, 6])["devices"] if device[-1].isdigit()]
     assert davinci == ["/dev/davinci4", "/dev/davinci6"]
 
 
-def test_13_hccn_tool_on_request():
+def test_13_hccn_tool_is_mounted_on_request():
     sources = [mount["source"] for mount in instance(serving_mount_hccn_tool=True)["mounts"]]
     assert {"/usr/local/Ascend/driver/tools/hccn_tool", "/etc/hccn.conf"} <= set(sources)
     assert "/etc/hccn.conf" not in [mount["source"] for mount in instance()["mounts"]]
@@ -164,8 +164,8 @@ def test_22_weights_without_a_public_source():
 
 def test_23_offline_runs_use_free_npus_or_are_refused():
     resolved = valid(serving_replicas=2)
-    paths, in_the_way = offline.devices(resolved, resolved["instances"][0], {"benchmark_offline_stop_service": False})
-    assert (paths[:2], in_the_way) == (["/dev/davinci4", "/dev/davinci5"], False)
+    paths, stopped = offline.devices(resolved, resolved["instances"][0], {"benchmark_offline_stop_service": False})
+    assert (paths[:2], stopped) == (["/dev/davinci4", "/dev/davinci5"], False)
     full = valid(serving_replicas="auto")
     with pytest.raises(BadInput, match="offline_stop_service to true"):
         offline.devices(full, full["instances"][0], {"benchmark_offline_stop_service": False})

@@ -32,13 +32,13 @@ def test_order_does_not_depend_on_the_inventory():
     assert [sentence.split()[2] for sentence in renamed(dict.fromkeys(old))] == sorted(old)
 
 
-def test_new_names_are_not_old_ones():
+def test_new_names_are_not_old_names():
     assert not RENAMED.keys() & set(RENAMED.values())
 
 
-# balancer_* are inputs as soon as there is a role balancer.
+# balancer_* are inputs only if the role balancer exists.
 @pytest.mark.parametrize("old", [old for old, new in RENAMED.items()
                                  if not new.startswith("balancer_") or (ROOT / "roles" / "balancer").is_dir()])
-def test_new_name_is_an_input_and_the_old_one_is_not(old):
+def test_new_name_is_an_input_and_the_old_name_is_not(old):
     assert RENAMED[old] in INPUTS
     assert old not in INPUTS

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan: the default one in full, every release with every model, hashes, warnings and refusals."""
+"""Plans are resolved with every release and model, and wrong inputs are refused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ BY_RELEASE = {
 }
 
 
-def test_table_holds_every_release():
+def test_table_contains_every_release():
     assert sorted(BY_RELEASE) == sorted(CATALOGUE["releases"])
 
 
@@ -62,7 +62,7 @@ def test_every_release_with_every_model(release, model):
     (instance,) = resolved["instances"]
     command = list(COMMAND_W8A8 if model == W8A8 else COMMAND_BF16)
     if "shutdown-timeout" in serve_options(CATALOGUE, resolved["release"]["vllm"]):
-        command += ["--shutdown-timeout", "600"]  # from vLLM 0.18 on
+        command += ["--shutdown-timeout", "600"]  # since vLLM 0.18
     assert instance["command"] == command
     assert instance["environment"] == environment
     assert resolved["image"]["reference"] == f"quay.io/ascend/vllm-ascend:{release}"
@@ -99,7 +99,7 @@ def test_default_plan():
     assert (instance["shm_size"], instance["privileged"], instance["launcher"]) == ("1g", False, [])
 
 
-def test_resolve_leaves_catalogue_and_inputs_alone():
+def test_resolve_does_not_change_the_catalogue_and_the_inputs():
     catalogue, inputs = copy.deepcopy(CATALOGUE), dict(DEFAULTS, serving_args={"additional-config": {"a": 1}})
     before = copy.deepcopy(inputs)
     resolve(catalogue, dict(inputs, plan_release="v0.23.0", serving_weight_nz=2))
@@ -107,11 +107,11 @@ def test_resolve_leaves_catalogue_and_inputs_alone():
     assert inputs == before
 
 
-def test_patience_with_a_start_restarts_nothing():
+def test_ready_timeout_does_not_change_the_hash():
     assert valid(serving_ready_timeout_s=900)["hash"] == valid(serving_ready_timeout_s=3600)["hash"]
 
 
-def test_loopback_is_addressed_as_loopback():
+def test_server_on_the_loopback_interface_has_a_loopback_url():
     resolved = valid(serving_bind="127.0.0.1")
     assert resolved["instances"][0]["url"] == "http://127.0.0.1:8888"
 
@@ -136,28 +136,30 @@ def test_hardware_of_the_node(hardware, devices):
     ({"weights_quantize_from": "/bf16"}, "/bf16"),
     ({"plan_model": BF16}, None),
 ])
-def test_original_model_of_a_quantized_one(inputs, path):
+def test_path_of_the_original_of_a_quantized_model(inputs, path):
     assert valid(**inputs)["model"]["quantize_from_path"] == path
 
 
-OUT_OF_DATE = {"serving_port": 8889, "serving_env": {"A": "1"}, "serving_args": {"seed": 1}, "serving_shm_size": "2g",
-               "serving_api_key": "set", "serving_health_retries": 3, "serving_restart_hung": True,
-               "image_tag": "site-7", "weights_digest": "ab", "serving_patches": [],
-               "serving_npus": [2, 3], "serving_privileged": True, "plan_model": BF16, "serving_cap_drop": []}
-STILL_TRUE = {"serving_address": "198.51.100.7", "image_digest": "sha256:" + 64 * "a", "serving_ready_timeout_s": 60,
-              "serving_replicas": 3, "plan_architecture": "aarch64"}
+CHANGES_THE_HASH = {
+    "serving_port": 8889, "serving_env": {"A": "1"}, "serving_args": {"seed": 1}, "serving_shm_size": "2g",
+    "serving_api_key": "set", "serving_health_retries": 3, "serving_restart_hung": True, "image_tag": "site-7",
+    "weights_digest": "ab", "serving_patches": [], "serving_npus": [2, 3], "serving_privileged": True,
+    "plan_model": BF16, "serving_cap_drop": [], "serving_security_opts": ["seccomp=unconfined"]}
+KEEPS_THE_HASH = {
+    "serving_address": "198.51.100.7", "image_digest": "sha256:" + 64 * "a", "serving_ready_timeout_s": 60,
+    "serving_replicas": 3, "plan_architecture": "aarch64"}
 
 
-@pytest.mark.parametrize("name", OUT_OF_DATE)
+@pytest.mark.parametrize("name", CHANGES_THE_HASH)
 def test_hash_of_an_instance_changes_with_what_is_deployed(name):
-    changed = valid(**{name: OUT_OF_DATE[name]})
+    changed = valid(**{name: CHANGES_THE_HASH[name]})
     assert changed["instances"][0]["hash"] != valid()["instances"][0]["hash"]
     assert changed["hash"] != valid()["hash"]
 
 
-@pytest.mark.parametrize("name", STILL_TRUE)
-def test_hash_of_an_instance_stays_otherwise(name):
-    assert valid(**{name: STILL_TRUE[name]})["instances"][0]["hash"] == valid()["instances"][0]["hash"]
+@pytest.mark.parametrize("name", KEEPS_THE_HASH)
+def test_hash_of_an_instance_does_not_change_with_other_inputs(name):
+    assert valid(**{name: KEEPS_THE_HASH[name]})["instances"][0]["hash"] == valid()["instances"][0]["hash"]
 
 
 def test_overlay_adds_a_model_as_data():
@@ -197,7 +199,7 @@ def test_no_warning_without_cause(inputs, warning):
     assert warning not in [found["id"] for found in valid(**inputs)["warnings"]]
 
 
-# (inputs, parts of the one sentence)
+# (inputs, parts of the message)
 REFUSED = [
     ({"plan_release": "v0.11.0rc9"}, ["plan_release is v0.11.0rc9", "nearest is v0.11.0rc"]),
     ({"plan_release": ""}, ["plan_release is empty", "choose one of"]),
@@ -229,7 +231,7 @@ def test_refusals(inputs, parts):
     assert [part for part in parts if part not in message] == []
 
 
-def test_every_mistake_is_named_at_once():
+def test_all_mistakes_are_reported_at_once():
     assert len(refusals(serving_port=0, serving_bind="", image_variant="x", serving_args={"a": 1, "b": 2})) == 5
 
 
@@ -244,7 +246,7 @@ def test_release_with_unknown_vllm_is_refused():
     assert "vLLM 0.99.0" in refusal(overlay)
 
 
-def test_release_outside_the_model_s_list_is_refused():
+def test_release_that_the_model_does_not_list_is_refused():
     overlay = {"models": {W8A8: {"releases": {"documented": ["v0.18.0"], "undocumented": []}}}}
     assert "choose one of v0.18.0" in refusal(overlay)
 
@@ -270,7 +272,7 @@ def test_addresses_of_either_family(bind, address, url, listens, checked):
     ("serving_address", "[fd00::1]"), ("serving_address", "10.0.0.1:80"), ("serving_address", "fe80::1%eth0"),
     ("serving_address", "http://x"), ("serving_address", "a b"), ("serving_address", "-x"),
     ("serving_bind", "[::]"), ("serving_bind", "::%1"), ("serving_bind", "*")])
-def test_address_with_more_than_the_address_is_refused(variable, value):
+def test_address_with_brackets_port_scheme_or_zone_is_refused(variable, value):
     message = refusal(**{variable: value})
     assert message.startswith(f"{variable} must be a host name, an IPv4 address or an IPv6 address, without brackets")
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of ``vllm serve``: how they are merged and rendered, and which are refused."""
+"""The options of ``vllm serve`` are merged and rendered, and wrong options are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 )
 
 
-@pytest.mark.parametrize(("given", "expected"), [
+@pytest.mark.parametrize(("arguments", "expected"), [
     ({"max-num-seqs": 60}, {"--max-num-seqs": ["60"]}),
     ({"max_num_seqs": "60"}, {"--max-num-seqs": ["60"]}),
     ({"--max-num-seqs": 60}, {"--max-num-seqs": ["60"]}),
@@ -29,26 +29,38 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
     ({"logits-processors": ["a:B", "c:D"]}, {"--logits-processors": ["a:B", "c:D"]}),
     ({"seed": 0}, {"--seed": ["0"]}),
 ])
-def test_arguments_are_merged_by_name(given, expected):
-    found = options(valid(serving_args=given))
+def test_arguments_are_merged_by_name(arguments, expected):
+    found = options(valid(serving_args=arguments))
     assert expected.items() <= found.items()
     assert len(found) == len(options(valid())) + len(expected.keys() - options(valid()).keys()) - (
         "--enable-prefix-caching" in expected)
 
 
-@pytest.mark.parametrize(("given", "gone"), [
+@pytest.mark.parametrize(("arguments", "removed"), [
     ({"async-scheduling": None}, "--async-scheduling"),
     ({"enable-prefix-caching": None}, "--no-enable-prefix-caching"),
     ({"max-num-seqs": None}, "--max-num-seqs"),
 ])
-def test_null_removes_an_argument(given, gone):
-    before, after = options(valid()), options(valid(serving_args=given))
-    assert set(before) - set(after) == {gone}
+def test_null_removes_an_argument(arguments, removed):
+    before, after = options(valid()), options(valid(serving_args=arguments))
+    assert set(before) - set(after) == {removed}
 
 
 def test_false_flag_is_not_written():
     command = valid(serving_args={"disable-log-stats": False})["instances"][0]["command"]
     assert command == COMMAND_W8A8
+
+
+@pytest.mark.parametrize(("given", "domains", "warned"), [
+    ({}, ["none.invalid"], False),
+    ({"allowed-media-domains": ["a.example.com", "b.example.com"]}, ["a.example.com", "b.example.com"], False),
+    ({"allowed_media_domains": None}, None, True),
+    ({"allowed-media-domains": []}, None, True),
+])
+def test_media_of_other_hosts(given, domains, warned):
+    found = valid(serving_args=given)
+    assert options(found).get("--allowed-media-domains") == domains
+    assert ("serving_args.media" in {warning["id"] for warning in found["warnings"]}) == warned
 
 
 def test_order_of_overrides_does_not_matter():
@@ -85,7 +97,7 @@ def test_weight_nz_is_added_to_additional_config_of_the_site():
     assert options(resolved)["--additional-config"] == ['{"weight_nz_mode":2,"x":1}']
 
 
-# (inputs, parts of the one sentence)
+# (inputs, parts of the message)
 REFUSED = [
     ({"serving_args": "--max-num-seqs 3"}, ["serving_args must be a mapping"]),
     ({"serving_args": {"max-num-seq": 3}}, ["no option max-num-seq;", "nearest is max-num-seqs"]),

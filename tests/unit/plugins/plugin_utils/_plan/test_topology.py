@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Groups: the command of each member with every release and model, what is refused, and the hashes of the members."""
+"""Groups are planned with every release and model, and unsuitable settings are refused."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 THREE = ("node1", "node2", "node3")
 W8A8 = "qwen2_5_vl_32b_instruct_w8a8"
 FULL_DECODE_ONLY = {"compilation-config": {"cudagraph_mode": "FULL_DECODE_ONLY"}}
-# Without --nnodes, so pipelines are refused.
+# Releases without --nnodes, which refuse pipelines.
 NO_NNODES = ("v0.11.0rc1", "v0.11.0rc2", "v0.11.0rc3", "v0.11.0")
-# Asynchronous scheduling works in a pipeline that vLLM connects itself.
+# Releases in which asynchronous scheduling works in a pipeline without Ray.
 ASYNC_PIPELINE = ("v0.18.0rc1", "v0.18.0", "v0.23.0", "v0.26.0rc1", "v0.30.0")
 
 
 def instances(resolved):
-    """{host: its one instance}."""
+    """Return ``{host: its only instance}``."""
     return {host: found["instances"][0] for host, found in resolved.items()}
 
 
 def refused(topology, **case):
-    """{host: its refusals as one text}."""
+    """Return ``{host: its refusals in one string}``."""
     return {host: " ".join(refusal["message"] for refusal in found["refusals"])
             for host, found in group_plans(topology, **case).items()}
 
@@ -44,8 +44,8 @@ def refused(topology, **case):
 @pytest.mark.parametrize("topology", GROUPED)
 def test_every_release_with_every_model_and_topology(topology, release, model):
     if topology == "pipeline" and release in NO_NNODES:
-        said = refused(topology, plan_release=release)["node1"]
-        assert "has no option --nnodes; set it to ray, or plan_release to one of v0.12.0rc1, " in said
+        message = refused(topology, plan_release=release)["node1"]
+        assert "has no option --nnodes; set it to ray, or plan_release to one of v0.12.0rc1, " in message
         return
     resolved = valid_group(topology, hosts=THREE, plan_release=release, plan_model=model)
     known = serve_options(CATALOGUE, CATALOGUE["releases"][release]["vllm"])
@@ -55,17 +55,17 @@ def test_every_release_with_every_model_and_topology(topology, release, model):
         if topology == "ray" and rank:
             assert instance["command"][:2] == ["ray", "start"]
             continue
-        given = options(found)
-        assert [name for name in given if name[2:] not in known and name[5:] not in known] == []
-        assert ("--async-scheduling" in given) is asynchronous
-        assert ("--headless" in given) is (rank > 0)
-        assert ("--port" in given) is ("--host" in given) is instance["serves"] is (rank == 0)
-        assert given["--tensor-parallel-size"] == ["2"]
+        rendered = options(found)
+        assert [name for name in rendered if name[2:] not in known and name[5:] not in known] == []
+        assert ("--async-scheduling" in rendered) is asynchronous
+        assert ("--headless" in rendered) is (rank > 0)
+        assert ("--port" in rendered) is ("--host" in rendered) is instance["serves"] is (rank == 0)
+        assert rendered["--tensor-parallel-size"] == ["2"]
 
 
 def test_data_parallel():
-    given = [options(found) for found in valid_group("data_parallel", hosts=THREE).values()]
-    for rank, one in enumerate(given):
+    rendered = [options(found) for found in valid_group("data_parallel", hosts=THREE).values()]
+    for rank, one in enumerate(rendered):
         assert one["--data-parallel-size"] == ["3"]
         assert one["--data-parallel-size-local"] == ["1"]
         assert one["--data-parallel-address"] == ["192.0.2.11"]
@@ -76,10 +76,10 @@ def test_data_parallel():
 def test_data_parallel_ranks_of_a_node_are_one_container():
     resolved = valid_group("data_parallel", hosts=THREE, changes={
         "node1": {"serving_replicas": "auto"}, "node2": {"serving_replicas": 1}, "node3": {"serving_replicas": 2}})
-    given = [options(found) for found in resolved.values()]
-    assert [one["--data-parallel-size"] for one in given] == [["7"]] * 3
-    assert [one["--data-parallel-size-local"] for one in given] == [["4"], ["1"], ["2"]]
-    assert [one.get("--data-parallel-start-rank") for one in given] == [None, ["4"], ["5"]]
+    rendered = [options(found) for found in resolved.values()]
+    assert [one["--data-parallel-size"] for one in rendered] == [["7"]] * 3
+    assert [one["--data-parallel-size-local"] for one in rendered] == [["4"], ["1"], ["2"]]
+    assert [one.get("--data-parallel-start-rank") for one in rendered] == [None, ["4"], ["5"]]
     found = instances(resolved)
     assert [len(instance["npus"]) for instance in found.values()] == [8, 2, 4]
     assert "/dev/davinci7" in found["node1"]["devices"]
@@ -87,8 +87,8 @@ def test_data_parallel_ranks_of_a_node_are_one_container():
 
 
 def test_pipeline():
-    given = [options(found) for found in valid_group("pipeline", hosts=THREE, plan_release="v0.18.0").values()]
-    for rank, one in enumerate(given):
+    rendered = [options(found) for found in valid_group("pipeline", hosts=THREE, plan_release="v0.18.0").values()]
+    for rank, one in enumerate(rendered):
         assert one["--pipeline-parallel-size"] == one["--nnodes"] == ["3"]
         assert one["--node-rank"] == [str(rank)]
         assert (one["--master-addr"], one["--master-port"]) == (["192.0.2.11"], ["13389"])
@@ -118,7 +118,7 @@ def test_container_of_every_member(topology):
     for rank, instance in enumerate(instances(resolved).values()):
         environment, sources = instance["environment"], {mount["source"] for mount in instance["mounts"]}
         assert environment["HCCL_IF_IP"] == environment["VLLM_HOST_IP"] == instance["address"] == f"192.0.2.{11 + rank}"
-        assert not {"GLOO_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME"} & set(environment), "looked up on the node, not guessed"
+        assert not {"GLOO_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME"} & set(environment), "the node looks them up"
         assert environment["HCCL_CONNECT_TIMEOUT"] == "600"
         assert {"/usr/local/Ascend/driver/tools/hccn_tool", "/etc/hccn.conf"} <= sources
         assert (instance["shm_size"], instance["restart_policy"]) == ("16g", "no")
@@ -131,18 +131,18 @@ def test_serving_env_cannot_set_what_other_variables_control():
     found = instances(valid_group("data_parallel", serving_env={"HCCL_CONNECT_TIMEOUT": 120, "OMP_PROC_BIND": None}))
     assert found["node2"]["environment"]["HCCL_CONNECT_TIMEOUT"] == "120"
     assert "OMP_PROC_BIND" not in found["node2"]["environment"]
-    said = refused("data_parallel", serving_env={"HCCL_IF_IP": "192.0.2.1", "GLOO_SOCKET_IFNAME": "eth1"})["node1"]
-    assert "HCCL_IF_IP, which serving_group_address controls" in said
-    assert "GLOO_SOCKET_IFNAME, which serving_interface controls" in said
-    assert valid(serving_env={"HCCL_IF_IP": "192.0.2.1"}), "without a group it is allowed"
+    message = refused("data_parallel", serving_env={"HCCL_IF_IP": "192.0.2.1", "GLOO_SOCKET_IFNAME": "eth1"})["node1"]
+    assert "HCCL_IF_IP, which serving_group_address controls" in message
+    assert "GLOO_SOCKET_IFNAME, which serving_interface controls" in message
+    assert valid(serving_env={"HCCL_IF_IP": "192.0.2.1"}), "allowed without a group"
 
 
-def test_headless_nodes_have_no_api_server_to_count():
+def test_api_server_count_is_set_on_the_head_only():
     resolved = valid_group("data_parallel", serving_args={"api-server-count": 2})
     assert ["--api-server-count" in options(found) for found in resolved.values()] == [True, False]
 
 
-@pytest.mark.parametrize(("topology", "release", "arguments", "said"), [
+@pytest.mark.parametrize(("topology", "release", "arguments", "message"), [
     ("ray", "v0.11.0rc1", {"async-scheduling": True}, "asynchronous scheduling is an error in this release; remove"),
     ("pipeline", "v0.14.0rc1", {"async_scheduling": True}, "which does not work with serving_topology pipeline"),
     ("ray", "v0.18.0", {"async-scheduling": True}, "the Ray executor does not support asynchronous scheduling"),
@@ -150,8 +150,8 @@ def test_headless_nodes_have_no_api_server_to_count():
     ("data_parallel", "v0.11.0rc2", {"compilation-config": '{"cudagraph_mode":"FULL_DECODE_ONLY"}'}, "request 4393"),
     ("ray", "v0.11.0rc2", {"enable-expert-parallel": True}, "Ray with expert parallelism does not work"),
 ])
-def test_argument_that_does_not_work_with_the_topology_is_refused(topology, release, arguments, said):
-    assert said in refused(topology, plan_release=release, serving_args=arguments)["node2"]
+def test_argument_that_does_not_work_with_the_topology_is_refused(topology, release, arguments, message):
+    assert message in refused(topology, plan_release=release, serving_args=arguments)["node2"]
 
 
 @pytest.mark.parametrize(("topology", "release", "arguments"), [
@@ -165,7 +165,7 @@ def test_argument_that_works_with_the_topology_is_accepted(topology, release, ar
     assert valid_group(topology, plan_release=release, serving_args=arguments)
 
 
-@pytest.mark.parametrize(("case", "said"), [
+@pytest.mark.parametrize(("case", "message"), [
     ({"hosts": ("node1",)}, "serving_hosts must name two or more different hosts"),
     ({"changes": {"node1": {"serving_hosts": ["node1", "node1"]}}}, "names node1, node1"),
     ({"changes": {"node1": {"serving_hosts": ["node2", "node9"]}}}, "but not node1 itself"),
@@ -182,8 +182,8 @@ def test_argument_that_works_with_the_topology_is_accepted(topology, release, ar
     ({"serving_restart_hung": True}, "serving_restart_hung is true, but a restarted host cannot rejoin its group"),
     ({"serving_group_port": 80}, "serving_group_port must be an integer from 1024"),
 ])
-def test_invalid_group_is_refused(case, said):
-    assert said in refused("data_parallel", **case)["node1"]
+def test_invalid_group_is_refused(case, message):
+    assert message in refused("data_parallel", **case)["node1"]
 
 
 def test_port_of_ray_is_not_one_of_its_worker_ports():
@@ -208,11 +208,11 @@ def test_untested_topology_causes_a_warning(topology):
 
 
 def hashes(**case):
-    """Labels of the containers, which are also the hashes that every member has of all."""
+    """Return the hashes of the members, which are the labels of the containers and in the plan of every member."""
     resolved = valid_group("data_parallel", **case)
-    believed = {tuple(member["hash"] for member in found["group"]["members"]) for found in resolved.values()}
+    planned = {tuple(member["hash"] for member in found["group"]["members"]) for found in resolved.values()}
     found = [instance["labels"]["ascend.vllm.instance-hash"] for instance in instances(resolved).values()]
-    assert believed == {tuple(found)}
+    assert planned == {tuple(found)}
     return found
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The types of a plan and of the catalogue have the keys that plans and the schema of the catalogue have."""
+"""The types of plans and of the catalogue have the keys of a plan and of the schema of the catalogue."""
 
 from __future__ import annotations
 
@@ -67,5 +67,5 @@ def test_catalogue(kind, path):
     found = SCHEMA
     for part in Path(path).parts:
         found = found[int(part)] if part.isdigit() else found[part]
-    reason = ["reason"] if kind is types.PatchEntry else []  # of the other alternative in the schema
+    reason = ["reason"] if kind is types.PatchEntry else []  # a key of the other alternative in the schema
     assert keys(kind) == sorted([*found, *reason])

@@ -52,7 +52,7 @@ def test_stage_status_is_the_worst_status(outcomes, status):
     assert stage_status(checks(*outcomes)) == status
 
 
-def test_unsupported_is_never_passed():
+def test_unsupported_check_is_not_passed():
     found = Checks(TABLE)
     found.expect("count", True)
     found.unsupported("speed", "This tool has no such query.")
@@ -82,7 +82,7 @@ def test_waiver_of_an_unknown_check_suggests_a_similar_one():
         apply_waivers([], ["cuont"], "npu_driver", TABLE)
 
 
-def test_second_part_renews_only_its_checks():
+def test_second_part_of_a_stage_renews_only_its_checks():
     first = stage_result("npu_driver", "n1", checks(("count", True), ("temperature", None)))
     second = checks(("count", False), ("temperature", True), ("temperature", False))
     found = renewed(first, second, ["temperature"])
@@ -92,7 +92,7 @@ def test_second_part_renews_only_its_checks():
     assert renewed(None, second, ["temperature"]) == second
 
 
-def test_result_has_the_shape_of_its_schema(root):
+def test_result_matches_its_schema(root):
     schema = json.loads((root / "docs/schemas/stage-result-v1.json").read_text("utf-8"))
     plan = {"hash": "0123456789ab", "release": {"id": "v0.11.0rc1"}, "model": {"id": "m"}}
     found = checks(("count", False), ("temperature", None))

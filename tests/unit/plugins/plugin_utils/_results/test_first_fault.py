@@ -19,26 +19,28 @@ def node(host, line, time="", offset=0.0):
 
 
 @pytest.mark.parametrize(("case", "nodes", "expected"), [
-    ("peers that time out are consequences, though they log it with an earlier time of their clock",
+    ("a peer that times out is a consequence, even if its clock is slow",
      [node("node1", LINK, "02:00", -600.0), node("node2", MEMORY, "01:00")],
      [("node2", "out_of_memory", False), ("node1", "link_timeout", True)]),
-    ("of two faults the earlier", [node("node1", MEMORY, "02:00"), node("node2", MEMORY, "01:00")],
+    ("the earlier of two faults is the first", [node("node1", MEMORY, "02:00"), node("node2", MEMORY, "01:00")],
      [("node2", "out_of_memory", False), ("node1", "out_of_memory", False)]),
-    ("the offset of the clocks counts", [node("node1", MEMORY, "02:00", 90.0), node("node2", MEMORY, "01:00", 0.0)],
+    ("the offsets of the clocks are subtracted",
+     [node("node1", MEMORY, "02:00", 90.0), node("node2", MEMORY, "01:00", 0.0)],
      [("node1", "out_of_memory", False), ("node2", "out_of_memory", False)]),
-    ("if all wait, the first one to give up", [node("node1", LINK, "02:00"), node("node2", HEARTBEAT, "01:00")],
+    ("if all nodes wait, the one that times out first",
+     [node("node1", LINK, "02:00"), node("node2", HEARTBEAT, "01:00")],
      [("node2", "heartbeat_lost", False), ("node1", "link_timeout", True)]),
-    ("a node without a time comes after one with it",
+    ("a fault without a time comes after a fault with a time",
      [node("node1", "EI0006: x"), node("node2", HEARTBEAT, "01:00")],
      [("node2", "heartbeat_lost", False), ("node1", "link_timeout", True)]),
     ("healthy nodes have no fault", [node("node1", HEALTHY), node("node2", "all is well")], []),
-    ("of several logs of a node the first fault", [node("node1", LINK, "00:30"), node("node1", MEMORY, "01:00")],
+    ("several logs of a node have one fault", [node("node1", LINK, "00:30"), node("node1", MEMORY, "01:00")],
      [("node1", "out_of_memory", False)]),
-    ("an unknown exception explains nothing",
+    ("an unknown exception is a consequence",
      [node("node1", "ValueError: x"), node("node2", MEMORY, "01:00")],
      [("node2", "out_of_memory", False), ("node1", "unknown", True)]),
 ])
-def test_order(case, nodes, expected):
+def test_order_of_faults(case, nodes, expected):
     found = [(fault["host"], fault["cause"]["cause"], fault["is_consequence"]) for fault in faults_in_order(nodes)]
     assert found == expected, case
 

@@ -56,7 +56,7 @@ def test_one_file(logs):
     assert shown(find_causes(logs / "a.log")) == [("link_timeout", "a.log", 2)]
 
 
-def test_a_path_without_anything_gets_one_sentence(logs):
+def test_path_that_does_not_exist_is_named(logs):
     with pytest.raises(LogFilesError, match=r"none does not exist; set diagnostics_from"):
         find_causes(logs / "none")
 

@@ -141,14 +141,14 @@ def weights(host, ok=True, digest=MODEL):
         ("image_digest", IMAGE, ["node1", "node2"]), ("weights_digest", MODEL, ["node1", "node2"])]),
     ([image("node1", digests=["mirror.example/a/b@sha256:" + "8" * 64])], [
         ("image_digest", "sha256:" + "8" * 64, ["node1"])]),
-    # From an archive.
+    # An image from an archive has no digest of a registry.
     ([image("node1", digests=[])], [("image_digest", "sha256:" + "9" * 64, ["node1"])]),
     ([image("node1"), image("node2", digests=[])], [
         ("image_digest", IMAGE, ["node1"]), ("image_digest", "sha256:" + "9" * 64, ["node2"])]),
     ([image("node1", ok=False), weights("node1", ok=False)], []),
     ([weights("node1", digest="`x`\n"), weights("node2", digest=None), result("image", "node1", observed={})], []),
 ])
-def test_pins_are_the_digests_of_what_passed(results, expected):
+def test_pins_are_the_digests_that_passed(results, expected):
     found = summary(*results)
     assert [(pin["name"], pin["value"], pin["hosts"]) for pin in found["pins"]] == expected
     jsonschema.validate(found, SCHEMA)
@@ -162,14 +162,14 @@ def test_image_in_an_unknown_format_is_not_pinned(observed):
             if "cannot show" in (finding["message"] or "")] == [("image.observation", "node1", "not_run")]
 
 
-def test_lines_that_pin_can_be_copied_to_the_inventory():
+def test_pins_can_be_copied_to_the_inventory():
     text = report.to_markdown(summary(image("node1"), image("node2"), weights("node1")))
     block = text.partition("```yaml\n")[2].partition("```")[0]
     assert yaml.safe_load(block) == {"image_digest": IMAGE, "weights_digest": MODEL}
     assert f'image_digest: "{IMAGE}"  # all 2 hosts\nweights_digest: "{MODEL}"  # node1\n' in text
 
 
-def test_report_has_the_shape_of_its_schema():
+def test_report_matches_its_schema():
     found = summary(result("npu_driver", "node1", ok=False), result("npu_driver", "node2", cool=False))
     jsonschema.validate(found, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
@@ -208,7 +208,7 @@ HOSTILE = ["a\x1b[2Jb", "a\r\n\n# All passed", "a | b | c", "<script>alert(1)</s
 
 
 def with_hostile(data, hostile, path=()):
-    """Yield copies of data, in each of which one text, or the name of one key, is hostile."""
+    """Yield copies of the data, each with one string or one host name replaced with the hostile text."""
     if isinstance(data, dict):
         for key, value in data.items():
             for changed in with_hostile(value, hostile, (*path, key)):
@@ -219,13 +219,13 @@ def with_hostile(data, hostile, path=()):
         for at, value in enumerate(data):
             for changed in with_hostile(value, hostile, (*path, at)):
                 yield [*data[:at], changed, *data[at + 1:]]
-    elif isinstance(data, str) and path[-1] not in ("status", "severity"):  # the words of this collection
+    elif isinstance(data, str) and path[-1] not in ("status", "severity"):  # fixed values of this collection
         yield hostile
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_in_any_field_only_changes_its_place(hostile):
-    """The report has the same lines and columns, and no line is forged, for each text of the report in turn."""
+def test_hostile_text_in_any_field_does_not_change_the_structure(hostile):
+    """The report keeps its lines and columns, and no line is forged, if one of its strings is hostile."""
     good = summary(result("npu_driver", "node1", ok=False), result("hccl", "node1", cool=False), serving("node2"),
                    accuracy("node1"), benchmark("node1"))
     lines = report.to_markdown(good).split("\n")
@@ -234,7 +234,7 @@ def test_hostile_text_in_any_field_only_changes_its_place(hostile):
         count += 1
         markdown = report.to_markdown(changed)
         found = markdown.split("\n")
-        # A finding of two hosts is one line, of which a change makes two.
+        # A finding that two hosts share is one line, and becomes two lines if one host differs.
         assert abs(len(found) - len(lines)) <= 1
         assert [line for line in found if line.startswith("##")] == [line for line in lines if line.startswith("##")]
         assert [line for line in found if line.startswith("# ")] == found[:1]

@@ -33,7 +33,7 @@ def records(tmp_path):
 
 
 class SurveyMaker:
-    """Makes a survey, and counts how often it is called."""
+    """A function that makes a survey and counts its calls."""
 
     def __init__(self):
         self.calls = 0
@@ -159,7 +159,7 @@ BAD_NAMES = ["../../x", "/etc/x", "..", ".", "", "a/b", ".hidden", "a\nb", "a\x1
 
 
 @pytest.mark.parametrize("host", BAD_NAMES)
-def test_name_of_a_host_cannot_leave_the_results_folder(records, host):
+def test_host_name_that_leaves_the_results_folder_is_refused(records, host):
     before = sorted(records.root.parent.rglob("*"))
     for write in (lambda: records.write_result(contract.stage_result("serving", host, [])),
                   lambda: records.write_plan(host, {}, {}), lambda: records.write_note(host, "group", {}),
@@ -204,7 +204,7 @@ def test_damaged_file_counts_as_missing_and_is_named(records, damage):
     assert all("counts as missing" in warning for warning in warnings)
 
 
-def test_secrets_are_masked_in_results_and_known_ones_in_reports(tmp_path):
+def test_secrets_are_masked_in_results_and_known_secrets_in_reports(tmp_path):
     records = Records(tmp_path, known_secrets=["hunter\"22"])
     checks = contract.Checks(())
     checks.not_run("observation", 'said hunter"22')
@@ -217,7 +217,7 @@ def test_secrets_are_masked_in_results_and_known_ones_in_reports(tmp_path):
         "log": ["(redacted)", "HF_TOKEN=(redacted)"]}
 
 
-def test_interrupted_write_leaves_the_old_content(records, monkeypatch):
+def test_interrupted_write_keeps_the_old_content(records, monkeypatch):
     records.write_note("n1", "group", {"state": "ready"})
 
     def fails(*_paths):

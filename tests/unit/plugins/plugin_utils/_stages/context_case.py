@@ -10,7 +10,7 @@ import yaml
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 
-# Keys of the tables in tests that are not part of the observation: the field of the context, or None for `measured`.
+# Keys that tests put into an observation, and the field of the context that they set; None means `measured`.
 FIELDS = {"phase": "phase", "failure": "failure", "check_mode": "check_mode", "forks": "forks",
           "play_hosts": "play_hosts", "waited": None, "balancer": None, "probe": None, "archive": None,
           "stager": None, "shared": None}
@@ -23,8 +23,8 @@ def defaults(role):
 
 def context(plan, observed=None, inputs=None, host="node1", survey=None):
     """Return a context; `observed` may also contain the keys of FIELDS."""
-    given = dict(observed or {})
-    fields = {FIELDS[name]: given.pop(name) for name in list(given) if FIELDS.get(name)}
-    measured = {name: given.pop(name) for name in list(given) if name in FIELDS}
-    return Context(host=host, plan=plan, inputs=inputs or {}, observed=given, measured=measured, survey=survey,
+    values = dict(observed or {})
+    fields = {FIELDS[name]: values.pop(name) for name in list(values) if FIELDS.get(name)}
+    measured = {name: values.pop(name) for name in list(values) if name in FIELDS}
+    return Context(host=host, plan=plan, inputs=inputs or {}, observed=values, measured=measured, survey=survey,
                    **fields)

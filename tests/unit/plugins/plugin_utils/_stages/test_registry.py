@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every stage has a judge with the whole interface, which requests a module of this collection."""
+"""Every stage has a judge with the complete interface, which requests a module of this collection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, STAGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Judge
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
-from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import validated
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context, defaults
 
@@ -28,12 +28,12 @@ def test_every_stage_has_a_judge():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_judge_has_the_whole_interface(stage):
+def test_judge_has_the_complete_interface(stage):
     assert [name for name in INTERFACE if not hasattr(JUDGES[stage], name)] == []
 
 
 @pytest.mark.parametrize("stage", ["npu_driver", "hccl"])
-def test_checks_that_refuse_a_host_name_the_source_of_their_limit(stage):
+def test_critical_checks_name_the_source_of_their_limit(stage):
     assert [check.id for check in JUDGES[stage].CHECKS if check.severity == CRITICAL and not check.source] == []
 
 
@@ -58,6 +58,6 @@ def test_request_is_accepted_by_the_module(stage, phase):
     inputs = {**defaults(stage), "functional_image": PICTURE, "functional_api_key": ""}
     request = JUDGES[stage].request(context(valid(), {"phase": phase}, inputs))
     if stage in ("accuracy", "benchmark"):
-        assert request is None  # other actions measure
+        assert request is None  # these stages have actions that measure
     else:
-        accepted(request.module, request.arguments)
+        validated(request.module, request.arguments)

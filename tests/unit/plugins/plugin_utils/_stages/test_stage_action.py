@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever a node returns: the stage writes a valid result, and the report can be written."""
+"""The stage writes a valid result and report for any observation that a node returns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SCHEMA = jsonschema.Draft202012Validator(
     json.loads((ROOT / "docs" / "schemas" / "stage-result-v1.json").read_text("utf-8")))
 model = weights.model
 
-# Values that are unlike what the fields contain; some have no format in JSON or UTF-8.
+# Values of unexpected types; some cannot be written as JSON or UTF-8.
 ODD = (None, True, 0, -1, 5, 10**400, 0.5, float("nan"), float("inf"), "", "x", "\ud800", "a\0b\x1b[2J", "9" * 5000, [],
        [None], [5], [[]], {}, {"x": None}, {"": {}}, b"bytes", object)
 
@@ -50,7 +50,7 @@ def deep(levels):
 
 
 def mutate(value, chance):
-    """Return a copy of an observation in which up to three values are replaced, removed, repeated or buried."""
+    """Return a copy of an observation in which up to three values are replaced, removed, repeated or deeply nested."""
     found = copy.deepcopy(value)
     for _change in range(chance.randint(1, 3)):
         place = found
@@ -79,7 +79,7 @@ def mutate(value, chance):
 
 
 class SurveyOfTwo(Records):
-    """Records with the observations of this host and of another one, whose observation is healthy."""
+    """Records with the observation of this host and the healthy observation of another host."""
 
     observations = {}
 
@@ -138,7 +138,7 @@ def record_of(action, observed, tmp_path):
 
 
 @pytest.mark.parametrize("stage", contract.STAGES)
-def test_every_mutated_observation_ends_in_a_valid_result_and_report(recorded, new_action, tmp_path, stage):
+def test_every_mutated_observation_gives_a_valid_result_and_report(recorded, new_action, tmp_path, stage):
     healthy, chance, last = recorded[stage][0], random.Random(stage), None
     outcome, result = record_of(new_action(stage, healthy), healthy, tmp_path)
     assert result["error"] is None, "the recorded observation itself has to be judged"
@@ -159,7 +159,7 @@ def test_every_mutated_observation_ends_in_a_valid_result_and_report(recorded, n
             last = report.summarize({"n1": {stage: result}}, ["n1", "n2"], "now", "1", last)
             assert to_json(last)
             assert "n1" in report.to_markdown(last)
-    assert judged > MUTATIONS / 20, "the mutations hit the judge"
+    assert judged > MUTATIONS / 20, "too few mutated observations reach the judge"
 
 
 def test_error_of_the_judge_names_host_error_and_line(new_action, recorded, tmp_path):
@@ -196,7 +196,7 @@ def test_failure_of_another_task_is_a_failed_check_of_every_stage(new_action, re
         assert any("pip could not reach the index" in str(check["message"]) for check in result["checks"]), observed
 
 
-def test_module_that_hangs_ends_in_a_result_that_names_it(new_action, recorded, tmp_path, monkeypatch):
+def test_module_that_hangs_is_named_in_the_result(new_action, recorded, tmp_path, monkeypatch):
     def hang(*_args, **_options):
         try:
             time.sleep(60)

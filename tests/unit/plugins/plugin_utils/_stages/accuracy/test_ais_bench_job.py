@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import ais_bench_job
-from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import validated
 
 JOB = "/var/tmp/ascend-vllm-accuracy-x"
 STARTED = {"job": JOB, "problem": None, "data": {"own": "5ha"}}
@@ -21,36 +21,36 @@ END = {"running": False, "changed": False, **RESULTS}
 
 
 def running(finished=None):
-    """Return what the module returns while the run is in progress."""
+    """Return the result of the module while the run is in progress."""
     return {"running": True, "progress": {} if finished is None else {
         "own": {"status": "inferring", "finish_count": finished, "total_count": 10}}}
 
 
 class Host:
-    """Answers the module calls: ``started``, then each of ``watched`` after ``wait_s`` seconds."""
+    """A host whose module returns ``started``, and then one of ``watched`` after ``wait_s`` seconds each."""
 
     def __init__(self, monkeypatch, started, *watched):
-        self.started, self.watched, self.calls, self.said, self.now = started, list(watched), [], [], 0.0
+        self.started, self.watched, self.calls, self.printed, self.now = started, list(watched), [], [], 0.0
         monkeypatch.setattr(ais_bench_job.time, "monotonic", lambda: self.now)
 
     def call(self, name, **arguments):
         assert name == "ascend.vllm.ais_bench"
-        arguments = accepted(name, arguments)
+        arguments = validated(name, arguments)
         self.calls.append((arguments["state"], arguments["job"], arguments["wait_s"]))
         if arguments["state"] == "started":
             assert arguments.items() >= ARGUMENTS.items()
             return self.started
         if arguments["state"] == "absent":
             return {"changed": True}
-        assert arguments["api_key"] == "hunter22"  # masked in the log
+        assert arguments["api_key"] == "hunter22"  # the module masks it in the log
         self.now += arguments["wait_s"]
-        answer = self.watched.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        result = self.watched.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def run(self, timeout_s=100):
-        return ais_bench_job.run_job(self.call, self.said.append, ARGUMENTS, timeout_s, "accuracy_timeout_s")
+        return ais_bench_job.run_job(self.call, self.printed.append, ARGUMENTS, timeout_s, "accuracy_timeout_s")
 
 
 def test_results_are_returned_and_the_job_is_removed(monkeypatch):
@@ -62,7 +62,7 @@ def test_results_are_returned_and_the_job_is_removed(monkeypatch):
 def test_each_progress_is_printed_once(monkeypatch):
     host = Host(monkeypatch, STARTED, running(), running(1), running(1), running(7), END)
     host.run()
-    assert host.said == ["own: inferring, 1 of 10", "own: inferring, 7 of 10"]
+    assert host.printed == ["own: inferring, 1 of 10", "own: inferring, 7 of 10"]
 
 
 def test_a_run_that_takes_too_long_is_removed(monkeypatch):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks of scores, and of a comparison with another model."""
+"""Scores are judged, and so is their difference from the scores of another model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_good_score_passes():
     assert statuses() == dict.fromkeys(("data", "answered", "score", "reference", "gate"), "passed")
 
 
-def test_not_measured_is_not_passed():
+def test_disabled_measurement_is_not_run():
     assert statuses(not_run="accuracy_enabled is false") == {"score": "not_run"}
 
 
@@ -53,17 +53,17 @@ def test_failed_requests_fail_with_any_score():
 
 
 @pytest.mark.parametrize(("score", "status"), [(70.0, "passed"), (69.9, "failed")])
-def test_the_minimum_decides(score, status):
+def test_score_is_compared_with_the_minimum(score, status):
     assert statuses(scores=[dict(SCORE, score=score)])["gate"] == status
 
 
-def test_without_a_reference_there_is_no_gate():
+def test_score_without_a_reference_has_no_gate():
     found = statuses(inputs={"accuracy_datasets": [{"name": "own", "path": "/own.jsonl"}]})
     assert found["reference"] == "not_run"
     assert "gate" not in found
 
 
-def test_answers_of_parts_are_counted():
+def test_answers_to_the_parts_of_a_dataset_are_counted():
     found = judge(inputs={"accuracy_datasets": [{"name": "mmlu", "path": "/d", "minimum": 70}]},
                   scores=[dict(SCORE, dataset="mmlu")],
                   answers={"lukaemon_mmlu_law": {"answered": 3, "failed": 0},

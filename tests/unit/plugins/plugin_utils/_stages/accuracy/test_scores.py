@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scores of datasets and of their parts, the lowest score that passes, and the comparison of two models."""
+"""Scores of datasets and of their parts are collected, and compared with a minimum or with another model."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_dataset_with_many_parts_has_one_score(printed, score):
     def total(name, value, metric):
         return dict(row(name, value, "-"), metric=metric if value != "-" else "-")
 
-    # As AISBench 3.1 writes it: a sum has one row per metric, with a dash if a part is missing.
+    # In AISBench 3.1, a total has one row per metric, with a dash if a part is missing.
     failed = dict(row("lukaemon_mmlu_virology", "-", "-"), metric="-", mode="-")
     rows = [row("lukaemon_mmlu_law", "60.00"), row("lukaemon_mmlu_virology", "62.00") if score else failed,
             total("mmlu", "61.00", "accuracy"), total("mmlu", "61.00", "naive_average"),
@@ -71,7 +71,7 @@ KNOWN = [{"model": "m", "dataset": "gsm8k", "score": 80, "tolerance": 5, "source
 @pytest.mark.parametrize(("dataset", "at_least"), [
     ({"name": "gsm8k", "minimum": 70, "baseline": 90}, 70), ({"name": "gsm8k", "baseline": 90, "tolerance": 2}, 88),
     ({"name": "gsm8k", "baseline": 90}, 90), ({"name": "gsm8k"}, 75)])
-def test_scores_of_the_inventory_precede_known_ones(dataset, at_least):
+def test_scores_of_the_inventory_precede_known_scores(dataset, at_least):
     assert scores.reference(dataset, "m", KNOWN)["at_least"] == at_least
 
 
@@ -102,7 +102,7 @@ def test_a_drop_up_to_the_limit_is_accepted(after, within):
     assert row["within"] is within
 
 
-def test_sums_of_ceval_are_not_parts():
+def test_totals_of_ceval_are_not_parts():
     rows = [row("ceval-law", "60.00"), dict(row("ceval-stem", "1.00", "-"), metric="naive_average"),
             dict(row("ceval-weighted", "60.00", "-"), metric="accuracy"),
             dict(row("ceval-weighted", "60.00", "-"), metric="weighted_average")]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Performance tables of AISBench 3.1 under the names of vllm bench serve."""
+"""Performance tables of AISBench 3.1 are read with the metric names of ``vllm bench serve``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_cell_without_a_number_in_the_required_unit_is_ignored(label, cell):
 
 
 @pytest.mark.parametrize(("totals", "latencies"), [(None, None), ("", ""), ("{}", "x"), ("[1]", "TTFT,1\n")])
-def test_no_tables_no_metrics(totals, latencies):
+def test_without_tables_there_are_no_metrics(totals, latencies):
     assert ais_bench.metrics(totals, latencies) == {}
 
 

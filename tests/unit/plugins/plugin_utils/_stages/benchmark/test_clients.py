@@ -22,7 +22,7 @@ RESULT = json.dumps({"completed": 1, "num_prompts": 1})
 
 
 class Node:
-    """Returns the given observations of the client one after another, and then the last one."""
+    """A node that returns observations of the client in order, and then repeats the last one."""
 
     def __init__(self, *observations):
         self.observations = list(observations)
@@ -44,7 +44,7 @@ class Node:
 
 @pytest.fixture
 def run(tmp_path):
-    """Return a function (node, count, timeout) that runs one client for each of the first planned instances."""
+    """Return a function (node, count, timeout_s) that runs one client for each of the first planned instances."""
     def run(node, count=1, timeout_s=60):
         run.printed = []
         runner = clients.ClientRunner(node, run.printed.append, Records(tmp_path), "node1", PLAN)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Invalid results are detected, each by its check."""
+"""Each kind of invalid result fails its check."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ MEASURED = {"name": "vllm", "target": "instance", "tool": "vllm", "hosts": ["nod
 
 
 def checks_of(change=lambda measured: None, instance=None, peers=None, snapshots=2, **inputs):
-    """Return the outcomes of a valid measurement with changes.
+    """Return the checks of a measurement that is valid except for the changes.
 
-    :param change: changes the measurement. :param instance: changes of the observed instance.
-    :param peers: snapshots of the other hosts. :param snapshots: those of this host, or how many equal ones.
+    :param change: a function that changes the measurement.
+    :param instance: changed values of the observed instance.
+    :param peers: snapshots of the other hosts.
+    :param snapshots: snapshots of this host, or the number of identical snapshots.
     """
     measured = copy.deepcopy(MEASURED)
     change(measured)
@@ -173,7 +175,7 @@ def test_servers_behind_a_balancer_must_not_change_on_any_node(peers, verdict, a
     assert actual in found["same_server"][1]
 
 
-def test_balancer_fails_the_warm_up():
+def test_failed_warm_up_of_the_balancer():
     def change(measured):
         behind_a_balancer(measured)
         measured.update(warm_up=dict(WARM_UP, good=False, answered=0, models=["other"]), runs=[])
@@ -182,7 +184,7 @@ def test_balancer_fails_the_warm_up():
         "failed", "0 of 2 answered, served names: ['other']")
 
 
-def test_server_that_another_host_measured():
+def test_server_measured_by_ais_bench_is_compared_by_its_snapshots():
     def by_ais_bench(measured):
         measured.update(tool="ais_bench")
         measured["runs"][0]["services"] = {}

@@ -16,7 +16,8 @@ INPUTS = {"benchmark_offline": ["latency"], "benchmark_offline_stop_service": Fa
           "benchmark_offline_iterations": 2, "benchmark_offline_guard_s": 120, "benchmark_num_prompts": 7,
           "benchmark_client_image": "", "benchmark_dataset_path": ""}
 INSTANCE = {
-    "name": "vllm", "url": "http://10.0.0.1:8888", "npus": [0, 1], "cap_drop": [], "secrets_path": "/s.env",
+    "name": "vllm", "url": "http://10.0.0.1:8888", "npus": [0, 1], "cap_drop": ["MKNOD"],
+    "security_opts": ["no-new-privileges"], "secrets_path": "/s.env",
     "devices": ["/dev/davinci0", "/dev/davinci1", *SHARED], "shm_size": "1g", "environment": {"HCCL_X": "1"},
     "command": ["vllm", "serve", "/data/model", "--host", "0.0.0.0", "--port", "8888", "--served-model-name", "m",
                 "--tensor-parallel-size", "2", "--quantization", "ascend", "--async-scheduling", "--chat-template",
@@ -59,8 +60,8 @@ def test_engine_options_are_those_of_the_service():
     assert argv[argv.index("--batch-size") + 1] == "4"
 
 
-def test_newer_releases_get_the_lengths_by_both_names():
-    """Since 0.14, the default of --random-input-len overrides --input-len."""
+def test_newer_releases_have_both_options_for_the_lengths():
+    """Since vLLM 0.14, the default of --random-input-len overrides --input-len."""
     newer = dict(plan(), release={"id": "v0.18.0", "vllm": "0.18.0"})
     argv = offline.command(CATALOGUE, newer, INSTANCE, INPUTS, "throughput")
     assert [argv[argv.index(name) + 1] for name in (
@@ -89,6 +90,7 @@ def test_container_is_like_that_of_the_service_without_the_key():
     assert found["command"] == ["vllm"]
     assert found["env"]["HCCL_X"] == "1"
     assert found["env"]["HCCL_IF_BASE_PORT"] == "62000"
+    assert (found["cap_drop"], found["security_opts"]) == (["MKNOD"], ["no-new-privileges"])
 
 
 def test_unknown_kinds_are_refused():

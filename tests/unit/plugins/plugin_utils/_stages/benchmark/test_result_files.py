@@ -32,7 +32,7 @@ def test_last_of_several_appended_results_counts():
     assert parse(lines) == {"kind": "serve", "metrics": {"completed": 3.0, "num_prompts": 4.0}}
 
 
-# Keys that versions after 0.11.0 add (0.23.0: failed, rtfx; 0.33.0: latencies, probes, null where off).
+# Keys that versions after 0.11.0 add (0.23.0: failed, rtfx; 0.33.0: latencies, probes, which are null if disabled).
 NEWER = {
     "completed": 4, "num_prompts": 4, "failed": 0, "request_rate": "inf", "request_goodput": None, "rtfx": 0.0,
     "latencies": [0.1], "queue_times": None, "server_ttfts": [0.1], "probe_p99_ttft_ms": 5.5, "probe_enabled": False,

@@ -86,7 +86,7 @@ def search(sweep, limit, points=None):
 RATES = Sweep(0.5, 32, 0.1, False)
 
 
-def test_one_run_if_the_maximum_passes():
+def test_search_needs_one_run_if_the_maximum_passes():
     assert search(RATES, 100) == {32: True}
 
 
@@ -112,7 +112,7 @@ def test_interrupted_search_continues():
     assert search(RATES, 7.3, part) == whole
 
 
-def test_value_that_passes_above_one_that_fails_does_not_count():
+def test_passing_value_above_a_failing_value_does_not_count():
     assert bracket({4: True, 8: False, 16: True, 32: False}) == (4, 8)
 
 

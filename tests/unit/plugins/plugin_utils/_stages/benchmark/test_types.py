@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The types of the stage benchmark have the keys of the values."""
+"""The types of the benchmark stage have the keys of real values."""
 
 from __future__ import annotations
 

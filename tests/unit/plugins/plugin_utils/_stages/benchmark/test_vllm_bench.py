@@ -19,7 +19,7 @@ INPUTS = defaults("benchmark")
 PLAN = {"hash": "0123456789ab", "model": {"served_name": "qwen25_vl", "path": "/data/model"},
         "image": {"reference": "registry/vllm-ascend:v0.11.0rc1"}, "release": {"id": "v0.11.0rc1"}}
 INSTANCE = {
-    "name": "vllm", "url": "http://10.0.0.1:8888", "secrets_path": None, "cap_drop": ["MKNOD"],
+    "name": "vllm", "url": "http://10.0.0.1:8888", "secrets_path": None,
     "devices": ["/dev/davinci0"],
     "mounts": [{"source": source, "target": source, "read_only": True, "origin": origin} for source, origin in (
         ("/usr/local/dcmi", "host"), ("/data/model", "weights"), ("/var/patch.py", "patch"), ("/site", "site"))],

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The requests to a server, and the checks of its answers."""
+"""The stage sends requests to each server, and checks the answers."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_a_picture_is_refused(tmp_path, name):
         functional.data_uri(str(tmp_path / name))
 
 
-def test_a_node_without_an_api_is_not_run(tmp_path):
+def test_a_node_without_an_api_is_not_tested(tmp_path):
     plan = valid_group("data_parallel")["node2"]
     (check,) = functional.judge(context(plan, {"servers": []}))
     assert (check["status"], check["message"]) == (

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The output of all-reduces, the nodes that make them fail or slow, and the required bandwidth."""
+"""The output of all-reduces is parsed, and suspects are determined if a run fails or is slow."""
 
 from __future__ import annotations
 
@@ -156,10 +156,10 @@ def run(round_name, hosts, bandwidth=10.0, reason=None):
 
 
 def pairs(outcome):
-    """Return three rounds of the nodes a, b, c, d; ``outcome(pair)`` is a bandwidth or the reason of a failure."""
+    """Return three rounds of pairs of a, b, c and d; ``outcome(pair)`` is the bandwidth in GB/s or the failure."""
     found = []
-    for number, met in enumerate((("ab", "cd"), ("ac", "bd"), ("ad", "bc"))):
-        for pair in met:
+    for number, round_pairs in enumerate((("ab", "cd"), ("ac", "bd"), ("ad", "bc"))):
+        for pair in round_pairs:
             value = outcome(pair)
             found.append(run(f"pair {number}", pair, *((10.0, value) if isinstance(value, str) else (value,))))
     return found
@@ -169,14 +169,14 @@ ALONE = [run("alone", host) for host in "abcd"]
 
 
 @pytest.mark.parametrize(("runs", "suspects"), [
-    # a node that fails on its own
+    # a node that fails when it runs alone
     ([run("all", "ab", reason="x"), run("alone", "a"), run("alone", "b", reason="out of memory")], [["b"]]),
-    # slow in every pair, while the others are fast with each other
+    # a node that is slow in every pair, while the other nodes are fast with each other
     ([run("all", "abcd", 1.0), *ALONE, *pairs(lambda pair: 1.0 if "c" in pair else 10.0)], [["c"]]),
     ([run("all", "abcd", reason="x"), *ALONE, *pairs(lambda pair: "no route" if "a" in pair else 10.0)], [["a"]]),
     # a slow connection between two nodes
     ([run("all", "abcd", 1.0), *ALONE, *pairs(lambda pair: 1.0 if pair == "bd" else 10.0)], [["b", "d"]]),
-    # two nodes that are fast on their own
+    # two nodes that are fast when they run alone
     ([run("all", "ab", 0.01), run("alone", "a"), run("alone", "b")], [["a", "b"]]),
     # no difference between the nodes
     ([run("all", "abcd", 1.0), *ALONE, *pairs(lambda pair: 5.0)], []),

@@ -22,7 +22,7 @@ PLAN = {
     "hardware": {"npu_devices": [0, 1], "shared_devices": ["/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]},
     "docker_socket": "/run/docker.sock",
     "image": {"reference": "registry.example/vllm-ascend:1"},
-    "instances": [{"mounts": [
+    "instances": [{"cap_drop": ["MKNOD"], "security_opts": ["no-new-privileges"], "mounts": [
         {"source": "/usr/local/dcmi", "target": "/usr/local/dcmi", "read_only": True, "origin": "host"},
         {"source": "/data/m", "target": "/data/m", "read_only": True, "origin": "weights"}]}],
 }
@@ -45,6 +45,7 @@ def test_container_of_the_probe():
     assert (arguments["network_mode"], arguments["detach"], arguments["cleanup"]) == ("host", False, True)
     assert "privileged" not in arguments
     assert PLAN["instances"][0]["mounts"][-1]["origin"] == "weights"
+    assert (arguments["cap_drop"], arguments["security_opts"]) == (["MKNOD"], ["no-new-privileges"])
 
 
 def test_container_has_every_device_of_the_node():

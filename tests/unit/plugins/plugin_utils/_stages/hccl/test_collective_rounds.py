@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rounds of all-reduces: what prevents a run, the rounds after a failure, and the groups of a round."""
+"""The rounds of all-reduces are planned: a run unless there is an obstacle, and a diagnosis after a failure."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_rounds_after_a_failed_or_slow_run(peers, minimum, rounds):
 
 
 def test_no_diagnosis_without_the_interface_of_a_node():
-    """The nodes that share a network with it may have left the run."""
+    """Its interface may be unknown because the other nodes on its network have left the run."""
     peers = after(result(reason="no route"), nodes=2)
     peers["n2"]["host_network"]["interfaces"] = []
     assert collective_rounds.diagnosis_rounds(peers, INPUTS)["rounds"] == []

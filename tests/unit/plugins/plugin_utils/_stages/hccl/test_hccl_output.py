@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The output of hccl_test. The texts are made up, in the format of the program."""
+"""The output of hccl_test is parsed. The outputs are invented, in the format of the program."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The choice of the host interface, and the part of each node in the ping mesh."""
+"""The host interface is chosen, and each node receives its part of the ping mesh."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_only_candidate_is_chosen():
     (interface("br0", "192.0.2.1/24", kind="bridge"), "br0"),
     (interface("br0", "192.0.2.1/24", kind="bridge", ports=["physical", "veth"]), "br0"),
     (interface("br0", "192.0.2.1/24", kind="bridge", ports=["bond"]), "br0"),
-    (interface("team-net", "192.0.2.1/24", kind="bridge", ports=["veth", "veth"]), None),  # Docker, named by its user
+    (interface("team-net", "192.0.2.1/24", kind="bridge", ports=["veth", "veth"]), None),  # a Docker network
     (interface("team-net", "192.0.2.1/24", kind="bridge", ports=[]), None),
     (interface("docker0", "192.0.2.1/24", kind="bridge", ports=["veth"]), None),
     (interface("br-0123456789ab", "192.0.2.1/24"), None),
@@ -77,7 +77,7 @@ def test_an_address_that_another_host_has_is_not_used():
 
 
 def test_routed_networks_are_named():
-    """No network is shared by all hosts, or only the one for management."""
+    """The hosts share no network, or only the management network."""
     nodes = {name: [interface("mgmt", f"10.{number}.0.9/24"), interface("data", f"10.1{number}.0.9/24")]
              for number, name in enumerate("ab")}
     assert interfaces.host_interfaces({name: node(*found) for name, found in nodes.items()})["a"]["reason"] == (
@@ -91,7 +91,7 @@ def test_routed_networks_are_named():
     assert names(shared, "data") == {"a": "data", "b": "data"}
 
 
-def test_the_input_may_name_an_interface_that_is_never_detected():
+def test_hccl_interface_may_name_an_interface_that_is_never_detected():
     assert names({"a": node(interface("eth0", "10.128.0.3/32"))}) == {"a": None}
     assert names({"a": node(interface("eth0", "10.128.0.3/32"))}, "eth0") == {"a": "eth0"}
 
@@ -103,13 +103,13 @@ def test_the_interface_in_a_network_of_all_hosts_is_chosen():
 
 @pytest.mark.parametrize("others", [
     {}, {"b": node(interface("e", "192.0.2.2/24"), interface("f", "198.51.100.2/24"))}])
-def test_without_a_clear_choice_there_is_none(others):
+def test_without_a_clear_choice_no_interface_is_chosen(others):
     choice = interfaces.host_interfaces({"a": node(ETH, STORAGE), **others})["a"]
     assert choice["interface"] is None
     assert choice["reason"] == "eth0 (192.0.2.1) and eth1 (198.51.100.1) are possible"
 
 
-def test_the_input_decides():
+def test_hccl_interface_decides():
     peers = {"a": node(ETH, STORAGE)}
     assert interfaces.host_interfaces(peers, "eth1")["a"]["interface"] == {"name": "eth1", "address": "198.51.100.1"}
     wrong = interfaces.host_interfaces(peers, "eth9")["a"]
@@ -117,7 +117,7 @@ def test_the_input_decides():
     assert wrong["reason"] == "hccl_interface is eth9, but a has no usable interface of this name"
 
 
-def test_the_input_may_differ_between_hosts():
+def test_hccl_interface_may_differ_between_hosts():
     peers = {"a": dict(node(ETH, STORAGE), wanted_interface="eth1"),
              "b": dict(node(interface("bond0", "198.51.100.2/24"), interface("eth0", "192.0.2.2/24")),
                        wanted_interface="bond0")}
@@ -127,7 +127,7 @@ def test_the_input_may_differ_between_hosts():
 @pytest.mark.parametrize(("error", "reason"), [
     (None, "no interface of a is up with an IPv4 address that other hosts can reach"),
     ("ip cannot be run", "ip cannot be run")])
-def test_without_a_candidate_there_is_none(error, reason):
+def test_without_a_candidate_no_interface_is_chosen(error, reason):
     assert interfaces.host_interfaces({"a": node(error=error)})["a"] == {
         "interface": None, "reason": reason, "candidates": []}
 
@@ -138,7 +138,7 @@ INPUTS = {"hccl_interface": "", "hccl_host_port": 22, "hccl_ping_full_mesh_max_n
 
 
 def cluster(count):
-    """Nodes n1, n2 ... with two NPUs each."""
+    """Return the observations of the nodes n1, n2 ... with two NPUs each."""
     return {f"n{number}": node(interface("eth0", f"192.0.2.{number}/24"),
                                npus=[f"10.0.{npu}.{number}" for npu in range(2)]) for number in range(1, count + 1)}
 

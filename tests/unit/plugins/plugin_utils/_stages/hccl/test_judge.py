@@ -98,7 +98,7 @@ def test_a_hanging_tool_refuses_an_independent_node_too():
 
 @pytest.mark.parametrize(("alone", "expected"), [(good_run(), "warned"), (None, "failed")])
 def test_an_all_reduce_that_fails_on_the_node_alone_refuses_an_independent_node(alone, expected):
-    """The links inside of the node are those that its instances use."""
+    """The instances of the node use the links inside the node."""
     bad = dict(good_run(), rows=[], failed=True, reason="EI0006")
     peers = cluster()
     for host, observed in peers.items():
@@ -110,7 +110,7 @@ def test_an_all_reduce_that_fails_on_the_node_alone_refuses_an_independent_node(
 
 
 def test_npus_with_ipv6_addresses_only():
-    """Of find_string id 69422913492: the file of a node whose NPUs have IPv6 addresses."""
+    """The entries are those of a public hccn.conf of a node whose NPUs have only IPv6 addresses."""
     peers = cluster()
     for observed in peers.values():
         observed["conf"]["devices"] = {
@@ -135,7 +135,7 @@ def test_a_duplicate_address_fails_both_npus():
         assert other in next(check["message"] for check in checks if check["status"] == "failed")
 
 
-def test_another_subnet_than_the_rail():
+def test_npu_in_another_subnet_than_its_rail():
     peers = cluster(3)
     for target in (peers["n2"]["npus"]["3"]["ip"], peers["n2"]["conf"]["devices"]["3"]):
         target["address"] = "10.9.3.2"
@@ -149,7 +149,7 @@ def test_two_npus_at_the_same_switch_port():
     assert not_passed(judge(peers, "n1")) == {("switch_port", "npu 3"): "failed"}
 
 
-def test_another_switch_than_the_rail():
+def test_npu_at_another_switch_than_its_rail():
     peers = cluster(3)
     peers["n2"]["npus"]["3"]["lldp"]["tlvs"]["System Name TLV"] = "leaf-9"
     assert not_passed(judge(peers)) == {("rail_switch", "npu 3"): "warned"}
@@ -270,7 +270,7 @@ def with_runs(peers, *runs, **more):
     return peers
 
 
-def test_without_a_required_bandwidth_it_is_only_reported():
+def test_bandwidth_without_a_required_minimum_is_only_reported():
     check = next(c for c in judge(cluster()) if c["id"] == "collective_bandwidth")
     assert (check["status"], check["severity"]) == ("not_run", "info")
     assert "Reported, not judged: 268435456 bytes at 20 GB/s algorithm and 30 GB/s bus bandwidth" in check["message"]
@@ -295,7 +295,7 @@ def test_a_slow_run_names_the_suspect():
     assert "the suspect is n1 <-> n2" in next(c["message"] for c in checks if c["status"] == "failed")
 
 
-def test_a_failed_run_fails_the_suspect_and_verifies_nothing_for_others():
+def test_a_failed_run_fails_the_suspect_and_is_not_run_for_other_hosts():
     failed_run = collective.parse("EI0006: link timeout\n", 1)
     peers = with_runs(cluster(), ("all", ["n1", "n2"], failed_run), ("alone", ["n2"], failed_run))
     checks = judge(peers)

@@ -19,7 +19,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.hcc
 
 
 def put(path, value):
-    """Return a fault of NPU 3 of n2: the answer or field at ``path`` has this value."""
+    """Return a function that sets the value at ``path`` in the answers of NPU 3 of n2."""
     def inject(peers):
         target = peers["n2"]["npus"]["3"]
         for key in path[:-1]:
@@ -86,7 +86,7 @@ def test_netdetect_is_not_run_if_net_health_fails():
     assert "netdetect address: 10.0.3.254" in next(check["message"] for check in checks if check["status"] == "failed")
 
 
-def test_snr_below_the_limit_has_no_margin_either():
+def test_snr_below_the_limit_also_warns_about_the_margin():
     peers = cluster()
     put(["optical", "Media SNR Lane0"], 17.0)(peers)
     assert not_passed(judge(peers)) == {("optics_snr", "npu 3"): "failed", ("optics_margin", "npu 3"): "warned"}
@@ -103,7 +103,7 @@ def test_link_down():
     assert all(subject == "npu 3" for _check, subject in found)
 
 
-def test_flaps_up_to_the_limit_and_old_ones_pass():
+def test_old_flaps_and_flaps_up_to_the_limit_pass():
     peers = cluster()
     flaps(5)(peers)
     old = [{"time": "Fri Nov 20 01:00:00 2026", "status": "LINK DOWN"}] * 9
@@ -195,11 +195,11 @@ def test_votes_are_counted_over_all_nodes_without_unknown_values():
 
 # --- Recorded answers of healthy ports
 
-# Query, output of hccn_tool, source: the corpus of public outputs, addresses replaced. -netdetect and the power of the
-# module follow its reference, because no healthy recording of them is public.
+# {query: output of hccn_tool}, from a corpus of public outputs, with other addresses. The outputs of -netdetect and of
+# the optical power follow the reference of hccn_tool, because no recordings of healthy ports are public.
 RECORDED = {
     "link": "link status: UP",                                       # vllm-ascend, link of 8 NPUs
-    "net_health": "net health status: Success",                      # the same
+    "net_health": "net health status: Success",                      # the same source
     "ip": "ipaddr:10.12.165.11\nnetmask:255.255.255.0",              # 910B of a Huawei Cloud host
     "gateway": "default gateway:10.12.165.1, Iface:eth0",            # vllm-ascend, gateways of 8 NPUs
     "netdetect": "netdetect address: 10.12.165.1",

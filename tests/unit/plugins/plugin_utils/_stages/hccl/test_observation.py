@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values in the observation of a node."""
+"""Values are read from the observation of a node."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def test_unhealthy_npus(changes, unhealthy):
     assert observation.unhealthy_npus({"npus": {"0": {**HEALTHY, **changes}}, "conf": CONF}) == unhealthy
 
 
-def test_without_hccn_conf_no_address_is_the_configured_one():
+def test_npus_are_unhealthy_without_hccn_conf():
     assert observation.unhealthy_npus({"npus": {"0": HEALTHY}, "conf": None}) == [0]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The schedule of the ping mesh, and the suspects when pings fail."""
+"""The ping mesh is scheduled, and suspects are determined if pings fail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import pi
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 4, 5, 8, 15, 16, 33])
-def test_each_node_meets_each_other_once_and_one_at_a_time(nodes):
+def test_each_node_meets_every_other_node_once_and_one_at_a_time(nodes):
     met = {node: [] for node in range(nodes)}
     for played in range(ping_mesh.tournament_rounds(nodes)):
         opponents = [ping_mesh.opponent(node, played, nodes) for node in range(nodes)]
@@ -86,7 +86,7 @@ NPUS = 8
 
 
 def mesh(nodes, bad):
-    """Return the matrices of a full mesh in which the pairs with ``bad(host, NPU, host, NPU)``, sender first, fail."""
+    """Return the matrices of a full mesh; a pair fails if ``bad(sending host, NPU, receiving host, NPU)`` is true."""
     hosts = [f"node{number}" for number in range(1, nodes + 1)]
     return {host: {str(npu): {other: [100 if bad(host, npu, other, target) else 0 for target in range(NPUS)]
                               for other in hosts if other != host} for npu in range(NPUS)} for host in hosts}

@@ -35,7 +35,7 @@ CONTEXT = {
 
 
 def context(**changes):
-    """Return CONTEXT with changed values, each given by its path with two underscores between the keys."""
+    """Return CONTEXT with changed values; the name of each value is its path, with two underscores between keys."""
     changed = copy.deepcopy(CONTEXT)
     for path, value in changes.items():
         *folders, name = path.split("__")
@@ -43,7 +43,7 @@ def context(**changes):
         for folder in folders:
             place = place[folder]
         place[name] = value
-    # The probe prints JSON. Tests give a dict, or other output as a string.
+    # The probe prints JSON; tests pass a dict, or other output as a string.
     if isinstance(changed["observed"]["probe"], dict):
         changed["observed"]["probe"] = json.dumps(changed["observed"]["probe"])
     return stage_context(**changed)
@@ -87,7 +87,7 @@ def test_image_that_is_not_as_planned(changes, expected):
     ({"observed__docker_engine__architecture": "riscv64"}, {"present": "not_run", "release_architecture": "failed"}),
     ({"inputs__image_pull": "never"}, {"present": "failed"}),
 ])
-def test_before_a_pull(changes, expected):
+def test_checks_before_a_pull(changes, expected):
     assert outcome(observed__phase="before", observed__needed=True, observed__image=None, **changes) == expected
 
 

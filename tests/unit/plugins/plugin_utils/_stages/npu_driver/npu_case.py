@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observations of a node, and their outcomes, for the tests of the npu_driver stage."""
+"""Observations of a node for the tests of the npu_driver stage, and helpers that judge them."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def healthy():
 
 
 def changed(changes):
-    """Return a healthy observation with changes ``{path: value}`` such as ``npu_smi|chips|3|health``.
+    """Return a healthy observation with changes ``{path: value}``; a path is like ``npu_smi|chips|3|health``.
 
-    None as the value of a list index removes the item.
+    The value None removes an item of a list.
     """
     observed = healthy()
     for path, value in changes.items():
@@ -81,7 +81,7 @@ def changed(changes):
 
 
 def judged(observed, plan=None, peers=None, **inputs):
-    """Return the outcomes of node1; `peers` are the observations of all hosts, by default those of two nodes."""
+    """Return the checks of node1; `peers` are the observations of all hosts, by default those of two nodes."""
     peers = {"node1": observed, "node2": healthy()} if peers is None else peers
     cluster = judge.survey(peers, INPUTS).get("node1")
     return judge.judge(context(plan or PLAN, observed, dict(INPUTS, **inputs), survey=cluster))
@@ -102,7 +102,7 @@ def container(name, labels=None):
 
 
 def check_named(checks, name):
-    """Return the only outcome of a check."""
+    """Return the check of this id, and assert that it has one outcome."""
     (found,) = [check for check in checks if check["id"] == name]
     return found
 

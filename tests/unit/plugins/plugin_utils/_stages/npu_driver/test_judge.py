@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The npu_driver stage as a whole."""
+"""The checks, the request and the inputs of the npu_driver stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import judge
-from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import accepted
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.module_case import validated
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.context_case import context
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.npu_driver.npu_case import (
@@ -39,11 +39,11 @@ def test_waived_check_shows_the_reason():
 
 def test_module_arguments():
     arguments = judge.request(context(PLAN, inputs=INPUTS)).arguments
-    assert accepted("ascend.vllm.npu_info", arguments)["docker_socket"] == "/var/run/docker.sock"
+    assert validated("ascend.vllm.npu_info", arguments)["docker_socket"] == "/var/run/docker.sock"
     assert arguments["timeout_s"] == 5.0
     assert arguments["npu_smi"] is None
     assert arguments["driver_path"] == "/usr/local/Ascend/driver"
-    mounts = [{"source": "/etc/site/version.info", "type": "file"}]  # not that of the driver
+    mounts = [{"source": "/etc/site/version.info", "type": "file"}]  # not the version file of the driver
     plan = valid(serving_driver_path="/opt/Ascend/driver", serving_mounts=mounts)
     moved = judge.request(context(plan, inputs=INPUTS)).arguments
     assert moved["driver_path"] == "/opt/Ascend/driver"
@@ -70,7 +70,7 @@ CHIP = "npu_smi|chips|1|"
      None),
     ("tool_slow_s", 0.2, {}, ("tool_slow", None), None, "warned"),
 ])
-def test_inputs_move_the_limits(name, value, changes, check, default, expected):
+def test_inputs_change_the_limits(name, value, changes, check, default, expected):
     observed = changed(changes)
     assert faults(judged(observed)).get(check) == default
     assert faults(judged(observed, **{"npu_driver_" + name: value})).get(check) == expected

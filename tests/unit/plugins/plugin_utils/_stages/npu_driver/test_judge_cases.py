@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Facts of real hosts, each through its parser and its judge. cases/INDEX.tsv has their sources.
+"""Facts of real hosts are parsed and judged. cases/INDEX.tsv lists the sources (code search id: a public GitHub file).
 
-A healthy node (npu_case.py) gets the fact, so that the check of the fact is the only one that may fail.
+Each fact replaces that of a healthy node (npu_case.py), so that only the check of the fact can fail.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def lines(name):
 
 
 def found(*changes, check, plan=None):
-    """Return the status and the message of a check of a healthy node with changes, the only one that may fail."""
+    """Return (status, message) of a check of a healthy node with changes; no other check may fail."""
     observed = changed({key: value for each in changes for key, value in each.items()})
     checks = judged(observed, plan=plan)
     assert {name for name, _subject in faults(checks)} <= {check}
@@ -68,11 +68,11 @@ def test_every_case_of_the_index_has_a_test():
     assert len(names) == 52
 
 
-# --- Operating systems and kernels: the vendor's list for the hardware, older_kernels in hardware.yml
+# --- Operating systems and kernels: the vendor's list for the hardware is older_kernels in hardware.yml
 
 
 def system_of(name, tmp_path, kernel=None):
-    """Return the facts of a host with this os-release, and with the kernel that a comment below it names."""
+    """Return the facts of a host with this os-release and kernel, by default the kernel in the comment of the file."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/os-release").write_text(text(name))
     named = re.search(r"# uname -r.*: (\S+)$", text(name), re.MULTILINE)
@@ -80,7 +80,7 @@ def system_of(name, tmp_path, kernel=None):
 
 
 @pytest.mark.parametrize(("name", "kernel", "status"), [
-    ("os/01-openeuler-2003.txt", None, "warned"),         # in the list for older products than the A2 only
+    ("os/01-openeuler-2003.txt", None, "warned"),         # only in the list for products older than the A2
     ("os/02-kylin-v10-tercel-sp1.txt", None, "warned"),   # the list for the A2 starts with SP2
     ("os/03-kylin-v10-sword-sp2.txt", None, "passed"),
     ("os/05-euleros-2sp8.txt", None, "warned"),
@@ -96,7 +96,7 @@ def test_kernels(name, kernel, status, tmp_path):
     assert found({"system": system_of(name, tmp_path, kernel)}, check="kernel")[0] == status
 
 
-# The kernels of these systems; the list names only some of them.
+# Kernels of the systems in the vendor's list, which contains only some of the kernels.
 KERNELS = {
     "CentOS 7.6": "4.14.0-115.el7a.0.1.aarch64", "CTYunOS 22.06": "4.19.90-2102.2.0.0062.ctl2.aarch64",
     "CTYunOS 23.01": "5.10.0-136.12.0.86.ctl3.aarch64", "Kylin V10 SP2": "4.19.90-25.10.v2101.ky10.aarch64",
@@ -117,7 +117,7 @@ def test_every_system_of_the_vendors_list_passes():
         assert (system, status) == (system, "passed")
 
 
-def test_every_kernel_of_the_vendors_list_is_read():
+def test_every_kernel_of_the_vendors_list_passes():
     kernels = [re.search(r"\((\S+) kernel\)", line).group(1)
                for line in lines("os/12-kernels-of-supported-x86-A2.txt")]
     assert [found({"system|kernel": kernel}, check="kernel")[0] for kernel in kernels] == ["passed"] * 4
@@ -146,16 +146,16 @@ def test_firmware(name, board, status):
 @pytest.mark.parametrize(("name", "path"), [
     ("installinfo/01-910b.txt", "/usr/local/Ascend"), ("installinfo/02-with-status.txt", "/usr/local/Ascend"),
     ("installinfo/03-other-path-310b.txt", "/var/davinci")])
-def test_the_folder_of_the_driver(name, path):
+def test_remedy_names_the_input_for_another_driver_folder(name, path):
     installed = version_files.parse(text(name))
     assert (installed["kind"], installed["fields"]["Driver_Install_Path_Param"]) == ("install_info", path)
-    fine = {"files|/etc/ascend_install.info": installed}
+    install_info = {"files|/etc/ascend_install.info": installed}
     missing = {f"paths|{number}|type": None for number, each in enumerate(healthy()["paths"])
                if each["path"].startswith("/usr/local/Ascend/driver/")}
-    assert found(fine, check="mount_sources")[0] == "passed"
-    status, says = found(fine, missing, check="mount_sources")
+    assert found(install_info, check="mount_sources")[0] == "passed"
+    status, message = found(install_info, missing, check="mount_sources")
     assert status == "failed"
-    assert ("serving_driver_path" in says) == (path != "/usr/local/Ascend")
+    assert ("serving_driver_path" in message) == (path != "/usr/local/Ascend")
 
 
 # --- Kernel log, by kinds of lines
@@ -182,12 +182,12 @@ def test_kernel_log(name, kinds, remedy):
 
 
 def logged(texts):
-    """Return the observation of records; an NPU is below the port 0000:89:02.0."""
+    """Return the observation of a kernel log with these lines; port 0000:89:02.0 leads to an NPU."""
     records = ["5,%d,1000000,-;%s" % (number, line) for number, line in enumerate(texts)]
     return kernel_log.errors(records, 2.0, 3600, ["0000:8a:00.0", "0000:89:02.0"])
 
 
-def test_corrected_errors_alone_are_a_count():
+def test_corrected_errors_alone_are_only_counted():
     log = logged(lines("kernellog/10-aer-corrected-npu.txt")[:3])
     check = check_named(judged(changed({"kernel_log": log})), "kernel_log")
     assert (check["status"], check["actual"]) == ("passed", "1 errors of a PCIe link that it corrected")
@@ -234,7 +234,7 @@ def test_docker_of_openeuler():
     assert found({"docker_engine|version": version}, check="docker_engine_version")[0] == "passed"
 
 
-def test_podman_is_named_and_docker_is_not(docker):
+def test_podman_in_place_of_docker_is_reported(docker):
     docker.responses["/version"] = 200, json.loads(text("docker/04-docker-27-version.json"))
     assert engine_facts.query(DockerEngine(docker.path))["version"] == "20.10.24"
     docker.responses["/version"] = 200, json.loads(text("docker/02-podman-version.json"))
@@ -264,7 +264,7 @@ def test_containers_of_ascend_docker_runtime_are_holders(number, npus):
         ("npus_free", f"npu {npu}") for npu in planned}
 
 
-def test_a_privileged_container_holds_what_it_was_given():
+def test_a_privileged_container_holds_only_its_visible_devices():
     environment, = re.findall(r"-e (\S+)", text("container/02-privileged-visible.txt"))
     found = inspected("train", environment=[environment], runtime="ascend")
     found["HostConfig"]["Privileged"] = True
@@ -302,7 +302,7 @@ def test_the_virtual_functions_of_the_drivers_table():
 
 
 def node(shown, host=1):
-    """Return the observation of a host whose ip command prints this."""
+    """Return the observation of a host whose ip command prints this text."""
     code = 0 if shown.startswith("[") else 255
     read = network.host_network(lambda argv, _timeout: (code, shown, "") if "-json" in argv else (0, "", ""), 5)
     return {"npus": {}, "host_network": read}
@@ -314,7 +314,7 @@ def chosen(*observed):
 
 
 def shown(name):
-    """Return what `ip -json address` prints for the text of `ip address`."""
+    """Return the output of `ip -json address` for a recorded output of `ip address`."""
     entries = []
     for line in text(name).splitlines():
         head = re.match(r"\d+: (\S+): <(\S+)>", line)
@@ -349,7 +349,7 @@ def test_overlay_and_docker_are_not_chosen():
 
 
 def test_the_network_card_of_a_bmc_is_not_chosen():
-    """It has the same address on every server; the networks of the data are routed."""
+    """The card has the same address on every server; the data networks of the servers are routed."""
     one = shown("network/06-imm-usb0-169.254.txt")
     assert chosen(node(one), node(one.replace("172.20.100.1", "172.20.101.1"))) == ["eth1", "eth1"]
 
@@ -359,7 +359,7 @@ def test_the_network_card_of_a_bmc_is_not_chosen():
 
 @pytest.mark.parametrize("name", ["limits/01-memlock-64.txt", "limits/02-memlock-8192.txt"])
 def test_the_limits_of_the_ssh_session_are_not_judged(name):
-    """A container gets those of dockerd. NPU memory is pinned by the driver, which does not count it."""
+    """A container has the limits of dockerd, and the driver does not count the NPU memory that it pins."""
     assert "max locked memory" in text(name)
     assert "memlock" not in {check["id"] for check in judged(healthy())}
 
@@ -379,7 +379,7 @@ def test_versions_of_drivers_are_read_and_ordered():
 
 def test_versions_of_cann_and_firmware_are_read():
     unknown = [line for line in lines("versions/02-cann-firmware-strings.txt") if not readable(line)]
-    # Builds that are not compared with others: prereleases of CANN, and a patch of a firmware.
+    # Versions that cannot be compared: prereleases of CANN, and a patch of a firmware.
     assert unknown == ["8.1.RC1.beta1", "8.2.RC1.alpha003", "8.0.RC3.alpha001", "23.0.rc3.spc100"]
 
 
@@ -391,7 +391,7 @@ def readable(version):
 
 
 def test_requests_without_certifi_is_enough(tmp_path):
-    """Enterprise Linux installs these packages, and requests is patched not to import certifi."""
+    """Enterprise Linux installs only these packages, and patches requests not to import certifi."""
     packages = set(re.findall(r"python3-(\w+)-", text("python/01-el9-dnf-python3-requests.txt")))
     assert packages == {"idna", "chardet", "pysocks", "requests", "urllib3"}
     assert "-from certifi import where" in text("python/03-fedora-requests-certs.patch")
@@ -408,9 +408,9 @@ def test_requests_that_imports_a_missing_package_is_named(tmp_path):
     write_requests(tmp_path, "from certifi import where\n")
     python = imported(tmp_path)
     assert python["requests"] is None
-    status, says = found({"python": python}, check="python_requests")
+    status, message = found({"python": python}, check="python_requests")
     assert status == "failed"
-    assert "No module named 'certifi'" in says
+    assert "No module named 'certifi'" in message
 
 
 def write_requests(folder, first_lines):
@@ -425,7 +425,7 @@ def write_requests(folder, first_lines):
 
 
 def imported(folder):
-    """Return the observation of an interpreter that has the packages of this folder, and no others."""
+    """Return the observation of an interpreter that has only the packages of this folder."""
     interpreter = folder / "python3"
     interpreter.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {os.sys.executable} -S "$@"\n')
     interpreter.chmod(0o755)

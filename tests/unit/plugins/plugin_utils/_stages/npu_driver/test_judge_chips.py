@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults of NPUs, and processes that use planned NPUs."""
+"""Faults of NPUs, and processes that use planned NPUs, fail their checks."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_no_chip_check_passes_without_npu_smi(error, tools, expected):
     assert contract.stage_status(checks) == "failed"
 
 
-def test_library_errors_have_their_own_remedies():
+def test_each_error_of_the_dcmi_library_has_another_remedy():
     remedies = set()
     for code in (-8005, -8020, None):
         checks = judged(changed({"npu_smi|error": {"message": "dcmi", "code": code}, "npu_smi|chips": []}))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults of driver, firmware, files, Docker and host, and differences from the other nodes."""
+"""Faults of driver, firmware, files, Docker and host, and differences from other nodes, fail their checks."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_fault_affects_only_its_check(changes, check_id, subject, status, text):
     assert_only_fault(changes, check_id, subject, status, text, also)
 
 
-# The answers are made after Docker's documents, no node with these options was at hand.
+# The options follow the documentation of Docker, because no node with them was available.
 @pytest.mark.parametrize(("options", "selinux", "subject", "remedy"), [
     (["cgroupns", "seccomp"], "enforcing", None, None),
     (["selinux"], "permissive", None, None),
@@ -86,7 +86,7 @@ def test_security_options_of_docker(options, selinux, subject, remedy):
     assert remedy is None or remedy in check_named(checks, "docker_engine_setup")["remedy"]
 
 
-def test_docker_does_not_answer():
+def test_docker_that_does_not_respond():
     observed = changed({"docker_engine": {"error": "Docker does not respond: x"}, "holders": [holder()]})
     checks = judged(observed)
     assert faults(checks) == {("docker_engine", None): "failed", ("docker_engine_version", None): "not_run",
@@ -104,7 +104,7 @@ def test_driver_with_a_known_defect_and_outdated_driver():
     assert found == {("driver_recommended", None): "warned", ("driver_loaded", None): "not_run"}
 
 
-@pytest.mark.parametrize(("driver", "release", "arguments", "says"), [
+@pytest.mark.parametrize(("driver", "release", "arguments", "message"), [
     ("25.3.rc1", "v0.11.0rc1", {}, None),
     ("25.2.0", "v0.18.0", {}, None),
     ("25.5.0", "v0.18.0", {}, "vllm-ascend issue 7078"),
@@ -117,24 +117,24 @@ def test_driver_with_a_known_defect_and_outdated_driver():
     ("25.5.1", "v0.30.0", {"safetensors-load-strategy": "eager"}, None),
     ("26.0.0", "v0.30.0", {}, None),
 ])
-def test_known_defects_of_drivers_by_release_and_options(driver, release, arguments, says):
+def test_known_defects_of_drivers_by_release_and_options(driver, release, arguments, message):
     plan = valid(plan_release=release, serving_args=arguments)
     check = check_named(judged(changed({"npu_smi|driver_version": driver}), plan=plan), "driver_known_bad")
-    assert check["status"] == ("warned" if says else "passed"), check
-    assert not says or says in check["message"]
+    assert check["status"] == ("warned" if message else "passed"), check
+    assert not message or message in check["message"]
 
 
 @pytest.mark.parametrize(("driver", "firmware", "boards", "status"), [
     ("[7.0.0,7.8.99]", "[23.0.0,23.0.0.]", None, "passed"),  # the driver accepts the firmware
     ("[7.0.0,7.2.99]", "[25.3,25.3.]", None, "passed"),      # the firmware accepts the driver
-    ("[7.0.0, 7.2.99]", None, None, "failed"),               # one rejects, none accepts
+    ("[7.0.0, 7.2.99]", None, None, "failed"),               # the driver rejects the firmware
     ("[7.0.0,7.2.99]", "[23.0.0,23.0.0.]", None, "failed"),
-    ("[7.0.0,7.2.99]", "[23.0.0,23.0.0.]", "OK", "passed"),  # the tool asks the running firmware
+    ("[7.0.0,7.2.99]", "[23.0.0,23.0.0.]", "OK", "passed"),  # npu-smi queries the running firmware
     ("[7.0.0,7.8.99]", "[25.3,25.3.]", "NOK", "failed"),
     ("[7.0.0,7.8.99]", None, "UNKNOWN", "passed"),
     (None, None, "NA", "not_run"),
 ])
-def test_the_driver_accepts_the_firmware_or_the_other_way_round(driver, firmware, boards, status):
+def test_driver_and_firmware_match_if_one_accepts_the_other(driver, firmware, boards, status):
     folder = "files|/usr/local/Ascend/"
     observed = changed({folder + "driver/version.info|fields|compatible_version_fw": driver,
                         folder + "firmware/version.info|fields|compatible_version_drv": firmware})

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole verdict on each recorded host of the folder hosts, through the real parsers and the judge.
+"""Recorded hosts are parsed and judged, and all outcomes are compared with the expected ones.
 
-A host is a file with its source and what its tools, files and Docker print; what it leaves out is that of a healthy
-node (npu_case.py). The verdict is in <host>.expected.txt, one line per outcome. If a verdict changes on purpose, run
-this file as a script, which writes the verdicts, and read the difference.
+hosts/<host>.yml has the source and the output of the tools, the files and Docker of a host; facts that it omits are
+those of a healthy node (npu_case.py). hosts/<host>.expected.txt has one line per outcome. If an outcome changes on
+purpose, run this file as a script, which writes the expected outcomes, and read the difference.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.npu
 FOLDER, CASES = Path(__file__).parent / "hosts", Path(__file__).parent / "cases"
 HOSTS = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
 PODMAN = json.loads(
-    (Path(__file__).parents[3] / "module_utils" / "_docker" / "answers" / "podman-4.3.1.json").read_text("utf-8"))
+    (Path(__file__).parents[3] / "module_utils" / "_docker" / "responses" / "podman-4.3.1.json").read_text("utf-8"))
 ECC = (FOLDER / "ecc.txt").read_text("utf-8")  # npu-smi info -t ecc, sample 01 of npu-smi-other in the corpus
 UPTIME_S = 100.0
 
@@ -44,7 +44,7 @@ UPTIME_S = 100.0
 def observed(host, plan, root):
     """Return the observation of a recorded host.
 
-    :param root: an empty folder for its files.
+    :param root: an empty folder, to which the files of the host are written.
     """
     chips, outcomes = npu_smi(host)
     (root / "etc").mkdir()
@@ -82,7 +82,7 @@ def observed(host, plan, root):
 
 
 def npu_smi(host):
-    """Return (the observation, the outcomes) of npu-smi, which prints the texts of the host."""
+    """Return (the observation, the outcomes of the commands) of an npu-smi with the recorded output."""
     def run_all(commands):
         return {key: Outcome(argv, *printed(key, host), 0.2, False, None) for key, argv in commands.items()}
     return observation.query(run_all, "/usr/local/bin/npu-smi" if host.get("npu_smi") else None)
@@ -99,7 +99,7 @@ def printed(key, host):
 def docker_engine(host, root):
     if host.get("docker", 0) is None:
         return {"error": "the Docker engine at /var/run/docker.sock does not respond: No such file or directory"}
-    # In a folder with a short name: the path of a socket has 107 characters at most.
+    # The folder has a short name because the path of a socket has at most 107 characters.
     with tempfile.TemporaryDirectory() as folder, FakeDocker(os.path.join(folder, "docker.sock")) as docker:
         if host.get("podman"):
             docker.responses["/version"], docker.responses["/info"] = (200, PODMAN["version"]), (200, PODMAN["info"])
@@ -120,14 +120,14 @@ def verdict(name, root):
 
 
 def shown(checks):
-    """Return one line per outcome: status, id, subject, and what was found."""
+    """Return one line per outcome: status, id, subject, and the message or the actual value."""
     rows = ["%-11s %s%s: %s" % (check["status"], check["id"], f" ({check['subject']})" if check["subject"] else "",
                                 check["message"] or check["actual"]) for check in checks]
     return "\n".join(rows) + "\n"
 
 
 @pytest.mark.parametrize("name", HOSTS)
-def test_the_whole_verdict_on_a_recorded_host(name, tmp_path):
+def test_all_outcomes_of_a_recorded_host(name, tmp_path):
     expected = (FOLDER / f"{name}.expected.txt").read_text("utf-8")
     assert shown(verdict(name, tmp_path)) == expected
 
@@ -143,7 +143,7 @@ def test_no_healthy_host_is_refused(name, tmp_path):
 
 
 def test_every_critical_check_has_passed_on_recorded_healthy_hosts(tmp_path):
-    """Otherwise the table of healthy hosts says nothing about the check."""
+    """A check that no recorded healthy host has passed may refuse healthy hosts."""
     passed: dict[str, set[str]] = {check.id: set() for check in judge.CHECKS if check.severity == CRITICAL}
     for name in HEALTHY:
         (tmp_path / name).mkdir()
@@ -153,7 +153,7 @@ def test_every_critical_check_has_passed_on_recorded_healthy_hosts(tmp_path):
     assert {check for check, hosts in passed.items() if len(hosts) < 3} == set()
 
 
-def test_every_sick_host_is_named(tmp_path):
+def test_every_unhealthy_host_has_findings_with_remedies(tmp_path):
     for name in set(HOSTS) - set(HEALTHY):
         (tmp_path / name).mkdir()
         found = [check for check in verdict(name, tmp_path / name) if check["status"] in ("failed", "warned")]

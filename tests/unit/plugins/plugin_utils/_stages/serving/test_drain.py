@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The requests that are left, and the NPUs that are held, with their holders."""
+"""Requests that are not completed and NPUs that are in use are named, with the processes that use the NPUs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def npus(error=None, holders=(), **used):
                                                   for name, mb in used.items()]}, "holders": list(holders)}
 
 
-@pytest.mark.parametrize(("seen", "clauses"), [
+@pytest.mark.parametrize(("observed", "clauses"), [
     (npus(d0=3400, d1=3500, d2=60000), []),
     (npus(d0=60000, d1=3500), ["NPU 0 is not free, but no process on it is shown (60000 MB of HBM in use)"]),
     (npus(d0=3400), ["NPU 1 is not shown by npu-smi"]),
@@ -41,5 +41,5 @@ def npus(error=None, holders=(), **used):
                  {"device": 4, "pid": 8, "process": "python3", "container": None}], d0=1, d1=9000),
      ["NPU 1 is held by process 7 (python3) in container train (t:1) (9000 MB of HBM in use)"]),
 ])
-def test_npus_held(seen, clauses):
-    assert drain.npus_held(seen, [1, 0], 6144) == clauses
+def test_npus_held(observed, clauses):
+    assert drain.npus_held(observed, [1, 0], 6144) == clauses

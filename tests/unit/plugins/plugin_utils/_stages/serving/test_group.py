@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The interface of a node in a group, the reasons to restart the group, and the members that failed."""
+"""A node of a group determines its interface, the reasons to restart the group, and the failed members."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_addresses():
     ("203.0.113.5", None, None, "no interface has 203.0.113.5; the node has lo (127.0.0.1), eth0 (192.0.2.12), "),
     ("192.0.2.12", "eth1", None, "serving_interface is eth1, which does not have 192.0.2.12; the node has lo"),
 ])
-def test_interface_or_the_existing_ones(address, wanted, found, message):
+def test_interface_with_the_address_or_a_list_of_all_interfaces(address, wanted, found, message):
     name, missing = group.interface(address, wanted, ADDRESSES)
     assert name == found
     assert missing is message is None or missing.startswith(message)
@@ -64,12 +64,12 @@ def test_restart_reason(host, container, reason):
     assert group.restart_reason(PLAN[host], observed(host, **container), "key-1") == reason
 
 
-def test_another_key_matters_only_where_it_is_used():
+def test_changed_api_key_restarts_only_the_head():
     assert group.restart_reason(PLAN["node1"], observed("node1"), "key-2") == "was started with another API key"
     assert group.restart_reason(PLAN["node2"], observed("node2", secrets=None), "new") is None
 
 
-def seen(state, reason=None):
+def observation(state, reason=None):
     return {"docker_engine_error": None, "now_s": 1010,
             "instances": [{"state": state, "reason": reason, "causes": [{"cause": "link_timeout"}]}]}
 
@@ -77,11 +77,11 @@ def seen(state, reason=None):
 @pytest.mark.parametrize(("found", "late", "note"), [
     (None, False, ("failed", "the node is no longer reachable")),
     ({"docker_engine_error": "no Docker", "instances": []}, False, ("failed", "no Docker")),
-    (seen("ready"), True, ("ready", None)),
-    (seen("starting", "slow"), False, ("starting", "slow")),
-    (seen("starting", "slow"), True, ("late", "slow")),
-    (seen("failed", "exit 1"), False, ("failed", "exit 1")),
-    (seen("missing", "removed"), False, ("failed", "removed")),
+    (observation("ready"), True, ("ready", None)),
+    (observation("starting", "slow"), False, ("starting", "slow")),
+    (observation("starting", "slow"), True, ("late", "slow")),
+    (observation("failed", "exit 1"), False, ("failed", "exit 1")),
+    (observation("missing", "removed"), False, ("failed", "removed")),
 ])
 def test_own_state(found, late, note):
     state = group.own_state(found, late, 1000.0)
@@ -89,15 +89,15 @@ def test_own_state(found, late, note):
 
 
 def test_note_of_a_failure_has_the_causes_and_the_offset_of_the_clock():
-    state = group.own_state(seen("failed", "exit 1"), False, 1000.0)
+    state = group.own_state(observation("failed", "exit 1"), False, 1000.0)
     assert (state["causes"], state["clock_offset_s"]) == ([{"cause": "link_timeout"}], 10.0)
-    assert "causes" not in group.own_state(seen("ready"), False, 1000.0)
+    assert "causes" not in group.own_state(observation("ready"), False, 1000.0)
 
 
 GROUP = PLAN["node1"]["group"]
 
 
-@pytest.mark.parametrize(("states", "timed_out", "over", "failed"), [
+@pytest.mark.parametrize(("states", "timed_out", "finished", "failed"), [
     (("ready", "ready"), False, True, []),
     (("ready", "starting"), False, False, []),
     (("ready", "started"), True, True, ["node2"]),
@@ -105,14 +105,14 @@ GROUP = PLAN["node1"]["group"]
     (("failed", "failed"), False, True, ["node1", "node2"]),
     (("late", "ready"), False, True, ["node1"]),
 ])
-def test_outcome(states, timed_out, over, failed):
+def test_outcome(states, timed_out, finished, failed):
     notes = {host: {"state": state, "reason": None} for host, state in zip(("node1", "node2"), states)}
     found, members = group.outcome(GROUP, notes, timed_out=timed_out)
-    assert found is over
+    assert found is finished
     assert [member["host"] for member in members] == failed
 
 
-def test_member_that_left_the_run_is_among_those_that_failed():
+def test_member_that_left_the_run_is_a_failed_member():
     notes = {"node1": {"state": "failed", "reason": "exit code 1"}}
     assert group.outcome(GROUP, notes, ["node2"]) == (True, [
         {"host": "node1", "state": "failed", "reason": "exit code 1"},

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks of the stage serving follow from the observation; a check that was not reached is never passed."""
+"""The serving stage judges the observation of a node; a check that was not reached is not passed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEALTHY = {"status": "healthy", "failures": 0, "output": "the engine makes progr
 UNHEALTHY = {"status": "unhealthy", "failures": 10, "output": "engine 0 has 3 requests and made no progress"}
 
 
-def seen(plan, **changes):
+def ready_instance(plan, **changes):
     """Return a ready instance of the plan, with changes."""
     (instance,) = plan["instances"]
     ready = {
@@ -36,7 +36,7 @@ def of_node(plan, observed=None, **changes):
         "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": [],
         "weights": {"folder": True, "config": True, "shards": 4},
         "outgoing_ports": {"first": 32768, "last": 59999, "reserved": []},
-        "instances": [seen(plan, **changes)]}, **observed or {})
+        "instances": [ready_instance(plan, **changes)]}, **observed or {})
 
 
 def found_checks(plan, observed=None, **changes):
@@ -87,7 +87,7 @@ def test_requests_contain_the_first_key(plan, keys, sent):
     assert serving.state_arguments(plan, {"serving_api_key": keys})["api_key"] == sent
 
 
-# changes of the instance, the step that fails, part of its message; the steps after it are not run
+# The cases are (changes of the instance, the step that fails, a part of its message); later steps are not run.
 EXITED = {"state": "failed", "reason": "the container exited with exit code 1", "health": None, "models": None,
           "completion": None}
 
@@ -107,7 +107,7 @@ EXITED = {"state": "failed", "reason": "the container exited with exit code 1", 
     ({"state": "starting", "reason": "a completion is not answered", "completion": {"status": None}}, "completion",
      "not answered"),
 ])
-def test_first_step_that_is_wrong_fails(plan, changes, failing, message):
+def test_first_wrong_step_fails_and_later_steps_are_not_run(plan, changes, failing, message):
     found = judge(plan, **changes)
     reached = STEPS.index(failing)
     assert [found[step][0] for step in STEPS] == (
@@ -116,14 +116,14 @@ def test_first_step_that_is_wrong_fails(plan, changes, failing, message):
 
 
 def test_crash_loop_fails_even_if_the_container_is_starting_again(plan):
-    crashed = seen(plan, **dict(EXITED, causes=CAUSES))
+    crashed = ready_instance(plan, **dict(EXITED, causes=CAUSES))
     now = {"state": "starting", "reason": "", "health": {"status": None}, "models": None, "completion": None}
     found = statuses(plan, {"waited": {"seconds": 3, "failed_instances": [crashed]}}, **now)
     assert found["running"] == "failed"
 
 
-def test_cause_of_a_crash_that_was_detected_between_two_crashes(plan):
-    crashed = seen(plan, **{
+def test_cause_of_a_crash_is_reported_while_the_container_starts_again(plan):
+    crashed = ready_instance(plan, **{
         **EXITED, "reason": "the container was restarted while it was starting", "causes": CAUSES,
         "health": {"status": None, "error": "refused"}})
     now = {"state": "starting", "health": {"status": None}, "models": None, "completion": None}
@@ -133,7 +133,7 @@ def test_cause_of_a_crash_that_was_detected_between_two_crashes(plan):
 
 
 def test_instance_that_is_ready_after_a_crash_passes(plan):
-    crashed = seen(plan, **dict(EXITED, causes=CAUSES))
+    crashed = ready_instance(plan, **dict(EXITED, causes=CAUSES))
     assert statuses(plan, {"waited": {"seconds": 3, "failed_instances": [crashed]}})["running"] == "passed"
 
 
@@ -170,7 +170,7 @@ def test_free_name_and_port_pass(plan):
 
 
 @pytest.mark.parametrize("name", ["vllm-ascend-qwen25-vl", "vllm-ascend-qwen25-vl-3"])
-def test_ports_and_npus_that_our_containers_hold_are_free(plan, name):
+def test_ports_and_npus_that_the_deployment_holds_are_free(plan, name):
     ours = {"pid": 9, "process": "vllm", "container": {"name": name, "image_name": "x:1"}}
     found = statuses(plan, {"phase": "before", "device_holders": [dict(ours, device=0)],
                             "port_holders": [dict(ours, port=8888), dict(ours, port=60000)]})
@@ -218,10 +218,10 @@ def test_hung_engine_is_detected_by_the_health_check(plan):
     assert found["engine_progress"] == (
         "failed", "10 consecutive health checks failed, the last one: engine 0 has 3 requests and made no progress")
     assert found["completion"][0] == "failed"
-    assert judge(plan, container=container)["engine_progress"][0] == "passed"  # it has answered since then
+    assert judge(plan, container=container)["engine_progress"][0] == "passed"  # the instance has responded since then
 
 
-def test_no_health_check_is_never_passed():
+def test_engine_progress_without_a_health_check_is_not_passed():
     plan = valid(serving_health_interval_s=0)
     (instance,) = plan["instances"]
     container = {"hash": instance["hash"], "status": "running", "restarts": 0, "health": None}
@@ -231,7 +231,7 @@ def test_no_health_check_is_never_passed():
     assert judge(plan, container=container)["engine_progress"][0] == "not_run"
 
 
-def test_docker_engine_that_does_not_answer_is_the_only_check(plan):
+def test_docker_engine_that_does_not_respond_is_the_only_check(plan):
     assert statuses(plan, {"docker_engine_error": "no answer", "instances": []}) == {"docker_engine": "failed"}
 
 
@@ -262,7 +262,7 @@ def test_arguments_do_not_include_mounts_that_the_role_provides(plan):
 
 
 def balancers(status="UP", completion=200, server=None, **changes):
-    """Return the results of the loops over two balancers; this host manages one of them."""
+    """Return the results of the tasks that loop over two balancers; this host manages one of the balancers."""
     found = {"name": "node1:8888", "status": status, "check": "L7OK", "watched": True, "engine": "up", **(server or {})}
     servers = [{"item": name, "error": None, "servers": [found], **changes} for name in ("node1", "lb")]
     front = {"item": ["node1", {"url": "http://10.0.0.1:8080"}], "error": None, "completion": {"status": completion}}
@@ -281,7 +281,7 @@ def test_balancer_that_uses_the_node_passes(plan):
     (balancers(unreachable=True, msg="no route", servers=[]), "balancer_server"),
     (balancers(completion=503), "balancer"),
 ])
-def test_balancer_that_does_not_fails(plan, found, failing):
+def test_balancer_that_does_not_use_the_node_fails(plan, found, failing):
     assert [name for name, status in statuses(plan, found).items() if status == "failed"] == [failing]
 
 
@@ -290,7 +290,7 @@ def test_balancer_that_does_not_fails(plan, found, failing):
     ({"watched": False, "engine": "Connection refused"}, "warned", "Connection refused"),
     ({"watched": None, "engine": ""}, "unsupported", None),
 ])
-def test_watch_that_does_not_answer(plan, server, status, actual):
+def test_watch_that_does_not_respond(plan, server, status, actual):
     found = [check for check in found_checks(plan, balancers(server=server)) if check["id"] == "balancer_watch"]
     assert [(check["subject"], check["status"], check["actual"]) for check in found] == [
         ("node1:8888 on node1", status, actual), ("node1:8888 on lb", status, actual)]
@@ -318,7 +318,7 @@ def test_unreachable_balancer_is_named(plan):
 def test_rollback_of_an_upgrade(plan, instances, message):
     container = {"image": "sha256:0123456789abcdef", "hash": "older"}
     found = judge(plan, {"phase": "rolled_back", "failure": "2 checks failed.", "instances": [
-        seen(plan, container=container, **changes) for changes in instances]})
+        ready_instance(plan, container=container, **changes) for changes in instances]})
     assert found["upgrade"][0] == "failed"
     assert message in found["upgrade"][1]
     assert not set(found) & set(STEPS)
@@ -331,9 +331,9 @@ def node(host, observed=None, **changes):
     """Return the observation of a node of a group."""
     plan = GROUP[host]
     answers = {} if host == "node1" else {"health": None, "models": None, "completion": None}
-    given = {"forks": 5, "play_hosts": 2, "addresses": [
+    common = {"forks": 5, "play_hosts": 2, "addresses": [
         {"interface": "eth0", "address": plan["instances"][0]["address"]}], **(observed or {})}
-    return of_node(plan, given, **dict(answers, **changes))
+    return of_node(plan, common, **dict(answers, **changes))
 
 
 def of_group(host, observed, peers=None):
@@ -400,7 +400,7 @@ def test_node_that_failed_is_named_on_all_nodes():
     head = of_group("node1", node("node1", NODE2_FAILED, **exited))
     assert head["group"] == ("failed", message)
     assert {head[step][0] for step in STEPS} == {"not_run"}
-    failed = [{**seen(GROUP["node2"]), **EXITED, "reason": "the container exited with exit code 137"}]
+    failed = [{**ready_instance(GROUP["node2"]), **EXITED, "reason": "the container exited with exit code 137"}]
     mine = dict(NODE2_FAILED["waited"], failed_instances=failed)
     culprit = of_group("node2", node("node2", {"waited": mine}, **EXITED))
     assert culprit["group"] == ("failed", message)
@@ -420,13 +420,13 @@ def test_first_fault_of_a_group_is_named_with_its_consequences():
     assert message.endswith("Consequences of it: node1 (link_timeout, 11-20 10:02:00).")
 
 
-def test_group_that_is_late_was_not_stopped():
+def test_group_that_is_not_ready_in_time_is_not_reported_as_stopped():
     late = {"waited": {"seconds": 9, "failed_instances": [], "failed_members": [
         {"host": "node1", "state": "late", "reason": "/health does not return 200"}]}}
     assert of_group("node2", node("node2", late))["group"] == ("failed", "node1: /health does not return 200")
 
 
-def test_group_that_was_not_waited_for_is_not_passed():
+def test_group_that_was_not_waited_for_is_not_run():
     assert of_group("node1", node("node1", {"failure": "No space left"}))["group"][0] == "not_run"
     waited = {"failed_instances": [], "failed_members": []}
     assert of_group("node1", node("node1", {"check_mode": True, "waited": waited}))["group"][0] == "not_run"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A patch is applied only to the file for which it was made, and only with the result in the catalogue."""
+"""A patch is applied only if the SHA-256 of the file and of the result are those in the catalogue."""
 
 from __future__ import annotations
 

@@ -97,12 +97,12 @@ def test_unplanned_containers(replicas, ours, unplanned):
     # with more instances than before
     ((NAME,), (NAME, NAME + "-1", NAME + "-previous"),
      {"remove": [NAME, NAME + "-1"], "rename": [NAME], "start": [NAME]}),
-    # failed before anything was renamed: stopped ones are started again, nothing is removed
+    # failed before anything was renamed: stopped containers are started again, nothing is removed
     ((NAME, NAME + "-1"), (NAME, NAME + "-1"), {"remove": [], "rename": [], "start": [NAME, NAME + "-1"]}),
-    # failed between two of them
+    # failed between two renames
     ((NAME, NAME + "-1"), (NAME + "-previous", NAME + "-1"),
      {"remove": [], "rename": [NAME], "start": [NAME, NAME + "-1"]}),
-    # after an interrupted upgrade the verified one is restored
+    # the verified container is restored after an interrupted upgrade
     ((NAME, NAME + "-previous"), (NAME, NAME + "-previous"), {"remove": [NAME], "rename": [NAME], "start": [NAME]}),
     # a first deployment
     ((), (NAME,), {"remove": [NAME], "rename": [], "start": []}),
@@ -123,14 +123,14 @@ def before_upgrade(*described):
 
 
 @pytest.mark.parametrize(("before", "policies"), [
-    # each its own policy, not the current one (stopping set it to "no") nor the planned one
+    # each container gets its former policy, neither the current one (stopping set it to "no") nor the planned one
     ([("", "running", "always"), ("-1", "running", "on-failure")], ["always", "on-failure"]),
     ([("", "running", "no")], ["no"]),
     ([("", "restarting", "always")], ["always"]),
-    # stopped before the upgrade: its own policy is lost
+    # stopped before the upgrade, so its former policy is unknown
     ([("", "exited", "no")], ["unless-stopped"]),
     ([("", "exited", "on-failure")], ["on-failure"]),
-    # an interrupted upgrade had stopped the previous one
+    # an interrupted upgrade had stopped the previous container
     ([("", "running", "always"), ("-previous", "exited", "no")], ["unless-stopped"]),
 ])
 def test_rollback_starts_containers_with_the_restart_policy_from_before_the_upgrade(before, policies):
@@ -140,7 +140,7 @@ def test_rollback_starts_containers_with_the_restart_policy_from_before_the_upgr
     assert [container["restart_policy"] for container in found["start"]] == policies
 
 
-def test_plan_of_running_containers_has_their_own_names_and_ports():
+def test_plan_of_running_containers_has_their_names_and_ports():
     before = containers(NAME + "-previous", port=9000, served_name="old") + containers(NAME + "-1", port=9001)
     found = replacement.plan_of_running(before, [NAME], "10.0.0.1")
     assert [(each["name"], each["port"], each["url"]) for each in found["instances"]] == [

@@ -27,9 +27,9 @@ def test_rows(plan):
     load = {"running": 3, "waiting": 1, "kv_cache_usage": 0.42}
     existing[0].update(load=load, image_digest="sha256:0123456789abcdef")
     states = {NAME: "ready", NAME + "-1": "missing"}
-    seen = observed(existing, now_s=100 + 3700, instances=[
+    found = observed(existing, now_s=100 + 3700, instances=[
         {"name": name, "state": state, "container": None} for name, state in states.items()])
-    assert list(map(list, status_table.rows("node1", plan, seen))) == [
+    assert list(map(list, status_table.rows("node1", plan, found))) == [
         ["node1", NAME, "running", "ready", "3", "1", "42 %", "0,1", "1h 1m", "as planned", "sha256:0123456789ab"],
         ["node1", NAME + "-1", "none", "-", "-", "-", "-", "2,3", "-", "not deployed", "-"],
         ["node1", NAME + "-previous", "exited", "stopped", "0", "0", "0 %", "0,1", "-", "kept by an upgrade",
@@ -41,8 +41,8 @@ def test_rows(plan):
     ("failed", None, "failed")])
 def test_hung_engine(plan, state, health, shown):
     container = {"status": "running", "health": health and {"status": health}}
-    seen = observed(as_planned(plan), instances=[{"name": NAME, "state": state, "container": container}])
-    assert status_table.rows("node1", plan, seen)[0].state == shown
+    found = observed(as_planned(plan), instances=[{"name": NAME, "state": state, "container": container}])
+    assert status_table.rows("node1", plan, found)[0].state == shown
 
 
 @pytest.mark.parametrize(("change", "plan_cell"), [
@@ -54,11 +54,11 @@ def test_drift(plan, change, plan_cell):
 
 
 def test_container_that_is_not_ours(plan):
-    seen = observed([], instances=[{"name": NAME, "state": "ready", "container": None}])
-    assert status_table.rows("node1", plan, seen)[0].container == "not ours"
+    found = observed([], instances=[{"name": NAME, "state": "ready", "container": None}])
+    assert status_table.rows("node1", plan, found)[0].container == "not ours"
 
 
-def test_docker_engine_that_does_not_answer(plan):
+def test_docker_engine_that_does_not_respond(plan):
     (row,) = status_table.rows("node1", plan, observed([], docker_engine_error="no answer"))
     assert row[:3] == ("node1", "-", "no answer")
     lines = status_table.table([row])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge what ascend.vllm.weights_info observes in a real model folder, with one injected fault at a time."""
+"""Observations of a real model folder are judged, with one injected fault at a time."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_flipped_bit_is_found(model):
      dict(DESCRIPTION, **{"model.layers.0.self_attn.k_proj.weight": "FLOAT"}), ["quantization_types"]),
     ("tokenizer_config.json", {}, ["tokenizer"]),
 ])
-def test_model_that_is_inconsistent_or_not_the_planned_one(model, name, content, expected):
+def test_model_that_is_inconsistent_or_not_planned(model, name, content, expected):
     write(model, name, content)
     write_manifest(model)
     assert not_passed(judge(context(model))) == expected
@@ -224,10 +224,10 @@ def test_files_are_not_checked_without_a_manifest(model):
         ("manifest", "failed"), ("files", "not_run"), ("sha256", "not_run")]
 
 
-@pytest.mark.parametrize("seen", [True, False])
-def test_marker_file_distinguishes_the_shared_folder_from_a_local_one(model, seen):
-    found = context(model, extra={"stager": "node2", "shared": seen})
-    assert not_passed(judge(found)) == ([] if seen else ["shared_folder"])
+@pytest.mark.parametrize("marker_found", [True, False])
+def test_marker_file_distinguishes_the_shared_folder_from_a_local_folder(model, marker_found):
+    found = context(model, extra={"stager": "node2", "shared": marker_found})
+    assert not_passed(judge(found)) == ([] if marker_found else ["shared_folder"])
 
 
 @pytest.mark.parametrize(("stager", "peer", "expected"), [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The variables of CANN's script of this name that a deployment can see; there is no toolkit behind them.
+# The variables of CANN's script of the same name that a deployment can read. The toolkit itself is not installed.
 export ASCEND_TOOLKIT_HOME=/usr/local/Ascend/ascend-toolkit/latest
 export ASCEND_HOME_PATH=$ASCEND_TOOLKIT_HOME
 export ASCEND_OPP_PATH=$ASCEND_TOOLKIT_HOME/opp

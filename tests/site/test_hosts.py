@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, the ascend.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""site.yml on hosts whose administrators changed the login, the Docker engine or the file systems."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.bed
+
+ROOT = Path(__file__).resolve().parents[2]
+BED = ROOT / "molecule" / "testbed" / "bed"
+NAME = "hosts"
+SERVICE = "vllm-ascend-qwen25-vl"
+#: Settings of the login user, whose sudo always asks for a password.
+LOGIN = r"""
+set -e
+sed -i '1i echo "Welcome to $(hostname)."; umask 077; export LC_ALL=POSIX' /home/operator/.bashrc
+echo 'Defaults requiretty' > /etc/sudoers.d/tty
+mount -t tmpfs -o noexec,nosuid tmpfs /tmp
+"""
+#: Two hundred listeners on ports that the plan does not use.
+LISTENERS = """
+import socket, time
+held = [socket.create_server(("0.0.0.0", port)) for port in range(20000, 20200)]
+time.sleep(3600)
+"""
+#: Another folder for Docker's data, containers that run without the daemon, a proxy and a mirror that do not exist.
+DOCKER = r"""
+set -e
+systemctl stop docker.socket docker
+mkdir /var/lib/docker/moved
+cd /var/lib/docker
+mv image overlay2 moved/
+python3 - << 'EOF'
+import json, pathlib
+path = pathlib.Path("/etc/docker/daemon.json")
+settings = json.loads(path.read_text())
+settings.update({"data-root": "/var/lib/docker/moved", "live-restore": True,
+                 "registry-mirrors": ["http://127.0.0.1:9"]})
+path.write_text(json.dumps(settings))
+EOF
+mkdir -p /etc/systemd/system/docker.service.d
+printf '[Service]\nEnvironment=HTTP_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://127.0.0.1:9 NO_PROXY=10.77.0.0/24\n' \
+    > /etc/systemd/system/docker.service.d/proxy.conf
+systemctl daemon-reload
+systemctl start docker
+"""
+#: Programs and other folders of packages cannot be written, as on an immutable operating system. /etc and /var can.
+READ_ONLY = r"""
+set -e
+mount --bind /usr/local/Ascend /usr/local/Ascend
+for folder in /usr /opt /srv; do
+    mount --bind $folder $folder
+    mount -o remount,bind,ro $folder
+done
+! touch /usr/written 2> /dev/null
+"""
+
+
+def bed(*words):
+    done = subprocess.run([BED, "-n", NAME, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"bed {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def node(script):
+    return bed("exec", "node2", "sh", "-c", script)
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Start a bed, and return a function that runs site.yml on node2, whose login is not root; the run must succeed."""
+    bed("up", "--nodes", "2", "--image", "light", "--hub")
+
+    def run(tags="npu_driver,image,weights,serving,functional", **environment):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventories/simulated", "playbooks/site.yml",
+             "--tags", tags, "-e", f"testbed_name={NAME}", "-e", f"report_path={tmp_path}", "--limit", "node2"],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+            env={**os.environ, "ANSIBLE_TIMEOUT": "10", **environment})
+        report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert {report["hosts"]["node2"][stage]["status"] for stage in tags.split(",")} <= {"passed", "warned"}
+
+    yield run
+    bed("down")
+
+
+def test_a_login_that_prints_and_needs_a_terminal_and_a_password_for_sudo(site):
+    node(LOGIN)
+    bed("exec", "node2", "setsid", "--fork", "sh", "-c", f"exec python3 -c '{LISTENERS}' > /dev/null 2>&1 < /dev/null")
+    assert node("su operator -c 'sudo -n true' 2>&1 || true").strip() == "sudo: sorry, you must have a tty to run sudo"
+    site(ANSIBLE_PIPELINING="0")
+
+
+def test_docker_with_another_folder_and_a_proxy_and_live_restore(site):
+    node(DOCKER)
+    site()
+    assert node(f"docker inspect --format '{{{{.ResolvConfPath}}}}' {SERVICE}").startswith("/var/lib/docker/moved/")
+    started = node(f"docker inspect --format '{{{{.State.StartedAt}}}}' {SERVICE}")
+    node("systemctl restart docker")
+    site()
+    assert node(f"docker inspect --format '{{{{.State.StartedAt}}}}' {SERVICE}") == started
+
+
+def test_programs_on_a_read_only_file_system(site):
+    node(READ_ONLY)
+    site()
