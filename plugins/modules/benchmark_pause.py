@@ -14,8 +14,8 @@ description:
   - Stops the container of the service and starts a guard process on the node. The guard starts the service again when
     no client has been running for O(grace_s) seconds. Therefore the service is started again even if the connection to
     the controller is lost.
-  - While the service is stopped, its restart policy is V(always) instead of V(unless-stopped), so that a reboot starts
-    it, which also ends the guard.
+  - The restart policy V(unless-stopped) of the service is changed to V(always), so that a reboot, which ends the guard,
+    starts the service.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._docker
@@ -75,20 +75,19 @@ from typing import TYPE_CHECKING
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine
-from ansible_collections.ascend.vllm.plugins.module_utils._host import background, facts, lease
+from ansible_collections.ascend.vllm.plugins.module_utils._host import background, lease
 
 if TYPE_CHECKING:
     from typing import Any
 
 DOCKER_TIMEOUT_S = 60
-# Prefix of the folder of a guard. The guard exits after the file on-duty in the folder has been removed, which contains
-# the restart policy of the service. The folder is not in /tmp, because the host may clean /tmp while the guard is
-# running.
+# Prefix of the folder of a guard. The guard exits after the file on-duty in the folder has been removed. The folder is
+# not in /tmp, because the host may clean /tmp while the guard is running.
 GUARDS = "/var/tmp/ascend-vllm-guard-"
 # The guard imports docker_engine.py, a copy of _docker/engine.py, because Ansible removes the files of a module when
 # the module exits.
 GUARD = """\
-import os, shutil, sys, time
+import os, sys, time
 from docker_engine import DockerEngine, DockerError
 
 socket, service, client, grace_s, pause_s = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
@@ -100,8 +99,7 @@ while os.path.exists("on-duty"):
         idle_s = 0 if found and found["State"]["Running"] else idle_s + pause_s
         if idle_s >= grace_s and os.path.exists("on-duty"):
             docker.post("/containers/%s/start" % service)
-            docker.set_restart_policy(service, open("on-duty").read())
-            shutil.rmtree(os.getcwd())
+            os.remove("on-duty")
     except (DockerError, OSError):
         idle_s += pause_s  # retried in the next round, because Docker may be restarting
 """
@@ -116,15 +114,12 @@ def is_running(docker: engine.DockerEngine, name: str) -> bool:
     return found["running"]
 
 
-def start_guard(options: dict[str, Any], folder: str, policy: str) -> None:
-    """Write the program of the guard to a folder and start the guard there.
-
-    :param policy: the restart policy of the service.
-    """
+def start_guard(options: dict[str, Any], folder: str) -> None:
+    """Write the program of the guard to a folder and start the guard there."""
     shutil.rmtree(folder, ignore_errors=True)
     os.mkdir(folder, 0o700)
     for name, text in (("guard.py", GUARD), ("docker_engine.py", inspect.getsource(engine)),
-                       ("on-duty", policy)):
+                       ("on-duty", "")):
         with open(os.path.join(folder, name), "w", encoding="utf-8") as stream:
             stream.write(text)
     pause_s = min(PAUSE_S, max(1, options["grace_s"]))
@@ -134,10 +129,11 @@ def start_guard(options: dict[str, Any], folder: str, policy: str) -> None:
 
 def pause(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> None:
     """Start the guard and stop the service, in this order."""
+    start_guard(options, folder)
     found = containers.inspect(docker, options["service"])
-    policy = found["restart_policy"] if found else "no"
-    start_guard(options, folder, policy)
-    if policy == "unless-stopped":  # Docker does not start such a container after a reboot if it was stopped.
+    # A reboot ends the guard, and Docker does not start such a container after it was stopped. The next run of the role
+    # serving sets the planned policy again.
+    if found and found["restart_policy"] == "unless-stopped":
         docker.set_restart_policy(options["service"], "always")
     docker.post("/containers/%s/stop?t=%d" % (options["service"], options["stop_timeout_s"]), options["stop_timeout_s"])
 
@@ -145,9 +141,6 @@ def pause(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> 
 def resume(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> None:
     """Start the service and stop the guard."""
     docker.post("/containers/%s/start" % options["service"])
-    policy = facts.read_text(os.path.join(folder, "on-duty"))
-    if policy:  # Otherwise, the guard has set it.
-        docker.set_restart_policy(options["service"], policy)
     shutil.rmtree(folder, ignore_errors=True)
 
 

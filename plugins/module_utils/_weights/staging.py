@@ -135,7 +135,7 @@ class Staging:
 
     def __init__(self, folder: str, source: Source, cache: DigestCache, workers: int, run: str = "") -> None:
         self.paths = weights.model_paths(folder)
-        self.credentials = os.path.join(self.paths.state, TRANSFER, CREDENTIALS + run)
+        self.credentials = os.path.join(self.paths.state, TRANSFER, f"{CREDENTIALS}-{run}")
         self.marker = os.path.join(self.paths.work, "mark-" + run)
         self.source = source
         self._cache = cache

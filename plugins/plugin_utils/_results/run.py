@@ -9,12 +9,10 @@ plugins and this module. Therefore all tasks of a run of ``ansible-playbook`` ha
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 import time
 import uuid
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
@@ -26,24 +24,13 @@ if TYPE_CHECKING:
 RUN_ID: str = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without an entry for this user id
-        return f"user id {os.getuid()}"
-
-
-def _processes() -> str:
-    """Return what identifies the processes that this one sees: those of this boot in its PID namespace."""
-    namespace = ""
-    with suppress(OSError):
-        namespace = os.readlink("/proc/self/ns/pid")
-    return f"{read_text('/proc/sys/kernel/random/boot_id').strip() or socket.gethostname()} {namespace}"
-
-
-RUN: Run = {"run": RUN_ID, "user": _user(), "controller": socket.gethostname(), "processes": _processes(),
-            "pid": os.getpid(), "pid_started": lease.started(os.getpid()),
-            "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+# The processes that this one sees are those of this boot in its PID namespace; other hosts than Linux have neither.
+_PROCESSES = [socket.gethostname(), read_text("/proc/sys/kernel/random/boot_id").strip(),
+              os.path.realpath("/proc/self/ns/pid")]
+RUN: Run = {
+    "run": RUN_ID, "user": os.environ.get("USER") or f"user id {os.getuid()}", "controller": socket.gethostname(),
+    "processes": " ".join(_PROCESSES), "pid": os.getpid(), "pid_started": lease.started(os.getpid()),
+    "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
 def is_gone(other: Run) -> bool:

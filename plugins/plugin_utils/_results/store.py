@@ -97,7 +97,7 @@ class Records:
             if holder and holder["run"] == self.run_id:
                 os.utime(path)
             elif holder and not run.is_gone(holder) and abs(time.time() - path.stat().st_mtime) < lease.LIMIT_S:
-                raise LeaseHeld(lease.refusal(f"the results folder {self.root}", holder, str(path)))
+                raise LeaseHeld(lease.refusal(f"The results folder {self.root}", holder, str(path)))
             else:
                 _write_atomically(path, json.dumps({**run.RUN, "run": self.run_id}), RESULT_MODE)
 

@@ -13,11 +13,11 @@ import json
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import PurePath
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
@@ -45,9 +45,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, reason_line, say, warn
 
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._host.lease import LeaseRequest
-
 # The number of seconds after which a module call counts as hung, in addition to the times in its arguments. Each module
 # limits its own steps; these limits are for steps that no module can interrupt, such as a read from a dead NFS server.
 CALL_S = 600
@@ -68,7 +65,6 @@ class StageAction(ActionBase):
 
     #: Whether the action belongs to a run that changes something, and so needs the leases.
     CHANGES = True
-    _lease: LeaseRequest | None = None
 
     def begin(self, tmp: Any, task_vars: dict[str, Any], stage: str | None = None, **options: dict[str, Any]) -> None:
         """Read the task's options, the role's inputs and the plan.
@@ -101,7 +97,7 @@ class StageAction(ActionBase):
             forks=int(task_vars.get("ansible_forks", 5)),
             play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
         if self.CHANGES and self.stage not in OBSERVING:
-            self._lease = lease_request(self._task, self.host, self.context.plan["docker_socket"])
+            pass_lease(self._task, self.host, self.context.plan["docker_socket"])
 
     def observe(self) -> ObservationRecord:
         """Observe the node. If it is unreachable or the module fails, the record contains the reason."""
@@ -154,26 +150,25 @@ class StageAction(ActionBase):
         limit_s = extra_s + call_limit_s(module, arguments)
         try:
             with deadline(limit_s):
-                return self._under_lease(lambda: json_data(self._execute_module(
-                    module, module_args=dict(arguments), task_vars=self.task_vars)))
+                return cast("dict[str, Any]", json_data(self._call(module, arguments)))
         except Hung as hung:
             raise AnsibleActionFail(
                 f"{module} did not return on {self.host} within {limit_s:.0f} s; a process or a file system of the "
                 f"node hangs. Look for processes in state D on it.") from hung
 
-    def _under_lease(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return what a module returns. It holds the lease of the node, and takes it from a run that is over."""
-        if not self._lease:
-            return call()
+    def _call(self, module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Call a module. If the lease of the node belongs to a run that is over, call it again to take the lease."""
+        gone: list[str] = []
         while True:
-            with lease_passed(self._task, self._lease):
-                returned = call()
+            returned: dict[str, Any] = self._execute_module(
+                module, module_args=dict(arguments), task_vars=self.task_vars)
             holder = returned.get("holder")
             if not holder:
                 return returned
-            if not run.is_gone(holder) or holder["run"] in self._lease["gone"]:
+            if holder["run"] in gone or not run.is_gone(holder):
                 raise AnsibleActionFail(f"{self.host}: {returned['msg']}")
-            self._lease["gone"].append(holder["run"])
+            gone.append(holder["run"])
+            pass_lease(self._task, self.host, self.context.plan["docker_socket"], gone)
 
     def masked(self, text: str) -> str:
         """Return a text from a node, with the secrets of this run and anything that looks like a secret masked."""
@@ -284,23 +279,14 @@ def hold_lease(records: Records) -> None:
                                 f"user.") from error
 
 
-def lease_request(task: Any, host: str, docker_socket: str) -> LeaseRequest | None:
-    """Return what modules need to hold the lease of a node; None in check mode, and for a task on another host."""
-    if task.check_mode or task.delegate_to not in (None, host):
-        return None
-    return {**run.RUN, "docker_socket": docker_socket, "gone": []}
+def pass_lease(task: Any, host: str, docker_socket: str, gone: Iterable[str] = ()) -> None:
+    """Let the modules of a task hold the lease of the node; not in check mode, and not if it runs on another host.
 
-
-@contextlib.contextmanager
-def lease_passed(task: Any, request: LeaseRequest | None) -> Iterator[None]:
-    """Pass a request for a lease to the modules that are called in this block."""
-    environment = task.environment
-    if request:
-        task.environment = [*(environment or ()), {lease.VARIABLE: json.dumps(request)}]
-    try:
-        yield
-    finally:
-        task.environment = environment
+    :param gone: the ids of runs whose process has ended.
+    """
+    if not task.check_mode and task.delegate_to in (None, host):
+        request = {**run.RUN, "docker_socket": docker_socket, "gone": list(gone)}
+        task.environment = [*(task.environment or ()), {lease.VARIABLE: json.dumps(request)}]
 
 
 class Hung(BaseException):

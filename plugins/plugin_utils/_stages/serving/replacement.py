@@ -80,11 +80,6 @@ def deployment(containers: Iterable[DeployedContainer], plan: Plan) -> list[Depl
     return [container for container in containers if is_instance(base_name(container["name"]), name)]
 
 
-def previous_containers(containers: Iterable[DeployedContainer], plan: Plan) -> list[DeployedContainer]:
-    """Return the containers of this deployment that an upgrade has stopped and renamed."""
-    return [container for container in deployment(containers, plan) if container["name"].endswith(PREVIOUS)]
-
-
 def unplanned_containers(names: Iterable[str], plan: Plan, upgrading: bool = False) -> list[str]:
     """Return the names of containers that are instances of this deployment, but no longer planned.
 
