@@ -87,7 +87,7 @@ GUARDS = "/var/tmp/ascend-vllm-guard-"
 # The guard imports docker_engine.py, a copy of _docker/engine.py, because Ansible removes the files of a module when
 # the module exits.
 GUARD = """\
-import os, sys, time
+import os, shutil, sys, time
 from docker_engine import DockerEngine, DockerError
 
 socket, service, client, grace_s, pause_s = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
@@ -99,7 +99,7 @@ while os.path.exists("on-duty"):
         idle_s = 0 if found and found["State"]["Running"] else idle_s + pause_s
         if idle_s >= grace_s and os.path.exists("on-duty"):
             docker.post("/containers/%s/start" % service)
-            os.remove("on-duty")
+            shutil.rmtree(os.getcwd())
     except (DockerError, OSError):
         idle_s += pause_s  # retried in the next round, because Docker may be restarting
 """
