@@ -133,7 +133,8 @@ class Site:
 LOADED = {"before": f"docker rm --force {SERVICE}; docker rmi {IMAGE} sleeps:1; docker image prune --force",
           "image_archive": str(ARCHIVE)}
 SITE = {
-    "collective": Site("all_reduce | Run an all-reduce over all nodes", "hccl", when=RUNS,
+    "benchmark": Site("Measure the instances, judge all results and record them", "benchmark", when=RUNS),
+    "collective": Site("all_reduce | Run an all-reduce over all nodes", "hccl", f"docker rm --force {SERVICE}", RUNS,
                        hccl_collective_image="sleeps:1", hccl_collective_tool="probe",
                        hccl_waive=["collective_result", "collective_bandwidth"]),
     "archive": Site("load | Load the image", "image", **LOADED),
@@ -151,7 +152,6 @@ SITE = {
                      when="ls -d /var/tmp/ascend-vllm-accuracy-*/pid", again="image", limit="node1",
                      accuracy_enabled=True, accuracy_install=False, accuracy_executable=AIS_BENCH,
                      accuracy_datasets=[{"name": "own", "path": "/tmp/own.jsonl"}]),
-    "benchmark": Site("Measure the instances, judge all results and record them", "benchmark", when=RUNS),
 }
 QUICK = ("archive", "download")
 
