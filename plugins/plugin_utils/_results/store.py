@@ -87,7 +87,7 @@ class Records:
         self._warn = warn
 
     def hold_lease(self) -> None:
-        """Take the lease of the folder for this run, or renew it.
+        """Take the lease of the folder for this run, or renew it; in check mode, only check whether another run holds it.
 
         :raises LeaseHeld: if a run holds it that is not over. :raises OSError: if the folder cannot be written.
         """
@@ -98,7 +98,7 @@ class Records:
                 os.utime(path)
             elif holder and not run.is_gone(holder) and abs(time.time() - path.stat().st_mtime) < lease.LIMIT_S:
                 raise LeaseHeld(lease.refusal(f"The results folder {self.root}", holder, str(path)))
-            else:
+            elif not self.dry:
                 _write_atomically(path, json.dumps({**run.RUN, "run": self.run_id}), RESULT_MODE)
 
     def release(self) -> None:

@@ -86,8 +86,6 @@ class StageAction(ActionBase):
         self.secrets = known_secrets(self._templar, task_vars)
         self.records = Records(self.inputs["report_path"], dry=self._task.check_mode, known_secrets=self.secrets,
                                warn=self.warn)
-        if self.CHANGES:
-            hold_lease(self.records)
         self.clock = time.monotonic()
         self.context = Context(
             host=self.host, plan=self.args["plan"] or Plans(self._templar, task_vars, self.records)[self.host],
@@ -96,6 +94,8 @@ class StageAction(ActionBase):
             failure=self.args.get("failure"), check_mode=self._task.check_mode,
             forks=int(task_vars.get("ansible_forks", 5)),
             play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
+        if self.CHANGES:
+            hold_lease(self.records)
         if self.CHANGES and self.stage not in OBSERVING:
             pass_lease(self._task, self.host, self.context.plan["docker_socket"])
 
