@@ -14,8 +14,8 @@ description:
   - Stops the container of the service and starts a guard process on the node. The guard starts the service again when
     no client has been running for O(grace_s) seconds. Therefore the service is started again even if the connection to
     the controller is lost.
-  - The restart policy V(unless-stopped) of the service is changed to V(always), so that a reboot, which ends the guard,
-    starts the service.
+  - The restart policy V(unless-stopped) of the service is changed to V(always), so that Docker starts the service
+    after a reboot, which stops the guard.
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._docker
@@ -131,8 +131,8 @@ def pause(docker: engine.DockerEngine, options: dict[str, Any], folder: str) -> 
     """Start the guard and stop the service, in this order."""
     start_guard(options, folder)
     found = containers.inspect(docker, options["service"])
-    # A reboot ends the guard, and Docker does not start such a container after it was stopped. The next run of the role
-    # serving sets the planned policy again.
+    # A reboot stops the guard, and then Docker does not start a stopped container with this policy. The next run of the
+    # role serving sets the planned policy again.
     if found and found["restart_policy"] == "unless-stopped":
         docker.set_restart_policy(options["service"], "always")
     docker.post("/containers/%s/stop?t=%d" % (options["service"], options["stop_timeout_s"]), options["stop_timeout_s"])

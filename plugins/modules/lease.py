@@ -7,19 +7,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lease
-short_description: End the leases of a run
+short_description: Release the leases of a run
 version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
   - A run that changes a node holds a lease on the node and on the results folder, so that no other run, for example of
     another controller, changes it at the same time. The first task takes the leases, and each task renews them.
-  - This action ends them. It is the last task of a playbook.
-  - Without it, a lease ends when a run on the same controller finds that the process of its holder no longer exists, or
-    24 hours after it was renewed.
+  - This action releases the leases. It is the last task of a playbook.
+  - Without this action, a lease expires when the process of the run no longer exists on the same controller, or 24
+    hours after its last renewal.
 options:
   state:
-    description: V(absent) ends the leases of this run. Those of other runs remain.
+    description: V(absent) releases the leases of this run. The leases of other runs remain.
     type: str
     choices: [absent]
     required: true
@@ -39,7 +39,7 @@ EXAMPLES = r"""
           ansible.builtin.include_role:
             name: ascend.vllm.weights
       always:
-        - name: End the lease
+        - name: Release the lease
           ascend.vllm.lease:
             state: absent
 """

@@ -207,7 +207,7 @@ def test_upgrade(cluster, task, tmp_path):
                .strip() == "always" for node in NODES)
 
 
-def test_second_run_is_refused_while_the_first_one_lives(cluster, tmp_path):
+def test_second_run_is_refused_while_the_first_one_is_active(cluster, tmp_path):
     """In the same results folder nothing is run; with another one, the nodes of the first run are not changed."""
     reached, words = tmp_path / "reached", command("image", **cluster)
     first = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

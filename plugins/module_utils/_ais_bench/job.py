@@ -85,7 +85,7 @@ WORKERS = max(1, min(4, int(0.8 * (os.cpu_count() or 1))))
 LOG_LINES = 12
 LOG_BYTES = 1 << 20
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
-# Minutes after which a job that nobody watches is removed with its processes, since its configuration has the API key.
+# The number of minutes after which a job that no client watches is removed: its configuration contains the API key.
 UNWATCHED_MIN = 15
 _RUN = '''echo $$ > pid
 ( while [ -n "$(find watched -mmin -%d)" ]; do sleep 5; done 2> /dev/null; rm -rf -- "$PWD"; kill -KILL 0 ) &

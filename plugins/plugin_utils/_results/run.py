@@ -33,7 +33,7 @@ RUN: Run = {
     "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
-def is_gone(other: Run) -> bool:
+def has_ended(other: Run) -> bool:
     """Return whether the process of a run has ended; False if it may be on another host."""
     if other["processes"] != RUN["processes"]:
         return False

@@ -87,7 +87,7 @@ class Records:
         self._warn = warn
 
     def hold_lease(self) -> None:
-        """Take the lease of the folder for this run, or renew it; in check mode, only check whether another run holds it.
+        """Take the lease of the folder for this run, or renew it. In check mode, only check the lease of another run.
 
         :raises LeaseHeld: if a run holds it that is not over. :raises OSError: if the folder cannot be written.
         """
@@ -96,13 +96,13 @@ class Records:
             holder = cast("Run | None", _read(path, run.RUN)[0])
             if holder and holder["run"] == self.run_id:
                 os.utime(path)
-            elif holder and not run.is_gone(holder) and abs(time.time() - path.stat().st_mtime) < lease.LIMIT_S:
+            elif holder and not run.has_ended(holder) and abs(time.time() - path.stat().st_mtime) < lease.LIMIT_S:
                 raise LeaseHeld(lease.refusal(f"The results folder {self.root}", holder, str(path)))
             elif not self.dry:
                 _write_atomically(path, json.dumps({**run.RUN, "run": self.run_id}), RESULT_MODE)
 
     def release(self) -> None:
-        """End the lease of the folder if this run holds it."""
+        """Release the lease of the folder if this run holds it."""
         with self._lock():
             if self._read_run_file(self.root / _LEASE, "run")[0]:
                 (self.root / _LEASE).unlink()

@@ -165,7 +165,7 @@ class StageAction(ActionBase):
             holder = returned.get("holder")
             if not holder:
                 return returned
-            if holder["run"] in gone or not run.is_gone(holder):
+            if holder["run"] in gone or not run.has_ended(holder):
                 raise AnsibleActionFail(f"{self.host}: {returned['msg']}")
             gone.append(holder["run"])
             pass_lease(self._task, self.host, self.context.plan["docker_socket"], gone)

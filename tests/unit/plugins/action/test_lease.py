@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which actions hold the leases of a run, and how the leases end."""
+"""The actions that hold the leases of a run, and the release of the leases."""
 
 from __future__ import annotations
 
