@@ -13,6 +13,7 @@ import os
 import socket
 import time
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 RUN_ID: str = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
 
-# The processes that this one sees are those of this boot in its PID namespace; other hosts than Linux have neither.
-_PROCESSES = [socket.gethostname(), read_text("/proc/sys/kernel/random/boot_id").strip(),
-              os.path.realpath("/proc/self/ns/pid")]
+# This process sees the processes of this boot in its PID namespace. On other systems than Linux, both are unknown.
+_PROCESSES = [socket.gethostname(), read_text("/proc/sys/kernel/random/boot_id").strip()]
+with suppress(OSError):
+    _PROCESSES.append(os.readlink("/proc/self/ns/pid"))
 RUN: Run = {
     "run": RUN_ID, "user": os.environ.get("USER") or f"user id {os.getuid()}", "controller": socket.gethostname(),
     "processes": " ".join(_PROCESSES), "pid": os.getpid(), "pid_started": lease.started(os.getpid()),

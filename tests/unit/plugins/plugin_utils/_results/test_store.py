@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +26,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
     Records,
 )
 
+ROOT = Path(__file__).resolve().parents[5]
 HOSTS = ["n1", "n2", "n3"]
 
 
@@ -294,3 +298,18 @@ def test_damaged_lease_counts_as_missing(tmp_path, content):
     (tmp_path / LEASE).write_text(content)
     Records(tmp_path).hold_lease()
     assert json.loads((tmp_path / LEASE).read_text())["run"] == run.RUN_ID
+
+
+def test_another_process_of_this_controller_sees_the_same_processes(tmp_path):
+    """The lease of a run that was killed is taken at once by a run that another process executes."""
+    script = ("import json\n"
+              "from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder\n"
+              f"_AnsibleCollectionFinder(paths=[{str(ROOT / 'playbooks' / 'collections')!r}])._install()\n"
+              "from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run\n"
+              "print(json.dumps(run.RUN))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    other = json.loads(done.stdout)
+    assert (other["run"] != run.RUN_ID, other["processes"]) == (True, run.RUN["processes"])
+    assert run.has_ended(other)
+    assert not run.has_ended({**run.RUN, "run": "b"})
