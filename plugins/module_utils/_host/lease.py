@@ -89,8 +89,8 @@ def refusal(what: str, holder: Run, path: str) -> str:
 
     :param what: what it holds the lease of. :param path: the path of the lease.
     """
-    return ("%s is in use by the run %s of %s on %s (process %d, since %s); wait until it ends, or end it. If that "
-            "process no longer exists, remove %s." % (
+    return ("%s is in use by the run %s of %s on %s (process %d, since %s); wait until it finishes, or stop it. If "
+            "that process no longer exists, remove %s." % (
                 what, holder["run"], holder["user"], holder["controller"], holder["pid"], holder["since"], path))
 
 

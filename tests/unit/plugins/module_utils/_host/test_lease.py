@@ -154,7 +154,7 @@ def test_refused_module_names_the_run_and_the_remedy(root, monkeypatch):
     assert module.failure["holder"]["run"] == "a"
     assert module.failure["msg"] == (
         "This node is in use by the run a of anna on laptop (process 7, since 2026-01-02T03:04:05Z); wait until it "
-        "ends, or end it. If that process no longer exists, remove /var/lib/ascend-vllm/runs/a.")
+        "finishes, or stop it. If that process no longer exists, remove /var/lib/ascend-vllm/runs/a.")
 
 
 def test_lease_that_cannot_be_written_fails_the_module(tmp_path, monkeypatch):

@@ -269,7 +269,8 @@ def test_lease_of_another_run_refuses_this_one(tmp_path):
     before = path.read_text()
     with pytest.raises(LeaseHeld, match=(
             f"The results folder {tmp_path} is in use by the run a of anna on laptop \\(process {os.getpid()}, since "
-            "2026-01-02T03:04:05Z\\); wait until it ends, or end it. If that process no longer exists, remove "
+            "2026-01-02T03:04:05Z\\); wait until it finishes, or stop it. If that process no longer exists, "
+            "remove "
             f"{path}")):
         Records(tmp_path).hold_lease()
     Records(tmp_path).release()
