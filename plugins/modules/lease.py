@@ -30,18 +30,9 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Stage the weights
-  hosts: npu_nodes
-  tasks:
-    - name: Under the lease of this run
-      block:
-        - name: Stage the weights
-          ansible.builtin.include_role:
-            name: ascend.vllm.weights
-      always:
-        - name: Release the lease
-          ascend.vllm.lease:
-            state: absent
+- name: Release the lease of this run
+  ascend.vllm.lease:
+    state: absent
 """
 
 RETURN = r"""

@@ -18,7 +18,7 @@ import os
 import shutil
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
@@ -54,14 +54,6 @@ LIMIT_S = 24 * 3600
 END_S, REMOVE_S = 5, 60
 
 
-class Held(Exception):
-    """Another run holds the lease."""
-
-    def __init__(self, holder: Run) -> None:
-        super().__init__(holder)
-        self.holder = holder
-
-
 def hold(module: AnsibleModule, *paths: str) -> None:
     """Take or renew the lease for the run of this module. A module of a run that changes nothing needs no lease.
 
@@ -70,10 +62,9 @@ def hold(module: AnsibleModule, *paths: str) -> None:
     if not run_id() or module.check_mode:
         return
     try:
-        take(json.loads(os.environ[VARIABLE]), paths)
-    except Held as held:
-        module.fail_json(msg=refusal("This node", held.holder, os.path.join(ROOT, held.holder["run"])),
-                         holder=held.holder)
+        holder = take(json.loads(os.environ[VARIABLE]), paths)
+        if holder:
+            module.fail_json(msg=refusal("This node", holder, os.path.join(ROOT, holder["run"])), holder=holder)
     except OSError as error:
         module.fail_json(msg="The lease of this run cannot be written to %s: %s" % (ROOT, error))
 
@@ -94,10 +85,10 @@ def refusal(what: str, holder: Run, path: str) -> str:
                 what, holder["run"], holder["user"], holder["controller"], holder["pid"], holder["since"], path))
 
 
-def take(request: Mapping[str, Any], paths: Iterable[str] = (), root: str = ROOT) -> None:
-    """Take or renew the lease, and remove what runs have left that are over.
+def take(request: Mapping[str, Any], paths: Iterable[str] = (), root: str = ROOT) -> Run | None:
+    """Take or renew the lease, and remove what runs have left that are over. Return the run that prevents it, or None.
 
-    :raises Held: if another run holds the lease. :raises OSError: if the lease cannot be written.
+    :raises OSError: if the lease cannot be written.
     """
     own = os.path.join(root, request["run"])
     os.makedirs(root, 0o700, exist_ok=True)
@@ -107,7 +98,7 @@ def take(request: Mapping[str, Any], paths: Iterable[str] = (), root: str = ROOT
                   if name not in (request["run"], ".lock")}
         for name, (found, age_s) in others.items():
             if found and name not in request["gone"] and age_s < LIMIT_S:
-                raise Held(found)
+                return cast("Run", found)
         os.makedirs(own, 0o700, exist_ok=True)
         lease = {key: value for key, value in request.items() if key not in ("docker_socket", "gone")}
         lease["paths"] = sorted({*(_read(own)[0] or lease).get("paths", ()), *paths})
@@ -118,6 +109,7 @@ def take(request: Mapping[str, Any], paths: Iterable[str] = (), root: str = ROOT
         os.rename(path + ".new", path)
         if others:
             _remove_leftovers(request, {name: found for name, (found, _age_s) in others.items()}, root)
+    return None
 
 
 def started(pid: int) -> str | None:
