@@ -103,7 +103,7 @@ def leftovers(variables):
     found = []
     for node in NODES:
         containers = shell(node, "docker ps --all --format '{{.Names}}'").stdout.split()
-        files = shell(node, "find /var/lib/ascend-vllm /data /var/tmp /tmp /root/.ansible -mindepth 1").stdout
+        files = shell(node, "find /var/lib/ascend-vllm /data /var/tmp /tmp /root -mindepth 1").stdout
         processes = shell(node, "ps -eo args=").stdout.splitlines()
         found += [f"{node}: container {name}" for name in containers if name != SERVICE]
         found += [f"{node}: {path}" for path in files.splitlines() if TEMPORARY.search(path)]
