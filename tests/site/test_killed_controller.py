@@ -58,7 +58,7 @@ def cluster(tmp_path_factory):
     with ARCHIVE.open("wb") as archive:
         subprocess.run([BED, "-n", NAME, "exec", "node1", "docker", "save", IMAGE], stdout=archive, check=True)
     for node in NODES:
-        shell(node, f"printf 'FROM {IMAGE}\nENTRYPOINT [\"sleep\", \"5\"]\n' | docker build --tag sleeps:1 -")
+        shell(node, f"printf 'FROM {IMAGE}\nENTRYPOINT [\"sh\", \"-c\", \"sleep 8\"]\n' | docker build --tag sleeps:1 -")
         shell(node, f"printf '#!/bin/sh\nexec sleep 300\n' > {AIS_BENCH}; chmod 755 {AIS_BENCH}")
     succeeds(command("site", "--tags", "image,weights,serving", **variables))
     yield variables
@@ -133,7 +133,8 @@ class Site:
 LOADED = {"before": f"docker rm --force {SERVICE}; docker rmi {IMAGE} sleeps:1; docker image prune --force",
           "image_archive": str(ARCHIVE)}
 SITE = {
-    "benchmark": Site("Measure the instances, judge all results and record them", "benchmark", when=RUNS),
+    "benchmark": Site("Measure the instances, judge all results and record them", "benchmark", when=RUNS,
+                      again="image"),
     "collective": Site("all_reduce | Run an all-reduce over all nodes", "hccl", f"docker rm --force {SERVICE}", RUNS,
                        hccl_collective_image="sleeps:1", hccl_collective_tool="probe",
                        hccl_waive=["collective_result", "collective_bandwidth"]),
