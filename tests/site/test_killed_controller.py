@@ -58,7 +58,8 @@ def cluster(tmp_path_factory):
     with ARCHIVE.open("wb") as archive:
         subprocess.run([BED, "-n", NAME, "exec", "node1", "docker", "save", IMAGE], stdout=archive, check=True)
     for node in NODES:
-        shell(node, f"printf 'FROM {IMAGE}\nENTRYPOINT [\"sh\", \"-c\", \"sleep 8\"]\n' | docker build --tag sleeps:1 -")
+        shell(node, f"printf 'FROM {IMAGE}\nENTRYPOINT [\"sh\", \"-c\", \"sleep 8\"]\n' "
+                    "| docker build --tag sleeps:1 -")
         shell(node, f"printf '#!/bin/sh\nexec sleep 300\n' > {AIS_BENCH}; chmod 755 {AIS_BENCH}")
     succeeds(command("site", "--tags", "image,weights,serving", **variables))
     yield variables
