@@ -29,7 +29,7 @@ AIS_BENCH = "/usr/local/bin/ais_bench"
 ARCHIVE = Path(__file__).parents[2] / ".cache" / "killed" / "image.tar"
 REMOVE_MODEL = f"rm -rf {MODEL} /data/.ascend-vllm /var/lib/ascend-vllm/weights"
 # The name of whatever belongs to one run only.
-TEMPORARY = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}|/ansible-tmp-|/\.ansible_|\.new$|/mark-|/credentials|/swarm")
+TEMPORARY = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}|/ansible-tmp-|/\.?ansible_|\.new$|/mark-|/credentials|/swarm")
 RUNS = "docker ps --quiet --filter label=ascend.vllm.run | grep -q ."
 
 
@@ -149,13 +149,33 @@ SITE = {
                   weights_distribution="fanout"),
     "marker": Site("shared | Read the manifest that the node recorded", "weights", limit="node1",
                    weights_distribution="shared"),
-    "started": Site("Wait until the service answers", "serving", f"docker rm --force {SERVICE}"),
+    "started": Site("Wait until the service responds", "serving", f"docker rm --force {SERVICE}"),
     "accuracy": Site("Measure the accuracy, judge the scores and record the result", "accuracy",
                      when="ls -d /var/tmp/ascend-vllm-accuracy-*/pid", again="image", limit="node1",
                      accuracy_enabled=True, accuracy_install=False, accuracy_executable=AIS_BENCH,
                      accuracy_datasets=[{"name": "own", "path": "/tmp/own.jsonl"}]),
 }
 QUICK = ("archive", "download")
+
+
+# The tasks at which an upgrade of node1 is killed, and whether a reboot is then tried.
+UPGRADE = {
+    "Verify that the image is the planned one, and record the result": False,
+    "stop | Wait until no request is left": False,
+    "stop | Wait until the NPUs of the containers are free": False,
+    "replace | Remove the unverified containers of an interrupted upgrade": True,
+    "replace | Rename the previous containers": False,
+    "containers | Start the planned instances": False,
+    "Wait until the service responds": True,
+    "Send requests to the served model, judge the responses and record the result": False,
+    "replace | Let a reboot start the new containers": True,
+    "upgrade | Remove the previous containers": True,
+}
+
+
+def test_every_place_is_a_task():
+    named = "\n".join(path.read_text("utf-8") for path in (ROOT / "roles").glob("*/tasks/*.yml"))
+    assert [name for name in [*UPGRADE, *(case.at for case in SITE.values())] if f"- name: {name}\n" not in named] == []
 
 
 def some(cases, quick):
@@ -174,22 +194,7 @@ def test_site(cluster, place, tmp_path):
     assert leftovers(cluster) == []
 
 
-# The tasks at which an upgrade of node1 is killed, and whether a reboot is then tried.
-UPGRADE = {
-    "Verify that the image is the planned one, and record the result": False,
-    "stop | Wait until no request is left": False,
-    "stop | Wait until their NPUs are free": False,
-    "replace | Remove the unverified containers of an interrupted upgrade": True,
-    "replace | Rename the previous containers": False,
-    "containers | Start the planned instances": False,
-    "Wait until the service answers": True,
-    "Send requests to the served model, judge its answers and record the result": False,
-    "replace | Let a reboot start the new containers": True,
-    "upgrade | Remove the previous containers": True,
-}
-
-
-@pytest.mark.parametrize("task", some(UPGRADE, ["Wait until the service answers"]))
+@pytest.mark.parametrize("task", some(UPGRADE, ["Wait until the service responds"]))
 def test_upgrade(cluster, task, tmp_path):
     """The service answers again after a reboot, or after the next run."""
     if not all(map(answers, NODES)):

@@ -153,6 +153,7 @@ def _end(pid: int, since: str) -> bool:
     until = time.monotonic() + END_S
     while started(pid) == since and time.monotonic() < until + END_S:
         with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGTERM if time.monotonic() < until else signal.SIGKILL)
+            # After SIGINT, a module removes its temporary files.
+            os.kill(pid, signal.SIGINT if time.monotonic() < until else signal.SIGKILL)
         time.sleep(0.1)
     return started(pid) != since

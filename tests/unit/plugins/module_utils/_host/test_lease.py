@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -93,7 +94,7 @@ def test_what_a_killed_run_has_left_is_removed(root, docker, tmp_path):
     other = subprocess.Popen(["sleep", "600"])
     take(root, "a", mark, archive, link, module=[other.pid, lease.started(other.pid)])
     take(root, "b", gone=["a"], socket=docker.path)
-    assert other.wait(10) == -15
+    assert other.wait(10) in (-signal.SIGINT, -signal.SIGKILL)  # a shell may have started the test without SIGINT
     assert sorted(docker.containers) == ["foreign", "own", "service"]
     assert sorted(os.listdir(tmp_path)) == ["docker.sock", "kept", "runs"]
 
