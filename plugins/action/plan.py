@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import run
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
@@ -31,4 +32,4 @@ class ActionModule(ActionBase):
         plan = Plans(self._templar, task_vars, records)[host]
         if args["show"]:
             say(self._display, describe(plan, host), known_secrets(self._templar, task_vars))
-        return {"changed": False, "plan": plan}
+        return {"changed": False, "plan": plan, "run": run.RUN_ID}

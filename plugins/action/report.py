@@ -24,6 +24,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import hold_lease
 
 
 class ActionModule(ActionBase):
@@ -49,6 +50,7 @@ class ActionModule(ActionBase):
             for tag, stage in contract.mistyped_tags(task_vars.get("ansible_run_tags")).items():
                 raise AnsibleActionFail(f"--tags names {tag}, which is not a stage, so nothing would be run; did you "
                                         f"mean {stage}? The stages are {', '.join(contract.STAGES)}.")
+            hold_lease(records)
             stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
             try:
                 records.remove_results(args["hosts"], stages)

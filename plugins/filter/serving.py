@@ -76,7 +76,6 @@ class FilterModule:
                 "failure_message": failure_message, "first_key": first_key,
                 "key_environment": key_environment, "patched": patched,
                 "plan_of_running": replacement.plan_of_running,
-                "previous_containers": replacement.previous_containers,
                 "replacement_reasons": replacement.replacement_reasons,
                 "rollback_steps": replacement.rollback_steps,
                 "unplanned_containers": replacement.unplanned_containers,

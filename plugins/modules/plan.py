@@ -46,6 +46,11 @@ plan:
       and C(plog) for files and folders that roles of this collection create.
   type: dict
   returned: success
+run:
+  description: The id of this run of Ansible, which is part of the names of temporary files and containers.
+  type: str
+  returned: success
+  sample: 20260102T030405Z-1a2b3c4d
 refusals:
   description: The errors in the inputs, each with C(id) and C(message).
   type: list

@@ -26,7 +26,8 @@ TASKS = sorted(str(path.relative_to(ROOT)) for pattern in ("roles/*/tasks/*.yml"
 
 # Functions that write a file in place, and why no process reads an incomplete file.
 IN_PLACE = {
-    "plugins/plugin_utils/_results/store.py survey": "a lock, without content",
+    "plugins/plugin_utils/_results/store.py _lock": "a lock, without content",
+    "plugins/module_utils/_host/lease.py take": "a lock, without content",
     "plugins/module_utils/_weights/preconditions.py hold_lock": "a lock, whose content is only for humans",
     "plugins/module_utils/_weights/preconditions.py open_work_folder": "a lock, without content",
     "plugins/module_utils/_ais_bench/config.py _absolute_pictures": "in the folder of a job that is not started",

@@ -104,13 +104,24 @@ class DockerEngine:
             self._expect(response, resource, body)
             return [self._json(resource, line) for line in body.splitlines() if line.strip()]
 
-    def post(self, resource: str, extra_s: float = 0) -> None:
+    def post(self, resource: str, extra_s: float = 0, body: Mapping[str, Any] | None = None) -> None:
         """Request a change, such as ``/containers/x/start``. The response 304 (nothing to change) is a success.
 
         :param extra_s: the number of seconds that the change can take, in addition to the timeout of a response.
         """
-        with self._request("POST", resource, extra_s=extra_s) as response:
+        with self._request("POST", resource, None, extra_s, body) as response:
             self._expect(response, resource, _read(response))
+
+    def set_restart_policy(self, container: str, policy: str) -> None:
+        """Change the restart policy of a container."""
+        self.post("/containers/%s/update" % quote(container, safe=""), body={"RestartPolicy": {"Name": policy}})
+
+    def remove(self, container: str, extra_s: float = 0) -> None:
+        """Remove a container, also a running one; no error if it does not exist. See `post`."""
+        resource = "/containers/%s?force=1" % quote(container, safe="")
+        with self._request("DELETE", resource, None, extra_s) as response:
+            if response.status != 404:
+                self._expect(response, resource, _read(response))
 
     def log(self, container: str, lines: int, since_s: float | None = None) -> str:
         """Return the end of the log of a container, with both streams in chronological order.
@@ -175,10 +186,11 @@ class DockerEngine:
 
     @contextlib.contextmanager
     def _request(self, method: str, resource: str, headers: Mapping[str, str] | None = None,
-                 extra_s: float = 0) -> Iterator[http.client.HTTPResponse]:
+                 extra_s: float = 0, body: Mapping[str, Any] | None = None) -> Iterator[http.client.HTTPResponse]:
         connection = _Connection(self.path, self.timeout_s + extra_s)
+        content = {"Content-Type": "application/json"} if body else {}
         try:
-            connection.request(method, resource, headers=dict(headers or {}))
+            connection.request(method, resource, json.dumps(body) if body else None, {**content, **(headers or {})})
             response = connection.getresponse()
             podman = _PODMAN.match(response.headers.get("Server") or "")
             if podman:

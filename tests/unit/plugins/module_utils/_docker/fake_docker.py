@@ -94,6 +94,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._serve()
 
     def do_POST(self):
+        self.body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "null")
+        self._serve()
+
+    def do_DELETE(self):
         self._serve()
 
     def _serve(self):
@@ -108,6 +112,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         match = re.fullmatch("/containers/([^/]+)/([a-z]+)", path)
         if match and self.server.find(match.group(1)):
             return getattr(self, "_" + match.group(2))(self.server.find(match.group(1)), query)
+        match = re.fullmatch("/containers/([^/]+)", path)
+        if match and self.command == "DELETE" and query.get("force") == "1" and self.server.find(match.group(1)):
+            del self.server.containers[self.server.find(match.group(1))]
+            return self._respond(204, b"")
         match = re.fullmatch("/images/(.+)/json", path)
         if match and match.group(1) in self.server.images:
             return self._respond(200, self.server.images[match.group(1)])
@@ -122,7 +130,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             own = each["Config"]["Labels"] or {}
             return all(own.get(key) == value if equals else key in own
                        for key, equals, value in (label.partition("=") for label in wanted))
-        return [{"Id": each["Id"]} for each in self.server.containers.values()
+        return [{"Id": each["Id"], "Labels": each["Config"]["Labels"] or {}} for each in self.server.containers.values()
                 if matches(each) and (query.get("all") in ("1", "true") or each["State"]["Running"])]
 
     def _json(self, name, query):
@@ -158,6 +166,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _stop(self, name, query):
         return self._switch(name, False)
+
+    def _update(self, name, query):
+        self.server.containers[name]["HostConfig"].update(self.body)
+        return self._respond(200, {"Warnings": None})
 
     def _rename(self, name, query):
         new = query["name"]
