@@ -11,7 +11,9 @@ from typing import Any, cast
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import RECORDING
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import bundle, contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.anonymize import Anonymizer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import OBSERVED, Records, timestamp
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs
@@ -41,6 +43,8 @@ class ActionModule(ActionBase):
         index = bundle.index(title, notes, {host: found for host, found in results.items() if found or host in notes})
         path = Path(args["path"]) / f"diagnostics-{records.run_id}.tar.gz"
 
+        anonymizer = Anonymizer(variables.get("groups", {}).get("all", ()))
+
         def files() -> Iterator[tuple[str, str]]:
             yield bundle.INDEX, "\n".join(index) + "\n"
             for host in args["hosts"]:
@@ -48,7 +52,7 @@ class ActionModule(ActionBase):
                 # A compressed archive does not exceed its limit by much: masks are longer than some secrets.
                 for name, text in bundle.members(folder / OBSERVED / bundle.ARCHIVE, 2 * args["size_limit_mb"] << 20):
                     if host in notes:
-                        yield prefix + name, text
+                        yield prefix + name, anonymizer.recording(text) if name == RECORDING else text
                 for name in ("plan", *results[host]):
                     if (folder / f"{name}.json").is_file():
                         text = (folder / f"{name}.json").read_text("utf-8", "replace")
