@@ -19,23 +19,25 @@ from functools import partial
 from typing import Any
 
 _VERSION = r"(?:npu-smi|version\w*)[ \t]*[:=]?[ \t]*[\[\d][\[\]\w.,]*"
-_MAC = (r"(?<![0-9A-Za-z])(?:[0-9A-F]{2}(?:[:-][0-9A-F]{2}){5}(?:[:-][0-9A-F]{2}){0,2}|[0-9A-F]{4}(?:[.-][0-9A-F]{4}){2})"
+_MAC = (r"(?<![0-9A-Z])(?:[0-9A-F]{2}(?:[:-][0-9A-F]{2}){5,7}|[0-9A-F]{4}(?:[.-][0-9A-F]{4}){2})"
         r"(?![0-9A-F]|[:.-][0-9A-F])")
 _IPV6 = r"(?<![\w.])(?=[0-9A-F]{0,4}:)[0-9A-F:.]{1,44}[0-9A-F:]"
 _IPV4 = r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)"
 _TOKEN = re.compile(r"(?i)(?P<version>%s)|(?P<mac>%s)|(?P<ipv6>%s)|(?P<ipv4>%s)" % (_VERSION, _MAC, _IPV6, _IPV4))
 _SERIAL = re.compile(
-    r"(?im)^([^\n:=|]*(?<![a-z])(?:serial|s/?n|[a-z]?die|uuid|guid|asset|barcode)(?![a-z])[^\n:=|]*[:=][ \t]*)([^\n|]+)")
+    r"(?im)^[^\n:=|]*(?<![a-z])(?:serial|s/?n|[a-z]?die|uuid|guid|asset|barcode)(?![a-z])[^\n:=|]*[:=]([^\n|]+)")
 # The subjects of certificates, the user of the driver, home directories, and the third column of the process table.
 _NAME = re.compile(
     r"(?im)((?:subject|issuer)\[|^User(?:Name|Group)=|/home/|^\|[ \d]+\|[ ]*\d+[ ]*\|[ ]+)"
-    r"(?!HwHiAiUser$|(?:python[\d.]*|vllm\S*|ray(?:::\S*)?)[ ])((?<=\[)[^\]\n]+|(?<==).+|(?<=/)[\w.-]+|(?<=[ ])\S[^|\n]*?(?=[ ]*\|))([ ]*)")
+    r"(?!HwHiAiUser$|(?:python[\d.]*|vllm\S*|ray(?:::\S*)?)[ ])"
+    r"((?<=\[)[^\]\n]+|(?<==).+|(?<=/)[\w.-]+|(?<=[ ])\S[^|\n]*?(?=[ ]*\|))([ ]*)")
 _PORT = re.compile(r"(?i)Ifname: \d*[a-z-]*\d+(?:/\d+)*(?::\d+)?|(?:\w+: )?\d+")
 # What only describes the port of the switch, in the output of LLDP.
 _PUBLIC_TLVS = ("", "Time to Live TLV", "System Capabilities TLV", "Maximum Frame Size TLV", "End of LLDPDU TLV")
 # Words of the tools that are not anonymized if a host has such a name.
 _WORDS = ("localhost", "npu", "chip", "node", "host", "device", "ascend", "version", "link")
-_SERIAL_LENGTH = 8
+# Shorter texts, such as NA, are no serial numbers.
+_SERIAL_LENGTH = 6
 
 
 class Anonymizer:
@@ -61,10 +63,10 @@ class Anonymizer:
         self._add_hosts(found.pop("names"))
         outputs = [(each, stream) for each in found["commands"] for stream in ("stdout", "stderr")]
         texts = [*(each[stream] for each, stream in outputs), *found["files"].values()]
-        numbers = {self._plain(match[2]) for each in texts for match in _SERIAL.finditer(each)}
+        numbers = {self._plain(match[1]) for each in texts for match in _SERIAL.finditer(each)}
         known = [(re.compile("(?i)" + "[ :-]?".join(map(re.escape, number))), self._serial)
                  for number in sorted(numbers, key=len, reverse=True)
-                 if len(number) >= _SERIAL_LENGTH and len(set(number)) > 1]
+                 if len(number) >= _SERIAL_LENGTH and len(set(number)) > 1 and re.search("[0-9]", number)]
         hosts = "|".join(map(re.escape, sorted(self._hosts, key=len, reverse=True)))
         if hosts:
             known.append((re.compile(f"(?i)(?<![a-z0-9])(?:{hosts})(?![a-z0-9])"), partial(self._name, "host")))
@@ -84,9 +86,7 @@ class Anonymizer:
 
     def _text(self, text: str, known: Iterable[tuple[re.Pattern[str], Callable[[str], str]]]) -> str:
         for pattern, replaced in known:
-            text = pattern.sub(lambda match, replaced=replaced: replaced(match[0]), text)
-        text = _SERIAL.sub(lambda match: match[1] + (
-            self._serial(match[2]) if len(self._plain(match[2])) < _SERIAL_LENGTH else match[2]), text)
+            text = pattern.sub(partial(_replace, replaced), text)
         text = _NAME.sub(lambda match: match[1] + self._name("name", match[2]).ljust(
             len(match[2] + match[3]) if match[3] else 0), text)
         return _TOKEN.sub(self._token, text)
@@ -118,16 +118,16 @@ class Anonymizer:
         return re.sub(r"[\W_]", "", value).upper()
 
     def _serial(self, value: str) -> str:
-        """Return another serial number with the same form; a value without a digit, such as NA, is none."""
-        plain = self._plain(value)
-        if not re.search(r"\d", plain):
-            return value
-        stream = iter(self._bytes(plain, len(value)))
+        """Return another serial number with the same form."""
+        stream = iter(self._bytes(self._plain(value), len(value)))
         return "".join(char if not char.isalnum() else "%d" % (next(stream) % 10) if char.isdigit()
                        else ("ABCDEF" if char.isupper() else "abcdef")[next(stream) % 6] for char in value)
 
     def _token(self, match: re.Match[str]) -> str:
-        return {"version": str, "mac": self._mac, "ipv6": self._ipv6, "ipv4": self._ipv4}[str(match.lastgroup)](match[0])
+        kind, value = match.lastgroup, match[0]
+        if kind == "version":
+            return value
+        return self._mac(value) if kind == "mac" else self._ipv6(value) if kind == "ipv6" else self._ipv4(value)
 
     def _mac(self, value: str) -> str:
         plain = self._plain(value)
@@ -156,3 +156,7 @@ class Anonymizer:
             return value
         network, interface = address.exploded[:19], address.exploded[20:]
         return str(ipaddress.IPv6Address(b"\x20\x01\x0d\xb8" + self._bytes(network, 4) + self._bytes(interface, 8)))
+
+
+def _replace(replaced: Callable[[str], str], match: re.Match[str]) -> str:
+    return replaced(match[0])
