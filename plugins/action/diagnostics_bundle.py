@@ -8,20 +8,17 @@ from __future__ import annotations
 import base64
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import ARCHIVE, NOTE, private_file
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import ARCHIVE, NOTE, NodeNote, index
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records, json_data
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, plain, role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import Hung, deadline
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, warn
-
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._results.bundle import NodeNote
 
 MODULE = "ascend.vllm.diagnostics_bundle"
 # Seconds in addition to limit_s, for masking, triage and the transfer.
@@ -48,22 +45,18 @@ class ActionModule(ActionBase):
             with deadline(limit_s):
                 returned = self._execute_module(MODULE, module_args={**arguments, "controller_time_s": time.time()},
                                                 task_vars=variables)
-            archive = returned.pop("archive", "")
-            returned = json_data(returned)
+            archive = returned.get("archive", "")
             if returned.get("failed"):
-                note["failure"] = f"the module failed: {returned.get('msg')}"
-            else:
-                note["files"], note["diagnosis"] = returned["files"], returned["diagnosis"]
-                note["clock_offset_s"] = returned["clock_offset_s"]
+                raise AnsibleActionFail(f"the module failed: {returned.get('msg')}")
+            values = {key: json_data(returned[key]) for key in ("files", "diagnosis", "clock_offset_s")}
+            index("", {host: {**note, **values}}, {})  # fails if the values have another format
+            note.update(values)
         except Hung:
             note["failure"] = f"the module did not return within {limit_s} s"
-        except AnsibleConnectionFailure as lost:
-            note["failure"] = f"not reachable: {error_line(lost)}"
         except Exception as error:
-            note["failure"] = f"{type(error).__name__}: {error_line(error)}"
+            note["failure"] = error_line(error)
         if note["failure"]:
             warn(self._display, f"{host}: no diagnostics were collected: {note['failure']}", secrets)
         note = json.loads(mask_known(json.dumps(note), secrets))
-        with private_file(records.write_note(host, NOTE, note).with_name(ARCHIVE)) as stream:
-            stream.write(base64.b64decode(archive))
+        records.write_private(records.write_note(host, NOTE, note).with_name(ARCHIVE), base64.b64decode(archive))
         return {"changed": False, **note}

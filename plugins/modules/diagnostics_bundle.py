@@ -11,13 +11,11 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Collects the output of the vendor's tools, the kernel log, versions, the state of the host and of Docker, and of the
-    containers of this collection the state, the log, the metrics, plog and vLLM Ascend's own log. It returns them as an
-    archive, which its action plugin saves on the controller. Nothing is written on the node, whose disk may be full.
-  - The data are collected in parallel. Each command and each response has a timeout, so a tool that hangs, or Docker
-    that does not respond, costs only its own part. The reasons for missing data are returned.
-  - Containers in any state are included, such as containers that have exited and previous containers that an upgrade
-    has kept. If Docker does not respond, their logs are read from its folder.
+  - Collects the output of C(npu-smi) and C(hccn_tool), the state of the host and of Docker, and for the containers of
+    this collection the state, the log, the metrics, plog and vLLM Ascend's own log. The action plugin saves them for
+    the archive of the run. Nothing is written on the node.
+  - Each command and each response has a timeout, so a tool that hangs, or Docker that does not respond, costs only its
+    own part. If Docker does not respond, the logs of containers are read from its folder.
   - Secrets are masked on the node. For containers that this collection did not create, only the state is included,
     without the labels and the command.
   - The logs are searched for known causes. For each log, the most likely cause is returned first.
@@ -56,8 +54,7 @@ options:
   record:
     description:
       - Whether to add C(recording.json), which has the output of every query of C(npu-smi) and C(hccn_tool) that the
-        modules of this collection run, and the files of the driver that they read. M(ascend.vllm.diagnostics_archive)
-        anonymizes it.
+        modules of this collection run, and the files of the driver that they read. M(ascend.vllm.report) anonymizes it.
     type: bool
     default: false
     version_added: 0.9.0
@@ -88,10 +85,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-archive:
-  description: The archive, a C(.tar.gz) file in Base64. The action plugin saves and removes it.
-  type: str
-  returned: never
 files:
   description:
     - The files, with the name of the file as key. C(rc) is the exit code of the command, 0 if a file or a response was
@@ -103,14 +96,6 @@ diagnosis:
   type: list
   elements: dict
   returned: success
-  sample:
-    - cause: out_of_memory
-      evidence: "RuntimeError: NPU out of memory."
-      remedy: Lower gpu-memory-utilization or max-num-seqs.
-      line: 4711
-      time: 11-20 10:00:00
-      process: Worker_TP3 pid=9
-      source: containers/vllm-ascend.log
 clock_offset_s:
   description:
     - The number of seconds by which the clock of the node is ahead of O(controller_time_s). It includes the time to
@@ -141,10 +126,10 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes impor
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import Files, Source
+    from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import Files, LogFile, Source
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
 
     class SourcedDiagnosis(Diagnosis):
@@ -236,31 +221,26 @@ def our_containers(docker: DockerEngine) -> list[dict[str, Any]]:
 
 def stored_containers() -> list[tuple[dict[str, Any], str]]:
     """Return (configuration, folder) of our containers from the folder of a Docker engine that does not respond."""
-    try:
-        root = json.loads(facts.read_text(DAEMON))["data-root"]
-    except (ValueError, LookupError, TypeError):
-        root = "/var/lib/docker"
-    found = []
-    for path in sorted(glob.glob(os.path.join(root, "containers", "*", "config.v2.json"))):
-        try:
-            stored = json.loads(facts.read_file(path))
-        except (OSError, ValueError):
-            continue
-        if labels.INSTANCE in ((stored.get("Config") or {}).get("Labels") or {}):
-            found.append((stored, os.path.dirname(path)))
-    return found
+    root = _parsed(facts.read_text(DAEMON)).get("data-root", "/var/lib/docker")
+    found = [(_parsed(facts.read_text(path)), os.path.dirname(path))
+             for path in sorted(glob.glob(os.path.join(root, "containers", "*", "config.v2.json")))]
+    return [(stored, folder) for stored, folder in found
+            if labels.INSTANCE in ((stored.get("Config") or {}).get("Labels") or {})]
 
 
 def stored_log(folder: str, lines: int) -> Files:
     """Return the end of a log as Docker stores it: a JSON object with the key ``log`` for each line."""
     text = facts.read_end(os.path.join(folder, os.path.basename(folder) + "-json.log"), collecting.MAX_BYTES)
-    found = []
-    for line in text.splitlines()[-lines:]:
-        try:
-            found.append(json.loads(line)["log"])
-        except (ValueError, LookupError, TypeError):  # the first line is cut
-            continue
-    return {"": Collected("".join(found))}
+    return {"": Collected("".join(_parsed(line).get("log", "") for line in text.splitlines()[-lines:]))}
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Return an object in JSON; an empty one if the text is damaged, as a truncated line is."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def metrics(docker: DockerEngine, inspected: dict[str, Any], timeout_s: float) -> Files:
@@ -276,17 +256,11 @@ def metrics(docker: DockerEngine, inspected: dict[str, Any], timeout_s: float) -
         return {"": Collected(text, 0, "status %d" % response.status if response.status != 200 else None)}
 
 
-def log_files(docker: DockerEngine, inspected: dict[str, Any], path: str, max_bytes: int) -> Files:
-    """Return the newest files of a folder in a container, unless that is a folder of the node."""
-    if any(mount.get("Destination") == path for mount in inspected.get("Mounts") or ()):
-        return {}
-    newest, problem = collecting.Newest(max_bytes, MAX_FILE_BYTES), None
-    try:
+def log_files(docker: DockerEngine, inspected: dict[str, Any], path: str) -> Iterator[LogFile]:
+    """Yield the files of a folder in a container, unless that is a folder of the node."""
+    if not any(mount.get("Destination") == path for mount in inspected.get("Mounts") or ()):
         for name, entry, content in docker.files(inspected["Id"], path):
-            newest.add(name, entry.mtime, content, entry.size)
-    except DockerError as error:
-        problem = str(error)
-    return newest.files(problem)
+            yield name, entry.mtime, entry.size, content
 
 
 def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple[dict[str, Any], str]],
@@ -319,11 +293,12 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple
     found.update((name, partial(collecting.file, path.replace("%s", options["driver_path"])))
                  for name, path in FILES.items())
 
-    found["plog/"] = partial(collecting.folder, os.path.join(options["state_path"], "plog"), max_bytes, MAX_FILE_BYTES)
+    kept = collecting.folder(os.path.join(options["state_path"], "plog"), MAX_FILE_BYTES)
+    found["plog/"] = partial(collecting.newest, kept, max_bytes, MAX_FILE_BYTES)
     for each in ours:
         for path in CONTAINER_LOGS:
             found["plog/%s/%s/" % (each["Name"].lstrip("/"), path.split("/")[2])] = partial(
-                log_files, docker, each, path, max_bytes // 4)
+                collecting.newest, log_files(docker, each, path), max_bytes // 4, MAX_FILE_BYTES)
     return found
 
 
@@ -339,7 +314,7 @@ def recording(commands: collecting.Commands, found: Files, options: dict[str, An
         "files": {os.path.normpath(path.replace("%s", options["driver_path"])): found[name].text
                   for name, path in FILES.items() if path != DAEMON and found[name].rc == 0},
         "commands": [{"argv": each.argv, "rc": each.rc, "stdout": each.stdout, "stderr": each.stderr}
-                     for each in commands.outcomes.values()
+                     for each in list(commands.outcomes.values())
                      if each.argv[0] in observation.OWN_TOOLS and (each.timed_out or not each.error)]}), indent=1))}
 
 
@@ -398,8 +373,9 @@ def main() -> None:
     # On a fresh installation of the driver, hccn_tool is not on root's PATH.
     os.environ["PATH"] += ":/usr/local/bin:/usr/local/sbin:" + os.path.join(options["driver_path"], "tools")
     found = collect(options)
+    archive = collecting.pack((name, each.text) for name, each in found.items() if each.text or each.problem is None)
     module.exit_json(changed=False, diagnosis=triage(found), clock_offset_s=ahead,
-                     archive=base64.b64encode(collecting.pack(found)).decode("ascii"),
+                     archive=base64.b64encode(archive).decode("ascii"),
                      files={name: {"rc": each.rc, "size": len(each.text), "problem": each.problem}
                             for name, each in found.items()})
 

@@ -21,14 +21,24 @@ options:
       - V(begin) removes the results of earlier runs for the stages that the tags of this run select, so that a host
         that becomes unreachable does not keep old results.
       - V(end) writes the report.
+      - V(diagnostics) writes what M(ascend.vllm.diagnostics_bundle) has returned in this run, and the plans and the
+        results of these nodes, into one archive, which only its owner can read. Its first file, C(index.md), has the
+        failed checks, the causes in the logs, and the missing files with the reasons. Its beginning is printed, too.
     type: str
-    choices: [begin, end]
+    choices: [begin, end, diagnostics]
     default: end
   hosts:
     description: All expected hosts, in the order of the report.
     type: list
     elements: str
     required: true
+  path:
+    description: The folder for the archive with O(phase=diagnostics), C(diagnostics-<run>.tar.gz).
+    type: path
+  size_limit_mb:
+    description: The maximum size in MB of the files of a node in the archive.
+    type: int
+    default: 64
 attributes:
   check_mode:
     support: full
@@ -44,14 +54,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The verdict in one sentence. A table of hosts and stages is printed as well.
+  description: The verdict in one sentence, or the first fault of the nodes. Tables are printed as well.
   type: str
-  returned: with O(phase=end)
+  returned: with O(phase=end) and O(phase=diagnostics)
   sample: 8 of 8 stages passed on all 2 hosts
 path:
-  description: The path of the report in Markdown.
+  description: The path of the report in Markdown, or of the archive.
   type: str
-  returned: with O(phase=end)
+  returned: with O(phase=end) and O(phase=diagnostics)
 status:
   description: The worst status of all stages that were run.
   type: str

@@ -19,12 +19,14 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import commands,
 from ansible_collections.ascend.vllm.plugins.module_utils._host.http_request import within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import IO
 
     # {file name: text}; a source with a single file has the key "".
     Files = dict[str, "Collected"]
     Source = Callable[[], Files]
+    # (name, time of modification, size, content)
+    LogFile = tuple[str, float, int, IO[bytes]]
 
 # Bytes of one text that are read.
 MAX_BYTES = 16 << 20
@@ -60,7 +62,7 @@ def collect(sources: Mapping[str, Source], timeout_s: float, limit_s: float) -> 
         try:
             return within(min(timeout_s + WORK_S, left), source)
         except Exception as error:
-            return missing("%s: %s" % (type(error).__name__, error))
+            return missing("%s (%s)" % (error, type(error).__name__))
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         found = dict(zip(sources, pool.map(one, sources.values())))
@@ -99,82 +101,61 @@ class Commands:
 
 
 def file(path: str) -> Files:
-    """Return the text of a file."""
-    hung = commands.hung_paths([path])
-    if hung:
-        return missing(hung[path])
-    try:
-        return {"": Collected(facts.read_file(path))}
-    except OSError as error:
-        return missing(str(error))
+    """Return the text of a file; raises OSError."""
+    _check(path)
+    return {"": Collected(facts.read_file(path))}
 
 
-def folder(path: str, max_bytes: int, max_file_bytes: int) -> Files:
-    """Return the ends of the newest files in a folder, without links, at most ``max_bytes`` in all."""
-    hung = commands.hung_paths([path])
-    if hung:
-        return missing(hung[path])
+def _check(path: str) -> None:
+    """Raise OSError if the file system of the path does not respond: a process that asks for it may never end."""
+    for hung in commands.hung_paths([path]).values():
+        raise OSError(hung)
+
+
+def folder(path: str, max_file_bytes: int) -> Iterator[LogFile]:
+    """Yield the files in a folder at their last bytes, the newest first; raises OSError if it does not respond."""
+    _check(path)
     entries: list[tuple[float, int, str]] = []
     for parent, _folders, names in os.walk(path):
         for name in names:
-            each = os.path.join(parent, name)
             with contextlib.suppress(OSError):  # removed meanwhile
-                status = os.lstat(each)
+                status = os.lstat(os.path.join(parent, name))
                 if stat.S_ISREG(status.st_mode):
-                    entries.append((status.st_mtime, status.st_size, each))
-    newest = Newest(max_bytes, max_file_bytes)
-    left = max_bytes
+                    entries.append((status.st_mtime, status.st_size, os.path.join(parent, name)))
     for modified, size, each in sorted(entries, reverse=True):
-        left -= min(size, max_file_bytes)
-        if left < 0:
-            newest.left_out += 1
-            continue
         # The program that writes the files must not make root read another one.
         with contextlib.suppress(OSError), os.fdopen(
                 os.open(each, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
             stream.seek(max(0, size - max_file_bytes))
-            newest.add(os.path.relpath(each, path), modified, stream, size)
-    return newest.files()
+            yield os.path.relpath(each, path), modified, size, stream
 
 
-class Newest:
-    """The ends of the newest files, at most ``max_bytes`` in all and ``max_file_bytes`` of each."""
-
-    def __init__(self, max_bytes: int, max_file_bytes: int) -> None:
-        self._max_bytes, self._max_file_bytes = max_bytes, max_file_bytes
-        self._kept: list[tuple[float, str, bytes, int]] = []
-        self._size = 0
-        self.left_out = 0
-
-    def add(self, name: str, modified: float, stream: IO[bytes], size: int) -> None:
-        """Add a file with its time of modification and its size; files that are older than the kept ones are dropped.
-
-        The stream may begin at a later byte of the file.
-        """
-        end = b""
-        while True:
-            block = stream.read(1 << 20)
-            if not block:
-                break
-            end = (end + block)[-self._max_file_bytes:]
-        heapq.heappush(self._kept, (modified, name, end, size))
-        self._size += len(end)
-        while self._size > self._max_bytes:
-            self._size -= len(heapq.heappop(self._kept)[2])
-            self.left_out += 1
-
-    def files(self, problem: str | None = None) -> Files:
-        """Return the files, the newest first.
-
-        :param problem: why some files may be missing.
-        """
-        found = {name: Collected(end.decode("utf-8", "replace"), 0, _cut(len(end), size))
-                 for _modified, name, end, size in sorted(self._kept, reverse=True)}
-        if self.left_out:
-            problem = "%s%d older files were left out" % (problem + "; " if problem else "", self.left_out)
-        if problem:
-            found["(older files)"] = Collected("", None, problem)
-        return found
+def newest(files: Iterable[LogFile], max_bytes: int, max_file_bytes: int) -> Files:
+    """Return the ends of the newest files, at most ``max_bytes`` in all and ``max_file_bytes`` of each."""
+    kept: list[tuple[float, str, bytes, int]] = []
+    total, left_out, problems = 0, 0, []
+    try:
+        for name, modified, size, stream in files:
+            if kept and total + min(size, max_file_bytes) > max_bytes and modified <= kept[0][0]:
+                left_out += 1
+                continue
+            end = b""
+            for block in iter(lambda stream=stream: stream.read(1 << 20), b""):  # type: ignore[misc]
+                end = (end + block)[-max_file_bytes:]
+            heapq.heappush(kept, (modified, name, end, size))
+            total += len(end)
+            while total > max_bytes:
+                total -= len(heapq.heappop(kept)[2])
+                left_out += 1
+    except Exception as error:
+        problems.append(str(error))
+    found = {name: Collected(end.decode("utf-8", "replace"), 0, _cut(len(end), size))
+             for _modified, name, end, size in sorted(kept, reverse=True)}
+    if left_out:
+        problems.append("%d older files were left out" % left_out)
+    if problems:
+        found["(older files)"] = Collected("", None, "; ".join(problems))
+    return found
 
 
 def bounded(files: Files, max_bytes: int) -> Files:
@@ -188,8 +169,8 @@ def bounded(files: Files, max_bytes: int) -> Files:
         data = each.text.encode("utf-8", "replace")
         share = min(left, max_bytes // 4)
         if len(data) > share:
-            text = _without_rest_of_key(data[len(data) - share:].decode("utf-8", "ignore"))
-            each = each._replace(text=text, problem="; ".join(filter(None, [each.problem, _cut(share, len(data))])))
+            problems = filter(None, [each.problem, _cut(share, len(data))])
+            each = Collected(data[len(data) - share:].decode("utf-8", "ignore"), each.rc, "; ".join(problems))
         found[name] = each
         left -= min(share, len(data))
     return found
@@ -199,20 +180,13 @@ def _cut(kept: int, size: int) -> str | None:
     return "only the last %d of %d bytes" % (kept, size) if kept < size else None
 
 
-def _without_rest_of_key(text: str) -> str:
-    """Return a truncated text without the rest of a private key, which is not recognized without its beginning."""
-    end = text.find("-----END ")
-    return text[end:] if end >= 0 and "-----BEGIN " not in text[:end] else text
-
-
-def pack(files: Files) -> bytes:
-    """Return the texts as a ``.tar.gz`` archive; a file that is missing as a whole is left out."""
+def pack(texts: Iterable[tuple[str, str]]) -> bytes:
+    """Return (name, text) of files as a ``.tar.gz`` archive."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        for name, each in files.items():
-            if each.text or each.problem is None:
-                data = each.text.encode("utf-8", "replace")
-                entry = tarfile.TarInfo(name)
-                entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
-                archive.addfile(entry, io.BytesIO(data))
+        for name, text in texts:
+            data = text.encode("utf-8", "replace")
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
+            archive.addfile(entry, io.BytesIO(data))
     return stream.getvalue()

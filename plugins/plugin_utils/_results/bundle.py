@@ -5,47 +5,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import re
 import tarfile
-import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import BY_ID, ENGINE
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract, first_fault
 
 if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import Diagnosis
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import StageResult
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import NodeCauses
 
-    class FileNote(TypedDict):
-        """A file of a node: the exit code of its command, its size in bytes, and what is missing in it."""
-
-        rc: int | None
-        size: int
-        problem: str | None
-
-    class SourcedCause(Diagnosis):
-        """A cause and the file in which it was found."""
-
-        source: str
-
-    class NodeNote(TypedDict):
-        """The return values of ``ascend.vllm.diagnostics_bundle`` without the archive."""
-
-        files: dict[str, FileNote]
-        diagnosis: list[SourcedCause]
-        clock_offset_s: float
-        failure: str | None  # why there are no files
-
+# The return values of ``ascend.vllm.diagnostics_bundle`` for a node without the archive, and ``failure``: why there are
+# none, or None.
+NodeNote = dict[str, Any]
 
 # The names of the note and the archive of a node in the results folder.
 NOTE, ARCHIVE = "diagnostics", "diagnostics.tar.gz"
@@ -56,9 +33,9 @@ MAX_CAUSES = 10
 _NAME = re.compile(r"[^/\0]+(?:/[^/\0]+)*\Z")
 
 
-def causes(note: NodeNote) -> list[SourcedCause]:
+def causes(note: NodeNote) -> list[dict[str, Any]]:
     """Return the causes of a node, the most likely one first; of several logs with the same one, the first."""
-    found: dict[str, SourcedCause] = {}
+    found: dict[str, dict[str, Any]] = {}
     for cause in note["diagnosis"]:
         found.setdefault(cause["cause"], cause)
     return sorted(found.values(), key=lambda each: BY_ID[each["cause"]].level if each["cause"] in BY_ID else ENGINE)
@@ -85,13 +62,13 @@ def index(title: str, notes: Mapping[str, NodeNote], results: Mapping[str, Mappi
     failed = [f"- {shown(host)}: {shown(sentence)}" for host, stages in results.items()
               for stage in contract.STAGES if stage in stages for sentence in contract.failures(stages[stage])]
     lines += failed or ["No check failed in the last results."]
-    lines += ["", "## Causes in the logs", "", shown(first_fault_of(notes))]
+    lines += ["", "## Causes in the logs", "", shown(first_fault_of(notes)), ""]
     for host, note in notes.items():
         for number, cause in enumerate(causes(note)[:MAX_CAUSES], 1):
             place = f"{host}/{cause['source']}, line {cause['line']}" + (f", {cause['time']}" if cause["time"] else "")
             lines += [f"{number}. **{shown(host)}: {shown(cause['cause'])}** ({shown(place)})",
                       f"   {shown(cause['evidence'])}", f"   {shown(cause['remedy'])}"]
-    lines += ["", "## Missing files", ""]
+    lines += ["", "## Missing files", ""][not lines[-1]:]
     absent = [f"- {shown(host)}: the results only, since no data were collected there"
               for host in results if host not in notes]
     for host, note in notes.items():
@@ -134,33 +111,3 @@ def members(path: Path, max_bytes: int) -> Iterator[tuple[str, str]]:
                     yield member.name, stream.read().decode("utf-8", "replace")
     except (OSError, EOFError, zlib.error, tarfile.TarError):
         return
-
-
-@contextlib.contextmanager
-def private_file(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that only its owner can read, and that replaces the one at the path when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write(path: Path, files: Iterable[tuple[str, str]], secrets: Sequence[str]) -> None:
-    """Write an archive with known secrets masked."""
-    with private_file(path) as stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        for name, text in files:
-            data = mask_known(text, secrets).encode("utf-8", "replace")
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
-            archive.addfile(entry, io.BytesIO(data))
-
-
-def masked(text: str, secrets: Sequence[str]) -> str:
-    """Return the text of a file on the controller with secrets masked; a document in JSON stays one."""
-    return redact(text, secrets, line_limit=False)

@@ -143,6 +143,10 @@ class Records:
         """Write a result or report atomically with secrets masked, and return its path; write nothing in check mode."""
         return path if self.dry else _write_atomically(path, mask_known(text, self._secrets), RESULT_MODE)
 
+    def write_private(self, path: Path, content: bytes) -> Path:
+        """Write a file atomically that only its owner can read, also in check mode, and return its path."""
+        return _write_atomically(path, content, PRIVATE_MODE)
+
     # --- files of this run, also written in check mode ---------------------------------------------------------------
 
     def write_plan(self, host: str, plan: Plan, inputs: Mapping[str, str]) -> Path:
@@ -258,7 +262,7 @@ def _read(path: Path, needed: Collection[str] = ()) -> tuple[dict[str, Any] | No
     return content, None
 
 
-def _write_atomically(path: Path, text: str, mode: int) -> Path:
+def _write_atomically(path: Path, content: str | bytes, mode: int) -> Path:
     """Write a file so that a reader gets either the old or the new content.
 
     :param mode: the permissions of the file before the umask is applied.
@@ -266,8 +270,8 @@ def _write_atomically(path: Path, text: str, mode: int) -> Path:
     temporary = _with_parent(path).with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

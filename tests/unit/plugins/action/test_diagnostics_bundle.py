@@ -13,9 +13,9 @@ import time
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.ascend.vllm.plugins.action import diagnostics_archive, diagnostics_bundle
-from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import Collected, pack
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results import bundle
+from ansible_collections.ascend.vllm.plugins.action import diagnostics_bundle, report
+from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import pack
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import bundle, contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.tests.unit.plugins.action.action_case import (
     FakeNode,
@@ -30,9 +30,8 @@ CAUSE = {"cause": "out_of_memory", "evidence": "NPU out of memory", "remedy": "L
 
 def returned(texts, **values):
     """Return the return values of the module for these texts."""
-    files = {name: Collected(text) for name, text in texts.items()}
     return {"changed": False, "diagnosis": [], "clock_offset_s": 1.5, **values,
-            "archive": base64.b64encode(pack(files)).decode(),
+            "archive": base64.b64encode(pack(texts.items())).decode(),
             "files": {name: {"rc": 0, "size": len(text), "problem": None} for name, text in texts.items()}}
 
 
@@ -52,7 +51,7 @@ def collect(tmp_path):
 def archive(tmp_path):
     """Return a function (hosts) -> (return value of the action, {file in the archive: text})."""
     def archive(*hosts, check_mode=False, **task_vars):
-        action = new_action(diagnostics_archive, {"path": str(tmp_path / "bundles"), "hosts": list(hosts)},
+        action = new_action(report, {"phase": "diagnostics", "path": str(tmp_path / "bundles"), "hosts": list(hosts)},
                             check_mode=check_mode)
         result = action.run(task_vars={"report_path": str(tmp_path), **task_vars})
         (archive.shown,) = displayed(action)
@@ -101,13 +100,18 @@ def test_data_of_an_earlier_run_are_not_in_the_archive(collect, archive, tmp_pat
     note = tmp_path / "node1" / "observed" / "diagnostics.note.json"
     note.write_text(note.read_text().replace(Records(tmp_path).run_id, "earlier"))
     assert list(archive("node1")[1]) == ["diagnostics/index.md"]
+    Records(tmp_path).write_result(contract.no_result("serving", "node1", "the file is damaged"))
+    _result, texts = archive("node1", "node2")
+    assert list(texts) == ["diagnostics/index.md", "diagnostics/node1/results/serving.json"]
+    assert "- node1: the results only, since no data were collected there" in texts["diagnostics/index.md"]
 
 
 @pytest.mark.parametrize(("answer", "reason"), [
-    (AnsibleConnectionFailure("no route"), "not reachable: no route"),
+    (AnsibleConnectionFailure("no route"), "no route"),
     ({"failed": True, "msg": "no Python"}, "the module failed: no Python"),
-    (RuntimeError("odd"), "RuntimeError: odd"),
-    ({"files": {}}, "KeyError: 'diagnosis'"),
+    (RuntimeError("odd"), "odd"),
+    ({"files": {}}, "'diagnosis'"),
+    ({"files": {}, "diagnosis": [{}], "clock_offset_s": 0}, "'source'"),
 ])
 def test_node_that_cannot_be_examined_is_named_in_the_index(collect, archive, answer, reason):
     result = collect("node1", answer)
@@ -128,8 +132,9 @@ def test_node_that_hangs_as_a_whole_does_not_stop_the_run(monkeypatch, tmp_path)
 
 def test_known_secrets_are_masked_in_every_file(collect, archive, tmp_path):
     key = "hunter22"
-    collect("node1", returned({"host/a.txt": f"key {key}\n"}, diagnosis=[{**CAUSE, "evidence": f"memory {key}"}]),
-            serving_api_key=key)
+    result = collect("node1", returned({"host/a.txt": f"key {key}\n"}, diagnosis=[
+        {**CAUSE, "evidence": f"memory {key}"}]), serving_api_key=key)
+    assert key not in str(result) + (tmp_path / "node1" / "observed" / "diagnostics.note.json").read_text("utf-8")
     (tmp_path / "node1" / "plan.json").write_text(json.dumps({"a": key, "b": "HF_TOKEN=s3cret-vAlue"}))
     _result, texts = archive("node1", serving_api_key=key)
     assert [name for name, text in texts.items() if key in text or "s3cret" in text] == []

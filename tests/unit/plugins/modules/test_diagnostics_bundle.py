@@ -23,6 +23,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_
 
 OUT_OF_MEMORY = "RuntimeError: NPU out of memory. Tried to allocate 260.00 MiB (NPU 0)"
 NAME = "vllm-ascend-qwen25-vl"
+OLD_ERROR = "[ERROR] HCCL(9,vllm):2026-11-20-09:00:00.0 [x.cc:1] of a container that was replaced\n"
 PLOG = "/root/ascend/log/debug/plog/plog-9_1.log"
 
 
@@ -116,12 +117,12 @@ def test_plog_in_containers_and_in_the_folder_of_the_node(docker, bundle, tmp_pa
                     (NAME + "-1", PLOG): log}
     kept = tmp_path / "state" / "plog" / (NAME + "-1")
     kept.mkdir(parents=True)
-    (kept / "plog-9_0.log").write_text("[ERROR] of a container that was replaced\n")
+    (kept / "plog-9_0.log").write_text(OLD_ERROR)
     result, texts = bundle()
     assert {name: text for name, text in texts.items() if name.startswith("plog/")} == {
         f"plog/{NAME}/ascend/log/debug/plog/plog-9_1.log": log.decode(),
         f"plog/{NAME}/ascend/log/vllm_ascend/vllm_ascend.log": "INFO of vLLM Ascend\n",
-        f"plog/{NAME}-1/plog-9_0.log": "[ERROR] of a container that was replaced\n"}
+        f"plog/{NAME}-1/plog-9_0.log": OLD_ERROR}
     assert [(each["cause"], each["source"]) for each in result["diagnosis"]] == [
         ("link_timeout", f"plog/{NAME}/ascend/log/debug/plog/plog-9_1.log")], "an unknown error of plog does not count"
 
@@ -212,12 +213,15 @@ def test_log_and_state_are_read_from_the_folder_of_a_docker_that_is_stopped(bund
     stored = inspected(NAME, labels=instance["labels"], environment=["HF_TOKEN=t0k3n"])
     (folder / "config.v2.json").write_text(json.dumps(stored))
     (folder / "abc-json.log").write_text('g": "cut"}\n' + "".join(
-        json.dumps({"log": line + "\n", "stream": "stdout"}) + "\n" for line in ("first", "t0k3n", OUT_OF_MEMORY)))
+        json.dumps({"log": line + "\n", "stream": "stdout"}) + "\n"
+        for line in ("first", "t0k3n", "key is sesame", OUT_OF_MEMORY)))
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "secrets.env").write_text("VLLM_API_KEY=sesame\n")
     other = tmp_path / "docker" / "containers" / "def"
     other.mkdir()
     (other / "config.v2.json").write_text(json.dumps(inspected("theirs", labels={"a": "b"})))
     result, texts = bundle(docker_socket=str(tmp_path / "none.sock"))
-    assert texts[f"containers/{NAME}.log"] == f"first\n(redacted)\n{OUT_OF_MEMORY}\n"
+    assert texts[f"containers/{NAME}.log"] == f"first\n(redacted)\nkey is (redacted)\n{OUT_OF_MEMORY}\n"
     assert "t0k3n" not in texts[f"containers/{NAME}.json"]
     assert [each["cause"] for each in result["diagnosis"]] == ["out_of_memory"]
     assert not [name for name in texts if "theirs" in name]
