@@ -25,7 +25,7 @@ _IPV6 = r"(?<![\w.])(?=[0-9A-F]{0,4}:)[0-9A-F:.]{1,44}[0-9A-F:]"
 _IPV4 = r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)"
 _TOKEN = re.compile(r"(?i)(?P<version>%s)|(?P<mac>%s)|(?P<ipv6>%s)|(?P<ipv4>%s)" % (_VERSION, _MAC, _IPV6, _IPV4))
 _SERIAL = re.compile(
-    r"(?im)^[^\n:=|]*(?<![a-z])(?:serial|s/?n|[a-z]?die|uuid|guid|asset|barcode)(?![a-z])[^\n:=|]*[:=]([^\n|]+)")
+    r"(?im)^[^\n:=|]{0,60}(?<![a-z])(?:serial|s/?n|[a-z]?die|uuid|guid|asset|barcode)(?![a-z])[^\n:=|]{0,60}[:=]([^\n|]+)")
 # The subjects of certificates, the user of the driver, home directories, and the third column of the process table.
 _NAME = re.compile(
     r"(?im)((?:subject|issuer)\[|^User(?:Name|Group)=|/home/|^\|[ \d]+\|[ ]*\d+[ ]*\|[ ]+)"

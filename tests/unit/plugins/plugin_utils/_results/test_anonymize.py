@@ -57,14 +57,15 @@ dev_id:0, [pub cert] info:
 \t issuer[/C=DE/O=Acme GmbH/CN=Root]
 """
 OPTICAL = "optical info:\npresent : present\nvendor serial number : V8BD6H25033\nHost SNR Lane0 : 23.1 dB\n"
-CONF = "address_0=10.20.1.17\nnetmask_0=255.255.0.0\ngateway_0=10.20.0.1\narp_0=-i eth0 -ip 10.20.1.18 -mac 02:1e:10:00:00:01\n"
+CONF = ("address_0=10.20.1.17\nnetmask_0=255.255.0.0\ngateway_0=10.20.0.1\n"
+        "arp_0=-i eth0 -ip 10.20.1.18 -mac 02:1e:10:00:00:01\n")
 INSTALL = "UserName=hwsupport\nUserGroup=HwHiAiUser\nDriver_Install_Path_Param=/home/hwsupport/Ascend\n"
 VERSION = "Version=24.1.0.3\nascendhal_version=7.35.23\ncompatible_version_fw=[7.0.0.1,7.5.99.1]\n"
 ERROR = ("no answer from 10.20.1.17 to pluto17.example.com, device 001E-102a-3B4C, fe80::21e:10ff:fe2a:3b4c, "
          "0000:0000:0000:0000:0000:ffff:0a14:0111, 1025c9048791\n")
 # What must not be left, in lower case and without separators.
-PLANTED = ("1025c9048791", "42c711d4", "001e102a3b4c", "021e10000001", "1020117", "1020118", "1020001", "pluto", "berlin",
-           "acme", "v8bd6h25033", "hwsupport", "fe8021e10fffe2a3b4c", "0a140111", "rack", "routing")
+PLANTED = ("1025c9048791", "42c711d4", "001e102a3b4c", "021e10000001", "1020117", "1020118", "102001", "pluto",
+           "berlin", "acme", "v8bd6h25033", "hwsupport", "fe8021e10fffe2a3b4c", "0a140111", "rack", "routing")
 
 
 def command(output, *arguments, stderr=""):
@@ -88,14 +89,12 @@ EVERYTHING = (command(BOARD), command(LLDP, "-lldp"), command(PROCESSES), comman
 FILES = {"/etc/hccn.conf": CONF, "/etc/ascend_install.info": INSTALL, "/driver/version.info": VERSION}
 
 
-@pytest.mark.parametrize("separators", ["", ":", " ", ".", "-"])
-def test_nothing_planted_is_left_in_any_form(separators):
+def test_nothing_planted_is_left_in_any_form():
     raw = recording(*EVERYTHING, files=FILES)
     left = Anonymizer(["pluto17", "pluto18"]).recording(raw).lower().replace("\\t", " ")
     for text, expected in ((raw.lower(), set(PLANTED)), (left, set())):
         plain = re.sub(r"[^a-z0-9]", "", text)
         assert {each for each in PLANTED if each in plain} == expected
-    assert separators.join("pluto") not in left
 
 
 def test_what_the_parsers_read_is_kept():
@@ -126,8 +125,7 @@ def test_same_value_is_replaced_by_the_same_one_on_every_node():
     first, second = (anonymized(command(BOARD + LLDP, "-lldp"), files=FILES, by=by) for _node in range(2))
     assert first == second
     assert text_of("10.20.1.17 00:1e:10:2a:3b:4c", by=by) == text_of("10.20.1.17 00:1E:10:2A:3B:4C", by=by).lower()
-    assert text_of("001e-102a-3b4c", by=by) == text_of("00:1e:10:2a:3b:4c", by=by).replace(":", "")[:4] + "-" + text_of(
-        "00:1e:10:2a:3b:4c", by=by).replace(":", "")[4:8] + "-" + text_of("00:1e:10:2a:3b:4c", by=by).replace(":", "")[8:]
+    assert text_of("001e-102a-3b4c", by=by).replace("-", "") == text_of("00:1e:10:2a:3b:4c", by=by).replace(":", "")
     assert text_of("::ffff:10.20.1.17", by=by) == "::ffff:" + text_of("10.20.1.17", by=by)
     assert text_of("pluto17 PLUTO17.example.com", by=by).split()[0] == text_of("Pluto17", by=by)
     assert len({text_of(name, by=by) for name in ("pluto17", "pluto18")}) == 2
