@@ -30,11 +30,11 @@ DAEMON = {"insecure-registries": [f"{CONTROLLER}:{REGISTRY_PORT}"], "storage-dri
 
 def bring_up(bed: Bed, **wanted) -> None:
     """Start the bed with the settings in ``wanted`` (fields of Settings; None: unchanged, or the default)."""
-    node_root = images.prepare()
     wanted = {key: value for key, value in wanted.items() if value is not None}
     if "replay" in wanted:
         wanted["replay"] = os.path.abspath(wanted["replay"])
         wanted.setdefault("nodes", len(recordings.read(Path(wanted["replay"]))))
+    node_root = images.prepare()
     with bed.lock():
         bed.world.settle()
         settings = decide(bed, wanted)

@@ -51,7 +51,8 @@ def bundle(docker, tmp_path, monkeypatch):
         def __init__(self, **_specification):
             self.params = {"log_lines": 100, "timeout_s": 60, "limit_s": 300, "size_limit_mb": 64, "cards": [],
                            "npus": [], "record": False, "controller_time_s": 0.0,
-                           "driver_path": str(tmp_path / "driver"), "state_path": str(tmp_path / "state"), "docker_socket": docker.path, **run.options}
+                           "driver_path": str(tmp_path / "driver"), "state_path": str(tmp_path / "state"),
+                           "docker_socket": docker.path, **run.options}
 
         def exit_json(self, **result):
             run.result = result
