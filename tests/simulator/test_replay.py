@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node answers is recorded, anonymized and replayed by another node, and our modules read the same from it."""
+"""The output of a node is recorded, anonymized and replayed by another node, and our modules read the same from it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def record(node, monkeypatch):
     monkeypatch.setenv("PATH", ":".join([*(str(node.root / path) for path in tools), "/usr/bin", "/bin"]))
     monkeypatch.setattr(diagnostics_bundle, "COMMANDS", {"npu-smi/info.txt": ["npu-smi", "info"]})
     monkeypatch.setattr(diagnostics_bundle, "FILES", {
-        name: str(node.root) + path for name, path in diagnostics_bundle.FILES.items() if path.startswith("/etc")} | {
+        name: str(node.root) + path for name, path in diagnostics_bundle.FILES.items()
+        if path.startswith("/etc") and path != diagnostics_bundle.DAEMON} | {
         "versions/driver.txt": "%s/version.info", "versions/firmware.txt": "%s/../firmware/version.info"})
     monkeypatch.setattr(hccn_query, "device_npus", lambda _names: [0, 1])
     options = {"cards": [0, 1], "npus": [0, 1], "driver_path": f"{node.root}/usr/local/Ascend/driver", "timeout_s": 9,

@@ -36,7 +36,7 @@ _PORT = re.compile(r"(?i)Ifname: \d*[a-z-]*\d+(?:/\d+)*(?::\d+)?|(?:\w+: )?\d+")
 _PUBLIC_TLVS = ("", "Time to Live TLV", "System Capabilities TLV", "Maximum Frame Size TLV", "End of LLDPDU TLV")
 # Words of the tools that are not anonymized if a host has such a name.
 _WORDS = ("localhost", "npu", "chip", "node", "host", "device", "ascend", "version", "link")
-# Shorter texts, such as NA, are no serial numbers.
+# Shorter texts, such as NA, are not serial numbers.
 _SERIAL_LENGTH = 6
 
 

@@ -17,7 +17,7 @@ from . import vendor_files
 from .tool import Failure, fail, finish
 
 PATH = "etc/ascend-simulator/recording.json"
-# Files that are replayed; others in a recording are ignored, because it can come from anybody.
+# Files that are replayed. Others are ignored, because a recording is not trusted.
 FILES = (vendor_files.DRIVER_VERSION, vendor_files.FIRMWARE_VERSION, vendor_files.HCCN_CONF,
          vendor_files.INSTALL_INFO, "etc/os-release")
 NOT_RECORDED = 70  # EX_SOFTWARE
@@ -34,7 +34,7 @@ def main(argv: list[str], root: str = "/") -> int:
             sys.stderr.flush()
             if code is None:
                 fail("hang", {})
-            return code if code >= 0 else 128 - code  # like a shell, if a signal ended the real tool
+            return code if code >= 0 else 128 - code  # like a shell, if a signal killed the real tool
     sys.stderr.write(f"{wanted[0]}: this output is not in the recording: {' '.join(wanted)}\n")
     return NOT_RECORDED
 
