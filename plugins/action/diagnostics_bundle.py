@@ -47,12 +47,12 @@ class ActionModule(ActionBase):
                                                 task_vars=variables)
             archive = returned.get("archive", "")
             if returned.get("failed"):
-                raise AnsibleActionFail(f"the module failed: {returned.get('msg')}")
+                raise AnsibleActionFail(f"The module failed: {returned.get('msg')}")
             values = {key: json_data(returned[key]) for key in ("files", "diagnosis", "clock_offset_s")}
             index("", {host: {**note, **values}}, {})  # fails if the values have another format
             note.update(values)
         except Hung:
-            note["failure"] = f"the module did not return within {limit_s} s"
+            note["failure"] = f"The module did not return within {limit_s} s"
         except Exception as error:
             note["failure"] = error_line(error)
         if note["failure"]:

@@ -70,7 +70,6 @@ class ActionModule(ActionBase):
                                   f"Report: {path}"], secrets)
         return {"changed": False, "status": summary["status"], "msg": headline, "path": str(path)}
 
-
     def _write_diagnostics(self, records: Records, found: dict[str, dict[str, contract.StageResult]], folder: Path,
                            max_bytes: int, secrets: list[str]) -> dict[str, Any]:
         """Write what the nodes returned, their plans and their results into one archive, and print its index."""

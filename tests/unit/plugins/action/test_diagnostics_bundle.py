@@ -108,7 +108,7 @@ def test_data_of_an_earlier_run_are_not_in_the_archive(collect, archive, tmp_pat
 
 @pytest.mark.parametrize(("answer", "reason"), [
     (AnsibleConnectionFailure("no route"), "no route"),
-    ({"failed": True, "msg": "no Python"}, "the module failed: no Python"),
+    ({"failed": True, "msg": "no Python"}, "The module failed: no Python"),
     (RuntimeError("odd"), "odd"),
     ({"files": {}}, "'diagnosis'"),
     ({"files": {}, "diagnosis": [{}], "clock_offset_s": 0}, "'source'"),
@@ -127,7 +127,7 @@ def test_node_that_hangs_as_a_whole_does_not_stop_the_run(monkeypatch, tmp_path)
     monkeypatch.setattr(diagnostics_bundle, "EXTRA_S", 1)
     action = new_action(diagnostics_bundle, {"limit_s": 0}, lambda *_args, **_keywords: time.sleep(30))
     result = action.run(task_vars={"inventory_hostname": "node1", "report_path": str(tmp_path)})
-    assert result["failure"] == "the module did not return within 1 s"
+    assert result["failure"] == "The module did not return within 1 s"
 
 
 def test_known_secrets_are_masked_in_every_file(collect, archive, tmp_path):

@@ -28,8 +28,8 @@ def forever():
 def test_source_that_hangs_or_fails_costs_its_own_part_only(forever, monkeypatch):
     monkeypatch.setattr(collecting, "WORK_S", 0.1)
     found = collecting.collect({**{f"hung{number}": forever for number in range(10)}, "failed": lambda: 1 / 0,
-                              "folder/": lambda: {"a.log": Collected("a"), "b.log": Collected("b")},
-                              "good": lambda: TEXT}, 0.2, 20)
+                                "folder/": lambda: {"a.log": Collected("a"), "b.log": Collected("b")},
+                                "good": lambda: TEXT}, 0.2, 20)
     assert (found["good"].text, found["folder/a.log"].text, found["folder/b.log"].text) == ("text", "a", "b")
     assert found["failed"] == Collected("", None, "division by zero (ZeroDivisionError)")
     assert all("timed out" in found[f"hung{number}"].problem for number in range(10))
@@ -114,8 +114,8 @@ def test_newest_files_of_a_stream_in_any_order_that_breaks():
 
 def test_texts_are_bounded_in_all_and_each_to_a_quarter():
     found = collecting.bounded({"a": Collected("0123456789"), "b": Collected("é" * 10, 1, "exit code 1"),
-                               "c": Collected("0123456789"), "d": Collected("01234567"), "e": Collected("01234567"),
-                               "f": Collected("", None, "missing")}, 32)
+                                "c": Collected("0123456789"), "d": Collected("01234567"), "e": Collected("01234567"),
+                                "f": Collected("", None, "missing")}, 32)
     assert found == {
         "a": Collected("23456789", 0, "only the last 8 of 10 bytes"),
         "b": Collected("é" * 4, 1, "exit code 1; only the last 8 of 20 bytes"),
