@@ -53,8 +53,8 @@ options:
     default: []
   record:
     description:
-      - Whether to add C(recording.json), which has the output of every query of C(npu-smi) and C(hccn_tool) that the
-        modules of this collection run, and the files of the driver that they read. M(ascend.vllm.report) anonymizes it.
+      - Whether to add C(recording.json) with the output of all queries of C(npu-smi) and C(hccn_tool) and the files of
+        the driver. M(ascend.vllm.report) anonymizes it.
     type: bool
     default: false
     version_added: 0.9.0
@@ -304,12 +304,11 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple
 
 def recording(commands: collecting.Commands, found: Files, options: dict[str, Any]) -> Files:
     """Return what the vendor's tools print for the queries of our modules, and the files of the driver."""
+    host = os.uname()
     # The queries of hccn_info are among those of this module.
     observation.query(lambda queries: {key: commands.outcome(argv) for key, argv in queries.items()}, "npu-smi")
     return {"": Collected(json.dumps(redact_in({
-        "names": [os.uname().nodename],
-        "kernel": os.uname().release,
-        "architecture": os.uname().machine,
+        "names": [host.nodename], "kernel": host.release, "architecture": host.machine,
         "devices": hccn_query.device_npus(os.listdir("/dev")),
         "files": {os.path.normpath(path.replace("%s", options["driver_path"])): found[name].text
                   for name, path in FILES.items() if path != DAEMON and found[name].rc == 0},

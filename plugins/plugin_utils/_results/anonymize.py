@@ -14,8 +14,7 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 _VERSION = r"(?:npu-smi|version\w*)[ \t]*[:=]?[ \t]*[\[\d][\[\]\w.,]*"
@@ -34,7 +33,7 @@ _NAME = re.compile(
 _PORT = re.compile(r"(?i)Ifname: \d*[a-z-]*\d+(?:/\d+)*(?::\d+)?|(?:\w+: )?\d+")
 # What only describes the port of the switch, in the output of LLDP.
 _PUBLIC_TLVS = ("", "Time to Live TLV", "System Capabilities TLV", "Maximum Frame Size TLV", "End of LLDPDU TLV")
-# Words of the tools that are not anonymized if a host has such a name.
+# Words of the tools, which are kept even if a host has such a name.
 _WORDS = ("localhost", "npu", "chip", "node", "host", "device", "ascend", "version", "link")
 # Shorter texts, such as NA, are not serial numbers.
 _SERIAL_LENGTH = 6
@@ -64,18 +63,14 @@ class Anonymizer:
         outputs = [(each, stream) for each in found["commands"] for stream in ("stdout", "stderr")]
         texts = [*(each[stream] for each, stream in outputs), *found["files"].values()]
         numbers = {self._plain(match[1]) for each in texts for match in _SERIAL.finditer(each)}
-        known = [(re.compile("(?i)" + "[ :-]?".join(map(re.escape, number))), self._serial)
-                 for number in sorted(numbers, key=len, reverse=True)
-                 if len(number) >= _SERIAL_LENGTH and len(set(number)) > 1 and re.search("[0-9]", number)]
-        hosts = "|".join(map(re.escape, sorted(self._hosts, key=len, reverse=True)))
-        if hosts:
-            known.append((re.compile(f"(?i)(?<![a-z0-9])(?:{hosts})(?![a-z0-9])"), partial(self._name, "host")))
+        serials = [re.compile("(?i)" + "[ :-]?".join(map(re.escape, number)))
+                   for number in sorted(numbers, key=len, reverse=True)
+                   if len(number) >= _SERIAL_LENGTH and len(set(number)) > 1 and re.search("[0-9]", number)]
         for each, stream in outputs:
             output = self._lldp(each[stream]) if "-lldp" in each["argv"] else each[stream]
-            each[stream] = self._text(output, known)
-        found["files"] = {name: self._text(each, known) for name, each in found["files"].items()}
-        found["kernel"] = self._text(found["kernel"], known)
-        return found
+            each[stream] = self._text(output, serials)
+        return {**found, "files": {name: self._text(each, serials) for name, each in found["files"].items()},
+                "kernel": self._text(found["kernel"], serials)}
 
     def _add_hosts(self, names: Iterable[str]) -> None:
         for name in names:
@@ -84,9 +79,11 @@ class Anonymizer:
                     self._hosts.add(each)
                     self._name("host", each)
 
-    def _text(self, text: str, known: Iterable[tuple[re.Pattern[str], Callable[[str], str]]]) -> str:
-        for pattern, replaced in known:
-            text = pattern.sub(partial(_replace, replaced), text)
+    def _text(self, text: str, serials: Iterable[re.Pattern[str]]) -> str:
+        for serial in serials:
+            text = serial.sub(lambda match: self._serial(match[0]), text)
+        hosts = "|".join(map(re.escape, sorted(self._hosts, key=len, reverse=True))) or "$."
+        text = re.sub(f"(?i)(?<![a-z0-9])(?:{hosts})(?![a-z0-9])", lambda match: self._name("host", match[0]), text)
         text = _NAME.sub(lambda match: match[1] + self._name("name", match[2]).ljust(
             len(match[2] + match[3]) if match[3] else 0), text)
         return _TOKEN.sub(self._token, text)
@@ -96,8 +93,7 @@ class Anonymizer:
         title, lines = "", []
         for line in text.split("\n"):
             body = line.strip()
-            labeled = re.match(r"\w+: ", body)
-            label = labeled[0] if labeled else ""
+            label = "".join(re.findall(r"\A\w+: ", body))
             value = body[len(label):]
             if body.endswith(" TLV"):
                 title = body
@@ -125,9 +121,8 @@ class Anonymizer:
 
     def _token(self, match: re.Match[str]) -> str:
         kind, value = match.lastgroup, match[0]
-        if kind == "version":
-            return value
-        return self._mac(value) if kind == "mac" else self._ipv6(value) if kind == "ipv6" else self._ipv4(value)
+        return value if kind == "version" else self._mac(value) if kind == "mac" else self._ipv6(
+            value) if kind == "ipv6" else self._ipv4(value)
 
     def _mac(self, value: str) -> str:
         plain = self._plain(value)
@@ -156,7 +151,3 @@ class Anonymizer:
             return value
         network, interface = address.exploded[:19], address.exploded[20:]
         return str(ipaddress.IPv6Address(b"\x20\x01\x0d\xb8" + self._bytes(network, 4) + self._bytes(interface, 8)))
-
-
-def _replace(replaced: Callable[[str], str], match: re.Match[str]) -> str:
-    return replaced(match[0])
