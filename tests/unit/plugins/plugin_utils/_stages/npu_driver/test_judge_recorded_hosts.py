@@ -13,11 +13,13 @@ changes on purpose, it writes the expected outcomes again; read the difference.
 from __future__ import annotations
 
 import argparse
+import io
 import ipaddress
 import json
 import os
 import re
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -210,6 +212,27 @@ def test_recording_has_a_source_and_no_address(name):
                        re.sub(r"(?i)version\w* *[:=].*", "", "\n".join(texts)))
     assert [each for each in found if not each.startswith(("0.", "127.", "255."))
             and ipaddress.ip_address(each) not in ipaddress.ip_network("240.0.0.0/5")] == []
+
+
+def test_bundle_becomes_recorded_hosts(tmp_path, monkeypatch):
+    this = sys.modules[__name__]
+    for name, value in (("FOLDER", tmp_path), ("RECORDINGS", {}), ("HOSTS", {})):
+        monkeypatch.setattr(this, name, value)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    recording = json.loads((Path(__file__).parent / "hosts" / "910b4-32g-24.1.rc3-four-npus.json").read_text("utf-8"))
+    keys = ("commands", "files", "devices", "kernel", "architecture")
+    text = json.dumps({key: recording[key] for key in keys}).encode()
+    with tarfile.open(tmp_path / "bundle.tar.gz", "w:gz") as bundle:
+        for host in ("node1", "node2"):
+            entry = tarfile.TarInfo(f"diagnostics/{host}/recording.json")
+            entry.size = len(text)
+            bundle.addfile(entry, io.BytesIO(text))
+    add(tmp_path / "bundle.tar.gz", "issue-1", "https://example.com/issues/1", {})
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["issue-1@node1.json", "issue-1@node2.json"]
+    added = json.loads((tmp_path / "issue-1@node1.json").read_text("utf-8"))
+    assert (added["source"], added["healthy"]) == ("https://example.com/issues/1", False)
+    assert added["plan"] == {"plan_hardware": "atlas_800i_a2_32g", "serving_tensor_parallel_size": 4}
+    assert "failed      npu_count: 4 of 8 NPU chips answer" in shown(verdict("issue-1@node2", tmp_path))
 
 
 HEALTHY = [name for name, host in HOSTS.items() if host["healthy"]]
