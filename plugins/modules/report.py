@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: report
 short_description: Write the report on the results of all stages
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes C(<report_path>/report.json) and
     C(<report_path>/report.md).
@@ -27,22 +26,11 @@ options:
     type: str
     choices: [begin, end, diagnostics]
     default: end
-  hosts:
-    description: All expected hosts, in the order of the report.
-    type: list
-    elements: str
-    required: true
-  path:
-    description: The folder for the archive with O(phase=diagnostics), C(diagnostics-<run>.tar.gz).
-    type: path
-  size_limit_mb:
-    description: The maximum size in MB of the files of a node in the archive.
-    type: int
-    default: 64
+  hosts: {type: list, elements: str, required: true, description: "All expected hosts, in the order of the report."}
+  path: {type: path, description: "With O(phase=diagnostics), the folder for C(diagnostics-<run>.tar.gz)."}
+  size_limit_mb: {type: int, default: 64, description: "The maximum size in MB of the files of a node in the archive."}
 attributes:
-  check_mode:
-    support: full
-    description: The report is printed, but no file is written or removed.
+  check_mode: {support: full, description: "The report is printed, but no file is written or removed."}
 """
 
 EXAMPLES = r"""
@@ -58,15 +46,8 @@ msg:
   type: str
   returned: with O(phase=end) and O(phase=diagnostics)
   sample: 8 of 8 stages passed on all 2 hosts
-path:
-  description: The path of the report in Markdown, or of the archive.
-  type: str
-  returned: with O(phase=end) and O(phase=diagnostics)
-status:
-  description: The worst status of all stages that were run.
-  type: str
-  returned: with O(phase=end)
-  sample: passed
+path: {type: str, returned: "with O(phase=end) and O(phase=diagnostics)", description: "The path of the file."}
+status: {type: str, sample: passed, returned: with O(phase=end), description: "The worst status of all stages run."}
 stages:
   description: The stages whose earlier results were removed.
   type: list

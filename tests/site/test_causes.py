@@ -27,8 +27,8 @@ MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
 SHARD = f"{MODEL}/quant_model_weight_w8a8-00002-of-00004.safetensors"
 KEY = "sesame-4711-open"
 # As the kernel does when memory runs out.
-KILL_ENGINE = ("setsid --fork sh -c 'for _ in $(seq 6000); do pkill -KILL -f VLLM::EngineCor && exit; sleep 0.05; done'"
-               " >/dev/null 2>&1 </dev/null")
+KILL_ENGINE = ("setsid --fork sh -c 'for _ in $(seq 6000); do pkill -KILL -f [V]LLM::EngineCor && exit; sleep 0.05; "
+               "done' >/dev/null 2>&1 </dev/null")
 
 # Rounds: {node: (cause, command that injects the fault, inputs)}.
 ROUNDS = [
@@ -40,7 +40,7 @@ ROUNDS = [
     {"node1": ("model_unsupported", f"sed -i 's/Qwen2_5_VLForConditionalGeneration/NoSuchModel/' {MODEL}/config.json",
                {}),
      "node2": ("shm_too_small", "true", {"serving_shm_size": "64k"}),
-     "node3": ("process_crashed", KILL_ENGINE, {})},
+     "node3": ("engine_dead", KILL_ENGINE, {})},
 ]
 CASES = [(number, node, fault[0]) for number, faults in enumerate(ROUNDS) for node, fault in faults.items()]
 
