@@ -249,7 +249,7 @@ def metrics(docker: DockerEngine, inspected: dict[str, Any], timeout_s: float) -
     if not container["running"] or container["port"] is None:
         return {}
     key = containers.api_key(docker, container["id"])
-    url = base_url(reachable(container["bind"]), container["port"]) + "/metrics"
+    url = base_url(reachable(container["bind"]), container["port"], container["tls"]) + "/metrics"
     with http_request.request(url, timeout_s, collecting.MAX_BYTES,
                               headers={"Authorization": "Bearer " + key} if key else None) as response:
         text = response.read().decode("utf-8", "replace")
