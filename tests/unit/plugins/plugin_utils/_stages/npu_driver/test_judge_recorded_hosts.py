@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Recorded hosts are parsed and judged, and all outcomes are compared with the expected ones.
 
-hosts/<host>.yml has the source and the output of the tools, the files and Docker of a host; facts that it omits are
-those of a healthy node (npu_case.py). hosts/<host>.json is a recording of the collection's diagnostics with a source;
-if it has output of hccn_tool, the ports are judged, too. Of a bundle with several nodes, the names are <name>@<host>.
-hosts/<host>.expected.txt has one line per outcome. `make recording` adds the recordings of a bundle. If an outcome
-changes on purpose, it writes the expected outcomes again; read the difference.
+hosts/<host>.yml has the source of the record, the output of the tools, the files, and the state of Docker. Facts that
+are not in this file are those of a healthy node (npu_case.py). hosts/<host>.json is a recording of the collection's
+diagnostics with its source. If it has output of hccn_tool, the ports are judged, too. The hosts of a bundle with
+several nodes are named <name>@<host>. hosts/<host>.expected.txt has one line per outcome. `make recording` adds the
+recordings of a bundle. If you change an outcome on purpose, run it without a bundle to write the expected outcomes, and
+read the difference.
 """
 
 from __future__ import annotations
