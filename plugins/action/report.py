@@ -11,10 +11,12 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import RECORDING
 from ansible_collections.ascend.vllm.plugins.module_utils._host.collecting import pack
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact_in
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import bundle, contract, report
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.anonymize import Anonymizer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import (
     OBSERVED,
     BadHostName,
@@ -76,12 +78,14 @@ class ActionModule(ActionBase):
         notes = records.read_notes(found, bundle.NOTE)
         index = bundle.index(f"Diagnostics of {timestamp()}, by ascend.vllm {COLLECTION_VERSION}", notes,
                              {host: results for host, results in found.items() if results or host in notes})
+        anonymizer = Anonymizer(found)
         texts = {bundle.INDEX: "\n".join(index) + "\n"}
         for host in (each for each in found if found[each] or each in notes):
             prefix = f"{bundle.ROOT}/{host}/"
             if host in notes:
-                texts.update((prefix + name, text) for name, text in bundle.members(
-                    records.folder(host) / OBSERVED / bundle.ARCHIVE, max_bytes))
+                texts.update((prefix + name, anonymizer.recording(text) if name == RECORDING else text)
+                             for name, text in bundle.members(records.folder(host) / OBSERVED / bundle.ARCHIVE,
+                                                              max_bytes))
             for name in ("plan", *found[host]):
                 saved = records.read_json(records.folder(host) / f"{name}.json")
                 if saved:

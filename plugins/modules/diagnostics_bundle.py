@@ -51,6 +51,13 @@ options:
     type: list
     elements: int
     default: []
+  record:
+    description:
+      - Whether to add C(recording.json) with the output of all queries of C(npu-smi) and C(hccn_tool) and the files of
+        the driver. M(ascend.vllm.report) anonymizes it.
+    type: bool
+    default: false
+    version_added: 0.9.0
   controller_time_s:
     description: The time on the controller, in seconds since the epoch. With V(0), the clocks are not compared.
     type: float
@@ -108,7 +115,7 @@ from urllib.parse import urlencode
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_query import QUERIES
+from ansible_collections.ascend.vllm.plugins.module_utils._ascend import hccn_query, observation
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import collecting, facts, http_request
@@ -160,7 +167,7 @@ FILES = {
 DOCKER = {"docker/info.json": "/info", "docker/version.json": "/version"}
 # Queries of npu-smi for each card, and of hccn_tool for each chip.
 CARD = ("board", "health", "ecc", "usages", "memory", "common", "power", "temp")
-FABRIC = (*QUERIES, "stat")
+FABRIC = (*hccn_query.QUERIES, "stat")
 # Folders in a container: plog and the log of vLLM Ascend, and the log of ATB.
 CONTAINER_LOGS = ("/root/ascend/log", "/root/atb/log")
 # Bytes of one of the files in them.
@@ -257,7 +264,7 @@ def log_files(docker: DockerEngine, inspected: dict[str, Any], path: str) -> Ite
 
 
 def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple[dict[str, Any], str]],
-            options: dict[str, Any]) -> dict[str, Source]:
+            commands: collecting.Commands, options: dict[str, Any]) -> dict[str, Source]:
     """Return ``{name of the file or folder: function}``, the most important first.
 
     :param stored: our containers, if Docker does not respond.
@@ -282,7 +289,6 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple
                  for kind in CARD for card in options["cards"])
     tools.update(("hccn_tool/%d-%s.txt" % (npu, item), ["hccn_tool", "-i", str(npu), "-" + item, "-g"])
                  for item in FABRIC for npu in options["npus"])
-    commands = collecting.Commands(timeout_s)
     found.update((name, partial(commands.run, argv)) for name, argv in tools.items())
     found.update((name, partial(collecting.file, path.replace("%s", options["driver_path"])))
                  for name, path in FILES.items())
@@ -296,12 +302,31 @@ def sources(docker: DockerEngine, ours: list[dict[str, Any]], stored: list[tuple
     return found
 
 
+def recording(commands: collecting.Commands, found: Files, options: dict[str, Any]) -> Files:
+    """Return what the vendor's tools print for the queries of our modules, and the files of the driver."""
+    host = os.uname()
+    # The queries of hccn_info are among those of this module.
+    observation.query(lambda queries: {key: commands.outcome(argv) for key, argv in queries.items()}, "npu-smi")
+    return {"": Collected(json.dumps(redact_in({
+        "names": [host.nodename], "kernel": host.release, "architecture": host.machine,
+        "devices": hccn_query.device_npus(os.listdir("/dev")),
+        "files": {os.path.normpath(path.replace("%s", options["driver_path"])): found[name].text
+                  for name, path in FILES.items() if path != DAEMON and found[name].rc == 0},
+        "commands": [{"argv": each.argv, "rc": each.rc, "stdout": each.stdout, "stderr": each.stderr}
+                     for each in list(commands.outcomes.values())
+                     if each.argv[0] in observation.OWN_TOOLS and (each.timed_out or not each.error)]}), indent=1))}
+
+
 def collect(options: dict[str, Any]) -> Files:
     """Return the files of the bundle, within the limits of time and size, with secrets masked."""
-    docker = DockerEngine(options["docker_socket"], options["timeout_s"])
-    ours = our_containers(docker)
+    docker, timeout_s = DockerEngine(options["docker_socket"], options["timeout_s"]), options["timeout_s"]
+    ours, commands, started = our_containers(docker), collecting.Commands(timeout_s), time.monotonic()
     stored = [] if ours else stored_containers()
-    found = collecting.collect(sources(docker, ours, stored, options), options["timeout_s"], options["limit_s"])
+    found = collecting.collect(sources(docker, ours, stored, commands, options), timeout_s, options["limit_s"])
+    if options["record"]:
+        left_s = options["limit_s"] + started - time.monotonic()
+        recorded = {observation.RECORDING: partial(recording, commands, found, options)}
+        found = {**collecting.collect(recorded, left_s, left_s), **found}
     found = collecting.bounded(found, options["size_limit_mb"] << 20)
     secrets = [secret for each in [*ours, *(configuration for configuration, _folder in stored)]
                for secret in containers.secret_values(each)]
@@ -334,6 +359,7 @@ def main() -> None:
             "size_limit_mb": {"type": "int", "default": 64},
             "cards": {"type": "list", "elements": "int", "default": []},
             "npus": {"type": "list", "elements": "int", "default": []},
+            "record": {"type": "bool", "default": False},
             "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
             "state_path": {"type": "path", "default": "/var/lib/ascend-vllm"},
             "controller_time_s": {"type": "float", "default": 0},

@@ -113,10 +113,11 @@ def test_every_request_of_the_benchmark_completed(node):
     assert all(value > 0 for value in figures.values())
 
 
-def play(name):
-    """Run a playbook with default inputs and return its output."""
+def play(name, *options):
+    """Run a playbook with default inputs, except those in the options, and return its output."""
     playbook = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", RESULTS.parent, f"playbooks/{name}.yml"],
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", RESULTS.parent, f"playbooks/{name}.yml",
+         *options],
         cwd=SCHEMAS.parents[1], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         check=False)
     assert playbook.returncode == 0, playbook.stdout
@@ -137,7 +138,7 @@ def test_status_without_a_balancer():
 
 
 def test_diagnostics_contain_the_log_of_every_service():
-    play("diagnostics")
+    play("diagnostics", "-e", "diagnostics_record=true")
     (path,) = RESULTS.glob("diagnostics-*.tar.gz")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with tarfile.open(path) as bundle:
@@ -151,6 +152,10 @@ def test_diagnostics_contain_the_log_of_every_service():
         assert json.loads(texts[f"diagnostics/{node}/docker/info.json"])["ServerVersion"]
         assert json.loads(texts[f"diagnostics/{node}/results/serving.json"])["host"] == node
         assert json.loads(texts[f"diagnostics/{node}/results/plan.json"])["plan"]["instances"]
+        recording = json.loads(texts[f"diagnostics/{node}/recording.json"])
+        assert {command["argv"][0] for command in recording["commands"]} == {"npu-smi", "hccn_tool"}
+        assert {command["rc"] for command in recording["commands"]} == {0}
+        assert "10.78." not in texts[f"diagnostics/{node}/recording.json"]
 
 
 def test_report():

@@ -78,15 +78,25 @@ class Commands:
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._hung: dict[str, str] = {}
+        #: The commands that were run, by their words.
+        self.outcomes: dict[tuple[str, ...], commands.Outcome] = {}
+
+    def outcome(self, argv: list[str]) -> commands.Outcome:
+        """Return the outcome of a command, which is run only once."""
+        key = tuple(argv)
+        if key not in self.outcomes:
+            if argv[0] in self._hung:
+                return commands.Outcome(argv, None, "", "", 0.0, False,
+                                        "not run, since `%s` hung" % self._hung[argv[0]])
+            self.outcomes[key] = commands.run(argv, self._timeout_s)
+            if self.outcomes[key].timed_out:
+                self._hung.setdefault(argv[0], " ".join(argv))
+        return self.outcomes[key]
 
     def run(self, argv: list[str]) -> Files:
         """Return the output of a command, both streams."""
-        if argv[0] in self._hung:
-            return missing("not run, since `%s` hung" % self._hung[argv[0]])
-        outcome = commands.run(argv, self._timeout_s, merge=True)
-        if outcome.timed_out:
-            self._hung.setdefault(argv[0], " ".join(argv))
-        return {"": Collected(outcome.stdout, outcome.rc, outcome.error or (
+        outcome = self.outcome(argv)
+        return {"": Collected(outcome.output, outcome.rc, outcome.error or (
             "exit code %d" % outcome.rc if outcome.rc else None))}
 
 

@@ -155,3 +155,15 @@ def test_files_of_a_node_on_the_controller_are_private(collect, tmp_path):
     collect("node1", returned({"a": "a"}))
     for path in (tmp_path / "node1" / "observed").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_recordings_are_anonymized_alike_for_all_nodes(collect, archive, tmp_path):
+    raw = json.dumps({"names": ["pluto17"], "kernel": "5.10.0", "files": {}, "devices": [0], "commands": [
+        {"argv": ["hccn_tool"], "rc": 0, "stdout": "ipaddr:10.20.1.17 of node2 and pluto17", "stderr": ""}]})
+    collect("node1", returned({"recording.json": raw}))
+    collect("node2", returned({"recording.json": raw}))
+    _result, texts = archive("node1", "node2")
+    first, second = (json.loads(texts[f"diagnostics/{host}/recording.json"]) for host in ("node1", "node2"))
+    assert first == second
+    assert not any(each in json.dumps(texts) for each in ("10.20.1.17", "pluto17"))
+    assert first["commands"][0]["stdout"].startswith("ipaddr:24")

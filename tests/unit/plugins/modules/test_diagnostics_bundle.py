@@ -9,6 +9,7 @@ import base64
 import http.server
 import io
 import json
+import os
 import tarfile
 import threading
 import time
@@ -49,8 +50,9 @@ def bundle(docker, tmp_path, monkeypatch):
 
         def __init__(self, **_specification):
             self.params = {"log_lines": 100, "timeout_s": 60, "limit_s": 300, "size_limit_mb": 64, "cards": [],
-                           "npus": [], "controller_time_s": 0.0, "driver_path": str(tmp_path / "driver"),
-                           "state_path": str(tmp_path / "state"), "docker_socket": docker.path, **run.options}
+                           "npus": [], "record": False, "controller_time_s": 0.0,
+                           "driver_path": str(tmp_path / "driver"), "state_path": str(tmp_path / "state"),
+                           "docker_socket": docker.path, **run.options}
 
         def exit_json(self, **result):
             run.result = result
@@ -294,3 +296,50 @@ def test_no_secret_of_any_source_is_in_the_bundle(docker, bundle, engine, tmp_pa
     assert found == []
     without_secrets = [name for name, text in texts.items() if "(redacted)" not in text]
     assert without_secrets == ["docker/containers.json"]
+
+
+TOOL = """\
+#!/bin/sh
+case "$*" in
+  info) echo 'a table';;
+  *board*) echo 'Serial Number : 1025C9048791'; echo TOKEN=s3cret-vAlue;;
+  *link*) echo 'link status: UP';;
+  *tls*) echo 'The device is not exist!' >&2; exit 4;;
+  *lldp*) sleep 60;;
+esac
+"""
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """Vendor tools in the folder of the driver, which is also that of the recorded files."""
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    folder = tmp_path / "driver" / "tools"
+    folder.mkdir(parents=True)
+    (tmp_path / "driver" / "version.info").write_text("Version=25.3.rc1\n")
+    for name in ("npu-smi", "hccn_tool"):
+        (folder / name).write_text(TOOL)
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_recording_has_every_answer_of_the_tools(docker, bundle, tools, tmp_path, monkeypatch):
+    monkeypatch.setattr(diagnostics_bundle, "FABRIC", ("link", "tls", "lldp"))
+    monkeypatch.setattr(diagnostics_bundle, "CARD", ("board",))
+    _result, texts = bundle(record=True, cards=[0], npus=[0], timeout_s=2)
+    recording = json.loads(texts["recording.json"])
+    answers = {" ".join(each["argv"]): (each["rc"], each["stdout"], each["stderr"]) for each in recording["commands"]}
+    assert answers["hccn_tool -i 0 -link -g"] == (0, "link status: UP\n", "")
+    assert answers["hccn_tool -i 0 -tls -g"] == (4, "", "The device is not exist!\n")
+    assert answers["hccn_tool -i 0 -lldp -g"] == (None, "", ""), "it hung"
+    assert answers["npu-smi info -t board -i 0"] == (0, "Serial Number : 1025C9048791\nTOKEN=(redacted)\n", "")
+    assert answers["npu-smi info"][0] == 0
+    assert recording["files"][str(tmp_path / "driver" / "version.info")] == "Version=25.3.rc1\n"
+    assert not any("daemon.json" in path for path in recording["files"])
+    assert (recording["names"], recording["kernel"]) == ([os.uname().nodename], os.uname().release)
+    assert texts["npu-smi/0-board.txt"] == answers["npu-smi info -t board -i 0"][1]
+
+
+def test_recording_without_tools_and_no_recording_by_default(docker, bundle):
+    assert json.loads(bundle(record=True, cards=[0])[1]["recording.json"])["commands"] == []
+    assert "recording.json" not in bundle(cards=[0])[1]
