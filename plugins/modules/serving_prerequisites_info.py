@@ -11,7 +11,7 @@ version_added: 0.1.0
 author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns the state of everything that the planned containers require, which is the model, the mount sources, the
-    device nodes, the ports, the NPUs and the addresses. Everything that M(ascend.vllm.serving_info) returns is included.
+    device nodes, the ports, the NPUs and the addresses. Also returns what M(ascend.vllm.serving_info) returns.
   - The module does not change anything.
 extends_documentation_fragment:
   - ascend.vllm._attributes

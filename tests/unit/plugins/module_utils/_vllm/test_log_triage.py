@@ -156,7 +156,7 @@ def test_one_line_names_its_cause(cause, line):
     ("timeouts follow the fault, in any order", [TASK_TIMEOUT, "err_type=4[fftsplus sdma error]"], "sdma_error"),
     ("peers of a dead rank time out", [LINK, HEARTBEAT, OUT_OF_MEMORY], "out_of_memory"),
     ("an error CQE explains the lost heartbeat", [HEARTBEAT, CQE], "roce_cqe_error"),
-    ("errno is more specific than the suggestion in the message", ["EJ0003: the port is bound", "bind fail! x, error:99"],
+    ("errno is more specific than the text of the message", ["EJ0003: the port is bound", "bind fail! x, error:99"],
      "bind_address_unavailable"),
     ("the engine's death is a consequence", [DEAD, OUT_OF_MEMORY], "out_of_memory"),
     ("a runtime code hides the cause below it",
