@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "quality")]
 
 from messages import messages
 
-from visits import record
+from visits import catalogue, record
 
 CODE = ("plugins/action/*.py", "plugins/filter/*.py", "plugins/modules/*.py", "plugins/module_utils/**/*.py",
         "plugins/plugin_utils/**/*.py", "roles/*/files/*.py")
@@ -123,7 +123,7 @@ class Visits:
     def __init__(self, lines: Iterable[dict]) -> None:
         self.tasks, self.inputs, self.options, self.returns = set(), set(), set(), set()
         self.playbooks, self.tags, self.default_runs, self.set_runs = set(), set(), set(), set()
-        self.checks = defaultdict(set)
+        self.checks, self.catalogue = defaultdict(set), set()
         site = set(bed_inputs())
         for line in lines:
             kind = line["kind"]
@@ -131,6 +131,8 @@ class Visits:
                 self.tasks.add(f"{line['path']}:{line['line']}")
             elif kind == "input":
                 self.inputs.add(line["name"])
+            elif kind == "catalogue":
+                self.catalogue.add(line["name"])
             elif kind == "module":
                 self.options |= {f"{line['name']}.{name}" for name in line["options"]}
                 self.returns |= {f"{line['name']}.{name.partition('.')[0]}" for name in line["returned"]}
@@ -189,6 +191,7 @@ def rows(visited: Visits) -> Iterator[tuple[str, set[str], set[str]]]:
     yield "checks failed on nodes", every, visited.seen("nodes", "failed", "warned")
     yield "module options", options(), visited.options
     yield "module returns", returns(), visited.returns
+    yield "catalogue", catalogue.entries(), visited.catalogue
 
 
 def code_rows(folder: Path) -> Iterator[tuple[str, set[str], set[str]]]:

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Record which checks judges return in this process, with which inputs plans, judges and actions are called, and the
-options and return keys of actions and modules."""
+"""Record which checks judges return in this process, with which inputs plans, judges and actions are called and tasks
+rendered, which entries of the catalogue plans and judges show, and the options and keys of actions and modules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils import _role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import resolve
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import judging, registry
-from visits import record
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import judge_host
+from visits import catalogue, record
 
 STAGES = "ansible_collections.ascend.vllm.plugins.plugin_utils._stages."
 ACTIONS = "ansible_collections.ascend.vllm.plugins.action."
@@ -30,6 +31,7 @@ def wrap() -> None:
     """Wrap the functions that every test of a plan, a judge, an action or a module calls."""
     _wrap_checks()
     _wrap_inputs()
+    _wrap_catalogue()
     _wrap_actions()
     _wrap_modules()
 
@@ -63,9 +65,13 @@ def _wrap_inputs() -> None:
         _write_inputs(self.inputs, templated=True)
 
     @functools.wraps(planned)
-    def recorded_plan(catalogue, inputs, *arguments, **named):
+    def recorded_plan(entries, inputs, *arguments, **named):
         _write_inputs(inputs, templated=True)
-        return planned(catalogue, inputs, *arguments, **named)
+        plan, findings = planned(entries, inputs, *arguments, **named)
+        messages = [(each["id"], each["message"]) for each in findings.warnings + findings.refusals]
+        for name in catalogue.shown(plan, messages, bool(findings.refusals)):
+            record.write("catalogue", name=name)
+        return plan, findings
 
     @functools.wraps(read)
     def recorded_inputs(templar, task_vars, *roles):
@@ -84,6 +90,23 @@ def _wrap_inputs() -> None:
     # Actions import the function by name, so none may be imported before it is wrapped.
     assert not any(name.startswith(ACTIONS) for name in sys.modules)
     _role_inputs.role_inputs = recorded_inputs
+
+
+def _wrap_catalogue() -> None:
+    """Record which known defects of drivers and which older kernels are recognized."""
+    for function, name_of in (("_is_bad", catalogue.driver), ("_is_kernel", catalogue.kernel)):
+        setattr(judge_host, function, _with_entry(getattr(judge_host, function), name_of))
+
+
+def _with_entry(function, name_of):
+    @functools.wraps(function)
+    def recorded(entry, *arguments):
+        applies = function(entry, *arguments)
+        if applies:
+            record.write("catalogue", name=name_of(entry))
+        return applies
+
+    return recorded
 
 
 def _with_inputs(function):
