@@ -85,6 +85,8 @@ def _wrap_inputs() -> None:
                 if inspect.isfunction(function) and function.__module__ == module.__name__ and (
                         "inputs" in inspect.signature(function).parameters):
                     setattr(module, name, _with_inputs(function))
+    role_case = importlib.import_module("ansible_collections.ascend.vllm.tests.unit.roles.role_case")
+    role_case.rendered = _with_inputs(role_case.rendered)
     judging.Context.__init__ = recorded_begin
     resolve._resolve = recorded_plan
     # Actions import the function by name, so none may be imported before it is wrapped.
