@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,45 @@ def test_every_row_has_a_floor():
     assert rows | {"lines", "branches", "messages"} == set(floors)
     for rule in floors.values():
         assert all(rule.get("except", {}).values()), "an exception needs a reason"
+
+
+def options_that_nothing_gives(options, texts):
+    """Return the names of the options ``module.option`` that no text gives in which the module is named."""
+    return sorted(name for name in options if not any(
+        re.search(rf"\b{name.split('.')[0]}\b", text) and re.search(rf"\b{name.split('.')[1]}\b", text)
+        for text in texts))
+
+
+def test_every_module_option_is_given_by_the_collection_or_a_test():
+    patterns = ("roles/*/tasks/*.yml", "playbooks/*.yml", "plugins/action/*.py", "plugins/plugin_utils/**/*.py",
+                "tests/unit/plugins/modules/*.py", "tests/unit/plugins/module_utils/**/*.py")
+    texts = [path.read_text("utf-8") for pattern in patterns for path in ROOT.glob(pattern)]
+    assert options_that_nothing_gives(table.options(), texts) == []
+    assert options_that_nothing_gives({"npu_info.colour"}, texts) == ["npu_info.colour"]
+
+
+def stand_ins(text):
+    """Return ``[(stand-in, its files, what it may hide)]`` of the list in the README of the test bed."""
+    _before, _heading, section = text.partition("## Stand-ins\n")
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines()
+            if line.startswith("| ")][2:]
+    return [(name, re.findall(r"`([^`]+)`", files), hidden) for name, files, hidden in rows]
+
+
+def test_files_of_the_listed_stand_ins_exist():
+    listed = stand_ins((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
+    assert len(listed) > 10
+    assert [file for _name, files, _hidden in listed for file in files if not (ROOT / file).exists()] == []
+    assert [name for name, files, hidden in listed if not files or not hidden] == []
+
+
+def test_programs_of_the_scenarios_that_stand_in_for_others_are_listed():
+    listed = stand_ins((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
+    files = {file for _name, each, _hidden in listed for file in each}
+    saying = {str(path.relative_to(ROOT)) for path in (ROOT / "molecule").rglob("*")
+              if path.is_file() and path.parent.name in ("files", "mpi") and "stand-in" in path.read_text("utf-8")}
+    assert saying
+    assert saying <= files
 
 
 def test_secrets_are_not_recorded():

@@ -79,6 +79,9 @@ def _wrap_inputs() -> None:
         _write_inputs({name: value for name, value in task_vars.items() if name in inputs})
         return inputs
 
+    # Tests also call functions of stages that no judge has imported yet.
+    for path in (record.ROOT / "plugins" / "plugin_utils" / "_stages").rglob("[!_]*.py"):
+        importlib.import_module(STAGES + ".".join(path.relative_to(record.ROOT).with_suffix("").parts[3:]))
     for module in list(sys.modules.values()):
         if getattr(module, "__name__", "").startswith(STAGES):
             for name, function in list(vars(module).items()):
@@ -86,12 +89,14 @@ def _wrap_inputs() -> None:
                         "inputs" in inspect.signature(function).parameters):
                     setattr(module, name, _with_inputs(function))
     role_case = importlib.import_module("ansible_collections.ascend.vllm.tests.unit.roles.role_case")
-    role_case.rendered = _with_inputs(role_case.rendered)
+    role_case.rendered = _with_inputs(role_case.rendered, templated=False)
     judging.Context.__init__ = recorded_begin
     resolve._resolve = recorded_plan
     # Actions import the function by name, so none may be imported before it is wrapped.
     assert not any(name.startswith(ACTIONS) for name in sys.modules)
-    _role_inputs.role_inputs = recorded_inputs
+    for module in list(sys.modules.values()):
+        if getattr(module, "role_inputs", None) is read:
+            module.role_inputs = recorded_inputs
 
 
 def _wrap_catalogue() -> None:
@@ -111,7 +116,7 @@ def _with_entry(function, name_of):
     return recorded
 
 
-def _with_inputs(function):
+def _with_inputs(function, templated=True):
     """Wrap a function of a stage so that it also records its inputs."""
     signature = inspect.signature(function)
 
@@ -122,7 +127,7 @@ def _with_inputs(function):
         except TypeError:  # the function raises it again
             inputs = None
         if isinstance(inputs, Mapping):
-            _write_inputs(inputs, templated=True)
+            _write_inputs(inputs, templated)
         return function(*arguments, **named)
 
     return recorded
