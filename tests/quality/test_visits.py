@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from visits import record, table
+from visits import catalogue, record, table
+
+from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import plan_with
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,6 +90,35 @@ def test_programs_of_the_scenarios_that_stand_in_for_others_are_listed():
               if path.is_file() and path.parent.name in ("files", "mpi") and "stand-in" in path.read_text("utf-8")}
     assert saying
     assert saying <= files
+
+
+def test_make_test_fails_below_a_cheap_floor(tmp_path):
+    done = subprocess.run([sys.executable, ROOT / "tests" / "visits" / "table.py", "--cheap", tmp_path],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert {"  serving_port", "  release v0.11.0rc1"} <= set(done.stdout.splitlines())
+    assert "module options" not in done.stdout
+
+
+@pytest.mark.parametrize(("inputs", "expected"), [
+    ({}, {"release v0.11.0rc1", "v0.11.0rc1 known_bugs memory_leak", "v0.11.0rc1 patches mrotary_embedding"}),
+    ({"serving_patches": []}, {"release v0.11.0rc1", "v0.11.0rc1 known_bugs memory_leak"}),
+    ({"plan_release": "v0.11.0", "serving_patches": ["mrotary_embedding"]}, {"v0.11.0 patches mrotary_embedding"}),
+    ({"serving_topology": "prefill_decode"},
+     {"qwen2_5_vl_32b_instruct_w8a8 unsupported prefill_decode", "v0.11.0rc1 known_bugs memory_leak"}),
+])
+def test_a_plan_shows_entries_of_the_catalogue(inputs, expected):
+    plan = plan_with(**inputs)
+    messages = [(each["id"], each["message"]) for each in plan["warnings"] + plan["refusals"]]
+    found = set(catalogue.shown(plan, messages, bool(plan["refusals"])))
+    assert found <= catalogue.entries()
+    assert expected <= found
+    assert ("v0.11.0rc1 patches mrotary_embedding" in found) == (not {"serving_patches", "plan_release"} & set(inputs))
+
+
+def test_an_entry_of_a_test_is_not_one_of_the_catalogue():
+    plan = plan_with({"releases": {"v0.11.0rc1": {"known_bugs": {"memory_leak": {"summary": "another"}}}}})
+    assert set(catalogue.shown(plan, [], False)) == set()
 
 
 def test_secrets_are_not_recorded():
