@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - the ascend.vllm authors (@ascend-vllm)
 description:
-  - Queries the HAProxy of the unit C(ascend-vllm-balancer) for its servers. If O(url) is set, the module also requests
-    a completion through the balancer.
+  - Queries the HAProxy process of the systemd unit C(ascend-vllm-balancer) for its servers. If O(url) is set, the
+    module also requests a completion through the balancer.
   - The module does not fail if the balancer does not respond, and returns the reason in RV(error).
 extends_documentation_fragment:
   - ascend.vllm._attributes
@@ -50,7 +50,7 @@ EXAMPLES = r"""
   ascend.vllm.balancer_info:
   register: balancer
 
-- name: Fail if the balancer sends no requests to one of the instances
+- name: Fail if any instance receives no requests from the balancer
   ansible.builtin.assert:
     that: balancer.servers | rejectattr('status', 'equalto', 'UP') | length == 0
 
@@ -98,10 +98,10 @@ servers:
       type: str
       sample: L7OK/200
     watched:
-      description: Whether the watch for hung engines responds to HAProxy, or null if HAProxy does not use the watch.
+      description: Whether the service that detects hung engines responds to HAProxy; null if HAProxy does not use it.
       type: bool
     engine:
-      description: The last state of the engine that the watch for hung engines reported.
+      description: The last state of the engine that the service reported.
       type: str
       sample: up
 holder:

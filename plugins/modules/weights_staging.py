@@ -354,7 +354,10 @@ def main() -> None:
     try:
         cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
         staging = Staging(options["path"], source, cache, options["workers"])
-        module.exit_json(**STATES[options["state"]](module, staging))
+        result = STATES[options["state"]](module, staging)
+        if staging.warning:
+            module.warn(staging.warning)
+        module.exit_json(**result)
     except StagingError as error:
         module.fail_json(msg=str(error))
     except (OSError, ValueError) as error:

@@ -264,6 +264,15 @@ class _Scan:
         self.block: _Hit | None = None
         self.error: _Hit | None = None
 
+    def _start_again_after(self, text: str, line: tuple[int, int]) -> None:
+        """Drop what was found before a line of the text. Error blocks are searched before the other signatures."""
+        block, place = self.block, self._hit(text, line).place
+        self._start_again()
+        if block and block.place > place:
+            self.block = block
+        elif block:
+            self._read_codes(text, line[1])
+
     def feed(self, chunk: str) -> None:
         """Search a chunk of whole lines."""
         text = self.context + chunk
@@ -312,14 +321,14 @@ class _Scan:
             self._mark(number, match.group(match.lastindex or 0), text, line)
             return
         if cause.level == HEALTHY:
-            self._start_again()
+            self._start_again_after(text, line)
         self.stopped = self.stopped or cause.level == SIGNAL
         self.hits[number] = self._hit(text, line)
 
     def _mark(self, number: int, value: str, text: str, line: tuple[int, int]) -> None:
         order = self.index.signatures[number].order
         if order == _STARTED_ORDER and self.stopped:
-            self._start_again()
+            self._start_again_after(text, line)
         elif order == _TLS_SWITCH_ORDER and value not in self.switches:
             self.switches[value] = self._hit(text, line)
         elif order == _TROUBLE_ORDER:
@@ -329,7 +338,7 @@ class _Scan:
             self.error = self.hits[number] = self._hit(text, line)
 
     def _read_codes(self, text: str, begin: int) -> None:
-        """Keep the first error block of CANN. If the server starts again in this chunk, the block is dropped."""
+        """Keep the first error block of CANN."""
         if self.block is not None:
             return
         for match in _CANN_CODE.finditer(text, begin):

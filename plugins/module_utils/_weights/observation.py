@@ -58,10 +58,13 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
     :param full: whether to also hash the files whose digests are in the cache.
     :param workers: the number of files that are hashed at the same time.
     :raises OSError: if a file cannot be read.
-    :raises ValueError: if the manifest is not JSON.
     """
     paths = files.model_paths(path)
-    manifest = files.read_manifest(paths)
+    manifest, damage = None, []
+    try:
+        manifest = files.read_manifest(paths)
+    except ValueError as error:
+        damage = ["%s is damaged: %s" % (paths.manifest, error)]
     with open_existing(path) as model:
         stats = files.list_model(model)
         # Only the files in the manifest belong to the model.
@@ -89,5 +92,5 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
         "config": content["config"],
         "tokenizer_class": content["tokenizer_class"],
         "quantization": content["quantization"],
-        "content_faults": content["faults"],
+        "content_faults": damage + content["faults"],
     }

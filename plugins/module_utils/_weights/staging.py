@@ -139,6 +139,8 @@ class Staging:
         self.source = source
         self._cache = cache
         self._workers = workers
+        #: A sentence about a manifest that cannot be read, or None.
+        self.warning: str | None = None
 
     def held(self, full: bool = False) -> Held:
         """Return whether the node has the whole model according to the manifest on this node."""
@@ -349,12 +351,13 @@ class Staging:
                         work.unlink(name)
 
     def _recorded(self) -> Manifest | None:
-        """Return the manifest in the state folder, which only root can write to, or None if there is no manifest."""
+        """Return the manifest in the state folder, which only root can write to, or None without a valid manifest."""
         try:
             return weights.read_manifest(self.paths)
         except ValueError as error:
-            raise StagingError("%s is damaged (%s); remove it, and the model is compared with its source again." % (
-                self.paths.manifest, error)) from error
+            self.warning = "%s is damaged (%s); the model is compared with its source again." % (
+                self.paths.manifest, error)
+            return None
 
     def _earlier(self, model: Folder | None) -> Manifest | None:
         """Return the manifest that an earlier version recorded in the work folder, or None.

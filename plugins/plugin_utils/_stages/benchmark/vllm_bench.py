@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vllm bench serve``: its command, its client container, and the figures of its results. Pure.
+"""``vllm bench serve``: its command, its client container, and the key figures of its results. All functions are pure.
 
 Every option that affects the result is set, because the defaults of ``vllm bench serve`` differ between releases. For
 example, the timeout of the ready check (600 s in 0.11, none in 0.23) and the temperature (0, later unset) changed. The
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # The path in the file system of the client container. The file is removed with the container.
 RESULT = "/tmp/ascend-vllm-benchmark.json"
-# The client does not load the model. It needs the tokenizer, the key, and the driver libraries that torch_npu links.
+# The client does not load the model. It needs the tokenizer, the key, and the driver libraries that torch_npu loads.
 CLIENT_MOUNTS = ("host", "weights", "secrets")
 # Export the server's key under the name that vllm bench reads, so that it is neither in argv nor in `docker inspect`.
 KEY_LAUNCHER = ["/bin/bash", "-c", '. "$0" || exit 1; export OPENAI_API_KEY="$VLLM_API_KEY"; exec "$@"',
@@ -53,7 +53,8 @@ SWEEPS = {"request_rate": ("Highest request rate within the objective", "req/s")
 
 BACKENDS = {"random": ("openai", "/v1/completions"), "random-mm": ("openai-chat", "/v1/chat/completions"),
             "custom": ("openai-chat", "/v1/chat/completions")}
-# The server applies the chat template to a custom prompt, so the client must not. The name depends on the release.
+# The server applies the chat template to a custom prompt, so the client must not. The
+# name of the option depends on the release.
 SKIP_TEMPLATE = ("skip-chat-template", "custom-skip-chat-template")
 DATASET_TARGET = "/tmp/ascend-vllm-dataset.jsonl"
 
@@ -103,7 +104,7 @@ def _check_sweep(inputs: Mapping[str, Any]) -> None:
 
 
 def sweep(inputs: Mapping[str, Any]) -> statistics.Sweep:
-    """Return the search that the inputs define."""
+    """Return the sweep that the inputs define."""
     whole = inputs["benchmark_sweep"] == "max_concurrency"
     minimum, maximum = inputs["benchmark_sweep_minimum"], inputs["benchmark_sweep_maximum"]
     return statistics.Sweep(round(minimum) if whole else float(minimum), round(maximum) if whole else float(maximum),
@@ -170,7 +171,7 @@ def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mappi
     if missing:
         raise BadInput("vllm bench serve of release %s has no option %s, which this measurement needs." % (
             plan["release"]["id"], ", ".join(missing)))
-    # The role sends the warm-up requests, so that they do not depend on whether the release has this option.
+    # The role sends the warm-up requests itself, because not every release has num-warmups.
     if "num-warmups" in known:
         options["num-warmups"] = 0
     if inputs["benchmark_dataset"] == "custom":
@@ -234,7 +235,7 @@ def _check_argument(name: str, value: object, options: Collection[str], known: M
             release, name, "; did you mean %s?" % near if near else "."))
     if (known[name] == VALUE) == isinstance(value, bool):
         raise BadInput("benchmark_args: %s %s, but is %r." % (
-            name, "needs a value" if known[name] == VALUE else "is a switch, true or false", value))
+            name, "must have a value" if known[name] == VALUE else "is a switch and must be true or false", value))
 
 
 def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str, Any],
