@@ -68,7 +68,7 @@ demo:
 demo-down:
 	@$(BED) -n demo down
 
-# Also with a record of what the tests visit, but only of the inputs, the checks and the catalogue in this process.
+# With a record of the checks and the entries of the catalogue that the tests visit in this process.
 test: export ASCEND_VLLM_VISITS := $(CURDIR)/.cache/visits-of-test
 test: setup
 	@rm -rf "$$ASCEND_VLLM_VISITS"

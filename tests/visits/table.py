@@ -145,7 +145,10 @@ class Visits:
                 self.inputs |= set(line["inputs"])
                 if line["path"].startswith("playbooks/") and not line["check"]:
                     given = set(line["inputs"]) - site
-                    (self.set_runs if given else self.default_runs).add(line["path"])
+                    if given:
+                        self.set_runs.add(line["path"])
+                    elif not line["failed"]:  # Every playbook refuses an inventory without nodes.
+                        self.default_runs.add(line["path"])
                     self.tags |= set(line["tags"])
 
     def seen(self, by: str, *statuses: str) -> set[str]:

@@ -142,7 +142,10 @@ def _wrap_actions() -> None:
         if cls.__module__.startswith(ACTIONS) and run is not None:
             @functools.wraps(run)
             def recorded(self, *arguments, **fields):
-                result = {}
+                result, variables = {}, fields.get("task_vars") or {}
+                hosts = variables.get("hostvars")
+                for values in (variables, *(hosts.values() if isinstance(hosts, dict) else ())):
+                    _write_inputs(values)
                 try:
                     result = run(self, *arguments, **fields)
                 except AnsibleAction as failure:

@@ -691,3 +691,16 @@ def test_manifest_that_is_published_has_the_digests_of_the_source(site, monkeypa
     with pytest.raises(StagingError, match=r"was changed while it was published .config.json has the SHA-256"):
         publish(staging)
     assert not (site.state / "manifest.json").exists()
+
+
+def test_a_web_server_without_an_address(site):
+    with pytest.raises(StagingError, match="weights_source is http and weights_hub_endpoint is empty; set it"):
+        site.staging("http", "").plan(site.hub)
+
+
+def test_a_local_model_with_an_invalid_name(site):
+    site.model.mkdir(parents=True)
+    (site.model / "config.json").write_bytes(b"{}")
+    (site.model / "a\nb.json").write_bytes(b"{}")
+    with pytest.raises(StagingError, match=r"The model has the file 'a\\nb.json', .*; rename it\."):
+        publish(site.staging("local", ""))
