@@ -58,7 +58,17 @@ def failure_message(result: Mapping[str, Any]) -> str:
     :param result: ``ansible_failed_result`` of a rescue.
     """
     items = [item for item in result.get("results", ()) if item.get("failed") or item.get("unreachable")]
-    return " ".join(str(each["msg"]) for each in items or [result] if each.get("msg")) or NO_REASON
+    return " ".join(dict.fromkeys(_reason(each) for each in items or [result] if each.get("msg"))) or NO_REASON
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    """Return the message of a failed task or item. Ansible's message on a command names neither it nor its error."""
+    message = str(result["msg"])
+    if message not in ("non-zero return code", "Error executing command."):
+        return message
+    command = result.get("cmd", "")
+    words = command if isinstance(command, str) else " ".join(map(str, command))
+    return "%.200s: %s" % (words, (str(result.get("stderr") or "").strip() or message).splitlines()[-1])
 
 
 def first_fault(bundles: Mapping[str, Mapping[str, Any]]) -> str:
