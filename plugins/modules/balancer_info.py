@@ -8,20 +8,14 @@ DOCUMENTATION = r"""
 module: balancer_info
 short_description: Return the state of the balancer on this host and of its servers
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the HAProxy process of the systemd unit C(ascend-vllm-balancer) for its servers. If O(url) is set, the
     module also requests a completion through the balancer.
   - The module does not fail if the balancer does not respond, and returns the reason in RV(error).
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._ca]
 options:
-  socket:
-    description: The admin socket of HAProxy.
-    type: path
-    default: /run/ascend-vllm-balancer/admin.sock
+  socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
   url:
     description: The URL of the balancer, such as V(http://10.0.0.1:8080). By default, no completion is requested.
     type: str
@@ -29,20 +23,20 @@ options:
     description:
       - The port of the balancer. If this option is set, RV(holder) contains any other process that listens on the port.
     type: int
-  served_name:
-    description: The name of the model in the completion request.
-    type: str
-    default: ""
+  served_name: {type: str, default: "", description: "The name of the model in the completion request."}
   api_key:
     description: The API key of the service. Leave it empty if the service does not require an API key.
     type: str
     default: ""
-  timeout_s:
-    description: The timeout of the completion request in seconds.
-    type: float
-    default: 20
-seealso:
-  - module: ascend.vllm.balancer_server
+  certificate_files:
+    description:
+      - PEM files to check, a certificate followed by those of intermediate CAs, and its key. The module only fails if
+        clients that send requests to O(url) would not accept the certificate.
+    type: list
+    elements: path
+    default: []
+  timeout_s: {type: float, default: 20, description: "The timeout of the completion request in seconds."}
+seealso: [{module: ascend.vllm.balancer_server}]
 """
 
 EXAMPLES = r"""
@@ -62,24 +56,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-error:
-  description: The reason why HAProxy did not respond, or null if HAProxy responded.
-  type: str
-  returned: success
+error: {type: str, returned: success, description: "The reason why HAProxy did not respond, or null if it did."}
 servers:
   description: The servers, in the order of the configuration.
   type: list
   elements: dict
   returned: success
   contains:
-    name:
-      description: The name of the server.
-      type: str
-      sample: node1:8888
-    host:
-      description: The inventory name of the node.
-      type: str
-      sample: node1
+    name: {type: str, sample: node1:8888, description: "The name of the server."}
+    host: {type: str, sample: node1, description: "The inventory name of the node."}
     status:
       description:
         - The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN).
@@ -90,65 +75,33 @@ servers:
         - Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be read
           from RV(servers[].status).
       type: bool
-    sessions:
-      description: The number of requests in progress.
-      type: int
-    check:
-      description: The result of the last health check.
-      type: str
-      sample: L7OK/200
+    sessions: {type: int, description: "The number of requests in progress."}
+    check: {type: str, sample: L7OK/200, description: "The result of the last health check."}
     watched:
       description: Whether the service that detects hung engines responds to HAProxy; null if HAProxy does not use it.
       type: bool
-    engine:
-      description: The last state of the engine that the service reported.
-      type: str
-      sample: up
+    engine: {type: str, sample: up, description: "The last state of the engine that the service reported."}
 holder:
   description: The process other than the balancer that listens on O(port), or null if there is no such process.
   type: str
   returned: success
   sample: process 111 (sshd)
 completion:
-  description:
-    - The response to the completion request, or null if no completion was requested or HAProxy did not respond.
+  description: >-
+    The response to the completion request, as described in RV(ascend.vllm.chat_info#module:servers[].answers). It is
+    null if no completion was requested or HAProxy did not respond.
   type: dict
   returned: success
-  contains:
-    status:
-      description: The HTTP status, or null if there was no response.
-      type: int
-    text:
-      description: The generated text.
-      type: str
-      returned: if a completion was received
-    finish_reason:
-      description: The reason why the model stopped generating, or null.
-      type: str
-      returned: if a completion was received
-    prompt_tokens:
-      description: The number of tokens of the prompt.
-      type: int
-      returned: if a completion was received
-    completion_tokens:
-      description: The number of generated tokens.
-      type: int
-      returned: if a completion was received
-    latency_s:
-      description: The time in seconds until the whole response was received.
-      type: float
-    error:
-      description: The error message, if the request was refused or failed.
-      type: str
-      returned: on error
 """
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.ascend.vllm.plugins.module_utils._host import holders
+from ansible_collections.ascend.vllm.plugins.module_utils._host.tls import certificate_problem
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server
 
 if TYPE_CHECKING:
@@ -162,7 +115,7 @@ SOCKET_TIMEOUT_S = 5
 
 def complete(params: dict[str, Any]) -> Response:
     """Request a completion of one token."""
-    server = Server(params["url"], params["api_key"], params["timeout_s"])
+    server = Server(params["url"], params["api_key"], params["timeout_s"], params["ca"])
     return server.send({"endpoint": "/v1/completions", "body": {
         "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
 
@@ -182,14 +135,21 @@ def main() -> None:
         "port": {"type": "int"},
         "served_name": {"type": "str", "default": ""},
         "api_key": {"type": "str", "default": "", "no_log": True},
+        "ca": {"type": "str"},
+        "certificate_files": {"type": "list", "elements": "path", "default": []},
         "timeout_s": {"type": "float", "default": 20},
     })
     port = module.params["port"]
     found: BalancerObservation = {
         "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
+    files, url = module.params["certificate_files"], module.params["url"]
+    problem = certificate_problem(files, module.params["ca"], urlsplit(url).hostname or "") if files else None
+    if problem:
+        module.fail_json(msg="The certificate %s cannot be used for %s: %s. Correct balancer_tls_certificate and "
+                             "balancer_tls_key. The balancer was not changed." % (files[0], url, problem))
     try:
         found["servers"] = haproxy.servers(haproxy.command_sender(module.params["socket"], SOCKET_TIMEOUT_S))
-        if module.params["url"]:
+        if url and not files:
             found["completion"] = complete(module.params)
     except haproxy.BalancerError as error:
         found["error"] = str(error)

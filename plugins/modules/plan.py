@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: plan
 short_description: Resolve the deployment on the node
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Resolves the deployment on the node from the catalogue and the inputs of the roles C(plan), C(image), C(weights) and
     C(serving). The plan contains the image, the devices, the mounts, the environment, the command of C(vllm serve), the
@@ -20,16 +19,10 @@ description:
   - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
   - If inputs are invalid, the action fails with one sentence for each error.
 options:
-  show:
-    description: Whether to print the plan.
-    type: bool
-    default: false
+  show: {type: bool, default: false, description: "Whether to print the plan."}
 attributes:
-  check_mode:
-    support: full
-    description: The node is not changed.
-seealso:
-  - module: ascend.vllm.stage
+  check_mode: {support: full, description: "The node is not changed."}
+seealso: [{module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""

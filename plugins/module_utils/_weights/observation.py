@@ -14,12 +14,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders impor
 if TYPE_CHECKING:
     from typing import TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import (
-        Config,
-        Index,
-        Quantization,
-        Shard,
-    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import Content
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import DigestCache, Fault, Manifest
 
     class ModelFile(TypedDict):
@@ -29,7 +24,7 @@ if TYPE_CHECKING:
         size: int
         sha256: str | None
 
-    class WeightsObservation(TypedDict):
+    class WeightsObservation(Content):
         """The return values of ``ascend.vllm.weights_info``."""
 
         path: str
@@ -44,12 +39,6 @@ if TYPE_CHECKING:
         manifest: Manifest | None
         manifest_path: str
         faults: list[Fault]
-        shards: dict[str, Shard]
-        index: list[Index]
-        config: Config | None
-        tokenizer_class: str | None
-        quantization: Quantization | None
-        content_faults: list[str]
 
 
 def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsObservation:
@@ -87,10 +76,6 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
         "manifest": manifest,
         "manifest_path": paths.manifest,
         "faults": files.compare(manifest["files"], stats, digests.sha256) if manifest else [],
-        "shards": content["shards"],
-        "index": content["index"],
-        "config": content["config"],
-        "tokenizer_class": content["tokenizer_class"],
-        "quantization": content["quantization"],
-        "content_faults": damage + content["faults"],
+        **content,
+        "content_faults": damage + content["content_faults"],
     }

@@ -22,14 +22,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FI
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import bind_mount, docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import (
-    Figure,
-    Identity,
-    Measurement,
-    Outcome,
-    PlannedRun,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics, types
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import ServiceContainer
@@ -43,6 +36,10 @@ CLIENT_MOUNTS = ("host", "weights", "secrets")
 # Export the server's key under the name that vllm bench reads, so that it is neither in argv nor in `docker inspect`.
 KEY_LAUNCHER = ["/bin/bash", "-c", '. "$0" || exit 1; export OPENAI_API_KEY="$VLLM_API_KEY"; exec "$@"',
                 labels.SECRETS_TARGET]
+# Write the CA certificates in an environment variable to a file, which OpenSSL reads instead of its default files.
+CA_VARIABLE = "ASCEND_VLLM_CA"
+CA_LAUNCHER = ["/bin/bash", "-c", 'export SSL_CERT_FILE=/tmp/ascend-vllm-ca.pem; printf %s "$' + CA_VARIABLE
+               + '" > $SSL_CERT_FILE || exit 1; exec "$0" "$@"']
 # aiohttp uses the proxy variables that an image or the Docker daemon may set, but the server is never behind a proxy.
 CLIENT_ENVIRONMENT = {"NO_PROXY": "*", "no_proxy": "*", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
                       "VLLM_NO_USAGE_STATS": "1"}
@@ -117,7 +114,7 @@ def at_point(inputs: Mapping[str, Any], value: float) -> dict[str, Any]:
     return {**point, "benchmark_request_rate": "inf"} if inputs["benchmark_sweep"] == "max_concurrency" else point
 
 
-def complete(run: Outcome, inputs: Mapping[str, Any], requests: int) -> bool:
+def complete(run: types.Outcome, inputs: Mapping[str, Any], requests: int) -> bool:
     """Return whether all requests of a run succeeded with the requested number of tokens."""
     metrics = run["metrics"]
     return (metrics.get("completed") == metrics.get("num_prompts") == requests and not metrics.get("failed")
@@ -153,14 +150,14 @@ def black_image(width: int, height: int) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def runs(name: str, target: str, inputs: Mapping[str, Any]) -> list[PlannedRun]:
+def runs(name: str, target: str, inputs: Mapping[str, Any]) -> list[types.PlannedRun]:
     """Return the runs against a target. Each repeat has a different seed and therefore different prompts."""
     return [{"id": "%s-%d" % (name, repeat + 1), "repeat": repeat + 1, "seed": inputs["benchmark_seed"] + repeat,
              "target": target} for repeat in range(inputs["benchmark_repeats"])]
 
 
 def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mapping[str, Any],
-            run: PlannedRun) -> list[str]:
+            run: types.PlannedRun) -> list[str]:
     """Return the command line of ``vllm bench serve`` for a run against one URL.
 
     :param known: the options of the release's ``vllm bench serve``, see `catalogue.bench_options`.
@@ -188,7 +185,7 @@ def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mappi
     return [*argv, "--metadata", "plan=%s" % plan["hash"], "target=" + run["target"], "run=" + run["id"]]
 
 
-def _options(plan: Plan, url: str, inputs: Mapping[str, Any], run: PlannedRun) -> dict[str, Any]:
+def _options(plan: Plan, url: str, inputs: Mapping[str, Any], run: types.PlannedRun) -> dict[str, Any]:
     """Return ``{option: value}`` of the options that inputs control."""
     backend, endpoint = BACKENDS[inputs["benchmark_dataset"]]
     options: dict[str, Any] = {
@@ -252,7 +249,8 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
         "name": client_name(instance),
         "image": inputs["benchmark_client_image"] or plan["image"]["reference"],
         "pull": "never",
-        "command": (KEY_LAUNCHER if with_key and instance["secrets_path"] else []) + argv,
+        "command": (CA_LAUNCHER if with_key and plan["ca"] else []) + (
+            KEY_LAUNCHER if with_key and instance["secrets_path"] else []) + argv,
         "command_handling": "correct",
         "state": "started",
         "recreate": True,
@@ -260,7 +258,7 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
         "init": True,
         "restart_policy": "no",
         "network_mode": "host",
-        "env": CLIENT_ENVIRONMENT,
+        "env": {**CLIENT_ENVIRONMENT, **({CA_VARIABLE: plan["ca"]} if plan["ca"] else {})},
         "labels": {labels.BENCHMARK_CLIENT: instance["name"]},
         "mounts": docker_mounts(mounts),
         "cap_drop": ["ALL"],
@@ -275,7 +273,7 @@ def client_name(instance: Instance) -> str:
     return instance["name"] + "-benchmark"
 
 
-def identity(service: ServiceContainer | None) -> Identity:
+def identity(service: ServiceContainer | None) -> types.Identity:
     """Return the identity of a service; all values are None if there is no container."""
     if service is None:
         return {"container": None, "image": None, "started_at": None, "restarts": None, "instance_hash": None,
@@ -291,9 +289,9 @@ def identity(service: ServiceContainer | None) -> Identity:
     }
 
 
-def figures(measurements: Collection[Measurement]) -> list[Figure]:
+def figures(measurements: Collection[types.Measurement]) -> list[types.Figure]:
     """Return the medians over the repeats and the results of sweeps."""
-    found: list[Figure] = []
+    found: list[types.Figure] = []
     for measured in measurements:
         suffix = "" if len(measurements) == 1 else " (%s)" % measured["name"]
         for metric, (label, unit, _more_is_better) in statistics.METRICS.items():

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import REJECTED
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import deployment
@@ -43,10 +44,7 @@ HEADER = Row("host", "instance", "container", "state", "running", "waiting", "KV
 
 
 def rows(host: str, plan: Plan, observed: ServingState) -> list[Row]:
-    """Return a row for each planned or deployed instance of the host.
-
-    :param observed: the state of the host, including the load of the containers.
-    """
+    """Return a row for each planned or deployed instance of the host. The state includes the load of the containers."""
     if observed["docker_engine_error"]:
         return [Row(host, "-", observed["docker_engine_error"])]
     planned = {instance["name"]: instance for instance in plan["instances"]}
@@ -90,6 +88,8 @@ def _plan(container: DeployedContainer, instance: Instance | None, image: str | 
 def _state(instance: InstanceState) -> str:
     """Return the state of an instance; it is hung if it is not ready and Docker reports it as unhealthy."""
     container = instance["container"]
+    if (instance["reason"] or "").startswith(REJECTED):
+        return "certificate not accepted"
     unhealthy = (container is not None and container["status"] == "running" and container["health"] is not None
                  and container["health"]["status"] == "unhealthy")
     return "hung" if unhealthy and instance["state"] != "ready" else instance["state"]
@@ -111,8 +111,5 @@ def duration(seconds: float) -> str:
 
 
 def table(found: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a text table with a header.
-
-    :param found: the cells of each `Row`.
-    """
+    """Return the lines of a text table of `Row`s, with a header."""
     return _text.table([HEADER, *found])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -704,3 +705,14 @@ def test_a_local_model_with_an_invalid_name(site):
     (site.model / "a\nb.json").write_bytes(b"{}")
     with pytest.raises(StagingError, match=r"The model has the file 'a\\nb.json', .*; rename it\."):
         publish(site.staging("local", ""))
+
+
+@pytest.mark.parametrize("blocked", ["state", "work"])
+def test_a_folder_that_cannot_be_created_is_named(site, blocked):
+    staging = site.staging()
+    path = Path(getattr(staging.paths, blocked))
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.write_text("a file instead of the folder")
+    with pytest.raises(StagingError, match=re.escape(str(path))), \
+            hold_lock(staging.paths, 0, "preparing") as state:
+        staging.prepare(staging.plan(site.hub), 0, state)
