@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +23,9 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import NO_REASON
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.prerequisites import ServingObservation
     from ansible_collections.ascend.vllm.plugins.plugin_utils._results.first_fault import NodeCauses
+
+# Messages of Ansible that say neither which command failed nor why.
+_OF_A_COMMAND = re.compile(r"non-zero return code|Error executing command\.")
 
 
 def patched(text: str, patch: Patch) -> str:
@@ -62,9 +66,9 @@ def failure_message(result: Mapping[str, Any]) -> str:
 
 
 def _reason(result: Mapping[str, Any]) -> str:
-    """Return the message of a failed task or item. Ansible's message on a command names neither it nor its error."""
+    """Return the message of a failed task or item, and the command and the last line of its error if it ran one."""
     message = str(result["msg"])
-    if message not in ("non-zero return code", "Error executing command."):
+    if not _OF_A_COMMAND.fullmatch(message):
         return message
     command = result.get("cmd", "")
     words = command if isinstance(command, str) else " ".join(map(str, command))

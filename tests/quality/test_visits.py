@@ -69,7 +69,7 @@ def test_every_module_option_is_given_by_the_collection_or_a_test():
     assert options_that_nothing_gives({"npu_info.colour"}, texts) == ["npu_info.colour"]
 
 
-def stand_ins(text):
+def listed_replacements(text):
     """Return ``[(stand-in, its files, what it may hide)]`` of the list in the README of the test bed."""
     _before, _heading, section = text.partition("## Stand-ins\n")
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines()
@@ -77,15 +77,15 @@ def stand_ins(text):
     return [(name, re.findall(r"`([^`]+)`", files), hidden) for name, files, hidden in rows]
 
 
-def test_files_of_the_listed_stand_ins_exist():
-    listed = stand_ins((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
+def test_files_of_listed_replacements_are_there():
+    listed = listed_replacements((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
     assert len(listed) > 10
     assert [file for _name, files, _hidden in listed for file in files if not (ROOT / file).exists()] == []
     assert [name for name, files, hidden in listed if not files or not hidden] == []
 
 
-def test_programs_of_the_scenarios_that_stand_in_for_others_are_listed():
-    listed = stand_ins((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
+def test_programs_of_the_scenarios_that_replace_others_are_in_the_list():
+    listed = listed_replacements((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
     files = {file for _name, each, _hidden in listed for file in each}
     saying = {str(path.relative_to(ROOT)) for path in (ROOT / "molecule").rglob("*")
               if path.is_file() and path.parent.name in ("files", "mpi") and "stand-in" in path.read_text("utf-8")}

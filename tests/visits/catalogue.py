@@ -14,7 +14,7 @@ import yaml
 from visits.record import ROOT
 
 # Entries of a release whose text is inserted into a message of the plan.
-TOLD = ("environment_unwanted", "additional_config_ignored")
+INSERTED = ("environment_unwanted", "additional_config_ignored")
 
 
 @lru_cache(maxsize=None)
@@ -47,7 +47,7 @@ def entries() -> set[str]:
     for name, release in catalogue["releases"].items():
         found |= {f"release {name}", *map(driver, release["driver_known_bad"])}
         found |= {f"{name} variant {variant}" for variant in release["image"]["variants"]}
-        found |= {f"{name} {key} {each}" for key in (*TOLD, "known_bugs", "patches") for each in release[key]}
+        found |= {f"{name} {key} {each}" for key in (*INSERTED, "known_bugs", "patches") for each in release[key]}
         found |= {f"{name} conflict {each['option']} with {topology}" for each in release["conflicts"]
                   for topology in each["topologies"]}
     return found
@@ -65,7 +65,7 @@ def shown(plan: Mapping[str, Any], messages: list[tuple[str, str]], refused: boo
     name, tag = release["id"], (plan["image"] or {}).get("tag", "")
     texts = [text for _id, text in messages]
 
-    def told(text):
+    def said(text):
         return any(text.rstrip(".") in each for each in texts)
 
     if not refused:
@@ -73,12 +73,12 @@ def shown(plan: Mapping[str, Any], messages: list[tuple[str, str]], refused: boo
         yield from (f"{name} variant {each}" for each in release["image"]["variants"] if tag.endswith(f"-{each}"))
     for key in ("unsupported", "untested"):
         yield from (f"{model['id']} {key} {topology}" for topology, text in model[key].items()
-                    if told(text) and any(f"serving_topology is {topology}" in each for each in texts))
-    for key in TOLD:
-        yield from (f"{name} {key} {each}" for each, text in release[key].items() if told(text))
+                    if said(text) and any(f"serving_topology is {topology}" in each for each in texts))
+    for key in INSERTED:
+        yield from (f"{name} {key} {each}" for each, text in release[key].items() if said(text))
     applied = plan["patch"]["id"] if plan["patch"] else None
     for each, patch in release["patches"].items():
-        if each == applied or (patch["policy"] == "fixed" and told(patch["reason"])):
+        if each == applied or (patch["policy"] == "fixed" and said(patch["reason"])):
             yield f"{name} patches {each}"
     environment = plan["instances"][0]["environment"] if plan["instances"] else {}
     for each, bug in release["known_bugs"].items():
@@ -90,5 +90,5 @@ def shown(plan: Mapping[str, Any], messages: list[tuple[str, str]], refused: boo
     for each in release["conflicts"]:
         default = catalogue["models"].get(model["id"], {}).get("arguments", {}).get(each["option"])
         removed = default == each["value"] and each["option"] not in model["arguments"]
-        if topology in each["topologies"] and (removed or told(each["reason"])):
+        if topology in each["topologies"] and (removed or said(each["reason"])):
             yield f"{name} conflict {each['option']} with {topology}"
