@@ -232,6 +232,17 @@ def test_messages_of_a_healthy_server_that_look_like_errors_are_ignored():
     assert causes(HEALTHY) == ["startup_ok"]
 
 
+@pytest.mark.parametrize(("second_start", "expected"), [
+    ([LINK, DEAD], "link_timeout"),
+    ([DEAD], "engine_dead"),
+    ([STARTED], "startup_ok"),
+    ([], "out_of_memory"),
+])
+def test_a_start_after_the_death_of_an_engine_has_its_own_cause(second_start, expected):
+    start = "(APIServer pid=1) INFO 11-20 10:00:01 [utils.py:233] non-default args: {'port': 8888}"
+    assert causes(start, OUT_OF_MEMORY, DEAD, start, *second_start)[0] == expected
+
+
 def test_different_tls_settings_are_quoted_together():
     one, other = "device-0.log:[INFO] rs_ssl_init : TLS SWITCH (1)", "device-1.log:[INFO] rs_ssl_init : TLS SWITCH (0)"
     assert diagnose("%s\n%s\n%s" % (one, one, other))[0]["evidence"] == "%s\n%s" % (one, other)
