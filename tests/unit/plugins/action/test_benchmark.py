@@ -49,8 +49,8 @@ class Node:
         found = {"service": copy.deepcopy(self.services.get(service)), "client": None, "result": None}
         if client:
             result = self.clients[client]
-            found.update(client={"running": False, "exit_code": 0 if result else 1, "ended_at": 100.0, "log": ["end"]},
-                          result=result and json.dumps(result))
+            found["client"] = {"running": False, "exit_code": 0 if result else 1, "ended_at": 100.0, "log": ["end"]}
+            found["result"] = result and json.dumps(result)
         return found
 
     def chat_info(self, servers, requests=(), **_others):

@@ -374,8 +374,9 @@ EE9999[PID: 7] 2026-11-20-10:00:00.123.000 (EE9999):  some text that is new
     ("the last exception of the first chain of tracebacks", TRACEBACK, NEW),
     ("a traceback without its beginning", TRACEBACK.split("\n", 5)[5], NEW),
     ("an exception without a traceback", NEW, NEW),
-    ("only exceptions of the newest start count", "\n".join([STARTED, STOPPED, "ValueError: of the previous run",
-                                      "INFO 11-20 10:01:00 [utils.py:233] non-default args: {}", TRACEBACK]), NEW),
+    ("only exceptions of the newest start count", "\n".join([
+        STARTED, STOPPED, "ValueError: of the previous run",
+        "INFO 11-20 10:01:00 [utils.py:233] non-default args: {}", TRACEBACK]), NEW),
     ("an error block of CANN is quoted completely", "before\n" + BLOCK + "\nafter", BLOCK),
     ("an error block after a completed start", "\n".join([STARTED, BLOCK, DEAD]), BLOCK),
     ("blocks before and after a completed start",
