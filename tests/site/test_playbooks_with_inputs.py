@@ -175,12 +175,13 @@ def test_benchmark_with_a_tool_that_cannot_be_installed(run, results, tmp_path):
 
 def test_diagnostics(run, results, tmp_path):
     run("diagnostics", diagnostics_path=str(tmp_path), diagnostics_log_lines=3, diagnostics_timeout_s=60, **SERVING)
-    for name in NODES:
-        with tarfile.open(tmp_path / name / "diagnostics.tar.gz") as bundle:
-            (log,) = [bundle.extractfile(each).read() for each in bundle if each.name.endswith(f"{SERVICE}.log")]
-        assert 1 <= len(log.splitlines()) <= 4  # a line may say that others were left out
+    (archive,) = tmp_path.glob("diagnostics-*.tar.gz")
+    with tarfile.open(archive) as bundle:
+        for name in NODES:
+            log = bundle.extractfile(f"diagnostics/{name}/containers/{SERVICE}.log").read()
+            assert 1 <= len(log.splitlines()) <= 4  # a line may say that others were left out
     # The logs are then searched on the controller.
-    found = run("diagnostics", diagnostics_from=str(tmp_path / "node1" / "diagnostics.tar.gz"))
+    found = run("diagnostics", diagnostics_from=str(archive))
     assert re.search(r"No fault was found in \d+ files|The checks that remedies name", found)
     assert "node1" not in found.partition("PLAY RECAP")[2]
 

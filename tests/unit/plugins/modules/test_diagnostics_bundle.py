@@ -19,7 +19,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.modules import diagnostics_bundle
-from ansible_collections.ascend.vllm.tests.certificates import Authority
+from ansible_collections.ascend.vllm.tests.unit.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import inspected
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._host.test_redact import KINDS
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import valid
