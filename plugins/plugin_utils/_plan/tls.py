@@ -33,7 +33,10 @@ def file_problems(role: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, s
 
 
 def ca_certificates(path: str) -> str | None:
-    """Return the content of serving_tls_ca, or None if the path is empty. Raise BadCertificates if it cannot be used."""
+    """Return the content of serving_tls_ca, or None if the path is empty.
+
+    :raises BadCertificates: if the file cannot be used.
+    """
     if not path:
         return None
     try:
