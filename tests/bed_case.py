@@ -12,6 +12,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# What the simulated inventory deploys.
+NODES = ("node1", "node2")
+SERVICE = "vllm-ascend-qwen25-vl"
+IMAGE = "quay.io/ascend/vllm-ascend:v0.11.0rc1"
+MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
 
 
 class Bed:

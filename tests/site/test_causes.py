@@ -11,14 +11,12 @@ import stat
 import tarfile
 
 import pytest
-from bed_case import ROOT, Bed, execute
+from bed_case import MODEL, ROOT, SERVICE, Bed, execute
 
 pytestmark = [pytest.mark.bed, pytest.mark.long]
 
 bed = Bed("causes")
 NODES = ("node1", "node2", "node3")
-SERVICE = "vllm-ascend-qwen25-vl"
-MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
 SHARD = f"{MODEL}/quant_model_weight_w8a8-00002-of-00004.safetensors"
 KEY = "sesame-4711-open"
 # As the kernel does when memory runs out.

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from bed_case import Bed, execute
+from bed_case import SERVICE, Bed, execute
 
 pytestmark = pytest.mark.bed
 
 bed = Bed("hosts")
-SERVICE = "vllm-ascend-qwen25-vl"
 #: Restrictions on the login user, whose sudo asks for a password on every test bed.
 LOGIN = r"""
 set -e

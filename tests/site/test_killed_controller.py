@@ -14,15 +14,11 @@ import time
 from pathlib import Path
 
 import pytest
-from bed_case import ROOT, Bed, execute
+from bed_case import IMAGE, MODEL, NODES, ROOT, SERVICE, Bed, execute
 
 pytestmark = pytest.mark.bed
 
 bed = Bed("killed")
-NODES = ("node1", "node2")
-SERVICE = "vllm-ascend-qwen25-vl"
-IMAGE = "quay.io/ascend/vllm-ascend:v0.11.0rc1"
-MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
 AIS_BENCH = "/usr/local/bin/ais_bench"
 ARCHIVE = ROOT / ".cache" / "killed" / "image.tar"
 REMOVE_MODEL = f"rm -rf {MODEL} /data/.ascend-vllm /var/lib/ascend-vllm/weights"

@@ -15,15 +15,11 @@ import subprocess
 import tarfile
 
 import pytest
-from bed_case import ROOT, Bed, execute
+from bed_case import IMAGE, MODEL, NODES, ROOT, SERVICE, Bed, execute
 
 pytestmark = pytest.mark.bed
 
 bed = Bed("inputs")
-NODES = ("node1", "node2")
-SERVICE = "vllm-ascend-qwen25-vl"
-IMAGE = "quay.io/ascend/vllm-ascend:v0.11.0rc1"
-MODEL = "/data/Qwen2.5-VL-32B-Instruct-w8a8"
 # Appends the description of each container that starts to /var/tmp/containers.
 WATCH = ("docker events --filter event=start --format '{{.ID}}' | while read id; do "
          "docker inspect --format '{{json .}}' $id >> /var/tmp/containers; done")
