@@ -150,7 +150,7 @@ def _remove_leftovers(request: Mapping[str, Any], over: Mapping[str, Any], root:
 
 
 def _end(pid: int, since: str) -> bool:
-    """End the process with this id and start time. Return whether it has ended."""
+    """Stop the process with this id and start time. Return whether it has ended."""
     until = time.monotonic() + END_S
     while started(pid) == since and time.monotonic() < until + END_S:
         with contextlib.suppress(OSError):
