@@ -39,7 +39,7 @@ def cluster(tmp_path_factory):
         subprocess.run([*bed.command, "exec", "node1", "docker", "save", IMAGE], stdout=archive, check=True)
     for node in NODES:
         bed.shell(node, f"printf 'FROM {IMAGE}\nENTRYPOINT [\"sh\", \"-c\", \"sleep 8\"]\n' "
-                    "| docker build --tag sleeps:1 -")
+                        "| docker build --tag sleeps:1 -")
         bed.shell(node, f"printf '#!/bin/sh\nexec sleep 300\n' > {AIS_BENCH}; chmod 755 {AIS_BENCH}")
     succeeds(bed.playbook("site", "--tags", "image,weights,serving", **variables))
     yield variables
