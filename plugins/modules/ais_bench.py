@@ -59,9 +59,8 @@ options:
     default: []
     suboptions:
       name:
-        description:
-          - The name of the dataset. V(textvqa), V(gsm8k), V(mmlu) and V(ceval) are datasets that AISBench supports.
-            Any other name is the name of a dataset in a C(.jsonl) file.
+        description: The name of the dataset. V(textvqa), V(gsm8k), V(mmlu) and V(ceval) are datasets that AISBench
+          supports. Any other name is the name of a dataset in a C(.jsonl) file.
         type: str
         required: true
       path:
@@ -82,9 +81,8 @@ options:
         type: int
         required: true
       output_tokens:
-        description:
-          - The number of tokens that the model generates for each synthetic prompt. This option is ignored if
-            O(load.file) is set.
+        description: The number of tokens that the model generates for each synthetic prompt. This option is ignored if
+          O(load.file) is set.
         type: int
         required: true
       request_rate:

@@ -29,9 +29,8 @@ options:
     type: str
     default: ""
   certificate_files:
-    description:
-      - PEM files to check, a certificate followed by those of intermediate CAs, and its key. The module only fails if
-        clients that send requests to O(url) would not accept the certificate.
+    description: PEM files to check, a certificate followed by those of intermediate CAs, and its key. The module only
+      fails if clients that send requests to O(url) would not accept the certificate.
     type: list
     elements: path
     default: []
@@ -71,9 +70,8 @@ servers:
         - With V(DRAIN), the server finishes the requests in progress and receives no new requests.
       type: str
     disabled:
-      description:
-        - Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be read
-          from RV(servers[].status).
+      description: Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be
+        read from RV(servers[].status).
       type: bool
     sessions: {type: int, description: "The number of requests in progress."}
     check: {type: str, sample: L7OK/200, description: "The result of the last health check."}

@@ -9,9 +9,8 @@ module: balancer_server
 short_description: Drain the servers of a node in the balancer, or make them ready again
 version_added: 0.1.0
 author: [the ascend.vllm authors (@ascend-vllm)]
-description:
-  - Sets the state of the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) on this host, through its
-    admin socket.
+description: Sets the state of the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) on this host,
+  through its admin socket.
 extends_documentation_fragment: [ascend.vllm._attributes]
 options:
   node: {type: str, required: true, description: "The inventory name of the node."}
@@ -23,9 +22,8 @@ options:
     choices: [ready, drain]
     required: true
   keep_serving:
-    description:
-      - Whether the module fails with O(state=drain) if no other node can process the requests. In this case, the node
-        is not drained.
+    description: Whether the module fails with O(state=drain) if no other node can process the requests. In this case,
+      the node is not drained.
     type: bool
     default: false
   wait_s:

@@ -16,9 +16,8 @@ description:
   - The task does not fail if the second measurement is worse. It fails if the measurements have no metric in common.
 options:
   before:
-    description: >-
-      The path of the first measurement on the controller. The file is a C(benchmark.json), a baseline, a raw result of
-      C(vllm bench serve), or an C(accuracy.json).
+    description: The path of the first measurement on the controller. The file is a C(benchmark.json), a baseline, a raw
+      result of C(vllm bench serve), or an C(accuracy.json).
     type: path
     required: true
   after:

@@ -49,9 +49,8 @@ options:
           - The request is not sent if the server does not report its C(max_model_len).
         type: int
   routes:
-    description:
-      - The paths to test for access without an API key. The module sends a HEAD request without a key to each path.
-        HEAD requests have no effect on any route of vLLM.
+    description: The paths to test for access without an API key. The module sends a HEAD request without a key to each
+      path. HEAD requests have no effect on any route of vLLM.
     type: list
     elements: str
     default: []
@@ -131,9 +130,8 @@ servers:
         ended: {type: bool, description: "Whether the closing event of a stream was received."}
         error: {type: str, description: "The error message, if the request was refused or failed."}
     routes:
-      description:
-        - The HTTP status for each path in O(routes), or null if there was no response. A path with the status 401, 403
-          or 404 is not accessible without an API key.
+      description: The HTTP status for each path in O(routes), or null if there was no response. A path with the status
+        401, 403 or 404 is not accessible without an API key.
       type: dict
 """
 

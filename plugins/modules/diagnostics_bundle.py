@@ -29,34 +29,22 @@ options:
     description: The maximum number of lines to collect from the end of the log of each container.
     type: int
     default: 5000
-  timeout_s:
-    description: The timeout in seconds of each command and of each response.
-    type: int
-    default: 20
-  limit_s:
-    description: The number of seconds after which no more data are collected.
-    type: int
-    default: 300
+  timeout_s: {type: int, default: 20, description: "The timeout in seconds of each command and of each response."}
+  limit_s: {type: int, default: 300, description: "The number of seconds after which no more data are collected."}
   size_limit_mb:
-    description:
-      - The maximum size of the collected texts in MB. The most important ones are first. Of a long one, only the end is
-        returned, at most a quarter of this size.
+    description: The maximum size of the collected texts in MB. The most important ones are first. Of a long one, only
+      the end is returned, at most a quarter of this size.
     type: int
     default: 64
-  cards:
-    description: The NPU IDs with which C(npu-smi) is queried.
-    type: list
-    elements: int
-    default: []
+  cards: {type: list, elements: int, default: [], description: "The NPU IDs with which C(npu-smi) is queried."}
   npus:
     description: The NPUs whose network ports are queried, as the numbers N of C(/dev/davinciN).
     type: list
     elements: int
     default: []
   record:
-    description:
-      - Whether to add C(recording.json) with the output of all queries of C(npu-smi) and C(hccn_tool) and the files of
-        the driver. M(ascend.vllm.report) anonymizes it.
+    description: Whether to add C(recording.json) with the output of all queries of C(npu-smi) and C(hccn_tool) and the
+      files of the driver. M(ascend.vllm.report) anonymizes it.
     type: bool
     default: false
     version_added: 0.9.0
@@ -99,9 +87,8 @@ diagnosis:
   elements: dict
   returned: success
 clock_offset_s:
-  description:
-    - The number of seconds by which the clock of the node is ahead of O(controller_time_s). It includes the time to
-      start the module on the node.
+  description: The number of seconds by which the clock of the node is ahead of O(controller_time_s). It includes the
+    time to start the module on the node.
   type: float
   returned: success
 """

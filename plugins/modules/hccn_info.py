@@ -27,14 +27,12 @@ options:
     type: list
     elements: str
   timeout_s:
-    description:
-      - The timeout of each query in seconds. After a timeout, the remaining queries of that NPU are skipped.
+    description: The timeout of each query in seconds. After a timeout, the remaining queries of that NPU are skipped.
     type: float
     default: 15
   tool:
-    description:
-      - The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
-        C(/usr/local/Ascend/driver/tools).
+    description: The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
+      C(/usr/local/Ascend/driver/tools).
     type: path
   conf: {type: path, default: /etc/hccn.conf, description: "The path of C(hccn.conf)."}
   image:
@@ -73,10 +71,9 @@ npus:
       returned: if the query failed
       contains:
         kind:
-          description:
-            - The kind of error. This is V(timeout), V(tool) if C(hccn_tool) reported an error, V(empty) if C(hccn_tool)
-              printed nothing, V(unreadable) if the format of the output is unknown, or V(skipped) if an earlier query
-              of the NPU timed out.
+          description: The kind of error. This is V(timeout), V(tool) if C(hccn_tool) reported an error, V(empty) if
+            C(hccn_tool) printed nothing, V(unreadable) if the format of the output is unknown, or V(skipped) if an
+            earlier query of the NPU timed out.
           type: str
         message: {type: str, description: "The error message."}
         code: {type: int, description: "The exit code of C(hccn_tool), or null."}
@@ -89,17 +86,15 @@ npus:
     enabled: {type: bool, description: "Whether TLS is enabled according to V(tls)."}
     mode: {type: str, description: "The FEC mode in the result of V(fec)."}
     present:
-      description: >-
-        Whether an optical module is present according to V(optical). The values of the module are in the same
-        dictionary under their printed names, such as C(Tx Power0).
+      description: Whether an optical module is present according to V(optical). The values of the module are in the
+        same dictionary under their printed names, such as C(Tx Power0).
       type: bool
     up_count: {type: int, description: "The number of times that the link went up, in the result of V(link_stat)."}
     down_count: {type: int, description: "The number of times that the link went down, in the result of V(link_stat)."}
     current_time: {type: str, description: "The time of the device in the result of V(link_stat)."}
     events:
-      description:
-        - The last changes of the link in the result of V(link_stat), with the newest change first. Each has C(time) and
-          C(status).
+      description: The last changes of the link in the result of V(link_stat), with the newest change first. Each has
+        C(time) and C(status).
       type: list
       elements: dict
     fields:
@@ -130,9 +125,8 @@ conf:
       type: dict
       sample: {"0": {address: 192.0.2.1, netmask: 255.255.255.0}}
     duplicates:
-      description:
-        - The keys that are set twice to different values. These keys are neither in RV(conf.fields) nor in
-          RV(conf.devices).
+      description: The keys that are set twice to different values. These keys are neither in RV(conf.fields) nor in
+        RV(conf.devices).
       type: list
       elements: str
 conf_error: {type: str, returned: success, description: "The reason why C(hccn.conf) could not be read, or null."}

@@ -26,9 +26,8 @@ options:
     elements: raw
     required: true
   shifts:
-    description: >-
-      The shifts between the numbers of the sending and the receiving NPUs. For each shift, NPU I(i) pings NPU
-      I(i + shift) of the partner. The last NPU of the partner is followed by its first NPU.
+    description: The shifts between the numbers of the sending and the receiving NPUs. For each shift, NPU I(i) pings
+      NPU I(i + shift) of the partner. The last NPU of the partner is followed by its first NPU.
     type: list
     elements: int
     required: true
@@ -48,9 +47,8 @@ options:
       address: {type: str, required: true, description: "The IP address."}
       port: {type: int, required: true, description: "The TCP port."}
   tool:
-    description:
-      - The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
-        C(/usr/local/Ascend/driver/tools).
+    description: The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
+      C(/usr/local/Ascend/driver/tools).
     type: path
 attributes:
   check_mode: {details: ["The pings are also sent in check mode."]}
@@ -91,9 +89,8 @@ ping:
       type: dict
       sample: {"0": {node2: [0, 0, 33.33, null]}}
     errors:
-      description: >-
-        The pairs of NPUs for which C(hccn_tool) failed, with the error message as key. At most 8 pairs are returned for
-        each message.
+      description: The pairs of NPUs for which C(hccn_tool) failed, with the error message as key. At most 8 pairs are
+        returned for each message.
       type: dict
       sample: {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
     not_sent: {type: int, description: "The number of pings that were not sent because O(limit_s) had passed."}

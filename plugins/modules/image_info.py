@@ -21,9 +21,8 @@ options:
     type: str
     default: ""
   mirror:
-    description: >-
-      The registry to pull from instead of the registry in the name of the image. When empty, the registry in the name
-      is used.
+    description: The registry to pull from instead of the registry in the name of the image. When empty, the registry in
+      the name is used.
     type: str
     default: ""
   pull:
@@ -48,9 +47,8 @@ EXAMPLES = r"""
 RETURN = r"""
 source: {type: str, returned: success, description: "The name by which the image is pulled."}
 needed:
-  description: >-
-    Whether the image has to be pulled or loaded, because the node does not have the image with this O(digest). With
-    O(pull=always), the value is always true.
+  description: Whether the image has to be pulled or loaded, because the node does not have the image with this
+    O(digest). With O(pull=always), the value is always true.
   type: bool
   returned: success
 registry:
@@ -59,15 +57,13 @@ registry:
   type: dict
   returned: success
 folder:
-  description: >-
-    The C(path) and C(free_bytes) of O(folder), and whether it is on the same file system as the folder of Docker's
-    images (C(same_disk)), or null if O(folder) is not set.
+  description: The C(path) and C(free_bytes) of O(folder), and whether it is on the same file system as the folder of
+    Docker's images (C(same_disk)), or null if O(folder) is not set.
   type: dict
   returned: success
 image:
-  description: >-
-    C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created) of the image, or null if the node does not
-    have it.
+  description: C(id), C(digests), C(tags), C(architecture), C(size_bytes) and C(created) of the image, or null if the
+    node does not have it.
   type: dict
   returned: success
 docker_engine:

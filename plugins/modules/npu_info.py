@@ -20,9 +20,8 @@ description:
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
   npu_smi:
-    description:
-      - The path of C(npu-smi). By default, the tool is searched for in C(PATH), C(/usr/local/bin) and
-        C(/usr/local/sbin).
+    description: The path of C(npu-smi). By default, the tool is searched for in C(PATH), C(/usr/local/bin) and
+      C(/usr/local/sbin).
     type: path
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
   timeout_s:
@@ -30,9 +29,8 @@ options:
     type: float
     default: 5
   workers:
-    description: >-
-      The maximum number of calls of C(npu-smi) that run at the same time. The calls mostly wait for the device and use
-      little processor time.
+    description: The maximum number of calls of C(npu-smi) that run at the same time. The calls mostly wait for the
+      device and use little processor time.
     type: int
     default: 8
   paths:
@@ -41,9 +39,8 @@ options:
     elements: path
     default: []
   disk_paths:
-    description: >-
-      The paths whose free space is returned. They do not have to exist. The folder of Docker's images is always
-      included.
+    description: The paths whose free space is returned. They do not have to exist. The folder of Docker's images is
+      always included.
     type: list
     elements: path
     default: []
@@ -160,9 +157,8 @@ files:
       sample: {Version: 25.3.rc1}
     error: {type: str, returned: if the file could not be read, description: "The reason why it could not be read."}
 device_nodes:
-  description: >-
-    The device nodes C(/dev/davinci*), C(/dev/davinci_manager), C(/dev/devmm_svm) and C(/dev/hisi_hdc), each with the
-    keys of RV(paths).
+  description: The device nodes C(/dev/davinci*), C(/dev/davinci_manager), C(/dev/devmm_svm) and C(/dev/hisi_hdc), each
+    with the keys of RV(paths).
   returned: success
   type: list
   elements: dict
@@ -194,9 +190,8 @@ holders:
         name: {type: str, description: "The name of the container."}
         image_name: {type: str, description: "The name of the image."}
         labels:
-          description: >-
-            The labels that this collection has set on the container. Other labels can contain secrets and are not
-            returned.
+          description: The labels that this collection has set on the container. Other labels can contain secrets and
+            are not returned.
           type: dict
 docker_engine:
   description: The state of Docker.
@@ -215,9 +210,8 @@ docker_engine:
       returned: if Docker responded
       sample: /var/lib/docker
     image_root:
-      description: >-
-        The folder in which images are stored. If Docker uses the containerd image store, this is the folder of
-        containerd.
+      description: The folder in which images are stored. If Docker uses the containerd image store, this is the folder
+        of containerd.
       type: str
       returned: if Docker responded
       sample: /var/lib/containerd
@@ -300,9 +294,8 @@ python:
     executable: {type: str, description: "The path of the interpreter."}
     version: {type: str, description: "The version of Python."}
     requests:
-      description: >-
-        The version of the library requests, which community.docker needs, or null if the imports of community.docker
-        fail.
+      description: The version of the library requests, which community.docker needs, or null if the imports of
+        community.docker fail.
       type: str
     error: {type: str, description: "The reason why the imports fail, or null."}
 kernel_log:

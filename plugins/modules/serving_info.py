@@ -30,18 +30,16 @@ options:
       port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
       bind: {type: str, required: true, description: "The address that the API listens on."}
       restarts:
-        description: >-
-          The number of restarts of the container at the previous observation. If the number increases during the start,
-          the instance has crashed.
+        description: The number of restarts of the container at the previous observation. If the number increases during
+          the start, the instance has crashed.
         type: int
   load:
     description: Whether to return the numbers of requests of running servers and the digests of images.
     type: bool
     default: false
   wait_s:
-    description: >-
-      The maximum number of seconds to wait until every instance is ready or has failed. With V(0), the instances are
-      observed once.
+    description: The maximum number of seconds to wait until every instance is ready or has failed. With V(0), the
+      instances are observed once.
     type: float
     default: 0
   interval_s: {type: float, default: 5, description: "The number of seconds between two observations with O(wait_s)."}

@@ -35,9 +35,8 @@ options:
     elements: dict
     default: []
   devices:
-    description: >-
-      The required device nodes. For each C(/dev/davinciN) among them, the processes and containers that use it are
-      returned.
+    description: The required device nodes. For each C(/dev/davinciN) among them, the processes and containers that use
+      it are returned.
     type: list
     elements: path
     default: []
@@ -69,9 +68,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 docker_engine_error:
-  description: >-
-    The reason why the Docker engine did not respond, or null. If Docker did not respond, only the properties of the
-    host are known.
+  description: The reason why the Docker engine did not respond, or null. If Docker did not respond, only the properties
+    of the host are known.
   type: str
   returned: always
 image:
@@ -100,9 +98,8 @@ image_architecture:
   type: str
   returned: always
 weights:
-  description: >-
-    Null if O(weights) is not set. Otherwise, whether the folder of the model exists (C(folder)), whether it contains
-    C(config.json) (C(config)), and the number of its shards (C(shards)).
+  description: Null if O(weights) is not set. Otherwise, whether the folder of the model exists (C(folder)), whether it
+    contains C(config.json) (C(config)), and the number of its shards (C(shards)).
   type: dict
   returned: always
 wrong_sources:
@@ -127,17 +124,15 @@ port_holders:
       process: nginx
       container: {id: 4f2a, name: web, image_name: "nginx:1.27", labels: {}}
 device_holders:
-  description:
-    - The processes and containers that use the NPUs among O(devices), each with C(device) (the N of C(/dev/davinciN)),
-      C(pid), C(process), C(memory_mb) and C(container) (or null). A running container that has the device node of an
-      NPU is included even if none of its processes uses the NPU.
+  description: The processes and containers that use the NPUs among O(devices), each with C(device) (the N of
+    C(/dev/davinciN)), C(pid), C(process), C(memory_mb) and C(container) (or null). A running container that has the
+    device node of an NPU is included even if none of its processes uses the NPU.
   type: list
   elements: dict
   returned: always
 outgoing_ports:
-  description: >-
-    The ports that the kernel uses for outgoing connections, which are the ports from C(first) to C(last) without the
-    ports in C(reserved).
+  description: The ports that the kernel uses for outgoing connections, which are the ports from C(first) to C(last)
+    without the ports in C(reserved).
   type: dict
   returned: always
 addresses:

@@ -37,9 +37,8 @@ options:
     type: dict
   failure: {type: str, description: "The error message of a failed task of the role."}
   only:
-    description:
-      - The IDs of the checks to replace in the result that this run has already written. By default, the whole result
-        is replaced.
+    description: The IDs of the checks to replace in the result that this run has already written. By default, the whole
+      result is replaced.
     type: list
     elements: str
 attributes:

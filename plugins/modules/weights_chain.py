@@ -23,9 +23,8 @@ options:
     type: dict
     required: true
   failed:
-    description: >-
-      The nodes that have already tried to get the model from the source. If such a node does not have the model, the
-      node is not chosen again.
+    description: The nodes that have already tried to get the model from the source. If such a node does not have the
+      model, the node is not chosen again.
     type: list
     elements: str
     default: []

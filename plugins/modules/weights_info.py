@@ -54,22 +54,19 @@ files:
     path: {type: str, sample: config.json, description: "The path relative to the folder."}
     size: {type: int, description: "The size in bytes."}
     sha256:
-      description:
-        - The SHA-256 digest of the content. It is null if the manifest does not contain the file, or if the file is a
-          link to a path outside the folder, which is not read.
+      description: The SHA-256 digest of the content. It is null if the manifest does not contain the file, or if the
+        file is a link to a path outside the folder, which is not read.
       type: str
 bytes: {type: int, returned: success, description: "The size of all files in the folder in bytes."}
 outside:
-  description: >-
-    The files that are links to files outside the folder. Such links are broken in a container that mounts only the
-    folder.
+  description: The files that are links to files outside the folder. Such links are broken in a container that mounts
+    only the folder.
   type: list
   elements: str
   returned: success
 identity:
-  description: >-
-    The SHA-256 digest of the names, sizes, timestamps and inodes of the files. It is the same on all nodes that mount
-    the same file system.
+  description: The SHA-256 digest of the names, sizes, timestamps and inodes of the files. It is the same on all nodes
+    that mount the same file system.
   type: str
   returned: success
 digest:
@@ -106,9 +103,8 @@ manifest:
         size: {type: int, description: "The size in bytes."}
         sha256: {type: str, description: "The SHA-256 digest of the content."}
         sha256_from:
-          description: >-
-            The origin of the digest. This is V(hub) if the source published the digest, or V(staging) if the digest was
-            computed when the model was staged.
+          description: The origin of the digest. This is V(hub) if the source published the digest, or V(staging) if the
+            digest was computed when the model was staged.
           type: str
         written:
           description: Whether M(ascend.vllm.weights_staging) wrote the file. It never removes other files.
@@ -126,15 +122,13 @@ faults:
   contains:
     path: {type: str, description: "The path relative to the folder."}
     fault:
-      description: >-
-        The kind of difference. This is V(missing) if the file is missing, or V(size) or V(sha256) if this value
-        differs.
+      description: The kind of difference. This is V(missing) if the file is missing, or V(size) or V(sha256) if this
+        value differs.
       type: str
     expected: {type: raw, description: "The size or the SHA-256 digest in the manifest."}
     actual:
-      description: >-
-        The size or the SHA-256 digest of the file, or null if the file is missing or is a link to a path outside the
-        folder.
+      description: The size or the SHA-256 digest of the file, or null if the file is missing or is a link to a path
+        outside the folder.
       type: raw
 shards:
   description: The headers of the safetensors files, with the paths of the files as keys.

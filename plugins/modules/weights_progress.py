@@ -22,9 +22,8 @@ options:
   folder: {type: path, required: true, description: "The folder on the node that the container writes to."}
   total_bytes: {type: int, default: 0, description: "The final size of the folder in bytes, or V(0) if it is unknown."}
   done:
-    description: >-
-      The path of a file on the node that the container creates when its task is done. Set this option if the container
-      continues to run after the task.
+    description: The path of a file on the node that the container creates when its task is done. Set this option if the
+      container continues to run after the task.
     type: str
     default: ""
   interval_s:

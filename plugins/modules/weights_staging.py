@@ -44,9 +44,8 @@ options:
   repository: {type: str, default: "", description: "The repository on the hub."}
   revision: {type: str, default: "", description: "A branch, tag or commit. By default, the default branch of the hub."}
   endpoint:
-    description: >-
-      The URL of a mirror of the hub. With O(source=http), the URL of the folder of the model. When empty, the hub
-      itself is used.
+    description: The URL of a mirror of the hub. With O(source=http), the URL of the folder of the model. When empty,
+      the hub itself is used.
     type: str
     default: ""
   token: {type: str, default: "", description: "The token for a private repository. When empty, no token is sent."}
@@ -71,9 +70,8 @@ options:
     type: dict
   free_space_gib: {type: float, default: 0, description: "The space in GiB that must remain free after the download."}
   lock_wait_s:
-    description: >-
-      The maximum number of seconds to wait for another run that is staging the same model. With V(0), the module does
-      not wait and fails.
+    description: The maximum number of seconds to wait for another run that is staging the same model. With V(0), the
+      module does not wait and fails.
     type: int
     default: 0
 attributes:
@@ -154,9 +152,8 @@ hashed_bytes:
   type: int
   returned: with O(state=prepared)
 manifest:
-  description: >-
-    The manifest of the model, as described in RV(ascend.vllm.weights_info#module:manifest). It is null in check mode,
-    or if the node does not have the whole model.
+  description: The manifest of the model, as described in RV(ascend.vllm.weights_info#module:manifest). It is null in
+    check mode, or if the node does not have the whole model.
   type: dict
   returned: with O(state=published) and O(state=held)
 mark:
