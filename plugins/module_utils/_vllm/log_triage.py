@@ -367,8 +367,7 @@ class _Scan:
                 by_cause.setdefault(cause.id, []).append((order, hit))
         causes = []
         for name, hits in by_cause.items():
-            texts = list(BY_ID[name].signatures)
-            weak = all(texts[order] in BY_ID[name].weak for order, _hit in hits)
+            weak = all(BY_ID[name].signatures[order] in BY_ID[name].weak for order, _hit in hits)
             causes.append(_Found(BY_ID[name], weak, min(hits)[1]))
         if len(self.switches) > 1 and "tls_mismatch" not in by_cause:
             # Device logs contain the TLS switch of each device. It is only a cause if two devices differ.
