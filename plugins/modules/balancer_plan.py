@@ -50,11 +50,7 @@ services:
   type: list
   elements: dict
   returned: success
-ports:
-  description: The inputs that set a port of a balancer, each with C(name) and C(port).
-  type: list
-  elements: dict
-  returned: success
+ports: {type: list, elements: dict, returned: success, description: "Inputs, each with C(name) and C(port)."}
 control_paths:
   description: The routes of vLLM that control a server. The balancer refuses requests to these routes.
   type: list

@@ -20,18 +20,9 @@ options:
       result of C(vllm bench serve), or an C(accuracy.json).
     type: path
     required: true
-  after:
-    description: The path of the second measurement on the controller, which must be of the same kind as the first.
-    type: path
-    required: true
-  minimum_ratio:
-    description: The minimum ratio of the second output throughput to the first. A lower ratio is a regression.
-    type: float
-    default: 0.97
-  maximum_drop:
-    description: The maximum number of points by which the second score can be lower than the first.
-    type: float
-    default: 1
+  after: {type: path, required: true, description: "The path of the second measurement, of the same kind."}
+  minimum_ratio: {type: float, default: 0.97, description: "The minimum ratio of the output throughputs."}
+  maximum_drop: {type: float, default: 1, description: "The points by which the score may be lower."}
 attributes:
   check_mode: {support: full, description: "The action does not change anything."}
 seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
@@ -65,10 +56,7 @@ rows:
       returned: for performance
       sample: Output token throughput
     unit: {type: str, sample: tok/s, returned: for performance, description: "The unit of the values."}
-    ratio:
-      description: The second value divided by the first, or null if the first is 0.
-      type: float
-      returned: for performance
+    ratio: {type: float, returned: for performance, description: "The second value divided by the first, or null."}
     better: {type: bool, returned: for performance, description: "Whether the second is better, or null if equal."}
     target:
       description:

@@ -25,10 +25,7 @@ extends_documentation_fragment:
   - ascend.vllm._docker
 options:
   server_name: {type: str, description: "The name in the certificate of the engines. By default, it is their address."}
-  log_lines:
-    description: The maximum number of lines to collect from the end of the log of each container.
-    type: int
-    default: 5000
+  log_lines: {type: int, default: 5000, description: "The last lines to collect from the log of each container."}
   timeout_s: {type: int, default: 20, description: "The timeout in seconds of each command and of each response."}
   limit_s: {type: int, default: 300, description: "The number of seconds after which no more data are collected."}
   size_limit_mb:
@@ -37,29 +34,16 @@ options:
     type: int
     default: 64
   cards: {type: list, elements: int, default: [], description: "The NPU IDs with which C(npu-smi) is queried."}
-  npus:
-    description: The NPUs whose network ports are queried, as the numbers N of C(/dev/davinciN).
-    type: list
-    elements: int
-    default: []
+  npus: {type: list, elements: int, default: [], description: "The numbers N of C(/dev/davinciN) to query."}
   record:
     description: Whether to add C(recording.json) with the output of all queries of C(npu-smi) and C(hccn_tool) and the
       files of the driver. M(ascend.vllm.report) anonymizes it.
     type: bool
     default: false
     version_added: 0.9.0
-  controller_time_s:
-    description: The time on the controller, in seconds since the epoch. With V(0), the clocks are not compared.
-    type: float
-    default: 0
-  driver_path:
-    description: The directory in which the driver is installed.
-    type: path
-    default: /usr/local/Ascend/driver
-  state_path:
-    description: The directory of the role serving, in which plog is kept.
-    type: path
-    default: /var/lib/ascend-vllm
+  controller_time_s: {type: float, default: 0, description: "The time on the controller, or V(0) to compare no clocks."}
+  driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
+  state_path: {type: path, default: /var/lib/ascend-vllm, description: "The directory of the role serving, with plog."}
 attributes:
   check_mode:
     support: full

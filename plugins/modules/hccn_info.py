@@ -15,10 +15,7 @@ description:
   - If a query fails or times out, its error is returned. The module fails only if C(hccn_tool) is missing.
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
-  npus:
-    description: The numbers of the NPUs. By default, all NPUs with a device C(/dev/davinciN) are queried.
-    type: list
-    elements: int
+  npus: {type: list, elements: int, description: "The numbers N of C(/dev/davinciN). By default, all of them."}
   queries:
     description:
       - The options of C(hccn_tool) with which to query the NPUs, without the leading hyphen.
@@ -26,19 +23,13 @@ options:
         V(mtu), V(fec), V(optical) and V(link_stat).
     type: list
     elements: str
-  timeout_s:
-    description: The timeout of each query in seconds. After a timeout, the remaining queries of that NPU are skipped.
-    type: float
-    default: 15
+  timeout_s: {type: float, default: 15, description: "The timeout of a query, after which its NPU is skipped."}
   tool:
     description: The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
       C(/usr/local/Ascend/driver/tools).
     type: path
   conf: {type: path, default: /etc/hccn.conf, description: "The path of C(hccn.conf)."}
-  image:
-    description: The name of an image to look up on the node. When empty, no image is looked up.
-    type: str
-    default: ""
+  image: {type: str, default: "", description: "The name of an image to look up. When empty, none is looked up."}
 seealso: [{module: ascend.vllm.hccn_ping}, {module: ascend.vllm.npu_info}]
 """
 
@@ -143,14 +134,8 @@ host_network:
         name: {type: str, description: "The name of the interface."}
         up: {type: bool, description: "Whether the interface is up and has a carrier."}
         kind: {type: str, description: "The kind of interface, such as V(loopback), V(bond) or V(bridge), or null."}
-        ports:
-          description: The kinds of the interfaces that are ports of this interface, or null if they are unknown.
-          type: list
-          elements: str
-        addresses:
-          description: The IPv4 addresses of the interface, each with C(address) and C(prefix).
-          type: list
-          elements: dict
+        ports: {type: list, elements: str, description: "The kinds of its ports, or null if they are unknown."}
+        addresses: {type: list, elements: dict, description: "IPv4 addresses, each with C(address) and C(prefix)."}
     error: {type: str, description: "The reason why the interfaces could not be read, or null."}
 processes:
   description: The processes on the NPUs, or null if C(npu-smi) does not show them.
@@ -162,10 +147,7 @@ processes:
     pid: {type: int, description: "The process id."}
     name: {type: str, description: "The name of the process."}
     memory_mb: {type: int, description: "The HBM that the process uses, in MB, or null if C(npu-smi) does not show it."}
-image_present:
-  description: Whether the node has O(image), or null if Docker does not respond or O(image) is empty.
-  type: bool
-  returned: success
+image_present: {type: bool, returned: success, description: "Whether the node has O(image), or null if unknown."}
 image_error: {type: str, returned: success, description: "The reason why Docker does not respond, or null."}
 duration_s: {type: float, returned: success, description: "The run time of the module in seconds."}
 """

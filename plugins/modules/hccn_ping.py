@@ -31,10 +31,7 @@ options:
     type: list
     elements: int
     required: true
-  round_s:
-    description: The number of seconds from the start of one round of pings to the start of the next round.
-    type: float
-    default: 0.5
+  round_s: {type: float, default: 0.5, description: "The seconds from the start of a round of pings to the next."}
   timeout_s: {type: float, default: 10, description: "The timeout of each ping and of each TCP connection in seconds."}
   limit_s: {type: float, default: 600, description: "The number of seconds after which no more pings are sent."}
   hosts:

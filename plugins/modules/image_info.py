@@ -16,10 +16,7 @@ description:
 extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
   reference: {type: str, required: true, description: "The image that the containers use, as C(<repository>:<tag>)."}
-  digest:
-    description: The digest that pins the image. When empty, any image with the name O(reference) is accepted.
-    type: str
-    default: ""
+  digest: {type: str, default: "", description: "The digest that pins the image. When empty, any is accepted."}
   mirror:
     description: The registry to pull from instead of the registry in the name of the image. When empty, the registry in
       the name is used.
@@ -33,9 +30,7 @@ options:
     type: str
     choices: [missing, never, always]
     default: never
-  folder:
-    description: The folder to which an image archive will be copied. The free space in this folder is returned.
-    type: path
+  folder: {type: path, description: "The folder for a copy of an archive, whose free space is returned."}
 """
 
 EXAMPLES = r"""

@@ -24,20 +24,13 @@ options:
       C(/usr/local/sbin).
     type: path
   driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
-  timeout_s:
-    description: The timeout of each call of C(npu-smi) and of each request to Docker in seconds.
-    type: float
-    default: 5
+  timeout_s: {type: float, default: 5, description: "The timeout of a call of C(npu-smi) and a request to Docker."}
   workers:
     description: The maximum number of calls of C(npu-smi) that run at the same time. The calls mostly wait for the
       device and use little processor time.
     type: int
     default: 8
-  paths:
-    description: The paths to describe in RV(paths), such as the mount sources of a container.
-    type: list
-    elements: path
-    default: []
+  paths: {type: list, elements: path, default: [], description: "The paths to describe in RV(paths), such as mounts."}
   disk_paths:
     description: The paths whose free space is returned. They do not have to exist. The folder of Docker's images is
       always included.
@@ -45,10 +38,7 @@ options:
     elements: path
     default: []
   image: {type: str, description: "The name of an image to look up on the node. By default, no image is looked up."}
-  kernel_log_minutes:
-    description: The maximum age in minutes of the NPU errors that are returned from the kernel log.
-    type: int
-    default: 60
+  kernel_log_minutes: {type: int, default: 60, description: "The maximum age of errors from the kernel log."}
 notes:
   - Docker, the kernel log and the processes of other users can only be read with root privileges.
 seealso: [{module: ascend.vllm.hccn_info}]
@@ -189,10 +179,7 @@ holders:
         id: {type: str, description: "The ID of the container."}
         name: {type: str, description: "The name of the container."}
         image_name: {type: str, description: "The name of the image."}
-        labels:
-          description: The labels that this collection has set on the container. Other labels can contain secrets and
-            are not returned.
-          type: dict
+        labels: {type: dict, description: "The labels of this collection. Others can contain secrets."}
 docker_engine:
   description: The state of Docker.
   returned: success
@@ -276,9 +263,7 @@ paths:
   elements: dict
   contains:
     path: {type: str, description: "The path."}
-    type:
-      description: The type, such as V(file), V(directory) or V(character device), or null if the path does not exist.
-      type: str
+    type: {type: str, description: "V(file), V(directory), V(character device) etc., or null without a file."}
     target: {type: str, returned: for a symbolic link, description: "The target of a symbolic link."}
     owner: {type: str, returned: if the path exists, description: "The name of the owner."}
     group: {type: str, returned: if the path exists, description: "The name of the group."}
@@ -293,10 +278,7 @@ python:
   contains:
     executable: {type: str, description: "The path of the interpreter."}
     version: {type: str, description: "The version of Python."}
-    requests:
-      description: The version of the library requests, which community.docker needs, or null if the imports of
-        community.docker fail.
-      type: str
+    requests: {type: str, description: "The version of requests, or null if the imports of community.docker fail."}
     error: {type: str, description: "The reason why the imports fail, or null."}
 kernel_log:
   description: The NPU errors in the kernel log.
@@ -310,9 +292,7 @@ kernel_log:
       contains:
         seconds_ago: {type: int, description: "The age of the record in seconds."}
         text: {type: str, description: "The text of the record."}
-        kind:
-          description: The kind of error, which is V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver).
-          type: str
+        kind: {type: str, description: "V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver)."}
     corrected: {type: int, description: "The number of errors that PCIe links of NPUs corrected."}
     error: {type: str, description: "The reason why the kernel log could not be read, or null."}
 clock:

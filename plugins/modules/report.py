@@ -48,9 +48,5 @@ msg:
   sample: 8 of 8 stages passed on all 2 hosts
 path: {type: str, returned: "when O(phase=end) and O(phase=diagnostics)", description: "The path of the file."}
 status: {type: str, sample: passed, returned: when O(phase=end), description: "The worst status of all stages run."}
-stages:
-  description: The stages whose earlier results were removed.
-  type: list
-  elements: str
-  returned: when O(phase=begin)
+stages: {type: list, elements: str, returned: when O(phase=begin), description: "The stages with removed results."}
 """

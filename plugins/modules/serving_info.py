@@ -33,10 +33,7 @@ options:
         description: The number of restarts of the container at the previous observation. If the number increases during
           the start, the instance has crashed.
         type: int
-  load:
-    description: Whether to return the numbers of requests of running servers and the digests of images.
-    type: bool
-    default: false
+  load: {type: bool, default: false, description: "Whether to return the load of servers and the digests of images."}
   wait_s:
     description: The maximum number of seconds to wait until every instance is ready or has failed. With V(0), the
       instances are observed once.
@@ -67,10 +64,7 @@ docker_engine_error:
     The reason why the Docker engine did not respond, or null. If Docker did not respond, the other values are unknown.
   type: str
   returned: always
-image:
-  description: The ID of O(image) on the node, or null if the node does not have the image.
-  type: str
-  returned: always
+image: {type: str, returned: always, description: "The ID of O(image), or null if the node does not have the image."}
 ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
 containers:
   description:

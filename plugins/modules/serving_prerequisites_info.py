@@ -72,10 +72,7 @@ docker_engine_error:
     of the host are known.
   type: str
   returned: always
-image:
-  description: The ID of O(image) on the node, or null if the node does not have the image.
-  type: str
-  returned: always
+image: {type: str, returned: always, description: "The ID of O(image), or null if the node does not have the image."}
 ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
 containers:
   description: Every container on the node that this collection manages, as M(ascend.vllm.serving_info) returns it.
@@ -83,20 +80,10 @@ containers:
   elements: dict
   returned: always
 now_s: {type: int, returned: always, description: "The time on the node, in seconds since the epoch."}
-instances:
-  description: The state of each instance, as M(ascend.vllm.serving_info) returns it.
-  type: list
-  elements: dict
-  returned: always
+instances: {type: list, elements: dict, returned: always, description: "The states, see M(ascend.vllm.serving_info)."}
 settled: {type: bool, returned: always, description: "Whether all instances have started or have failed to start."}
-architecture:
-  description: The processor architecture of the node, as C(uname -m) prints it.
-  type: str
-  returned: always
-image_architecture:
-  description: The processor architecture of the image, or null if the node does not have the image.
-  type: str
-  returned: always
+architecture: {type: str, returned: always, description: "The architecture of the node, as C(uname -m) prints it."}
+image_architecture: {type: str, returned: always, description: "The architecture of the image, or null without it."}
 weights:
   description: Null if O(weights) is not set. Otherwise, whether the folder of the model exists (C(folder)), whether it
     contains C(config.json) (C(config)), and the number of its shards (C(shards)).
@@ -108,11 +95,7 @@ wrong_sources:
   type: list
   elements: dict
   returned: always
-missing_devices:
-  description: The device nodes among O(devices) that are missing.
-  type: list
-  elements: str
-  returned: always
+missing_devices: {type: list, elements: str, returned: always, description: "The missing device nodes of O(devices)."}
 port_holders:
   description: The processes that use O(ports), each with C(port), C(pid), C(process) and C(container) (or null).
   type: list
@@ -140,10 +123,7 @@ addresses:
   type: list
   elements: dict
   returned: always
-certificate_problem:
-  description: The reason why clients would not accept O(certificate_files) for O(server_name), or null.
-  type: str
-  returned: always
+certificate_problem: {type: str, returned: always, description: "Why clients refuse O(certificate_files), or null."}
 """
 
 from ansible.module_utils.basic import AnsibleModule

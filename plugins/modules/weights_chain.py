@@ -43,10 +43,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-stager:
-  description: The node that gets the model from the source or already has it, or null if there is no such node.
-  type: str
-  returned: always
+stager: {type: str, returned: always, description: "The node that gets the model from the source or has it, or null."}
 receivers: {type: list, elements: str, returned: always, description: "The nodes that do not have the whole model."}
 address: {type: str, returned: always, description: "The address at which the other nodes reach this node."}
 peers: {type: list, elements: str, returned: always, description: "The addresses of all nodes of the play."}

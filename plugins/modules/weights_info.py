@@ -76,10 +76,7 @@ digest:
     - Nodes with the same digest have the same model.
   type: str
   returned: success
-hashed_bytes:
-  description: The number of bytes that were read and hashed. The digests of other files come from the cache.
-  type: int
-  returned: success
+hashed_bytes: {type: int, returned: success, description: "The bytes that were hashed. Other digests were cached."}
 hashed_s: {type: float, returned: success, description: "The time in seconds that hashing took."}
 manifest:
   description: The manifest of the model, or null if there is none.
@@ -106,9 +103,7 @@ manifest:
           description: The origin of the digest. This is V(hub) if the source published the digest, or V(staging) if the
             digest was computed when the model was staged.
           type: str
-        written:
-          description: Whether M(ascend.vllm.weights_staging) wrote the file. It never removes other files.
-          type: bool
+        written: {type: bool, description: "Whether M(ascend.vllm.weights_staging) wrote it, and may remove it."}
 manifest_path:
   description: The path of the manifest.
   type: str
@@ -121,15 +116,9 @@ faults:
   returned: success
   contains:
     path: {type: str, description: "The path relative to the folder."}
-    fault:
-      description: The kind of difference. This is V(missing) if the file is missing, or V(size) or V(sha256) if this
-        value differs.
-      type: str
+    fault: {type: str, description: "V(missing), V(size) or V(sha256), whichever differs."}
     expected: {type: raw, description: "The size or the SHA-256 digest in the manifest."}
-    actual:
-      description: The size or the SHA-256 digest of the file, or null if the file is missing or is a link to a path
-        outside the folder.
-      type: raw
+    actual: {type: raw, description: "The size or digest, or null if the file is missing or links out of the folder."}
 shards:
   description: The headers of the safetensors files, with the paths of the files as keys.
   type: dict
@@ -176,15 +165,8 @@ quantization:
       description: The number of tensors by the first two parts of their names.
       type: dict
       sample: {model.layers: 1090, visual: 391}
-    mixed:
-      description: Sentences about layers that vLLM fuses although their parts have different quantization types.
-      type: list
-      elements: str
-content_faults:
-  description: The configuration files that cannot be read, each with the reason in a sentence.
-  type: list
-  elements: str
-  returned: success
+    mixed: {type: list, elements: str, description: "Fused layers with several types, as sentences."}
+content_faults: {type: list, elements: str, returned: success, description: "Files that cannot be read, as sentences."}
 """
 
 from ansible.module_utils.basic import AnsibleModule

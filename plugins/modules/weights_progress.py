@@ -26,14 +26,8 @@ options:
       container continues to run after the task.
     type: str
     default: ""
-  interval_s:
-    description: The number of seconds between two lines of progress. With V(0), no progress is printed.
-    type: int
-    default: 10
-  timeout_s:
-    description: The number of seconds after which the task fails if the container has not finished.
-    type: int
-    default: 86400
+  interval_s: {type: int, default: 10, description: "The seconds between lines of progress. V(0) prints none."}
+  timeout_s: {type: int, default: 86400, description: "The seconds within which the container has to finish."}
 attributes:
   check_mode:
     support: none

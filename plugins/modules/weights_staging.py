@@ -57,10 +57,7 @@ options:
         task is not used, because it would make the values part of a command line on the node.
     type: str
     default: ""
-  expected_bytes:
-    description: The expected size of the model in bytes. This option is used if the source does not report the size.
-    type: int
-    default: 0
+  expected_bytes: {type: int, default: 0, description: "The size to expect if the source does not report it."}
   manifest:
     description:
       - The manifest of another node, which M(ascend.vllm.weights_staging) returned on that node. Required with
@@ -156,10 +153,7 @@ manifest:
     check mode, or if the node does not have the whole model.
   type: dict
   returned: with O(state=published) and O(state=held)
-mark:
-  description: The path of the marker file, or null if the mount is read-only or in check mode.
-  type: str
-  returned: with O(state=marked)
+mark: {type: str, returned: with O(state=marked), description: "The marker file, or null if none was created."}
 holds: {type: bool, returned: with O(state=held), description: "Whether the node has the whole model."}
 files: {type: int, returned: with O(state=held), description: "The number of files in the folder of the model."}
 architecture:
