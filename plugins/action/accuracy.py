@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/accuracy.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Measure, judge and record."""
         self.begin(tmp, task_vars or {}, stage="accuracy")

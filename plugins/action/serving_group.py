@@ -20,8 +20,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/serving_group.py."""
-
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

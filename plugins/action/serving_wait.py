@@ -27,8 +27,6 @@ INTERVAL_S = 1.0
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/serving_wait.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the number of seconds waited and the remaining obstacles; fail if the NPUs are not free in time."""
         self.begin(tmp, task_vars or {}, stage="serving",

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The first fault of a cluster, from the causes in the logs of its nodes. PRIVATE to the collection.
+"""The first fault of a cluster, from the causes in the logs of its nodes.
 
 When one rank fails, its peers wait for it until they time out. Therefore, a cause that explains the faults of other
 nodes comes first. All other faults are in order of time, on the clock of the controller.

@@ -4,7 +4,7 @@
 """Types of the observation of the benchmark stage, from one run of a client to the result of a host.
 
 Metrics have the names of ``vllm bench``. Metrics that end in ``_ms`` are in milliseconds, throughputs are per second,
-``duration`` and ``avg_latency`` are in seconds. PRIVATE to the stage.
+``duration`` and ``avg_latency`` are in seconds.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The type of the observation of a node in the hccl stage, and functions that read values from an observation.
-
-PRIVATE to the stage.
-"""
+"""The type of the observation of a node in the hccl stage, and functions that read values from an observation."""
 
 from __future__ import annotations
 
