@@ -18,10 +18,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import NpuObservation
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.serving_state import (
-        DeployedContainer,
-        ServingState,
-    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
 
 INTERVAL_S = 1.0
 
@@ -58,8 +55,8 @@ class ActionModule(StageAction):
             self._report_timeout(outcome)
         return outcome
 
-    def _containers(self) -> list[DeployedContainer]:
-        seen = cast("ServingState", self.call(
+    def _containers(self) -> list[serving_state.DeployedContainer]:
+        seen = cast("serving_state.ServingState", self.call(
             "ascend.vllm.serving_info", instances=[], load=True, docker_socket=self.context.plan["docker_socket"],
             **tls_arguments(self.context.plan)))
         if seen["docker_engine_error"]:

@@ -544,8 +544,6 @@ CAUSES = (
 NO_KNOWN_CAUSE = (
     "No known cause. Read the lines around this one, the logs of the other nodes, and plog in the container; "
     "playbooks/diagnostics.yml collects them.")
-REMEDIES = {cause.id: cause.remedy for cause in CAUSES}
-REMEDIES[UNKNOWN] = NO_KNOWN_CAUSE
 BY_ID = {cause.id: cause for cause in CAUSES}
 
 # The parts of CANN, by the second character of the error codes that they print.

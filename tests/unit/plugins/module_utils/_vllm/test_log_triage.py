@@ -15,13 +15,14 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm import log_triag
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import (
     CAUSES,
     ENGINE,
-    REMEDIES,
+    NO_KNOWN_CAUSE,
     SIGNAL,
     UNKNOWN,
 )
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.cause_case import effects_of
 
+REMEDIES = {**{cause.id: cause.remedy for cause in CAUSES}, UNKNOWN: NO_KNOWN_CAUSE}
 STARTED = "INFO:     Application startup complete."
 STOPPED = "(EngineCore pid=9) INFO 11-20 10:00:00 [core.py:1] [shutdown] EngineCore: trigger received signal=SIGTERM"
 DEAD = "(APIServer pid=8) RuntimeError: Engine core initialization failed. See root cause above."
