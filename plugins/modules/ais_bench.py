@@ -26,19 +26,12 @@ options:
     choices: [started, watched, absent]
     required: true
   job:
-    description:
-      - The folder of the run, which O(state=started) returned in RV(job). Other paths are refused.
-      - Required if O(state=watched) or O(state=absent).
+    description: The folder of the run, which O(state=started) returned in RV(job). Other paths are refused. Required if
+      O(state=watched) or O(state=absent).
     type: path
-  executable:
-    description:
-      - The path of the program C(ais_bench).
-      - Required if O(state=started).
-    type: path
+  executable: {type: path, description: "The path of the program C(ais_bench). Required if O(state=started)."}
   server:
-    description:
-      - The server to measure.
-      - Required if O(state=started).
+    description: The server to measure. Required if O(state=started).
     type: dict
     suboptions:
       url: {type: str, required: true, description: "The base URL, such as V(http://10.0.0.1:8888)."}
@@ -58,10 +51,9 @@ options:
         type: str
         required: true
       path:
-        description:
-          - The folder of the dataset on the host that runs the module, if AISBench supports the dataset.
-          - For any other dataset, the path of a C(.jsonl) file. Each line is an object with the keys C(question) and
-            C(answer). For multiple choice questions, the object also has the options C(A), C(B) and so on.
+        description: The folder of the dataset on the host that runs the module, if AISBench supports the dataset. For
+          any other dataset, the path of a C(.jsonl) file. Each line is an object with the keys C(question) and
+          C(answer). For multiple choice questions, the object also has the options C(A), C(B) and so on.
         type: path
         required: true
   load:
@@ -80,10 +72,8 @@ options:
       statistics: {type: list, elements: str, required: true, description: "Statistics, such as V(Average) and V(P99)."}
       tokenizer: {type: path, required: true, description: "The folder that contains the tokenizer of the model."}
       file:
-        description:
-          - The path of a C(.jsonl) file with prompts. Each line is an object with the key C(prompt). The prompts are
-            repeated if there are fewer prompts than requests.
-          - When empty, synthetic prompts are sent.
+        description: The path of a C(.jsonl) file with prompts. Each line is an object with the key C(prompt). The
+          prompts are repeated if there are fewer prompts than requests. When empty, synthetic prompts are sent.
         type: str
         default: ""
       warm_up: {type: int, default: 1, description: "The number of warm-up requests before the measurement."}

@@ -60,9 +60,8 @@ servers:
     name: {type: str, sample: node1:8888, description: "The name of the server."}
     host: {type: str, sample: node1, description: "The inventory name of the node."}
     status:
-      description:
-        - The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN).
-        - With V(DRAIN), the server finishes the requests in progress and receives no new requests.
+      description: The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN). With V(DRAIN), the server
+        finishes the requests in progress and receives no new requests.
       type: str
     disabled:
       description: Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be

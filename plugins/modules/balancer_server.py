@@ -15,9 +15,8 @@ extends_documentation_fragment: [ascend.vllm._attributes]
 options:
   node: {type: str, required: true, description: "The inventory name of the node."}
   state:
-    description:
-      - With V(drain), the node finishes the requests in progress and receives no new requests.
-      - With V(ready), the node receives requests as soon as its health checks pass.
+    description: With V(drain), the node finishes the requests in progress and receives no new requests. With V(ready),
+      the node receives requests as soon as its health checks pass.
     type: str
     choices: [ready, drain]
     required: true
@@ -27,10 +26,8 @@ options:
     type: bool
     default: false
   wait_s:
-    description:
-      - The maximum time to wait, in seconds.
-      - With O(state=drain), the module waits until the requests in progress are finished.
-      - With O(state=ready), the module waits until the health checks pass.
+    description: The maximum time to wait, in seconds. With O(state=drain), the module waits until the requests in
+      progress are finished. With O(state=ready), the module waits until the health checks pass.
     type: float
     default: 0
   socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
@@ -61,9 +58,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 error:
-  description:
-    - The reason why HAProxy did not respond or refused the change, or null.
-    - The module does not fail because of such an error.
+  description: The reason why HAProxy did not respond or refused the change, or null. The module does not fail because
+    of such an error.
   type: str
   returned: success
 servers:
@@ -72,10 +68,9 @@ servers:
   elements: dict
   returned: success
 settled:
-  description:
-    - With O(state=drain), whether all requests in progress are finished. This is also true if HAProxy does not respond,
-      because there are no requests to wait for then.
-    - With O(state=ready), whether the health checks of all servers of the node pass.
+  description: With O(state=drain), whether all requests in progress are finished. This is also true if HAProxy does not
+    respond, because there are no requests to wait for then. With O(state=ready), whether the health checks of all
+    servers of the node pass.
   type: bool
   returned: success
 """

@@ -59,18 +59,16 @@ rows:
     ratio: {type: float, returned: for performance, description: "The second value divided by the first, or null."}
     better: {type: bool, returned: for performance, description: "Whether the second is better, or null if equal."}
     target:
-      description:
-        - The name of the target that was measured.
-        - The name is empty for a baseline and for a single result of C(vllm bench serve).
+      description: The name of the target that was measured. The name is empty for a baseline and for a single result of
+        C(vllm bench serve).
       type: str
       returned: for performance
     dataset: {type: str, returned: for accuracy, description: "The name of the dataset."}
     delta: {type: float, returned: for accuracy, description: "The second score minus the first."}
     within: {type: bool, returned: for accuracy, description: "Whether the score dropped by at most O(maximum_drop)."}
 holds:
-  description:
-    - For performance, whether the output throughput of no target is a regression.
-    - For accuracy, whether no score dropped by more than O(maximum_drop).
+  description: For performance, whether the output throughput of no target is a regression. For accuracy, whether no
+    score dropped by more than O(maximum_drop).
   type: bool
   returned: always
 """

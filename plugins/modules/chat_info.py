@@ -40,10 +40,9 @@ options:
         choices: [given, wrong, none]
         default: given
       prompt_tokens_over_limit:
-        description:
-          - If this option is set, the prompt of the request is replaced. The length of the new prompt in tokens is the
-            C(max_model_len) of the server plus this number, which can be negative.
-          - The request is not sent if the server does not report its C(max_model_len).
+        description: If this option is set, the prompt of the request is replaced. The length of the new prompt in
+          tokens is the C(max_model_len) of the server plus this number, which can be negative. The request is not sent
+          if the server does not report its C(max_model_len).
         type: int
   routes:
     description: The paths to test for access without an API key. The module sends a HEAD request without a key to each

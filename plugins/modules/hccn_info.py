@@ -17,10 +17,9 @@ extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attribute
 options:
   npus: {type: list, elements: int, description: "The numbers N of C(/dev/davinciN). By default, all of them."}
   queries:
-    description:
-      - The options of C(hccn_tool) with which to query the NPUs, without the leading hyphen.
-      - By default, these are V(link), V(net_health), V(ip), V(gateway), V(netdetect), V(lldp), V(tls), V(status),
-        V(mtu), V(fec), V(optical) and V(link_stat).
+    description: The options of C(hccn_tool) with which to query the NPUs, without the leading hyphen. By default, these
+      are V(link), V(net_health), V(ip), V(gateway), V(netdetect), V(lldp), V(tls), V(status), V(mtu), V(fec),
+      V(optical) and V(link_stat).
     type: list
     elements: str
   timeout_s: {type: float, default: 15, description: "The timeout of a query, after which its NPU is skipped."}
@@ -48,10 +47,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 npus:
-  description:
-    - The results by NPU number and query. Values are returned as C(hccn_tool) prints them. A value that was not printed
-      is null or missing.
-    - The results of queries that are not named below contain C(fields).
+  description: The results by NPU number and query. Values are returned as C(hccn_tool) prints them. A value that was
+    not printed is null or missing. The results of queries that are not named below contain C(fields).
   type: dict
   returned: success
   sample: {"0": {link: {status: UP}, ip: {address: 192.0.2.1, netmask: 255.255.255.0}}}

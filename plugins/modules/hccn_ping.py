@@ -18,10 +18,8 @@ extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attribute
 options:
   npus: {type: list, elements: int, required: true, description: "The numbers of the NPUs that send pings."}
   partners:
-    description:
-      - The nodes to ping, in this order. Each item has the keys C(host) and C(npus), which maps NPU numbers to
-        addresses.
-      - If an item is null, this node pauses for the time of the pings to one node.
+    description: The nodes to ping, in this order. Each item has the keys C(host) and C(npus), which maps NPU numbers to
+      addresses. If an item is null, this node pauses for the time of the pings to one node.
     type: list
     elements: raw
     required: true
@@ -80,9 +78,8 @@ ping:
   returned: success
   contains:
     matrix:
-      description:
-        - The packet loss in percent by sending NPU, host and receiving NPU.
-        - A value is C(-1) if C(hccn_tool) failed, and null if no ping was sent.
+      description: The packet loss in percent by sending NPU, host and receiving NPU. A value is C(-1) if C(hccn_tool)
+        failed, and null if no ping was sent.
       type: dict
       sample: {"0": {node2: [0, 0, 33.33, null]}}
     errors:

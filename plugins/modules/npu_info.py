@@ -181,55 +181,27 @@ holders:
         image_name: {type: str, description: "The name of the image."}
         labels: {type: dict, description: "The labels of this collection. Others can contain secrets."}
 docker_engine:
-  description: The state of Docker.
+  description: The state of Docker. If Docker did not respond, it has only C(error). Otherwise, it has all other keys.
   returned: success
   type: dict
   contains:
     error: {type: str, returned: if Docker did not respond, description: "The reason why Docker did not respond."}
-    version: {type: str, returned: if Docker responded, description: "The version of the Docker engine."}
-    architecture:
-      description: The processor architecture, as C(uname -m) prints it.
-      type: str
-      returned: if Docker responded
-    data_root:
-      description: The data directory of Docker.
-      type: str
-      returned: if Docker responded
-      sample: /var/lib/docker
+    version: {type: str, description: "The version of the Docker engine."}
+    architecture: {type: str, description: "The processor architecture, as C(uname -m) prints it."}
+    data_root: {type: str, sample: /var/lib/docker, description: "The data directory of Docker."}
     image_root:
       description: The folder in which images are stored. If Docker uses the containerd image store, this is the folder
         of containerd.
       type: str
-      returned: if Docker responded
       sample: /var/lib/containerd
-    security_options:
-      description: The security options of the engine.
-      type: list
-      elements: str
-      returned: if Docker responded
-      sample: [cgroupns, seccomp]
-    live_restore:
-      description: Whether containers keep running while the engine is stopped.
-      type: bool
-      returned: if Docker responded
-    cgroup_version:
-      description: The version of the control groups, V(1) or V(2), or an empty string if the engine does not report it.
-      type: str
-      returned: if Docker responded
-    storage_driver: {type: str, returned: if Docker responded, description: "The storage driver."}
-    default_runtime: {type: str, returned: if Docker responded, description: "The default runtime."}
-    runtimes:
-      description: The runtimes.
-      type: list
-      elements: str
-      returned: if Docker responded
-      sample: [ascend, runc]
-    image:
-      description: >-
-        The image O(image), as in RV(ascend.vllm.image_info#module:image), or null if the node does not have the image.
-      type: dict
-      returned: if Docker responded
-    containers: {type: list, elements: dict, returned: if Docker responded, description: "The running containers."}
+    security_options: {type: list, elements: str, sample: [seccomp], description: "The security options of the engine."}
+    live_restore: {type: bool, description: "Whether containers keep running while the engine is stopped."}
+    cgroup_version: {type: str, description: "The version of the control groups, or empty if it is not reported."}
+    storage_driver: {type: str, description: "The storage driver."}
+    default_runtime: {type: str, description: "The default runtime."}
+    runtimes: {type: list, elements: str, sample: [ascend, runc], description: "The runtimes."}
+    image: {type: dict, description: "The image, as in RV(ascend.vllm.image_info#module:image), or null without it."}
+    containers: {type: list, elements: dict, description: "The running containers."}
 system:
   description: Properties of the host.
   returned: success

@@ -80,11 +80,9 @@ containers:
   returned: always
 now_s: {type: int, returned: always, description: "The time on the node, in seconds since the epoch."}
 instances:
-  description:
-    - For each instance, its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason), C(container)
-      (as in RV(containers), or null), C(health), C(models), C(completion) and C(progress).
-    - A failed instance also has C(causes), which were found in its log, and C(log), which contains the last lines of
-      its log.
+  description: For each instance, its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason),
+    C(container) (as in RV(containers), or null), C(health), C(models), C(completion) and C(progress). A failed instance
+    also has C(causes), which were found in its log, and C(log), which contains the last lines of its log.
   type: list
   elements: dict
   returned: always

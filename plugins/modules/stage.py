@@ -26,10 +26,9 @@ options:
     required: true
     choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
   phase:
-    description:
-      - The phase of the stage, if the stage is judged more than once.
-      - The C(image) and C(serving) stages are judged in the phase C(before) before the node is changed. The C(serving)
-        stage is also judged in the phase C(rolled_back) after a failed upgrade.
+    description: The phase of the stage, if the stage is judged more than once. The C(image) and C(serving) stages are
+      judged in the phase C(before) before the node is changed. The C(serving) stage is also judged in the phase
+      C(rolled_back) after a failed upgrade.
     type: str
     default: ""
   measured: {type: dict, description: "The results of other tasks of the role, see the judge of the stage."}

@@ -17,9 +17,8 @@ description:
   - Runs only on the controller.
 options:
   held:
-    description:
-      - The return values of M(ascend.vllm.weights_staging) with C(state=held), with the names of the nodes as keys.
-      - Nodes on which the module failed are omitted.
+    description: The return values of M(ascend.vllm.weights_staging) with C(state=held), with the names of the nodes as
+      keys. Nodes on which the module failed are omitted.
     type: dict
     required: true
   failed:

@@ -70,10 +70,8 @@ identity:
   type: str
   returned: success
 digest:
-  description:
-    - The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the files in the manifest, or of all files if there
-      is no manifest.
-    - Nodes with the same digest have the same model.
+  description: The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the files in the manifest, or of all files
+    if there is no manifest. Nodes with the same digest have the same model.
   type: str
   returned: success
 hashed_bytes: {type: int, returned: success, description: "The bytes that were hashed. Other digests were cached."}

@@ -50,20 +50,16 @@ options:
     default: ""
   token: {type: str, default: "", description: "The token for a private repository. When empty, no token is sent."}
   environment:
-    description:
-      - The environment variables for the requests to the source and for the client of the source, such as a proxy, as
-        a JSON text.
-      - The whole text is secret, because the URL of a proxy can contain a password. The keyword C(environment) of a
-        task is not used, because it would make the values part of a command line on the node.
+    description: The environment variables for the requests to the source and for the client of the source, such as a
+      proxy, as a JSON text. The whole text is secret, because the URL of a proxy can contain a password. The keyword
+      C(environment) of a task is not used, because it would make the values part of a command line on the node.
     type: str
     default: ""
   expected_bytes: {type: int, default: 0, description: "The size to expect if the source does not report it."}
   manifest:
-    description:
-      - The manifest of another node, which M(ascend.vllm.weights_staging) returned on that node. Required with
-        O(state=recorded).
-      - If this option is set with O(state=prepared), this node gets the model from the other node, and the source is
-        not queried.
+    description: The manifest of another node, which M(ascend.vllm.weights_staging) returned on that node. Required with
+      O(state=recorded). If this option is set with O(state=prepared), this node gets the model from the other node, and
+      the source is not queried.
     type: dict
   free_space_gib: {type: float, default: 0, description: "The space in GiB that must remain free after the download."}
   lock_wait_s:
@@ -125,11 +121,9 @@ transfer:
   returned: with O(state=prepared)
   sample: /var/lib/ascend-vllm/weights/8f14e45fceea167a/transfer
 identity:
-  description:
-    - The device and the inode of the folder with the download, or with O(state=held), of the folder of the model. It is
-      null if the folder does not exist.
-    - The client refuses to run if its container mounts a folder with another identity. This would be the case if
-      another user had replaced the folder with a link.
+  description: The device and the inode of the folder with the download, or with O(state=held), of the folder of the
+    model. It is null if the folder does not exist. The client refuses to run if its container mounts a folder with
+    another identity. This would be the case if another user had replaced the folder with a link.
   type: str
   returned: with O(state=prepared) and O(state=held)
   sample: "2049:131073"
