@@ -98,17 +98,6 @@ OPTIONS = {
 }
 
 
-class HealthServer(Server):
-    """A server whose ``/health`` can be queried."""
-
-    def health(self) -> Response:
-        """Return the response to ``GET /health``. Its body is empty, which is not an error."""
-        response, _body = self._exchange("/health", None, None)
-        if response["status"] is not None:
-            response.pop("error", None)
-        return cast("Response", response)
-
-
 class Observer:
     """An observer of instances.
 
@@ -160,7 +149,7 @@ class Observer:
 
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
         """Query the API in the order in which the endpoints become available, and add the responses to the state."""
-        server = HealthServer(base_url(reachable(instance["bind"]), instance["port"], found["tls"]), self.api_key,
+        server = Server(base_url(reachable(instance["bind"]), instance["port"], found["tls"]), self.api_key,
                               STATUS_TIMEOUT_S, self._ca, self._server_name)
         health = server.health()
         seen = {**seen, "health": health}

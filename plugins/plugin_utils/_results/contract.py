@@ -70,6 +70,14 @@ class CheckOutcome(TypedDict):
     remedy: str | None
 
 
+class Figure(TypedDict):
+    """A measured value for the report."""
+
+    name: str
+    value: float
+    unit: str
+
+
 class StageResult(TypedDict):
     """The content of ``<report_path>/<host>/<stage>.json``, see docs/schemas/stage-result-v1.json."""
 

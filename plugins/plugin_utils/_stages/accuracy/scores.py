@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench import tables
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import is_part, sum_of
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.ais_bench_job import JobOutcome
 
@@ -95,14 +96,6 @@ class ComparedModel(TypedDict):
     model: str | None
     release: str | None
     host: str
-
-
-class Figure(TypedDict):
-    """A figure of the report."""
-
-    name: str
-    value: float
-    unit: str
 
 
 class Measurement(JobOutcome):

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import Figure
+
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
@@ -234,14 +236,6 @@ class Steps(TypedDict):
     targets: list[str]
     ais_bench: bool
     balancer: bool
-
-
-class Figure(TypedDict):
-    """A value for the report."""
-
-    name: str
-    value: float
-    unit: str
 
 
 class BenchmarkObservation(TypedDict):

@@ -13,16 +13,13 @@ if TYPE_CHECKING:
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_ping import PingMesh, Reach
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_query import HccnObservation
+    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.hccl_output import HcclTestRow
 
-    class Row(TypedDict):
-        """The measurement of one size. ``check`` is ``success``, ``failed``, or ``NULL`` if no sum was verified."""
+    class Row(HcclTestRow):
+        """The measurement of one size."""
 
-        size_bytes: int
-        time_us: float
-        alg_bandwidth_gbs: float
         #: None if the program did not print it.
         bus_bandwidth_gbs: float | None
-        check: str
 
     class Result(TypedDict):
         """The output of one node in a round."""
