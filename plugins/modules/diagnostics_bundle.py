@@ -325,24 +325,21 @@ def triage(found: Files) -> list[SourcedDiagnosis]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "log_lines": {"type": "int", "default": 5000},
-            "timeout_s": {"type": "int", "default": 20},
-            "limit_s": {"type": "int", "default": 300},
-            "size_limit_mb": {"type": "int", "default": 64},
-            "cards": {"type": "list", "elements": "int", "default": []},
-            "npus": {"type": "list", "elements": "int", "default": []},
-            "record": {"type": "bool", "default": False},
-            "ca": {"type": "str"},
-            "server_name": {"type": "str"},
-            "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
-            "state_path": {"type": "path", "default": "/var/lib/ascend-vllm"},
-            "controller_time_s": {"type": "float", "default": 0},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "log_lines": {"type": "int", "default": 5000},
+        "timeout_s": {"type": "int", "default": 20},
+        "limit_s": {"type": "int", "default": 300},
+        "size_limit_mb": {"type": "int", "default": 64},
+        "cards": {"type": "list", "elements": "int", "default": []},
+        "npus": {"type": "list", "elements": "int", "default": []},
+        "record": {"type": "bool", "default": False},
+        "ca": {"type": "str"},
+        "server_name": {"type": "str"},
+        "driver_path": {"type": "path", "default": "/usr/local/Ascend/driver"},
+        "state_path": {"type": "path", "default": "/var/lib/ascend-vllm"},
+        "controller_time_s": {"type": "float", "default": 0},
+        "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+    })
     options = module.params
     ahead = round(time.time() - options["controller_time_s"], 1) if options["controller_time_s"] else 0.0
     # On a fresh installation of the driver, hccn_tool is not on root's PATH.

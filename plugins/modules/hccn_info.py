@@ -184,18 +184,15 @@ def read_conf(path: str) -> tuple[HccnConf | None, str | None]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "npus": {"type": "list", "elements": "int"},
-            "queries": {"type": "list", "elements": "str"},
-            "timeout_s": {"type": "float", "default": 15},
-            "tool": {"type": "path"},
-            "conf": {"type": "path", "default": "/etc/hccn.conf"},
-            "image": {"type": "str", "default": ""},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "npus": {"type": "list", "elements": "int"},
+        "queries": {"type": "list", "elements": "str"},
+        "timeout_s": {"type": "float", "default": 15},
+        "tool": {"type": "path"},
+        "conf": {"type": "path", "default": "/etc/hccn.conf"},
+        "image": {"type": "str", "default": ""},
+        "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+    })
     lease.hold(module)
     started = time.time()
     params, run = module.params, hccn_query.run_bounded

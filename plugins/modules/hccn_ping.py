@@ -111,21 +111,18 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import lease
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "npus": {"type": "list", "elements": "int", "required": True},
-            "partners": {"type": "list", "elements": "raw", "required": True},
-            "shifts": {"type": "list", "elements": "int", "required": True},
-            "round_s": {"type": "float", "default": 0.5},
-            "timeout_s": {"type": "float", "default": 10},
-            "limit_s": {"type": "float", "default": 600},
-            "hosts": {"type": "list", "elements": "dict", "default": [], "options": {
-                "host": {"type": "str", "required": True}, "address": {"type": "str", "required": True},
-                "port": {"type": "int", "required": True}}},
-            "tool": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "npus": {"type": "list", "elements": "int", "required": True},
+        "partners": {"type": "list", "elements": "raw", "required": True},
+        "shifts": {"type": "list", "elements": "int", "required": True},
+        "round_s": {"type": "float", "default": 0.5},
+        "timeout_s": {"type": "float", "default": 10},
+        "limit_s": {"type": "float", "default": 600},
+        "hosts": {"type": "list", "elements": "dict", "default": [], "options": {
+            "host": {"type": "str", "required": True}, "address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True}}},
+        "tool": {"type": "path"},
+    })
     lease.hold(module)
     params = module.params
     tool = params["tool"] or module.get_bin_path("hccn_tool", opt_dirs=[os.path.dirname(hccn_query.TOOL)])

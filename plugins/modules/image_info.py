@@ -85,17 +85,14 @@ DOCKER_TIMEOUT_S = 30  # long enough for a slow registry
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "reference": {"type": "str", "required": True},
-            "digest": {"type": "str", "default": ""},
-            "mirror": {"type": "str", "default": ""},
-            "pull": {"type": "str", "choices": ["missing", "never", "always"], "default": "never"},
-            "folder": {"type": "path"},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "reference": {"type": "str", "required": True},
+        "digest": {"type": "str", "default": ""},
+        "mirror": {"type": "str", "default": ""},
+        "pull": {"type": "str", "choices": ["missing", "never", "always"], "default": "never"},
+        "folder": {"type": "path"},
+        "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+    })
     folder = module.params["folder"]
     lease.hold(module, *([os.path.join(folder, "archive-" + lease.run_id())] if folder else []))
     try:

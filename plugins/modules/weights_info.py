@@ -175,15 +175,12 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation i
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
-            "workers": {"type": "int", "default": 8},
-            "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        "path": {"type": "path", "required": True},
+        "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
+        "workers": {"type": "int", "default": 8},
+        "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
+    })
     lease.hold(module)
     options = module.params
     for sentence in commands.hung_paths([options["path"]]).values():

@@ -246,29 +246,25 @@ class HubRequests:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "state": {"type": "str", "required": True,
-                      "choices": ["held", "prepared", "recorded", "marked", "unmarked", "published"]},
-            "source": {"type": "str", "required": True,
-                       "choices": ["local", "modelscope", "huggingface", "http", "quantize"]},
-            "repository": {"type": "str", "default": ""},
-            "revision": {"type": "str", "default": ""},
-            "endpoint": {"type": "str", "default": ""},
-            "token": {"type": "str", "default": "", "no_log": True},
-            "environment": {"type": "str", "default": "", "no_log": True},
-            "expected_bytes": {"type": "int", "default": 0},
-            "manifest": {"type": "dict"},
-            "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
-            "workers": {"type": "int", "default": 8},
-            "free_space_gib": {"type": "float", "default": 0},
-            "lock_wait_s": {"type": "int", "default": 0},
-            "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
-        },
-        required_if=[("state", "recorded", ("manifest",))],
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(supports_check_mode=True, required_if=[("state", "recorded", ("manifest",))], argument_spec={
+        "path": {"type": "path", "required": True},
+        "state": {"type": "str", "required": True,
+                  "choices": ["held", "prepared", "recorded", "marked", "unmarked", "published"]},
+        "source": {"type": "str", "required": True,
+                   "choices": ["local", "modelscope", "huggingface", "http", "quantize"]},
+        "repository": {"type": "str", "default": ""},
+        "revision": {"type": "str", "default": ""},
+        "endpoint": {"type": "str", "default": ""},
+        "token": {"type": "str", "default": "", "no_log": True},
+        "environment": {"type": "str", "default": "", "no_log": True},
+        "expected_bytes": {"type": "int", "default": 0},
+        "manifest": {"type": "dict"},
+        "verify": {"type": "str", "choices": ["changed", "full"], "default": "changed"},
+        "workers": {"type": "int", "default": 8},
+        "free_space_gib": {"type": "float", "default": 0},
+        "lock_wait_s": {"type": "int", "default": 0},
+        "digest_cache": {"type": "path", "default": files.DIGEST_CACHE},
+    })
     options = module.params
     for sentence in commands.hung_paths([options["path"]]).values():
         module.fail_json(msg="%s; check its mount, and whether the server of the mount responds." % sentence)
