@@ -69,7 +69,7 @@ def test_every_module_option_is_set_by_the_collection_or_a_test():
     assert options_that_are_never_set({"npu_info.colour"}, texts) == ["npu_info.colour"]
 
 
-def listed_stand_ins(text):
+def listed_replacements(text):
     """Return ``[(stand-in, its files, what it may hide)]`` from the list in the test bed's README."""
     _before, _heading, section = text.partition("## Stand-ins\n")
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines()
@@ -77,20 +77,20 @@ def listed_stand_ins(text):
     return [(name, re.findall(r"`([^`]+)`", files), hidden) for name, files, hidden in rows]
 
 
-def test_files_of_listed_stand_ins_exist():
-    listed = listed_stand_ins((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
+def test_files_of_listed_replacements_exist():
+    listed = listed_replacements((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
     assert len(listed) > 10
     assert [file for _name, files, _hidden in listed for file in files if not (ROOT / file).exists()] == []
     assert [name for name, files, hidden in listed if not files or not hidden] == []
 
 
-def test_every_stand_in_of_a_scenario_is_listed():
-    listed = listed_stand_ins((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
+def test_every_replacement_in_a_scenario_is_listed():
+    listed = listed_replacements((ROOT / "molecule" / "testbed" / "README.md").read_text("utf-8"))
     files = {file for _name, each, _hidden in listed for file in each}
-    stand_ins = {str(path.relative_to(ROOT)) for path in (ROOT / "molecule").rglob("*")
+    replacing = {str(path.relative_to(ROOT)) for path in (ROOT / "molecule").rglob("*")
                  if path.is_file() and path.parent.name in ("files", "mpi") and "stand-in" in path.read_text("utf-8")}
-    assert stand_ins
-    assert stand_ins <= files
+    assert replacing
+    assert replacing <= files
 
 
 def test_make_test_fails_below_a_cheap_floor(tmp_path):
