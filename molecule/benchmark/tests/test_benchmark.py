@@ -44,7 +44,7 @@ def test_only_the_expected_checks_fail(name, role, failed):
            for status in ("failed", "not_run")}
     assert ids["failed"] == set(failed)
     if not failed:
-        # On a busy machine, the clients can start at such different times that the sum of their results is inconclusive.
+        # On a busy machine, two clients can start at such different times that the sum of their results is meaningless.
         assert found["status"] == ("not_run" if "clients_overlap" in ids["not_run"] else "passed")
 
 

@@ -38,9 +38,9 @@ DEPLOYED = EPHEMERAL / "deployed"
 BEFORE = (DEPLOYED / "collection" / "inventories" / "simulated", SCENARIO / "inventories" / "deployed.yml")
 CURRENT = (INVENTORY, SCENARIO / "inventories" / "current.yml")
 KEY = yaml.safe_load(CURRENT[-1].read_text("utf-8"))["npu_nodes"]["vars"]["serving_api_key"]
-# Whether the changelog announces that the same inputs lead to another hash than in the earlier commit. If so, status.yml
-# shows drift, and upgrade.yml replaces every instance although the inventory has not changed. At present, the plog
-# folder changes the hash of every instance, and the API key middleware also changes the hash of instances with a key.
+# Whether the changelog announces that the hash of the same inputs differs from that in the earlier commit. If so,
+# status.yml shows drift, and upgrade.yml replaces every instance although the inventory has not changed. At present,
+# the plog folder changes the hash of every instance, and the API key middleware that of every instance with a key.
 HASH_CHANGE_IS_ANNOUNCED = True
 CHANGE = ("-e", json.dumps({"serving_args": {"max-num-seqs": 32}}))
 

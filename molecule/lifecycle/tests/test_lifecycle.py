@@ -256,7 +256,7 @@ def test_stop_waits_for_the_last_request_and_stops_only_the_containers_of_the_se
     assert answer.rstrip().endswith("[DONE]")
     after = containers("node2")
     assert {name: after[name]["State"]["Status"] for name in NAMES} == dict.fromkeys(NAMES, "exited")
-    assert container_identities("node2") == before  # they are stopped, not removed, and no other container was restarted
+    assert container_identities("node2") == before  # not removed, and no other container was restarted
     assert after["foreign"]["State"]["Status"] == "running"
 
 
