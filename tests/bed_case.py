@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# What the simulated inventory deploys.
+# The deployment of the simulated inventory.
 NODES = ("node1", "node2")
 SERVICE = "vllm-ascend-qwen25-vl"
 IMAGE = "quay.io/ascend/vllm-ascend:v0.11.0rc1"

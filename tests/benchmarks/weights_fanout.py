@@ -110,7 +110,7 @@ class Bed:
                     self.model.parent, "--identity", identity(self.model), "--manifest", self.manifest]
         started = time.monotonic()
         self.torrent.write_bytes(subprocess.run(describe, stdout=subprocess.PIPE, check=True).stdout)
-        print(f"creating the torrent of {mebibytes} MiB, only once: {time.monotonic() - started:.1f} s", flush=True)
+        print(f"creating the torrent for {mebibytes} MiB, only once: {time.monotonic() - started:.1f} s", flush=True)
 
     def one_copy(self) -> float:
         return self.copies(1)

@@ -69,7 +69,7 @@ def test_script_always_writes_the_same_file(tmp_path):
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-def test_words_are_complete_and_rich_in_contrast(script):
+def test_words_are_complete_and_have_high_contrast(script):
     rows = pixels(ILLUSTRATION.read_bytes())
     assert (luminance(script.PAPER) + 0.05) / (luminance(script.INK) + 0.05) > 7
     border = [*rows[:MARGIN], *rows[-MARGIN:], *[row[:MARGIN] + row[-MARGIN:] for row in rows]]

@@ -33,7 +33,7 @@ _spec.loader.exec_module(mutate)
     ("for a in b:\n    c.append(a)\n    continue\n", {"pass", "break"}),
     ('b = "text"\nc = "a sentence of words"\nd = f"{a + 1}"\n', {'"textX"'}),
 ])
-def test_mutants_of_code_are_found(tmp_path, code, expected):
+def test_all_mutants_of_code_are_found(tmp_path, code, expected):
     (tmp_path / "a.py").write_text(code, "utf-8")
     found = {each.new.replace("'", '"') for each in mutate.mutants("a.py", tmp_path)}
     assert {new[1:-1] if new.startswith("(") else new for new in found} == expected

@@ -110,7 +110,7 @@ def test_unreachable_hosts_are_reported(site, lost):
 
 
 def test_node_that_becomes_unreachable_during_a_docker_task_is_reported(site):
-    """The task cannot record this failure. It is the only node, and blocks its network once its container exists."""
+    """The task cannot record this failure. The only node in the run blocks its network once its container exists."""
     done, _report = site("--limit", "node2")
     assert done.returncode == 0, done.stdout
     service = "vllm-ascend-qwen25-vl"

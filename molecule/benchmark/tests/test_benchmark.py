@@ -65,7 +65,7 @@ def test_metrics_of_the_real_vllm_match_its_raw_results():
     assert figures[f"Output token throughput ({SERVICE})"] > 0
 
 
-def test_metrics_of_the_real_ais_bench_are_similar():
+def test_ais_bench_measures_metrics_similar_to_those_of_vllm_bench():
     """AISBench measures the same server with the same load, so its metrics are similar."""
     run = measured("real_vllm")[f"{SERVICE}, AISBench"]["runs"][0]
     assert raw("real_vllm", run["file"].replace(".csv", ".json"))["Success Requests"]["total"] == 8

@@ -57,7 +57,7 @@ def assert_nothing_was_replaced():
 
 
 def assert_status(*arguments, plan="as planned"):
-    """Assert that both instances are ready and in the given state of the plan, and that the balancer uses both."""
+    """Assert that both instances are ready and match the pattern `plan`, and that the balancer uses both."""
     shown = succeeds("status", *arguments, inventories=CURRENT)
     rows = [line for line in shown.splitlines() if re.match(rf"node\d  +{NAME}", line)]
     assert [row.split()[0] for row in rows] == list(NODES), shown

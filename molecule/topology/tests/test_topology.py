@@ -190,7 +190,7 @@ def test_head_with_a_long_queue_keeps_receiving_requests():
 
 
 def test_hung_engine_receives_no_requests_until_it_recovers():
-    """vLLM's engine core is stopped, as if its kernel hung. /health of the API server still returns 200."""
+    """vLLM's engine core is stopped, as if an NPU kernel hung. /health of the API server still returns 200."""
     pid = engine_on("node1")
     with ThreadPoolExecutor(8) as pool:
         pending = [pool.submit(complete, 300) for _request in range(8)]
