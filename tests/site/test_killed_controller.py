@@ -206,8 +206,8 @@ def test_second_run_is_refused_while_the_first_one_is_active(cluster, tmp_path):
         for playbook in ("plan", "status", "report"):
             succeeds(bed.playbook(playbook, **cluster))
     assert [done.returncode for done in refused] == [2, 2]
-    for done, holder in zip(refused, (f"The results folder {cluster['report_path']} is in use by the run ",
-                                      "This node is in use by the run ")):
+    for done, holder in zip(refused, (f"The results folder {cluster['report_path']} is in use by run ",
+                                      "This node is in use by run ")):
         assert holder in " ".join(done.stdout.split())
         assert f"process {first.pid}" in done.stdout
     succeeds(bed.playbook("image", **elsewhere))

@@ -186,8 +186,8 @@ class Staging:
         outside = weights.list_outside(model, stats)
         if outside:
             raise StagingError(
-                "%s in %s and %d other files are links out of the folder, and the container only sees the folder; copy "
-                "the model with its links resolved (cp -rL)." % (outside[0], self.paths.model, len(outside) - 1))
+                "%s has links out of the folder (%d, first: %s), and the container only sees the folder; copy the "
+                "model with its links resolved (cp -rL)." % (self.paths.model, len(outside), outside[0]))
         listed = {entry["path"] for entry in recorded["files"]} if recorded else set(stats)
         digests = weights.digest_files(
             model, {path: stats[path] for path in stats if path in listed}, self._cache, full, self._workers)

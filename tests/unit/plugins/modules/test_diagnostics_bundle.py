@@ -137,7 +137,7 @@ def test_plog_of_a_container_is_bounded_and_the_newest_files_are_kept(docker, bu
     result, texts = bundle(size_limit_mb=2)
     names = sorted(name.rpartition("_")[2] for name in texts if name.startswith("plog/"))
     assert names == ["1.log", "2.log"]
-    assert result["files"][f"plog/{NAME}/ascend/(older files)"]["problem"] == "1 older files were left out"
+    assert result["files"][f"plog/{NAME}/ascend/(older files)"]["problem"] == "older files were left out: 1"
 
 
 def test_events_of_the_last_hour_without_health_checks_and_foreign_labels(docker, bundle):
