@@ -130,7 +130,7 @@ SITE = {
     "published": Site("each | Publish the model and record its manifest", "weights", REMOVE_MODEL),
     "swarm": Site("swarm | Wait until the node has the model", "weights", REMOVE_MODEL,
                   weights_distribution="fanout"),
-    "marker": Site("shared | Read the manifest that the node recorded", "weights", limit="node1",
+    "marker": Site("shared | Check that the node has the whole model, and read its manifest", "weights", limit="node1",
                    weights_distribution="shared"),
     "started": Site("Wait until the service responds", "serving", f"docker rm --force {SERVICE}"),
     "accuracy": Site("Measure the accuracy, judge the scores and record the result", "accuracy",

@@ -35,7 +35,7 @@ def textvqa(tmp_path):
     return root
 
 
-def own_data(tmp_path, *rows):
+def custom_data(tmp_path, *rows):
     path = tmp_path / "own.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {"name": "own", "path": str(path)}
@@ -57,16 +57,16 @@ def literals(text):
     return found
 
 
-def test_only_own_questions_with_options_are_multiple_choice(tmp_path):
-    free = prepare([own_data(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path))
-    choice = prepare([own_data(tmp_path, {"question": "?", "answer": "A", "A": "x", "B": "y"})], str(tmp_path))
+def test_only_custom_questions_with_options_are_multiple_choice(tmp_path):
+    free = prepare([custom_data(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path))
+    choice = prepare([custom_data(tmp_path, {"question": "?", "answer": "A", "A": "x", "B": "y"})], str(tmp_path))
     assert (free[0]["options"], choice[0]["options"]) == (None, ["A", "B"])
     assert "{A}" not in render(SERVER, free)
     assert "options=['A', 'B']" in render(SERVER, choice)
 
 
 def test_server_settings_are_written_as_literals_with_any_api_key(tmp_path):
-    found = literals(render(SERVER, prepare([own_data(tmp_path, {"question": "?", "answer": "!"})], str(tmp_path))))
+    found = literals(render(SERVER, prepare([custom_data(tmp_path, {"question": "?", "answer": "!"})], str(tmp_path))))
     assert (found["url"], found["model"], found["api_key"]) == (
         ["http://10.0.0.1:8888"], ["qwen25_vl"], [SERVER["api_key"]])
     assert found["path"][-1].endswith("own.jsonl")
@@ -85,7 +85,7 @@ def test_only_configuration_names_remain_at_the_top_level(tmp_path):
 
 def test_each_dataset_is_scored_in_a_separate_task(tmp_path):
     text = render(SERVER, prepare([mmlu_data(tmp_path, "dev/law_dev.csv", "test/law_test.csv"),
-                                   own_data(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path)))
+                                   custom_data(tmp_path, {"question": "1+1?", "answer": "2"})], str(tmp_path)))
     assert text.count("model_dataset_combinations.append(") == 2
     assert "type=NaivePartitioner, n=100" in text
 
@@ -124,7 +124,7 @@ def test_error_names_a_missing_file_of_a_known_dataset(name, tmp_path):
     ("", "the file is empty"), ('{"question": "?"}\n', "line 1 is not"), ("[1]\n", "line 1 is not"),
     ('{"question": "?", "answer": "!"}\n{"answer": 1}\n', "line 2 is not"), ("{broken\n", "cannot be read"),
 ])
-def test_error_describes_what_is_wrong_with_own_data(tmp_path, text, sentence):
+def test_invalid_custom_data_is_an_error(tmp_path, text, sentence):
     path = tmp_path / "own.jsonl"
     path.write_text(text)
     with pytest.raises(BadData, match=sentence):
@@ -133,7 +133,7 @@ def test_error_describes_what_is_wrong_with_own_data(tmp_path, text, sentence):
 
 @pytest.mark.parametrize(("path", "sentence"), [
     ("/none.jsonl", "cannot be read"), ("/data/other", "has to be a .jsonl file")])
-def test_unusable_path_of_own_data_is_an_error(path, sentence):
+def test_unusable_path_of_custom_data_is_an_error(path, sentence):
     with pytest.raises(BadData, match=sentence):
         config.prepare([{"name": "own", "path": path}], "/tmp")
 
@@ -152,7 +152,7 @@ def test_a_performance_run_sends_each_request_once_and_streams_responses():
     assert "'RequestCount': 6" in text
 
 
-def test_own_prompts_are_repeated_up_to_the_number_of_requests(tmp_path):
+def test_custom_prompts_are_repeated_up_to_the_number_of_requests(tmp_path):
     source = tmp_path / "p.jsonl"
     source.write_text('{"prompt": "a"}\n\n{"prompt": "b"}\n')
     written = prepare_prompts(str(source), 3, str(tmp_path))
@@ -170,9 +170,9 @@ def test_error_names_the_input_with_malformed_prompts(tmp_path, text):
 
 
 def test_the_digest_depends_on_the_data_and_not_on_its_path(tmp_path, textvqa):
-    first = digest(own_data(tmp_path, {"question": "?", "answer": "!"}))
-    assert first == digest(own_data(tmp_path, {"question": "?", "answer": "!"}))
-    assert first != digest(own_data(tmp_path, {"question": "?", "answer": "x"}))
+    first = digest(custom_data(tmp_path, {"question": "?", "answer": "!"}))
+    assert first == digest(custom_data(tmp_path, {"question": "?", "answer": "!"}))
+    assert first != digest(custom_data(tmp_path, {"question": "?", "answer": "x"}))
     before = digest({"path": str(textvqa)})
     moved = textvqa.rename(tmp_path / "elsewhere")
     assert before == digest({"path": str(moved)})
@@ -180,8 +180,8 @@ def test_the_digest_depends_on_the_data_and_not_on_its_path(tmp_path, textvqa):
     assert before != digest({"path": str(moved)})
 
 
-def test_prompt_lists_the_options_of_an_own_question(tmp_path):
-    choice = prepare([{"name": "own", "path": own_data(tmp_path, {
+def test_prompt_lists_the_options_of_a_custom_question(tmp_path):
+    choice = prepare([{"name": "own", "path": custom_data(tmp_path, {
         "question": "?", "A": "yes", "B": "no", "answer": "A"})["path"]}], str(tmp_path))
     prompt = "{question}\\nA. {A}\\nB. {B}\\nAnswer with the letter of the right option only."
     assert f"dict(role='HUMAN', prompt='{prompt}')" in render(SERVER, choice)

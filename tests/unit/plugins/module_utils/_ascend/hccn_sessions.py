@@ -202,7 +202,7 @@ def _place(line, outputs, current, command, foreign) -> None:
 
 
 def _signature(body: str) -> tuple[str | None, str | None]:
-    """Return (query, slot) of a line that only one query prints, or (None, None); without a slot it can repeat."""
+    """Return (query, slot) of a line that only one query prints, or (None, None). A line without a slot can repeat."""
     for query, pattern, many in _SIGNATURES:
         match = pattern.match(body)
         if match:

@@ -135,12 +135,12 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("query", "text", "expected"), OUTPUTS)
-def test_parse(query, text, expected):
+def test_output_is_parsed(query, text, expected):
     assert hccn_tool.parse(query, text) == expected
 
 
 @pytest.mark.parametrize(("query", "text", "message"), ERRORS)
-def test_parse_error(query, text, message):
+def test_error_message_is_returned(query, text, message):
     assert hccn_tool.parse(query, text) == {"error": {"message": message, "code": None}}
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Properties of the Docker engine, and engines that are not Docker."""
+"""The properties of the Docker engine are read, and other engines are recognized."""
 
 from __future__ import annotations
 

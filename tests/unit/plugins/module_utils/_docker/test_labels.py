@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan and the role set the same names and labels that the modules search for."""
+"""The plan and the serving role set the names and labels for which the modules search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT, valid
 
 
-def test_planned_instances_have_the_label_and_the_names():
+def test_planned_instances_have_the_names_and_the_label():
     plan = valid(serving_replicas=3)
     assert [instance["labels"] for instance in plan["instances"]] == [
         {labels.INSTANCE: instance["hash"]} for instance in plan["instances"]]

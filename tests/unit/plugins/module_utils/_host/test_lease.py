@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lease of a run on a node, and what the next run removes after the controller of a run was killed."""
+"""A run holds a lease on each node. The next run removes what a run left behind if its controller was killed."""
 
 from __future__ import annotations
 

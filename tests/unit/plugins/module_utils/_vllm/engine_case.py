@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The metrics and completions of vLLM. While the server hangs, no completion gets a response or is counted."""
+    """Fakes vLLM's metrics and completions. While the server hangs, no completion gets a response or is counted."""
 
     def do_GET(self):
         if self.server.metrics_key not in (None, self.headers.get("Authorization")):

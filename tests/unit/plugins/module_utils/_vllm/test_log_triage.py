@@ -454,6 +454,6 @@ LOGS = [log for name in ("public_logs.txt", "constructed_logs.txt")
 
 
 @pytest.mark.parametrize("log", LOGS, ids=lambda log: log.partition(" => ")[0])
-def test_logs_match_their_labels(log):
+def test_public_and_constructed_logs_match_their_labels(log):
     title, _newline, text = log.partition("\n")
     assert diagnose(text)[0]["cause"] in title.partition(" => ")[2].split(", ")

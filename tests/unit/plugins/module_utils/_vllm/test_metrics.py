@@ -27,5 +27,5 @@ vllm:kv_cache_usage_perc{engine="1"} 5e-01
     ("python_gc_objects_collected_total 1\n", None),
     ("", None),
 ])
-def test_load_is_the_sum_over_all_engines(metrics, expected):
+def test_load_combines_all_engines(metrics, expected):
     assert metrics_module.load(metrics) == expected

@@ -19,7 +19,7 @@ PARAMS = {"instances": [], "image": "vllm:v1", "served_name": "q", "api_key": ""
 
 @pytest.fixture
 def observe(docker):
-    """Return a function (addresses=, **options) that returns the values of the module."""
+    """Return a function (addresses=, **options) that returns the return values of the module."""
     def run(addresses="", **options):
         return prerequisites.observe(DockerEngine(docker.path), dict(PARAMS, **options), addresses)
     return run

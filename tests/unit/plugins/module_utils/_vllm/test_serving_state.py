@@ -155,7 +155,7 @@ def test_unhealthy_container_that_does_not_respond_has_failed(observe, server):
     found = observe(health="unhealthy")
     assert (found["state"], found["container"]["health"]["failures"]) == ("failed", 3)
     assert "unhealthy" in found["reason"]
-    assert observe(health="healthy")["state"] == "starting"  # busy
+    assert observe(health="healthy")["state"] == "starting"  # it is only busy
 
 
 def test_unhealthy_container_that_responds_is_ready(observe):
@@ -185,7 +185,7 @@ def test_crash_between_two_observations_of_one_wait_is_detected(docker, server, 
     assert (found["state"], found["causes"][0]["cause"], found["health"]) == ("failed", "out_of_memory", None)
 
 
-def test_instance_whose_log_cannot_be_read_has_a_state(docker, observe):
+def test_instance_whose_log_cannot_be_read_still_has_a_state(docker, observe):
     name = docker.add("vllm")["Id"]
     docker.responses[f"/containers/{name}/logs"] = 500, {"message": "the log driver cannot read"}
     found = observe(status="exited", ExitCode=1)

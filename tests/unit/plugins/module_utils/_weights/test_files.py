@@ -93,7 +93,7 @@ def test_a_changed_file_is_hashed_again(model, tmp_path, change):
     assert found.hashed_bytes == 5
 
 
-def test_a_file_changed_just_now_is_not_cached(model, tmp_path, monkeypatch):
+def test_digest_of_a_recently_changed_file_is_not_cached(model, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "_SETTLED_S", SETTLED_S)
     os.utime(model / "a", (1_600_000_000, 1_600_000_000))
     digests(model, cache_of(tmp_path))
@@ -135,7 +135,7 @@ def test_links_out_of_the_folder_are_found(model, tmp_path, target, outside):
     assert outside_of(model) == (["link"] if outside else [])
 
 
-def test_only_the_same_file_system_has_the_same_identity(model, tmp_path):
+def test_identity_is_the_same_only_on_the_same_file_system(model, tmp_path):
     shutil.copytree(model, tmp_path / "copy")
     (tmp_path / "mount").symlink_to(model)
     identities = {name: weights.identify(listed(tmp_path / name)) for name in ("model", "mount", "copy")}

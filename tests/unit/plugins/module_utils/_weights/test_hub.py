@@ -183,5 +183,5 @@ def test_the_token_is_not_in_argv_or_environment_of_the_client(source):
                      "3"]),
     ("http", ["http", "http://mirror", "/data/x", "3", "a", "b"]),
 ])
-def test_download_command_of_each_client(source, expected):
+def test_download_command_is_built_for_each_client(source, expected):
     assert hub.download_command(source, "http://mirror/", "o/m", "r", ["a", "b"], "/data/x", 3) == expected

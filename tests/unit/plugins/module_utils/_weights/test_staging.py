@@ -315,7 +315,7 @@ QUANTIZED_FILES = {
 
 
 def quantize(site, files=None):
-    """Do the same as the role with weights_source quantize; ``files`` are the files that the tool writes."""
+    """Quantize the model as the role does. ``files`` are the files that the tool writes."""
     staging = site.staging("quantize", "")
     work = staging.plan(None)
     if work["pending"]:
