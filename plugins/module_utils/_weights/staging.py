@@ -483,8 +483,9 @@ class Staging:
         staged = weights.list_model(staging, links=False)
         shards = [path for path in staged if path.endswith(SHARD_SUFFIX)]
         if not shards or QUANTIZATION_FILE not in staged:
-            raise StagingError("The quantization wrote %d files, among them %d shards and %s %s; read its output." % (
-                len(staged), len(shards), "a" if QUANTIZATION_FILE in staged else "no", QUANTIZATION_FILE))
+            raise StagingError("The quantization did not write a whole model (files: %d, shards: %d, %s: %s); read its "
+                               "output." % (len(staged), len(shards), QUANTIZATION_FILE,
+                                            "written" if QUANTIZATION_FILE in staged else "missing"))
         _need_valid_names(staged)
         return [{"path": path, "size": staged[path].st_size, "sha256": None} for path in staged]
 

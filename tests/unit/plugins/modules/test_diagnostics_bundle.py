@@ -31,7 +31,7 @@ PLOG = "/root/ascend/log/debug/plog/plog-9_1.log"
 
 
 class Stop(Exception):
-    """Raised by the fake exit_json to end the module."""
+    """Raised by the fake exit_json to stop the module."""
 
 
 def unpacked(result):
