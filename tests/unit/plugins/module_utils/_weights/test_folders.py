@@ -87,7 +87,7 @@ class Node:
         self.before = self.snapshot()
 
     def snapshot(self):
-        """Return every file of the host with its content, mode and owner."""
+        """Return the content, mode and owner of every file in the host folder."""
         return {str(path): (path.read_bytes() if path.is_file() else sorted(os.listdir(path)),
                             path.lstat().st_mode, path.lstat().st_uid, path.lstat().st_nlink)
                 for path in [self.host, *self.host.rglob("*")]}
