@@ -74,8 +74,8 @@ identity:
   returned: success
 digest:
   description:
-    - The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the files in the manifest, or of all files if there
-      is no manifest.
+    - The SHA-256 digest of the sorted list of C(<sha256>  <path>) lines, one for each file in the manifest, or for each
+      file in the folder if there is no manifest.
     - Nodes with the same digest have the same model.
   type: str
   returned: success
@@ -127,8 +127,8 @@ faults:
     path: {type: str, description: "The path relative to the folder."}
     fault:
       description: >-
-        The kind of difference. This is V(missing) if the file is missing, or V(size) or V(sha256) if this value
-        differs.
+        The kind of difference. This is V(missing) if the file is missing. Otherwise, it is V(size) or V(sha256),
+        depending on which of the two differs.
       type: str
     expected: {type: raw, description: "The size or the SHA-256 digest in the manifest."}
     actual:

@@ -135,7 +135,7 @@ SITE = {
     "published": Site("each | Publish the model and record its manifest", "weights", REMOVE_MODEL),
     "swarm": Site("swarm | Wait until the node has the model", "weights", REMOVE_MODEL,
                   weights_distribution="fanout"),
-    "marker": Site("shared | Read the manifest that the node recorded", "weights", limit="node1",
+    "marker": Site("shared | Check that the node has the whole model, and read its manifest", "weights", limit="node1",
                    weights_distribution="shared"),
     "started": Site("Wait until the service responds", "serving", f"docker rm --force {SERVICE}"),
     "accuracy": Site("Measure the accuracy, judge the scores and record the result", "accuracy",
@@ -212,8 +212,8 @@ def test_second_run_is_refused_while_the_first_one_is_active(cluster, tmp_path):
         for playbook in ("plan", "status", "report"):
             succeeds(bed.playbook(playbook, **cluster))
     assert [done.returncode for done in refused] == [2, 2]
-    for done, holder in zip(refused, (f"The results folder {cluster['report_path']} is in use by the run ",
-                                      "This node is in use by the run ")):
+    for done, holder in zip(refused, (f"The results folder {cluster['report_path']} is in use by run ",
+                                      "This node is in use by run ")):
         assert holder in " ".join(done.stdout.split())
         assert f"process {first.pid}" in done.stdout
     succeeds(bed.playbook("image", **elsewhere))

@@ -321,7 +321,7 @@ def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> 
     weights = observed["weights"] or {"folder": False, "config": False, "shards": 0}
     checks.expect("weights_present", weights["config"] and weights["shards"] > 0, "config.json and weights",
                   weights.get("error") or ("no such folder" if not weights["folder"] else
-                                           "%s config.json, %d files of weights" % (
+                                           "%s config.json, weight files: %d" % (
                                                "a" if weights["config"] else "no", weights["shards"])),
                   plan["model"]["path"])
     wrong = observed["wrong_sources"]

@@ -29,7 +29,7 @@ PLAN = valid()
 ILLUSTRATION = str(ROOT / "roles/functional/files/illustration.png")
 DEAD = {**run.RUN, "run": "dead", "pid": 2**22 + 1}
 ALIVE = {**run.RUN, "run": "alive"}
-REFUSED = "This node is in use by the run"
+REFUSED = "This node is in use by run"
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_results_folder_of_a_living_run_is_not_changed(act, tmp_path, plugin_and
     (tmp_path / ".lease.json").write_text(json.dumps(ALIVE))
     (tmp_path / "node1").mkdir()
     (tmp_path / "node1" / "image.json").write_text("{}")
-    with pytest.raises(AnsibleActionFail, match=r"Nothing was changed\. The results folder .* in use by the run alive"):
+    with pytest.raises(AnsibleActionFail, match=r"Nothing was changed\. The results folder .* in use by run alive"):
         act(*plugin_and_args)
     assert act.requests == []
     assert (tmp_path / "node1" / "image.json").read_text() == "{}"

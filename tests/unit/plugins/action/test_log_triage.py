@@ -37,7 +37,7 @@ def test_causes_are_printed_with_file_line_and_remedy(run):
 def test_logs_without_a_fault(run):
     result, text = run("all is well")
     assert (result["diagnosis"], result["files"]) == ([], ["a.log"])
-    assert "No fault was found in 1 files." in text
+    assert "No fault was found (files read: 1)." in text
 
 
 def test_known_secrets_are_masked(run):

@@ -65,6 +65,11 @@ def test_headline(results, status, headline):
     assert (found["status"], report.headline(found)) == (status, headline)
 
 
+def test_headline_names_a_single_host():
+    found = summary(result("npu_driver", "node1"), hosts=("node1",))
+    assert report.headline(found) == "1 of 8 stages passed on node1"
+
+
 def test_stage_without_a_result_is_not_run():
     found = summary(result("npu_driver", "node1"))
     assert found["hosts"]["node2"]["npu_driver"]["status"] == "not_run"

@@ -268,7 +268,7 @@ def test_lease_of_another_run_refuses_this_one(tmp_path):
     path = held(tmp_path, user="anna", controller="laptop", since="2026-01-02T03:04:05Z")
     before = path.read_text()
     with pytest.raises(LeaseHeld, match=(
-            f"The results folder {tmp_path} is in use by the run a of anna on laptop \\(process {run.RUN['pid']}, "
+            f"The results folder {tmp_path} is in use by run a, started by anna on laptop \\(process {run.RUN['pid']}, "
             "since 2026-01-02T03:04:05Z\\); wait until it finishes, or stop it. If that process no longer exists, "
             "remove "
             f"{path}")):

@@ -42,7 +42,7 @@ def test_nothing_prevents_a_run():
     (cluster(processes=[{"npu": 3, "pid": 77, "name": "vllm", "memory_mb": 1}]), {}, 5,
      "NPU 3 of n2 is in use by vllm (pid 77)"),
     (cluster(host_network={"interfaces": [], "error": None}), {}, 5,
-     "The interface of n2 for HCCL is unknown: no interface of n2 is up"),
+     "The interface of n2 for HCCL is unknown: n2 has no interface that is up"),
 ])
 def test_obstacles(peers, inputs, forks, obstacle):
     rounds = collective_rounds.run_rounds(peers, {**INPUTS, **inputs}, forks, False)

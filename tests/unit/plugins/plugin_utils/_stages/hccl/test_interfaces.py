@@ -37,7 +37,7 @@ def test_the_only_candidate_is_chosen():
                     interface("br-0123456789ab", "172.18.0.1/16"), interface("eth2", "203.0.113.1/24", up=False),
                     interface("eth3"), interface("npu0", "10.0.0.1/24"), npus=["10.0.0.1"])
     assert interfaces.host_interfaces({"a": observed})["a"] == {
-        "interface": {"name": "eth0", "address": "192.0.2.1"}, "reason": "the only one of a",
+        "interface": {"name": "eth0", "address": "192.0.2.1"}, "reason": "the only candidate on a",
         "candidates": ["eth0 (192.0.2.1)"]}
 
 
@@ -87,7 +87,7 @@ def test_routed_networks_are_named():
     choice = interfaces.host_interfaces(shared)["b"]
     assert choice["interface"]["name"] == "eth0"
     assert choice["reason"] == (
-        "the only one in a network that all hosts share; set hccl_interface to choose data (10.11.0.9)")
+        "the only candidate on a network that all hosts share; set hccl_interface to choose data (10.11.0.9)")
     assert names(shared, "data") == {"a": "data", "b": "data"}
 
 
@@ -125,7 +125,7 @@ def test_hccl_interface_may_differ_between_hosts():
 
 
 @pytest.mark.parametrize(("error", "reason"), [
-    (None, "no interface of a is up with an IPv4 address that other hosts can reach"),
+    (None, "a has no interface that is up and has an IPv4 address that other hosts can reach"),
     ("ip cannot be run", "ip cannot be run")])
 def test_without_a_candidate_no_interface_is_chosen(error, reason):
     assert interfaces.host_interfaces({"a": node(error=error)})["a"] == {

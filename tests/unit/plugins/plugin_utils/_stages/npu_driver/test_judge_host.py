@@ -75,9 +75,9 @@ OLDER_SYSTEMS = {
     ({"round_trip|received_at": 1090.0}, "clock_skew", None, "not_run", "took too long"),
     ({"round_trip": None}, "clock_skew", None, "not_run", "was not measured"),
     ({"kernel_log|lines": [{"seconds_ago": 60, "text": "[ascend] [ERROR] x", "kind": "driver"}]}, "kernel_log", None,
-     "warned", "1 lines, the newest 60 s ago: [ascend] [ERROR] x"),
+     "warned", "lines: 1, the newest 60 s ago: [ascend] [ERROR] x"),
     ({"kernel_log|lines": [{"seconds_ago": 60, "text": "Heartbeat lost!", "kind": "hang"}]}, "kernel_log", "hang",
-     "warned", "1 lines, the newest 60 s ago: Heartbeat lost!"),
+     "warned", "lines: 1, the newest 60 s ago: Heartbeat lost!"),
     ({"kernel_log|error": "Permission denied"}, "kernel_log", None, "not_run", "Permission denied"),
 ])
 def test_fault_affects_only_its_check(changes, check_id, subject, status, text):
@@ -195,7 +195,7 @@ def test_virtual_functions_do_not_count_as_cards():
 
 def test_corrected_errors_of_a_link_are_counted():
     check = check_named(judged(changed({"kernel_log|corrected": 3})), "kernel_log")
-    assert (check["status"], check["actual"]) == ("passed", "3 errors of a PCIe link that it corrected")
+    assert (check["status"], check["actual"]) == ("passed", "corrected errors of a PCIe link: 3")
 
 
 def test_firmware_without_a_vendor_verdict_is_not_judged():
