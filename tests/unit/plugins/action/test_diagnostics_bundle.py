@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action saves what the module collected from a node, and the report packs all of it in one archive."""
+"""The action saves what the module collected from a node, and the report adds it to the archive of the run."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_data_from_an_earlier_run_is_not_archived(collect, archive, tmp_path):
     Records(tmp_path).write_result(contract.no_result("serving", "node1", "the file is damaged"))
     _result, texts = archive("node1", "node2")
     assert list(texts) == ["diagnostics/index.md", "diagnostics/node1/results/serving.json"]
-    assert "- node1: the results only, since no data were collected there" in texts["diagnostics/index.md"]
+    assert "- node1: only the results, because nothing was collected there" in texts["diagnostics/index.md"]
 
 
 @pytest.mark.parametrize(("response", "reason"), [

@@ -131,7 +131,7 @@ def test_source_code_of_the_programs_is_passed_as_container_arguments(cluster, m
 @pytest.mark.parametrize(("change", "variables", "obstacle"), [
     ({"processes": [{"npu": 3, "pid": 77, "name": "vllm", "memory_mb": 1}]}, {}, "NPU 3 of node2 is in use by vllm"),
     ({"image_present": False}, {}, "node2 does not have the image yet"),
-    ({}, {"ansible_forks": 2}, "Ansible has 2 forks"),
+    ({}, {"ansible_forks": 2}, "the forks setting of Ansible is 2"),
     ({}, {"hccl_collective_policy": "never"}, "hccl_collective_policy is never"),
     ({}, {"check_mode": True}, "No container is started in check mode"),
 ])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Actions that change something acquire the leases for their run, which are released at the end of the run."""
+"""Actions that change something acquire leases for their run. The leases are released when the run ends."""
 
 from __future__ import annotations
 

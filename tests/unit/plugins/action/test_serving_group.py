@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nodes of a group make the same decision, and fail if a node of the group has left the run."""
+"""The nodes of a group make the same decision, and fail if a node of the group is no longer part of the run."""
 
 from __future__ import annotations
 
