@@ -352,7 +352,7 @@ def _kernel_log(checks: Checks, context: Context) -> None:
                       message="lines: %d, the newest %d s ago: %s" % (
                           len(lines), lines[-1]["seconds_ago"], lines[-1]["text"]), remedy=_LOG_KINDS[kind].remedy)
     if not kinds:
-        checks.expect("kernel_log", True, expected, "corrected errors of PCIe links: %d" % corrected
+        checks.expect("kernel_log", True, expected, "corrected errors of a PCIe link: %d" % corrected
                       if corrected else "none")
 
 

@@ -65,7 +65,7 @@ def test_headline_summarizes_the_results(results, status, headline):
     assert (found["status"], report.headline(found)) == (status, headline)
 
 
-def test_stage_without_a_result_counts_as_not_run():
+def test_stage_without_a_result_is_not_run():
     found = summary(result("npu_driver", "node1"))
     assert found["hosts"]["node2"]["npu_driver"]["status"] == "not_run"
     assert found["hosts"]["node1"]["serving"]["status"] == "not_run"

@@ -191,7 +191,7 @@ def logged(texts):
 def test_corrected_errors_alone_are_only_counted():
     log = logged(lines("kernellog/10-aer-corrected-npu.txt")[:3])
     check = check_named(judged(changed({"kernel_log": log})), "kernel_log")
-    assert (check["status"], check["actual"]) == ("passed", "corrected errors of PCIe links: 1")
+    assert (check["status"], check["actual"]) == ("passed", "corrected errors of a PCIe link: 1")
 
 
 # --- /etc/hccn.conf

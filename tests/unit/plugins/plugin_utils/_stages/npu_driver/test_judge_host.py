@@ -195,7 +195,7 @@ def test_virtual_functions_do_not_count_as_cards():
 
 def test_corrected_errors_of_a_link_are_counted():
     check = check_named(judged(changed({"kernel_log|corrected": 3})), "kernel_log")
-    assert (check["status"], check["actual"]) == ("passed", "corrected errors of PCIe links: 3")
+    assert (check["status"], check["actual"]) == ("passed", "corrected errors of a PCIe link: 3")
 
 
 def test_firmware_without_a_vendor_verdict_is_not_judged():
