@@ -40,7 +40,7 @@ def test_unreachable_node_has_a_row(status):
     assert result["rows"] == [["node1", "-", "not reachable", *[""] * 8]]
 
 
-def test_table_is_displayed_with_the_balancers(status):
+def test_displayed_table_includes_the_balancers(status):
     row = ["node1", NAME, "running", "ready", "0", "0", "0 %", "0,1", "5m", "as planned", "sha256:1"]
     server = {"name": "node1:8888", "status": "DOWN", "disabled": True, "sessions": 3, "check": "L4CON",
               "watched": True, "engine": "down (hangs)"}

@@ -68,7 +68,7 @@ def test_warning_names_the_requests_that_will_be_aborted(wait):
     (running(1, name="another-deployment"), False, 1),
     (running(1, status="exited"), False, 1),
 ])
-def test_containers_for_whose_requests_the_action_waits(wait, observed, balanced, calls):
+def test_action_waits_only_for_running_containers_of_the_deployment(wait, observed, balanced, calls):
     _result, requests, _lines, _warned = wait(REQUESTS, *[observed] * calls, balancer_enabled=balanced)
     assert len(requests) == calls
 

@@ -41,12 +41,12 @@ def test_arguments_are_merged_by_name(arguments, expected):
     ({"enable-prefix-caching": None}, "--no-enable-prefix-caching"),
     ({"max-num-seqs": None}, "--max-num-seqs"),
 ])
-def test_null_removes_an_argument(arguments, removed):
+def test_argument_that_is_null_is_removed(arguments, removed):
     before, after = options(valid()), options(valid(serving_args=arguments))
     assert set(before) - set(after) == {removed}
 
 
-def test_false_flag_is_not_written():
+def test_flag_that_is_false_is_omitted():
     command = valid(serving_args={"disable-log-stats": False})["instances"][0]["command"]
     assert command == COMMAND_W8A8
 

@@ -97,7 +97,7 @@ def test_no_identifying_value_is_left_in_any_form():
         assert {each for each in IDENTIFYING if each in plain} == expected
 
 
-def test_what_the_parsers_read_is_kept():
+def test_values_that_the_parsers_read_are_kept():
     texts = anonymized(*EVERYTHING, files=FILES)
     board, lldp, processes, tls, optical = (each["stdout"] for each in texts["commands"])
     (read,) = npu_smi.parse_blocks(board)

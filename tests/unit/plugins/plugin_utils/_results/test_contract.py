@@ -52,7 +52,7 @@ def test_stage_status_is_the_worst_status(outcomes, status):
     assert stage_status(checks(*outcomes)) == status
 
 
-def test_unsupported_check_is_not_passed():
+def test_unsupported_check_does_not_count_as_passed():
     found = Checks(TABLE)
     found.expect("count", True)
     found.unsupported("speed", "This tool has no such query.")

@@ -100,7 +100,7 @@ def test_failed_observations_are_left_out(records):
     assert records.read_observation("n2", "hccl").failure == "n2 is not reachable"
 
 
-def test_plan_of_another_run_is_an_error(records):
+def test_plan_of_another_run_is_refused(records):
     inputs = {"serving_port": "digest"}
     with pytest.raises(NoPlan, match=r"plan.json does not exist"):
         records.read_plan("n1", inputs)

@@ -102,7 +102,7 @@ def test_search_finds_the_highest_rate_in_few_runs():
     assert len(points) <= 1 + math.ceil(math.log2(math.log(64) / math.log(1.1)))
 
 
-def test_concurrency_without_tolerance_is_exact():
+def test_search_without_a_tolerance_is_exact():
     assert bracket(search(Sweep(1, 256, 0.0, True), 37)) == (37, 38)
 
 

@@ -30,7 +30,7 @@ def test_members_read_the_notes_of_all_members(notes):
     assert [notes[host].require("prepared") for host in GROUPS] == [expected, expected]
 
 
-def test_last_note_counts(notes):
+def test_only_the_last_note_of_a_member_counts(notes):
     notes["node1"].write("prepared")
     notes["node1"].write("started")
     assert notes["node1"].read()[0]["node1"]["state"] == "started"

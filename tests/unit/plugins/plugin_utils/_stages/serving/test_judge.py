@@ -98,7 +98,7 @@ def test_certificate_that_clients_would_not_accept_fails_before_the_start():
     assert judge(valid(**SECURE), observed)["certificate"] == ("failed", "certificate has expired")
 
 
-def test_certificate_of_a_running_server_that_is_not_accepted_fails():
+def test_running_server_with_a_certificate_that_is_not_accepted_fails():
     error = "the certificate of the server is not accepted: certificate has expired"
     found = judge(valid(**SECURE), state="failed", reason=error, health={"status": None, "error": error}, models=None,
                   completion=None)
@@ -230,7 +230,7 @@ def test_shared_devices_and_other_npus_do_not_count(plan):
     assert statuses(plan, {"phase": "before", "device_holders": holders})["devices_free"] == "passed"
 
 
-def test_holders_are_named(plan):
+def test_processes_that_hold_ports_and_npus_are_named(plan):
     web = {"name": "web", "image_name": "x:1"}
     found = judge(plan, {"phase": "before", "port_holders": [dict(NGINX, port=8888, container=web)],
                          "device_holders": [dict(OTHER, device=0)]})
@@ -269,7 +269,7 @@ def test_hung_engine_is_detected_by_the_health_check(plan):
     assert judge(plan, container=container)["engine_progress"][0] == "passed"  # the instance has responded since then
 
 
-def test_engine_progress_without_a_health_check_is_not_passed():
+def test_engine_progress_does_not_pass_without_a_health_check():
     plan = valid(serving_health_interval_s=0)
     (instance,) = plan["instances"]
     container = {"hash": instance["hash"], "status": "running", "restarts": 0, "health": None}
