@@ -250,7 +250,7 @@ def test_stop_waits_for_the_last_request_and_stops_only_our_containers():
          "http://10.77.0.12:8888/v1/completions"], stdout=subprocess.PIPE, text=True)
     time.sleep(1)
     stopped = succeeds("stop", "--limit", "node2", "-e", "image_tag=v0.11.0rc1-second")
-    assert "vllm-ascend-qwen25-vl has 1 running and " in stopped
+    assert "vllm-ascend-qwen25-vl has requests: 1 running" in stopped
     answer = long.communicate(timeout=30)[0]
     assert answer.count("data: ") == 901
     assert answer.rstrip().endswith("[DONE]")

@@ -48,7 +48,7 @@ def running(count, shutdown_timeout_s=0, name=NAME, status="running"):
 def test_action_waits_for_requests_and_displays_them_once(wait):
     result, requests, lines, warned = wait(REQUESTS, running(2), running(2), running(0))
     assert (result["seconds"], result["left"], len(result["containers"])) == (20, [], 1)
-    assert lines == [f"node1: {NAME} has 2 running and 0 waiting requests (0 s)"]
+    assert lines == [f"node1: {NAME} has requests: 2 running, 0 waiting (0 s)"]
     assert warned == []
     assert requests[0] == ("ascend.vllm.serving_info", {
         "instances": [], "load": True, "docker_socket": "/var/run/docker.sock", "ca": None,
@@ -57,9 +57,9 @@ def test_action_waits_for_requests_and_displays_them_once(wait):
 
 def test_warning_names_the_requests_that_will_be_aborted(wait):
     result, _requests, _lines, warned = wait(REQUESTS, *[running(1)] * 4)
-    assert result["left"] == [f"{NAME} has 1 running and 0 waiting requests"]
-    assert warned == [f"node1: requests are aborted after serving_drain_timeout_s: {NAME} has 1 running and 0 waiting "
-                      "requests."]
+    assert result["left"] == [f"{NAME} has requests: 1 running, 0 waiting"]
+    assert warned == [f"node1: requests are aborted after serving_drain_timeout_s: {NAME} has requests: 1 running, 0 "
+                      "waiting."]
 
 
 @pytest.mark.parametrize(("observed", "balanced", "calls"), [

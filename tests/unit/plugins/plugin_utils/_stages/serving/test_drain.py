@@ -15,8 +15,8 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.ser
 
 
 @pytest.mark.parametrize(("load", "clause"), [
-    ({"running": 2, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has 2 running and 1 waiting requests"),
-    ({"running": 0, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has 0 running and 1 waiting requests"),
+    ({"running": 2, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has requests: 2 running, 1 waiting"),
+    ({"running": 0, "waiting": 1, "kv_cache_usage": None}, f"{NAME} has requests: 0 running, 1 waiting"),
     ({"error": "/metrics: timed out"}, f"the requests of {NAME} are not known (/metrics: timed out)"),
     ({"running": 0, "waiting": 0, "kv_cache_usage": None}, None),
     (None, None),
