@@ -477,7 +477,7 @@ def _judge_pairs(checks: Checks, check: str, host: str, expected: str, mesh: Hos
         checks.expect(check, False, expected, actual,
                       message="bad pairs of the mesh without a pattern: %d" % mesh["unexplained"])
     elif not mesh["own_suspects"]:
-        checks.expect(check, True, expected, actual, message="Only because of " + "; ".join(mesh["suspects"]))
+        checks.expect(check, True, expected, actual, message="All bad pairs involve " + "; ".join(mesh["suspects"]))
 
 
 def _describe(suspect: ping_mesh.Suspect) -> str:

@@ -393,7 +393,7 @@ def _drift(checks: Checks, context: Context) -> None:
         value = each["outliers"][context.host]
         if each["majority"]:
             hosts = ", ".join(host for host, other in each["outliers"].items() if other == value)
-            message = "%s is %s on %s, but %s on most nodes" % (each["fact"], value, hosts, each["majority"])
+            message = "%s: %s on %s, but %s on most nodes" % (each["fact"], value, hosts, each["majority"])
         else:
             message = "%s differs, without a majority: %s" % (each["fact"], ", ".join(
                 "%s has %s" % item for item in each["outliers"].items()))

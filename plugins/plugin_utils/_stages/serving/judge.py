@@ -561,7 +561,7 @@ def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) ->
     if not seen:
         after = "there was no previous service"
     elif failing:
-        after = "the previous service does not answer either (%s)" % "; ".join(failing)
+        after = "the previous service does not respond either (%s)" % "; ".join(failing)
     else:
         after = "the previous service (image %s) serves again" % cast("ContainerState", seen[0]["container"])[
             "image"][:19]
