@@ -21,8 +21,6 @@ Line = tuple[str, str, str, str, str]
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/benchmark_compare.py."""
-
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -20,8 +20,6 @@ CHECKS_PAGE = "docs/checks.md"
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/log_triage.py."""
-
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

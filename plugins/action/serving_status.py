@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 
 class ActionModule(StageAction):
-    """See plugins/modules/serving_status.py."""
-
     CHANGES = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

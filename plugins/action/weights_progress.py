@@ -30,8 +30,6 @@ KILLED = 137  # 128 + SIGKILL
 
 
 class ActionModule(ActionBase):
-    """See plugins/modules/weights_progress.py."""
-
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the result of the last poll; fail if the container failed or did not finish in time."""
         super().run(tmp, task_vars)

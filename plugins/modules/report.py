@@ -47,11 +47,6 @@ msg:
   returned: when O(phase=end) or O(phase=diagnostics)
   sample: 8 of 8 stages passed on all 2 hosts
 path: {type: str, returned: "when O(phase=end) or O(phase=diagnostics)", description: "The path of the file."}
-status:
-  {type: str, sample: passed, returned: when O(phase=end), description: "The worst status among the stages that ran."}
-stages:
-  description: The stages whose earlier results were removed.
-  type: list
-  elements: str
-  returned: when O(phase=begin)
+status: {type: str, sample: passed, returned: when O(phase=end), description: "The worst status of all stages run."}
+stages: {type: list, elements: str, returned: when O(phase=begin), description: "The stages with removed results."}
 """

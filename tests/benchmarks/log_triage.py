@@ -25,14 +25,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "playbooks" / "collections"))
 
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import CAUSES
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
 SECONDS_PER_100_MB, MAX_MEMORY_MB = 20, 200
 PUBLIC = ROOT / "tests" / "unit" / "plugins" / "module_utils" / "_vllm" / "public_logs.txt"
+EXAMPLES = PUBLIC.with_name("log_examples.yml")
 SERVING = """\
 (APIServer pid=1) INFO:     10.0.0.1:50{0} - "POST /v1/chat/completions HTTP/1.1" 200 OK
 (APIServer pid=1) INFO 11-20 10:10:00 [loggers.py:282] Engine 000: Avg prompt throughput: {0}.7 tokens/s, Avg \
@@ -71,7 +73,8 @@ def logs():
     """Return {name: function}. The function takes the current size of the log and returns the next part."""
     errors = "\n".join(line for line in PUBLIC.read_text("utf-8").split("\n") if not line.startswith("==="))
     # Lines that contain the literals of all signatures, but do not match any of them.
-    examples = [example.split("\n")[-1] for cause in CAUSES for example in cause.signatures.values()]
+    by_cause = yaml.safe_load(EXAMPLES.read_text("utf-8"))
+    examples = [example.split("\n")[-1] for examples in by_cause.values() for example in examples]
     hard = "\n".join("WARNING 11-20 10:00:00 [x.py:1] " + example * 4 for example in examples) + "\n"
     return {
         "serving": lambda size: SERVING.format(size % 1000) * 100,

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the processes and containers that use the ports and NPUs of a host. PRIVATE to the collection."""
+"""Find the processes and containers that use the ports and NPUs of a host."""
 
 from __future__ import annotations
 

@@ -109,6 +109,13 @@ class Server:
         self.timeout = timeout
         self.limit: int | None = None
 
+    def health(self) -> Response:
+        """Return the response to ``GET /health``. Its body is empty, which is not an error."""
+        response, _body = self._exchange("/health", None, None)
+        if response["status"] is not None:
+            response.pop("error", None)
+        return cast("Response", response)
+
     def models(self) -> ModelsResponse:
         """Send ``GET /v1/models`` and return the response."""
         response, body = self._exchange("/v1/models", None, self.api_key)

@@ -66,13 +66,10 @@ class Service(TypedDict):
     unchanged: bool
 
 
-class Figure(TypedDict):
-    """A measured value."""
+class Figure(contract.Figure):
+    """A measured value of a host."""
 
     host: str
-    name: str
-    value: float
-    unit: str
 
 
 class Comparison(TypedDict):

@@ -6,8 +6,6 @@
 The schedule is a round-robin tournament of the nodes (circle method). Every node can compute its own part from the list
 of nodes, without a coordinator. When two nodes meet, NPU i of each node pings NPU (i + shift) of the other node, once
 for each shift. Therefore each NPU pings one NPU and is pinged by one NPU at a time.
-
-PRIVATE to the hccl stage.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,13 +15,14 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm import log_triag
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import (
     CAUSES,
     ENGINE,
-    REMEDIES,
+    NO_KNOWN_CAUSE,
     SIGNAL,
     UNKNOWN,
 )
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.cause_case import effects_of
 
+REMEDIES = {**{cause.id: cause.remedy for cause in CAUSES}, UNKNOWN: NO_KNOWN_CAUSE}
 STARTED = "INFO:     Application startup complete."
 STOPPED = "(EngineCore pid=9) INFO 11-20 10:00:00 [core.py:1] [shutdown] EngineCore: trigger received signal=SIGTERM"
 DEAD = "(APIServer pid=8) RuntimeError: Engine core initialization failed. See root cause above."
@@ -253,12 +255,20 @@ def test_color_codes_are_ignored():
     assert diagnose("\x1b[1;36m(EngineCore pid=1)\x1b[0;0m " + DEAD)[0]["evidence"] == "(EngineCore pid=1) " + DEAD
 
 
-SIGNATURES = [(cause, pattern, example) for cause in CAUSES for pattern, example in cause.signatures.items()]
+# {id of the cause: [an example of a line for each signature]}
+EXAMPLES = yaml.safe_load(Path(__file__).with_name("log_examples.yml").read_text("utf-8"))
+SIGNATURES = [(cause, pattern, example) for cause in CAUSES
+              for pattern, example in zip(cause.signatures, EXAMPLES[cause.id])]
+
+
+def test_every_signature_has_an_example():
+    assert {name: len(examples) for name, examples in EXAMPLES.items()} == {
+        cause.id: len(cause.signatures) for cause in CAUSES}
 
 
 @pytest.mark.parametrize(("cause", "pattern", "example"), SIGNATURES)
 def test_every_signature_matches_its_example(cause, pattern, example):
-    alone = cause._replace(signatures={pattern: example})
+    alone = cause._replace(signatures=(pattern,))
     assert signature_hits([alone], "before\n%s\nafter" % example) == [example.split("\n")[-1].strip()]
 
 
@@ -287,7 +297,7 @@ def test_no_fault_matches_a_healthy_log():
 ])
 def test_no_fault_is_found_in_lines_logged_below_error(head):
     faults = [cause for cause in CAUSES if cause.level <= ENGINE]
-    lines = [head + example for cause in faults for example in cause.signatures.values() if "\n" not in example]
+    lines = [head + example for cause in faults for example in EXAMPLES[cause.id] if "\n" not in example]
     assert signature_hits(faults, "\n".join(["", *lines])) == []
     assert len(signature_hits(faults, "\n".join(["", *lines]).replace(head, ""))) > len(lines) * 0.9
 
