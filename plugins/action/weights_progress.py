@@ -81,7 +81,7 @@ class ActionModule(ActionBase):
         if not found["exit_code"]:
             return found
         last = one_line(last_line(found["output"]) or "it printed nothing")
-        killed = " (killed, as the kernel does when memory runs out)" if found["exit_code"] == KILLED else ""
+        killed = " (killed, for example because memory ran out)" if found["exit_code"] == KILLED else ""
         return dict(found, failed=True, msg=f"{container} exited with code {found['exit_code']}{killed}: {last}")
 
 

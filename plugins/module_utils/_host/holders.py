@@ -143,7 +143,7 @@ def describe_holder(holder: Holder | NpuHolder | PortHolder) -> str:
     container = holder["container"]
     where = "container %s (%s)" % (container["name"], container["image_name"]) if container else None
     if holder["process"] is None:
-        return where or "a process not of this host"
+        return where or "a process that is not visible on this host"
     memory = holder.get("memory_mb")
     process = "process %s (%s%s)" % (
         holder["pid"], holder["process"] or "unknown", ", %s MB" % memory if memory is not None else "")

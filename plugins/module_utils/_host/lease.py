@@ -81,8 +81,8 @@ def refusal(what: str, holder: Run, path: str) -> str:
     :param what: what is leased, such as ``This node``.
     :param path: the path of the lease.
     """
-    return ("%s is in use by the run %s of %s on %s (process %d, since %s); wait until it finishes, or stop it. If "
-            "that process no longer exists, remove %s." % (
+    return ("%s is in use by run %s, started by %s on %s (process %d, since %s); wait until it finishes, or stop it. "
+            "If that process no longer exists, remove %s." % (
                 what, holder["run"], holder["user"], holder["controller"], holder["pid"], holder["since"], path))
 
 

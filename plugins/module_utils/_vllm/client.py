@@ -200,7 +200,7 @@ def send_all(name: str, server: Server, requests: Iterable[ChatRequest], routes:
     for request in requests:
         if silent:
             answers[request["id"]] = {"status": None, "sent": False,
-                                      "error": "not sent, since the server did not answer"}
+                                      "error": "not sent, because the server did not respond"}
             continue
         response = server.send(request)
         answers[request["id"]] = response
@@ -217,7 +217,8 @@ def _decode(raw: bytes) -> dict[str, Any]:
         reply = json.loads(raw.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         reply = None
-    return reply if isinstance(reply, dict) else {"refusal": "no JSON object: " + raw[:200].decode("utf-8", "replace")}
+    text = raw[:200].decode("utf-8", "replace")
+    return reply if isinstance(reply, dict) else {"refusal": "not a JSON object: " + text}
 
 
 def _message(refusal: Any, key: str | None = None) -> str:

@@ -70,7 +70,7 @@ def index(title: str, notes: Mapping[str, NodeNote], results: Mapping[str, Mappi
             lines += [f"{number}. **{shown(host)}: {shown(cause['cause'])}** ({shown(place)})",
                       f"   {shown(cause['evidence'])}", f"   {shown(cause['remedy'])}"]
     lines += ["", "## Missing files", ""][not lines[-1]:]
-    absent = [f"- {shown(host)}: the results only, since no data were collected there"
+    absent = [f"- {shown(host)}: only the results, because nothing was collected there"
               for host in results if host not in notes]
     for host, note in notes.items():
         if note["failure"]:

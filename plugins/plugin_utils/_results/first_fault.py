@@ -65,7 +65,7 @@ def describe(faults: Sequence[Fault]) -> str:
     text = "The first fault is on %s%s: %s: %s. %s" % (
         first["host"], " (%s)" % origin if origin else "", cause["cause"],
         (cause["evidence"] or "no line of the log shows it").rstrip("."), cause["remedy"])
-    for title, shown in (("Consequences of it", [fault for fault in others if fault["is_consequence"]]),
+    for title, shown in (("Consequences", [fault for fault in others if fault["is_consequence"]]),
                          ("Other faults", [fault for fault in others if not fault["is_consequence"]])):
         if shown:
             text += " %s: %s." % (title, ", ".join(

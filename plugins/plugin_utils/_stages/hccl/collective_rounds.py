@@ -97,7 +97,7 @@ def _obstacle(peers: Peers, inputs: Mapping[str, Any], forks: int, choices: Mapp
     if len(peers) < 2:
         return "There is only one node in this run; an all-reduce needs two."
     if forks < len(peers):
-        return "The all-reduce runs on all %d nodes at a time, but Ansible has %d forks; raise forks." % (
+        return "The all-reduce runs on all %d nodes at a time, but the forks setting of Ansible is %d; raise forks." % (
             len(peers), forks)
     obstacles = (_obstacle_on(host, peers[host], choices[host]) for host in sorted(peers))
     return next(filter(None, obstacles), None)

@@ -444,7 +444,7 @@ def _judge_mesh(checks: Checks, not_judged: Checks, host: str, observed: observa
     for check, expected in (("ping_mesh", "an answer"), ("ping_loss", "no loss")):
         _judge_pairs(checks, check, host, expected, cluster["mesh"][check])
     size = cluster["mesh_size"]
-    message = "%d pings in %d rounds cover %.3g %% of all pairs of NPUs" % (
+    message = "%d pings in %d rounds cover %.3g %% of all NPU pairs" % (
         size["pings"], size["rounds"], 100 * size["coverage"])
     if ping["not_sent"] or ping["given_up"]:
         message += "; this node did not send %d in time and skipped %d after consecutive losses" % (
@@ -468,9 +468,9 @@ def _judge_pairs(checks: Checks, check: str, host: str, expected: str, mesh: Hos
                       "npu %d" % npus[0] if len(npus) == 1 else None, _describe(suspect))
     if mesh["unexplained"]:
         checks.expect(check, False, expected, actual,
-                      message="%d pairs of the mesh are bad without a pattern" % mesh["unexplained"])
+                      message="bad pairs of the mesh without a pattern: %d" % mesh["unexplained"])
     elif not mesh["own_suspects"]:
-        checks.expect(check, True, expected, actual, message="Only because of " + "; ".join(mesh["suspects"]))
+        checks.expect(check, True, expected, actual, message="All bad pairs involve " + "; ".join(mesh["suspects"]))
 
 
 def _describe(suspect: ping_mesh.Suspect) -> str:

@@ -323,4 +323,4 @@ def _flaps(npu: int, answers: Answers, limit: int) -> Outcome:
         return Outcome(npu, None, expected, None, "A time in the answer to -link_stat cannot be read.")
     recent = sum(1 for moment in downs if moment and timedelta(0) <= now - moment <= timedelta(days=1))
     return Outcome(npu, recent <= limit, expected, "%d" % recent,
-                   "the link of npu %d went down %d times in 24 hours" % (npu, recent) if recent > limit else None)
+                   "link failures of npu %d in the last 24 hours: %d" % (npu, recent) if recent > limit else None)

@@ -29,7 +29,7 @@ def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
             clauses.append("the requests of %s are not known (%s)" % (
                 container["name"], cast("LoadError", load)["error"]))
         elif load["running"] + load["waiting"]:
-            clauses.append("%s has %d requests running and %d waiting" % (
+            clauses.append("%s has requests: %d running, %d waiting" % (
                 container["name"], load["running"], load["waiting"]))
     return clauses
 
