@@ -63,7 +63,7 @@ demo:
 	wait $$venv
 	ansible-playbook -i inventories/simulated playbooks/site.yml
 	echo
-	echo 'The cluster stays up: README.md has three things to try, `make demo-down` removes it.'
+	echo 'The cluster stays up: CONTRIBUTING.md has three things to try, `make demo-down` removes it.'
 	echo "Send it a request: $(BED) -n demo run -- curl -s http://10.77.0.11:8888/v1/models"
 
 demo-down:

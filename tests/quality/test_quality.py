@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from ansible import release
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 
@@ -58,8 +59,9 @@ def test_annotated_modules_have_no_type_errors():
 @pytest.mark.parametrize("suite", [
     pytest.param(suite, marks=pytest.mark.ahead(call, ROOT / "tests" / "ansible-test", suite))
     for suite in ("units", "sanity")])  # units first, since it does not only wait for the CPU
-def test_ansible_test(suite, outcome):
+def test_ansible_test(suite, outcome, record_property):
     assert output(outcome)
+    record_property("core", ".".join(release.__version__.split(".")[:2]))
 
 
 @pytest.mark.slow
