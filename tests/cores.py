@@ -8,14 +8,20 @@ As a script with ``--json``, this file prints the matrix of the workflow: each c
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# The versions of Python that the control node of an ansible-core supports (setup.cfg and pyproject.toml of ansible-core).
+CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed")
+BUILDING = threading.Lock()  # tests and ``ahead`` calls can need the same environment at the same time
+# The versions of Python on a control node that each ansible-core supports (its setup.cfg or pyproject.toml).
 PYTHONS = {"2.16": ("3.10", "3.11", "3.12"), "2.17": ("3.10", "3.11", "3.12"), "2.18": ("3.11", "3.12", "3.13"),
            "2.19": ("3.11", "3.12", "3.13"), "2.20": ("3.12", "3.13", "3.14"), "2.21": ("3.12", "3.13", "3.14")}
 
@@ -35,6 +41,18 @@ def interpreter(*versions):
         if found:
             return found[0]
     return None
+
+
+def environment(interpreter, *requirements):
+    """Return the folder of commands of a virtual environment with these requirements, in the cache of the test bed."""
+    content = "".join(Path(item).read_text("utf-8") if Path(item).is_file() else item for item in requirements)
+    folder = CACHE / "control" / hashlib.sha256(f"{interpreter} {content}".encode()).hexdigest()[:12]
+    with BUILDING:
+        if not (folder / "ready").exists():
+            subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)
+            subprocess.run([folder / "bin" / "pip", "install", "-qq", *requirements], check=True)
+            (folder / "ready").touch()
+    return folder / "bin"
 
 
 if __name__ == "__main__":

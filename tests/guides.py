@@ -3,15 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The commands of README and guides.
 
-A comment above each block of commands states whether a test executes it: ``run: <test file>``, with ``, exit code 2`` if
-the commands must fail, or ``not run: <reason>``. A comment above a block of text states what it shows: ``output: <part
-of the output of the last command>``, or ``output of <file>``.
+A comment above each block of commands states whether a test executes it: ``run: <test file>``, with ``, exit code 2``
+if the commands must fail, or ``not run: <reason>``. A comment above a block of text states what it shows: ``output:
+<part of the output of the last command>``, or ``output of <file>``.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,9 +22,10 @@ PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("README
 EXECUTED = ("README.md", "docs/docsite/rst/guide_first_cluster.rst", "docs/docsite/rst/guide_troubleshooting.rst")
 SHELL = ("sh", "shell", "bash", "console")
 
-MARKDOWN = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+MARKDOWN = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 RST = re.compile(r"(?:^ *\.\. (?P<mark>(?:not )?(?:run|output)\b[^\n]*)\n\n)?"
-                 r"^(?P<indent> *)\.\. code-block:: (?P<language>\w+)\n\n(?P<text>(?:(?P=indent)   [^\n]*\n|\n)+)", re.MULTILINE)
+                 r"^(?P<indent> *)\.\. code-block:: (?P<language>\w+)\n\n"
+                 r"(?P<text>(?:(?P=indent)   [^\n]*\n|\n)+)", re.MULTILINE)
 
 
 class Block(NamedTuple):
@@ -50,9 +52,7 @@ class Block(NamedTuple):
 def blocks(text: str, rst: bool) -> list[Block]:
     """Return the blocks of a page in their order."""
     return [Block(text.count("\n", 0, match.start("text")), match.group("mark") or "", match.group("language"),
-                  re.sub(r"^" + (match.groupdict().get("indent") or "") + ("   " if rst else ""), "", match.group("text"),
-                         flags=re.MULTILINE))
-            for match in (RST if rst else MARKDOWN).finditer(text)]
+                  dedent(match.group("text"))) for match in (RST if rst else MARKDOWN).finditer(text)]
 
 
 def read(page: str) -> list[Block]:

@@ -82,6 +82,25 @@ def tasks(entries):
 
 def test_recorded_version_is_that_of_the_artifact():
     assert load("galaxy.yml")["version"] == COLLECTION_VERSION
+    assert COLLECTION_VERSION in load("changelogs/changelog.yaml")["releases"]
+
+
+def test_action_group_has_the_modules_with_its_option():
+    modules = {path.stem: path.read_text("utf-8") for path in (ROOT / "plugins/modules").glob("*.py")}
+    assert load("meta/runtime.yml")["action_groups"] == {
+        "docker": sorted(name for name, text in modules.items() if "ascend.vllm._docker" in text)}
+
+
+def test_environment_has_the_packages_that_the_controller_imports():
+    """All other packages come with ansible-core."""
+    packages = {"ansible", "ansible_collections", "jinja2", "yaml", "cryptography", "packaging", "resolvelib"}
+    needed = {name for folder in ("action", "filter", "plugin_utils")
+              for path in (ROOT / "plugins" / folder).rglob("*.py")
+              for name in imported(path)} - sys.stdlib_module_names - packages
+    assert load("meta/execution-environment.yml")["dependencies"]["python"] == "meta/ee-requirements.txt"
+    lines = (ROOT / "meta/ee-requirements.txt").read_text("utf-8").split()
+    assert {re.split("[<>=]", line)[0] for line in lines} == needed
+    assert set(lines) <= set((ROOT / "requirements.txt").read_text("utf-8").split())
 
 
 @pytest.mark.parametrize("role", sorted(set(ROLES) - set(INCLUDED)))
@@ -132,7 +151,7 @@ def test_tables_of_checks_are_valid(stage):
         assert check.remedy.endswith(".")
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(
+PAGES = ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", *sorted(
     path.relative_to(ROOT).as_posix() for folder in ("docs", "inventories", "molecule", "roles")
     for path in (ROOT / folder).rglob("*.md") if ".results" not in path.parts)]
 

@@ -9,24 +9,19 @@ in test_quality.py. At the end of a session, conftest.py prints the versions tha
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 from ansible import release
-from cores import PYTHONS, cores, interpreter
+from cores import PYTHONS, cores, environment, interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
-CACHE = Path(os.environ.get("ASCEND_VLLM_CACHE") or "/var/cache/ascend-vllm-testbed")
 OWN_CORE = ".".join(release.__version__.split(".")[:2])
 UNIT_TESTS = ROOT / "tests" / "unit" / "requirements.txt"
-
-BUILDING = threading.Lock()  # tests and ``ahead`` calls can need the same environment at the same time
 
 pytestmark = pytest.mark.slow
 
@@ -34,18 +29,6 @@ pytestmark = pytest.mark.slow
 def python(*versions):
     """Return the first of these versions of Python on this machine; skip the test if there is none."""
     return interpreter(*versions) or pytest.skip(f"no Python {' or '.join(versions)} on this machine")
-
-
-def environment(interpreter, *requirements):
-    """Return the folder of commands of a virtual environment with these requirements."""
-    content = "".join(Path(item).read_text("utf-8") if Path(item).is_file() else item for item in requirements)
-    folder = CACHE / "control" / hashlib.sha256(f"{interpreter} {content}".encode()).hexdigest()[:12]
-    with BUILDING:
-        if not (folder / "ready").exists():
-            subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)
-            subprocess.run([folder / "bin" / "pip", "install", "-qq", *requirements], check=True)
-            (folder / "ready").touch()
-    return folder / "bin"
 
 
 def run(commands, *command, **variables):
