@@ -125,6 +125,25 @@ def test_serving_states_the_default_of_balancer_enabled():
     assert "balancer_enabled | default(false)" in load("roles/serving/vars/main.yml")["__serving_balancer_enabled"]
 
 
+def test_every_entry_point_has_argument_specs():
+    used = set()
+    for path in (*ROOT.glob("playbooks/*.yml"), *ROOT.glob("roles/*/tasks/*.yml")):
+        text = path.read_text("utf-8")
+        used |= set(re.findall(r"name: ascend\.vllm\.(\w+)\n\s+tasks_from: (\w+)", text))
+    assert len(used) > 8
+    specified = {role: load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"] for role in ROLES}
+    assert [entry for entry in sorted(used) if entry[1] not in specified[entry[0]]] == []
+
+
+@pytest.mark.parametrize("module", [path.stem for path in sorted((ROOT / "plugins/modules").glob("*.py"))])
+def test_every_module_documents_its_attributes(module):
+    text = (ROOT / f"plugins/modules/{module}.py").read_text("utf-8")
+    fragments = re.findall(r"ascend\.vllm\._attributes[.\w]*", text)
+    has_action = (ROOT / f"plugins/action/{module}.py").exists() and "AnsibleModule(" not in text
+    assert "ascend.vllm._attributes" in fragments
+    assert ("ascend.vllm._attributes.action" in fragments) is has_action
+
+
 def test_site_runs_every_stage_in_order():
     _nodes, _plan, stages = load("playbooks/site.yml")
     block = stages["tasks"][0]["block"]

@@ -105,9 +105,10 @@ def test_installed_artifact_works_in_any_folder(artifact, tmp_path):
 def test_init_writes_an_inventory_that_has_a_plan(artifact, tmp_path):
     """The first node refuses connections, so the hardware is the default one."""
     run("ansible-galaxy", "collection", "install", "--no-deps", "--collections-path", tmp_path, artifact, cwd=tmp_path)
-    environment = {"cwd": tmp_path, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "HOME": str(tmp_path), "PWD": str(tmp_path)}
-    init = ("ansible-playbook", "ascend.vllm.init", "-e", "ansible_port=1", "-e", "init_path=mine", "-e", "init_user=me",
-            "-e", "init_nodes=a1=127.0.0.1,a2=127.0.0.2", "-e", "init_release=v0.18.0")
+    folder = str(tmp_path)
+    environment = {"cwd": folder, "ANSIBLE_COLLECTIONS_PATH": folder, "HOME": folder, "PWD": folder}
+    init = ("ansible-playbook", "ascend.vllm.init", "-e", "ansible_port=1", "-e", "init_path=mine", "-e",
+            "init_user=me", "-e", "init_nodes=a1=127.0.0.1,a2=127.0.0.2", "-e", "init_release=v0.18.0")
     refused = call(*init, "-e", "init_model=none", **environment)
     assert refused.returncode == 2
     assert "plan_model is 'none', which is not in the catalogue" in " ".join(refused.stdout.split())

@@ -9,6 +9,7 @@ that it describes the nodes of the bed, and provides logs.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from bed_case import ROOT, Bed
 from guides import EXECUTED, SHELL, read
 
@@ -83,3 +85,15 @@ def test_commands_run_in_order(page, environment, tmp_path):
             file = tmp_path / block.mark[len("output of "):]
             found = {shape(line) for line in file.read_text("utf-8").splitlines()}
             assert {shape(line) for line in block.text.splitlines()} - found == set(), f"{page}:{block.line}"
+
+
+def test_init_finds_the_hardware(environment, tmp_path):
+    """The SSH options of the bed are given as variables."""
+    options = yaml.safe_load((SIMULATED / "hosts.yml").read_text("utf-8"))["npu_nodes"]["vars"]
+    (tmp_path / "ssh.json").write_text(json.dumps(options), "utf-8")
+    for command in ("ascend.vllm.init -e @ssh.json -e init_nodes=node1=10.77.0.11", "ascend.vllm.plan -i mine"):
+        done = subprocess.run([BIN / "ansible-playbook", *command.split()], cwd=tmp_path, stdin=subprocess.DEVNULL,
+                              env={**environment, "PWD": str(tmp_path)}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "has the hardware atlas_800_a2" in done.stdout or "init" not in command
+    assert "plan_hardware: atlas_800_a2\n" in (tmp_path / "mine/group_vars/npu_nodes/plan.yml").read_text("utf-8")
