@@ -111,7 +111,7 @@ def test_init_writes_an_inventory_that_has_a_plan(artifact, tmp_path):
             "init_user=me", "-e", "init_nodes=a1=127.0.0.1,a2=127.0.0.2", "-e", "init_release=v0.18.0")
     refused = call(*init, "-e", "init_model=none", **environment)
     assert refused.returncode == 2
-    assert "plan_model is 'none', which is not in the catalogue" in " ".join(refused.stdout.split())
+    assert "plan_model is none, which is not in the catalogue" in " ".join(refused.stdout.split())
     assert not list((tmp_path / "mine").glob("*.yml"))
     assert "a1 shows no NPU of the catalogue" in run(*init, "-e", "init_model=qwen2_5_vl_32b_instruct", **environment)
     plan = run("ansible-playbook", "-i", "mine", "ascend.vllm.plan", **environment)
