@@ -1,19 +1,33 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Resolve the plan of a node on the controller once per run, and save it for later tasks."""
+"""Resolve the plan of a node on the controller once per run, and save it for later tasks.
+
+A playbook begins with three phases, so that all mistakes of all nodes are reported together: check the control node,
+check the plan and the inputs of every node, and refuse the run if there are mistakes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
+from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, role_inputs
-from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, Records
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_secrets, options, role_inputs, typed
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
+from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, grouped, say, warn
+
+NOTE = "plan"
 
 
 class ActionModule(ActionBase):
@@ -25,10 +39,81 @@ class ActionModule(ActionBase):
         """Return the plan; fail with all refusals if it cannot be deployed."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _result, args = self.validate_argument_spec(argument_spec={"show": {"type": "bool", "default": False}})
+        _result, args = self.validate_argument_spec(argument_spec={
+            "show": {"type": "bool", "default": False},
+            "phase": {"type": "str", "choices": ["controller", "check", "refuse", "resolve"], "default": "resolve"},
+            "hosts": {"type": "list", "elements": "str", "default": []},
+            "stages": {"type": "list", "elements": "str", "choices": list(contract.STAGES)},
+        })
         host = task_vars["inventory_hostname"]
         records = Records(role_inputs(self._templar, task_vars, "report")["report_path"])
-        plan = Plans(self._templar, task_vars, records)[host]
+        secrets = known_secrets(self._templar, task_vars)
+        if args["phase"] == "controller":
+            problems = _control_node.problems(records.root)
+            if problems:
+                raise AnsibleActionFail(f"Nothing was run. {' '.join(problems)}")
+            return {"changed": False}
+        if args["phase"] == "refuse":
+            return self._refuse(records, args["hosts"], secrets)
+        plans = Plans(self._templar, task_vars, records)
+        if args["phase"] == "check":
+            stages = args["stages"]
+            if stages is None:
+                stages = contract.selected_stages(task_vars.get("ansible_run_tags"), task_vars.get("ansible_skip_tags"))
+            self._check(plans, host, task_vars, stages, records, secrets)
+            return {"changed": False}
+        plan = plans[host]
         if args["show"]:
-            say(self._display, describe(plan, host), known_secrets(self._templar, task_vars))
+            say(self._display, describe(plan, host), secrets)
         return {"changed": False, "plan": plan}
+
+    def _check(self, plans: Plans, host: str, task_vars: dict[str, Any], stages: list[str], records: Records,
+               secrets: list[str]) -> None:
+        """Save the refusals and warnings of a host for the task that reports those of all hosts."""
+        warnings: list[str] = []
+        try:
+            plan = plans.resolved(host)
+            warnings = [warning["message"] for warning in plan["warnings"]]
+            refusals = {refusal["id"]: refusal["message"] for refusal in plan["refusals"]}
+            for name, sentence in self._mistakes(plans, host, task_vars, stages).items():
+                refusals.setdefault(name, sentence)
+        except AnsibleError as error:
+            refusals = {"": error_line(error)}
+        try:
+            records.write_note(host, NOTE, {"refusals": [mask_known(text, secrets) for text in refusals.values()],
+                                            "warnings": [mask_known(text, secrets) for text in warnings]})
+        except BadHostName as refused:
+            raise AnsibleActionFail(str(refused)) from refused
+
+    def _mistakes(self, plans: Plans, host: str, task_vars: Mapping[str, Any], stages: list[str]) -> dict[str, str]:
+        """Return ``{variable or text: sentence}`` for the mistakes in the inputs of roles and stages."""
+        plan, found = plans.resolved(host), {}
+        inputs = role_inputs(self._templar, task_vars, "plan", "image", "weights", "serving", "balancer", "report",
+                             "diagnostics", *stages, "accuracy")
+        roles = {"plan", "image", "weights", "serving", "balancer", "report", "diagnostics"}
+        if "ais_bench" in (inputs.get("benchmark_tools") or ()):
+            roles.add("accuracy")
+        for role in sorted(roles - set(stages)):
+            found.update(typed(role, inputs)[1])
+        context = Context(host=host, plan=plan, inputs=inputs, catalogue=plans.catalogue(host))
+        for stage in stages:
+            found.update(checked(stage, context)[1])
+        if "serving" in stages and inputs["balancer_enabled"] is True and not found.keys() & options("balancer"):
+            nodes = {host: plan}
+            sentences = balancer.unknown_hosts(inputs, task_vars["hostvars"], host) or balancer.problems(
+                inputs["balancer_hosts"], balancer.listening(inputs), balancer.servers(nodes), nodes,
+                inputs["balancer_bind"], {host: inputs["serving_address"]} if host in inputs["balancer_hosts"] else {})
+            found.update(zip(sentences, sentences))
+        return found
+
+    def _refuse(self, records: Records, hosts: list[str], secrets: list[str]) -> dict[str, Any]:
+        """Warn of what was found on all hosts, and fail if a host has refusals."""
+        notes = records.read_notes(hosts, NOTE)
+        for sentence in grouped({host: note["warnings"] for host, note in notes.items()}):
+            warn(self._display, sentence, secrets)
+        refused = {host: note["refusals"] for host, note in notes.items() if note["refusals"]}
+        if refused:
+            raise AnsibleActionFail(
+                "The run is refused, and nothing was changed. " + " ".join(grouped(refused, len(hosts))),
+                result={"refusals": sorted({text for texts in refused.values() for text in texts})})
+        return {"changed": False}

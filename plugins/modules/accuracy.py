@@ -19,6 +19,12 @@ description:
   - The action reads the inputs of the role P(ascend.vllm.accuracy#role).
 extends_documentation_fragment:
   - ascend.vllm._plan_option
+options:
+  step:
+    description: V(begin) only checks the Python of the host, before AISBench is installed on it.
+    type: str
+    choices: [begin, measure]
+    default: measure
 attributes:
   check_mode:
     support: full

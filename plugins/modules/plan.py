@@ -19,7 +19,27 @@ description:
   - The action reads the inputs of the roles. Variables of the host take precedence over role defaults.
   - A plan is resolved once per host and run, and saved as C(<report_path>/<host>/plan.json) for later tasks.
   - If inputs are invalid, the action fails with one sentence for each error.
+  - The playbooks begin with three other phases, which report the mistakes of all nodes together.
 options:
+  phase:
+    description:
+      - V(controller) fails if the control node lacks a collection or cannot write to C(report_path).
+      - V(check) resolves the plan, checks the inputs of all roles, and saves the mistakes.
+      - V(refuse) prints the warnings of O(hosts), and fails with their mistakes.
+      - V(resolve) returns the plan.
+    type: str
+    choices: [controller, check, refuse, resolve]
+    default: resolve
+  hosts:
+    description: The hosts whose mistakes are reported.
+    type: list
+    elements: str
+    default: []
+  stages:
+    description: The stages whose inputs are checked. By default, these are the stages that the tags of the run select.
+    type: list
+    elements: str
+    choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
   show:
     description: Whether to print the plan.
     type: bool
@@ -52,7 +72,7 @@ plan:
       driver created, C(site) for the mounts in C(serving_mounts), and C(weights), C(patch), C(health) and C(secrets)
       for files that roles of this collection create.
   type: dict
-  returned: success
+  returned: with O(phase=resolve)
 refusals:
   description: The errors in the inputs, each with C(id) and C(message).
   type: list

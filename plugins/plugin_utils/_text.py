@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
@@ -63,6 +63,26 @@ def _printable(lines: str | Iterable[str], secrets: Iterable[str]) -> str:
     # Leading spaces are kept: they indent tables and lists.
     return mask_known("\n".join(
         line[:len(line) - len(line.lstrip(" "))] + one_line(line, 10 * LINE_LIMIT) for line in lines), secrets)
+
+
+def grouped(found: Mapping[str, Iterable[str]], hosts: int = 0) -> list[str]:
+    """Return the sentences of all hosts, each one once and followed by its hosts.
+
+    :param found: ``{host: sentences}``. :param hosts: the number of all hosts; if all of them have a sentence, they are
+        not named.
+    """
+    by_sentence: dict[str, list[str]] = {}
+    for host, sentences in found.items():
+        for sentence in sentences:
+            by_sentence.setdefault(sentence, []).append(host)
+    return [sentence if len(names) == hosts > 1 else f"{sentence} ({few(names)})"
+            for sentence, names in by_sentence.items()]
+
+
+def few(names: Sequence[str]) -> str:
+    """Return at most eight names as text, and the number of the others."""
+    more = [f"and {len(names) - 8} more"] if len(names) > 8 else []
+    return "on " + ", ".join([*names[:8], *more])
 
 
 def error_line(error: BaseException) -> str:

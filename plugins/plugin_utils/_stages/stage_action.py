@@ -18,7 +18,9 @@ from pathlib import PurePath
 from types import FrameType
 from typing import Any, cast
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.executor.interpreter_discovery import discover_interpreter
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known, redact
@@ -33,11 +35,13 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import 
 )
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.version import COLLECTION_VERSION
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
+    BadInput,
     known_secrets,
     plain,
     role_inputs,
-    validated,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages import node_python
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.input_checks import checked
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, reason_line, say, warn
@@ -94,7 +98,9 @@ class StageAction(ActionBase):
     def add_to(self, record: ObservationRecord, observation: Callable[[], dict[str, Any]]) -> ObservationRecord:
         """Return the record with an additional observation merged into it, or with the reason why there is none."""
         try:
-            self.inputs = validated(self.stage, self.inputs)
+            self.inputs, mistakes = checked(self.stage, replace(self.context, inputs=self.inputs))
+            if mistakes:
+                raise BadInput(" ".join(mistakes.values()))
             self.context = replace(self.context, inputs=self.inputs)
             record = replace(record, observed={**record.observed, **observation()})
         except AnsibleConnectionFailure as lost:
@@ -137,12 +143,34 @@ class StageAction(ActionBase):
         limit_s = extra_s + call_limit_s(module, arguments)
         try:
             with deadline(limit_s):
+                self.need_python()
                 return cast("dict[str, Any]", json_data(self._execute_module(
                     module, module_args=dict(arguments), task_vars=self.task_vars)))
         except Hung as hung:
             raise AnsibleActionFail(
                 f"{module} did not return on {self.host} within {limit_s:.0f} s; a process or a file system of the "
                 f"node hangs. Look for processes in state D on it.") from hung
+
+    def need_python(self) -> None:
+        """Ask the host of the task for its Python before this run sends the first module to it.
+
+        :raises AnsibleActionFail: if Python is missing or too old.
+        """
+        host = self._task.delegate_to or self.host
+        notes = self.records.read_notes([self.host], f"python-{host}")
+        if not notes:
+            variables = self.task_vars.get("ansible_delegated_vars", {}).get(host, self.task_vars)
+            chosen = str(self._templar.template(C.config.get_config_value("INTERPRETER_PYTHON", variables=variables)))
+            if chosen.startswith("auto"):
+                silent = chosen if chosen.endswith("_silent") else f"{chosen}_silent"
+                chosen = str(discover_interpreter(self, "python", silent, variables))
+            output = self._low_level_execute_command(node_python.command(chosen), sudoable=False)["stdout"]
+            problem = node_python.problem(host, chosen, output)
+            self.records.write_note(self.host, f"python-{host}", {"problem": problem})
+        else:
+            problem = notes[self.host]["problem"]
+        if problem:
+            raise AnsibleActionFail(problem)
 
     def masked(self, text: str) -> str:
         """Return a text from a node, with the secrets of this run and anything that looks like a secret masked."""

@@ -19,7 +19,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     CheckOutcome,
     Checks,
 )
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.scores import reference
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.scores import check_inputs, reference
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ CHECKS = (
     Check("delta", CRITICAL, "The score is at most accuracy_maximum_drop points below that of the compared model",
           "Quantize again with other calibration data or fewer quantized layers, or serve the compared model."),
 )
+
+__all__ = ("CHECKS", "RETURNED", "check_inputs", "judge", "request", "survey")
 
 RETURNED = ()
 survey = None

@@ -8,9 +8,10 @@ The exit code of a client is recorded, but not judged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
     CRITICAL,
     INFO,
@@ -18,11 +19,15 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     CheckOutcome,
     Checks,
 )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import ais_bench, offline, vllm_bench
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import LATENCY, SERVE
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import GATE, medians, missed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.targets import (
     AIS_BENCH,
     BALANCER,
+    VLLM,
+    chosen,
     differences,
     unknown_digests,
 )
@@ -77,6 +82,28 @@ CHECKS = (
 )
 
 RETURNED = ("wanted",)
+
+
+def check_inputs(context: Context) -> Iterator[str]:
+    """Yield a sentence per mistake in the inputs."""
+    plan, inputs, catalogue = context.plan, dict(context.inputs), context.catalogue
+    yield from vllm_bench.check_inputs(inputs)
+    if AIS_BENCH in inputs["benchmark_tools"]:
+        yield from ais_bench.check_inputs(inputs)
+    if inputs["benchmark_balancer_url"] == "auto" and inputs.get("balancer_enabled") is False:
+        inputs["benchmark_balancer_url"] = ""
+    try:
+        chosen(plan, inputs)
+        if catalogue and plan["instances"]:
+            vllm = plan["release"]["vllm"]
+            if VLLM in inputs["benchmark_tools"]:
+                vllm_bench.command(bench_options(catalogue, vllm, "serve"), plan, "", inputs,
+                                   {"id": "check", "repeat": 1, "seed": 0, "target": "check"})
+            for kind in inputs["benchmark_offline"]:
+                offline.devices(plan, plan["instances"][0], inputs)
+                offline.command(catalogue, plan, plan["instances"][0], inputs, kind)
+    except BadInput as mistake:
+        yield str(mistake)
 
 
 def request(context: Context) -> None:

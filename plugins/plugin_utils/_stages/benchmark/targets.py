@@ -42,7 +42,7 @@ def chosen(plan: Plan, inputs: Mapping[str, Any]) -> list[str]:
     :raises BadInput: if benchmark_balancer_url is invalid, or a balancer is a target without a URL.
     """
     url, wanted = inputs["benchmark_balancer_url"], set(inputs["benchmark_targets"])
-    if url and not _URL.match(url):
+    if url not in ("", "auto") and not _URL.match(url):
         raise BadInput(
             "benchmark_balancer_url must be auto, empty or a URL such as http://10.0.0.9:8080, but is '%s'." % url)
     if BALANCER in wanted and not url:

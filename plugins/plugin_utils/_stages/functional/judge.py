@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
@@ -20,7 +20,6 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     CheckOutcome,
     Checks,
 )
-from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Request
 
 if TYPE_CHECKING:
@@ -70,11 +69,16 @@ RETURNED = ()
 survey = None
 
 
-def request(context: Context) -> Request:
-    """Return the requests to send to the instances of the node.
+def check_inputs(context: Context) -> Iterator[str]:
+    """Yield a sentence if functional_image is not a picture."""
+    path = str(context.inputs["functional_image"])
+    if os.path.splitext(path)[1].lower() not in MEDIA_TYPES or not os.path.isfile(path):
+        yield "functional_image has to be a %s file on the controller, but is '%s'." % (
+            ", ".join(sorted(MEDIA_TYPES)), path)
 
-    :raises BadInput: if functional_image, which is read here, is not a picture.
-    """
+
+def request(context: Context) -> Request:
+    """Return the requests to send to the instances of the node."""
     plan, inputs = context.plan, context.inputs
     return Request("ascend.vllm.chat_info", {
         "servers": [{"name": instance["name"], "url": instance["url"]} for instance in serving_instances(plan)],
@@ -86,14 +90,8 @@ def request(context: Context) -> Request:
 
 
 def data_uri(path: str) -> str:
-    """Return a picture as a ``data:`` URI, which the server can use without access to the file.
-
-    :raises BadInput: if the file is missing or is not a picture.
-    """
-    media_type = MEDIA_TYPES.get(os.path.splitext(path)[1].lower())
-    if not media_type or not os.path.isfile(path):
-        raise BadInput("functional_image has to be a %s file on the controller, but is '%s'." % (
-            ", ".join(sorted(MEDIA_TYPES)), path))
+    """Return a picture as a ``data:`` URI, which the server can use without access to the file."""
+    media_type = MEDIA_TYPES[os.path.splitext(path)[1].lower()]
     with open(path, "rb") as picture:
         return "data:%s;base64,%s" % (media_type, base64.b64encode(picture.read()).decode("ascii"))
 

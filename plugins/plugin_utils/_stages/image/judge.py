@@ -66,6 +66,7 @@ CHECKS = (
 
 
 RETURNED = ("needed", "source")
+check_inputs = None
 survey = None
 #: The phase before a pull. In the other phase, the image has been pulled or loaded.
 BEFORE = "before"

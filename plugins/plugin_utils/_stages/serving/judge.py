@@ -175,6 +175,7 @@ _CHECK_MODE = "In check mode nothing is started."
 #: The phases of the stage: before the start, and after the rollback of an upgrade. An empty phase is after the start.
 BEFORE, ROLLED_BACK = "before", "rolled_back"
 RETURNED = ("image", "containers", "ours", "addresses")
+check_inputs = None
 
 
 def request(context: Context) -> Request:

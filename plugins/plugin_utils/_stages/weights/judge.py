@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import QUANTIZATION_FILE
@@ -81,6 +82,24 @@ class Models(TypedDict):
 
 
 RETURNED = ()
+
+
+def check_inputs(context: Context) -> Iterator[str]:
+    """Yield a sentence per mistake in the inputs."""
+    inputs, model = context.inputs, context.plan["model"]
+    source, endpoint = inputs["weights_source"], inputs["weights_hub_endpoint"]
+    if source == "http" and not endpoint:
+        yield ("weights_source is http, but weights_hub_endpoint is empty; set it to the URL of the folder that "
+               "contains the model.")
+    if endpoint and not re.fullmatch(r"https?://[^@\s]+", endpoint):
+        yield ("weights_hub_endpoint must be a URL that begins with http:// or https:// and has neither a user nor a "
+               "password; set weights_hub_token for a private repository.")
+    if model and source not in ("local", "http") and source not in model["sources"] and (
+            source == "quantize" or not inputs["weights_repository"]):
+        yield "weights_source is %s, but the catalogue has no such source of %s; choose one of %s." % (
+            source, model["name"], ", ".join(["local", "http", *sorted(model["sources"])]))
+    if inputs["weights_digest"] and not re.fullmatch(r"[0-9a-fA-F]{64}", inputs["weights_digest"]):
+        yield "weights_digest must be 64 hexadecimal digits, but is '%s'." % inputs["weights_digest"]
 
 
 def request(context: Context) -> Request:
