@@ -18,6 +18,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _control_node
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.describe import describe
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results import contract
@@ -73,7 +74,8 @@ class ActionModule(ActionBase):
         warnings: list[str] = []
         try:
             plan = plans.resolved(host)
-            warnings = [warning["message"] for warning in plan["warnings"]]
+            warnings = [warning["message"] for warning in plan["warnings"]
+                        if warning["id"].startswith(unknown_names.PREFIX)]
             refusals = {refusal["id"]: refusal["message"] for refusal in plan["refusals"]}
             for name, sentence in self._mistakes(plans, host, task_vars, stages).items():
                 refusals.setdefault(name, sentence)
@@ -109,7 +111,7 @@ class ActionModule(ActionBase):
     def _refuse(self, records: Records, hosts: list[str], secrets: list[str]) -> dict[str, Any]:
         """Warn of what was found on all hosts, and fail if a host has refusals."""
         notes = records.read_notes(hosts, NOTE)
-        for sentence in grouped({host: note["warnings"] for host, note in notes.items()}):
+        for sentence in grouped({host: note["warnings"] for host, note in notes.items()}, len(hosts)):
             warn(self._display, sentence, secrets)
         refused = {host: note["refusals"] for host, note in notes.items() if note["refusals"]}
         if refused:

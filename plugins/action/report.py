@@ -51,7 +51,10 @@ class ActionModule(ActionBase):
             return {"changed": False, "stages": stages}
 
         found = {host: _results(records, host) for host in args["hosts"]}
-        summary = report.summarize(found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report())
+        notes = records.read_notes([host for host in found if found[host]], "plan")
+        summary = report.summarize(
+            found, args["hosts"], timestamp(), COLLECTION_VERSION, records.read_report(),
+            _text.grouped({host: note["warnings"] for host, note in notes.items()}, len(found)))
         records.write(records.root / "report.json", to_json(summary, sort_keys=False))
         path = records.write(records.root / "report.md", report.to_markdown(summary))
         headline = report.headline(summary)

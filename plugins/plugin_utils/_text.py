@@ -75,14 +75,12 @@ def grouped(found: Mapping[str, Iterable[str]], hosts: int = 0) -> list[str]:
     for host, sentences in found.items():
         for sentence in sentences:
             by_sentence.setdefault(sentence, []).append(host)
-    return [sentence if len(names) == hosts > 1 else f"{sentence} ({few(names)})"
+    return [sentence if len(names) == hosts > 1 else f"{sentence.rstrip('.')} (on {_few(names)})."
             for sentence, names in by_sentence.items()]
 
 
-def few(names: Sequence[str]) -> str:
-    """Return at most eight names as text, and the number of the others."""
-    more = [f"and {len(names) - 8} more"] if len(names) > 8 else []
-    return "on " + ", ".join([*names[:8], *more])
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def error_line(error: BaseException) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,47 @@ def test_a_comparison_without_two_measurements_is_refused(words):
 def test_a_mistyped_stage_is_refused():
     output = refusal("-i", "inventories/sample", "playbooks/site.yml", "--tags", "benchmrk", "--limit", "atlas-01")
     assert "did you mean benchmark?" in output
+
+
+WRONG = ("-e", "weights_distribution=foo", "-e", "hccl_ping_timeout_s=-1", "-e", "serving_prot=1")
+
+
+@pytest.mark.parametrize("playbook", ["plan.yml", "site.yml"])
+def test_wrong_inputs_of_all_stages_are_refused_together_before_a_node_is_contacted(playbook, tmp_path):
+    # The addresses of the sample inventory are reserved for documentation (RFC 5737), so no host responds.
+    output = refusal("-i", "inventories/sample", f"playbooks/{playbook}", "-e", f"report_path={tmp_path}", *WRONG)
+    assert "The run is refused, and nothing was changed." in output
+    assert "weights_distribution must be one of each, shared, fanout, but is 'foo'." in output.replace("''", "'")
+    assert "hccl_ping_timeout_s must be above 0, but is -1.0." in output
+    assert "The variable serving_prot is not an input of this collection" in output
+    assert "nearest input is serving_port" in output
+    assert output.count("FAILED!") == 1
+    assert "unreachable=1" not in output
+    assert list(tmp_path.glob("*/*.json")) == []
+
+
+def test_playbook_of_a_stage_checks_only_its_inputs(tmp_path):
+    output = refusal("-i", "inventories/sample", "playbooks/hccl.yml", "-e", f"report_path={tmp_path}",
+                     "-e", "hccl_ping_timeout_s=-1", "-e", "benchmark_repeats=many", "--limit", "atlas-01")
+    assert "hccl_ping_timeout_s must be above 0" in output
+    assert "benchmark_repeats" not in output
+
+
+def test_python_that_is_too_old_is_named_before_a_module_is_sent(tmp_path):
+    """node1 has a shell script as Python, which would end in MODULE FAILURE."""
+    python = tmp_path / "python3.6"
+    python.write_text("#!/bin/sh\necho \"<ascend-vllm-python $0 3.6.8>\"\n", "utf-8")
+    python.chmod(0o755)
+    inventory = tmp_path / "hosts.yml"
+    hosts = {"node1": {"ansible_python_interpreter": str(python)},
+             "node2": {"ansible_python_interpreter": sys.executable}}
+    inventory.write_text(json.dumps({"npu_nodes": {"hosts": hosts, "vars": {"ansible_connection": "local"}}}), "utf-8")
+    output = refusal("-i", inventory, "playbooks/site.yml", "--tags", "npu_driver",
+                     "-e", f"report_path={tmp_path}/results")
+    assert f"node1 has Python 3.6.8 ({python}), but this collection and ansible-core" in output
+    assert "MODULE FAILURE" not in output
+    report = json.loads((tmp_path / "results" / "report.json").read_text("utf-8"))
+    (finding,) = [each for each in report["findings"] if each["host"] == "node1" and each["status"] == "failed"]
+    assert finding["id"] == "npu_driver.observation"
+    assert "3.6.8" in finding["message"]
+    assert "3.6.8" not in json.dumps([each for each in report["findings"] if each["host"] == "node2"])

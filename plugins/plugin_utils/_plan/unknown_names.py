@@ -16,6 +16,9 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.renamed_inputs i
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Finding
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import known_variables, roles
 
+# The ids of findings consist of this and the name of the variable.
+PREFIX = "unknown."
+
 # A variable of a playbook, which looks like an input of a role.
 _OF_PLAYBOOKS = ("diagnostics_from",)
 # Names without the prefix of a role must be more similar to an input than those with a prefix.
@@ -35,8 +38,9 @@ def unknown_names(variables: Iterable[str], allowed: Collection[str] = ()) -> li
             suspect, nearest = _nearest(name)
             if suspect:
                 hint = f"the nearest input is {nearest}" if nearest else "no input has a similar name"
-                found.append({"id": name, "message": f"The variable {name} is not an input of this collection and has "
-                              f"no effect; {hint}. List it in plan_allowed_names if the site uses it."})
+                found.append({"id": PREFIX + name, "message": (
+                    f"The variable {name} is not an input of this collection and has no effect; {hint}. List it in "
+                    "plan_allowed_names if the site uses it.")})
     return found
 
 

@@ -33,7 +33,7 @@ def checked(stage: str, context: Context) -> tuple[dict[str, Any], dict[str, str
     try:
         contract.apply_waivers([], inputs[f"{stage}_waive"], stage, judge.CHECKS)
     except contract.UnknownCheck as mistake:
-        found[f"{stage}_waive"] = f"{mistake}."
+        found[f"{stage}_waive"] = str(mistake) if str(mistake).endswith("?") else f"{mistake}."
     except (TypeError, KeyError, AttributeError):
         found[f"{stage}_waive"] = f"{stage}_waive must be a list of ids of checks, or of mappings with id and reason."
     return {**context.inputs, **values}, found

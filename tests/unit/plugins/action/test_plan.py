@@ -16,6 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.ascend.vllm.plugins.action.plan import ActionModule
+from ansible_collections.ascend.vllm.tests.unit.plugins.action.wrong_inventories import NAMES, OTHERS, REFUSED
 
 OVERLAY = """
 releases:
@@ -154,3 +155,88 @@ def test_overlay_is_merged(act, tmp_path, as_folder):
     plan = act(plan_catalogue=[str(tmp_path if as_folder else path)])["plan"]
     assert plan["patch"]["sha256"] == 64 * "a"
     assert plan["patch"]["patched_sha256"].startswith("c0424a22")
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Return a function (variables of each host) -> (warnings, return value) of the phases that check all hosts."""
+    def run(*hosts, stages=None):
+        shown = []
+
+        def phase(variables, **args):
+            task = Mock(args=args, async_val=0, check_mode=False)
+            task.action = "ascend.vllm.plan"
+            loader = DataLoader()
+            action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
+            action._display = Mock()
+            result = action.run(task_vars={"report_path": str(tmp_path), "inventory_dir": str(tmp_path), **variables})
+            shown.extend(call.args[0] for call in action._display.warning.call_args_list)
+            return result
+
+        names = [f"node{number + 1}" for number in range(len(hosts))]
+        known = HostVars({key: {} for key in names})
+        for name, variables in zip(names, hosts):
+            phase({"inventory_hostname": name, "ansible_host": "192.0.2.11", "hostvars": known, **variables},
+                  phase="check", **({} if stages is None else {"stages": stages}))
+        return shown, phase({"inventory_hostname": "node1"}, phase="refuse", hosts=names)
+    return run
+
+
+def refusal(check, *hosts, **options):
+    with pytest.raises(AnsibleActionFail) as failure:
+        check(*hosts, **options)
+    return str(failure.value)
+
+
+@pytest.mark.parametrize(("variables", "sentence"), REFUSED)
+def test_wrong_inventory_is_refused(check, variables, sentence):
+    message = refusal(check, variables)
+    assert message.startswith("The run is refused, and nothing was changed. ")
+    assert sentence in message
+    assert "secret" not in message
+    assert "pa55" not in message
+
+
+def test_correct_inventory_is_not_refused(check):
+    shown, result = check({}, {"accuracy_enabled": "true", "accuracy_datasets": [{"name": "gsm8k", "path": "/d"}]})
+    assert result == {"changed": False}
+    assert not [text for text in shown if "not an input" in text]
+
+
+def test_all_mistakes_of_all_hosts_are_reported_together(check):
+    message = refusal(check, {"weights_distribution": "foo", "hccl_ping_timeout_s": -1},
+                      {"weights_distribution": "foo", "serving_port": "x"})
+    assert message.count("weights_distribution") == 1
+    assert "but is 'foo'. hccl" in message, "a sentence about all hosts does not name them"
+    assert "but is -1.0 (on node1)." in message
+    assert "serving_port must be an integer from 1 to 65535, but is 'x' (on node2)." in message
+    assert message.count("serving_port") == 1
+
+
+def test_only_the_inputs_of_the_stages_that_run_are_checked(check):
+    assert check({"benchmark_repeats": 0}, stages=["hccl"])[1] == {"changed": False}
+    assert "accuracy_timeout_s" in refusal(check, {"accuracy_timeout_s": 0}, stages=["accuracy"])
+    check({"accuracy_timeout_s": 0, "ansible_run_tags": ["hccl"], "ansible_skip_tags": []})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_that_is_not_an_input_is_warned_of(check, name):
+    (text,) = [text for text in check({name: "secret"})[0] if "not an input" in text]
+    assert f"The variable {name} is not an input of this collection" in text
+    assert f"the nearest input is {NAMES[name]}." in text
+    assert "secret" not in text
+    assert not [text for text in check({name: 1, "plan_allowed_names": [name]})[0] if "not an input" in text]
+
+
+def test_other_names_are_not_warned_of(check):
+    assert not [text for text in check({key: [] for key in OTHERS})[0] if "not an input" in text]
+
+
+def test_control_node_is_checked(act, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    task = Mock(args={"phase": "controller"}, async_val=0, check_mode=False)
+    loader = DataLoader()
+    action = ActionModule(task, Mock(), Mock(), loader, Templar(loader=loader, variables={}), Mock())
+    assert action.run(task_vars={"inventory_hostname": "n", "report_path": str(tmp_path)}) == {"changed": False}
+    with pytest.raises(AnsibleActionFail, match=r"Nothing was run\. report_path is .*/file/results, where the control"):
+        action.run(task_vars={"inventory_hostname": "n", "report_path": str(tmp_path / "file" / "results")})

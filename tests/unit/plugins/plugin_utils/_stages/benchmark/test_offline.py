@@ -93,11 +93,6 @@ def test_container_is_like_that_of_the_service_without_the_key():
     assert (found["cap_drop"], found["security_opts"]) == (["MKNOD"], ["no-new-privileges"])
 
 
-def test_unknown_kinds_are_refused():
-    with pytest.raises(BadInput, match="benchmark_offline may only contain latency and throughput"):
-        offline.check_inputs(dict(INPUTS, benchmark_offline=["startup"]))
-
-
 def test_figures():
     runs = [{"metrics": {"avg_latency": 1.23456, "percentiles.99": 2.0}}, {"metrics": {"tokens_per_second": 9.0}}]
     assert [(figure["value"], figure["unit"]) for figure in offline.figures(runs)] == [
