@@ -54,6 +54,8 @@ CALLS_S = {"ascend.vllm.weights_info": 6 * 3600}
 # Arguments of modules that are a number of seconds.
 TIMES = ("wait_s", "timeout_s", "limit_s", "stop_timeout", "stop_timeout_s", "completion_timeout_s")
 
+# The result of a question about the Python of a host that this run has not asked yet.
+NOT_ASKED = object()
 # Keys that Ansible adds to the return values of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
 
@@ -157,8 +159,8 @@ class StageAction(ActionBase):
         :raises AnsibleActionFail: if Python is missing or too old.
         """
         host = self._task.delegate_to or self.host
-        notes = self.records.read_notes([self.host], f"python-{host}")
-        if not notes:
+        problem = self._python_note(host).get("problem", NOT_ASKED)
+        if problem is NOT_ASKED:
             variables = self.task_vars.get("ansible_delegated_vars", {}).get(host, self.task_vars)
             chosen = str(self._templar.template(C.config.get_config_value("INTERPRETER_PYTHON", variables=variables)))
             if chosen.startswith("auto"):
@@ -167,10 +169,11 @@ class StageAction(ActionBase):
             output = self._low_level_execute_command(node_python.command(chosen), sudoable=False)["stdout"]
             problem = node_python.problem(host, chosen, output)
             self.records.write_note(self.host, f"python-{host}", {"problem": problem})
-        else:
-            problem = notes[self.host]["problem"]
         if problem:
-            raise AnsibleActionFail(problem)
+            raise AnsibleActionFail(str(problem))
+
+    def _python_note(self, host: str) -> dict[str, Any]:
+        return self.records.read_notes([self.host], f"python-{host}").get(self.host, {})
 
     def masked(self, text: str) -> str:
         """Return a text from a node, with the secrets of this run and anything that looks like a secret masked."""
@@ -220,8 +223,8 @@ class StageAction(ActionBase):
         path = self.records.write_result(result)
         failed = contract.failures(result)
         return {"changed": False, "failed": bool(failed), "status": result["status"], "path": str(path),
-                "reachable": record.reachable, "observed": self.returned(record.observed),
-                "msg": mask_known(summary(result, failed), self.secrets)}
+                "reachable": record.reachable and not self._python_note(self.host).get("problem"),
+                "observed": self.returned(record.observed), "msg": mask_known(summary(result, failed), self.secrets)}
 
     def returned(self, observed: Observation) -> dict[str, Any]:
         """Return the part of an observation that the role needs."""

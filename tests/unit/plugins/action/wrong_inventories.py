@@ -27,7 +27,7 @@ REFUSED = [
     ({"hccl_optical_limits": {"snr_db": 1}}, "hccl_optical_limits must be a mapping, but: missing required arguments"),
     ({"diagnostics_log_lines": "all"}, "diagnostics_log_lines must be an integer, but is 'all'."),
     ({"accuracy_datasets": ["gsm8k"]}, "accuracy_datasets must be a list of mappings, but is ['gsm8k']."),
-    ({"weights_environment": "http_proxy=secret"}, "weights_environment must be a mapping."),
+    ({"weights_environment": "secret"}, "weights_environment must be a mapping."),
     # Ranges
     ({"hccl_ping_timeout_s": -1}, "hccl_ping_timeout_s must be above 0, but is -1.0."),
     ({"benchmark_num_prompts": 0}, "benchmark_num_prompts must be at least 1, but is 0."),
@@ -89,5 +89,5 @@ NAMES = {
     "benchmarkrepeats": "benchmark_repeats", "hcl_enabled": "hccl_enabled",
 }
 # Variables of a site or of Ansible that are not meant as inputs.
-OTHERS = ("service_port", "server_port", "planet_name", "imaging_host", "vault_token", "ansible_host", "groups",
+OTHERS = ("service_port", "server_port", "planet_name", "imaging_host", "vault_token", "ansible_user", "group_names",
           "playbook_dir", "environment", "__serving_running", "_serving_prot", "diagnostics_from", "balancer_wait_s")
