@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Choose the node that gets the model from its source, and the nodes from which each other node copies it."""
+"""Choose the node that gets the model from its source, and for every other node, the nodes from which it copies it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class ActionModule(ActionBase):
         holders = {name for name in held if held[name]["holds"]}
         if args["staged"] and not holders:
             raise AnsibleActionFail(
-                "No node of this run has the whole model, because the attempts to get it from the source failed; see "
-                "the messages of those nodes, then run again.")
+                "No node of this run has the whole model, because every attempt to get it from the source failed; "
+                "see the messages of the nodes that tried, then run again.")
         addresses = {name: address(name, hostvars[name]) for name in hosts}
         members = [name for name in hosts if name in holders or name not in args["failed"]]
         upstream = upstreams(members, holders).get(host, [])

@@ -10,10 +10,8 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options: {}
 attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-  diff_mode:
-    description: Will return details on what has changed when in diff mode.
+  check_mode: {description: "Can run in C(check_mode) and return changed status prediction without modifying target."}
+  diff_mode: {description: "Will return details on what has changed when in diff mode."}
   platform:
     description: Target OS/families that can be operated against.
     support: full
@@ -23,12 +21,6 @@ attributes:
     INFO = r"""
 options: {}
 attributes:
-  check_mode:
-    support: full
-    details:
-      - This module does not change anything.
-  diff_mode:
-    support: N/A
-    details:
-      - This module does not change anything.
+  check_mode: {support: full, details: ["This module does not change anything."]}
+  diff_mode: {support: N/A, details: ["This module does not change anything."]}
 """

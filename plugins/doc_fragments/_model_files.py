@@ -9,10 +9,7 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
-  path:
-    description: The folder of the model on the node.
-    type: path
-    required: true
+  path: {type: path, required: true, description: "The folder of the model on the node."}
   verify:
     description:
       - The files to hash.
@@ -20,10 +17,7 @@ options:
     type: str
     choices: [changed, full]
     default: changed
-  workers:
-    description: The number of files that are hashed or downloaded at the same time.
-    type: int
-    default: 8
+  workers: {type: int, default: 8, description: "The number of files that are hashed or downloaded at the same time."}
   digest_cache:
     description:
       - The folder on the node in which the digests of hashed files are cached.

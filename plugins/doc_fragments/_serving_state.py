@@ -9,12 +9,8 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
-  image:
-    description: The name of the planned image. By default, RV(image) is null.
-    type: str
-  served_name:
-    description: The name of the model in requests to the instances.
-    type: str
+  image: {type: str, description: "The name of the planned image. By default, RV(image) is null."}
+  served_name: {type: str, description: "The name of the model in requests to the instances."}
   api_key:
     description: The API key of the service. Leave it empty if the service does not require an API key.
     type: str

@@ -22,28 +22,25 @@ if TYPE_CHECKING:
     SendCommand = Callable[[str], str]
 
     class AgentState(TypedDict):
-        """The information that HAProxy has received from the watch for hung engines.
+        """The information that HAProxy has received from the watch for hung engines."""
 
-        ``watched`` is whether the watch responds, or None if there is no watch. ``engine`` is the last state that the
-        watch reported, such as ``up``, or `NOT_CHECKED`.
-        """
-
+        #: Whether the watch responds, or None if there is no watch.
         watched: bool | None
+        #: The last state that the watch reported, such as ``up``, or `NOT_CHECKED`.
         engine: str
 
     class BalancerServer(AgentState):
-        """A vLLM instance as a server of the backend.
-
-        ``status`` is UP, DRAIN (the server finishes its requests), MAINT or DOWN. ``disabled`` is true after an
-        operator has set DRAIN or MAINT, which ``status`` does not show if the server is DOWN. ``sessions`` is the
-        number of requests in progress. ``check`` is the result of the last health check, such as ``L7OK/200``.
-        """
+        """A vLLM instance as a server of the backend."""
 
         name: str
         host: str
+        #: UP, DRAIN (the server finishes its requests), MAINT or DOWN.
         status: str
+        #: Whether an operator has set DRAIN or MAINT, which ``status`` does not show if the server is DOWN.
         disabled: bool
+        #: The number of requests in progress.
         sessions: int
+        #: The result of the last health check, such as ``L7OK/200``.
         check: str
 
     class BalancerObservation(TypedDict):

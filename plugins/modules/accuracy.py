@@ -9,16 +9,14 @@ DOCUMENTATION = r"""
 module: accuracy
 short_description: Measure the accuracy of the served model, judge the scores and record the result
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Runs AISBench with M(ascend.vllm.ais_bench) against the first instance of the plan, and prints the progress of
     the run.
   - Judges the scores and records the result in the same way as M(ascend.vllm.stage).
   - Delegate the task to the host that runs AISBench.
   - The action reads the inputs of the role P(ascend.vllm.accuracy#role).
-extends_documentation_fragment:
-  - ascend.vllm._plan_option
+extends_documentation_fragment: [ascend.vllm._plan_option]
 options:
   step:
     description: V(begin) only checks the Python of the host, before AISBench is installed on it.
@@ -26,12 +24,8 @@ options:
     choices: [begin, measure]
     default: measure
 attributes:
-  check_mode:
-    support: full
-    description: In check mode, nothing is measured and no result is written.
-seealso:
-  - module: ascend.vllm.stage
-  - module: ascend.vllm.ais_bench
+  check_mode: {support: full, description: "In check mode, nothing is measured and no result is written."}
+seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.ais_bench}]
 """
 
 EXAMPLES = r"""
@@ -46,12 +40,6 @@ status:
   type: str
   returned: always
   sample: passed
-path:
-  description: The path of the result on the controller.
-  type: str
-  returned: always
-reachable:
-  description: Whether the host that runs AISBench was reachable.
-  type: bool
-  returned: always
+path: {type: str, returned: always, description: "The path of the result on the controller."}
+reachable: {type: bool, returned: always, description: "Whether the host that runs AISBench was reachable."}
 """

@@ -8,16 +8,14 @@ DOCUMENTATION = r"""
 module: ais_bench
 short_description: Measure the accuracy or performance of a served model with AISBench
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Starts AISBench in the background, so that a run of several hours survives a lost connection.
   - Each run has a job, which is a folder that only its owner can read. It contains the configuration, the API key and
     the predictions. O(state=absent) removes the folder.
   - AISBench exits with 0 even if every request failed. Therefore check RV(rows) and RV(answers) rather than
     RV(exit_code).
-extends_documentation_fragment:
-  - ascend.vllm._attributes
+extends_documentation_fragment: [ascend.vllm._attributes]
 options:
   state:
     description:
@@ -43,18 +41,9 @@ options:
       - Required if O(state=started).
     type: dict
     suboptions:
-      url:
-        description: The base URL, such as V(http://10.0.0.1:8888).
-        type: str
-        required: true
-      model:
-        description: The served name of the model.
-        type: str
-        required: true
-      concurrency:
-        description: The maximum number of concurrent requests.
-        type: int
-        required: true
+      url: {type: str, required: true, description: "The base URL, such as V(http://10.0.0.1:8888)."}
+      model: {type: str, required: true, description: "The served name of the model."}
+      concurrency: {type: int, required: true, description: "The maximum number of concurrent requests."}
       maximum_tokens:
         description: The maximum number of tokens that the model generates for a request.
         type: int
@@ -87,10 +76,7 @@ options:
       - The load of a performance run. If this option is set, the performance is measured instead of the accuracy.
     type: dict
     suboptions:
-      requests:
-        description: The number of requests.
-        type: int
-        required: true
+      requests: {type: int, required: true, description: "The number of requests."}
       input_tokens:
         description: The length of each synthetic prompt in tokens. This option is ignored if O(load.file) is set.
         type: int
@@ -110,10 +96,7 @@ options:
         type: list
         elements: str
         required: true
-      tokenizer:
-        description: The folder that contains the tokenizer of the model.
-        type: path
-        required: true
+      tokenizer: {type: path, required: true, description: "The folder that contains the tokenizer of the model."}
       file:
         description:
           - The path of a C(.jsonl) file with prompts. Each line is an object with the key C(prompt). The prompts are
@@ -121,23 +104,15 @@ options:
           - When empty, synthetic prompts are sent.
         type: str
         default: ""
-      warm_up:
-        description: The number of warm-up requests that are sent before the measurement.
-        type: int
-        default: 1
-  num_prompts:
-    description: The number of questions to send from each dataset. V(0) sends all questions.
-    type: int
-    default: 0
+      warm_up: {type: int, default: 1, description: "The number of warm-up requests before the measurement."}
+  num_prompts: {type: int, default: 0, description: "The number of questions from each dataset, or V(0) for all."}
   wait_s:
     description: The maximum time in seconds to wait for the end of the run, with O(state=watched).
     type: float
     default: 0
 attributes:
-  check_mode:
-    support: none
-  diff_mode:
-    support: none
+  check_mode: {support: none}
+  diff_mode: {support: none}
 """
 
 EXAMPLES = r"""
@@ -193,24 +168,15 @@ data:
   description: The SHA-256 digest of the files of each dataset, with the name of the dataset as key.
   type: dict
   returned: with O(state=started)
-running:
-  description: Whether the run is in progress.
-  type: bool
-  returned: with O(state=watched)
+running: {type: bool, returned: with O(state=watched), description: "Whether the run is in progress."}
 progress:
   description: The progress of each task, with the name of the task as key.
   type: dict
   returned: with O(state=watched), while the run is in progress
   contains:
-    status:
-      description: The status of the task as AISBench reports it, or null if the status is unknown.
-      type: str
-    finish_count:
-      description: The number of finished requests, or null if the number is unknown.
-      type: int
-    total_count:
-      description: The total number of requests, or null if the number is unknown.
-      type: int
+    status: {type: str, description: "The status of the task as AISBench reports it, or null if the status is unknown."}
+    finish_count: {type: int, description: "The number of finished requests, or null if the number is unknown."}
+    total_count: {type: int, description: "The total number of requests, or null if the number is unknown."}
 exit_code:
   description: The exit code of AISBench, or null if AISBench was killed.
   type: int
@@ -226,23 +192,15 @@ answers:
   type: dict
   returned: with O(state=watched), after the end of the run
   contains:
-    answered:
-      description: The number of requests that the model answered.
-      type: int
-    failed:
-      description: The number of requests that failed.
-      type: int
+    answered: {type: int, description: "The number of requests that the model answered."}
+    failed: {type: int, description: "The number of requests that failed."}
 performance:
   description: The result files of a performance run.
   type: dict
   returned: with O(state=watched), after the end of the run
   contains:
-    totals:
-      description: The JSON text of the totals, or null if AISBench did not write it.
-      type: str
-    latencies:
-      description: The CSV text of the latencies, or null if AISBench did not write it.
-      type: str
+    totals: {type: str, description: "The JSON text of the totals, or null if AISBench did not write it."}
+    latencies: {type: str, description: "The CSV text of the latencies, or null if AISBench did not write it."}
 log:
   description:
     - The last lines of the log of AISBench. If a score is missing, the last lines of the logs of the tasks follow.

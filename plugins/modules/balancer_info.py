@@ -8,20 +8,14 @@ DOCUMENTATION = r"""
 module: balancer_info
 short_description: Return the state of the balancer on this host and of its servers
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
-  - Queries the HAProxy of the unit C(ascend-vllm-balancer) for its servers. If O(url) is set, the module also requests
-    a completion through the balancer.
+  - Queries the HAProxy process of the systemd unit C(ascend-vllm-balancer) for its servers. If O(url) is set, the
+    module also requests a completion through the balancer.
   - The module does not fail if the balancer does not respond, and returns the reason in RV(error).
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info]
 options:
-  socket:
-    description: The admin socket of HAProxy.
-    type: path
-    default: /run/ascend-vllm-balancer/admin.sock
+  socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
   url:
     description: The URL of the balancer, such as V(http://10.0.0.1:8080). By default, no completion is requested.
     type: str
@@ -29,20 +23,13 @@ options:
     description:
       - The port of the balancer. If this option is set, RV(holder) contains any other process that listens on the port.
     type: int
-  served_name:
-    description: The name of the model in the completion request.
-    type: str
-    default: ""
+  served_name: {type: str, default: "", description: "The name of the model in the completion request."}
   api_key:
     description: The API key of the service. Leave it empty if the service does not require an API key.
     type: str
     default: ""
-  timeout_s:
-    description: The timeout of the completion request in seconds.
-    type: float
-    default: 20
-seealso:
-  - module: ascend.vllm.balancer_server
+  timeout_s: {type: float, default: 20, description: "The timeout of the completion request in seconds."}
+seealso: [{module: ascend.vllm.balancer_server}]
 """
 
 EXAMPLES = r"""
@@ -50,7 +37,7 @@ EXAMPLES = r"""
   ascend.vllm.balancer_info:
   register: balancer
 
-- name: Fail if the balancer sends no requests to one of the instances
+- name: Fail if any instance receives no requests from the balancer
   ansible.builtin.assert:
     that: balancer.servers | rejectattr('status', 'equalto', 'UP') | length == 0
 
@@ -62,24 +49,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-error:
-  description: The reason why HAProxy did not respond, or null if HAProxy responded.
-  type: str
-  returned: success
+error: {type: str, returned: success, description: "The reason why HAProxy did not respond, or null if it did."}
 servers:
   description: The servers, in the order of the configuration.
   type: list
   elements: dict
   returned: success
   contains:
-    name:
-      description: The name of the server.
-      type: str
-      sample: node1:8888
-    host:
-      description: The inventory name of the node.
-      type: str
-      sample: node1
+    name: {type: str, sample: node1:8888, description: "The name of the server."}
+    host: {type: str, sample: node1, description: "The inventory name of the node."}
     status:
       description:
         - The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN).
@@ -90,57 +68,23 @@ servers:
         - Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be read
           from RV(servers[].status).
       type: bool
-    sessions:
-      description: The number of requests in progress.
-      type: int
-    check:
-      description: The result of the last health check.
-      type: str
-      sample: L7OK/200
+    sessions: {type: int, description: "The number of requests in progress."}
+    check: {type: str, sample: L7OK/200, description: "The result of the last health check."}
     watched:
-      description: Whether the watch for hung engines responds to HAProxy, or null if HAProxy does not use the watch.
+      description: Whether the service that detects hung engines responds to HAProxy; null if HAProxy does not use it.
       type: bool
-    engine:
-      description: The last state of the engine that the watch for hung engines reported.
-      type: str
-      sample: up
+    engine: {type: str, sample: up, description: "The last state of the engine that the service reported."}
 holder:
   description: The process other than the balancer that listens on O(port), or null if there is no such process.
   type: str
   returned: success
   sample: process 111 (sshd)
 completion:
-  description:
-    - The response to the completion request, or null if no completion was requested or HAProxy did not respond.
+  description: >-
+    The response to the completion request, as described in RV(ascend.vllm.chat_info#module:servers[].answers). It is
+    null if no completion was requested or HAProxy did not respond.
   type: dict
   returned: success
-  contains:
-    status:
-      description: The HTTP status, or null if there was no response.
-      type: int
-    text:
-      description: The generated text.
-      type: str
-      returned: if a completion was received
-    finish_reason:
-      description: The reason why the model stopped generating, or null.
-      type: str
-      returned: if a completion was received
-    prompt_tokens:
-      description: The number of tokens of the prompt.
-      type: int
-      returned: if a completion was received
-    completion_tokens:
-      description: The number of generated tokens.
-      type: int
-      returned: if a completion was received
-    latency_s:
-      description: The time in seconds until the whole response was received.
-      type: float
-    error:
-      description: The error message, if the request was refused or failed.
-      type: str
-      returned: on error
 """
 
 from typing import TYPE_CHECKING

@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: balancer_plan
 short_description: Resolve the servers behind the balancer
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Resolves the plans of all nodes in C(balancer_nodes) from the inventory, including nodes outside the play. Returns
     which of the balancers in C(balancer_hosts) this host manages.
@@ -20,12 +19,8 @@ description:
     has one sentence for each reason.
 options: {}
 attributes:
-  check_mode:
-    support: full
-    description: The action does not change anything.
-seealso:
-  - module: ascend.vllm.plan
-  - module: ascend.vllm.balancer_info
+  check_mode: {support: full, description: "The action does not change anything."}
+seealso: [{module: ascend.vllm.plan}, {module: ascend.vllm.balancer_info}]
 """
 
 EXAMPLES = r"""
@@ -42,11 +37,7 @@ hosts:
   type: list
   elements: str
   returned: success
-managed:
-  description: The hosts of the balancers that this host manages.
-  type: list
-  elements: str
-  returned: success
+managed: {type: list, elements: str, returned: success, description: "The hosts of balancers that this host manages."}
 servers:
   description:
     - The instances behind the balancer, each with C(name), C(host), C(address), C(port) and C(served_name).

@@ -8,18 +8,13 @@ DOCUMENTATION = r"""
 module: balancer_server
 short_description: Drain the servers of a node in the balancer, or make them ready again
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sets the state of the servers of a node in the HAProxy of the unit C(ascend-vllm-balancer) on this host, through its
     admin socket.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
+extends_documentation_fragment: [ascend.vllm._attributes]
 options:
-  node:
-    description: The inventory name of the node.
-    type: str
-    required: true
+  node: {type: str, required: true, description: "The inventory name of the node."}
   state:
     description:
       - With V(drain), the node finishes the requests in progress and receives no new requests.
@@ -40,21 +35,13 @@ options:
       - With O(state=ready), the module waits until the health checks pass.
     type: float
     default: 0
-  socket:
-    description: The admin socket of HAProxy.
-    type: path
-    default: /run/ascend-vllm-balancer/admin.sock
+  socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
 attributes:
-  check_mode:
-    support: full
-    details:
-      - In check mode, O(wait_s) is ignored.
-  diff_mode:
-    support: none
+  check_mode: {support: full, details: ["In check mode, O(wait_s) is ignored."]}
+  diff_mode: {support: none}
 notes:
   - HAProxy discards the state when it reloads its configuration.
-seealso:
-  - module: ascend.vllm.balancer_info
+seealso: [{module: ascend.vllm.balancer_info}]
 """
 
 EXAMPLES = r"""
@@ -82,43 +69,10 @@ error:
   type: str
   returned: success
 servers:
-  description: The servers of the node.
+  description: The servers of the node, as described in RV(ascend.vllm.balancer_info#module:servers).
   type: list
   elements: dict
   returned: success
-  contains:
-    name:
-      description: The name of the server.
-      type: str
-      sample: node1:8888
-    host:
-      description: The inventory name of the node.
-      type: str
-      sample: node1
-    status:
-      description:
-        - The status of the server, which is V(UP), V(DRAIN), V(MAINT) or V(DOWN).
-        - With V(DRAIN), the server finishes the requests in progress and receives no new requests.
-      type: str
-    disabled:
-      description:
-        - Whether an operator has set the server to V(DRAIN) or V(MAINT). If the server is down, this cannot be read
-          from RV(servers[].status).
-      type: bool
-    sessions:
-      description: The number of requests in progress.
-      type: int
-    check:
-      description: The result of the last health check.
-      type: str
-      sample: L7OK/200
-    watched:
-      description: Whether the watch for hung engines responds to HAProxy, or null if HAProxy does not use the watch.
-      type: bool
-    engine:
-      description: The last state of the engine that the watch for hung engines reported.
-      type: str
-      sample: up
 settled:
   description:
     - With O(state=drain), whether all requests in progress are finished. This is also true if HAProxy does not respond,
@@ -129,7 +83,7 @@ settled:
 """
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -137,7 +91,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as hap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import BalancerServer, NodeState, SendCommand
 

@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: benchmark
 short_description: Measure the planned instances, judge the results and record them
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sends warm-up requests to every instance of the plan, measures the instance with C(vllm bench serve) in a container
     without NPUs, and writes the raw results to C(<report_path>/<host>/benchmark/).
@@ -18,8 +17,7 @@ description:
     P(ascend.vllm.benchmark#role).
   - Measurements that involve several hosts, or a host other than the node, are separate steps. These steps store their
     observations, which O(step=measure) judges together with the measurements of the node.
-extends_documentation_fragment:
-  - ascend.vllm._plan_option
+extends_documentation_fragment: [ascend.vllm._plan_option]
 options:
   step:
     description:
@@ -33,14 +31,10 @@ options:
     choices: [begin, ais_bench, balancer, observe, measure]
     default: measure
 attributes:
-  check_mode:
-    support: full
-    description: In check mode, nothing is measured and the checks are not run.
+  check_mode: {support: full, description: "In check mode, nothing is measured and the checks are not run."}
 requirements:
   - The collection community.docker on the controller, and Docker on the node
-seealso:
-  - module: ascend.vllm.stage
-  - module: ascend.vllm.benchmark_info
+seealso: [{module: ascend.vllm.stage}, {module: ascend.vllm.benchmark_info}]
 """
 
 EXAMPLES = r"""
@@ -58,10 +52,7 @@ status:
   type: str
   returned: with O(step=measure)
   sample: passed
-path:
-  description: The path of the result on the controller.
-  type: str
-  returned: with O(step=measure)
+path: {type: str, returned: with O(step=measure), description: "The path of the result on the controller."}
 observed:
   description: The part of the observation that the tasks of the role need.
   type: dict

@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: benchmark_compare
 short_description: Compare two measurements of performance or accuracy
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads two measurements of performance, or two measurements of accuracy, on the controller, and prints them side by
     side with their difference and a verdict.
@@ -35,12 +34,8 @@ options:
     type: float
     default: 1
 attributes:
-  check_mode:
-    support: full
-    description: The action does not change anything.
-seealso:
-  - module: ascend.vllm.benchmark
-  - module: ascend.vllm.accuracy
+  check_mode: {support: full, description: "The action does not change anything."}
+seealso: [{module: ascend.vllm.benchmark}, {module: ascend.vllm.accuracy}]
 """
 
 EXAMPLES = r"""
@@ -62,52 +57,29 @@ rows:
   elements: dict
   returned: always
   contains:
-    metric:
-      description: The name of the metric.
-      type: str
-      sample: output_throughput
-    before:
-      description: The first value. A score is in points.
-      type: float
-    after:
-      description: The second value. A score is in points.
-      type: float
+    metric: {type: str, sample: output_throughput, description: "The name of the metric."}
+    before: {type: float, description: "The first value. A score is in points."}
+    after: {type: float, description: "The second value. A score is in points."}
     label:
       description: The name of the metric as it is printed.
       type: str
       returned: for performance
       sample: Output token throughput
-    unit:
-      description: The unit of the values.
-      type: str
-      returned: for performance
-      sample: tok/s
+    unit: {type: str, sample: tok/s, returned: for performance, description: "The unit of the values."}
     ratio:
       description: The second value divided by the first, or null if the first is 0.
       type: float
       returned: for performance
-    better:
-      description: Whether the second value is better, or null if both are equal.
-      type: bool
-      returned: for performance
+    better: {type: bool, returned: for performance, description: "Whether the second is better, or null if equal."}
     target:
       description:
         - The name of the target that was measured.
         - The name is empty for a baseline and for a single result of C(vllm bench serve).
       type: str
       returned: for performance
-    dataset:
-      description: The name of the dataset.
-      type: str
-      returned: for accuracy
-    delta:
-      description: The second score minus the first.
-      type: float
-      returned: for accuracy
-    within:
-      description: Whether the score dropped by at most O(maximum_drop).
-      type: bool
-      returned: for accuracy
+    dataset: {type: str, returned: for accuracy, description: "The name of the dataset."}
+    delta: {type: float, returned: for accuracy, description: "The second score minus the first."}
+    within: {type: bool, returned: for accuracy, description: "Whether the score dropped by at most O(maximum_drop)."}
 holds:
   description:
     - For performance, whether the output throughput of no target is a regression.

@@ -8,22 +8,15 @@ DOCUMENTATION = r"""
 module: benchmark_info
 short_description: Return the state of a service, and the progress and the result of the client that measures it
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns the state of the container of the service, the state of the container of the client, and the last lines of
     the log of the client.
   - With O(wait_s), the module returns as soon as the client has exited.
   - The result is read from the file system of the client container, so no file remains on the node.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
-  service:
-    description: The name of the container of the service.
-    type: str
-    required: true
+  service: {type: str, required: true, description: "The name of the container of the service."}
   model_path:
     description:
       - The folder of the model, whose manifest is hashed for RV(service.weights). Symbolic links are resolved on the
@@ -35,13 +28,8 @@ options:
       - The path of the file C(version.info) of the driver, which is hashed for RV(service.driver).
       - By default, RV(service.driver) is null.
     type: path
-  client:
-    description: The name of the container of the client. By default, RV(client) and RV(result) are null.
-    type: str
-  wait_s:
-    description: The maximum time in seconds to wait for the client to exit.
-    type: float
-    default: 0
+  client: {type: str, description: "The name of the client container. By default, RV(client) and RV(result) are null."}
+  wait_s: {type: float, default: 0, description: "The maximum time in seconds to wait for the client to exit."}
   result:
     description: The path of the result in the container of the client. The result is read after the client has exited.
     type: str
@@ -66,52 +54,27 @@ service:
   type: dict
   returned: success
   contains:
-    id:
-      description: The ID of the container.
-      type: str
-    image:
-      description: The ID of the image of the container.
-      type: str
-    running:
-      description: Whether the container is running.
-      type: bool
-    started_at:
-      description: The time at which the container was started, in the format of Docker.
-      type: str
-    restarts:
-      description: The number of automatic restarts of the container.
-      type: int
-    labels:
-      description: The labels that this collection has set on the container.
-      type: dict
-    weights:
-      description: The SHA-256 digest of the manifest of the model, or null if there is no manifest.
-      type: str
-    driver:
-      description: The SHA-256 digest of the version file of the driver, or null if there is no such file.
-      type: str
+    id: {type: str, description: "The ID of the container."}
+    image: {type: str, description: "The ID of the image of the container."}
+    running: {type: bool, description: "Whether the container is running."}
+    started_at: {type: str, description: "The time at which the container was started, in the format of Docker."}
+    restarts: {type: int, description: "The number of automatic restarts of the container."}
+    labels: {type: dict, description: "The labels that this collection has set on the container."}
+    weights: {type: str, description: "The SHA-256 digest of the manifest of the model, or null without a manifest."}
+    driver: {type: str, description: "The SHA-256 digest of the version file of the driver, or null without it."}
 client:
   description: The container of the client, or null if it does not exist.
   type: dict
   returned: success
   contains:
-    running:
-      description: Whether the container is running.
-      type: bool
-    exit_code:
-      description: The exit code of the client, or null while the client is running.
-      type: int
+    running: {type: bool, description: "Whether the container is running."}
+    exit_code: {type: int, description: "The exit code of the client, or null while the client is running."}
     ended_at:
       description:
         - The time at which the client exited, in seconds since 1970 (UTC), or null while the client is running.
       type: float
-    error:
-      description: The reason why the container could not be started, or null.
-      type: str
-    log:
-      description: The last lines of the log of the client.
-      type: list
-      elements: str
+    error: {type: str, description: "The reason why the container could not be started, or null."}
+    log: {type: list, elements: str, description: "The last lines of the log of the client."}
 result:
   description: The text of the result, or null while the client is running or if the client wrote no result.
   type: str

@@ -8,15 +8,12 @@ DOCUMENTATION = r"""
 module: benchmark_pause
 short_description: Stop a service for an offline benchmark, and ensure that it is started again
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Stops the container of the service and starts a guard process on the node. The guard starts the service again when
     no client has been running for O(grace_s) seconds. Therefore the service is started again even if the connection to
     the controller is lost.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._docker]
 options:
   state:
     description:
@@ -24,14 +21,8 @@ options:
     type: str
     choices: [paused, resumed]
     required: true
-  service:
-    description: The name of the container of the service.
-    type: str
-    required: true
-  client:
-    description: The name of the container of the client.
-    type: str
-    required: true
+  service: {type: str, required: true, description: "The name of the container of the service."}
+  client: {type: str, required: true, description: "The name of the container of the client."}
   grace_s:
     description: The time in seconds without a running client after which the guard starts the service again.
     type: int
@@ -41,12 +32,8 @@ options:
     type: int
     default: 60
 attributes:
-  check_mode:
-    support: full
-    details:
-      - In check mode, neither the service nor the guard is started or stopped.
-  diff_mode:
-    support: none
+  check_mode: {support: full, details: ["In check mode, neither the service nor the guard is started or stopped."]}
+  diff_mode: {support: none}
 """
 
 EXAMPLES = r"""
@@ -58,25 +45,19 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-running:
-  description: Whether the service is running.
-  type: bool
-  returned: success
+running: {type: bool, returned: success, description: "Whether the service is running."}
 """
 
 import inspect
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, engine
 from ansible_collections.ascend.vllm.plugins.module_utils._host import background
-
-if TYPE_CHECKING:
-    from typing import Any
 
 DOCKER_TIMEOUT_S = 60
 # Prefix of the folder of a guard. The guard exits after the file on-duty in the folder has been removed. The folder is

@@ -8,16 +8,13 @@ DOCUMENTATION = r"""
 module: chat_info
 short_description: Send requests to OpenAI-compatible servers and return the responses
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sends C(GET /v1/models) to every server, and then the requests one after another.
   - The module does not fail if a server refuses a request, exceeds the timeout or does not respond, and returns the
     error instead.
   - The proxy settings of the node are ignored.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info]
 options:
   servers:
     description: The servers to which the requests are sent.
@@ -25,28 +22,16 @@ options:
     elements: dict
     required: true
     suboptions:
-      name:
-        description: The name of the server in the result.
-        type: str
-        required: true
-      url:
-        description: The base URL, such as V(http://10.0.0.1:8888).
-        type: str
-        required: true
+      name: {type: str, required: true, description: "The name of the server in the result."}
+      url: {type: str, required: true, description: "The base URL, such as V(http://10.0.0.1:8888)."}
   requests:
     description: The requests, in the order in which they are sent.
     type: list
     elements: dict
     default: []
     suboptions:
-      id:
-        description: The key of the response in RV(servers[].answers).
-        type: str
-        required: true
-      endpoint:
-        description: The path of the URL, such as V(/v1/chat/completions).
-        type: str
-        required: true
+      id: {type: str, required: true, description: "The key of the response in RV(servers[].answers)."}
+      endpoint: {type: str, required: true, description: "The path of the URL, such as V(/v1/chat/completions)."}
       body:
         description: The body of the request. If its key C(stream) is true, the response is read as server-sent events.
         type: dict
@@ -79,9 +64,7 @@ options:
     type: float
     default: 120
 attributes:
-  check_mode:
-    details:
-      - The requests are also sent in check mode.
+  check_mode: {details: ["The requests are also sent in check mode."]}
 """
 
 EXAMPLES = r"""
@@ -98,14 +81,6 @@ EXAMPLES = r"""
 - name: Show the generated text
   ansible.builtin.debug:
     msg: "{{ chat.servers[0].answers.hello.text }}"
-
-- name: Get the served names and the limits of two servers
-  ascend.vllm.chat_info:
-    servers:
-      - {name: node1, url: "http://10.0.0.1:8888"}
-      - {name: node2, url: "http://10.0.0.2:8888"}
-    api_key: "{{ vault_api_key }}"
-    timeout_s: 10
 
 - name: Check that a prompt beyond the limit is refused
   ascend.vllm.chat_info:
@@ -125,71 +100,34 @@ servers:
   elements: dict
   returned: success
   contains:
-    name:
-      description: The name of the server.
-      type: str
-    url:
-      description: The base URL of the server.
-      type: str
+    name: {type: str, description: "The name of the server."}
+    url: {type: str, description: "The base URL of the server."}
     models:
       description: The response to C(GET /v1/models).
       type: dict
       contains:
-        status:
-          description: The HTTP status, or null if there was no response.
-          type: int
-        models:
-          description: The served names.
-          type: list
-          elements: str
+        status: {type: int, description: "The HTTP status, or null if there was no response."}
+        models: {type: list, elements: str, description: "The served names."}
         max_model_len:
           description: The length of the longest sequence in tokens, or null if the server does not report it.
           type: int
-        latency_s:
-          description: The time in seconds until the whole response was received.
-          type: float
-        error:
-          description: The error message, if the request was refused or failed.
-          type: str
-          returned: on error
+        latency_s: {type: float, description: "The time in seconds until the whole response was received."}
+        error: {type: str, returned: on error, description: "The error message, if the request was refused or failed."}
     answers:
       description: The responses, with the id of the request as key. Values that do not apply are omitted.
       type: dict
       contains:
-        status:
-          description: The HTTP status, or null if there was no response.
-          type: int
-        sent:
-          description: Whether the request was sent. This value is only returned if the request was not sent.
-          type: bool
-        text:
-          description: The generated text, truncated to 2000 characters.
-          type: str
-        finish_reason:
-          description: The reason why the model stopped generating, or null.
-          type: str
-          sample: stop
-        prompt_tokens:
-          description: The number of tokens of the prompt.
-          type: int
-        completion_tokens:
-          description: The number of generated tokens.
-          type: int
-        latency_s:
-          description: The time in seconds until the whole response was received.
-          type: float
-        time_to_first_token_s:
-          description: The time in seconds until the first text of a stream was received.
-          type: float
-        chunks:
-          description: The number of events of a stream that contain text.
-          type: int
-        ended:
-          description: Whether the closing event of a stream was received.
-          type: bool
-        error:
-          description: The error message, if the request was refused or failed.
-          type: str
+        status: {type: int, description: "The HTTP status, or null if there was no response."}
+        sent: {type: bool, description: "Whether the request was sent. Only returned if it was not."}
+        text: {type: str, description: "The generated text, truncated to 2000 characters."}
+        finish_reason: {type: str, sample: stop, description: "The reason why the model stopped generating, or null."}
+        prompt_tokens: {type: int, description: "The number of tokens of the prompt."}
+        completion_tokens: {type: int, description: "The number of generated tokens."}
+        latency_s: {type: float, description: "The time in seconds until the whole response was received."}
+        time_to_first_token_s: {type: float, description: "The seconds until the first text of a stream was received."}
+        chunks: {type: int, description: "The number of events of a stream that contain text."}
+        ended: {type: bool, description: "Whether the closing event of a stream was received."}
+        error: {type: str, description: "The error message, if the request was refused or failed."}
     routes:
       description:
         - The HTTP status for each path in O(routes), or null if there was no response. A path with the status 401, 403

@@ -8,14 +8,11 @@ DOCUMENTATION = r"""
 module: container_rename
 short_description: Rename Docker containers
 version_added: 0.9.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Renames containers in the given order. The containers may be running or stopped.
   - A container that already has its new name is not changed.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._docker]
 options:
   renames:
     description: The containers to rename.
@@ -23,21 +20,12 @@ options:
     elements: dict
     required: true
     suboptions:
-      from:
-        description: The current name.
-        type: str
-        required: true
-      to:
-        description: The new name. The module fails if another container already has this name.
-        type: str
-        required: true
+      from: {type: str, required: true, description: "The current name."}
+      to: {type: str, required: true, description: "The new name. The module fails if another container has this name."}
 attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-seealso:
-  - module: community.docker.docker_container
+  check_mode: {support: full}
+  diff_mode: {support: none}
+seealso: [{module: community.docker.docker_container}]
 """
 
 EXAMPLES = r"""
@@ -48,11 +36,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-renamed:
-  description: The new names of the containers that were renamed.
-  type: list
-  elements: str
-  returned: success
+renamed: {type: list, elements: str, returned: success, description: "The new names of the renamed containers."}
 """
 
 from typing import TYPE_CHECKING
@@ -68,10 +52,8 @@ if TYPE_CHECKING:
 
 
 def rename(docker: DockerEngine, renames: Iterable[Mapping[str, str]], check_mode: bool = False) -> list[str]:
-    """Rename containers and return the new names of those that did not have them yet.
+    """Rename containers, ``[{"from", "to"}]``. Return the new names of those that did not have them yet.
 
-    :param renames: ``[{"from", "to"}]``, the current and the new names.
-    :param check_mode: whether to change nothing.
     :raises DockerError: also if there is no such container, or if another container has the new name.
     """
     renamed = []

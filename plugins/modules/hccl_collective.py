@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: hccl_collective
 short_description: Run all-reduces over the nodes of the play
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Runs a container on every node with M(community.docker.docker_container), waits until the container exits, removes
     it, and saves its results with the observation of the node. The C(hccl) stage judges the results. A failed
@@ -21,8 +20,7 @@ description:
     does not have the image.
   - A node that could not be observed is skipped.
   - The action reads the inputs of the role P(ascend.vllm.hccl#role).
-extends_documentation_fragment:
-  - ascend.vllm._plan_option
+extends_documentation_fragment: [ascend.vllm._plan_option]
 options:
   step:
     description:
@@ -35,12 +33,8 @@ options:
     choices: [run, diagnosis, resume]
     default: run
 attributes:
-  check_mode:
-    support: full
-    description: In check mode, no container is started.
-seealso:
-  - module: ascend.vllm.observe
-  - module: ascend.vllm.stage
+  check_mode: {support: full, description: "In check mode, no container is started."}
+seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""
@@ -59,10 +53,7 @@ rounds:
   elements: str
   returned: always
   sample: [all]
-resumed:
-  description: Whether to repeat O(step=run), because all nodes may now have the image.
-  type: bool
-  returned: always
+resumed: {type: bool, returned: always, description: "Whether to repeat O(step=run), as all nodes may have the image."}
 msg:
   description: The reason why there was no all-reduce over all nodes, or an empty string.
   type: str

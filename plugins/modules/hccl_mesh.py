@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: hccl_mesh
 short_description: Ping every NPU from every NPU of the other nodes
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads the observations that M(ascend.vllm.observe) has saved for all nodes of the play, and computes the pings that
     this node sends in each round of a round-robin schedule. Sends these pings with one call of
@@ -20,16 +19,12 @@ description:
     the host.
   - A node that could not be observed is skipped.
   - The action reads the inputs of the role P(ascend.vllm.hccl#role).
-extends_documentation_fragment:
-  - ascend.vllm._plan_option
+extends_documentation_fragment: [ascend.vllm._plan_option]
 attributes:
   check_mode:
     support: full
     description: The pings are also sent in check mode, because they do not change anything.
-seealso:
-  - module: ascend.vllm.observe
-  - module: ascend.vllm.hccn_ping
-  - module: ascend.vllm.stage
+seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.hccn_ping}, {module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""

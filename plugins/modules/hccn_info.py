@@ -8,16 +8,12 @@ DOCUMENTATION = r"""
 module: hccn_info
 short_description: Query hccn_tool for the network ports of the NPUs of a node
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries all NPUs in parallel, with one query per NPU at a time.
   - Also returns the content of C(/etc/hccn.conf), the IPv4 addresses of the host, and the processes on the NPUs.
   - If a query fails or times out, its error is returned. The module fails only if C(hccn_tool) is missing.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
   npus:
     description: The numbers of the NPUs. By default, all NPUs with a device C(/dev/davinciN) are queried.
@@ -40,17 +36,12 @@ options:
       - The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
         C(/usr/local/Ascend/driver/tools).
     type: path
-  conf:
-    description: The path of C(hccn.conf).
-    type: path
-    default: /etc/hccn.conf
+  conf: {type: path, default: /etc/hccn.conf, description: "The path of C(hccn.conf)."}
   image:
     description: The name of an image to look up on the node. When empty, no image is looked up.
     type: str
     default: ""
-seealso:
-  - module: ascend.vllm.hccn_ping
-  - module: ascend.vllm.npu_info
+seealso: [{module: ascend.vllm.hccn_ping}, {module: ascend.vllm.npu_info}]
 """
 
 EXAMPLES = r"""
@@ -64,10 +55,6 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: ports.npus[item].link.status == 'UP'
   loop: "{{ ports.npus | list }}"
-
-- name: Run all queries for all NPUs
-  ascend.vllm.hccn_info:
-    timeout_s: 20
 """
 
 RETURN = r"""
@@ -91,50 +78,24 @@ npus:
               printed nothing, V(unreadable) if the format of the output is unknown, or V(skipped) if an earlier query
               of the NPU timed out.
           type: str
-        message:
-          description: The error message.
-          type: str
-        code:
-          description: The exit code of C(hccn_tool), or null.
-          type: int
-    status:
-      description: The status in the result of V(link) or V(net_health).
-      type: str
-    address:
-      description: The address in the result of V(ip), V(gateway) or V(netdetect).
-      type: str
-    netmask:
-      description: The netmask in the result of V(ip).
-      type: str
-    interface:
-      description: The interface in the result of V(gateway).
-      type: str
-    ifname:
-      description: The port of the switch in the result of V(lldp).
-      type: str
-    tlvs:
-      description: The values in the result of V(lldp), with their titles as keys.
-      type: dict
-    enabled:
-      description: Whether TLS is enabled according to V(tls).
-      type: bool
-    mode:
-      description: The FEC mode in the result of V(fec).
-      type: str
+        message: {type: str, description: "The error message."}
+        code: {type: int, description: "The exit code of C(hccn_tool), or null."}
+    status: {type: str, description: "The status in the result of V(link) or V(net_health)."}
+    address: {type: str, description: "The address in the result of V(ip), V(gateway) or V(netdetect)."}
+    netmask: {type: str, description: "The netmask in the result of V(ip)."}
+    interface: {type: str, description: "The interface in the result of V(gateway)."}
+    ifname: {type: str, description: "The port of the switch in the result of V(lldp)."}
+    tlvs: {type: dict, description: "The values in the result of V(lldp), with their titles as keys."}
+    enabled: {type: bool, description: "Whether TLS is enabled according to V(tls)."}
+    mode: {type: str, description: "The FEC mode in the result of V(fec)."}
     present:
       description: >-
         Whether an optical module is present according to V(optical). The values of the module are in the same
         dictionary under their printed names, such as C(Tx Power0).
       type: bool
-    up_count:
-      description: The number of times that the link went up, in the result of V(link_stat).
-      type: int
-    down_count:
-      description: The number of times that the link went down, in the result of V(link_stat).
-      type: int
-    current_time:
-      description: The time of the device in the result of V(link_stat).
-      type: str
+    up_count: {type: int, description: "The number of times that the link went up, in the result of V(link_stat)."}
+    down_count: {type: int, description: "The number of times that the link went down, in the result of V(link_stat)."}
+    current_time: {type: str, description: "The time of the device in the result of V(link_stat)."}
     events:
       description:
         - The last changes of the link in the result of V(link_stat), with the newest change first. Each has C(time) and
@@ -174,10 +135,7 @@ conf:
           RV(conf.devices).
       type: list
       elements: str
-conf_error:
-  description: The reason why C(hccn.conf) could not be read, or null.
-  type: str
-  returned: success
+conf_error: {type: str, returned: success, description: "The reason why C(hccn.conf) could not be read, or null."}
 host_network:
   description: The IPv4 network of the host.
   type: dict
@@ -188,15 +146,9 @@ host_network:
       type: list
       elements: dict
       contains:
-        name:
-          description: The name of the interface.
-          type: str
-        up:
-          description: Whether the interface is up and has a carrier.
-          type: bool
-        kind:
-          description: The kind of interface, such as V(loopback), V(bond) or V(bridge), or null.
-          type: str
+        name: {type: str, description: "The name of the interface."}
+        up: {type: bool, description: "Whether the interface is up and has a carrier."}
+        kind: {type: str, description: "The kind of interface, such as V(loopback), V(bond) or V(bridge), or null."}
         ports:
           description: The kinds of the interfaces that are ports of this interface, or null if they are unknown.
           type: list
@@ -205,39 +157,23 @@ host_network:
           description: The IPv4 addresses of the interface, each with C(address) and C(prefix).
           type: list
           elements: dict
-    error:
-      description: The reason why the interfaces could not be read, or null.
-      type: str
+    error: {type: str, description: "The reason why the interfaces could not be read, or null."}
 processes:
   description: The processes on the NPUs, or null if C(npu-smi) does not show them.
   type: list
   elements: dict
   returned: success
   contains:
-    npu:
-      description: The number of the NPU.
-      type: int
-    pid:
-      description: The process id.
-      type: int
-    name:
-      description: The name of the process.
-      type: str
-    memory_mb:
-      description: The HBM that the process uses, in MB, or null if C(npu-smi) does not show it.
-      type: int
+    npu: {type: int, description: "The number of the NPU."}
+    pid: {type: int, description: "The process id."}
+    name: {type: str, description: "The name of the process."}
+    memory_mb: {type: int, description: "The HBM that the process uses, in MB, or null if C(npu-smi) does not show it."}
 image_present:
   description: Whether the node has O(image), or null if Docker does not respond or O(image) is empty.
   type: bool
   returned: success
-image_error:
-  description: The reason why Docker does not respond, or null.
-  type: str
-  returned: success
-duration_s:
-  description: The run time of the module in seconds.
-  type: float
-  returned: success
+image_error: {type: str, returned: success, description: "The reason why Docker does not respond, or null."}
+duration_s: {type: float, returned: success, description: "The run time of the module in seconds."}
 """
 
 import os

@@ -8,22 +8,15 @@ DOCUMENTATION = r"""
 module: hccn_ping
 short_description: Send the pings of one node in a ping mesh of NPUs
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Sends all scheduled pings of the NPUs of a node with C(hccn_tool). The NPUs send their pings in parallel, with one
     ping per NPU at a time.
   - Tests TCP connections to O(hosts).
   - P(ascend.vllm.hccl_mesh#module) computes the schedule for all nodes.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info]
 options:
-  npus:
-    description: The numbers of the NPUs that send pings.
-    type: list
-    elements: int
-    required: true
+  npus: {type: list, elements: int, required: true, description: "The numbers of the NPUs that send pings."}
   partners:
     description:
       - The nodes to ping, in this order. Each item has the keys C(host) and C(npus), which maps NPU numbers to
@@ -43,44 +36,25 @@ options:
     description: The number of seconds from the start of one round of pings to the start of the next round.
     type: float
     default: 0.5
-  timeout_s:
-    description: The timeout of each ping and of each TCP connection in seconds.
-    type: float
-    default: 10
-  limit_s:
-    description: The number of seconds after which no more pings are sent.
-    type: float
-    default: 600
+  timeout_s: {type: float, default: 10, description: "The timeout of each ping and of each TCP connection in seconds."}
+  limit_s: {type: float, default: 600, description: "The number of seconds after which no more pings are sent."}
   hosts:
     description: The hosts to which the node opens test connections.
     type: list
     elements: dict
     default: []
     suboptions:
-      host:
-        description: The name of the host in RV(reach).
-        type: str
-        required: true
-      address:
-        description: The IP address.
-        type: str
-        required: true
-      port:
-        description: The TCP port.
-        type: int
-        required: true
+      host: {type: str, required: true, description: "The name of the host in RV(reach)."}
+      address: {type: str, required: true, description: "The IP address."}
+      port: {type: int, required: true, description: "The TCP port."}
   tool:
     description:
       - The path of C(hccn_tool). By default, the tool is searched for in C(PATH) and in
         C(/usr/local/Ascend/driver/tools).
     type: path
 attributes:
-  check_mode:
-    details:
-      - The pings are also sent in check mode.
-seealso:
-  - module: ascend.vllm.hccn_info
-  - module: ascend.vllm.hccl_mesh
+  check_mode: {details: ["The pings are also sent in check mode."]}
+seealso: [{module: ascend.vllm.hccn_info}, {module: ascend.vllm.hccl_mesh}]
 """
 
 EXAMPLES = r"""
@@ -122,35 +96,19 @@ ping:
         each message.
       type: dict
       sample: {"Execute failed: Link status is down.": ["npu 0 -> node2 npu 1"]}
-    not_sent:
-      description: The number of pings that were not sent because O(limit_s) had passed.
-      type: int
-    given_up:
-      description: The number of pings that were skipped after several consecutive pings without a reply.
-      type: int
-    retried:
-      description: The number of pings that were repeated because packets were lost.
-      type: int
-    rounds:
-      description: The number of rounds of pings.
-      type: int
-    duration_s:
-      description: The duration of all pings in seconds.
-      type: float
+    not_sent: {type: int, description: "The number of pings that were not sent because O(limit_s) had passed."}
+    given_up: {type: int, description: "The number of pings that were skipped after consecutive pings without a reply."}
+    retried: {type: int, description: "The number of pings that were repeated because packets were lost."}
+    rounds: {type: int, description: "The number of rounds of pings."}
+    duration_s: {type: float, description: "The duration of all pings in seconds."}
 reach:
   description: The results of the test connections, with the names of the hosts as keys.
   type: dict
   returned: success
   contains:
-    address:
-      description: The IP address.
-      type: str
-    reached:
-      description: Whether the host responded. A refused connection counts as a response.
-      type: bool
-    error:
-      description: The reason why the host could not be reached, or null.
-      type: str
+    address: {type: str, description: "The IP address."}
+    reached: {type: bool, description: "Whether the host responded. A refused connection counts as a response."}
+    error: {type: str, description: "The reason why the host could not be reached, or null."}
 """
 
 import os

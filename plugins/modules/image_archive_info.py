@@ -8,20 +8,14 @@ DOCUMENTATION = r"""
 module: image_archive_info
 short_description: List the images in a docker save archive
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads the manifest and the image configurations of an archive, and skips the layers. The archive is a tar file,
     which can be compressed.
   - Run this module on the host that has the archive, so that a wrong archive is found before it is copied to the nodes.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info]
 options:
-  path:
-    description: The path of the archive.
-    type: path
-    required: true
+  path: {type: path, required: true, description: "The path of the archive."}
 """
 
 EXAMPLES = r"""
@@ -42,19 +36,14 @@ path:
   type: str
   returned: success
   sample: /srv/images/vllm-ascend-v0.11.0rc1.tar
-size_bytes:
-  description: The size of the archive in bytes.
-  type: int
-  returned: success
+size_bytes: {type: int, returned: success, description: "The size of the archive in bytes."}
 images:
   description: The images in the archive. Docker loads all of them.
   type: list
   elements: dict
   returned: success
   contains:
-    id:
-      description: The ID of the image.
-      type: str
+    id: {type: str, description: "The ID of the image."}
     digests:
       description: The digests of the manifests of the image in C(index.json), if the archive contains this file.
       type: list
@@ -64,10 +53,7 @@ images:
       type: list
       elements: str
       sample: ["quay.io/ascend/vllm-ascend:v0.11.0rc1"]
-    architecture:
-      description: The processor architecture, as C(uname -m) prints it.
-      type: str
-      sample: aarch64
+    architecture: {type: str, sample: aarch64, description: "The processor architecture, as C(uname -m) prints it."}
 """
 
 import os

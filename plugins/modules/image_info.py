@@ -8,21 +8,14 @@ DOCUMENTATION = r"""
 module: image_info
 short_description: Return information about an image on a node, and about the space for it
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the Docker engine of the node for one image, and for the architecture and the data folder of the engine.
   - If the image has to be pulled, the Docker engine can also query the registry for the digest and the architectures of
     the image without pulling it.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
-  reference:
-    description: The name of the image that the containers use, as C(<repository>:<tag>).
-    type: str
-    required: true
+  reference: {type: str, required: true, description: "The image that the containers use, as C(<repository>:<tag>)."}
   digest:
     description: The digest that pins the image. When empty, any image with the name O(reference) is accepted.
     type: str
@@ -53,10 +46,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-source:
-  description: The name by which the image is pulled.
-  type: str
-  returned: success
+source: {type: str, returned: success, description: "The name by which the image is pulled."}
 needed:
   description: >-
     Whether the image has to be pulled or loaded, because the node does not have the image with this O(digest). With
@@ -91,7 +81,7 @@ docker_engine:
 
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -99,15 +89,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine_
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
 from ansible_collections.ascend.vllm.plugins.module_utils._host import commands
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts as host
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import (
-        DockerEngineWithSpace,
-        FolderFacts,
-        ImageObservation,
-    )
 
 DOCKER_TIMEOUT_S = 30  # long enough for a slow registry
 
@@ -130,7 +111,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
 
 
-def observe(options: dict[str, Any]) -> ImageObservation:
+def observe(options: dict[str, Any]) -> images.ImageObservation:
     """Return the values that the module returns. Raise DockerError or OSError on failure."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     facts = engine_facts.query(docker)
@@ -138,7 +119,7 @@ def observe(options: dict[str, Any]) -> ImageObservation:
     if hung:
         raise OSError("%s; check its mount" % "; ".join(hung.values()))
     images_on = host.disk(facts["image_root"])
-    engine: DockerEngineWithSpace = {**facts, "free_bytes": images_on["free_bytes"]}
+    engine: images.DockerEngineWithSpace = {**facts, "free_bytes": images_on["free_bytes"]}
     folder = _folder(options["folder"], images_on["existing"]) if options["folder"] else None
     found = images.inspect(docker, options["reference"])
     source = images.pull_name(options["reference"], options["digest"], options["mirror"])
@@ -150,7 +131,7 @@ def observe(options: dict[str, Any]) -> ImageObservation:
             "needed": needed, "registry": registry, "folder": folder}
 
 
-def _folder(path: str, image_root: str) -> FolderFacts:
+def _folder(path: str, image_root: str) -> images.FolderFacts:
     space = host.disk(path)
     return {"path": path, "free_bytes": space["free_bytes"],
             "same_disk": os.stat(space["existing"]).st_dev == os.stat(image_root).st_dev}

@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: log_triage
 short_description: Find the causes of a failure in logs on the controller
 version_added: 0.9.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads the text files of a folder or an archive on the controller, and prints the causes that were found. The most
     likely cause is first. Each cause is printed with its file, line and remedy.
@@ -21,11 +20,8 @@ options:
     type: path
     required: true
 attributes:
-  check_mode:
-    support: full
-    description: The action does not change anything.
-seealso:
-  - module: ascend.vllm.diagnostics_bundle
+  check_mode: {support: full, description: "The action does not change anything."}
+seealso: [{module: ascend.vllm.diagnostics_bundle}]
 """
 
 EXAMPLES = r"""
@@ -36,8 +32,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 diagnosis:
-  description: >-
-    The causes, each with its evidence, line, time, process, file and remedy. The most likely cause is first.
+  description: The causes, each with its evidence, line, time, process, file and remedy. The most likely cause is first.
   type: list
   elements: dict
   returned: success
@@ -49,9 +44,5 @@ diagnosis:
       time: 11-20 10:00:00
       process: Worker_TP3 pid=9
       file: container-vllm-ascend.log
-files:
-  description: The files that were read.
-  type: list
-  elements: str
-  returned: success
+files: {type: list, elements: str, returned: success, description: "The files that were read."}
 """

@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 module: npu_info
 short_description: Return the state of the Ascend NPUs, their driver and their host
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns in one call the information that C(npu-smi) shows about every chip (table, error codes, ECC counters,
     board), the versions of the driver and the firmware, the device nodes, the state of Docker, the processes and
@@ -18,20 +17,14 @@ description:
     RV(tools).
   - The module does not fail if a part of this information cannot be read. Instead, this part is null or has an
     C(error).
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
   npu_smi:
     description:
       - The path of C(npu-smi). By default, the tool is searched for in C(PATH), C(/usr/local/bin) and
         C(/usr/local/sbin).
     type: path
-  driver_path:
-    description: The directory in which the driver is installed.
-    type: path
-    default: /usr/local/Ascend/driver
+  driver_path: {type: path, default: /usr/local/Ascend/driver, description: "The installation directory of the driver."}
   timeout_s:
     description: The timeout of each call of C(npu-smi) and of each request to Docker in seconds.
     type: float
@@ -54,17 +47,14 @@ options:
     type: list
     elements: path
     default: []
-  image:
-    description: The name of an image to look up on the node. By default, no image is looked up.
-    type: str
+  image: {type: str, description: "The name of an image to look up on the node. By default, no image is looked up."}
   kernel_log_minutes:
     description: The maximum age in minutes of the NPU errors that are returned from the kernel log.
     type: int
     default: 60
 notes:
   - Docker, the kernel log and the processes of other users can only be read with root privileges.
-seealso:
-  - module: ascend.vllm.hccn_info
+seealso: [{module: ascend.vllm.hccn_info}]
 """
 
 EXAMPLES = r"""
@@ -91,92 +81,39 @@ npu_smi:
   returned: success
   type: dict
   contains:
-    path:
-      description: The path of the tool, or null if it was not found.
-      type: str
+    path: {type: str, description: "The path of the tool, or null if it was not found."}
     error:
       description: The error if C(npu-smi) did not show its table, or null.
       type: dict
       contains:
-        message:
-          description: The error message.
-          type: str
-        code:
-          description: The return code of the driver library, or null.
-          type: int
-    tool_version:
-      description: The version of C(npu-smi), or null.
-      type: str
-    driver_version:
-      description: The version of the loaded driver, or null.
-      type: str
-      sample: 25.3.rc1
-    complete:
-      description: Whether all rows of the device table were printed.
-      type: bool
+        message: {type: str, description: "The error message."}
+        code: {type: int, description: "The return code of the driver library, or null."}
+    tool_version: {type: str, description: "The version of C(npu-smi), or null."}
+    driver_version: {type: str, sample: 25.3.rc1, description: "The version of the loaded driver, or null."}
+    complete: {type: bool, description: "Whether all rows of the device table were printed."}
     chips:
       description: The chips. A value that the product does not have is null.
       type: list
       elements: dict
       contains:
-        npu:
-          description: The number of the NPU.
-          type: int
-        chip:
-          description: The number of the chip on the NPU, or null.
-          type: int
-        phy_id:
-          description: The physical number of the chip. It is null for products with one chip per NPU.
-          type: int
-        device:
-          description: The N of C(/dev/davinciN).
-          type: int
-        name:
-          description: The name of the chip.
-          type: str
-          sample: 910B3
-        health:
-          description: The health of the chip.
-          type: str
-          sample: OK
-        bus_id:
-          description: The PCI address, or null.
-          type: str
-          sample: 0000:C1:00.0
-        power_w:
-          description: The power in watts, or null.
-          type: float
-        temperature_c:
-          description: The temperature in degrees Celsius, or null.
-          type: int
-        hugepages_used:
-          description: The number of huge pages in use, or null.
-          type: int
-        hugepages_total:
-          description: The number of huge pages, or null.
-          type: int
-        aicore_percent:
-          description: The load of the AI cores in percent, or null.
-          type: int
-        memory_used_mb:
-          description: The DDR memory in use in MB, or null.
-          type: int
-        memory_total_mb:
-          description: The DDR memory in MB, or null.
-          type: int
-        hbm_used_mb:
-          description: The HBM in use in MB, or null.
-          type: int
-        hbm_total_mb:
-          description: The HBM in MB, or null.
-          type: int
-        error_codes:
-          description: The error codes of a chip that is not healthy, or null.
-          type: list
-          elements: str
-        error_information:
-          description: The descriptions of the error codes, or null.
-          type: str
+        npu: {type: int, description: "The number of the NPU."}
+        chip: {type: int, description: "The number of the chip on the NPU, or null."}
+        phy_id: {type: int, description: "The physical number of the chip, or null for products with one chip per NPU."}
+        device: {type: int, description: "The N of C(/dev/davinciN)."}
+        name: {type: str, sample: 910B3, description: "The name of the chip."}
+        health: {type: str, sample: OK, description: "The health of the chip."}
+        bus_id: {type: str, sample: 0000:C1:00.0, description: "The PCI address, or null."}
+        power_w: {type: float, description: "The power in watts, or null."}
+        temperature_c: {type: int, description: "The temperature in degrees Celsius, or null."}
+        hugepages_used: {type: int, description: "The number of huge pages in use, or null."}
+        hugepages_total: {type: int, description: "The number of huge pages, or null."}
+        aicore_percent: {type: int, description: "The load of the AI cores in percent, or null."}
+        memory_used_mb: {type: int, description: "The DDR memory in use in MB, or null."}
+        memory_total_mb: {type: int, description: "The DDR memory in MB, or null."}
+        hbm_used_mb: {type: int, description: "The HBM in use in MB, or null."}
+        hbm_total_mb: {type: int, description: "The HBM in MB, or null."}
+        error_codes: {type: list, elements: str, description: "The error codes of a chip that is not healthy, or null."}
+        error_information: {type: str, description: "The descriptions of the error codes, or null."}
         ecc:
           description: The ECC counters as printed, or null if they could not be read.
           type: dict
@@ -190,46 +127,23 @@ npu_smi:
       type: list
       elements: dict
       contains:
-        npu:
-          description: The number of the NPU.
-          type: int
-        chip:
-          description: The number of the chip on the NPU, or null.
-          type: int
-        pid:
-          description: The process id.
-          type: int
-        name:
-          description: The name of the process, truncated to 15 characters.
-          type: str
-        memory_mb:
-          description: The HBM that the process uses, in MB, or null.
-          type: int
-        pid_in_container:
-          description: The process id in its container, or null.
-          type: int
+        npu: {type: int, description: "The number of the NPU."}
+        chip: {type: int, description: "The number of the chip on the NPU, or null."}
+        pid: {type: int, description: "The process id."}
+        name: {type: str, description: "The name of the process, truncated to 15 characters."}
+        memory_mb: {type: int, description: "The HBM that the process uses, in MB, or null."}
+        pid_in_container: {type: int, description: "The process id in its container, or null."}
 tools:
   description: The calls of C(npu-smi).
   returned: success
   type: list
   elements: dict
   contains:
-    command:
-      description: The command line.
-      type: str
-      sample: /usr/local/bin/npu-smi info
-    rc:
-      description: The exit code, or null if the call was not started or timed out.
-      type: int
-    duration_s:
-      description: The duration in seconds.
-      type: float
-    timed_out:
-      description: Whether the call timed out.
-      type: bool
-    error:
-      description: The reason why the call was not started or had no result, or null.
-      type: str
+    command: {type: str, sample: /usr/local/bin/npu-smi info, description: "The command line."}
+    rc: {type: int, description: "The exit code, or null if the call was not started or timed out."}
+    duration_s: {type: float, description: "The duration in seconds."}
+    timed_out: {type: bool, description: "Whether the call timed out."}
+    error: {type: str, description: "The reason why the call was not started or had no result, or null."}
 files:
   description: The version files and installation files of the driver and the firmware, with their paths as keys.
   returned: success
@@ -244,10 +158,7 @@ files:
       type: dict
       returned: if the file could be read
       sample: {Version: 25.3.rc1}
-    error:
-      description: The reason why the file could not be read.
-      type: str
-      returned: if the file could not be read
+    error: {type: str, returned: if the file could not be read, description: "The reason why it could not be read."}
 device_nodes:
   description: >-
     The device nodes C(/dev/davinci*), C(/dev/davinci_manager), C(/dev/devmm_svm) and C(/dev/hisi_hdc), each with the
@@ -261,52 +172,27 @@ pci:
   type: list
   elements: dict
   contains:
-    address:
-      description: The PCI address.
-      type: str
-      sample: 0000:c1:00.0
-    device:
-      description: The PCI device id.
-      type: str
-      sample: "0xd802"
-    virtual:
-      description: Whether the device is a virtual function of an NPU.
-      type: bool
-    ports:
-      description: The PCI addresses of the ports between the device and the processor.
-      type: list
-      elements: str
+    address: {type: str, sample: 0000:c1:00.0, description: "The PCI address."}
+    device: {type: str, sample: "0xd802", description: "The PCI device id."}
+    virtual: {type: bool, description: "Whether the device is a virtual function of an NPU."}
+    ports: {type: list, elements: str, description: "The PCI addresses of the ports between device and processor."}
 holders:
   description: The processes and containers that use an NPU.
   returned: success
   type: list
   elements: dict
   contains:
-    device:
-      description: The N of C(/dev/davinciN), or null if C(npu-smi) names a chip that is not in its table.
-      type: int
-    pid:
-      description: The process id, or null if no process was found.
-      type: int
-    process:
-      description: The name of the process, or null if no process was found.
-      type: str
-    memory_mb:
-      description: The HBM that the process uses, in MB, or null if it is unknown.
-      type: int
+    device: {type: int, description: "The N of C(/dev/davinciN), or null if the table of C(npu-smi) lacks the chip."}
+    pid: {type: int, description: "The process id, or null if no process was found."}
+    process: {type: str, description: "The name of the process, or null if no process was found."}
+    memory_mb: {type: int, description: "The HBM that the process uses, in MB, or null if it is unknown."}
     container:
       description: The container of the process, or null.
       type: dict
       contains:
-        id:
-          description: The ID of the container.
-          type: str
-        name:
-          description: The name of the container.
-          type: str
-        image_name:
-          description: The name of the image.
-          type: str
+        id: {type: str, description: "The ID of the container."}
+        name: {type: str, description: "The name of the container."}
+        image_name: {type: str, description: "The name of the image."}
         labels:
           description: >-
             The labels that this collection has set on the container. Other labels can contain secrets and are not
@@ -317,14 +203,8 @@ docker_engine:
   returned: success
   type: dict
   contains:
-    error:
-      description: The reason why Docker did not respond.
-      type: str
-      returned: if Docker did not respond
-    version:
-      description: The version of the Docker engine.
-      type: str
-      returned: if Docker responded
+    error: {type: str, returned: if Docker did not respond, description: "The reason why Docker did not respond."}
+    version: {type: str, returned: if Docker responded, description: "The version of the Docker engine."}
     architecture:
       description: The processor architecture, as C(uname -m) prints it.
       type: str
@@ -352,18 +232,11 @@ docker_engine:
       type: bool
       returned: if Docker responded
     cgroup_version:
-      description: >-
-        The version of the control groups, V(1) or V(2), or an empty string if the engine does not report it.
+      description: The version of the control groups, V(1) or V(2), or an empty string if the engine does not report it.
       type: str
       returned: if Docker responded
-    storage_driver:
-      description: The storage driver.
-      type: str
-      returned: if Docker responded
-    default_runtime:
-      description: The default runtime.
-      type: str
-      returned: if Docker responded
+    storage_driver: {type: str, returned: if Docker responded, description: "The storage driver."}
+    default_runtime: {type: str, returned: if Docker responded, description: "The default runtime."}
     runtimes:
       description: The runtimes.
       type: list
@@ -375,120 +248,63 @@ docker_engine:
         The image O(image), as in RV(ascend.vllm.image_info#module:image), or null if the node does not have the image.
       type: dict
       returned: if Docker responded
-    containers:
-      description: The running containers.
-      type: list
-      elements: dict
-      returned: if Docker responded
+    containers: {type: list, elements: dict, returned: if Docker responded, description: "The running containers."}
 system:
   description: Properties of the host.
   returned: success
   type: dict
   contains:
-    architecture:
-      description: The processor architecture, as C(uname -m) prints it.
-      type: str
-      sample: aarch64
-    kernel:
-      description: The release of the kernel.
-      type: str
+    architecture: {type: str, sample: aarch64, description: "The processor architecture, as C(uname -m) prints it."}
+    kernel: {type: str, description: "The release of the kernel."}
     os:
       description: The C(id), C(version) and C(name) of the operating system. An unknown value is null.
       type: dict
       sample: {id: openEuler, version: "22.03", name: openEuler 22.03 (LTS-SP4)}
-    memory_bytes:
-      description: The memory in bytes.
-      type: int
-    memory_available_bytes:
-      description: The available memory in bytes.
-      type: int
-    shm:
-      description: The space of C(/dev/shm), with the keys of RV(disks).
-      type: dict
-    selinux:
-      description: The mode of SELinux, V(enforcing) or V(permissive), or null if SELinux is disabled.
-      type: str
-    uptime_s:
-      description: The uptime in seconds.
-      type: float
+    memory_bytes: {type: int, description: "The memory in bytes."}
+    memory_available_bytes: {type: int, description: "The available memory in bytes."}
+    shm: {type: dict, description: "The space of C(/dev/shm), with the keys of RV(disks)."}
+    selinux: {type: str, description: "The mode of SELinux, V(enforcing) or V(permissive), or null if it is disabled."}
+    uptime_s: {type: float, description: "The uptime in seconds."}
 disks:
   description: The space at O(disk_paths) and in the folder of Docker's images.
   returned: success
   type: list
   elements: dict
   contains:
-    path:
-      description: The path.
-      type: str
-    existing:
-      description: The nearest directory above the path that exists.
-      type: str
-    total_bytes:
-      description: The size of the file system in bytes.
-      type: int
-    free_bytes:
-      description: The space in bytes that is free for unprivileged users.
-      type: int
+    path: {type: str, description: "The path."}
+    existing: {type: str, description: "The nearest directory above the path that exists."}
+    total_bytes: {type: int, description: "The size of the file system in bytes."}
+    free_bytes: {type: int, description: "The space in bytes that is free for unprivileged users."}
 paths:
   description: The files at O(paths).
   returned: success
   type: list
   elements: dict
   contains:
-    path:
-      description: The path.
-      type: str
+    path: {type: str, description: "The path."}
     type:
       description: The type, such as V(file), V(directory) or V(character device), or null if the path does not exist.
       type: str
-    target:
-      description: The target of a symbolic link.
-      type: str
-      returned: for a symbolic link
-    owner:
-      description: The name of the owner.
-      type: str
-      returned: if the path exists
-    group:
-      description: The name of the group.
-      type: str
-      returned: if the path exists
-    mode:
-      description: The permissions.
-      type: str
-      returned: if the path exists
-      sample: "0660"
-    major:
-      description: The major device number.
-      type: int
-      returned: for a device
-    minor:
-      description: The minor device number.
-      type: int
-      returned: for a device
-    error:
-      description: The reason why the path cannot be read.
-      type: str
-      returned: if the path cannot be read
+    target: {type: str, returned: for a symbolic link, description: "The target of a symbolic link."}
+    owner: {type: str, returned: if the path exists, description: "The name of the owner."}
+    group: {type: str, returned: if the path exists, description: "The name of the group."}
+    mode: {type: str, sample: "0660", returned: if the path exists, description: "The permissions."}
+    major: {type: int, returned: for a device, description: "The major device number."}
+    minor: {type: int, returned: for a device, description: "The minor device number."}
+    error: {type: str, returned: if the path cannot be read, description: "The reason why the path cannot be read."}
 python:
   description: The Python interpreter that runs modules on the node.
   returned: success
   type: dict
   contains:
-    executable:
-      description: The path of the interpreter.
-      type: str
-    version:
-      description: The version of Python.
-      type: str
+    executable: {type: str, description: "The path of the interpreter."}
+    version: {type: str, description: "The version of Python."}
     requests:
       description: >-
         The version of the library requests, which community.docker needs, or null if the imports of community.docker
         fail.
       type: str
-    error:
-      description: The reason why the imports fail, or null.
-      type: str
+    error: {type: str, description: "The reason why the imports fail, or null."}
 kernel_log:
   description: The NPU errors in the kernel log.
   returned: success
@@ -499,38 +315,26 @@ kernel_log:
       type: list
       elements: dict
       contains:
-        seconds_ago:
-          description: The age of the record in seconds.
-          type: int
-        text:
-          description: The text of the record.
-          type: str
+        seconds_ago: {type: int, description: "The age of the record in seconds."}
+        text: {type: str, description: "The text of the record."}
         kind:
           description: The kind of error, which is V(hang), V(pinning), V(application), V(link), V(iommu) or V(driver).
           type: str
-    corrected:
-      description: The number of errors that PCIe links of NPUs corrected.
-      type: int
-    error:
-      description: The reason why the kernel log could not be read, or null.
-      type: str
+    corrected: {type: int, description: "The number of errors that PCIe links of NPUs corrected."}
+    error: {type: str, description: "The reason why the kernel log could not be read, or null."}
 clock:
   description: The start and the end of the module according to the clock of the node, in seconds since the epoch.
   returned: success
   type: dict
   contains:
-    started_at:
-      description: The start time of the module.
-      type: float
-    finished_at:
-      description: The end time of the module.
-      type: float
+    started_at: {type: float, description: "The start time of the module."}
+    finished_at: {type: float, description: "The end time of the module."}
 """
 
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -541,8 +345,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._host import commands 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import facts, holders
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.observation import Chip, NpuObservation
 
@@ -560,12 +362,7 @@ ARGUMENTS = {
 
 
 def observe(params: dict[str, Any], tool: str | None, started: float) -> NpuObservation:
-    """Observe this host.
-
-    :param params: the options of the module.
-    :param tool: the path of npu-smi, or None if npu-smi was not found.
-    :param started: the start time of the module in seconds since the epoch.
-    """
+    """Observe this host. The path of npu-smi is None if it was not found; ``started`` is in seconds since the epoch."""
     def run_all(commands: dict[Any, list[str]]) -> dict[Any, tools.Outcome]:
         return tools.run_all(commands, params["timeout_s"], params["workers"])
 

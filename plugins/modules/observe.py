@@ -9,54 +9,35 @@ DOCUMENTATION = r"""
 module: observe
 short_description: Observe the node for a stage that compares nodes
 version_added: 0.9.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Observes the node in one module call and saves the observation on the controller. M(ascend.vllm.stage) judges the
     observation when all hosts of the play have been observed.
   - The action does not fail the host. If the node is unreachable or the module fails, the failure is saved.
     M(ascend.vllm.stage) then records it and fails the host.
-extends_documentation_fragment:
-  - ascend.vllm._plan_option
+extends_documentation_fragment: [ascend.vllm._plan_option]
 options:
   stage:
     description: The stage. It determines the judge and the role whose inputs are read.
     type: str
     required: true
     choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
-  phase:
-    description: The phase of the stage, if the stage is judged more than once.
-    type: str
-    default: ""
+  phase: {type: str, default: "", description: "The phase of the stage, if the stage is judged more than once."}
 attributes:
   check_mode:
     support: full
     description: The node is observed, and the observation is saved, because M(ascend.vllm.stage) uses it.
-seealso:
-  - module: ascend.vllm.stage
+seealso: [{module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""
 - name: Observe the NPUs, the driver and the host
   ascend.vllm.observe:
     stage: npu_driver
-
-- name: Judge the node, compare it with other nodes, and record the result
-  ascend.vllm.stage:
-    stage: npu_driver
 """
 
 RETURN = r"""
-observed:
-  description: The part of the observation that tasks of the role use.
-  type: dict
-  returned: always
-failure:
-  description: The reason why there is no observation, or null.
-  type: str
-  returned: always
-reachable:
-  description: Whether the node was reachable.
-  type: bool
-  returned: always
+observed: {type: dict, returned: always, description: "The part of the observation that tasks of the role use."}
+failure: {type: str, returned: always, description: "The reason why there is no observation, or null."}
+reachable: {type: bool, returned: always, description: "Whether the node was reachable."}
 """

@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: plan
 short_description: Resolve the deployment on the node
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Resolves the deployment on the node from the catalogue and the inputs of the roles C(plan), C(image), C(weights) and
     C(serving). The plan contains the image, the devices, the mounts, the environment, the command of C(vllm serve), the
@@ -30,26 +29,16 @@ options:
     type: str
     choices: [controller, check, refuse, resolve]
     default: resolve
-  hosts:
-    description: The hosts whose mistakes are reported.
-    type: list
-    elements: str
-    default: []
+  hosts: {type: list, elements: str, default: [], description: "The hosts whose mistakes are reported."}
   stages:
     description: The stages whose inputs are checked. By default, these are the stages that the tags of the run select.
     type: list
     elements: str
     choices: [npu_driver, hccl, image, weights, serving, functional, accuracy, benchmark]
-  show:
-    description: Whether to print the plan.
-    type: bool
-    default: false
+  show: {type: bool, default: false, description: "Whether to print the plan."}
 attributes:
-  check_mode:
-    support: full
-    description: The node is not changed.
-seealso:
-  - module: ascend.vllm.stage
+  check_mode: {support: full, description: "The node is not changed."}
+seealso: [{module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""

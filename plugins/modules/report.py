@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: report
 short_description: Write the report on the results of all stages
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Reads C(<report_path>/<host>/<stage>.json) of the given hosts, and writes C(<report_path>/report.json) and
     C(<report_path>/report.md).
@@ -24,15 +23,9 @@ options:
     type: str
     choices: [begin, end]
     default: end
-  hosts:
-    description: All expected hosts, in the order of the report.
-    type: list
-    elements: str
-    required: true
+  hosts: {type: list, elements: str, required: true, description: "All expected hosts, in the order of the report."}
 attributes:
-  check_mode:
-    support: full
-    description: The report is printed, but no file is written or removed.
+  check_mode: {support: full, description: "The report is printed, but no file is written or removed."}
 """
 
 EXAMPLES = r"""
@@ -48,15 +41,8 @@ msg:
   type: str
   returned: with O(phase=end)
   sample: 8 of 8 stages passed on all 2 hosts
-path:
-  description: The path of the report in Markdown.
-  type: str
-  returned: with O(phase=end)
-status:
-  description: The worst status of all stages that were run.
-  type: str
-  returned: with O(phase=end)
-  sample: passed
+path: {type: str, returned: with O(phase=end), description: "The path of the report in Markdown."}
+status: {type: str, sample: passed, returned: with O(phase=end), description: "The worst status of all stages run."}
 stages:
   description: The stages whose earlier results were removed.
   type: list

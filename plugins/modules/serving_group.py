@@ -9,15 +9,13 @@ DOCUMENTATION = r"""
 module: serving_group
 short_description: Decide whether a group of nodes is restarted
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Each node of a group reports its state to the other nodes, and all nodes get the same decision. The group is
     restarted only if the container of at least one node is missing, has exited or is out of date.
   - Runs only on the controller. The reports are files below C(report_path). All nodes of the group have to run the same
     tasks at the same time, as with the strategy C(linear).
-extends_documentation_fragment:
-  - ascend.vllm._plan_option
+extends_documentation_fragment: [ascend.vllm._plan_option]
 options:
   state:
     description:
@@ -32,12 +30,8 @@ options:
     type: str
     default: ""
 attributes:
-  check_mode:
-    support: full
-    description: Nothing is changed on a node.
-seealso:
-  - module: ascend.vllm.plan
-  - module: ascend.vllm.serving_ready
+  check_mode: {support: full, description: "Nothing is changed on a node."}
+seealso: [{module: ascend.vllm.plan}, {module: ascend.vllm.serving_ready}]
 """
 
 EXAMPLES = r"""
@@ -48,10 +42,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-current:
-  description: Whether the containers of all nodes run as planned.
-  type: bool
-  returned: with O(state=decided)
+current: {type: bool, returned: with O(state=decided), description: "Whether all nodes' containers run as planned."}
 reasons:
   description: The reasons to restart the group, with the nodes that do not run as planned as keys.
   type: dict

@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 module: serving_info
 short_description: Return the state of the planned service on a node
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Observes the container, the API and the log of every instance, and all containers of this collection on the node.
   - With O(wait_s), the module repeats the observation until every instance has either completed a request or failed.
@@ -26,17 +25,9 @@ options:
     elements: dict
     required: true
     suboptions:
-      name:
-        description: The name of the container.
-        type: str
-        required: true
-      port:
-        description: The port of the API. An instance without a port is ready when its container runs.
-        type: int
-      bind:
-        description: The address that the API listens on.
-        type: str
-        required: true
+      name: {type: str, required: true, description: "The name of the container."}
+      port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
+      bind: {type: str, required: true, description: "The address that the API listens on."}
       restarts:
         description: >-
           The number of restarts of the container at the previous observation. If the number increases during the start,
@@ -52,20 +43,14 @@ options:
       observed once.
     type: float
     default: 0
-  interval_s:
-    description: The number of seconds between two observations, if O(wait_s) is set.
-    type: float
-    default: 5
+  interval_s: {type: float, default: 5, description: "The number of seconds between two observations with O(wait_s)."}
   completion_timeout_s:
     description: The timeout in seconds of the completion request that an instance must complete to become ready.
     type: float
     default: 20
 attributes:
-  check_mode:
-    details:
-      - In check mode, O(wait_s) is ignored.
-seealso:
-  - module: ascend.vllm.serving_prerequisites_info
+  check_mode: {details: ["In check mode, O(wait_s) is ignored."]}
+seealso: [{module: ascend.vllm.serving_prerequisites_info}]
 """
 
 EXAMPLES = r"""
@@ -87,11 +72,7 @@ image:
   description: The ID of O(image) on the node, or null if the node does not have the image.
   type: str
   returned: always
-ours:
-  description: The names of RV(containers).
-  type: list
-  elements: str
-  returned: always
+ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
 containers:
   description:
     - Every container of this collection on the node in any state, sorted by name. Previous containers that an upgrade
@@ -104,10 +85,7 @@ containers:
   type: list
   elements: dict
   returned: always
-now_s:
-  description: The time on the node, in seconds since the epoch.
-  type: int
-  returned: always
+now_s: {type: int, returned: always, description: "The time on the node, in seconds since the epoch."}
 instances:
   description:
     - For each instance, its C(name), C(state) (V(ready), V(starting), V(failed) or V(missing)), C(reason), C(container)
@@ -117,10 +95,7 @@ instances:
   type: list
   elements: dict
   returned: always
-settled:
-  description: Whether no instance is still starting.
-  type: bool
-  returned: always
+settled: {type: bool, returned: always, description: "Whether no instance is still starting."}
 """
 
 from ansible.module_utils.basic import AnsibleModule

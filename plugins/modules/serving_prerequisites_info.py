@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 module: serving_prerequisites_info
 short_description: Return the prerequisites and the state of the planned service on a node
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Returns the state of the prerequisites of the planned containers. These are the model, the mount sources, the device
     nodes, the ports, the NPUs and the addresses. Also returns the return values of M(ascend.vllm.serving_info).
@@ -26,17 +25,9 @@ options:
     elements: dict
     required: true
     suboptions:
-      name:
-        description: The name of the container.
-        type: str
-        required: true
-      port:
-        description: The port of the API. An instance without a port is ready when its container runs.
-        type: int
-      bind:
-        description: The address that the API listens on.
-        type: str
-        required: true
+      name: {type: str, required: true, description: "The name of the container."}
+      port: {type: int, description: "The port of the API. An instance without a port is ready if its container runs."}
+      bind: {type: str, required: true, description: "The address that the API listens on."}
   mounts:
     description: The mounts whose sources are checked, each with C(source) and C(type) (V(file) or V(directory)).
     type: list
@@ -54,15 +45,9 @@ options:
     type: list
     elements: int
     default: []
-  weights:
-    description: The folder of the model.
-    type: path
-  addresses:
-    description: Whether to return the addresses of the node.
-    type: bool
-    default: false
-seealso:
-  - module: ascend.vllm.serving_info
+  weights: {type: path, description: "The folder of the model."}
+  addresses: {type: bool, default: false, description: "Whether to return the addresses of the node."}
+seealso: [{module: ascend.vllm.serving_info}]
 """
 
 EXAMPLES = r"""
@@ -90,29 +75,19 @@ image:
   description: The ID of O(image) on the node, or null if the node does not have the image.
   type: str
   returned: always
-ours:
-  description: The names of RV(containers).
-  type: list
-  elements: str
-  returned: always
+ours: {type: list, elements: str, returned: always, description: "The names of RV(containers)."}
 containers:
   description: Every container of this collection on the node, as M(ascend.vllm.serving_info) returns it.
   type: list
   elements: dict
   returned: always
-now_s:
-  description: The time on the node, in seconds since the epoch.
-  type: int
-  returned: always
+now_s: {type: int, returned: always, description: "The time on the node, in seconds since the epoch."}
 instances:
   description: The state of each instance, as M(ascend.vllm.serving_info) returns it.
   type: list
   elements: dict
   returned: always
-settled:
-  description: Whether no instance is still starting.
-  type: bool
-  returned: always
+settled: {type: bool, returned: always, description: "Whether no instance is still starting."}
 architecture:
   description: The processor architecture of the node, as C(uname -m) prints it.
   type: str

@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: serving_ready
 short_description: Wait until the planned service of a node is ready or has failed
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Observes every instance of the plan with M(ascend.vllm.serving_info) until each instance has completed a request or
     failed, or until C(serving_ready_timeout_s) has passed.
@@ -19,15 +18,12 @@ description:
     node.
   - Prints the progress of the start, which is read from the log of the server.
   - The action does not fail the host. M(ascend.vllm.stage) fails the host after it has recorded the result.
-extends_documentation_fragment:
-  - ascend.vllm._plan_option
+extends_documentation_fragment: [ascend.vllm._plan_option]
 attributes:
   check_mode:
     support: full
     description: The service is observed once. The action does not wait and does not stop anything.
-seealso:
-  - module: ascend.vllm.serving_info
-  - module: ascend.vllm.stage
+seealso: [{module: ascend.vllm.serving_info}, {module: ascend.vllm.stage}]
 """
 
 EXAMPLES = r"""
@@ -52,8 +48,5 @@ ready:
   description: Whether all instances are ready. In a group, the instances of all nodes are included.
   type: bool
   returned: always
-seconds:
-  description: The waiting time in seconds.
-  type: int
-  returned: always
+seconds: {type: int, returned: always, description: "The waiting time in seconds."}
 """

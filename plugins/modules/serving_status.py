@@ -9,30 +9,23 @@ DOCUMENTATION = r"""
 module: serving_status
 short_description: Show the state of the service on each node
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Queries the node with one call of M(ascend.vllm.serving_info), and returns one row for each instance. If O(show) is
     set, the action prints its rows as one table instead.
   - A row contains the states of the container and the server, the numbers of running and waiting requests, the KV cache
     usage, the NPUs, the uptime, the differences from the plan, and the image.
   - An unreachable node also has a row.
-extends_documentation_fragment:
-  - ascend.vllm._plan_option
+extends_documentation_fragment: [ascend.vllm._plan_option]
 options:
-  show:
-    description: The rows of all hosts, as returned in RV(rows).
-    type: list
-    elements: list
+  show: {type: list, elements: list, description: "The rows of all hosts, as returned in RV(rows)."}
   balancers:
     description: The results of M(ascend.vllm.balancer_info) in a loop over the balancers.
     type: list
     elements: dict
     default: []
 attributes:
-  check_mode:
-    support: full
-    description: The action does not change anything.
+  check_mode: {support: full, description: "The action does not change anything."}
 """
 
 EXAMPLES = r"""
@@ -42,14 +35,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-rows:
-  description: The rows of the table, each as a list of its cells.
-  type: list
-  elements: list
-  returned: always
-lines:
-  description: The lines of the printed table.
-  type: list
-  elements: str
-  returned: with O(show)
+rows: {type: list, elements: list, returned: always, description: "The rows of the table, each as a list of its cells."}
+lines: {type: list, elements: str, returned: with O(show), description: "The lines of the printed table."}
 """

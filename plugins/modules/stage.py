@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: stage
 short_description: Judge the node for a stage and record the result
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Compares the observation of the node with the plan and the inputs of the stage's role, and writes the result to
     C(<report_path>/<host>/<stage>.json) on the controller. Fails the host if a critical check failed.
@@ -19,8 +18,7 @@ description:
     observes the node in one module call.
   - If the node is unreachable or the module fails, this failure is recorded as a failed check.
   - The action reads the inputs of the role. Variables of the host take precedence over role defaults.
-extends_documentation_fragment:
-  - ascend.vllm._plan_option
+extends_documentation_fragment: [ascend.vllm._plan_option]
 options:
   stage:
     description: The stage. It determines the judge, the role whose inputs are read, and the name of the file.
@@ -37,9 +35,7 @@ options:
   measured:
     description: The results of other tasks of the role. The keys are documented in the judge of the stage.
     type: dict
-  failure:
-    description: The error message of a failed task of the role.
-    type: str
+  failure: {type: str, description: "The error message of a failed task of the role."}
   only:
     description:
       - The IDs of the checks to replace in the result that this run has already written. By default, the whole result
@@ -47,12 +43,8 @@ options:
     type: list
     elements: str
 attributes:
-  check_mode:
-    support: full
-    description: The node is observed and judged, but no result is written.
-seealso:
-  - module: ascend.vllm.observe
-  - module: ascend.vllm.plan
+  check_mode: {support: full, description: "The node is observed and judged, but no result is written."}
+seealso: [{module: ascend.vllm.observe}, {module: ascend.vllm.plan}]
 """
 
 EXAMPLES = r"""
@@ -72,14 +64,8 @@ status:
   type: str
   returned: always
   sample: passed
-path:
-  description: The path of the result on the controller.
-  type: str
-  returned: always
-reachable:
-  description: Whether the node was reachable.
-  type: bool
-  returned: always
+path: {type: str, returned: always, description: "The path of the result on the controller."}
+reachable: {type: bool, returned: always, description: "Whether the node was reachable."}
 observed:
   description: The part of the observation that tasks of the role use. The result contains the whole observation.
   type: dict

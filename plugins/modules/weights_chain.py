@@ -9,8 +9,7 @@ DOCUMENTATION = r"""
 module: weights_chain
 short_description: Choose the source of the model for every node of a fan-out
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Chooses the stager, which is the node that gets the model from its source, and the nodes from which this node gets
     the model.
@@ -30,14 +29,9 @@ options:
     type: list
     elements: str
     default: []
-  staged:
-    description: Whether to fail if no node has the model.
-    type: bool
-    default: false
+  staged: {type: bool, default: false, description: "Whether to fail if no node has the model."}
 attributes:
-  check_mode:
-    support: full
-    description: The action does not change anything.
+  check_mode: {support: full, description: "The action does not change anything."}
 """
 
 EXAMPLES = r"""
@@ -54,27 +48,13 @@ stager:
   description: The node that gets the model from the source or already has it, or null if there is no such node.
   type: str
   returned: always
-receivers:
-  description: The nodes that do not have the whole model.
-  type: list
-  elements: str
-  returned: always
-address:
-  description: The address at which the other nodes reach this node.
-  type: str
-  returned: always
-peers:
-  description: The addresses of all nodes of the play.
-  type: list
-  elements: str
-  returned: always
+receivers: {type: list, elements: str, returned: always, description: "The nodes that do not have the whole model."}
+address: {type: str, returned: always, description: "The address at which the other nodes reach this node."}
+peers: {type: list, elements: str, returned: always, description: "The addresses of all nodes of the play."}
 upstream:
   description: The addresses of the nodes from which this node gets the model, with the nearest node first.
   type: list
   elements: str
   returned: always
-manifest:
-  description: The manifest of the model, or null if no node has the model.
-  type: dict
-  returned: always
+manifest: {type: dict, returned: always, description: "The manifest of the model, or null if no node has the model."}
 """

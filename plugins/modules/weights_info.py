@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 module: weights_info
 short_description: Verify the files of a model against its manifest
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Lists the files of a model, hashes them in parallel, and compares them with the manifest that
     M(ascend.vllm.weights_staging) recorded.
@@ -17,16 +16,12 @@ description:
     tokenizer class.
   - Does not change the model. The digests are written to O(digest_cache), so that unchanged files do not have to be
     read again by the next verification.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
-  - ascend.vllm._model_files
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._model_files]
 attributes:
   check_mode:
     details:
       - The module does not change anything except the digest cache, which is not written in check mode.
-seealso:
-  - module: ascend.vllm.weights_staging
+seealso: [{module: ascend.vllm.weights_staging}]
 """
 
 EXAMPLES = r"""
@@ -41,19 +36,10 @@ EXAMPLES = r"""
     that:
       - weights.manifest is not none
       - weights.faults | length == 0
-
-- name: Verify the model, and read only the files that have changed
-  ascend.vllm.weights_info:
-    path: /data/Qwen2.5-VL-32B-Instruct-w8a8
-    workers: 16
 """
 
 RETURN = r"""
-path:
-  description: The value of O(path).
-  type: str
-  returned: success
-  sample: /data/Qwen2.5-VL-32B-Instruct-w8a8
+path: {type: str, sample: /data/Qwen2.5-VL-32B-Instruct-w8a8, returned: success, description: "The value of O(path)."}
 real_path:
   description: The path of the folder, in which symbolic links are resolved.
   type: str
@@ -65,22 +51,14 @@ files:
   elements: dict
   returned: success
   contains:
-    path:
-      description: The path relative to the folder.
-      type: str
-      sample: config.json
-    size:
-      description: The size in bytes.
-      type: int
+    path: {type: str, sample: config.json, description: "The path relative to the folder."}
+    size: {type: int, description: "The size in bytes."}
     sha256:
       description:
         - The SHA-256 digest of the content. It is null if the manifest does not contain the file, or if the file is a
           link to a path outside the folder, which is not read.
       type: str
-bytes:
-  description: The size of all files in the folder in bytes.
-  type: int
-  returned: success
+bytes: {type: int, returned: success, description: "The size of all files in the folder in bytes."}
 outside:
   description: >-
     The files that are links to files outside the folder. Such links are broken in a container that mounts only the
@@ -105,64 +83,35 @@ hashed_bytes:
   description: The number of bytes that were read and hashed. The digests of other files come from the cache.
   type: int
   returned: success
-hashed_s:
-  description: The time in seconds that hashing took.
-  type: float
-  returned: success
+hashed_s: {type: float, returned: success, description: "The time in seconds that hashing took."}
 manifest:
   description: The manifest of the model, or null if there is none.
   type: dict
   returned: success
   contains:
-    schema:
-      description: The name and version of the format.
-      type: str
-      sample: ascend.vllm/weights-manifest/v1
-    source:
-      description: The source of the model.
-      type: str
-      sample: modelscope
-    repository:
-      description: The repository, or null.
-      type: str
-    revision:
-      description: The commit or branch, or null.
-      type: str
-    asked:
-      description: The C(source), C(repository), C(endpoint) and C(revision) that were requested.
-      type: dict
-    recorded_at:
-      description: The time at which the manifest was written, in UTC.
-      type: str
-      sample: "2026-11-29T12:00:00Z"
-    bytes:
-      description: The size of the model in bytes.
-      type: int
-    digest:
-      description: The digest of the model, as described in RV(digest).
-      type: str
+    schema: {type: str, sample: ascend.vllm/weights-manifest/v1, description: "The name and version of the format."}
+    source: {type: str, sample: modelscope, description: "The source of the model."}
+    repository: {type: str, description: "The repository, or null."}
+    revision: {type: str, description: "The commit or branch, or null."}
+    asked: {type: dict, description: "The C(source), C(repository), C(endpoint) and C(revision) that were requested."}
+    recorded_at: {type: str, sample: "2026-11-29T12:00:00Z", description: "The time of the manifest in UTC."}
+    bytes: {type: int, description: "The size of the model in bytes."}
+    digest: {type: str, description: "The digest of the model, as described in RV(digest)."}
     files:
       description: The files of the model.
       type: list
       elements: dict
       contains:
-        path:
-          description: The path relative to the folder.
-          type: str
-        size:
-          description: The size in bytes.
-          type: int
-        sha256:
-          description: The SHA-256 digest of the content.
-          type: str
+        path: {type: str, description: "The path relative to the folder."}
+        size: {type: int, description: "The size in bytes."}
+        sha256: {type: str, description: "The SHA-256 digest of the content."}
         sha256_from:
           description: >-
             The origin of the digest. This is V(hub) if the source published the digest, or V(staging) if the digest was
             computed when the model was staged.
           type: str
         written:
-          description: >-
-            Whether M(ascend.vllm.weights_staging) wrote the file. The module does not remove other files.
+          description: Whether M(ascend.vllm.weights_staging) wrote the file. The module does not remove other files.
           type: bool
 manifest_path:
   description: The path of the manifest.
@@ -175,17 +124,13 @@ faults:
   elements: dict
   returned: success
   contains:
-    path:
-      description: The path relative to the folder.
-      type: str
+    path: {type: str, description: "The path relative to the folder."}
     fault:
       description: >-
         The kind of difference. This is V(missing) if the file is missing, or V(size) or V(sha256) if this value
         differs.
       type: str
-    expected:
-      description: The size or the SHA-256 digest in the manifest.
-      type: raw
+    expected: {type: raw, description: "The size or the SHA-256 digest in the manifest."}
     actual:
       description: >-
         The size or the SHA-256 digest of the file, or null if the file is missing or is a link to a path outside the
@@ -196,59 +141,30 @@ shards:
   type: dict
   returned: success
   contains:
-    tensors:
-      description: The number of tensors, or null.
-      type: int
-    tensor_bytes:
-      description: The size of the tensors in bytes, or null.
-      type: int
-    error:
-      description: The reason why the file is not a complete safetensors file, or null.
-      type: str
+    tensors: {type: int, description: "The number of tensors, or null."}
+    tensor_bytes: {type: int, description: "The size of the tensors in bytes, or null."}
+    error: {type: str, description: "The reason why the file is not a complete safetensors file, or null."}
 index:
   description: The index files.
   type: list
   elements: dict
   returned: success
   contains:
-    path:
-      description: The path of the index relative to the folder.
-      type: str
-    shards:
-      description: The shards that the index names.
-      type: list
-      elements: str
-    tensors:
-      description: The number of tensors in the index.
-      type: int
-    total_size:
-      description: The size of the tensors in bytes according to the index, or null.
-      type: int
-    tensor_bytes:
-      description: The size of the tensors in the shards in bytes, or null if a shard cannot be read.
-      type: int
-    faults:
-      description: The differences between the index and the shards, as sentences.
-      type: list
-      elements: str
+    path: {type: str, description: "The path of the index relative to the folder."}
+    shards: {type: list, elements: str, description: "The shards that the index names."}
+    tensors: {type: int, description: "The number of tensors in the index."}
+    total_size: {type: int, description: "The size of the tensors in bytes according to the index, or null."}
+    tensor_bytes: {type: int, description: "The bytes of the tensors in the shards, or null if a shard cannot be read."}
+    faults: {type: list, elements: str, description: "The differences between the index and the shards, as sentences."}
 config:
   description: Values of C(config.json), or null if the file does not exist.
   type: dict
   returned: success
   contains:
-    architectures:
-      description: The architectures of the model.
-      type: list
-      elements: str
-    vision:
-      description: Whether the model has a vision encoder.
-      type: bool
-    quantization_method:
-      description: The quantization method, or null.
-      type: str
-    transformers:
-      description: The version of the library transformers that wrote the file, or null.
-      type: str
+    architectures: {type: list, elements: str, description: "The architectures of the model."}
+    vision: {type: bool, description: "Whether the model has a vision encoder."}
+    quantization_method: {type: str, description: "The quantization method, or null."}
+    transformers: {type: str, description: "The version of the library transformers that wrote the file, or null."}
 tokenizer_class:
   description: The class of the tokenizer in C(tokenizer_config.json), or null.
   type: str
@@ -259,17 +175,9 @@ quantization:
   type: dict
   returned: success
   contains:
-    type:
-      description: The quantization type, or null.
-      type: str
-      sample: W8A8
-    version:
-      description: The version of the description, or null.
-      type: str
-    types:
-      description: The number of tensors by quantization type.
-      type: dict
-      sample: {W8A8: 448, FLOAT: 321}
+    type: {type: str, sample: W8A8, description: "The quantization type, or null."}
+    version: {type: str, description: "The version of the description, or null."}
+    types: {type: dict, sample: {W8A8: 448, FLOAT: 321}, description: "The number of tensors by quantization type."}
     prefixes:
       description: The number of tensors by the first two parts of their names.
       type: dict

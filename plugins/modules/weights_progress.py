@@ -9,29 +9,18 @@ DOCUMENTATION = r"""
 module: weights_progress
 short_description: Wait for a container that stages a model on a node, and show its progress
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Polls a container until the container exits or its task is done. If the output is a terminal and C(CI) is not set,
     the action prints the size, the rate and the remaining time for each host.
   - Fails if the exit code of the container is not 0. The error message contains the last line that the container
     printed.
   - Tolerates a lost connection to the node for up to a minute.
-extends_documentation_fragment:
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._docker]
 options:
-  container:
-    description: The name of the container.
-    type: str
-    required: true
-  folder:
-    description: The folder on the node that the container writes to.
-    type: path
-    required: true
-  total_bytes:
-    description: The final size of the folder in bytes. V(0) means that the size is unknown.
-    type: int
-    default: 0
+  container: {type: str, required: true, description: "The name of the container."}
+  folder: {type: path, required: true, description: "The folder on the node that the container writes to."}
+  total_bytes: {type: int, default: 0, description: "The final size of the folder in bytes, or V(0) if it is unknown."}
   done:
     description: >-
       The path of a file on the node that the container creates when its task is done. Set this option if the container
@@ -61,28 +50,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-bytes:
-  description: The size of the folder in bytes.
-  type: int
-  returned: success
-seconds:
-  description: The duration of the task in seconds.
-  type: float
-  returned: success
-running:
-  description: Whether the container is running.
-  type: bool
-  returned: success
-exit_code:
-  description: The exit code of the container. It is V(0) while the container is running.
-  type: int
-  returned: success
-done:
-  description: Whether the file O(done) exists.
-  type: bool
-  returned: success
-output:
-  description: The last lines that the container printed.
-  type: str
-  returned: when the container has exited
+bytes: {type: int, returned: success, description: "The size of the folder in bytes."}
+seconds: {type: float, returned: success, description: "The duration of the task in seconds."}
+running: {type: bool, returned: success, description: "Whether the container is running."}
+exit_code: {type: int, returned: success, description: "The exit code of the container, V(0) while it is running."}
+done: {type: bool, returned: success, description: "Whether the file O(done) exists."}
+output: {type: str, returned: when the container has exited, description: "The last lines that the container printed."}
 """

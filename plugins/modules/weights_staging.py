@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 module: weights_staging
 short_description: Stage a model in its folder atomically
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Stages a model in two steps. Between the steps, the client of the source downloads the files.
   - O(state=prepared) queries the source for the files of the model, compares them with the files on the node, and
@@ -21,9 +20,7 @@ description:
   - Other users may be able to write to the parent folder of the model. Therefore, symbolic links are only followed if
     root created them in the path of the model, or if they are links between the files of the model.
   - A file that this module did not write is not replaced, unless it is restored to its content in the manifest.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._model_files
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._model_files]
 options:
   state:
     description:
@@ -44,24 +41,15 @@ options:
     type: str
     choices: [local, modelscope, huggingface, http, quantize]
     required: true
-  repository:
-    description: The repository on the hub.
-    type: str
-    default: ""
-  revision:
-    description: A branch, tag or commit. When empty, the default branch of the hub is used.
-    type: str
-    default: ""
+  repository: {type: str, default: "", description: "The repository on the hub."}
+  revision: {type: str, default: "", description: "A branch, tag or commit. By default, the default branch of the hub."}
   endpoint:
     description: >-
       The URL of a mirror of the hub. With O(source=http), the URL of the folder of the model. When empty, the hub
       itself is used.
     type: str
     default: ""
-  token:
-    description: The token for a private repository. When empty, requests are sent without a token.
-    type: str
-    default: ""
+  token: {type: str, default: "", description: "The token for a private repository. When empty, no token is sent."}
   environment:
     description:
       - The environment variables for the requests to the source and for the client of the source, such as a proxy, as
@@ -81,10 +69,7 @@ options:
       - If this option is set with O(state=prepared), this node gets the model from the other node, and the source is
         not queried.
     type: dict
-  free_space_gib:
-    description: The space in GiB that must remain free after the download.
-    type: float
-    default: 0
+  free_space_gib: {type: float, default: 0, description: "The space in GiB that must remain free after the download."}
   lock_wait_s:
     description: >-
       The maximum number of seconds to wait for another run that is staging the same model. With V(0), the module does
@@ -96,10 +81,8 @@ attributes:
     support: full
     details:
       - With O(state=prepared), RV(download) contains the files that would be downloaded.
-  diff_mode:
-    support: none
-seealso:
-  - module: ascend.vllm.weights_info
+  diff_mode: {support: none}
+seealso: [{module: ascend.vllm.weights_info}]
 """
 
 EXAMPLES = r"""
@@ -129,15 +112,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-download:
-  description: The files that have to be downloaded.
-  type: list
-  elements: str
-  returned: with O(state=prepared)
-bytes:
-  description: The total size of the files in RV(download) in bytes.
-  type: int
-  returned: with O(state=prepared)
+download: {type: list, elements: str, returned: with O(state=prepared), description: "The files to download."}
+bytes: {type: int, returned: with O(state=prepared), description: "The size of the files in RV(download) in bytes."}
 folder:
   description: The work folder of the model. The container of the client mounts it under the same path.
   type: str
@@ -172,59 +148,23 @@ environment:
   type: dict
   returned: with O(state=prepared)
   sample: {STAGING_FOLDER: /data/.ascend-vllm/Qwen2.5-VL-32B-Instruct/staging}
-pending:
-  description: Whether anything has to be downloaded or recorded.
-  type: bool
-  returned: with O(state=prepared)
+pending: {type: bool, returned: with O(state=prepared), description: "Whether anything must be downloaded or recorded."}
 hashed_bytes:
   description: The number of bytes that were read and hashed. The digests of other files come from the cache.
   type: int
   returned: with O(state=prepared)
 manifest:
-  description: The manifest of the model. It is null in check mode, or if the node does not have the whole model.
+  description: >-
+    The manifest of the model, as described in RV(ascend.vllm.weights_info#module:manifest). It is null in check mode,
+    or if the node does not have the whole model.
   type: dict
   returned: with O(state=published) and O(state=held)
-  contains:
-    schema:
-      description: The name and version of the format.
-      type: str
-    source:
-      description: The source of the model.
-      type: str
-    repository:
-      description: The repository, or null.
-      type: str
-    revision:
-      description: The commit or branch, or null.
-      type: str
-    asked:
-      description: The C(source), C(repository), C(endpoint) and C(revision) that were requested.
-      type: dict
-    recorded_at:
-      description: The time at which the manifest was written, in UTC.
-      type: str
-    bytes:
-      description: The size of the model in bytes.
-      type: int
-    digest:
-      description: The SHA-256 digest of the sorted lines C(<sha256>  <path>) of the files.
-      type: str
-    files:
-      description: The files of the model, as described in RV(ascend.vllm.weights_info#module:manifest.files).
-      type: list
-      elements: dict
 mark:
   description: The path of the marker file, or null if the mount is read-only or in check mode.
   type: str
   returned: with O(state=marked)
-holds:
-  description: Whether the node has the whole model.
-  type: bool
-  returned: with O(state=held)
-files:
-  description: The number of files in the folder of the model.
-  type: int
-  returned: with O(state=held)
+holds: {type: bool, returned: with O(state=held), description: "Whether the node has the whole model."}
+files: {type: int, returned: with O(state=held), description: "The number of files in the folder of the model."}
 architecture:
   description: The processor architecture of the node, as C(uname -m) prints it.
   type: str
@@ -354,7 +294,10 @@ def main() -> None:
     try:
         cache = files.DigestCache.of(options["path"], options["digest_cache"], write=not module.check_mode)
         staging = Staging(options["path"], source, cache, options["workers"])
-        module.exit_json(**STATES[options["state"]](module, staging))
+        result = STATES[options["state"]](module, staging)
+        if staging.warning:
+            module.warn(staging.warning)
+        module.exit_json(**result)
     except StagingError as error:
         module.fail_json(msg=str(error))
     except (OSError, ValueError) as error:

@@ -8,24 +8,14 @@ DOCUMENTATION = r"""
 module: weights_transfer_info
 short_description: Return the progress of a container that downloads or quantizes a model
 version_added: 0.1.0
-author:
-  - the ascend.vllm authors (@ascend-vllm)
+author: [the ascend.vllm authors (@ascend-vllm)]
 description:
   - Inspects a container and the folder that the container writes to.
   - P(ascend.vllm.weights_progress#module) calls this module repeatedly until the container has exited.
-extends_documentation_fragment:
-  - ascend.vllm._attributes
-  - ascend.vllm._attributes.info
-  - ascend.vllm._docker
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._docker]
 options:
-  container:
-    description: The name of the container.
-    type: str
-    required: true
-  folder:
-    description: The folder that the container writes to.
-    type: path
-    required: true
+  container: {type: str, required: true, description: "The name of the container."}
+  folder: {type: path, required: true, description: "The folder that the container writes to."}
   done:
     description: >-
       The path of a file that exists as soon as the transfer is complete, even if the container is still running.
@@ -52,30 +42,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-bytes:
-  description: The space that the folder uses on the disk in bytes.
-  type: int
-  returned: success
-running:
-  description: Whether the container is running.
-  type: bool
-  returned: success
-exit_code:
-  description: The exit code of the container. It is V(0) while the container is running.
-  type: int
-  returned: success
-done:
-  description: Whether the file O(done) exists.
-  type: bool
-  returned: success
-output:
-  description: The last lines of the output of the container.
-  type: str
-  returned: if the container has exited
+bytes: {type: int, returned: success, description: "The space that the folder uses on the disk in bytes."}
+running: {type: bool, returned: success, description: "Whether the container is running."}
+exit_code: {type: int, returned: success, description: "The exit code of the container, V(0) while it is running."}
+done: {type: bool, returned: success, description: "Whether the file O(done) exists."}
+output: {type: str, returned: if the container has exited, description: "The last lines of the container's output."}
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -84,8 +59,6 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import staged_bytes
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.staging import TransferObservation
 
 DOCKER_TIMEOUT_S = 60  # Docker is slow while the disks are busy

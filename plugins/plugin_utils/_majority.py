@@ -12,10 +12,7 @@ _T = TypeVar("_T")
 
 
 def majority(votes: Mapping[_T, int]) -> _T | None:
-    """Return the value with more votes than any other value, or None if there is no such value.
-
-    :param votes: ``{value: number of members with this value}``.
-    """
+    """Return the value with the most votes of ``{value: votes}``, or None if several values have as many."""
     most = max(votes.values(), default=0)
     leaders = [value for value, count in votes.items() if count == most]
     return leaders[0] if len(leaders) == 1 else None

@@ -128,10 +128,7 @@ def secret_problems(templar: Any, task_vars: Mapping[str, Any]) -> dict[str, str
 
 
 def _secret_problem(value: Any, several: bool) -> str | None:
-    """Return the problem with a secret, without its value; None for a valid or an empty secret.
-
-    :param several: whether a list of secrets is allowed.
-    """
+    """Return the problem with a secret (or ``several`` of them) without its value, or None if it is valid or empty."""
     if value is None or value == "":
         return None
     if isinstance(value, list) and several:
@@ -162,10 +159,7 @@ def first_key(value: Any) -> str:
 
 
 def role_defaults(role: str) -> dict[str, Any]:
-    """Return the untemplated defaults of a role of this collection.
-
-    :raises AnsibleError: if the role has no file of defaults.
-    """
+    """Return the untemplated defaults of a role of this collection. Raise AnsibleError if it has no defaults."""
     return _defaults(collection_root() / "roles" / role / "defaults" / "main.yml")
 
 

@@ -46,10 +46,7 @@ def markdown(text: object, limit: int = LINE_LIMIT) -> str:
 
 
 def say(display: Any, lines: str | Iterable[str], secrets: Iterable[str] = ()) -> None:
-    """Print lines of text.
-
-    :param display: the display of the action plugin. :param secrets: the known secrets, which are masked.
-    """
+    """Print lines of text on the display of an action plugin. Known secrets are masked."""
     display.display(_printable(lines, secrets))
 
 
@@ -94,11 +91,7 @@ def reason_line(output: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
-    """Return the lines of a text table, with two spaces between columns.
-
-    :param rows: the cells of each row, the header included.
-    :param right: the indexes of the right-aligned columns.
-    """
+    """Return the lines of a text table. The rows include the header; ``right`` are indexes of right-aligned columns."""
     rows = [[one_line(cell, CELL_LIMIT) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]
     return ["  ".join(cell.rjust(width) if index in right else cell.ljust(width)

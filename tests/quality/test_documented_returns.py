@@ -30,9 +30,8 @@ RETURNED = {
 }
 # Values whose keys are documented by another module.
 REFERS = {"npu_info": {"docker_engine.image", "docker_engine.containers"}}
-# Keys of a type that this module never returns: those of streams and of pings.
+# Keys of a type that this module never returns: those of pings.
 ELSEWHERE = {
-    "balancer_info": {"completion": {"sent", "time_to_first_token_s", "chunks", "ended"}},
     "hccn_info": {"npus": {"transmitted", "received", "loss_percent", "rtt_ms"}},
 }
 

@@ -29,7 +29,8 @@ def check_of(found, short_id):
 
 @pytest.mark.parametrize(("name", "node"), CASES)
 def test_only_the_expected_checks_do_not_pass(name, node):
-    outcome = next(each for each in ROUNDS if each["name"] == name)["nodes"].get(node, {})
+    planned = next(each for each in ROUNDS if each["name"] == name)
+    outcome = planned["nodes"].get(node, {})
     found = result(name, node)
     jsonschema.validate(found, json.loads((PROJECT / "docs/schemas/stage-result-v1.json").read_text("utf-8")))
     for status in ("failed", "warned", "not_run"):
@@ -41,7 +42,9 @@ def test_only_the_expected_checks_do_not_pass(name, node):
                      if (check["id"], check["subject"]) == (f"hccl.{entry['check']}", entry.get("subject")))
         assert entry["text"] in f"{check['message']} expected {check['expected']}, found {check['actual']}"
         assert check["remedy"]
-    assert found["status"] == next((status for status in ("failed", "not_run") if status in outcome), "passed")
+    # With an optional network, no check is critical.
+    statuses = ("failed", "warned" if "policy" in planned else "not_run")
+    assert found["status"] == next((status for status in statuses if status in outcome), "passed")
     assert len(found["checks"]) == len({(check["id"], check["subject"]) for check in found["checks"]})
 
 

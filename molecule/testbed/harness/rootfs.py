@@ -16,7 +16,7 @@ from .machine import SYSTEM_PATH, TESTBED, BedError, Process, cache, run
 from .world import World
 
 NODE_IMAGE = "ascend-testbed/node"
-# A user whose sudo asks for the password, which is the name.
+# A user who must enter a password for sudo. The password is the user name.
 OPERATOR = "operator"
 RECIPE = TESTBED / "node" / "recipe.toml"
 
@@ -73,4 +73,4 @@ def mirror(suite: str) -> str:
         uri, release, component = line.split()
         if (release, component) == (suite, "main"):
             return uri
-    raise BedError(f"apt knows no source of Debian {suite} main; add one to /etc/apt/sources.list.d")
+    raise BedError(f"apt has no source of Debian {suite} main; add one to /etc/apt/sources.list.d")

@@ -28,13 +28,11 @@ if TYPE_CHECKING:
         path: str
 
     class PreparedDataset(Dataset):
-        """A dataset in the format of AISBench.
+        """A dataset in the format of AISBench."""
 
-        ``file`` is the path that AISBench reads. ``options`` are the letters of the options of multiple choice
-        questions, or None for other questions.
-        """
-
+        #: The path that AISBench reads.
         file: str
+        #: The letters of the options of multiple choice questions, or None for other questions.
         options: list[str] | None
 
     class AisBenchServer(TypedDict):
@@ -51,20 +49,19 @@ if TYPE_CHECKING:
         api_key: str
 
     class AisBenchLoad(TypedDict):
-        """The load of a performance run.
-
-        ``request_rate`` is in requests per second. With 0, all requests are sent at once. ``tokenizer`` is the folder
-        of the model. ``file`` is a ``.jsonl`` file with prompts. If it is empty, each prompt consists of
-        ``input_tokens`` letters A. ``warm_up`` is the number of requests before the measurement.
-        """
+        """The load of a performance run."""
 
         requests: int
         input_tokens: int
         output_tokens: int
+        #: Requests per second. With 0, all requests are sent at once.
         request_rate: float
         statistics: list[str]
+        #: The folder of the model.
         tokenizer: str
+        #: A ``.jsonl`` file with prompts. If it is empty, each prompt consists of ``input_tokens`` letters A.
         file: str
+        #: The number of requests before the measurement.
         warm_up: int
 
 # The groups in which AISBench summarizes the scores of datasets with many parts.
@@ -249,9 +246,7 @@ def prepare_prompts(path: str, count: int, folder: str) -> str:
 def render_performance(server: ServerWithKey, load: AisBenchLoad) -> str:
     """Return the configuration of a performance run as Python code, with one dataset that is named ``load``.
 
-    Requests are not repeated, because that would hide a failure.
-
-    :param load: the load. Its ``file`` was returned by :func:`prepare_prompts`, or is empty.
+    Requests are not repeated, because that would hide a failure. The file of the load was written by `prepare_prompts`.
     """
     def exactly(tokens: int) -> dict[str, Any]:
         return {"Method": "uniform", "Params": {"MinValue": tokens, "MaxValue": tokens}}

@@ -38,13 +38,11 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import ServerWithKey
 
     class AisBenchStart(TypedDict):
-        """A started job. If it could not be started, ``job`` is None and ``problem`` is the reason.
-
-        ``data`` is ``{name of the dataset: digest of its files}``.
-        """
+        """A started job. If it could not be started, ``job`` is None and ``problem`` is the reason."""
 
         job: str | None
         problem: str | None
+        #: ``{name of the dataset: digest of its files}``.
         data: dict[str, str]
 
     class TaskProgress(TypedDict):
@@ -89,10 +87,7 @@ _RUN = 'echo $$ > pid; "$@" < /dev/null > log 2>&1; echo $? > exit.new; mv exit.
 
 
 def start(options: Mapping[str, Any]) -> AisBenchStart:
-    """Write the configuration and start AISBench.
-
-    :param options: the options of ``ascend.vllm.ais_bench``.
-    """
+    """Write the configuration and start AISBench with the options of ``ascend.vllm.ais_bench``."""
     if not os.access(options["executable"], os.X_OK):
         problem = "AISBench was not found at %s; set accuracy_install to true to install it." % options["executable"]
         return {"job": None, "problem": problem, "data": {}}

@@ -9,17 +9,16 @@ from typing import NamedTuple
 
 
 class Preset(NamedTuple):
-    """A dataset for which AISBench includes a configuration.
+    """A dataset for which AISBench includes a configuration."""
 
-    ``module`` and ``variable`` are the Python names of the configuration. ``files`` must exist in the folder of the
-    dataset. ``path`` is the file that AISBench reads, or empty for the whole folder. ``parts`` is the prefix of the
-    names of the tasks, if AISBench divides the dataset into many tasks.
-    """
-
+    #: The Python names of the configuration.
     module: str
     variable: str
+    #: The files that must exist in the folder of the dataset.
     files: tuple[str, ...]
+    #: The file that AISBench reads, or empty for the whole folder.
     path: str = ""
+    #: The prefix of the names of the tasks, if AISBench divides the dataset into many tasks.
     parts: str = ""
 
 

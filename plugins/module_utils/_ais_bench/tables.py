@@ -45,10 +45,7 @@ def performance(text: str) -> list[Row]:
 
 
 def number(cell: str) -> tuple[float, str | None]:
-    """Return ``(value, unit)`` of a cell such as ``12300.2 ms``. The unit is None if there is no unit.
-
-    :raises ValueError: if the cell is not a number with or without a unit, such as ``-`` or an empty cell.
-    """
+    """Return the value and the unit (or None) of a cell such as ``12300.2 ms``. Raise ValueError for any other text."""
     match = _NUMBER.match(cell.strip())
     if not match:
         raise ValueError("'%s' is not a number" % cell)

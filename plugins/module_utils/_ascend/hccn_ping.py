@@ -39,17 +39,15 @@ if TYPE_CHECKING:
         error: str | None
 
     class PingMesh(TypedDict):
-        """The result of `ping_mesh_part`.
+        """The result of `ping_mesh_part`."""
 
-        ``matrix`` is ``{sending NPU: {host: [loss by NPU of that host]}}``, where the loss is in percent,
-        ``ping_loss.ERROR`` or None (no ping). ``errors`` is ``{error message: [pair of NPUs]}`` with at most 8 pairs.
-        ``not_sent`` is the number of pings that were not sent because the time limit had passed. ``given_up`` is the
-        number of pings that were skipped after lost pings. ``retried`` is the number of repeated pings.
-        """
-
+        #: ``{sending NPU: {host: [loss by NPU of that host]}}``: percent, ``ping_loss.ERROR``, or None without a ping.
         matrix: dict[str, dict[str, list[float | None]]]
+        #: ``{error message: [pair of NPUs]}`` with at most 8 pairs.
         errors: dict[str, list[str]]
+        #: The number of pings that were not sent because the time limit had passed.
         not_sent: int
+        #: The number of pings that were skipped after lost pings, and of repeated pings.
         given_up: int
         retried: int
         rounds: int

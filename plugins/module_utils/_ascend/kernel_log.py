@@ -27,12 +27,10 @@ if TYPE_CHECKING:
         kind: str
 
     class KernelLog(TypedDict):
-        """The errors in the kernel log, with the oldest error first. ``error`` is set if the log could not be read.
-
-        ``corrected`` is the number of errors that the PCIe links of NPUs have corrected. They are not a fault.
-        """
+        """The errors in the kernel log, with the oldest error first. ``error`` is set if the log could not be read."""
 
         lines: list[KernelLogLine]
+        #: The number of errors that the PCIe links of NPUs have corrected. They are not a fault.
         corrected: int
         error: str | None
 
@@ -77,11 +75,7 @@ READ_S = 10.0
 
 
 def read(path: str = "/dev/kmsg", limit: int = 200000) -> list[str]:
-    """Return the records of the kernel log buffer, with the oldest record first.
-
-    :param limit: the maximum number of records.
-    :raises OSError: if the log cannot be read.
-    """
+    """Return up to ``limit`` records of the kernel log buffer, with the oldest first. Raise OSError on failure."""
     records: list[str] = []
     # The kernel can log records faster than they are read.
     deadline = time.monotonic() + READ_S
@@ -108,8 +102,7 @@ def errors(records: Iterable[str], uptime_s: float, within_s: float, bus_ids: It
     """Return the newest 50 errors of NPUs, with the oldest of them first, and the number of corrected errors.
 
     :param records: the records of ``/dev/kmsg``, ``priority,sequence,microseconds since boot,flags;text``.
-    :param uptime_s: the current uptime in seconds.
-    :param within_s: the maximum age of a record in seconds.
+    :param within_s: the maximum age of a record.
     :param bus_ids: the PCI addresses of the NPUs and of the ports above them, such as ``0000:c1:00.0``. Errors of other
         PCI devices are ignored.
     """

@@ -53,15 +53,19 @@ if TYPE_CHECKING:
         memory_mb: int | None
         pid_in_container: int | None
 
-    class InfoTable(TypedDict):
-        """The output of ``npu-smi info``. If there is no table, ``error`` is set and the lists are empty."""
+    class Info(TypedDict):
+        """The output of ``npu-smi info`` without the chips. If there is no table, ``error`` is set."""
 
         error: ToolError | None
         tool_version: str | None
         driver_version: str | None
         complete: bool
-        chips: list[ChipRow]
         processes: list[NpuProcess]
+
+    class InfoTable(Info):
+        """The output of ``npu-smi info``. If there is no table, the lists are empty."""
+
+        chips: list[ChipRow]
 
 
 class ParseError(ValueError):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, TypedDict
 
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.kernel_log import KernelLog
-    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import ChipRow, NpuProcess, ToolError
+    from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_smi import ChipRow, Info
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.version_files import VersionFile
     from ansible_collections.ascend.vllm.plugins.module_utils._host.commands import Outcome, OutcomeSummary
     from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import NpuHolder
@@ -25,27 +25,21 @@ if TYPE_CHECKING:
     RunAll = Callable[[dict[Hashable, list[str]]], dict[Hashable, Outcome]]
 
     class Chip(ChipRow):
-        """A row of the device table with the details of the chip. A detail that could not be read is None.
+        """A row of the device table with the details of the chip. A detail that could not be read is None."""
 
-        ``device`` is the N of ``/dev/davinciN``. ``error_codes`` are only queried if the chip is not OK.
-        """
-
+        #: The N of ``/dev/davinciN``.
         device: int
+        #: Only queried if the chip is not OK.
         error_codes: list[str] | None
         error_information: str | None
         ecc: dict[str, str] | None
         board: dict[str, str] | None
 
-    class NpuSmi(TypedDict):
+    class NpuSmi(Info):
         """The information that npu-smi shows. ``path`` is None if npu-smi was not found."""
 
         path: str | None
-        error: ToolError | None
-        tool_version: str | None
-        driver_version: str | None
-        complete: bool
         chips: list[Chip]
-        processes: list[NpuProcess]
 
     class Clock(TypedDict):
         """The start and the end of the module according to the clock of the node, in seconds since the epoch."""
@@ -75,23 +69,14 @@ OWN_TOOLS = ("npu-smi", "hccn_tool")
 
 
 def query(run_all: RunAll, tool: str | None) -> tuple[NpuSmi, list[Outcome]]:
-    """Query npu-smi for its table, and then in parallel for the details of every chip.
-
-    :param tool: the path of npu-smi, or None if npu-smi was not found.
-    :returns: (observation, outcomes of the commands).
-    """
-    observation: NpuSmi = {"path": tool, "error": None, "tool_version": None, "driver_version": None,
-                           "complete": False, "chips": [], "processes": []}
+    """Query npu-smi (None if it was not found) for its table, and then in parallel for the details of every chip."""
     if tool is None:
-        observation["error"] = {"message": "npu-smi was not found", "code": None}
-        return observation, []
+        return cast("NpuSmi", dict(_no_table("npu-smi was not found"), path=None)), []
     outcomes = run_all({"info": [tool, "info"]})
     table = _info(outcomes["info"])
     details = run_all(_detail_commands(tool, table["chips"]))
-    observation = {"path": tool, "error": table["error"], "tool_version": table["tool_version"],
-                   "driver_version": table["driver_version"], "complete": table["complete"],
-                   "chips": [_chip(row, details) for row in table["chips"]], "processes": table["processes"]}
-    return observation, list(outcomes.values()) + list(details.values())
+    found = dict(table, path=tool, chips=[_chip(row, details) for row in table["chips"]])
+    return cast("NpuSmi", found), list(outcomes.values()) + list(details.values())
 
 
 def _info(outcome: Outcome) -> npu_smi.InfoTable:
@@ -102,6 +87,10 @@ def _info(outcome: Outcome) -> npu_smi.InfoTable:
             return npu_smi.parse_info(outcome.output)
         except npu_smi.ParseError as error:
             message = "npu-smi info cannot be read: %s" % error
+    return _no_table(message)
+
+
+def _no_table(message: str) -> npu_smi.InfoTable:
     return {"error": {"message": message, "code": None}, "tool_version": None, "driver_version": None,
             "complete": False, "chips": [], "processes": []}
 

@@ -13,17 +13,12 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import (
-    KERNEL_NAMES,
-    OTHER_ENGINE,
-    DockerError,
-)
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import engine
 from ansible_collections.ascend.vllm.plugins.module_utils._host.facts import read_text
 
 if TYPE_CHECKING:
     from typing import Any, TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
 
     class DockerEngineFacts(TypedDict):
         """Properties of the Docker engine, which `query` returns."""
@@ -44,20 +39,16 @@ CONTAINERD_CONFIG = "etc/containerd/config.toml"
 CONTAINERD_ROOT = "/var/lib/containerd"
 
 
-def query(docker: DockerEngine, root: str = "/") -> DockerEngineFacts:
-    """Return the properties of the Docker engine.
-
-    :param root: the folder to use as ``/``.
-    :raises DockerError: also if another engine with the API of Docker responds.
-    """
-    engine = other_engine(docker.get("/version"))
-    if engine:
-        raise DockerError(OTHER_ENGINE % (engine, docker.path))
+def query(docker: engine.DockerEngine, root: str = "/") -> DockerEngineFacts:
+    """Return the properties of the Docker engine. Raise DockerError also if another engine with its API responds."""
+    other = other_engine(docker.get("/version"))
+    if other:
+        raise engine.DockerError(engine.OTHER_ENGINE % (other, docker.path))
     info = docker.get("/info") or {}
     try:
         return {
             "version": info["ServerVersion"],
-            "architecture": KERNEL_NAMES.get(info["Architecture"], info["Architecture"]),
+            "architecture": engine.KERNEL_NAMES.get(info["Architecture"], info["Architecture"]),
             "data_root": info["DockerRootDir"],
             "image_root": _image_root(info, root),
             "storage_driver": info.get("Driver") or "",
@@ -70,7 +61,7 @@ def query(docker: DockerEngine, root: str = "/") -> DockerEngineFacts:
             "cgroup_version": str(info.get("CgroupVersion") or ""),
         }
     except (LookupError, TypeError, AttributeError) as error:
-        raise DockerError("the Docker engine at %s returns its properties in an unknown format (%r)" % (
+        raise engine.DockerError("the Docker engine at %s returns its properties in an unknown format (%r)" % (
             docker.path, error)) from error
 
 

@@ -121,8 +121,6 @@ def holds(image: Mapping[str, Any] | None, digest: str | None) -> bool:
     """Return whether an image exists and has the pinned digest, if there is one.
 
     An image that was loaded from an archive has no digest of a registry, so its id can be pinned instead.
-
-    :param image: ``id`` and ``digests`` of the image, or None if there is no image.
     """
     return image is not None and (
         not digest or digest in [found.rpartition("@")[2] for found in image["digests"]] + [image["id"]])
@@ -131,8 +129,7 @@ def holds(image: Mapping[str, Any] | None, digest: str | None) -> bool:
 def query_registry(docker: DockerEngine, name: str, login: str | None = None) -> RegistryFacts:
     """Return the image with a name in a registry. The Docker engine queries the registry without pulling the image.
 
-    :param login: the header that `registry_login` returned.
-    :returns: on failure, ``error`` is one sentence, and the other values are unknown.
+    ``login`` comes from `registry_login`. On failure, ``error`` is one sentence, and the other values are unknown.
     """
     try:
         content = docker.get("/distribution/%s/json" % quote(name, safe="/:@"),
@@ -156,7 +153,6 @@ def registry_login(config: str | None, name: str) -> str | None:
     """Return the header with which Docker logs in to the registry of an image, or None.
 
     :param config: the content of Docker's ``config.json``, or None. Credential helpers are not used.
-    :param name: the name of the image.
     """
     first, separator, _rest = name.partition("/")
     named = separator and _is_host(first)
@@ -287,12 +283,7 @@ def describe_probe(output: str | None) -> ProbedVersions | None:
 
 
 def pull_name(reference: str, digest: str, mirror: str) -> str:
-    """Return the name with which to pull an image.
-
-    :param reference: the name of the image, ``<repository>:<tag>``.
-    :param digest: the pinned digest, which replaces the tag, or empty.
-    :param mirror: the registry from which to pull the image instead, or empty.
-    """
+    """Return the name with which to pull an image: by digest instead of tag and from a mirror, if these are set."""
     repository, _separator, tag = reference.rpartition(":")
     first, separator, rest = repository.partition("/")
     if mirror:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PREFIX = "ascend.vllm."
 # The label with the hash of the planned instance, on the container of the instance.
 INSTANCE = "ascend.vllm.instance-hash"
-# The label with the time at which the API key of a container was written, so that a new key is detected without showing
-# the key.
+# The label with the time at which the API key of a container was written, so that a new key is detected without
+# exposing it.
 SECRETS = "ascend.vllm.secrets"
 # The label with the name of the measured instance, on a container that runs `vllm bench`.
 BENCHMARK_CLIENT = "ascend.vllm.benchmark-client"
@@ -29,17 +29,17 @@ BENCHMARK_CLIENT = "ascend.vllm.benchmark-client"
 # The suffix of the name of a container that an upgrade keeps until the new container is verified.
 PREVIOUS = "-previous"
 
-# The path in the container of the file with the API key. The file is mounted from the node.
+# The path of the file with the API key inside the container. The file is mounted from the node.
 SECRETS_TARGET = "/run/ascend-vllm/secrets.env"
 
 
 def own(found: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels of this collection. Other labels can contain secrets of other people."""
+    """Return the labels of this collection. Other labels can contain secrets of other applications."""
     return {key: value for key, value in found.items() if key.startswith(PREFIX)}
 
 
 def list_query(label: str | None = None, every_state: bool = False) -> str:
-    """Return the path of the API of Docker that lists containers.
+    """Return the path in the Docker API that lists containers.
 
     :param label: the key of a label that the containers must have.
     :param every_state: whether to include containers that are not running.

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 
 
 def start(command: list[str], folder: str, environment: Mapping[str, str]) -> int:
-    """Start a command in a new session without stdin, stdout and stderr, and return the process id.
-
-    :param folder: the working directory of the command.
-    :param environment: all environment variables of the command.
-    """
+    """Start a command in a new session without stdin, stdout and stderr, and return the process id."""
     return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid

@@ -98,7 +98,6 @@ def port_holders(at_ports: Mapping[int, Process], containers: Sequence[Container
     A port that a container publishes is in use even if no process listens on it, because the kernel can forward it.
 
     :param at_ports: the ports that `open_files` returned.
-    :param containers: the running containers.
     """
     found: list[PortHolder] = []
     for port in ports:

@@ -52,11 +52,7 @@ POLL_S = 0.5
 
 
 def observe(options: dict[str, Any]) -> BenchmarkObservation:
-    """Return the state of the service and the client.
-
-    :param options: the options of ``ascend.vllm.benchmark_info``.
-    :raises DockerError: if Docker does not respond, or if the result is too large.
-    """
+    """Observe the service and the client. Raise DockerError if Docker does not respond or the result is too large."""
     docker = DockerEngine(options["docker_socket"], DOCKER_TIMEOUT_S)
     client = _client(docker, options["client"], options["wait_s"]) if options["client"] else None
     result = None

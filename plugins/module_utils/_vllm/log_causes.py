@@ -9,10 +9,7 @@ of CANN (rt_error_codes.h); the source code of vLLM, vLLM Ascend, Ray, Gloo and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from typing import Mapping
+from typing import Mapping, NamedTuple
 
 # The levels of causes, from the closest to the fault to the farthest. VAGUE: this node has a fault, but it is unclear
 # which part is at fault.

@@ -227,8 +227,7 @@ def index(causes: Iterable[Cause]) -> _Index:
         for shorter in by_literal:
             if literal != shorter and literal.startswith(shorter):
                 places.extend(place for place in by_literal[shorter] if place not in places)
-    mild = [literal for literal, places in by_literal.items() if any(
-        _is_mild(signatures[place]) for place in places)]
+    mild = [literal for literal, places in by_literal.items() if any(_is_mild(signatures[place]) for place in places)]
     return _Index(signatures, by_literal, re.compile(_trie(by_literal)), re.compile(_trie(mild)))
 
 
@@ -265,7 +264,7 @@ class _Scan:
         self.error: _Hit | None = None
 
     def _start_again_after(self, text: str, line: tuple[int, int]) -> None:
-        """Forget what precedes a line of the text. Error blocks are searched before the other signatures."""
+        """Drop what was found before a line of the text. Error blocks are searched before the other signatures."""
         block, place = self.block, self._hit(text, line).place
         self._start_again()
         if block and block.place > place:
@@ -544,11 +543,9 @@ def _prefix(line: str) -> int:
 
 
 def _last_exception(text: str) -> str | None:
-    """Return the line of the last exception in the first traceback.
+    """Return the line of the last exception in the first traceback, with which the text starts.
 
-    Lines of other processes can be between the lines of the traceback.
-
-    :param text: the log from the first line of the traceback on. The text can be truncated at the end.
+    Lines of other processes can be between the lines of the traceback. The text can be truncated at the end.
     """
     process, last, ended = None, None, False
     for line in text.split("\n"):

@@ -31,15 +31,12 @@ if TYPE_CHECKING:
         error: str | None
 
     class Index(TypedDict):
-        """An index file.
-
-        ``total_size`` is the value in the index. ``tensor_bytes`` is the size of the tensors in the shards, or None if
-        a shard is missing. ``faults`` are sentences.
-        """
+        """An index file. ``faults`` are sentences."""
 
         path: str
         shards: list[str]
         tensors: int
+        #: The size according to the index, and the size of the tensors in the shards (None if a shard is missing).
         total_size: int | None
         tensor_bytes: int | None
         faults: list[str]
@@ -62,14 +59,14 @@ if TYPE_CHECKING:
         mixed: list[str]
 
     class Content(TypedDict):
-        """The content of a model. ``faults`` are sentences about JSON files that cannot be read."""
+        """The content of a model. ``content_faults`` are sentences about JSON files that cannot be read."""
 
         shards: dict[str, Shard]
         index: list[Index]
         config: Config | None
         tokenizer_class: str | None
         quantization: Quantization | None
-        faults: list[str]
+        content_faults: list[str]
 
 INDEX_SUFFIX = ".safetensors.index.json"
 SHARD_SUFFIX = ".safetensors"
@@ -82,11 +79,7 @@ _LINEAR = re.compile(r"^(?P<block>.*\.(?:self_attn|mlp|attn))\.(?P<part>\w+)\.we
 
 
 def inspect(folder: Folder | None, paths: Collection[str]) -> Content:
-    """Describe the model in a folder.
-
-    :param folder: the folder, or None if it does not exist.
-    :param paths: the paths of the files of the model, relative to the folder.
-    """
+    """Describe the model in a folder, or None if there is no folder. The paths are those of its files in the folder."""
     faults: list[str] = []
     shards: dict[str, Shard] = {}
     tensors: dict[str, set[str]] = {}
@@ -108,7 +101,7 @@ def inspect(folder: Folder | None, paths: Collection[str]) -> Content:
         "config": describe_config(config),
         "tokenizer_class": tokenizer.get("tokenizer_class") if tokenizer else None,
         "quantization": describe_quantization(description) if QUANTIZATION_FILE in paths else None,
-        "faults": faults,
+        "content_faults": faults,
     }
 
 
@@ -116,7 +109,6 @@ def describe_index(path: str, content: dict[str, Any] | None, shards: Mapping[st
                    tensors: Mapping[str, set[str]]) -> Index:
     """Compare an index with the shards. Every tensor must be in the shard to which the index assigns it.
 
-    :param path: the path of the index.
     :param content: the content of the index, or None if it cannot be read.
     :param tensors: ``{path of a shard: names of its tensors}``.
     """

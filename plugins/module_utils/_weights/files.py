@@ -18,12 +18,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import (
-    Folder,
-    UnsafePathError,
-    open_existing,
-    resolve,
-)
+from ansible_collections.ascend.vllm.plugins.module_utils._weights import folders
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder, UnsafePathError, open_existing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,17 +34,14 @@ if TYPE_CHECKING:
         git_sha1: str | None
 
     class ManifestFile(TypedDict):
-        """A file of a manifest.
-
-        ``sha256_from`` is ``hub`` if the source published the SHA-256 digest, and ``staging`` if the digest was
-        computed when the model was staged. ``written`` is true if the role wrote the file. The role only removes such
-        files.
-        """
+        """A file of a manifest."""
 
         path: str
         size: int
         sha256: str
+        #: ``hub`` if the source published the digest, or ``staging`` if it was computed when the model was staged.
         sha256_from: str
+        #: Whether the role wrote the file. The role only removes such files.
         written: bool
 
     class _Manifest(TypedDict):
@@ -58,16 +51,14 @@ if TYPE_CHECKING:
         revision: str | None
         recorded_at: str
         bytes: int
+        #: The `model_digest` of the files.
         digest: str
         files: list[ManifestFile]
 
     class Manifest(_Manifest, total=False):
-        """The files of a model at the time at which it was staged.
+        """The files of a model at the time at which it was staged."""
 
-        ``digest`` is the `model_digest` of the files. ``asked`` is the source, repository, endpoint and revision that
-        were requested.
-        """
-
+        #: The source, repository, endpoint and revision that were requested.
         asked: dict[str, str | None]
 
     class Fault(TypedDict):
@@ -84,12 +75,9 @@ if TYPE_CHECKING:
         shards: int
 
     class FolderSummary(_FolderSummary, total=False):
-        """A summary of a folder.
+        """A summary of a folder: whether it and a ``config.json`` in it exist, and the number of safetensors files."""
 
-        ``folder`` is whether the folder exists, ``config`` whether it contains a ``config.json``, and ``shards`` the
-        number of safetensors files. ``error`` is the reason why the folder could not be read.
-        """
-
+        #: The reason why the folder could not be read.
         error: str
 
 MANIFEST_SCHEMA = "ascend.vllm/weights-manifest/v1"
@@ -111,28 +99,21 @@ _SETTLED_S = 2
 
 
 class ModelPaths(NamedTuple):
-    """The paths of a model and its other files.
-
-    ``state`` is the state folder, which contains ``manifest`` and ``lock``. ``work`` is the work folder, which contains
-    ``staging``.
-    """
+    """The paths of a model and its other files."""
 
     model: str
+    #: The state folder, with the manifest and the lock.
     state: str
     manifest: str
     lock: str
+    #: The work folder, with the staging folder.
     work: str
     staging: str
 
 
 def model_paths(folder: str) -> ModelPaths:
-    """Return the paths for the model in ``folder``.
-
-    Links that belong to this user or root are followed.
-
-    :raises UnsafePathError: if the path contains a link of another user.
-    """
-    folder = resolve(folder)
+    """Return the paths for the model in a folder. Raise UnsafePathError for a link of another user, except root."""
+    folder = folders.resolve(folder)
     parent, name = os.path.split(folder)
     state = os.path.join(STATE_FOLDER, "weights", _short(folder))
     work = os.path.join(parent, WORK_FOLDER, name)
@@ -194,7 +175,7 @@ class DigestCache:
     @classmethod
     def of(cls, folder: str, root: str = DIGEST_CACHE, write: bool = True) -> DigestCache:
         """Return the cache of the model in ``folder``."""
-        return cls(os.path.join(root, _short(resolve(folder)) + ".json"), write)
+        return cls(os.path.join(root, _short(folders.resolve(folder)) + ".json"), write)
 
     def get(self, stat: os.stat_result) -> str | None:
         """Return the digest of a file, or None if the file has changed since it was hashed."""
@@ -216,13 +197,10 @@ class DigestCache:
 
 
 class Digests(NamedTuple):
-    """The digests of files.
-
-    ``sha256`` is ``{path: hex}``. ``hashed_bytes`` is the number of bytes that were read. The digests of other files
-    come from the cache.
-    """
+    """The digests of files, ``{path: hex}``."""
 
     sha256: dict[str, str]
+    #: The number of bytes that were read. The digests of other files come from the cache.
     hashed_bytes: int
     seconds: float
 
@@ -231,7 +209,6 @@ def digest_files(folder: Folder | None, stats: Mapping[str, os.stat_result], cac
                  workers: int = 8) -> Digests:
     """Return the digests of files in a folder. The digest of a link to a file outside the folder is empty.
 
-    :param stats: the files, ``{path: os.stat_result}``.
     :param full: whether to also hash the files whose digests are in the cache.
     :param workers: the number of files that are hashed at the same time.
     :raises OSError: if a file cannot be read.
@@ -380,9 +357,8 @@ def model_digest(sha256: Mapping[str, str]) -> str:
 
 def compare(expected: Iterable[WantedFile | ManifestFile], stats: Mapping[str, os.stat_result],
             sha256: Mapping[str, str]) -> list[Fault]:
-    """Compare the files on the node with the expected files.
+    """Compare the files on the node with the expected files, those of a manifest or of the hub.
 
-    :param expected: the files of a manifest, or the files that the hub lists.
     :param stats: ``{path: os.stat_result}`` of the files on the node.
     :param sha256: ``{path: hex}`` of the files on the node.
     """

@@ -16,12 +16,11 @@ import json
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
-    from typing import Any
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a named pipe would wait until another program writes to it.
@@ -134,8 +133,7 @@ class Folder:
         except (NotADirectoryError, UnsafePathError) as error:
             raise UnsafePathError("%s is not a folder; remove it" % path) from error
         found = os.fstat(folder.descriptor)
-        if _writable_by_others(found) or (
-                found.st_uid != os.geteuid() and found.st_uid != self._uid_of_new_folders()):
+        if _writable_by_others(found) or (found.st_uid != os.geteuid() and found.st_uid != self._uid_of_new_folders()):
             os.close(folder.descriptor)
             raise UnsafePathError(
                 "%s can be written by other users than root (owner %d, mode %o); remove it, and it is created again" % (
@@ -173,10 +171,7 @@ class Folder:
             return _regular(_open(name, flags | _FILE, folder, mode), os.path.join(self.path, path))
 
     def opener(self, path: str, flags: int) -> int:
-        """Open a regular file like `file`, but follow links whose target is in this folder.
-
-        This method is the argument ``opener`` of the built-in function open().
-        """
+        """Open a regular file like `file`, but follow links to files in this folder. It is an ``opener`` of open()."""
         todo, links = path.split("/")[::-1], 0
         above = [Folder(os.dup(self.descriptor), self.path)]
         try:

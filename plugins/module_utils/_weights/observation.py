@@ -14,12 +14,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders impor
 if TYPE_CHECKING:
     from typing import TypedDict
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import (
-        Config,
-        Index,
-        Quantization,
-        Shard,
-    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import Content
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import DigestCache, Fault, Manifest
 
     class ModelFile(TypedDict):
@@ -29,7 +24,7 @@ if TYPE_CHECKING:
         size: int
         sha256: str | None
 
-    class WeightsObservation(TypedDict):
+    class WeightsObservation(Content):
         """The return values of ``ascend.vllm.weights_info``."""
 
         path: str
@@ -44,12 +39,6 @@ if TYPE_CHECKING:
         manifest: Manifest | None
         manifest_path: str
         faults: list[Fault]
-        shards: dict[str, Shard]
-        index: list[Index]
-        config: Config | None
-        tokenizer_class: str | None
-        quantization: Quantization | None
-        content_faults: list[str]
 
 
 def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsObservation:
@@ -58,10 +47,13 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
     :param full: whether to also hash the files whose digests are in the cache.
     :param workers: the number of files that are hashed at the same time.
     :raises OSError: if a file cannot be read.
-    :raises ValueError: if the manifest is not JSON.
     """
     paths = files.model_paths(path)
-    manifest = files.read_manifest(paths)
+    manifest, damage = None, []
+    try:
+        manifest = files.read_manifest(paths)
+    except ValueError as error:
+        damage = ["%s is damaged: %s" % (paths.manifest, error)]
     with open_existing(path) as model:
         stats = files.list_model(model)
         # Only the files in the manifest belong to the model.
@@ -84,10 +76,6 @@ def observe(path: str, full: bool, workers: int, cache: DigestCache) -> WeightsO
         "manifest": manifest,
         "manifest_path": paths.manifest,
         "faults": files.compare(manifest["files"], stats, digests.sha256) if manifest else [],
-        "shards": content["shards"],
-        "index": content["index"],
-        "config": content["config"],
-        "tokenizer_class": content["tokenizer_class"],
-        "quantization": content["quantization"],
-        "content_faults": content["faults"],
+        **content,
+        "content_faults": damage + content["content_faults"],
     }

@@ -11,22 +11,14 @@ import fcntl
 import os
 import shutil
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder, UnsafePathError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import IO
 
-    from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import (
-        Fault,
-        Manifest,
-        ManifestFile,
-        ModelPaths,
-        WantedFile,
-    )
 
 
 class StagingError(Exception):
@@ -34,7 +26,7 @@ class StagingError(Exception):
 
 
 @contextlib.contextmanager
-def hold_lock(paths: ModelPaths, wait_s: float, action: str) -> Iterator[Folder]:
+def hold_lock(paths: files.ModelPaths, wait_s: float, action: str) -> Iterator[Folder]:
     """Hold the lock of a model on this node, and yield its state folder.
 
     :param action: the action of this run, such as ``preparing``, which other runs show in their error message.
@@ -57,7 +49,7 @@ def hold_lock(paths: ModelPaths, wait_s: float, action: str) -> Iterator[Folder]
 
 
 @contextlib.contextmanager
-def open_work_folder(paths: ModelPaths, wait_s: float, create: bool = True) -> Iterator[Folder | None]:
+def open_work_folder(paths: files.ModelPaths, wait_s: float, create: bool = True) -> Iterator[Folder | None]:
     """Open the work folder of a model and hold its lock against other nodes that mount the same folder.
 
     :param create: whether to create the work folder if it does not exist. If it is not created, None is yielded.
@@ -85,7 +77,7 @@ def open_work_folder(paths: ModelPaths, wait_s: float, create: bool = True) -> I
         yield work
 
 
-def _wait_for_lock(stream: IO[str], paths: ModelPaths, wait_s: float) -> None:
+def _wait_for_lock(stream: IO[str], paths: files.ModelPaths, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
     while not _try_lock(stream):
         if time.monotonic() >= deadline:
@@ -96,7 +88,7 @@ def _wait_for_lock(stream: IO[str], paths: ModelPaths, wait_s: float) -> None:
         time.sleep(0.5)
 
 
-def need_one_file_system(paths: ModelPaths) -> None:
+def need_one_file_system(paths: files.ModelPaths) -> None:
     """Raise StagingError if the staged model cannot be moved to its folder by a rename."""
     parent = os.path.dirname(paths.model)
     if files.read_only(parent):
@@ -109,7 +101,7 @@ def need_one_file_system(paths: ModelPaths) -> None:
             "%s, or set weights_path to a folder below the mount point." % (paths.model, parent))
 
 
-def need_space(paths: ModelPaths, needed: int, reserved: float) -> None:
+def need_space(paths: files.ModelPaths, needed: int, reserved: float) -> None:
     """Raise StagingError if fewer than ``reserved`` bytes would remain free after a download of ``needed`` bytes."""
     existing = paths.staging
     while not os.path.isdir(existing):
@@ -123,15 +115,13 @@ def need_space(paths: ModelPaths, needed: int, reserved: float) -> None:
                 existing, free / 2**30, max(0, needed - staged) / 2**30, reserved / 2**30))
 
 
-def need_own_files(paths: ModelPaths, faults: Iterable[Fault], wanted: Iterable[WantedFile | ManifestFile],
-                   recorded: Manifest | None, source: str) -> None:
+def need_own_files(paths: files.ModelPaths, faults: Iterable[files.Fault],
+                   wanted: Iterable[files.WantedFile | files.ManifestFile], recorded: files.Manifest | None, source: str
+                   ) -> None:
     """Raise StagingError if a foreign file would be replaced by other content.
 
-    A foreign file is a file that the role did not write. It can only be restored to its content in the manifest.
-
-    :param faults: the differences between the files on the node and the wanted files.
-    :param recorded: the current manifest, or None.
-    :param source: the name of the source, for the message.
+    A foreign file is a file that the role did not write. It can only be restored to its content in the recorded
+    manifest. The source is named in the message.
     """
     known = {entry["path"]: entry for entry in recorded["files"]} if recorded else {}
     sha256 = {entry["path"]: entry["sha256"] for entry in wanted}

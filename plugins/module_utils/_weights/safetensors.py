@@ -14,11 +14,9 @@ from __future__ import annotations
 import json
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder
 
 # The number of bytes per element. F4 and F6 have a size in bits and do not occur in W8A8 or BF16 models.
@@ -58,18 +56,15 @@ def read_header(path: str, folder: Folder | None = None) -> Header:
             raise SafetensorsError("it has %d bytes, too few for a safetensors header" % file_bytes)
         header_bytes = struct.unpack("<Q", prefix)[0]
         if header_bytes > min(MAX_HEADER_BYTES, file_bytes - 8):
-            raise SafetensorsError(
-                "its header claims %d bytes and the file has %d" % (header_bytes, file_bytes))
+            raise SafetensorsError("its header claims %d bytes and the file has %d" % (header_bytes, file_bytes))
         raw = stream.read(header_bytes)
     return parse_header(raw, file_bytes - 8 - header_bytes)
 
 
 def parse_header(raw: bytes, data_bytes: int) -> Header:
-    """Parse a header.
+    """Parse a header, a JSON text that is followed by ``data_bytes`` bytes.
 
-    :param raw: the JSON text of the header.
-    :param data_bytes: the number of bytes after the header, which the tensors must fill exactly.
-    :raises SafetensorsError: if the header is malformed or the tensors do not fill the file exactly.
+    :raises SafetensorsError: if the header is malformed or the tensors do not fill these bytes exactly.
     """
     try:
         entries = json.loads(raw.decode("utf-8"))

@@ -51,39 +51,36 @@ if TYPE_CHECKING:
         files: Sequence[WantedFile | ManifestFile] | None
 
     class Held(TypedDict):
-        """The model on the node.
+        """The model on the node."""
 
-        ``holds`` is whether the model is complete. If it is complete, ``manifest`` is its manifest. ``files`` is the
-        number of files in the folder of the model. ``identity`` is the `Folder.identity` of this folder. ``state`` is
-        the state folder, and ``folder`` is the work folder.
-        """
-
+        #: Whether the model is complete. Only then, ``manifest`` is its manifest.
         holds: bool
+        #: The number of files in the folder of the model, and the `Folder.identity` of this folder.
         files: int
         manifest: Manifest | None
         identity: str | None
+        #: The state folder and the work folder.
         state: str
         folder: str
 
     class Work(TypedDict):
-        """The work that is required to stage a model.
+        """The work that is required to stage a model."""
 
-        ``changed`` and ``pending`` are true if anything has to be downloaded or recorded. ``download`` are the paths of
-        the files to download, and ``bytes`` is their total size. ``folder`` is the work folder, ``state`` the state
-        folder, and ``transfer`` the transfer folder. ``identity`` is the `Folder.identity` of the staging folder.
-        ``command`` and ``environment`` are those of the hub's client, or None if there is nothing to download.
-        """
-
+        #: Whether anything has to be downloaded or recorded.
         changed: bool
         pending: bool
         wanted: Wanted | None
+        #: The paths of the files to download, and their total size.
         download: list[str]
         bytes: int
         hashed_bytes: int
+        #: The work folder, the state folder and the transfer folder.
         folder: str
         state: str
         transfer: str
+        #: The `Folder.identity` of the staging folder.
         identity: str | None
+        #: The command and the environment of the hub's client, or None if there is nothing to download.
         command: list[str] | None
         environment: dict[str, str] | None
 
@@ -110,19 +107,17 @@ _EARLIER = (weights.MANIFEST, WANTED, CREDENTIALS)
 
 
 class Source(NamedTuple):
-    """The source of a model.
-
-    ``environment`` are environment variables for the client. ``token`` and the values of ``environment`` are secrets.
-    ``endpoint`` is the URL of a mirror, or empty for the hub itself. ``bytes`` is the expected size of the model, which
-    is used if the source does not report the size.
-    """
+    """The source of a model. The token and the values of the environment are secrets."""
 
     kind: str
     repository: str
     revision: str
+    #: The URL of a mirror, or empty for the hub itself.
     endpoint: str
     token: str
+    #: The expected size of the model, which is used if the source does not report the size.
     bytes: int = 0
+    #: Environment variables for the client.
     environment: Mapping[str, str] = MappingProxyType({})
 
 
@@ -139,6 +134,8 @@ class Staging:
         self.source = source
         self._cache = cache
         self._workers = workers
+        #: A sentence about a manifest that cannot be read, or None.
+        self.warning: str | None = None
 
     def held(self, full: bool = False) -> Held:
         """Return whether the node has the whole model according to the manifest on this node."""
@@ -349,12 +346,13 @@ class Staging:
                         work.unlink(name)
 
     def _recorded(self) -> Manifest | None:
-        """Return the manifest in the state folder, which only root can write to, or None if there is no manifest."""
+        """Return the manifest in the state folder, which only root can write to, or None without a valid manifest."""
         try:
             return weights.read_manifest(self.paths)
         except ValueError as error:
-            raise StagingError("%s is damaged (%s); remove it, and the model is compared with its source again." % (
-                self.paths.manifest, error)) from error
+            self.warning = "%s is damaged (%s); the model is compared with its source again." % (
+                self.paths.manifest, error)
+            return None
 
     def _earlier(self, model: Folder | None) -> Manifest | None:
         """Return the manifest that an earlier version recorded in the work folder, or None.

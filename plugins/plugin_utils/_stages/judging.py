@@ -18,6 +18,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
 
 # The return values of a module as plain data. Their types are defined in module_utils, next to the code of the module.
 Observation = Mapping[str, Any]
+# The outcomes of the checks of a stage on a host.
+Outcomes = list[CheckOutcome]
 
 
 class Request(NamedTuple):
@@ -91,5 +93,5 @@ class Judge(Protocol):
         :raises ValueError: for an invalid input; the message is one sentence.
         """
 
-    def judge(self, context: Context) -> list[CheckOutcome]:
+    def judge(self, context: Context) -> Outcomes:
         """Return the outcome of every check of the stage."""

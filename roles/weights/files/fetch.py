@@ -56,10 +56,7 @@ def main() -> None:
 
 
 def download(environment: dict[str, str]) -> int | str:
-    """Download what argv names, and return the argument for sys.exit.
-
-    :param environment: the environment variables of the client, including the token.
-    """
+    """Download what argv names with these environment variables and the token. Return the argument for sys.exit."""
     if sys.argv[1] == "http":
         url, folder, workers, *paths = sys.argv[2:]
         fetch_all(url, folder, int(workers), paths, environment.get("HTTP_TOKEN"))

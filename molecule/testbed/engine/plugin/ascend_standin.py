@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The part of vLLM Ascend that the test bed needs on a CPU, as a vLLM general plugin.
 
-`--quantization ascend`: msModelSlim's W8A8 layers, computed with the formula of the NPU kernels (see model/layouts.py)
-in floating point. A missing or damaged tensor has the same effect as on an NPU: a failed load or a wrong answer.
+`--quantization ascend`: msModelSlim's W8A8 layers, computed in floating point, with the formula of the NPU kernels
+(see model/layouts.py). A missing or damaged tensor has the same effect as on an NPU: a failed load or a wrong answer.
 
-Start: steps that are only worthwhile on an accelerator would take minutes on a CPU, so they are skipped: the memory
-profile with the largest pictures, graphs, and a cache of tens of gigabytes.
+At startup, it skips the steps that would take minutes on a CPU and are only worthwhile on an accelerator: profiling the
+memory with the largest pictures, capturing graphs, and allocating a KV cache of tens of gigabytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vllm.model_executor.layers.quantization import register_quantization_config
 from vllm.model_executor.layers.quantization.base_config import QuantizationConfig
 from vllm.model_executor.utils import set_weight_attrs
 
-# Layers that vLLM fuses, and the part whose type in the description is used: all parts have the same type.
+# For each layer that vLLM fuses, the part that is looked up in quant_model_description.json. All parts have one type.
 FUSED = {"qkv_proj": "q_proj", "gate_up_proj": "gate_proj"}
 
 CACHE_BYTES = 256 * 2**20  # per rank; 500,000 tokens of the tiny model
@@ -63,7 +63,7 @@ class AscendConfig(QuantizationConfig):
         """Return the method of one layer.
 
         Raises:
-            KeyError: the description does not name the layer's weight, as on vLLM Ascend.
+            KeyError: the description does not name the layer's weight. vLLM Ascend raises the same error.
         """
         if not isinstance(layer, LinearBase):
             return None
@@ -123,7 +123,7 @@ def start_lightly(create: Callable) -> Callable:
         arguments.skip_mm_profiling = True
         arguments.kv_cache_memory_bytes = arguments.kv_cache_memory_bytes or CACHE_BYTES
         config = create(arguments, *positional, **named)
-        # The CPU platform sets `spawn`, which imports everything again in each process, in 4 to 8 s.
+        # The CPU platform sets `spawn`, which imports everything again in each process and takes 4 to 8 s.
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
         return config
 

@@ -45,7 +45,6 @@ def run_job(call: Callable[..., dict[str, Any]], say: Callable[[str], None], arg
     """Run AISBench and return its results.
 
     :param call: a function that runs a module, ``call(name, **arguments)``.
-    :param say: a function that prints a line.
     :param arguments: the arguments of ``ascend.vllm.ais_bench`` with ``state=started``.
     :param timeout_input: the name of the input that sets ``timeout_s``.
     """

@@ -9,26 +9,12 @@ The exit code of AISBench is ignored: it is 0 even if every request failed and t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.presets import is_part
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
-    CRITICAL,
-    INFO,
-    Check,
-    CheckOutcome,
-    Checks,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.scores import check_inputs, reference
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context
-
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy.scores import (
-        AccuracyObservation,
-        ComparedModel,
-        DatasetInput,
-        JudgedChange,
-    )
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.accuracy import scores
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes
 
 CHECKS = (
     Check("data", CRITICAL, "AISBench and the datasets are complete",
@@ -45,9 +31,8 @@ CHECKS = (
           "Quantize again with other calibration data or fewer quantized layers, or serve the compared model."),
 )
 
-__all__ = ("CHECKS", "RETURNED", "check_inputs", "judge", "request", "survey")
-
 RETURNED = ()
+check_inputs = scores.check_inputs
 survey = None
 
 
@@ -55,13 +40,10 @@ def request(context: Context) -> None:
     """Return None, because the action ``ascend.vllm.accuracy`` makes the measurement itself."""
 
 
-def judge(context: Context) -> list[CheckOutcome]:
-    """Return the outcomes of the checks; the subject is the dataset.
-
-    :param context: ``observed`` is an AccuracyObservation.
-    """
+def judge(context: Context) -> Outcomes:
+    """Return the outcomes of the checks of an AccuracyObservation. The subject is the dataset."""
     checks = Checks(CHECKS)
-    observed, inputs = cast("AccuracyObservation", context.observed), context.inputs
+    observed, inputs = cast("scores.AccuracyObservation", context.observed), context.inputs
     if observed.get("not_run"):
         checks.not_run("score", observed["not_run"])
         return checks.as_list()
@@ -75,7 +57,7 @@ def judge(context: Context) -> list[CheckOutcome]:
     return checks.as_list()
 
 
-def _judge_dataset(checks: Checks, dataset: DatasetInput, observed: AccuracyObservation, model: str,
+def _judge_dataset(checks: Checks, dataset: scores.DatasetInput, observed: scores.AccuracyObservation, model: str,
                    inputs: Mapping[str, Any]) -> None:
     name = dataset["name"]
     counts = [count for task, count in observed["answers"].items() if is_part(task, name)]
@@ -89,7 +71,7 @@ def _judge_dataset(checks: Checks, dataset: DatasetInput, observed: AccuracyObse
             "'%s'" % found["printed"] if found else "no row in the summary", log), subject=name)
         return
     checks.expect("score", True, "a number", "%g (%s)" % (found["score"], found["metric"]), subject=name)
-    compared = reference(dataset, model, inputs["accuracy_references"])
+    compared = scores.reference(dataset, model, inputs["accuracy_references"])
     if compared is None:
         checks.not_run("reference", "accuracy_datasets and accuracy_references contain no score for this dataset.",
                        subject=name)
@@ -99,7 +81,7 @@ def _judge_dataset(checks: Checks, dataset: DatasetInput, observed: AccuracyObse
         compared["at_least"], compared["reason"]), "%g" % found["score"], subject=name)
 
 
-def _judge_comparison(checks: Checks, changes: Sequence[JudgedChange], compared: ComparedModel,
+def _judge_comparison(checks: Checks, changes: Sequence[scores.JudgedChange], compared: scores.ComparedModel,
                       inputs: Mapping[str, Any]) -> None:
     """Compare the score of each dataset with the score of the other model."""
     for dataset in inputs["accuracy_datasets"]:

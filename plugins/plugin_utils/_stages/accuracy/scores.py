@@ -208,11 +208,7 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
 
 
 def reference(dataset: DatasetInput, model: str, references: Iterable[KnownScore]) -> Reference | None:
-    """Return the lowest score that passes, from accuracy_datasets or else from accuracy_references, or None.
-
-    :param model: the id of the served model.
-    :param references: accuracy_references.
-    """
+    """Return the lowest score that passes, from accuracy_datasets or else from accuracy_references, or None."""
     if "minimum" in dataset:
         return {"at_least": dataset["minimum"], "reason": "minimum of accuracy_datasets"}
     if "baseline" in dataset:
@@ -227,10 +223,7 @@ def reference(dataset: DatasetInput, model: str, references: Iterable[KnownScore
 
 
 def compare(before: Iterable[Score], after: Iterable[Score]) -> list[ScoreChange]:
-    """Return the changes of the scores that were measured on the same data.
-
-    The files, metric, version of the prompts and number of responses must be the same.
-    """
+    """Return the changes of scores that have the same files, metric, version of the prompts and number of responses."""
     known = {(score["dataset"], score["metric"]): score for score in before}
     changes: list[ScoreChange] = []
     for score in after:

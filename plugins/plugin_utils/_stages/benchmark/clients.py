@@ -16,10 +16,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark impo
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import ClientRun, Identity
 
 if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import (
-        BenchmarkObservation,
-        ServiceContainer,
-    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm import benchmark
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 
 # The maximum duration of a module call that waits for the end of a client, in seconds.
@@ -40,11 +37,7 @@ class Client(NamedTuple):
 
 
 class ClientRunner:
-    """Runs clients on a node and writes their results.
-
-    :param call: a function that runs a module on the node, ``call(name, **arguments)``.
-    :param say: a function that prints a line.
-    """
+    """Runs clients on a node and writes their results. ``call(name, **arguments)`` runs a module on the node."""
 
     def __init__(self, call: Callable[..., dict[str, Any]], say: Callable[[str], None], records: Records, host: str,
                  plan: Plan) -> None:
@@ -67,7 +60,7 @@ class ClientRunner:
                 self._container(name=client.container["name"], state="absent", force_kill=True)
         return found
 
-    def service(self, instance: Instance) -> ServiceContainer | None:
+    def service(self, instance: Instance) -> benchmark.ServiceContainer | None:
         """Return the container of an instance."""
         return self._observe(instance)["service"]
 
@@ -94,7 +87,7 @@ class ClientRunner:
             run["file"] = self.write(self.path(client.name), seen["result"])
         return run, vllm_bench.identity(seen["service"])
 
-    def _wait(self, client: Client, started: float, timeout_s: float) -> BenchmarkObservation:
+    def _wait(self, client: Client, started: float, timeout_s: float) -> benchmark.BenchmarkObservation:
         """Wait for the end of a client or its timeout, and print its progress."""
         printed = None
         while True:
@@ -109,8 +102,8 @@ class ClientRunner:
                 printed = progress[-1]
                 self._say(f"{client.name}: {printed[0]} of {printed[1]} requests")
 
-    def _observe(self, instance: Instance, **arguments: Any) -> BenchmarkObservation:
-        return cast("BenchmarkObservation", self._call(
+    def _observe(self, instance: Instance, **arguments: Any) -> benchmark.BenchmarkObservation:
+        return cast("benchmark.BenchmarkObservation", self._call(
             "ascend.vllm.benchmark_info", service=instance["name"],
             driver_version_file=self._plan["hardware"]["driver_version_file"],
             model_path=self._plan["model"]["path"], docker_socket=self._plan["docker_socket"], **arguments))

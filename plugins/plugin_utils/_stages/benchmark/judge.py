@@ -12,37 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import bench_options
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
-    CRITICAL,
-    INFO,
-    Check,
-    CheckOutcome,
-    Checks,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import ais_bench, offline, vllm_bench
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import (
+    ais_bench,
+    offline,
+    targets,
+    types,
+    vllm_bench,
+)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import LATENCY, SERVE
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.statistics import GATE, medians, missed
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.targets import (
-    AIS_BENCH,
-    BALANCER,
-    VLLM,
-    chosen,
-    differences,
-    unknown_digests,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import (
-    BenchmarkObservation,
-    ClientRun,
-    Measurement,
-    ObservedInstance,
-    OfflineRun,
-    Run,
-    Snapshot,
-    WarmUp,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import complete, identity
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Outcomes
 
 # A total is valid if all clients of a node were running for at least this percentage of the time.
 OVERLAP_PERCENT = 80
@@ -88,15 +70,15 @@ def check_inputs(context: Context) -> Iterator[str]:
     """Yield a sentence per mistake in the inputs."""
     plan, inputs, catalogue = context.plan, dict(context.inputs), context.catalogue
     yield from vllm_bench.check_inputs(inputs)
-    if AIS_BENCH in inputs["benchmark_tools"]:
+    if targets.AIS_BENCH in inputs["benchmark_tools"]:
         yield from ais_bench.check_inputs(inputs)
     if inputs["benchmark_balancer_url"] == "auto" and inputs.get("balancer_enabled") is False:
         inputs["benchmark_balancer_url"] = ""
     try:
-        chosen(plan, inputs)
+        targets.chosen(plan, inputs)
         if catalogue and plan["instances"]:
             vllm = plan["release"]["vllm"]
-            if VLLM in inputs["benchmark_tools"]:
+            if targets.VLLM in inputs["benchmark_tools"]:
                 vllm_bench.command(bench_options(catalogue, vllm, "serve"), plan, "", inputs,
                                    {"id": "check", "repeat": 1, "seed": 0, "target": "check"})
             for kind in inputs["benchmark_offline"]:
@@ -110,18 +92,19 @@ def request(context: Context) -> None:
     """Return None, because the action ``ascend.vllm.benchmark`` observes the node itself."""
 
 
-def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, dict[str, list[Snapshot]]]:
+def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]
+           ) -> dict[str, dict[str, list[types.Snapshot]]]:
     """Return ``{host: {other host behind the balancer that this host measured: snapshots of the other host}}``."""
-    observed = {host: cast(BenchmarkObservation, each) for host, each in observations.items()}
+    observed = {host: cast(types.BenchmarkObservation, each) for host, each in observations.items()}
     return {host: {other: observed[other]["snapshots"] for measured in each["measurements"]
-                   if measured["target"] == BALANCER for other in measured["hosts"]
+                   if measured["target"] == targets.BALANCER for other in measured["hosts"]
                    if other != host and other in observed} for host, each in observed.items()}
 
 
-def judge(context: Context) -> list[CheckOutcome]:
+def judge(context: Context) -> Outcomes:
     """Return the outcomes for all measurements. Subjects are instances, targets and runs."""
     checks, inputs = Checks(CHECKS), context.inputs
-    observed = cast(BenchmarkObservation, context.observed)
+    observed = cast(types.BenchmarkObservation, context.observed)
     if "not_run" in observed:
         checks.not_run("completed", observed["not_run"])
     for instance in observed.get("instances", []):
@@ -136,13 +119,15 @@ def judge(context: Context) -> list[CheckOutcome]:
     return checks.as_list()
 
 
-def _judge_measurement(checks: Checks, measured: Measurement, before: Snapshot, inputs: Mapping[str, Any]) -> None:
+def _judge_measurement(checks: Checks, measured: types.Measurement, before: types.Snapshot, inputs: Mapping[str, Any]
+                       ) -> None:
     for run in measured["runs"]:
         _judge_run(checks, run, inputs, measured["num_prompts"])
         after = run["services"]
-        if measured["target"] != BALANCER and after:
+        if measured["target"] != targets.BALANCER and after:
             first = {name: before[name] for name in after}
-            _judge_same_server(checks, differences(first, after), unknown_digests(first, after), run["id"])
+            _judge_same_server(
+                checks, targets.differences(first, after), targets.unknown_digests(first, after), run["id"])
             before = {**before, **after}
     if measured["runs"] and all(complete(run, inputs, measured["num_prompts"]) and GATE in run["metrics"]
                                 for run in measured["runs"]):
@@ -151,10 +136,10 @@ def _judge_measurement(checks: Checks, measured: Measurement, before: Snapshot, 
         _judge_sweep(checks, measured)
 
 
-def _judge_snapshots(checks: Checks, context: Context, observed: BenchmarkObservation) -> None:
+def _judge_snapshots(checks: Checks, context: Context, observed: types.BenchmarkObservation) -> None:
     """Compare the first and the last snapshot of each node that a balancer or another host measured."""
     for measured in observed.get("measurements", []):
-        if measured["target"] != BALANCER and measured["tool"] != AIS_BENCH:
+        if measured["target"] != targets.BALANCER and measured["tool"] != targets.AIS_BENCH:
             continue
         snapshots = {context.host: observed["snapshots"]}
         snapshots.update((host, (context.survey or {}).get(host, []))
@@ -164,12 +149,12 @@ def _judge_snapshots(checks: Checks, context: Context, observed: BenchmarkObserv
             if len(each) < 2:
                 changed.append("%s failed during the measurement" % host)
             else:
-                changed += ["%s %s" % (host, difference) for difference in differences(each[0], each[-1])]
-                unknown += ["%s %s" % (host, digest) for digest in unknown_digests(each[0], each[-1])]
+                changed += ["%s %s" % (host, difference) for difference in targets.differences(each[0], each[-1])]
+                unknown += ["%s %s" % (host, digest) for digest in targets.unknown_digests(each[0], each[-1])]
         _judge_same_server(checks, changed, unknown, measured["name"])
 
 
-def _judge_offline(checks: Checks, observed: BenchmarkObservation, inputs: Mapping[str, Any]) -> None:
+def _judge_offline(checks: Checks, observed: types.BenchmarkObservation, inputs: Mapping[str, Any]) -> None:
     for run in observed.get("offline", []):
         if run["kind"] != run["wanted"]:
             checks.expect("offline", False, "a result of vllm bench %s" % run["wanted"], _no_result(run),
@@ -186,7 +171,7 @@ def _judge_offline(checks: Checks, observed: BenchmarkObservation, inputs: Mappi
                       "no served name after %s s" % inputs["benchmark_restore_timeout_s"])
 
 
-def _judge_throughput(checks: Checks, run: OfflineRun, inputs: Mapping[str, Any]) -> None:
+def _judge_throughput(checks: Checks, run: types.OfflineRun, inputs: Mapping[str, Any]) -> None:
     """Judge an offline run. In some releases, a prompt loses one or two tokens when it is decoded to text."""
     metrics, requests = run["metrics"], inputs["benchmark_num_prompts"]
     tokens = requests * (inputs["benchmark_random_input_len_tokens"] + inputs["benchmark_random_output_len_tokens"])
@@ -197,13 +182,13 @@ def _judge_throughput(checks: Checks, run: OfflineRun, inputs: Mapping[str, Any]
                       metrics["num_requests"], total, metrics["tokens_per_second"]), subject=run["id"])
 
 
-def _no_result(run: ClientRun) -> str:
+def _no_result(run: types.ClientRun) -> str:
     if run["timed_out"]:
         return "none after %s s" % run["seconds"]
     return "none, exit code %s; end of the log: %s" % (run["exit_code"], " / ".join(run["log"][-3:]) or "(empty)")
 
 
-def _judge_summary(checks: Checks, measured: Measurement, inputs: Mapping[str, Any]) -> None:
+def _judge_summary(checks: Checks, measured: types.Measurement, inputs: Mapping[str, Any]) -> None:
     """Judge the medians. With too much noise or too little overlap, they are inconclusive."""
     name, summary = measured["name"], measured["summary"]
     spread, limit = summary[GATE], inputs["benchmark_max_cv_percent"]
@@ -235,7 +220,7 @@ def _judge_summary(checks: Checks, measured: Measurement, inputs: Mapping[str, A
     _judge_baseline(checks, measured, inputs, inconclusive)
 
 
-def _judge_baseline(checks: Checks, measured: Measurement, inputs: Mapping[str, Any], inconclusive: bool) -> None:
+def _judge_baseline(checks: Checks, measured: types.Measurement, inputs: Mapping[str, Any], inconclusive: bool) -> None:
     name, baseline = measured["name"], measured["baseline"]
     if not baseline:
         checks.not_run("baseline", "This run is to be saved as the baseline." if inputs["benchmark_baseline_save"] else
@@ -251,7 +236,7 @@ def _judge_baseline(checks: Checks, measured: Measurement, inputs: Mapping[str, 
                   message="inconclusive" if inconclusive else None)
 
 
-def _judge_sweep(checks: Checks, measured: Measurement) -> None:
+def _judge_sweep(checks: Checks, measured: types.Measurement) -> None:
     sweep = measured["sweep"]
     if sweep is None:
         return
@@ -269,7 +254,7 @@ def _listed(values: Mapping[str, float | None]) -> str:
                      for metric, value in sorted(values.items()))
 
 
-def _judge_service(checks: Checks, instance: ObservedInstance) -> bool:
+def _judge_service(checks: Checks, instance: types.ObservedInstance) -> bool:
     service, name = instance["service"], instance["name"]
     if not service or not service["running"]:
         actual = "a stopped container" if service else "none"
@@ -281,7 +266,7 @@ def _judge_service(checks: Checks, instance: ObservedInstance) -> bool:
     return found == instance["hash"]
 
 
-def _judge_warm_up(checks: Checks, name: str, found: WarmUp, context: Context) -> None:
+def _judge_warm_up(checks: Checks, name: str, found: types.WarmUp, context: Context) -> None:
     model = context.plan["model"]["served_name"]
     actual = "%d of %d answered" % (found["answered"], found["sent"])
     if model not in (found["models"] or []):
@@ -292,9 +277,9 @@ def _judge_warm_up(checks: Checks, name: str, found: WarmUp, context: Context) -
                   subject=name)
 
 
-def _judge_run(checks: Checks, run: Run, inputs: Mapping[str, Any], requests: int) -> None:
+def _judge_run(checks: Checks, run: types.Run, inputs: Mapping[str, Any], requests: int) -> None:
     metrics, name = run["metrics"], run["id"]
-    clients: Sequence[ClientRun] = run.get("clients") or [cast(ClientRun, run)]
+    clients: Sequence[types.ClientRun] = run.get("clients") or [cast(types.ClientRun, run)]
     without = [client for client in clients if client["kind"] != SERVE]
     expected = "a result of vllm bench serve or AISBench"
     if without:
@@ -311,10 +296,7 @@ def _judge_run(checks: Checks, run: Run, inputs: Mapping[str, Any], requests: in
 
 
 def _judge_same_server(checks: Checks, changed: Sequence[str], unknown: Sequence[str], subject: str) -> None:
-    """Judge the differences between two snapshots.
-
-    If there is no difference, but a digest is unknown, the check is not run.
-    """
+    """Judge the differences between two snapshots. If there is none, but a digest is unknown, the check is not run."""
     if unknown and not changed:
         checks.not_run("same_server", "A digest is unknown (%s): playbooks/weights.yml writes the manifest of the "
                        "model, and the driver installs its version.info." % ", ".join(unknown), subject)

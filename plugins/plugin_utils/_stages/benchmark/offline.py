@@ -46,10 +46,7 @@ def devices(plan: Plan, instance: Instance, inputs: Mapping[str, Any]) -> tuple[
 
 
 def command(catalogue: Catalogue, plan: Plan, instance: Instance, inputs: Mapping[str, Any], kind: str) -> list[str]:
-    """Return the command line, with the engine options of the instance and the load.
-
-    :raises BadInput: if the release does not support the measurement.
-    """
+    """Return the command line with engine options and load. Raise BadInput if the release lacks the measurement."""
     load = {"input-len": inputs["benchmark_random_input_len_tokens"],
             "output-len": inputs["benchmark_random_output_len_tokens"], "output-json": vllm_bench.RESULT}
     if kind == "latency":
@@ -87,11 +84,7 @@ def _engine_arguments(catalogue: Catalogue, options: Iterable[str]) -> list[str]
 
 def client(plan: Plan, instance: Instance, paths: Sequence[str], argv: list[str],
            inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``community.docker.docker_container`` for a client with NPUs and without an API key.
-
-    :param instance: the instance whose environment and mounts the client uses.
-    :param paths: the devices.
-    """
+    """Return the arguments of ``community.docker.docker_container`` for a client with NPUs and without an API key."""
     return {
         **vllm_bench.client(plan, instance, argv, inputs, with_key=False),
         "devices": ["%s:%s:rwm" % (path, path) for path in paths],

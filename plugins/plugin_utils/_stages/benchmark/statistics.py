@@ -14,16 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import (
-    Baseline,
-    BaselineKey,
-    Change,
-    Measurement,
-    Metrics,
-    Missed,
-    Outcome,
-    Spread,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import types
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import ServiceContainer
@@ -54,12 +45,9 @@ WORKLOAD = (
 _SLO_METRIC = re.compile(r"(?:mean|median|p(\d+(?:\.\d+)?))_(?:ttft|tpot|itl|e2el)_ms$")
 
 
-def summarize(runs: Collection[Outcome]) -> dict[str, Spread]:
-    """Return ``{metric: spread}`` of throughputs and latencies.
-
-    The coefficient of variation is the sample standard deviation divided by the mean.
-    """
-    found: dict[str, Spread] = {}
+def summarize(runs: Collection[types.Outcome]) -> dict[str, types.Spread]:
+    """Return ``{metric: spread}``. A coefficient of variation is the sample standard deviation divided by the mean."""
+    found: dict[str, types.Spread] = {}
     measured = {metric for run in runs for metric in run["metrics"] if metric.endswith(("_throughput", "_ms"))}
     for metric in sorted(measured):
         values = [run["metrics"][metric] for run in runs if metric in run["metrics"]]
@@ -70,17 +58,13 @@ def summarize(runs: Collection[Outcome]) -> dict[str, Spread]:
     return found
 
 
-def medians(summary: Mapping[str, Spread]) -> Metrics:
+def medians(summary: Mapping[str, types.Spread]) -> types.Metrics:
     """Return ``{metric: median}``."""
     return {metric: spread["median"] for metric, spread in summary.items()}
 
 
 def bad_slo(slo: Mapping[str, Any], percentiles: Iterable[float]) -> str | None:
-    """Return a sentence about the first mistake in benchmark_slo, or None.
-
-    :param slo: ``{metric: limit in milliseconds}``.
-    :param percentiles: the value of benchmark_percentiles.
-    """
+    """Return a sentence about the first mistake in benchmark_slo, ``{metric: limit in milliseconds}``, or None."""
     for metric, limit in slo.items():
         match = _SLO_METRIC.match(metric)
         if not match:
@@ -93,7 +77,7 @@ def bad_slo(slo: Mapping[str, Any], percentiles: Iterable[float]) -> str | None:
     return None
 
 
-def missed(slo: Mapping[str, float], metrics: Metrics) -> Missed:
+def missed(slo: Mapping[str, float], metrics: types.Metrics) -> types.Missed:
     """Return ``{metric: value}`` for the metrics that exceed their limit or are missing."""
     return {metric: metrics.get(metric) for metric, limit in slo.items()
             if metrics.get(metric) is None or metrics[metric] > limit}
@@ -107,8 +91,8 @@ def workload(inputs: Mapping[str, Any]) -> dict[str, object]:
     return {name[len("benchmark_"):]: inputs[name] for name in WORKLOAD}
 
 
-def baseline_key(plan: Plan, measured: Measurement, service: ServiceContainer,
-                 inputs: Mapping[str, Any]) -> BaselineKey:
+def baseline_key(plan: Plan, measured: types.Measurement, service: ServiceContainer,
+                 inputs: Mapping[str, Any]) -> types.BaselineKey:
     """Return the key of the baseline that a measurement is compared with."""
     return {
         "model": plan["model"]["id"],
@@ -124,21 +108,22 @@ def baseline_key(plan: Plan, measured: Measurement, service: ServiceContainer,
     }
 
 
-def baseline_name(key: BaselineKey) -> str:
+def baseline_name(key: types.BaselineKey) -> str:
     """Return the file name of the baseline with this key."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode("utf-8")).hexdigest()
     return "%s-%s-%s.json" % (key["model"], key["release"], digest[:12])
 
 
-def baseline(key: BaselineKey, summary: Mapping[str, Spread], host: str, recorded_at: str) -> Baseline:
+def baseline(key: types.BaselineKey, summary: Mapping[str, types.Spread], host: str, recorded_at: str
+             ) -> types.Baseline:
     """Return the content of a baseline file."""
     return {"schema": BASELINE_SCHEMA, "key": key, "host": host, "recorded_at": recorded_at,
             "metrics": medians(summary)}
 
 
-def compare(before: Metrics, after: Metrics) -> list[Change]:
+def compare(before: types.Metrics, after: types.Metrics) -> list[types.Change]:
     """Return the changes of the metrics in `METRICS` that both measurements have."""
-    rows: list[Change] = []
+    rows: list[types.Change] = []
     for metric, (label, unit, more_is_better) in METRICS.items():
         if metric in before and metric in after:
             first, second = before[metric], after[metric]

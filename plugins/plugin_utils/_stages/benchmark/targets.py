@@ -15,14 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import types
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.result_files import SERVE
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import (
-    ClientRun,
-    Measurement,
-    Metrics,
-    ObservedInstance,
-    Snapshot,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import identity
 
 if TYPE_CHECKING:
@@ -62,14 +56,14 @@ def multiply_load(inputs: Mapping[str, Any], instances: int) -> dict[str, Any]:
 
 
 def measurement(name: str, target: str, tool: str, urls: list[str], instances: int, hosts: list[str],
-                inputs: Mapping[str, Any]) -> Measurement:
+                inputs: Mapping[str, Any]) -> types.Measurement:
     """Return a measurement without runs."""
     return {"name": name, "target": target, "tool": tool, "urls": urls, "instances": instances, "hosts": hosts,
             "num_prompts": inputs["benchmark_num_prompts"] * instances, "warm_up": None, "runs": [], "summary": {},
             "baseline": None, "sweep": None}
 
 
-def merged(clients: Sequence[ClientRun]) -> tuple[str | None, Metrics, float | None]:
+def merged(clients: Sequence[types.ClientRun]) -> tuple[str | None, types.Metrics, float | None]:
     """Return the kind, metrics and overlap of concurrent clients, each of which measured one instance.
 
     Counts are added up, and latencies are those of the slowest instance. Throughputs are totals divided by the time
@@ -95,19 +89,19 @@ def merged(clients: Sequence[ClientRun]) -> tuple[str | None, Metrics, float | N
     return SERVE, metrics, round(100 * max(0, overlap) / seconds, 1)
 
 
-def serves(instance: ObservedInstance) -> bool:
+def serves(instance: types.ObservedInstance) -> bool:
     """Return whether an instance has an API, and its container is running and matches the plan."""
     service = instance["service"]
     return (instance["serves"] and service is not None and service["running"]
             and identity(service)["instance_hash"] == instance["hash"])
 
 
-def snapshot(instances: Iterable[ObservedInstance]) -> Snapshot:
+def snapshot(instances: Iterable[types.ObservedInstance]) -> types.Snapshot:
     """Return the current identities of the instances of a node."""
     return {instance["name"]: identity(instance["service"]) for instance in instances}
 
 
-def unknown_digests(before: Snapshot, after: Snapshot) -> list[str]:
+def unknown_digests(before: types.Snapshot, after: types.Snapshot) -> list[str]:
     """Return the digests that are unknown in one of two snapshots and cannot be compared, such as ``vllm: weights``."""
     return ["%s: %s" % (name, key) for name, first in sorted(before.items())
             for second in [after.get(name) or identity(None)]
@@ -115,7 +109,7 @@ def unknown_digests(before: Snapshot, after: Snapshot) -> list[str]:
                                  ("driver", (first["driver"], second["driver"]))) if None in digests]
 
 
-def differences(before: Snapshot, after: Snapshot) -> list[str]:
+def differences(before: types.Snapshot, after: types.Snapshot) -> list[str]:
     """Return the differences between two snapshots of a node, such as ``vllm: restarts 0 → 1``."""
     found = []
     for name, first in sorted(before.items()):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vllm bench serve``: its command, its client container, and the figures of its results. Pure.
+"""``vllm bench serve``: its command, its client container, and the key figures of its results. All functions are pure.
 
 Every option that affects the result is set, because the defaults of ``vllm bench serve`` differ between releases. For
 example, the timeout of the ready check (600 s in 0.11, none in 0.23) and the temperature (0, later unset) changed. The
@@ -22,14 +22,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import FI
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import SWITCH, VALUE, nearest
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import bind_mount, docker_mounts
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import BadInput
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.types import (
-    Figure,
-    Identity,
-    Measurement,
-    Outcome,
-    PlannedRun,
-)
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark import statistics, types
 
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm.benchmark import ServiceContainer
@@ -38,7 +31,7 @@ if TYPE_CHECKING:
 
 # The path in the file system of the client container. The file is removed with the container.
 RESULT = "/tmp/ascend-vllm-benchmark.json"
-# The client does not load the model. It needs the tokenizer, the key, and the driver libraries that torch_npu links.
+# The client does not load the model. It needs the tokenizer, the key, and the driver libraries that torch_npu loads.
 CLIENT_MOUNTS = ("host", "weights", "secrets")
 # Export the server's key under the name that vllm bench reads, so that it is neither in argv nor in `docker inspect`.
 KEY_LAUNCHER = ["/bin/bash", "-c", '. "$0" || exit 1; export OPENAI_API_KEY="$VLLM_API_KEY"; exec "$@"',
@@ -53,7 +46,8 @@ SWEEPS = {"request_rate": ("Highest request rate within the objective", "req/s")
 
 BACKENDS = {"random": ("openai", "/v1/completions"), "random-mm": ("openai-chat", "/v1/chat/completions"),
             "custom": ("openai-chat", "/v1/chat/completions")}
-# The server applies the chat template to a custom prompt, so the client must not. The name depends on the release.
+# The server applies the chat template to a custom prompt, so the client must not. The
+# name of the option depends on the release.
 SKIP_TEMPLATE = ("skip-chat-template", "custom-skip-chat-template")
 DATASET_TARGET = "/tmp/ascend-vllm-dataset.jsonl"
 
@@ -92,7 +86,7 @@ def _check_sweep(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def sweep(inputs: Mapping[str, Any]) -> statistics.Sweep:
-    """Return the search that the inputs define."""
+    """Return the sweep that the inputs define."""
     whole = inputs["benchmark_sweep"] == "max_concurrency"
     minimum, maximum = inputs["benchmark_sweep_minimum"], inputs["benchmark_sweep_maximum"]
     return statistics.Sweep(round(minimum) if whole else float(minimum), round(maximum) if whole else float(maximum),
@@ -105,7 +99,7 @@ def at_point(inputs: Mapping[str, Any], value: float) -> dict[str, Any]:
     return {**point, "benchmark_request_rate": "inf"} if inputs["benchmark_sweep"] == "max_concurrency" else point
 
 
-def complete(run: Outcome, inputs: Mapping[str, Any], requests: int) -> bool:
+def complete(run: types.Outcome, inputs: Mapping[str, Any], requests: int) -> bool:
     """Return whether all requests of a run succeeded with the requested number of tokens."""
     metrics = run["metrics"]
     return (metrics.get("completed") == metrics.get("num_prompts") == requests and not metrics.get("failed")
@@ -141,14 +135,14 @@ def black_image(width: int, height: int) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def runs(name: str, target: str, inputs: Mapping[str, Any]) -> list[PlannedRun]:
+def runs(name: str, target: str, inputs: Mapping[str, Any]) -> list[types.PlannedRun]:
     """Return the runs against a target. Each repeat has a different seed and therefore different prompts."""
     return [{"id": "%s-%d" % (name, repeat + 1), "repeat": repeat + 1, "seed": inputs["benchmark_seed"] + repeat,
              "target": target} for repeat in range(inputs["benchmark_repeats"])]
 
 
 def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mapping[str, Any],
-            run: PlannedRun) -> list[str]:
+            run: types.PlannedRun) -> list[str]:
     """Return the command line of ``vllm bench serve`` for a run against one URL.
 
     :param known: the options of the release's ``vllm bench serve``, see `catalogue.bench_options`.
@@ -159,7 +153,7 @@ def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mappi
     if missing:
         raise BadInput("vllm bench serve of release %s has no option %s, which this measurement needs." % (
             plan["release"]["id"], ", ".join(missing)))
-    # The role sends the warm-up requests, so that they do not depend on whether the release has this option.
+    # The role sends the warm-up requests itself, because not every release has num-warmups.
     if "num-warmups" in known:
         options["num-warmups"] = 0
     if inputs["benchmark_dataset"] == "custom":
@@ -176,7 +170,7 @@ def command(known: Mapping[str, OptionKind], plan: Plan, url: str, inputs: Mappi
     return [*argv, "--metadata", "plan=%s" % plan["hash"], "target=" + run["target"], "run=" + run["id"]]
 
 
-def _options(plan: Plan, url: str, inputs: Mapping[str, Any], run: PlannedRun) -> dict[str, Any]:
+def _options(plan: Plan, url: str, inputs: Mapping[str, Any], run: types.PlannedRun) -> dict[str, Any]:
     """Return ``{option: value}`` of the options that inputs control."""
     backend, endpoint = BACKENDS[inputs["benchmark_dataset"]]
     options: dict[str, Any] = {
@@ -223,7 +217,7 @@ def _check_argument(name: str, value: object, options: Collection[str], known: M
             release, name, "; did you mean %s?" % near if near else "."))
     if (known[name] == VALUE) == isinstance(value, bool):
         raise BadInput("benchmark_args: %s %s, but is %r." % (
-            name, "needs a value" if known[name] == VALUE else "is a switch, true or false", value))
+            name, "must have a value" if known[name] == VALUE else "is a switch and must be true or false", value))
 
 
 def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str, Any],
@@ -263,7 +257,7 @@ def client_name(instance: Instance) -> str:
     return instance["name"] + "-benchmark"
 
 
-def identity(service: ServiceContainer | None) -> Identity:
+def identity(service: ServiceContainer | None) -> types.Identity:
     """Return the identity of a service; all values are None if there is no container."""
     if service is None:
         return {"container": None, "image": None, "started_at": None, "restarts": None, "instance_hash": None,
@@ -279,9 +273,9 @@ def identity(service: ServiceContainer | None) -> Identity:
     }
 
 
-def figures(measurements: Collection[Measurement]) -> list[Figure]:
+def figures(measurements: Collection[types.Measurement]) -> list[types.Figure]:
     """Return the medians over the repeats and the results of sweeps."""
-    found: list[Figure] = []
+    found: list[types.Figure] = []
     for measured in measurements:
         suffix = "" if len(measurements) == 1 else " (%s)" % measured["name"]
         for metric, (label, unit, _more_is_better) in statistics.METRICS.items():

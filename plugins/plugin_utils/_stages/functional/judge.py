@@ -13,22 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import no_api_reason, serving_instances
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
-    CRITICAL,
-    INFO,
-    Check,
-    CheckOutcome,
-    Checks,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, INFO, Check, Checks
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes, Request
 
 if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import (
-        ChatObservation,
-        ChatRequest,
-        ChatServer,
-        Response,
-    )
+    from ansible_collections.ascend.vllm.plugins.module_utils._vllm import client
 
 # HTTP statuses with which vLLM or a proxy refuses a request, or reports that the route does not exist.
 CLOSED = (401, 403, 404)
@@ -90,19 +79,14 @@ def request(context: Context) -> Request:
 
 
 def data_uri(path: str) -> str:
-    """Return a picture as a ``data:`` URI, which the server can use without access to the file."""
+    """Return a picture as a ``data:`` URI, which needs no access to the file."""
     media_type = MEDIA_TYPES[os.path.splitext(path)[1].lower()]
     with open(path, "rb") as picture:
         return "data:%s;base64,%s" % (media_type, base64.b64encode(picture.read()).decode("ascii"))
 
 
-def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRequest]:
-    """Return the requests in the order in which they are sent; their ids are the ids of checks.
-
-    :param model: the served name.
-    :param inputs: the inputs of the role.
-    :param picture: the picture as a ``data:`` URI.
-    """
+def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[client.ChatRequest]:
+    """Return the requests in the order of sending. Their ids are those of checks. The picture is a ``data:`` URI."""
     def chat(question: str, pictures: int = 0, **options: Any) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": picture}}] * pictures
         content = [*content, {"type": "text", "text": question}]
@@ -111,7 +95,7 @@ def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRe
 
     long = {"model": model, "temperature": 0, "max_tokens": LONG_ANSWER_TOKENS}
     text_question, question = inputs["functional_text_question"], inputs["functional_question"]
-    found: list[ChatRequest] = [
+    found: list[client.ChatRequest] = [
         {"id": "wrong_model", "endpoint": CHAT, "body": chat(text_question, model=model + "-wrong")},
         {"id": "text_answer", "endpoint": CHAT, "body": chat(text_question)},
         {"id": "image_answer", "endpoint": CHAT, "body": chat(question, 1)},
@@ -127,12 +111,9 @@ def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[ChatRe
     return found
 
 
-def judge(context: Context) -> list[CheckOutcome]:
-    """Return the outcomes of the checks; the subject is the instance.
-
-    :param context: ``observed`` is a ChatObservation.
-    """
-    checks, observed = Checks(CHECKS), cast("ChatObservation", context.observed)
+def judge(context: Context) -> Outcomes:
+    """Return the outcomes of the checks of a ChatObservation. The subject is the instance."""
+    checks, observed = Checks(CHECKS), cast("client.ChatObservation", context.observed)
     if not serving_instances(context.plan):
         checks.not_run("served_name", no_api_reason(context.plan))
     for server in observed["servers"]:
@@ -141,7 +122,7 @@ def judge(context: Context) -> list[CheckOutcome]:
     return checks.as_list()
 
 
-def _judge_server(checks: Checks, server: ChatServer, model: str, inputs: Mapping[str, Any]) -> None:
+def _judge_server(checks: Checks, server: client.ChatServer, model: str, inputs: Mapping[str, Any]) -> None:
     name, answers = server["name"], server["answers"]
     names = server["models"].get("models") or []
     checks.expect("served_name", model in names, model, names or server["models"].get("error"), subject=name)
@@ -160,7 +141,7 @@ def _judge_server(checks: Checks, server: ChatServer, model: str, inputs: Mappin
         checks.not_run("missing_key", "The service has no API key.", subject=name)
 
 
-def _judge_routes(checks: Checks, server: ChatServer, plan: Plan, has_key: bool) -> None:
+def _judge_routes(checks: Checks, server: client.ChatServer, plan: Plan, has_key: bool) -> None:
     """Judge which routes of the release are accessible without an API key."""
     name, routes = server["name"], server["routes"]
     if None in routes.values():
@@ -176,11 +157,12 @@ def _judge_routes(checks: Checks, server: ChatServer, plan: Plan, has_key: bool)
                   "; ".join(f"{kind}: {paths}" for kind, paths in text.items() if paths) or "none", subject=name)
 
 
-def _text(answer: Response) -> str:
+def _text(answer: client.Response) -> str:
     return (answer.get("text") or "").strip()
 
 
-def _expect(checks: Checks, check: str, answer: Response, expected_status: int, name: str, ok: bool = True) -> None:
+def _expect(checks: Checks, check: str, answer: client.Response, expected_status: int, name: str, ok: bool = True
+            ) -> None:
     """Record the outcome of a check of one response; the check is not run if the request was not sent."""
     if not answer.get("sent", True):
         checks.not_run(check, answer["error"], subject=name)
@@ -197,7 +179,7 @@ def _expect(checks: Checks, check: str, answer: Response, expected_status: int, 
                   "200 and an answer" if expected_status == 200 else str(expected_status), actual, subject=name)
 
 
-def _judge_words(checks: Checks, answer: Response, words: str | Sequence[str], name: str) -> None:
+def _judge_words(checks: Checks, answer: client.Response, words: str | Sequence[str], name: str) -> None:
     words = [words] if isinstance(words, str) and words else words
     text = _text(answer)
     if not words:

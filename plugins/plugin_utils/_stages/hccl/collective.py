@@ -64,10 +64,7 @@ def bus_bandwidth(algorithm_bandwidth: float, ranks: int) -> float:
 # --- Output ----------------------------------------------------------------------------------------------------------
 
 def parse(text: str, exit_status: int = 0) -> Result:
-    """Parse the output of a container. A run has failed if its end record or the row of a size is missing.
-
-    :param exit_status: the exit status of the container.
-    """
+    """Parse the output of a container. A run has failed if its end record or the row of a size is missing."""
     records: dict[str, dict[str, Any]] = {}
     rows: list[Row] = []
     others, broken, reason = [], None, None
@@ -198,10 +195,7 @@ def suspects(runs: Sequence[GroupRun]) -> list[SuspectNodes]:
 
 
 def _bad(runs: Sequence[GroupRun]) -> list[GroupRun]:
-    """Return the runs that failed or were slow, compared with the other runs.
-
-    If there are only two runs, one is slow if the other is more than twice as fast.
-    """
+    """Return the runs that failed or were slow compared with the others (with two runs, half as fast as the other)."""
     speeds = sorted(run["bandwidth"] for run in runs if run["bandwidth"] is not None)
     if not speeds:
         return [run for run in runs if run["failed"]]
@@ -226,7 +220,6 @@ def required_bandwidth(result: Result, nodes: int, inputs: Mapping[str, Any], ba
                        ) -> tuple[float, str] | None:
     """Return the required bus bandwidth in GB/s and its source; None if the inventory has no minimum or baseline.
 
-    :param inputs: the inputs of the role.
     :param baseline: ``{baseline_key: GB/s}``.
     """
     minimum = inputs["hccl_collective_bus_bandwidth_minimum_gbs"]

@@ -41,7 +41,6 @@ class Rounds(TypedDict):
 def run_rounds(peers: Peers, inputs: Mapping[str, Any], forks: int, check_mode: bool) -> Rounds:
     """Return the round with all nodes, or the reason why it cannot be run.
 
-    :param inputs: the inputs of the role.
     :param forks: the number of forks of Ansible. It must not be lower than the number of nodes, because ranks wait for
         each other.
     """

@@ -51,10 +51,7 @@ class ParseError(ValueError):
 
 
 def parse(text: str) -> HcclTestOutput:
-    """Parse the output of one run.
-
-    :raises ParseError: if the output is empty.
-    """
+    """Parse the output of one run. Raise ParseError if it is empty."""
     lines = [_RANK.sub("", line, count=1).strip() for line in terminal_text.plain(text).splitlines()]
     if not any(lines):
         raise ParseError("hccl_test printed nothing")

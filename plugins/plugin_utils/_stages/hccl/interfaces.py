@@ -69,9 +69,7 @@ class PingArguments(TypedDict):
 def usable_interfaces(observed: HcclObservation, shared: Collection[str] = ()) -> list[Candidate]:
     """Return the interfaces of a host that are up, each with the first of its IPv4 addresses that HCCL can use.
 
-    HCCL cannot use link-local addresses, addresses of NPUs, and addresses that several hosts have.
-
-    :param shared: the addresses that several hosts have.
+    HCCL cannot use link-local addresses, addresses of NPUs, and ``shared`` addresses, which several hosts have.
     """
     unusable = {*npu_addresses(observed).values(), *shared}
     found: list[Candidate] = []
@@ -174,11 +172,7 @@ def _labels(candidates: Iterable[Candidate]) -> list[str]:
 
 
 def mesh_arguments(peers: Peers, inputs: Mapping[str, Any]) -> dict[str, PingArguments]:
-    """Return ``{host: arguments of ascend.vllm.hccn_ping}``. A node also tests connections to the hosts that it pings.
-
-    :param peers: the observations of all nodes that take part.
-    :param inputs: the inputs of the role.
-    """
+    """Return ``{host: arguments of ascend.vllm.hccn_ping}``. A node tests connections to the hosts that it pings."""
     npus = {name: npu_addresses(observed) for name, observed in peers.items()}
     count = 1 + max((npu for numbers in npus.values() for npu in numbers), default=-1)
     choices = host_interfaces(peers, inputs["hccl_interface"])

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import ping_loss
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
@@ -23,26 +23,14 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract impo
     CheckOutcome,
     Checks,
 )
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, ping_mesh
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl import collective, observation, ping_mesh
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.interfaces import Choice, host_interfaces
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.judge_ports import (
     Outcome,
     count_votes,
     judge_ports,
 )
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import (
-    npu_addresses,
-    switch_ports,
-    unhealthy_npus,
-)
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
-
-if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import (
-        HcclObservation,
-        Peers,
-        Result,
-    )
 
 _CONF = "Set the correct value with hccn_tool -s, on the device and in /etc/hccn.conf."
 _SAME = "Set the same value on every NPU of the cluster and on the switch ports."
@@ -156,7 +144,7 @@ class HostMesh(TypedDict):
 class ClusterRun(TypedDict):
     """The all-reduce over all nodes."""
 
-    result: Result
+    result: observation.Result
     failed: bool
     reason: str | None
     #: Bus bandwidth in GB/s.
@@ -213,17 +201,14 @@ def request(context: Context) -> Request | None:
 
 
 def judge(context: Context) -> list[CheckOutcome]:
-    """Return the outcome of every check.
-
-    :param context: ``observed`` is a HcclObservation, ``survey`` the result of `survey` for the host.
-    """
+    """Return the outcome of every check of a HcclObservation, with the result of `survey` for the host."""
     found, inputs = _judge(context), context.inputs
     # The group is None if every instance serves on its own. A plan always has this key.
     required = inputs["hccl_network_policy"] == REQUIRED or (
         inputs["hccl_network_policy"] == AUTO and context.plan.get("group", {}) is not None)
     if required:
         return found
-    runs = cast("HcclObservation", context.observed).get("collective", {}).get("runs", [])
+    runs = cast("observation.HcclObservation", context.observed).get("collective", {}).get("runs", [])
     fails_alone = any(run["round"] == collective.ALONE and run["result"] is not None and run["result"]["failed"]
                       for run in runs)
     return [each if _is_inside(each, fails_alone, inputs) else _as_warning(each) for each in found]
@@ -249,7 +234,7 @@ def _as_warning(check: CheckOutcome) -> CheckOutcome:
 
 def _judge(context: Context) -> list[CheckOutcome]:
     checks = Checks(CHECKS)
-    host, inputs, observed = context.host, context.inputs, cast("HcclObservation", context.observed)
+    host, inputs, observed = context.host, context.inputs, cast("observation.HcclObservation", context.observed)
     if not inputs["hccl_enabled"]:
         return _not_run(checks, [check.id for check in CHECKS], "hccl_enabled is false.")
     cluster: Cluster = context.survey or survey({host: context.observed}, inputs)[host]
@@ -269,7 +254,7 @@ def _judge(context: Context) -> list[CheckOutcome]:
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Cluster]:
     """Return ``{host: facts about the cluster}``. The size of the facts does not grow with the number of nodes."""
-    peers = cast("Peers", observations)
+    peers = cast("observation.Peers", observations)
     interfaces = host_interfaces(peers, inputs["hccl_interface"])
     holders: dict[str, list[ping_mesh.End]] = defaultdict(list)
     networks: dict[str, Counter[str]] = defaultdict(Counter)
@@ -278,14 +263,14 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
     switches: dict[ping_mesh.End, str] = {}
     evidence: set[ping_mesh.End] = set()
     for name, observed in sorted(peers.items()):
-        for npu, address in npu_addresses(observed).items():
+        for npu, address in observation.npu_addresses(observed).items():
             holders[address].append((name, npu))
             networks[str(npu)][_network(observed, npu)] += 1
-        for npu, (switch, port) in switch_ports(observed).items():
+        for npu, (switch, port) in observation.switch_ports(observed).items():
             rails[str(npu)][switch] += 1
             ports[(switch, port)].append((name, npu))
             switches[(name, npu)] = switch
-        evidence.update((name, npu) for npu in unhealthy_npus(observed))
+        evidence.update((name, npu) for npu in observation.unhealthy_npus(observed))
     pings = {name: observed.get("ping") for name, observed in peers.items()}
     matrices = {name: ping["matrix"] for name, ping in pings.items() if ping}
     meshes = {check: _survey_mesh(matrices, bad, switches, evidence)
@@ -298,13 +283,14 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
     usual_switches = {npu: majority(counts) for npu, counts in rails.items()}
     run = _survey_collective(peers)
 
-    def facts(host: str, observed: HcclObservation) -> Cluster:
+    def facts(host: str, observed: observation.HcclObservation) -> Cluster:
         return {
             "nodes": len(peers), "votes": votes, "mesh_size": mesh_size, "networks": usual_networks,
             "rails": usual_switches, "collective": run, "interface": interfaces[host],
             "same_address": {str(npu): _others(holders[address], host, npu)
-                             for npu, address in npu_addresses(observed).items()},
-            "same_port": {str(npu): _others(ports[port], host, npu) for npu, port in switch_ports(observed).items()},
+                             for npu, address in observation.npu_addresses(observed).items()},
+            "same_port": {str(npu): _others(ports[port], host, npu)
+                          for npu, port in observation.switch_ports(observed).items()},
             "mesh": {check: found[host] for check, found in meshes.items() if host in found},
         }
 
@@ -367,9 +353,9 @@ def _numbers(npus: Iterable[int]) -> str:
 
 # --- Addresses and switches of the cluster ---------------------------------------------------------------------------
 
-def _judge_addresses(checks: Checks, host: str, observed: HcclObservation, cluster: Cluster) -> None:
+def _judge_addresses(checks: Checks, host: str, observed: observation.HcclObservation, cluster: Cluster) -> None:
     outcomes, subnets = [], []
-    for npu, address in sorted(npu_addresses(observed).items()):
+    for npu, address in sorted(observation.npu_addresses(observed).items()):
         others = cluster["same_address"][str(npu)]
         outcomes.append(Outcome(
             npu, not others, "a unique address", address,
@@ -380,7 +366,7 @@ def _judge_addresses(checks: Checks, host: str, observed: HcclObservation, clust
     _add(checks, "rail_subnet", subnets)
 
 
-def _network(observed: HcclObservation, npu: int) -> str:
+def _network(observed: observation.HcclObservation, npu: int) -> str:
     answer = observed["npus"][str(npu)]["ip"]
     try:
         return str(ipaddress.ip_network("%s/%s" % (answer["address"], answer["netmask"]), strict=False))
@@ -388,9 +374,9 @@ def _network(observed: HcclObservation, npu: int) -> str:
         return "%s/%s" % (answer["address"], answer["netmask"])
 
 
-def _judge_switches(checks: Checks, host: str, observed: HcclObservation, cluster: Cluster, inputs: Mapping[str, Any]
-                    ) -> None:
-    own = switch_ports(observed)
+def _judge_switches(checks: Checks, host: str, observed: observation.HcclObservation, cluster: Cluster,
+                    inputs: Mapping[str, Any]) -> None:
+    own = observation.switch_ports(observed)
     if not own:
         checks.not_run("rail_switch", "No NPU of this node sees the name of a switch over LLDP.")
         checks.not_run("switch_port", "No NPU of this node sees a switch port over LLDP.")
@@ -410,8 +396,8 @@ def _judge_switches(checks: Checks, host: str, observed: HcclObservation, cluste
 
 # --- Host network ----------------------------------------------------------------------------------------------------
 
-def _judge_hosts(checks: Checks, host: str, observed: HcclObservation, choice: Choice, inputs: Mapping[str, Any]
-                 ) -> None:
+def _judge_hosts(checks: Checks, host: str, observed: observation.HcclObservation, choice: Choice,
+                 inputs: Mapping[str, Any]) -> None:
     interface = choice["interface"]
     wanted = observed.get("wanted_interface") or inputs["hccl_interface"] or "one interface"
     if interface:
@@ -460,7 +446,7 @@ def _own_suspects(host: str, suspects: Iterable[ping_mesh.Suspect]) -> list[OwnS
     return [{**suspect, "members": [], "npus": npus} for suspect, npus in found if npus]
 
 
-def _judge_mesh(checks: Checks, not_judged: Checks, host: str, observed: HcclObservation, cluster: Cluster,
+def _judge_mesh(checks: Checks, not_judged: Checks, host: str, observed: observation.HcclObservation, cluster: Cluster,
                 inputs: Mapping[str, Any]) -> None:
     ping = observed.get("ping")
     if not inputs["hccl_ping_enabled"]:
@@ -514,7 +500,7 @@ def _describe(suspect: ping_mesh.Suspect) -> str:
 
 # --- Collective ------------------------------------------------------------------------------------------------------
 
-def _survey_collective(peers: Peers) -> ClusterRun | None:
+def _survey_collective(peers: observation.Peers) -> ClusterRun | None:
     found = collective.overall(peers)
     if found is None:
         return None
@@ -523,8 +509,8 @@ def _survey_collective(peers: Peers) -> ClusterRun | None:
             "suspects": collective.suspects(collective.group_runs(peers))}
 
 
-def _judge_collective(checks: Checks, not_judged: Checks, host: str, observed: HcclObservation, cluster: Cluster,
-                      inputs: Mapping[str, Any]) -> None:
+def _judge_collective(checks: Checks, not_judged: Checks, host: str, observed: observation.HcclObservation,
+                      cluster: Cluster, inputs: Mapping[str, Any]) -> None:
     own, run = observed.get("collective", {}), cluster["collective"]
     if run is None:
         reason = own.get("obstacle") or "The all-reduce was not run."
@@ -556,7 +542,7 @@ def _judge_collective(checks: Checks, not_judged: Checks, host: str, observed: H
                   message=_with_suspects(_bandwidths(result), suspects))
 
 
-def _program(result: Result) -> str:
+def _program(result: observation.Result) -> str:
     """Return the program of the all-reduce, and the reason if hccl_test could have been used but was not."""
     name = "hccl_test" if result["tool"] == collective.HCCL_TEST else "torch.distributed (%s)" % result["backend"]
     return "by %s over %s ranks%s" % (
@@ -568,7 +554,7 @@ def _is_concerned(host: str, suspects: Sequence[collective.SuspectNodes]) -> boo
     return not suspects or any(host in suspect["hosts"] for suspect in suspects)
 
 
-def _bandwidths(result: Result) -> str:
+def _bandwidths(result: observation.Result) -> str:
     row = max((row for row in result["rows"] if row["check"] == "success"), key=lambda row: row["size_bytes"])
     bus = "%.3g" % row["bus_bandwidth_gbs"] if row["bus_bandwidth_gbs"] is not None else "unknown"
     return "%d bytes at %.3g GB/s algorithm and %s GB/s bus bandwidth" % (

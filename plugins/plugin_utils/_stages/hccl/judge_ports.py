@@ -43,11 +43,7 @@ class Outcome(NamedTuple):
 
 def judge_ports(observed: HcclObservation, votes: Mapping[str, Mapping[str, int]], inputs: Mapping[str, Any]
                 ) -> Iterator[tuple[str, list[Outcome]]]:
-    """Yield ``(check id, outcomes)`` for every check of the individual NPUs of a host.
-
-    :param votes: the result of `count_votes` for all hosts.
-    :param inputs: the inputs of the role.
-    """
+    """Yield ``(check id, outcomes)`` for every check of the individual NPUs. ``votes`` come from `count_votes`."""
     npus = {int(npu): answers for npu, answers in observed["npus"].items()}
 
     def each(function: Callable[..., Outcome], *arguments: Any) -> list[Outcome]:

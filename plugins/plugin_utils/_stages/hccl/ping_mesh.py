@@ -112,7 +112,7 @@ def chosen_rounds(nodes: int, full_mesh_max_nodes: int) -> list[int]:
 def partners(hosts: Collection[str], host: str, full_mesh_max_nodes: int) -> list[str | None]:
     """Return the names of the nodes that ``host`` meets in each round; None for a round in which it pauses.
 
-    :param hosts: the same nodes for all callers, in any order.
+    All callers pass the same hosts, in any order.
     """
     names = sorted(hosts)
     index = names.index(host)
@@ -298,8 +298,7 @@ def _best(candidates: Mapping[Cause, _Candidate], left: set[Pair], evidence: Col
     simplest = min(top, key=rank)
     same = sorted((cause for cause, found in top.items() if found.broken & left == top[simplest].broken & left),
                   key=rank)
-    supported = [cause for cause in same if cause[0] in ("npu", "node")
-                 and candidates[cause].members & set(evidence)]
+    supported = [cause for cause in same if cause[0] in ("npu", "node") and candidates[cause].members & set(evidence)]
     kinds = [cause[0] for cause in same]
     # If two nodes do not reach each other, neither is the more likely cause, so their connection is preferred.
     alone = supported if len(supported) == 1 else [cause for cause in same if kinds.count(cause[0]) == 1]

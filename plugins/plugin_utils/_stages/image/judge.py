@@ -11,29 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import (
-    ImageError,
-    choose_from_archive,
-    describe_probe,
-    holds,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
-    CRITICAL,
-    WARNING,
-    Check,
-    CheckOutcome,
-    Checks,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Request
+from ansible_collections.ascend.vllm.plugins.module_utils._docker import images
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Outcomes, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 if TYPE_CHECKING:
-    from ansible_collections.ascend.vllm.plugins.module_utils._docker.images import (
-        ArchiveObservation,
-        DockerEngineWithSpace,
-        FolderFacts,
-        ImageObservation,
-    )
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Image, Release
 
 CHECKS = (
@@ -88,14 +71,14 @@ def request(context: Context) -> Request:
     })
 
 
-def judge(context: Context) -> list[CheckOutcome]:
+def judge(context: Context) -> Outcomes:
     """Judge the image stage.
 
     ``context.measured`` contains ``archive`` (the return values of ``ascend.vllm.image_archive_info``) before a pull,
     and ``probe`` (the output of files/probe.py) after it.
     """
     checks = Checks(CHECKS)
-    plan, observed, inputs = context.plan, cast("ImageObservation", context.observed), context.inputs
+    plan, observed, inputs = context.plan, cast("images.ImageObservation", context.observed), context.inputs
     engine, image = observed["docker_engine"], observed["image"]
     checks.expect("release_architecture", engine["architecture"] in plan["release"]["architectures"],
                   " or ".join(plan["release"]["architectures"]), engine["architecture"])
@@ -109,13 +92,13 @@ def judge(context: Context) -> list[CheckOutcome]:
         checks.expect("architecture", image["architecture"] == engine["architecture"], engine["architecture"],
                       image["architecture"])
         if plan["image"]["digest"]:
-            checks.expect("digest", holds(image, plan["image"]["digest"]), plan["image"]["digest"],
+            checks.expect("digest", images.holds(image, plan["image"]["digest"]), plan["image"]["digest"],
                           ", ".join([found.rpartition("@")[2] for found in image["digests"]] + [image["id"]]))
         _versions(checks, context.measured.get("probe"), plan["release"])
     return checks.as_list()
 
 
-def _before(checks: Checks, context: Context, observed: ImageObservation) -> None:
+def _before(checks: Checks, context: Context, observed: images.ImageObservation) -> None:
     """Judge the known properties of an image before it is pulled or loaded."""
     plan, archive = context.plan, context.measured.get("archive")
     engine, registry = observed["docker_engine"], observed.get("registry")
@@ -133,9 +116,10 @@ def _before(checks: Checks, context: Context, observed: ImageObservation) -> Non
     checks.not_run("present", "The image is pulled or loaded after these checks.")
 
 
-def _archive(checks: Checks, planned: Image, engine: DockerEngineWithSpace, archive: ArchiveObservation) -> None:
-    found = choose_from_archive(archive["images"], planned["reference"])
-    matches = found is not None and found["architecture"] == engine["architecture"] and holds(
+def _archive(checks: Checks, planned: Image, engine: images.DockerEngineWithSpace, archive: images.ArchiveObservation
+             ) -> None:
+    found = images.choose_from_archive(archive["images"], planned["reference"])
+    matches = found is not None and found["architecture"] == engine["architecture"] and images.holds(
         {**found, "digests": []}, planned["digest"])
     checks.expect(
         "archive", matches, " ".join(part for part in (
@@ -144,8 +128,8 @@ def _archive(checks: Checks, planned: Image, engine: DockerEngineWithSpace, arch
                   for image in archive["images"]) or "no image", subject=archive["path"])
 
 
-def _free_space(checks: Checks, engine: DockerEngineWithSpace, inputs: Mapping[str, Any], folder: FolderFacts | None,
-                archive: ArchiveObservation | None) -> None:
+def _free_space(checks: Checks, engine: images.DockerEngineWithSpace, inputs: Mapping[str, Any],
+                folder: images.FolderFacts | None, archive: images.ArchiveObservation | None) -> None:
     free, wanted = engine["free_bytes"] / 2.0**30, inputs["image_free_space_gib"]
     reserved = "image_free_space_gib requires %.1f" % wanted
     copy = archive["size_bytes"] / 2.0**30 if archive and folder else 0.0
@@ -163,8 +147,8 @@ def _free_space(checks: Checks, engine: DockerEngineWithSpace, inputs: Mapping[s
 
 def _versions(checks: Checks, probe: str | None, release: Release) -> None:
     try:
-        versions, why = describe_probe(probe), "The versions in the image were not read."
-    except ImageError as error:
+        versions, why = images.describe_probe(probe), "The versions in the image were not read."
+    except images.ImageError as error:
         versions, why = None, str(error)
     wanted = (("vllm_ascend_version", "vllm-ascend", release["id"].lstrip("v")),
               ("vllm_version", "vllm", release["vllm"]),

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Differences between the hosts of a cluster: the value of most hosts for each fact, and the outliers."""
+"""Differences between the hosts of a cluster: the majority value of each fact, and the hosts with other values."""
 
 from __future__ import annotations
 
@@ -49,10 +49,7 @@ def facts(observed: NpuObservation) -> dict[str, str]:
 
 
 def compare(hosts: Mapping[str, Mapping[str, str]]) -> list[Difference]:
-    """Compare hosts fact by fact. Hosts for which a fact is unknown are ignored for that fact.
-
-    :param hosts: ``{host: {fact: value}}``.
-    """
+    """Compare hosts, ``{host: {fact: value}}``, fact by fact, without the hosts for which a fact is unknown."""
     found: list[Difference] = []
     for fact in dict.fromkeys(fact for known in hosts.values() for fact in known):
         values = {host: known[fact] for host, known in hosts.items() if fact in known}
@@ -66,7 +63,7 @@ def compare(hosts: Mapping[str, Mapping[str, str]]) -> list[Difference]:
 
 
 def _counted(values: Iterable[str | int | None]) -> str | None:
-    """Return a text such as ``8 x 910B3`` or ``7 x 910B3, 1 x 910B4``; None without values."""
+    """Return a text such as ``8 x 910B3`` or ``7 x 910B3, 1 x 910B4``; None if there are no values."""
     return ", ".join("%d x %s" % (count, value) for value, count in sorted(Counter(values).items(), key=str)) or None
 
 

@@ -15,14 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
-    CRITICAL,
-    WARNING,
-    Check,
-    CheckOutcome,
-    Checks,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Outcomes, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.npu_driver import drift, judge_chips, judge_host
 
 CHECKS = (
@@ -151,7 +145,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
             for host in observations}
 
 
-def judge(context: Context) -> list[CheckOutcome]:
+def judge(context: Context) -> Outcomes:
     """Return the outcome of every check.
 
     Subjects are chips (``npu 3``, or ``npu 6 chip 1`` if an NPU has several), paths or facts.

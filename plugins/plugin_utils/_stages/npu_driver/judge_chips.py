@@ -50,8 +50,7 @@ def _tool(checks: Checks, context: Context) -> None:
         return
     for name, limit, calls in (("tool_hung", "npu_driver_tool_timeout_s", hung),
                                ("tool_slow", "npu_driver_tool_slow_s", slow)):
-        checks.expect(name, not calls, "an answer within %g s" % inputs[limit],
-                      _durations(calls or observed["tools"]))
+        checks.expect(name, not calls, "an answer within %g s" % inputs[limit], _durations(calls or observed["tools"]))
 
 
 def _observed(context: Context) -> NpuObservation:

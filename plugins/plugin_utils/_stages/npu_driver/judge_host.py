@@ -156,10 +156,7 @@ def _folder_remedy(planned: str, installed: Mapping[str, str]) -> str | None:
 
 def _expect_none(checks: Checks, name: str, faults: Mapping[str, str | None], expected: str,
                  remedy: str | None = None) -> None:
-    """Record an outcome for each fault, or a single outcome if there are no faults.
-
-    :param faults: ``{subject: fault or None}``.
-    """
+    """Record an outcome for each fault of ``{subject: fault or None}``, or a single outcome if there are no faults."""
     for subject, fault in faults.items():
         if fault:
             checks.expect(name, False, expected, fault, subject=subject, message="%s %s" % (subject, fault),

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 
 def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
-    """Return a clause for each container that has, or may have, requests.
+    """Return a clause for each of the running containers that has, or may have, requests.
 
-    :param containers: the running containers with their load; a load of None means that the server accepts no
-        connection and thus has no requests.
+    A load of None means that the server accepts no connection and thus has no requests.
     """
     clauses = []
     for container in containers:

@@ -38,10 +38,7 @@ class FailedMember(Note):
 
 
 def interface(address: str, wanted: str | None, addresses: Sequence[Address]) -> tuple[str | None, str | None]:
-    """Return ``(name, None)`` for the interface with the address, or ``(None, reason)`` if there is none.
-
-    :param wanted: the required name of the interface, or None. :param addresses: the addresses of the node.
-    """
+    """Return ``(name, None)`` for the interface with the address (and the wanted name), or ``(None, reason)``."""
     names = [entry["interface"] for entry in addresses if entry["address"] == address]
     if names and wanted in (None, names[0]):
         return names[0], None

@@ -16,10 +16,7 @@ class PatchError(ValueError):
 
 
 def patched(text: str, patch: Patch) -> str:
-    """Return the text with the patch applied.
-
-    :raises PatchError: if the SHA-256 of the text or of the result differs, or not exactly one line matches.
-    """
+    """Return the text with the patch applied. Raise PatchError if a SHA-256 differs or not exactly one line matches."""
     _expect(text, patch["sha256"], "the file %s of the image has" % patch["target"], patch)
     edited, count = re.subn(patch["pattern"], patch["replacement"], text, flags=re.MULTILINE)
     if count != 1:

@@ -43,10 +43,7 @@ HEADER = Row("host", "instance", "container", "state", "running", "waiting", "KV
 
 
 def rows(host: str, plan: Plan, observed: ServingState) -> list[Row]:
-    """Return a row for each planned or deployed instance of the host.
-
-    :param observed: the state of the host, including the load of the containers.
-    """
+    """Return a row for each planned or deployed instance of the host. The state includes the load of the containers."""
     if observed["docker_engine_error"]:
         return [Row(host, "-", observed["docker_engine_error"])]
     planned = {instance["name"]: instance for instance in plan["instances"]}
@@ -111,8 +108,5 @@ def duration(seconds: float) -> str:
 
 
 def table(found: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a text table with a header.
-
-    :param found: the cells of each `Row`.
-    """
+    """Return the lines of a text table of `Row`s, with a header."""
     return _text.table([HEADER, *found])

@@ -30,14 +30,10 @@ def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[st
 
 
 def upstreams(hosts: Sequence[str], holders: Collection[str]) -> dict[str, list[str]]:
-    """Return the nodes from which each node can copy the model, the preferred one first.
+    """Return ``{receiver: [host, …]}``, the nodes from which each node can copy the model, the preferred one first.
 
     The receivers are divided into one chain per holder. If a chain is interrupted, the nodes after the interruption use
-    the nodes before it, then the other holders.
-
-    :param hosts: the nodes in order.
-    :param holders: the nodes that have the complete model.
-    :returns: ``{receiver: [host, …]}``; empty without holders.
+    the nodes before it, then the other holders. Without holders, the result is empty.
     """
     seeds = [host for host in hosts if host in holders]
     receivers = [host for host in hosts if host not in holders]

@@ -13,14 +13,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.content import QUANTIZATION_FILE
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.files import fault_sentence
 from ansible_collections.ascend.vllm.plugins.plugin_utils._majority import majority
-from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import (
-    CRITICAL,
-    WARNING,
-    Check,
-    CheckOutcome,
-    Checks,
-)
-from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Request
+from ansible_collections.ascend.vllm.plugins.plugin_utils._results.contract import CRITICAL, WARNING, Check, Checks
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Outcomes, Request
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import reason_line
 
 if TYPE_CHECKING:
@@ -123,7 +117,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
     return dict.fromkeys(observations, models)
 
 
-def judge(context: Context) -> list[CheckOutcome]:
+def judge(context: Context) -> Outcomes:
     """Judge the weights stage.
 
     With weights_distribution shared, ``context.measured`` contains ``stager`` (the node that writes to the folder) and

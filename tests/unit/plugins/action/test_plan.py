@@ -229,7 +229,7 @@ def test_name_that_is_not_an_input_is_warned_of(check, name):
 
 
 def test_other_names_are_not_warned_of(check):
-    assert not [text for text in check({key: [] for key in OTHERS})[0] if "not an input" in text]
+    assert not [text for text in check(dict.fromkeys(OTHERS, "x"))[0] if "not an input" in text]
 
 
 def test_control_node_is_checked(act, tmp_path, monkeypatch):

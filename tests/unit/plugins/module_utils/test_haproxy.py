@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 
 import pytest
 
@@ -73,3 +75,30 @@ def test_a_real_socket(tmp_path):
         thread.join()
     with pytest.raises(haproxy.BalancerError, match="does not answer at"):
         haproxy.command_sender(path, 5)("show stat")
+
+
+@pytest.mark.parametrize(("part", "pause_s", "outcome"), [(b"x" * 1000, 0, "limit"), (b"x", 0.05, "timeout")])
+def test_a_response_without_end(tmp_path, monkeypatch, part, pause_s, outcome):
+    monkeypatch.setattr(haproxy, "_MAX_RESPONSE_BYTES", 1 << 18)
+    path = str(tmp_path / "admin.sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+
+        def respond():
+            connection, _address = server.accept()
+            with connection, contextlib.suppress(OSError):
+                while True:
+                    connection.sendall(part)
+                    time.sleep(pause_s)
+
+        thread = threading.Thread(target=respond)
+        thread.start()
+        if outcome == "limit":
+            assert 1 << 18 <= len(haproxy.command_sender(path, 60)("show stat")) < 1 << 19
+        else:
+            started = time.monotonic()
+            with pytest.raises(haproxy.BalancerError, match="timed out"):
+                haproxy.command_sender(path, 0.4)("show stat")
+            assert time.monotonic() - started < 20
+        thread.join()

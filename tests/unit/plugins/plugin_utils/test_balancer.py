@@ -44,9 +44,9 @@ def test_server_with_an_ipv6_address():
     ("0.0.0.0", "fd00::1", "serving_address of n1 is the IPv6 address fd00::1, but balancer_bind is 0.0.0.0"),
 ])
 def test_addresses_of_a_balancer(bind, address, message):
-    sentences = balancer.problems(["n1"], [], [], {}, bind, {"n1": address})
-    assert len(sentences) == bool(message)
-    assert message is None or message in sentences[0]
+    problems = balancer.problems(["n1"], [], [], {}, bind, {"n1": address})
+    assert len(problems) == bool(message)
+    assert message is None or message in problems[0]
 
 
 def plans(**changes):

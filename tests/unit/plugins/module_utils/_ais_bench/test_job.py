@@ -75,6 +75,14 @@ def test_secrets_in_the_logs_are_masked(start):
     assert ais_bench_job.watch(job, 20, "secret")["log"] == ["key (redacted)", "Authorization: (redacted)"]
 
 
+def test_only_the_end_of_a_large_log_is_read(start, monkeypatch):
+    monkeypatch.setattr(ais_bench_job, "LOG_BYTES", 1000)
+    job = start("head -c 100000 /dev/zero | tr '\\0' x; echo; echo the end")["job"]
+    log = ais_bench_job.watch(job, 20)["log"]
+    assert log[-1] == "the end"
+    assert sum(map(len, log)) <= 1000
+
+
 def test_no_proxy_is_used(start, monkeypatch):
     monkeypatch.setenv("SCORE", "1")
     job = start(DONE)["job"]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend import kernel_log
@@ -73,3 +75,17 @@ def test_kernel_log_is_read_to_its_end(tmp_path):
     assert kernel_log.read(str(tmp_path / "kmsg")) == [KMSG[0]]
     with pytest.raises(OSError, match="No such file"):
         kernel_log.read(str(tmp_path / "none"))
+
+
+def test_number_of_records_and_time_are_limited(tmp_path, monkeypatch):
+    """A log that is written faster than it is read has no end."""
+    (tmp_path / "kmsg").write_text(KMSG[0] * 100)
+    monkeypatch.setattr(kernel_log.os, "read", lambda _descriptor, _size: KMSG[0].encode())
+    assert kernel_log.read(str(tmp_path / "kmsg"), limit=7) == [KMSG[0]] * 7
+
+    def overwritten(_descriptor, _size):
+        raise OSError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(kernel_log.os, "read", overwritten)
+    monkeypatch.setattr(kernel_log, "READ_S", 0.1)
+    assert kernel_log.read(str(tmp_path / "kmsg")) == []

@@ -145,6 +145,17 @@ def test_images_in_an_archive(tmp_path, mode):
     assert len(found[0]["id"]) == len("sha256:") + 64
 
 
+@pytest.mark.parametrize(("limit", "message"), [
+    ("_SMALL_BYTES", "manifest.json"),
+    ("_ALL_SMALL_BYTES", "more than 10 bytes"),
+])
+def test_small_files_of_an_archive_are_limited(tmp_path, monkeypatch, limit, message):
+    save(tmp_path / "a.tar", [(["q/a:1"], "arm64")], "w")
+    monkeypatch.setattr(image, limit, 10)
+    with pytest.raises(image.ImageError, match=message):
+        image.describe_archive(str(tmp_path / "a.tar"))
+
+
 @pytest.mark.parametrize("damage", ["truncated", "text", "no_manifest"])
 def test_damaged_archive_is_an_error(tmp_path, damage):
     path = tmp_path / "a.tar"

@@ -55,7 +55,8 @@ def test_a_complete_model(tmp_path):
                                  "total_size": 3, "tensor_bytes": 3, "faults": []}]
     assert content["config"] == {"architectures": ["Qwen"], "vision": True, "quantization_method": "ascend",
                                  "transformers": "4.49.0"}
-    assert (content["tokenizer_class"], content["quantization"], content["faults"]) == ("Qwen2Tokenizer", None, [])
+    assert (content["tokenizer_class"], content["quantization"]) == ("Qwen2Tokenizer", None)
+    assert content["content_faults"] == []
 
 
 @pytest.mark.parametrize(("weight_map", "fault", "tensor_bytes"), [
@@ -77,8 +78,8 @@ def test_file_that_cannot_be_read_is_a_fault(tmp_path):
     content = write(tmp_path, **{"a.safetensors": b"short", "config.json": b"{", QUANTIZATION_FILE: []})
     assert content["shards"]["a.safetensors"]["error"].startswith("it has 5 bytes")
     assert content["config"] is None
-    assert content["faults"][0].startswith("config.json cannot be read: ")
-    assert content["faults"][1] == f"{QUANTIZATION_FILE} is not a JSON object"
+    assert content["content_faults"][0].startswith("config.json cannot be read: ")
+    assert content["content_faults"][1] == f"{QUANTIZATION_FILE} is not a JSON object"
     assert content["quantization"] == {"type": None, "version": None, "types": {}, "prefixes": {}, "mixed": []}
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files as weights
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.folders import Folder
+from ansible_collections.ascend.vllm.plugins.module_utils._weights.observation import observe
 from ansible_collections.ascend.vllm.plugins.module_utils._weights.preconditions import (
     StagingError,
     hold_lock,
@@ -491,11 +492,25 @@ def test_markers_are_in_the_work_folder_and_removed_together(site):
     assert {path.name for path in site.work.iterdir()} == {"lock"}
 
 
-def test_a_damaged_manifest_is_named(site):
+@pytest.mark.parametrize("content", [b"", b"{\"files\": [", b"[]", b"{}", b"\xff"])
+def test_a_damaged_manifest_counts_as_missing_and_is_named(site, content):
+    site.stage()
+    (site.state / "manifest.json").write_bytes(content)
+    staging = site.staging()
+    assert staging.held()["holds"] is False
+    assert f"{site.state}/manifest.json is damaged" in staging.warning
+    site.stage()
+    assert site.staging().held()["holds"] is True
+    assert site.staging().warning is None
+
+
+def test_a_damaged_manifest_is_a_fault_of_the_observed_model(site):
     site.stage()
     (site.state / "manifest.json").write_bytes(b"")
-    with pytest.raises(StagingError, match=r"manifest.json is damaged .*; remove it"):
-        site.staging().plan(site.hub)
+    with site.on_this_node():
+        observed = observe(str(site.model), False, 1, site.staging()._cache)
+    assert observed["manifest"] is None
+    assert f"{site.state}/manifest.json is damaged" in observed["content_faults"][0]
 
 
 def test_names_with_spaces_and_files_without_bytes(site):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Performance tables of AISBench 3.1 are read with the metric names of ``vllm bench serve``."""
+"""The performance tables of AISBench 3.1 are converted to the metric names of ``vllm bench serve``."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_without_tables_there_are_no_metrics(totals, latencies):
     assert ais_bench.metrics(totals, latencies) == {}
 
 
-def test_only_the_stage_total_counts():
+def test_stages_other_than_total_are_ignored():
     totals = {"Total Requests": {"stable": 6}, "Benchmark Duration": {}}
     assert ais_bench.metrics(json.dumps(totals), "") == {}
 
@@ -83,6 +83,6 @@ def test_unsupported_inputs_are_refused(name, value):
     assert "benchmark_" + name in sentence
 
 
-def test_only_latencies_of_the_stage_total_count():
+def test_latencies_of_stages_other_than_total_are_ignored():
     stable = LATENCIES.replace(",total,", ",stable,")
     assert ais_bench.metrics(json.dumps(TOTALS), stable) == ais_bench.metrics(json.dumps(TOTALS), "")

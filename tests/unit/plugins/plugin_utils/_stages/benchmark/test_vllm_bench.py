@@ -81,7 +81,7 @@ def test_benchmark_args_are_added():
     ({"num-warmups": 3}, r"release v0\.11\.0rc1 has no option num-warmups"),
     ({"max-concurency": 3}, "did you mean max-concurrency"),
     ({"disable-tqdm": "yes"}, "disable-tqdm is a switch"),
-    ({"top-p": True}, "top-p needs a value"),
+    ({"top-p": True}, "top-p must have a value"),
 ])
 def test_invalid_benchmark_args_are_refused(args, sentence):
     with pytest.raises(BadInput, match=sentence):
