@@ -59,5 +59,6 @@ def _nearest(name: str) -> tuple[bool, str | None]:
 @lru_cache(maxsize=None)
 def _similar_roles(word: str) -> list[str]:
     """Return the roles whose name, or the first word of it, resembles the first word of a variable."""
-    return [role for role in roles() if word.startswith(role) or difflib.SequenceMatcher(
-        None, word, role.partition("_")[0]).ratio() > 0.7]
+    first_words = {role.partition("_")[0]: role for role in roles()}
+    similar = difflib.get_close_matches(word, first_words, len(first_words), 0.7)
+    return [role for first, role in first_words.items() if first in similar or word.startswith(role)]

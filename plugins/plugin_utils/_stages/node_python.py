@@ -18,7 +18,7 @@ from ansible.release import __version__ as core_version
 MINIMUM: tuple[int, int] = max((3, 7), getattr(basic, "_PY_MIN", (3, 7)))
 
 # The login may print a banner around this line, so it has a mark at both ends.
-_LINE = re.compile(r"<ascend-vllm-python (\S+) (\d+)\.(\d+)\.(\d+)>")
+_LINE = re.compile(r"<ascend-vllm-python (.+) (\d+)\.(\d+)\.(\d+)>")
 _NONE = "<ascend-vllm-no-python>"
 _PRINT = "import sys; print('<ascend-vllm-python %s %d.%d.%d>' % ((sys.argv[1],) + tuple(sys.version_info[:3])))"
 

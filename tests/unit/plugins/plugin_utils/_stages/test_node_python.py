@@ -24,8 +24,8 @@ def old(tmp_path):
     """Return a function (version) -> the path of an interpreter that reports this version."""
     def create(*version):
         path = tmp_path / "my python"
-        path.write_text(f"#!/bin/sh\nexec {sys.executable} -c \"import sys; sys.argv = ['-c', '$3']; "
-                        f"sys.version_info = {version}; $(echo \"$2\" | sed 's/import sys; //')\"\n")
+        path.write_text(f'#!/bin/sh\ncode=${{2#import sys; }}\n'
+                        f'exec {sys.executable} -c "import sys; sys.version_info = {version}; $code" "$3"\n')
         path.chmod(0o755)
         return path
     return create

@@ -122,7 +122,7 @@ def new_action(recorded, tmp_path, monkeypatch):
         action = ActionModule.__new__(ActionModule)
         action.stage, action.host, action.judge, action.inputs = stage, "n1", JUDGES[stage], inputs
         action.task_vars, action.clock = {"ansible_play_hosts": ["n1", "n2"]}, 0.0
-        action._task, action.secrets = SimpleNamespace(_uuid="t"), []
+        action._task, action.secrets, action.need_python = SimpleNamespace(_uuid="t"), [], lambda: None
         action.context = context(plan, measured, inputs, "n1")
         action.records = SurveyOfTwo(tmp_path)
         action.records.observations = {"n1": observed, "n2": healthy}
