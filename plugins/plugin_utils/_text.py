@@ -72,7 +72,7 @@ def grouped(found: Mapping[str, Iterable[str]], hosts: int = 0) -> list[str]:
     for host, sentences in found.items():
         for sentence in sentences:
             by_sentence.setdefault(sentence, []).append(host)
-    return [sentence if len(names) == hosts > 1 else f"{sentence.rstrip('.')} (on {_few(names)})."
+    return [sentence if len(names) == hosts else f"{sentence.rstrip('.')} (on {_few(names)})."
             for sentence, names in by_sentence.items()]
 
 

@@ -19,6 +19,8 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import kn
 # The ids of findings consist of this and the name of the variable.
 PREFIX = "unknown."
 
+# {first word of its name: role}
+_ROLES = {role.partition("_")[0]: role for role in roles()}
 # A variable of a playbook, which looks like an input of a role.
 _OF_PLAYBOOKS = ("diagnostics_from",)
 # Names without the prefix of a role must be more similar to an input than those with a prefix.
@@ -47,7 +49,7 @@ def unknown_names(variables: Iterable[str], allowed: Collection[str] = ()) -> li
 @lru_cache(maxsize=None)
 def _nearest(name: str) -> tuple[bool, str | None]:
     """Return whether a name could be meant as an input, and the nearest input."""
-    role = next((role for role in roles() if name.startswith(role + "_")), None)
+    role = next((role for role in _ROLES.values() if name.startswith(role + "_")), None)
     # Comparing each of thousands of names with each input would take seconds.
     likely = [role] if role else _similar_roles(name.partition("_")[0])
     inputs = [known for known, owner in known_variables().items() if owner in likely]
@@ -59,6 +61,5 @@ def _nearest(name: str) -> tuple[bool, str | None]:
 @lru_cache(maxsize=None)
 def _similar_roles(word: str) -> list[str]:
     """Return the roles whose name, or the first word of it, resembles the first word of a variable."""
-    first_words = {role.partition("_")[0]: role for role in roles()}
-    similar = difflib.get_close_matches(word, first_words, len(first_words), 0.7)
-    return [role for first, role in first_words.items() if first in similar or word.startswith(role)]
+    similar = difflib.get_close_matches(word, _ROLES, len(_ROLES), 0.7)
+    return [role for first, role in _ROLES.items() if first in similar or word.startswith(role)]

@@ -93,3 +93,13 @@ def test_any_text_becomes_one_printable_line(anything):
                                      for character in line)
     assert len((line + "x").splitlines()) == 1
     assert text.one_line(line) == line
+
+
+@pytest.mark.parametrize(("found", "hosts", "sentences"), [
+    ({}, 2, []),
+    ({"a": ["X."], "b": ["X."]}, 2, ["X."]),
+    ({"a": ["X.", "Y."], "b": ["Y."]}, 3, ["X (on a).", "Y (on a, b)."]),
+    ({f"n{number}": ["X."] for number in range(11)}, 12, ["X (on n0, n1, n2, n3, n4, n5, n6, n7 and 3 more)."]),
+])
+def test_equal_sentences_are_grouped_over_hosts(found, hosts, sentences):
+    assert text.grouped(found, hosts) == sentences
