@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo 'make demo       deploy to two simulated Atlas 800 A2 nodes, from driver check to report; they stay up'
 	@echo 'make demo-down  remove the nodes of the demo'
-	@echo 'make test       set up everything, and run all tests except seven long scenarios'
+	@echo 'make test       set up everything, and run all tests except eight long scenarios'
 	@echo 'make test-all   run all tests, including the long scenarios'
 	@echo 'make coverage   run all tests and the demo, and print what they have not visited'
 	@echo 'make test-fast  run the tests that do not need the test bed, in about a minute'

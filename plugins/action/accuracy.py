@@ -43,7 +43,8 @@ class ActionModule(StageAction):
         inputs, instance = self.inputs, serving_instances(self.context.plan)[0]
         compared = scores.measured_before(inputs["accuracy_compare_with"])
         outcome = run_job(self.call, self.say, {
-            "api_key": inputs["accuracy_api_key"], "executable": inputs["accuracy_executable"],
+            "api_key": inputs["accuracy_api_key"], "ca": self.context.plan["ca"],
+            "executable": inputs["accuracy_executable"],
             "datasets": [{key: dataset[key] for key in ("name", "path")} for dataset in inputs["accuracy_datasets"]],
             "num_prompts": inputs["accuracy_num_prompts"],
             "server": scores.server(self.context.plan, instance, inputs),

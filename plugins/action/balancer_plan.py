@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _balancer as balancer
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.from_inventory import Plans
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import file_problems
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import api_keys, role_inputs
@@ -44,7 +45,8 @@ class ActionModule(ActionBase):
         servers = balancer.servers(plans)
         ports = balancer.listening(settings)
         bind, port = settings["balancer_bind"], settings["balancer_port"]
-        sentences = balancer.problems(balancers, ports, servers, plans, bind,
+        sentences = [sentence for _name, sentence in file_problems("balancer", settings)]
+        sentences += balancer.problems(balancers, ports, servers, plans, bind,
                                       {name: inputs[name]["serving_address"] for name in balancers})
         if len({tuple(api_keys(inputs[name]["serving_api_key"])) for name in plans}) > 1:
             sentences.append("serving_api_key differs among balancer_nodes, so a client could not know which one to "
@@ -53,7 +55,9 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"The balancer was not set up. {' '.join(sentences)}")
         services: list[Service] = [
             {"name": f"balancer on {name}", "served_name": servers[0]["served_name"],
-             "url": balancer.url(bind, inputs[name]["serving_address"], port)} for name in managed]
+             "url": balancer.url(bind, inputs[name]["serving_address"], port,
+                                                            bool(settings["balancer_tls_certificate"]))}
+            for name in managed]
         hosts = balancers if any(server["host"] == host for server in servers) else []
         return {"changed": False, "hosts": hosts, "managed": managed, "servers": servers, "services": services,
                 "ports": ports, "control_paths": balancer.control_paths(plans)}

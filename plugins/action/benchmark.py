@@ -129,7 +129,8 @@ class ActionModule(StageAction):
         if not inputs["balancer_enabled"] or set(inputs["balancer_nodes"]) - set(self.task_vars["ansible_play_hosts"]):
             return ""
         host = HostInputs(self._templar, self.task_vars, ("serving",))[inputs["balancer_hosts"][0]]
-        return balancer.url(inputs["balancer_bind"], host["serving_address"], inputs["balancer_port"])
+        return balancer.url(inputs["balancer_bind"], host["serving_address"], inputs["balancer_port"],
+                            bool(inputs["balancer_tls_certificate"]))
 
     # --- steps: each adds to the observation --------------------------------------------------------------------------
 
@@ -229,7 +230,8 @@ class ActionModule(StageAction):
 
     def _chat(self, name: str, url: str, timeout_s: float, **arguments: Any) -> ChatServer:
         (server,) = self.call("ascend.vllm.chat_info", servers=[{"name": name, "url": url}],
-                              api_key=self.inputs["benchmark_api_key"], timeout_s=timeout_s, **arguments)["servers"]
+                              api_key=self.inputs["benchmark_api_key"], ca=self.context.plan["ca"],
+                              timeout_s=timeout_s, **arguments)["servers"]
         return cast("ChatServer", server)
 
     def _is_served(self, server: ChatServer) -> bool:
@@ -336,7 +338,8 @@ class ActionModule(StageAction):
                  "AISBench")
         started = time.monotonic()
         outcome = run_job(self.call, self.say, {
-            "api_key": inputs["benchmark_api_key"], "executable": executable,
+            "api_key": inputs["benchmark_api_key"], "ca": self.context.plan["ca"],
+            "executable": executable,
             "server": ais_bench.server(self.context.plan, url, inputs),
             "load": ais_bench.load(self.context.plan, inputs)}, inputs["benchmark_timeout_s"], "benchmark_timeout_s")
         tables = outcome.get("performance") or {"totals": None, "latencies": None}

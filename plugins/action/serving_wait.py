@@ -12,6 +12,7 @@ from ansible.errors import AnsibleActionFail
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import role_inputs
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving import drain, replacement
+from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.judge import tls_arguments
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.stage_action import StageAction
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import say
 
@@ -61,7 +62,8 @@ class ActionModule(StageAction):
 
     def _containers(self) -> list[DeployedContainer]:
         seen = cast("ServingState", self.call(
-            "ascend.vllm.serving_info", instances=[], load=True, docker_socket=self.context.plan["docker_socket"]))
+            "ascend.vllm.serving_info", instances=[], load=True, docker_socket=self.context.plan["docker_socket"],
+            **tls_arguments(self.context.plan)))
         if seen["docker_engine_error"]:
             raise AnsibleActionFail(f"{self.host}: {seen['docker_engine_error']}")
         return replacement.deployment(seen["containers"], self.context.plan)

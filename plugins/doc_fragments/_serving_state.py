@@ -15,4 +15,7 @@ options:
     description: The API key of the service. Leave it empty if the service does not require an API key.
     type: str
     default: ""
+  server_name:
+    description: The host name or IP address in the certificates of the instances. By default, it is their address.
+    type: str
 """

@@ -15,7 +15,7 @@ description:
     the predictions. O(state=absent) removes the folder.
   - AISBench exits with 0 even if every request failed. Therefore check RV(rows) and RV(answers) rather than
     RV(exit_code).
-extends_documentation_fragment: [ascend.vllm._attributes]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._ca]
 options:
   state:
     description:
@@ -239,6 +239,7 @@ def main() -> None:
             "executable": {"type": "path"},
             "server": {"type": "dict", "options": SERVER},
             "api_key": {"type": "str", "default": "", "no_log": True},
+            "ca": {"type": "str"},
             "datasets": {"type": "list", "elements": "dict", "default": [], "options": {
                 "name": {"type": "str", "required": True}, "path": {"type": "path", "required": True}}},
             "load": {"type": "dict", "options": LOAD},

@@ -13,7 +13,7 @@ description:
   - Queries the HAProxy process of the systemd unit C(ascend-vllm-balancer) for its servers. If O(url) is set, the
     module also requests a completion through the balancer.
   - The module does not fail if the balancer does not respond, and returns the reason in RV(error).
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._ca]
 options:
   socket: {type: path, default: /run/ascend-vllm-balancer/admin.sock, description: "The admin socket of HAProxy."}
   url:
@@ -28,6 +28,13 @@ options:
     description: The API key of the service. Leave it empty if the service does not require an API key.
     type: str
     default: ""
+  certificate_files:
+    description:
+      - PEM files to check, a certificate followed by those of intermediate CAs, and its key. The module only fails if
+        clients that send requests to O(url) would not accept the certificate.
+    type: list
+    elements: path
+    default: []
   timeout_s: {type: float, default: 20, description: "The timeout of the completion request in seconds."}
 seealso: [{module: ascend.vllm.balancer_server}]
 """
@@ -88,11 +95,13 @@ completion:
 """
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ascend.vllm.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.ascend.vllm.plugins.module_utils._host import holders
+from ansible_collections.ascend.vllm.plugins.module_utils._host.tls import certificate_problem
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import Server
 
 if TYPE_CHECKING:
@@ -106,7 +115,7 @@ SOCKET_TIMEOUT_S = 5
 
 def complete(params: dict[str, Any]) -> Response:
     """Request a completion of one token."""
-    server = Server(params["url"], params["api_key"], params["timeout_s"])
+    server = Server(params["url"], params["api_key"], params["timeout_s"], params["ca"])
     return server.send({"endpoint": "/v1/completions", "body": {
         "model": params["served_name"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}})
 
@@ -126,14 +135,21 @@ def main() -> None:
         "port": {"type": "int"},
         "served_name": {"type": "str", "default": ""},
         "api_key": {"type": "str", "default": "", "no_log": True},
+        "ca": {"type": "str"},
+        "certificate_files": {"type": "list", "elements": "path", "default": []},
         "timeout_s": {"type": "float", "default": 20},
     })
     port = module.params["port"]
     found: BalancerObservation = {
         "error": None, "servers": [], "holder": holder(port) if port else None, "completion": None}
+    files, url = module.params["certificate_files"], module.params["url"]
+    problem = certificate_problem(files, module.params["ca"], urlsplit(url).hostname or "") if files else None
+    if problem:
+        module.fail_json(msg="The certificate %s cannot be used for %s: %s. Correct balancer_tls_certificate and "
+                             "balancer_tls_key. The balancer was not changed." % (files[0], url, problem))
     try:
         found["servers"] = haproxy.servers(haproxy.command_sender(module.params["socket"], SOCKET_TIMEOUT_S))
-        if module.params["url"]:
+        if url and not files:
             found["completion"] = complete(module.params)
     except haproxy.BalancerError as error:
         found["error"] = str(error)

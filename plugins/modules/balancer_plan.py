@@ -40,7 +40,7 @@ hosts:
 managed: {type: list, elements: str, returned: success, description: "The hosts of balancers that this host manages."}
 servers:
   description:
-    - The instances behind the balancer, each with C(name), C(host), C(address), C(port) and C(served_name).
+    - The instances behind the balancer, each with C(name), C(host), C(address), C(port), C(tls) and C(served_name).
     - If RV(managed) is empty, only the instances of this host are returned.
   type: list
   elements: dict

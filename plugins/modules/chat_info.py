@@ -14,7 +14,7 @@ description:
   - The module does not fail if a server refuses a request, exceeds the timeout or does not respond, and returns the
     error instead.
   - The proxy settings of the node are ignored.
-extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info]
+extends_documentation_fragment: [ascend.vllm._attributes, ascend.vllm._attributes.info, ascend.vllm._ca]
 options:
   servers:
     description: The servers to which the requests are sent.
@@ -112,6 +112,7 @@ servers:
           description: The length of the longest sequence in tokens, or null if the server does not report it.
           type: int
         latency_s: {type: float, description: "The time in seconds until the whole response was received."}
+        certificate_days: {type: float, description: "The days until the certificate expires; only with https."}
         error: {type: str, returned: on error, description: "The error message, if the request was refused or failed."}
     answers:
       description: The responses, with the id of the request as key. Values that do not apply are omitted.
@@ -125,6 +126,7 @@ servers:
         completion_tokens: {type: int, description: "The number of generated tokens."}
         latency_s: {type: float, description: "The time in seconds until the whole response was received."}
         time_to_first_token_s: {type: float, description: "The seconds until the first text of a stream was received."}
+        certificate_days: {type: float, description: "The days until the certificate expires; only with https."}
         chunks: {type: int, description: "The number of events of a stream that contain text."}
         ended: {type: bool, description: "Whether the closing event of a stream was received."}
         error: {type: str, description: "The error message, if the request was refused or failed."}
@@ -155,12 +157,13 @@ def main() -> None:
         "requests": {"type": "list", "elements": "dict", "default": [], "options": REQUEST},
         "routes": {"type": "list", "elements": "str", "default": []},
         "api_key": {"type": "str", "default": "", "no_log": True},
+        "ca": {"type": "str"},
         "timeout_s": {"type": "float", "default": 120},
     })
     options = module.params
     module.exit_json(changed=False, servers=[
-        send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"]), options["requests"],
-                 options["routes"])
+        send_all(entry["name"], Server(entry["url"], options["api_key"], options["timeout_s"], options["ca"]),
+                 options["requests"], options["routes"])
         for entry in options["servers"]])
 
 

@@ -16,6 +16,7 @@ description:
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
+  - ascend.vllm._ca
   - ascend.vllm._docker
   - ascend.vllm._serving_state
 options:
@@ -78,8 +79,8 @@ containers:
     - Every container of this collection on the node in any state, sorted by name. Previous containers that an upgrade
       has kept are included.
     - C(devices) contains the numbers N of C(/dev/davinciN). C(hash) is the hash of the instance that was planned when
-      the container was created. C(bind), C(port), C(served_name) and C(shutdown_timeout_s) are read from the options of
-      C(vllm serve).
+      the container was created. C(bind), C(port), C(tls), C(served_name) and C(shutdown_timeout_s) are
+      read from the options of C(vllm serve).
     - With O(load), a container also has C(image_digest) and C(load). C(load) is null if the server does not accept
       connections. Otherwise, it contains C(running), C(waiting) and C(kv_cache_usage), or an C(error).
   type: list

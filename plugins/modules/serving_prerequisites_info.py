@@ -16,6 +16,7 @@ description:
 extends_documentation_fragment:
   - ascend.vllm._attributes
   - ascend.vllm._attributes.info
+  - ascend.vllm._ca
   - ascend.vllm._docker
   - ascend.vllm._serving_state
 options:
@@ -46,6 +47,8 @@ options:
     elements: int
     default: []
   weights: {type: path, description: "The folder of the model."}
+  certificate_files:
+    {type: list, elements: path, default: [], description: "PEM files to check, a certificate and its key."}
   addresses: {type: bool, default: false, description: "Whether to return the addresses of the node."}
 seealso: [{module: ascend.vllm.serving_info}]
 """
@@ -142,6 +145,10 @@ addresses:
   type: list
   elements: dict
   returned: always
+certificate_problem:
+  description: The reason why clients would not accept O(certificate_files) for O(server_name), or null.
+  type: str
+  returned: always
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -158,6 +165,7 @@ def main() -> None:
         "devices": {"type": "list", "elements": "path", "default": []},
         "ports": {"type": "list", "elements": "int", "default": []},
         "weights": {"type": "path"},
+        "certificate_files": {"type": "list", "elements": "path", "default": []},
         "addresses": {"type": "bool", "default": False},
     })
     params, shown = module.params, ""

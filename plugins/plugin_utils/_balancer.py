@@ -29,6 +29,7 @@ class PlannedServer(TypedDict):
     host: str
     address: str
     port: int
+    tls: bool
     served_name: str
 
 
@@ -39,12 +40,12 @@ class PortInput(TypedDict):
     port: int
 
 
-def url(bind: str, address: str, port: int) -> str:
+def url(bind: str, address: str, port: int, tls: bool) -> str:
     """Return the URL of a balancer for clients.
 
     :param bind: the address that the balancer listens on. :param address: the address of its host for clients.
     """
-    return base_url(address if bind in ALL_ADDRESSES else bind, port)
+    return base_url(address if bind in ALL_ADDRESSES else bind, port, tls)
 
 
 def listening(settings: Mapping[str, Any]) -> list[PortInput]:
@@ -85,7 +86,7 @@ def servers(plans: Mapping[str, Plan]) -> list[PlannedServer]:
             port = cast(int, instance["port"])
             found.append({"name": haproxy.server_name(host, port), "host": host,
                           "address": urlsplit(instance["url"] or "").hostname or "", "port": port,
-                          "served_name": plan["model"]["served_name"]})
+                          "tls": instance["tls"], "served_name": plan["model"]["served_name"]})
     return found
 
 

@@ -105,6 +105,10 @@ def start(options: Mapping[str, Any]) -> AisBenchStart:
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment.update(NO_PROXY="*", no_proxy="*", TERM="dumb", HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1",
                        HOME=job, LC_ALL="C.UTF-8")
+    if options["ca"]:
+        environment["SSL_CERT_FILE"] = environment["REQUESTS_CA_BUNDLE"] = os.path.join(job, "ca.pem")
+        with open(environment["SSL_CERT_FILE"], "w") as file:
+            file.write(options["ca"])
     background.start(["/bin/sh", "-c", _RUN, "sh", *command], job, environment)
     return {"job": job, "problem": None, "data": {dataset["name"]: digest(dataset) for dataset in options["datasets"]}}
 

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         # The options of `vllm serve` in the command of the container.
         bind: str
         port: int | None
+        tls: bool
         served_name: str | None
         shutdown_timeout_s: int
 
@@ -140,6 +141,7 @@ def read(inspected: dict[str, Any]) -> ContainerState:
         "ports": _published_ports(inspected.get("NetworkSettings") or {}),
         "bind": options.get("--host", "0.0.0.0"),
         "port": _number(options.get("--port")),
+        "tls": "--ssl-certfile" in options,
         "served_name": options.get("--served-model-name"),
         "shutdown_timeout_s": _number(options.get("--shutdown-timeout")) or 0,
     }

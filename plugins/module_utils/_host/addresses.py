@@ -13,9 +13,9 @@ def host_port(host: str, port: int | str) -> str:
     return "%s:%s" % ("[%s]" % host if ":" in host else host, port)
 
 
-def base_url(host: str, port: int | str) -> str:
-    """Return the base URL of a server, such as ``http://10.0.0.1:8888`` or ``http://[fd00::1]:8888``."""
-    return "http://%s" % host_port(host, port)
+def base_url(host: str, port: int | str, tls: bool = False) -> str:
+    """Return the base URL of a server, such as ``http://10.0.0.1:8888`` or ``https://[fd00::1]:8888``."""
+    return "%s://%s" % ("https" if tls else "http", host_port(host, port))
 
 
 def is_loopback(host: str) -> bool:

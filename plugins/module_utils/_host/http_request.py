@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from ansible_collections.ascend.vllm.plugins.module_utils._host import tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,6 +40,8 @@ class BoundedResponse:
 
     def __init__(self, response: HTTPResponse, guard: _Guard, max_bytes: int) -> None:
         self.status: int = response.status
+        #: Of the certificate of a server with TLS, see `tls.days_left`.
+        self.certificate_days: float | None = guard.certificate_days
         self._response, self._guard, self._max_bytes = response, guard, max_bytes
 
     def read(self) -> bytes:
@@ -95,6 +100,7 @@ class _Guard:
 
     def __init__(self, connection: HTTPConnection, timeout_s: float) -> None:
         self._connection, self._timeout_s = connection, timeout_s
+        self.certificate_days: float | None = None
         self._socket: socket.socket | None = None
         self._expired = threading.Event()
         self._deadline = time.monotonic() + timeout_s
@@ -126,6 +132,13 @@ class _Guard:
         self._check()
         return result
 
+    def start_tls(self, context: ssl.SSLContext, name: str) -> None:
+        """Start TLS with the server, whose certificate has to be valid for the name."""
+        self._connection.sock = self._socket = secured = context.wrap_socket(
+            self._connection.sock, do_handshake_on_connect=False, server_hostname=name)
+        self.run(secured.do_handshake)
+        self.certificate_days = tls.days_left(secured)
+
     def _check(self) -> None:
         if self._expired.is_set() or time.monotonic() > self._deadline:
             raise socket.timeout("timed out: no complete response within %g s" % self._timeout_s)
@@ -140,12 +153,16 @@ class _Guard:
 
 @contextlib.contextmanager
 def request(url: str, timeout_s: float, max_bytes: int, method: str | None = None, body: bytes | None = None,
-            headers: Mapping[str, str] | None = None) -> Iterator[BoundedResponse]:
+            headers: Mapping[str, str] | None = None, ca: str | None = None,
+            server_name: str | None = None) -> Iterator[BoundedResponse]:
     """Send a request and yield the response. An HTTP error status does not raise an exception.
 
     :param timeout_s: the maximum number of seconds until the last byte of the response.
     :param max_bytes: the maximum size of the body.
     :param method: by default, GET without a body and POST with a body.
+    :param ca: see `tls.client_context`.
+    :param server_name: the name in the certificate, if it is not the host in the URL.
+    :raises ssl.SSLCertVerificationError: if the certificate is not accepted, see `tls.rejection`.
     :raises OSError: if the connection fails or the response is not complete in time.
     :raises HTTPException: if the response is not HTTP, or is too large.
     :raises ValueError: if the URL or a header is invalid. The message can contain the header.
@@ -153,11 +170,12 @@ def request(url: str, timeout_s: float, max_bytes: int, method: str | None = Non
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("%s is not the URL of a server" % url)
-    options: dict[str, Any] = {"timeout": timeout_s}
-    connection: HTTPConnection = (HTTPSConnection if parts.scheme == "https" else HTTPConnection)(
-        parts.hostname, parts.port, **options)
+    context = tls.client_context(ca) if parts.scheme == "https" else None
+    connection = HTTPConnection(parts.hostname, parts.port or (443 if context else 80), timeout=timeout_s)
     target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
     with _Guard(connection, timeout_s) as guard:
+        if context:
+            guard.start_tls(context, server_name or parts.hostname)
         guard.run(lambda: connection.request(method or ("GET" if body is None else "POST"), target, body,
                                              dict(headers or {})))
         yield BoundedResponse(guard.run(connection.getresponse), guard, max_bytes)

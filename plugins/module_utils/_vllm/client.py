@@ -10,11 +10,12 @@ Proxies are not used, because the servers belong to the cluster.
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from http.client import HTTPException
 from typing import TYPE_CHECKING, cast
 
-from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request
+from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request, tls
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
         ``status`` is the HTTP status, or None without a response. ``sent`` is false if the request was not sent, and
         absent otherwise. Streams also have ``chunks``, the number of events with text, and ``ended``, whether the
-        closing event was received.
+        closing event was received. Responses over https have ``certificate_days``, see `tls.days_left`.
         """
 
         sent: bool
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         prompt_tokens: int | None
         completion_tokens: int | None
         latency_s: float
+        certificate_days: float
         time_to_first_token_s: float
         chunks: int
         ended: bool
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
         models: list[str]
         max_model_len: int | None
         latency_s: float
+        certificate_days: float
         error: str
 
     class ChatServer(TypedDict):
@@ -85,6 +88,8 @@ MAX_TEXT_CHARACTERS = 2000
 # The length of the longest prompt that is sent. A server that reports a greater max_model_len is not plausible.
 MAX_PROMPT_TOKENS = 16 * 1024 * 1024
 WRONG_KEY = "not-the-key-of-this-service"
+# The beginning of the error about a server whose certificate the client does not accept.
+REJECTED = "the certificate of the server is not accepted: "
 
 
 class Server:
@@ -92,9 +97,13 @@ class Server:
 
     :param url: the base URL, such as ``http://10.0.0.1:8888``.
     :param timeout: the timeout of a whole response in seconds.
+    :param ca: the CA certificates for https, see `tls.client_context`.
+    :param server_name: the name in the certificate, if it is not the host in the URL.
     """
 
-    def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0) -> None:
+    def __init__(self, url: str, api_key: str | None = None, timeout: float = 120.0, ca: str | None = None,
+                 server_name: str | None = None) -> None:
+        self._ca, self._server_name = ca, server_name
         self.url = url.rstrip("/")
         self.api_key = api_key
         self.timeout = timeout
@@ -147,9 +156,11 @@ class Server:
         started = time.monotonic()
         observed: dict[str, Any] = {"status": None}
         try:
-            with http_request.request(self.url + endpoint, self.timeout, MAX_RESPONSE_BYTES, method, data,
-                                      headers) as response:
+            with http_request.request(self.url + endpoint, self.timeout, MAX_RESPONSE_BYTES, method, data, headers,
+                                      self._ca, self._server_name) as response:
                 observed["status"] = response.status
+                if response.certificate_days is not None:
+                    observed["certificate_days"] = response.certificate_days
                 if response.status >= 300:
                     reply = _decode(response.read())
                     reply = {"refusal": next(
@@ -158,6 +169,8 @@ class Server:
                     reply = _read_stream(response, started)
                 else:
                     reply = _decode(response.read())
+        except ssl.SSLCertVerificationError as failure:
+            reply = {"refusal": REJECTED + tls.rejection(failure)}
         except (OSError, HTTPException) as failure:
             reply = {"refusal": "%s: %s" % (type(failure).__name__, failure)}
         except ValueError as failure:  # the message can contain the API key

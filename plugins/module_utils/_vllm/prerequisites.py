@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_number
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
-from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, facts, holders, network
+from ansible_collections.ascend.vllm.plugins.module_utils._host import commands, facts, holders, network, tls
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
 from ansible_collections.ascend.vllm.plugins.module_utils._weights import files
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         device_holders: list[NpuHolder]  # one for each container, and one for each process outside containers
         outgoing_ports: OutgoingPorts | None
         addresses: list[Address]
+        certificate_problem: str | None  # see tls.certificate_problem; None without TLS
 
 
 def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = "") -> ServingObservation:
@@ -64,6 +65,8 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], addresses: str = ""
         "device_holders": [],
         "outgoing_ports": network.outgoing_ports(),
         "addresses": network.addresses(addresses),
+        "certificate_problem": None if not params["certificate_files"] else tls.certificate_problem(
+            params["certificate_files"], params["ca"], params["server_name"]),
     }
     if found["docker_engine_error"]:
         return found

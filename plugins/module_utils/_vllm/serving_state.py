@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from http.client import HTTPException
 from typing import TYPE_CHECKING, cast
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import containers, images, labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine, DockerError
-from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request
+from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request, tls
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url, reachable
 from ansible_collections.ascend.vllm.plugins.module_utils._host.redact import mask_known
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import metrics, startup
-from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_RESPONSE_BYTES, Server
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import MAX_RESPONSE_BYTES, REJECTED, Server
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 
@@ -91,6 +92,8 @@ OPTIONS = {
     "image": {"type": "str"},
     "served_name": {"type": "str"},
     "api_key": {"type": "str", "default": "", "no_log": True},
+    "ca": {"type": "str"},
+    "server_name": {"type": "str"},
     "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
 }
 
@@ -111,10 +114,14 @@ class Observer:
 
     :param served_name: the name of the model in requests.
     :param completion_timeout_s: the timeout in seconds of the completion request that a ready instance must complete.
+    :param ca: the CA certificates for https, see `tls.client_context`.
+    :param server_name: the name in the certificates of the instances.
     """
 
     def __init__(self, docker: DockerEngine, served_name: str | None, api_key: str = "",
-                 completion_timeout_s: float = COMPLETION_TIMEOUT_S) -> None:
+                 completion_timeout_s: float = COMPLETION_TIMEOUT_S, ca: str | None = None,
+                 server_name: str | None = None) -> None:
+        self._ca, self._server_name = ca, server_name
         self.docker = docker
         self.served_name = served_name
         self.api_key = api_key
@@ -153,9 +160,12 @@ class Observer:
 
     def _query(self, seen: InstanceState, found: ContainerState, instance: Mapping[str, Any]) -> InstanceState:
         """Query the API in the order in which the endpoints become available, and add the responses to the state."""
-        server = HealthServer(base_url(reachable(instance["bind"]), instance["port"]), self.api_key, STATUS_TIMEOUT_S)
+        server = HealthServer(base_url(reachable(instance["bind"]), instance["port"], found["tls"]), self.api_key,
+                              STATUS_TIMEOUT_S, self._ca, self._server_name)
         health = server.health()
         seen = {**seen, "health": health}
+        if health.get("error", "").startswith(REJECTED):
+            return {**seen, "state": FAILED, "reason": health["error"]}
         if health["status"] != 200:
             return {**seen, "state": STARTING, "reason": "/health does not return 200",
                     "progress": self._progress(found)}
@@ -208,11 +218,12 @@ def observe(docker: DockerEngine, params: Mapping[str, Any], load: bool = False,
     """
     state: ServingState = {"docker_engine_error": None, "image": None, "ours": [], "containers": [], "instances": [],
                            "settled": True, "now_s": int(time.time())}
-    observer = Observer(docker, params["served_name"], params["api_key"], completion_timeout_s)
+    observer = Observer(docker, params["served_name"], params["api_key"], completion_timeout_s, params["ca"],
+                        params["server_name"])
     try:
         image = images.inspect(docker, params["image"]) if params["image"] else None
         state["image"] = image["id"] if image else None
-        state["containers"] = deployed_containers(docker, load)
+        state["containers"] = deployed_containers(docker, load, params["ca"], params["server_name"])
         state["ours"] = [each["name"] for each in state["containers"]]
         state["instances"], state["settled"] = wait(observer, params["instances"], wait_s, interval_s)
     except DockerError as error:
@@ -235,7 +246,8 @@ def wait(observer: Observer, instances: list[dict[str, Any]], wait_s: float,
         time.sleep(interval_s)
 
 
-def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContainer]:
+def deployed_containers(docker: DockerEngine, load: bool, ca: str | None = None,
+                        server_name: str | None = None) -> list[DeployedContainer]:
     """Return every container of this collection in any state, sorted by name. Raise DockerError on failure.
 
     :param load: whether to add ``image_digest`` and ``load``.
@@ -248,20 +260,25 @@ def deployed_containers(docker: DockerEngine, load: bool) -> list[DeployedContai
         each["load"] = None
         if each["status"] == "running" and each["port"]:
             # The API key of the container is used, because the key in the inventory can be newer.
-            each["load"] = request_load(each["bind"], each["port"], containers.api_key(docker, each["id"]))
+            each["load"] = request_load(base_url(reachable(each["bind"]), each["port"], each["tls"]),
+                                        containers.api_key(docker, each["id"]), ca, server_name)
     return found
 
 
-def request_load(bind: str, port: int, api_key: str | None) -> Load | LoadError | None:
+def request_load(url: str, api_key: str | None, ca: str | None = None,
+                 server_name: str | None = None) -> Load | LoadError | None:
     """Return the load of a server, an ``error``, or None if the server does not accept connections."""
     try:
-        with http_request.request(base_url(reachable(bind), port) + "/metrics", STATUS_TIMEOUT_S, MAX_RESPONSE_BYTES,
-                                  headers={"Authorization": "Bearer " + api_key} if api_key else {}) as response:
+        with http_request.request(url + "/metrics", STATUS_TIMEOUT_S, MAX_RESPONSE_BYTES,
+                                  headers={"Authorization": "Bearer " + api_key} if api_key else {}, ca=ca,
+                                  server_name=server_name) as response:
             text = response.read().decode("utf-8", "replace")
             if response.status != 200:
                 return {"error": "/metrics returns %d" % response.status}
     except ConnectionRefusedError:
         return None
+    except ssl.SSLCertVerificationError as error:
+        return {"error": "/metrics: %s%s" % (REJECTED, tls.rejection(error))}
     except (OSError, HTTPException, ValueError) as error:  # ValueError: http.client refuses the API key as a header
         return {"error": "/metrics: %s" % (mask_known(str(error), [api_key], 1) or type(error).__name__)}
     return metrics.load(text) or {"error": "/metrics does not contain the number of requests"}

@@ -89,12 +89,12 @@ def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, 
                 "serving_args.owned",
                 "serving_args sets %s, but the gRPC server of vLLM does not demand serving_api_key; remove it, or "
                 "serve without a key.", option)
-    if has_api and has_key and public:
+    if has_api and has_key and public and not inputs.text("serving_tls_certificate"):
         findings.warn(
             "serving_api_key.plaintext",
             "The API key and all requests are sent to %s over HTTP without encryption, so anyone who can read this "
-            "traffic has the key; keep it on a protected network, or let a proxy with TLS forward requests to a "
-            "serving_bind of the loopback interface.", bind)
+            "traffic has the key; set serving_tls_certificate and serving_tls_key, or keep it on a protected network.",
+            bind)
     hub = _plaintext_host(inputs.text("weights_hub_endpoint"))
     if hub and inputs.text("weights_hub_token") and inputs.text("weights_source") not in _WITHOUT_HUB:
         findings.warn(

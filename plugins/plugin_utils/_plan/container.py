@@ -231,7 +231,7 @@ def resolve_health_check(inputs: Inputs, findings: Findings) -> HealthCheck | No
 
 
 def docker_health_check(
-    check: HealthCheck | None, bind: str, port: int | None, served_name: str,
+    check: HealthCheck | None, bind: str, port: int | None, served_name: str, tls: bool = False,
 ) -> DockerHealthCheck | None:
     """Return the health check of an instance in Docker's terms.
 
@@ -242,6 +242,8 @@ def docker_health_check(
     # In isolated mode (-I) without site packages (-S), Python starts fast, and modules of the image cannot interfere.
     command = ["python3", "-IS", HEALTH_TARGET, "--host", reachable(bind), "--port", str(port), "--model", served_name,
                "--timeout", str(check["timeout_s"])]
+    if tls:
+        command.append("--tls")
     if check["restart"]:
         command += ["--restart-after", str(check["retries"])]
     return {

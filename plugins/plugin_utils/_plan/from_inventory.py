@@ -19,11 +19,13 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue_files import load_catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.renamed_inputs import renamed
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.resolve import resolve
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.tls import ca_certificates
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.topology import GROUPED
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.unknown_names import unknown_names
 from ansible_collections.ascend.vllm.plugins.plugin_utils._results.store import BadHostName, NoPlan, Records
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import (
+    BadInput,
     plain,
     role_defaults,
     role_inputs,
@@ -97,6 +99,10 @@ class Plans:
                        {name: self._without_secrets(name) for name in self._members(host)})
         plan["refusals"] += [{"id": name, "message": sentence} for name, sentence in secret_problems(
             self.inputs.templar, self.inputs.variables(host)).items()]
+        try:
+            plan["ca"] = ca_certificates(self.inputs[host]["serving_tls_ca"])
+        except BadInput as error:
+            plan["refusals"].append({"id": "serving_tls_ca", "message": str(error)})
         plan["refusals"] += renamed(self.inputs.variables(host))
         strict = self.inputs[host]["plan_strict_names"] is True
         plan["refusals" if strict else "warnings"] += unknown_names(

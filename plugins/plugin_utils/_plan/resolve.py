@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import base_url, is_loopback
-from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key
+from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import api_key, tls
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import nearest, release_id, routes
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import (
     HCCL_DEFAULT_PORTS,
@@ -80,7 +80,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
 SCHEMA = "ascend.vllm/plan/v1"
 
 # Left out of the hash of an instance, because they do not reach its container.
-_NOT_HASHED = ("index", "npus", "serves", "url", "hash", "labels", "middleware_path")
+_NOT_HASHED = ("index", "npus", "serves", "url", "hash", "labels", "middleware_path", "tls")
 
 _T = TypeVar("_T")
 
@@ -135,13 +135,16 @@ def _resolve(
 ) -> tuple[Plan, Findings]:
     """Return the plan of a host and its findings. The hashes do not depend on the other hosts of the group yet."""
     findings = Findings()
-    inputs = Inputs(values, findings)
+    problems = dict(tls.file_problems("serving", values))
+    inputs = Inputs({**values, **dict.fromkeys(problems, "")}, findings)
     chosen = _choose(catalogue, inputs, findings)
     if chosen is None:
         missing = dict.fromkeys(
-            ("hash", "hardware", "release", "model", "image", "patch", "group", "docker_socket", "health_check"))
+            ("hash", "hardware", "release", "model", "image", "patch", "group", "ca", "docker_socket", "health_check"))
         return cast(Plan, {"schema": SCHEMA, **missing, "npus": [], "instances": [], "warnings": [],
                            "refusals": []}), findings
+    for name, sentence in problems.items():
+        findings.refuse(name, "%s", sentence)
     hardware, release, model = chosen
     group = resolve_group(catalogue, release, inputs, findings, host, members)
     return _deployment(catalogue, hardware, release, model, group, inputs, members, findings), findings
@@ -315,8 +318,8 @@ def _deployment(
         instances.append(instance)
     _check_ports(instances, group, findings)
     return {"schema": SCHEMA, "hash": None, "hardware": hardware, "release": release, "model": model, "image": image,
-            "patch": patch, "group": group, "docker_socket": inputs.path("plan_docker_socket"), "npus": npus,
-            "health_check": check, "instances": instances, "warnings": [], "refusals": []}
+            "patch": patch, "group": group, "ca": None, "docker_socket": inputs.path("plan_docker_socket"),
+            "npus": npus, "health_check": check, "instances": instances, "warnings": [], "refusals": []}
 
 
 def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str:
@@ -403,6 +406,8 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
             "'-', but is %r.", name)
     port = inputs.integer("serving_port", 1, 65535) + index
     serves = group is None or group["rank"] == 0
+    state_path = inputs.path("serving_state_path")
+    with_tls = serves and bool(inputs.text("serving_tls_certificate"))
     client_address = bind if is_loopback(bind) else inputs.text("serving_address")
     hccl = hccl_ports(index, inputs, findings)
     launcher, command = instance_command(model, group, bind, port, npus, common.options)
@@ -419,27 +424,32 @@ def _instance(index: int, npus: list[int], common: _Common, inputs: Inputs, find
         "npus": npus,
         "serves": serves,
         "port": port if serves else None,
-        "url": base_url(client_address, port) if serves else None,
+        "url": base_url(client_address, port, with_tls) if serves else None,
         "devices": [device_path(npu) for npu in npus] + common.hardware["shared_devices"],
         "mounts": list(common.mounts),
         "environment": {**common.environment, **hccl_environment(hccl)},
         "hccl_ports": hccl,
         "secrets_path": None,
         "middleware_path": None,
+        "tls": with_tls,
         "launcher": launcher,
-        "command": command,
-        "health": docker_health_check(common.health_check, bind, port if serves else None, model["served_name"]),
+        "command": list(command),
+        "health": docker_health_check(
+            common.health_check, bind, port if serves else None, model["served_name"], with_tls),
         "hash": "",
         "labels": {},
     }
     if group:
         instance["environment"].update(group_environment(group, npus, inputs, findings))
+    if with_tls:
+        instance["command"] += tls.OPTIONS
+        instance["mounts"] += [bind_mount(inputs.text(name), "file", target, origin="tls")
+                               for name, target in tls.TARGETS.items()]
     if serves and inputs.text("serving_api_key"):
-        state_path = inputs.path("serving_state_path")
         instance["secrets_path"] = secrets = state_path + "/secrets.env"
         instance["middleware_path"] = middleware = api_key.middleware_path(state_path)
         instance["launcher"] = launcher + api_key.LAUNCHER
-        instance["command"] = command + api_key.middleware_options(inputs.boolean("serving_metrics_key_required"))
+        instance["command"] += api_key.middleware_options(inputs.boolean("serving_metrics_key_required"))
         instance["mounts"] += [
             bind_mount(middleware, "file", api_key.MIDDLEWARE_TARGET, origin="middleware"),
             bind_mount(secrets, "file", labels.SECRETS_TARGET, origin="secrets")]

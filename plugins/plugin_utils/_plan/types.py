@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OptionKind = Literal["value", "switch", "flag"]
 RouteKind = Literal["inference", "control", "information", "metrics", "health"]
 SourceType = Literal["file", "directory"]
-MountOrigin = Literal["host", "weights", "site", "patch", "health", "middleware", "secrets"]
+MountOrigin = Literal["host", "weights", "site", "patch", "health", "middleware", "secrets", "tls"]
 #: First and last port of a range.
 Ports = tuple[int, int]
 
@@ -403,6 +403,8 @@ class Instance(ContainerSettings, Membership):
     secrets_path: str | None
     #: File on the node with the middleware that demands the API key; None without a key.
     middleware_path: str | None
+    #: Whether the API uses HTTPS.
+    tls: bool
     #: Program that starts the command in the container; empty if the command is run directly.
     launcher: list[str]
     command: list[str]
@@ -459,6 +461,8 @@ class Plan(TypedDict):
     patch: Patch | None
     #: None if every instance serves on its own.
     group: Group | None
+    #: The CA certificates as PEM that our clients trust; None for those of the system.
+    ca: str | None
     #: Unix socket of the Docker engine on the node.
     docker_socket: str
     #: N of each ``/dev/davinciN`` that the deployment may use (serving_npus).

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import socketserver
+import ssl
 import sys
 import threading
 import time
@@ -45,7 +46,8 @@ class Engine:
     """The engines of one server and their state, which a file keeps across restarts of the watch."""
 
     def __init__(self, server, options, folder):
-        self.api = Api(server["address"], server["port"], options["interval_s"], options["api_key"])
+        self.api = Api(server["address"], server["port"], options["interval_s"], options["api_key"],
+                       ssl.create_default_context(cadata=options["ca"] or None) if server["tls"] else None)
         self.model, self.retries = server["served_name"], options["retries"]
         self.path = os.path.join(folder, server["name"] + ".json")
         self.state = health.read_state(self.path, server["name"])

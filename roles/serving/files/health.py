@@ -20,6 +20,7 @@ import re
 import shlex
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -131,10 +132,11 @@ class Api:
     """An API server. Its methods return None if there is no response in time.
 
     :param timeout: timeout of a whole response, in seconds.
+    :param tls: the SSLContext of a server with TLS.
     """
 
-    def __init__(self, host, port, timeout, key):
-        self.host, self.port, self.timeout, self.key = host, port, timeout, key
+    def __init__(self, host, port, timeout, key, tls=None):
+        self.host, self.port, self.timeout, self.key, self.tls = host, port, timeout, key, tls
 
     def metrics(self):
         """Return the engines, or None."""
@@ -154,10 +156,15 @@ class Api:
         deadline, expired = None, threading.Event()
         try:
             connection.connect()
+            if self.tls:
+                connection.sock = self.tls.wrap_socket(
+                    connection.sock, do_handshake_on_connect=False, server_hostname=self.host)
             # The timeout of a socket restarts with every byte.
             deadline = threading.Timer(self.timeout, shut_down, (connection.sock, expired))
             deadline.daemon = True
             deadline.start()
+            if self.tls:
+                connection.sock.do_handshake()
             connection.request(method, path, json.dumps(body) if body else None, headers)
             response = connection.getresponse()
             content = response.read(MAX_RESPONSE_BYTES + 1)
@@ -176,7 +183,7 @@ def shut_down(connected, expired):
     """Shut a connection down, so that a read of its data returns."""
     expired.set()
     with contextlib.suppress(OSError):
-        connected.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)  # not that of TLS, which another thread uses
 
 
 def api_key(path=SECRETS):
@@ -256,9 +263,13 @@ def main(argv):
     parser.add_argument("--model", required=True)
     parser.add_argument("--timeout", type=float, required=True, help="timeout of one response, in seconds")
     parser.add_argument("--restart-after", type=int, default=0, help="consecutive failed checks; 0 for never")
+    parser.add_argument("--tls", action="store_true", help="the server uses TLS")
     options = parser.parse_args(argv)
     state = read_state(STATE, start_time())
-    healthy, reason = check(Api(options.host, options.port, options.timeout, api_key()), options.model, state)
+    # The server is in the same container. An engine with an expired certificate does not hang.
+    tls = ssl._create_unverified_context() if options.tls else None  # pylint: disable=protected-access
+    api = Api(options.host, options.port, options.timeout, api_key(), tls)
+    healthy, reason = check(api, options.model, state)
     write_state(STATE, state)
     print(reason)
     number = signal_to_send(state, options.restart_after)

@@ -18,8 +18,10 @@ import time
 import jinja2
 import pytest
 from ansible.plugins.filter.core import FilterModule
+from ansible.plugins.test.core import TestModule as AnsibleTests
 
 from ansible_collections.ascend.vllm.plugins.filter.serving import FilterModule as ServingFilters
+from ansible_collections.ascend.vllm.tests.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import Handler, hanging_server
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 
@@ -45,9 +47,9 @@ def server():
 
 
 def options(port, servers=(), **changes):
-    return dict({"port": port, "interval_s": 0.2, "retries": 3, "api_key": "sesame", "servers": [
-        {"name": f"n1:{number}", "host": "n1", "address": "127.0.0.1", "port": number, "served_name": "q"}
-        for number in servers]}, **changes)
+    return dict({"port": port, "interval_s": 0.2, "retries": 3, "api_key": "sesame", "ca": None, "servers": [
+        {"name": f"n1:{number}", "host": "n1", "address": "127.0.0.1", "port": number, "tls": False,
+         "served_name": "q"} for number in servers]}, **changes)
 
 
 def engine_of(watch, server, folder):
@@ -243,12 +245,14 @@ def rendered(name, **changes):
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
                                      loader=jinja2.FileSystemLoader(str(TEMPLATES)))
     environment.filters.update(FilterModule().filters())
+    environment.tests.update(AnsibleTests().tests())
     environment.filters.update({f"ascend.vllm.{name}": found for name, found in ServingFilters().filters().items()})
     variables = {
         "ansible_managed": "managed", "serving_api_key": ['a%20$b"c', "second"], "balancer_bind": "0.0.0.0",
         "balancer_port": 8080, "balancer_timeout_s": 3600, "balancer_max_connections": 8192,
         "balancer_watch_interval_s": 10, "balancer_watch_retries": 3,
-        "balancer_watch_port": 8079, "__balancer_plan": {
+        "balancer_watch_port": 8079, "balancer_tls_certificate": "", "balancer_path": "/etc/ascend-vllm",
+        "__plan_resolved": {"plan": {"ca": None}}, "__balancer_plan": {
             "servers": options(0, [8888, 8889])["servers"], "control_paths": ["/pause", "/v1/load_lora_adapter"]}}
     return environment.get_template(name).render(**{**variables, **changes})
 
@@ -268,6 +272,34 @@ def test_balancer_with_ipv6_addresses():
                                                ).splitlines()]
     assert "bind :::8080" in lines
     assert "server n1:8888 fd00::1:8888" in lines
+
+
+@pytest.mark.parametrize(("ca", "trusted"), [("pem", "/etc/ascend-vllm/ca.pem"), (None, "@system-ca")])
+def test_balancer_with_tls_verifies_its_servers(ca, trusted):
+    servers = [{**options(0, [8888])["servers"][0], "tls": True, "address": address}
+               for address in ("n1.example", "10.0.0.1", "fd00::1")]
+    lines = [line.strip() for line in rendered(
+        "balancer.cfg.j2", balancer_watch_interval_s=0, balancer_tls_certificate="/c.pem",
+        __plan_resolved={"plan": {"ca": ca}}, __balancer_plan={"servers": servers, "control_paths": ["/pause"]}
+        ).splitlines()]
+    assert "bind 0.0.0.0:8080 ssl crt /etc/ascend-vllm/balancer.pem" in lines
+    # Without "default" a health check does not use the TLS settings of its server.
+    assert [line for line in lines if line.startswith("http-check connect")] == ["http-check connect default"] * 2
+    assert [line for line in lines if line.startswith("server ")] == [
+        f"server n1:8888 n1.example:8888 ssl verify required ca-file {trusted} verifyhost n1.example",
+        f"server n1:8888 10.0.0.1:8888 ssl verify required ca-file {trusted}",
+        f"server n1:8888 fd00::1:8888 ssl verify required ca-file {trusted}"]
+
+
+def test_watch_sends_the_key_only_to_a_server_whose_certificate_it_accepts(watch, tmp_path):
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    with hanging_server(authority.issue("server", "127.0.0.1")) as server:
+        found = options(0, [server.server_address[1]], interval_s=2)
+        found["servers"][0]["tls"] = True
+        answers = {trusted: check(watch.Engine(found["servers"][0], dict(found, ca=trusted.path.read_text()), str(
+            tmp_path / trusted.path.stem)), 1) for trusted in (other, authority)
+            if (tmp_path / trusted.path.stem).mkdir() is None}
+        assert (answers[other], answers[authority], server.keys) == (None, "up", ["Bearer sesame"])
 
 
 def test_balancer_without_a_watch_has_no_agent_checks():

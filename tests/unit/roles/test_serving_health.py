@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan import container
+from ansible_collections.ascend.vllm.tests.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import hanging_server
 from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._plan.plan_case import ROOT
 
@@ -31,7 +32,7 @@ _spec.loader.exec_module(health)
 def test_changed_script_has_a_version():
     """Set HEALTH_VERSION to the new digest if running containers must be replaced, and add a changelog fragment."""
     digest = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12]
-    assert (digest, container.HEALTH_VERSION) == ("f763fb997eb5", "02e71bccf18a")
+    assert (digest, container.HEALTH_VERSION) == ("8bd756047ec4", "02e71bccf18a")
 
 
 def engine(pending=0, generated=0, prompts=0, cache=0.0, steps=0):
@@ -156,6 +157,14 @@ def test_metrics_are_read_with_the_key(server):
     port = server.server_address[1]
     assert health.Api("127.0.0.1", port, 1, "sesame").metrics() is not None
     assert health.Api("127.0.0.1", port, 1, None).metrics() is None
+
+
+def test_server_with_tls_is_checked_even_if_its_certificate_has_expired(tmp_path):
+    """Clients refuse it, but its engine does not hang."""
+    with hanging_server(Authority(tmp_path).issue("server", "a.example", -1)) as server:
+        port = server.server_address[1]
+        assert health.Api("127.0.0.1", port, 5, "sesame", health.ssl._create_unverified_context()).metrics() is not None
+        assert health.Api("127.0.0.1", port, 1, "sesame").metrics() is None
 
 
 def test_invalid_key_is_not_printed(server, capfd):

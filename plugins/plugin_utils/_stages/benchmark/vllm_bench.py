@@ -36,6 +36,10 @@ CLIENT_MOUNTS = ("host", "weights", "secrets")
 # Export the server's key under the name that vllm bench reads, so that it is neither in argv nor in `docker inspect`.
 KEY_LAUNCHER = ["/bin/bash", "-c", '. "$0" || exit 1; export OPENAI_API_KEY="$VLLM_API_KEY"; exec "$@"',
                 labels.SECRETS_TARGET]
+# Write the CA certificates in an environment variable to a file, which OpenSSL reads instead of its default files.
+CA_VARIABLE = "ASCEND_VLLM_CA"
+CA_LAUNCHER = ["/bin/bash", "-c", 'export SSL_CERT_FILE=/tmp/ascend-vllm-ca.pem; printf %s "$' + CA_VARIABLE
+               + '" > $SSL_CERT_FILE || exit 1; exec "$0" "$@"']
 # aiohttp uses the proxy variables that an image or the Docker daemon may set, but the server is never behind a proxy.
 CLIENT_ENVIRONMENT = {"NO_PROXY": "*", "no_proxy": "*", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
                       "VLLM_NO_USAGE_STATS": "1"}
@@ -234,7 +238,8 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
         "name": client_name(instance),
         "image": inputs["benchmark_client_image"] or plan["image"]["reference"],
         "pull": "never",
-        "command": (KEY_LAUNCHER if with_key and instance["secrets_path"] else []) + argv,
+        "command": (CA_LAUNCHER if with_key and plan["ca"] else []) + (
+            KEY_LAUNCHER if with_key and instance["secrets_path"] else []) + argv,
         "command_handling": "correct",
         "state": "started",
         "recreate": True,
@@ -242,7 +247,7 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
         "init": True,
         "restart_policy": "no",
         "network_mode": "host",
-        "env": CLIENT_ENVIRONMENT,
+        "env": {**CLIENT_ENVIRONMENT, **({CA_VARIABLE: plan["ca"]} if plan["ca"] else {})},
         "labels": {labels.BENCHMARK_CLIENT: instance["name"]},
         "mounts": docker_mounts(mounts),
         "cap_drop": ["ALL"],

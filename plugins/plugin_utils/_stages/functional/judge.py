@@ -74,6 +74,7 @@ def request(context: Context) -> Request:
         "requests": requests(plan["model"]["served_name"], inputs, data_uri(inputs["functional_image"])),
         "routes": list(plan["release"]["routes"]),
         "api_key": inputs["functional_api_key"],
+        "ca": plan["ca"],
         "timeout_s": inputs["functional_timeout_s"],
     })
 

@@ -66,8 +66,8 @@ def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> st
         return "runs another image of this name"
     if container["interface"] != interface(instance["address"], instance["interface"], observed["addresses"])[0]:
         return "uses the interface %s" % container["interface"]
-    if instance["secrets_path"] and container["secrets"] != secrets:
-        return "was started with another API key"
+    if (instance["secrets_path"] or instance["tls"]) and container["secrets"] != secrets:
+        return "was started with another API key or certificate"
     return None
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, cast
+from urllib.parse import urlsplit
 
 from ansible_collections.ascend.vllm.plugins.module_utils._ascend.npu_devices import device_path
 from ansible_collections.ascend.vllm.plugins.module_utils._haproxy import UP, server_name
 from ansible_collections.ascend.vllm.plugins.module_utils._host.addresses import is_loopback
 from ansible_collections.ascend.vllm.plugins.module_utils._host.holders import describe_holder
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import REJECTED
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_causes import UNKNOWN
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm.log_triage import diagnose
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.container import HCCL_DEFAULT_PORTS
@@ -101,6 +103,9 @@ class Measured(TypedDict, total=False):
 
 _LOG = "Read the container's log (docker logs); playbooks/diagnostics.yml collects and triages it."
 
+# Remaining days of a certificate below which a warning is given.
+CERTIFICATE_DAYS = 30
+
 CHECKS = (
     Check("docker_engine", CRITICAL, "The Docker engine responds",
           "Install the Docker engine and start it (systemctl start docker); run as root. Podman and iSulad are not "
@@ -125,6 +130,11 @@ CHECKS = (
           "Stop the process that listens on them, or set serving_hccl_port_base."),
     Check("ports_reserved", WARNING, "No planned port is in the kernel's range for outgoing connections",
           "Reserve the ports (sysctl net.ipv4.ip_local_reserved_ports), or plan others (serving_hccl_port_base)."),
+    Check("certificate", CRITICAL, "Clients accept the certificate of the API",
+          "Correct serving_tls_certificate and serving_tls_key. The certificate must be valid for serving_address, and "
+          "be signed by a CA in serving_tls_ca."),
+    Check("certificate_expiry", WARNING, "The certificate of each URL is valid for %d more days" % CERTIFICATE_DAYS,
+          "Renew the certificate. Then run playbooks/upgrade.yml, which replaces one node at a time."),
     Check("interface", CRITICAL, "The node has the address by which the other nodes of its group reach it",
           "Set serving_group_address to an address of the node, and serving_interface if it has another interface."),
     Check("group", CRITICAL, "All nodes of the group can start, and become ready",
@@ -156,8 +166,8 @@ CHECKS = (
     Check("api_key", WARNING, "Clients have to send an API key",
           "Set serving_api_key from a vault, or listen on a protected address with serving_bind."),
     Check("plaintext", WARNING, "The API key is not sent over a network without encryption",
-          "Let a proxy with TLS forward requests to a serving_bind of the loopback interface. On a network that only "
-          "trusted hosts can read, waive this check."),
+          "Set serving_tls_certificate and serving_tls_key, and with a balancer balancer_tls_certificate and "
+          "balancer_tls_key. On a network that only trusted hosts can read, waive this check."),
     Check("plan_warnings", WARNING, "The plan has no warnings",
           "Choose another release, or waive this check after reading the warnings."),
 )
@@ -199,7 +209,14 @@ def state_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
         "served_name": plan["model"]["served_name"],
         "api_key": first_key(inputs["serving_api_key"]),
         "docker_socket": plan["docker_socket"],
+        **tls_arguments(plan),
     }
+
+
+def tls_arguments(plan: Plan) -> dict[str, Any]:
+    """Return the arguments of ``ascend.vllm.serving_info`` for certificates, which are valid for serving_address."""
+    urls = [instance["url"] or "" for instance in serving_instances(plan)]
+    return {"ca": plan["ca"], "server_name": urlsplit(urls[0]).hostname if urls else None}
 
 
 def prerequisites_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,6 +225,7 @@ def prerequisites_arguments(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, 
               if mount["origin"] not in _UNCHECKED_MOUNTS}
     return {
         **state_arguments(plan, inputs),
+        "certificate_files": [mount["source"] for mount in plan["instances"][0]["mounts"] if mount["origin"] == "tls"],
         "mounts": [{"source": source, "type": kind} for source, kind in mounts.items()],
         "devices": sorted({device for instance in plan["instances"] for device in instance["devices"]}),
         "ports": sorted({port for instance in plan["instances"] for _use, ports in _ports(instance) for port in ports}),
@@ -244,6 +262,9 @@ def judge(context: Context) -> list[CheckOutcome]:
         _rolled_back(checks, observed, context.failure)
         return checks.as_list()
     _prerequisites(checks, plan, observed)
+    if plan["instances"][0]["tls"]:
+        problem = observed["certificate_problem"]
+        checks.expect("certificate", not problem, "accepted", problem or "accepted", message=problem)
     if context.phase == BEFORE:
         if plan["group"]:
             _members(checks, context, plan["group"], observed)
@@ -276,7 +297,8 @@ def _exposure(checks: Checks, plan: Plan, planned: Instance) -> None:
                   "there is no API key, so everyone who reaches %s can send requests to the model, read /metrics, and "
                   "control the server, depending on its options with %s" % (planned["url"], control))
     if planned["secrets_path"]:
-        checks.expect("plaintext", local, "the loopback interface only", "HTTP, " + bind, planned["name"])
+        checks.expect("plaintext", local or planned["tls"], "TLS, or the loopback interface only",
+                      "TLS" if planned["tls"] else "HTTP, " + bind, planned["name"])
 
 
 def _triaged(error: str) -> str:
@@ -434,14 +456,20 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
     checks.expect("up_to_date", True, planned["hash"], container["hash"], name)
 
     healthy = seen["health"] is not None and seen["health"]["status"] == 200
+    rejected = (seen["reason"] or "").startswith(REJECTED)
     # An instance that failed before it was healthy has crashed, even if its container is running again.
-    alive = seen["state"] in ("ready", "starting") or healthy
+    alive = seen["state"] in ("ready", "starting") or healthy or rejected
     checks.expect("running", alive, "running", container["status"], name, None if alive else _failure_reason(seen))
     if not alive:
         _not_reached(checks, "running", planned, "The container does not run.")
         return
     if not planned["serves"]:
         return
+    if rejected:
+        checks.expect("certificate", False, "accepted", seen["reason"], name, seen["reason"])
+        _not_reached(checks, "running", planned, "The certificate of the server is not accepted.")
+        return
+    _certificate_expiry(checks, seen["health"], name)
     _engine_progress(checks, planned, seen, container, plan)
     checks.expect("health", healthy, 200, _shown(seen["health"]), name,
                   None if healthy else _timeout_reason(seen, cast(Measured, context.measured).get("waited")))
@@ -465,6 +493,14 @@ def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: C
     answered = seen["state"] == "ready"
     checks.expect("completion", answered, 200, _shown(seen["completion"]), name,
                   None if answered else _failure_reason(seen))
+
+
+def _certificate_expiry(checks: Checks, response: Response | None, subject: str) -> None:
+    """Judge the certificate of a URL, if the response came over TLS."""
+    days = response.get("certificate_days") if response else None
+    if days is not None:
+        checks.expect("certificate_expiry", days >= CERTIFICATE_DAYS, "%d days" % CERTIFICATE_DAYS,
+                      "%.1f days" % days, subject)
 
 
 def _engine_progress(checks: Checks, planned: Instance, seen: InstanceState, container: ContainerState,
@@ -501,8 +537,11 @@ def _balancer(checks: Checks, plan: Plan, host: str, balancing: Balancing) -> No
     for front in balancing["completions"]:
         error = front["msg"] if front.get("unreachable") else front.get("error")
         response: Response = front.get("completion") or {"status": None}
-        checks.expect("balancer", not error and response["status"] == 200, 200, error or _shown(response),
-                      front["item"][1]["url"])
+        url = front["item"][1]["url"]
+        checks.expect("balancer", not error and response["status"] == 200, 200, error or _shown(response), url)
+        _certificate_expiry(checks, response, url)
+        if any(planned["secrets_path"] for planned in plan["instances"]):
+            checks.expect("plaintext", url.startswith("https:"), "TLS", url, url)
 
 
 def _balancer_server(checks: Checks, server: BalancerServer, error: str | None, subject: str) -> None:

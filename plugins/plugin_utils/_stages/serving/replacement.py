@@ -92,7 +92,7 @@ def unplanned_containers(names: Iterable[str], plan: Plan) -> list[str]:
 def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None = None) -> list[str]:
     """Return a clause for each reason to replace the running service; an empty list if it runs as planned.
 
-    :param secrets: the value that the label `SECRETS` has with the planned API keys.
+    :param secrets: the value that the label `SECRETS` has with the planned API keys and certificate.
     """
     running = {container["name"]: container for container in deployment(observed["containers"], plan)}
     planned = {instance["name"]: instance for instance in plan["instances"]}
@@ -107,8 +107,8 @@ def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None 
             reasons.append("%s has plan %s instead of %s" % (name, container["hash"], instance["hash"]))
         elif container["image"] != observed["image"]:
             reasons.append("%s runs image %s instead of %s" % (name, container["image"], observed["image"]))
-        elif instance["secrets_path"] and container["secrets"] != secrets:
-            reasons.append("%s was started with other API keys" % name)
+        elif (instance["secrets_path"] or instance["tls"]) and container["secrets"] != secrets:
+            reasons.append("%s was started with other API keys or another certificate" % name)
     return reasons + ["%s is no longer planned" % name for name in running
                       if name not in planned and not name.endswith(PREVIOUS)]
 
@@ -169,8 +169,9 @@ def plan_of_running(containers: Sequence[DeployedContainer], names: Collection[s
         return {"instances": []}
     return {
         "instances": [{"name": name, "port": container["port"], "bind": container["bind"], "hash": container["hash"],
-                       "mounts": [], "devices": [], "hccl_ports": None, "serves": True,
-                       "url": base_url(address, container["port"] or 0)} for name, container in found],
+                       "mounts": [], "devices": [], "hccl_ports": None, "serves": True, "tls": container["tls"],
+                       "url": base_url(address, container["port"] or 0, container["tls"])}
+                      for name, container in found],
         "image": {"reference": found[0][1]["image"]},
         "model": {"served_name": found[0][1]["served_name"]},
     }

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.labels import PREVIOUS
+from ansible_collections.ascend.vllm.plugins.module_utils._vllm.client import REJECTED
 from ansible_collections.ascend.vllm.plugins.plugin_utils import _text
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.serving.replacement import deployment
@@ -87,6 +88,8 @@ def _plan(container: DeployedContainer, instance: Instance | None, image: str | 
 def _state(instance: InstanceState) -> str:
     """Return the state of an instance; it is hung if it is not ready and Docker reports it as unhealthy."""
     container = instance["container"]
+    if (instance["reason"] or "").startswith(REJECTED):
+        return "certificate not accepted"
     unhealthy = (container is not None and container["status"] == "running" and container["health"] is not None
                  and container["health"]["status"] == "unhealthy")
     return "hung" if unhealthy and instance["state"] != "ready" else instance["state"]

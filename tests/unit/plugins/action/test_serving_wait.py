@@ -51,7 +51,8 @@ def test_requests_are_waited_for_and_displayed_once(wait):
     assert lines == [f"node1: {NAME} has 2 requests running and 0 waiting (0 s)"]
     assert warned == []
     assert requests[0] == ("ascend.vllm.serving_info", {
-        "instances": [], "load": True, "docker_socket": "/var/run/docker.sock"})
+        "instances": [], "load": True, "docker_socket": "/var/run/docker.sock", "ca": None,
+        "server_name": "192.0.2.11"})
 
 
 def test_requests_that_are_aborted_cause_a_warning(wait):

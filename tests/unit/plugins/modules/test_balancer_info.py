@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The process that listens on the port of the balancer."""
+"""The process that listens on the port of the balancer, and the check of its certificate."""
 
 from __future__ import annotations
 
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.modules import balancer_info
+from ansible_collections.ascend.vllm.tests.certificates import Authority
 
 
 @pytest.mark.parametrize(("cgroup", "expected"), [
@@ -21,3 +22,34 @@ def test_another_process_on_the_port(monkeypatch, cgroup, expected):
         {22: {"pid": 7, "process": "sshd", "cgroup": cgroup}}, {}))
     assert balancer_info.holder(22) == expected
     assert balancer_info.holder(23) is None
+
+
+class Exit(Exception):
+    """Raised by exit_json and fail_json, with the return values."""
+
+
+@pytest.mark.parametrize(("host", "days", "problem"), [
+    ("lb.example", 1, None), ("lb.example", -1, "certificate has expired"),
+    ("other.example", 1, "Hostname mismatch, certificate is not valid for 'lb.example'")])
+def test_certificate_is_checked_without_a_request(monkeypatch, tmp_path, host, days, problem):
+    authority, url = Authority(tmp_path), "https://lb.example:8080"
+    files = authority.issue("balancer", host, days)
+
+    class Module:
+        params = {"socket": str(tmp_path / "none"), "url": url, "port": None, "certificate_files": files,
+                  "ca": authority.path.read_text()}
+
+        def __init__(self, **_specification):
+            pass
+
+        def exit_json(self, **result):
+            raise Exit(result["completion"])
+
+        def fail_json(self, msg):
+            raise Exit(msg)
+
+    monkeypatch.setattr(balancer_info, "AnsibleModule", Module)
+    with pytest.raises(Exit) as end:
+        balancer_info.main()
+    assert end.value.args[0] == (problem and f"The certificate {files[0]} cannot be used for {url}: {problem}. Correct "
+                                 "balancer_tls_certificate and balancer_tls_key. The balancer was not changed.")

@@ -27,14 +27,20 @@ def test_managed(balancers, host, play_hosts_all, play_hosts, expected):
     ("0.0.0.0", "http://10.0.0.1:8080"), ("::", "http://10.0.0.1:8080"), ("10.9.9.9", "http://10.9.9.9:8080"),
     ("fd00::9", "http://[fd00::9]:8080")])
 def test_url_for_clients(bind, url):
-    assert balancer.url(bind, "10.0.0.1", 8080) == url
+    assert balancer.url(bind, "10.0.0.1", 8080, False) == url
+    assert balancer.url(bind, "10.0.0.1", 8080, True) == url.replace("http", "https")
+
+
+def test_server_with_a_certificate():
+    (server,) = balancer.servers({"n1": valid(serving_tls_certificate="/c.pem", serving_tls_key="/k.pem")})
+    assert server["tls"] is True
 
 
 def test_server_with_an_ipv6_address():
     found = {"n1": valid(serving_address="fd00::1", serving_bind="::")}
     (server,) = balancer.servers(found)
     assert (server["name"], server["address"], server["port"]) == ("n1:8888", "fd00::1", 8888)
-    assert balancer.url("::", "fd00::1", 8080) == "http://[fd00::1]:8080"
+    assert balancer.url("::", "fd00::1", 8080, False) == "http://[fd00::1]:8080"
 
 
 @pytest.mark.parametrize(("bind", "address", "message"), [

@@ -46,7 +46,7 @@ def start(tmp_path, monkeypatch):
         program.chmod(0o755)
         started = ais_bench_job.start(dict({
             "executable": str(program), "datasets": [{"name": "own", "path": str(data)}], "num_prompts": 0,
-            "api_key": "secret", "load": None,
+            "api_key": "secret", "ca": None, "load": None,
             "server": {"url": "http://h:1", "model": "m", "concurrency": 1, "maximum_tokens": 1}}, **options))
         jobs.append(started["job"])
         return started
@@ -73,6 +73,14 @@ def test_logs_of_tasks_are_only_read_if_a_score_is_missing(start, monkeypatch):
 def test_secrets_in_the_logs_are_masked(start):
     job = start("echo key secret; echo 'Authorization: Bearer s3cret-value'")["job"]
     assert ais_bench_job.watch(job, 20, "secret")["log"] == ["key (redacted)", "Authorization: (redacted)"]
+
+
+def test_ca_certificates_are_trusted_by_both_clients_of_ais_bench(start, monkeypatch):
+    """aiohttp uses the default verify paths of OpenSSL, and requests its own variable."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/of/the/system.pem")
+    script = 'echo $(cat "$SSL_CERT_FILE") $(cat "$REQUESTS_CA_BUNDLE")'
+    assert ais_bench_job.watch(start(script, ca="pem-of-the-ca")["job"], 20)["log"] == ["pem-of-the-ca pem-of-the-ca"]
+    assert ais_bench_job.watch(start('echo "<$SSL_CERT_FILE>"')["job"], 20)["log"] == ["</of/the/system.pem>"]
 
 
 def test_only_the_end_of_a_large_log_is_read(start, monkeypatch):

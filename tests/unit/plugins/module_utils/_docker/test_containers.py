@@ -34,7 +34,7 @@ def test_container_with_our_options():
         "hash": "h1", "secrets": "1.5", "interface": "eth0", "status": "running", "running": True, "pid": 40,
         "exit_code": 0, "oom_killed": False, "error": None, "started_at": STARTED, "started_s": STARTED_S,
         "finished_s": None, "restarts": 0, "health": None, "restart_policy": "always", "privileged": False,
-        "devices": [2, 3], "ports": [9000], "bind": "10.0.0.1", "port": 9000, "served_name": "old",
+        "devices": [2, 3], "ports": [9000], "bind": "10.0.0.1", "port": 9000, "tls": False, "served_name": "old",
         "shutdown_timeout_s": 600}
 
 

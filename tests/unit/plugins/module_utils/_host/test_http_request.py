@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+import ssl
 import threading
 import time
 import tracemalloc
@@ -16,6 +17,8 @@ from http.client import HTTPException
 import pytest
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import http_request
+from ansible_collections.ascend.vllm.tests.certificates import Authority
+from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import hanging_server
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
@@ -56,6 +59,31 @@ def read(url, timeout_s=5.0, max_bytes=1 << 20):
 def lines(url, timeout_s=5.0, max_bytes=1 << 20):
     with http_request.request(url, timeout_s, max_bytes) as response:
         return list(response.lines())
+
+
+@pytest.mark.parametrize(("host", "name"), [("127.0.0.1", None), ("a.example", "a.example")])
+def test_https_verifies_the_certificate_and_its_name(tmp_path, host, name):
+    authority = Authority(tmp_path)
+    ca, other = authority.path.read_text(), Authority(tmp_path, "other").path.read_text()
+    with hanging_server(authority.issue("server", host, 10)) as running:
+        url = f"https://127.0.0.1:{running.server_address[1]}/metrics"
+        with http_request.request(url, 5, 1000, ca=ca, server_name=name) as response:
+            assert (response.status, b"num_requests_running" in response.read()) == (200, True)
+            assert 9.9 < response.certificate_days < 10.1
+        for trusted, expected in ((other, name), (None, name), (ca, "b.example")):
+            with pytest.raises(ssl.SSLCertVerificationError), http_request.request(
+                    url, 5, 1000, ca=trusted, server_name=expected):
+                pass
+
+
+@pytest.mark.parametrize("parts", [
+    [b""] * 1000, [b"\x16\x03\x03\x40\x00", *[b"x"] * 1000]], ids=["nothing", "drip feed"])
+def test_deadline_includes_the_handshake(parts):
+    with server(parts, pause_s=0.05) as url:
+        started = time.monotonic()
+        with pytest.raises(socket.timeout), http_request.request(url.replace("http", "https"), 0.4, 1000):
+            pass
+        assert time.monotonic() - started < 2
 
 
 def forever(part):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -38,15 +39,21 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def hanging_server():
+def hanging_server(certificate=None):
     """Yield a server with settable ``running``, ``generated`` and ``hangs``.
 
     ``keys`` records the Authorization headers of completions. If ``metrics_key`` is set, requests for the metrics need
     it as Authorization header.
+
+    :param certificate: the paths of certificate and key of a server with TLS.
     """
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.running, server.generated, server.hangs, server.keys = 0, 0, False, []
         server.metrics_key = None
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         server.ended, server.daemon_threads = threading.Event(), True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

@@ -14,7 +14,7 @@ from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import 
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import prerequisites
 
 PARAMS = {"instances": [], "image": "vllm:v1", "served_name": "q", "api_key": "", "mounts": [], "devices": [],
-          "ports": [], "weights": None}
+          "ports": [], "weights": None, "ca": None, "server_name": None, "certificate_files": []}
 
 
 @pytest.fixture

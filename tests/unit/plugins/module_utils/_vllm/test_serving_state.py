@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.ascend.vllm.plugins.module_utils._docker import labels
 from ansible_collections.ascend.vllm.plugins.module_utils._docker.engine import DockerEngine
 from ansible_collections.ascend.vllm.plugins.module_utils._vllm import serving_state
+from ansible_collections.ascend.vllm.tests.certificates import Authority
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._docker.fake_docker import STARTED_S
 from ansible_collections.ascend.vllm.tests.unit.plugins.module_utils._vllm.engine_case import hanging_server
 
@@ -222,12 +223,12 @@ def test_load_of_running_containers(docker, server):
 def test_load_of_a_server_that_accepts_no_connection(server):
     server.shutdown()
     server.server_close()
-    assert serving_state.request_load("127.0.0.1", server.server_address[1], None) is None
+    assert serving_state.request_load(f"http://127.0.0.1:{server.server_address[1]}", None) is None
 
 
 def test_load_of_a_hung_server(server, monkeypatch):
     monkeypatch.setattr(serving_state, "STATUS_TIMEOUT_S", 0.2)
-    assert "timed out" in serving_state.request_load("0.0.0.0", server.server_address[1], None)["error"]
+    assert "timed out" in serving_state.request_load(f"http://127.0.0.1:{server.server_address[1]}", None)["error"]
 
 
 def test_load_of_a_server_that_demands_its_key_also_for_metrics(docker, tmp_path):
@@ -239,12 +240,12 @@ def test_load_of_a_server_that_demands_its_key_also_for_metrics(docker, tmp_path
             {"Destination": labels.SECRETS_TARGET, "Source": str(tmp_path / "secrets.env")}]
         (found,) = serving_state.deployed_containers(DockerEngine(docker.path), True)
         assert found["load"] == {"running": 0, "waiting": 0, "kv_cache_usage": None}
-        port = running.server_address[1]
-        assert serving_state.request_load("127.0.0.1", port, None) == {"error": "/metrics returns 401"}
-        assert "sesame" not in serving_state.request_load("127.0.0.1", port, "sesame\n")["error"]
+        url = f"http://127.0.0.1:{running.server_address[1]}"
+        assert serving_state.request_load(url, None) == {"error": "/metrics returns 401"}
+        assert "sesame" not in serving_state.request_load(url, "sesame\n")["error"]
 
 
-PARAMS = {"image": "vllm:v1", "served_name": "qwen25_vl", "api_key": ""}
+PARAMS = {"image": "vllm:v1", "served_name": "qwen25_vl", "api_key": "", "ca": None, "server_name": None}
 
 
 def test_state_of_a_node(docker, server):
@@ -257,6 +258,28 @@ def test_state_of_a_node(docker, server):
     assert state["ours"] == ["vllm", "vllm-previous"]
     assert [instance["state"] for instance in state["instances"]] == ["ready"]
     assert abs(state["now_s"] - time.time()) < 60
+
+
+def test_server_with_tls_is_verified_with_the_name_of_the_service(docker, tmp_path):
+    """Its certificate is that of the address for clients, not of the loopback interface."""
+    authority = Authority(tmp_path)
+    ca, other = authority.path.read_text(), Authority(tmp_path, "other").path.read_text()
+    with hanging_server(authority.issue("server", "a.example")) as running:
+        add_instance(docker, running, "vllm")
+        docker.containers["vllm"]["Config"]["Cmd"] += ["--ssl-certfile", "/run/c.pem"]
+        engine = DockerEngine(docker.path)
+        (found,) = serving_state.deployed_containers(engine, True, ca, "a.example")
+        assert found["load"] == {"running": 0, "waiting": 0, "kv_cache_usage": None}
+        instance = {"name": "vllm", "port": running.server_address[1], "bind": "127.0.0.1"}
+        seen = serving_state.Observer(engine, "q", ca=ca, server_name="a.example").observe(instance)
+        assert seen["health"]["status"] == 200
+        for trusted, name, problem in ((other, "a.example", "unable to get local issuer certificate"),
+                                       (ca, None, "IP address mismatch, certificate is not valid for '127.0.0.1'")):
+            message = f"the certificate of the server is not accepted: {problem}"
+            (found,) = serving_state.deployed_containers(engine, True, trusted, name)
+            assert found["load"] == {"error": f"/metrics: {message}"}
+            seen = serving_state.Observer(engine, "q", ca=trusted, server_name=name).observe(instance)
+            assert (seen["state"], seen["reason"]) == ("failed", message)
 
 
 def test_error_of_a_docker_engine_that_does_not_respond_is_returned(tmp_path):

@@ -23,7 +23,7 @@ INSTANCE = {
                 "--tensor-parallel-size", "2", "--quantization", "ascend", "--async-scheduling", "--chat-template",
                 "x.jinja", "--max-num-seqs", "30", "--no-enable-prefix-caching"],
     "mounts": [{"source": name, "target": name, "read_only": True, "origin": name} for name in (
-        "host", "weights", "patch", "secrets")],
+        "host", "weights", "patch", "secrets", "tls")],
 }
 
 
@@ -31,7 +31,7 @@ def plan(npus=range(8)):
     return {"hash": "0", "hardware": {"shared_devices": SHARED}, "npus": npus, "group": None,
             "instances": [INSTANCE],
             "release": {"id": "v0.11.0rc1", "vllm": "0.11.0"}, "model": {"path": "/data/model", "served_name": "m"},
-            "image": {"reference": "image"}}
+            "image": {"reference": "image"}, "ca": None}
 
 
 def test_free_npus_are_used_without_stopping_the_service():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import struct
+import subprocess
 import zlib
 
 import pytest
@@ -17,7 +18,8 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.con
 
 INPUTS = defaults("benchmark")
 PLAN = {"hash": "0123456789ab", "model": {"served_name": "qwen25_vl", "path": "/data/model"},
-        "image": {"reference": "registry/vllm-ascend:v0.11.0rc1"}, "release": {"id": "v0.11.0rc1"}}
+        "image": {"reference": "registry/vllm-ascend:v0.11.0rc1"}, "release": {"id": "v0.11.0rc1"},
+        "ca": None}
 INSTANCE = {
     "name": "vllm", "url": "http://10.0.0.1:8888", "secrets_path": None,
     "devices": ["/dev/davinci0"],
@@ -114,6 +116,16 @@ def test_client_has_no_npu_and_only_read_only_mounts():
     assert all(mount["read_only"] for mount in found["mounts"])
     assert found["env"]["no_proxy"] == "*"
     assert found["command"] == ["vllm"]
+
+
+def test_client_trusts_the_ca_of_the_plan_and_has_no_key_of_a_server():
+    server = {"source": "/k.pem", "target": "/run/ascend-vllm/key.pem", "read_only": True, "origin": "tls"}
+    print_ca = ["bash", "-c", 'cat "$SSL_CERT_FILE"']
+    found = vllm_bench.client(dict(PLAN, ca="a\nb%s$(id)"), dict(INSTANCE, mounts=[server]), print_ca, INPUTS)
+    assert found["mounts"] == []
+    printed = subprocess.run(found["command"], env={"PATH": "/usr/bin:/bin", **found["env"]}, capture_output=True,
+                             text=True, check=True).stdout
+    assert printed == "a\nb%s$(id)"
 
 
 def test_file_of_prompts_is_mounted():

@@ -18,7 +18,7 @@ from ansible_collections.ascend.vllm.tests.unit.plugins.plugin_utils._stages.con
 INPUTS = {"functional_image": "", "functional_question": "What?", "functional_expected_words": ["TONGYI", "Qwen"],
           "functional_text_question": "Name colors.", "functional_max_tokens": 64, "functional_timeout_s": 60,
           "functional_api_key": "secret", "functional_waive": []}
-PLAN = {"model": {"served_name": "qwen25_vl"}, "group": None,
+PLAN = {"model": {"served_name": "qwen25_vl"}, "group": None, "ca": "pem",
         "release": {"routes": {"/health": "health", "/invocations": "inference", "/metrics": "metrics",
                                "/pause": "control"}},
         "instances": [{"name": "vllm", "url": "http://10.0.0.1:8888", "serves": True,
@@ -97,6 +97,7 @@ def test_requests_contain_the_planned_model_and_the_picture(tmp_path):
     sent = functional.request(context(PLAN, inputs=dict(INPUTS, functional_image=str(picture)))).arguments
     uri = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
     by_id = {request["id"]: request for request in sent["requests"]}
+    assert sent["ca"] == "pem"
     assert sent["servers"] == [{"name": "vllm", "url": "http://10.0.0.1:8888"}]
     assert set(by_id) == set(SERVER["answers"])
     assert {request["body"]["model"] for name, request in by_id.items() if name != "wrong_model"} == {"qwen25_vl"}

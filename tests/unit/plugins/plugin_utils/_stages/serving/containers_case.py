@@ -11,7 +11,7 @@ NAME = "vllm-ascend-qwen25-vl"
 def containers(*names, **changes):
     """Return running containers with these names."""
     return [dict({"name": name, "status": "running", "hash": "h", "image": "sha256:i", "port": 8888, "bind": "0.0.0.0",
-                  "served_name": "qwen25_vl", "load": {"running": 0, "waiting": 0, "kv_cache_usage": 0.0},
+                  "tls": False, "served_name": "qwen25_vl", "load": {"running": 0, "waiting": 0, "kv_cache_usage": 0.0},
                   "devices": [0, 1], "started_s": 100, "image_digest": None, "restart_policy": "always"}, **changes)
             for name in names]
 

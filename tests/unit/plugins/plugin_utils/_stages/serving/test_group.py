@@ -65,7 +65,8 @@ def test_restart_reason(host, container, reason):
 
 
 def test_changed_api_key_restarts_only_the_head():
-    assert group.restart_reason(PLAN["node1"], observed("node1"), "key-2") == "was started with another API key"
+    assert group.restart_reason(PLAN["node1"], observed("node1"), "key-2") == (
+        "was started with another API key or certificate")
     assert group.restart_reason(PLAN["node2"], observed("node2", secrets=None), "new") is None
 
 

@@ -35,6 +35,7 @@ def of_node(plan, observed=None, **changes):
         "docker_engine_error": None, "image": "sha256:1", "wrong_sources": [], "missing_devices": [],
         "architecture": "aarch64", "image_architecture": "aarch64", "port_holders": [], "device_holders": [],
         "weights": {"folder": True, "config": True, "shards": 4},
+        "certificate_problem": None,
         "outgoing_ports": {"first": 32768, "last": 59999, "reserved": []},
         "instances": [ready_instance(plan, **changes)]}, **observed or {})
 
@@ -80,6 +81,53 @@ def test_key_without_encryption_is_a_warning():
     found = statuses(valid(serving_api_key="set", plan_release="v0.18.0", plan_architecture="aarch64",
                            image_digest="sha256:" + 64 * "0"))
     assert [name for name, status in found.items() if status != "passed"] == ["plaintext"]
+
+
+SECURE = {"serving_tls_certificate": "/c.pem", "serving_tls_key": "/k.pem", "serving_api_key": "set",
+          "plan_release": "v0.18.0", "plan_architecture": "aarch64", "image_digest": "sha256:" + 64 * "0"}
+
+
+def test_service_with_a_certificate_passes():
+    found = statuses(valid(**SECURE), health={"status": 200, "certificate_days": 30.0})
+    assert set(found.values()) == {"passed"}
+    assert {"certificate", "certificate_expiry", "plaintext"} <= set(found)
+
+
+def test_certificate_that_clients_would_not_accept_fails_before_the_start():
+    observed = {"certificate_problem": "certificate has expired", "phase": "before"}
+    assert judge(valid(**SECURE), observed)["certificate"] == ("failed", "certificate has expired")
+
+
+def test_certificate_of_a_running_server_that_is_not_accepted_fails():
+    error = "the certificate of the server is not accepted: certificate has expired"
+    found = judge(valid(**SECURE), state="failed", reason=error, health={"status": None, "error": error}, models=None,
+                  completion=None)
+    assert found["running"][0] == "passed"
+    assert found["certificate"] == ("failed", error)
+    assert {found[step][0] for step in STEPS[2:]} == {"not_run"}
+
+
+def test_certificate_that_expires_soon_is_a_warning():
+    found = found_checks(valid(**SECURE), health={"status": 200, "certificate_days": 29.9})
+    (check,) = [check for check in found if check["id"] == "certificate_expiry"]
+    assert (check["status"], check["expected"], check["actual"]) == ("warned", "30 days", "29.9 days")
+
+
+def test_certificate_is_judged_with_the_address_of_the_node():
+    plan = dict(valid(serving_address="fd00::1", serving_bind="::", **SECURE), ca="pem")
+    found = serving.prerequisites_arguments(plan, {"serving_api_key": "k"})
+    assert {name: found[name] for name in ("certificate_files", "ca", "server_name")} == {
+        "certificate_files": ["/c.pem", "/k.pem"], "ca": "pem", "server_name": "fd00::1"}
+    assert {"source": "/k.pem", "type": "file"} in found["mounts"]
+    without = serving.prerequisites_arguments(valid(), {"serving_api_key": ""})
+    assert (without["certificate_files"], without["ca"]) == ([], None)
+
+
+def test_key_that_the_balancer_receives_without_encryption_is_a_warning(plan):
+    found = balancers()
+    found["balancer"]["completions"][0]["item"] = ["node1", {"url": "http://10.0.0.1:8080"}]
+    checks = {check["subject"]: check["status"] for check in found_checks(plan, found) if check["id"] == "plaintext"}
+    assert checks["http://10.0.0.1:8080"] == "warned"
 
 
 @pytest.mark.parametrize(("keys", "sent"), [("k", "k"), (["k", "other"], "k"), ("", ""), ([], "")])
@@ -265,7 +313,7 @@ def balancers(status="UP", completion=200, server=None, **changes):
     """Return the results of the tasks that loop over two balancers; this host manages one of the balancers."""
     found = {"name": "node1:8888", "status": status, "check": "L7OK", "watched": True, "engine": "up", **(server or {})}
     servers = [{"item": name, "error": None, "servers": [found], **changes} for name in ("node1", "lb")]
-    front = {"item": ["node1", {"url": "http://10.0.0.1:8080"}], "error": None, "completion": {"status": completion}}
+    front = {"item": ["node1", {"url": "https://10.0.0.1:8080"}], "error": None, "completion": {"status": completion}}
     return {"balancer": {"servers": servers, "completions": [front]}}
 
 

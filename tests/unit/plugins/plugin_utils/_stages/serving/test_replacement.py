@@ -61,10 +61,12 @@ def test_replacement_reasons(plan, change, reason):
 
 
 @pytest.mark.parametrize(("label", "reasons"), [
-    ("1.5", []), ("changed", [f"{NAME} was started with other API keys"]),
-    (None, [f"{NAME} was started with other API keys"])])
-def test_other_api_keys_are_a_reason(label, reasons):
-    plan = valid(serving_api_key="set")
+    ("1.5", []), ("changed", [f"{NAME} was started with other API keys or another certificate"]),
+    (None, [f"{NAME} was started with other API keys or another certificate"])])
+@pytest.mark.parametrize("inputs", [
+    {"serving_api_key": "set"}, {"serving_tls_certificate": "/c.pem", "serving_tls_key": "/k.pem"}])
+def test_other_api_keys_or_another_certificate_are_a_reason(label, reasons, inputs):
+    plan = valid(**inputs)
     existing = [{**container, "secrets": "1.5"} for container in as_planned(plan)]
     assert replacement.replacement_reasons(observed(existing), plan, label) == reasons
 
@@ -145,5 +147,7 @@ def test_plan_of_running_containers_has_their_names_and_ports():
     found = replacement.plan_of_running(before, [NAME], "10.0.0.1")
     assert [(each["name"], each["port"], each["url"]) for each in found["instances"]] == [
         (NAME, 9000, "http://10.0.0.1:9000")]
+    (secure,) = replacement.plan_of_running(containers("a", tls=True), ["a"], "fd00::1")["instances"]
+    assert secure["url"] == "https://[fd00::1]:8888"
     assert (found["model"], found["image"]) == ({"served_name": "old"}, {"reference": "sha256:i"})
     assert replacement.plan_of_running([], [], "10.0.0.1") == {"instances": []}

@@ -28,7 +28,7 @@ def test_rows(plan):
     existing[0].update(load=load, image_digest="sha256:0123456789abcdef")
     states = {NAME: "ready", NAME + "-1": "missing"}
     found = observed(existing, now_s=100 + 3700, instances=[
-        {"name": name, "state": state, "container": None} for name, state in states.items()])
+        {"name": name, "state": state, "reason": None, "container": None} for name, state in states.items()])
     assert list(map(list, status_table.rows("node1", plan, found))) == [
         ["node1", NAME, "running", "ready", "3", "1", "42 %", "0,1", "1h 1m", "as planned", "sha256:0123456789ab"],
         ["node1", NAME + "-1", "none", "-", "-", "-", "-", "2,3", "-", "not deployed", "-"],
@@ -36,12 +36,15 @@ def test_rows(plan):
          "sha256:i"]]
 
 
-@pytest.mark.parametrize(("state", "health", "shown"), [
-    ("failed", "unhealthy", "hung"), ("ready", "unhealthy", "ready"), ("starting", "starting", "starting"),
-    ("failed", None, "failed")])
-def test_hung_engine(plan, state, health, shown):
+@pytest.mark.parametrize(("state", "health", "reason", "shown"), [
+    ("failed", "unhealthy", "a completion is refused", "hung"), ("ready", "unhealthy", None, "ready"),
+    ("starting", "starting", "no response", "starting"), ("failed", None, "no response", "failed"),
+    ("failed", None, "the certificate of the server is not accepted: certificate has expired",
+     "certificate not accepted")])
+def test_state_of_an_engine(plan, state, health, reason, shown):
     container = {"status": "running", "health": health and {"status": health}}
-    found = observed(as_planned(plan), instances=[{"name": NAME, "state": state, "container": container}])
+    found = observed(as_planned(plan), instances=[
+        {"name": NAME, "state": state, "reason": reason, "container": container}])
     assert status_table.rows("node1", plan, found)[0].state == shown
 
 
@@ -54,7 +57,7 @@ def test_drift(plan, change, plan_cell):
 
 
 def test_container_that_is_not_ours(plan):
-    found = observed([], instances=[{"name": NAME, "state": "ready", "container": None}])
+    found = observed([], instances=[{"name": NAME, "state": "ready", "reason": None, "container": None}])
     assert status_table.rows("node1", plan, found)[0].container == "not ours"
 
 
