@@ -98,7 +98,8 @@ def typed(role: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     values, sentences = {}, {}
     for name, option in options(role).items():
         if name in variables:
-            values[name], sentence = converted(name, option, variables[name], name in (*SECRETS, *_ENVIRONMENTS))
+            values[name], sentence = converted(
+                name, option, variables[name], name in (*SECRETS, *_ENVIRONMENTS) or name.endswith("_tls_key"))
             if sentence:
                 sentences[name] = sentence
     return values, sentences
