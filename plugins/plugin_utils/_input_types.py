@@ -11,7 +11,8 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-# Argument specs have no ranges. No number may be negative, and inputs with these endings must be above 0.
+# Argument specs have no ranges. With one exception, no number may be negative, and inputs with these endings must be
+# above 0.
 ABOVE_ZERO = (
     "_port", "_timeout_s", "_round_s", "_limit_s", "_ready_interval_s", "_guard_s", "_patience_s", "_tolerance",
     "_retries", "_workers", "_shard_gb", "_concurrency", "_connections", "_max_nodes", "_sizes_bytes", "_iterations",
@@ -21,6 +22,8 @@ ABOVE_ZERO = (
 # Inputs with these endings may be 0 nevertheless.
 MAY_BE_ZERO = ("_drain_timeout_s", "_stop_timeout_s", "_free_timeout_s", "benchmark_max_concurrency",
                "_warmup_iterations")
+# {name: lowest value}: with a negative reserve, a download starts even if it may not fit.
+AT_LEAST = {"weights_free_space_gib": -math.inf}
 # {ending: highest value}
 AT_MOST = {"_port": 65535, "_percentiles": 100, "_aicore_percent": 100, "_baseline_tolerance": 1}
 
@@ -66,9 +69,10 @@ def converted(name: str, option: Mapping[str, Any], value: Any, secret: bool = F
 def _range(name: str, whole: bool) -> tuple[Callable[[float], bool], str]:
     """Return whether a number is allowed for an input, and the range as text."""
     positive = name.endswith(ABOVE_ZERO) and not name.endswith(MAY_BE_ZERO)
+    lowest = AT_LEAST.get(name, 0)
     low = "at least 1" if positive and whole else "above 0" if positive else "at least 0"
     high = next((high for ending, high in AT_MOST.items() if name.endswith(ending)), math.inf)
-    return (lambda number: (number > 0 if positive else number >= 0) and number <= high,
+    return (lambda number: (number > 0 if positive else number >= lowest) and number <= high,
             low if high == math.inf else f"{low} and at most {high}")
 
 
