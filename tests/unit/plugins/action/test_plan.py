@@ -207,7 +207,7 @@ def test_all_mistakes_of_all_hosts_are_reported_together(check):
     message = refusal(check, {"weights_distribution": "foo", "hccl_ping_timeout_s": -1},
                       {"weights_distribution": "foo", "serving_port": "x"})
     assert message.count("weights_distribution") == 1
-    assert "but is 'foo'. hccl" in message, "a sentence about all hosts does not name them"
+    assert "but is 'foo'." in message, "a sentence about all hosts does not name them"
     assert "but is -1.0 (on node1)." in message
     assert "serving_port must be an integer from 1 to 65535, but is 'x' (on node2)." in message
     assert message.count("serving_port") == 1

@@ -29,7 +29,7 @@ REFUSED = [
     ({"accuracy_datasets": ["gsm8k"]}, "accuracy_datasets must be a list of mappings, but is ['gsm8k']."),
     ({"weights_environment": "secret"}, "weights_environment must be a mapping."),
     ({"serving_env": "secret"}, "serving_env must be a mapping of names to values, but is '***'."),
-    ({"serving_tls_key": ["secret"]}, "serving_tls_key must be a string."),
+    ({"serving_tls_key": ["secret"]}, "serving_tls_key must be the absolute path of a PEM file, not its content"),
     # Ranges
     ({"hccl_ping_timeout_s": -1}, "hccl_ping_timeout_s must be above 0, but is -1.0."),
     ({"benchmark_num_prompts": 0}, "benchmark_num_prompts must be at least 1, but is 0."),
