@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make this clone importable as `ansible_collections.ascend.vllm` in pytest; ansible-test has its own finder.
 
-This module also keeps both cores of a small machine busy: the function of a test that is marked
-``ahead(function, *arguments)`` is called during the preceding tests. The number of parallel calls is limited so that
-none of them times out.
+This module also keeps both cores of a small machine busy. If a test is marked ``ahead(function, *arguments)``, the
+function is called during the preceding tests. The number of parallel calls is limited so that no call times out.
 """
 
 from __future__ import annotations

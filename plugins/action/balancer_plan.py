@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Resolve on the controller which servers are behind the balancer, from the plans of all its nodes.
+"""Resolve the servers behind the balancer on the controller, from the plans of all nodes of the balancer.
 
-Nodes outside the play are included: a run on one node (--limit, serial) must not remove the others from the balancer.
+Nodes outside the play are included. Otherwise, a run on one node (--limit, serial) would remove the other nodes from
+the balancer.
 """
 
 from __future__ import annotations

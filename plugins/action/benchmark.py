@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure the performance of the planned instances, then judge and record the result.
 
-One action controls all runs, because a run can depend on the result of the previous one. Measurements that involve
-several hosts or a host other than the node (balancer, AISBench) are separate steps before it. Their observations are
-saved, and judged together with the others.
+One action controls all runs on the node, because a run can depend on the result of the previous run. Measurements that
+involve several hosts, or a host other than the node (balancer, AISBench), are separate steps before these runs. Their
+observations are saved, and later judged together with the runs on the node.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Wait for the planned service of a node, and print its progress.
 
-A start takes minutes. Many short module calls, instead of a long one, keep the SSH connection alive and the operator
-informed. Ansible runs this action for all nodes of a group in parallel, and they inform each other of their states.
+A start takes minutes. Therefore the action makes many short module calls instead of a single long call. This keeps the
+SSH connection alive, and the operator sees the progress. Ansible runs this action for all nodes of a group in parallel,
+and the actions report the states of their nodes to each other.
 """
 
 from __future__ import annotations

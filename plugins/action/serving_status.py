@@ -58,5 +58,5 @@ def _server(server: BalancerServer) -> str:
     notes = ["disabled"] if server["disabled"] else []
     notes += [f"{server['sessions']} requests", server["check"] or "no check yet"]
     if server["engine"]:
-        notes.append(f"engine {server['engine']}" if server["watched"] else f"no watch: {server['engine']}")
+        notes.append(f"engine {server['engine']}" if server["watched"] else f"no watchdog: {server['engine']}")
     return f"{server['name']} {server['status']} ({', '.join(notes)})"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Choose the node that gets the model from its source, and for every other node, the nodes from which it copies it."""
+"""Choose the node that gets the model from its source, and the nodes from which the remaining nodes copy the model."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     SendCommand = Callable[[str], str]
 
     class AgentState(TypedDict):
-        """The information that HAProxy has received from the watch for hung engines."""
+        """The information that HAProxy has received from the watchdog for hung engines."""
 
-        #: Whether the watch responds, or None if there is no watch.
+        #: Whether the watchdog responds, or None if there is no watchdog.
         watched: bool | None
-        #: The last state that the watch reported, such as ``up``, or `NOT_CHECKED`.
+        #: The last state that the watchdog reported, such as ``up``, or `NOT_CHECKED`.
         engine: str
 
     class BalancerServer(AgentState):
@@ -66,7 +66,7 @@ SOCKET = "/run/ascend-vllm-balancer/admin.sock"
 
 UP, DRAIN, MAINT, DOWN = "UP", "DRAIN", "MAINT", "DOWN"
 
-# The state of an engine before the first response of the watch.
+# The state of an engine before the first response of the watchdog.
 NOT_CHECKED = "not checked yet"
 
 _MAX_RESPONSE_BYTES = 16 * 1024 * 1024

@@ -78,9 +78,9 @@ servers:
     sessions: {type: int, description: "The number of requests in progress."}
     check: {type: str, sample: L7OK/200, description: "The result of the last health check."}
     watched:
-      description: Whether the service that detects hung engines responds to HAProxy; null if HAProxy does not use it.
+      description: Whether the watchdog for hung engines responds to HAProxy, or null if HAProxy does not use it.
       type: bool
-    engine: {type: str, sample: up, description: "The last state of the engine that the service reported."}
+    engine: {type: str, sample: up, description: "The last state of the engine that the watchdog reported."}
 holder:
   description: The process other than the balancer that listens on O(port), or null if there is no such process.
   type: str

@@ -41,7 +41,7 @@ EXAMPLES = r"""
 - name: Run an all-reduce over all nodes
   ascend.vllm.hccl_collective:
 
-- name: Find the node that makes the all-reduce fail or slow
+- name: Find the node because of which the all-reduce failed or was slow
   ascend.vllm.hccl_collective:
     step: diagnosis
 """

@@ -45,7 +45,7 @@ images:
   contains:
     id: {type: str, description: "The ID of the image."}
     digests:
-      description: The digests of the manifests of the image in C(index.json), if the archive contains this file.
+      description: The digests of the image that C(index.json) lists, if the archive contains this file.
       type: list
       elements: str
     tags:

@@ -272,7 +272,7 @@ disks:
   elements: dict
   contains:
     path: {type: str, description: "The path."}
-    existing: {type: str, description: "The nearest directory above the path that exists."}
+    existing: {type: str, description: "The path, or the nearest directory above it that exists."}
     total_bytes: {type: int, description: "The size of the file system in bytes."}
     free_bytes: {type: int, description: "The space in bytes that is free for unprivileged users."}
 paths:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The servers behind the balancer, derived from the plans of its nodes. Pure. PRIVATE to the collection."""
+"""The servers behind the balancer, derived from the plans of their nodes. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def managed(balancers: Sequence[str], host: str, play_hosts_all: Collection[str]
             play_hosts: Sequence[str]) -> list[str]:
     """Return the balancers that a host of the play manages.
 
-    A balancer in the play manages itself; a balancer outside the play is managed by the first host that has not failed.
+    A balancer in the play manages itself. A balancer outside the play is managed by the first host that has not failed.
 
     :param balancers: names of the hosts that run a balancer.
     :param play_hosts_all: all hosts of the play. :param play_hosts: the hosts of the play that have not failed.
@@ -76,7 +76,7 @@ def managed(balancers: Sequence[str], host: str, play_hosts_all: Collection[str]
 
 
 def servers(plans: Mapping[str, Plan]) -> list[PlannedServer]:
-    """Return the instances that receive requests; in a group, only the instance of the head does.
+    """Return the instances that receive requests. In a group, only the instance of the head receives requests.
 
     :param plans: ``{host: plan}``.
     """

@@ -212,7 +212,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-# Read here, once: Ansible forks a worker process per task and host from the process that imports this module.
+# Read once here, because Ansible forks a worker process per task and host from the process that imports this module.
 for _path in (collection_root() / "roles").glob("*/defaults/main.yml"):
     _defaults(_path)
     _specs(_path.parents[1] / "meta" / "argument_specs.yml")

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The boundary to terminals and reports: all text that is printed or written for humans passes through this module.
+"""Clean all text that is printed on a terminal or written to a report.
 
 PRIVATE to the collection. Names, logs and responses come from nodes, images and models, and may contain anything:
-control sequences that change the terminal, line breaks that forge a line, Markdown and HTML that alter a report.
+control sequences that change the terminal, line breaks that forge a line, or Markdown and HTML that alter a report.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 """Cost of observing, judging and recording the NPU ports of many nodes, compared with raw parallel ssh.
 
 Both run all hccn_tool queries of the stage on every node, for its eight NPUs in parallel. The nodes are those of a test
-bed, with real SSH; the vendor's tools are replaced by scripts that print the recorded output of the simulator after a
-delay (real tools wait for their device and do not use the CPU of the controller's machine). Needs root:
+bed, with real SSH. Instead of the vendor's tools, scripts print the recorded output of the simulator after a delay,
+because real tools wait for their device and do not use the CPU of the controller. Needs root:
 
     .venv/bin/python tests/benchmarks/hccl_stage.py [--nodes 16] [--delay 0.15] [--pairs 5] [--keep]
 

@@ -4,8 +4,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Cost of the log triage of a large log, on one core, compared with a plain regular expression on each of its lines.
 
-Four logs are triaged: of a server that handles requests, of errors only, of a single endless line, and of lines that
-begin like many signatures. A separate process reads each log from a file, and its peak memory is measured:
+Four logs are triaged: the log of a server that handles requests, a log with only errors, a log with a single very long
+line, and a log whose lines begin like many signatures. A separate process reads each log from a file, and its peak
+memory is measured:
 
     .venv/bin/python tests/benchmarks/log_triage.py [--megabytes 100]
 

@@ -6,13 +6,14 @@
 
 All three make the same observations on every node: npu-smi's table, ECC counters and board of each NPU, version files,
 the Docker engine, device nodes and mount sources. The loop runs with Ansible's defaults (5 forks, no pipelining), or
-with this collection's ansible.cfg (--tuned). The nodes are those of a test bed, with real SSH; npu-smi is replaced by a
-script that prints the recorded output of the simulator after a delay (the real tool waits for its device and does not
-use the CPU of the controller's machine). Needs root:
+with this collection's ansible.cfg (--tuned). The nodes are those of a test bed, with real SSH. Instead of npu-smi, a
+script prints the recorded output of the simulator after a delay, because the real tool waits for its device and does
+not use the CPU of the controller. Needs root:
 
     .venv/bin/python tests/benchmarks/npu_driver_stage.py [--nodes 16] [--delay 0.15] [--skip-loop | --tuned] [--keep]
 
-Exits with 1 if a limit is exceeded: 2.5 times as long as raw ssh, and 20 times faster than the loop.
+Exits with 1 if the stage takes more than 2.5 times as long as raw ssh, or if it is less than 20 times faster than the
+loop.
 """
 
 from __future__ import annotations

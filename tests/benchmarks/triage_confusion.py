@@ -6,9 +6,9 @@
 
     .venv/bin/python tests/benchmarks/triage_confusion.py [--all] [FOLDER ...]
 
-A folder has logs `X.txt` with labels `X.expected.json` (`{"cause", "accepted"}`). Without arguments, the folders
-`vllm-logs` of the corpus (ASCEND_VLLM_CORPUS) and of the cases next to it are read if they exist, and always the public
-logs of the unit test. With --all, rows without a wrong cause are shown, too. Exits with 1 if a cause is wrong.
+A folder has logs `X.txt` with labels `X.expected.json` (`{"cause", "accepted"}`). Without arguments, the program reads
+the public logs of the unit test and, if they exist, the folders `vllm-logs` of the corpus (ASCEND_VLLM_CORPUS) and of
+the cases next to the corpus. With --all, rows without a wrong cause are shown, too. Exits with 1 if a cause is wrong.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ runs in a separate network namespace, isolated from the machine's network. Needs
 
     .venv/bin/python tests/benchmarks/weights_fanout.py [--mbit 100] [--mebibytes 200] [--no-naive]
 
-Exits with 1 if a limit is exceeded: for 7 receivers 1.5 times the time of one copy, for 15 receivers 1.2 times the time
-for 7.
+Exits with 1 if 7 receivers take more than 1.5 times as long as one copy, or if 15 receivers take more than 1.2 times as
+long as 7 receivers.
 """
 
 from __future__ import annotations

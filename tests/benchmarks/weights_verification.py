@@ -9,8 +9,8 @@ times, and the best of each counts, because other load on the machine can only m
 
     .venv/bin/python tests/benchmarks/weights_verification.py [--gibibytes 4] [--shards 8] [--repeats 3]
 
-Exits with 1 if a limit is not met: at least 0.9 times the rate of sha256sum, and at most 0.02 times the
-duration of the first verification for the second.
+Exits with 1 if the first verification has less than 0.9 times the rate of sha256sum, or if the second verification
+takes more than 0.02 times as long as the first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The middleware in the HTTP application of the real vLLM, without an engine: its order, paths and protocols."""
+"""The API key middleware in the HTTP application of the real vLLM, without an engine: order, paths and protocols."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Change the code in one place at a time, and check whether the tests at its mirrored path notice (`make mutation`).
+"""Change the code in one place at a time, and check whether the tests at the mirrored path fail (`make mutation`).
 
-The places are a seeded sample, so two runs can be compared. A mutant that no test kills is printed with its diff:
-write the missing test, make the code simpler, or list it with the reason in survivors.yml.
+The places are a seeded sample, so that two runs can be compared. If no test fails, the mutant is printed with its diff.
+Write the missing test, simplify the code, or list the mutant with the reason in survivors.yml.
 """
 
 from __future__ import annotations

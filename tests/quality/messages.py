@@ -4,8 +4,8 @@
 """Find the sentences that users can read. As a script, this file prints the content of tests/data/messages.txt.
 
 The sentences are taken from the syntax trees of the code, from assertions and failures of roles and playbooks, and from
-the catalogue. They are written as printed, with ``{…}`` for inserted values. Text that is passed around before it is
-printed is found, too: a string of three or more words that is not documentation has the kind ``text``.
+the catalogue. They are written as printed, with ``{…}`` for inserted values. Any other string of three or more words
+that is not documentation is also included, with the kind ``text``, because it may be printed elsewhere.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The other control nodes that the README promises: the newest ansible-core, and the oldest, which supports nodes with
-Python 3.7. Their environments are kept in the test bed's cache."""
+"""The collection works with the newest and the oldest ansible-core in the README. The oldest supports Python 3.7 nodes.
+
+Their environments are kept in the cache of the test bed.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists of packages: pip verifies their hashes only if every package has a version and a hash."""
+"""In lists of packages, every package has a version and a hash. Otherwise, pip does not verify the hashes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Secrets of the roles appear neither in the output of Ansible, however much it prints, nor in results and logs."""
+"""Secrets of the roles do not appear in results, in logs, or in the output of Ansible at any verbosity."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The simulator's output has the format of real output. Needs a corpus of real output on this machine."""
+"""The output of the simulator has the format of real output. These tests need a corpus of real output."""
 
 from __future__ import annotations
 

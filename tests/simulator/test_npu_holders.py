@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes that use an NPU: those of containers with the device, and those that have it open."""
+"""A process uses an NPU if its container has the device, or if the process has the device open."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real ICMP and real rules: `hccn_tool -ping` and the network faults in a separate network namespace.
+"""`hccn_tool -ping` and the network faults, with real ICMP and real firewall rules in a separate network namespace.
 
 This file runs itself inside the namespace, where one interface has the addresses of two nodes.
 """

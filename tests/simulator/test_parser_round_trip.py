@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection's parsers read the simulator's state from the output of its tools, in every layout."""
+"""From the output of the simulated tools, the collection's parsers read the state of the simulator, in every layout."""
 
 from __future__ import annotations
 

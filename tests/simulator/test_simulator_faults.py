@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`setup` and `ascend-fault` change a node, and a node without its faults equals a new one."""
+"""`setup` and `ascend-fault` change a node. When its faults are cleared, the node equals a new node."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_setup_refuses_in_one_sentence_and_writes_nothing(tmp_path, node, argume
     assert not list(root.iterdir())
 
 
-# One value for every fault; the effects are tested with the tools' output.
+# One value for every fault. Other tests verify the effects in the output of the tools.
 VALUES = {
     "present": "no", "name": "910B4", "health": "Alarm", "code": "0x80E01801", "temperature": "96", "ecc_errors": "3",
     "isolated_pages": "64", "aicore": "87", "hbm_used": "20000", "hbm_total": "32768", "process": "python3:20000",
@@ -197,7 +197,7 @@ def test_injected_process_is_real_and_is_killed(node):
 
 
 class Network:
-    """A replacement for `ip` and `iptables`: one interface with addresses, and rules that drop packets."""
+    """A fake of `ip` and `iptables` with the addresses of one interface, and rules that drop packets."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses, self.rules = set(addresses), []
@@ -249,7 +249,7 @@ def test_network_faults_are_real_on_a_node(network, fault, value, rules, address
 
 
 def test_undo_after_a_reboot(network):
-    """Rules, additional addresses and processes no longer exist then, which is not an error."""
+    """After a reboot, rules, additional addresses and processes no longer exist. To undo them is not an error."""
     state = node_state.new_state("25.3.rc1", "atlas_800_a2", 8, 1)
     faults.FAULTS["ip"].apply(faults.Context("/", state, state["chips"][3]), "10.78.3.12")
     network.rules.clear()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The records of the processes of a test run, from which `make coverage` determines what no test has visited.
+"""Record what the processes of a test run visit. From these records, `make coverage` determines what no test visits.
 
 Every process appends lines of JSON to its own file in the folder ``$ASCEND_VLLM_VISITS``. Without that variable,
 nothing is recorded. Names of inputs and options are recorded, never their values: some are secrets.

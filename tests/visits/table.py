@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compare what the tests have visited with everything that exists: print a table, and write coverage.json.
 
-Usage: table.py FOLDER…, where each FOLDER is $ASCEND_VLLM_VISITS of a test run. The exit code is 1 if a share is
+Usage: table.py FOLDER…, where each FOLDER was $ASCEND_VLLM_VISITS in a test run. The exit code is 1 if a percentage is
 below its floor. floors.yml contains the floors, and the exceptions with their reasons.
 """
 

@@ -1,8 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Record which checks judges return in this process, with which inputs plans, judges and actions are called, and the
-options and return keys of actions and modules."""
+"""Record the visits of unit tests in this process.
+
+These are the checks that judges return, the inputs with which plans, judges and actions are called, and the options and
+return keys of actions and modules.
+"""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_status_shows_every_instance_and_changes_nothing():
 
 
 def test_hung_engine_receives_no_requests_until_it_recovers():
-    """The watch of this scenario checks every second, and three checks have to fail. /health still returns 200."""
+    """The watchdog of this scenario checks every second, and three checks have to fail. /health still returns 200."""
     fault = ["exec", "node2", "docker", "exec", NAMES[0], "sh", "-c"]
     with Load() as stuck:  # its requests to the hung engine wait until the engine recovers
         bed(*fault, "echo '{\"hang\": true}' > /run/vllm-light.json")
@@ -170,10 +170,10 @@ def test_busy_engine_is_not_hung():
     assert all(int(row["lastchg"]) >= int(before[server]) + 7 for server, row in statistics().items())
 
 
-def test_balancer_works_without_its_watch():
+def test_balancer_works_without_its_watchdog():
     bed("exec", "node1", "systemctl", "stop", "ascend-vllm-balancer-watch")
     with Load() as load:
-        time.sleep(5)  # HAProxy queries the watch every two seconds
+        time.sleep(5)  # HAProxy queries the watchdog every two seconds
         found = statistics().values()
     lost_nothing(load)
     assert {(row["status"], row["agent_status"]) for row in found} == {("UP", "L4CON")}

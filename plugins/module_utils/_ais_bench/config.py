@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write the configuration file of AISBench, whose command line has no options for the host, the port and the API key.
 
-AISBench includes the prompts and the scoring of known datasets as presets. The data are not included and have to be
-provided. The functions are pure, except :func:`prepare`, :func:`prepare_prompts` and :func:`digest`, which read the
-data on the host of AISBench. Written for ais-bench-benchmark 3.1.
+AISBench includes presets with the prompts and the scoring of known datasets. It does not include the data of these
+datasets. All functions are pure except :func:`prepare`, :func:`prepare_prompts` and :func:`digest`, which read the data
+on the host that runs AISBench. The configuration has the format of ais-bench-benchmark 3.1.
 """
 
 from __future__ import annotations

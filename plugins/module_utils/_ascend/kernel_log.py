@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the errors of NPUs in the kernel log, and their kinds.
+"""Find the errors of NPUs in the kernel log, and determine their kinds.
 
 The driver logs ``[ascend] [ERROR] [module] [function line] <task> text``, sometimes without the level. Even errors have
 the priority KERN_NOTICE (drv_log.h of github.com/hicann/driver). Therefore, errors are recognized by their text, and

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run commands, optionally in parallel, with a time limit and a limit of the output.
 
-A vendor tool that hangs in the driver, or in a file system whose server is unreachable, cannot be killed. The functions
-do not wait for such a process, and the outcome shows that the process hangs.
+If a vendor tool hangs in the driver, or in a file system whose server is unreachable, its process cannot be killed. The
+functions do not wait for such a process, and the outcome shows that the process hangs.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTP requests with a deadline for the whole response and a limit of its size.
+"""Send HTTP requests with a deadline for the whole response and a limit on its size.
 
-The timeout of a socket restarts with every byte, so a client would wait forever for a server that sends single bytes
-from time to time. Therefore, a timer shuts the connection down. Proxies are not used, because all servers belong to the
-cluster. Redirects are not followed.
+The timeout of a socket restarts with every byte. If a server sent single bytes from time to time, a client with only
+this timeout would wait forever. Therefore, a timer shuts the connection down. Proxies are not used, because all servers
+belong to the cluster. Redirects are not followed.
 """
 
 from __future__ import annotations

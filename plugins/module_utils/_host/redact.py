@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Mask secrets in texts before they leave the node.
 
-The run time is linear in the length of the text. A name is only matched from its beginning, every other repetition is
-bounded or cannot fail, and a masked value is not searched again.
+The run time is linear in the length of the text, for three reasons: a name is only matched from its beginning, every
+other repetition is bounded or cannot fail, and a masked value is not searched again.
 """
 
 from __future__ import annotations

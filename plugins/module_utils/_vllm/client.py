@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small client for OpenAI-compatible servers that returns the response to each request.
 
-A refusal, a broken stream or a server that does not respond does not raise an exception, but is returned as well.
-Proxies are not used, because the servers belong to the cluster.
+If a server refuses a request, breaks a stream off or does not respond, the client returns this as a response, too, and
+does not raise an exception. Proxies are not used, because the servers belong to the cluster.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Find the cause of a failed start or a dead engine in a server log.
 
-The messages and causes are in `log_causes`. One fault leaves many traces: other ranks time out, the engine dies, the
-server is stopped. Therefore, causes are ranked by how close they are to the fault, and then by their position in the
-text. A cause is never ranked above another cause that produces it. If the log contains no known message, the cause is
-``unknown``, with an error block of CANN or an exception as evidence.
+The messages and causes are in `log_causes`. One fault has many consequences in a log: other ranks time out, the engine
+dies, the server is stopped. Therefore, causes are ranked by how close they are to the fault, and then by their position
+in the text. A consequence is never ranked above the cause that produces it. If the log contains no known message, the
+cause is ``unknown``, with an error block of CANN or an exception as evidence.
 
 The text is read once, in chunks. One pattern finds the literals that the signatures contain. Only the signatures whose
 literals are in a line are matched against the line. The run time is linear, because the length of a line is limited and

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""List the files of a model on a hub, and build the command of the hub's client that downloads them.
+"""List the files of a model on a hub, and build the command with which the client of the hub downloads them.
 
 ModelScope lists the SHA-256 digest of every file. Hugging Face lists the SHA-256 digest of files in LFS, and the git
 blob id of other files. An HTTP folder has a file ``SHA256SUMS`` (the output of sha256sum). The API formats are those of

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Conditions for staging a model: no other run stages it, there is enough space, and no foreign file is replaced."""
+"""Check that no other run stages the model, that there is enough space, and that no foreign file would be replaced."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stage a model atomically: download it to its work folder, verify it there, and move it by a rename.
+"""Stage a model atomically: download it to its work folder, verify it there, and rename it into its final folder.
 
-Each model has a lock, which is held by this code and by the container that runs the hub's client. It is an ``flock``,
-which the kernel releases when the process ends. The container can only write to the work folder and the transfer
-folder. The files in these folders are not trusted.
+This code and the container that runs the client of the hub hold the lock of the model while they work on it. The lock
+is an ``flock``, which the kernel releases when the process ends. The container can only write to the work folder and
+the transfer folder. The files in these folders are not trusted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The API key of a server: its environment file, the middleware that demands it, and settings that bypass it.
+"""The API key of a server: the environment file, the middleware that requires the key, and settings that bypass it.
 
 PRIVATE to the collection.
 """
@@ -32,14 +32,14 @@ LAUNCHER = ["/bin/bash", "-c", 'set -a; . "$0" || exit 1; PYTHONPATH=%s${PYTHONP
 _MIDDLEWARES = {True: "ascend_vllm_api_key.ApiKey", False: "ascend_vllm_api_key.ApiKeyExceptMetrics"}
 FIRST_KEY, FURTHER_KEYS = "VLLM_API_KEY", "ASCEND_VLLM_API_KEY_"
 
-# Options with which vLLM listens on a port that does not demand the key.
+# Options with which vLLM listens on a port that does not require the key.
 _BYPASSES = ("grpc", "grpc-port")
 # Values of weights_source for which weights_hub_token is not sent.
 _WITHOUT_HUB = ("local", "quantize")
 
 
 def environment_file(keys: Iterable[str]) -> str:
-    """Return the content of the environment file with the keys of a server; the launcher sources it in a shell."""
+    """Return the content of the environment file with the keys of a server. The launcher sources it in a shell."""
     return "".join("%s=%s\n" % (FURTHER_KEYS + str(number) if number > 1 else FIRST_KEY, shlex.quote(key))
                    for number, key in enumerate(keys, 1))
 
@@ -52,8 +52,8 @@ def middleware_path(state_path: str) -> str:
 def middleware_options(metrics_key_required: bool) -> list[str]:
     """Return the options of ``vllm serve`` that load the middleware.
 
-    They must be the last options: vLLM runs the last middleware first, so no middleware of serving_args can respond to
-    a request before the key is checked.
+    They must be the last options. vLLM runs the last middleware first, so no middleware of serving_args can then
+    respond to a request before the key is checked.
     """
     return ["--middleware", _MIDDLEWARES[metrics_key_required]]
 
@@ -69,7 +69,7 @@ def check_exposure(inputs: Inputs, arguments: Mapping[str, Any], has_api: bool, 
     Refuse settings that bypass the API key or allow any client to run code. Warn of a server that a network can reach
     without a key, and of secrets that are sent without encryption.
 
-    :param has_api: whether the host has an HTTP API; in a group, only the head has one.
+    :param has_api: whether the host has an HTTP API. In a group, only the head has an API.
     """
     bind, has_key = inputs.text("serving_bind"), bool(inputs.text("serving_api_key"))
     public = not is_loopback(bind)

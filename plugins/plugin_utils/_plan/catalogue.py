@@ -26,7 +26,7 @@ FLAG: OptionKind = "flag"
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return base with overlay merged into it. Mappings are merged by key; any other value replaces the one in base.
+    """Return base with overlay merged into it. Mappings are merged by key. Any other value replaces the value in base.
 
     Neither argument is changed.
     """
@@ -74,7 +74,7 @@ def engine_options(catalogue: Catalogue) -> set[str]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most similar to the given one, or None."""
+    """Return the known name that is most similar to a name, or None."""
     matches = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
 

@@ -22,7 +22,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.catalogue import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue
 from ansible_collections.ascend.vllm.plugins.plugin_utils._role_inputs import collection_root
 
-# Within a role, because an installed collection always includes the files of its roles.
+# The catalogue is in a role, because an installed collection always includes the files of its roles.
 CATALOGUE = collection_root() / "roles" / "plan" / "files" / "catalogue"
 
 
@@ -87,4 +87,4 @@ def _validate(catalogue: dict[str, Any], schema: dict[str, Any], files: list[Pat
                            f"{found[0].message}")
 
 
-_own(CATALOGUE)  # Read here, once: Ansible forks the worker processes of all hosts from this process.
+_own(CATALOGUE)  # Read once here, because Ansible forks the worker processes of all hosts from this process.

@@ -48,14 +48,14 @@ OWNED_ENVIRONMENT = {
 HEALTH_VERSION = "02e71bccf18a"
 HEALTH_TARGET = "/run/ascend-vllm/health.py"
 
-# The number of ports reserved for HCCL per instance; the vendor requires at least one per process on an NPU.
+# The number of ports reserved for HCCL per instance. The vendor requires at least one port per process on an NPU.
 HCCL_PORTS = 16
 HCCL_DEFAULT_PORTS: Ports = (60000, 60015)
 HCCL_FURTHER_PORTS = {"serving_hccl_port_base": 61000, "serving_hccl_npu_port_base": 17000}
 
 
 def usable_npus(hardware: Hardware, inputs: Inputs, findings: Findings) -> list[int]:
-    """Return the numbers of the NPUs that the deployment may use; all NPUs if serving_npus is refused."""
+    """Return the numbers of the NPUs that the deployment may use. If serving_npus is refused, return all NPUs."""
     devices = hardware["npu_devices"]
     if inputs.is_auto("serving_npus"):
         return list(devices)
@@ -123,7 +123,7 @@ def check_memory(hardware: Hardware, model: Model, size: int, findings: Findings
 def docker_mounts(mounts: Iterable[Mount]) -> list[dict[str, Any]]:
     """Return the mounts in the format of community.docker.docker_container.
 
-    A mount of type bind fails if its source does not exist; a volume would create an empty folder instead.
+    A mount of type bind fails if its source does not exist, whereas a volume would create an empty folder.
     """
     return [{"type": "bind", "source": mount["source"], "target": mount["target"], "read_only": mount["read_only"]}
             for mount in mounts]
@@ -204,7 +204,7 @@ def base_environment(release: Release, inputs: Inputs, findings: Findings) -> di
 
 
 def resolve_health_check(inputs: Inputs, findings: Findings) -> HealthCheck | None:
-    """Return the settings of the health checks of all instances; None disables them."""
+    """Return the settings of the health checks of all instances, or None if health checks are disabled."""
     interval = inputs.integer("serving_health_interval_s", 0, 3600)
     restart = inputs.boolean("serving_restart_hung")
     policy = inputs.text("serving_restart_policy")

@@ -85,7 +85,7 @@ def _mount(mount: Mount) -> str:
 
 
 def _options(command: list[str]) -> list[str]:
-    """Return the command as lines; each option starts a new line."""
+    """Return the command as lines. Each option starts a new line."""
     lines: list[list[str]] = [[]]
     for word in command:
         if word.startswith("--"):

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan of a host, resolved on the controller from the catalogue and the inventory without contacting the node.
 
-PRIVATE to the collection. A plan is resolved and saved once per host and run, and later tasks read the saved plan. It
-is resolved again in another run, or if its inputs have changed during the run, such as when a role is included twice.
+PRIVATE to the collection. A plan is resolved and saved once per host and run, and later tasks read the saved plan. If
+inputs change during the run, for example because a role is included twice, the plan is resolved again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SECRETS = ("serving_api_key", "weights_hub_token")
 
 
 def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
-    """Return ``{input of the plan: digest of its value before templating}``, which any role computes in the same way.
+    """Return ``{input of the plan: digest of its value before templating}``. The result is the same in every role.
 
     Because digests are saved, the digest of a secret depends only on whether the secret is set.
     """
@@ -48,7 +48,7 @@ def input_digests(task_vars: Mapping[str, Any]) -> dict[str, str]:
             value = plain(task_vars.get(name, default))
             text = json.dumps(bool(value) if name in SECRETS else value, sort_keys=True)
             found[name] = hashlib.sha256(text.encode()).hexdigest()[:12]
-    del found["plan_show"]  # does not change the plan
+    del found["plan_show"]  # This input does not change the plan.
     return found
 
 
@@ -110,7 +110,7 @@ class Plans:
         return plan
 
     def _members(self, host: str) -> list[str]:
-        """Return the hosts of serving_hosts that are in the inventory; an empty list if the host is not in a group."""
+        """Return the hosts in serving_hosts that are in the inventory. Empty if the host is not in a group."""
         named = self.inputs[host]["serving_hosts"]
         if self.inputs[host]["serving_topology"] not in GROUPED or not isinstance(named, list):
             return []

@@ -16,7 +16,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Har
 
 
 def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings: Findings) -> Image:
-    """Return the image to run; the default is the image that the release publishes for the hardware."""
+    """Return the image to run. The default is the image that the release publishes for the hardware."""
     repository = inputs.text("image_repository") or release["image"]["repository"]
     variant, tag, digest = inputs.text("image_variant"), inputs.text("image_tag"), inputs.text("image_digest")
     if re.search(r"@|:[^/]*$", repository):
@@ -63,7 +63,7 @@ def resolve_image(hardware: Hardware, release: Release, inputs: Inputs, findings
 
 
 def _check_tag(tag: str, expected: str, hardware: Hardware, release: Release, findings: Findings) -> None:
-    """Refuse a tag of another release or for other chips; warn of a tag that upstream does not publish."""
+    """Refuse a tag of another release or for other chips. Warn of a tag that upstream does not publish."""
     named = re.match(r"^(v[0-9]+\.[0-9]+\.[0-9]+(?:rc[0-9]+|\.post[0-9]+)?)((?:-.+)?)$", tag)
     parts = named.group(2).split("-")[1:] if named else []
     chips, published = release["image"]["chips"], release["image"]["chips"] + release["image"]["variants"]
@@ -89,7 +89,7 @@ def _check_tag(tag: str, expected: str, hardware: Hardware, release: Release, fi
 
 
 def resolve_patch(release: Release, inputs: Inputs, findings: Findings) -> Patch | None:
-    """Return the patch to apply, or None. serving_patches is a list of ids, or auto for what the release requires."""
+    """Return the patch to apply, or None. With serving_patches auto, it is the patch that the release requires."""
     patches, architecture = release["patches"], inputs.text("plan_architecture")
     required = [name for name, entry in patches.items() if entry["policy"] == "required"
                 and architecture in ["", *entry["architectures"]]]
@@ -112,7 +112,7 @@ def resolve_patch(release: Release, inputs: Inputs, findings: Findings) -> Patch
 
 
 def _is_applicable(name: str, release: Release, inputs: Inputs, findings: Findings) -> bool:
-    """Return whether the release has the patch for the architecture of the host; refuse the patch otherwise."""
+    """Return whether the release has the patch for the architecture of the host. If not, refuse the patch."""
     entry, architecture = release["patches"].get(name), inputs.text("plan_architecture")
     if entry is None:
         reason = "which release %s does not have" % release["id"]

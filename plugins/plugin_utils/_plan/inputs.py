@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Typed access to the inputs of a plan, and the warnings and refusals found while it is resolved.
+"""Typed access to the inputs of a plan, and the warnings and refusals that are found while the plan is resolved.
 
 A bad input is recorded as a refusal and replaced by a harmless value, so that one run reports all mistakes.
 
@@ -26,11 +26,11 @@ class Findings:
         self.refusals: list[Finding] = []
 
     def warn(self, finding: str, message: str, *values: object) -> None:
-        """Record a warning, which does not stop the deployment; the values are filled into the message."""
+        """Record a warning, which does not stop the deployment. The values are filled into the message."""
         self._add(self.warnings, finding, message, values)
 
     def refuse(self, finding: str, message: str, *values: object) -> None:
-        """Record a refusal: the message names the variable, what was expected, what was found and what to do."""
+        """Record a refusal. The message names the variable, what was expected, what was found and what to do."""
         self._add(self.refusals, finding, message, values)
 
     @staticmethod
@@ -55,7 +55,7 @@ class Inputs:
         return "" if value is None else str(value).strip()
 
     def is_auto(self, name: str) -> bool:
-        """Return whether the input is ``auto``; other values may be lists or numbers."""
+        """Return whether the input is ``auto``. Other values may be lists or numbers."""
         return bool(self._values.get(name) == "auto")
 
     def integer(self, name: str, low: int, high: int) -> int:

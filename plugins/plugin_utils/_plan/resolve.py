@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Resolve a plan: derive the deployment on a host from the catalogue and the inventory.
 
-``resolve`` is pure. No node is contacted until its plan has no refusals.
+The function ``resolve`` is pure. A node is contacted only if its plan has no refusals.
 
 PRIVATE to the collection.
 """
@@ -79,7 +79,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
 
 SCHEMA = "ascend.vllm/plan/v1"
 
-# Left out of the hash of an instance, because they do not reach its container.
+# These keys are left out of the hash of an instance, because they do not affect its container.
 _NOT_HASHED = ("index", "npus", "serves", "url", "hash", "labels", "middleware_path", "tls")
 
 _T = TypeVar("_T")
@@ -107,7 +107,7 @@ def resolve(
     The inputs must not contain secrets: any non-empty value of serving_api_key means that a key is set.
 
     :param inputs: the templated inputs of the roles plan, image, weights and serving.
-    :param host: the inventory name of the host; required if it is in a group.
+    :param host: the inventory name of the host. It is required if the host is in a group.
     :param members: ``{host: inputs}`` of the hosts in serving_hosts that are in the inventory, in that order.
     """
     plan, findings = _resolve(catalogue, inputs, host, members or {})
@@ -120,7 +120,7 @@ def resolve(
 
 
 def serving_instances(plan: Plan) -> list[Instance]:
-    """Return the instances of a plan that have an HTTP API; in a group, only the head has one."""
+    """Return the instances of a plan that have an HTTP API. In a group, only the head has an API."""
     return [instance for instance in plan["instances"] if instance["serves"]]
 
 
@@ -325,9 +325,9 @@ def _deployment(
 def _instance_hash(instance: Instance, image: Image, weights_digest: str) -> str:
     """Return the hash of an instance. A running container with a different hash is out of date.
 
-    The hash does not include the digest of the image, because pinning the image that already runs must not restart it;
-    another image with the same name is recognized by its id. It does not include the time allowed for the start
-    (start_period) either.
+    The hash does not include the digest of the image. If you pin the image that already runs, the instance must not be
+    restarted, and another image with the same name is recognized by its id. The hash does not include the time allowed
+    for the start (start_period) either.
     """
     deployed: dict[str, Any] = {key: value for key, value in instance.items() if key not in _NOT_HASHED}
     if instance["health"]:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of ``vllm serve``: they are merged by name, checked against the release and rendered in full.
+"""Merge the options of ``vllm serve`` by name, check them against the release, and render them by full name.
 
 PRIVATE to the plan.
 """
@@ -27,7 +27,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import (
     Release,
 )
 
-# Options that another variable controls. serving_args must not set them, since the two values could differ.
+# Options that another input controls. serving_args must not set them, because the two values could differ.
 OWNED = {
     "model": "plan_model",
     "quantization": "plan_model",
@@ -60,7 +60,7 @@ OWNED = {
 # Options that are repeated for each item of a list. Any other option is followed by all items of the list.
 REPEATED = ("middleware",)
 
-# A host that never exists (RFC 2606): with it, only pictures within requests (data: URLs) are accepted.
+# A host that never exists (RFC 2606). If only this host is allowed, the server accepts only pictures within requests.
 NO_DOMAIN = "none.invalid"
 
 Arguments = dict[str, Any]
@@ -69,9 +69,9 @@ Arguments = dict[str, Any]
 def merge_arguments(
     catalogue: Catalogue, release: Release, model: Model, overrides: Mapping[str, Any], findings: Findings,
 ) -> Arguments:
-    """Return ``{option: value}``: the options of the model with the overrides merged by name; null removes an option.
+    """Return ``{option: value}``, the options of the model with the overrides merged by name. Null removes an option.
 
-    Refuse options that the vLLM version of the release does not have, and options that another variable controls.
+    Refuse options that the vLLM version of the release does not have, and options that another input controls.
 
     :param overrides: the input serving_args.
     """
@@ -99,7 +99,7 @@ def option_names(overrides: Mapping[str, Any]) -> set[str]:
 
 
 def render(catalogue: Catalogue, release: Release, arguments: Arguments) -> list[str]:
-    """Return the options as command-line words, with full names and dashes; only those in REPEATED can occur twice."""
+    """Return the options as command-line words, with full names and dashes. Only those in REPEATED can occur twice."""
     kinds = serve_options(catalogue, release["vllm"])
     words = []
     for name, value in arguments.items():
@@ -120,7 +120,7 @@ def set_weight_nz(
 ) -> None:
     """Add serving_weight_nz to the arguments or to the environment, depending on where the release reads it.
 
-    :param mode: the value of serving_weight_nz; an empty string keeps the default of the release.
+    :param mode: the value of serving_weight_nz. An empty string keeps the default of the release.
     """
     rule = release["weight_nz"]
     if mode == "":
@@ -151,9 +151,9 @@ def set_shutdown_timeout(
 
 
 def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings: Findings) -> None:
-    """Let the server not fetch pictures from hosts that its clients name, unless serving_args names these hosts.
+    """Prevent the server from fetching pictures from any host that a client names, unless serving_args allows the host.
 
-    Without the option, vLLM fetches from any host, the internal services of the network included.
+    Without the option, vLLM fetches from every host, including internal services of the network.
     """
     option = "allowed-media-domains"
     if option not in option_names(overrides):
@@ -167,7 +167,7 @@ def restrict_media(arguments: Arguments, overrides: Mapping[str, Any], findings:
 
 
 def check_arguments(arguments: Arguments, release: Release, model: Model, findings: Findings) -> None:
-    """Refuse values that vLLM would reject only after minutes of loading; warn of values that it silently ignores."""
+    """Refuse values that vLLM would reject only after minutes of loading. Warn of values that vLLM silently ignores."""
     config = arguments.get("additional-config")
     if config is not None and not isinstance(config, dict):
         findings.refuse(
@@ -198,7 +198,7 @@ def check_arguments(arguments: Arguments, release: Release, model: Model, findin
 
 
 def _normalized(overrides: Mapping[str, Any], findings: Findings) -> Arguments:
-    """Return the overrides by option name, with dashes; refuse an option that appears in two spellings."""
+    """Return the overrides by option name, with dashes. Refuse an option that appears in two spellings."""
     values: Arguments = {}
     keys: dict[str, str] = {}
     for key, value in overrides.items():
@@ -231,7 +231,7 @@ def _unknown(name: str, catalogue: Catalogue, release: Release, known: Mapping[s
 
 
 def _typed(name: str, value: Any, kind: OptionKind, findings: Findings) -> Any:
-    """Return the value of an option; refuse it if its type is wrong. A templated Boolean may be a string."""
+    """Return the value of an option, or refuse it if its type is wrong. A templated Boolean may be a string."""
     if kind == VALUE:
         if isinstance(value, bool):
             findings.refuse(

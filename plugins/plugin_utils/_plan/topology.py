@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Groups of nodes that serve one model together, and the part of each node in its group.
 
-The nodes of a group are data parallel ranks, or the stages of a pipeline that Ray or vLLM itself connects. The first
-node of a group is the head; only the head has the HTTP API.
+The nodes of a group are either data parallel ranks, or the stages of a pipeline that Ray or vLLM itself connects. The
+first node of a group is the head. Only the head has the HTTP API.
 
 PRIVATE to the plan.
 """
@@ -39,8 +39,8 @@ SHARED = (
     "serving_weight_nz", "serving_container_name",
 )
 
-# From the multi-node recipes of vLLM Ascend (tutorials/multi_node*.md): ranks load at different speeds, so they must
-# wait for each other for longer than the 120 s that HCCL defaults to. serving_env is merged over these variables.
+# From the multi-node recipes of vLLM Ascend (tutorials/multi_node*.md). Ranks load at different speeds, so they must
+# wait for each other for longer than HCCL's default of 120 s. serving_env overrides these variables.
 ENVIRONMENT = {"HCCL_CONNECT_TIMEOUT": "600", "OMP_PROC_BIND": "false"}
 # Needed before `ray start`, because workers inherit the environment of the raylet on their node.
 RAY_ENVIRONMENT = {"RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES": "1", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -66,7 +66,7 @@ Members = Mapping[str, Mapping[str, Any]]
 def resolve_group(
     catalogue: Catalogue, release: Release, inputs: Inputs, findings: Findings, host: str | None, members: Members,
 ) -> Group | None:
-    """Return the group of the host; None if the host serves on its own or the group is refused."""
+    """Return the group of the host, or None if the host is not in a group or the group is refused."""
     topology = inputs.choice("serving_topology", TOPOLOGIES)
     if topology not in GROUPED:
         return None
@@ -141,7 +141,7 @@ def _port(topology: str, inputs: Inputs, findings: Findings) -> int:
 
 
 def _address(name: str, values: Mapping[str, Any], findings: Findings) -> str:
-    """Return the address by which the other members reach a host; an empty string if it is refused."""
+    """Return the address by which the other members reach a host, or an empty string if the address is refused."""
     text = Inputs(values, findings).text("serving_group_address")
     try:
         address = ipaddress.IPv4Address(text)
@@ -160,7 +160,7 @@ def resolve_conflicts(
     group: Group | None, release: Release, model: Model, arguments: dict[str, Any], overrides: set[str],
     findings: Findings,
 ) -> None:
-    """Remove default arguments of the model that do not work with the topology; refuse such arguments in serving_args.
+    """Remove default arguments of the model that do not work with the topology. Refuse such arguments in serving_args.
 
     :param overrides: the names of the options in serving_args.
     """
@@ -274,8 +274,8 @@ def _without(option: str, words: list[str]) -> list[str]:
 def group_environment(group: Group, npus: list[int], inputs: Inputs, findings: Findings) -> dict[str, str]:
     """Return the environment variables with which the members find each other.
 
-    Those of :func:`interface_environment` are added when the container is started, since the network interface may
-    have to be looked up on the node.
+    The variables of :func:`interface_environment` are added when the container is started, because the network
+    interface may have to be looked up on the node.
     """
     site = inputs.mapping("serving_env")
     for name, variable in sorted(OWNED_ENVIRONMENT.items()):

@@ -4,7 +4,7 @@
 """The types of the catalogue and of a plan (schema ``ascend.vllm/plan/v1``).
 
 A plan describes the deployment on one inventory host. It is plain data that is registered, printed and passed to
-modules and filters, where a tuple arrives as a list. A ``NotRequired`` key is missing where it does not apply.
+modules and filters. A tuple arrives there as a list. A ``NotRequired`` key is missing where it does not apply.
 
 PRIVATE to the collection.
 """

@@ -34,9 +34,9 @@ SEVERITIES = (CRITICAL, WARNING, INFO)
 
 
 class Check(NamedTuple):
-    """A check. Its ``id`` is stable and unique within the stage; ``remedy`` is an instruction for the operator.
+    """A check. Its ``id`` is stable and unique within the stage. ``remedy`` is an instruction for the operator.
 
-    ``source`` cites the origin of the limit, for a critical check that a host can fail.
+    If a host can fail this check and the check is critical, ``source`` cites the origin of the limit.
     """
 
     id: str
@@ -109,7 +109,7 @@ class Checks:
 
     def expect(self, check_id: str, ok: bool | None, expected: Any = None, actual: Any = None,
                subject: str | None = None, message: str | None = None, remedy: str | None = None) -> bool | None:
-        """Record an outcome and return ``ok``; None means that the outcome could not be determined (not_run)."""
+        """Record an outcome and return ``ok``. None means that the outcome could not be determined (not_run)."""
         severity = self._table[check_id].severity
         if ok is None:
             status = NOT_RUN
@@ -121,7 +121,7 @@ class Checks:
         return ok
 
     def not_run(self, check_id: str, why: str, subject: str | None = None) -> None:
-        """Record that the check was not run; ``why`` is a sentence."""
+        """Record that the check was not run. ``why`` is a sentence."""
         self._add(check_id, NOT_RUN, None, None, subject, why, None)
 
     def unsupported(self, check_id: str, why: str, subject: str | None = None) -> None:
@@ -192,7 +192,7 @@ def renewed(earlier: StageResult | None, checks: Sequence[CheckOutcome],
 
     :param earlier: an earlier `stage_result`; if it is None, all new outcomes are returned.
     :param checks: the new outcomes.
-    :param ids: the ids of the checks to renew, without the stage; other new outcomes are ignored.
+    :param ids: the ids of the checks to renew, without the stage. Other new outcomes are ignored.
     """
     if not earlier:
         return list(checks)

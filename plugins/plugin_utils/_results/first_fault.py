@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The first fault of a cluster, from the causes in the logs of its nodes. Pure. PRIVATE to the collection.
+"""The first fault of a cluster, from the causes in the logs of its nodes. PRIVATE to the collection.
 
 When one rank fails, its peers wait for it until they time out. Therefore, a cause that explains the faults of other
-nodes comes first; otherwise, faults are in order of time, by the clock of the controller.
+nodes comes first. All other faults are in order of time, on the clock of the controller.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def faults_in_order(nodes: Sequence[NodeCauses]) -> list[Fault]:
 
 
 def describe(faults: Sequence[Fault]) -> str:
-    """Return a text that names the first fault, its consequences and other faults; an empty string without a fault."""
+    """Return a text that names the first fault, its consequences and other faults. Empty if there is no fault."""
     if not faults:
         return ""
     first, others = faults[0], faults[1:]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The causes in a folder or an archive of logs on the controller. PRIVATE to the collection.
+"""Find the causes of a failure in a folder or an archive of logs on the controller. PRIVATE to the collection.
 
 Archives are read in place: nothing is unpacked, and links are not followed.
 """
@@ -41,7 +41,7 @@ class LogFilesError(Exception):
 
 
 def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
-    """Return the causes in all text files, the most likely cause first; the names of these files; and unreadable files.
+    """Return the causes in all text files (the most likely first), the names of these files, and the unreadable files.
 
     If a file contains no known fault, its error block or exception is included.
 
@@ -66,7 +66,7 @@ def find_causes(path: Path) -> tuple[list[FileCause], list[str], list[str]]:
 
 
 def _read(stream: IO[bytes]) -> list[Diagnosis] | None:
-    """Return the causes in a file, with secrets masked; None if it is not a text file."""
+    """Return the causes in a file, with secrets masked, or None if it is not a text file."""
     head = stream.read(HEAD_BYTES)
     if b"\0" in head:
         return None

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The version of this collection, as in galaxy.yml. PRIVATE to the collection.
 
-An installed collection may have neither galaxy.yml nor MANIFEST.json, so it cannot be read from there.
+An installed collection may have neither galaxy.yml nor MANIFEST.json, so the version cannot be read from these files.
 """
 
 from __future__ import annotations

@@ -39,15 +39,15 @@ class Context:
     plan: Plan
     #: The inputs of the stage's role by their full names, each in the type of its argument spec.
     inputs: Mapping[str, Any]
-    #: Return values of the module in the `Request`; empty without a request.
+    #: Return values of the module in the `Request`. Empty if there is no request.
     observed: Observation = field(default_factory=dict)
     #: Results of other tasks of the role, under names that the stage defines.
     measured: Mapping[str, Any] = field(default_factory=dict)
-    #: Part of the stage, for stages that are judged more than once; see the stage's judge.
+    #: The phase of a stage that is judged more than once. The judge of the stage defines its phases.
     phase: str = ""
-    #: Reason why a task of the role failed, if one did.
+    #: Error message of a task of the role that failed, or None.
     failure: str | None = None
-    #: Result of ``survey`` for this host; None if not all hosts were observed before.
+    #: Result of ``survey`` for this host. None if not all hosts were observed before.
     survey: Any = None
     check_mode: bool = False
     #: The number of forks of Ansible, and the number of hosts that are still in the play.
@@ -70,7 +70,7 @@ class Judge(Protocol):
 
     @property
     def RETURNED(self) -> Sequence[str]:
-        """Keys of the observation that the role needs; the action returns only these."""
+        """Keys of the observation that the role needs. The action returns only these keys."""
 
     @property
     def check_inputs(self) -> InputCheck | None:
@@ -90,7 +90,7 @@ class Judge(Protocol):
         """Return the request to the node, or None.
 
         :param context: the context of the host, without an observation.
-        :raises ValueError: for an invalid input; the message is one sentence.
+        :raises ValueError: if an input is invalid. The message is one sentence.
         """
 
     def judge(self, context: Context) -> Outcomes:

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of each stage.
+"""The judge of each stage. PRIVATE to the collection.
 
-PRIVATE to the collection. It is imported once, by the process from which Ansible forks a worker per task and host.
+This module is imported only once, by the process from which Ansible forks a worker for each task and host.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The base class of the action plugins of stages: observe a node, judge it, write the result, and only then fail.
+"""The base class of the action plugins of stages. PRIVATE to the collection.
 
-PRIVATE to the collection. One task does all this, so a stage needs only one SSH round trip and no delegated task.
+One task observes a node, judges it, writes the result, and only then fails. Therefore a stage needs only one SSH round
+trip and no delegated task.
 """
 
 from __future__ import annotations
@@ -46,12 +47,13 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.registry import JUDGES
 from ansible_collections.ascend.vllm.plugins.plugin_utils._text import error_line, reason_line, say, warn
 
-# The number of seconds after which a module call counts as hung, in addition to the times in its arguments. Each module
-# limits its own steps; these limits are for steps that no module can interrupt, such as a read from a dead NFS server.
+# A module call counts as hung if it takes longer than the times in its arguments plus this number of seconds. Each
+# module limits its own steps. These limits are for steps that no module can interrupt, such as a read from a dead NFS
+# server.
 CALL_S = 600
 # Hashing a model takes hours on a slow disk.
 CALLS_S = {"ascend.vllm.weights_info": 6 * 3600}
-# Arguments of modules that are a number of seconds.
+# Arguments of modules that are times in seconds.
 TIMES = ("wait_s", "timeout_s", "limit_s", "stop_timeout", "stop_timeout_s", "completion_timeout_s")
 
 # The result of a question about the Python of a host that this run has not asked yet.
@@ -64,9 +66,9 @@ class StageAction(ActionBase):
     """The steps of a stage on one host. `begin` must be called first."""
 
     def begin(self, tmp: Any, task_vars: dict[str, Any], stage: str | None = None, **options: dict[str, Any]) -> None:
-        """Read the task's options, the role's inputs and the plan.
+        """Read the options of the task, the inputs of the role, and the plan.
 
-        :param stage: the stage of the action; if None, the task sets it with the option ``stage``.
+        :param stage: the stage of the action. If it is None, the task sets the stage with the option ``stage``.
         :param options: the argument specs of the other options of the action.
         """
         super().run(tmp, task_vars)
@@ -93,7 +95,7 @@ class StageAction(ActionBase):
             play_hosts=len(task_vars.get("ansible_play_hosts", [self.host])))
 
     def observe(self) -> ObservationRecord:
-        """Observe the node. If it is unreachable or the module fails, the record contains the reason."""
+        """Observe the node. If the node is unreachable or the module fails, the record contains the reason."""
         record = ObservationRecord(phase=self.context.phase, started_at=timestamp())
         return self.add_to(record, self.observation)
 
@@ -186,7 +188,7 @@ class StageAction(ActionBase):
         The task fails if a critical check failed.
 
         :param surveyed: whether all hosts were observed before, so that the judge can compare them.
-        :param only: the checks to renew in a result that this run has already written.
+        :param only: the checks to replace in a result that this run has already written.
         """
         clock = time.monotonic()
         found: list[contract.CheckOutcome] = []
@@ -245,7 +247,7 @@ class StageAction(ActionBase):
         return self.survey(lambda observations: survey(observations, self.inputs), self.context.phase)
 
     def survey(self, make: Callable[[dict[str, dict[str, Any]]], dict[str, Any]], phase: str = "") -> Any:
-        """Return this host's part of a survey of all hosts, see `Records.survey`.
+        """Return the part of a survey of all hosts that concerns this host, see `Records.survey`.
 
         Hosts whose observation cannot be used are excluded, so that the other hosts can be judged.
 
@@ -274,7 +276,7 @@ class StageAction(ActionBase):
 
 
 class Hung(BaseException):
-    """A call did not return in time. This is not an `Exception`, because connection plugins retry after those."""
+    """A call did not return in time. This is not an `Exception`, because connection plugins retry after exceptions."""
 
 
 @contextlib.contextmanager
@@ -316,7 +318,7 @@ def unexpected(error: Exception) -> str:
 
 
 def summary(result: StageResult, failed: list[str]) -> str:
-    """Return one line about a result, with the failed checks or, if no check failed, the warnings."""
+    """Return one line about a result. It contains the failed checks or, if no check failed, the warnings."""
     if failed:
         return "%d of %d checks failed on %s. %s" % (
             len(failed), len(result["checks"]), result["host"], " | ".join(failed))

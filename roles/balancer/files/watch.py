@@ -1,11 +1,13 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Report hung engines to HAProxy. Runs on the balancer's host without root; Python >= 3.7, standard library only.
+"""The watchdog, which reports hung engines to HAProxy.
 
-A hung engine still passes the health checks of HAProxy. So this program checks every engine in the same way as the
-health check of its container (health.py), but over the network. HAProxy sends it the name of a server (agent-check);
-the response is ``up``, ``down`` with the reason, or nothing before the first check. When the program does not run, no
+It runs on the host of the balancer without root, and needs Python >= 3.7 and the standard library only.
+
+A hung engine still passes the health checks of HAProxy. Therefore the watchdog checks every engine in the same way as
+the health check of its container (health.py), but over the network. HAProxy sends the name of a server (agent-check).
+The response is ``up``, ``down`` with the reason, or nothing before the first check. While the watchdog does not run, no
 server state changes. HAProxy itself detects a server that does not respond at all.
 """
 
@@ -43,7 +45,7 @@ class Api(health.Api):
 
 
 class Engine:
-    """The engines of one server and their state, which a file keeps across restarts of the watch."""
+    """The engines of one server and their state, which a file keeps across restarts of the watchdog."""
 
     def __init__(self, server, options, folder):
         self.api = Api(server["address"], server["port"], options["interval_s"], options["api_key"],
@@ -71,7 +73,7 @@ class Engine:
 
 
 def watch(engine, interval_s):
-    """Check the engines of a server repeatedly. An error is printed, and affects neither this watch nor the others."""
+    """Check the engines of a server repeatedly. After an error, print it and continue."""
     printed = None
     while True:
         started = time.monotonic()

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Draw illustration.png, the picture of the functional stage: a ring and the words "TONGYI Qwen".
 
-Needs only the standard library. The pixels are the same on every machine, and a test compares them with the picture in
-the repository; the bytes may differ with another version of zlib.
+This program needs only the standard library. The pixels are the same on every machine, and a test compares them with
+the picture in the repository. With another version of zlib, the bytes of the file may differ.
 
     make_illustration.py [--text "TONGYI Qwen"] [--output illustration.png]
 """

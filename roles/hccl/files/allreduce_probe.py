@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure and verify an all-reduce of fp32 over all ranks; torchrun starts this on every node.
+"""Measure and verify an all-reduce of fp32 over all ranks. torchrun starts this program on every node.
 
 The first rank of each node prints records as lines with MARK and JSON. Environment variables: PROBE_BACKEND (hccl or
 gloo), PROBE_SIZES (bytes, comma-separated), PROBE_WARMUP, PROBE_ITERATIONS, PROBE_TIMEOUT_S.

@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run CANN's all_reduce_test over the containers of all nodes, without SSH keys between them.
 
-The program is started in the container of every node. Hydra, the process manager of MPICH, can let other programs start
-its proxies (``-launcher manual``): the first node runs mpiexec, and sends the arguments of its proxy to each other node
-over TCP. In an image without MPICH or all_reduce_test, the probe is run instead, after a record with the reason.
+This launcher runs in the container of every node. Hydra, the process manager of MPICH, allows other programs to start
+its proxies (``-launcher manual``). The first node runs mpiexec, and sends each other node the arguments of the proxy of
+that node over TCP. If the image has no MPICH or no all_reduce_test, the launcher prints a record with the reason, then
+runs the probe instead.
 
-Arguments: a job as JSON, then the command of the probe. Records are lines with MARK and JSON. All other lines are those
-of mpiexec.
+The arguments are a job as JSON, then the command of the probe. Records are lines with MARK and JSON. All other lines
+come from mpiexec.
 """
 
 from __future__ import annotations
@@ -65,11 +66,11 @@ NO_PART, LEFT = 3, 4
 
 
 class Unavailable(Exception):
-    """hccl_test cannot be run from this image; the message is the reason."""
+    """hccl_test cannot be run from this image. The message is the reason."""
 
 
 class StartFailed(Exception):
-    """The nodes could not start a common run; the message is the reason."""
+    """The nodes could not start a common run. The message is the reason."""
 
 
 def print_record(**record: Any) -> None:

@@ -6,12 +6,13 @@
 fetch.py CLIENT ARGUMENT …               runs the client of a hub
 fetch.py http URL FOLDER WORKERS PATH …  downloads from a plain web server
 
-The program holds the locks of the model, which the staging module needs to publish the folder: STAGING_LOCK of this
-node, which is mounted read-only, and STAGING_WORK_LOCK of all nodes that mount the folder. STAGING_FOLDER,
-STAGING_WANTED and STAGING_CREDENTIALS are the paths of the folder, of the list of its files, and of a file with the
-token and other variables, which are neither in argv nor in the configuration of the container. STAGING_IDENTITY is the
-device and inode of the folder: if another user replaced a part of its path by a link, another folder is mounted, and
-nothing is written.
+While it runs, the program holds two locks of the model, so that the staging module cannot publish the folder:
+STAGING_LOCK of this node, which is mounted read-only, and STAGING_WORK_LOCK of all nodes that mount the folder.
+
+STAGING_FOLDER is the path of the folder, and STAGING_WANTED the path of the list of its files. STAGING_CREDENTIALS is
+the path of a file with the token and other variables. This keeps them out of argv and of the configuration of the
+container. STAGING_IDENTITY is the device and inode of the folder. If another user has replaced a part of the path by a
+link, the mounted folder has another identity, and nothing is written.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def masked(text: str, secrets: Iterable[str]) -> str:
 
 
 def check_identity(folder: str, identity: str) -> None:
-    """Exit if the folder is not the one that the staging module has prepared."""
+    """Exit if the folder is not the folder that the staging module has prepared."""
     found = os.stat(folder)
     if f"{found.st_dev}:{found.st_ino}" != identity:
         sys.exit(f"{folder} was replaced by another folder after it was prepared; check which users can write to the "
@@ -120,7 +121,7 @@ def follow(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
 
 
 def incomplete(folder: str, environment: dict[str, str]) -> str:
-    """Return a text that lists the incomplete files in the folder; an empty text if there are none."""
+    """Return a text that lists the incomplete files in the folder. It is empty if there are none."""
     try:
         with open(environment["STAGING_WANTED"], encoding="utf-8") as stream:
             wanted = json.loads(stream.read(MAX_FILE))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The watch reports a hung engine to the balancer, but neither load nor a server that does not respond."""
+"""The watchdog reports a hung engine to the balancer. It reports neither load nor a server that does not respond."""
 
 from __future__ import annotations
 
@@ -112,14 +112,14 @@ def test_server_that_does_not_respond_keeps_its_state(watch, server, tmp_path):
     assert check(engine, 5).startswith("down #3")
 
 
-def test_state_survives_a_restart_of_the_watch(watch, server, tmp_path):
+def test_state_survives_a_restart_of_the_watchdog(watch, server, tmp_path):
     check(engine_of(watch, server, tmp_path), 2)
     server.hangs = True
     assert check(engine_of(watch, server, tmp_path), 3).startswith("down #3")
     assert engine_of(watch, server, tmp_path).answer().startswith("down #3")
 
 
-def test_error_of_a_check_is_printed_once_and_does_not_stop_the_watch(watch, monkeypatch, capsys):
+def test_error_of_a_check_is_printed_once_and_does_not_stop_the_watchdog(watch, monkeypatch, capsys):
     class Ended(BaseException):
         pass
 
@@ -257,7 +257,7 @@ def rendered(name, **changes):
     return environment.get_template(name).render(**{**variables, **changes})
 
 
-def test_balancer_queries_the_watch_for_every_server():
+def test_balancer_queries_the_watchdog_for_every_server():
     lines = [line.strip() for line in rendered("balancer.cfg.j2").splitlines()]
     assert "default-server agent-check agent-inter 2s agent-addr 127.0.0.1 agent-port 8079" in lines
     assert [line for line in lines if line.startswith("server ")] == [
@@ -302,7 +302,7 @@ def test_watch_sends_the_key_only_to_a_server_whose_certificate_it_accepts(watch
         assert (answers[other], answers[authority], server.keys) == (None, "up", ["Bearer sesame"])
 
 
-def test_balancer_without_a_watch_has_no_agent_checks():
+def test_balancer_without_a_watchdog_has_no_agent_checks():
     lines = [line.strip() for line in rendered("balancer.cfg.j2", balancer_watch_interval_s=0).splitlines()]
     assert [line for line in lines if line.startswith("server ")] == [
         f"server n1:{port} 127.0.0.1:{port}" for port in (8888, 8889)]

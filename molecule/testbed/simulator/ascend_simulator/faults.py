@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """ascend-fault: inject faults into the state of a node, and undo all of them.
 
-Most faults are values in the state. Faults that affect a node in other ways (a moved address, a missing device node, a
-process that uses an NPU) are real, and `undo` in the state contains the steps to undo them.
+Most faults only change values in the state. Other faults really change the node: they move an address, remove a device
+node, or start a process that uses an NPU. `undo` in the state contains the steps to undo them.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ usage: ascend-fault set [npu=N[,N...]|all] FAULT=VALUE...   (or FAULT VALUE)
 
 
 class BadFault(Exception):
-    """An invalid fault or value; the message is one sentence."""
+    """An invalid fault or value. The message is one sentence."""
 
 
 class Context(Record):
@@ -44,12 +44,12 @@ class Context(Record):
 
     @property
     def on_node(self) -> bool:
-        """True on a node, False in a test's folder that represents one: faults change the network only on a node."""
+        """Return whether this is a node, and not a folder of a test. Faults change the network only on a node."""
         return os.path.realpath(self.root) == "/"
 
 
 class Fault(Record):
-    """One row of the table: `apply` gets the context and the value as text."""
+    """One row of the table of faults. `apply` is called with the context and the value as text."""
 
     of: str  # "npu" or "node"
     apply: Callable[[Context, str], None]
@@ -85,7 +85,7 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 
 def _set(*path: str, to: Callable = str) -> Callable[[Context, str], None]:
-    """Return a fault that sets one value of the chip; in a list of lanes, it sets all lanes."""
+    """Return a fault that sets one value of the chip. If the value is a list of lanes, the fault sets all lanes."""
     def apply(context: Context, value: str) -> None:
         place = context.chip
         for key in path[:-1]:
@@ -121,7 +121,7 @@ def _ecc_errors(context: Context, value: str) -> None:
 
 
 def _process(context: Context, value: str) -> None:
-    """Start a process that has the device open, like a process that another user left behind."""
+    """Start a process that has the device open, like a leftover process of another user."""
     name, _, memory = value.partition(":")
     if memory:
         context.chip["process_memory_mb"] = _integer(memory)
@@ -136,7 +136,7 @@ def _process(context: Context, value: str) -> None:
 
 
 def _start_time(pid: int) -> str | None:
-    """Return the start time in ticks, which identifies a process together with the pid; None if it has ended."""
+    """Return the start time in ticks, or None if the process has ended. With the pid, it identifies a process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[19]
@@ -173,7 +173,7 @@ def _damage(context: Context, path: str, what: str) -> None:
 
 
 def _link(context: Context, value: str) -> None:
-    """Take a link down: it loses its speed, neighbor and health, and its address becomes unreachable."""
+    """Take a link down. The link loses its speed, neighbor and health, and its address becomes unreachable."""
     _one_of("down")(value)
     context.nic.update(link="DOWN", net_health="Fault", lldp=None)
     context.nic["link_events"].insert(0, [int(time.time()), "DOWN"])
@@ -181,7 +181,7 @@ def _link(context: Context, value: str) -> None:
 
 
 def _flaps(context: Context, value: str) -> None:
-    """Add failures of the link in the last hours, each of which lasted a second; the link is up now."""
+    """Add failures of the link in the last hours. Each failure lasted a second, and the link is up again now."""
     now = int(time.time())
     for count in range(_integer(value), 0, -1):
         moment = now - 600 * count
@@ -189,7 +189,7 @@ def _flaps(context: Context, value: str) -> None:
 
 
 def _ip(context: Context, value: str) -> None:
-    """Give the device another address than in /etc/hccn.conf; only that address responds."""
+    """Give the device an address that differs from /etc/hccn.conf. Only the new address responds."""
     address = _none_or_text(value)
     if address is not None and not plane.is_ipv4(address):
         raise BadFault(f"{value} is not an IPv4 address")
@@ -202,7 +202,7 @@ def _ip(context: Context, value: str) -> None:
 
 
 def _silence(context: Context) -> None:
-    """Drop packets to and from the NPU's address. Removing the address would also remove the route of the rail."""
+    """Drop packets to and from the NPU's address. If the address were removed, the rail would lose its route, too."""
     for chain, end in (("INPUT", "-d"), ("OUTPUT", "-s")):
         _block(context, [chain, end, context.nic["address"], "-j", "DROP"])
 
@@ -253,7 +253,7 @@ def _hccn(context: Context, value: str) -> None:
 
 
 def _drop(context: Context, value: str) -> None:
-    """Drop echo requests from this NPU to one address, in one direction only, as with a bad queue in a switch."""
+    """Drop echo requests from this NPU to one address, but not in the other direction, like a bad queue in a switch."""
     target, _, percent = value.partition(":")
     if not plane.is_ipv4(target):
         raise BadFault(f"{value} is not ADDRESS or ADDRESS:PERCENT")
@@ -355,7 +355,10 @@ def main(argv: list[str], root: str = "/") -> int:
 
 
 def inject(root: str, words: list[str]) -> None:
-    """Inject the faults in `words`; raise BadFault for a wrong word, before anything is changed, or a wrong value."""
+    """Inject the faults in `words`. For a wrong word, BadFault is raised before anything is changed.
+
+    A wrong value raises BadFault, too.
+    """
     with _locked(root):
         state = node_state.load(root)
         chips, settings = _read_words(state, words)
@@ -365,7 +368,7 @@ def inject(root: str, words: list[str]) -> None:
                     FAULTS[name].apply(Context(root, state, chip), value)
             state.setdefault("faults", []).append(" ".join(words))
         finally:
-            node_state.save(root, state)  # even if a fault failed halfway: `undo` must not be lost
+            node_state.save(root, state)  # The steps in `undo` must not be lost even if a fault failed halfway.
 
 
 def _read_words(state: dict, words: list[str]) -> tuple[list[dict], list[tuple[str, str]]]:
@@ -406,7 +409,7 @@ def _chips(state: dict, numbers: str) -> list[dict]:
 
 
 def clear(root: str) -> None:
-    """Make the node healthy again, as after `setup`."""
+    """Make the node as healthy as after `setup`."""
     setup = node_state.load(root)["setup"]
     package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     reset(root, package, {"generation": setup["generation"], "hardware": setup["hardware"], "npus": setup["npus"],
@@ -414,7 +417,7 @@ def clear(root: str) -> None:
 
 
 def reset(root: str, package: str, node: dict) -> None:
-    """Undo all faults, then write a healthy state and all vendor files; raise ValueError if `node` is wrong."""
+    """Undo all faults, then write a healthy state and all vendor files. Raise ValueError if `node` is invalid."""
     state = node_state.new_state(**node)
     with _locked(root):
         if os.path.exists(node_state.path_of(root)):
@@ -425,7 +428,7 @@ def reset(root: str, package: str, node: dict) -> None:
 
 
 def _undo(step: dict) -> None:
-    """Undo one step. It may already have been undone, because the node may have been rebooted."""
+    """Undo one step. A reboot of the node may already have undone the step."""
     if step["do"] == "unblock":
         if plane.succeeds("iptables", "-w", "-C", *step["rule"]):
             plane.run("iptables", "-w", "-D", *step["rule"])
@@ -450,7 +453,7 @@ def _kill(pid: int) -> None:
 
 
 def _remove(path: str) -> None:
-    """Remove the replacement of a renamed path."""
+    """Remove the file or folder that replaced a renamed path."""
     if os.path.isdir(path) and not os.path.islink(path):
         os.rmdir(path)
     elif os.path.lexists(path):

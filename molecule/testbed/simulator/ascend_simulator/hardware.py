@@ -37,7 +37,7 @@ HARDWARE = {
 
 
 class Release(Record):
-    """Versions of one driver package. `firmware` is the firmware's own version, not its package's."""
+    """Versions of one driver package. `firmware` is the version of the firmware itself, not of its package."""
 
     firmware: str
     ascendhal: str
@@ -102,7 +102,7 @@ def series_of(generation: str) -> Series:
 
 
 def release_of(version: str) -> Release:
-    """Return the versions shipped with a driver; for an unlisted driver, those of the newest one listed before it."""
+    """Return the versions shipped with a driver. An unlisted driver has those of the newest older listed driver."""
     if version in RELEASES:
         return RELEASES[version]
     major = version.split(".")[0]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""hccn_tool: the get queries and the ping of one NPU's network port, in the vendor's formats."""
+"""hccn_tool: the queries and the ping of the network port of one NPU, in the vendor's formats."""
 from __future__ import annotations
 
 import sys
@@ -11,7 +11,7 @@ from . import state as node_state
 from .hardware import Series, series_of
 from .tool import Failure, ToolError, fail, finish, missing_library, start
 
-# Exit codes collide (13, 3, 4, 1 …) because the vendor's 16-bit codes lose their high byte.
+# Different errors have the same exit code (13, 3, 4, 1 …), because the vendor's 16-bit codes lose their high byte.
 ERRORS = {
     "busy": Failure(11, "hccn_tool is busy, please try again.\n"),
     "unsupported": Failure(13, "The command is not supported on this product.\n"),

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real processes of the node that use an NPU.
 
-A simulated device node has no driver behind it, so a served model never opens it. A process counts as using the device
-if its container was started with `--device /dev/davinciN`, or if it has that path open (O_PATH is enough).
+A simulated device node has no driver, so vLLM never opens it. A process counts as a user of the device if its container
+was started with `--device /dev/davinciN`, or if the process has that path open (O_PATH is enough).
 """
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def find(root: str, proc: str = "/proc") -> dict[int, list[tuple[int, str]]]:
 
 
 def _containers(folder: str) -> dict[str, list[int]]:
-    """Return {id: devices} of the containers with NPUs, also of stopped ones, which have no processes."""
+    """Return {id: devices} of the containers with NPUs. This includes stopped containers, which have no processes."""
     found = {}
     for identifier in os.listdir(folder) if os.path.isdir(folder) else ():
         text = _read(os.path.join(folder, identifier, "hostconfig.json"))
@@ -64,7 +64,7 @@ def _opened(folder: str, device: str) -> set[int]:
     found = set()
     try:
         descriptors = os.listdir(folder)
-    except OSError:  # the process has ended or cannot be read
+    except OSError:  # The process has ended or cannot be read.
         return found
     for descriptor in descriptors:
         try:

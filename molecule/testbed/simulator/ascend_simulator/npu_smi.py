@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""npu-smi: the info queries, in the vendor's formats."""
+"""npu-smi: the subcommand `info` with its queries, in the vendor's formats."""
 from __future__ import annotations
 
 import sys
@@ -81,7 +81,7 @@ def _hardware(state: dict):
 
 
 def _parse(arguments: list[str], state: dict) -> dict[str, str]:
-    """Return {option: value}; raise the vendor's error for an unknown option, or a missing or wrong value."""
+    """Return {option: value}. Raise the vendor's error for an unknown option, a missing value or a wrong value."""
     if arguments[0] in ("-h", "--help"):
         return {"-h": ""}
     if arguments[0] == "proc":
@@ -104,7 +104,7 @@ def _parse(arguments: list[str], state: dict) -> dict[str, str]:
 
 
 def _problem(option: str, value: str, options: dict[str, str], state: dict) -> str | None:
-    """Return None if the option is valid, otherwise what the vendor's tool prints before `Error parameter of`."""
+    """Return None if the option is valid, otherwise the text that the real tool prints before `Error parameter of`."""
     chips = [chip for chip in state["chips"] if chip["present"]]
     if option == "-t" and value:
         return None

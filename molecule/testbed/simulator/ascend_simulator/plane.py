@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The NPU network: real addresses on a real interface of the node, with real ICMP between them."""
+"""The NPU network: the NPUs have real addresses on a real interface of the node, and their pings are real ICMP."""
 from __future__ import annotations
 
 import json
@@ -22,7 +22,7 @@ def is_ipv4(text: str) -> bool:
 
 
 def ping(source: str, target: str, size: int) -> list[float | None] | None:
-    """Return the round-trip time of each packet in ms (None for a lost packet), or None if nothing can be sent."""
+    """Return the round-trip time of each packet in ms (None for a lost packet), or None if no packet can be sent."""
     command = ["ping", "-n", "-I", source, "-c", str(PACKETS), "-i", "0.01", "-W", "1", "-s", str(size), target]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": _PATH, "LC_ALL": "C"})
     return None if result.returncode > 1 else parse(result.stdout)

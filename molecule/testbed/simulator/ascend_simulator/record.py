@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Named fields without `typing` and `dataclasses`, so that the tools, which run very often, start 20 percent faster."""
+"""A base class for records. Without `typing` and `dataclasses`, the tools, which run often, start 20 percent faster."""
 from __future__ import annotations
 
 
 class Record:
     """A base class for classes with annotated fields, which can have defaults.
 
-    Raises TypeError if a field without a default has no value, or if a value has no field.
+    Raises TypeError if a field without a default gets no value, or if there is no field for a value.
     """
 
     def __init__(self, *values: object, **named: object) -> None:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state file: one JSON document with everything that a node's vendor tools would read from the hardware."""
+"""The state file, a JSON document with all values that real vendor tools would read from the hardware of a node."""
 from __future__ import annotations
 
 import json

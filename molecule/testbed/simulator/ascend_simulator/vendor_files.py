@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that an installation of driver and firmware leaves on a node, and the two tools at the vendor's paths."""
+"""The files that an installation of driver and firmware creates on a node, and the two tools at the vendor's paths."""
 from __future__ import annotations
 
 import os
@@ -62,7 +62,7 @@ def write_versions(root: str, state: dict) -> None:
 
 
 def write_hccn_conf(root: str, state: dict, overrides: dict[str, str | None] | None = None) -> None:
-    """Write /etc/hccn.conf with the state's addresses; `overrides` are stale entries (None: missing)."""
+    """Write /etc/hccn.conf with the addresses in the state. `overrides` replaces entries, or removes them with None."""
     entries = {}
     for chip in state["chips"]:
         nic, number = chip["nic"], chip["phy_id"]

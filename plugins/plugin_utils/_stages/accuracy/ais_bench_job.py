@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run AISBench on a node: start it, wait for its results, and remove its files. PRIVATE to the accuracy stage."""
+"""Start AISBench on a node, wait for its results, and remove its files. PRIVATE to the accuracy stage."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     )
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.tables import Row
 
-# The maximum duration of a module call that waits for the end of a run, in seconds.
+# The maximum number of seconds that one module call waits for the end of a run.
 WATCH_S = 20
 
 
 class _JobStart(TypedDict):
-    #: The reason why there are no results; None if there are results.
+    #: The reason why there are no results, or None if there are results.
     problem: str | None
     #: ``{name of the dataset: digest of its files}``.
     data: dict[str, str]
 
 
 class JobOutcome(_JobStart, total=False):
-    """The result of a run; the optional keys are missing if there is a problem."""
+    """The result of a run. If there is a problem, the optional keys are missing."""
 
     exit_code: int | None
     #: The rows of the summary.

@@ -41,7 +41,7 @@ def request(context: Context) -> None:
 
 
 def judge(context: Context) -> Outcomes:
-    """Return the outcomes of the checks of an AccuracyObservation. The subject is the dataset."""
+    """Return the outcomes of the checks of an AccuracyObservation. The subject of each check is the dataset."""
     checks = Checks(CHECKS)
     observed, inputs = cast("scores.AccuracyObservation", context.observed), context.inputs
     if observed.get("not_run"):

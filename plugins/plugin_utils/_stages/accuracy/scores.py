@@ -35,7 +35,7 @@ class DatasetInput(TypedDict):
     path: str
     #: The lowest score that passes.
     minimum: NotRequired[float]
-    #: A known score, and by how many points the measured score may be lower (default: 0).
+    #: A known score, and the number of points by which the measured score may be lower (default: 0).
     baseline: NotRequired[float]
     tolerance: NotRequired[float]
 
@@ -61,7 +61,7 @@ class Score(TypedDict):
     score: float | None
     #: The score as printed by AISBench.
     printed: str
-    #: The number of requests with and without a response; None if AISBench did not record it.
+    #: The number of requests with and without a response. None if AISBench did not record it.
     answered: int | None
     failed: int | None
     #: A digest of the files of the dataset.
@@ -87,7 +87,7 @@ class ScoreChange(TypedDict):
 
 
 class JudgedChange(ScoreChange):
-    """A score change; ``within`` is whether the score dropped by at most accuracy_maximum_drop."""
+    """A score change. ``within`` is true if the score dropped by at most accuracy_maximum_drop."""
 
     within: bool
 
@@ -121,7 +121,7 @@ class Measurement(JobOutcome):
 
 
 class AccuracyObservation(Measurement, total=False):
-    """The observation of the accuracy stage: a measurement, or only ``not_run``, the reason for its absence."""
+    """The observation of the accuracy stage: a measurement or, if there is none, only the reason in ``not_run``."""
 
     not_run: str
 
@@ -178,8 +178,8 @@ def scores(rows: Sequence[tables.Row], answers: Mapping[str, RequestCount], data
            data: Mapping[str, str]) -> list[Score]:
     """Return the scores of the datasets.
 
-    The score of a dataset with several parts (such as the subjects of MMLU) is the average of AISBench over the parts,
-    weighted by their sizes. There is no such score if a part is missing. The scores of the parts follow at the end.
+    The score of a dataset with several parts (such as the subjects of MMLU) is the average over the parts that AISBench
+    computes, weighted by their sizes. If a part is missing, there is no such score. The scores of the parts come last.
 
     :param rows: the summary of AISBench.
     :param answers: the number of requests by task.
@@ -208,7 +208,7 @@ def _score(row: tables.Row, dataset: str, data: str | None, answered: int | None
 
 
 def reference(dataset: DatasetInput, model: str, references: Iterable[KnownScore]) -> Reference | None:
-    """Return the lowest score that passes, from accuracy_datasets or else from accuracy_references, or None."""
+    """Return the lowest score that passes, or None, from accuracy_datasets or, if not set, from accuracy_references."""
     if "minimum" in dataset:
         return {"at_least": dataset["minimum"], "reason": "minimum of accuracy_datasets"}
     if "baseline" in dataset:

@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The performance mode of AISBench: its load, and its metrics under the names of ``vllm bench serve``. Pure.
+"""The performance mode of AISBench: the load, and the metrics with the names of ``vllm bench serve``.
 
-Because of these names, both tools have the same judge. AISBench always uses the chat endpoint with streaming.
+Because the names are the same, one judge can judge the results of both tools. AISBench always uses the chat endpoint
+with streaming. All functions are pure.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ais_bench.config import AisBenchLoad, AisBenchServer
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Plan
 
-# AISBench accepts eight statistics, and four are always requested. It only accepts integer percentiles.
+# AISBench accepts eight statistics, of which four are always requested. It accepts only integer percentiles.
 _PERCENTILES = 4
 _WARM_UP = 1
 # A run without all of these metrics has no result.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers of benchmark clients: start them, wait for their results, and remove them. PRIVATE to the stage."""
+"""Start the containers of benchmark clients, wait for their results, and remove them. PRIVATE to the stage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._vllm import benchmark
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Instance, Plan
 
-# The maximum duration of a module call that waits for the end of a client, in seconds.
+# The maximum number of seconds that one module call waits for a client to exit.
 WATCH_S = 10
 _PROGRESS = re.compile(r"(\d+)/(\d+) \[")
 
@@ -27,9 +27,9 @@ _PROGRESS = re.compile(r"(\d+)/(\d+) \[")
 class Client(NamedTuple):
     """A client to run."""
 
-    #: The instance that it measures, or whose NPUs and settings it uses.
+    #: The instance that the client measures, or whose NPUs and settings it uses.
     instance: Instance
-    #: Name of the file for its result, without extension.
+    #: Name of the result file, without extension.
     name: str
     command: list[str]
     #: Arguments of ``community.docker.docker_container``.
@@ -88,7 +88,7 @@ class ClientRunner:
         return run, vllm_bench.identity(seen["service"])
 
     def _wait(self, client: Client, started: float, timeout_s: float) -> benchmark.BenchmarkObservation:
-        """Wait for the end of a client or its timeout, and print its progress."""
+        """Wait until a client has exited or timed out, and print its progress."""
         printed = None
         while True:
             left = started + timeout_s - time.monotonic()

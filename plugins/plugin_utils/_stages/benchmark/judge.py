@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the benchmark stage. It checks whether the results are valid and good enough.
+"""The judge of the benchmark stage. It checks whether the results are valid, and whether they meet the limits.
 
 The exit code of a client is recorded, but not judged.
 """
@@ -26,9 +26,9 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.stat
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.vllm_bench import complete, identity
 from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.judging import Context, Observation, Outcomes
 
-# A total is valid if all clients of a node were running for at least this percentage of the time.
+# The total of a node is valid if all its clients were running together for at least this percentage of the time.
 OVERLAP_PERCENT = 80
-# Largest relative deviation of the number of tokens of an offline run.
+# The maximum relative difference between the requested and the actual number of tokens of an offline run.
 TOKEN_TOLERANCE = 0.1
 
 CHECKS = (
@@ -102,7 +102,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]
 
 
 def judge(context: Context) -> Outcomes:
-    """Return the outcomes for all measurements. Subjects are instances, targets and runs."""
+    """Return the outcomes for all measurements. The subjects are instances, targets and runs."""
     checks, inputs = Checks(CHECKS), context.inputs
     observed = cast(types.BenchmarkObservation, context.observed)
     if "not_run" in observed:
@@ -189,7 +189,7 @@ def _no_result(run: types.ClientRun) -> str:
 
 
 def _judge_summary(checks: Checks, measured: types.Measurement, inputs: Mapping[str, Any]) -> None:
-    """Judge the medians. With too much noise or too little overlap, they are inconclusive."""
+    """Judge the medians. If the runs vary too much or overlap too little, the medians are inconclusive."""
     name, summary = measured["name"], measured["summary"]
     spread, limit = summary[GATE], inputs["benchmark_max_cv_percent"]
     overlaps = [run["overlap_percent"] for run in measured["runs"] if run["overlap_percent"] is not None]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vllm bench latency`` and ``throughput``, which load the model and thus need NPUs without a service. Pure."""
+"""``vllm bench latency`` and ``throughput``, which load the model and therefore need NPUs that no service uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.benchmark.type
 if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Catalogue, HcclPorts, Instance, Plan
 
-# Ports that no plan uses: an instance may be running on other NPUs at the same time.
+# An instance may be running on other NPUs at the same time, so these are ports that no plan uses.
 HCCL_PORTS: HcclPorts = {"host": (62000, 62015), "npu": (18000, 18015)}
 
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parse results of ``vllm bench serve``, ``latency`` and ``throughput``, as text or JSON.
 
-Numbers are returned as printed, under the printed labels. A result does not imply success: ``vllm bench`` prints a
-result and exits with 0 even if every request failed (0.11.0).
+Numbers are returned as printed, with the printed labels as keys. A result does not imply success: ``vllm bench`` 0.11.0
+prints a result and exits with 0 even if every request failed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def parse(text: str) -> Result:
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Return ``{dotted key: number}`` for the finite numbers in nested objects; all other values are skipped."""
+    """Return ``{dotted key: number}`` for the finite numbers in nested objects. All other values are skipped."""
     metrics: dict[str, float] = {}
     for key, value in data.items():
         if isinstance(value, dict):

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Targets of a measurement: each instance, all instances of a node at once, or all instances behind a balancer. Pure.
+"""Targets of a measurement: each instance, all instances of a node at once, or all instances behind a balancer.
 
 The inputs define the load per instance. For example, a balancer with eight instances receives eight times the requests
-at eight times the rate. Therefore, the measurements of all targets can be compared.
+at eight times the rate. Therefore, the measurements of all targets can be compared. All functions are pure.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _COUNTS = ("completed", "failed", "num_prompts", "total_input_tokens", "total_ou
 def chosen(plan: Plan, inputs: Mapping[str, Any]) -> list[str]:
     """Return the targets in the order in which they are measured.
 
-    :raises BadInput: if benchmark_balancer_url is invalid, or a balancer is a target without a URL.
+    :raises BadInput: if benchmark_balancer_url is invalid, or if the target is a balancer, but no URL is known.
     """
     url, wanted = inputs["benchmark_balancer_url"], set(inputs["benchmark_targets"])
     if url not in ("", "auto") and not _URL.match(url):
@@ -67,8 +67,8 @@ def merged(clients: Sequence[types.ClientRun]) -> tuple[str | None, types.Metric
     """Return the kind, metrics and overlap of concurrent clients, each of which measured one instance.
 
     Counts are added up, and latencies are those of the slowest instance. Throughputs are totals divided by the time
-    from the first start to the last end, so they are never too high. The overlap is the percentage of this time during
-    which all clients were running.
+    from the start of the first client to the end of the last client, so they are never too high. The overlap is the
+    percentage of this time during which all clients were running.
     """
     spans = []
     for client in clients:

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The observation of the benchmark stage, from one run of a client to the result of a host. PRIVATE to the stage.
+"""Types of the observation of the benchmark stage, from one run of a client to the result of a host.
 
-Metrics have the names of ``vllm bench``: those that end in ``_ms`` are in milliseconds, throughputs are per second,
-``duration`` and ``avg_latency`` are in seconds.
+Metrics have the names of ``vllm bench``. Metrics that end in ``_ms`` are in milliseconds, throughputs are per second,
+``duration`` and ``avg_latency`` are in seconds. PRIVATE to the stage.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Missed = dict[str, "float | None"]
 
 
 class Identity(TypedDict):
-    """Properties of a service that must not change during a measurement; None if unknown."""
+    """Properties of a service that must not change during a measurement. A property is None if it is unknown."""
 
     #: The id of the container.
     container: str | None
@@ -64,11 +64,11 @@ class Outcome(TypedDict):
 class ClientRun(Outcome):
     """A run of one client."""
 
-    #: Duration until its end or its timeout, in seconds.
+    #: Seconds from the start of the client until it exited or timed out.
     seconds: float
     exit_code: int | None
     timed_out: bool
-    #: The last lines of its log.
+    #: The last lines of the log of the client.
     log: list[str]
     command: NotRequired[list[str]]
     #: Seconds since the epoch.
@@ -78,9 +78,9 @@ class ClientRun(Outcome):
 class Run(PlannedRun, Outcome):
     """A run against a target. If a single client sent all requests, the keys of its ClientRun are included."""
 
-    #: Identities after the run; empty if they are not observed for each run.
+    #: Identities after the run. Empty if they are not observed for each run.
     services: Snapshot
-    #: Percentage of the time during which all clients were running; None with one client.
+    #: Percentage of the time during which all clients were running. None if there is only one client.
     overlap_percent: float | None
     clients: NotRequired[list[ClientRun]]
 

@@ -50,8 +50,8 @@ SWEEPS = {"request_rate": ("Highest request rate within the objective", "req/s")
 
 BACKENDS = {"random": ("openai", "/v1/completions"), "random-mm": ("openai-chat", "/v1/chat/completions"),
             "custom": ("openai-chat", "/v1/chat/completions")}
-# The server applies the chat template to a custom prompt, so the client must not. The
-# name of the option depends on the release.
+# The server applies the chat template to a custom prompt, so the client must not apply it, too. The name of the option
+# that disables the template in the client depends on the release.
 SKIP_TEMPLATE = ("skip-chat-template", "custom-skip-chat-template")
 DATASET_TARGET = "/tmp/ascend-vllm-dataset.jsonl"
 
@@ -258,7 +258,7 @@ def client(plan: Plan, instance: Instance, argv: list[str], inputs: Mapping[str,
 
 
 def client_name(instance: Instance) -> str:
-    """Return the name of the client container. It is fixed, so a container left by an interrupted run is replaced."""
+    """Return the name of the client container. It is always the same, so a leftover container is replaced."""
     return instance["name"] + "-benchmark"
 
 

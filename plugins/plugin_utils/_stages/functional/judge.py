@@ -87,7 +87,7 @@ def data_uri(path: str) -> str:
 
 
 def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[client.ChatRequest]:
-    """Return the requests in the order of sending. Their ids are those of checks. The picture is a ``data:`` URI."""
+    """Return the requests in the order of sending. Each has the id of its check. The picture is a ``data:`` URI."""
     def chat(question: str, pictures: int = 0, **options: Any) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": picture}}] * pictures
         content = [*content, {"type": "text", "text": question}]
@@ -113,7 +113,7 @@ def requests(model: str, inputs: Mapping[str, Any], picture: str) -> list[client
 
 
 def judge(context: Context) -> Outcomes:
-    """Return the outcomes of the checks of a ChatObservation. The subject is the instance."""
+    """Return the outcomes of the checks of a ChatObservation. The subject of each check is the instance."""
     checks, observed = Checks(CHECKS), cast("client.ChatObservation", context.observed)
     if not serving_instances(context.plan):
         checks.not_run("served_name", no_api_reason(context.plan))
@@ -164,7 +164,7 @@ def _text(answer: client.Response) -> str:
 
 def _expect(checks: Checks, check: str, answer: client.Response, expected_status: int, name: str, ok: bool = True
             ) -> None:
-    """Record the outcome of a check of one response; the check is not run if the request was not sent."""
+    """Record the outcome of a check of one response. If the request was not sent, the check is not run."""
     if not answer.get("sent", True):
         checks.not_run(check, answer["error"], subject=name)
         return

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The results of all-reduces: program output, the nodes that cause a failure, and the required bandwidth.
+"""Parse the output of all-reduce programs, find the nodes that cause a failure, and determine the required bandwidth.
 
 The programs are ``roles/hccl/files/allreduce_probe.py`` and CANN's all_reduce_test, which
 ``roles/hccl/files/hccl_test_launcher.py`` starts.
@@ -30,12 +30,12 @@ HCCL_TEST, PROBE = "hccl_test", "probe"
 # A group is slow if its bandwidth is below this fraction of the median of the other groups.
 SLOW = 0.7
 _ERROR_LINE = re.compile(r"(?:\[\w+\]: ?)?(?:\w+\.)*\w*(?:Error|Exception|Timeout|Failure)\b|.*\bE[IJL][0-9]{4}\b")
-# Exit status of timeout(1).
+# The exit status of timeout(1) if the command timed out.
 _TIMED_OUT = 124
 
 
 class GroupRun(TypedDict):
-    """A run of a group of nodes in a round, combined from the results of its nodes."""
+    """A run of a group of nodes in a round, combined from the results of these nodes."""
 
     round: str
     hosts: list[str]
@@ -46,7 +46,7 @@ class GroupRun(TypedDict):
 
 
 class SuspectNodes(TypedDict):
-    """A node, or two nodes and their connection, that probably made a run fail or slowed it down."""
+    """One node, or two nodes with their connection, that probably made a run fail or slowed it down."""
 
     hosts: list[str]
     reason: str
@@ -115,7 +115,7 @@ def _row(record: Mapping[str, Any]) -> Row:
 
 
 def _hccl_test_rows(text: str, start: Mapping[str, Any]) -> tuple[list[Row], str | None]:
-    """Return the rows of hccl_test and the reason of a failure. Only the first node prints rows."""
+    """Return the rows of hccl_test, and the reason of a failure. Only the first node prints rows."""
     if not text.strip():
         return [], None
     output = hccl_output.parse(text)
@@ -218,7 +218,7 @@ def baseline_key(result: Result, nodes: int) -> str:
 
 def required_bandwidth(result: Result, nodes: int, inputs: Mapping[str, Any], baseline: Mapping[str, float] | None
                        ) -> tuple[float, str] | None:
-    """Return the required bus bandwidth in GB/s and its source; None if the inventory has no minimum or baseline.
+    """Return the required bus bandwidth in GB/s and its source. Return None if there is neither minimum nor baseline.
 
     :param baseline: ``{baseline_key: GB/s}``.
     """

@@ -33,7 +33,7 @@ class Sources(TypedDict):
 
 
 def hccl_test_sizes(sizes: Sequence[int]) -> list[int]:
-    """Return the sizes in bytes that hccl_test measures: it doubles the smallest size up to the largest."""
+    """Return the sizes in bytes that hccl_test measures. It doubles the smallest size up to the largest size."""
     low, high, found = min(sizes), max(sizes), []
     while low <= high:
         found.append(low)
@@ -81,7 +81,7 @@ def arguments(plan: Plan, inputs: Mapping[str, Any], group: Group, interfaces: M
         "env": {
             "HCCL_IF_IP": own["address"], "HCCL_SOCKET_IFNAME": "=" + own["name"], "GLOO_SOCKET_IFNAME": own["name"],
             "HCCL_CONNECT_TIMEOUT": str(limit), "OMP_NUM_THREADS": "1",
-            # For MPICH over UCX and libfabric. Over TCP, MPICH uses the address that mpiexec has for the node.
+            # Used by MPICH over UCX and libfabric. Over TCP, MPICH uses the address that mpiexec has for the node.
             "UCX_NET_DEVICES": own["name"], "FI_TCP_IFACE": own["name"],
             "PROBE_BACKEND": inputs["hccl_collective_backend"], "PROBE_SIZES": ",".join(str(size) for size in sizes),
             "PROBE_WARMUP": str(inputs["hccl_collective_warmup"]), "PROBE_TIMEOUT_S": str(limit),
@@ -90,7 +90,7 @@ def arguments(plan: Plan, inputs: Mapping[str, Any], group: Group, interfaces: M
         "devices": ["%s:%s:rwm" % (device, device) for device in npus + hardware["shared_devices"]],
         "mounts": mounts,
         "network_mode": "host",
-        # Devices and mounts are listed above, so Ascend Docker Runtime must not add any, even if it is the default.
+        # All devices and mounts are listed above, so Ascend Docker Runtime must not add any, even if it is the default.
         "runtime": "runc",
         "cap_drop": plan["instances"][0]["cap_drop"],
         "security_opts": plan["instances"][0]["security_opts"],

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rounds of all-reduces to run, from the observations of all nodes. PRIVATE to the hccl stage."""
+"""Choose the rounds of all-reduces to run from the observations of all nodes. PRIVATE to the hccl stage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Group(TypedDict):
-    """The nodes of a run, and the rank of this node; rank 0 leads. ``hosts`` is empty if this node pauses."""
+    """The nodes of a run, and the rank of this node. Rank 0 leads. If this node pauses, ``hosts`` is empty."""
 
     hosts: list[str]
     rank: int | None
@@ -30,9 +30,9 @@ class Rounds(TypedDict):
     """The rounds to run, which are the same for all nodes. `collective` defines their names."""
 
     rounds: list[str]
-    #: ``{host: its interface for HCCL}``; empty without rounds.
+    #: ``{host: its interface for HCCL}``. Empty if there are no rounds.
     interfaces: dict[str, Interface]
-    #: The reason why there is no round with all nodes; None if there is one.
+    #: The reason why there is no round with all nodes, or None if there is such a round.
     obstacle: str | None
     #: Whether the round can be run later, when all nodes have the image.
     waits_for_image: bool
@@ -53,7 +53,8 @@ def run_rounds(peers: Peers, inputs: Mapping[str, Any], forks: int, check_mode: 
 def diagnosis_rounds(peers: Peers, inputs: Mapping[str, Any]) -> Rounds:
     """Return the rounds that locate the cause if the run over all nodes failed or was slow.
 
-    These are a round in which each node runs alone, and rounds with disjoint pairs of nodes, see `ping_mesh.opponent`.
+    In the first round, each node runs alone. In the other rounds, the nodes run in disjoint pairs, see
+    `ping_mesh.opponent`.
     """
     found, rounds = collective.overall(peers), []
     interfaces = _known(host_interfaces(peers, inputs["hccl_interface"]))

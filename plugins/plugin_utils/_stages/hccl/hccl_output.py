@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from ansible_collections.ascend.vllm.plugins.module_utils._host import terminal_text
 
-# mpirun can print the rank before each line: Open MPI "[1,0]<stdout>:", MPICH "[0] ".
+# mpirun can print the rank before each line. Open MPI prints "[1,0]<stdout>:", and MPICH prints "[0] ".
 _RANK = re.compile(r"\s*(?:\[[0-9]+,[0-9]+\]<std(?:out|err)>:|\[[0-9]+\] )\s*")
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _ROW = re.compile(r"([0-9]+)\s*\|\s*%s\s*\|\s*%s\s*\|\s*(success|failed|NULL)$" % (_NUMBER, _NUMBER))

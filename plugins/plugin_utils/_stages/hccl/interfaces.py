@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host interfaces of HCCL, and the part of each node in the ping mesh. PRIVATE to the hccl stage."""
+"""Choose the host interfaces for HCCL, and the pings that each node sends. PRIVATE to the hccl stage."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Interface(TypedDict):
 
 
 class Candidate(Interface):
-    """An interface that HCCL can use; ``network`` is in CIDR notation."""
+    """An interface that HCCL can use. ``network`` is in CIDR notation."""
 
     network: str
 
@@ -67,7 +67,7 @@ class PingArguments(TypedDict):
 
 
 def usable_interfaces(observed: HcclObservation, shared: Collection[str] = ()) -> list[Candidate]:
-    """Return the interfaces of a host that are up, each with the first of its IPv4 addresses that HCCL can use.
+    """Return the interfaces of a host that are up, each with its first IPv4 address that HCCL can use.
 
     HCCL cannot use link-local addresses, addresses of NPUs, and ``shared`` addresses, which several hosts have.
     """
@@ -88,8 +88,9 @@ def usable_interfaces(observed: HcclObservation, shared: Collection[str] = ()) -
 def interface_candidates(observed: HcclObservation, shared: Collection[str] = ()) -> list[Candidate]:
     """Return the interfaces of a host from which HCCL's interface is chosen.
 
-    These are the usable interfaces, except those of container engines and hypervisors (recognized by their name or
-    kind, or as bridges without an external port) and those whose address has no network (/32), as in overlay networks.
+    These are the usable interfaces, except those of container engines, hypervisors and overlay networks. Such an
+    interface is recognized by its name or kind, as a bridge without an external port, or by an address without a
+    network (/32).
     """
     interfaces = {each["name"]: each for each in observed["host_network"]["interfaces"]}
     found = [each for each in usable_interfaces(observed, shared)

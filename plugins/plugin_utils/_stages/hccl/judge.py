@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the NPU network. It judges the ports of a node and of the cluster, the ping mesh and the all-reduce."""
+"""The judge of the NPU network: the network ports of a node, the cluster, the ping mesh and the all-reduce."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ CHECKS = (
           "No limit is published: the inventory or the saved baseline."),
 )
 # The severities above apply to nodes that serve one model together. If every instance runs on a single node, its NPUs
-# communicate over links inside the node. Then checks of the network between nodes are only warnings: the tutorial of
-# vLLM Ascend calls them optional in this case, and the NPU ports of such nodes may not even have cables.
+# communicate over links inside the node. Failed checks of the network between nodes are then only warnings, because the
+# tutorial of vLLM Ascend calls them optional in this case, and the NPU ports of such nodes may not even have cables.
 REQUIRED, AUTO = "required", "auto"
 # Checks that need two nodes.
 _CLUSTER = ("duplicate_address", "rail_subnet", "rail_switch", "switch_port", "host_interface", "host_reachable",
@@ -134,7 +134,7 @@ class HostMesh(TypedDict):
     #: The number of tested pairs and of bad pairs.
     pairs: int
     broken: int
-    #: The names of all suspects, and the suspects with NPUs of this host; empty without bad pairs.
+    #: The names of all suspects, and the suspects with NPUs of this host. Empty if there are no bad pairs.
     suspects: list[str]
     own_suspects: list[OwnSuspect]
     #: The number of bad pairs in the whole mesh that no suspect explains.
@@ -162,14 +162,14 @@ class Cluster(TypedDict):
     #: ``{check: {value: number of NPUs}}``.
     votes: Mapping[str, Mapping[str, int]]
     mesh_size: ping_mesh.MeshSize
-    #: The subnet and the switch of most NPUs in the rail; None without a majority.
+    #: The subnet and the switch of most NPUs in the rail, or None if there is no majority.
     networks: dict[str, str | None]
     rails: dict[str, str | None]
     #: None if the all-reduce was not run.
     collective: ClusterRun | None
     #: The interface of this host.
     interface: Choice
-    #: A list, as text, of the other NPUs with the same address, and with the same switch port.
+    #: The other NPUs with the same address, and those with the same switch port, as text.
     same_address: dict[str, str]
     same_port: dict[str, str]
     #: ``{check: pairs}``; empty without pings.
@@ -187,7 +187,7 @@ def check_inputs(context: Context) -> Iterator[str]:
 
 
 def request(context: Context) -> Request | None:
-    """Return the request that queries the network ports; None if the stage is disabled."""
+    """Return the request that queries the network ports, or None if the stage is disabled."""
     if not context.inputs["hccl_enabled"]:
         return None
     hardware, inputs = context.plan["hardware"], context.inputs
@@ -203,7 +203,7 @@ def request(context: Context) -> Request | None:
 def judge(context: Context) -> list[CheckOutcome]:
     """Return the outcome of every check of a HcclObservation, with the result of `survey` for the host."""
     found, inputs = _judge(context), context.inputs
-    # The group is None if every instance serves on its own. A plan always has this key.
+    # The group is None if every instance serves the model independently. A plan always has this key.
     required = inputs["hccl_network_policy"] == REQUIRED or (
         inputs["hccl_network_policy"] == AUTO and context.plan.get("group", {}) is not None)
     if required:
@@ -215,9 +215,9 @@ def judge(context: Context) -> list[CheckOutcome]:
 
 
 def _is_inside(check: CheckOutcome, fails_alone: bool, inputs: Mapping[str, Any]) -> bool:
-    """Return whether a check concerns the NPUs of one node and the links between them, not the network between nodes.
+    """Return whether a failed check always fails the node, even if the network between nodes is optional.
 
-    It does if the tool hangs in the driver, if the all-reduce also fails on the node alone, or if
+    This is the case if the tool hangs in the driver, if the all-reduce also fails on the node alone, or if
     hccl_collective_policy requires the all-reduce.
     """
     if check["id"] == "tool_answers":
@@ -315,7 +315,7 @@ def _as_info(checks: Checks) -> list[CheckOutcome]:
 
 
 def _add(checks: Checks, check: str, outcomes: Iterable[Outcome]) -> None:
-    """Record the outcomes of a check for all NPUs: one entry for the NPUs that passed, and one per other outcome."""
+    """Record one entry of a check for all NPUs that passed, and one entry for each other outcome."""
     passed: list[Outcome] = []
     others: dict[Outcome, list[int]] = defaultdict(list)
     for outcome in outcomes:
@@ -441,7 +441,7 @@ def _survey_mesh(matrices: ping_mesh.Matrices, bad: Callable[[float], bool], swi
 
 
 def _own_suspects(host: str, suspects: Iterable[ping_mesh.Suspect]) -> list[OwnSuspect]:
-    """Return the suspects with NPUs of the host, with empty members, since there may be many of them."""
+    """Return the suspects with NPUs of the host, without their members, because there may be many."""
     found = [(suspect, sorted({npu for name, npu in suspect["members"] if name == host})) for suspect in suspects]
     return [{**suspect, "members": [], "npus": npus} for suspect, npus in found if npus]
 
@@ -472,7 +472,7 @@ def _judge_mesh(checks: Checks, not_judged: Checks, host: str, observed: observa
 
 
 def _judge_pairs(checks: Checks, check: str, host: str, expected: str, mesh: HostMesh) -> None:
-    """Judge the pairs of a host. It passes with a message if only suspects on other hosts explain its bad pairs."""
+    """Judge the pairs of a host. If suspects on other hosts explain all bad pairs, the host passes with a message."""
     if not mesh["pairs"]:
         checks.expect(check, None, expected, "nothing", message="No NPU of %s could be paired." % host)
         return
@@ -522,7 +522,7 @@ def _judge_collective(checks: Checks, not_judged: Checks, host: str, observed: o
     states = {row["check"] for row in result["rows"]}
     correct = False if run["failed"] else True if states == {"success"} else None
     suspects = run["suspects"] if correct is False else []
-    # A run that failed because of another node does not verify this node, so the check counts as not run.
+    # A run that failed because of another node shows nothing about this node, so the check counts as not run.
     checks.expect("collective_result", correct if _is_concerned(host, suspects) else None,
                   "the correct sum on every rank", ", ".join(sorted(states)) or "no result",
                   message="not every size was verified" if correct is None else
@@ -550,7 +550,7 @@ def _program(result: observation.Result) -> str:
 
 
 def _is_concerned(host: str, suspects: Sequence[collective.SuspectNodes]) -> bool:
-    """Return whether a failed run counts as a failure of this host: it is a suspect, or there are no suspects."""
+    """Return whether a failed run is a failure of this host, because the host is a suspect or there is no suspect."""
     return not suspects or any(host in suspect["hosts"] for suspect in suspects)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.module_utils._ascend.hccn_tool import HccnAnswer, HccnConf
     from ansible_collections.ascend.vllm.plugins.plugin_utils._stages.hccl.observation import HcclObservation, Peers
 
-#: What hccn_tool printed for one NPU, ``{query: answer}``.
+#: The results of hccn_tool for one NPU, ``{query: result}``.
 Answers = Mapping[str, "HccnAnswer"]
 
 # Checks of values that must be the same on all NPUs of the cluster.
@@ -31,7 +31,7 @@ _FINDINGS = {"ip": "no ip was preset", "gateway": "no gateway was preset", "opti
 
 
 class Outcome(NamedTuple):
-    """The outcome of a check for one NPU; ``ok`` is None if it could not be determined."""
+    """The outcome of a check for one NPU. ``ok`` is None if the outcome could not be determined."""
 
     npu: int
     ok: bool | None
@@ -80,7 +80,7 @@ def count_votes(peers: Peers) -> dict[str, Counter[str]]:
 
 
 def _no_answer(npu: int, answers: Answers, query: str, expected: str | None) -> Outcome | None:
-    """Return the outcome for a query that failed or was not sent; None if the query succeeded."""
+    """Return the outcome for a query that failed or was not sent, or None if the query succeeded."""
     answer = answers.get(query)
     if answer is None:
         return Outcome(npu, None, expected, None, "-%s was not queried" % query)
@@ -239,8 +239,8 @@ def _optics(npu: int, answers: Answers, faults: Callable[[Values, Limits], list[
             ) -> Outcome:
     """Judge the values of an optical module.
 
-    :param faults: a function that returns a description of each value beyond its limit, or None if the module does not
-        report these values.
+    :param faults: a function that returns a description of each value beyond its limit. It returns None if the module
+        does not report these values.
     """
     answer = answers.get("optical", {})
     if not answer.get("present"):

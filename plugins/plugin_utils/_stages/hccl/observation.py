@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The observation of a node in the hccl stage: its type, and values that several files read from it.
+"""The type of the observation of a node in the hccl stage, and functions that read values from an observation.
 
 PRIVATE to the stage.
 """
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         #: Backend of torch.distributed, or ``hccl_test``.
         backend: str | None
         ranks: int | None
-        #: ``hccl_test`` or ``probe``; None if neither was started.
+        #: ``hccl_test`` or ``probe``, or None if neither was started.
         tool: str | None
         #: The reason why the probe was used instead of hccl_test.
         choice: str | None
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
         #: ``all``, ``alone``, or ``pair N``.
         round: str
-        #: The nodes of the run; empty if this node pauses.
+        #: The nodes of the run. Empty if this node pauses.
         hosts: list[str]
         #: None if this node pauses.
         result: Result | None

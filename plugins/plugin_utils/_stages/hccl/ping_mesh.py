@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ping mesh of the NPU network: its schedule, and the search for the cause of failed pings.
+"""Schedule the pings between NPUs, and find the cause of failed pings.
 
-The schedule is a round-robin tournament of the nodes (circle method), so that every node can compute its part from the
-list of nodes, without a coordinator. When two nodes meet, NPU i of each node pings NPU (i + shift) of the other node,
-once for each shift. Thus each NPU sends to one NPU and receives from one NPU at a time.
+The schedule is a round-robin tournament of the nodes (circle method). Every node can compute its own part from the list
+of nodes, without a coordinator. When two nodes meet, NPU i of each node pings NPU (i + shift) of the other node, once
+for each shift. Therefore each NPU pings one NPU and is pinged by one NPU at a time.
 
 PRIVATE to the hccl stage.
 """
@@ -29,7 +29,7 @@ Matrices = Mapping[str, Mapping[str, Mapping[str, Sequence[float | None]]]]
 Cause = tuple[str, Any, str]
 
 BOTH, FROM, TO = "both directions", "from it only", "to it only"
-# The fraction of the pairs of a cause that may work although it is the cause; one such pair is always allowed.
+# The maximum fraction of the pairs of a cause that can still work. One such pair is always allowed.
 EXCEPTIONS = 0.1
 MAX_SUSPECTS = 8
 
@@ -54,12 +54,12 @@ class Suspect(TypedDict):
     name: str
     #: BOTH, FROM or TO.
     direction: str
-    #: The number of bad pairs and of tested pairs that it affects.
+    #: The number of bad pairs and of tested pairs that the suspect affects.
     bad: int
     tested: int
     #: Names of other possible causes of the same bad pings.
     also: list[str]
-    #: The NPUs that belong to it.
+    #: The NPUs that belong to the suspect.
     members: list[End]
 
 
@@ -77,12 +77,12 @@ class Verdict(TypedDict):
 # --- Schedule --------------------------------------------------------------------------------------------------------
 
 def tournament_rounds(nodes: int) -> int:
-    """Return the number of rounds after which each of ``nodes`` nodes has met every other node."""
+    """Return the number of rounds that ``nodes`` nodes need until each has met every other node."""
     return nodes - 1 + nodes % 2 if nodes > 1 else 0
 
 
 def opponent(index: int, tournament_round: int, nodes: int) -> int | None:
-    """Return the index of the node that node ``index`` meets in a round; None if node ``index`` pauses.
+    """Return the index of the node that node ``index`` meets in a round, or None if node ``index`` pauses.
 
     Nodes and rounds are counted from 0. One seat is fixed, and the others rotate by one place per round. With an odd
     number of nodes, the fixed seat is empty.
@@ -110,7 +110,7 @@ def chosen_rounds(nodes: int, full_mesh_max_nodes: int) -> list[int]:
 
 
 def partners(hosts: Collection[str], host: str, full_mesh_max_nodes: int) -> list[str | None]:
-    """Return the names of the nodes that ``host`` meets in each round; None for a round in which it pauses.
+    """Return the name of the node that ``host`` meets in each round, or None for a round in which ``host`` pauses.
 
     All callers pass the same hosts, in any order.
     """
@@ -121,7 +121,7 @@ def partners(hosts: Collection[str], host: str, full_mesh_max_nodes: int) -> lis
 
 
 def shifts(npus: int, same_rail_only: bool = False) -> list[int]:
-    """Return the shifts for two nodes with ``npus`` NPUs each: all shifts, or only 0, which stays within the rail."""
+    """Return the shifts for two nodes with ``npus`` NPUs each. With ``same_rail_only``, this is only the shift 0."""
     return [0] if same_rail_only else list(range(npus))
 
 
@@ -152,9 +152,9 @@ def verdict(matrices: Matrices, bad: Callable[[float], bool] = failed, switches:
             evidence: Collection[End] = ()) -> Verdict:
     """Return the most likely causes of the bad pings of a mesh.
 
-    The search is greedy. A cause (such as an NPU, a node, a rail, a switch, or the connection of two nodes) is possible
-    if nearly all its pairs are bad. The possible cause that explains most bad pairs is chosen first, then the next one
-    for the remaining pairs.
+    A cause is an NPU, a node, a rail, a switch, the connection of two nodes, or another object in `_KINDS`. It is
+    possible if nearly all its pairs are bad. The search is greedy: it first chooses the possible cause that explains
+    most bad pairs, then repeats this for the remaining bad pairs.
 
     :param bad: whether a loss is bad, ``ping_loss.failed`` or ``ping_loss.lossy``.
     :param switches: ``{NPU: name of its switch}``.
@@ -181,7 +181,7 @@ def verdict(matrices: Matrices, bad: Callable[[float], bool] = failed, switches:
 
 
 class _Candidate:
-    """The pairs that a possible cause affects: the number of tested pairs, the bad pairs, and the NPUs of the cause."""
+    """A possible cause: the number of tested pairs and the bad pairs that it affects, and its NPUs."""
 
     def __init__(self) -> None:
         self.tested = 0
@@ -195,7 +195,7 @@ _KINDS = ("npu", "node", "rail", "switch", "between nodes", "between groups", "b
 
 
 def _causes(pair: Pair, switches: Mapping[End, str], groups: Mapping[str, str]) -> Iterator[Cause]:
-    """Yield all possible causes for a bad ping of this pair."""
+    """Yield all causes that would explain a bad ping of this pair."""
     host, npu, other, other_npu = pair
     if groups[host] != groups[other]:
         yield "between groups", _group_names(groups), BOTH
@@ -279,7 +279,7 @@ def _group_names(groups: Mapping[str, str]) -> str:
 
 
 def _best(candidates: Mapping[Cause, _Candidate], left: set[Pair], evidence: Collection[End]) -> list[Cause] | None:
-    """Return the causes that explain most of the remaining bad pairs, the most likely first; None if there are none."""
+    """Return the causes that explain most of the remaining bad pairs, with the most likely first, or None."""
     most = 0
     top: dict[Cause, _Candidate] = {}
     for cause, found in candidates.items():

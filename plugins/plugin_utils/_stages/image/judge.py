@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The judge of the image stage.
 
-Before a pull, it checks whether the node can run and store the image; after the pull, whether the image is as planned.
+Before a pull, it checks whether the node can store and run the image. After the pull, it compares the image with the
+plan.
 """
 
 from __future__ import annotations

@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The judge of the npu_driver stage.
 
-It checks whether NPUs, driver and host meet the plan, before images and weights are copied to the node.
+It checks whether NPUs, driver and host meet the requirements of the plan, before images and weights are copied to the
+node. The thresholds have these sources:
 
-Sources of the thresholds: HBM pages and temperature, MindCluster 7.3 (ascend-dmi and fault-diag documents); Docker
-versions, 01_environment_dependencies.md of MindCluster; idle HBM, public npu-smi tables of 910B (2.8 to 4.2 GB without
-a process).
+- HBM pages and temperature: the ascend-dmi and fault-diag documents of MindCluster 7.3
+- Docker versions: 01_environment_dependencies.md of MindCluster
+- HBM of an idle chip: public npu-smi tables of the 910B (2.8 to 4.2 GB without a process)
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def request(context: Context) -> Request:
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, judge_host.Cluster]:
-    """Return for each host the number of nodes, and the differences for which the host is an outlier."""
+    """Return ``{host: Cluster}`` with the number of nodes and the facts whose value on this host is an outlier."""
     found = drift.compare({host: drift.facts(cast("judge_host.NodeObservation", observed))
                            for host, observed in observations.items()})
     return {host: {"nodes": len(observations), "differences": [each for each in found if host in each["outliers"]]}
@@ -148,7 +149,7 @@ def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -
 def judge(context: Context) -> Outcomes:
     """Return the outcome of every check.
 
-    Subjects are chips (``npu 3``, or ``npu 6 chip 1`` if an NPU has several), paths or facts.
+    Subjects are chips (``npu 3``, or ``npu 6 chip 1`` if an NPU has several chips), paths or facts.
     """
     checks = Checks(CHECKS)
     for part in judge_chips.PARTS + judge_host.PARTS:

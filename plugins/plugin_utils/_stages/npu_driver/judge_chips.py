@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge the output of npu-smi for each chip, and the users of the planned NPUs. PRIVATE to this folder."""
+"""Judge the output of npu-smi for each chip, and the processes that use planned NPUs. PRIVATE to this folder."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _isolated_pages(chip: Chip) -> int | None:
 
 
 def _ecc(chip: Chip, *counters: str) -> int | None:
-    """Return the sum of counters; None if npu-smi does not print all of them."""
+    """Return the sum of counters, or None if npu-smi does not print all of them."""
     printed = [(chip["ecc"] or {}).get(counter, "") for counter in counters]
     return sum(int(count) for count in printed) if all(count.isdigit() for count in printed) else None
 
@@ -211,7 +211,7 @@ def _idle(checks: Checks, npu_smi: NpuSmi, free: Collection[int], inputs: Mappin
 
 
 def _use(chip: Chip) -> tuple[int, int] | None:
-    """Return AICore load in percent and used HBM in MB; None if npu-smi does not print both."""
+    """Return the AICore load in percent and the used HBM in MB, or None if npu-smi does not print both."""
     aicore_percent, hbm_used_mb = chip["aicore_percent"], chip["hbm_used_mb"]
     return None if aicore_percent is None or hbm_used_mb is None else (aicore_percent, hbm_used_mb)
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import BadDriver, OlderKernel
 
     class RoundTrip(TypedDict):
-        """Start and end of the module call by the clock of the controller, in seconds since the epoch."""
+        """Start and end of the module call on the clock of the controller, in seconds since the epoch."""
 
         sent_at: float
         received_at: float
 
     class NodeObservation(NpuObservation, total=False):
-        """The observation of npu_info, with the time of the call."""
+        """The return values of npu_info, with the time of the call."""
 
         round_trip: RoundTrip
 
@@ -90,7 +90,7 @@ def _is_bad(bad: BadDriver, version: str, arguments: Mapping[str, Any]) -> bool:
 
 
 def _firmware(checks: Checks, context: Context) -> None:
-    """Judge by the rule of the driver: the driver accepts the firmware, or the firmware accepts the driver."""
+    """Judge by the rule of the driver. The driver must accept the firmware, or the firmware must accept the driver."""
     observed = _observed(context)
     driver, firmware = _fields(observed, "driver_version"), _fields(observed, "firmware_version")
     actual = "driver %s, firmware %s" % (driver.get("Version", "unknown"),
@@ -201,7 +201,7 @@ def _host(checks: Checks, context: Context) -> None:
 
 
 def _is_kernel(older: OlderKernel, system: Mapping[str, Any]) -> bool:
-    """Return whether a host has this kernel, by the kernel release or, if it names no system, by /etc/os-release."""
+    """Return whether a host has this kernel. If the kernel release names no system, /etc/os-release is compared."""
     kernel, os = system["kernel"], system["os"]
     return kernel.startswith(older["version"] + ".") and bool(
         re.search(older["build"], kernel) or (
@@ -233,9 +233,10 @@ def _python(checks: Checks, python: Mapping[str, Any]) -> None:
 
 def _version_range(checks: Checks, name: str, found: str, inputs: Mapping[str, Any], minimum_input: str,
                    maximum_input: str | None = None) -> None:
-    """Compare the numbers at the start of a version (such as 5.15.152.ve.10 or 20.10.24+dfsg1) with two inputs.
+    """Compare the leading numbers of a version (such as 5.15.152.ve.10 or 20.10.24+dfsg1) with two inputs.
 
-    If an input is empty, there is no such bound. The upper bound includes its patch versions: 28.5 includes 28.5.2.
+    If an input is empty, there is no limit on that side. The upper limit includes its patch versions: 28.5 includes
+    28.5.2.
     """
     minimum, maximum = inputs[minimum_input], inputs[maximum_input] if maximum_input else ""
     depth = len(str(maximum).split("."))
@@ -298,7 +299,7 @@ def _docker_engine_setup(checks: Checks, context: Context) -> None:
 
 
 def _space(checks: Checks, context: Context) -> None:
-    """Judge the space for the image and the weights, as far as they are not on the node yet."""
+    """Judge the space for the image and the weights. Space is only needed for what the node does not have yet."""
     observed, plan, inputs = _observed(context), context.plan, context.inputs
     disks = {disk["path"]: disk for disk in observed["disks"]}
     engine, weights = observed["docker_engine"], plan["model"]["path"]
@@ -322,7 +323,7 @@ def _space_fault(disk: Mapping[str, Any], need: float) -> str | None:
 
 
 def _clock(checks: Checks, context: Context) -> None:
-    """Judge the clock offset. Its error is bounded, since the node read its clock during the round trip."""
+    """Judge the clock offset. The node reads its clock during the round trip, which limits the error of the offset."""
     observed, limit = _observed(context), context.inputs["npu_driver_clock_skew_s"]
     clock, trip = observed["clock"], observed.get("round_trip")
     if not trip:
@@ -356,7 +357,7 @@ def _kernel_log(checks: Checks, context: Context) -> None:
 
 
 class _LogKind(NamedTuple):
-    """The subject and the remedy for a kind of error in the kernel log; None stands for the remedy of the check."""
+    """The subject and the remedy for a kind of error in the kernel log. None stands for the remedy of the check."""
 
     subject: str | None
     remedy: str | None

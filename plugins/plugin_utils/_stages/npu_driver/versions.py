@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Order the versions of Ascend drivers, firmware and CANN.
 
-The vendor writes ``24.1.0.1`` (a patch), ``25.0.rc1.1`` (a patch of a release candidate), ``24.1.rc1.b030`` (a build
-before the release candidate) and, for a series of releases, ``25.3.x``. RC is printed in upper or lower case.
+Versions of the vendor look like ``24.1.0.1`` (a patch), ``25.0.rc1.1`` (a patch of a release candidate),
+``24.1.rc1.b030`` (a build before the release candidate) and ``25.3.x`` (a series of releases). RC can be upper or lower
+case.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 # Prefixes of a component in chronological order: build, test, release candidate, none.
 _RANKS = {"b": 0, "t": 1, "rc": 2, "": 3}
 _COMPONENT = re.compile(r"(b|t|rc|)([0-9]{1,9})\Z")
-_END = (3, 0)  # A missing component counts as .0: builds and release candidates are older, patches are newer.
+_END = (3, 0)  # A missing component counts as .0, which is newer than a build or release candidate.
 _WIDTH = 8     # The maximum number of components in a version.
 _RANGE = re.compile(r"\[([^\[\],]+)(?:,([^\[\],]+))?\]")
 
@@ -68,7 +69,7 @@ def _within(version: str, low: str, high: str) -> bool:
 
 
 def _bound(pattern: str) -> tuple[int, Key]:
-    """Return the number of components to compare with a pattern, and their sort key."""
+    """Return the number of components of a version to compare with a pattern, and the sort key of the pattern."""
     parts = _parts(pattern)
     if parts[-1] != "x":
         return _WIDTH, key(pattern)

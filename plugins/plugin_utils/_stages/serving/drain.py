@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The remaining requests of a drained service, and the holders of its NPUs. Pure. PRIVATE to the collection."""
+"""The remaining requests of a drained service, and the processes that use its NPUs. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
     """Return a clause for each of the running containers that has, or may have, requests.
 
-    A load of None means that the server accepts no connection and thus has no requests.
+    If the load of a container is None, its server accepts no connections and therefore has no requests.
     """
     clauses = []
     for container in containers:
@@ -35,7 +35,7 @@ def requests_left(containers: Iterable[DeployedContainer]) -> list[str]:
 
 
 def npus_held(observed: NpuObservation, devices: Iterable[int], idle_hbm_mb: float) -> list[str]:
-    """Return a clause for each NPU that is not free, with its holders.
+    """Return a clause for each NPU that is not free, with the processes and containers that use it.
 
     :param devices: numbers N of /dev/davinciN.
     :param idle_hbm_mb: the maximum HBM usage of a free NPU, in MB.

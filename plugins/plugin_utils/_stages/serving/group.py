@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decisions about the nodes of a group, which start and stop together. Pure. PRIVATE to the collection."""
+"""Decisions about the nodes of a group, which start and stop together. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Note(TypedDict):
     state: str
     reason: str | None
     causes: NotRequired[list[Diagnosis]]  # The causes in the log of a failed member.
-    clock_offset_s: NotRequired[float]  # The clock of its node minus the clock of the controller.
+    clock_offset_s: NotRequired[float]  # The time on the node minus the time on the controller.
 
 
 class FailedMember(Note):
@@ -74,7 +74,7 @@ def restart_reason(plan: Plan, observed: ServingObservation, secrets: str) -> st
 def own_state(seen: ServingState | None, late: bool, now_s: float) -> Note:
     """Return the state of the member on this host.
 
-    :param seen: its serving state; None if the node is no longer reachable.
+    :param seen: the serving state of the member, or None if its node is no longer reachable.
     :param late: whether the time to become ready is over.
     :param now_s: the time on the controller, in seconds since the epoch.
     """
@@ -98,8 +98,8 @@ def outcome(group: Group, notes: Mapping[str, Note], missing: Collection[str] = 
     The wait is over when a member has failed or is late, or when all members are ready.
 
     :param notes: ``{host: its last note}``.
-    :param missing: members that were removed from the run before they were started; their notes are outdated.
-    :param timed_out: whether to stop waiting; then all members that are not ready are late.
+    :param missing: members that were removed from the run before they were started. Their notes are outdated.
+    :param timed_out: whether to stop waiting. All members that are not ready are then late.
     """
     left: Note = {"state": FAILED, "reason": "it left the run before it was started"}
     members: list[FailedMember] = []

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The notes of the members of a group during a run: one file per host, on the controller. PRIVATE to the collection."""
+"""Files on the controller in which the members of a group report their states. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = "serving_group"
 
 
 class GroupNotes:
-    """Writes the note of one member of a group and reads the notes of all members, in this run only.
+    """Writes the note of one member of a group, and reads the notes that all members wrote in this run.
 
     :param group: the group in the plan of the member.
     """
@@ -36,7 +36,7 @@ class GroupNotes:
         self._records.write_note(self._host, NAME, note)
 
     def read(self, states: Collection[str] = ()) -> tuple[dict[str, Note], list[str]]:
-        """Return ``{host: note}``, and the hosts without a note or, if ``states`` is set, in a state not in it."""
+        """Return ``{host: note}``, and the hosts that have no note or, if ``states`` is set, have another state."""
         notes = cast("dict[str, Note]", self._records.read_notes(self._hosts, NAME))
         return notes, [host for host in self._hosts
                        if host not in notes or (states and notes[host]["state"] not in states)]
@@ -44,7 +44,7 @@ class GroupNotes:
     def require(self, state: str) -> dict[str, Note]:
         """Return the notes of all members.
 
-        :raises AnsibleActionFail: if members are not in this state; the message names them.
+        :raises AnsibleActionFail: if a member is not in this state. The message names all these members.
         """
         notes, missing = self.read([state])
         if missing:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the serving stage. It checks whether the service can start, runs as planned, and responds."""
+"""The judge of the serving stage. It checks whether the service can start, whether it runs as planned, and responds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     class BalancerCompletion(BalancerObservation, LoopResult):
         """The return values of ``ascend.vllm.balancer_info`` on one balancer that this host manages."""
 
-        #: Inventory name of the balancer, and its service.
+        #: Inventory name of the balancer, and the service that it provides.
         item: tuple[str, Service]
 
 
@@ -94,7 +94,7 @@ class Waited(TypedDict):
 
 
 class Measured(TypedDict, total=False):
-    """The results of other tasks of the role after the start. ``balancer`` is empty if there is no balancer."""
+    """The results of other tasks of the role after the start. Without a balancer, ``balancer`` is empty."""
 
     waited: Waited
     balancer: Balancing
@@ -159,8 +159,8 @@ CHECKS = (
     Check("balancer_server", CRITICAL, "The balancer sends requests to the instance",
           "Check on the balancer's host that it can reach the port of the instance; playbooks/status.yml shows the "
           "result of the balancer's health check."),
-    Check("balancer_watch", WARNING, "The watch for hung engines responds to the balancer",
-          "Read the journal of the watch on the balancer's host (journalctl -u ascend-vllm-balancer-watch)."),
+    Check("balancer_watch", WARNING, "The watchdog for hung engines responds to the balancer",
+          "Read the journal of the watchdog on the balancer's host (journalctl -u ascend-vllm-balancer-watch)."),
     Check("upgrade", CRITICAL, "An upgrade was verified",
           "Remove the cause in the message, and run playbooks/upgrade.yml again."),
     Check("api_key", WARNING, "Clients have to send an API key",
@@ -176,13 +176,13 @@ CHECKS = (
 _REPORTED_WARNINGS = ("serving_api_key", "serving_api_key.plaintext")
 # Results of the log triage that are not the cause of a failure.
 _NO_CAUSES = (UNKNOWN, "startup_ok")
-# Mounts that the role itself provides later, and the weights, which have a separate check.
+# Origins of mounts that are not checked here: the role itself creates some later, and the weights have their own check.
 _UNCHECKED_MOUNTS = ("patch", "secrets", "middleware", "health", "weights")
 _STEPS = ("up_to_date", "running", "health", "key_accepted", "served_name", "completion")
 _CHECK_MODE = "In check mode nothing is started."
 
 
-#: The phases of the stage: before the start, and after the rollback of an upgrade. An empty phase is after the start.
+#: Phases of the stage: before the start, and after the rollback of an upgrade. After the start, the phase is empty.
 BEFORE, ROLLED_BACK = "before", "rolled_back"
 RETURNED = ("image", "containers", "ours", "addresses")
 check_inputs = None
@@ -343,7 +343,7 @@ def _prerequisites(checks: Checks, plan: Plan, observed: ServingObservation) -> 
 
 
 def _devices_free(checks: Checks, plan: Plan, observed: ServingObservation) -> None:
-    """Judge the holders of the planned NPUs, without those of device files that all NPUs share."""
+    """Judge the processes that use the planned NPUs. Device files that all NPUs share are not considered."""
     npus = {npu: instance["name"] for instance in plan["instances"] for npu in instance["npus"]}
     foreign = [(holder["device"], describe_holder(holder)) for holder in observed["device_holders"]
                if holder["device"] in npus and not is_ours(holder["container"], plan)]
@@ -417,7 +417,7 @@ def _obstacle(plan: Plan, member: Member, observed: ServingObservation | None) -
 
 
 def _group(checks: Checks, context: Context, own: Group, waited: Waited | None) -> bool:
-    """Judge whether the group became ready; return False if it failed on other nodes only."""
+    """Judge whether the group became ready. Return False if it failed on other nodes only."""
     if context.check_mode or waited is None:
         checks.not_run("group", _CHECK_MODE if context.check_mode else "The group was not waited for.")
         return True
@@ -437,7 +437,7 @@ def _group(checks: Checks, context: Context, own: Group, waited: Waited | None) 
 
 
 def _worst_state(seen: InstanceState, waited: Waited | None) -> InstanceState:
-    """Return the state in which the wait failed, if it did, because a crash loop looks alive between two crashes."""
+    """Return the state in which the wait failed, if it did. Between two crashes, a crash loop looks as if it runs."""
     for failed in waited["failed_instances"] if waited else ():
         if failed["name"] == seen["name"] and seen["state"] != "ready":
             return failed
@@ -445,7 +445,7 @@ def _worst_state(seen: InstanceState, waited: Waited | None) -> InstanceState:
 
 
 def _instance(checks: Checks, planned: Instance, seen: InstanceState, context: Context) -> None:
-    """Judge one instance. Steps that were not reached are recorded as not run."""
+    """Judge one instance. Steps that the instance did not reach are recorded as not run."""
     plan, name, container = context.plan, planned["name"], seen["container"]
     if container is None or container["hash"] != planned["hash"]:
         found = "no container" if container is None else "another plan (%s)" % container["hash"]
@@ -511,7 +511,7 @@ def _engine_progress(checks: Checks, planned: Instance, seen: InstanceState, con
         checks.unsupported("engine_progress", "There is no health check (serving_health_interval_s is 0).",
                            planned["name"])
         return
-    if planned["health"] is None:  # There is no API to check.
+    if planned["health"] is None:  # The instance has no API to check.
         return
     if health is None:
         checks.not_run("engine_progress", "Docker does not report a health check.", planned["name"])
@@ -549,10 +549,10 @@ def _balancer_server(checks: Checks, server: BalancerServer, error: str | None, 
     found = " ".join(filter(None, (server["status"], server["check"], engine and "engine " + engine)))
     checks.expect("balancer_server", not error and server["status"] == UP, UP, error or found, subject)
     if server["watched"] is None:
-        checks.unsupported("balancer_watch", "There is no watch (balancer_watch_interval_s is 0).", subject)
+        checks.unsupported("balancer_watch", "There is no watchdog, because balancer_watch_interval_s is 0.", subject)
         return
     checks.expect("balancer_watch", server["watched"], "a response", engine, subject,
-                  None if server["watched"] else "the watch for hung engines does not answer: %s" % engine)
+                  None if server["watched"] else "the watchdog for hung engines does not respond: %s" % engine)
 
 
 def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) -> None:
@@ -571,7 +571,7 @@ def _rolled_back(checks: Checks, observed: ServingState, failure: str | None) ->
 
 
 def _not_reached(checks: Checks, last: str | None, planned: Instance, why: str) -> None:
-    """Record the steps after ``last``, or all steps if it is None, as not run. Without an API there are two steps."""
+    """Record the steps after ``last`` (or all steps if it is None) as not run. Without an API, there are two steps."""
     steps = _STEPS if planned["serves"] else _STEPS[:2]
     for step in steps[steps.index(last) + 1 if last else 0:]:
         checks.not_run(step, why, planned["name"])

@@ -12,7 +12,7 @@ from ansible_collections.ascend.vllm.plugins.plugin_utils._plan.types import Pat
 
 
 class PatchError(ValueError):
-    """The file or the result differs from the catalogue; the message is one sentence."""
+    """The file or the patched file differs from the catalogue. The message is one sentence."""
 
 
 def patched(text: str, patch: Patch) -> str:

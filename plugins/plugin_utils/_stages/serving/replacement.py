@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of an upgrade and of a rollback, derived from the containers on a node. Pure. PRIVATE to the collection.
+"""The steps of an upgrade and of a rollback, derived from the containers on a node. PRIVATE to the collection.
 
-Running containers are described by the options with which they were started, because the plan may be newer. All
-containers are items of the return value ``containers`` of ``ascend.vllm.serving_info``.
+Running containers are described by the options with which they were started, because the plan may have changed since
+then. All containers are items of the return value ``containers`` of ``ascend.vllm.serving_info``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RollbackSteps(UpgradeSteps):
 
 
 class RunningPlan(TypedDict, total=False):
-    """The part of a plan that describes running containers; ``image`` and ``model`` are missing without instances."""
+    """The part of a plan that describes running containers. Without instances, ``image`` and ``model`` are missing."""
 
     #: Instances, with only the keys that are needed to wait for them and to judge them.
     instances: list[dict[str, Any]]
@@ -67,7 +67,7 @@ def is_ours(container: HolderContainer | None, plan: Plan) -> bool:
 
 
 def deployment(containers: Iterable[DeployedContainer], plan: Plan) -> list[DeployedContainer]:
-    """Return the containers of this deployment, including previous ones.
+    """Return the containers of this deployment, including previous containers that an upgrade has kept.
 
     Other deployments on the node have a different serving_container_name and are not touched.
     """
@@ -90,9 +90,9 @@ def unplanned_containers(names: Iterable[str], plan: Plan) -> list[str]:
 
 
 def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None = None) -> list[str]:
-    """Return a clause for each reason to replace the running service; an empty list if it runs as planned.
+    """Return a clause for each reason to replace the running service. The list is empty if it runs as planned.
 
-    :param secrets: the value that the label `SECRETS` has with the planned API keys and certificate.
+    :param secrets: the value of the label `SECRETS` of a container that has the planned API keys and certificate.
     """
     running = {container["name"]: container for container in deployment(observed["containers"], plan)}
     planned = {instance["name"]: instance for instance in plan["instances"]}
@@ -114,10 +114,10 @@ def replacement_reasons(observed: ServingState, plan: Plan, secrets: str | None 
 
 
 def upgrade_steps(containers: Iterable[DeployedContainer], plan: Plan) -> UpgradeSteps:
-    """Return which containers an upgrade removes and renames before it starts new ones.
+    """Return which containers an upgrade removes and renames before it starts new containers.
 
-    If a previous container with the same base name exists, an earlier upgrade was interrupted. Then the current
-    container was never verified and is removed. All other containers are renamed to previous containers.
+    If a previous container with the same base name exists, an earlier upgrade was interrupted. The current container
+    was then never verified, so it is removed. All other containers are kept under the names of previous containers.
     """
     names = [container["name"] for container in deployment(containers, plan)]
     current = [each for each in names if not each.endswith(PREVIOUS)]
@@ -161,7 +161,7 @@ def plan_of_running(containers: Sequence[DeployedContainer], names: Collection[s
 
     :param names: the names of the containers before an upgrade renamed them.
     :param address: the address of the node.
-    :returns: only an empty list of ``instances`` if no container has a port.
+    :returns: the part of the plan. If no container has a port, it contains only an empty list of ``instances``.
     """
     found = [(base_name(container["name"]), container) for container in containers]
     found = [(name, container) for name, container in found if name in names and container["port"]]

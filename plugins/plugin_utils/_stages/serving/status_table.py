@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of ``playbooks/status.yml``. Pure. PRIVATE to the collection."""
+"""The table that ``playbooks/status.yml`` prints. PRIVATE to the collection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """The cells of one instance; a cell without a value is a dash."""
+    """The cells of one instance. A cell without a value contains a dash."""
 
     host: str
     instance: str
@@ -86,7 +86,7 @@ def _plan(container: DeployedContainer, instance: Instance | None, image: str | 
 
 
 def _state(instance: InstanceState) -> str:
-    """Return the state of an instance; it is hung if it is not ready and Docker reports it as unhealthy."""
+    """Return the state of an instance, which is hung if it is not ready and Docker reports it as unhealthy."""
     container = instance["container"]
     if (instance["reason"] or "").startswith(REJECTED):
         return "certificate not accepted"

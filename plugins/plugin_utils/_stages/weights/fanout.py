@@ -21,7 +21,7 @@ def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[st
     :param hosts: the nodes in order.
     :param held: ``{host: its part of the model}`` for the nodes that reported it.
     :param failed: nodes that tried to get the model from its source; such a node is chosen only if it has the model.
-    :returns: a node that has the model, otherwise a node that has some of its files, otherwise the first node; None if
+    :returns: a node that has the model, otherwise a node that has some of its files, otherwise the first node. None if
         there is no suitable node.
     """
     candidates = [host for host in hosts if host in held and (held[host]["holds"] or host not in failed)]
@@ -30,10 +30,10 @@ def stager(hosts: Sequence[str], held: Mapping[str, Held], failed: Collection[st
 
 
 def upstreams(hosts: Sequence[str], holders: Collection[str]) -> dict[str, list[str]]:
-    """Return ``{receiver: [host, …]}``, the nodes from which each node can copy the model, the preferred one first.
+    """Return ``{receiver: [host, …]}``, the nodes from which each node can copy the model, in order of preference.
 
-    The receivers are divided into one chain per holder. If a chain is interrupted, the nodes after the interruption use
-    the nodes before it, then the other holders. Without holders, the result is empty.
+    The receivers are divided into one chain per holder. If a node of a chain fails, the nodes behind it copy from the
+    nodes in front of it, then from the other holders. If there are no holders, the result is empty.
     """
     seeds = [host for host in hosts if host in holders]
     receivers = [host for host in hosts if host not in holders]

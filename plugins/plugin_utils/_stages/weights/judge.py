@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of the weights stage: whether the model on a node is complete, unchanged, consistent, and as planned."""
+"""The judge of the weights stage. It checks whether the model is complete, unchanged, consistent, and as planned."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ TRANSFORMERS_5_CLASS = "TokenizersBackend"
 class Models(TypedDict):
     """The models on all nodes of the run."""
 
-    #: ``{host: digest of its manifest}`` for the hosts with a manifest.
+    #: ``{host: digest of its manifest}`` for the hosts that have a manifest.
     digests: dict[str, str]
     #: ``{host: identity of its folder}``, see `files.identify`.
     identities: dict[str, str | None]
@@ -108,7 +108,7 @@ def request(context: Context) -> Request:
 
 
 def survey(observations: Mapping[str, Observation], inputs: Mapping[str, Any]) -> dict[str, Models]:
-    """Return ``{host: models}``; the value is the same for all hosts."""
+    """Return ``{host: models}``. The value is the same for all hosts."""
     models: Models = {
         "digests": {host: observed["manifest"]["digest"] for host, observed in observations.items()
                     if observed.get("manifest")},
@@ -121,7 +121,7 @@ def judge(context: Context) -> Outcomes:
     """Judge the weights stage.
 
     With weights_distribution shared, ``context.measured`` contains ``stager`` (the node that writes to the folder) and
-    ``shared`` (whether the stager's marker file is visible on this node; None if the stager could not create one).
+    ``shared`` (whether this node can see the stager's marker file, or None if the stager could not create the file).
     """
     checks = Checks(CHECKS)
     plan, observed, inputs = context.plan, cast("WeightsObservation", context.observed), context.inputs

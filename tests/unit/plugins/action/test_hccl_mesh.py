@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each node sends its part of the ping mesh, and the result or the failure is saved with its observation."""
+"""Each node sends its own pings of the ping mesh, and the result or the failure is saved with its observation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting ends when the service is ready, fails or times out; each step is displayed once."""
+"""The action waits until the service is ready, has failed or times out, and displays each step once."""
 
 from __future__ import annotations
 

@@ -52,5 +52,5 @@ def test_table_is_displayed_with_the_balancers(status):
     assert shown.strip().splitlines() == result["lines"]
     assert "node1  vllm-ascend-qwen25-vl  running" in shown
     assert ("balancer on node1: node1:8888 DOWN (disabled, 3 requests, L4CON, engine down (hangs)), "
-            "node2:8888 UP (0 requests, L7OK/200, no watch: Connection refused)") in shown
+            "node2:8888 UP (0 requests, L7OK/200, no watchdog: Connection refused)") in shown
     assert "balancer on lb: not reachable" in shown

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stage reads its plan and inputs; an invalid input is recorded as a failure, without a request to the node."""
+"""A stage reads its plan and inputs. An invalid input is recorded as a failure, without a request to the node."""
 
 from __future__ import annotations
 

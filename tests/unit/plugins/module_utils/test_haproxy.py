@@ -34,7 +34,7 @@ def test_servers():
     ("L4CON", "Connection refused", False, "Connection refused"),
     ("SOCKERR", "", False, ""),
 ])
-def test_state_of_the_watch(state, message, watched, engine):
+def test_state_of_the_watchdog(state, message, watched, engine):
     balancer = Balancer(node1_8888=["UP", 0])
     balancer.agent = (state, message)
     (server,) = haproxy.servers(balancer.ask)

@@ -72,7 +72,7 @@ def test_settle_survives_a_reload(monkeypatch):
         balancer_server.settle(ask, params("ready"))
 
 
-def test_ready_waits_for_the_first_result_of_the_watch():
+def test_ready_waits_for_the_first_result_of_the_watchdog():
     balancer = Balancer(node1_8888=["UP", 0])
     balancer.agent = ("INI", "")
     assert balancer_server.settle(balancer.ask, params("ready"))[1] is False

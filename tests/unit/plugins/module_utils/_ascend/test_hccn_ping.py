@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pings of a node in the ping mesh: rounds, retries and skipped pings; TCP connections to other hosts."""
+"""The pings of a node in the ping mesh (rounds, retries, skipped pings), and TCP connections to other hosts."""
 from __future__ import annotations
 
 import pytest

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The API keys are in an environment file; settings that open a server or expose a secret are reported."""
+"""The API keys are in an environment file. Settings that open a server or expose a secret are reported."""
 
 from __future__ import annotations
 

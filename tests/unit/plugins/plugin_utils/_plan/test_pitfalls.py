@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan avoids the pitfalls of the tutorial; the numbers are those of docs/pitfalls.md."""
+"""The plan avoids the pitfalls of the tutorial. The numbers of the tests are the row numbers in docs/pitfalls.md."""
 
 from __future__ import annotations
 

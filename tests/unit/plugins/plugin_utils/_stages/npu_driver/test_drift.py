@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The facts of hosts are compared: the value of most hosts, and the outliers."""
+"""The facts of hosts are compared, and the majority value and the outliers are returned."""
 
 from __future__ import annotations
 

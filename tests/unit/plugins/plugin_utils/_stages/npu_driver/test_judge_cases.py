@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facts of real hosts are parsed and judged. cases/INDEX.tsv lists the sources (code search id: a public GitHub file).
 
-Each fact replaces that of a healthy node (npu_case.py), so that only the check of the fact can fail.
+In each case, one fact of a healthy node (npu_case.py) is replaced, so that only the check of this fact can fail.
 """
 
 from __future__ import annotations

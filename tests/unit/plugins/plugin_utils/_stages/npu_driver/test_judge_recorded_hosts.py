@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Recorded hosts are parsed and judged, and all outcomes are compared with the expected ones.
 
-hosts/<host>.yml has the source and the output of the tools, the files and Docker of a host; facts that it omits are
-those of a healthy node (npu_case.py). hosts/<host>.expected.txt has one line per outcome. If an outcome changes on
-purpose, run this file as a script, which writes the expected outcomes, and read the difference.
+hosts/<host>.yml has the source of the record, the output of the tools, the files, and the state of Docker. Facts that
+are not in this file are those of a healthy node (npu_case.py). hosts/<host>.expected.txt has one line per outcome. If
+you change an outcome on purpose, run this file as a script to write the expected outcomes, and read the difference.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The serving stage judges the observation of a node; a check that was not reached is not passed."""
+"""The serving stage judges the observation of a node. A check that was not reached is never passed."""
 
 from __future__ import annotations
 
