@@ -115,7 +115,7 @@ RETURNED = ()
 
 def check_inputs(context: Context) -> Iterator[str]:
     """Yield a sentence per limit that is below the value that causes a warning."""
-    for low, high in (("temperature_warning_c", "temperature_limit_c"), ("tool_slow_s", "tool_timeout_s"),
+    for low, high in (("temperature_warning_c", "temperature_limit_c"),
                       ("isolated_pages_warning", "isolated_pages_limit")):
         lower, higher = (context.inputs["npu_driver_" + name] for name in (low, high))
         if lower > higher:
