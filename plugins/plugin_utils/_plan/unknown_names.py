@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Variables that look like an input but are none, such as ``serving_prot``. Roles ignore such a variable.
+"""Variables that look like an input but are not inputs, such as ``serving_prot``. Roles ignore such a variable.
 
 Only names are read, no values. PRIVATE to the plan.
 """
@@ -28,7 +28,7 @@ _SIMILAR, _VERY_SIMILAR = 0.6, 0.87
 
 
 def unknown_names(variables: Iterable[str], allowed: Collection[str] = ()) -> list[Finding]:
-    """Return a finding for each variable that has the prefix of a role or resembles an input, and is no input.
+    """Return a finding for each variable that has the prefix of a role or resembles an input, and is not an input.
 
     :param variables: the names of all variables of a host.
     :param allowed: names that the site uses for its own variables.
@@ -48,7 +48,7 @@ def unknown_names(variables: Iterable[str], allowed: Collection[str] = ()) -> li
 
 @lru_cache(maxsize=None)
 def _nearest(name: str) -> tuple[bool, str | None]:
-    """Return whether a name could be meant as an input, and the nearest input."""
+    """Return whether a name could stand for an input, and the nearest input."""
     role = next((role for role in _ROLES.values() if name.startswith(role + "_")), None)
     # Comparing each of thousands of names with each input would take seconds.
     likely = [role] if role else _similar_roles(name.partition("_")[0])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ascend.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Python of a host, which a shell command asks for before the first module is sent to the host. Pure.
+"""Query the Python of a host with a shell command before the first module is sent to the host. Pure.
 
 PRIVATE to the collection. A module on a Python that is too old ends in a traceback, not in a sentence.
 """

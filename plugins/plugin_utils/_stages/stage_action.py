@@ -56,8 +56,8 @@ CALLS_S = {"ascend.vllm.weights_info": 6 * 3600}
 # Arguments of modules that are times in seconds.
 TIMES = ("wait_s", "timeout_s", "limit_s", "stop_timeout", "stop_timeout_s", "completion_timeout_s")
 
-# The result of a question about the Python of a host that this run has not asked yet.
-NOT_ASKED = object()
+# The problem with the Python of a host that this run has not queried yet.
+UNKNOWN = object()
 # Keys that Ansible adds to the return values of every module.
 NOT_OBSERVED = ("changed", "invocation", "warnings", "deprecations")
 
@@ -156,13 +156,13 @@ class StageAction(ActionBase):
                 f"node hangs. Look for processes in state D on it.") from hung
 
     def need_python(self) -> None:
-        """Ask the host of the task for its Python before this run sends the first module to it.
+        """Query the Python of the task's host before this run sends the first module to it.
 
         :raises AnsibleActionFail: if Python is missing or too old.
         """
         host = self._task.delegate_to or self.host
-        problem = self._python_note(host).get("problem", NOT_ASKED)
-        if problem is NOT_ASKED:
+        problem = self._python_note(host).get("problem", UNKNOWN)
+        if problem is UNKNOWN:
             variables = self.task_vars.get("ansible_delegated_vars", {}).get(host, self.task_vars)
             chosen = str(self._templar.template(C.config.get_config_value("INTERPRETER_PYTHON", variables=variables)))
             if chosen.startswith("auto"):

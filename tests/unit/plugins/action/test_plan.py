@@ -220,7 +220,7 @@ def test_only_the_inputs_of_the_stages_that_run_are_checked(check):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_name_that_is_not_an_input_is_warned_of(check, name):
+def test_name_that_is_not_an_input_causes_a_warning(check, name):
     (text,) = [text for text in check({name: "secret"})[0] if "not an input" in text]
     assert f"The variable {name} is not an input of this collection" in text
     assert f"the nearest input is {NAMES[name]}." in text
@@ -228,7 +228,7 @@ def test_name_that_is_not_an_input_is_warned_of(check, name):
     assert not [text for text in check({name: 1, "plan_allowed_names": [name]})[0] if "not an input" in text]
 
 
-def test_other_names_are_not_warned_of(check):
+def test_other_names_cause_no_warning(check):
     assert not [text for text in check(dict.fromkeys(OTHERS, "x"))[0] if "not an input" in text]
 
 

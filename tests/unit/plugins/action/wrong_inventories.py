@@ -87,7 +87,7 @@ NAMES = {
     "servin_port": "serving_port", "serving_prot": "serving_port", "serving_api_kye": "serving_api_key",
     "plan_modell": "plan_model", "serving_replica": "serving_replicas", "serving_instances": "serving_interface",
     "serving_balancer": "balancer_port", "serving_balancer_enable": "balancer_enabled", "plan_releases": "plan_release",
-    "weights_quantise_from": "weights_quantize_from", "accuracy_dataset": "accuracy_datasets",
+    "weights_quantice_from": "weights_quantize_from", "accuracy_dataset": "accuracy_datasets",
     "benchmarkrepeats": "benchmark_repeats", "hcl_enabled": "hccl_enabled",
 }
 # Variables of a site or of Ansible that are not meant as inputs.
